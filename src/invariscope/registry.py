@@ -1,0 +1,81 @@
+"""Names that users type, and the classes behind them: one file per thing, no list to edit."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import pkgutil
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+_WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+
+
+def snake_case(name: str) -> str:
+    """The registry's spelling of a class name.
+
+    >>> snake_case("NormalizedVariance"), snake_case("EquivariancePSNR"), snake_case("CKA")
+    ('normalized_variance', 'equivariance_psnr', 'cka')
+    """
+    return _WORD_START.sub("_", name).lower()
+
+
+def closest(name: str, candidates: Iterable[str], *, count: int = 3) -> list[str]:
+    """The candidates that look most like `name`, best first."""
+    return difflib.get_close_matches(name, list(candidates), n=count, cutoff=0.4)
+
+
+def unknown(kind: str, name: str, candidates: Iterable[str], *, hint: str = "") -> ValueError:
+    """The error for a name that nothing answers to, with the closest names that something does.
+
+    >>> unknown("transform", "rotatoin", ["rotation", "flip"])
+    ValueError("unknown transform 'rotatoin'. Closest: 'rotation'.")
+    """
+    candidates = list(candidates)
+    near = closest(name, candidates)
+    listed = near or sorted(candidates)[:12]
+    lead = "Closest" if near else "Known"
+    text = f"unknown {kind} {name!r}. {lead}: {', '.join(map(repr, listed)) or 'none'}."
+    return ValueError(f"{text} {hint}".rstrip())
+
+
+@dataclass(frozen=True)
+class Registry(Generic[T]):
+    """The classes of one kind, found by importing every module of one package.
+
+    Args:
+        kind: what the user calls such a thing ("measure").
+        package: the package whose modules define them.
+    """
+
+    kind: str
+    package: str
+    _classes: dict[str, type[T]] = field(default_factory=dict, repr=False)
+
+    def add(self, cls: type[T]) -> None:
+        """Registers a concrete, public class under its snake_case name."""
+        if not inspect.isabstract(cls) and not cls.__name__.startswith("_"):
+            self._classes[snake_case(cls.__name__)] = cls
+
+    def names(self) -> list[str]:
+        """Every registered name, in alphabetical order."""
+        package = importlib.import_module(self.package)
+        for module in pkgutil.iter_modules(package.__path__, f"{self.package}."):
+            importlib.import_module(module.name)
+        return sorted(self._classes)
+
+    def get(self, name: str) -> type[T]:
+        """The class behind a name; a ValueError with the closest names if there is none."""
+        names = self.names()
+        if name not in self._classes:
+            raise unknown(self.kind, name, names, hint=f"`invariscope list {self.kind}s` shows all.")
+        return self._classes[name]
+
+    def classes(self) -> dict[str, type[T]]:
+        """Every registered class by name."""
+        return {name: self._classes[name] for name in self.names()}
