@@ -1,1 +1,66 @@
-"""Invariscope."""
+"""How a neural network's representations respond when its inputs are transformed.
+
+    import invariscope as iv
+
+    result = iv.measure(model, images, iv.Rotation.circle(16))
+    result.table
+    result.report("report.html")
+
+Everything here is loaded when it is first used: importing the package loads neither torch nor
+pandas nor matplotlib. Transforms and measures are found by their class names in their registries.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Result": "invariscope.result",
+    "compare": "invariscope.uncertainty",
+    "explain": "invariscope.listing",
+    "illustrate": "invariscope.engine.illustrate",
+    "list_measures": "invariscope.listing",
+    "load": "invariscope.storage",
+    "measure": "invariscope.engine.api",
+    "write_report": "invariscope.report",
+}
+_PACKAGES = ("measures", "plots", "readers", "report", "transforms", "zoo")
+
+if TYPE_CHECKING:
+    from invariscope.engine.api import measure as measure
+    from invariscope.engine.illustrate import illustrate as illustrate
+    from invariscope.listing import explain as explain
+    from invariscope.listing import list_measures as list_measures
+    from invariscope.report import write_report as write_report
+    from invariscope.result import Result as Result
+    from invariscope.storage import load as load
+    from invariscope.uncertainty import compare as compare
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    if name in _PACKAGES:
+        return importlib.import_module(f"invariscope.{name}")
+    found = None if name.startswith("_") else _registered(name)
+    if found is None:
+        raise AttributeError(f"module 'invariscope' has no attribute {name!r}")
+    return found
+
+
+def _registered(name: str) -> Any:
+    """A transform or measure by its class name."""
+    if not name[:1].isupper():
+        return None
+    from invariscope.listing import class_named
+
+    return class_named(name)
+
+
+def __dir__() -> list[str]:
+    from invariscope.listing import class_names
+
+    return sorted({*_HOMES, *_PACKAGES, *class_names(), "__version__"})

@@ -58,16 +58,16 @@ class Registry(Generic[T]):
     _classes: dict[str, type[T]] = field(default_factory=dict, repr=False)
 
     def add(self, cls: type[T]) -> None:
-        """Registers a concrete, public class under its snake_case name."""
-        if not inspect.isabstract(cls) and not cls.__name__.startswith("_"):
-            self._classes[snake_case(cls.__name__)] = cls
+        """Registers a class under its snake_case name; abstract and private ones are never listed."""
+        self._classes[snake_case(cls.__name__)] = cls
 
     def names(self) -> list[str]:
         """Every registered name, in alphabetical order."""
         package = importlib.import_module(self.package)
         for module in pkgutil.iter_modules(package.__path__, f"{self.package}."):
             importlib.import_module(module.name)
-        return sorted(self._classes)
+        # Whether a class is abstract is only known once it is complete, so not yet in `add`.
+        return sorted(name for name, cls in self._classes.items() if _is_public(cls))
 
     def get(self, name: str) -> type[T]:
         """The class behind a name; a ValueError with the closest names if there is none."""
@@ -79,3 +79,7 @@ class Registry(Generic[T]):
     def classes(self) -> dict[str, type[T]]:
         """Every registered class by name."""
         return {name: self._classes[name] for name in self.names()}
+
+
+def _is_public(cls: type) -> bool:
+    return not inspect.isabstract(cls) and not cls.__name__.startswith("_")

@@ -1,1 +1,5 @@
-"""measures."""
+"""Formulas, one family a file: which statistics they need, and how values follow from them."""
+
+from invariscope.measures.base import MEASURES, Measure
+
+__all__ = ["MEASURES", "Measure"]

@@ -1,0 +1,190 @@
+"""What a measurement costs beyond the bare forwards, and beside the `tmeasures` package.
+
+    python -m benchmarks.overhead [--pairs 7] [--cases CNN MLP] [--skip-tmeasures] [--out FILE]
+
+Every figure is a ratio of times taken in one run on one thread. *Bare* is n·m forwards of inputs
+that are transformed already, at the fastest of four batch sizes; everything else includes the
+transform. Bare and measured runs alternate; the median of the pairs' ratios and their range are
+printed. Peak memory is that of a whole process, one for each number of samples.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from benchmarks.networks import CASES, case
+
+import invariscope as iv
+
+ELEMENTS = 16
+TARGETS = {"CNN": (1.3, 1.45), "ResNet-18/16": (1.5, 1.75), "MLP": (2.0, 2.2)}
+
+
+def bare(model: torch.nn.Module, inputs: torch.Tensor, batch: int) -> None:
+    """n·m forwards."""
+    with torch.inference_mode():
+        for part in inputs.split(batch):
+            model(part)
+
+
+def seconds(action: Callable[[], object]) -> float:
+    """Wall time of one call."""
+    started = time.perf_counter()
+    action()
+    return time.perf_counter() - started
+
+
+def fastest_batch(model: torch.nn.Module, inputs: torch.Tensor) -> int:
+    """The batch size at which the bare forwards take least time."""
+    times = {
+        batch: min(seconds(lambda batch=batch: bare(model, inputs, batch)) for _ in range(3))
+        for batch in (16, 32, 64, 128)
+    }
+    return min(times, key=times.__getitem__)
+
+
+def contenders(
+    model: torch.nn.Module, inputs: torch.Tensor, labels: torch.Tensor
+) -> dict[str, Callable[[], object]]:
+    """What is timed against the bare forwards."""
+    transform = iv.Rotation.circle(ELEMENTS)
+    measures = [iv.NormalizedVariance()]
+    family = [iv.TransformationVariance(), iv.SampleVariance(), iv.NormalizedVariance()]
+
+    def ours(measures: list, data: object, **options: object) -> object:
+        return iv.measure(model, data, transform, measures=measures, progress=False, **options)
+
+    return {
+        "normalized variance": lambda: ours(measures, inputs, intervals=False),
+        "  with intervals": lambda: ours(measures, inputs),
+        "  with intervals and ten classes": lambda: ours(measures, (inputs, labels), by_class=True),
+        "TV, SV and NV with intervals": lambda: ours(family, inputs),
+    }
+
+
+def tmeasures_run(model: torch.nn.Module, inputs: torch.Tensor) -> Callable[[], object]:
+    """`tmeasures`' NormalizedVariance over every leaf module, as its documentation shows."""
+    from benchmarks.peers import tmeasures_normalized_variance
+
+    return lambda: tmeasures_normalized_variance(model, inputs, iv.Rotation.circle(ELEMENTS))
+
+
+def compare(name: str, pairs: int, with_tmeasures: bool) -> list[dict]:
+    """Rows of one network."""
+    model, inputs, labels = case(name)
+    orbit = iv.Rotation.circle(ELEMENTS).orbit(inputs).flatten(0, 1).contiguous()
+    batch = fastest_batch(model, orbit)
+    actions = contenders(model, inputs, labels)
+    if with_tmeasures:
+        actions["tmeasures 1.2.11"] = tmeasures_run(model, inputs)
+    for action in actions.values():
+        action()  # compiles, and fills caches
+    ratios: dict[str, list[float]] = {title: [] for title in actions}
+    base: list[float] = []
+    for _ in range(pairs):
+        for title, action in actions.items():
+            base.append(seconds(lambda: bare(model, orbit, batch)))
+            ratios[title].append(seconds(action) / base[-1])
+    return [
+        {
+            "network": name,
+            "what": title,
+            "median": statistics.median(found),
+            "low": min(found),
+            "high": max(found),
+            "pairs": pairs,
+            "bare_ms_per_input": 1e3 * statistics.median(base) / len(orbit),
+            "bare_batch": batch,
+        }
+        for title, found in ratios.items()
+    ]
+
+
+def peak_memory(name: str, samples: int) -> float:
+    """Peak resident memory in MiB of a process that measures that many samples."""
+    command = [sys.executable, "-m", "benchmarks.overhead", "--memory-of", name, "--samples", str(samples)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def measure_once(name: str, samples: int) -> None:
+    """Measures and prints this process's peak."""
+    model, inputs, _ = case(name, samples)
+    iv.measure(model, inputs, iv.Rotation.circle(ELEMENTS), progress=False)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+def agreement() -> dict[str, float]:
+    """How far the numbers under preset "tmeasures" are from the package's own, over live units."""
+    from benchmarks.peers import agreement_with_tmeasures
+
+    model, inputs, _ = case("CNN")
+    return agreement_with_tmeasures(model, inputs, iv.Rotation.circle(ELEMENTS))
+
+
+def table(rows: list[dict]) -> str:
+    """The rows as Markdown."""
+    lines = ["| network | what | × bare, median (range) | target |", "| --- | --- | --- | --- |"]
+    for row in rows:
+        target = TARGETS[row["network"]]
+        goal = {"normalized variance": target[0], "  with intervals and ten classes": target[1]}.get(
+            row["what"]
+        )
+        figure = f"{row['median']:.2f} ({row['low']:.2f}–{row['high']:.2f})"
+        lines.append(
+            f"| {row['network']} | {row['what'].strip()} | {figure} | {'≤ ' + str(goal) if goal else ''} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Runs what the arguments ask for."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--pairs", type=int, default=7)
+    parser.add_argument("--cases", nargs="+", default=list(CASES), choices=list(CASES))
+    parser.add_argument("--skip-tmeasures", action="store_true")
+    parser.add_argument("--skip-memory", action="store_true")
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--memory-of", choices=list(CASES))
+    parser.add_argument("--samples", type=int)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    if arguments.memory_of:
+        return measure_once(arguments.memory_of, arguments.samples)
+    report = [f"{platform.processor() or platform.machine()}, 1 thread, torch {torch.__version__}", ""]
+    rows = [
+        row
+        for name in arguments.cases
+        for row in compare(name, arguments.pairs, not arguments.skip_tmeasures)
+    ]
+    report += [table(rows), ""]
+    report += [
+        f"bare {name}: {row['bare_ms_per_input']:.3f} ms an input at batch {row['bare_batch']}"
+        for name in arguments.cases
+        for row in [next(r for r in rows if r["network"] == name)]
+    ]
+    if not arguments.skip_memory:
+        few, many = (peak_memory("CNN", samples) for samples in (256, 4096))
+        report.append(
+            f"\npeak memory, CNN: {few:.0f} MiB at n = 256, {many:.0f} MiB at n = 4096 ({many / few:.3f} ×)"
+        )
+    if not arguments.skip_tmeasures:
+        report.append(f"\nagreement with tmeasures under its preset: {json.dumps(agreement())}")
+    print("\n".join(report))
+    if arguments.out:
+        arguments.out.write_text("\n".join(report) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,248 @@
+"""`iv.measure`: data through transform and model to a result."""
+
+from __future__ import annotations
+
+import copy
+import datetime
+import hashlib
+import json
+import platform
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+import invariscope
+from invariscope.engine.assemble import Assembler
+from invariscope.engine.options import Options
+from invariscope.engine.progress import ticking
+from invariscope.engine.run import LayerKey, Run, Runner, refuse_unstable
+from invariscope.engine.sources import Source, as_source
+from invariscope.measures.base import Measure, as_measures
+from invariscope.measures.variance import TransformationVariance
+from invariscope.readers import as_reader
+from invariscope.readers.base import Reader
+from invariscope.result import SCHEMA, Result
+from invariscope.transforms import as_transform
+from invariscope.transforms.base import Transform
+
+_MAX_ORBIT_VALUES = 1 << 20
+
+
+def measure(
+    model: Any,
+    data: Any,
+    transform: Any,
+    *,
+    measures: Any = ("normalized_variance",),
+    layers: Any = None,
+    by_class: bool = False,
+    samples: int | None = None,
+    batch_size: int | str = "auto",
+    device: str | None = None,
+    precision: str = "float32",
+    seed: int = 0,
+    checkpoint: str | Path | None = None,
+    progress: bool | Callable[[int, int | None], None] = True,
+    intervals: bool = True,
+    nonfinite: str = "raise",
+    unstable: str = "refuse",
+    memory_gb: float | None = None,
+    batch_axis: Any = None,
+    label: str | None = None,
+) -> Result:
+    """Measures how a model's representations respond when its inputs are transformed.
+
+    Every transformed input goes through the model once, whatever the number of measures; the
+    responses are reduced where they are produced and never stored. Nothing about the model, and no
+    global random generator, is changed by it.
+
+    Args:
+        model: an `nn.Module`, a `Reader`, or a callable from inputs to {layer: array}.
+        data: array or tensor (sample, ...), (inputs, labels), a Dataset, a DataLoader, or an
+            iterable of batches. Inputs must be what the model expects (floating images, say).
+        transform: a `Transform`, or a list of callables on batches: the elements.
+        measures: measure objects or registry names (`iv.list_measures()`).
+        layers: glob, list of globs, or predicate on names; None reads every leaf module and every
+            functional operation.
+        by_class: also measure each class of the labels alone, and their mean, in the same pass.
+        samples: measure a seeded subset of this many samples.
+        batch_size: inputs per forward (samples × elements, at least one whole orbit), or "auto".
+        device: where to run; None: where the model's parameters are.
+        precision: "float32" (the model as it is), "float64", or "bf16" (a bfloat16 copy).
+        seed: for draws of the transform and of the subset; the same seed gives the same numbers
+            whatever the batch size.
+        checkpoint: reserved folder for resuming an interrupted measurement.
+        progress: a bar on the terminal, or a function of (samples done, samples in all).
+        intervals: keep the sums that intervals need (eight times the memory of the sums).
+        nonfinite: "raise" on NaN or infinite responses, or "skip" and count such samples.
+        unstable: "refuse" or "measure" a model whose output depends on chance or on its batch.
+        memory_gb: budget for sums; None: half of the free memory.
+        batch_axis: overrides the batch axis found for each layer.
+        label: the model's name in tables and plots.
+
+    Returns:
+        A `Result` with `table`, `maps`, `curves`, `provenance`.
+
+    Raises:
+        ValueError: empty data, fewer than two samples or elements, labels of another length,
+            unknown names, a pattern that matches no layer, NaN or infinite responses.
+        TypeError: data or model of a kind that cannot be read, image transforms on other data.
+
+    >>> import invariscope as iv, torch
+    >>> model = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.ReLU())
+    >>> result = iv.measure(model, torch.rand(16, 1, 9, 9), iv.QuarterTurns(), progress=False)
+    >>> result.table["layer"].tolist()
+    ['0', '1']
+    """
+    given = {name: value for name, value in locals().items() if name in Options.__dataclass_fields__}
+    return _measure(model, data, as_transform(transform), as_measures(measures), Options(**given))
+
+
+def _measure(
+    model: Any, data: Any, transform: Transform, wanted: tuple[Measure, ...], options: Options
+) -> Result:
+    if len(transform) < 2:
+        raise ValueError(
+            f"the transform has {len(transform)} element: a variance along orbits needs at least two"
+        )
+    started = time.perf_counter()
+    with untouched_generators():
+        source = as_source(data, samples=options.samples, seed=options.seed)
+        reader = as_reader(model, layers=options.layers, batch_axis=options.batch_axis)
+        notes = _stability_notes(reader, source, options)
+        references = _references(model, source, transform, wanted, options)
+        run = _pass(reader, source, transform, wanted, options)
+    assembler = Assembler(run, wanted, transform, classes=source.classes, references=references)
+    assembler()
+    run.notes[:0] = notes
+    return Result(
+        rows=tuple(assembler.rows),
+        curve_rows=tuple(assembler.curves),
+        arrays=assembler.maps,
+        provenance=_provenance(
+            reader, source, transform, wanted, options, run, time.perf_counter() - started
+        ),
+        examples={} if run.orbit is None or run.orbit.size > _MAX_ORBIT_VALUES else {"orbit": run.orbit},
+    )
+
+
+def _pass(reader: Reader, source: Source, transform: Transform, wanted: tuple, options: Options) -> Run:
+    runner = Runner(reader, source, transform, wanted, options)
+    with ticking(options.progress, f"measuring {options.label or reader.name}") as tick:
+        return runner(tick)
+
+
+def _stability_notes(reader: Reader, source: Source, options: Options) -> list[str]:
+    """Checked on data in memory only: a stream may not be walked twice."""
+    inputs = getattr(source, "inputs", None)
+    note = None if inputs is None else refuse_unstable(reader, inputs[:4], options)
+    return [note] if note else []
+
+
+def _references(
+    model: Any, source: Source, transform: Transform, wanted: tuple[Measure, ...], options: Options
+) -> dict[LayerKey, np.ndarray]:
+    """Per-unit transformation variance of the same architecture with random weights, if needed."""
+    if not any(measure.needs_reference for measure in wanted):
+        return {}
+    if not isinstance(model, nn.Module):
+        raise TypeError(
+            f"norm='random_net' needs an nn.Module to draw weights for, got {type(model).__name__}"
+        )
+    reader = as_reader(
+        randomized(model, seed=options.seed), layers=options.layers, batch_axis=options.batch_axis
+    )
+    only = (TransformationVariance(min_firing=0),)
+    assembler = Assembler(
+        _pass(reader, source, transform, only, options), only, transform, classes=None, references={}
+    )
+    assembler()
+    return {
+        (layer, call): array
+        for (_, layer, stratum, call), array in assembler.maps.items()
+        if stratum == "all"
+    }
+
+
+def randomized(model: nn.Module, *, seed: int) -> nn.Module:
+    """A copy with the weights that its modules' own initialisers draw; the original is untouched."""
+    fresh = copy.deepcopy(model)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for name, module in fresh.named_modules():
+            if hasattr(module, "reset_parameters"):
+                module.reset_parameters()  # type: ignore[operator]
+            elif next(module.parameters(recurse=False), None) is not None and not hasattr(
+                module, "_reset_parameters"
+            ):
+                raise ValueError(
+                    f"module {name!r} ({type(module).__name__}) has weights but no reset_parameters()"
+                )
+            elif hasattr(module, "_reset_parameters"):
+                module._reset_parameters()  # type: ignore[operator]
+    return fresh
+
+
+@contextmanager
+def untouched_generators() -> Iterator[None]:
+    """Whatever runs inside leaves the global generators of Python, NumPy and torch as they were."""
+    python, numpy = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+
+
+def _provenance(
+    reader: Reader,
+    source: Source,
+    transform: Transform,
+    wanted: tuple[Measure, ...],
+    options: Options,
+    run: Run,
+    seconds: float,
+) -> dict[str, Any]:
+    described = transform.describe()
+    draws = f"{json.dumps(described, sort_keys=True)}{options.seed if transform.per_sample else ''}"
+    skipped = [info for info in run.inspection.layers if info.status != "ok"]
+    skips = [
+        f"layer {k[0]}: {n} samples with non-finite responses left out"
+        for k, n in run.skipped_samples.items()
+    ]
+    return {
+        "schema": SCHEMA,
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "seconds": round(seconds, 3),
+        "seed": options.seed,
+        "versions": {
+            "invariscope": invariscope.__version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+        },
+        "model": {"name": reader.name, "label": options.label, "fingerprint": reader.fingerprint()},
+        "data": {
+            "name": source.name,
+            "samples": run.samples,
+            "shape": list(run.input_shape),
+            "classes": list(source.classes or ()),
+            "fingerprint": run.fingerprint,
+        },
+        "transform": described | {"fingerprint": hashlib.blake2b(draws.encode(), digest_size=12).hexdigest()},
+        "options": options.described() | {"forwarded_inputs": run.forwards},
+        "measures": {
+            m.name: {"options": m.options, "summary": m.summary, "reading": m.reading} for m in wanted
+        },
+        "notes": [*run.notes, *run.inspection.notes, *skips],
+        "skipped": [{"layer": i.layer, "call": i.call, "reason": i.status} for i in skipped],
+        "unused": list(run.inspection.unused),
+    }

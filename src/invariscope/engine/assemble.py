@@ -1,0 +1,289 @@
+"""From states to a labelled result: rows with intervals, maps, curves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from invariscope.engine.run import OUTPUT, LayerKey, Run
+from invariscope.measures.base import ElementValues, LayerContext, Measure, UnitValues
+from invariscope.result import MapKey
+from invariscope.transforms.base import Transform
+from invariscope.uncertainty import GROUPS, MIN_PER_GROUP, MISSING, Interval, jackknife
+
+Values = UnitValues | ElementValues
+
+
+@dataclass(frozen=True)
+class Stratum:
+    """A part of the samples: its label, its buckets by group, how many samples each group has."""
+
+    label: str
+    members: list[list[int]]
+    sizes: np.ndarray
+
+    @property
+    def reason(self) -> str:
+        """Why no interval can be issued; empty where one can."""
+        if len(self.sizes) < GROUPS:
+            return "no jackknife groups were kept"
+        if self.sizes.min() < MIN_PER_GROUP:
+            return f"no interval: a group has {self.sizes.min()} samples, {MIN_PER_GROUP} are needed"
+        return ""
+
+
+class Assembler:
+    """Turns the states of one run into rows, maps and curves."""
+
+    def __init__(
+        self,
+        run: Run,
+        measures: tuple[Measure, ...],
+        transform: Transform,
+        *,
+        classes: tuple[str, ...] | None,
+        references: dict[LayerKey, np.ndarray],
+    ) -> None:
+        self.run, self.measures, self.transform = run, measures, transform
+        self.classes, self.references = classes, references
+        self.rows: list[dict[str, Any]] = []
+        self.curves: list[dict[str, Any]] = []
+        self.maps: dict[MapKey, np.ndarray] = {}
+
+    def __call__(self) -> None:
+        """Fills `rows`, `maps` and `curves`."""
+        for measure in self.measures:
+            for key, source in self._layers(measure):
+                self._layer(measure, key, source)
+
+    def _layers(self, measure: Measure) -> Iterator[tuple[LayerKey, LayerKey]]:
+        """(layer, layer whose states it shares), in the order in which they run."""
+        if measure.scope == "output":
+            yield OUTPUT, OUTPUT
+            return
+        for info in self.run.inspection.layers:
+            key = (info.layer, info.call)
+            source = self.run.aliases.get(key, key)
+            if (source, measure.statistics()[0]) in self.run.states:
+                yield key, source
+
+    def _layer(self, measure: Measure, key: LayerKey, source: LayerKey) -> None:
+        if key != source:
+            self._repeat(measure, key, source)
+            return
+        whole = self._stratum(source, measure, None)
+        self._add(measure, key, whole, self._evaluate(measure, source, whole))
+        if measure.scope == "layers" and self.run.strata.by_class:
+            self._classes(measure, key)
+
+    def _repeat(self, measure: Measure, key: LayerKey, source: LayerKey) -> None:
+        """A view of an earlier layer has that layer's numbers."""
+        layer, call = key
+        same = [row for row in self.rows if (row["layer"], row["call"]) == source]
+        own = [row for row in same if row["measure"].split(".")[0] == measure.name]
+        self.rows += [{**row, "layer": layer, "call": call} for row in own]
+        for (name, named, stratum, number), array in list(self.maps.items()):
+            if (named, number) == source and name.split(".")[0] == measure.name:
+                self.maps[name, layer, stratum, call] = array
+
+    def _classes(self, measure: Measure, key: LayerKey) -> None:
+        found: list[tuple[Stratum, dict[str, Values]]] = []
+        for value, number in sorted(self.run.strata.classes.items()):
+            stratum = self._stratum(key, measure, number, label=self._class_label(value))
+            if stratum.sizes.sum() >= 2:
+                found.append((stratum, self._evaluate(measure, key, stratum)))
+                self._add(measure, key, *found[-1])
+            elif key == self._first_layer():
+                self.run.notes.append(f"class {stratum.label} has fewer than two samples and is left out")
+        if found:
+            self._mean_row(measure, key, found)
+
+    def _first_layer(self) -> LayerKey:
+        return next(iter(self.run.states))[0]
+
+    def _class_label(self, value: int) -> str:
+        return self.classes[value] if self.classes and 0 <= value < len(self.classes) else str(value)
+
+    def _stratum(
+        self, source: LayerKey, measure: Measure, number: int | None, *, label: str = "all"
+    ) -> Stratum:
+        members = self.run.strata.members(number)
+        # Sizes are those of the statistic across samples, the last one that the measure names.
+        counts = self.run.states[source, measure.statistics()[-1]].counts
+        return Stratum(label, members, np.array([counts[group].sum() for group in members]))
+
+    def _evaluate(self, measure: Measure, key: LayerKey, stratum: Stratum) -> dict[str, Values]:
+        groups = stratum.members
+        if stratum.reason:
+            groups = [[bucket for group in stratum.members for bucket in group]]
+        finals = [
+            _finalize(self.run, key, statistic, groups) for statistic in dict.fromkeys(measure.statistics())
+        ]
+        state = self.run.states[key, measure.statistics()[0]]
+        context = LayerContext(*key, getattr(state, "shape", ()), self.references.get(key))
+        by_statistic = dict(zip(dict.fromkeys(measure.statistics()), finals, strict=True))
+        return measure.evaluate(tuple(by_statistic[s] for s in measure.statistics()), context)
+
+    def _add(self, measure: Measure, key: LayerKey, stratum: Stratum, outputs: dict[str, Values]) -> None:
+        for output, values in outputs.items():
+            name = f"{measure.name}.{output}" if output else measure.name
+            if isinstance(values, UnitValues):
+                self._add_units(measure, name, key, stratum, values)
+            else:
+                self._add_curve(measure, name, key, stratum, values)
+
+    def _add_units(
+        self, measure: Measure, name: str, key: LayerKey, stratum: Stratum, values: UnitValues
+    ) -> None:
+        row = _row(
+            name, key, stratum, len(self.transform), values.layer_values(), values.ratio, measure.range
+        )
+        row |= {
+            "null": values.layer_null(),
+            "units": int(values.counted.size),
+            "dead_units": values.dead,
+            "sparse_units": values.sparse,
+            "infinite_units": values.infinite,
+        }
+        self.rows.append(row)
+        self.maps[name, key[0], stratum.label, key[1]] = self._stored(values.values[0], key, measure)
+
+    def _stored(self, values: np.ndarray, key: LayerKey, measure: Measure) -> np.ndarray:
+        """Maps keep the precision of the activations: float32 for float32."""
+        double = self.run.states[key, measure.statistics()[0]].double
+        return np.ascontiguousarray(values, np.float64 if double else np.float32)
+
+    def _add_curve(
+        self, measure: Measure, name: str, key: LayerKey, stratum: Stratum, values: ElementValues
+    ) -> None:
+        self.rows.append(
+            _row(name, key, stratum, len(self.transform), values.values.mean(axis=1), None, measure.range)
+            | {"units": values.values.shape[1], "dead_units": 0, "sparse_units": 0}
+        )
+        parameter, xs = next(iter(self.transform.parameters.items()), ("element", None))
+        xs = xs or tuple(range(len(self.transform)))
+        for element in range(values.values.shape[1]):
+            interval = _interval(values.values[:, element], stratum, measure.range)
+            self.curves.append(
+                {
+                    **dict(zip(("layer", "call"), key, strict=True)),
+                    "measure": name,
+                    "stratum": stratum.label,
+                    "element": element,
+                    "label": self.transform.labels[element],
+                    "parameter": parameter,
+                    "x": float(xs[element]),
+                    "value": float(values.values[0, element]),
+                    "ci_low": interval.low,
+                    "ci_high": interval.high,
+                    "samples": int(stratum.sizes.sum()),
+                }
+            )
+
+    def _mean_row(
+        self, measure: Measure, key: LayerKey, found: list[tuple[Stratum, dict[str, Values]]]
+    ) -> None:
+        """Mean over classes: of layer values, and of maps where they are finite."""
+        reason = next((s.reason for s, _ in found if s.reason), "")
+        sizes = np.sum([stratum.sizes for stratum, _ in found], axis=0)
+        for output in found[0][1]:
+            parts = [outputs[output] for _, outputs in found]
+            if not all(isinstance(part, UnitValues) for part in parts):
+                continue
+            merged = _mean_units([part for part in parts if isinstance(part, UnitValues)])
+            name = f"{measure.name}.{output}" if output else measure.name
+            row = self._mean_values(measure, name, key, parts, Stratum("mean", [], sizes), reason)
+            self.rows.append(row | merged[0])
+            self.maps[name, key[0], "mean", key[1]] = self._stored(merged[1], key, measure)
+
+    def _mean_values(
+        self, measure: Measure, name: str, key: LayerKey, parts: list[Any], stratum: Stratum, reason: str
+    ) -> dict[str, Any]:
+        replicates = 1 if reason else 1 + GROUPS
+        layer = _nanmean(np.stack([part.layer_values()[:replicates] for part in parts]))
+        ratios = [part.ratio[:replicates] for part in parts if part.ratio is not None]
+        ratio = _nanmean(np.stack(ratios)) if ratios else None
+        row = _row(name, key, stratum, len(self.transform), layer, ratio, measure.range)
+        return row | {"note": reason} if reason else row
+
+
+def _finalize(run: Run, key: LayerKey, statistic: Any, groups: list[list[int]]) -> Any:
+    """Final values, computed once for all measures that share the statistic."""
+    cache = run.__dict__.setdefault("_finals", {})
+    token = (key, statistic, tuple(map(tuple, groups)))
+    if token not in cache:
+        # Only the current layer's finals are worth keeping: each is as large as the layer's maps.
+        if any(known[0] != key for known in cache):
+            cache.clear()
+        cache[token] = statistic.finalize(run.states[key, statistic], groups)
+    return cache[token]
+
+
+def _row(
+    name: str,
+    key: LayerKey,
+    stratum: Stratum,
+    elements: int,
+    layer: np.ndarray,
+    ratio: np.ndarray | None,
+    bounds: tuple[float, float],
+) -> dict[str, Any]:
+    interval = _interval(layer, stratum, bounds)
+    row: dict[str, Any] = {
+        "measure": name,
+        "layer": key[0],
+        "call": key[1],
+        "stratum": stratum.label,
+        "value": float(layer[0]),
+        "ci_low": interval.low,
+        "ci_high": interval.high,
+        "samples": int(stratum.sizes.sum()),
+        "elements": elements,
+    }
+    if len(layer) > 1:
+        row |= {"replicates": layer[1:].tolist(), "group_sizes": stratum.sizes.tolist()}
+    elif stratum.members and stratum.reason:
+        row["note"] = stratum.reason
+    if not np.isfinite(layer[0]):
+        row["note"] = "no unit is left to average over: all are dead, sparse or infinite"
+    if ratio is not None:
+        around = _interval(ratio, stratum, bounds)
+        row |= {"value_ratio": float(ratio[0]), "ratio_low": around.low, "ratio_high": around.high}
+        row |= {"ratio_replicates": ratio[1:].tolist()} if len(ratio) > 1 else {}
+    return row
+
+
+def _interval(values: np.ndarray, stratum: Stratum, bounds: tuple[float, float]) -> Interval:
+    """The jackknife interval, cut at the smallest and largest value that the measure can have."""
+    if len(values) < 2:
+        return MISSING
+    found = jackknife(float(values[0]), values[1:].tolist(), stratum.sizes.tolist())
+    return (
+        replace(found, low=max(found.low, bounds[0]), high=min(found.high, bounds[1]))
+        if found.error >= 0
+        else found
+    )
+
+
+def _mean_units(parts: list[UnitValues]) -> tuple[dict[str, Any], np.ndarray]:
+    maps = np.stack([np.where(np.isfinite(part.values[0]), part.values[0], np.nan) for part in parts])
+    nulls = np.array([part.layer_null() for part in parts])
+    columns = {
+        "null": float(_nanmean(nulls[:, None])[0]),
+        "units": int(parts[0].counted.size),
+        "dead_units": int(np.isnan(maps).all(axis=0).sum()),
+        "sparse_units": int((~np.any([part.counted for part in parts], axis=0)).sum()),
+    }
+    columns["sparse_units"] -= columns["dead_units"]
+    return columns, _nanmean(maps)
+
+
+def _nanmean(values: np.ndarray) -> np.ndarray:
+    """Mean over the leading axis of what is finite; NaN where nothing is, without a warning."""
+    finite = np.isfinite(values)
+    counts = finite.sum(axis=0)
+    sums = np.where(finite, values, 0.0).sum(axis=0)
+    return np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)

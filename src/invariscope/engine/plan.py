@@ -1,0 +1,148 @@
+"""Which samples go together: buckets, blocks of whole orbits, and what fits in memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from invariscope.uncertainty import GROUPS
+
+# A forward of more rows than this gains nothing on a CPU, and its activations leave the cache.
+_CPU_ROWS, _DEVICE_ROWS = 128, 512
+_CPU_BYTES, _DEVICE_BYTES = 12 << 20, 1 << 30
+
+
+def group_of(positions: np.ndarray, *, groups: int = GROUPS) -> np.ndarray:
+    """The fixed jackknife group of each sample, from its position alone.
+
+    Every run of `groups` positions that starts at a multiple of `groups` holds each group once, in
+    an order that a hash of the run decides, so that groups are balanced and no period in the data
+    falls into one of them.
+
+    >>> sorted(group_of(np.arange(8)).tolist())
+    [0, 1, 2, 3, 4, 5, 6, 7]
+    """
+    if groups == 1:
+        return np.zeros(len(positions), np.int64)
+    run = (positions // groups).astype(np.uint64)
+    with np.errstate(over="ignore"):
+        mixed = (run + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+        mixed ^= mixed >> np.uint64(29)
+        mixed *= np.uint64(0xBF58476D1CE4E5B9)
+    odd_step = (mixed >> np.uint64(40)) * np.uint64(2) + np.uint64(1)
+    order = (positions.astype(np.uint64) * odd_step + (mixed >> np.uint64(52))) % np.uint64(groups)
+    return order.astype(np.int64)
+
+
+@dataclass
+class Strata:
+    """Classes in the order in which they are met, and how many samples each jackknife group has."""
+
+    by_class: bool
+    groups: int = GROUPS
+    classes: dict[int, int] = field(default_factory=dict)
+    seen: list[int] = field(default_factory=list)
+
+    @property
+    def buckets(self) -> int:
+        """Buckets in use: strata × groups."""
+        return max(len(self.classes), 1) * self.groups
+
+    def buckets_of(self, positions: np.ndarray, labels: Tensor | None) -> np.ndarray:
+        """The bucket of each sample; classes not met before get a stratum."""
+        group = group_of(positions, groups=self.groups)
+        if not self.by_class:
+            return group
+        if labels is None:
+            raise ValueError("by_class=True needs labels: give data as (inputs, labels)")
+        values, inverse = np.unique(labels.cpu().numpy(), return_inverse=True)
+        for value in values.tolist():
+            self.classes.setdefault(value, len(self.classes))
+        strata = np.array([self.classes[value] for value in values.tolist()])
+        return strata[inverse] * self.groups + group
+
+    def ranks_of(self, labels: Tensor | None, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Position of each sample within its stratum, and the stratum's size."""
+        if not self.by_class or labels is None:
+            return np.arange(count), np.full(count, count)
+        values = labels.cpu().numpy()
+        ranks, sizes = np.empty(count, np.int64), np.empty(count, np.int64)
+        for value in np.unique(values):
+            members = np.flatnonzero(values == value)
+            ranks[members], sizes[members] = np.arange(len(members)), len(members)
+        return ranks, sizes
+
+    def members(self, stratum: int | None) -> list[list[int]]:
+        """Buckets by group: of one stratum, or of all."""
+        strata = range(max(len(self.classes), 1)) if stratum is None else [stratum]
+        return [[s * self.groups + g for s in strata] for g in range(self.groups)]
+
+
+def rows_per_forward(batch_size: int | str, largest: int, device: str) -> int:
+    """Inputs per forward: as asked, or as many as keep the largest layer's block small.
+
+    Args:
+        largest: values per input of the largest layer.
+    """
+    if isinstance(batch_size, int):
+        return batch_size
+    rows, budget = (_CPU_ROWS, _CPU_BYTES) if device == "cpu" else (_DEVICE_ROWS, _DEVICE_BYTES)
+    return int(np.clip(budget // max(4 * largest, 1), 16, rows))
+
+
+def available_bytes(memory_gb: float | None) -> int:
+    """The budget for sums: as given, or half of what the machine has free."""
+    if memory_gb is not None:
+        return int(memory_gb * 2**30)
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+
+
+def groups_that_fit(
+    units: int, elements: int, *, strata: int, budget: int, intervals: bool, doubles: int = 1
+) -> tuple[int, str]:
+    """Jackknife groups per stratum that the budget allows, and the reason if there are none.
+
+    Raises:
+        ValueError: not even one bucket per stratum fits.
+    """
+    bucket = units * 8 * (doubles * (elements - 1) + 4)
+    if intervals and bucket * strata * GROUPS <= budget:
+        return GROUPS, ""
+    if bucket * strata > budget:
+        raise ValueError(
+            f"the sums of {units:,} units × {elements} elements × {strata} strata need "
+            f"{bucket * strata / 2**30:.1f} GiB, the budget is {budget / 2**30:.1f} GiB. "
+            "Select fewer layers (layers=), fewer elements, or raise memory_gb."
+        )
+    if not intervals:
+        return 1, "intervals were switched off"
+    return (
+        1,
+        f"{GROUPS} jackknife groups would need {bucket * strata * GROUPS / 2**30:.1f} GiB: raise memory_gb",
+    )
+
+
+def chunks(order: np.ndarray, size: int) -> Sequence[np.ndarray]:
+    """The order in blocks of `size` samples."""
+    return [order[lo : lo + size] for lo in range(0, len(order), size)]
+
+
+def flattened(orbit: Tensor, extra: Tensor | None) -> tuple[Tensor, int, int]:
+    """(n, m, ...) as rows without a copy where possible, and the sample and element steps.
+
+    Args:
+        extra: (n, ...) one more input per sample, put behind its elements.
+    """
+    samples, elements = orbit.shape[:2]
+    if orbit.is_contiguous():
+        whole = orbit if extra is None else torch.cat([orbit, extra[:, None]], dim=1)
+        return whole.flatten(0, 1), elements + (extra is not None), 1
+    major = orbit.transpose(0, 1)
+    rows = major.reshape(samples * elements, *orbit.shape[2:])
+    rows = rows if extra is None else torch.cat([rows, extra])
+    return rows, 1, samples

@@ -1,0 +1,258 @@
+"""The loop: every transformed input through the model once, every layer reduced where it is produced."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from invariscope.engine.options import Options
+from invariscope.engine.plan import (
+    Strata,
+    available_bytes,
+    chunks,
+    flattened,
+    groups_that_fit,
+    rows_per_forward,
+)
+from invariscope.engine.sources import Fingerprint, Source, Window
+from invariscope.measures.base import Measure
+from invariscope.readers.base import OK, Inspection, LayerKey, Reader, Reading
+from invariscope.statistics.base import Block, Statistic
+from invariscope.statistics.orbit_moments import NonFiniteError
+from invariscope.transforms.base import Transform
+
+OUTPUT: LayerKey = ("output", 0)
+
+
+@dataclass
+class Run:
+    """What one pass leaves behind: states by layer and statistic, and how they came about."""
+
+    strata: Strata
+    inspection: Inspection
+    states: dict[tuple[LayerKey, Statistic], Any] = field(default_factory=dict)
+    aliases: dict[LayerKey, LayerKey] = field(default_factory=dict)
+    skipped_samples: dict[LayerKey, int] = field(default_factory=dict)
+    samples: int = 0
+    forwards: int = 0
+    input_shape: tuple[int, ...] = ()
+    fingerprint: str = ""
+    orbit: np.ndarray | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+class Runner:
+    """One pass of one source through one model, for any number of measures."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        source: Source,
+        transform: Transform,
+        measures: tuple[Measure, ...],
+        options: Options,
+    ) -> None:
+        self.reader, self.source, self.transform, self.options = reader, source, transform, options
+        self.layer_statistics = _distinct(m for m in measures if m.scope == "layers")
+        self.output_statistics = _distinct(m for m in measures if m.scope == "output")
+        self.needs_identity = any(m.needs_identity for m in measures)
+        self.extra = self.needs_identity and transform.identity is None
+        self.identity = len(transform) if self.extra else transform.identity
+        self.run: Run | None = None
+
+    def __call__(self, tick: Callable[[int, int | None], None]) -> Run:
+        """Walks the source; `tick(samples done, samples in all)` is called after each block."""
+        digest, options = Fingerprint(), self.options
+        with ExitStack() as stack:
+            for window in self.source.windows():
+                digest.add(window)
+                if self.run is None:
+                    self.run = self._begin(window)
+                    opened = self.reader.open(
+                        device=options.device, precision=options.precision, seed=options.seed
+                    )
+                    self.forward = stack.enter_context(opened)
+                self._walk(window, tick)
+        run = self._finished()
+        run.fingerprint = digest.hexdigest()
+        return run
+
+    def _finished(self) -> Run:
+        if self.run is None:
+            raise ValueError("the data are empty: the iterable gave no batch")
+        if self.run.samples < 2:
+            raise ValueError(f"got {self.run.samples} sample: a variance across samples needs at least two")
+        return self.run
+
+    def _begin(self, window: Window) -> Run:
+        first, options = window.inputs[:3], self.options
+        self.transform.check(first)
+        probe = self.transform.orbit(first, indices=window.indices[:3], seed=options.seed)[:, 0]
+        inspection = self.reader.inspect(probe, device=options.device, precision=options.precision)
+        strata = Strata(options.by_class and bool(self.layer_statistics))
+        if self.source.labels is not None:
+            strata.buckets_of(np.arange(len(self.source.labels)), self.source.labels)
+        run = Run(strata, inspection, input_shape=tuple(window.inputs.shape[1:]))
+        self._plan_memory(run)
+        return run
+
+    def _plan_memory(self, run: Run) -> None:
+        sizes = [int(np.prod(info.shape)) for info in run.inspection.layers if info.status == OK]
+        self.rows = rows_per_forward(self.options.batch_size, max(sizes, default=1), self._device())
+        doubles = sum(1 + (getattr(s, "spread", "") == "std") for s in self.layer_statistics)
+        run.strata.groups, reason = groups_that_fit(
+            sum(sizes) if self.layer_statistics else 0,
+            len(self.transform),
+            strata=max(len(run.strata.classes), 1),
+            budget=available_bytes(self.options.memory_gb),
+            intervals=self.options.intervals,
+            doubles=doubles,
+        )
+        if reason:
+            run.notes.append(f"no intervals: {reason}")
+
+    def _device(self) -> str:
+        return self.options.device or self.reader.device
+
+    def _walk(self, window: Window, tick: Callable[[int, int | None], None]) -> None:
+        run = self.run
+        assert run is not None
+        positions = np.arange(run.samples, run.samples + len(window.inputs))
+        buckets = run.strata.buckets_of(positions, window.labels)
+        ranks, sizes = run.strata.ranks_of(window.labels, len(positions))
+        self._enlarge(run)
+        self.largest = self._largest(run)
+        order = np.argsort(buckets, kind="stable")
+        per_block = max(1, self.rows // (len(self.transform) + self.extra))
+        for chosen in chunks(order, per_block):
+            shared = {"buckets": buckets[chosen], "ranks": ranks[chosen], "sizes": sizes[chosen]}
+            self._block(window, chosen, shared)
+            run.samples += len(chosen)
+            tick(run.samples, self.source.length)
+
+    def _largest(self, run: Run) -> int | None:
+        labels = self.source.labels
+        if self.source.length is None or (run.strata.by_class and labels is None):
+            return None
+        positions = np.arange(self.source.length)
+        return int(np.bincount(run.strata.buckets_of(positions, labels)).max())
+
+    def _enlarge(self, run: Run) -> None:
+        for (_, statistic), state in run.states.items():
+            if len(state.counts) < run.strata.buckets:
+                statistic.enlarge(state, run.strata.buckets)
+
+    def _block(self, window: Window, chosen: np.ndarray, shared: dict[str, Any]) -> None:
+        run = self.run
+        assert run is not None
+        inputs = window.inputs[torch.from_numpy(chosen)]
+        indices = window.indices[chosen]
+        orbit = self.transform.orbit(inputs, indices=indices, seed=self.options.seed)
+        if run.orbit is None:
+            run.orbit = orbit[0].detach().cpu().numpy().copy()
+        rows, sample_step, element_step = flattened(orbit, inputs if self.extra else None)
+        labels = None if window.labels is None else window.labels[torch.from_numpy(chosen)]
+        steps = {"sample_step": sample_step, "element_step": element_step, "identity": self.identity}
+        make = _BlockMaker(
+            len(chosen), len(self.transform), {**shared, **steps, "indices": indices, "labels": labels}
+        )
+        output = self.forward(rows, lambda reading: self._reduce(reading, make))
+        run.forwards += len(rows)
+        for statistic in self.output_statistics:
+            self._update(OUTPUT, statistic, make(_first_tensor(output)))
+
+    def _reduce(self, reading: Reading, make: _BlockMaker) -> None:
+        run = self.run
+        assert run is not None
+        if reading.status != OK or reading.values is None:
+            return
+        key = (reading.layer, reading.call)
+        if reading.alias_of is not None:
+            run.aliases[key] = run.aliases.get(reading.alias_of, reading.alias_of)
+            return
+        for statistic in self.layer_statistics:
+            self._update(key, statistic, make(reading.values))
+
+    def _update(self, key: LayerKey, statistic: Statistic, block: Block) -> None:
+        run = self.run
+        assert run is not None
+        if self.options.nonfinite == "skip":
+            block = _finite_samples(block, key, run)
+            if not block.samples:
+                return
+        state = run.states.get((key, statistic))
+        if state is None:
+            state = statistic.init(block, buckets=run.strata.buckets, largest=self.largest)
+            run.states[key, statistic] = state
+        try:
+            statistic.update(state, block)
+        except NonFiniteError:
+            raise _non_finite(key, block) from None
+
+
+@dataclass(frozen=True)
+class _BlockMaker:
+    """What the blocks of all layers of one forward have in common."""
+
+    samples: int
+    elements: int
+    shared: dict[str, Any]
+
+    def __call__(self, values: Tensor) -> Block:
+        return Block(values=values, samples=self.samples, elements=self.elements, **self.shared)
+
+
+def _distinct(measures: Any) -> tuple[Statistic, ...]:
+    return tuple(dict.fromkeys(statistic for measure in measures for statistic in measure.statistics()))
+
+
+def _first_tensor(output: Any) -> Tensor:
+    """The model's prediction: its output, or the first tensor in it."""
+    while not isinstance(output, Tensor):
+        if isinstance(output, dict):
+            output = next(iter(output.values()))
+        elif isinstance(output, (tuple, list)):
+            output = output[0]
+        else:
+            output = torch.as_tensor(output)
+    return output
+
+
+def _finite_samples(block: Block, key: LayerKey, run: Run) -> Block:
+    """The block without the samples that have a non-finite response in this layer."""
+    finite = block.orbits().flatten(2).isfinite().all(2).all(1).cpu().numpy()
+    if finite.all():
+        return block
+    run.skipped_samples[key] = run.skipped_samples.get(key, 0) + int((~finite).sum())
+    return block.repeated(finite.astype(np.int64))
+
+
+def _non_finite(key: LayerKey, block: Block) -> ValueError:
+    values = block.values
+    nans, infinite = int(values.isnan().sum()), int(values.isinf().sum())
+    first, last = block.indices.min(), block.indices.max()
+    return ValueError(
+        f"layer {key[0]!r} (call {key[1]}) gave {nans} NaN and {infinite} infinite of {values.numel()} "
+        f"values, first seen in samples {first} to {last}. Mend the model or the data, or measure with "
+        "nonfinite='skip' to leave such samples out and count them."
+    )
+
+
+def refuse_unstable(reader: Reader, inputs: Tensor, options: Options) -> str | None:
+    """A note on a model whose output depends on chance or on its batch; an error unless asked for."""
+    from invariscope.readers.stability import depends_on_batch
+
+    found = depends_on_batch(reader, inputs)
+    if not found:
+        return None
+    if options.unstable == "refuse":
+        raise ValueError(f"{found} Measure it nevertheless with unstable='measure' (--unstable measure).")
+    warnings.warn(str(found), stacklevel=4)
+    return str(found)

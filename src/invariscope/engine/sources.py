@@ -1,0 +1,286 @@
+"""Samples, from whatever a person has: arrays, pairs, datasets, loaders, iterables of batches."""
+
+from __future__ import annotations
+
+import abc
+import hashlib
+from collections.abc import Iterable, Iterator, Sized
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+WINDOW_SAMPLES = 2048
+WINDOW_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class Window:
+    """Some samples in order: inputs (sample, ...), labels (sample,) or None, positions in the data."""
+
+    inputs: Tensor
+    labels: Tensor | None
+    indices: np.ndarray
+
+
+class Source(abc.ABC):
+    """A finite sequence of samples that can be walked once, in order, in bounded memory."""
+
+    name: str = "data"
+    classes: tuple[str, ...] | None = None
+
+    @property
+    @abc.abstractmethod
+    def length(self) -> int | None:
+        """Number of samples, if known beforehand."""
+
+    @property
+    @abc.abstractmethod
+    def labels(self) -> Tensor | None:
+        """All labels, if known beforehand."""
+
+    @abc.abstractmethod
+    def windows(self) -> Iterator[Window]:
+        """The samples, in order."""
+
+
+@dataclass
+class ArraySource(Source):
+    """Samples that lie in memory."""
+
+    inputs: Tensor
+    targets: Tensor | None
+    indices: np.ndarray
+    name: str = "data"
+    classes: tuple[str, ...] | None = None
+
+    @property
+    def length(self) -> int:
+        """Number of samples."""
+        return len(self.inputs)
+
+    @property
+    def labels(self) -> Tensor | None:
+        """All labels."""
+        return self.targets
+
+    def windows(self) -> Iterator[Window]:
+        """Everything at once: views cost nothing."""
+        yield Window(self.inputs, self.targets, self.indices)
+
+
+@dataclass
+class StreamSource(Source):
+    """Samples that come in batches and are not kept."""
+
+    batches: Iterable[Any]
+    count: int | None = None
+    name: str = "data"
+    classes: tuple[str, ...] | None = None
+
+    @property
+    def length(self) -> int | None:
+        """Number of samples, if the iterable knows it."""
+        return self.count
+
+    @property
+    def labels(self) -> None:
+        """Not known beforehand."""
+        return None
+
+    def windows(self) -> Iterator[Window]:
+        """Batches gathered to windows of a bounded size."""
+        held: list[tuple[Tensor, Tensor | None]] = []
+        seen = 0
+        for batch in self.batches:
+            held.append(_pair(batch))
+            rows, size = sum(len(x) for x, _ in held), sum(x.nbytes for x, _ in held)
+            if rows >= WINDOW_SAMPLES or size >= WINDOW_BYTES:
+                yield _window(held, seen)
+                held, seen = [], seen + rows
+        if held:
+            yield _window(held, seen)
+
+
+def _window(held: list[tuple[Tensor, Tensor | None]], first: int) -> Window:
+    shapes = sorted({tuple(x.shape[1:]) for x, _ in held})
+    if len(shapes) > 1:
+        raise ValueError(
+            f"batches hold inputs of different shapes, {shapes[0]} and {shapes[-1]}; resize them to one"
+        )
+    inputs = torch.cat([x for x, _ in held])
+    labels = None if held[0][1] is None else torch.cat([y for _, y in held if y is not None])
+    if labels is not None and len(labels) != len(inputs):
+        raise ValueError("some batches come with labels and some without; give labels for all or for none")
+    return Window(inputs, labels, np.arange(first, first + len(inputs)))
+
+
+def as_source(data: Any, *, samples: int | None = None, seed: int = 0) -> Source:
+    """A source over whatever was given, or over a seeded subset of it.
+
+    Raises:
+        ValueError: no data, fewer than two samples, labels of another length.
+        TypeError: nothing that could be read as samples.
+    """
+    source = _whole_source(data)
+    if source.length is not None and source.length < 2:
+        raise ValueError(
+            f"got {source.length} sample: a variance across samples needs at least two; an interval, 64"
+        )
+    return source if samples is None else _subset(source, samples, seed)
+
+
+def _whole_source(data: Any) -> Source:
+    if hasattr(data, "images") and hasattr(data, "labels"):
+        source = _array_source(data.images, data.labels)
+        source.name, source.classes = (
+            getattr(data, "name", "data"),
+            tuple(getattr(data, "classes", ())) or None,
+        )
+        return source
+    if isinstance(data, (Tensor, np.ndarray)):
+        return _array_source(data, None)
+    if isinstance(data, tuple) and len(data) == 2 and _is_label_array(data[1]):
+        return _array_source(*data)
+    if isinstance(data, torch.utils.data.DataLoader):
+        return StreamSource(data, _loader_length(data), name=type(data.dataset).__name__)
+    if isinstance(data, torch.utils.data.IterableDataset):
+        return StreamSource((_batched(item) for item in data), name=type(data).__name__)
+    if isinstance(data, torch.utils.data.Dataset):
+        return _dataset_source(data)
+    if isinstance(data, Iterable) and not isinstance(data, (str, bytes, dict)):
+        return StreamSource(data)
+    raise TypeError(
+        "data must be an array or tensor (sample, ...), a pair (inputs, labels), a Dataset, a DataLoader, "
+        f"or an iterable of batches; got {type(data).__name__}"
+    )
+
+
+def _is_label_array(values: Any) -> bool:
+    if isinstance(values, (Tensor, np.ndarray)):
+        return values.ndim == 1
+    return isinstance(values, (list, tuple)) and all(isinstance(v, (int, str, np.integer)) for v in values)
+
+
+def _array_source(inputs: Any, labels: Any) -> ArraySource:
+    inputs = _tensor(inputs)
+    if inputs.ndim == 0 or len(inputs) == 0:
+        raise ValueError(f"the data are empty (shape {tuple(inputs.shape)}); give at least two samples")
+    targets, classes = _labels(labels)
+    if targets is not None and len(targets) != len(inputs):
+        raise ValueError(
+            f"{len(inputs)} inputs came with {len(targets)} labels; give one label for each input"
+        )
+    return ArraySource(inputs, targets, np.arange(len(inputs)), classes=classes)
+
+
+def _dataset_source(data: Any) -> StreamSource:
+    if not isinstance(data, Sized):
+        return StreamSource((_batched(data[i]) for i in _counting()), name=type(data).__name__)
+    length = len(data)
+    if length == 0:
+        raise ValueError(f"the {type(data).__name__} is empty; give at least two samples")
+    return StreamSource((_batched(data[i]) for i in range(length)), length, name=type(data).__name__)
+
+
+def _counting() -> Iterator[int]:
+    index = 0
+    while True:
+        yield index
+        index += 1
+
+
+def _loader_length(loader: Any) -> int | None:
+    if isinstance(loader.dataset, torch.utils.data.IterableDataset) or loader.drop_last:
+        return None
+    return len(loader.sampler) if loader.batch_sampler is None or hasattr(loader.sampler, "__len__") else None
+
+
+def _batched(item: Any) -> Any:
+    """One item of a dataset as a batch of one."""
+    if isinstance(item, (tuple, list)):
+        inputs, label = item[0], item[1]
+        return _tensor(inputs)[None], torch.as_tensor(label).reshape(1)
+    return _tensor(item)[None]
+
+
+def _pair(batch: Any) -> tuple[Tensor, Tensor | None]:
+    if isinstance(batch, (tuple, list)) and len(batch) >= 2:
+        inputs, labels = _tensor(batch[0]), _labels(batch[1])[0]
+        assert labels is not None
+        if len(labels) != len(inputs):
+            raise ValueError(f"a batch of {len(inputs)} inputs came with {len(labels)} labels")
+        return inputs, labels
+    return _tensor(batch[0] if isinstance(batch, (tuple, list)) else batch), None
+
+
+def _tensor(values: Any) -> Tensor:
+    if isinstance(values, (Tensor, np.ndarray)):
+        return torch.as_tensor(values)
+    raise TypeError(f"inputs must be tensors or arrays, got {type(values).__name__}; convert them first")
+
+
+def _labels(labels: Any) -> tuple[Tensor | None, tuple[str, ...] | None]:
+    """Class numbers, and the class names where the labels were words."""
+    if labels is None:
+        return None, None
+    array = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
+    if array.dtype.kind in "US":
+        names, numbers = np.unique(array, return_inverse=True)
+        return torch.from_numpy(numbers), tuple(map(str, names))
+    if array.dtype.kind not in "iub" or array.ndim != 1:
+        raise ValueError(
+            f"labels must be one whole number a sample, got {array.dtype} of shape {array.shape}"
+        )
+    return torch.from_numpy(array.astype(np.int64)), None
+
+
+def _subset(source: Source, samples: int, seed: int) -> ArraySource:
+    """`samples` of the samples, the same for the same seed, in their order."""
+    generator = np.random.default_rng((seed, 0x5EED))
+    if isinstance(source, ArraySource):
+        if samples > source.length:
+            raise ValueError(f"samples={samples}, but there are only {source.length}")
+        chosen = np.sort(generator.permutation(source.length)[:samples])
+        picked = torch.from_numpy(chosen)
+        labels = None if source.targets is None else source.targets[picked]
+        return ArraySource(source.inputs[picked], labels, chosen, source.name, source.classes)
+    return _reservoir(source, samples, generator)
+
+
+def _reservoir(source: Source, samples: int, generator: np.random.Generator) -> ArraySource:
+    """A uniform subset of a stream of unknown length, in its order (reservoir sampling)."""
+    held: dict[int, tuple[int, Tensor, Tensor | None]] = {}
+    for window in source.windows():
+        for row, index in enumerate(window.indices.tolist()):
+            slot = index if index < samples else int(generator.integers(index + 1))
+            if slot < samples:
+                label = None if window.labels is None else window.labels[row]
+                held[slot] = (index, window.inputs[row].clone(), label)
+    if len(held) < samples:
+        raise ValueError(f"samples={samples}, but there are only {len(held)}")
+    rows = sorted(held.values(), key=lambda row: row[0])
+    labels = None if rows[0][2] is None else torch.stack([label for *_, label in rows if label is not None])
+    indices = np.array([index for index, *_ in rows])
+    return ArraySource(torch.stack([x for _, x, _ in rows]), labels, indices, source.name, source.classes)
+
+
+class Fingerprint:
+    """A digest of the samples as they pass by, so that two results can be known to share them."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.blake2b(digest_size=12)
+
+    def add(self, window: Window) -> None:
+        """Counts a window's inputs and labels in."""
+        for values in (window.inputs, window.labels):
+            if values is not None:
+                array = values.detach().cpu().contiguous()
+                array = array.view(torch.uint8) if array.dtype == torch.bfloat16 else array
+                self._hash.update(array.numpy().tobytes() if array.numel() < 1 << 16 else array.numpy().data)
+
+    def hexdigest(self) -> str:
+        """The digest so far."""
+        return self._hash.hexdigest()

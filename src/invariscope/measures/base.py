@@ -1,0 +1,192 @@
+"""What a measure is: the statistics it needs, its formula, and the answers by which it is checked."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from invariscope.registry import Registry, snake_case
+from invariscope.statistics.base import Statistic
+
+MEASURES: Registry[Measure] = Registry("measure", "invariscope.measures")
+
+
+@dataclass(frozen=True)
+class LayerContext:
+    """What a formula may know of the layer whose statistics it turns into values.
+
+    Args:
+        layer, call: which layer, and which of its runs within one forward.
+        shape: the layer's own unit shape, such as (C, H, W).
+        reference: per-unit transformation variance of the same layer with random weights, for the
+            measures that ask for it.
+    """
+
+    layer: str
+    call: int
+    shape: tuple[int, ...]
+    reference: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class UnitValues:
+    """Per-unit values of one layer, and what goes into the layer's own value.
+
+    Args:
+        values: (replicate, unit...): replicate 0 from all samples, the others without one group.
+        counted: (unit...) the units whose mean is the layer's value.
+        dead, sparse, infinite: units left out, by reason.
+        ratio: (replicate,) ratio of the layer's means, for measures that are ratios.
+        null: (unit...) the value expected when the pairing is destroyed, or None.
+    """
+
+    values: np.ndarray
+    counted: np.ndarray
+    dead: int = 0
+    sparse: int = 0
+    infinite: int = 0
+    ratio: np.ndarray | None = None
+    null: np.ndarray | None = None
+
+    def layer_values(self) -> np.ndarray:
+        """(replicate,) mean over the counted units; NaN where none is."""
+        if not self.counted.any():
+            return np.full(len(self.values), np.nan)
+        with np.errstate(invalid="ignore"):
+            return self.values[:, self.counted].mean(axis=1)
+
+    def layer_null(self) -> float:
+        """Mean of the null over the counted units."""
+        if self.null is None or not self.counted.any():
+            return float("nan")
+        return float(self.null[self.counted].mean())
+
+
+@dataclass(frozen=True)
+class ElementValues:
+    """(replicate, element) values of one layer: a curve. Its mean over elements is the layer's value."""
+
+    values: np.ndarray
+
+
+@dataclass(frozen=True)
+class KnownAnswer:
+    """A case worked out by hand: options, activations (sample, element, unit...), expected values."""
+
+    options: Mapping[str, Any]
+    activations: Any
+    expected: Any
+    labels: Any = None
+    output: str = ""
+
+
+class Measure(abc.ABC):
+    """A frozen dataclass of options with a formula. One file in `invariscope.measures` is one family.
+
+    A concrete measure registers itself under the snake_case of its name, and with that appears in
+    the listings, the documentation, the report's legend and the shared tests.
+    """
+
+    scope: ClassVar[str] = "layers"
+    """"layers", or "output": a measure of the model's final output alone."""
+
+    summary: ClassVar[str]
+    """One plain sentence on what the number says, shown in reports."""
+
+    reading: ClassVar[str]
+    """How to read a value, and when it misleads."""
+
+    range: ClassVar[tuple[float, float]] = (0.0, float("inf"))
+    """Smallest and largest possible value."""
+
+    needs_identity: ClassVar[bool] = False
+    """Whether the untransformed input must be among the forwarded ones."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        MEASURES.add(cls)
+
+    @property
+    def name(self) -> str:
+        """The registry name, such as "normalized_variance"."""
+        return snake_case(type(self).__name__)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options that this instance was made with."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.init}  # type: ignore[arg-type]
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether the transformation variance of a random-weights copy is needed."""
+        return False
+
+    @abc.abstractmethod
+    def statistics(self) -> tuple[Statistic, ...]:
+        """The statistics whose final values `evaluate` takes, in this order."""
+
+    @abc.abstractmethod
+    def evaluate(self, finals: tuple[Any, ...], layer: LayerContext) -> dict[str, UnitValues | ElementValues]:
+        """Values by output name; a measure with one output calls it "".
+
+        Args:
+            finals: final values of `statistics()`, in their order.
+            layer: which layer they belong to.
+        """
+
+    @abc.abstractmethod
+    def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
+        """The definition, written naively for float64 (sample, element, unit...): the tests' judge."""
+
+    @classmethod
+    @abc.abstractmethod
+    def examples(cls) -> tuple[Measure, ...]:
+        """Instances with every option that changes the formula, for the shared tests."""
+
+    @classmethod
+    @abc.abstractmethod
+    def known_answers(cls) -> tuple[KnownAnswer, ...]:
+        """Cases worked out by hand."""
+
+    @classmethod
+    def explain(cls) -> str:
+        """The summary, how to read the number, and the class's own documentation."""
+        return f"{cls.summary}\n\n{cls.reading}\n\n{inspect.getdoc(cls) or ''}"
+
+
+def as_measures(measures: Any) -> tuple[Measure, ...]:
+    """Measure objects from objects, registry names, or a list of either.
+
+    Raises:
+        ValueError: an unknown name, an empty list, or the same measure with the same options twice.
+        TypeError: neither a measure nor a name.
+    """
+    entries = [measures] if isinstance(measures, (str, Measure)) else list(measures)
+    found = tuple(_as_measure(entry) for entry in entries)
+    if not found:
+        raise ValueError("no measures given; `iv.list_measures()` names them all")
+    names = [measure.name for measure in found]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(
+            f"measure {twice[0]!r} is asked for {names.count(twice[0])} times: measure once per option set"
+        )
+    return found
+
+
+def _as_measure(entry: Any) -> Measure:
+    if isinstance(entry, Measure):
+        return entry
+    if isinstance(entry, str):
+        return MEASURES.get(entry)()
+    if isinstance(entry, type) and issubclass(entry, Measure):
+        return entry()
+    raise TypeError(
+        f"a measure is an object such as NormalizedVariance() or a name; got {type(entry).__name__}"
+    )

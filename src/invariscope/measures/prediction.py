@@ -1,0 +1,86 @@
+"""What the transformation does to a classifier's predictions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from invariscope.measures.base import ElementValues, KnownAnswer, LayerContext, Measure
+from invariscope.statistics.prediction_counts import PredictionCounts
+
+OUTPUTS = ("accuracy", "probability_true", "flips")
+
+
+@dataclass(frozen=True)
+class Prediction(Measure):
+    """Accuracy, probability of the true class, and flip rate, for each element.
+
+    .. math:: \\mathrm{accuracy}_j = \\langle [\\arg\\max_k f_k(t_j x_i) = y_i] \\rangle_i, \\quad
+        \\hat p_j = \\langle \\mathrm{softmax}(f(t_j x_i))_{y_i} \\rangle_i, \\quad
+        \\mathrm{flips}_j = \\langle [\\arg\\max_k f_k(t_j x_i) \\ne \\arg\\max_k f_k(x_i)] \\rangle_i
+
+    Shapes: outputs (sample, element, class) to one value per element, a share between 0 and 1, in
+    `result.curves`; the table holds their means over elements. Accuracy and probability need
+    labels; flips need none. Outputs that are probabilities already are taken as they are, others
+    go through a softmax (log-probabilities are unchanged by it).
+
+    A flat accuracy curve is not an invariant network: the layers before the last may move as they
+    like, and predictions can flip between two wrong classes without any change of accuracy.
+
+    Raises:
+        ValueError: outputs that are no class scores, or labels that do not fit them.
+
+    Source:
+        The accuracy-against-angle figure of Quiroga et al. 2019, doi:10.1007/978-3-030-27713-0_9.
+
+    >>> Prediction().oracle(np.array([[[2.0, 0.0], [0.0, 1.0]]]), np.array([0]))["accuracy"]
+    array([1., 0.])
+    """
+
+    scope: ClassVar[str] = "output"
+    needs_identity: ClassVar[bool] = True
+    range: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    summary: ClassVar[str] = "What the transformation does to the predictions: accuracy, probability, flips."
+    reading: ClassVar[str] = (
+        "Shares between 0 and 1 per element. Flat curves are a property of the output only; "
+        "inner layers may still vary."
+    )
+
+    def statistics(self) -> tuple[PredictionCounts]:
+        """Counts per element."""
+        return (PredictionCounts(),)
+
+    def evaluate(self, finals: Any, layer: LayerContext) -> dict[str, ElementValues]:
+        """One curve per output; those that need labels are left out without them."""
+        (found,) = finals
+        shares = found.shares
+        curves = {name: ElementValues(shares[:, row]) for row, name in enumerate(OUTPUTS)}
+        return {name: curve for name, curve in curves.items() if np.isfinite(curve.values[0]).any()}
+
+    def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
+        """The definition; element 0 stands for the untransformed input."""
+        top = activations.argmax(-1)
+        found = {"flips": (top != top[:, :1]).mean(0)}
+        if labels is not None:
+            powers = np.exp(activations - activations.max(-1, keepdims=True))
+            chances = powers / powers.sum(-1, keepdims=True)
+            found["accuracy"] = (top == labels[:, None]).mean(0)
+            found["probability_true"] = chances[np.arange(len(labels)), :, labels].mean(0)
+        return found
+
+    @classmethod
+    def examples(cls) -> tuple[Prediction, ...]:
+        """There are no options."""
+        return (cls(),)
+
+    @classmethod
+    def known_answers(cls) -> tuple[KnownAnswer, ...]:
+        """Two samples of class 0; the second element turns one of them to class 1."""
+        outputs = np.log([[[0.75, 0.25], [0.25, 0.75]], [[0.75, 0.25], [0.75, 0.25]]])
+        return (
+            KnownAnswer({}, outputs, [1.0, 0.5], labels=[0, 0], output="accuracy"),
+            KnownAnswer({}, outputs, [0.75, 0.5], labels=[0, 0], output="probability_true"),
+            KnownAnswer({}, outputs, [0.0, 0.5], labels=[0, 0], output="flips"),
+        )

@@ -1,0 +1,382 @@
+"""Variance along orbits against variance across samples (Quiroga et al. 2019, 2020)."""
+
+from __future__ import annotations
+
+import abc
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from invariscope.measures.base import KnownAnswer, LayerContext, Measure, UnitValues
+from invariscope.registry import unknown
+from invariscope.statistics.moments import Moments
+from invariscope.statistics.orbit_moments import POOLS, SPREADS, OrbitMoments
+
+NORMS = ("sample", "total", "random_net", None)
+DEGENERATES = ("nan", "one")
+
+# The 2019 code and tmeasures take means of standard deviations, whatever their names say.
+_PRESETS: dict[str, dict[str, Any]] = {
+    "slides": {},
+    "tmeasures": {"spread": "std", "degenerate": "one", "min_firing": 0},
+    "quiroga2019_full": {"spread": "std", "pool": "before_mean", "degenerate": "one", "min_firing": 0},
+    "quiroga2019": {
+        "spread": "std",
+        "pool": "before_mean",
+        "degenerate": "one",
+        "min_firing": 0,
+        "protocol": "quiroga2019",
+    },
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Variance(Measure):
+    """Options of the family.
+
+    Args:
+        spread: "variance" (the slides), or "std": means of standard deviations (the 2019 code).
+        pool: how the positions of a feature map become one value. None: units stay units; "after":
+            mean of unit values per map; "ratio": ratio of the map's means; "before_mean",
+            "before_max", "before_sum": the map is collapsed before any statistic.
+        min_firing: a unit that responds to fewer samples than this is *sparse*: counted and left
+            out of the layer's mean, whose interval would not cover. Applies from that many samples on.
+        protocol: which samples count. None: all, once. "quiroga2019": across samples the first
+            ⌊n/64⌋·64; along orbits the windows of 64 samples that start at each of the first ⌊n/64⌋.
+        preset: "slides", "quiroga2019", "quiroga2019_full" or "tmeasures": sets the other options
+            as published.
+    """
+
+    spread: str = "variance"
+    pool: str | None = None
+    degenerate: str = "nan"
+    min_firing: int = 20
+    protocol: str | None = None
+    preset: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.preset is not None and self.preset not in _PRESETS:
+            raise unknown("preset", self.preset, _PRESETS)
+        for name, value in _PRESETS.get(self.preset or "slides", {}).items():
+            object.__setattr__(self, name, value)
+        for name, allowed in (("spread", SPREADS), ("pool", POOLS), ("degenerate", DEGENERATES)):
+            if getattr(self, name) not in allowed:
+                raise unknown(name, str(getattr(self, name)), map(str, allowed))
+
+    def statistics(self) -> tuple[OrbitMoments, OrbitMoments]:
+        """Moments for the spread along orbits and for the spread across samples; usually the same."""
+        collapse = self.pool if self.pool in ("before_mean", "before_max", "before_sum") else None
+        along, across = ("windows", "whole_batches") if self.protocol else (None, None)
+        return (
+            OrbitMoments(self.spread, collapse, along),
+            OrbitMoments(self.spread, collapse, across),
+        )
+
+    def evaluate(self, finals: Any, layer: LayerContext) -> dict[str, UnitValues]:
+        """Per-unit values of one layer."""
+        parts = _Parts(*finals, standard=self.spread == "std")
+        return {"": self._units(parts, layer)}
+
+    @abc.abstractmethod
+    def _units(self, parts: _Parts, layer: LayerContext) -> UnitValues: ...
+
+    def _sparse(self, parts: _Parts) -> np.ndarray:
+        enough = parts.across.samples.flat[0] >= self.min_firing
+        return (parts.across.firing < self.min_firing) & ~parts.dead if enough else np.zeros_like(parts.dead)
+
+    def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
+        """The definition by NumPy's own variances."""
+        values = _naively_collapsed(activations, self.pool)
+        spread = np.var if self.spread == "variance" else np.std
+        along = spread(values, axis=1, ddof=1).mean(axis=0)
+        across = spread(values, axis=0, ddof=1).mean(axis=0)
+        return {"": self._naive(along, across, values)}
+
+    @abc.abstractmethod
+    def _naive(self, along: np.ndarray, across: np.ndarray, values: np.ndarray) -> np.ndarray: ...
+
+    @classmethod
+    def examples(cls) -> tuple[_Variance, ...]:
+        """Every spread and every pooling."""
+        combinations = [(spread, pool) for spread in SPREADS for pool in POOLS]
+        return tuple(cls(spread=spread, pool=pool, min_firing=0) for spread, pool in combinations)
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """Spread along orbits and across samples, per unit, and which units carry none."""
+
+    along: Moments
+    across: Moments
+    standard: bool
+
+    @property
+    def transformation(self) -> np.ndarray:
+        return self.along.transformation_deviation if self.standard else self.along.transformation_variance
+
+    @property
+    def sample(self) -> np.ndarray:
+        return self.across.sample_deviation if self.standard else self.across.sample_variance
+
+    @property
+    def _threshold(self) -> np.ndarray:
+        """Variances up to this are rounding: a rotated black corner holds 1e-17, not zero."""
+        tiny = 1e-10 if self.across.double else 32 * float(np.finfo(np.float32).eps)
+        scale = self.across.scale
+        layer = np.sqrt(np.mean(scale**2)) if scale.size else 0.0
+        return (tiny * np.maximum(scale, 1e-3 * layer)) ** 2
+
+    @property
+    def still(self) -> np.ndarray:
+        """Units that samples do not move."""
+        return self.across.sample_variance[0] <= self._threshold
+
+    @property
+    def dead(self) -> np.ndarray:
+        """Units that neither samples nor elements move."""
+        return self.still & (self.along.transformation_variance[0] <= self._threshold)
+
+    @property
+    def null(self) -> np.ndarray:
+        """Expected variance along a row of responses to independently drawn samples."""
+        return self.across.sample_variance[0] + self.across.element_variance[0]
+
+
+def _is_maps(values: np.ndarray, pool: str | None) -> bool:
+    """Whether (replicate, unit...) values hold feature maps that `pool` folds into one value each."""
+    return pool in ("after", "ratio") and values.ndim > 2
+
+
+def _fold(values: np.ndarray, live: np.ndarray) -> np.ndarray:
+    """(replicate, channel) mean over the live positions of each map; NaN where there is none."""
+    positions = tuple(range(2, values.ndim))
+    counts = live.sum(axis=tuple(range(1, live.ndim)))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(live, values, 0.0).sum(axis=positions) / counts
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransformationVariance(_Variance):
+    """Variance of a unit along the orbit, averaged over samples.
+
+    .. math:: TV_u = \\langle \\mathrm{Var}_j\\, a_u(t_j x_i) \\rangle_i
+
+    Shapes: activations (sample, element, unit...) to one value per unit. Both indices need at
+    least two entries; Var divides by m − 1. In squared units of the activation (plain units with
+    `spread="std"`), so compare layers only after normalising. The layer's value is the mean over
+    live units; a dead unit gives 0, which is no evidence of invariance.
+
+    Source:
+        Quiroga et al. 2019, doi:10.1007/978-3-030-27713-0_9, V_t.
+
+    >>> TransformationVariance().oracle(np.array([[[1.0], [3.0]], [[5.0], [5.0]]]), None)[""]
+    array([1.])
+    """
+
+    summary: ClassVar[str] = "How far the transformation moves a unit, averaged over samples."
+    reading: ClassVar[str] = (
+        "0 is invariant. The number is in squared units of the activation, so layers of different "
+        "scale cannot be compared with it: use normalized_variance for that."
+    )
+
+    def _units(self, parts: _Parts, layer: LayerContext) -> UnitValues:
+        return _plain_units(self, parts, parts.transformation, null=None if parts.standard else parts.null)
+
+    def _naive(self, along: np.ndarray, across: np.ndarray, values: np.ndarray) -> np.ndarray:
+        return _naively_folded(along, self.pool)
+
+    @classmethod
+    def known_answers(cls) -> tuple[KnownAnswer, ...]:
+        """Two samples, two elements, two units."""
+        activations = [[[1.0, 5.0], [3.0, 5.0]], [[5.0, 7.0], [5.0, 7.0]]]
+        return (
+            KnownAnswer({}, activations, [1.0, 0.0]),
+            KnownAnswer({"spread": "std"}, activations, [2**0.5 / 2, 0.0]),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleVariance(_Variance):
+    """Variance of a unit across samples, averaged over elements.
+
+    .. math:: SV_u = \\langle \\mathrm{Var}_i\\, a_u(t_j x_i) \\rangle_j
+
+    Shapes, units and the layer's value are as for :class:`TransformationVariance`. It is the
+    normaliser of :class:`NormalizedVariance`: how much the unit says about the sample at all.
+
+    Source:
+        Quiroga et al. 2019, doi:10.1007/978-3-030-27713-0_9, V_x.
+
+    >>> SampleVariance().oracle(np.array([[[1.0], [3.0]], [[5.0], [5.0]]]), None)[""]
+    array([5.])
+    """
+
+    summary: ClassVar[str] = "How far a change of sample moves a unit, averaged over elements."
+    reading: ClassVar[str] = (
+        "0 means that the unit does not depend on the sample at all. In squared units of the activation."
+    )
+
+    def _units(self, parts: _Parts, layer: LayerContext) -> UnitValues:
+        return _plain_units(self, parts, parts.sample, null=None)
+
+    def _naive(self, along: np.ndarray, across: np.ndarray, values: np.ndarray) -> np.ndarray:
+        return _naively_folded(across, self.pool)
+
+    @classmethod
+    def known_answers(cls) -> tuple[KnownAnswer, ...]:
+        """Two samples, two elements, two units."""
+        activations = [[[1.0, 5.0], [3.0, 5.0]], [[5.0, 7.0], [5.0, 7.0]]]
+        return (KnownAnswer({}, activations, [5.0, 2.0]),)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NormalizedVariance(_Variance):
+    """Variance along the orbit relative to variance across samples.
+
+    .. math:: NV_u = \\frac{TV_u}{SV_u}
+        = \\frac{\\langle \\mathrm{Var}_j\\, a_u(t_j x_i) \\rangle_i}
+               {\\langle \\mathrm{Var}_i\\, a_u(t_j x_i) \\rangle_j}
+
+    Shapes: activations (sample, element, unit...) to one value per unit, without a unit of
+    measurement. The layer's value is the mean over live units; beside it stands the ratio of the
+    layer's mean TV to its mean SV, which a few nearly dead units cannot inflate. The null is the
+    value for rows of independently drawn samples, 1 + Var_j(mean response to j) / SV, so a value
+    near it says that the transformation destroys what the unit tells about the sample.
+
+    Misleads where SV is small for reasons of its own: a layer that barely responds to anything
+    gets large, noisy values (look at the ratio), and within one class SV is smaller, so
+    class-conditional values are larger. Units with TV = SV = 0 are *dead*: NaN, left out, counted.
+
+    Args:
+        norm: the denominator. "sample": SV; "total": variance over all responses; "random_net":
+            TV of the same architecture with random weights; None: 1.
+        degenerate: "nan" as above; "one": 0/0 counts as 1 and x/0 as infinity, as published code has it.
+
+    Raises:
+        ValueError: an option that does not exist.
+
+    Source:
+        Quiroga et al. 2019, doi:10.1007/978-3-030-27713-0_9, V = V_t / V_x.
+
+    >>> NormalizedVariance().oracle(np.array([[[1.0], [3.0]], [[5.0], [5.0]]]), None)[""]
+    array([0.2])
+    """
+
+    norm: str | None = "sample"
+
+    summary: ClassVar[str] = "How far the transformation moves a unit, relative to a change of sample."
+    reading: ClassVar[str] = (
+        "0: invariant. About 1: the transformation moves a unit as much as a change of sample does. "
+        "Dead units (moved by neither) are left out and counted. Layers that respond to nothing get "
+        "large, noisy values: compare the value with the ratio and with the null beside it."
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.norm not in NORMS:
+            raise unknown("norm", str(self.norm), map(str, NORMS))
+
+    @property
+    def needs_reference(self) -> bool:
+        """True for norm="random_net"."""
+        return self.norm == "random_net"
+
+    def _units(self, parts: _Parts, layer: LayerContext) -> UnitValues:
+        above, below = parts.transformation, self._denominator(parts, layer)
+        dead, infinite = parts.dead, parts.still & ~parts.dead
+        sparse = self._sparse(parts)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            values = np.where(infinite, np.inf, above / below)
+            null = None if parts.standard or self.norm != "sample" else parts.null / below[0]
+        values = np.where(dead, 1.0 if self.degenerate == "one" else np.nan, values)
+        counted = np.asarray(np.isfinite(values[0]) & ~sparse)
+        ratio = _layer_ratio(above, below, dead)
+        if not _is_maps(values, self.pool):
+            return UnitValues(
+                values, counted, int(dead.sum()), int(sparse.sum()), int(infinite.sum()), ratio, null
+            )
+        folded = self._folded(values, above, below, counted)
+        alive = np.isfinite(folded[0])
+        whole = dead.all(axis=tuple(range(1, dead.ndim)))
+        return UnitValues(folded, alive, int(whole.sum()), int((~alive & ~whole).sum()), 0, ratio)
+
+    def _folded(
+        self, values: np.ndarray, above: np.ndarray, below: np.ndarray, counted: np.ndarray
+    ) -> np.ndarray:
+        if self.pool == "after":
+            return _fold(values, counted)
+        everywhere = np.ones_like(counted)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return _fold(above, everywhere) / _fold(below, everywhere)
+
+    def _denominator(self, parts: _Parts, layer: LayerContext) -> np.ndarray:
+        if self.norm == "sample":
+            return parts.sample
+        if self.norm is None:
+            return np.ones_like(parts.sample)
+        if self.norm == "total":
+            spread = parts.across.total_variance
+        else:
+            assert layer.reference is not None
+            spread = np.broadcast_to(layer.reference, parts.sample.shape)
+        return np.sqrt(spread) if parts.standard else spread
+
+    def _naive(self, along: np.ndarray, across: np.ndarray, values: np.ndarray) -> np.ndarray:
+        if self.norm == "total":
+            flat = values.reshape(-1, *values.shape[2:])
+            across = (np.var if self.spread == "variance" else np.std)(flat, axis=0, ddof=1)
+        across = np.ones_like(across) if self.norm is None else across
+        with np.errstate(divide="ignore", invalid="ignore"):
+            if self.pool == "ratio":
+                return _naively_folded(along, self.pool) / _naively_folded(across, self.pool)
+            return _naively_folded(along / across, self.pool)
+
+    @classmethod
+    def examples(cls) -> tuple[NormalizedVariance, ...]:
+        """Every spread, every pooling, every norm that needs no second network."""
+        pooled = [cls(spread=spread, pool=pool, min_firing=0) for spread in SPREADS for pool in POOLS]
+        return (*pooled, cls(norm="total", min_firing=0), cls(norm=None, min_firing=0))
+
+    @classmethod
+    def known_answers(cls) -> tuple[KnownAnswer, ...]:
+        """Two samples, two elements: a moving unit, an invariant one, and a dead one."""
+        activations = [[[1.0, 5.0, 4.0], [3.0, 5.0, 4.0]], [[5.0, 7.0, 4.0], [5.0, 7.0, 4.0]]]
+        return (
+            KnownAnswer({}, activations, [0.2, 0.0, np.nan]),
+            KnownAnswer({"degenerate": "one"}, activations, [0.2, 0.0, 1.0]),
+            KnownAnswer({"norm": None}, activations, [1.0, 0.0, np.nan]),
+            KnownAnswer({"preset": "tmeasures"}, activations, [1 / 3, 0.0, 1.0]),
+        )
+
+
+def _plain_units(
+    measure: _Variance, parts: _Parts, values: np.ndarray, *, null: np.ndarray | None
+) -> UnitValues:
+    """TV or SV per unit or, pooled, per map."""
+    dead, sparse = parts.dead, measure._sparse(parts)
+    if _is_maps(values, measure.pool):
+        whole = dead.all(axis=tuple(range(1, dead.ndim)))
+        return UnitValues(_fold(values, np.ones_like(dead)), ~whole, int(whole.sum()))
+    return UnitValues(values, ~dead & ~sparse, int(dead.sum()), int(sparse.sum()), null=null)
+
+
+def _layer_ratio(above: np.ndarray, below: np.ndarray, dead: np.ndarray) -> np.ndarray:
+    """(replicate,) mean TV over mean SV, over the units that are not dead."""
+    alive = ~dead
+    if not alive.any():
+        return np.full(len(above), np.nan)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return above[:, alive].mean(axis=1) / below[:, alive].mean(axis=1)
+
+
+def _naively_collapsed(activations: np.ndarray, pool: str | None) -> np.ndarray:
+    if activations.ndim < 4 or pool not in ("before_mean", "before_max", "before_sum"):
+        return activations
+    return getattr(activations, pool.removeprefix("before_"))(axis=tuple(range(3, activations.ndim)))
+
+
+def _naively_folded(units: np.ndarray, pool: str | None) -> np.ndarray:
+    if units.ndim < 2 or pool not in ("after", "ratio"):
+        return units
+    return np.nanmean(units, axis=tuple(range(1, units.ndim)))

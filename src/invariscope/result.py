@@ -1,0 +1,158 @@
+"""Labelled results: one table, the per-unit maps, the per-element curves, and where they came from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCHEMA = 1
+COLUMNS = [
+    *("measure", "layer", "call", "stratum"),
+    *("value", "ci_low", "ci_high", "null", "floor", "value_ratio", "ratio_low", "ratio_high"),
+    *("samples", "elements", "units", "dead_units", "sparse_units"),
+]
+CURVE_COLUMNS = [
+    *("measure", "layer", "call", "stratum", "element", "label", "parameter", "x"),
+    *("value", "ci_low", "ci_high", "samples"),
+]
+NOTE_COLUMNS = ["measure", "layer", "call", "stratum", "note"]
+
+MapKey = tuple[str, str, str, int]
+
+
+class Maps(Mapping[MapKey, np.ndarray]):
+    """Per-unit values, each in its layer's own shape.
+
+    Keys are `(measure, layer, stratum, call)`; the last two may be left out and default to
+    `"all"` and `0`, so `maps["normalized_variance", "conv1"]` is the usual look-up. NaN marks a
+    unit without a value (dead, or infinite).
+    """
+
+    def __init__(self, arrays: Mapping[MapKey, np.ndarray]) -> None:
+        self._arrays = dict(arrays)
+
+    def __getitem__(self, key: tuple) -> np.ndarray:
+        full: Any = (*key, *("all", 0)[len(key) - 2 :]) if isinstance(key, tuple) else key
+        if full not in self._arrays:
+            raise KeyError(self._missing(full))
+        return self._arrays[full]
+
+    def __iter__(self) -> Iterator[MapKey]:
+        return iter(self._arrays)
+
+    def __len__(self) -> int:
+        return len(self._arrays)
+
+    def _missing(self, key: object) -> str:
+        measures = sorted({name for name, *_ in self._arrays})
+        layers = list(dict.fromkeys(layer for _, layer, *_ in self._arrays))
+        keys = "(measure, layer[, stratum[, call]])"
+        return f"no map {key!r}. Keys are {keys}; measures: {measures}; layers: {layers}"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What `iv.measure` returns. Everything here is plain data; saving and loading lose nothing.
+
+    Args:
+        rows: one mapping per measure × layer × stratum, with the columns of `table` and, where an
+            interval could be issued, the leave-one-group-out values it rests on.
+        curve_rows: one mapping per measure × layer × element.
+        arrays: the per-unit maps.
+        provenance: versions, seed, model, data, transform, options, notes.
+        examples: input and feature images of one orbit, for the report.
+    """
+
+    rows: tuple[dict[str, Any], ...]
+    curve_rows: tuple[dict[str, Any], ...] = ()
+    arrays: Mapping[MapKey, np.ndarray] = field(default_factory=dict, repr=False)
+    provenance: dict[str, Any] = field(default_factory=dict, repr=False)
+    examples: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)
+
+    @property
+    def name(self) -> str:
+        """The model's label, as the user gave it or as its class is called."""
+        model = self.provenance.get("model", {})
+        return str(model.get("label") or model.get("name") or "model")
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row per measure × layer × stratum, in the order in which the layers run."""
+        return _frame(self.rows, COLUMNS)
+
+    @property
+    def curves(self) -> pd.DataFrame:
+        """One row per measure × layer × element: accuracy against angle, and the like."""
+        return _frame(self.curve_rows, CURVE_COLUMNS)
+
+    @property
+    def notes(self) -> pd.DataFrame:
+        """Why a number or an interval is missing, for the rows where one is."""
+        return _frame([row for row in self.rows if row.get("note")], NOTE_COLUMNS)
+
+    @property
+    def maps(self) -> Maps:
+        """Per-unit values: `maps[measure, layer]`, `maps[measure, layer, stratum, call]`."""
+        return Maps(self.arrays)
+
+    def overall(self, measure: str = "normalized_variance", *, stratum: str = "all") -> float:
+        """Mean over all counted units of all layers: large layers weigh more than small ones.
+
+        This is the one number per network of the 2019 experiments. Compare it only between
+        networks of the same architecture.
+
+        Raises:
+            ValueError: the result holds no such measure or stratum.
+        """
+        table = self.table.query("measure == @measure and stratum == @stratum")
+        if table.empty:
+            known = sorted({(row["measure"], row["stratum"]) for row in self.rows})
+            raise ValueError(f"no rows of {measure!r} for stratum {stratum!r}; there are {known}")
+        weight = table["units"] - table["dead_units"] - table["sparse_units"]
+        used = table["value"].notna() & (weight > 0)
+        return float(np.average(table["value"][used], weights=weight[used]))
+
+    def labelled(self, label: str) -> Result:
+        """The same result under another model name, for tables and plots."""
+        model = {**self.provenance.get("model", {}), "label": label}
+        return replace(self, provenance={**self.provenance, "model": model})
+
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
+        """Writes result.json and maps.safetensors into `folder`, both or neither.
+
+        Raises:
+            FileExistsError: the folder already holds something, and `overwrite` is not set.
+        """
+        from invariscope import storage
+
+        return storage.save(self, Path(folder), overwrite=overwrite)
+
+    def report(self, path: str | Path = "report.html") -> Path:
+        """Writes the self-contained HTML page and returns its path."""
+        from invariscope.report import write_report
+
+        return write_report(self, Path(path))
+
+    def to_xarray(self) -> Any:
+        """The layer values as an `xarray.Dataset` over (measure, layer, call, stratum)."""
+        from invariscope import storage
+
+        return storage.to_xarray(self)
+
+    def _repr_html_(self) -> str:
+        return self.table.to_html()
+
+
+def _frame(rows: Any, columns: list[str]) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame(
+        [{name: row.get(name, np.nan) for name in columns} for row in rows], columns=list(columns)
+    )

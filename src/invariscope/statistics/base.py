@@ -1,0 +1,124 @@
+"""What a statistic is, and the block of orbits that it is fed."""
+
+from __future__ import annotations
+
+import abc
+import itertools
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Block:
+    """Responses of one layer to whole orbits of a few samples.
+
+    Args:
+        values: (row, unit...); the response to element j of sample i stands in row
+            i·sample_step + j·element_step.
+        samples: how many samples.
+        elements: how many elements of each.
+        sample_step, element_step: see `values`; blocks come sample-major or element-major.
+        buckets: (sample,) int64, sorted: where each sample is counted.
+        indices: (sample,) int64 positions in the data set.
+        labels: (sample,) int64 class numbers, or None.
+        ranks, sizes: (sample,) position of a sample within its stratum, and the stratum's size.
+        identity: row offset, in elements, of the untransformed input; None if it was not forwarded.
+    """
+
+    values: Tensor
+    samples: int
+    elements: int
+    sample_step: int
+    element_step: int
+    buckets: np.ndarray
+    indices: np.ndarray
+    labels: Tensor | None = None
+    ranks: np.ndarray | None = None
+    sizes: np.ndarray | None = None
+    identity: int | None = None
+
+    def runs(self) -> list[tuple[int, int, int]]:
+        """(first sample, one past the last, bucket) for each run of samples of one bucket."""
+        edges = [0, *(np.flatnonzero(np.diff(self.buckets)) + 1).tolist(), self.samples]
+        return [(lo, hi, int(self.buckets[lo])) for lo, hi in itertools.pairwise(edges)]
+
+    def rows_of(self, samples: np.ndarray, elements: np.ndarray) -> np.ndarray:
+        """The rows of the given samples (first axis) and elements (second axis)."""
+        return samples[:, None] * self.sample_step + elements[None, :] * self.element_step
+
+    def orbits(self) -> Tensor:
+        """The values as (sample, element, unit...), a view."""
+        shape, steps = self.values.shape[1:], self.values.stride()
+        strides = (self.sample_step * steps[0], self.element_step * steps[0], *steps[1:])
+        size = (self.samples, self.elements, *shape)
+        return self.values.as_strided(size, strides, self.values.storage_offset())
+
+    def repeated(self, counts: np.ndarray) -> Block:
+        """The block with sample i standing in it `counts[i]` times (none, for 0)."""
+        chosen = np.repeat(np.arange(self.samples), counts)
+        rows = self.rows_of(chosen, np.arange(self.elements)).ravel()
+        return replace(
+            self,
+            values=self.values[torch.from_numpy(rows).to(self.values.device)],
+            samples=len(chosen),
+            sample_step=self.elements,
+            element_step=1,
+            buckets=self.buckets[chosen],
+            indices=self.indices[chosen],
+            labels=None if self.labels is None else self.labels[torch.from_numpy(chosen)],
+            ranks=None if self.ranks is None else self.ranks[chosen],
+            sizes=None if self.sizes is None else self.sizes[chosen],
+        )
+
+
+class Statistic(abc.ABC):
+    """A frozen specification of sums over samples; the sums themselves live in a state.
+
+    Two measures share one state when their specifications are equal. States are additive: `merge`
+    is associative and commutative up to rounding, and a sample is counted in the bucket it came
+    with. Classes, jackknife groups, processes and checkpoints are all merges of buckets.
+    """
+
+    @abc.abstractmethod
+    def init(self, block: Block, *, buckets: int, largest: int | None = None) -> Any:
+        """An empty state for blocks like this one; `largest` bounds the samples of any bucket."""
+
+    @abc.abstractmethod
+    def update(self, state: Any, block: Block) -> None:
+        """Adds a block's orbits to the state, in place."""
+
+    @abc.abstractmethod
+    def enlarge(self, state: Any, buckets: int) -> None:
+        """Makes room for `buckets` buckets, in place: a stream has shown a class not seen before."""
+
+    @abc.abstractmethod
+    def merge(self, first: Any, second: Any) -> Any:
+        """The state of both sets of samples together; neither argument is changed."""
+
+    @abc.abstractmethod
+    def finalize(self, state: Any, groups: list[list[int]]) -> Any:
+        """Final values of the samples in all the given buckets, and of all but each group's.
+
+        The leading axis of what is returned is the *replicate*: 0 uses every group, and, where
+        there are two groups or more, 1 + g leaves group g out.
+        """
+
+
+def replicate_sums(parts: np.ndarray) -> np.ndarray:
+    """(group, ...) sums to (replicate, ...) sums: all groups, then all but each.
+
+    >>> replicate_sums(np.array([1.0, 2.0, 4.0]))
+    array([7., 6., 5., 3.])
+    """
+    whole = parts.sum(axis=0, keepdims=True)
+    return whole if len(parts) < 2 else np.concatenate([whole, whole - parts])
+
+
+def with_buckets(array: np.ndarray, buckets: int) -> np.ndarray:
+    """The array with empty buckets added to its leading axis."""
+    empty = np.zeros((buckets - len(array), *array.shape[1:]), array.dtype)
+    return np.concatenate([array, empty])

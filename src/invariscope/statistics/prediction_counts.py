@@ -1,0 +1,109 @@
+"""Per-element counts of what a classifier predicts along the orbit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from invariscope.statistics.base import Block, Statistic, replicate_sums, with_buckets
+
+ROWS = ("correct", "probability", "flipped")
+
+
+@dataclass
+class PredictionState:
+    """(bucket, 3, element) sums of `ROWS`, and the samples counted in each bucket."""
+
+    counts: np.ndarray
+    sums: np.ndarray
+    labelled: bool
+
+
+@dataclass(frozen=True)
+class PredictionShares:
+    """(replicate, 3, element) means of `ROWS` over samples; NaN where there are no labels."""
+
+    samples: np.ndarray
+    shares: np.ndarray
+
+
+@dataclass(frozen=True)
+class PredictionCounts(Statistic):
+    """Sums over samples, per element: top-1 correct, probability of the true class, top-1 changed.
+
+    Probabilities are the softmax of the outputs; log-probabilities are left unchanged by it, and
+    outputs that already are probabilities (non-negative, summing to one) are taken as they are.
+    """
+
+    def init(self, block: Block, *, buckets: int, largest: int | None = None) -> PredictionState:
+        """An empty state."""
+        counts = np.zeros(buckets, np.int64)
+        return PredictionState(
+            counts, np.zeros((buckets, len(ROWS), block.elements)), block.labels is not None
+        )
+
+    def update(self, state: PredictionState, block: Block) -> None:
+        """Adds a block of (row, class) outputs."""
+        if block.values.ndim != 2 or block.values.shape[1] < 2:
+            raise ValueError(
+                "predictions need outputs of shape (sample, class) with at least two classes; "
+                f"the model's output is (sample, {', '.join(map(str, block.values.shape[1:]))}). "
+                "Leave out the measure 'prediction'."
+            )
+        sums = self._per_sample(block)
+        for lo, hi, bucket in block.runs():
+            state.counts[bucket] += hi - lo
+            state.sums[bucket] += sums[:, lo:hi].sum(axis=1)
+
+    def _per_sample(self, block: Block) -> np.ndarray:
+        """(3, sample, element) float64."""
+        outputs = block.orbits().double()
+        top = outputs.argmax(-1)
+        found = np.full((len(ROWS), *top.shape), np.nan)
+        if block.identity is not None:
+            found[2] = (top != _untransformed(block).argmax(-1)[:, None]).cpu().numpy()
+        if block.labels is not None:
+            labels = _checked(block.labels.to(outputs.device), outputs.shape[-1])
+            found[0] = (top == labels[:, None]).cpu().numpy()
+            picked = labels[:, None, None].expand(*top.shape, 1)
+            found[1] = _probabilities(outputs).gather(-1, picked)[..., 0].cpu().numpy()
+        return found
+
+    def enlarge(self, state: PredictionState, buckets: int) -> None:
+        """Room for more buckets."""
+        state.counts, state.sums = with_buckets(state.counts, buckets), with_buckets(state.sums, buckets)
+
+    def merge(self, first: PredictionState, second: PredictionState) -> PredictionState:
+        """Counts of both."""
+        return PredictionState(first.counts + second.counts, first.sums + second.sums, first.labelled)
+
+    def finalize(self, state: PredictionState, groups: list[list[int]]) -> PredictionShares:
+        """Means per element."""
+        counts = replicate_sums(np.array([state.counts[members].sum() for members in groups], float))
+        sums = replicate_sums(np.stack([state.sums[members].sum(axis=0) for members in groups]))
+        return PredictionShares(counts, sums / counts[:, None, None])
+
+
+def _untransformed(block: Block) -> Tensor:
+    assert block.identity is not None
+    rows = np.arange(block.samples) * block.sample_step + block.identity * block.element_step
+    return block.values[torch.from_numpy(rows).to(block.values.device)]
+
+
+def _probabilities(outputs: Tensor) -> Tensor:
+    proper = (outputs >= 0).all() and torch.allclose(
+        outputs.sum(-1), torch.ones((), dtype=outputs.dtype, device=outputs.device), atol=1e-4
+    )
+    return outputs if proper else outputs.softmax(-1)
+
+
+def _checked(labels: Tensor, classes: int) -> Tensor:
+    if bool((labels < 0).any()) or bool((labels >= classes).any()):
+        raise ValueError(
+            f"labels run from {int(labels.min())} to {int(labels.max())}, but the model has {classes} "
+            f"outputs (0 to {classes - 1}); give class numbers that fit the model, or leave out 'prediction'"
+        )
+    return labels

@@ -1,0 +1,155 @@
+"""Results on disk: result.json and maps.safetensors, written whole or not at all, never pickled."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from invariscope.result import SCHEMA, Result
+
+JSON_NAME, MAPS_NAME = "result.json", "maps.safetensors"
+_INFINITE = {"Infinity": math.inf, "-Infinity": -math.inf}
+
+
+def save(result: Result, folder: Path, *, overwrite: bool = False) -> Path:
+    """Writes `result` into `folder`; files there already are refused unless `overwrite` is set."""
+    refuse_used_folder(folder, overwrite=overwrite)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        _write(result, scratch)
+        folder.mkdir(exist_ok=True)
+        # The JSON names the maps, so it comes last: a folder with a result.json is complete.
+        for name in (MAPS_NAME, JSON_NAME):
+            os.replace(scratch / name, folder / name)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return folder
+
+
+def refuse_used_folder(folder: Path, *, overwrite: bool = False) -> None:
+    """Raises FileExistsError for a folder in which a run, or anything else, lies already."""
+    if folder.exists() and not folder.is_dir():
+        raise FileExistsError(f"{folder} is a file; give a folder to save the result in")
+    if overwrite or not folder.exists() or not any(folder.iterdir()):
+        return
+    what = "another run" if (folder / JSON_NAME).exists() else "other files"
+    raise FileExistsError(
+        f"{folder} already holds {what}. Give an empty or new folder, or overwrite=True (--overwrite)."
+    )
+
+
+def _write(result: Result, folder: Path) -> None:
+    from safetensors.numpy import save_file
+
+    arrays = {f"map:{i}": np.ascontiguousarray(a) for i, a in enumerate(result.arrays.values())}
+    arrays |= {f"example:{name}": np.ascontiguousarray(a) for name, a in result.examples.items()}
+    save_file(arrays, folder / MAPS_NAME)
+    document = {
+        "schema": SCHEMA,
+        "rows": result.rows,
+        "curves": result.curve_rows,
+        "maps": [list(key) for key in result.arrays],
+        "provenance": result.provenance,
+    }
+    text = json.dumps(_encode(document), indent=1, allow_nan=False)
+    (folder / JSON_NAME).write_text(text, encoding="utf-8")
+
+
+def load(folder: str | Path) -> Result:
+    """Reads a saved result: `iv.load("run/")`. Safe on files from strangers: nothing is executed.
+
+    Raises:
+        FileNotFoundError: no result.json there.
+        ValueError: the files are truncated, malformed, or of a newer schema.
+    """
+    folder = Path(folder)
+    folder = folder.parent if folder.name == JSON_NAME else folder
+    if not (folder / JSON_NAME).is_file():
+        raise FileNotFoundError(f"no {JSON_NAME} in {folder}; give the folder that Result.save wrote")
+    document = _read_json(folder / JSON_NAME)
+    if document["schema"] > SCHEMA:
+        raise ValueError(
+            f"{folder / JSON_NAME} has schema {document['schema']}, this version reads up to {SCHEMA}: "
+            "update invariscope"
+        )
+    maps, examples = _read_arrays(folder / MAPS_NAME, document["maps"])
+    return Result(
+        rows=tuple(document["rows"]),
+        curve_rows=tuple(document["curves"]),
+        arrays=maps,
+        provenance=document["provenance"],
+        examples=examples,
+    )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not a whole JSON file ({error}); was it truncated?") from error
+    needed = {"schema": int, "rows": list, "curves": list, "maps": list, "provenance": dict}
+    if not isinstance(document, dict) or not all(isinstance(document.get(k), t) for k, t in needed.items()):
+        raise ValueError(f"{path} is JSON, but no saved result: it needs {sorted(needed)}")
+    if not all(isinstance(row, dict) for row in (*document["rows"], *document["curves"])):
+        raise ValueError(f"{path} is malformed: every row must be an object")
+    document["rows"] = [_decode_row(row) for row in document["rows"]]
+    document["curves"] = [_decode_row(row) for row in document["curves"]]
+    return document
+
+
+def _read_arrays(path: Path, keys: list[Any]) -> tuple[dict, dict]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: it holds the maps that {JSON_NAME} names")
+    try:
+        arrays = load_file(path)
+        maps = {tuple(key): arrays[f"map:{i}"] for i, key in enumerate(keys)}
+    except (SafetensorError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged or does not belong to its {JSON_NAME}: {error}") from error
+    prefix = "example:"
+    return maps, {name[len(prefix) :]: a for name, a in arrays.items() if name.startswith(prefix)}
+
+
+def _encode(value: Any) -> Any:
+    """JSON has no NaN and no infinity: null and a word stand for them."""
+    if isinstance(value, dict):
+        return {str(key): _encode(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_encode(entry) for entry in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+    return value
+
+
+def _decode_row(row: dict[str, Any]) -> dict[str, Any]:
+    text = {"measure", "layer", "stratum", "label", "parameter", "note"}
+    return {key: value if key in text else _decode(value) for key, value in row.items()}
+
+
+def _decode(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_decode(entry) for entry in value]
+    if value is None:
+        return math.nan
+    return _INFINITE.get(value, value) if isinstance(value, str) else value
+
+
+def to_xarray(result: Result) -> Any:
+    """The numeric columns of the table as an `xarray.Dataset` over measure, layer, call, stratum."""
+    try:
+        import xarray  # noqa: F401
+    except ImportError as error:
+        raise ImportError("to_xarray needs xarray: pip install 'invariscope[xarray]'") from error
+    return result.table.set_index(["measure", "layer", "call", "stratum"]).to_xarray()

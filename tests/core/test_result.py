@@ -1,0 +1,134 @@
+"""Results: labelled, saved whole or not at all, safe to load."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from invariscope import storage
+from invariscope.result import COLUMNS, CURVE_COLUMNS, Result
+
+
+@pytest.fixture
+def result():
+    row = {"measure": "normalized_variance", "layer": "conv1", "call": 0, "stratum": "all", "value": 0.25}
+    other = {
+        **row,
+        "layer": "fc",
+        "value": math.nan,
+        "ci_low": math.inf,
+        "note": "no unit is left",
+        "units": 4,
+    }
+    curve = {
+        "measure": "prediction.flips",
+        "layer": "output",
+        "call": 0,
+        "stratum": "all",
+        "x": 90.0,
+        "value": 0.5,
+    }
+    return Result(
+        rows=({**row, "units": 10, "dead_units": 2, "sparse_units": 0, "replicates": [0.2, 0.3]}, other),
+        curve_rows=(curve,),
+        arrays={("normalized_variance", "conv1", "all", 0): np.array([[0.25, np.nan]])},
+        provenance={"model": {"name": "Net"}, "notes": ["a note"]},
+        examples={"orbit": np.ones((2, 1, 3, 3), np.float32)},
+    )
+
+
+def test_the_table_has_the_documented_columns_and_nan_where_one_does_not_apply(result):
+    assert result.table.columns.tolist() == COLUMNS
+    assert result.curves.columns.tolist() == CURVE_COLUMNS
+    assert math.isnan(result.table["floor"][0])
+    assert result.notes["note"].tolist() == ["no unit is left"]
+
+
+def test_maps_answer_to_two_three_or_four_keys(result):
+    short = result.maps["normalized_variance", "conv1"]
+    assert short is result.maps["normalized_variance", "conv1", "all", 0]
+    with pytest.raises(KeyError, match="conv1"):
+        result.maps["normalized_variance", "conv9"]
+
+
+def test_saving_and_loading_lose_nothing(result, tmp_path):
+    loaded = storage.load(result.save(tmp_path / "run"))
+    assert loaded.table.equals(result.table)
+    assert loaded.curves.equals(result.curves)
+    assert loaded.rows[0]["replicates"] == [0.2, 0.3]
+    assert loaded.provenance == result.provenance
+    np.testing.assert_array_equal(
+        loaded.maps["normalized_variance", "conv1"], result.maps["normalized_variance", "conv1"]
+    )
+    np.testing.assert_array_equal(loaded.examples["orbit"], result.examples["orbit"])
+
+
+def test_the_file_is_strict_json_although_values_may_be_nan_or_infinite(result, tmp_path):
+    text = (result.save(tmp_path / "run") / "result.json").read_text()
+    json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+
+
+def test_a_folder_that_holds_another_run_is_refused_and_left_alone(result, tmp_path):
+    result.save(tmp_path / "run")
+    before = (tmp_path / "run" / "result.json").read_bytes()
+    with pytest.raises(FileExistsError, match="already holds another run"):
+        result.labelled("other").save(tmp_path / "run")
+    assert (tmp_path / "run" / "result.json").read_bytes() == before
+    result.labelled("other").save(tmp_path / "run", overwrite=True)
+    assert storage.load(tmp_path / "run").name == "other"
+
+
+def test_a_folder_with_other_files_is_refused(result, tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(FileExistsError, match="other files"):
+        result.save(tmp_path)
+
+
+def test_an_interrupted_save_leaves_nothing_behind(result, tmp_path, monkeypatch):
+    monkeypatch.setattr(storage.json, "dumps", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        result.save(tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda p: p.write_text(p.read_text()[:50]), "not a whole JSON"),
+        (lambda p: p.write_text("[1, 2]"), "no saved result"),
+        (lambda p: p.write_text(p.read_text().replace('"schema": 1', '"schema": 99')), "update invariscope"),
+        (lambda p: p.write_bytes(b"\x80\x04pickle"), "not a whole JSON"),
+    ],
+)
+def test_a_damaged_json_is_refused_with_what_is_wrong(result, tmp_path, damage, message):
+    folder = result.save(tmp_path / "run")
+    damage(folder / "result.json")
+    with pytest.raises(ValueError, match=message):
+        storage.load(folder)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x80\x04\x95", b"\xff" * 100])
+def test_a_damaged_map_file_is_refused(result, tmp_path, content):
+    folder = result.save(tmp_path / "run")
+    (folder / "maps.safetensors").write_bytes(content)
+    with pytest.raises(ValueError, match="damaged"):
+        storage.load(folder)
+
+
+def test_a_folder_without_a_result_says_what_is_missing(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no result\.json"):
+        storage.load(tmp_path)
+
+
+def test_overall_weighs_layers_by_their_counted_units():
+    rows = tuple(
+        {"measure": "m", "layer": name, "stratum": "all", "value": value, "units": units, "dead_units": 1}
+        | {"call": 0, "sparse_units": 0}
+        for name, value, units in (("a", 1.0, 4), ("b", 0.5, 10))
+    )
+    assert Result(rows).overall("m") == pytest.approx((1.0 * 3 + 0.5 * 9) / 12)
+    with pytest.raises(ValueError, match="no rows"):
+        Result(rows).overall("normalised")

@@ -1,0 +1,172 @@
+"""Intervals: worked by hand, and covering what they claim to cover."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from invariscope.engine.plan import group_of
+from invariscope.measures.base import LayerContext
+from invariscope.measures.variance import NormalizedVariance
+from invariscope.result import Result
+from invariscope.statistics.base import Block
+from invariscope.uncertainty import GROUPS, MISSING, compare, jackknife
+
+
+def test_for_a_mean_of_equal_groups_the_jackknife_is_the_textbook_standard_error():
+    rng = np.random.default_rng(0)
+    groups = rng.normal(size=(8, 5))
+    omitted = [np.delete(groups, g, axis=0).mean() for g in range(8)]
+    interval = jackknife(groups.mean(), omitted, [5] * 8)
+    assert interval.centre == pytest.approx(groups.mean())
+    assert interval.error == pytest.approx(groups.mean(axis=1).std(ddof=1) / 8**0.5)
+
+
+def test_the_jackknife_removes_the_bias_of_a_squared_mean():
+    x = np.array([1.0, 2.0, 3.0, 4.0])
+    omitted = [np.delete(x, g).mean() ** 2 for g in range(4)]
+    interval = jackknife(x.mean() ** 2, omitted, [1] * 4)
+    assert interval.centre == pytest.approx(x.mean() ** 2 - x.var(ddof=1) / 4)
+
+
+def test_groups_of_unequal_size_weigh_by_their_size():
+    x = [np.array([1.0]), np.array([3.0, 5.0]), np.array([7.0, 7.0, 7.0])]
+    whole = np.concatenate(x)
+    omitted = [np.concatenate([x[h] for h in range(3) if h != g]).mean() for g in range(3)]
+    assert jackknife(whole.mean(), omitted, [1, 2, 3]).centre == pytest.approx(whole.mean())
+
+
+@pytest.mark.parametrize(("replicates", "sizes"), [([], []), ([1.0, np.nan], [3, 3]), ([1.0, 2.0], [0, 6])])
+def test_no_interval_is_issued_where_a_group_is_missing(replicates, sizes):
+    assert jackknife(1.0, replicates, sizes) == MISSING or np.isnan(jackknife(1.0, replicates, sizes).low)
+
+
+def test_every_run_of_eight_positions_holds_each_group_once():
+    groups = group_of(np.arange(800))
+    assert (np.sort(groups.reshape(100, 8), axis=1) == np.arange(8)).all()
+    # No period in the data, of classes say, falls into one group.
+    for period in (2, 5, 8, 10, 16):
+        counts = np.bincount(groups[::period], minlength=GROUPS)
+        assert counts.min() > 0.4 * counts.mean(), (period, counts)
+
+
+def _units(kind, rng, samples, elements, units):
+    base = rng.normal(size=(samples, 1, units))
+    move = rng.normal(size=(samples, elements, units)) * np.linspace(0.2, 1.0, units)
+    if kind == "heavy":
+        base = rng.standard_t(3, size=base.shape)
+    values = base + move
+    return np.maximum(values, 0.0) if kind == "relu" else values
+
+
+def layer_interval(activations, measure):
+    """The layer's value, its interval, and the ratio's, as the engine makes them."""
+    (spec, _), samples = measure.statistics(), len(activations)
+    buckets = group_of(np.arange(samples))
+    order = np.argsort(buckets, kind="stable")
+    import torch
+
+    block = Block(
+        values=torch.from_numpy(activations[order]).flatten(0, 1),
+        samples=samples,
+        elements=activations.shape[1],
+        sample_step=activations.shape[1],
+        element_step=1,
+        buckets=buckets[order],
+        indices=order,
+    )
+    state = spec.init(block, buckets=GROUPS)
+    spec.update(state, block)
+    final = spec.finalize(state, [[g] for g in range(GROUPS)])
+    found = measure.evaluate((final, final), LayerContext("a", 0, activations.shape[2:]))[""]
+    sizes = state.counts.tolist()
+    layer = found.layer_values()
+    return (
+        jackknife(layer[0], layer[1:], sizes),
+        jackknife(found.ratio[0], found.ratio[1:], sizes),
+    )
+
+
+def coverage(kind, *, draws, samples, elements, units):
+    """Share of intervals that hold the value of the whole population (a very large sample)."""
+    measure = NormalizedVariance(min_firing=20)
+    rng = np.random.default_rng(12)
+    true_mean, true_ratio = _population(kind, elements, units)
+    hits = np.zeros(2)
+    for _ in range(draws):
+        mean, ratio = layer_interval(_units(kind, rng, samples, elements, units), measure)
+        hits += [mean.low <= true_mean <= mean.high, ratio.low <= true_ratio <= ratio.high]
+    return hits / draws
+
+
+def _population(kind, elements, units):
+    """TV and SV are unbiased, so their averages over many draws are the population's."""
+    rng, parts = np.random.default_rng(99), []
+    for _ in range(300):
+        values = _units(kind, rng, 400, elements, units)
+        parts.append((values.var(axis=1, ddof=1).mean(axis=0), values.var(axis=0, ddof=1).mean(axis=0)))
+    tv, sv = np.mean(parts, axis=0)
+    return (tv / sv).mean(), tv.mean() / sv.mean()
+
+
+def test_intervals_cover_about_as_often_as_they_say():
+    found = coverage("relu", draws=300, samples=64, elements=8, units=20)
+    # Two thousand draws are made by name (below); three hundred tell 95 % from 85 %.
+    assert ((found > 0.91) & (found < 0.985)).all(), found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["relu", "linear", "heavy"])
+def test_intervals_cover_92_to_97_percent_in_two_thousand_draws(kind):
+    found = coverage(kind, draws=2000, samples=64, elements=8, units=100)
+    print(kind, found)
+    assert ((found >= 0.92) & (found <= 0.97)).all(), found
+
+
+def _result(name, values, data="d", transform="t"):
+    rows = tuple(
+        {
+            "measure": "normalized_variance",
+            "layer": layer,
+            "call": 0,
+            "stratum": "all",
+            "value": value,
+            "replicates": [value + 0.01 * (g - 3.5) for g in range(8)],
+            "group_sizes": [10] * 8,
+        }
+        for layer, value in values.items()
+    )
+    return Result(
+        rows,
+        provenance={
+            "model": {"name": name},
+            "data": {"fingerprint": data},
+            "transform": {"fingerprint": transform},
+        },
+    )
+
+
+def test_paired_differences_cancel_what_the_samples_have_in_common():
+    table = compare([_result("a", {"x": 1.0, "y": 2.0}), _result("b", {"y": 1.5, "x": 1.0, "z": 3.0})])
+    assert table["layer"].tolist() == ["x", "y"]
+    assert table["difference"].tolist() == [0.0, -0.5]
+    # Both move alike from group to group, so the difference is certain.
+    assert table["ci_low"].tolist() == pytest.approx([0.0, -0.5])
+    assert table["ci_high"].tolist() == pytest.approx([0.0, -0.5])
+
+
+def test_results_on_other_samples_are_not_paired():
+    with pytest.raises(ValueError, match="different data"):
+        compare([_result("a", {"x": 1.0}), _result("b", {"x": 1.0}, data="other")])
+    with pytest.raises(ValueError, match="different transform"):
+        compare([_result("a", {"x": 1.0}), _result("b", {"x": 1.0}, transform="other")])
+
+
+def test_one_result_cannot_be_compared():
+    with pytest.raises(ValueError, match="at least two"):
+        compare([_result("a", {"x": 1.0})])
+
+
+def test_results_without_a_layer_in_common_are_refused():
+    with pytest.raises(ValueError, match="no measure and layer in common"):
+        compare([_result("a", {"x": 1.0}), _result("b", {"y": 1.0})])

@@ -1,0 +1,244 @@
+"""The sums against NumPy's own variances in float64, whatever the partition."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from invariscope.statistics import orbit_moments
+from invariscope.statistics.base import Block
+from invariscope.statistics.orbit_moments import NonFiniteError, OrbitMoments
+
+
+def block_of(activations, *, buckets=None, element_major=False, first=0):
+    """A block of (sample, element, unit...) activations in either memory order."""
+    samples, elements = activations.shape[:2]
+    values = torch.as_tensor(activations)
+    if element_major:
+        values, steps = values.transpose(0, 1).flatten(0, 1).contiguous(), (1, samples)
+    else:
+        values, steps = values.flatten(0, 1).contiguous(), (elements, 1)
+    return Block(
+        values=values,
+        samples=samples,
+        elements=elements,
+        sample_step=steps[0],
+        element_step=steps[1],
+        buckets=np.zeros(samples, np.int64) if buckets is None else np.asarray(buckets),
+        indices=np.arange(first, first + samples),
+    )
+
+
+def accumulated(spec, activations, parts, *, buckets=None, count=1, **options):
+    """The state after the blocks that the cut points `parts` make."""
+    state, edges = None, [0, *parts, len(activations)]
+    for lo, hi in itertools.pairwise(edges):
+        if lo == hi:
+            continue
+        part = None if buckets is None else buckets[lo:hi]
+        block = block_of(activations[lo:hi], buckets=part, first=lo, **options)
+        state = spec.init(block, buckets=count) if state is None else state
+        spec.update(state, block)
+    return state
+
+
+def brute(activations):
+    wide = activations.astype(np.float64)
+    return wide.var(axis=1, ddof=1).mean(axis=0), wide.var(axis=0, ddof=1).mean(axis=0)
+
+
+def assert_close(found, expected, tolerance):
+    np.testing.assert_allclose(found, expected, rtol=tolerance, atol=0)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("invariance", [1.0, 1e-2, 1e-6])
+@pytest.mark.parametrize("offset", [0.0, 1e2, 1e4])
+@pytest.mark.parametrize("elements", [2, 5, 16])
+def test_variances_equal_brute_force_down_to_tiny_ratios_and_at_large_offsets(
+    dtype, invariance, offset, elements
+):
+    rng = np.random.default_rng(0)
+    samples = rng.normal(size=(100, 1, 37)) + offset
+    activations = (samples + invariance**0.5 * rng.normal(size=(100, elements, 37))).astype(dtype)
+    moments = OrbitMoments().finalize(accumulated(OrbitMoments(), activations, [7, 50]), [[0]])
+    tv, sv = brute(activations)
+    tolerance = 1e-6 if dtype == np.float32 else 1e-12
+    # In float64 at an offset of 1e4 deviations, NumPy's own two-pass variance is good to about 1e-12 too.
+    tolerance *= 10 if dtype == np.float64 and offset == 1e4 else 1
+    assert_close(moments.transformation_variance[0], tv, tolerance)
+    assert_close(moments.sample_variance[0], sv, tolerance)
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_any_partition_order_of_memory_and_merge_gives_the_same_moments(data):
+    samples, elements = data.draw(st.integers(2, 70)), data.draw(st.integers(2, 9))
+    units, seed = data.draw(st.integers(1, 9)), data.draw(st.integers(0, 999))
+    dtype = data.draw(st.sampled_from([np.float32, np.float64]))
+    spread = data.draw(st.sampled_from(orbit_moments.SPREADS))
+    cuts = sorted(data.draw(st.lists(st.integers(0, samples), max_size=4)))
+    split = data.draw(st.integers(1, samples - 1)) if samples > 1 else 1
+    major = data.draw(st.booleans())
+    activations = (10 ** np.random.default_rng(seed).uniform(-3, 3, units)) * np.random.default_rng(
+        seed
+    ).normal(size=(samples, elements, units))
+    activations = activations.astype(dtype)
+    spec = OrbitMoments(spread)
+    inside = [cut for cut in cuts if cut < split], [cut - split for cut in cuts if cut > split]
+    first = accumulated(spec, activations[:split], inside[0], element_major=major)
+    second = accumulated(spec, activations[split:], inside[1])
+    moments = spec.finalize(spec.merge(first, second), [[0]])
+    tv, sv = brute(activations)
+    tolerance = 1e-6 if dtype == np.float32 else 1e-11
+    assert_close(moments.transformation_variance[0], tv, tolerance)
+    assert_close(moments.sample_variance[0], sv, tolerance)
+    wide = activations.astype(np.float64)
+    assert_close(moments.total_variance[0], wide.reshape(-1, units).var(axis=0, ddof=1), tolerance)
+    if spread == "std":
+        assert_close(moments.transformation_deviation[0], wide.std(axis=1, ddof=1).mean(axis=0), tolerance)
+        assert_close(moments.sample_deviation[0], wide.std(axis=0, ddof=1).mean(axis=0), tolerance)
+
+
+def test_merging_is_associative_and_leaves_its_arguments_alone():
+    rng, spec = np.random.default_rng(1), OrbitMoments("std")
+    parts = [rng.normal(size=(k, 4, 6)).astype(np.float32) + 3 for k in (3, 9, 40)]
+    a, b, c = (accumulated(spec, part, []) for part in parts)
+    left = spec.finalize(spec.merge(spec.merge(a, b), c), [[0]])
+    right = spec.finalize(spec.merge(a, spec.merge(b, c)), [[0]])
+    for field in ("transformation_variance", "sample_variance", "element_variance", "sample_deviation"):
+        assert_close(getattr(left, field), getattr(right, field), 1e-12)
+    assert a.counts.tolist() == [3]
+    assert_close(spec.finalize(a, [[0]]).sample_variance[0], brute(parts[0])[1], 1e-6)
+
+
+def test_the_merge_law_check_rejects_a_merge_that_forgets_the_reference():
+    rng, spec = np.random.default_rng(1), OrbitMoments()
+    parts = [rng.normal(size=(k, 4, 6)) for k in (3, 9)]
+    a, b = (accumulated(spec, part, []) for part in parts)
+    forgetful = spec.merge(a, replace(b, pivot=a.pivot))
+    with pytest.raises(AssertionError):
+        assert_close(
+            spec.finalize(forgetful, [[0]]).sample_variance[0], brute(np.concatenate(parts))[1], 1e-6
+        )
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_leaving_a_group_out_equals_never_having_seen_it(dtype):
+    rng, spec = np.random.default_rng(2), OrbitMoments("std")
+    activations = rng.normal(2.0, size=(60, 5, 7)).astype(dtype)
+    buckets = np.sort(rng.integers(0, 4, 60))
+    moments = spec.finalize(
+        accumulated(spec, activations, [9, 31], buckets=buckets, count=4), [[0], [1], [2], [3]]
+    )
+    assert moments.samples.ravel().tolist() == [60, *(60 - np.bincount(buckets)).tolist()]
+    for group in range(4):
+        rest = activations[buckets != group]
+        tv, sv = brute(rest)
+        tolerance = 1e-6 if dtype == np.float32 else 1e-11
+        assert_close(moments.transformation_variance[1 + group], tv, tolerance)
+        assert_close(moments.sample_variance[1 + group], sv, tolerance)
+        means = rest.astype(float).mean(axis=0).var(axis=0, ddof=1)
+        assert_close(moments.element_variance[1 + group], means, 1e-5 if dtype == np.float32 else 1e-10)
+
+
+def test_strata_are_the_merge_of_their_groups():
+    rng, spec = np.random.default_rng(3), OrbitMoments()
+    activations = rng.normal(size=(50, 3, 4))
+    buckets = np.sort(rng.integers(0, 6, 50))  # strata 0 and 1, three groups each
+    state = accumulated(spec, activations, [20], buckets=buckets, count=6)
+    second = spec.finalize(state, [[3], [4], [5]])
+    assert_close(second.sample_variance[0], brute(activations[buckets >= 3])[1], 1e-12)
+    whole = spec.finalize(state, [[0, 3], [1, 4], [2, 5]])
+    assert_close(whole.sample_variance[0], brute(activations)[1], 1e-12)
+    assert_close(whole.sample_variance[1], brute(activations[buckets % 3 != 0])[1], 1e-12)
+
+
+@pytest.mark.parametrize("element_major", [False, True])
+def test_channels_last_activations_come_back_in_the_layers_own_shape(element_major):
+    activations = np.random.default_rng(4).normal(size=(6, 3, 5, 4, 2)).astype(np.float32)
+    block = block_of(activations, element_major=element_major)
+    block = replace(block, values=block.values.contiguous(memory_format=torch.channels_last))
+    spec = OrbitMoments()
+    state = spec.init(block, buckets=1)
+    spec.update(state, block)
+    assert state.channels_last
+    assert_close(spec.finalize(state, [[0]]).transformation_variance[0], brute(activations)[0], 1e-6)
+
+
+@pytest.mark.parametrize("collapse", ["before_mean", "before_max", "before_sum"])
+def test_collapsing_feature_maps_comes_before_any_variance(collapse):
+    activations = np.random.default_rng(5).normal(size=(9, 4, 3, 2, 2))
+    spec = OrbitMoments(collapse=collapse)
+    moments = spec.finalize(accumulated(spec, activations, [4]), [[0]])
+    pooled = getattr(activations, collapse.removeprefix("before_"))(axis=(3, 4))
+    assert moments.transformation_variance.shape == (1, 3)
+    assert_close(moments.sample_variance[0], brute(pooled)[1], 1e-12)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_single_non_finite_response_is_noticed(bad):
+    activations = np.random.default_rng(6).normal(size=(5, 3, 1000)).astype(np.float32)
+    activations[3, 2, 777] = bad
+    with pytest.raises(NonFiniteError):
+        accumulated(OrbitMoments(), activations, [])
+
+
+def test_firing_counts_samples_with_any_response():
+    activations = np.zeros((4, 3, 2))
+    activations[1, 2, 0] = 5.0
+    activations[2, 0, 0] = -1.0
+    activations[:, :, 1] = 7.0
+    moments = OrbitMoments().finalize(accumulated(OrbitMoments(), activations, [2]), [[0]])
+    assert moments.firing.tolist() == [2, 4]
+
+
+def test_the_tensor_version_for_other_devices_equals_the_kernel():
+    activations = np.random.default_rng(7).normal(1e3, size=(20, 6, 70)).astype(np.float32)
+    spec, block = OrbitMoments(), block_of(activations)
+    state = spec.init(block, buckets=1)
+    host = spec._empty(70, 6, (), np.float32)
+    state.active = orbit_moments._Sums(
+        *(None if a is None else torch.from_numpy(a) for a in vars(host).values())
+    )
+    state.device_pivot = torch.from_numpy(state.pivot)
+    orbit_moments._reduce_on_device(block.values, (0, 20, 6, 1), state)
+    state.bucket, state.pending, state.counts[0] = 0, 20, 20
+    moments = spec.finalize(state, [[0]])
+    expected = spec.finalize(accumulated(spec, activations, []), [[0]])
+    for field in ("transformation_variance", "sample_variance", "firing"):
+        assert_close(getattr(moments, field), getattr(expected, field), 1e-6)
+
+
+def test_windows_weigh_samples_as_the_2019_code_walked_them():
+    ranks, sizes = np.arange(200), np.full(200, 200)
+    weights = orbit_moments.SELECTIONS["windows"](ranks, sizes)
+    walked = np.zeros(200, int)
+    for start in range(200 // 64):
+        walked[start : start + 64] += 1
+    assert weights.tolist() == walked.tolist()
+    assert orbit_moments.SELECTIONS["whole_batches"](ranks, sizes).sum() == 192
+
+
+def test_a_selection_counts_samples_as_often_as_it_says():
+    activations = np.random.default_rng(8).normal(size=(130, 3, 4))
+    spec = OrbitMoments(selection="windows")
+    block = replace(block_of(activations), ranks=np.arange(130), sizes=np.full(130, 130))
+    state = spec.init(block, buckets=1)
+    spec.update(state, block)
+    weights = orbit_moments.SELECTIONS["windows"](block.ranks, block.sizes)
+    expected = np.average(activations.var(axis=1, ddof=1), axis=0, weights=weights)
+    assert_close(spec.finalize(state, [[0]]).transformation_variance[0], expected, 1e-12)
+
+
+def test_specifications_with_equal_options_are_one_statistic():
+    assert OrbitMoments() == OrbitMoments()
+    assert len({OrbitMoments(), OrbitMoments(), OrbitMoments("std")}) == 2
+    assert dataclasses.is_dataclass(OrbitMoments())
