@@ -1,0 +1,99 @@
+"""Affine maps of the image plane as 2 × 3 matrices, in pixels about the image's centre.
+
+Coordinates are (x, y): x to the right, y down, the origin in the middle of the image. A matrix says where
+the content goes: what was at p is afterwards at A p + t. All functions work on stacks (..., 2, 3), float64.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+_TOLERANCE = 1e-9  # pixels per pixel: below it a map that should hit the pixel grid does
+
+
+def linear(a: np.ndarray, b: np.ndarray, c: np.ndarray, d: np.ndarray) -> np.ndarray:
+    """The maps [[a, b], [c, d]] without a shift, for each entry of the arrays."""
+    rows = np.broadcast_arrays(*(np.asarray(value, dtype=float) for value in (a, b, 0, c, d, 0)))
+    return np.stack(rows, axis=-1).reshape(*rows[0].shape, 2, 3)
+
+
+def shifted(dx: np.ndarray, dy: np.ndarray) -> np.ndarray:
+    """Translations: dx to the right, dy down."""
+    matrices = linear(np.ones_like(dx, dtype=float), np.array(0), np.array(0), np.array(1))
+    matrices[..., 0, 2], matrices[..., 1, 2] = dx, dy
+    return matrices
+
+
+def rotated(degrees: np.ndarray) -> np.ndarray:
+    """Rotations, counter-clockwise as seen in the image; quarter turns have no rounding at all."""
+    quarters = np.round(degrees / 90.0)
+    rest = np.deg2rad(degrees - 90.0 * quarters)
+    turn = quarters.astype(np.int64) % 4
+    cos = np.choose(turn, [np.cos(rest), -np.sin(rest), -np.cos(rest), np.sin(rest)])
+    sin = np.choose(turn, [np.sin(rest), np.cos(rest), -np.sin(rest), -np.cos(rest)])
+    return linear(cos, sin, -sin, cos)  # the row axis points down: this is counter-clockwise
+
+
+def compose(second: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """The map that applies `first`, then `second`."""
+    turn, shift = second[..., :2], second[..., 2:]
+    return np.concatenate([turn @ first[..., :2], turn @ first[..., 2:] + shift], axis=-1)
+
+
+def invert(matrices: np.ndarray) -> np.ndarray:
+    """The inverse maps."""
+    a, b, c, d = (matrices[..., i, j] for i in (0, 1) for j in (0, 1))
+    turn = linear(d, -b, -c, a) / determinant(matrices)[..., None, None]
+    turn[..., 2:] = -turn[..., :2] @ matrices[..., 2:]
+    return turn
+
+
+def determinant(matrices: np.ndarray) -> np.ndarray:
+    """By how much each map multiplies areas; negative where it mirrors."""
+    return matrices[..., 0, 0] * matrices[..., 1, 1] - matrices[..., 0, 1] * matrices[..., 1, 0]
+
+
+def resized(matrices: np.ndarray, size: tuple[int, int], input_size: tuple[int, int]) -> np.ndarray:
+    """The same maps in the pixels of a feature map of another size (H, W) than the input's."""
+    ratio = np.array([size[1] / input_size[1], size[0] / input_size[0]])
+    scaled = matrices * ratio[:, None]
+    scaled[..., :2] /= ratio
+    return scaled
+
+
+def lands_on_pixels(matrices: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Whether each output pixel takes its value from one place of the pixel grid, for images (H, W)."""
+    back = invert(matrices)
+    centre = np.array([(size[1] - 1) / 2, (size[0] - 1) / 2])
+    origin = back[..., 2] + centre - back[..., :2] @ centre
+    whole = _is_whole(back[..., :2]).all(axis=(-2, -1))
+    return np.asarray(whole & _is_whole(origin).all(axis=-1))
+
+
+def exact_elements(matrices: np.ndarray) -> np.ndarray:
+    """Which maps need no interpolation on square images, whether their side is odd or even."""
+    return lands_on_pixels(matrices, (3, 3)) & lands_on_pixels(matrices, (4, 4))
+
+
+def is_identity(matrices: np.ndarray) -> np.ndarray:
+    """Which maps leave everything where it is."""
+    return _near(matrices, np.eye(2, 3))
+
+
+def group_table(matrices: np.ndarray) -> np.ndarray | None:
+    """The table of the maps (m, 2, 3) if they are a finite group of distinct elements, else None."""
+    rows = []
+    for matrix in matrices:
+        matches = _near(compose(matrix, matrices)[:, None], matrices[None])
+        if (matches.sum(axis=1) != 1).any():
+            return None
+        rows.append(matches.argmax(axis=1))
+    return np.array(rows)
+
+
+def _is_whole(values: np.ndarray) -> np.ndarray:
+    return np.abs(values - np.round(values)) < _TOLERANCE
+
+
+def _near(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.asarray((np.abs(a - b) < _TOLERANCE).all(axis=(-2, -1)))

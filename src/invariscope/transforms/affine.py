@@ -1,0 +1,110 @@
+"""Affine maps given by their matrices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from invariscope.transforms._affine import _Sampled
+from invariscope.transforms._checks import numbers
+from invariscope.transforms._draws import Draws
+from invariscope.transforms._matrices import determinant, invert
+from invariscope.transforms.base import Transform
+
+_NAMES = ("xx", "xy", "x_px", "yx", "yy", "y_px")
+
+
+@dataclass(frozen=True)
+class Affine(_Sampled):
+    """Any affine maps of the image plane, one 2 × 3 matrix an element.
+
+    .. math:: p \\mapsto A_j p + b_j
+
+    says where the content goes: p = (x, y) in pixels from the image's centre, x to the right, y *down*; b in
+    pixels of the input. [[1, 0, 3], [0, 1, 0]] moves everything 3 pixels to the right.
+
+    Misleads: other libraries list the inverse map (where an output pixel reads), or coordinates that run
+    from -1 to 1 and distort rectangles. If content goes the wrong way, invert the matrices.
+
+    Args:
+        matrices: [[xx, xy, x], [yx, yy, y]] for each element.
+        names: a label for each element; "#0", "#1", ... by default.
+        interpolation: "bilinear", "bicubic" or "nearest".
+        padding: "zeros", "border" or "reflection".
+    Raises:
+        TypeError: no numbers.
+        ValueError: no matrix, another shape, entries that are not finite, a matrix without an inverse,
+            another number of names, an unknown option.
+
+    >>> mirror = Affine([[[1, 0, 0], [0, 1, 0]], [[-1, 0, 0], [0, 1, 0]]])
+    >>> mirror.exact, mirror.table().tolist()
+    ((True, True), [[0, 1], [1, 0]])
+    """
+
+    matrices: Sequence[Sequence[Sequence[float]]]
+    names: Sequence[str] | None = None
+
+    @classmethod
+    def examples(cls) -> tuple[Transform, ...]:
+        """The identity and a slanted, larger, shifted image."""
+        return (
+            cls([[[1, 0, 0], [0, 1, 0]], [[1.1, 0.1, 1.5], [-0.05, 0.95, -1]]], names=["as it is", "moved"]),
+        )
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The given names, or "#0", "#1", ..."""
+        return tuple(self.names or (f"#{k}" for k in range(len(self.matrices))))
+
+    @property
+    def parameters(self) -> Mapping[str, tuple[float, ...]]:
+        """The six entries: `xx`, `xy`, `x_px`, `yx`, `yy`, `y_px`."""
+        entries = np.array(self.matrices).reshape(-1, 6).T.tolist()
+        return {name: tuple(values) for name, values in zip(_NAMES, entries, strict=True)}
+
+    @property
+    def per_sample(self) -> bool:
+        """False: the same maps for every sample."""
+        return False
+
+    def inverse(self) -> Transform:
+        """The inverse maps."""
+        names = None if self.names is None else tuple(f"inverse of {name}" for name in self.names)
+        return replace(self, matrices=_nested(invert(np.array(self.matrices))), names=names)
+
+    def _validated(self) -> dict[str, Any]:
+        found = _nested(_checked(self.matrices))
+        if self.names is not None and len(self.names) != len(found):
+            raise ValueError(f"one name an element: {len(found)} matrices came with {len(self.names)} names.")
+        return {"matrices": found, "names": None if self.names is None else tuple(map(str, self.names))}
+
+    def _matrices(self, elements: np.ndarray, draws: Draws | None) -> np.ndarray:
+        return np.array(self.matrices)[elements]
+
+
+def _checked(matrices: Any) -> np.ndarray:
+    try:
+        found = np.array(matrices, dtype=float)
+    except (TypeError, ValueError):
+        raise TypeError(
+            "matrices is a list of 2 × 3 matrices of numbers, [[xx, xy, x], [yx, yy, y]]."
+        ) from None
+    if found.ndim != 3 or found.shape[1:] != (2, 3) or not len(found):
+        raise ValueError(
+            f"matrices is a list of 2 × 3 matrices, one an element; got the shape {found.shape}."
+        )
+    numbers("matrices (flattened)", found.ravel())
+    area = np.abs(determinant(found))
+    if (flat := area < 1e-9 * np.abs(found[..., :2]).max(axis=(-2, -1)) ** 2).any() or (area == 0).any():
+        which = int(np.argmax(flat | (area == 0)))
+        raise ValueError(
+            f"matrices[{which}] flattens the image (determinant {area[which]:g}): it has no inverse."
+        )
+    return found
+
+
+def _nested(matrices: np.ndarray) -> tuple[tuple[tuple[float, ...], ...], ...]:
+    return tuple(tuple(tuple(row) for row in matrix) for matrix in (matrices + 0.0).tolist())

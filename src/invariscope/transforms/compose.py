@@ -1,0 +1,96 @@
+"""One transform after another, element by element."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from invariscope.transforms._chain import Step, _Chain, merged, numbered, picked, steps_of
+from invariscope.transforms.base import Transform, as_transform
+from invariscope.transforms.inverse import Inverse
+
+
+@dataclass(frozen=True)
+class Compose(_Chain):
+    r"""Element j applies element j of each part, the first part first.
+
+    .. math:: t_j = t^{(K)}_j \circ \dots \circ t^{(1)}_j, \quad
+        t_j^{-1} = (t^{(1)}_j)^{-1} \circ \dots \circ (t^{(K)}_j)^{-1}
+
+    Parts have the same number of elements, or a single one that goes with every element of the others. For
+    all combinations of elements see `Grid`. Neighbouring affine parts with the same interpolation and padding
+    are multiplied first and sampled once: no second blur, and nothing is lost at a border in between. Draws
+    of jittered parts are independent.
+
+    Misleads: other libraries compose in the other order, and invert without reversing it.
+
+    Args:
+        parts: transforms, callables on batches, or lists of callables.
+    Raises:
+        ValueError: no part, or parts whose numbers of elements do not match.
+
+    >>> from invariscope.transforms import Flip, Rotation, Translation
+    >>> Compose([Translation([(2, 0)]), Rotation([0, 90])]).labels
+    ('+2 px, then 0°', '+2 px, then 90°')
+    >>> Compose([Rotation([10, 20]), Rotation([-10, -20])]).identity
+    0
+    """
+
+    parts: Sequence[Any]
+
+    def __post_init__(self) -> None:
+        parts = tuple(as_transform(part) for part in self.parts)
+        if not parts:
+            raise ValueError("Compose needs at least one part; got none.")
+        lengths = [len(part) for part in parts]
+        if not set(lengths) <= {1, max(lengths)}:
+            raise ValueError(
+                f"Compose pairs elements one by one, and the parts have {lengths} of them. Give parts of "
+                "equal length or with a single element, or use Grid for all combinations."
+            )
+        object.__setattr__(self, "parts", parts)
+
+    @classmethod
+    def examples(cls) -> tuple[Transform, ...]:
+        """A rotation of a shifted image, and jittered parts after a callable."""
+        from invariscope.transforms.elements import Elements
+        from invariscope.transforms.rotation import Rotation
+        from invariscope.transforms.translation import Translation
+
+        shifted = cls([Translation([(1, -2)]), Rotation([0, 90, 30])])
+        dim = Elements([_dimmed], inverses=[_brightened])
+        return shifted, cls([dim, Rotation([0, 20], jitter_deg=3), Rotation([5, 5], jitter_deg=3)])
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The parts' labels, such as "90°, then +2 px"."""
+        each = [picked(part.labels, self._used(part)) for part in self.parts]
+        return tuple(", then ".join(labels) for labels in zip(*each, strict=True))
+
+    @property
+    def parameters(self) -> Mapping[str, tuple[float, ...]]:
+        """The parts' parameters; a name that comes again ends in `_part2`, `_part3`, ..."""
+        return merged(
+            {name: picked(values, self._used(part)) for name, values in part.parameters.items()}
+            for part in self.parts
+        )
+
+    def inverse(self) -> Transform:
+        """The parts undone in reverse order."""
+        return Inverse(self)
+
+    def _used(self, part: Transform) -> list[int]:
+        length = max(len(other) for other in self.parts)
+        return list(range(length)) if len(part) == length else [0] * length
+
+    def _build(self) -> tuple[Step, ...]:
+        return numbered(step for part in self.parts for step in steps_of(part, self._used(part)))
+
+
+def _dimmed(x: Any) -> Any:
+    return 0.5 * x
+
+
+def _brightened(x: Any) -> Any:
+    return 2 * x

@@ -1,0 +1,248 @@
+"""Any callables on batches as the elements of a transform."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from invariscope.transforms._checks import need_tensor, numbers
+from invariscope.transforms.base import Motion, Transform
+from invariscope.transforms.inverse import Inverse
+
+Callables = tuple[Callable[[Any], Any], ...]
+
+
+@dataclass(frozen=True, init=False)
+class Elements(Transform):
+    """Callables on batches, one an element: for any data and any library's transforms.
+
+    .. math:: t_j x = f_j(x)
+
+    A callable takes a batch, a tensor whose first axis is the samples, and returns a tensor with the same
+    samples first; all elements return one shape. What it receives is a copy, so it may work in place.
+
+    Without `inverses` the transform cannot be undone; without `actions` it refuses to act on feature maps:
+    what a callable means there only its author knows.
+
+    Misleads: a callable that draws at random (most augmentation classes) uses its own library's global
+    generator, so its draws depend on the batches and the seed of a measurement does not hold them. Give one
+    callable for each fixed parameter instead. One that mixes samples (batch statistics, mixup) breaks the
+    idea of an orbit.
+
+    Args:
+        callables: a list, or one callable.
+        labels: a name an element; the callables' own by default.
+        parameters: values an element by parameter name, such as {"gain": [1, 2]}.
+        inverses: a callable an element that undoes it.
+        actions: a callable an element on feature maps (n, ...); the callables themselves may be given again.
+        inverse_actions: the inverses of the actions.
+        identity: index of the element that changes nothing, if there is one.
+    Raises:
+        TypeError: no callables, a callable that returns no tensor; `inverse` or `act` where undeclared.
+        ValueError: an empty list, lists of different lengths, results of different shapes.
+
+    >>> import torch
+    >>> gains = Elements([lambda x: x, lambda x: 2 * x], labels=["as it is", "doubled"], identity=0)
+    >>> import torch
+    >>> gains.orbit(torch.tensor([[1.0], [3.0]]))[..., 0]
+    tensor([[1., 2.],
+            [3., 6.]])
+    """
+
+    callables: Callables
+    inverses: Callables | None
+    actions: Callables | None
+    inverse_actions: Callables | None
+    _labels: tuple[str, ...]
+    _parameters: tuple[tuple[str, tuple[float, ...]], ...]
+    _identity: int | None
+
+    def __init__(
+        self,
+        callables: Any,
+        *,
+        labels: Sequence[str] | None = None,
+        parameters: Mapping[str, Sequence[float]] | None = None,
+        inverses: Any = None,
+        actions: Any = None,
+        inverse_actions: Any = None,
+        identity: int | None = None,
+    ) -> None:
+        found = _callables("callables", callables)
+        m = len(found)
+        names = _names(found) if labels is None else tuple(map(str, labels))
+        given = parameters or {"element": range(m)}
+        kept = {
+            "callables": found,
+            "inverses": _partners("inverses", inverses, m),
+            "actions": _partners("actions", actions, m),
+            "inverse_actions": _partners("inverse_actions", inverse_actions, m),
+            "_labels": _as_many("labels", names, m),
+            "_parameters": tuple(
+                (k, _as_many(f"parameters[{k!r}]", numbers(k, v), m)) for k, v in given.items()
+            ),
+            "_identity": _index(identity, m),
+        }
+        for name, value in kept.items():
+            object.__setattr__(self, name, value)
+
+    @classmethod
+    def examples(cls) -> tuple[Transform, ...]:
+        """A change of contrast that can be undone, and a transform of which nothing else is known."""
+        gains = cls(
+            [_keep, _double],
+            labels=["as it is", "doubled"],
+            parameters={"gain": [1, 2]},
+            inverses=[_keep, _halve],
+            actions=[_keep, _double],
+            inverse_actions=[_keep, _halve],
+            identity=0,
+        )
+        return gains, cls([torch.abs, torch.neg])
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The given names, or the callables' own."""
+        return self._labels
+
+    @property
+    def parameters(self) -> Mapping[str, tuple[float, ...]]:
+        """The given values, or the elements' positions, `element`."""
+        return dict(self._parameters)
+
+    @property
+    def identity(self) -> int | None:
+        """The index that was declared to change nothing."""
+        return self._identity
+
+    @property
+    def exact(self) -> tuple[bool, ...]:
+        """True for the declared identity only: of the others nothing is known."""
+        return tuple(k == self._identity for k in range(len(self)))
+
+    @property
+    def per_sample(self) -> bool:
+        """False: a callable is taken to do the same to every sample."""
+        return False
+
+    @property
+    def invertible(self) -> bool:
+        """Whether inverses were declared."""
+        return self.inverses is not None
+
+    def check(self, x: Any) -> None:
+        """Raises a TypeError for what is no tensor with samples on its first axis."""
+        need_tensor("Elements", x)
+
+    def inverse(self) -> Transform:
+        """The declared inverses."""
+        return Inverse(self)
+
+    def table(self) -> np.ndarray | None:
+        """None: how callables combine is not known."""
+        return None
+
+    def _apply(self, values: Tensor, motion: Motion) -> Tensor:
+        callables = self._chosen(motion)
+        elements = np.broadcast_to(motion.elements, values.shape[:2])
+        out: Tensor | None = None
+        for element in np.unique(elements).tolist():
+            # Reading by index makes a copy, so a callable that works in place harms nobody.
+            where = tuple(
+                torch.from_numpy(axis).to(values.device) for axis in np.nonzero(elements == element)
+            )
+            piece = _result(callables[element], values[where], self._labels[element], out)
+            if out is None:
+                out = piece.new_empty(values.shape[1], values.shape[0], *piece.shape[1:]).transpose(0, 1)
+            out = out.index_put_(where, piece)
+        assert out is not None
+        return out
+
+    def _chosen(self, motion: Motion) -> Callables:
+        if not motion.on_maps:
+            found = self.inverses if motion.inverse else self.callables
+            assert found is not None, "only what is invertible is ever inverted"
+            return found
+        found = self.inverse_actions if motion.inverse else self.actions
+        if found is not None:
+            return found
+        option = "inverse_actions" if motion.inverse else "actions"
+        raise TypeError(
+            "what these callables mean for a feature map is not declared, so they cannot act on one. "
+            f"Declare it: Elements([...], {option}=[...])."
+        )
+
+
+def _result(function: Callable[[Any], Any], batch: Tensor, label: str, earlier: Tensor | None) -> Tensor:
+    found = function(batch)
+    if not isinstance(found, Tensor):
+        raise TypeError(f"element {label!r} must return a tensor; it returned {type(found).__name__}.")
+    if found.ndim == 0 or len(found) != len(batch):
+        raise ValueError(
+            f"element {label!r} must return one result a sample: {len(batch)} samples went in, "
+            f"the result has shape {tuple(found.shape)}."
+        )
+    if earlier is not None and (found.shape[1:], found.dtype) != (earlier.shape[2:], earlier.dtype):
+        raise ValueError(
+            f"all elements must return one shape and dtype: element {label!r} returned "
+            f"{tuple(found.shape[1:])} of {found.dtype} a sample, an earlier one {tuple(earlier.shape[2:])} "
+            f"of {earlier.dtype}."
+        )
+    return found
+
+
+def _callables(name: str, given: Any) -> Callables:
+    found = (given,) if callable(given) else tuple(given) if isinstance(given, list | tuple) else None
+    if found is None:
+        raise TypeError(
+            f"{name} is a list of callables on batches, one an element; got {type(given).__name__}."
+        )
+    if not found:
+        raise ValueError(f"{name} is empty: a transform needs at least one element.")
+    for position, function in enumerate(found):
+        if isinstance(function, Transform):
+            raise TypeError(
+                f"{name}[{position}] is a transform with elements of its own: use Compose or Grid."
+            )
+        if not callable(function):
+            raise TypeError(f"{name}[{position}] cannot be called on a batch: {function!r}.")
+    return found
+
+
+def _partners(name: str, given: Any, m: int) -> Callables | None:
+    return None if given is None else _as_many(name, _callables(name, given), m)
+
+
+def _as_many(name: str, found: tuple[Any, ...], m: int) -> tuple[Any, ...]:
+    if len(found) != m:
+        raise ValueError(f"{name} has one entry an element: expected {m}, got {len(found)}.")
+    return found
+
+
+def _index(identity: int | None, m: int) -> int | None:
+    if identity is not None and not 0 <= identity < m:
+        raise ValueError(f"identity is the index of an element, 0 to {m - 1}; got {identity}.")
+    return identity
+
+
+def _names(callables: Callables) -> tuple[str, ...]:
+    own = [getattr(function, "__name__", type(function).__name__) for function in callables]
+    clear = [name if name != "<lambda>" and own.count(name) == 1 else "" for name in own]
+    return tuple(name or f"#{k}" for k, name in enumerate(clear))
+
+
+def _keep(x: Tensor) -> Tensor:
+    return x
+
+
+def _double(x: Tensor) -> Tensor:
+    return 2 * x
+
+
+def _halve(x: Tensor) -> Tensor:
+    return x / 2

@@ -1,0 +1,83 @@
+"""Mirror images: exact on the pixel grid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from invariscope.transforms._affine import _Affine
+from invariscope.transforms._checks import choice
+from invariscope.transforms._draws import Draws
+from invariscope.transforms._matrices import linear
+from invariscope.transforms._sampling import Sampling
+from invariscope.transforms.base import Transform
+
+_SIGNS = {
+    "horizontal": ((1, 1), (-1, 1)),
+    "vertical": ((1, 1), (1, -1)),
+    "both": ((1, 1), (-1, 1), (1, -1), (-1, -1)),
+}
+_NAMES = {(1, 1): "identity", (-1, 1): "left-right", (1, -1): "up-down", (-1, -1): "both"}
+
+
+@dataclass(frozen=True)
+class Flip(_Affine):
+    """The image and its mirror image, bit-exact on images of any shape: a group.
+
+    .. math:: (t_1 x)(r, c) = x(r, W - 1 - c)
+
+    Misleads: for many classes a mirror image is another thing (letters, digits, hands), and a good network
+    has no reason to be invariant to it.
+
+    Args:
+        direction: "horizontal" swaps left and right, "vertical" up and down; "both" lists the identity, the
+            two flips, and the two together.
+    Raises:
+        ValueError: an unknown direction.
+
+    >>> import torch
+    >>> Flip().orbit(torch.tensor([[[[1.0, 2.0]]]]))[0, :, 0, 0]
+    tensor([[1., 2.],
+            [2., 1.]])
+    """
+
+    direction: str = "horizontal"
+
+    def __post_init__(self) -> None:
+        choice("direction", self.direction, tuple(_SIGNS))
+
+    @classmethod
+    def examples(cls) -> tuple[Transform, ...]:
+        """Each direction."""
+        return tuple(cls(direction) for direction in _SIGNS)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What is swapped: "identity", "left-right", "up-down" or "both"."""
+        return tuple(_NAMES[signs] for signs in _SIGNS[self.direction])
+
+    @property
+    def parameters(self) -> Mapping[str, tuple[float, ...]]:
+        """Whether each axis is flipped, 0 or 1: `flipped_x`, `flipped_y`."""
+        x, y = zip(*_SIGNS[self.direction], strict=True)
+        return {"flipped_x": tuple((1.0 - s) / 2 for s in x), "flipped_y": tuple((1.0 - s) / 2 for s in y)}
+
+    @property
+    def per_sample(self) -> bool:
+        """False: the same flips for every sample."""
+        return False
+
+    @property
+    def sampling(self) -> Sampling | None:
+        """None: nothing is interpolated."""
+        return None
+
+    def inverse(self) -> Transform:
+        """Itself: every flip undoes itself."""
+        return self
+
+    def _matrices(self, elements: np.ndarray, draws: Draws | None) -> np.ndarray:
+        signs = np.array(_SIGNS[self.direction], dtype=float)[elements]
+        return linear(signs[..., 0], np.array(0), np.array(0), signs[..., 1])

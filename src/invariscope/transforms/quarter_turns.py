@@ -1,0 +1,71 @@
+"""Rotation by quarter turns: exact on the pixel grid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from invariscope.transforms._affine import _Affine
+from invariscope.transforms._draws import Draws
+from invariscope.transforms._matrices import rotated
+from invariscope.transforms._sampling import Sampling
+from invariscope.transforms.base import Transform
+from invariscope.transforms.inverse import Inverse
+
+
+@dataclass(frozen=True)
+class QuarterTurns(_Affine):
+    """0°, 90°, 180° and 270° counter-clockwise: the group C4, bit-exact on square images.
+
+    .. math:: t_j x = \\mathrm{rot90}^j(x)
+
+    No value is interpolated and none leaves the image, so whatever a measure finds is the network's doing.
+
+    Misleads: invariance to quarter turns says nothing about the angles between them; convolutional networks
+    with symmetric filters have the one and not the other.
+
+    Raises:
+        ValueError: images that are not square.
+
+    >>> import torch
+    >>> QuarterTurns().orbit(torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]]))[0, 1, 0]
+    tensor([[2., 4.],
+            [1., 3.]])
+    """
+
+    square: ClassVar[bool] = True
+
+    @classmethod
+    def examples(cls) -> tuple[Transform, ...]:
+        """The only one there is."""
+        return (cls(),)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The angles, such as "90°"."""
+        return ("0°", "90°", "180°", "270°")
+
+    @property
+    def parameters(self) -> Mapping[str, tuple[float, ...]]:
+        """The angles, `angle_deg`."""
+        return {"angle_deg": (0.0, 90.0, 180.0, 270.0)}
+
+    @property
+    def per_sample(self) -> bool:
+        """False: the same turns for every sample."""
+        return False
+
+    @property
+    def sampling(self) -> Sampling | None:
+        """None: nothing is interpolated."""
+        return None
+
+    def inverse(self) -> Transform:
+        """The same turns clockwise."""
+        return Inverse(self)
+
+    def _matrices(self, elements: np.ndarray, draws: Draws | None) -> np.ndarray:
+        return rotated(90.0 * elements)

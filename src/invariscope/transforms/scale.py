@@ -1,0 +1,89 @@
+"""Larger and smaller about the image's centre."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from invariscope.transforms._affine import _Sampled
+from invariscope.transforms._checks import count, number, numbers
+from invariscope.transforms._draws import Draws
+from invariscope.transforms._matrices import linear
+from invariscope.transforms.base import Transform
+
+
+@dataclass(frozen=True)
+class Scale(_Sampled):
+    """Magnification about the image's centre; the canvas stays.
+
+    .. math:: (t_j x)(p) = x(p / s_j)
+
+    A factor of 2 shows everything twice as large, 0.5 half as large, with p in pixels from the centre.
+
+    Misleads: no low-pass filter comes before shrinking, so factors much below 1 alias; enlarging pushes the
+    rim out of the image, shrinking brings padding in. Some of what is measured is the reaction to that.
+
+    Args:
+        factors: one an element, positive.
+        interpolation: "bilinear", "bicubic" or "nearest".
+        padding: "zeros", "border" or "reflection".
+    Raises:
+        TypeError: no list of numbers.
+        ValueError: no factor, one that is not finite or not positive, an unknown option.
+
+    >>> Scale.range(0.5, 2, 3).labels
+    ('× 0.5', '× 1', '× 2')
+    """
+
+    factors: Sequence[float] = (0.8, 0.9, 1.0, 1.1, 1.25)
+
+    @classmethod
+    def range(cls, lo: float, hi: float, m: int, **sampling: Any) -> Scale:
+        """`m` factors from `lo` to `hi`, both included, each the same multiple of the one before."""
+        ends = _positive("lo", number("lo", lo)), _positive("hi", number("hi", hi))
+        return cls(np.geomspace(*ends, count("m", m)).tolist(), **sampling)
+
+    @classmethod
+    def examples(cls) -> tuple[Transform, ...]:
+        """Smaller, the same and larger."""
+        return cls(), cls.range(0.9, 1.2, 3, interpolation="bicubic", padding="border")
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The factors, such as "× 0.5"."""
+        return tuple(f"× {factor:.4g}" for factor in self.factors)
+
+    @property
+    def parameters(self) -> Mapping[str, tuple[float, ...]]:
+        """The factors, `scale`."""
+        return {"scale": tuple(self.factors)}
+
+    @property
+    def per_sample(self) -> bool:
+        """False: the same factors for every sample."""
+        return False
+
+    def inverse(self) -> Transform:
+        """The reciprocal factors."""
+        return replace(self, factors=tuple(1 / factor for factor in self.factors))
+
+    def _validated(self) -> dict[str, Any]:
+        found = numbers("factors", self.factors)
+        return {"factors": tuple(_positive(f"factors[{k}]", factor) for k, factor in enumerate(found))}
+
+    def _matrices(self, elements: np.ndarray, draws: Draws | None) -> np.ndarray:
+        factors = np.array(self.factors)[elements]
+        return linear(factors, np.array(0), np.array(0), factors)
+
+
+def _positive(name: str, factor: float) -> float:
+    if factor == 0:
+        raise ValueError(f"{name} is 0: it would shrink the image to a point, which nothing undoes.")
+    if factor < 0:
+        raise ValueError(
+            f"{name} is negative, {factor:g}: combine Scale with Rotation([180]) or Flip instead."
+        )
+    return factor

@@ -1,0 +1,93 @@
+"""Slanting images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from invariscope.transforms._affine import _Sampled
+from invariscope.transforms._checks import choice, count, number, numbers
+from invariscope.transforms._draws import Draws
+from invariscope.transforms._matrices import linear
+from invariscope.transforms.base import Transform
+
+
+@dataclass(frozen=True)
+class Shear(_Sampled):
+    """Rows or columns slid past each other, the image's centre staying where it is.
+
+    .. math:: (u, v) \\mapsto (u + k_j v,\\; v) \\quad\\text{or}\\quad (u, v) \\mapsto (u,\\; v + k_j u)
+
+    with u to the right and v *up*, in pixels from the centre. "horizontal", the first, leans upright strokes
+    to the right like italics where k is positive; "vertical", the second, lifts the right side.
+
+    Misleads: a shear by k also stretches along one diagonal and turns by about atan(k)/2; invariance to it
+    mixes all three.
+
+    Args:
+        factors: one an element, in pixels per pixel; the tangent of the slant.
+        direction: "horizontal" or "vertical".
+        interpolation: "bilinear", "bicubic" or "nearest".
+        padding: "zeros", "border" or "reflection".
+    Raises:
+        TypeError: no list of numbers.
+        ValueError: no factor, one that is not finite, an unknown option, an angle of 90° or more.
+
+    >>> Shear.degrees([-45, 0, 45]).labels
+    ('-1', '0', '+1')
+    """
+
+    factors: Sequence[float] = (-0.4, -0.2, 0.0, 0.2, 0.4)
+    direction: str = "horizontal"
+
+    @classmethod
+    def degrees(cls, angles: Sequence[float], **options: Any) -> Shear:
+        """Slants given as angles in degrees, between -90 and 90."""
+        found = numbers("angles", angles)
+        steep = [angle for angle in found if abs(angle) >= 90]
+        if steep:
+            raise ValueError(f"a slant lies between -90° and 90°; got {steep[0]:g}°.")
+        return cls([float(np.round(np.tan(np.deg2rad(angle)), 15)) for angle in found], **options)
+
+    @classmethod
+    def range(cls, lo: float, hi: float, m: int, **options: Any) -> Shear:
+        """`m` factors from `lo` to `hi`, both included."""
+        return cls(np.linspace(number("lo", lo), number("hi", hi), count("m", m)).tolist(), **options)
+
+    @classmethod
+    def examples(cls) -> tuple[Transform, ...]:
+        """Both directions."""
+        return cls(), cls.degrees([-15, 0, 10], direction="vertical", padding="border")
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The factors, such as "+0.2"."""
+        return tuple(f"{factor:+.4g}" if factor else "0" for factor in self.factors)
+
+    @property
+    def parameters(self) -> Mapping[str, tuple[float, ...]]:
+        """The factors, `shear`."""
+        return {"shear": tuple(self.factors)}
+
+    @property
+    def per_sample(self) -> bool:
+        """False: the same slants for every sample."""
+        return False
+
+    def inverse(self) -> Transform:
+        """The opposite slants."""
+        return replace(self, factors=tuple(-factor + 0.0 for factor in self.factors))
+
+    def _validated(self) -> dict[str, Any]:
+        choice("direction", self.direction, ("horizontal", "vertical"))
+        return {"factors": numbers("factors", self.factors)}
+
+    def _matrices(self, elements: np.ndarray, draws: Draws | None) -> np.ndarray:
+        slide = -np.array(self.factors)[elements]  # rows count downwards
+        zero, one = np.array(0), np.array(1)
+        if self.direction == "horizontal":
+            return linear(one, slide, zero, one)
+        return linear(one, zero, slide, one)

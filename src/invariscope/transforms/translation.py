@@ -1,0 +1,123 @@
+"""Translation by pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from invariscope.transforms._affine import _Sampled
+from invariscope.transforms._checks import choice, count, number, numbers
+from invariscope.transforms._draws import Draws
+from invariscope.transforms._matrices import shifted
+from invariscope.transforms.base import Transform
+
+Shift = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Translation(_Sampled):
+    """Shifts in pixels: dx to the right, dy down.
+
+    .. math:: (t_j x)(r, c) = x(r - dy_j,\\; c - dx_j)
+
+    Whole pixels are moved bit for bit, and what they leave behind is filled by the padding; fractions are
+    interpolated. On a feature map of another resolution the shift is scaled by the ratio of the sizes.
+
+    No finite group: what leaves the image does not come back, and the table is None.
+
+    Misleads: an object that is cut off by the border is another input, not a shifted one; keep the shifts
+    below the margin around the objects. A network with stride s is at best exactly equivariant to multiples
+    of s.
+
+    Args:
+        shifts_px: (dx, dy) for each element; 3 × 3 shifts by 2 pixels by default.
+        interpolation: "bilinear", "bicubic" or "nearest".
+        padding: "zeros", "border" or "reflection".
+    Raises:
+        TypeError: no pairs of numbers.
+        ValueError: no shift, a shift that is not finite, an unknown option.
+
+    >>> import torch
+    >>> row = torch.tensor([[[[1.0, 2.0, 3.0]]]])
+    >>> Translation([(1, 0)]).orbit(row)[0, 0, 0]
+    tensor([[0., 1., 2.]])
+    >>> Translation.range(-3, 3, 3).labels
+    ('-3 px', '0 px', '+3 px')
+    """
+
+    shifts_px: Sequence[Sequence[float]] = tuple((dx, dy) for dy in (-2, 0, 2) for dx in (-2, 0, 2))
+
+    @classmethod
+    def range(
+        cls, lo: float, hi: float, m: int, *, direction: str = "horizontal", **sampling: Any
+    ) -> Translation:
+        """`m` shifts from `lo` to `hi` pixels, both included, along one direction."""
+        choice("direction", direction, ("horizontal", "vertical"))
+        steps = np.linspace(number("lo", lo), number("hi", hi), count("m", m)).tolist()
+        return cls([(s, 0.0) if direction == "horizontal" else (0.0, s) for s in steps], **sampling)
+
+    @classmethod
+    def grid(cls, radius: int, *, step: int = 1, **sampling: Any) -> Translation:
+        """All shifts by multiples of `step` up to `radius` pixels each way, row by row."""
+        if count("radius", radius) < count("step", step):
+            raise ValueError(f"the step, {step} px, exceeds the radius, {radius} px: one shift is left.")
+        reach = radius // step
+        steps = [step * k for k in range(-reach, reach + 1)]
+        return cls([(dx, dy) for dy in steps for dx in steps], **sampling)
+
+    @classmethod
+    def examples(cls) -> tuple[Transform, ...]:
+        """A grid of whole pixels, and fractions of a pixel."""
+        return cls.grid(1), cls.range(-1.5, 1.5, 4, direction="vertical", padding="reflection")
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The shifts: "+3 px" where all are horizontal, "(+3, -1) px" otherwise."""
+        if all(dy == 0 for _, dy in self.shifts_px):
+            return tuple(f"{_signed(dx)} px" for dx, _ in self.shifts_px)
+        return tuple(f"({_signed(dx)}, {_signed(dy)}) px" for dx, dy in self.shifts_px)
+
+    @property
+    def parameters(self) -> Mapping[str, tuple[float, ...]]:
+        """The shifts to the right, `shift_x_px`, and down, `shift_y_px`."""
+        x, y = zip(*self.shifts_px, strict=True)
+        return {"shift_x_px": tuple(x), "shift_y_px": tuple(y)}
+
+    @property
+    def per_sample(self) -> bool:
+        """False: the same shifts for every sample."""
+        return False
+
+    def inverse(self) -> Transform:
+        """The opposite shifts."""
+        return replace(self, shifts_px=tuple((-dx + 0.0, -dy + 0.0) for dx, dy in self.shifts_px))
+
+    def _validated(self) -> dict[str, Any]:
+        return {"shifts_px": tuple(_pair(k, shift) for k, shift in enumerate(_listed(self.shifts_px)))}
+
+    def _matrices(self, elements: np.ndarray, draws: Draws | None) -> np.ndarray:
+        shifts = np.array(self.shifts_px)[elements]
+        return shifted(shifts[..., 0], shifts[..., 1])
+
+
+def _listed(shifts: Any) -> list[Any]:
+    if isinstance(shifts, str) or not hasattr(shifts, "__iter__"):
+        raise TypeError(f"shifts_px is a list of (dx, dy) pairs, one an element; got {shifts!r}.")
+    found = list(shifts)
+    if not found:
+        raise ValueError("shifts_px is empty: a transform needs at least one element.")
+    return found
+
+
+def _pair(position: int, shift: Any) -> Shift:
+    if isinstance(shift, str) or not hasattr(shift, "__len__") or len(shift) != 2:
+        raise TypeError(f"shifts_px[{position}] is a pair (dx, dy), dx to the right, dy down; got {shift!r}.")
+    dx, dy = numbers(f"shifts_px[{position}]", shift)
+    return dx, dy
+
+
+def _signed(pixels: float) -> str:
+    return f"{pixels:+g}" if pixels else "0"

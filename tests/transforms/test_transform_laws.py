@@ -1,0 +1,341 @@
+"""The laws that every registered transform keeps; a new family is picked up by being defined."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from invariscope.transforms import TRANSFORMS, Elements, Flip, Rotation, Transform, Translation
+from invariscope.transforms._affine import _Affine
+from invariscope.transforms._matrices import linear
+from invariscope.transforms.inverse import Inverse
+
+EXAMPLES = [
+    pytest.param(example, id=f"{name}-{k}")
+    for name, family in TRANSFORMS.classes().items()
+    for k, example in enumerate(family.examples())
+]
+every_example = pytest.mark.parametrize("transform", EXAMPLES)
+
+SIDE, MARGIN = 28, 8
+INNER = (..., slice(MARGIN, -MARGIN), slice(MARGIN, -MARGIN))
+
+
+def blobs(samples: int = 3, channels: int = 2) -> Tensor:
+    """Smooth images with little near the border, so that interpolation costs little."""
+    generator = torch.Generator().manual_seed(5)
+    centres = 13.5 + 6 * (
+        torch.rand(samples, channels, 2, 1, 1, generator=generator, dtype=torch.float64) - 0.5
+    )
+    y, x = torch.meshgrid(torch.arange(SIDE), torch.arange(SIDE), indexing="ij")
+    return torch.exp(-((x - centres[:, :, 0]) ** 2 + (y - centres[:, :, 1]) ** 2) / (2 * 4.0**2))
+
+
+def noise(samples: int = 3, channels: int = 2) -> Tensor:
+    return torch.randn(samples, channels, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
+
+
+def assert_undone(transform: Transform, x: Tensor) -> None:
+    """The inverse's element j undoes element j: about, or bit for bit where the element is exact."""
+    inverse = transform.inverse()
+    orbit = transform.orbit(x, seed=4)
+    for j, exact in enumerate(transform.exact):
+        back = inverse.orbit(orbit[:, j], seed=4)[:, j]
+        assert (back[INNER] - x[INNER]).abs().max() < 0.06
+        assert not exact or torch.equal(back[INNER], x[INNER])
+
+
+def declares_an_action(transform: Transform) -> bool:
+    """Whether no callable without a declared action takes part."""
+    if isinstance(transform, Elements):
+        return transform.actions is not None
+    parts = getattr(transform, "parts", None) or [part for part in [getattr(transform, "of", None)] if part]
+    return all(declares_an_action(part) for part in parts)
+
+
+def assert_table_holds(transform: Transform, x: Tensor) -> None:
+    """Applying k and then j is what the table's entry [j, k] says."""
+    table = transform.table()
+    assert table is not None
+    orbit = transform.orbit(x)
+    for k in range(len(transform)):
+        twice = transform.orbit(orbit[:, k])
+        for j in range(len(transform)):
+            expected = orbit[:, table[j, k]]
+            assert (twice[:, j][INNER] - expected[INNER]).abs().max() < 0.06
+            if transform.exact[j] and transform.exact[k]:
+                assert torch.equal(twice[:, j], expected)
+
+
+@every_example
+def test_labels_parameters_and_exactness_have_one_entry_an_element(transform: Transform) -> None:
+    assert len(transform) == len(transform.labels) == len(transform.exact) > 0
+    assert all(isinstance(label, str) and label for label in transform.labels)
+    assert transform.parameters
+    for values in transform.parameters.values():
+        assert len(values) == len(transform)
+
+
+@every_example
+def test_orbit_has_sample_element_and_unit_axes_and_keeps_the_dtype(transform: Transform) -> None:
+    for dtype in (torch.float32, torch.float64, torch.bfloat16, torch.float16):
+        orbit = transform.orbit(blobs().to(dtype))
+        assert orbit.shape == (3, len(transform), 2, SIDE, SIDE)
+        assert orbit.dtype == dtype
+        assert (orbit.double() - transform.orbit(blobs())).abs().max() < 0.05
+
+
+@every_example
+def test_identity_element_returns_its_input_bit_for_bit(transform: Transform) -> None:
+    if transform.identity is not None:
+        x = noise()
+        assert torch.equal(transform.orbit(x)[:, transform.identity], x)
+        assert transform.exact[transform.identity]
+
+
+@every_example
+def test_only_the_identity_leaves_noise_as_it_is(transform: Transform) -> None:
+    x = noise()
+    orbit = transform.orbit(x)
+    first = next((j for j in range(len(transform)) if torch.equal(orbit[:, j], x)), None)
+    assert first == transform.identity
+
+
+@every_example
+def test_orbit_of_a_batch_is_the_orbits_of_its_samples(transform: Transform) -> None:
+    x, indices = noise(5), np.array([3, 11, 4, 700, 5])
+    whole = transform.orbit(x, indices=indices, seed=2)
+    for i in range(5):
+        assert torch.equal(transform.orbit(x[i : i + 1], indices=indices[i : i + 1], seed=2)[0], whole[i])
+
+
+@every_example
+def test_the_same_seed_gives_the_same_orbit_and_another_seed_matters_only_to_draws(
+    transform: Transform,
+) -> None:
+    x = noise()
+    assert torch.equal(transform.orbit(x, seed=3), transform.orbit(x, seed=3))
+    assert torch.equal(transform.orbit(x, seed=3), transform.orbit(x, seed=4)) != transform.per_sample
+
+
+@every_example
+def test_draws_differ_between_samples_exactly_where_the_family_says_so(transform: Transform) -> None:
+    x = noise(1).expand(2, -1, -1, -1)
+    orbit = transform.orbit(x)
+    assert torch.equal(orbit[0], orbit[1]) != transform.per_sample
+
+
+@every_example
+def test_inverse_undoes_every_element(transform: Transform) -> None:
+    if transform.invertible:
+        assert_undone(transform, blobs())
+        assert_undone(transform.inverse(), blobs())
+        assert len(transform.inverse()) == len(transform)
+    else:
+        with pytest.raises(TypeError, match="inverses="):
+            transform.inverse()
+
+
+@every_example
+def test_round_trip_is_each_element_and_its_inverse(transform: Transform) -> None:
+    x = blobs()
+    if not transform.invertible:
+        with pytest.raises(TypeError, match="no known inverse"):
+            transform.round_trip(x)
+        return
+    back, inverse = transform.round_trip(x, seed=9), transform.inverse()
+    for j in range(len(transform)):
+        expected = inverse.orbit(transform.orbit(x, seed=9)[:, j], seed=9)[:, j]
+        torch.testing.assert_close(back[:, j], expected)
+
+
+@every_example
+def test_table_is_the_composition_of_elements(transform: Transform) -> None:
+    table = transform.table()
+    if table is None:
+        return
+    m = len(transform)
+    assert table.shape == (m, m)
+    assert all(sorted(row) == list(range(m)) for row in [*table.tolist(), *table.T.tolist()])
+    assert transform.identity is not None
+    assert_table_holds(transform, blobs())
+
+
+@every_example
+def test_action_on_maps_of_the_inputs_size_is_what_happens_to_inputs(transform: Transform) -> None:
+    x = blobs()
+    maps = x[:, None].expand(-1, len(transform), -1, -1, -1)
+    if not declares_an_action(transform):
+        with pytest.raises(TypeError, match="actions="):
+            transform.act(maps, input_size=(SIDE, SIDE))
+        return
+    acted = transform.act(maps, input_size=(SIDE, SIDE), seed=6)
+    torch.testing.assert_close(acted, transform.orbit(x, seed=6))
+    back = transform.act(acted, inverse=True, input_size=(SIDE, SIDE), seed=6)
+    torch.testing.assert_close(back, transform.round_trip(x, seed=6))
+
+
+@every_example
+def test_random_draws_an_element_for_each_sample(transform: Transform) -> None:
+    x = noise(1).expand(40, -1, -1, -1)
+    drawn = transform.random(x, generator=torch.Generator().manual_seed(3))
+    again = transform.random(x, generator=torch.Generator().manual_seed(3))
+    assert drawn.shape == x.shape
+    assert torch.equal(drawn, again)
+    assert len({tuple(image.flatten().tolist()) for image in drawn}) > 1 or len(transform) == 1
+    if not transform.per_sample:
+        distances = (drawn[:, None] - transform.orbit(x)).abs().amax(dim=(2, 3, 4))
+        assert distances.min(dim=1).values.max() < 1e-4
+        assert set(distances.argmin(dim=1).tolist()) == set(range(len(transform))) or len(transform) > 8
+
+
+@every_example
+def test_global_generators_are_neither_read_nor_moved(transform: Transform) -> None:
+    orbits = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        np.random.seed(seed)
+        before = torch.random.get_rng_state(), copy.deepcopy(np.random.get_state()[1])
+        drawn = transform.random(noise(), generator=torch.Generator().manual_seed(8))
+        orbits.append(torch.cat([transform.orbit(noise()).flatten(), drawn.flatten()]))
+        assert torch.equal(torch.random.get_rng_state(), before[0])
+        assert np.array_equal(np.random.get_state()[1], before[1])
+    assert torch.equal(*orbits)
+
+
+@every_example
+def test_description_is_plain_json_that_names_the_family(transform: Transform) -> None:
+    described = json.loads(json.dumps(transform.describe(), allow_nan=False))
+    assert TRANSFORMS.get(described["family"]) is type(transform)
+    assert described["labels"] == list(transform.labels)
+    assert set(described["parameters"]) == set(transform.parameters)
+
+
+@every_example
+def test_equal_arguments_make_equal_frozen_transforms(transform: Transform) -> None:
+    twins = [other for other in type(transform).examples() if other == transform]
+    assert len(twins) == 1
+    assert hash(twins[0]) == hash(transform)
+    assert dataclasses.is_dataclass(transform)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        transform.anything = 1  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@every_example
+def test_inputs_are_left_as_they_were_whatever_their_memory_order(transform: Transform) -> None:
+    x = noise()
+    strided = x.to(memory_format=torch.channels_last)
+    assert torch.equal(transform.orbit(strided), transform.orbit(x))
+    assert torch.equal(strided, x)
+    assert torch.equal(x, noise())
+
+
+@every_example
+def test_gradients_reach_the_input(transform: Transform) -> None:
+    x = blobs().requires_grad_()
+    transform.orbit(x).square().sum().backward()
+    assert x.grad is not None
+    assert torch.isfinite(x.grad).all()
+    assert x.grad[INNER].abs().max() > 0
+
+
+@every_example
+def test_data_of_another_kind_are_refused_with_what_came(transform: Transform) -> None:
+    with pytest.raises(TypeError, match="ndarray"):
+        transform.orbit(np.zeros((2, 1, 4, 4)))  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match="at least one sample"):
+        transform.orbit(torch.zeros(0, 1, 4, 4))
+    with pytest.raises(ValueError, match="one integer"):
+        transform.orbit(noise(), indices=[1, 2])
+
+
+@every_example
+def test_a_batch_on_another_device_stays_there(transform: Transform) -> None:
+    """The meta device holds no values, but refuses to be mixed with any other."""
+    x = noise().to("meta")
+    assert transform.orbit(x).device.type == "meta"
+    assert transform.random(x, generator=torch.Generator()).device.type == "meta"
+
+
+@every_example
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_batch_stays_on_the_gpu_and_gives_the_same_values(transform: Transform) -> None:
+    x = noise()
+    orbit = transform.orbit(x.cuda(), seed=1)
+    assert orbit.is_cuda
+    expected = transform.orbit(x, seed=1)
+    torch.testing.assert_close(orbit.cpu(), expected, atol=1e-4, rtol=1e-4)
+    for j in np.nonzero(transform.exact)[0]:
+        assert torch.equal(orbit[:, j].cpu(), expected[:, j])
+    drawn = transform.random(x.cuda(), generator=torch.Generator().manual_seed(1))
+    assert drawn.is_cuda
+
+
+def test_the_inverse_check_rejects_an_inverse_that_goes_the_same_way() -> None:
+    class _Wrong(_Minimal):
+        def inverse(self) -> Transform:
+            return self
+
+    with pytest.raises(AssertionError):
+        assert_undone(_Wrong((1.0, 1.2)), blobs())
+
+
+def test_the_table_check_rejects_the_table_of_other_elements() -> None:
+    class _Wrong(_Minimal):
+        def table(self) -> np.ndarray:
+            return np.array([[0, 1], [1, 0]])
+
+    with pytest.raises(AssertionError):
+        assert_table_holds(_Wrong((1.0, 1.2)), blobs())
+
+
+def test_a_new_affine_family_is_a_few_lines() -> None:
+    family = _Minimal((1.0, -1.0))
+    assert_undone(family, blobs())
+    assert_table_holds(family, noise())
+    assert torch.equal(family.orbit(noise()), Flip().orbit(noise()))
+
+
+def test_every_public_class_of_the_package_is_registered_and_importable() -> None:
+    import invariscope.transforms as package
+
+    for family in TRANSFORMS.classes().values():
+        assert getattr(package, family.__name__) is family
+        assert family.__name__ in dir(package)
+    with pytest.raises(AttributeError, match="rotation"):
+        _ = package.Rotatoin
+
+
+def test_names_of_groups_and_of_lists_that_are_none() -> None:
+    assert Rotation.circle(5).table() is not None
+    for transform in (Rotation.circle(5, jitter_deg=1), Rotation.range(0, 90, 3), Translation.grid(1)):
+        assert transform.table() is None
+    assert Rotation([0, 360]).table() is None
+
+
+@dataclasses.dataclass(frozen=True)
+class _Minimal(_Affine):
+    """Stretches left and right: what a family has to say for itself."""
+
+    factors: Sequence[float]
+    labels = property(lambda self: tuple(f"{factor}" for factor in self.factors))
+    parameters = property(lambda self: {"stretch": self.factors})
+    per_sample = False
+    sampling = None
+
+    @classmethod
+    def examples(cls) -> tuple[Transform, ...]:
+        return (cls((1.0, -1.0)),)
+
+    def inverse(self) -> Transform:
+        return Inverse(self)
+
+    def _matrices(self, elements: np.ndarray, draws: object) -> np.ndarray:
+        return linear(np.array(self.factors)[elements], np.array(0), np.array(0), np.array(1))
