@@ -62,7 +62,7 @@ def block_of(activations, buckets, labels, first):
         elements=elements,
         sample_step=elements,
         element_step=1,
-        buckets=buckets,
+        cells=buckets,
         indices=np.arange(first, first + samples),
         labels=labels,
         ranks=np.arange(first, first + samples),

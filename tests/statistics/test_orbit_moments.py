@@ -31,7 +31,7 @@ def block_of(activations, *, buckets=None, element_major=False, first=0):
         elements=elements,
         sample_step=steps[0],
         element_step=steps[1],
-        buckets=np.zeros(samples, np.int64) if buckets is None else np.asarray(buckets),
+        cells=np.zeros(samples, np.int64) if buckets is None else np.asarray(buckets),
         indices=np.arange(first, first + samples),
     )
 
@@ -210,7 +210,7 @@ def test_the_tensor_version_for_other_devices_equals_the_kernel():
     )
     state.device_pivot = torch.from_numpy(state.pivot)
     orbit_moments._reduce_on_device(block.values, (0, 20, 6, 1), state)
-    state.bucket, state.pending, state.counts[0] = 0, 20, 20
+    state.buckets, state.pending, state.counts[0] = (0,), 20, 20
     moments = spec.finalize(state, [[0]])
     expected = spec.finalize(accumulated(spec, activations, []), [[0]])
     for field in ("transformation_variance", "sample_variance", "firing"):

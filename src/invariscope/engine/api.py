@@ -26,8 +26,7 @@ from invariscope.engine.run import LayerKey, Run, Runner, refuse_unstable
 from invariscope.engine.sources import Source, as_source
 from invariscope.measures.base import Measure, as_measures
 from invariscope.measures.variance import TransformationVariance
-from invariscope.readers import as_reader
-from invariscope.readers.base import Reader
+from invariscope.readers.base import Reader, as_reader
 from invariscope.result import SCHEMA, Result
 from invariscope.transforms import as_transform
 from invariscope.transforms.base import Transform
@@ -78,7 +77,8 @@ def measure(
         precision: "float32" (the model as it is), "float64", or "bf16" (a bfloat16 copy).
         seed: for draws of the transform and of the subset; the same seed gives the same numbers
             whatever the batch size.
-        checkpoint: reserved folder for resuming an interrupted measurement.
+        checkpoint: a file for the sums, written every half minute and removed at the end; the same
+            call continues from it after an interruption.
         progress: a bar on the terminal, or a function of (samples done, samples in all).
         intervals: keep the sums that intervals need (eight times the memory of the sums).
         nonfinite: "raise" on NaN or infinite responses, or "skip" and count such samples.

@@ -29,7 +29,7 @@ class Stratum:
     def reason(self) -> str:
         """Why no interval can be issued; empty where one can."""
         if len(self.sizes) < GROUPS:
-            return "no jackknife groups were kept"
+            return f"no interval: {GROUPS} jackknife groups were not kept (too few samples, or memory)"
         if self.sizes.min() < MIN_PER_GROUP:
             return f"no interval: a group has {self.sizes.min()} samples, {MIN_PER_GROUP} are needed"
         return ""

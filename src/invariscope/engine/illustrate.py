@@ -10,8 +10,7 @@ import numpy as np
 import torch
 
 from invariscope.engine.sources import as_source
-from invariscope.readers import as_reader
-from invariscope.readers.base import Reading
+from invariscope.readers.base import Reading, as_reader
 from invariscope.result import Result
 from invariscope.transforms import as_transform
 

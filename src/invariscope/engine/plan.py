@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invariscope.uncertainty import GROUPS
+from invariscope.uncertainty import GROUPS, MIN_PER_GROUP
 
 # A forward of more rows than this gains nothing on a CPU, and its activations leave the cache.
 _CPU_ROWS, _DEVICE_ROWS = 128, 512
@@ -41,20 +41,34 @@ def group_of(positions: np.ndarray, *, groups: int = GROUPS) -> np.ndarray:
 
 @dataclass
 class Strata:
-    """Classes in the order in which they are met, and how many samples each jackknife group has."""
+    """Classes in the order in which they are met, and the buckets in which samples are counted.
+
+    A *cell* is a class × jackknife group. Nested, each cell has a bucket of its own, so that every
+    class can have an interval. Crossed, a cell is counted in its class's bucket and in its group's:
+    far fewer buckets, and intervals over all samples only.
+    """
 
     by_class: bool
     groups: int = GROUPS
+    nested: bool = True
     classes: dict[int, int] = field(default_factory=dict)
-    seen: list[int] = field(default_factory=list)
 
     @property
     def buckets(self) -> int:
-        """Buckets in use: strata × groups."""
-        return max(len(self.classes), 1) * self.groups
+        """Buckets in use."""
+        count = max(len(self.classes), 1)
+        return count * self.groups if self.nested else count + self.groups
 
-    def buckets_of(self, positions: np.ndarray, labels: Tensor | None) -> np.ndarray:
-        """The bucket of each sample; classes not met before get a stratum."""
+    @property
+    def targets(self) -> tuple[tuple[int, ...], ...] | None:
+        """The buckets of each cell; None where each cell is its own."""
+        if self.nested:
+            return None
+        count = len(self.classes)
+        return tuple((c, count + g) for c in range(count) for g in range(self.groups))
+
+    def cells_of(self, positions: np.ndarray, labels: Tensor | None) -> np.ndarray:
+        """The cell of each sample; classes not met before get a stratum."""
         group = group_of(positions, groups=self.groups)
         if not self.by_class:
             return group
@@ -79,7 +93,10 @@ class Strata:
 
     def members(self, stratum: int | None) -> list[list[int]]:
         """Buckets by group: of one stratum, or of all."""
-        strata = range(max(len(self.classes), 1)) if stratum is None else [stratum]
+        count = max(len(self.classes), 1)
+        if not self.nested:
+            return [[count + g] for g in range(self.groups)] if stratum is None else [[stratum]]
+        strata = range(count) if stratum is None else [stratum]
         return [[s * self.groups + g for s in strata] for g in range(self.groups)]
 
 
@@ -102,29 +119,33 @@ def available_bytes(memory_gb: float | None) -> int:
     return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
 
 
-def groups_that_fit(
-    units: int, elements: int, *, strata: int, budget: int, intervals: bool, doubles: int = 1
-) -> tuple[int, str]:
-    """Jackknife groups per stratum that the budget allows, and the reason if there are none.
+def choose_buckets(
+    strata: Strata, bucket: int, *, budget: int, intervals: bool, cells: np.ndarray | None
+) -> str:
+    """Sets the groups and the nesting that are useful and fit; returns why there are no intervals, if so.
 
+    Args:
+        bucket: bytes of one bucket over all layers.
+        cells: the cells of all samples, where they are known beforehand.
     Raises:
-        ValueError: not even one bucket per stratum fits.
+        ValueError: not even one bucket a stratum fits the budget.
     """
-    bucket = units * 8 * (doubles * (elements - 1) + 4)
-    if intervals and bucket * strata * GROUPS <= budget:
-        return GROUPS, ""
-    if bucket * strata > budget:
+    count = max(len(strata.classes), 1)
+    if bucket * count > budget:
         raise ValueError(
-            f"the sums of {units:,} units × {elements} elements × {strata} strata need "
-            f"{bucket * strata / 2**30:.1f} GiB, the budget is {budget / 2**30:.1f} GiB. "
-            "Select fewer layers (layers=), fewer elements, or raise memory_gb."
+            f"the sums of {count} strata need {bucket * count / 2**30:.1f} GiB, the budget is "
+            f"{budget / 2**30:.1f} GiB. Select fewer layers (layers=) or elements, or raise memory_gb."
         )
     if not intervals:
-        return 1, "intervals were switched off"
-    return (
-        1,
-        f"{GROUPS} jackknife groups would need {bucket * strata * GROUPS / 2**30:.1f} GiB: raise memory_gb",
-    )
+        strata.groups = 1
+        return "intervals were switched off"
+    filled = None if cells is None else np.bincount(cells, minlength=count * GROUPS).reshape(count, GROUPS)
+    useful = filled is None or filled.min(axis=1).max() >= MIN_PER_GROUP
+    strata.nested = not strata.by_class or (useful and bucket * count * GROUPS <= budget)
+    if bucket * strata.buckets <= budget:
+        return ""
+    strata.groups, strata.nested = 1, True
+    return f"{GROUPS} jackknife groups would need {bucket * count * GROUPS / 2**30:.1f} GiB: raise memory_gb"
 
 
 def chunks(order: np.ndarray, size: int) -> Sequence[np.ndarray]:

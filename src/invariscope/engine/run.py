@@ -6,19 +6,21 @@ import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from invariscope.engine.checkpoint import Checkpoint
 from invariscope.engine.options import Options
 from invariscope.engine.plan import (
     Strata,
     available_bytes,
+    choose_buckets,
     chunks,
     flattened,
-    groups_that_fit,
     rows_per_forward,
 )
 from invariscope.engine.sources import Fingerprint, Source, Window
@@ -66,12 +68,24 @@ class Runner:
         self.extra = self.needs_identity and transform.identity is None
         self.identity = len(transform) if self.extra else transform.identity
         self.run: Run | None = None
+        self.before = 0  # samples in the windows that have been walked
+        self.checkpoint = self._checkpoint(measures) if options.checkpoint else None
+        self.resumed: tuple[int, int, str] | None = None
+
+    def _checkpoint(self, measures: tuple[Measure, ...]) -> Checkpoint:
+        identity = {
+            "model": self.reader.fingerprint(),
+            "transform": self.transform.describe(),
+            "measures": [repr(measure) for measure in measures],
+            "options": self.options.described() | {"seed": self.options.seed},
+        }
+        return Checkpoint(Path(str(self.options.checkpoint)), identity)
 
     def __call__(self, tick: Callable[[int, int | None], None]) -> Run:
         """Walks the source; `tick(samples done, samples in all)` is called after each block."""
         digest, options = Fingerprint(), self.options
         with ExitStack() as stack:
-            for window in self.source.windows():
+            for number, window in enumerate(self.source.windows()):
                 digest.add(window)
                 if self.run is None:
                     self.run = self._begin(window)
@@ -79,9 +93,11 @@ class Runner:
                         device=options.device, precision=options.precision, seed=options.seed
                     )
                     self.forward = stack.enter_context(opened)
-                self._walk(window, tick)
+                self._walk(number, window, digest.hexdigest(), tick)
         run = self._finished()
         run.fingerprint = digest.hexdigest()
+        if self.checkpoint is not None:
+            self.checkpoint.remove()
         return run
 
     def _finished(self) -> Run:
@@ -97,52 +113,79 @@ class Runner:
         probe = self.transform.orbit(first, indices=window.indices[:3], seed=options.seed)[:, 0]
         inspection = self.reader.inspect(probe, device=options.device, precision=options.precision)
         strata = Strata(options.by_class and bool(self.layer_statistics))
-        if self.source.labels is not None:
-            strata.buckets_of(np.arange(len(self.source.labels)), self.source.labels)
         run = Run(strata, inspection, input_shape=tuple(window.inputs.shape[1:]))
         self._plan_memory(run)
+        if self.checkpoint is not None:
+            self.resumed = self.checkpoint.read(run, self.layer_statistics + self.output_statistics)
         return run
 
     def _plan_memory(self, run: Run) -> None:
         sizes = [int(np.prod(info.shape)) for info in run.inspection.layers if info.status == OK]
         self.rows = rows_per_forward(self.options.batch_size, max(sizes, default=1), self._device())
-        doubles = sum(1 + (getattr(s, "spread", "") == "std") for s in self.layer_statistics)
-        run.strata.groups, reason = groups_that_fit(
-            sum(sizes) if self.layer_statistics else 0,
-            len(self.transform),
-            strata=max(len(run.strata.classes), 1),
+        columns = sum(1 + (getattr(s, "spread", "") == "std") for s in self.layer_statistics)
+        reason = choose_buckets(
+            run.strata,
+            8 * sum(sizes) * columns * (len(self.transform) + 3),
             budget=available_bytes(self.options.memory_gb),
             intervals=self.options.intervals,
-            doubles=doubles,
+            cells=self._known_cells(run),
         )
         if reason:
             run.notes.append(f"no intervals: {reason}")
 
-    def _device(self) -> str:
-        return self.options.device or self.reader.device
-
-    def _walk(self, window: Window, tick: Callable[[int, int | None], None]) -> None:
-        run = self.run
-        assert run is not None
-        positions = np.arange(run.samples, run.samples + len(window.inputs))
-        buckets = run.strata.buckets_of(positions, window.labels)
-        ranks, sizes = run.strata.ranks_of(window.labels, len(positions))
-        self._enlarge(run)
-        self.largest = self._largest(run)
-        order = np.argsort(buckets, kind="stable")
-        per_block = max(1, self.rows // (len(self.transform) + self.extra))
-        for chosen in chunks(order, per_block):
-            shared = {"buckets": buckets[chosen], "ranks": ranks[chosen], "sizes": sizes[chosen]}
-            self._block(window, chosen, shared)
-            run.samples += len(chosen)
-            tick(run.samples, self.source.length)
-
-    def _largest(self, run: Run) -> int | None:
+    def _known_cells(self, run: Run) -> np.ndarray | None:
+        """The cells of all samples, if they can be known before the walk."""
         labels = self.source.labels
         if self.source.length is None or (run.strata.by_class and labels is None):
             return None
-        positions = np.arange(self.source.length)
-        return int(np.bincount(run.strata.buckets_of(positions, labels)).max())
+        return run.strata.cells_of(np.arange(self.source.length), labels)
+
+    def _device(self) -> str:
+        return self.options.device or self.reader.device
+
+    def _walk(
+        self, number: int, window: Window, digest: str, tick: Callable[[int, int | None], None]
+    ) -> None:
+        run = self.run
+        assert run is not None
+        positions = np.arange(self.before, self.before + len(window.inputs))
+        cells = run.strata.cells_of(positions, window.labels)
+        ranks, sizes = run.strata.ranks_of(window.labels, len(positions))
+        self._enlarge(run)
+        self.largest = self._largest(run)
+        order = np.argsort(cells, kind="stable")
+        per_block = max(1, self.rows // (len(self.transform) + self.extra))
+        for block, chosen in enumerate(chunks(order, per_block)):
+            if not self._done_before(number, block, digest):
+                shared = {"cells": cells[chosen], "ranks": ranks[chosen], "sizes": sizes[chosen]}
+                self._block(window, chosen, shared)
+                run.samples += len(chosen)
+                self._save(number, block + 1, digest)
+            tick(min(self.before + (block + 1) * per_block, self.before + len(order)), self.source.length)
+        self.before += len(order)
+
+    def _done_before(self, number: int, block: int, digest: str) -> bool:
+        """Whether a checkpoint already holds this block."""
+        if self.resumed is None:
+            return False
+        windows, blocks, data = self.resumed
+        if number == windows and digest != data:
+            raise ValueError("the checkpoint was made with other data; give another checkpoint file")
+        return (number, block) < (windows, blocks)
+
+    def _save(self, windows: int, blocks: int, digest: str) -> None:
+        if self.checkpoint is not None and self.checkpoint.due():
+            assert self.run is not None
+            self.checkpoint.write(self.run, windows=windows, blocks=blocks, data=digest)
+
+    def _largest(self, run: Run) -> int | None:
+        """Samples of the fullest bucket, if known."""
+        cells = self._known_cells(run)
+        if cells is None:
+            return None
+        targets = run.strata.targets
+        buckets = cells if targets is None else np.array(targets)[cells].ravel()
+        return int(np.bincount(buckets).max())
 
     def _enlarge(self, run: Run) -> None:
         for (_, statistic), state in run.states.items():
@@ -159,7 +202,12 @@ class Runner:
             run.orbit = orbit[0].detach().cpu().numpy().copy()
         rows, sample_step, element_step = flattened(orbit, inputs if self.extra else None)
         labels = None if window.labels is None else window.labels[torch.from_numpy(chosen)]
-        steps = {"sample_step": sample_step, "element_step": element_step, "identity": self.identity}
+        steps = {
+            "targets": run.strata.targets,
+            "sample_step": sample_step,
+            "element_step": element_step,
+            "identity": self.identity,
+        }
         make = _BlockMaker(
             len(chosen), len(self.transform), {**shared, **steps, "indices": indices, "labels": labels}
         )

@@ -178,18 +178,11 @@ def _array_source(inputs: Any, labels: Any) -> ArraySource:
 
 def _dataset_source(data: Any) -> StreamSource:
     if not isinstance(data, Sized):
-        return StreamSource((_batched(data[i]) for i in _counting()), name=type(data).__name__)
+        raise TypeError(f"the {type(data).__name__} has no length; wrap it in a DataLoader")
     length = len(data)
     if length == 0:
         raise ValueError(f"the {type(data).__name__} is empty; give at least two samples")
     return StreamSource((_batched(data[i]) for i in range(length)), length, name=type(data).__name__)
-
-
-def _counting() -> Iterator[int]:
-    index = 0
-    while True:
-        yield index
-        index += 1
 
 
 def _loader_length(loader: Any) -> int | None:
@@ -279,7 +272,7 @@ class Fingerprint:
             if values is not None:
                 array = values.detach().cpu().contiguous()
                 array = array.view(torch.uint8) if array.dtype == torch.bfloat16 else array
-                self._hash.update(array.numpy().tobytes() if array.numel() < 1 << 16 else array.numpy().data)
+                self._hash.update(array.numpy().data)
 
     def hexdigest(self) -> str:
         """The digest so far."""

@@ -56,10 +56,11 @@ class UnitValues:
 
     def layer_values(self) -> np.ndarray:
         """(replicate,) mean over the counted units; NaN where none is."""
-        if not self.counted.any():
+        count = int(self.counted.sum())
+        if not count:
             return np.full(len(self.values), np.nan)
-        with np.errstate(invalid="ignore"):
-            return self.values[:, self.counted].mean(axis=1)
+        kept = np.where(self.counted, self.values, 0.0)
+        return kept.reshape(len(kept), -1).sum(axis=1) / count
 
     def layer_null(self) -> float:
         """Mean of the null over the counted units."""
@@ -132,7 +133,9 @@ class Measure(abc.ABC):
         """The statistics whose final values `evaluate` takes, in this order."""
 
     @abc.abstractmethod
-    def evaluate(self, finals: tuple[Any, ...], layer: LayerContext) -> dict[str, UnitValues | ElementValues]:
+    def evaluate(
+        self, finals: tuple[Any, ...], layer: LayerContext
+    ) -> Mapping[str, UnitValues | ElementValues]:
         """Values by output name; a measure with one output calls it "".
 
         Args:

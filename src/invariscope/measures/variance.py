@@ -363,11 +363,9 @@ def _plain_units(
 
 def _layer_ratio(above: np.ndarray, below: np.ndarray, dead: np.ndarray) -> np.ndarray:
     """(replicate,) mean TV over mean SV, over the units that are not dead."""
-    alive = ~dead
-    if not alive.any():
-        return np.full(len(above), np.nan)
+    alive = (~dead).ravel().astype(float)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return above[:, alive].mean(axis=1) / below[:, alive].mean(axis=1)
+        return (above.reshape(len(above), -1) @ alive) / (below.reshape(len(below), -1) @ alive)
 
 
 def _naively_collapsed(activations: np.ndarray, pool: str | None) -> np.ndarray:

@@ -22,7 +22,8 @@ class Block:
         samples: how many samples.
         elements: how many elements of each.
         sample_step, element_step: see `values`; blocks come sample-major or element-major.
-        buckets: (sample,) int64, sorted: where each sample is counted.
+        cells: (sample,) int64, sorted: samples of one cell are counted in the same buckets.
+        targets: the buckets of each cell; None: cell c is counted in bucket c alone.
         indices: (sample,) int64 positions in the data set.
         labels: (sample,) int64 class numbers, or None.
         ranks, sizes: (sample,) position of a sample within its stratum, and the stratum's size.
@@ -34,17 +35,24 @@ class Block:
     elements: int
     sample_step: int
     element_step: int
-    buckets: np.ndarray
+    cells: np.ndarray
     indices: np.ndarray
+    targets: tuple[tuple[int, ...], ...] | None = None
     labels: Tensor | None = None
     ranks: np.ndarray | None = None
     sizes: np.ndarray | None = None
     identity: int | None = None
 
-    def runs(self) -> list[tuple[int, int, int]]:
-        """(first sample, one past the last, bucket) for each run of samples of one bucket."""
-        edges = [0, *(np.flatnonzero(np.diff(self.buckets)) + 1).tolist(), self.samples]
-        return [(lo, hi, int(self.buckets[lo])) for lo, hi in itertools.pairwise(edges)]
+    def runs(self) -> list[tuple[int, int, tuple[int, ...]]]:
+        """(first sample, one past the last, buckets) for each run of samples of one cell."""
+        cells = self.cells
+        if cells[0] == cells[-1]:  # sorted, so there is but one
+            return [(0, self.samples, self._targets(cells[0]))]
+        edges = [0, *(np.flatnonzero(np.diff(cells)) + 1).tolist(), self.samples]
+        return [(lo, hi, self._targets(cells[lo])) for lo, hi in itertools.pairwise(edges)]
+
+    def _targets(self, cell: int) -> tuple[int, ...]:
+        return (int(cell),) if self.targets is None else self.targets[cell]
 
     def rows_of(self, samples: np.ndarray, elements: np.ndarray) -> np.ndarray:
         """The rows of the given samples (first axis) and elements (second axis)."""
@@ -67,7 +75,7 @@ class Block:
             samples=len(chosen),
             sample_step=self.elements,
             element_step=1,
-            buckets=self.buckets[chosen],
+            cells=self.cells[chosen],
             indices=self.indices[chosen],
             labels=None if self.labels is None else self.labels[torch.from_numpy(chosen)],
             ranks=None if self.ranks is None else self.ranks[chosen],
@@ -94,6 +102,14 @@ class Statistic(abc.ABC):
     @abc.abstractmethod
     def enlarge(self, state: Any, buckets: int) -> None:
         """Makes room for `buckets` buckets, in place: a stream has shown a class not seen before."""
+
+    @abc.abstractmethod
+    def pack(self, state: Any) -> dict[str, np.ndarray]:
+        """The state as named arrays, for a checkpoint."""
+
+    @abc.abstractmethod
+    def unpack(self, arrays: dict[str, np.ndarray]) -> Any:
+        """The state that `pack` gave these arrays for."""
 
     @abc.abstractmethod
     def merge(self, first: Any, second: Any) -> Any:

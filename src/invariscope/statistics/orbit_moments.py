@@ -68,7 +68,7 @@ class _Sums:
 
 @dataclass
 class OrbitState:
-    """Sums by bucket on the host, and the sums of the one bucket that is being filled."""
+    """Sums by bucket on the host, and the sums of the one cell that is being filled."""
 
     shape: tuple[int, ...]
     elements: int
@@ -78,7 +78,7 @@ class OrbitState:
     sums: _Sums
     channels_last: bool = False
     active: _Sums | None = None
-    bucket: int = -1
+    buckets: tuple[int, ...] = ()
     pending: int = 0
     device_pivot: Tensor | None = field(default=None, repr=False)
 
@@ -143,20 +143,21 @@ class OrbitMoments(Statistic):
             if not block.samples:
                 return
         rows, _ = _rows(self._collapsed(block.values))
-        for lo, hi, bucket in block.runs():
+        for lo, hi, buckets in block.runs():
             for first in range(lo, hi, _SINGLE_RUN):
-                self._add_run(state, rows, block, (first, min(first + _SINGLE_RUN, hi)), bucket)
+                self._add_run(state, rows, block, (first, min(first + _SINGLE_RUN, hi)), buckets)
 
     def _add_run(
-        self, state: OrbitState, rows: Tensor, block: Block, run: tuple[int, int], bucket: int
+        self, state: OrbitState, rows: Tensor, block: Block, run: tuple[int, int], buckets: tuple[int, ...]
     ) -> None:
         count = run[1] - run[0]
-        if state.bucket != bucket or state.pending + count > _SINGLE_RUN:
+        if state.buckets != buckets or state.pending + count > _SINGLE_RUN:
             flush(state)
         if state.active is None:
             state.active = self._activate(state, rows)
-        state.bucket, state.pending = bucket, state.pending + count
-        state.counts[bucket] += count
+        state.buckets, state.pending = buckets, state.pending + count
+        for bucket in buckets:
+            state.counts[bucket] += count
         where = (run[0] * block.sample_step, count, block.sample_step, block.element_step)
         if rows.device.type == "cpu":
             sums = state.active.arrays()[:5]
@@ -183,6 +184,28 @@ class OrbitMoments(Statistic):
         grown = (None if a is None else with_buckets(a, buckets) for a in vars(state.sums).values())
         state.sums = _Sums(*grown)
 
+    def pack(self, state: OrbitState) -> dict[str, np.ndarray]:
+        """The sums as arrays."""
+        flush(state)
+        plain = {"shape": state.shape, "facts": (state.elements, state.double, state.channels_last)}
+        arrays = {name: np.array(value, np.int64) for name, value in plain.items()}
+        sums = {f"sums.{name}": array for name, array in vars(state.sums).items() if array is not None}
+        return arrays | sums | {"pivot": state.pivot, "counts": state.counts}
+
+    def unpack(self, arrays: dict[str, np.ndarray]) -> OrbitState:
+        """The sums from arrays."""
+        elements, double, channels_last = arrays["facts"].tolist()
+        sums = _Sums(**{name[5:]: array for name, array in arrays.items() if name.startswith("sums.")})
+        return OrbitState(
+            shape=tuple(arrays["shape"].tolist()),
+            elements=elements,
+            double=bool(double),
+            pivot=arrays["pivot"],
+            counts=arrays["counts"],
+            sums=sums,
+            channels_last=bool(channels_last),
+        )
+
     def merge(self, first: OrbitState, second: OrbitState) -> OrbitState:
         """The sums of both, relative to the first one's reference."""
         flush(first), flush(second)
@@ -190,7 +213,7 @@ class OrbitMoments(Statistic):
         pairs = zip(vars(first.sums).values(), vars(other).values(), strict=True)
         sums = _Sums(*(None if a is None else a + b for a, b in pairs))
         return replace(
-            first, counts=first.counts + second.counts, sums=sums, active=None, bucket=-1, pending=0
+            first, counts=first.counts + second.counts, sums=sums, active=None, buckets=(), pending=0
         )
 
     def finalize(self, state: OrbitState, groups: list[list[int]]) -> Moments:
@@ -241,13 +264,15 @@ def _rows(values: Tensor) -> tuple[Tensor, bool]:
 
 
 def flush(state: OrbitState) -> None:
-    """Hands the sums of the bucket being filled on to the totals."""
+    """Hands the sums of the cell being filled on to the totals of its buckets."""
     if state.active is None or state.pending == 0:
         return
     for total, part in zip(state.sums.arrays(), state.active.arrays(), strict=True):
-        total[state.bucket] += part if isinstance(part, np.ndarray) else part.cpu().numpy()
+        host = part if isinstance(part, np.ndarray) else part.cpu().numpy()
+        for bucket in state.buckets:
+            total[bucket] += host
         part[:] = 0
-    _refuse_non_finite(state.sums.total[state.bucket])
+    _refuse_non_finite(state.sums.total[state.buckets[0]])
     state.pending = 0
 
 

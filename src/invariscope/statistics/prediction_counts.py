@@ -54,9 +54,10 @@ class PredictionCounts(Statistic):
                 "Leave out the measure 'prediction'."
             )
         sums = self._per_sample(block)
-        for lo, hi, bucket in block.runs():
-            state.counts[bucket] += hi - lo
-            state.sums[bucket] += sums[:, lo:hi].sum(axis=1)
+        for lo, hi, buckets in block.runs():
+            for bucket in buckets:
+                state.counts[bucket] += hi - lo
+                state.sums[bucket] += sums[:, lo:hi].sum(axis=1)
 
     def _per_sample(self, block: Block) -> np.ndarray:
         """(3, sample, element) float64."""
@@ -75,6 +76,14 @@ class PredictionCounts(Statistic):
     def enlarge(self, state: PredictionState, buckets: int) -> None:
         """Room for more buckets."""
         state.counts, state.sums = with_buckets(state.counts, buckets), with_buckets(state.sums, buckets)
+
+    def pack(self, state: PredictionState) -> dict[str, np.ndarray]:
+        """The sums as arrays."""
+        return {"counts": state.counts, "sums": state.sums, "labelled": np.array(state.labelled)}
+
+    def unpack(self, arrays: dict[str, np.ndarray]) -> PredictionState:
+        """The sums from arrays."""
+        return PredictionState(arrays["counts"], arrays["sums"], bool(arrays["labelled"]))
 
     def merge(self, first: PredictionState, second: PredictionState) -> PredictionState:
         """Counts of both."""

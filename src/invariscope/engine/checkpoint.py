@@ -1,0 +1,114 @@
+"""An interrupted measurement, on disk: merged states, and how far the walk had come."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from invariscope.engine.run import Run
+    from invariscope.statistics.base import Statistic
+
+_EVERY_SECONDS = 30.0
+
+
+@dataclass
+class Checkpoint:
+    """A file that is replaced whole every half minute, and removed once the measurement is complete.
+
+    Args:
+        path: the file.
+        identity: what must be the same for the sums to be continued: model, transform, measures, options.
+    """
+
+    path: Path
+    identity: dict[str, Any]
+    _written: float = field(default_factory=time.monotonic)
+
+    @property
+    def digest(self) -> str:
+        """A short digest of the identity."""
+        text = json.dumps(self.identity, sort_keys=True, default=str)
+        return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+
+    def due(self) -> bool:
+        """Whether it is time to write again."""
+        return time.monotonic() - self._written > _EVERY_SECONDS
+
+    def write(self, run: Run, *, windows: int, blocks: int, data: str) -> None:
+        """Saves the run's states after `blocks` blocks of window number `windows`."""
+        from safetensors.numpy import save_file
+
+        arrays, names = {}, []
+        for number, ((key, statistic), state) in enumerate(run.states.items()):
+            names.append([*key, repr(statistic)])
+            arrays |= {
+                f"{number}/{name}": np.ascontiguousarray(a) for name, a in statistic.pack(state).items()
+            }
+        document = {
+            "digest": self.digest,
+            "data": data,
+            "walked": [windows, blocks],
+            "states": names,
+            "aliases": [[*key, *source] for key, source in run.aliases.items()],
+            "skipped": [[*key, count] for key, count in run.skipped_samples.items()],
+            "classes": [[value, number] for value, number in run.strata.classes.items()],
+            "groups": run.strata.groups,
+            "samples": run.samples,
+            "forwards": run.forwards,
+        }
+        scratch = self.path.with_name(f".{self.path.name}.part")
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(arrays, scratch, metadata={"run": json.dumps(document)})
+        os.replace(scratch, self.path)
+        self._written = time.monotonic()
+
+    def read(self, run: Run, statistics: tuple[Statistic, ...]) -> tuple[int, int, str] | None:
+        """Fills the run from the file and says how far it had come; None if there is no file.
+
+        Raises:
+            ValueError: the file is damaged, or belongs to another measurement.
+        """
+        if not self.path.exists():
+            return None
+        document, arrays = _load(self.path)
+        if document["digest"] != self.digest:
+            raise ValueError(
+                f"{self.path} belongs to another measurement (other model, data, transform or options). "
+                "Give another checkpoint file, or remove this one."
+            )
+        by_name = {repr(statistic): statistic for statistic in statistics}
+        for number, (layer, call, name) in enumerate(document["states"]):
+            prefix = f"{number}/"
+            own = {key[len(prefix) :]: a for key, a in arrays.items() if key.startswith(prefix)}
+            run.states[(layer, call), by_name[name]] = by_name[name].unpack(own)
+        run.aliases = {(a, b): (c, d) for a, b, c, d in document["aliases"]}
+        run.skipped_samples = {(layer, call): count for layer, call, count in document["skipped"]}
+        run.strata.classes = dict(document["classes"])
+        run.strata.groups = document["groups"]
+        run.samples, run.forwards = document["samples"], document["forwards"]
+        return document["walked"][0], document["walked"][1], document["data"]
+
+    def remove(self) -> None:
+        """Deletes the file: the measurement is complete."""
+        self.path.unlink(missing_ok=True)
+
+
+def _load(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            document = json.loads((file.metadata() or {})["run"])
+            return document, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, KeyError, json.JSONDecodeError) as error:
+        raise ValueError(
+            f"{path} is no checkpoint, or is damaged ({error}); remove it to start anew"
+        ) from error
