@@ -21,8 +21,8 @@ from torch import nn
 import invariscope
 from invariscope.engine.assemble import Assembler
 from invariscope.engine.options import Options
-from invariscope.engine.progress import ticking
-from invariscope.engine.run import LayerKey, Run, Runner, refuse_unstable
+from invariscope.engine.precision import check_precision
+from invariscope.engine.run import LayerKey, Run, refuse_unstable, walk
 from invariscope.engine.sources import Source, as_source
 from invariscope.measures.base import Measure, as_measures
 from invariscope.measures.variance import TransformationVariance
@@ -118,25 +118,21 @@ def _measure(
         reader = as_reader(model, layers=options.layers, batch_axis=options.batch_axis)
         notes = _stability_notes(reader, source, options)
         references = _references(model, source, transform, wanted, options)
-        run = _pass(reader, source, transform, wanted, options)
-    assembler = Assembler(run, wanted, transform, classes=source.classes, references=references)
+        check = check_precision(reader, source, transform, wanted, options)
+        run = walk(reader, source, transform, wanted, options)
+    assembler = Assembler(
+        run, wanted, transform, classes=source.classes, references=references, dead=check.dead
+    )
     assembler()
-    run.notes[:0] = notes
+    run.notes[:0] = [*notes, *check.notes]
+    provenance = _provenance(reader, source, transform, wanted, options, run, time.perf_counter() - started)
     return Result(
         rows=tuple(assembler.rows),
         curve_rows=tuple(assembler.curves),
         arrays=assembler.maps,
-        provenance=_provenance(
-            reader, source, transform, wanted, options, run, time.perf_counter() - started
-        ),
+        provenance=provenance | ({"precision_error": check.error} if check.error else {}),
         examples={} if run.orbit is None or run.orbit.size > _MAX_ORBIT_VALUES else {"orbit": run.orbit},
     )
-
-
-def _pass(reader: Reader, source: Source, transform: Transform, wanted: tuple, options: Options) -> Run:
-    runner = Runner(reader, source, transform, wanted, options)
-    with ticking(options.progress, f"measuring {options.label or reader.name}") as tick:
-        return runner(tick)
 
 
 def _stability_notes(reader: Reader, source: Source, options: Options) -> list[str]:
@@ -161,7 +157,7 @@ def _references(
     )
     only = (TransformationVariance(min_firing=0),)
     assembler = Assembler(
-        _pass(reader, source, transform, only, options), only, transform, classes=None, references={}
+        walk(reader, source, transform, only, options), only, transform, classes=None, references={}, dead={}
     )
     assembler()
     return {

@@ -11,6 +11,7 @@ import numpy as np
 from invariscope.engine.run import OUTPUT, LayerKey, Run
 from invariscope.measures.base import ElementValues, LayerContext, Measure, UnitValues
 from invariscope.result import MapKey
+from invariscope.statistics.base import Statistic
 from invariscope.transforms.base import Transform
 from invariscope.uncertainty import GROUPS, MIN_PER_GROUP, MISSING, Interval, jackknife
 
@@ -46,9 +47,10 @@ class Assembler:
         *,
         classes: tuple[str, ...] | None,
         references: dict[LayerKey, np.ndarray],
+        dead: dict[tuple[LayerKey, Statistic], np.ndarray],
     ) -> None:
         self.run, self.measures, self.transform = run, measures, transform
-        self.classes, self.references = classes, references
+        self.classes, self.references, self.dead = classes, references, dead
         self.rows: list[dict[str, Any]] = []
         self.curves: list[dict[str, Any]] = []
         self.maps: dict[MapKey, np.ndarray] = {}
@@ -87,7 +89,12 @@ class Assembler:
         self.rows += [{**row, "layer": layer, "call": call} for row in own]
         for (name, named, stratum, number), array in list(self.maps.items()):
             if (named, number) == source and name.split(".")[0] == measure.name:
-                self.maps[name, layer, stratum, call] = array
+                shape = self._shape(key)
+                fits = array.size == int(np.prod(shape))
+                self.maps[name, layer, stratum, call] = array.reshape(shape) if fits else array
+
+    def _shape(self, key: LayerKey) -> tuple[int, ...]:
+        return next(info.shape for info in self.run.inspection.layers if (info.layer, info.call) == key)
 
     def _classes(self, measure: Measure, key: LayerKey) -> None:
         found: list[tuple[Stratum, dict[str, Values]]] = []
@@ -123,7 +130,8 @@ class Assembler:
             _finalize(self.run, key, statistic, groups) for statistic in dict.fromkeys(measure.statistics())
         ]
         state = self.run.states[key, measure.statistics()[0]]
-        context = LayerContext(*key, getattr(state, "shape", ()), self.references.get(key))
+        dead = self.dead.get((key, measure.statistics()[-1]))
+        context = LayerContext(*key, getattr(state, "shape", ()), self.references.get(key), dead)
         by_statistic = dict(zip(dict.fromkeys(measure.statistics()), finals, strict=True))
         return measure.evaluate(tuple(by_statistic[s] for s in measure.statistics()), context)
 

@@ -23,6 +23,7 @@ from invariscope.engine.plan import (
     flattened,
     rows_per_forward,
 )
+from invariscope.engine.progress import ticking
 from invariscope.engine.sources import Fingerprint, Source, Window
 from invariscope.measures.base import Measure
 from invariscope.readers.base import OK, Inspection, LayerKey, Reader, Reading
@@ -64,6 +65,7 @@ class Runner:
         self.reader, self.source, self.transform, self.options = reader, source, transform, options
         self.layer_statistics = _distinct(m for m in measures if m.scope == "layers")
         self.output_statistics = _distinct(m for m in measures if m.scope == "output")
+        self.pools = any(getattr(m, "pool", None) for m in measures)
         self.needs_identity = any(m.needs_identity for m in measures)
         self.extra = self.needs_identity and transform.identity is None
         self.identity = len(transform) if self.extra else transform.identity
@@ -222,11 +224,19 @@ class Runner:
         if reading.status != OK or reading.values is None:
             return
         key = (reading.layer, reading.call)
-        if reading.alias_of is not None:
+        if reading.alias_of is not None and self._same_numbers(reading, run):
             run.aliases[key] = run.aliases.get(reading.alias_of, reading.alias_of)
             return
         for statistic in self.layer_statistics:
             self._update(key, statistic, make(reading.values))
+
+    def _same_numbers(self, reading: Reading, run: Run) -> bool:
+        """Whether a view has the numbers of what it repeats: pooling tells a flattened map from the map."""
+        if not self.pools:
+            return True
+        shapes = {(info.layer, info.call): info.shape for info in run.inspection.layers}
+        assert reading.alias_of is not None
+        return shapes.get((reading.layer, reading.call)) == shapes.get(reading.alias_of)
 
     def _update(self, key: LayerKey, statistic: Statistic, block: Block) -> None:
         run = self.run
@@ -243,6 +253,15 @@ class Runner:
             statistic.update(state, block)
         except NonFiniteError:
             raise _non_finite(key, block) from None
+
+
+def walk(
+    reader: Reader, source: Source, transform: Transform, measures: tuple[Measure, ...], options: Options
+) -> Run:
+    """One pass, with progress as the options say."""
+    runner = Runner(reader, source, transform, measures, options)
+    with ticking(options.progress, f"measuring {options.label or reader.name}") as tick:
+        return runner(tick)
 
 
 @dataclass(frozen=True)
@@ -297,10 +316,13 @@ def refuse_unstable(reader: Reader, inputs: Tensor, options: Options) -> str | N
     """A note on a model whose output depends on chance or on its batch; an error unless asked for."""
     from invariscope.readers.stability import depends_on_batch
 
-    found = depends_on_batch(reader, inputs)
+    found = depends_on_batch(reader, inputs, device=options.device, precision=options.precision)
     if not found:
         return None
     if options.unstable == "refuse":
-        raise ValueError(f"{found} Measure it nevertheless with unstable='measure' (--unstable measure).")
+        raise ValueError(
+            f"{found} Such a number would mix the transformation with something else. "
+            "Measure it nevertheless with unstable='measure' (--unstable measure)."
+        )
     warnings.warn(str(found), stacklevel=4)
     return str(found)

@@ -26,12 +26,14 @@ class LayerContext:
         shape: the layer's own unit shape, such as (C, H, W).
         reference: per-unit transformation variance of the same layer with random weights, for the
             measures that ask for it.
+        dead: (unit...) units found dead at full precision, where the forwards were of a lower one.
     """
 
     layer: str
     call: int
     shape: tuple[int, ...]
     reference: np.ndarray | None = None
+    dead: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

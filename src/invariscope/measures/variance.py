@@ -75,11 +75,15 @@ class _Variance(Measure):
 
     def evaluate(self, finals: Any, layer: LayerContext) -> dict[str, UnitValues]:
         """Per-unit values of one layer."""
-        parts = _Parts(*finals, standard=self.spread == "std")
+        parts = _Parts(*finals, standard=self.spread == "std", known_dead=layer.dead)
         return {"": self._units(parts, layer)}
 
     @abc.abstractmethod
     def _units(self, parts: _Parts, layer: LayerContext) -> UnitValues: ...
+
+    def dead_units(self, finals: Any) -> np.ndarray:
+        """(unit...) the units that neither samples nor elements move."""
+        return _Parts(*finals, standard=False).dead
 
     def _sparse(self, parts: _Parts) -> np.ndarray:
         enough = parts.across.samples.flat[0] >= self.min_firing
@@ -110,6 +114,7 @@ class _Parts:
     along: Moments
     across: Moments
     standard: bool
+    known_dead: np.ndarray | None = None
 
     @property
     def transformation(self) -> np.ndarray:
@@ -135,6 +140,8 @@ class _Parts:
     @property
     def dead(self) -> np.ndarray:
         """Units that neither samples nor elements move."""
+        if self.known_dead is not None:
+            return self.known_dead
         return self.still & (self.along.transformation_variance[0] <= self._threshold)
 
     @property

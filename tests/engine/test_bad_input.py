@@ -1,0 +1,156 @@
+"""Wrong input is answered with what is wrong, what came, and what to do; the model is left as it was."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+import invariscope as iv
+
+TURNS = iv.QuarterTurns()
+IMAGES = torch.rand(20, 1, 6, 6, generator=torch.Generator().manual_seed(0))
+
+
+def net():
+    return nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(32, 2))
+
+
+def refused(error, message, model=None, data=IMAGES, transform=TURNS, **options):
+    model = net() if model is None else model
+    with pytest.raises(error, match=message):
+        iv.measure(model, data, transform, **({"progress": False} | options))
+    if isinstance(model, nn.Module):
+        assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_empty_data():
+    refused(ValueError, "empty", data=torch.empty(0, 1, 6, 6))
+    refused(ValueError, "empty", data=[])
+    refused(ValueError, "empty", data=TensorDataset(torch.empty(0, 1, 6, 6)))
+
+
+def test_one_sample_has_no_variance_across_samples():
+    refused(ValueError, "got 1 sample: .* at least two", data=IMAGES[:1])
+    refused(ValueError, "at least two", data=iter([IMAGES[:1]]))
+
+
+def test_one_element_has_no_variance_along_the_orbit():
+    refused(ValueError, "at least two", transform=[lambda x: x])
+
+
+def test_labels_of_another_length():
+    refused(ValueError, "20 inputs came with 19 labels", data=(IMAGES, torch.zeros(19, dtype=torch.long)))
+
+
+def test_labels_that_are_no_classes():
+    refused(ValueError, "one whole number a sample", data=(IMAGES, torch.rand(20)))
+
+
+def test_classes_without_labels():
+    refused(ValueError, "needs labels", by_class=True)
+
+
+def test_labels_that_do_not_fit_the_outputs():
+    refused(
+        ValueError, "labels run from 0 to 4", data=(IMAGES, torch.arange(20) % 5), measures=["prediction"]
+    )
+
+
+def test_predictions_of_something_that_is_no_classifier():
+    model = nn.Sequential(nn.Conv2d(1, 2, 3))
+    refused(ValueError, "Leave out the measure 'prediction'", model=model, measures=["prediction"])
+
+
+def test_unknown_layer_measure_and_option_name_what_is_close():
+    refused(ValueError, "no layer matches 'conv9'", layers="conv9")
+    refused(ValueError, "Closest: 'normalized_variance'", measures="normalised_variance")
+    refused(ValueError, "unknown precision 'float16'", precision="float16")
+    refused(ValueError, "unknown transform 'rotatoin'.*'rotation'", transform="rotatoin")
+
+
+def test_a_model_that_is_none():
+    refused(TypeError, "cannot read a str", model="resnet18")
+
+
+def test_data_that_are_none():
+    refused(TypeError, "data must be an array", data=3)
+    refused(TypeError, "data must be an array", data="images.npz")
+
+
+@pytest.mark.parametrize(("bad", "words"), [(float("nan"), "NaN"), (float("inf"), "infinite")])
+def test_non_finite_responses_name_the_layer_and_how_many(bad, words):
+    class Breaks(nn.Module):
+        def forward(self, x):
+            return torch.where(x.amax((1, 2, 3), keepdim=True) > 0.999, torch.full_like(x, bad), x)
+
+    data = IMAGES * 0.9
+    data[7, 0, 2, 2] = 1.0
+    model = nn.Sequential(nn.Identity(), Breaks())
+    refused(ValueError, f"layer '1' .*(144 NaN|144 infinite).*nonfinite='skip'", model=model, data=data)
+    result = iv.measure(model, data, TURNS, nonfinite="skip", progress=False)
+    rows = result.table.set_index("layer")["samples"]
+    assert (rows["0"], rows["1"]) == (20, 19)
+    assert any("1 samples with non-finite responses" in note for note in result.provenance["notes"])
+    clean = iv.measure(model, data[torch.arange(20) != 7], TURNS, progress=False)
+    np.testing.assert_allclose(
+        result.maps["normalized_variance", "1"], clean.maps["normalized_variance", "1"], rtol=1e-5
+    )
+
+
+def test_a_wrong_channel_count_says_what_was_fed():
+    refused(ValueError, r"3, 6, 6", data=torch.rand(20, 3, 6, 6))
+
+
+def test_a_model_that_depends_on_chance_is_refused_and_measured_on_demand():
+    class Noisy(nn.Module):
+        def forward(self, x):
+            return nn.functional.dropout(x, training=True)
+
+    refused(ValueError, "depends on chance.*unstable='measure'", model=nn.Sequential(Noisy()))
+    with pytest.warns(UserWarning, match="depends on chance"):
+        result = iv.measure(nn.Sequential(Noisy()), IMAGES, TURNS, unstable="measure", progress=False)
+    assert any("chance" in note for note in result.provenance["notes"])
+
+
+def test_a_model_that_depends_on_its_batch_is_refused():
+    model = nn.Sequential(nn.BatchNorm2d(1, track_running_stats=False))
+    refused(ValueError, "depends on the others of its batch", model=model)
+
+
+def test_images_are_asked_for_where_images_are_turned():
+    refused(TypeError, "image", model=nn.Linear(6, 2), data=torch.rand(20, 6))
+
+
+def test_sums_that_do_not_fit_the_memory_say_what_to_do():
+    refused(ValueError, r"memory_gb", memory_gb=1e-9)
+
+
+def test_groups_that_do_not_fit_cost_the_intervals_only():
+    result = iv.measure(net(), torch.rand(80, 1, 6, 6), TURNS, memory_gb=2e-5, progress=False)
+    assert result.table["ci_low"].isna().all()
+    assert any("raise memory_gb" in note for note in result.provenance["notes"])
+
+
+def test_batches_of_different_shapes():
+    refused(ValueError, "different shapes", data=[torch.rand(4, 1, 6, 6), torch.rand(4, 1, 5, 5)])
+
+
+def test_a_loader_whose_labels_do_not_match():
+    refused(ValueError, "4 inputs came with 3 labels", data=[(IMAGES[:4], torch.zeros(3, dtype=torch.long))])
+
+
+def test_an_interrupted_measurement_leaves_the_model_clean():
+    model = net().train()
+
+    class Stops(DataLoader):
+        def __iter__(self):
+            yield IMAGES[:10]
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        iv.measure(model, Stops(TensorDataset(IMAGES)), TURNS, progress=False)
+    assert model.training
+    assert not any(module._forward_hooks for module in model.modules())
