@@ -22,9 +22,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from benchmarks.networks import CASES, case
 
 import invariscope as iv
+from benchmarks.networks import CASES, case
 
 ELEMENTS = 16
 TARGETS = {"CNN": (1.3, 1.45), "ResNet-18/16": (1.5, 1.75), "MLP": (2.0, 2.2)}
