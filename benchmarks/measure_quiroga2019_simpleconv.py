@@ -34,7 +34,7 @@ def measured(model: torch.nn.Module, images: torch.Tensor, preset: str) -> iv.Re
 
 def overall(rows: list[dict], *, replicate: int | None = None) -> float:
     """Mean over all finite activations of all layers."""
-    weights = [row["units"] - row["infinite_units"] for row in rows]
+    weights = [row["counted_units"] for row in rows]
     values = [row["value"] if replicate is None else row["replicates"][replicate] for row in rows]
     return float(np.average(values, weights=weights))
 
@@ -62,9 +62,10 @@ def lines(name: str, model: torch.nn.Module, data: object, preset: str) -> list[
     rows, published = list(result.rows), PUBLISHED[name]
     around = interval(rows)
     both = f"{overall(rows):.3f} ({around.low:.3f} to {around.high:.3f})"
+    by_class = class_conditional(model, data, preset)
     return [
         f"| {name} | {preset} | global | {both} | {published[0]:.3f} |",
-        f"| {name} | {preset} | class-conditional | {class_conditional(model, data, preset):.3f} | {published[1]:.3f} |",
+        f"| {name} | {preset} | class-conditional | {by_class:.3f} | {published[1]:.3f} |",
     ]
 
 

@@ -111,13 +111,13 @@ class Result:
         Raises:
             ValueError: the result holds no such measure or stratum.
         """
-        table = self.table.query("measure == @measure and stratum == @stratum")
-        if table.empty:
+        rows = [row for row in self.rows if (row["measure"], row["stratum"]) == (measure, stratum)]
+        if not rows:
             known = sorted({(row["measure"], row["stratum"]) for row in self.rows})
             raise ValueError(f"no rows of {measure!r} for stratum {stratum!r}; there are {known}")
-        weight = table["units"] - table["dead_units"] - table["sparse_units"]
-        used = table["value"].notna() & (weight > 0)
-        return float(np.average(table["value"][used], weights=weight[used]))
+        used = [row for row in rows if np.isfinite(row["value"])]
+        weights = [row["counted_units"] for row in used]
+        return float(np.average([row["value"] for row in used], weights=weights)) if used else float("nan")
 
     def labelled(self, label: str) -> Result:
         """The same result under another model name, for tables and plots."""

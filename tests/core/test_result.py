@@ -125,8 +125,14 @@ def test_a_folder_without_a_result_says_what_is_missing(tmp_path):
 
 def test_overall_weighs_layers_by_their_counted_units():
     rows = tuple(
-        {"measure": "m", "layer": name, "stratum": "all", "value": value, "units": units, "dead_units": 1}
-        | {"call": 0, "sparse_units": 0}
+        {
+            "measure": "m",
+            "layer": name,
+            "stratum": "all",
+            "call": 0,
+            "value": value,
+            "counted_units": units - 1,
+        }
         for name, value, units in (("a", 1.0, 4), ("b", 0.5, 10))
     )
     assert Result(rows).overall("m") == pytest.approx((1.0 * 3 + 0.5 * 9) / 12)

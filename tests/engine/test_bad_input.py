@@ -89,7 +89,7 @@ def test_non_finite_responses_name_the_layer_and_how_many(bad, words):
     data = IMAGES * 0.9
     data[7, 0, 2, 2] = 1.0
     model = nn.Sequential(nn.Identity(), Breaks())
-    refused(ValueError, f"layer '1' .*(144 NaN|144 infinite).*nonfinite='skip'", model=model, data=data)
+    refused(ValueError, "layer '1' .*(144 NaN|144 infinite).*nonfinite='skip'", model=model, data=data)
     result = iv.measure(model, data, TURNS, nonfinite="skip", progress=False)
     rows = result.table.set_index("layer")["samples"]
     assert (rows["0"], rows["1"]) == (20, 19)

@@ -250,7 +250,7 @@ def test_a_checkpoint_is_continued_and_removed(net, digits, tmp_path, monkeypatc
 
 
 def test_a_checkpoint_of_another_measurement_is_refused(net, digits, tmp_path, monkeypatch):
-    from invariscope.engine import checkpoint, run
+    from invariscope.engine import checkpoint
 
     monkeypatch.setattr(checkpoint.Checkpoint, "due", lambda self: True)
     monkeypatch.setattr(checkpoint.Checkpoint, "remove", lambda self: None)

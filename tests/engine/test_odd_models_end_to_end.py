@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from odd_models import ODD_MODELS
 
 import invariscope as iv
 from invariscope.engine.run import Runner
+from odd_models import ODD_MODELS
 
 ELEMENTS = [
     lambda x: x,

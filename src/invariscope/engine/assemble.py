@@ -155,6 +155,7 @@ class Assembler:
             "dead_units": values.dead,
             "sparse_units": values.sparse,
             "infinite_units": values.infinite,
+            "counted_units": int(values.counted.sum()),
         }
         self.rows.append(row)
         self.maps[name, key[0], stratum.label, key[1]] = self._stored(values.values[0], key, measure)
@@ -286,6 +287,7 @@ def _mean_units(parts: list[UnitValues]) -> tuple[dict[str, Any], np.ndarray]:
         "sparse_units": int((~np.any([part.counted for part in parts], axis=0)).sum()),
     }
     columns["sparse_units"] -= columns["dead_units"]
+    columns["counted_units"] = int(np.any([part.counted for part in parts], axis=0).sum())
     return columns, _nanmean(maps)
 
 

@@ -1,1 +1,30 @@
-"""readers."""
+"""Where a representation is read: torch modules, and any callable that returns its layers."""
+
+from __future__ import annotations
+
+from invariscope.readers.base import (
+    READERS,
+    Forward,
+    Inspection,
+    LayerInfo,
+    Reader,
+    Reading,
+    as_reader,
+)
+from invariscope.readers.callable_reader import CallableReader
+from invariscope.readers.stability import Dependence, depends_on_batch
+from invariscope.readers.torch_reader import TorchReader
+
+__all__ = [
+    "READERS",
+    "CallableReader",
+    "Dependence",
+    "Forward",
+    "Inspection",
+    "LayerInfo",
+    "Reader",
+    "Reading",
+    "TorchReader",
+    "as_reader",
+    "depends_on_batch",
+]

@@ -1,1 +1,36 @@
-"""zoo."""
+"""Data sets, the papers' networks, training and weights.
+
+    from invariscope import zoo
+
+    data, test = zoo.load("mnist_subset", split="train"), zoo.load("mnist_subset")
+    model = zoo.build("simple_conv", input_shape=data.shape, classes=len(data.classes))
+    trained = zoo.train(model, data, epochs=3, augmentation=iv.Rotation.circle(360), test=test)
+
+A new network is one new file in `invariscope.zoo.networks`.
+"""
+
+from invariscope.zoo.catalogue import DATASETS
+from invariscope.zoo.datasets import load
+from invariscope.zoo.epochs import Progress, evaluate
+from invariscope.zoo.image_data import ImageData
+from invariscope.zoo.networks import NETWORKS, build, network, parameter_count
+from invariscope.zoo.training import Training, train
+from invariscope.zoo.weights import Card, load_network, load_weights, save_network
+
+__all__ = [
+    "DATASETS",
+    "NETWORKS",
+    "Card",
+    "ImageData",
+    "Progress",
+    "Training",
+    "build",
+    "evaluate",
+    "load",
+    "load_network",
+    "load_weights",
+    "network",
+    "parameter_count",
+    "save_network",
+    "train",
+]
