@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 
 from invariscope.statistics import orbit_moments
 from invariscope.statistics.base import Block
-from invariscope.statistics.orbit_moments import NonFiniteError, OrbitMoments
+from invariscope.statistics.orbit_moments import OrbitMoments
+from invariscope.statistics.orbit_reduction import reduce_on_device
+from invariscope.statistics.orbit_state import NonFiniteError, Sums
 
 
 def block_of(activations, *, buckets=None, element_major=False, first=0):
@@ -205,11 +207,9 @@ def test_the_tensor_version_for_other_devices_equals_the_kernel():
     spec, block = OrbitMoments(), block_of(activations)
     state = spec.init(block, buckets=1)
     host = spec._empty(70, 6, (), np.float32)
-    state.active = orbit_moments._Sums(
-        *(None if a is None else torch.from_numpy(a) for a in vars(host).values())
-    )
+    state.active = Sums(*(None if a is None else torch.from_numpy(a) for a in vars(host).values()))
     state.device_pivot = torch.from_numpy(state.pivot)
-    orbit_moments._reduce_on_device(block.values, (0, 20, 6, 1), state)
+    reduce_on_device(block.values, (0, 20, 6, 1), state)
     state.buckets, state.pending, state.counts[0] = (0,), 20, 20
     moments = spec.finalize(state, [[0]])
     expected = spec.finalize(accumulated(spec, activations, []), [[0]])

@@ -20,9 +20,10 @@ from torch import nn
 
 import invariscope
 from invariscope.engine.assemble import Assembler
+from invariscope.engine.guards import refuse_unstable
 from invariscope.engine.options import Options
 from invariscope.engine.precision import check_precision
-from invariscope.engine.run import LayerKey, Run, refuse_unstable, walk
+from invariscope.engine.run import LayerKey, Run, walk
 from invariscope.engine.sources import Source, as_source
 from invariscope.measures.base import Measure, as_measures
 from invariscope.measures.variance import TransformationVariance

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -97,7 +97,7 @@ class Assembler:
         return next(info.shape for info in self.run.inspection.layers if (info.layer, info.call) == key)
 
     def _classes(self, measure: Measure, key: LayerKey) -> None:
-        found: list[tuple[Stratum, dict[str, Values]]] = []
+        found: list[tuple[Stratum, Mapping[str, Values]]] = []
         for value, number in sorted(self.run.strata.classes.items()):
             stratum = self._stratum(key, measure, number, label=self._class_label(value))
             if stratum.sizes.sum() >= 2:
@@ -122,7 +122,7 @@ class Assembler:
         counts = self.run.states[source, measure.statistics()[-1]].counts
         return Stratum(label, members, np.array([counts[group].sum() for group in members]))
 
-    def _evaluate(self, measure: Measure, key: LayerKey, stratum: Stratum) -> dict[str, Values]:
+    def _evaluate(self, measure: Measure, key: LayerKey, stratum: Stratum) -> Mapping[str, Values]:
         groups = stratum.members
         if stratum.reason:
             groups = [[bucket for group in stratum.members for bucket in group]]
@@ -135,7 +135,7 @@ class Assembler:
         by_statistic = dict(zip(dict.fromkeys(measure.statistics()), finals, strict=True))
         return measure.evaluate(tuple(by_statistic[s] for s in measure.statistics()), context)
 
-    def _add(self, measure: Measure, key: LayerKey, stratum: Stratum, outputs: dict[str, Values]) -> None:
+    def _add(self, measure: Measure, key: LayerKey, stratum: Stratum, outputs: Mapping[str, Values]) -> None:
         for output, values in outputs.items():
             name = f"{measure.name}.{output}" if output else measure.name
             if isinstance(values, UnitValues):
@@ -193,7 +193,7 @@ class Assembler:
             )
 
     def _mean_row(
-        self, measure: Measure, key: LayerKey, found: list[tuple[Stratum, dict[str, Values]]]
+        self, measure: Measure, key: LayerKey, found: list[tuple[Stratum, Mapping[str, Values]]]
     ) -> None:
         """Mean over classes: of layer values, and of maps where they are finite."""
         reason = next((s.reason for s, _ in found if s.reason), "")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 
 from invariscope.engine.checkpoint import Checkpoint
+from invariscope.engine.guards import finite_samples, non_finite
 from invariscope.engine.options import Options
 from invariscope.engine.plan import (
     Strata,
@@ -28,7 +28,7 @@ from invariscope.engine.sources import Fingerprint, Source, Window
 from invariscope.measures.base import Measure
 from invariscope.readers.base import OK, Inspection, LayerKey, Reader, Reading
 from invariscope.statistics.base import Block, Statistic
-from invariscope.statistics.orbit_moments import NonFiniteError
+from invariscope.statistics.orbit_state import NonFiniteError
 from invariscope.transforms.base import Transform
 
 OUTPUT: LayerKey = ("output", 0)
@@ -242,7 +242,9 @@ class Runner:
         run = self.run
         assert run is not None
         if self.options.nonfinite == "skip":
-            block = _finite_samples(block, key, run)
+            block, left_out = finite_samples(block)
+            if left_out:
+                run.skipped_samples[key] = run.skipped_samples.get(key, 0) + left_out
             if not block.samples:
                 return
         state = run.states.get((key, statistic))
@@ -252,7 +254,7 @@ class Runner:
         try:
             statistic.update(state, block)
         except NonFiniteError:
-            raise _non_finite(key, block) from None
+            raise non_finite(key, block) from None
 
 
 def walk(
@@ -290,39 +292,3 @@ def _first_tensor(output: Any) -> Tensor:
         else:
             output = torch.as_tensor(output)
     return output
-
-
-def _finite_samples(block: Block, key: LayerKey, run: Run) -> Block:
-    """The block without the samples that have a non-finite response in this layer."""
-    finite = block.orbits().flatten(2).isfinite().all(2).all(1).cpu().numpy()
-    if finite.all():
-        return block
-    run.skipped_samples[key] = run.skipped_samples.get(key, 0) + int((~finite).sum())
-    return block.repeated(finite.astype(np.int64))
-
-
-def _non_finite(key: LayerKey, block: Block) -> ValueError:
-    values = block.values
-    nans, infinite = int(values.isnan().sum()), int(values.isinf().sum())
-    first, last = block.indices.min(), block.indices.max()
-    return ValueError(
-        f"layer {key[0]!r} (call {key[1]}) gave {nans} NaN and {infinite} infinite of {values.numel()} "
-        f"values, first seen in samples {first} to {last}. Mend the model or the data, or measure with "
-        "nonfinite='skip' to leave such samples out and count them."
-    )
-
-
-def refuse_unstable(reader: Reader, inputs: Tensor, options: Options) -> str | None:
-    """A note on a model whose output depends on chance or on its batch; an error unless asked for."""
-    from invariscope.readers.stability import depends_on_batch
-
-    found = depends_on_batch(reader, inputs, device=options.device, precision=options.precision)
-    if not found:
-        return None
-    if options.unstable == "refuse":
-        raise ValueError(
-            f"{found} Such a number would mix the transformation with something else. "
-            "Measure it nevertheless with unstable='measure' (--unstable measure)."
-        )
-    warnings.warn(str(found), stacklevel=4)
-    return str(found)

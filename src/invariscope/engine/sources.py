@@ -6,7 +6,7 @@ import abc
 import hashlib
 from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -179,10 +179,10 @@ def _array_source(inputs: Any, labels: Any) -> ArraySource:
 def _dataset_source(data: Any) -> StreamSource:
     if not isinstance(data, Sized):
         raise TypeError(f"the {type(data).__name__} has no length; wrap it in a DataLoader")
-    length = len(data)
+    length, items = len(data), cast(Any, data)
     if length == 0:
         raise ValueError(f"the {type(data).__name__} is empty; give at least two samples")
-    return StreamSource((_batched(data[i]) for i in range(length)), length, name=type(data).__name__)
+    return StreamSource((_batched(items[i]) for i in range(length)), length, name=type(data).__name__)
 
 
 def _loader_length(loader: Any) -> int | None:
@@ -206,7 +206,8 @@ def _pair(batch: Any) -> tuple[Tensor, Tensor | None]:
         if len(labels) != len(inputs):
             raise ValueError(f"a batch of {len(inputs)} inputs came with {len(labels)} labels")
         return inputs, labels
-    return _tensor(batch[0] if isinstance(batch, (tuple, list)) else batch), None
+    alone = batch[0] if isinstance(batch, (tuple, list)) and batch else batch
+    return _tensor(alone), None
 
 
 def _tensor(values: Any) -> Tensor:

@@ -9,8 +9,15 @@ from typing import Any, ClassVar
 import numpy as np
 
 from invariscope.measures.base import KnownAnswer, LayerContext, Measure, UnitValues
+from invariscope.measures.variance_parts import (
+    Parts,
+    fold,
+    holds_maps,
+    layer_ratio,
+    naively_collapsed,
+    naively_folded,
+)
 from invariscope.registry import unknown
-from invariscope.statistics.moments import Moments
 from invariscope.statistics.orbit_moments import POOLS, SPREADS, OrbitMoments
 
 NORMS = ("sample", "total", "random_net", None)
@@ -75,23 +82,23 @@ class _Variance(Measure):
 
     def evaluate(self, finals: Any, layer: LayerContext) -> dict[str, UnitValues]:
         """Per-unit values of one layer."""
-        parts = _Parts(*finals, standard=self.spread == "std", known_dead=layer.dead)
+        parts = Parts(*finals, standard=self.spread == "std", known_dead=layer.dead)
         return {"": self._units(parts, layer)}
 
     @abc.abstractmethod
-    def _units(self, parts: _Parts, layer: LayerContext) -> UnitValues: ...
+    def _units(self, parts: Parts, layer: LayerContext) -> UnitValues: ...
 
     def dead_units(self, finals: Any) -> np.ndarray:
         """(unit...) the units that neither samples nor elements move."""
-        return _Parts(*finals, standard=False).dead
+        return Parts(*finals, standard=False).dead
 
-    def _sparse(self, parts: _Parts) -> np.ndarray:
+    def _sparse(self, parts: Parts) -> np.ndarray:
         enough = parts.across.samples.flat[0] >= self.min_firing
         return (parts.across.firing < self.min_firing) & ~parts.dead if enough else np.zeros_like(parts.dead)
 
     def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
         """The definition by NumPy's own variances."""
-        values = _naively_collapsed(activations, self.pool)
+        values = naively_collapsed(activations, self.pool)
         spread = np.var if self.spread == "variance" else np.std
         along = spread(values, axis=1, ddof=1).mean(axis=0)
         across = spread(values, axis=0, ddof=1).mean(axis=0)
@@ -105,62 +112,6 @@ class _Variance(Measure):
         """Every spread and every pooling."""
         combinations = [(spread, pool) for spread in SPREADS for pool in POOLS]
         return tuple(cls(spread=spread, pool=pool, min_firing=0) for spread, pool in combinations)
-
-
-@dataclass(frozen=True)
-class _Parts:
-    """Spread along orbits and across samples, per unit, and which units carry none."""
-
-    along: Moments
-    across: Moments
-    standard: bool
-    known_dead: np.ndarray | None = None
-
-    @property
-    def transformation(self) -> np.ndarray:
-        return self.along.transformation_deviation if self.standard else self.along.transformation_variance
-
-    @property
-    def sample(self) -> np.ndarray:
-        return self.across.sample_deviation if self.standard else self.across.sample_variance
-
-    @property
-    def _threshold(self) -> np.ndarray:
-        """Variances up to this are rounding: a rotated black corner holds 1e-17, not zero."""
-        tiny = 1e-10 if self.across.double else 32 * float(np.finfo(np.float32).eps)
-        scale = self.across.scale
-        layer = np.sqrt(np.mean(scale**2)) if scale.size else 0.0
-        return (tiny * np.maximum(scale, 1e-3 * layer)) ** 2
-
-    @property
-    def still(self) -> np.ndarray:
-        """Units that samples do not move."""
-        return self.across.sample_variance[0] <= self._threshold
-
-    @property
-    def dead(self) -> np.ndarray:
-        """Units that neither samples nor elements move."""
-        if self.known_dead is not None:
-            return self.known_dead
-        return self.still & (self.along.transformation_variance[0] <= self._threshold)
-
-    @property
-    def null(self) -> np.ndarray:
-        """Expected variance along a row of responses to independently drawn samples."""
-        return self.across.sample_variance[0] + self.across.element_variance[0]
-
-
-def _is_maps(values: np.ndarray, pool: str | None) -> bool:
-    """Whether (replicate, unit...) values hold feature maps that `pool` folds into one value each."""
-    return pool in ("after", "ratio") and values.ndim > 2
-
-
-def _fold(values: np.ndarray, live: np.ndarray) -> np.ndarray:
-    """(replicate, channel) mean over the live positions of each map; NaN where there is none."""
-    positions = tuple(range(2, values.ndim))
-    counts = live.sum(axis=tuple(range(1, live.ndim)))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(live, values, 0.0).sum(axis=positions) / counts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,11 +138,11 @@ class TransformationVariance(_Variance):
         "scale cannot be compared with it: use normalized_variance for that."
     )
 
-    def _units(self, parts: _Parts, layer: LayerContext) -> UnitValues:
+    def _units(self, parts: Parts, layer: LayerContext) -> UnitValues:
         return _plain_units(self, parts, parts.transformation, null=None if parts.standard else parts.null)
 
     def _naive(self, along: np.ndarray, across: np.ndarray, values: np.ndarray) -> np.ndarray:
-        return _naively_folded(along, self.pool)
+        return naively_folded(along, self.pool)
 
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
@@ -224,11 +175,11 @@ class SampleVariance(_Variance):
         "0 means that the unit does not depend on the sample at all. In squared units of the activation."
     )
 
-    def _units(self, parts: _Parts, layer: LayerContext) -> UnitValues:
+    def _units(self, parts: Parts, layer: LayerContext) -> UnitValues:
         return _plain_units(self, parts, parts.sample, null=None)
 
     def _naive(self, along: np.ndarray, across: np.ndarray, values: np.ndarray) -> np.ndarray:
-        return _naively_folded(across, self.pool)
+        return naively_folded(across, self.pool)
 
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
@@ -289,7 +240,7 @@ class NormalizedVariance(_Variance):
         """True for norm="random_net"."""
         return self.norm == "random_net"
 
-    def _units(self, parts: _Parts, layer: LayerContext) -> UnitValues:
+    def _units(self, parts: Parts, layer: LayerContext) -> UnitValues:
         above, below = parts.transformation, self._denominator(parts, layer)
         dead, infinite = parts.dead, parts.still & ~parts.dead
         sparse = self._sparse(parts)
@@ -297,9 +248,9 @@ class NormalizedVariance(_Variance):
             values = np.where(infinite, np.inf, above / below)
             null = None if parts.standard or self.norm != "sample" else parts.null / below[0]
         values = np.where(dead, 1.0 if self.degenerate == "one" else np.nan, values)
-        counted = np.asarray(np.isfinite(values[0]) & ~sparse)
-        ratio = _layer_ratio(above, below, dead)
-        if not _is_maps(values, self.pool):
+        counted = np.array(np.isfinite(values[0]) & ~sparse)
+        ratio = layer_ratio(above, below, dead)
+        if not holds_maps(values, self.pool):
             return UnitValues(
                 values, counted, int(dead.sum()), int(sparse.sum()), int(infinite.sum()), ratio, null
             )
@@ -312,12 +263,12 @@ class NormalizedVariance(_Variance):
         self, values: np.ndarray, above: np.ndarray, below: np.ndarray, counted: np.ndarray
     ) -> np.ndarray:
         if self.pool == "after":
-            return _fold(values, counted)
+            return fold(values, counted)
         everywhere = np.ones_like(counted)
         with np.errstate(divide="ignore", invalid="ignore"):
-            return _fold(above, everywhere) / _fold(below, everywhere)
+            return fold(above, everywhere) / fold(below, everywhere)
 
-    def _denominator(self, parts: _Parts, layer: LayerContext) -> np.ndarray:
+    def _denominator(self, parts: Parts, layer: LayerContext) -> np.ndarray:
         if self.norm == "sample":
             return parts.sample
         if self.norm is None:
@@ -336,8 +287,8 @@ class NormalizedVariance(_Variance):
         across = np.ones_like(across) if self.norm is None else across
         with np.errstate(divide="ignore", invalid="ignore"):
             if self.pool == "ratio":
-                return _naively_folded(along, self.pool) / _naively_folded(across, self.pool)
-            return _naively_folded(along / across, self.pool)
+                return naively_folded(along, self.pool) / naively_folded(across, self.pool)
+            return naively_folded(along / across, self.pool)
 
     @classmethod
     def examples(cls) -> tuple[NormalizedVariance, ...]:
@@ -358,30 +309,11 @@ class NormalizedVariance(_Variance):
 
 
 def _plain_units(
-    measure: _Variance, parts: _Parts, values: np.ndarray, *, null: np.ndarray | None
+    measure: _Variance, parts: Parts, values: np.ndarray, *, null: np.ndarray | None
 ) -> UnitValues:
     """TV or SV per unit or, pooled, per map."""
     dead, sparse = parts.dead, measure._sparse(parts)
-    if _is_maps(values, measure.pool):
+    if holds_maps(values, measure.pool):
         whole = dead.all(axis=tuple(range(1, dead.ndim)))
-        return UnitValues(_fold(values, np.ones_like(dead)), ~whole, int(whole.sum()))
+        return UnitValues(fold(values, np.ones_like(dead)), ~whole, int(whole.sum()))
     return UnitValues(values, ~dead & ~sparse, int(dead.sum()), int(sparse.sum()), null=null)
-
-
-def _layer_ratio(above: np.ndarray, below: np.ndarray, dead: np.ndarray) -> np.ndarray:
-    """(replicate,) mean TV over mean SV, over the units that are not dead."""
-    alive = (~dead).ravel().astype(float)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return (above.reshape(len(above), -1) @ alive) / (below.reshape(len(below), -1) @ alive)
-
-
-def _naively_collapsed(activations: np.ndarray, pool: str | None) -> np.ndarray:
-    if activations.ndim < 4 or pool not in ("before_mean", "before_max", "before_sum"):
-        return activations
-    return getattr(activations, pool.removeprefix("before_"))(axis=tuple(range(3, activations.ndim)))
-
-
-def _naively_folded(units: np.ndarray, pool: str | None) -> np.ndarray:
-    if units.ndim < 2 or pool not in ("after", "ratio"):
-        return units
-    return np.nanmean(units, axis=tuple(range(1, units.ndim)))

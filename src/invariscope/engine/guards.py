@@ -1,0 +1,48 @@
+"""Responses that must not be counted silently: non-finite ones, and those that depend on chance."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from torch import Tensor
+
+from invariscope.engine.options import Options
+from invariscope.readers.base import LayerKey, Reader
+from invariscope.statistics.base import Block
+
+
+def finite_samples(block: Block) -> tuple[Block, int]:
+    """The block without the samples that have a non-finite response, and how many those are."""
+    finite = block.orbits().flatten(2).isfinite().all(2).all(1).cpu().numpy()
+    if finite.all():
+        return block, 0
+    return block.repeated(finite.astype(np.int64)), int((~finite).sum())
+
+
+def non_finite(key: LayerKey, block: Block) -> ValueError:
+    """The error that names the layer, how many values, and where."""
+    values = block.values
+    nans, infinite = int(values.isnan().sum()), int(values.isinf().sum())
+    first, last = block.indices.min(), block.indices.max()
+    return ValueError(
+        f"layer {key[0]!r} (call {key[1]}) gave {nans} NaN and {infinite} infinite of {values.numel()} "
+        f"values, first seen in samples {first} to {last}. Mend the model or the data, or measure with "
+        "nonfinite='skip' to leave such samples out and count them."
+    )
+
+
+def refuse_unstable(reader: Reader, inputs: Tensor, options: Options) -> str | None:
+    """A note on a model whose output depends on chance or on its batch; an error unless asked for."""
+    from invariscope.readers.stability import depends_on_batch
+
+    found = depends_on_batch(reader, inputs, device=options.device, precision=options.precision)
+    if not found:
+        return None
+    if options.unstable == "refuse":
+        raise ValueError(
+            f"{found} Such a number would mix the transformation with something else. "
+            "Measure it nevertheless with unstable='measure' (--unstable measure)."
+        )
+    warnings.warn(str(found), stacklevel=4)
+    return str(found)

@@ -1,0 +1,94 @@
+"""What the variance family shares: spreads and thresholds per unit, and folding units into maps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from invariscope.statistics.moments import Moments
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Spread along orbits and across samples, per unit, and which units carry none.
+
+    Args:
+        along, across: the moments that each spread is taken from; usually the same.
+        standard: standard deviations in place of variances.
+        known_dead: units known to be dead, where the forwards are too coarse to tell.
+    """
+
+    along: Moments
+    across: Moments
+    standard: bool
+    known_dead: np.ndarray | None = None
+
+    @property
+    def transformation(self) -> np.ndarray:
+        """(replicate, unit...) spread along the orbit."""
+        return self.along.transformation_deviation if self.standard else self.along.transformation_variance
+
+    @property
+    def sample(self) -> np.ndarray:
+        """(replicate, unit...) spread across samples."""
+        return self.across.sample_deviation if self.standard else self.across.sample_variance
+
+    @property
+    def _threshold(self) -> np.ndarray:
+        """Variances up to this are rounding: a rotated black corner holds 1e-17, not zero."""
+        tiny = 1e-10 if self.across.double else 32 * float(np.finfo(np.float32).eps)
+        scale = self.across.scale
+        layer = np.sqrt(np.mean(scale**2)) if scale.size else 0.0
+        return (tiny * np.maximum(scale, 1e-3 * layer)) ** 2
+
+    @property
+    def still(self) -> np.ndarray:
+        """Units that samples do not move."""
+        return self.across.sample_variance[0] <= self._threshold
+
+    @property
+    def dead(self) -> np.ndarray:
+        """Units that neither samples nor elements move."""
+        if self.known_dead is not None:
+            return self.known_dead
+        return self.still & (self.along.transformation_variance[0] <= self._threshold)
+
+    @property
+    def null(self) -> np.ndarray:
+        """Expected variance along a row of responses to independently drawn samples."""
+        return self.across.sample_variance[0] + self.across.element_variance[0]
+
+
+def holds_maps(values: np.ndarray, pool: str | None) -> bool:
+    """Whether (replicate, unit...) values hold feature maps that `pool` folds into one value each."""
+    return pool in ("after", "ratio") and values.ndim > 2
+
+
+def fold(values: np.ndarray, live: np.ndarray) -> np.ndarray:
+    """(replicate, channel) mean over the live positions of each map; NaN where there is none."""
+    positions = tuple(range(2, values.ndim))
+    counts = live.sum(axis=tuple(range(1, live.ndim)))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(live, values, 0.0).sum(axis=positions) / counts
+
+
+def layer_ratio(above: np.ndarray, below: np.ndarray, dead: np.ndarray) -> np.ndarray:
+    """(replicate,) mean TV over mean SV, over the units that are not dead."""
+    alive = (~dead).ravel().astype(float)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return (above.reshape(len(above), -1) @ alive) / (below.reshape(len(below), -1) @ alive)
+
+
+def naively_collapsed(activations: np.ndarray, pool: str | None) -> np.ndarray:
+    """The oracle's collapse of (sample, element, channel, position...) maps."""
+    if activations.ndim < 4 or pool not in ("before_mean", "before_max", "before_sum"):
+        return activations
+    return getattr(activations, pool.removeprefix("before_"))(axis=tuple(range(3, activations.ndim)))
+
+
+def naively_folded(units: np.ndarray, pool: str | None) -> np.ndarray:
+    """The oracle's mean of (channel, position...) values per map."""
+    if units.ndim < 2 or pool not in ("after", "ratio"):
+        return units
+    return np.nanmean(units, axis=tuple(range(1, units.ndim)))

@@ -1,0 +1,19 @@
+"""What every test shares: one thread a worker, and properties that are checked the same way each time."""
+
+from __future__ import annotations
+
+import os
+
+# The suite runs one worker a core. Set before torch, numba and BLAS are first imported.
+for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+os.environ.setdefault("MPLBACKEND", "agg")
+
+import hypothesis  # noqa: E402
+import torch  # noqa: E402
+
+torch.set_num_threads(1)
+
+# A slow machine is no failure, and a failure must be seen again by whoever looks for it.
+hypothesis.settings.register_profile("suite", deadline=None, derandomize=True, print_blob=True)
+hypothesis.settings.load_profile("suite")

@@ -1,0 +1,162 @@
+"""Results as a small convolutional network on digits would give them, without running one."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from invariscope.result import Result
+
+LAYERS = {
+    "conv1": (32, 28, 28),
+    "relu1": (32, 28, 28),
+    "pool1": (32, 14, 14),
+    "conv2": (64, 14, 14),
+    "relu2": (64, 14, 14),
+    "pool2": (64, 7, 7),
+    "conv3": (128, 7, 7),
+    "relu3": (128, 7, 7),
+    "flatten": (6272,),
+    "fc1": (64,),
+    "relu4": (64,),
+    "fc2": (10,),
+    "log_softmax": (10,),
+}
+ANGLES = [22.5 * j for j in range(16)]
+CLASSES = [str(digit) for digit in range(10)]
+MEASURES = ("normalized_variance", "transformation_variance")
+
+
+def digit(size: int = 28) -> np.ndarray:
+    """A seven, more or less, with values in [0, 1]."""
+    image = np.zeros((size, size))
+    image[6:9, 8:20] = 1
+    for step in range(14):
+        image[8 + step, 18 - step // 2 : 21 - step // 2] = 1
+    return np.clip(ndimage.gaussian_filter(image, 0.7) * 1.2, 0, 1)
+
+
+def sample_result(
+    name: str = "plain",
+    *,
+    level: float = 1.0,
+    seed: int = 0,
+    layers: dict[str, tuple[int, ...]] = LAYERS,
+    classes: bool = True,
+    curves: bool = True,
+    examples: bool = True,
+) -> Result:
+    """A result whose values rise along the layers, scaled by `level`."""
+    rng = np.random.default_rng(seed)
+    strata = ["all", *CLASSES, "mean"] if classes else ["all"]
+    rows, arrays = [], {}
+    for measure in MEASURES:
+        for depth, (layer, shape) in enumerate(layers.items()):
+            for stratum in strata:
+                values = _units(rng, shape, level * (0.3 + 0.6 * depth / len(layers)), stratum)
+                if measure == "transformation_variance":
+                    values = np.nan_to_num(values) * 0.02 * 1.6**depth
+                arrays[measure, layer, stratum, 0] = values.astype(np.float32)
+                rows.append(_row(rng, measure, layer, stratum, values, ratio=measure == MEASURES[0]))
+    return Result(
+        rows=tuple(rows),
+        curve_rows=tuple(_curves(level)) if curves else (),
+        arrays=arrays,
+        provenance=_provenance(name, classes),
+        examples=_examples(layers) if examples else {},
+    )
+
+
+def _units(rng, shape, centre, stratum):
+    channels = centre * rng.lognormal(-0.1, 0.35, shape[0]) * (1.0 if stratum == "all" else 1.25)
+    values = channels.reshape(-1, *[1] * (len(shape) - 1)) * rng.lognormal(0, 0.15, shape)
+    if len(shape) > 1:
+        values[shape[0] // 8 :: 11] = np.nan
+    return values
+
+
+def _row(rng, measure, layer, stratum, values, *, ratio):
+    value = float(np.nanmean(values))
+    replicates = value * (1 + 0.01 * rng.standard_normal(8))
+    row = {"measure": measure, "layer": layer, "call": 0, "stratum": stratum, "value": value}
+    row |= {"ci_low": value * 0.93, "ci_high": value * 1.07, "samples": 512 if stratum == "all" else 51}
+    row |= {
+        "elements": 16,
+        "units": values.size,
+        "dead_units": int(np.isnan(values).sum()),
+        "sparse_units": 3,
+    }
+    row |= {"replicates": replicates.tolist(), "group_sizes": [64] * 8}
+    if ratio:
+        row |= {
+            "null": 1.02,
+            "value_ratio": 0.9 * value,
+            "ratio_low": 0.85 * value,
+            "ratio_high": 0.95 * value,
+        }
+    return row
+
+
+def _curves(level):
+    for measure, base in (("accuracy", 0.97), ("probability_true", 0.93), ("flips", 0.0)):
+        for element, angle in enumerate(ANGLES):
+            loss = 0.35 * level * (1 - np.cos(np.deg2rad(angle)))
+            value = base - loss if base else loss
+            yield {
+                **{"measure": f"prediction.{measure}", "layer": "output", "call": 0, "stratum": "all"},
+                **{"element": element, "label": f"{angle:g}°", "parameter": "angle_deg", "x": angle},
+                **{"value": value, "ci_low": value - 0.03, "ci_high": value + 0.03, "samples": 512},
+            }
+
+
+def _provenance(name, classes):
+    return {
+        "schema": 1,
+        "created": "2026-01-02T03:04:05+00:00",
+        "seconds": 12.345,
+        "seed": 0,
+        "versions": {"invariscope": "0.1.0", "python": "3.11.9", "torch": "2.13.0", "numpy": "2.2.0"},
+        "model": {"name": "SimpleConv", "label": name, "fingerprint": f"m-{name}"},
+        "data": {
+            "name": "mnist_subset",
+            "samples": 512,
+            "shape": [1, 28, 28],
+            "classes": CLASSES if classes else [],
+            "fingerprint": "d0",
+        },
+        "transform": {
+            "family": "rotation",
+            "options": {"angles": ANGLES, "interpolation": "bilinear"},
+            "labels": [f"{angle:g}°" for angle in ANGLES],
+            "parameters": {"angle_deg": ANGLES},
+            "fingerprint": "t0",
+        },
+        "options": {"precision": "float32", "forwarded_inputs": 8192},
+        "measures": {
+            "normalized_variance": {
+                "options": {"spread": "variance"},
+                "summary": "How far the transformation moves a unit, relative to a change of sample.",
+                "reading": "0: invariant. About 1: it moves a unit as much as a new sample does.",
+            },
+            "transformation_variance": {
+                "options": {"spread": "variance"},
+                "summary": "How far the transformation moves a unit, averaged over samples.",
+                "reading": "In squared units of the activation: compare layers only after normalising.",
+            },
+        },
+        "notes": ["the forward was repeated and gave the same output"],
+        "skipped": [{"layer": "dropout.mask", "call": 0, "reason": "no axis follows the batch"}],
+        "unused": ["auxiliary.head"],
+    }
+
+
+def _examples(layers):
+    orbit = np.stack([ndimage.rotate(digit(), angle, reshape=False, order=1) for angle in ANGLES])
+    found = {"orbit": np.clip(orbit, 0, 1)[:, None].astype(np.float32)}
+    for layer in [name for name in layers if name.startswith("conv")]:
+        step = 28 // layers[layer][-1]
+        edges = ndimage.gaussian_gradient_magnitude(orbit, (0, 1, 1))[:, ::step, ::step]
+        blurred = ndimage.gaussian_filter(orbit, (0, 5, 5))[:, ::step, ::step]
+        found[f"feature:most:{layer}:3"] = blurred.astype(np.float32)
+        found[f"feature:least:{layer}:17"] = edges.astype(np.float32)
+    return found

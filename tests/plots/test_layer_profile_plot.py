@@ -1,0 +1,121 @@
+import matplotlib.figure
+import numpy as np
+import pytest
+from plot_rows import NAN, result, row
+
+from invariscope.plots.layer_profile import LayerProfile
+
+
+def profile(values, *, names=None, **columns):
+    names = names or [f"layer{i}" for i in range(len(values))]
+    return result([row(n, v, **columns) for n, v in zip(names, values, strict=True)])
+
+
+def test_a_series_holds_each_layers_value_interval_and_null_in_forward_order():
+    rows = [
+        row("conv", 0.2, ci_low=0.1, ci_high=0.3, null=1.1, units=7),
+        row("fc", 0.8, ci_low=0.7, ci_high=0.9, null=1.2, units=3),
+    ]
+    (series,) = LayerProfile.prepare(result(rows, name="plain")).series
+    assert series.name == "plain"
+    assert series.layers == ("conv", "fc")
+    for found, expected in (
+        (series.x, [0, 1]),
+        (series.value, [0.2, 0.8]),
+        (series.low, [0.1, 0.7]),
+        (series.high, [0.3, 0.9]),
+        (series.null, [1.1, 1.2]),
+        (series.units, [7, 3]),
+    ):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_the_ratio_comes_with_its_own_interval_and_without_the_null_of_the_mean():
+    rows = [row("conv", 0.2, value_ratio=0.4, ratio_low=0.3, ratio_high=0.5, null=1.0)] * 2
+    (series,) = LayerProfile.prepare(result(rows), column="value_ratio").series
+    np.testing.assert_array_equal(series.value, [0.4, 0.4])
+    np.testing.assert_array_equal(series.low, [0.3, 0.3])
+    assert np.isnan(series.null).all()
+
+
+def test_models_with_the_same_layers_share_the_layer_axis():
+    prepared = LayerProfile.prepare([profile([1, 2, 3]), profile([3, 2, 1])])
+    assert not prepared.relative
+    assert [list(s.x) for s in prepared.series] == [[0, 1, 2], [0, 1, 2]]
+
+
+def test_models_of_different_depth_are_put_on_relative_depth():
+    prepared = LayerProfile.prepare([profile([1, 2, 3]), profile([1, 2, 3, 4, 5])])
+    assert prepared.relative
+    assert [list(s.x) for s in prepared.series] == [[0, 0.5, 1], [0, 0.25, 0.5, 0.75, 1]]
+
+
+def test_relative_depth_of_a_single_layer_is_zero():
+    prepared = LayerProfile.prepare(profile([1.0]), relative=True)
+    assert list(prepared.series[0].x) == [0]
+
+
+def test_models_of_the_same_name_are_told_apart():
+    prepared = LayerProfile.prepare([profile([1, 2]), profile([1, 2])])
+    assert [s.name for s in prepared.series] == ["net (1)", "net (2)"]
+
+
+def test_later_calls_of_a_shared_module_are_layers_of_their_own():
+    prepared = LayerProfile.prepare(result([row("relu", 0.1), row("relu", 0.2, call=1)]))
+    assert prepared.series[0].layers == ("relu", "relu, call 1")
+
+
+def test_the_normalized_variance_leads_wherever_it_stands_in_the_table():
+    rows = [row("a", 5.0, measure="sample_variance"), row("a", 0.5)]
+    assert LayerProfile.prepare(result(rows)).measure == "normalized_variance"
+
+
+def test_an_interval_far_wider_than_the_values_does_not_flatten_them():
+    prepared = LayerProfile.prepare(profile([0.5, 1.0], ci_low=-90.0, ci_high=90.0))
+    assert prepared.top == pytest.approx(1.08 * 1.6)
+    assert prepared.bottom == 0
+
+
+def test_a_layer_without_a_value_leaves_a_gap_and_does_not_spoil_the_axis():
+    prepared = LayerProfile.prepare(profile([0.5, NAN, 1.0]))
+    assert np.isnan(prepared.series[0].value[1])
+    assert prepared.top == pytest.approx(1.08)
+
+
+def test_raw_variances_over_orders_of_magnitude_get_a_logarithmic_axis():
+    assert LayerProfile.prepare(profile([1e-3, 10.0], measure="sample_variance")).logarithmic
+
+
+def test_a_measure_with_a_null_keeps_its_zero_however_small_a_layer_is():
+    assert not LayerProfile.prepare(profile([1e-3, 1.0], null=1.0)).logarithmic
+
+
+def test_an_unknown_measure_is_refused_with_the_closest_one():
+    with pytest.raises(ValueError, match=r"normalised_variance.*Closest: 'normalized_variance'"):
+        LayerProfile.prepare(profile([1.0]), measure="normalised_variance")
+
+
+def test_a_class_that_was_not_measured_is_refused():
+    with pytest.raises(ValueError, match=r"no rows of 'normalized_variance' for stratum 'cat'"):
+        LayerProfile.prepare(profile([1.0]), stratum="cat")
+
+
+def test_no_result_at_all_is_refused():
+    with pytest.raises(ValueError, match="no result"):
+        LayerProfile.prepare([])
+
+
+def test_the_views_leave_out_measures_of_the_output_alone():
+    rows = [row("a", 1.0), row("b", 1.0), row("output", 0.9, measure="prediction.accuracy")]
+    assert [view.plot.measure for view in LayerProfile.views([result(rows)])] == ["normalized_variance"]
+
+
+def test_the_figure_has_a_line_an_interval_and_a_null_per_model():
+    shown = [profile([0.2, 0.4], ci_low=0.1, ci_high=0.5, null=1.0), profile([0.3, 0.6], null=1.0)]
+    figure = LayerProfile.prepare(shown).draw()
+    assert isinstance(figure, matplotlib.figure.Figure)
+    (ax,) = figure.axes
+    assert len(ax.lines) == 4
+    assert len(ax.collections) == 2
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["net (1)", "net (2)"]
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["layer0", "layer1"]

@@ -1,0 +1,109 @@
+"""Imports point one way, from the command line down to the statistics."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from marked_pages import ROOT
+
+PACKAGE = ROOT / "src" / "invariscope"
+
+# What may be loaded by importing a part. Everybody may import the registry and the bare package.
+BELOW = {
+    "": set(),
+    "registry": set(),
+    "statistics": set(),
+    "transforms": set(),
+    "readers": set(),
+    "result": set(),
+    "measures": {"statistics"},
+    "storage": {"result"},
+    "uncertainty": {"result"},
+    "engine": {"transforms", "readers", "measures", "statistics", "result", "uncertainty"},
+    "plots": {"result"},
+    "report": {"plots", "result", "uncertainty"},
+    "zoo": {"transforms"},
+    "listing": {"transforms", "measures"},
+    "demo": {"transforms", "measures", "engine", "result", "uncertainty", "report", "zoo"},
+    "cli": {
+        "demo",
+        "transforms",
+        "measures",
+        "engine",
+        "result",
+        "storage",
+        "uncertainty",
+        "plots",
+        "report",
+        "zoo",
+    },
+}
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def imported(tree: ast.Module) -> Iterator[str]:
+    """Modules that are imported when the file is, `if TYPE_CHECKING:` aside."""
+    waiting: list[ast.stmt] = list(tree.body)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative imports hide where they point"
+            assert node.module is not None
+            yield from (f"{node.module}.{name.name}" for name in node.names)
+        elif not isinstance(node, ast.FunctionDef) and not _for_types_only(node):
+            waiting += [child for child in ast.iter_child_nodes(node) if isinstance(child, ast.stmt)]
+
+
+def _for_types_only(node: ast.stmt) -> bool:
+    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+
+
+def part_of(file: Path) -> str:
+    """The folder or module right below the package; "" is the package's own file."""
+    first = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    return "" if first == "__init__" else first
+
+
+def wrong_imports(file: Path, source: str) -> list[str]:
+    """Imports of the package's own parts that the table does not allow."""
+    own = part_of(file)
+    allowed = {own, "registry", *BELOW[own]}
+    found = (name.split(".") for name in imported(ast.parse(source)))
+    parts = (names[1] for names in found if names[0] == "invariscope" and len(names) > 1)
+    return sorted({part for part in parts if part in BELOW and part not in allowed})
+
+
+@pytest.mark.parametrize("file", [pytest.param(f, id=str(f.relative_to(PACKAGE))) for f in FILES])
+def test_a_file_imports_only_what_stands_below_its_part(file):
+    assert wrong_imports(file, file.read_text()) == []
+
+
+def test_every_part_has_its_place_in_the_table():
+    assert {part_of(file) for file in FILES} == set(BELOW)
+
+
+def test_the_table_itself_has_no_circle():
+    placed: set[str] = set()
+    while len(placed) < len(BELOW):
+        ready = {part for part, below in BELOW.items() if part not in placed and below <= placed}
+        assert ready, f"a circle among {sorted(set(BELOW) - placed)}"
+        placed |= ready
+
+
+@pytest.mark.parametrize(
+    ("part", "line", "wrong"),
+    [
+        ("statistics", "from invariscope.measures.base import Measure", ["measures"]),
+        ("plots", "try:\n    import invariscope.engine.api\nfinally:\n    pass", ["engine"]),
+        ("transforms", "from invariscope import zoo", ["zoo"]),
+        ("plots", "if TYPE_CHECKING:\n    import invariscope.engine.api", []),
+        ("plots", "def late():\n    import invariscope.engine.api", []),
+    ],
+)
+def test_the_check_sees_an_import_upwards_when_it_is_one(part, line, wrong):
+    assert wrong_imports(PACKAGE / part / "new.py", line) == wrong

@@ -1,0 +1,140 @@
+"""A measure and a transform are one new file each, and the files that CONTRIBUTING.md shows are such files.
+
+A copy of the project gets the two files and nothing else; everything is then asked for in new processes.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from marked_pages import ROOT, files_of
+
+pytestmark = pytest.mark.xdist_group("one_file")
+
+COPIED = (
+    "src",
+    "docs",
+    "tests/conftest.py",
+    "tests/measures",
+    "tests/transforms",
+    "pyproject.toml",
+    "mkdocs.yml",
+)
+COPIED_PAGES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Path:
+    """The project with the two files put in place."""
+    folder = tmp_path_factory.mktemp("project")
+    for name in (*COPIED, *COPIED_PAGES):
+        whole = ROOT / name
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (shutil.copytree if whole.is_dir() else shutil.copy2)(whole, folder / name)
+    for name, content in files_of(ROOT / "CONTRIBUTING.md").items():
+        assert not (folder / name).exists()
+        (folder / name).write_text(content)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def site(project) -> Path:
+    """The documentation of that project, built strictly and without a network."""
+    run(project, "mkdocs", "build", "--strict", "--quiet")
+    return project / "site"
+
+
+def run(project: Path, *arguments: str) -> str:
+    """The output of `python -m ...` with the copied package; it must succeed."""
+    settings = {"PYTHONPATH": str(project / "src"), "NO_MKDOCS_2_WARNING": "1", "COLUMNS": "200"}
+    # Nobody answers there: whatever wants the network fails, and with it the test.
+    settings |= dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), "http://127.0.0.1:9")
+    done = subprocess.run(
+        [sys.executable, "-m", *arguments],
+        cwd=project,
+        env={**os.environ, **settings},
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+    )
+    assert done.returncode == 0, f"{arguments}:\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
+    return done.stdout
+
+
+def test_contributing_shows_a_measure_and_a_transform_in_one_file_each():
+    folders = [Path(name).parent.name for name in files_of(ROOT / "CONTRIBUTING.md")]
+    assert folders == ["measures", "transforms"]
+
+
+def test_the_new_measure_is_listed(project):
+    assert "orbit_variation" in run(project, "invariscope.cli", "list", "measures")
+
+
+def test_the_new_transform_is_listed(project):
+    assert "negation" in run(project, "invariscope.cli", "list", "transforms")
+
+
+def test_the_new_measure_is_explained(project):
+    said = run(project, "invariscope.cli", "explain", "orbit_variation")
+    assert "relative to its mean response" in said
+    assert "positive and negative responses cancel" in " ".join(said.split())
+
+
+def test_the_shared_tests_take_both_up_and_they_pass(project):
+    suites = ("tests/measures/test_every_measure.py", "tests/transforms/test_transform_laws.py")
+    said = run(
+        project,
+        "pytest",
+        *("-v", "-p", "no:cacheprovider", "-k", "orbit_variation or negation"),
+        *suites,
+        *files_of(ROOT / "CONTRIBUTING.md"),
+    )
+    for name in ("OrbitVariation", "Negation"):
+        assert re.search(rf"::.*{name} PASSED", said), f"the doctest of {name} did not run"
+    assert len(re.findall(r"test_every_measure.*\[orbit_variation.*PASSED", said)) >= 6
+    assert len(re.findall(r"test_transform_laws.*\[negation.*PASSED", said)) >= 10
+
+
+def test_the_documentation_builds_strictly_and_has_a_page_for_both(site):
+    for page in ("measures/orbit_variation.html", "transforms/negation.html"):
+        assert page in (site / page).parent.joinpath("index.html").read_text() or (site / page).is_file()
+        overview = (site / page).with_name("index.html").read_text()
+        assert f'href="{Path(page).name}"' in overview
+    measure = (site / "measures/orbit_variation.html").read_text()
+    assert "Coefficient of variation of a unit along the orbit." in measure
+    assert "How far the transformation moves a unit, relative to its mean response." in measure
+
+
+def test_every_measure_transform_and_command_has_its_place_in_the_documentation(site):
+    from invariscope.measures.base import MEASURES
+    from invariscope.transforms.base import TRANSFORMS
+
+    for kind, registry in (("measures", MEASURES), ("transforms", TRANSFORMS)):
+        assert {file.stem for file in (site / kind).glob("*.html")} >= {"index", *registry.names()}
+    commands = (site / "command_line.html").read_text()
+    for name in ("demo", "train", "measure", "report", "compare", "list", "explain"):
+        assert f"invariscope {name}" in commands
+
+
+def test_formulas_are_drawn_without_a_script_and_nothing_is_left_in_another_notation(site):
+    pages = {file: file.read_text() for file in site.rglob("*.html")}
+    for name in ("normalized_variance", "orbit_variation"):
+        assert "<math" in pages[site / f"measures/{name}.html"]
+    for file, text in pages.items():
+        shown = re.sub(r"<(code|pre|title)\b.*?</\1>", "", text, flags=re.S)
+        for left in (".. math::", ":class:", "$$", 'class="arithmatex"', "&gt;&gt;&gt;"):
+            assert left not in shown, f"{file.name}: {left}"
+
+
+def test_the_site_fetches_nothing_from_elsewhere(site):
+    for file in site.rglob("*.html"):
+        fetched = re.findall(
+            r'<(?:script|img|iframe|link[^>]*stylesheet)[^>]*(?:src|href)="(\w+:)?//', file.read_text()
+        )
+        assert fetched == [], file.name

@@ -1,0 +1,40 @@
+"""What the pages show as runnable runs as it stands."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from marked_pages import ROOT, files_of, script_of
+
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+RUNNABLE = [pytest.param(page, id=str(page.relative_to(ROOT))) for page in PAGES if script_of(page)]
+
+
+@pytest.mark.parametrize("page", RUNNABLE)
+def test_marked_blocks_of_a_page_run_in_order(page, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", script_of(page)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+    )
+    assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+
+
+def test_a_mark_before_anything_but_python_is_an_error(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("<!-- run -->\n\n    indented\n")
+    with pytest.raises(AssertionError, match="before no python block"):
+        script_of(page)
+
+
+def test_marked_files_and_scripts_are_told_apart(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(
+        "<!-- run -->\n```python\na\n```\n\n<!-- file: x/y.py -->\n```python\nb\n```\n```python\nc\n```\n"
+    )
+    assert script_of(page) == "a\n"
+    assert files_of(page) == {"x/y.py": "b\n"}

@@ -1,0 +1,214 @@
+"""Any callable that returns {layer: array} can be read."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from invariscope.readers import CallableReader, Reading, TorchReader
+
+X = torch.linspace(0, 1, 20).reshape(5, 4)
+
+
+def layers(x: Tensor) -> dict[str, Any]:
+    array = x.numpy()
+    return {"scaled": x * 2, "squares": array**2, "turned": (x[:, :3] + 1).T, "output": x[:, :2]}
+
+
+def read(reader: CallableReader, x: Tensor, **options: Any) -> tuple[Any, dict[str, Tensor]]:
+    found: dict[str, Tensor] = {}
+
+    def sink(reading: Reading) -> None:
+        assert (reading.call, reading.alias_of, reading.status) == (0, None, "ok")
+        assert reading.values is not None
+        found[reading.layer] = reading.values.clone()
+
+    with reader.open(**options) as forward:
+        return forward(x, sink), found
+
+
+def test_each_entry_is_a_layer_in_its_order_with_the_batch_in_front() -> None:
+    output, found = read(CallableReader(layers), X)
+    assert list(found) == ["scaled", "squares", "turned", "output"]
+    torch.testing.assert_close(found["scaled"], X * 2)
+    torch.testing.assert_close(found["squares"], X**2)
+    torch.testing.assert_close(found["turned"], X[:, :3] + 1)
+    torch.testing.assert_close(output, X[:, :2])
+
+
+def test_inspection_lists_shapes_kinds_and_the_output() -> None:
+    inspection = CallableReader(layers).inspect(X)
+    assert [(i.layer, i.shape, i.dtype, i.kind, i.status) for i in inspection.layers] == [
+        ("scaled", (4,), "float32", "array", "ok"),
+        ("squares", (4,), "float32", "array", "ok"),
+        ("turned", (3,), "float32", "array", "ok"),
+        ("output", (2,), "float32", "array", "ok"),
+    ]
+    assert inspection.output is not None
+    assert (inspection.output.layer, inspection.output.shape) == ("output", (2,))
+
+
+def test_a_single_array_is_the_output() -> None:
+    output, found = read(CallableReader(lambda x: x.numpy() + 1), X)
+    assert list(found) == ["output"]
+    torch.testing.assert_close(output, X + 1)
+
+
+def test_without_an_entry_output_the_last_one_is_the_prediction() -> None:
+    output, _ = read(CallableReader(lambda x: {"first": x, "last": x[:, :1]}), X)
+    torch.testing.assert_close(output, X[:, :1])
+
+
+def test_layers_are_selected_as_for_modules() -> None:
+    assert list(read(CallableReader(layers, layers="s*"), X)[1]) == ["scaled", "squares"]
+    assert list(read(CallableReader(layers, layers=lambda i: i.shape == (3,)), X)[1]) == ["turned"]
+    with pytest.raises(ValueError, match=r"no layer matches 'squared' in layers\. Closest: 'squares'"):
+        CallableReader(layers, layers="squared").inspect(X)
+    with pytest.raises(ValueError, match="selects none of the 4 layers"):
+        CallableReader(layers, layers=lambda i: False).inspect(X)
+
+
+def test_arrays_that_cannot_be_measured_are_listed_with_the_reason() -> None:
+    def odd(x: Tensor) -> dict[str, Any]:
+        return {
+            "good": x,
+            "sum": x.sum(),
+            "pairs": x @ x.T,
+            "classes": x.argmax(1),
+            "double": torch.cat([x, x]),
+        }
+
+    reasons = {i.layer: i.status for i in CallableReader(odd).inspect(X).layers}
+    assert reasons == {
+        "good": "ok",
+        "sum": "no axis follows the batch size",
+        "pairs": "axes 0 and 1 both follow the batch size: choose one with batch_axis=",
+        "classes": "its values are int64, not real floating-point numbers",
+        "double": "axis 0 has 2 rows a sample: return (batch, ...) arrays",
+    }
+    chosen = CallableReader(odd, batch_axis={"pairs": 0}).inspect(X).layers
+    assert {i.layer: i.status for i in chosen}["pairs"] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("function", "error", "text"),
+    [
+        (lambda x: {"a": "text"}, ValueError, "layer 'a' must be an array of numbers, got str"),
+        (lambda x: {3: x}, ValueError, "layer names must be text, got 3"),
+        (lambda x: {}, ValueError, "returned no layer"),
+        (lambda x: x @ torch.ones(7), ValueError, r"failed on an input of shape \(2, 4\) of float32: "),
+    ],
+)
+def test_a_callable_that_fails_or_returns_something_else_is_an_error(
+    function: Any, error: type[Exception], text: str
+) -> None:
+    with pytest.raises(error, match=text):
+        CallableReader(function).inspect(X)
+
+
+def test_a_layer_that_changes_its_shape_later_is_an_error() -> None:
+    reader = CallableReader(lambda x: {"a": x[: min(len(x), 3)]})
+    reader.inspect(X)
+    with pytest.raises(
+        ValueError, match=r"layer 'a' gave shape \(3, 4\) for 5 inputs: axis 0 must be the batch"
+    ):
+        read(reader, X)
+
+
+def test_a_layer_that_vanishes_later_is_an_error() -> None:
+    reader = CallableReader(lambda x: {"a": x} if len(x) > 3 else {"a": x, "b": x})
+    reader.inspect(X)
+    with pytest.raises(ValueError, match="layer 'b' gave nothing for 5 inputs"):
+        read(reader, X)
+
+
+def test_a_callable_cannot_be_cast() -> None:
+    with pytest.raises(ValueError, match="precision='bf16' needs a torch module to cast"):
+        CallableReader(layers).inspect(X, precision="bf16")
+
+
+def test_read_only_arrays_are_taken() -> None:
+    def frozen(x: Tensor) -> np.ndarray:
+        array = x.numpy().copy()
+        array.setflags(write=False)
+        return array
+
+    torch.testing.assert_close(read(CallableReader(frozen), X)[0], X)
+
+
+def test_a_random_callable_draws_from_its_own_stream() -> None:
+    reader = CallableReader(lambda x: {"a": x + torch.rand(1)})
+    before = torch.get_rng_state()
+    assert reader.inspect(X).notes == ("the forward draws random numbers (torch)",)
+    first, again, other = (read(reader, X, seed=seed)[0] for seed in (1, 1, 2))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_the_name_is_that_of_the_function_or_class() -> None:
+    class Model:
+        def __call__(self, x: Tensor) -> Tensor:
+            return x
+
+    assert CallableReader(layers).name == "layers"
+    assert CallableReader(Model()).name == "Model"
+
+
+# --- fingerprints ---------------------------------------------------------------------------------------
+
+
+def scaled(x: Tensor, by: float) -> Tensor:
+    return x * by
+
+
+def test_the_fingerprint_sees_code_constants_and_what_the_callable_holds() -> None:
+    def closing(value: Any) -> Any:
+        return lambda x: x * value
+
+    class Model:
+        def __init__(self, weight: Any) -> None:
+            self.weight = weight
+
+        def __call__(self, x: Tensor) -> Tensor:
+            return x * self.weight
+
+        def method(self, x: Tensor) -> Tensor:
+            return x
+
+    torch.manual_seed(0)
+    callables = [
+        lambda x: x + 1,
+        lambda x: x + 2,
+        lambda x: x - 1,
+        functools.partial(scaled, by=2.0),
+        functools.partial(scaled, by=3.0),
+        closing(2.0),
+        closing(np.ones(3)),
+        closing(np.zeros(3)),
+        closing(torch.ones(3)),
+        closing(torch.ones(3, dtype=torch.bfloat16)),
+        closing(nn.Linear(2, 2)),
+        closing(nn.Linear(2, 2)),
+        Model(1.0),
+        Model(2.0),
+        Model(2.0).method,
+        Model([np.ones(2), "a"]),
+    ]
+    digests = [CallableReader(function).fingerprint() for function in callables]
+    assert len(set(digests)) == len(callables)
+    assert CallableReader(closing(2.0)).fingerprint() == CallableReader(closing(2.0)).fingerprint()
+
+
+def test_a_module_behind_a_function_is_seen_like_the_module() -> None:
+    model = nn.Linear(2, 2)
+    before = CallableReader(lambda x: model(x)).fingerprint()
+    with torch.no_grad():
+        model.weight[0, 0] += 1e-6
+    assert CallableReader(lambda x: model(x)).fingerprint() != before
+    assert len(TorchReader(model).fingerprint()) == 64

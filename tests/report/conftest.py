@@ -1,0 +1,6 @@
+"""The reports are written from the same sample results that the plots are tested with."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "plots"))

@@ -1,0 +1,110 @@
+import numpy as np
+import pytest
+from plot_rows import NAN, curve, result, row
+
+from invariscope.report import findings
+from invariscope.report.comparison import compare_all
+from invariscope.report.facts import key_facts, words
+
+ROTATION = {"transform": {"family": "rotation", "labels": ["0°", "90°"], "fingerprint": "t"}}
+
+
+def net(values, name="plain", **columns):
+    rows = [row(f"layer{i}", value, **columns) for i, value in enumerate(values)]
+    return result(rows, name=name, **ROTATION)
+
+
+def with_replicates(values, name, scatter):
+    """Values whose leave-one-group-out values differ from them by `scatter`."""
+    wobble = scatter * np.array([1, -1, 2, -2, 1, -1, 2, -2])
+    rows = [
+        row(f"layer{i}", v, replicates=(v + wobble).tolist(), group_sizes=[8] * 8)
+        for i, v in enumerate(values)
+    ]
+    return result(rows, name=name, **ROTATION)
+
+
+def said(*results):
+    return findings.sentences(results, compare_all(results).rows)
+
+
+def test_the_sentence_names_the_most_and_the_least_invariant_layer():
+    assert said(net([0.5, 0.25, 0.75])) == [
+        "Rotation moves the units of layer1, the most invariant layer, 0.250 times as much as a change of "
+        "sample does, and those of layer2, the least invariant, 0.750 times as much."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("spread", "words"), [("variance", "(in variance)"), ("std", "(in standard deviation)")]
+)
+def test_the_sentence_says_what_kind_of_ratio_it_is(spread, words):
+    shown = result(
+        [row("a", 0.5)], measures={"normalized_variance": {"options": {"spread": spread}}}, **ROTATION
+    )
+    assert said(shown) == [
+        f"Rotation moves the units of a 0.500 times as much as a change of sample does {words}."
+    ]
+
+
+def test_layers_without_a_value_are_not_the_most_invariant():
+    assert "layer2, the most invariant layer" in said(net([NAN, 0.5, 0.25]))[0]
+
+
+def test_without_any_value_the_page_says_so():
+    assert said(net([NAN, NAN])) == ["No layer has a value: see the notes for the reason."]
+
+
+def test_another_measure_is_reported_without_a_claim_about_samples():
+    (sentence,) = said(net([1.0, 3.0], measure="anova.share_transform"))
+    assert sentence == "The anova: share transform goes from 1.00 (layer0) to 3.00 (layer1)."
+
+
+def test_a_comparison_leads_and_counts_layers_and_intervals():
+    a, b = (
+        with_replicates([0.5, 0.5, 0.5], "plain", 0.0),
+        with_replicates([0.3, 0.499, 0.6], "rotated", 0.001),
+    )
+    assert said(a, b)[0] == (
+        "Under rotation, rotated is more invariant than plain in 2 of 3 layers; the 95\u00a0% interval of "
+        "the difference excludes zero in 1 of them, and in 1 of the others."
+    )
+
+
+def test_a_network_that_got_worse_is_called_less_invariant():
+    a, b = with_replicates([0.5, 0.5], "plain", 0.0), with_replicates([0.7, 0.8], "rotated", 0.001)
+    assert said(a, b)[0] == (
+        "Under rotation, rotated is less invariant than plain in all 2 layers; the 95\u00a0% interval of the "
+        "difference excludes zero in all of them."
+    )
+
+
+def test_no_interval_is_claimed_where_none_was_issued():
+    sentence = said(net([0.5, 0.5]), net([0.3, 0.4], "rotated"))[0]
+    assert sentence.endswith("in all 2 layers; there are too few samples for an interval.")
+
+
+def test_the_accuracy_is_given_with_the_elements_of_its_extremes():
+    shown = result([row("a", 0.5)], curves=[curve(0, 0.975), curve(2, 0.4)], **ROTATION)
+    assert said(shown)[-1] == "The accuracy lies between 40.0\u00a0% (180°) and 97.5\u00a0% (0°)."
+
+
+def test_the_title_names_the_transform_and_up_to_three_networks():
+    nets = [net([0.5], name) for name in ("a", "b", "c", "d")]
+    assert findings.title(nets[:3]) == "Invariance under rotation: a, b and c"
+    assert findings.title(nets) == "Invariance under rotation: 4 networks"
+
+
+def test_facts_that_differ_are_said_for_each_network():
+    a, b = net([0.5], "a"), net([0.5], "b")
+    a.provenance["seed"], b.provenance["seed"] = 0, 1
+    facts = dict(key_facts([a, b]))
+    assert facts["Seed"] == ["a: 0", "b: 1"]
+    assert facts["Layers"] == ["1 measured"]
+    assert facts["Transform"] == ["rotation, 2 elements: 0°, 90°"]
+
+
+def test_only_words_that_occur_are_explained():
+    assert [word for word, _ in words([net([0.5])])] == ["value"]
+    told = words([result([row("a", 0.5, null=1.0, dead_units=2), row("a", 0.5, stratum="cat")])])
+    assert [word for word, _ in told] == ["value", "null", "dead", "class"]

@@ -1,0 +1,193 @@
+import asyncio
+import math
+
+import pytest
+from browser import CHROMIUM, opened
+from sample_results import sample_result
+
+from invariscope.plots.unit_heatmap import UnitHeatmap
+from invariscope.report import write_report
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed")
+
+IMAGE = '<img src=x onerror="window.pwned=1">'
+SCRIPT = "</script><script>window.pwned=2</script>"
+FORMULA = "$$\\href{x}{y}$$"
+LAYERS = {IMAGE: (4, 6, 6), SCRIPT: (8,), FORMULA: (6, 4, 4), "@{model}{safe}": (10,)}
+
+TOOLTIPS = """[...document.querySelectorAll('.bk-Tooltip')].map(t => ({
+    text: t.shadowRoot.textContent, images: t.shadowRoot.querySelectorAll('img').length}))"""
+RECT = """(() => {
+    const e = document.querySelector(%r); e.scrollIntoView({block: 'center', behavior: 'instant'});
+    const {x, y, width, height} = e.getBoundingClientRect(); return [x, y, width, height]; })()"""
+
+
+def hostile():
+    return [sample_result(IMAGE, layers=LAYERS), sample_result(SCRIPT, level=0.6, seed=1, layers=LAYERS)]
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory):
+    """What a browser saw of a page full of hostile names, at phone width and in the dark."""
+    folder = tmp_path_factory.mktemp("browser")
+    page = write_report(hostile(), folder / "report.html", title=f"{SCRIPT}{IMAGE}")
+    return asyncio.run(_look(page, folder / "profile"))
+
+
+async def _look(page, profile):
+    async with opened(page, profile, width=375, scheme="dark") as tab:
+        found = {
+            "pwned": await tab.run("window.pwned ?? null"),
+            "title": await tab.run("document.title"),
+            "scripts": await tab.run("document.scripts.length"),
+            "handlers": await tab.run("document.querySelectorAll('[onerror]').length"),
+            "sources": await tab.run("[...document.images].map(i => i.src.slice(0, 5))"),
+            "width": await tab.run("document.documentElement.scrollWidth"),
+            "canvases": await tab.run(
+                "[...document.querySelectorAll('.picture:not([hidden]) .chart')].map(c => c.children.length)"
+            ),
+            "cells": await tab.run(
+                "[...document.querySelectorAll('[data-table=rows] td')].map(c => c.textContent)"
+            ),
+            "dark": await _axis_colour(tab),
+            "menus": await tab.run("document.querySelectorAll('select').length"),
+        }
+        found["tooltips"] = await _tooltips(tab)
+        await tab.run("document.getElementById('theme').click()")
+        found["light"] = await _axis_colour(tab)
+        found["sorted"] = await _sorted_values(tab)
+        found["filtered"] = await _filtered(tab)
+        await _open_every_view(tab)
+        found |= {
+            "errors": tab.errors,
+            "requests": tab.requests,
+            "still": await tab.run("window.pwned ?? null"),
+        }
+    return found
+
+
+async def _axis_colour(tab):
+    return await tab.run("""[...Bokeh.documents[0].all_models].find(m => m.type == 'LinearAxis')
+        .major_label_text_color""")
+
+
+async def _tooltips(tab):
+    """Every text that a walk over the first columns of the heat map shows."""
+    x, y, width, _ = await tab.run(RECT % "#unit_heatmap-0")
+    texts = []
+    for share in (0.2, 0.45, 0.6, 0.85):
+        await tab.point_at(x + share * width, y + 60)
+        texts += await tab.run(TOOLTIPS)
+    return texts
+
+
+async def _sorted_values(tab):
+    return await tab.run("""(() => {
+        const table = () => document.querySelector('[data-table=rows] table');
+        const place = [...table().rows[0].cells].findIndex(c => c.textContent == 'Value');
+        table().rows[0].cells[place].firstChild.click();
+        return [...table().rows].slice(1).map(r => r.cells[place].textContent);
+    })()""")
+
+
+async def _filtered(tab):
+    return await tab.run("""(() => {
+        const box = document.querySelector('[data-table=rows]'), input = box.querySelector('input');
+        input.value = 'HREF'; input.dispatchEvent(new Event('input'));
+        return [box.querySelectorAll('tbody tr').length, box.querySelector('.count').textContent];
+    })()""")
+
+
+async def _open_every_view(tab):
+    await tab.run("""(async () => {
+        for (const menu of document.querySelectorAll('select[data-menu]'))
+            for (let i = 0; i < menu.options.length; i++) {
+                menu.selectedIndex = i; menu.dispatchEvent(new Event('change'));
+                await new Promise(r => setTimeout(r, 30));
+            }
+        const charts = () => [...document.querySelectorAll('.chart')];
+        while (charts().some(c => !c.children.length)) {
+            for (const p of document.querySelectorAll('.picture')) p.hidden = false;
+            const menu = document.querySelector('select[data-menu]');
+            menu.dispatchEvent(new Event('change')); await new Promise(r => setTimeout(r, 50));
+            for (const p of document.querySelectorAll('.picture')) p.hidden = false;
+        }
+    })()""")
+
+
+def test_no_name_becomes_markup_or_script(seen):
+    assert (seen["pwned"], seen["still"]) == (None, None)
+    assert seen["title"] == f"{SCRIPT}{IMAGE}"
+    assert (seen["scripts"], seen["handlers"]) == (3, 0)
+    assert set(seen["sources"]) == {"data:"}
+
+
+def test_names_are_shown_as_they_are(seen):
+    assert {IMAGE, SCRIPT, FORMULA} <= set(seen["cells"])
+
+
+def test_tooltips_show_names_as_text(seen):
+    texts = [tooltip["text"] for tooltip in seen["tooltips"]]
+    for name in LAYERS:
+        assert any(name in text for text in texts), (name, texts)
+    assert not any(tooltip["images"] for tooltip in seen["tooltips"])
+
+
+def test_the_page_is_drawn_without_an_error_or_a_request(seen):
+    assert seen["errors"] == []
+    assert {url.split(":")[0] for url in seen["requests"]} <= {"file", "data", "blob"}
+    assert sum(url.startswith("file") for url in seen["requests"]) == 1
+
+
+def test_every_visible_chart_is_drawn(seen):
+    assert len(seen["canvases"]) == 6
+    assert all(seen["canvases"])
+
+
+def test_a_phone_does_not_scroll_sideways(seen):
+    assert seen["width"] <= 375
+
+
+def test_charts_follow_the_theme(seen):
+    assert (seen["dark"], seen["light"]) == ("#a2abb9", "#5b6370")
+
+
+def test_a_click_on_a_heading_sorts_the_rows(seen):
+    values = [float(text) for text in seen["sorted"]]
+    assert values == sorted(values)
+    assert len(set(values)) > 4
+
+
+def test_the_filter_finds_rows_by_name_whatever_the_case(seen):
+    rows, count = seen["filtered"]
+    assert rows == 2
+    assert count.startswith("2 of ")
+
+
+def test_the_cell_under_the_pointer_is_the_cell_in_the_tooltip(tmp_path):
+    result = sample_result(
+        layers={"conv": (5, 2, 2), "fc": (10,)}, classes=False, curves=False, examples=False
+    )
+    page = write_report(result, tmp_path / "report.html")
+    texts = asyncio.run(_walk_column(page, tmp_path / "profile"))
+    (_, column) = UnitHeatmap.prepare(result).columns
+    for number, text in enumerate(texts):
+        assert "layer: fc" in text
+        assert f"cell: unit {number}" in text
+        assert math.isclose(float(text.split("value: ")[1]), column.values[number], abs_tol=6e-4)
+
+
+async def _walk_column(page, profile):
+    """The tooltips at the middles of ten cells of the second column, from the top down."""
+    async with opened(page, profile) as tab:
+        x, y, width, _ = await tab.run(RECT % "#unit_heatmap-0")
+        low, high = await tab.run("""(() => {
+            const views = Object.values(Bokeh.index.roots ?? Bokeh.index);
+            const plot = views.find(v => document.getElementById('unit_heatmap-0').contains(v.el));
+            const box = plot.frame.bbox; return [box.top, box.bottom];
+        })()""")
+        texts = []
+        for number in range(10):
+            await tab.point_at(x + 0.75 * width, y + low + (number + 0.5) / 10 * (high - low))
+            texts += [tooltip["text"] for tooltip in await tab.run(TOOLTIPS)]
+        return texts

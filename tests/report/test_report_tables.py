@@ -1,0 +1,53 @@
+import pytest
+from plot_rows import NAN, result, row
+
+from invariscope.report.comparison import compare_all, table
+from invariscope.report.tables import row_table
+
+
+def keys(spec):
+    return [column["key"] for column in spec["columns"]]
+
+
+def test_columns_that_hold_nothing_are_left_out():
+    spec = row_table([result([row("a", 0.5), row("b", 0.6)])])
+    assert keys(spec) == ["label", "value", "samples", "units"]
+
+
+def test_columns_that_tell_rows_apart_are_kept():
+    rows = [row("a", 0.5, null=1.0), row("a", 0.4, stratum="cat"), row("a", 2.0, measure="sample_variance")]
+    spec = row_table([result(rows, name="x"), result(rows, name="y")])
+    assert keys(spec) == ["model", "label", "measure", "stratum", "value", "null", "samples", "units"]
+
+
+def test_missing_numbers_are_null_and_intervals_are_pairs():
+    rows = [row("a", NAN), row("b", 0.5, ci_low=0.25, ci_high=0.75), row("c", float("inf"), ci_low=0.1)]
+    spec = row_table([result(rows)])
+    value, interval = keys(spec).index("value"), keys(spec).index("ci")
+    assert [r[value] for r in spec["rows"]] == [None, 0.5, None]
+    assert [r[interval] for r in spec["rows"]] == [None, [0.25, 0.75], None]
+
+
+def test_the_first_view_is_the_main_measure_over_all_samples():
+    rows = [
+        row(name, 1.0, measure=m, stratum=s)
+        for m in ("b", "normalized_variance")
+        for name in "xy"
+        for s in ("all", "0")
+    ]
+    filters = row_table([result(rows)])["filters"]
+    assert [f["selected"] for f in filters] == ["normalized_variance", "all"]
+    assert filters[0]["titles"] == [("b", "B"), ("normalized_variance", "Normalized variance")]
+    assert filters[1]["titles"] == [("all", "all samples"), ("0", "0")]
+
+
+def test_the_differences_name_both_networks_in_their_headings():
+    rows = [row("a", 0.5, replicates=[0.5] * 8, group_sizes=[8] * 8)]
+    both = [result(rows, name="plain"), result([{**rows[0], "value": 0.3}], name="rotated")]
+    spec = table(compare_all(both), several=False)
+    assert [column["label"] for column in spec["columns"]][:4] == ["Layer", "plain", "rotated", "Difference"]
+    assert spec["rows"][0][:4] == ["a", 0.5, 0.3, pytest.approx(-0.2)]
+
+
+def test_one_result_has_no_table_of_differences():
+    assert table(compare_all([result([row("a", 0.5)])]), several=False) is None
