@@ -163,7 +163,7 @@ class Assembler:
     def _stored(self, values: np.ndarray, key: LayerKey, measure: Measure) -> np.ndarray:
         """Maps keep the precision of the activations: float32 for float32."""
         double = self.run.states[key, measure.statistics()[0]].double
-        return np.ascontiguousarray(values, np.float64 if double else np.float32)
+        return np.array(values, np.float64 if double else np.float32, order="C")
 
     def _add_curve(
         self, measure: Measure, name: str, key: LayerKey, stratum: Stratum, values: ElementValues

@@ -248,7 +248,7 @@ class NormalizedVariance(_Variance):
             values = np.where(infinite, np.inf, above / below)
             null = None if parts.standard or self.norm != "sample" else parts.null / below[0]
         values = np.where(dead, 1.0 if self.degenerate == "one" else np.nan, values)
-        counted = np.array(np.isfinite(values[0]) & ~sparse)
+        counted = np.asarray(np.isfinite(values[0]) & ~sparse)
         ratio = layer_ratio(above, below, dead)
         if not holds_maps(values, self.pool):
             return UnitValues(
@@ -315,5 +315,7 @@ def _plain_units(
     dead, sparse = parts.dead, measure._sparse(parts)
     if holds_maps(values, measure.pool):
         whole = dead.all(axis=tuple(range(1, dead.ndim)))
-        return UnitValues(fold(values, np.ones_like(dead)), ~whole, int(whole.sum()))
-    return UnitValues(values, ~dead & ~sparse, int(dead.sum()), int(sparse.sum()), null=null)
+        alive = np.asarray(~whole)
+        return UnitValues(fold(values, np.ones_like(dead)), alive, int(whole.sum()))
+    counted = np.asarray(~dead & ~sparse)
+    return UnitValues(values, counted, int(dead.sum()), int(sparse.sum()), null=null)

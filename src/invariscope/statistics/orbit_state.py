@@ -127,6 +127,6 @@ def in_layer_shape(state: OrbitState, array: np.ndarray) -> np.ndarray:
     """(..., unit) back in the layer's own shape."""
     lead = array.shape[:-1]
     if not state.channels_last:
-        return array.reshape(*lead, *state.shape)
+        return array.reshape((*lead, *state.shape))
     channels, height, width = state.shape
     return np.moveaxis(array.reshape(*lead, height, width, channels), -1, len(lead))
