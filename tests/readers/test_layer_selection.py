@@ -123,7 +123,8 @@ def test_a_pattern_that_matches_nothing_names_the_closest_layers() -> None:
     with pytest.raises(ValueError, match="no layer matches") as caught:
         chosen("residual", ["stem", "block1.conv9"])
     assert str(caught.value) == (
-        "no layer matches 'block1.conv9' in Residual. Closest: 'block1.conv2', 'block1.conv1', 'block2.conv2'. "
+        "no layer matches 'block1.conv9' in Residual. "
+        "Closest: 'block1.conv2', 'block1.conv1', 'block2.conv2'. "
         "`invariscope list layers MODEL` shows all 14."
     )
 

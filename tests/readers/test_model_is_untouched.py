@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import warnings
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -123,9 +125,10 @@ def test_an_error_while_inspecting_leaves_the_model_as_it_was(error: type[BaseEx
     assert snapshot(model) == before
 
 
-def test_a_forward_can_follow_one_that_failed() -> None:
+@pytest.mark.parametrize("layers", [None, "block1/add"])
+def test_a_forward_can_follow_one_that_was_interrupted(layers: str | None) -> None:
     model, x = ODD_MODELS["residual"]()
-    reader, found = TorchReader(model), []
+    reader, found = TorchReader(model, layers=layers), []
 
     def interrupt(reading: Reading) -> None:
         if reading.layer == "block1/add":
@@ -300,15 +303,35 @@ def test_nothing_is_read_when_somebody_runs_the_model_beside_our_forwards() -> N
     assert len(found) == ours
 
 
-def test_no_tensor_is_kept_after_a_forward() -> None:
-    model, x = ODD_MODELS["repeats"]()
+def test_a_repeated_tensor_is_kept_until_its_last_repeat_and_no_longer() -> None:
+    model = nn.Sequential(nn.Linear(3, 3), nn.Identity(), nn.Identity(), nn.Linear(3, 3), nn.Tanh())
+    alive: list[bool] = []
     with TorchReader(model).open() as forward:
-        forward(x, lambda reading: None)
-        assert not forward.__closure__ or not any(_kept(cell.cell_contents) for cell in forward.__closure__)
+        origin: list[weakref.ref[Tensor]] = []
+
+        def sink(reading: Reading) -> None:
+            assert reading.values is not None
+            if reading.layer == "0":
+                origin.append(weakref.ref(reading.values))
+            alive.append(origin[0]() is not None)
+
+        forward(torch.rand(4, 3), sink)
+    assert alive == [True, True, True, True, False]
 
 
-def _kept(value: Any) -> bool:
-    return bool(getattr(getattr(value, "taps", None), "kept", {}))
+def test_no_tensor_outlives_a_forward_that_was_interrupted() -> None:
+    model, origin = nn.Sequential(nn.Linear(3, 3), nn.Tanh(), nn.Identity()), []
+
+    def sink(reading: Reading) -> None:
+        if reading.layer == "2":
+            raise KeyboardInterrupt
+        origin.append(weakref.ref(reading.values))
+
+    with TorchReader(model).open() as forward:
+        with pytest.raises(KeyboardInterrupt):
+            forward(torch.rand(4, 3), sink)
+        gc.collect()
+        assert [reference() for reference in origin] == [None, None]
 
 
 @pytest.mark.parametrize("name", ["plain_cnn", "in_place_relu", "shared_module"])

@@ -21,6 +21,7 @@ def read(reader: TorchReader, x: Tensor, **options: Any) -> Readings:
     def sink(reading: Any) -> None:
         assert (reading.layer, reading.call) not in found
         assert reading.status == "ok"
+        assert not reading.values.requires_grad
         found[reading.layer, reading.call] = reading.values.clone()
 
     with reader.open(**options) as forward:
@@ -148,6 +149,15 @@ def test_a_value_is_handed_over_before_a_later_operation_overwrites_it() -> None
 def test_an_in_place_relu_is_no_alias_of_its_input() -> None:
     aliases = {i.layer: i.alias_of for i in inspected("in_place_relu")[0].layers}
     assert aliases == dict.fromkeys(aliases)
+
+
+def test_an_in_place_relu_that_happens_to_change_nothing_is_no_alias_either() -> None:
+    class Square(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.square()
+
+    model = nn.Sequential(Square(), nn.ReLU(inplace=True))
+    assert [i.alias_of for i in TorchReader(model).inspect(torch.rand(4, 3)).layers] == [None, None]
 
 
 def test_identity_dropout_and_flatten_repeat_their_input_and_transposition_and_relu_do_not() -> None:
@@ -372,6 +382,13 @@ def test_measuring_within_inference_mode_works_and_finds_aliases() -> None:
         found = read(TorchReader(model), x.clone())
     assert inside == outside
     assert len(found) == 7
+
+
+def test_inputs_from_inference_mode_are_read_like_others() -> None:
+    model = nn.Sequential(nn.Identity(), nn.Identity(), nn.Linear(3, 2))
+    with torch.inference_mode():
+        x = torch.rand(4, 3)
+    assert list(read(TorchReader(model), x)) == [("0", 0), ("1", 0), ("2", 0)]
 
 
 def test_layers_inside_a_caught_error_do_not_confuse_the_names() -> None:

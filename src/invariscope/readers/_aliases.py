@@ -1,0 +1,74 @@
+"""When two readings are one: the same memory, in the same order, not written to in between."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """What identifies the values of a tensor while it lives.
+
+    Args:
+        pointer: the address of its first value (storage and offset).
+        version: the version counter, shared by all views of a storage and moved by every in-place operation;
+            None where there is none (inference mode).
+        checksum: guards against writes that the counter misses (through `.data`).
+    """
+
+    pointer: int
+    version: int | None
+    checksum: float
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> Footprint:
+        """Taken when the layer returns; costs one pass over the values, so only in an inspection."""
+        if tensor.is_inference() or not tensor.numel():
+            return cls(0, None, 0.0)
+        order = _memory_order(tensor)
+        return cls(tensor.data_ptr(), tensor._version, float(order.double().abs().sum()) + float(order[0]))
+
+    def repeats(self, earlier: Footprint) -> bool:
+        """Whether nothing was written between the two."""
+        return self.version is not None and self == earlier
+
+
+def _memory_order(tensor: Tensor) -> Tensor:
+    axes = sorted(range(tensor.dim()), key=tensor.stride, reverse=True)
+    return tensor.detach().permute(axes).reshape(-1)
+
+
+def walk(values: Tensor) -> tuple[Any, ...]:
+    """How (batch, *unit) values walk through memory: equal walks visit the same values in the same order.
+
+    Unit axes that merge into one are merged, so that (C, H, W) and its flattened view walk alike.
+
+    >>> maps = torch.zeros(2, 3, 4, 4)
+    >>> walk(maps) == walk(maps.flatten(1)), walk(maps) == walk(maps.transpose(1, 2))
+    (True, False)
+    """
+    return values.dtype, values.shape[0], values.stride(0), *_merged(values.shape[1:], values.stride()[1:])
+
+
+def _merged(shape: Sequence[int], strides: Sequence[int]) -> list[tuple[int, int]]:
+    axes: list[tuple[int, int]] = []
+    for size, stride in zip(shape, strides, strict=True):
+        if size == 1:
+            continue
+        if axes and axes[-1][1] == size * stride:
+            axes[-1] = (axes[-1][0] * size, stride)
+        else:
+            axes.append((size, stride))
+    return axes
+
+
+def same_values(a: Tensor, b: Tensor) -> bool:
+    """Whether two blocks of (batch, *unit) values are equal in their order, NaN included."""
+    if a.numel() != b.numel() or a.dtype != b.dtype:
+        return False
+    return torch.allclose(a.reshape(len(a), -1), b.reshape(len(b), -1), rtol=0, atol=0, equal_nan=True)

@@ -1,0 +1,113 @@
+"""Which axis of a layer's tensor is the batch, and how to bring it to the front."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from jaxtyping import Shaped
+    from torch import Tensor
+
+
+NO_AXIS = "no axis follows the batch size"
+
+
+@dataclass(frozen=True, slots=True)
+class BatchAxis:
+    """Where the samples are in a tensor.
+
+    Args:
+        axis: the axis that follows the batch.
+        per_sample: its rows per sample: 1, or more for windows and batch × heads.
+        sample_major: the rows of one sample lie together (windows, heads), else samples alternate (torch.cat
+            of several branches).
+    """
+
+    axis: int
+    per_sample: int = 1
+    sample_major: bool = True
+
+    @property
+    def plain(self) -> bool:
+        """Whether the tensor already is (batch, *unit)."""
+        return self.axis == 0 and self.per_sample == 1
+
+    def holds(self, shape: Sequence[int], batch: int) -> bool:
+        """Whether a tensor of this shape has its batch here."""
+        return len(shape) > self.axis and shape[self.axis] == batch * self.per_sample
+
+    def arrange(self, tensor: Shaped[Tensor, " ..."], batch: int) -> Shaped[Tensor, "batch ..."]:
+        """A view with the batch in front; several rows a sample become the first unit axis."""
+        front = tensor.movedim(self.axis, 0)
+        if self.per_sample == 1:
+            return front
+        if self.sample_major:
+            return front.unflatten(0, (batch, self.per_sample))
+        return front.unflatten(0, (self.per_sample, batch)).transpose(0, 1)
+
+
+def find_batch_axis(
+    small: Sequence[int], large: Sequence[int], sizes: tuple[int, int], *, choice: int | None = None
+) -> BatchAxis | str:
+    """The axis whose size follows the batch, from the shapes at two batch sizes, or why there is none.
+
+    Args:
+        small: shape at the first batch size.
+        large: shape at the second.
+        sizes: the two batch sizes.
+        choice: the user's own answer.
+
+    >>> find_batch_axis((5, 2, 3), (5, 3, 3), (2, 3))
+    BatchAxis(axis=1, per_sample=1, sample_major=True)
+    >>> find_batch_axis((2, 2), (3, 3), (2, 3))
+    'axes 0 and 1 both follow the batch size: choose one with batch_axis='
+    """
+    if len(small) != len(large):
+        return "its number of axes depends on the batch size"
+    if choice is not None:
+        return _chosen(small, large, sizes, choice)
+    found = [axis for axis, pair in enumerate(zip(small, large, strict=True)) if _follows(pair, sizes)]
+    if not found:
+        return NO_AXIS
+    if len(found) > 1:
+        listed = " and ".join(map(str, found)) + (" both" if len(found) == 2 else " all")
+        return f"axes {listed} follow the batch size: choose one with batch_axis="
+    return BatchAxis(found[0], small[found[0]] // sizes[0])
+
+
+def _follows(pair: tuple[int, int], sizes: tuple[int, int]) -> bool:
+    rows, rest = divmod(pair[0], sizes[0])
+    return rows > 0 and rest == 0 and pair[1] == rows * sizes[1]
+
+
+def _chosen(
+    small: Sequence[int], large: Sequence[int], sizes: tuple[int, int], choice: int
+) -> BatchAxis | str:
+    axis = choice + len(small) if choice < 0 else choice
+    if not 0 <= axis < len(small):
+        return f"batch_axis={choice} does not exist in a tensor of {len(small)} axes"
+    if not _follows((small[axis], large[axis]), sizes):
+        return (
+            f"batch_axis={choice} does not follow the batch: it has {small[axis]} and {large[axis]} values "
+            f"for batches of {sizes[0]} and {sizes[1]}"
+        )
+    return BatchAxis(axis, small[axis] // sizes[0])
+
+
+def order_rows(
+    axis: BatchAxis, before: Shaped[Tensor, " ..."], after: Shaped[Tensor, " ..."], batch: int
+) -> BatchAxis | str:
+    """Which rows belong to one sample, told by those that changed when only sample 0 did."""
+    moved = (before.movedim(axis.axis, 0).double() - after.movedim(axis.axis, 0).double()).flatten(1)
+    sizes = moved.abs().nan_to_num().sum(1)
+    changed = set(torch.nonzero(sizes > 1e-6 * sizes.max()).flatten().tolist())
+    rows = axis.per_sample
+    if changed <= set(range(rows)):
+        return axis
+    if changed <= set(range(0, rows * batch, batch)):
+        return replace(axis, sample_major=False)
+    return f"axis {axis.axis} has {rows} rows a sample in an order that mixes samples"

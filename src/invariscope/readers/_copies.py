@@ -1,0 +1,135 @@
+"""Where and in which number format a model is measured: as it is, or as a copy of it."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from types import FunctionType
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from invariscope.readers._modules import is_scripted
+from invariscope.readers.base import Precision
+
+_CASTS: dict[str, torch.dtype | None] = {"float32": None, "bf16": torch.bfloat16, "float64": torch.float64}
+
+
+@dataclass(frozen=True, eq=False)
+class Placed:
+    """A model ready to be measured, and how its inputs must come.
+
+    Args:
+        model: the user's own, or a copy.
+        device: where inputs go; None leaves them where they are.
+        dtype: floating inputs are cast to it; None leaves them.
+        channels_last: the memory format of images.
+        compiled: calls would run compiled code.
+    """
+
+    model: nn.Module
+    device: torch.device | None
+    dtype: torch.dtype | None
+    channels_last: bool
+    compiled: bool
+
+    def feed(self, x: Tensor) -> Tensor:
+        """x as this model takes it."""
+        dtype = self.dtype if self.dtype is not None and x.is_floating_point() else x.dtype
+        x = x.detach().to(device=self.device or x.device, dtype=dtype)
+        if self.channels_last and x.dim() == 4:
+            x = x.contiguous(memory_format=torch.channels_last)
+        return x.clone() if x.is_inference() else x
+
+
+def place(model: nn.Module, *, device: str | None, precision: Precision) -> Placed:
+    """The model itself, or where a device or number format asks for it, a copy.
+
+    Raises:
+        ValueError: an unknown precision, or a model that cannot be copied.
+    """
+    if precision not in _CASTS:
+        raise ValueError(f"precision must be one of {', '.join(map(repr, _CASTS))}, got {precision!r}")
+    compiled, model = _is_compiled(model), uncompiled(model)
+    check_initialised(model)
+    here, there = home(model), None if device is None else torch.device(device)
+    dtype = _CASTS[precision]
+    if dtype is None and (there is None or here is None or _same(here, there)):
+        return Placed(model, there or here, _only_dtype(model), channels_last=False, compiled=compiled)
+    copied = _copy(model, f"device={device!r}" if dtype is None else f"precision={precision!r}")
+    copied = copied.to(there or here) if (there or here) is not None else copied
+    if dtype is not None:
+        _check_real(model, precision)
+        copied = copied.to(dtype=dtype)
+    if precision == "bf16":
+        _make_channels_last(copied)
+    bf16 = precision == "bf16"
+    return Placed(copied, there or here, dtype or _only_dtype(model), channels_last=bf16, compiled=compiled)
+
+
+def home(model: nn.Module) -> torch.device | None:
+    """The device of the first parameter or buffer; None for a model without any."""
+    tensor = next(model.parameters(), None)
+    tensor = next(model.buffers(), None) if tensor is None else tensor
+    return None if tensor is None else tensor.device
+
+
+def check_initialised(model: nn.Module) -> None:
+    """Raises for lazy modules: a first forward would create their weights."""
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if is_lazy(tensor):
+            raise ValueError(
+                f"{name!r} is not initialised yet (a lazy module): run the model once on a batch, then "
+                "measure it"
+            )
+
+
+def uncompiled(model: nn.Module) -> nn.Module:
+    """The module that torch.compile wrapped: its inner layers can be read, those of compiled code cannot."""
+    inner = getattr(model, "_orig_mod", None)
+    return inner if isinstance(inner, nn.Module) else model
+
+
+def _is_compiled(model: nn.Module) -> bool:
+    calls = [vars(module).get("_compiled_call_impl") for module in model.modules()]
+    return uncompiled(model) is not model or any(call is not None for call in calls)
+
+
+def _same(here: torch.device, there: torch.device) -> bool:
+    return here.type == there.type and there.index in (None, here.index)
+
+
+def _only_dtype(model: nn.Module) -> torch.dtype | None:
+    """The one floating dtype of all parameters; None if there are several or none."""
+    found = {weight.dtype for weight in model.parameters() if weight.is_floating_point()}
+    return found.pop() if len(found) == 1 else None
+
+
+def _check_real(model: nn.Module, precision: str) -> None:
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if tensor.is_complex():
+            raise ValueError(
+                f"precision={precision!r} cannot cast the complex {name!r}: use precision='float32'"
+            )
+
+
+def _copy(model: nn.Module, why: str) -> nn.Module:
+    for name, module in model.named_modules():
+        forward = vars(module).get("forward")
+        if isinstance(forward, FunctionType) and forward.__closure__ and not is_scripted(module):
+            raise ValueError(
+                f"{why} needs a copy of the model, but the forward of {name or 'the model'!r} was replaced "
+                "by a function that still runs the original: convert the model yourself, measure it as it is"
+            )
+    try:
+        with torch.no_grad():
+            return copy.deepcopy(model)
+    except Exception as error:
+        raise ValueError(f"{why} needs a copy of the model, and it cannot be copied: {error}") from error
+
+
+def _make_channels_last(model: nn.Module) -> None:
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.dim() == 4:
+            tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)

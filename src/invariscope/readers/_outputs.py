@@ -1,0 +1,46 @@
+"""The tensors in what a module returns: one, or any nesting of tuples, lists, dicts and dataclasses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any, TypeAlias
+
+from torch import Tensor
+
+Path: TypeAlias = tuple[Any, ...]
+
+
+def tensors_in(output: Any, path: Path = ()) -> Iterator[tuple[Path, Tensor]]:
+    """Every tensor with its path, in order; anything else is passed over."""
+    if isinstance(output, Tensor):
+        yield path, output
+        return
+    for key, value in _parts(output):
+        yield from tensors_in(value, (*path, key))
+
+
+def _parts(output: Any) -> list[tuple[Any, Any]]:
+    if isinstance(output, Mapping):
+        return list(output.items())
+    if isinstance(output, (tuple, list)):
+        return list(enumerate(output))
+    if is_dataclass(output):
+        return [(field.name, getattr(output, field.name)) for field in fields(output)]
+    return []
+
+
+def pick(output: Any, path: Path) -> Any:
+    """What lies at a path; None if the output has no such part."""
+    for key in path:
+        output = dict(_parts(output)).get(key)
+    return output
+
+
+def suffixes(paths: list[Path]) -> list[str]:
+    """How the tensors of one output are told apart: the first carries the plain name.
+
+    >>> suffixes([(0,), (1, 0), (1, 1)]), suffixes([("logits",), ("features",)])
+    (['', '[1][0]', '[1][1]'], ['', '[features]'])
+    """
+    return ["" if not rank else "".join(f"[{key}]" for key in path) for rank, path in enumerate(paths)]

@@ -1,0 +1,230 @@
+"""One trial forward in which everything that could be read is noted."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook
+from torch.utils.hooks import RemovableHandle
+
+from invariscope.readers._aliases import Footprint
+from invariscope.readers._functions import OperationMode, unobserved
+from invariscope.readers._modules import Site
+from invariscope.readers._outputs import Path, suffixes, tensors_in
+
+FUNCTION = "function"
+
+SMALL, LARGE = 2, 3
+"""Batch sizes of the trial forwards: an axis of 2 and then 3 follows the batch."""
+
+EventKey: TypeAlias = tuple[str, str, int, Path]
+
+
+@dataclass(frozen=True, eq=False)
+class Event:
+    """One tensor that a module or an operation produced.
+
+    Args:
+        source: "function", or "module".
+        site: the module's name, or the container's prefix and the operation.
+        index: which run of the site within this forward.
+        path: where the tensor is in the output.
+        suffix: what the path adds to the layer's name.
+        kind: as in LayerInfo.
+        default: read where the user selects nothing.
+        tensor: kept alive, so that no other tensor can take its memory; None if there was no tensor at all.
+    """
+
+    source: str
+    site: str
+    index: int
+    path: Path
+    suffix: str
+    kind: str
+    default: bool
+    tensor: Tensor | None
+    footprint: Footprint | None
+    problem: str = ""
+
+    @property
+    def key(self) -> EventKey:
+        """What identifies the event across forwards."""
+        return self.source, self.site, self.index, self.path
+
+
+@dataclass
+class Recording:
+    """Everything that one forward of `batch` inputs produced, in order.
+
+    Args:
+        events: every tensor, by what identifies it across forwards.
+        runs: how often each site ran.
+        inside: the modules that the forward is in, the innermost last.
+        operations: every operation that happened, with the names of the modules around it.
+        failed: an error that left a module, and the module.
+    """
+
+    batch: int
+    events: dict[EventKey, Event] = field(default_factory=dict)
+    runs: Counter[tuple[str, str]] = field(default_factory=Counter)
+    inside: list[Site] = field(default_factory=list)
+    operations: set[tuple[tuple[str, ...], str]] = field(default_factory=set)
+    failed: tuple[BaseException, Site] | None = None
+    output: Any = None
+    wrote_input: bool = False
+
+    @property
+    def ran(self) -> set[str]:
+        """Names of the modules that ran."""
+        return {site for source, site in self.runs if source != FUNCTION}
+
+    def module(self, site: Site, output: Any) -> None:
+        """Notes what a module returned."""
+        with unobserved():
+            self._add("module", site.name, site.kind, site.default, output)
+
+    def function(self, name: str, output: Any) -> None:
+        """Notes what an operation returned; inside a leaf only that it happened."""
+        if self.inside:
+            self.operations.add((tuple(site.name for site in self.inside), name))
+            around = self.inside[-1]
+            if around.role == "container":
+                self._add(FUNCTION, around.prefix + name, f"function {name}", True, output)
+
+    def enter(self, site: Site) -> None:
+        """A module begins."""
+        self.inside.append(site)
+
+    def leave(self, *, returned: bool) -> None:
+        """A module ends, by returning or by an error."""
+        site, error = self.inside.pop(), sys.exc_info()[1]
+        if not returned and error is not None and (self.failed is None or self.failed[0] is not error):
+            self.failed = error, site
+
+    def _add(self, source: str, site: str, kind: str, default: bool, output: Any) -> None:
+        found = list(tensors_in(output))
+        index = self.runs[source, site]
+        if source == FUNCTION and not found:
+            return
+        self.runs[source, site] += 1
+        if not found and output is not None:
+            problem = f"it returned no tensor but a {type(output).__name__}"
+            self._note(Event(source, site, index, (), "", kind, default, None, None, problem))
+        for (path, tensor), suffix in zip(found, suffixes([path for path, _ in found]), strict=True):
+            problem = unreadable(tensor)
+            footprint = None if problem else Footprint.of(tensor)
+            self._note(Event(source, site, index, path, suffix, kind, default, tensor, footprint, problem))
+
+    def _note(self, event: Event) -> None:
+        self.events[event.key] = event
+
+
+def unreadable(tensor: Tensor) -> str:
+    """Why no measure applies to such a tensor; empty if one does."""
+    if torch._C._functorch.is_functorch_wrapped_tensor(tensor):  # type: ignore[attr-defined]
+        return "it runs inside torch.func or vmap, where single values cannot be read"
+    if tensor.is_nested or tensor.layout is not torch.strided:
+        return "its tensor is not dense"
+    if not tensor.is_floating_point():
+        return f"its values are {str(tensor.dtype).removeprefix('torch.')}, not real floating-point numbers"
+    return ""
+
+
+def probes(x: Any) -> tuple[Tensor, Tensor]:
+    """Three rows of x (repeated if it has fewer), and the same with another first row.
+
+    Raises:
+        TypeError: x is no tensor.
+        ValueError: x is empty.
+    """
+    if not isinstance(x, Tensor):
+        raise TypeError(f"inputs must be a tensor with the batch in front, got {type(x).__name__}")
+    if x.dim() == 0 or len(x) == 0:
+        raise ValueError(f"inputs must hold at least one sample, got shape {tuple(x.shape)}")
+    rows = x[torch.arange(LARGE, device=x.device) % len(x)]
+    altered = rows.clone()
+    different = next((row for row in rows[1:] if not torch.equal(row, rows[0])), None)
+    if different is not None:
+        altered[0] = different
+    elif x.is_floating_point():
+        altered[0] = rows[0] * 0.5 + 0.25
+    return rows, altered
+
+
+def record(model: nn.Module, sites: Sequence[Site], x: Tensor) -> Recording:
+    """Runs the model on x and notes every output.
+
+    Raises:
+        ValueError: the model fails on x.
+    """
+    recording = Recording(len(x))
+    with ExitStack() as stack:
+        stack.enter_context(forward_mode())
+        x = x.clone()
+        before = x._version
+        for handle in _hooks(sites, recording):
+            stack.callback(handle.remove)
+        try:
+            with OperationMode(recording.function):
+                recording.output = model(x)
+        except Exception as error:
+            raise ValueError(_failure(x, recording, error)) from error
+        recording.wrote_input = x._version != before
+    return recording
+
+
+@contextmanager
+def forward_mode() -> Iterator[None]:
+    """No gradients, and never inference mode, whose tensors have no version counters."""
+    with torch.inference_mode(False), torch.no_grad():
+        yield
+
+
+def _failure(x: Tensor, recording: Recording, error: Exception) -> str:
+    fed = f"{tuple(x.shape)} of {str(x.dtype).removeprefix('torch.')}"
+    where = ""
+    if recording.failed is not None and recording.failed[0] is error:
+        where = f" in {recording.failed[1].name!r} ({recording.failed[1].kind})"
+    return f"the model failed on an input of shape {fed}{where}: {error}"
+
+
+def _hooks(sites: Sequence[Site], recording: Recording) -> Iterator[RemovableHandle]:
+    scripted = {id(site.module): site for site in sites if site.role == "scripted"}
+
+    def on_scripted(module: nn.Module, args: Any, output: Any) -> None:
+        if id(module) in scripted:
+            recording.module(scripted[id(module)], output)
+
+    for site in sites:
+        if site.role != "scripted":
+            enter, note, leave = _trio(site, recording)
+            yield site.module.register_forward_pre_hook(enter)
+            yield site.module.register_forward_hook(note)
+            # Also called when an error passes, which the model itself may catch.
+            yield site.module.register_forward_hook(leave, always_call=True)
+    if scripted:  # scripted modules take no hooks of their own
+        yield register_module_forward_hook(on_scripted)
+
+
+def _trio(site: Site, recording: Recording) -> tuple[Callable[..., None], ...]:
+    returned: list[Any] = []
+
+    def enter(module: nn.Module, args: Any) -> None:
+        recording.enter(site)
+
+    def note(module: nn.Module, args: Any, output: Any) -> None:
+        returned.append(output)
+        recording.module(site, output)
+
+    def leave(module: nn.Module, args: Any, output: Any) -> None:
+        recording.leave(returned=bool(returned))
+        returned.clear()
+
+    return enter, note, leave

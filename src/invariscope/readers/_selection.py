@@ -1,0 +1,119 @@
+"""Which layers the user asked for: names, globs, lists of them, or a predicate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from invariscope.readers.base import AxisChoice, LayerInfo, Selection
+from invariscope.registry import closest
+
+
+def matches(pattern: str, name: str) -> bool:
+    """Whether a name is the pattern itself or fits it as a glob; `*` crosses dots.
+
+    >>> matches("layer*.conv*", "layer3.0.conv1"), matches("lstm[1]", "lstm[1]")
+    (True, True)
+    """
+    return name == pattern or fnmatchcase(name, pattern)
+
+
+@dataclass(frozen=True)
+class Selector:
+    """Decides for each layer whether it is read.
+
+    Args:
+        patterns: names and globs; None with a predicate, or for the default.
+        predicate: on LayerInfo.
+    """
+
+    patterns: tuple[str, ...] | None = None
+    predicate: Callable[[LayerInfo], bool] | None = None
+
+    def __call__(self, info: LayerInfo, *, default: bool) -> bool:
+        """Whether to read this layer; `default` decides where the user did not."""
+        if self.predicate is not None:
+            return bool(self.predicate(info))
+        return default if self.patterns is None else self.names(info.layer)
+
+    def names(self, name: str) -> bool:
+        """Whether a pattern matches this name."""
+        return any(matches(pattern, name) for pattern in self.patterns or ())
+
+
+def as_selector(layers: Selection) -> Selector:
+    """Reads what the user wrote.
+
+    Raises:
+        TypeError: neither text, nor a list of texts, nor a callable.
+        ValueError: an empty list.
+    """
+    if layers is None:
+        return Selector()
+    if isinstance(layers, str):
+        return Selector((layers,))
+    if callable(layers):
+        return Selector(predicate=layers)
+    if not isinstance(layers, Sequence) or not all(isinstance(pattern, str) for pattern in layers):
+        raise TypeError(
+            f"layers must be a name, a glob, a list of them or a predicate, not {type(layers).__name__}"
+        )
+    if not layers:
+        raise ValueError("layers=[] selects nothing: leave it out to read every layer")
+    return Selector(tuple(layers))
+
+
+@dataclass(frozen=True)
+class Directory:
+    """Every name of a model that a pattern may match, for messages about those that match nothing.
+
+    Args:
+        model: the model's name.
+        names: what can be read.
+        unused: what exists but never ran.
+        listed: how many layers `invariscope list layers` shows.
+    """
+
+    model: str
+    names: tuple[str, ...]
+    unused: tuple[str, ...]
+    listed: int
+
+    def check(self, patterns: Iterable[str]) -> None:
+        """Raises a ValueError for the first pattern that matches nothing."""
+        for pattern in patterns:
+            if not any(matches(pattern, name) for name in self.names):
+                raise self._error(pattern)
+
+    def _error(self, pattern: str) -> ValueError:
+        if any(matches(pattern, name) for name in self.unused):
+            return ValueError(
+                f"{pattern!r} exists in {self.model} but never ran in its forward: there is nothing to read"
+            )
+        near = ", ".join(map(repr, closest(pattern, self.names) or self.names[:3]))
+        return ValueError(
+            f"no layer matches {pattern!r} in {self.model}. Closest: {near}. "
+            f"`invariscope list layers MODEL` shows all {self.listed}."
+        )
+
+
+def as_axis_choice(batch_axis: AxisChoice) -> AxisChoice:
+    """Checks what the user wrote.
+
+    Raises:
+        TypeError: neither a whole number nor a mapping from names to whole numbers.
+    """
+    values = list(batch_axis.values()) if isinstance(batch_axis, Mapping) else [batch_axis]
+    if batch_axis is not None and not all(type(axis) is int for axis in values):
+        raise TypeError(f"batch_axis must be an axis or {{layer: axis}}, got {batch_axis!r}")
+    return batch_axis
+
+
+def axis_choice(batch_axis: AxisChoice, layer: str) -> int | None:
+    """The user's batch axis for a layer, if any: an exact name counts before a glob."""
+    if batch_axis is None or isinstance(batch_axis, int):
+        return batch_axis
+    if layer in batch_axis:
+        return batch_axis[layer]
+    return next((axis for pattern, axis in batch_axis.items() if matches(pattern, layer)), None)

@@ -1,0 +1,186 @@
+"""What a reader is: it runs a model once and hands over what every layer produced."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias
+
+from torch import Tensor
+
+from invariscope.registry import Registry
+
+OK = "ok"
+
+LayerKey: TypeAlias = tuple[str, int]
+Precision: TypeAlias = Literal["float32", "bf16", "float64"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one layer produced in one forward.
+
+    Args:
+        layer: the layer's name.
+        call: which run of the layer within this forward, from 0.
+        values: (batch, *unit), the batch axis moved to the front. A view of the model's own tensor: reduce or
+            copy it before returning, since a later in-place operation may overwrite it.
+        batch_axis: where the batch axis was in the tensor that the layer produced.
+        alias_of: (layer, call) of an earlier reading of the same forward that holds the same values in the
+            same order; None if there is none.
+        status: "ok", or why the layer is skipped (values may then be None).
+    """
+
+    layer: str
+    call: int
+    values: Tensor | None
+    batch_axis: int | None
+    alias_of: LayerKey | None
+    status: str = OK
+
+
+@dataclass(frozen=True)
+class LayerInfo:
+    """What is known of one run of one layer before anything is measured.
+
+    Args:
+        layer: the layer's name.
+        call: which run of the layer within one forward, from 0.
+        shape: of one sample's units, without the batch axis; for a skipped layer of the whole tensor.
+        dtype: "float32".
+        kind: the module's class ("Conv2d"), or the operation ("function add").
+        alias_of: (layer, call) that it repeats, if any.
+        status: "ok", or why it is skipped.
+    """
+
+    layer: str
+    call: int
+    shape: tuple[int, ...]
+    dtype: str
+    kind: str
+    alias_of: LayerKey | None
+    status: str = OK
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What a trial forward showed.
+
+    Args:
+        layers: the selected layers in the order in which the forward produces them, skipped ones included.
+        unused: layers that the forward never ran (`out_proj` inside attention, say).
+        notes: what the reader did otherwise than a plain forward.
+        output: the model's return value (the first tensor in it); None if it holds no tensor.
+    """
+
+    layers: tuple[LayerInfo, ...]
+    unused: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    output: LayerInfo | None = None
+
+
+Sink: TypeAlias = Callable[[Reading], None]
+Selection: TypeAlias = "str | Sequence[str] | Callable[[LayerInfo], bool] | None"
+AxisChoice: TypeAlias = "int | Mapping[str, int] | None"
+
+
+class Forward(Protocol):
+    """One forward: calls `sink` where each layer produces its value, returns the model's output."""
+
+    def __call__(self, x: Tensor, sink: Sink) -> Any:
+        """One forward of x."""
+        ...
+
+
+class Reader(ABC):
+    """Reads representations of one kind of model.
+
+    A concrete subclass in this package is found by being defined. Its constructor is
+    `(model, *, layers=None, batch_axis=None)`.
+    """
+
+    fallback: ClassVar[bool] = False
+    """Asked last: takes what no other reader recognises."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        READERS.add(cls)
+
+    @classmethod
+    @abstractmethod
+    def accepts(cls, model: Any) -> bool:
+        """Whether this reader can read such a model."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """The model's name, "ResNet"."""
+
+    @property
+    @abstractmethod
+    def device(self) -> str:
+        """Where the model computes, "cpu" or "cuda:0"."""
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """A hex digest of what decides the model's responses; the same in another process."""
+
+    @abstractmethod
+    def inspect(
+        self, x: Tensor, *, device: str | None = None, precision: Precision = "float32"
+    ) -> Inspection:
+        """Forwards a few rows of x, at two batch sizes, and says what can be read.
+
+        Args:
+            x: (batch, ...) at least one input; different ones tell more.
+            device: where to run; None: where the model is.
+            precision: as in `open`.
+        Raises:
+            ValueError: the model fails on such an input, or a pattern matches no layer.
+        """
+
+    @abstractmethod
+    def open(
+        self, *, device: str | None = None, precision: Precision = "float32", seed: int = 0
+    ) -> AbstractContextManager[Forward]:
+        """Prepares the model for measuring; on exit, also after an error, it is as it was.
+
+        Args:
+            device: where to run; None: where the model is; another device gets a copy.
+            precision: "float32": the model as it is; "bf16": a bfloat16 channels-last copy; "float64": a
+                double copy.
+            seed: for models that draw random numbers in their forward.
+        """
+
+
+READERS: Registry[Reader] = Registry("reader", "invariscope.readers")
+
+
+def as_reader(model: Any, *, layers: Selection = None, batch_axis: AxisChoice = None) -> Reader:
+    """The reader of a model: modules, callables that return {layer: array}, or a reader as it is.
+
+    Args:
+        model: what to read.
+        layers: names, globs (`*` crosses dots; a container is read when a pattern matches its name), a list
+            of them, or a predicate on `LayerInfo`; None reads every leaf module and functional operation.
+        batch_axis: the batch axis where it cannot be found: one for all layers, or {name or glob: axis}.
+    Raises:
+        TypeError: nothing that can be read, or `layers` for a reader that chose its own.
+    """
+    if isinstance(model, Reader):
+        if layers is not None or batch_axis is not None:
+            raise TypeError("a reader has its own layers= and batch_axis=: give them where it is made")
+        return model
+    if isinstance(model, type):
+        raise TypeError(
+            f"got the class {model.__name__}, not a model: pass an instance, {model.__name__}(...)"
+        )
+    for cls in sorted(READERS.classes().values(), key=lambda cls: cls.fallback):
+        if cls.accepts(model):
+            return cls(model, layers=layers, batch_axis=batch_axis)  # type: ignore[call-arg]
+    raise TypeError(
+        f"cannot read a {type(model).__name__}: pass a torch.nn.Module, a Reader, or a callable that returns "
+        "{layer: array}"
+    )

@@ -1,0 +1,211 @@
+"""Reads any callable that returns its layers: {layer: array}."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from invariscope.readers._axes import BatchAxis, find_batch_axis
+from invariscope.readers._fingerprint import fingerprint_callable
+from invariscope.readers._generators import Streams, global_generators, put_back
+from invariscope.readers._plan import describe
+from invariscope.readers._recording import probes, unreadable
+from invariscope.readers._selection import Directory, as_axis_choice, as_selector, axis_choice
+from invariscope.readers.base import (
+    OK,
+    AxisChoice,
+    Forward,
+    Inspection,
+    LayerInfo,
+    Precision,
+    Reader,
+    Reading,
+    Selection,
+    Sink,
+)
+
+_KIND = "array"
+
+
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    inspection: Inspection
+    axes: dict[str, BatchAxis]
+    drawn: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class CallableReader(Reader):
+    """Reads a callable x -> {layer: array}: each entry is a layer, in the order of the dictionary.
+
+    Arrays are torch tensors or anything NumPy understands, with the batch in front (or on the one axis that
+    follows it). A single array is the layer "output". The prediction is the entry "output", else the last.
+    Whatever the callable does besides (modes, gradients, its own state) is its own business.
+
+    Args:
+        function: gets the inputs as a torch tensor.
+        layers: names, globs, a list of them, or a predicate on `LayerInfo`.
+        batch_axis: as for `TorchReader`.
+    """
+
+    fallback: ClassVar[bool] = True
+
+    function: Callable[[Tensor], Any]
+    layers: Selection = field(default=None, kw_only=True)
+    batch_axis: AxisChoice = field(default=None, kw_only=True)
+    _plans: dict[str | None, _Plan] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        as_selector(self.layers)
+        as_axis_choice(self.batch_axis)
+
+    @classmethod
+    def accepts(cls, model: Any) -> bool:
+        """Whether it can be called."""
+        return callable(model)
+
+    @property
+    def name(self) -> str:
+        """The function's name, or the class of a callable object."""
+        return str(getattr(self.function, "__name__", "") or type(self.function).__name__)
+
+    @property
+    def device(self) -> str:
+        """Unknown, so the CPU."""
+        return "cpu"
+
+    def fingerprint(self) -> str:
+        """SHA-256 over the code and the arrays, modules, numbers and texts that the callable holds."""
+        return fingerprint_callable(self.function)
+
+    def inspect(
+        self, x: Tensor, *, device: str | None = None, precision: Precision = "float32"
+    ) -> Inspection:
+        """Calls it on two and three inputs and says what can be read; see `Reader.inspect`."""
+        _check_precision(precision)
+        self._plans[device] = plan = self._plan(_moved(x, device), device or self.device)
+        return plan.inspection
+
+    @contextmanager
+    def open(
+        self, *, device: str | None = None, precision: Precision = "float32", seed: int = 0
+    ) -> Iterator[Forward]:
+        """Nothing to prepare but random numbers: the global generators stay where they are."""
+        _check_precision(precision)
+        streams: Streams | None = None
+
+        def run(x: Tensor, sink: Sink) -> Any:
+            nonlocal streams
+            x = _moved(x, device)
+            plan = self._plans.get(device) or self._plan(x, device or self.device)
+            self._plans[device] = plan
+            if streams is None:
+                generators = global_generators(device or self.device)
+                streams = Streams([g for g in generators if g.name in plan.drawn], seed)
+            with torch.no_grad(), streams.active() if streams.generators else nullcontext():
+                found = self._arrays(x)
+            _deliver(found, plan.axes, len(x), sink)
+            return _output(found)
+
+        yield run
+
+    def _arrays(self, x: Tensor) -> dict[str, Tensor]:
+        returned = self.function(x)
+        layers = returned if isinstance(returned, Mapping) else {"output": returned}
+        if not layers:
+            raise ValueError(f"{self.name} returned no layer")
+        return {_layer_name(name): _tensor(name, value) for name, value in layers.items()}
+
+    def _plan(self, x: Tensor, device: str) -> _Plan:
+        rows, _ = probes(x)
+        generators = global_generators(device)
+        with put_back(generators) as before:
+            small = self._trial(rows[:-1])
+            drawn = tuple(g.name for g, state in zip(generators, before, strict=True) if g.moved_from(state))
+            large = self._trial(rows)
+        sizes = len(rows) - 1, len(rows)
+        verdicts = {name: self._axis(name, small.get(name), large[name], sizes) for name in large}
+        infos = [describe(n, 0, _KIND, large[n], verdicts[n], len(rows)) for n in large]
+        chosen = self._chosen(infos)
+        axes = {i.layer: v for i in chosen if isinstance(v := verdicts[i.layer], BatchAxis)}
+        notes = (f"the forward draws random numbers ({', '.join(drawn)})",) if drawn else ()
+        prediction = "output" if "output" in large else list(large)[-1]
+        output = next(replace(info, layer="output") for info in infos if info.layer == prediction)
+        return _Plan(Inspection(tuple(chosen), notes=notes, output=output), axes, drawn)
+
+    def _trial(self, x: Tensor) -> dict[str, Tensor]:
+        try:
+            with torch.no_grad():
+                return self._arrays(x.clone())
+        except Exception as error:
+            shape, dtype = tuple(x.shape), str(x.dtype).removeprefix("torch.")
+            raise ValueError(
+                f"{self.name} failed on an input of shape {shape} of {dtype}: {error}"
+            ) from error
+
+    def _axis(
+        self, name: str, small: Tensor | None, large: Tensor, sizes: tuple[int, int]
+    ) -> BatchAxis | str:
+        if small is None:
+            return "whether it is returned depends on the batch size"
+        if problem := unreadable(large):
+            return problem
+        found = find_batch_axis(small.shape, large.shape, sizes, choice=axis_choice(self.batch_axis, name))
+        if isinstance(found, BatchAxis) and found.per_sample > 1:
+            return f"axis {found.axis} has {found.per_sample} rows a sample: return (batch, ...) arrays"
+        return found
+
+    def _chosen(self, infos: list[LayerInfo]) -> list[LayerInfo]:
+        selector, names = as_selector(self.layers), tuple(info.layer for info in infos)
+        Directory(self.name, names, (), len(names)).check(selector.patterns or ())
+        chosen = [info for info in infos if selector(info, default=True)]
+        if not chosen:
+            raise ValueError(f"layers={self.layers!r} selects none of the {len(names)} layers of {self.name}")
+        return chosen
+
+
+def _check_precision(precision: str) -> None:
+    if precision != "float32":
+        raise ValueError(
+            f"precision={precision!r} needs a torch module to cast: let the callable cast, and leave it out"
+        )
+
+
+def _moved(x: Any, device: str | None) -> Any:
+    return x.to(device) if device is not None and isinstance(x, Tensor) else x
+
+
+def _layer_name(name: Any) -> str:
+    if not isinstance(name, str):
+        raise TypeError(f"layer names must be text, got {name!r}")
+    return name
+
+
+def _tensor(name: str, value: Any) -> Tensor:
+    if isinstance(value, Tensor):
+        return value.detach()
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiubc":
+        raise TypeError(f"layer {name!r} must be an array of numbers, got {type(value).__name__}")
+    return torch.from_numpy(array if array.flags.writeable else array.copy())
+
+
+def _deliver(found: dict[str, Tensor], axes: dict[str, BatchAxis], batch: int, sink: Sink) -> None:
+    for name, axis in axes.items():
+        tensor = found.get(name)
+        if tensor is None or not axis.holds(tensor.shape, batch):
+            got = "nothing" if tensor is None else f"shape {tuple(tensor.shape)}"
+            raise ValueError(
+                f"layer {name!r} gave {got} for {batch} inputs: axis {axis.axis} must be the batch"
+            )
+        sink(Reading(name, 0, axis.arrange(tensor, batch), axis.axis, None, OK))
+
+
+def _output(found: dict[str, Tensor]) -> Tensor:
+    return found["output"] if "output" in found else list(found.values())[-1]
