@@ -74,12 +74,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--networks", type=Path, required=True)
+    parser.add_argument("--names", nargs="+", default=list(PUBLISHED), choices=list(PUBLISHED))
     parser.add_argument("--presets", nargs="+", default=["quiroga2019"])
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     data = load("mnist", split="test", data_dir=arguments.data_dir)
     text = ["| trained | preset | | ours (95 % interval) | published |", "| --- | --- | --- | --- | --- |"]
-    for name in PUBLISHED:
+    for name in arguments.names:
         model, card = load_network(arguments.networks / name)
         print(name, card)
         for preset in arguments.presets:

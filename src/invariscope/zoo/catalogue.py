@@ -1,0 +1,148 @@
+"""What is known of each data set: its files, their layouts, where they are published."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from invariscope.zoo.download import Remote
+from invariscope.zoo.formats.cifar import read_binary_batch, read_python_batch
+from invariscope.zoo.formats.idx import read_idx
+
+Arrays = tuple[np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One way in which a data set lies in a folder.
+
+    Args:
+        files: the names wanted for each split; a file may also carry the ending `.gz`.
+        folders: where they are looked for, below the folder that the user names.
+        read: turns those files, in that order, into uint8 images (n, C, H, W) and labels (n,).
+    """
+
+    files: dict[str, tuple[str, ...]]
+    folders: tuple[str, ...]
+    read: Callable[[Sequence[Path]], Arrays]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What is known of one data set.
+
+    Args:
+        summary: one sentence.
+        classes: names, in the order of the labels.
+        layouts: the accepted ones, best first.
+        remote: where it is published, None for bundled data.
+        hint: another way to get it, for the error that says it is missing.
+    """
+
+    summary: str
+    classes: tuple[str, ...]
+    layouts: tuple[Layout, ...]
+    remote: Remote | None = None
+    hint: str = ""
+
+
+def _read_idx_pair(paths: Sequence[Path]) -> Arrays:
+    images, labels = read_idx(paths[0], ndim=3), read_idx(paths[1], ndim=1)
+    if images.shape[1:] != (28, 28) or not len(images):
+        raise ValueError(f"{paths[0]} holds images of shape {images.shape}, expected (n, 28, 28).")
+    return images[:, None], labels
+
+
+def _read_with(read: Callable[[Path], Arrays]) -> Callable[[Sequence[Path]], Arrays]:
+    def batches(paths: Sequence[Path]) -> Arrays:
+        images, labels = zip(*map(read, paths), strict=True)
+        return np.concatenate(images), np.concatenate(labels)
+
+    return batches
+
+
+def _idx_layout(*folders: str) -> Layout:
+    files = {
+        split: (f"{part}-images-idx3-ubyte", f"{part}-labels-idx1-ubyte")
+        for split, part in (("train", "train"), ("test", "t10k"))
+    }
+    return Layout(files, folders, _read_idx_pair)
+
+
+def _cifar_layout(ending: str, folder: str, read: Callable[[Path], Arrays]) -> Layout:
+    files = {
+        "train": tuple(f"data_batch_{number}{ending}" for number in range(1, 6)),
+        "test": (f"test_batch{ending}",),
+    }
+    return Layout(files, (folder, "cifar10", f"cifar10/{folder}"), _read_with(read))
+
+
+_DIGITS = tuple("0123456789")
+_GARMENTS = (
+    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
+    "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+)  # fmt: skip
+_OBJECTS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+_MNIST = Remote(
+    mirrors=(
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        "https://storage.googleapis.com/cvdf-datasets/mnist/",
+    ),
+    sha256={
+        "train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+        "train-labels-idx1-ubyte.gz": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+        "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+        "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+    },
+)
+_FASHION = Remote(
+    mirrors=(
+        "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",
+        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+    ),
+    sha256={
+        "train-images-idx3-ubyte.gz": "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+        "train-labels-idx1-ubyte.gz": "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+        "t10k-images-idx3-ubyte.gz": "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+        "t10k-labels-idx1-ubyte.gz": "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+    },
+)
+_CIFAR = Remote(
+    mirrors=("https://www.cs.toronto.edu/~kriz/",),
+    sha256={"cifar-10-binary.tar.gz": "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"},
+    archive=True,
+)
+
+DATASETS: dict[str, Dataset] = {
+    "mnist_subset": Dataset(
+        "8,000 training and 2,000 test digits of MNIST, in the package.",
+        _DIGITS,
+        (_idx_layout(),),
+    ),
+    "mnist": Dataset(
+        "60,000 training and 10,000 test digits, 28 x 28, grey.",
+        _DIGITS,
+        (_idx_layout("mnist", "MNIST/raw"),),
+        _MNIST,
+    ),
+    "fashion_mnist": Dataset(
+        "60,000 training and 10,000 test photographs of clothes, 28 x 28, grey.",
+        _GARMENTS,
+        (_idx_layout("fashion_mnist", "fashion-mnist", "FashionMNIST/raw"),),
+        _FASHION,
+        hint=" (Debian's package dataset-fashion-mnist has them in /usr/share/datasets/fashion-mnist)",
+    ),
+    "cifar10": Dataset(
+        "50,000 training and 10,000 test photographs, 32 x 32, in colour.",
+        _OBJECTS,
+        (
+            _cifar_layout(".bin", "cifar-10-batches-bin", read_binary_batch),
+            _cifar_layout("", "cifar-10-batches-py", read_python_batch),
+        ),
+        _CIFAR,
+    ),
+}

@@ -1,0 +1,150 @@
+"""The data sets: looked for where the user says, downloaded where there is a network, read and checked.
+
+>>> data = load("mnist_subset", samples=100)
+>>> data.images.shape, data.labels.dtype, data.classes[:3]
+(torch.Size([100, 1, 28, 28]), torch.int64, ('0', '1', '2'))
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from invariscope.registry import unknown
+from invariscope.zoo.catalogue import DATASETS, Dataset, Layout
+from invariscope.zoo.download import DownloadFailed, fetch
+from invariscope.zoo.image_data import ImageData
+
+VARIABLE = "INVARISCOPE_DATA"
+SPLITS = ("train", "test")
+
+_BUNDLED = Path(__file__).parent / "data" / "mnist_subset"
+# MNIST and Fashion-MNIST share their file names; these checksums of the label bytes tell them apart.
+_KNOWN_LABELS = {
+    "1feba77c54802fa5339a11837ea4b2866434b83314ec45192930f1df69120c13": "mnist",
+    "ddeff807876a9661a1110d45c266c86239a3a1b7d37da0c3716a7a683c852ff5": "mnist",
+    "657fbd221bfc9f4198cc14b5619cc33ec57c58dd0e47af4d99d6650759e869a7": "fashion_mnist",
+    "3d0e6c6ea990b53b6f8f500a41cac93881d981b315f84578b7d915342ade01e9": "fashion_mnist",
+}
+
+
+def load(
+    name: str,
+    *,
+    split: str = "test",
+    data_dir: str | Path | None = None,
+    samples: int | None = None,
+    seed: int = 0,
+) -> ImageData:
+    """Images in [0, 1] and labels of one split.
+
+    "mnist_subset" lies in the package. The files of the others are looked for in `data_dir`; without it in
+    the folder that the variable INVARISCOPE_DATA names, else in the user's cache, and are downloaded
+    there if they are missing. A `data_dir` that is given is only ever read.
+
+    Args:
+        name: "mnist_subset", "mnist", "fashion_mnist" or "cifar10".
+        split: "train" or "test".
+        data_dir: a folder with the published files, themselves or in the usual subfolder.
+        samples: how many, drawn at random under `seed`; by default all.
+        seed: of that draw.
+    Raises:
+        ValueError: no such data set or split; a file is damaged; more samples than there are.
+        FileNotFoundError: files are missing; the message says which, where, and how to get them.
+    """
+    if name not in DATASETS:
+        raise unknown("data set", name, DATASETS, hint="`invariscope list datasets` shows all.")
+    if split not in SPLITS:
+        raise unknown("split", split, SPLITS)
+    dataset = DATASETS[name]
+    layout, paths = _located(name, split, data_dir)
+    images, labels = layout.read(paths)
+    _check(name, images, labels, paths)
+    scaled = torch.from_numpy(images.astype(np.float32)).div_(255)
+    data = ImageData(name, split, scaled, torch.from_numpy(labels.astype(np.int64)), dataset.classes)
+    return data if samples is None else data.subset(samples, seed=seed)
+
+
+def _check(name: str, images: np.ndarray, labels: np.ndarray, paths: list[Path]) -> None:
+    if len(images) != len(labels) or labels.max(initial=0) >= len(DATASETS[name].classes):
+        raise ValueError(
+            f"{paths[0]} and {paths[-1]} do not belong together as {name}: {len(images):,} images, "
+            f"{len(labels):,} labels up to {labels.max(initial=0)}. Fetch the original files again."
+        )
+    really = _KNOWN_LABELS.get(hashlib.sha256(labels.tobytes()).hexdigest(), name)
+    if really != name:
+        raise ValueError(
+            f"{paths[0].parent} holds {really}, not {name}: give the folder of {name} as data_dir."
+        )
+
+
+def _located(name: str, split: str, data_dir: str | Path | None) -> tuple[Layout, list[Path]]:
+    dataset = DATASETS[name]
+    if dataset.remote is None:
+        home = _BUNDLED
+    elif data_dir is not None:
+        home = Path(data_dir).expanduser()
+    else:
+        home = _home()
+    found = _search(dataset, split, home)
+    if found is None and dataset.remote is not None and data_dir is None:
+        _download(name, split, home)
+        found = _search(dataset, split, home)
+    if found is None:
+        raise _missing(name, split, home)
+    return found
+
+
+def _home() -> Path:
+    if os.environ.get(VARIABLE):
+        return Path(os.environ[VARIABLE]).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "invariscope"
+
+
+def _search(dataset: Dataset, split: str, home: Path) -> tuple[Layout, list[Path]] | None:
+    for layout in dataset.layouts:
+        for folder in (*layout.folders, ""):
+            paths = [_variant(home / folder / file) for file in layout.files[split]]
+            present = [path for path in paths if path is not None]
+            if len(present) == len(paths):
+                return layout, present
+    return None
+
+
+def _variant(path: Path) -> Path | None:
+    """The file as it is, or compressed."""
+    return next((p for p in (path, path.with_name(f"{path.name}.gz")) if p.is_file()), None)
+
+
+def _download(name: str, split: str, home: Path) -> None:
+    dataset = DATASETS[name]
+    remote = dataset.remote
+    assert remote is not None
+    wanted = {f"{file}.gz" for file in dataset.layouts[0].files[split]}
+    try:
+        for file in remote.sha256:
+            if remote.archive or file in wanted:
+                fetch(remote, file, home / name)
+    except DownloadFailed as error:
+        raise _missing(name, split, home, f" Downloading failed: {error}.") from error
+
+
+def _missing(name: str, split: str, home: Path, more: str = "") -> FileNotFoundError:
+    dataset = DATASETS[name]
+    layout = dataset.layouts[0]
+    remote = dataset.remote
+    assert remote is not None, "a file of the package is gone"
+    files = ", ".join(layout.files[split])
+    gz = "" if remote.archive else " (each also as .gz)"
+    folders = ", ".join(layout.folders)
+    here = "" if home.is_dir() else " (there is no such folder)"
+    return FileNotFoundError(
+        f"no {split} files of {name} in {home}{here}. Wanted: {files}{gz}, there or in a subfolder "
+        f"{folders}.{more} Get {' and '.join(remote.sha256)} from {remote.mirrors[0]}{dataset.hint}, and "
+        f"give their folder as data_dir (--data-dir) or in the variable {VARIABLE}. "
+        "The bundled 'mnist_subset' needs no files."
+    )

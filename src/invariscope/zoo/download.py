@@ -1,0 +1,111 @@
+"""Fetching published files: checked before they are kept, never half-written."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import logging
+import os
+import shutil
+import tarfile
+import tempfile
+import urllib.request
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+_LOG = logging.getLogger(__name__)
+_CHUNK = 1 << 20
+_TIMEOUT_S = 20.0
+
+
+class DownloadFailed(OSError):
+    """No mirror gave the file with the right checksum; the message has each one's reason."""
+
+
+@dataclass(frozen=True)
+class Remote:
+    """Where a data set is published.
+
+    Args:
+        mirrors: addresses of folders, tried in order.
+        sha256: checksum of each file, by its name.
+        archive: whether the files are tar archives, of which the members are wanted.
+    """
+
+    mirrors: tuple[str, ...]
+    sha256: dict[str, str]
+    archive: bool = False
+
+
+def fetch(remote: Remote, name: str, folder: Path) -> None:
+    """Puts one published file, or the members of one archive, into `folder`.
+
+    The bytes go into a scratch folder beside it and are moved only once their checksum is right.
+
+    Raises:
+        DownloadFailed: no mirror could be reached, or none has the file with this checksum.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with _scratch(folder) as scratch:
+        got = scratch / name
+        _from_any(remote, name, got)
+        files = list(_unpacked(got, scratch / "members")) if remote.archive else [got]
+        folder.mkdir(exist_ok=True)
+        for path in files:
+            os.replace(path, folder / path.name)
+
+
+def _from_any(remote: Remote, name: str, target: Path) -> None:
+    reasons = []
+    for mirror in remote.mirrors:
+        url = f"{mirror.rstrip('/')}/{name}"
+        try:
+            _LOG.info("downloading %s", url)
+            found = _save(url, target)
+        except (OSError, http.client.HTTPException) as error:
+            reasons.append(f"{url}: {getattr(error, 'reason', None) or error}")
+            continue
+        if found == remote.sha256[name]:
+            return
+        reasons.append(f"{url}: checksum {found[:12]}... instead of {remote.sha256[name][:12]}...")
+    raise DownloadFailed("; ".join(reasons))
+
+
+def _save(url: str, target: Path) -> str:
+    """Writes what `url` gives into `target`; returns its SHA-256."""
+    digest = hashlib.sha256()
+    with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as source, target.open("wb") as out:
+        for chunk in _chunks(source):
+            digest.update(chunk)
+            out.write(chunk)
+    return digest.hexdigest()
+
+
+def _chunks(source: BinaryIO) -> Iterator[bytes]:
+    while chunk := source.read(_CHUNK):
+        yield chunk
+
+
+def _unpacked(archive: Path, folder: Path) -> Iterable[Path]:
+    """The regular files of a tar archive, each written under its bare name: no path can lead elsewhere."""
+    folder.mkdir()
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            content = tar.extractfile(member) if member.isfile() else None
+            if content is not None:
+                target = folder / Path(member.name).name
+                with target.open("wb") as out:
+                    shutil.copyfileobj(content, out)
+                yield target
+
+
+@contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)

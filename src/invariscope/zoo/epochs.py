@@ -1,0 +1,208 @@
+"""One pass over the training data, and the accuracy of a classifier."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from invariscope.zoo.image_data import ImageData, as_image_data
+
+if TYPE_CHECKING:
+    from invariscope.transforms import Transform
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a training is, after each batch; epochs and batches count from 1."""
+
+    epoch: int
+    epochs: int
+    batch: int
+    batches: int
+    loss: float
+
+    @property
+    def fraction(self) -> float:
+        """Done share of the whole training, 0 to 1."""
+        return (self.epoch - 1 + self.batch / self.batches) / self.epochs
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How far and how fast: epochs, batch size, and a learning rate that may fall to 0 by a half cosine."""
+
+    epochs: int
+    batch_size: int
+    lr: float
+    falling: bool
+
+    def rate(self, done: float) -> float:
+        """The learning rate when this share of the training, 0 to 1, is done."""
+        return self.lr * (1 + math.cos(math.pi * done)) / 2 if self.falling else self.lr
+
+
+@dataclass(frozen=True, eq=False)
+class Loop:
+    """What stays the same from epoch to epoch.
+
+    Args:
+        images, labels: all of the training data, on the model's device.
+        seed: every draw of an epoch comes from (seed, epoch), so an epoch does not depend on those before.
+    """
+
+    model: nn.Module
+    images: Tensor
+    labels: Tensor
+    augmentation: Transform | None
+    pace: Pace
+    seed: int
+    precision: str
+    channels_last: bool
+    progress: Callable[[Progress], None] | None
+
+    def run(self, epoch: int, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+        """Trains for one epoch, counted from 0; returns its loss, accuracy and seconds.
+
+        Raises:
+            ValueError: labels beyond the model's classes, or a loss that is no longer finite.
+        """
+        started = time.perf_counter()
+        loss_sum, right = 0.0, 0
+        drawing, dropping = np.random.SeedSequence([self.seed % 2**64, epoch]).generate_state(2, np.uint64)
+        generator = torch.Generator().manual_seed(int(drawing))
+        self.model.train()
+        with seeded(int(dropping), self.images.device):
+            batches = _batches(len(self.labels), self.pace.batch_size, generator)
+            for number, chosen in enumerate(batches, start=1):
+                done = (epoch + (number - 1) / len(batches)) / self.pace.epochs
+                for group in optimizer.param_groups:
+                    group["lr"] = self.pace.rate(done)
+                loss, hits = self._step(chosen, optimizer, generator)
+                loss_sum, right = loss_sum + loss * len(chosen), right + hits
+                if not math.isfinite(loss):
+                    raise _diverged(epoch, number, loss)
+                if self.progress:
+                    self.progress(Progress(epoch + 1, self.pace.epochs, number, len(batches), loss))
+        return {
+            "epoch": epoch + 1,
+            "loss": loss_sum / len(self.labels),
+            "accuracy": right / len(self.labels),
+            "seconds": time.perf_counter() - started,
+        }
+
+    def _step(
+        self, chosen: Tensor, optimizer: torch.optim.Optimizer, generator: torch.Generator
+    ) -> tuple[float, int]:
+        chosen = chosen.to(self.images.device)
+        x, y = self.images[chosen], self.labels[chosen]
+        if self.augmentation is not None:
+            x = self.augmentation.random(x, generator=generator)
+        output = self._forward(x)
+        _check_classes(output, y)
+        # Softmax leaves log-probabilities as they are: this is their negative log likelihood, and the right
+        # loss for logits too.
+        loss = functional.cross_entropy(output, y)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        return float(loss.detach()), int((output.detach().argmax(1) == y).sum())
+
+    def _forward(self, x: Tensor) -> Tensor:
+        if self.channels_last and x.ndim == 4:
+            x = x.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            return self.model(x).float()
+
+
+def evaluate(
+    model: nn.Module,
+    data: ImageData | tuple[Any, Any],
+    *,
+    transform: Transform | None = None,
+    seed: int = 0,
+    batch_size: int = 512,
+) -> float:
+    """Share of right predictions, in eval mode; the model is left as it was.
+
+    Args:
+        model: maps (sample, ...) to scores (sample, class).
+        data: images and labels.
+        transform: each image is moved by an element drawn at random; None: images as they are.
+        seed: of those draws.
+        batch_size: images a forward.
+    """
+    data = as_image_data(data)
+    device = device_of(model)
+    generator = torch.Generator().manual_seed(seed)
+    right = 0
+    with torch.no_grad(), _eval_mode(model):
+        for chosen in torch.arange(len(data)).split(batch_size):
+            x = data.images[chosen].to(device)
+            x = x if transform is None else transform.random(x, generator=generator)
+            right += int((model(x).argmax(1).cpu() == data.labels[chosen].cpu()).sum())
+    return right / len(data)
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where the model's first parameter lies; the CPU for a model without any."""
+    return next((p.device for p in model.parameters()), torch.device("cpu"))
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Seeds the global generators, for layers such as dropout that use no other, and restores them."""
+    cuda = device.type == "cuda"
+    with torch.random.fork_rng(devices=[device] if cuda else []):
+        torch.default_generator.manual_seed(seed)
+        if cuda:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def _eval_mode(model: nn.Module) -> Iterator[None]:
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def _batches(samples: int, batch_size: int, generator: torch.Generator) -> list[Tensor]:
+    batches = list(torch.randperm(samples, generator=generator).split(batch_size))
+    if len(batches) > 1 and len(batches[-1]) == 1:
+        # Batch normalisation knows no variance of a single sample.
+        batches[-2:] = [torch.cat(batches[-2:])]
+    return batches
+
+
+def _check_classes(output: Tensor, labels: Tensor) -> None:
+    if output.ndim != 2 or len(output) != len(labels):
+        raise ValueError(
+            f"training needs a model that returns (sample, class), here ({len(labels)}, classes); "
+            f"got {tuple(output.shape)}."
+        )
+    if int(labels.max()) >= output.shape[1]:
+        raise ValueError(
+            f"labels go up to {int(labels.max())}, the model has only {output.shape[1]} classes (0 to "
+            f"{output.shape[1] - 1}). Build it with classes={int(labels.max()) + 1} or more."
+        )
+
+
+def _diverged(epoch: int, batch: int, loss: float) -> ValueError:
+    return ValueError(
+        f"the loss became {loss} in epoch {epoch + 1}, batch {batch}. Lower lr, or check the images: the "
+        "last checkpoint, if there is one, is from before."
+    )

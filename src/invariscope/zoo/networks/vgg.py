@@ -1,0 +1,81 @@
+"""VGG16, for small images."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from math import ceil
+
+from torch import nn
+
+from invariscope.zoo.networks.base import chosen_width, network
+
+# (convolutions, multiple of the base width) for each block.
+_BLOCKS = ((2, 1), (2, 2), (3, 4), (3, 8), (3, 8))
+
+
+class VGG(nn.Sequential):
+    """Thirteen 3x3 convolutions in five blocks that end in 2x2 max-pooling, then three dense layers.
+
+    The layers of block b are conv{b}_{i}, bn{b}_{i}, relu{b}_{i} and pool{b}. Pooling keeps an odd last row,
+    so that images of 28 x 28 survive all five: 28, 14, 7, 4, 2, 1, and 32, 16, 8, 4, 2, 1. Then come
+    flatten, fc1, fc1_relu, fc2, fc2_relu, fc3 and log_softmax.
+
+    Source:
+        Simonyan and Zisserman 2015, arXiv:1409.1556, configuration D; batch normalisation added.
+    """
+
+
+def _layers(
+    input_shape: tuple[int, ...], classes: int, filters: int, fc: int, batch_norm: bool
+) -> OrderedDict[str, nn.Module]:
+    channels, height, width = input_shape
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    for block, (count, times) in enumerate(_BLOCKS, start=1):
+        for number in range(1, count + 1):
+            name = f"{block}_{number}"
+            layers[f"conv{name}"] = nn.Conv2d(channels, times * filters, 3, padding=1)
+            if batch_norm:
+                layers[f"bn{name}"] = nn.BatchNorm2d(times * filters)
+            layers[f"relu{name}"] = nn.ReLU()
+            channels = times * filters
+        layers[f"pool{block}"] = nn.MaxPool2d(2, ceil_mode=True)
+    layers["flatten"] = nn.Flatten()
+    features = channels * ceil(height / 2 ** len(_BLOCKS)) * ceil(width / 2 ** len(_BLOCKS))
+    for number in (1, 2):
+        layers[f"fc{number}"] = nn.Linear(features, fc)
+        layers[f"fc{number}_relu"] = nn.ReLU()
+        features = fc
+    layers["fc3"] = nn.Linear(fc, classes)
+    layers["log_softmax"] = nn.LogSoftmax(dim=1)
+    return layers
+
+
+@network
+def vgg16(
+    input_shape: tuple[int, ...],
+    classes: int,
+    *,
+    filters: int | None = None,
+    fc: int | None = None,
+    batch_norm: bool = True,
+) -> nn.Module:
+    """VGG16 with the 2019 experiments' widths: 16 filters and fc 64 for grey images, 64 and 128 for colour.
+
+    Args:
+        input_shape: (C, H, W).
+        classes: how many.
+        filters: of the first block; the others have 2, 4, 8 and 8 times as many.
+        fc: units of the first two fully connected layers.
+        batch_norm: normalise after each convolution. Without it thirteen layers hardly train from random
+            weights at the published learning rate of 1e-5.
+
+    Source:
+        Simonyan and Zisserman 2015, arXiv:1409.1556; Quiroga et al. 2019, doi:10.1007/978-3-030-27713-0_9.
+
+    >>> from invariscope.zoo.networks import build, parameter_count
+    >>> parameter_count(build("vgg16")), parameter_count(build("vgg16", input_shape=(3, 32, 32)))
+    (935674, 14806602)
+    """
+    filters = chosen_width("filters", filters, input_shape, 16, 64)
+    fc = chosen_width("fc", fc, input_shape, 64, 128)
+    return VGG(_layers(input_shape, classes, filters, fc, batch_norm))

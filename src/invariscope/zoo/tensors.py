@@ -1,0 +1,68 @@
+"""Named tensors in safetensors files: written whole or not at all, read without executing anything."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+_PICKLES = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+_SHOWN = 6
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Writes tensors and text; the file appears, or replaces an older one, only when it is complete."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Own copies: safetensors refuses tensors that share memory, as tied weights do.
+    own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as scratch:
+        save_file(own, Path(scratch) / path.name, metadata)
+        os.replace(Path(scratch) / path.name, path)
+
+
+def is_pickle(path: Path) -> bool:
+    """Whether a file starts as pickles do, and the zip archives in which torch stores them."""
+    with path.open("rb") as stream:
+        return stream.read(4).startswith(_PICKLES)
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors and the text of one safetensors file.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: truncated, damaged, a pickle, or another format.
+    """
+    if is_pickle(path):
+        raise ValueError(
+            f"{path} is a pickle (.pt, .pth), not safetensors; it is not opened, because unpickling can run "
+            "any code. For a state dict of your own model use invariscope.zoo.load_weights(model, path)."
+        )
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(f"{path} is truncated, damaged or no safetensors file ({error}).") from error
+
+
+def differences(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
+    """How two state dicts differ in names and shapes; empty where they agree."""
+    missing = [name for name in wanted if name not in found]
+    extra = [name for name in found if name not in wanted]
+    shapes = [
+        f"{name} {tuple(found[name].shape)} instead of {tuple(wanted[name].shape)}"
+        for name in wanted
+        if name in found and found[name].shape != wanted[name].shape
+    ]
+    parts = (("missing", missing), ("not expected", extra), ("other shapes", shapes))
+    return "; ".join(f"{what}: {_listed(names)}" for what, names in parts if names)
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more

@@ -1,0 +1,196 @@
+"""Training a classifier, with augmentation by any transform: seeded, repeatable, resumable."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from invariscope.registry import unknown
+from invariscope.zoo.checkpoint import restore_checkpoint, save_checkpoint
+from invariscope.zoo.epochs import Loop, Pace, Progress, device_of, evaluate
+from invariscope.zoo.image_data import ImageData, as_image_data
+
+if TYPE_CHECKING:
+    from invariscope.transforms import Transform
+
+PRECISIONS = ("float32", "bf16")
+SCHEDULES = ("constant", "cosine")
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a training did, for the card of its weights and for plots.
+
+    Args:
+        history: a dict an epoch: epoch, loss, accuracy (over the epoch's own, augmented batches), seconds,
+            test_accuracy (None without test data).
+        settings: epochs, batch_size, lr, seed, precision, augmentation and data.
+    """
+
+    history: tuple[dict[str, Any], ...]
+    settings: dict[str, Any]
+
+    @property
+    def accuracy(self) -> float:
+        """Share of right predictions over the last epoch's batches, while the weights were changing."""
+        return self.history[-1]["accuracy"]
+
+    @property
+    def test_accuracy(self) -> float | None:
+        """Share of right predictions on the test data after the last epoch; None without test data."""
+        return self.history[-1]["test_accuracy"]
+
+    @property
+    def seconds(self) -> float:
+        """Time of all epochs together, tests left out."""
+        return sum(record["seconds"] for record in self.history)
+
+    def describe(self) -> dict[str, Any]:
+        """Settings, results and history in plain values that JSON can hold."""
+        results = {"accuracy": self.accuracy, "test_accuracy": self.test_accuracy, "seconds": self.seconds}
+        return {**self.settings, **results, "history": [dict(record) for record in self.history]}
+
+
+def train(
+    model: nn.Module,
+    data: ImageData | tuple[Any, Any],
+    *,
+    epochs: int,
+    augmentation: Transform | None = None,
+    batch_size: int = 256,
+    lr: float = 1e-3,
+    schedule: str = "constant",
+    seed: int = 0,
+    precision: str = "float32",
+    channels_last: bool = False,
+    test: ImageData | tuple[Any, Any] | None = None,
+    checkpoint: str | Path | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> Training:
+    """Minimises the negative log likelihood with Adam; the model is changed in place and left in eval mode.
+
+    Order, augmentation and dropout are drawn from (seed, epoch): the same seed gives the same weights, bit
+    for bit, on the same machine with the same number of threads, also across a resume. The global
+    generators are left as they were.
+
+    Args:
+        model: maps (sample, ...) to log-probabilities or logits (sample, class), on any one device.
+        data: training images and labels.
+        epochs: passes over the data, counting those of a resumed training.
+        augmentation: each image of each batch is moved by an element drawn at random; None: never.
+        batch_size: the last batch of an epoch may be smaller.
+        lr: learning rate.
+        schedule: "constant", or "cosine": from lr down to 0 over all epochs, by a half cosine.
+        seed: of everything random.
+        precision: "float32", or "bf16": forward and backward in bfloat16; weights and optimizer stay in
+            float32.
+        channels_last: train in that memory format, which is faster for wide convolutions.
+        test: measured after each epoch, never trained on, never augmented.
+        checkpoint: a file, replaced after each epoch; if it exists, the training goes on from there.
+        progress: called after each batch.
+    Raises:
+        ValueError: unusable data or options, a loss that is no longer finite, a checkpoint of another
+            training.
+
+    Source:
+        Kingma and Ba 2015, arXiv:1412.6980 (Adam).
+    """
+    _check_options(epochs, batch_size, lr, precision, schedule)
+    data, held_out = as_image_data(data), None if test is None else as_image_data(test)
+    settings = {
+        "batch_size": batch_size,
+        "lr": lr,
+        "schedule": schedule,
+        "seed": seed,
+        "precision": precision,
+        "channels_last": channels_last,
+        "augmentation": None if augmentation is None else augmentation.describe(),
+        "data": data.describe(),
+    }
+    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=lr)
+    saved = None if checkpoint is None else _Saved(Path(checkpoint), model, data, optimizer, settings)
+    history = [] if saved is None else saved.restore(epochs)
+    device = device_of(model)
+    images, labels = data.images.to(device), data.labels.to(device)
+    pace = Pace(epochs, batch_size, lr, falling=schedule == "cosine")
+    loop = Loop(model, images, labels, augmentation, pace, seed, precision, channels_last, progress)
+    with _memory_format(model, channels_last):
+        for epoch in range(len(history), epochs):
+            record = loop.run(epoch, optimizer)
+            record["test_accuracy"] = None if held_out is None else evaluate(model, held_out)
+            history.append(record)
+            if saved is not None:
+                saved.write(history)
+    model.eval()
+    return Training(tuple(history), {"epochs": epochs, **settings})
+
+
+class _Saved:
+    """A training's checkpoint file, and what it has to agree with."""
+
+    def __init__(
+        self,
+        path: Path,
+        model: nn.Module,
+        data: ImageData,
+        optimizer: torch.optim.Optimizer,
+        settings: dict[str, Any],
+    ) -> None:
+        self._path, self._model, self._optimizer = path, model, optimizer
+        # The settings only name the data and the starting weights: these are their very values.
+        self._marks = settings | {
+            "images and labels": _digest([data.images, data.labels]),
+            "starting weights": _digest(list(model.state_dict().values())),
+        }
+
+    def restore(self, epochs: int) -> list[dict[str, Any]]:
+        if not self._path.exists():
+            return []
+        history = restore_checkpoint(self._path, self._model, self._optimizer, self._marks)
+        if len(history) > epochs:
+            raise ValueError(
+                f"{self._path} is {len(history)} epochs along, only {epochs} were asked for: ask for as many "
+                "or more, or give another path."
+            )
+        return history
+
+    def write(self, history: list[dict[str, Any]]) -> None:
+        save_checkpoint(self._path, self._model, self._optimizer, self._marks, history)
+
+
+def _check_options(epochs: int, batch_size: int, lr: float, precision: str, schedule: str) -> None:
+    if precision not in PRECISIONS:
+        raise unknown("precision", precision, PRECISIONS)
+    if schedule not in SCHEDULES:
+        raise unknown("schedule", schedule, SCHEDULES)
+    if epochs < 1 or batch_size < 1 or not lr > 0:
+        raise ValueError(
+            f"epochs and batch_size are at least 1 and lr is positive; got epochs={epochs}, "
+            f"batch_size={batch_size}, lr={lr}."
+        )
+
+
+def _digest(tensors: list[Tensor]) -> str:
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+@contextmanager
+def _memory_format(model: nn.Module, channels_last: bool) -> Iterator[None]:
+    if not channels_last:
+        yield
+        return
+    try:
+        model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        yield
+    finally:
+        model.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]

@@ -1,0 +1,224 @@
+"""Weights on disk: safetensors with a JSON card beside them, and state dicts for a user's own model."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import invariscope
+from invariscope.zoo.image_data import ImageData
+from invariscope.zoo.networks import build
+from invariscope.zoo.tensors import differences, is_pickle, read_tensors, write_tensors
+
+SCHEMA = 1
+WEIGHTS, CARD = "weights.safetensors", "card.json"
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "invariscope": invariscope.__version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """What is needed to build a network again, and what is known of its training.
+
+    Args:
+        network: registry name of the architecture.
+        input_shape: (C, H, W).
+        classes: their names, in the order of the outputs.
+        options: options of the architecture.
+        seed: of the initial weights.
+        training: `Training.describe()`: data, augmentation, epochs, accuracy, history and so on; None for
+            random weights.
+        versions: of invariscope, torch and python.
+        schema: of the card itself.
+    """
+
+    network: str
+    input_shape: tuple[int, ...]
+    classes: tuple[str, ...]
+    options: dict[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    training: dict[str, Any] | None = None
+    versions: dict[str, str] = field(default_factory=_versions)
+    schema: int = SCHEMA
+
+    def build(self) -> nn.Module:
+        """The network with its initial, untrained weights."""
+        return build(
+            self.network,
+            input_shape=self.input_shape,
+            classes=len(self.classes),
+            seed=self.seed,
+            **self.options,
+        )
+
+    def prepared(self, data: ImageData) -> ImageData:
+        """The data standardised as it was for training, or as it is if training did not standardise."""
+        trained_on = (self.training or {}).get("data", {})
+        mean, std = trained_on.get("mean"), trained_on.get("std")
+        return data.standardized(mean, std) if mean and not data.mean else data
+
+
+def save_network(folder: str | Path, model: nn.Module, card: Card, *, overwrite: bool = False) -> Path:
+    """Writes weights.safetensors and card.json into `folder`; returns it.
+
+    The card comes last, so a folder with a card is complete.
+
+    Raises:
+        FileExistsError: the folder holds something already and `overwrite` is not set.
+        ValueError: the card does not describe this model.
+    """
+    folder = Path(folder)
+    if found := differences(_shapes(card), model.state_dict()):
+        raise ValueError(f"the card describes another network ({card.network}, {card.options}). {found}.")
+    _refuse_used(folder, overwrite)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        write_tensors(scratch / WEIGHTS, model.state_dict())
+        text = json.dumps(asdict(card), indent=1, allow_nan=False)
+        (scratch / CARD).write_text(text + "\n", encoding="utf-8")
+        folder.mkdir(exist_ok=True)
+        (folder / CARD).unlink(missing_ok=True)  # never an old card beside new weights
+        for name in (WEIGHTS, CARD):
+            os.replace(scratch / name, folder / name)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return folder
+
+
+def load_network(path: str | Path) -> tuple[nn.Module, Card]:
+    """The network of a folder that `save_network` wrote, in eval mode, and its card.
+
+    Safe on files from strangers: nothing in them is executed.
+
+    Args:
+        path: the folder, or one of its two files.
+    Raises:
+        FileNotFoundError: no such folder, or a file is missing in it.
+        ValueError: a damaged or newer card, an unknown network, damaged weights, a pickle, or weights of
+            another architecture: the message says which names and shapes differ.
+    """
+    path = Path(path)
+    folder = path if path.is_dir() else path.parent
+    if path.is_file() and path.name not in (WEIGHTS, CARD):
+        read_tensors(path)  # says what is wrong with a pickle or a damaged file
+        raise ValueError(
+            f"{path} has no card; give a folder with {WEIGHTS} and {CARD}, as save_network writes."
+        )
+    for name in (CARD, WEIGHTS):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"no {name} in {folder}; give the folder that save_network wrote.")
+    card = read_card(folder / CARD)
+    tensors = read_tensors(folder / WEIGHTS)[0]
+    try:
+        shapes = _shapes(card)
+    except (TypeError, RuntimeError, ValueError) as error:
+        raise ValueError(f"{folder / CARD} describes a network that cannot be built: {error}") from error
+    _refuse_misfit(shapes, tensors, folder / WEIGHTS, f"{card.network} as {CARD} describes it")
+    model = card.build()
+    model.load_state_dict(tensors)
+    return model.eval(), card
+
+
+def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
+    """Puts a file's weights into a model of the user's own; returns the model.
+
+    Args:
+        model: the architecture, built.
+        path: a state dict: safetensors, or a .pt file, which is read with `weights_only=True`: anything but
+            tensors and plain containers in it is refused.
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: damaged, refused, no state dict, or of another architecture.
+    """
+    path = Path(path)
+    tensors = _read_pickled(path) if is_pickle(path) else read_tensors(path)[0]
+    _refuse_misfit(model.state_dict(), tensors, path, type(model).__name__)
+    model.load_state_dict(tensors)
+    return model
+
+
+def read_card(path: Path) -> Card:
+    """The card in a JSON file.
+
+    Raises:
+        ValueError: no JSON, entries missing or unknown, or written by a newer version.
+    """
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} is truncated or no JSON ({error}).") from error
+    if not isinstance(entries, dict) or not isinstance(entries.get("schema"), int):
+        raise ValueError(f"{path} is no card of a network: it has no schema number.")
+    if entries["schema"] > SCHEMA:
+        raise ValueError(
+            f"{path} has schema {entries['schema']}, this version reads up to {SCHEMA}: upgrade invariscope."
+        )
+    missing = {"network", "input_shape", "classes"} - set(entries)
+    extra = set(entries) - {f.name for f in fields(Card)}
+    if missing or extra:
+        raise ValueError(
+            f"{path} is no card of a network: missing {sorted(missing)}, not known {sorted(extra)}."
+        )
+    shape, classes = entries.pop("input_shape"), entries.pop("classes")
+    if not isinstance(shape, list) or not isinstance(classes, list):
+        raise ValueError(f"{path}: input_shape and classes are lists, got {shape!r} and {classes!r}.")
+    if not isinstance(entries.get("options", {}), dict) or not isinstance(
+        entries.get("training") or {}, dict
+    ):
+        raise ValueError(f"{path}: options and training are objects with names and values.")
+    return Card(input_shape=tuple(shape), classes=tuple(classes), **entries)
+
+
+def _shapes(card: Card) -> dict[str, Tensor]:
+    """The state dict of the card's network, without memory: a forged card cannot ask for gigabytes."""
+    with torch.device("meta"):
+        return card.build().state_dict()
+
+
+def _refuse_misfit(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor], path: Path, what: str) -> None:
+    if text := differences(wanted, found):
+        raise ValueError(f"{path} does not fit {what}. {text}.")
+
+
+def _read_pickled(path: Path) -> dict[str, Tensor]:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged or forged pickle can fail in any way
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ValueError(
+            f"{path} is truncated, or holds more than tensors, which could run code; it was not loaded "
+            f"({first}). Save the state dict alone, best as safetensors."
+        ) from error
+    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+        content = content["state_dict"]
+    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise ValueError(
+            f"{path} holds no state dict: expected names and tensors, got {type(content).__name__}."
+        )
+    return content
+
+
+def _refuse_used(folder: Path, overwrite: bool) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise FileExistsError(f"{folder} is a file; give a folder to save the network in.")
+    if not overwrite and folder.exists() and any(folder.iterdir()):
+        raise FileExistsError(
+            f"{folder} holds files already. Give an empty or new folder, or overwrite=True."
+        )
