@@ -27,10 +27,13 @@ def curve(element, value, *, measure="prediction.accuracy", x=None, **columns):
 def result(rows=(), *, curves=(), maps=None, examples=None, name="net", **provenance):
     """A result with these parts; maps are keyed by (measure, layer) or (measure, layer, stratum)."""
     maps = {(*key, *("all", 0)[len(key) - 2 :]): np.asarray(a) for key, a in (maps or {}).items()}
+    provenance = {"model": {"name": name, "label": None}} | {
+        k: v for k, v in provenance.items() if k != "model"
+    }
     return Result(
         rows=tuple(rows) or tuple(row(layer, NAN, measure=m, stratum=s, call=c) for m, layer, s, c in maps),
         curve_rows=tuple(curves),
         arrays=maps,
-        provenance={"model": {"name": name, "label": None}, **provenance},
+        provenance=provenance,
         examples=examples or {},
     )

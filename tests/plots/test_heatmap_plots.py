@@ -42,6 +42,10 @@ def test_the_scale_starts_at_zero_and_ignores_the_few_largest():
     assert shared_range([values]) == (0.0, 0.5)
 
 
+def test_one_huge_value_among_few_does_not_take_the_scale():
+    assert shared_range([np.array([1.0, 1.0, 1.0, 1.0, 1e6])]) == (0.0, 4.0)
+
+
 @pytest.mark.parametrize("values", [[NAN], [], [0.0, 0.0]])
 def test_the_scale_of_nothing_is_still_a_scale(values):
     assert shared_range([np.array(values)]) == (0.0, 1.0)

@@ -84,6 +84,26 @@ def test_no_interval_is_claimed_where_none_was_issued():
     assert sentence.endswith("in all 2 layers; there are too few samples for an interval.")
 
 
+def test_networks_with_the_same_values_are_said_to_have_them():
+    a, b = with_replicates([0.5, 0.5], "plain", 0.01), with_replicates([0.5, 0.5], "copy", 0.01)
+    assert said(a, b)[0] == "Under rotation, copy and plain have the same values in all 2 layers."
+
+
+def test_layers_that_cannot_be_told_from_unrelated_samples_are_counted():
+    rows = [
+        row("a", 0.5, ci_high=0.6, null=1.0),
+        row("b", 0.9, ci_high=1.1, null=1.0),
+        row("c", 0.9, null=1.0),
+    ]
+    assert said(result(rows, **ROTATION))[1] == (
+        "The interval reaches the null, the value that unrelated samples give, in 1 of 3 layers."
+    )
+
+
+def test_a_layer_that_is_only_a_number_is_called_a_layer():
+    assert "the units of layer 3, the most invariant layer" in said(result([row("3", 0.1), row("4", 0.2)]))[0]
+
+
 def test_the_accuracy_is_given_with_the_elements_of_its_extremes():
     shown = result([row("a", 0.5)], curves=[curve(0, 0.975), curve(2, 0.4)], **ROTATION)
     assert said(shown)[-1] == "The accuracy lies between 40.0\u00a0% (180°) and 97.5\u00a0% (0°)."
@@ -98,9 +118,11 @@ def test_the_title_names_the_transform_and_up_to_three_networks():
 def test_facts_that_differ_are_said_for_each_network():
     a, b = net([0.5], "a"), net([0.5], "b")
     a.provenance["seed"], b.provenance["seed"] = 0, 1
+    extra = row("output", 0.9, measure="prediction.accuracy")
+    a, b = (result([*r.rows, row("fc", 0.4), extra], name=r.name, **r.provenance) for r in (a, b))
     facts = dict(key_facts([a, b]))
     assert facts["Seed"] == ["a: 0", "b: 1"]
-    assert facts["Layers"] == ["1 measured"]
+    assert facts["Layers"] == ["2 measured"]
     assert facts["Transform"] == ["rotation, 2 elements: 0°, 90°"]
 
 

@@ -1,0 +1,189 @@
+"""Classes against layers, and against the units of the last layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from invariscope.plots.shared import labels as names
+from invariscope.plots.shared.base import ChartPlot, View
+from invariscope.plots.shared.cells import Cells, cells, layer_maps, shared_range
+
+if TYPE_CHECKING:
+    from bokeh.models import UIElement
+    from matplotlib.figure import Figure
+
+    from invariscope.result import Result
+
+UNIT_LIMIT, FEW_UNITS = 256, 20
+
+
+@dataclass(frozen=True)
+class ClassHeatmap(ChartPlot):
+    """What each class alone gives: layer values, and the units of the last layer.
+
+    Args:
+        measure: what the colour shows.
+        model: the model's name.
+        classes: one row each.
+        layers: the columns of `by_layer`.
+        by_layer: layer values, (classes, layers); NaN where a class gave none.
+        last_layer: the layer of `by_unit`.
+        by_unit: one `Cells` per class over that layer's feature maps or units; empty without maps.
+        span, unit_span: the values at the two ends of the two colour scales.
+    """
+
+    title = "Class by class"
+    reading = (
+        "The same measure with the samples of one class alone. A sample is then compared with others of its "
+        "class only, so values are usually higher. In the output layer, look along the diagonal: is a "
+        "class's own unit the invariant one?"
+    )
+    order = 50
+
+    measure: str
+    model: str
+    classes: tuple[str, ...]
+    layers: tuple[str, ...]
+    by_layer: np.ndarray
+    last_layer: str
+    by_unit: tuple[Cells, ...]
+    span: tuple[float, float]
+    unit_span: tuple[float, float]
+
+    @classmethod
+    def prepare(cls, result: Result, *, measure: str | None = None, limit: int = UNIT_LIMIT) -> ClassHeatmap:
+        """Layer values per class, and per-class maps of the last layer that has them.
+
+        Args:
+            result: one result, measured with `by_class=True`.
+            measure: None takes the normalized variance or what comes first.
+            limit: most units shown of the last layer; beyond it, neighbours are averaged.
+        Raises:
+            ValueError: the result has no classes, or not for that measure.
+        """
+        measure = names.choose("measure", measure, _class_measures(result))
+        classes = tuple(names.class_strata(result, measure))
+        layers = tuple(names.rows_of(result, measure, classes[0])["label"])
+        by_layer = np.stack([_layer_values(result, measure, name, layers) for name in classes])
+        last_layer, by_unit = _last_units(result, measure, classes, limit)
+        spans = shared_range([by_layer]), shared_range(row.values for row in by_unit)
+        return cls(measure, result.name, classes, layers, by_layer, last_layer, by_unit, *spans)
+
+    @classmethod
+    def views(cls, results: Sequence[Result]) -> list[View]:
+        """Every measure of every result that has classes."""
+        named = list(zip(names.model_names(results), results, strict=True))
+        measures = names.headline_first(m for result in results for m in _class_measures(result))
+        found = [
+            replace(cls.prepare(result, measure=measure), model=name)
+            for measure in measures
+            for name, result in named
+            if measure in _class_measures(result)
+        ]
+        return [View(plot._view_label(len(named)), plot) for plot in found]
+
+    def _view_label(self, models: int) -> str:
+        title = names.measure_title(self.measure)
+        return f"{title} · {self.model}" if models > 1 else title
+
+    def draw(self, *, theme: str = "light") -> Figure:
+        """The two heat maps beside each other."""
+        from invariscope.plots.shared import static
+
+        count = 2 if self.by_unit else 1
+        size = (min(16.0, 4.0 * count + 0.35 * len(self.layers)), 2.2 + 0.3 * len(self.classes))
+        figure, axes, colours = static.new_figure(*size, theme, columns=count)
+        _draw_matrix(axes[0, 0], self.by_layer, self.classes, self.span, colours)
+        static.name_ticks(axes[0, 0], self.layers)
+        static.heading(axes[0, 0], f"{self.model}: layers", colours)
+        static.colour_bar(figure, axes[0, 0], self.span, names.measure_title(self.measure), colours)
+        if self.by_unit:
+            values = np.stack([row.values for row in self.by_unit])
+            _draw_matrix(axes[0, 1], values, self.classes, self.unit_span, colours)
+            static.heading(axes[0, 1], self.by_unit[0].caption, colours)
+            if values.shape[1] <= FEW_UNITS:
+                static.name_ticks(axes[0, 1], [str(i) for i in self.by_unit[0].index])
+            static.colour_bar(figure, axes[0, 1], self.unit_span, names.measure_title(self.measure), colours)
+        return figure
+
+    def chart(self) -> UIElement:
+        """The same, interactive: class, layer or unit, and value under the pointer."""
+        from bokeh.layouts import column
+
+        from invariscope.plots.shared import interactive as live
+
+        # The layer names repeat in each row, because a hover looks cells up by the row's image.
+        layers = [[list(self.layers)]] * len(self.classes)
+        first = self._matrix_chart(self.by_layer, self.span, {"layer": layers}, {"layer": "@layer"})
+        live.name_columns(first, self.layers)
+        if not self.by_unit:
+            return first
+        numbers = [np.ascontiguousarray(row.index[None], dtype=np.int32) for row in self.by_unit]
+        values = np.stack([row.values for row in self.by_unit])
+        columns = {"kind": [row.lead for row in self.by_unit], "number": numbers}
+        second = self._matrix_chart(values, self.unit_span, columns, {"cell": "@kind @number"})
+        live.axis_title(second.xaxis[0], self.by_unit[0].caption)
+        if values.shape[1] <= FEW_UNITS:
+            live.name_ticks(second.xaxis[0], [str(i) for i in self.by_unit[0].index])
+        return column(first, second, sizing_mode="stretch_width", spacing=12)
+
+    def _matrix_chart(
+        self, matrix: np.ndarray, span: tuple[float, float], columns: dict[str, Any], shown: dict[str, str]
+    ) -> Any:
+        from invariscope.plots.shared import interactive as live
+
+        rows, width = matrix.shape
+        chart = live.new_chart(height=80 + 22 * rows, min_width=max(300, min(900, 80 + 16 * width)))
+        chart.x_range, chart.y_range = live.fixed(-0.5, width - 0.5), live.fixed(rows - 0.5, -0.5)
+        chart.ygrid.visible = False
+        bottom = [i - 0.47 for i in range(rows)]
+        # A little smaller than the images, so that no hatch looks out behind them.
+        inside = {"left": [-0.49] * rows, "right": [width - 0.51] * rows}
+        live.hatched(
+            chart, {**inside, "bottom": [y + 0.03 for y in bottom], "top": [y + 0.91 for y in bottom]}
+        )
+        scale = live.colour_scale(span)
+        places = {"x": [-0.5] * rows, "y": bottom, "dw": [width] * rows, "dh": [0.94] * rows}
+        columns = {"class": list(self.classes), **columns}
+        images = live.strips(chart, [row[None] for row in matrix], places, columns, scale)
+        live.name_ticks(chart.yaxis[0], self.classes)
+        live.hover(chart, [images], {"class": "@class", **shown, "value": "@image{0.000}"})
+        live.colour_bar(chart, scale)
+        return chart
+
+
+def _class_measures(result: Result) -> list[str]:
+    table = result.table
+    of_classes = table[~table["stratum"].isin(names.NOT_A_CLASS) & table["value"].notna()]
+    return names.headline_first(of_classes["measure"])
+
+
+def _layer_values(result: Result, measure: str, stratum: str, layers: Sequence[str]) -> np.ndarray:
+    rows = names.rows_of(result, measure, stratum)
+    return rows.set_index("label")["value"].reindex(list(layers)).to_numpy(float)
+
+
+def _last_units(
+    result: Result, measure: str, classes: Sequence[str], limit: int
+) -> tuple[str, tuple[Cells, ...]]:
+    maps = [layer_maps(result, measure, name) for name in classes]
+    common = [layer for layer in maps[0] if all(layer in of_class for of_class in maps)]
+    if not common:
+        return "", ()
+    return common[-1], tuple(cells(common[-1], of_class[common[-1]], limit=limit) for of_class in maps)
+
+
+def _draw_matrix(ax: Any, matrix: np.ndarray, rows: Sequence[str], span: Any, colours: Any) -> None:
+    from invariscope.plots.shared import static
+
+    static.hatched(ax, -0.5, -0.5, matrix.shape[1], len(rows), colours)
+    ax.imshow(
+        np.ma.masked_invalid(matrix), cmap=static.COLOUR_MAP, norm=static.Normalize(*span), aspect="auto",
+        interpolation="nearest", zorder=2,
+    )  # fmt: skip
+    ax.spines[:].set_visible(False)
+    static.name_ticks(ax, rows, axis="y")

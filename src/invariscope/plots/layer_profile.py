@@ -1,0 +1,249 @@
+"""Invariance per layer, for one or several models on one axis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from invariscope.plots.shared import labels as names
+from invariscope.plots.shared.base import ChartPlot, View
+from invariscope.plots.shared.theme import DASHES, LINE_STYLES
+
+if TYPE_CHECKING:
+    from bokeh.models import UIElement
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from invariscope.plots.shared.theme import Theme
+    from invariscope.result import Result
+
+BOUNDS = {"value": ("ci_low", "ci_high"), "value_ratio": ("ratio_low", "ratio_high")}
+COLUMN_TITLES = {"value": "mean over units", "value_ratio": "ratio of layer means"}
+MARKERS = ("circle", "square", "triangle", "diamond")
+_MATPLOTLIB = {"circle": "o", "square": "s", "triangle": "^", "diamond": "D"}
+DODGE = 0.14
+
+
+@dataclass(frozen=True)
+class ProfileSeries:
+    """One model: places, values, interval bounds and null, an entry per layer; NaN where absent."""
+
+    name: str
+    layers: tuple[str, ...]
+    x: np.ndarray
+    value: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    null: np.ndarray
+    units: np.ndarray
+
+
+@dataclass(frozen=True)
+class LayerProfile(ChartPlot):
+    """A value per layer with its interval, and the null as a reference.
+
+    Args:
+        measure: what is shown.
+        column: "value" (mean over units) or "value_ratio" (ratio of layer means).
+        series: one per model.
+        relative: x is the depth from 0 (first layer) to 1 (last) instead of the layer's number.
+        logarithmic: the values span orders of magnitude and have no natural end point.
+    """
+
+    title = "Layer by layer"
+    reading = (
+        "A dot is a layer, in the order in which the layers run; the bar through it is the 95 % interval "
+        "over samples, the dotted line the null: what the same number would be if an orbit consisted of "
+        "unrelated samples."
+    )
+    order = 10
+
+    measure: str
+    column: str
+    series: tuple[ProfileSeries, ...]
+    relative: bool
+    logarithmic: bool
+
+    @classmethod
+    def prepare(
+        cls,
+        results: Result | Iterable[Result],
+        *,
+        measure: str | None = None,
+        column: str = "value",
+        stratum: str = "all",
+        relative: bool | None = None,
+    ) -> LayerProfile:
+        """The profile of each result that holds the measure.
+
+        Args:
+            results: one or several; they may differ in depth.
+            measure: a measure of the table; None takes the normalized variance or what comes first.
+            column: "value" or "value_ratio".
+            stratum: "all", a class, or "mean".
+            relative: None uses relative depth where the models' layers differ.
+        Raises:
+            ValueError: no such measure or stratum in any result.
+        """
+        several = names.as_results(results)
+        column = names.choose("column", column, list(BOUNDS))
+        measure = names.choose("measure", measure, names.table_measures(several, column=column))
+        rows = [names.rows_of(result, measure, stratum) for result in several]
+        shown = [(n, r) for n, r in zip(names.model_names(several), rows, strict=True) if len(r)]
+        if not shown:
+            raise ValueError(f"no rows of {measure!r} for stratum {stratum!r}")
+        if relative is None:
+            relative = len({tuple(r["label"]) for _, r in shown}) > 1
+        series = tuple(_series(name, r, column, relative) for name, r in shown)
+        bounded = any(r["value_ratio"].notna().any() or r["null"].notna().any() for _, r in shown)
+        return cls(measure, column, series, relative, not bounded and _spans_orders(series))
+
+    @classmethod
+    def views(cls, results: Sequence[Result]) -> list[View]:
+        """Every measure; for measures with both, the mean and the ratio of means."""
+        found = {column: names.layered_measures(results, column=column) for column in BOUNDS}
+        return [
+            View(_view_label(measure, column, found), cls.prepare(results, measure=measure, column=column))
+            for measure in names.headline_first([*found["value"], *found["value_ratio"]])
+            for column in BOUNDS
+            if measure in found[column]
+        ]
+
+    @property
+    def top(self) -> float:
+        """Where the axis ends: an interval much wider than the values must not flatten them."""
+        known = np.concatenate([np.r_[s.value, s.null] for s in self.series])
+        reach = np.concatenate([np.r_[s.high, s.value, s.null] for s in self.series])
+        if not np.isfinite(known).any():
+            return 1.0
+        return 1.08 * min(float(np.nanmax(reach)), 1.6 * float(np.nanmax(known))) or 1.0
+
+    @property
+    def bottom(self) -> float:
+        """Zero, or below it where values are negative."""
+        known = np.concatenate([s.value for s in self.series])
+        least = float(np.nanmin(known)) if np.isfinite(known).any() else 0.0
+        return 0.0 if least >= 0 else 1.15 * least
+
+    def draw(self, *, theme: str = "light") -> Figure:
+        """Dots with intervals, joined by lines; the null dotted."""
+        from invariscope.plots.shared import static
+
+        deepest = max(len(s.layers) for s in self.series)
+        figure, axes, colours = static.new_figure(min(14.0, 4.5 + 0.4 * deepest), 4.2, theme)
+        ax = axes[0, 0]
+        for i, series in enumerate(self.series):
+            _draw_series(ax, series, i, self._dodge(i), colours)
+        static.horizontal_grid(ax, colours)
+        static.axis_titles(ax, self._x_title, self._y_title, colours)
+        if not self.relative:
+            static.name_ticks(ax, self.series[0].layers)
+        if self.logarithmic:
+            ax.set_yscale("log")
+        else:
+            ax.set_ylim(self.bottom, self.top)
+        if len(self.series) > 1:
+            static.legend(ax, colours)
+        return figure
+
+    def chart(self) -> UIElement:
+        """The same, interactive: layer, value, interval and null under the pointer."""
+        from invariscope.plots.shared import interactive as live
+
+        deepest = max(len(s.layers) for s in self.series)
+        width = 300 if self.relative else max(300, 80 + 16 * deepest)
+        chart = live.new_chart(
+            height=320, min_width=width, y_axis_type="log" if self.logarithmic else "linear"
+        )
+        if not self.logarithmic:
+            chart.y_range = live.fixed(self.bottom, self.top)
+        live.axis_title(chart.yaxis[0], self._y_title)
+        if self.relative:
+            live.axis_title(chart.xaxis[0], self._x_title)
+        else:
+            live.name_columns(chart, self.series[0].layers)
+            chart.x_range = live.fixed(-0.6, deepest - 0.4)
+        sources = [_chart_series(chart, s, i, self._dodge(i)) for i, s in enumerate(self.series)]
+        shown = {"model": "@model", "layer": "@layer", "value": "@text", "95 %": "@interval", "null": "@null"}
+        for source in sources:
+            live.hover_points(chart, source, {**shown, "units": "@units"})
+        return chart
+
+    @property
+    def _x_title(self) -> str:
+        return "relative depth (0 first layer, 1 last)" if self.relative else ""
+
+    @property
+    def _y_title(self) -> str:
+        title = names.measure_title(self.measure)
+        return f"{title}, {COLUMN_TITLES[self.column]}" if self.column != "value" else title
+
+    def _dodge(self, i: int) -> float:
+        return 0.0 if self.relative else DODGE * (i - (len(self.series) - 1) / 2)
+
+
+def _series(name: str, rows: Any, column: str, relative: bool) -> ProfileSeries:
+    layers = tuple(rows["label"])
+    x = np.arange(len(layers), dtype=float)
+    low, high = (rows[bound].to_numpy(float) for bound in BOUNDS[column])
+    # The null is defined for the mean over units only.
+    null = rows["null"].to_numpy(float) if column == "value" else np.full(len(layers), np.nan)
+    return ProfileSeries(
+        name=name,
+        layers=layers,
+        x=x / max(1, len(layers) - 1) if relative else x,
+        value=rows[column].to_numpy(float),
+        low=low,
+        high=high,
+        null=null,
+        units=rows["units"].to_numpy(float),
+    )
+
+
+def _spans_orders(series: Sequence[ProfileSeries]) -> bool:
+    values = np.concatenate([s.value for s in series])
+    values = values[np.isfinite(values)]
+    return bool(len(values) and values.min() > 0 and values.max() > 100 * values.min())
+
+
+def _view_label(measure: str, column: str, found: dict[str, list[str]]) -> str:
+    title = names.measure_title(measure)
+    both = all(measure in measures for measures in found.values())
+    return f"{title} ({COLUMN_TITLES[column]})" if both else title
+
+
+def _draw_series(ax: Axes, series: ProfileSeries, i: int, shift: float, colours: Theme) -> None:
+    colour = colours.series[i % len(colours.series)]
+    x = series.x + shift
+    ax.vlines(x, series.low, series.high, color=colour, linewidth=1.6, alpha=0.7)
+    ax.plot(
+        x, series.value, color=colour, linewidth=1.6, markersize=5.5, label=series.name,
+        linestyle=LINE_STYLES[DASHES[i % 4]], marker=_MATPLOTLIB[MARKERS[i % 4]],
+    )  # fmt: skip
+    ax.plot(x, series.null, color=colour, linewidth=1.2, linestyle=":", alpha=0.8)
+
+
+def _chart_series(chart: Any, series: ProfileSeries, i: int, shift: float) -> Any:
+    from bokeh.models import ColumnDataSource
+
+    from invariscope.plots.shared import interactive as live
+
+    bounds = list(zip(series.low, series.high, strict=True))
+    source = ColumnDataSource({
+        "x": series.x + shift, "y": series.value, "low": series.low, "high": series.high,
+        "expected": series.null, "layer": list(series.layers), "model": [series.name] * len(series.layers),
+        "text": [names.number(v) for v in series.value], "null": [names.number(v) for v in series.null],
+        "interval": [names.interval(*pair) for pair in bounds], "units": [f"{n:,.0f}" for n in series.units],
+    })  # fmt: skip
+    role = f"series:{i}"
+    null = chart.line("x", "expected", source=source, line_width=1.3, line_dash="dotted", line_alpha=0.8)
+    bar = chart.segment("x", "low", "x", "high", source=source, line_width=2, line_alpha=0.6)
+    line = chart.line("x", "y", source=source, line_width=2, line_dash=DASHES[i % 4])
+    for renderer in (null, bar, line):
+        live.themed(renderer.glyph, line_color=role)
+    dots = chart.scatter("x", "y", source=source, size=9, marker=MARKERS[i % 4])
+    live.themed(dots.glyph, fill_color=role, line_color="surface")
+    return source

@@ -1,0 +1,77 @@
+"""One sample's orbit as a strip of images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from invariscope.plots.shared import labels as names
+from invariscope.plots.shared.base import GridPlot, View
+from invariscope.plots.shared.grid import PixelGrid, PixelRow, element_labels, frame_choice, picture
+
+if TYPE_CHECKING:
+    from invariscope.result import Result
+
+EXAMPLE = "orbit"
+
+
+@dataclass(frozen=True)
+class OrbitStrip(GridPlot):
+    """What the network was shown: one input under every element of the transform.
+
+    Args:
+        frames: values in [0, 1], (m, H, W) or (m, H, W, 3).
+        labels: one per frame.
+        elements: how many elements the transform has; frames may be an even selection of them.
+    """
+
+    title = "What the network was shown"
+    reading = "One sample under the elements of the transform."
+    order = 70
+
+    frames: np.ndarray
+    labels: tuple[str, ...]
+    elements: int
+
+    @classmethod
+    def prepare(cls, result: Result) -> OrbitStrip:
+        """The example orbit that the result carries.
+
+        Raises:
+            ValueError: it carries none (the data were no images, or examples were not kept).
+        """
+        if EXAMPLE not in result.examples:
+            raise ValueError("the result carries no example orbit; its data may be no images")
+        images = picture(result.examples[EXAMPLE])
+        chosen = frame_choice(len(images))
+        labels = element_labels(result.provenance.get("transform", {}).get("labels"), len(images))
+        return cls(images[chosen], tuple(labels[i] for i in chosen), len(images))
+
+    @classmethod
+    def views(cls, results: Sequence[Result]) -> list[View]:
+        """One orbit: results that are shown together have the same data, or each its own."""
+        named = [
+            (name, cls.prepare(result))
+            for name, result in zip(names.model_names(results), results, strict=True)
+            if EXAMPLE in result.examples
+        ]
+        distinct = [
+            (name, plot)
+            for i, (name, plot) in enumerate(named)
+            if not any(plot.same(p) for _, p in named[:i])
+        ]
+        return [View(name if len(distinct) > 1 else "", plot) for name, plot in distinct]
+
+    def same(self, other: OrbitStrip) -> bool:
+        """Whether two strips show the same images."""
+        return self.labels == other.labels and np.array_equal(self.frames, other.frames)
+
+    def grid(self) -> PixelGrid:
+        """One row of images."""
+        detail = (
+            "" if len(self.frames) == self.elements else f"{len(self.frames)} of {self.elements} elements"
+        )
+        return PixelGrid(self.labels, (PixelRow("input", detail, self.frames),))

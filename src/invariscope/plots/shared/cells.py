@@ -1,0 +1,113 @@
+"""From a layer's map to one cell per feature map or unit, and to a scale that many cells share."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from invariscope.plots.shared.labels import layer_label
+
+if TYPE_CHECKING:
+    from invariscope.result import Result
+
+CELL_LIMIT = 2048
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The cells of one layer.
+
+    Args:
+        label: the layer.
+        kind: "feature map" or "unit".
+        values: one value per cell; NaN is dead.
+        index: the number of the first feature map or unit in each cell.
+        step: how many neighbours share a cell, as their mean.
+    """
+
+    label: str
+    kind: str
+    values: np.ndarray
+    index: np.ndarray
+    step: int = 1
+
+    @property
+    def lead(self) -> str:
+        """What to put before a cell's number: "unit", or "16 units from"."""
+        return self.kind if self.step == 1 else f"{self.step} {self.kind}s from"
+
+    @property
+    def caption(self) -> str:
+        """What the cells of this layer are: "units of output"."""
+        return f"{self.kind}s of {self.label}" + (f", means of {self.step}" if self.step > 1 else "")
+
+    @property
+    def dead(self) -> int:
+        """Cells without a value."""
+        return int(np.isnan(self.values).sum())
+
+
+def cells(label: str, array: np.ndarray, *, limit: int = CELL_LIMIT) -> Cells:
+    """A value per index of the first axis: the mean over the other axes' live units.
+
+    A map of shape (C, H, W) gives C feature maps, one of shape (F,) gives F units, a single number
+    one unit. With more than `limit` cells, equal runs of neighbours are averaged.
+
+    >>> cells("conv", np.array([[[1.0, 3.0]], [[np.nan, np.nan]]])).values
+    array([ 2., nan])
+    """
+    array = np.asarray(array, dtype=np.float64)
+    array = np.where(np.isfinite(array), array, np.nan)
+    kind = "feature map" if array.ndim > 1 else "unit"
+    values = live_mean(array.reshape(len(array) if array.ndim else 1, -1))
+    step = math.ceil(len(values) / limit) if limit else 1
+    if step > 1:
+        padding = np.full(-len(values) % step, np.nan)
+        values = live_mean(np.concatenate([values, padding]).reshape(-1, step))
+    return Cells(label, kind, values, np.arange(len(values)) * step, step)
+
+
+def live_mean(rows: np.ndarray) -> np.ndarray:
+    """Mean over the last axis, NaN left out; NaN where nothing is left."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Mean of empty slice", RuntimeWarning)
+        return np.nanmean(rows, axis=-1) if rows.shape[-1] else np.full(rows.shape[:-1], np.nan)
+
+
+def layer_maps(result: Result, measure: str, stratum: str = "all") -> dict[str, np.ndarray]:
+    """The maps of one measure and stratum by layer label, in the order in which the layers run."""
+    found = {(layer, call) for name, layer, where, call in result.maps if (name, where) == (measure, stratum)}
+    run_order = dict.fromkeys((row["layer"], int(row["call"])) for row in result.rows)
+    ordered = [key for key in run_order if key in found] + sorted(found - run_order.keys())
+    return {layer_label(layer, call): result.maps[measure, layer, stratum, call] for layer, call in ordered}
+
+
+def shared_range(arrays: Iterable[np.ndarray]) -> tuple[float, float]:
+    """A colour scale from 0 (or the least value, if negative) to the 98th percentile, rounded up.
+
+    It never reaches further than four times the upper quartile.
+
+    A few units with an enormous ratio would otherwise leave all others in one colour.
+
+    >>> shared_range([np.array([0.2, np.nan]), np.array([0.93])])
+    (0.0, 0.95)
+    """
+    finite = np.concatenate([np.asarray(array, float).ravel() for array in arrays] or [np.zeros(0)])
+    finite = finite[np.isfinite(finite)]
+    if not len(finite):
+        return 0.0, 1.0
+    low, (usual, high) = min(0.0, float(finite.min())), map(float, np.quantile(finite, (0.75, 0.98)))
+    high = min(high, 4 * usual) if usual > 0 else high
+    return low, _round_up(high) if high > low else low + 1.0
+
+
+def _round_up(value: float) -> float:
+    if value <= 0:
+        return value
+    step = 10.0 ** (math.floor(math.log10(value)) - 1) * 5
+    return float(f"{math.ceil(value / step - 1e-9) * step:.6g}")

@@ -1,0 +1,83 @@
+"""Small images in rows and columns: numbers in [0, 1] and their labels, ready to be shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+FRAME_LIMIT = 24
+
+
+@dataclass(frozen=True)
+class PixelRow:
+    """Images of equal size beside each other.
+
+    Args:
+        label: what the row shows.
+        detail: a number or a remark under the label.
+        frames: values in [0, 1], shape (m, h, w) or, for colours, (m, h, w, 3).
+        colour: "gray", or "viridis" for responses.
+    """
+
+    label: str
+    detail: str
+    frames: np.ndarray
+    colour: str = "gray"
+
+    def pixels(self) -> np.ndarray:
+        """The images as bytes, (m, h, w, 3)."""
+        if self.frames.ndim == 4:
+            return np.round(self.frames * 255).astype(np.uint8)
+        from matplotlib import colormaps
+
+        return colormaps[self.colour](self.frames, bytes=True)[..., :3]
+
+
+@dataclass(frozen=True)
+class PixelGrid:
+    """Rows of images under common column labels."""
+
+    columns: tuple[str, ...]
+    rows: tuple[PixelRow, ...]
+
+
+def frame_choice(count: int, *, limit: int = FRAME_LIMIT) -> np.ndarray:
+    """Indices of at most `limit` of `count` elements, evenly spread, the first included.
+
+    >>> frame_choice(5, limit=3)
+    array([0, 1, 3])
+    """
+    return np.arange(count) if count <= limit else np.arange(limit) * count // limit
+
+
+def picture(images: np.ndarray) -> np.ndarray:
+    """Inputs (m, C, H, W) as displayable values: (m, H, W) grey or, for three channels, (m, H, W, 3).
+
+    Values already within [0, 1] are shown as they are; others (standardised inputs) are stretched,
+    all elements alike. Channels other than one or three are averaged.
+    """
+    images = np.nan_to_num(np.asarray(images, dtype=np.float64))
+    shown = np.moveaxis(images, 1, -1) if images.shape[1] == 3 else images.mean(axis=1)
+    return shown if shown.min() >= 0 and shown.max() <= 1 else stretch(shown)
+
+
+def stretch(values: np.ndarray) -> np.ndarray:
+    """Values mapped linearly onto [0, 1], NaN to 0; a constant becomes 0.
+
+    >>> stretch(np.array([1.0, 2.0, 3.0]))
+    array([0. , 0.5, 1. ])
+    """
+    values = np.asarray(values, dtype=np.float64)
+    finite = values[np.isfinite(values)]
+    low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 0.0)
+    if high <= low:
+        return np.zeros_like(values)
+    return np.clip((np.nan_to_num(values, nan=low, posinf=high, neginf=low) - low) / (high - low), 0, 1)
+
+
+def element_labels(labels: Sequence[str] | None, count: int) -> tuple[str, ...]:
+    """The transform's labels, or the elements' numbers where there are none of that count."""
+    fitting = labels is not None and len(labels) == count
+    return tuple(str(text) for text in labels) if fitting and labels else tuple(map(str, range(count)))

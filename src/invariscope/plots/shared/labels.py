@@ -1,0 +1,198 @@
+"""How measures, layers, classes and models are called in every figure, and the rows behind them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from invariscope.registry import unknown
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from invariscope.result import Result
+
+HEADLINE = ("normalized_variance", "normalized_distance", "transformation_variance")
+NOT_A_CLASS = ("all", "mean")
+_UNITS = {"deg": "degrees", "px": "pixels", "db": "dB"}
+
+
+def as_results(results: Result | Iterable[Result]) -> tuple[Result, ...]:
+    """One or several results as a tuple.
+
+    Raises:
+        ValueError: there is none.
+    """
+    several = (results,) if hasattr(results, "provenance") else tuple(results)  # type: ignore[arg-type]
+    if not several:
+        raise ValueError("no result to show: give one Result, or a list with at least one")
+    return several  # type: ignore[return-value]
+
+
+def model_names(results: Sequence[Result]) -> list[str]:
+    """The models' names, numbered where they repeat: "net (1)", "net (2)"."""
+    names = [result.name for result in results]
+    return [
+        f"{name} ({names[:i].count(name) + 1})" if names.count(name) > 1 else name
+        for i, name in enumerate(names)
+    ]
+
+
+def headline_first(measures: Iterable[str]) -> list[str]:
+    """Distinct measures, the one that answers "how invariant?" in front.
+
+    >>> headline_first(["sample_variance", "normalized_variance", "sample_variance"])
+    ['normalized_variance', 'sample_variance']
+    """
+    distinct = list(dict.fromkeys(measures))
+    first = next((name for name in HEADLINE if name in distinct), None)
+    return distinct if first is None else [first, *(name for name in distinct if name != first)]
+
+
+def table_measures(results: Sequence[Result], *, column: str = "value") -> list[str]:
+    """Measures with at least one finite entry in `column` of any table, headline first."""
+    names = []
+    for result in results:
+        table = result.table
+        names += list(table["measure"][table[column].notna()])
+    return headline_first(names)
+
+
+def layered_measures(results: Sequence[Result], *, column: str = "value") -> list[str]:
+    """Measures with values in at least two layers; those of single layers only if there are no others.
+
+    A value of the output alone, such as an accuracy, is no profile.
+    """
+    found = table_measures(results, column=column)
+    layers = {name: [len(rows_of(result, name)) for result in results] for name in found}
+    return [name for name in found if max(layers[name]) > 1] or found
+
+
+def map_measures(result: Result) -> list[str]:
+    """Measures that have per-unit maps over all samples, headline first."""
+    return headline_first(measure for measure, _, stratum, _ in result.maps if stratum == "all")
+
+
+def choose(kind: str, name: str | None, candidates: Sequence[str]) -> str:
+    """`name` if it is a candidate, the first candidate if it is None.
+
+    Raises:
+        ValueError: no candidate at all, or another name.
+    """
+    if not candidates:
+        raise ValueError(f"the result holds no {kind} to show: measure something that has one")
+    if name is not None and name not in candidates:
+        raise unknown(kind, name, candidates)
+    return candidates[0] if name is None else name
+
+
+def measure_title(name: str) -> str:
+    """A measure's name for people.
+
+    >>> measure_title("normalized_variance"), measure_title("anova.share_transform")
+    ('Normalized variance', 'Anova: share transform')
+    """
+    text = name.replace(".", ": ").replace("_", " ")
+    return text[:1].upper() + text[1:]
+
+
+def curve_title(name: str) -> str:
+    """A curve's own name, without the family it belongs to.
+
+    >>> curve_title("prediction.probability_true")
+    'Probability true'
+    """
+    return measure_title(name.rpartition(".")[2])
+
+
+def parameter_title(name: str) -> str:
+    """A parameter's name for an axis, with its unit in words.
+
+    >>> parameter_title("angle_deg"), parameter_title("element")
+    ('angle (degrees)', 'element')
+    """
+    stem, _, unit = name.rpartition("_")
+    return f"{stem.replace('_', ' ')} ({_UNITS[unit]})" if stem and unit in _UNITS else name.replace("_", " ")
+
+
+def layer_label(layer: str, call: int) -> str:
+    """A layer's name; later runs of a shared module say which run they are.
+
+    >>> layer_label("conv1", 0), layer_label("conv1", 1)
+    ('conv1', 'conv1, call 1')
+    """
+    return f"{layer}, call {call}" if call else layer
+
+
+def where(table: pd.DataFrame, **wanted: str) -> pd.DataFrame:
+    """The rows whose columns hold the wanted values."""
+    for name, value in wanted.items():
+        table = table.loc[table[name] == value]
+    return table.copy()
+
+
+def rows_of(result: Result, measure: str, stratum: str = "all") -> pd.DataFrame:
+    """The table's rows of one measure and stratum, with a `label` per layer."""
+    rows = where(result.table, measure=measure, stratum=stratum)
+    rows["label"] = [layer_label(*pair) for pair in zip(rows["layer"], rows["call"], strict=True)]
+    return rows
+
+
+def class_strata(result: Result, measure: str) -> list[str]:
+    """The strata that are classes, in the order of the data's classes, then of appearance."""
+    table = result.table
+    present = list(dict.fromkeys(table["stratum"][table["measure"] == measure]))
+    declared = [str(name) for name in result.provenance.get("data", {}).get("classes") or ()]
+    ordered = [name for name in declared if name in present]
+    return ordered + [name for name in present if name not in ordered and name not in NOT_A_CLASS]
+
+
+def shorten(text: str, length: int = 26) -> str:
+    """At most `length` characters, cut in the middle, where names differ least.
+
+    >>> shorten("backbone.layer1.0.conv1", 12)
+    'backbo…conv1'
+    """
+    if len(text) <= length:
+        return text
+    head = length // 2
+    return f"{text[:head]}…{text[len(text) - (length - head - 1) :]}"
+
+
+def axis_labels(names: Sequence[str]) -> list[str]:
+    """Names for an axis: without the dotted prefix that all share, and shortened.
+
+    >>> axis_labels(["net.block1.conv", "net.block2.conv"])
+    ['block1.conv', 'block2.conv']
+    """
+    parts = [name.split(".") for name in names]
+    while len(parts) > 1 and all(len(p) > 1 for p in parts) and len({p[0] for p in parts}) == 1:
+        parts = [p[1:] for p in parts]
+    return [shorten(".".join(p)) for p in parts]
+
+
+def number(value: float) -> str:
+    """Three significant digits; a dash where there is no value.
+
+    >>> number(0.41249), number(float("nan")), number(1234567.0), number(0.0)
+    ('0.412', '–', '1.23e+06', '0')
+    """
+    value = float(value)
+    if math.isnan(value):
+        return "–"
+    if value == 0 or math.isinf(value):
+        return "0" if value == 0 else ("∞" if value > 0 else "−∞")
+    magnitude = abs(value)
+    if 1e-3 <= magnitude < 1e5:
+        return f"{value:.{max(0, 2 - math.floor(math.log10(magnitude)))}f}".replace("-", "−")
+    return f"{value:.2e}".replace("-", "−", 1) if value < 0 else f"{value:.2e}"
+
+
+def interval(low: float, high: float) -> str:
+    """An interval for people; a dash where none was issued.
+
+    >>> interval(0.25, 0.5), interval(float("nan"), 1.0)
+    ('0.250 to 0.500', '–')
+    """
+    return "–" if math.isnan(low) or math.isnan(high) else f"{number(low)} to {number(high)}"

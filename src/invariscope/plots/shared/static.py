@@ -1,0 +1,139 @@
+"""Matplotlib figures in the library's look. No pyplot: no global state, no windows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from invariscope.plots.shared.labels import axis_labels, shorten
+from invariscope.plots.shared.theme import COLOUR_MAP, Theme, get_theme
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.text import Text
+
+    from invariscope.plots.shared.grid import PixelGrid
+
+TEXT_SIZE, SMALL_SIZE, MANY = 10.5, 9.5, 24
+
+
+def new_figure(width: float, height: float, theme: str, *, rows: int = 1, columns: int = 1) -> tuple:
+    """An empty figure in inches with a grid of axes: (figure, axes as a 2-d array, Theme)."""
+    colours = get_theme(theme)
+    figure = Figure(figsize=(width, height), layout="constrained", facecolor=colours.surface)
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for ax in axes.flat:
+        _calm(ax, colours)
+    return figure, axes, colours
+
+
+def _calm(ax: Axes, colours: Theme) -> None:
+    ax.set_facecolor(colours.surface)
+    for side, spine in ax.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color(colours.line)
+    ax.tick_params(colors=colours.muted, labelsize=SMALL_SIZE, length=0)
+    ax.set_axisbelow(True)
+
+
+def heading(ax: Axes, text: str, colours: Theme) -> None:
+    """A title at the left, set as plain text: a name with dollar signs is no formula."""
+    ax.set_title(text, loc="left", color=colours.text, fontsize=TEXT_SIZE + 1, parse_math=False)
+
+
+def axis_titles(ax: Axes, x: str, y: str, colours: Theme) -> None:
+    """Labels of both axes."""
+    ax.set_xlabel(x, color=colours.muted, fontsize=TEXT_SIZE, parse_math=False)
+    ax.set_ylabel(y, color=colours.muted, fontsize=TEXT_SIZE, parse_math=False)
+
+
+def name_ticks(ax: Axes, labels: Sequence[str], *, axis: str = "x") -> None:
+    """One tick per label at 0, 1, 2, ...; slanted or upright where they would touch."""
+    texts = axis_labels(labels)
+    if axis == "y":
+        ax.set_yticks(range(len(texts)), texts)
+        _plain(ax.get_yticklabels())
+        return
+    options: dict[str, Any] = {}
+    if len(texts) > MANY:
+        options = {"rotation": 90}
+    elif sum(map(len, texts)) > 40:
+        options = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
+    ax.set_xticks(range(len(texts)), texts, **options)
+    _plain(ax.get_xticklabels())
+
+
+def horizontal_grid(ax: Axes, colours: Theme) -> None:
+    """Faint lines to read values against."""
+    ax.grid(axis="y", color=colours.line, linewidth=0.8)
+
+
+def legend(ax: Axes, colours: Theme) -> None:
+    """A frameless legend above the axes."""
+    box = ax.legend(
+        loc="lower left", bbox_to_anchor=(0, 1), ncols=4, frameon=False, fontsize=TEXT_SIZE,
+        labelcolor=colours.text, borderaxespad=0.2, handlelength=1.8,
+    )  # fmt: skip
+    _plain(box.get_texts())
+
+
+def _plain(texts: Sequence[Text]) -> None:
+    for text in texts:
+        text.set_parse_math(False)
+
+
+def draw_strip(ax: Axes, image: np.ndarray, *, left: float, width: float, span: tuple[float, float]) -> None:
+    """A rectangle of coloured cells, first row on top, between the given edges; NaN shows the hatch."""
+    scale = Normalize(*span)
+    ax.imshow(
+        np.ma.masked_invalid(image), cmap=COLOUR_MAP, norm=scale, aspect="auto", interpolation="nearest",
+        extent=(left, left + width, 1, 0), zorder=2,
+    )  # fmt: skip
+
+
+def hatched(ax: Axes, left: float, bottom: float, width: float, height: float, colours: Theme) -> None:
+    """The background that shows through where units are dead."""
+    box = Rectangle(
+        (left, bottom), width, height, facecolor=colours.surface, edgecolor=colours.hatch, hatch="/////",
+        linewidth=0, zorder=1,
+    )  # fmt: skip
+    ax.add_patch(box)
+
+
+def colour_bar(figure: Figure, axes: Any, span: tuple[float, float], title: str, colours: Theme) -> None:
+    """A slim colour scale with its title."""
+    bar = figure.colorbar(ScalarMappable(Normalize(*span), COLOUR_MAP), ax=axes, fraction=0.03, pad=0.015)
+    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.ax.tick_params(colors=colours.muted, labelsize=SMALL_SIZE, length=0)
+    bar.set_label(title, color=colours.muted, fontsize=TEXT_SIZE, parse_math=False)
+
+
+def draw_grid(grid: PixelGrid, *, theme: str) -> Figure:
+    """Images in rows and columns with their labels: one axes, a unit square per image."""
+    count, rows = len(grid.columns), len(grid.rows)
+    figure, axes, _ = new_figure(1.8 + 0.72 * count, 0.45 + 0.74 * rows, theme)
+    ax = axes[0, 0]
+    for i, row in enumerate(grid.rows):
+        for j, image in enumerate(row.pixels()):
+            ax.imshow(image, extent=_inside(j, i, image.shape), interpolation="nearest")
+    ax.set(xlim=(0, count), ylim=(rows, 0), aspect="equal")
+    ax.spines[:].set_visible(False)
+    ax.xaxis.tick_top()
+    ax.set_xticks([j + 0.5 for j in range(count)], grid.columns)
+    texts = [f"{shorten(row.label, 22)}\n{row.detail}".strip() for row in grid.rows]
+    ax.set_yticks([i + 0.5 for i in range(rows)], texts)
+    _plain([*ax.get_xticklabels(), *ax.get_yticklabels()])
+    return figure
+
+
+def _inside(x: float, y: float, shape: tuple[int, ...]) -> tuple[float, float, float, float]:
+    """Where an image of that shape stands in the unit square at (x, y), its proportions kept."""
+    high, wide = (0.92 * size / max(shape[:2]) for size in shape[:2])
+    left, top = x + (1 - wide) / 2, y + (1 - high) / 2
+    return left, left + wide, top + high, top

@@ -1,0 +1,72 @@
+"""One set of colours for every figure and for the page around them, in a light and a dark form."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+from invariscope.registry import unknown
+
+
+@dataclass(frozen=True)
+class Theme:
+    """Colours of one appearance. `series` is ordered: the first model is always the first colour."""
+
+    name: str
+    page: str
+    surface: str
+    text: str
+    muted: str
+    line: str
+    hatch: str
+    series: tuple[str, ...]
+
+
+# Okabe and Ito's palette, which stays distinct under all common colour vision deficiencies
+# (doi:10.1038/nmeth.1618); darkened or lightened until each has a contrast of 3 with its surface.
+LIGHT = Theme(
+    name="light",
+    page="#f7f7f5",
+    surface="#ffffff",
+    text="#1c2027",
+    muted="#5b6370",
+    line="#e1e3e7",
+    hatch="#b3b9c2",
+    series=("#0072b2", "#d55e00", "#008763", "#b8568c", "#9a6b00", "#3d8fc4", "#5b6370"),
+)
+DARK = Theme(
+    name="dark",
+    page="#121418",
+    surface="#1a1d23",
+    text="#e8eaee",
+    muted="#a2abb9",
+    line="#323842",
+    hatch="#5a6370",
+    series=("#56b4e9", "#f28c45", "#2fc49a", "#e39cc4", "#e6b03c", "#8fb8ff", "#a2abb9"),
+)
+THEMES = {theme.name: theme for theme in (LIGHT, DARK)}
+# Dash and marker tell the first four series apart without any colour.
+DASHES = ("solid", "dashed", "dotdash", "dotted")
+LINE_STYLES = {"solid": "-", "dashed": "--", "dotdash": "-.", "dotted": ":"}
+COLOUR_MAP = "viridis"
+
+
+def get_theme(name: str) -> Theme:
+    """The theme of that name.
+
+    Raises:
+        ValueError: neither "light" nor "dark".
+    """
+    if name not in THEMES:
+        raise unknown("theme", name, THEMES)
+    return THEMES[name]
+
+
+@cache
+def palette() -> tuple[str, ...]:
+    """The sequential colours, dark for low and bright for high: 256 hex strings."""
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
+    scale = colormaps[COLOUR_MAP]
+    return tuple(to_hex(scale(i)) for i in range(256))

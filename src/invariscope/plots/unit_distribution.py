@@ -1,0 +1,182 @@
+"""How the values of single units spread within each layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from invariscope.plots.shared import labels as names
+from invariscope.plots.shared.base import ChartPlot, View
+from invariscope.plots.shared.cells import layer_maps
+
+if TYPE_CHECKING:
+    from bokeh.models import UIElement
+    from matplotlib.figure import Figure
+
+    from invariscope.result import Result
+
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+@dataclass(frozen=True)
+class UnitDistribution(ChartPlot):
+    """Quantiles of the units' values per layer.
+
+    Args:
+        measure: what is shown.
+        model: the model's name.
+        layers: in the order in which they run.
+        quantiles: at 5, 25, 50, 75 and 95 % of the live units, (layers, 5); NaN for a dead layer.
+        mean: over the live units, one per layer.
+        live: how many units have a value.
+        dead: how many have none.
+    """
+
+    title = "Spread within a layer"
+    reading = (
+        "The box holds the middle half of a layer's units, the line through it is the median, the whiskers "
+        "reach from the 5th to the 95th percentile, and the diamond is the mean. A mean far above the box "
+        "comes from few units."
+    )
+    order = 45
+
+    measure: str
+    model: str
+    layers: tuple[str, ...]
+    quantiles: np.ndarray
+    mean: np.ndarray
+    live: np.ndarray
+    dead: np.ndarray
+
+    @classmethod
+    def prepare(cls, result: Result, *, measure: str | None = None, stratum: str = "all") -> UnitDistribution:
+        """Quantiles over all units of every layer that has a map.
+
+        Args:
+            result: one result.
+            measure: a measure with maps; None takes the normalized variance or what comes first.
+            stratum: "all", a class, or "mean".
+        Raises:
+            ValueError: no maps, or none of that measure and stratum.
+        """
+        measure = names.choose("measure", measure, names.map_measures(result))
+        maps = layer_maps(result, measure, stratum)
+        if not maps:
+            raise ValueError(f"no maps of {measure!r} for stratum {stratum!r}")
+        finite = [np.asarray(array, float)[np.isfinite(array)] for array in maps.values()]
+        return cls(
+            measure=measure,
+            model=result.name,
+            layers=tuple(maps),
+            quantiles=np.stack([_quantiles(values) for values in finite]),
+            mean=np.array([values.mean() if len(values) else np.nan for values in finite]),
+            live=np.array([len(values) for values in finite]),
+            dead=np.array([array.size for array in maps.values()]) - [len(values) for values in finite],
+        )
+
+    @classmethod
+    def views(cls, results: Sequence[Result]) -> list[View]:
+        """Every measure of every result that has maps."""
+        named = list(zip(names.model_names(results), results, strict=True))
+        measures = names.headline_first(m for result in results for m in names.map_measures(result))
+        return [
+            View(
+                _view_label(measure, name, len(named)),
+                replace(cls.prepare(result, measure=measure), model=name),
+            )
+            for measure in measures
+            for name, result in named
+            if measure in names.map_measures(result)
+        ]
+
+    @property
+    def top(self) -> float:
+        """Where the axis ends."""
+        known = np.concatenate([self.quantiles.ravel(), self.mean])
+        known = known[np.isfinite(known)]
+        return 1.06 * float(known.max()) if len(known) and known.max() > 0 else 1.0
+
+    @property
+    def bottom(self) -> float:
+        """Zero, or below it where values are negative."""
+        known = self.quantiles[np.isfinite(self.quantiles)]
+        return 1.06 * min(0.0, float(known.min())) if len(known) else 0.0
+
+    def draw(self, *, theme: str = "light") -> Figure:
+        """A box with whiskers per layer."""
+        from invariscope.plots.shared import static
+
+        figure, axes, colours = static.new_figure(min(14.0, 4.5 + 0.4 * len(self.layers)), 4.0, theme)
+        ax, x, colour = axes[0, 0], np.arange(len(self.layers)), colours.series[0]
+        low, first, median, third, high = self.quantiles.T
+        ax.vlines(x, low, high, color=colour, linewidth=1.2)
+        ax.bar(
+            x, third - first, bottom=first, width=0.5, color=colours.surface, edgecolor=colour, linewidth=1.2
+        )
+        ax.bar(x, third - first, bottom=first, width=0.5, color=colour, alpha=0.25, linewidth=0)
+        ax.hlines(median, x - 0.25, x + 0.25, color=colour, linewidth=2.2)
+        ax.plot(x, self.mean, "D", color=colours.series[1], markersize=4.5)
+        ax.set_ylim(self.bottom, self.top)
+        static.horizontal_grid(ax, colours)
+        static.name_ticks(ax, self.layers)
+        static.heading(ax, self.model, colours)
+        static.axis_titles(ax, "", names.measure_title(self.measure), colours)
+        return figure
+
+    def chart(self) -> UIElement:
+        """The same, interactive: quantiles, mean, live and dead units under the pointer."""
+        from invariscope.plots.shared import interactive as live
+
+        count = len(self.layers)
+        chart = live.new_chart(height=300, min_width=max(300, 80 + 16 * count))
+        chart.x_range, chart.y_range = live.fixed(-0.6, count - 0.4), live.fixed(self.bottom, self.top)
+        boxes = _chart_boxes(chart, self._columns())
+        live.name_columns(chart, self.layers)
+        live.axis_title(chart.yaxis[0], names.measure_title(self.measure))
+        shown = {"layer": "@layer", "median": "@median_text", "mean": "@mean_text", "middle half": "@half"}
+        live.hover(chart, boxes, {**shown, "5 to 95 %": "@most", "units": "@live live, @dead dead"})
+        return chart
+
+    def _columns(self) -> dict[str, Any]:
+        low, first, median, third, high = self.quantiles.T
+        x = np.arange(len(self.layers), dtype=float)
+        return {
+            "x": x, "left": x - 0.28, "right": x + 0.28, "low": low, "first": first, "median": median,
+            "third": third, "high": high, "mean": self.mean, "layer": list(self.layers),
+            "median_text": [names.number(v) for v in median],
+            "mean_text": [names.number(v) for v in self.mean],
+            "half": [names.interval(*pair) for pair in zip(first, third, strict=True)],
+            "most": [names.interval(*pair) for pair in zip(low, high, strict=True)],
+            "live": [f"{n:,}" for n in self.live], "dead": [f"{n:,}" for n in self.dead],
+        }  # fmt: skip
+
+
+def _quantiles(values: np.ndarray) -> np.ndarray:
+    return np.quantile(values, QUANTILES) if len(values) else np.full(len(QUANTILES), np.nan)
+
+
+def _view_label(measure: str, model: str, models: int) -> str:
+    title = names.measure_title(measure)
+    return f"{title} · {model}" if models > 1 else title
+
+
+def _chart_boxes(chart: Any, columns: dict[str, Any]) -> list[Any]:
+    from bokeh.models import ColumnDataSource
+
+    from invariscope.plots.shared import interactive as live
+
+    source = ColumnDataSource(columns)
+    whisker = chart.segment("x", "low", "x", "high", source=source, line_width=1.4)
+    ground = chart.quad("left", "right", "third", "first", source=source, line_width=1.4)
+    box = chart.quad("left", "right", "third", "first", source=source, fill_alpha=0.25, line_color=None)
+    median = chart.segment("left", "median", "right", "median", source=source, line_width=2.4)
+    mean = chart.scatter("x", "mean", source=source, size=11, marker="diamond")
+    for renderer in (whisker, median):
+        live.themed(renderer.glyph, line_color="series:0")
+    live.themed(ground.glyph, line_color="series:0", fill_color="surface")
+    live.themed(box.glyph, fill_color="series:0")
+    live.themed(mean.glyph, fill_color="series:1", line_color="surface")
+    return [whisker, box]

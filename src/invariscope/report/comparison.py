@@ -1,0 +1,136 @@
+"""Paired differences between results: a chart and a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from invariscope.plots.shared import labels as names
+from invariscope.report.figures import chart_json
+from invariscope.report.tables import build
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from invariscope.result import Result
+
+COLUMNS = (
+    ("b", "Network", "text", "which network"),
+    ("a", "Compared with", "text", "the first network"),
+    ("label", "Layer", "text", "layers in the order in which they run"),
+    ("measure", "Measure", "text", "what is measured"),
+    ("stratum", "Samples of", "text", "all samples, one class, or the mean over classes"),
+    ("value_a", "First", "number", "value in the first network"),
+    ("value_b", "Second", "number", "value in the network compared with it"),
+    ("value", "Difference", "number", "second minus first, on the same samples"),
+    ("ci", "95 % interval", "interval", "of the difference; narrower than two separate intervals suggest"),
+    ("p", "p", "p", "of no difference, not corrected for the number of rows"),
+)
+
+
+@dataclass(frozen=True)
+class Differences:
+    """Paired differences, or the reason why there are none.
+
+    Args:
+        rows: what `invariscope.compare` returns, with a `label` per layer; None without a comparison.
+        reason: why there is none; empty for a single result.
+        charts: (menu entry, id of its element, measure, first network, other network).
+    """
+
+    rows: pd.DataFrame | None
+    reason: str
+    charts: tuple[tuple[str, str, str, str, str], ...] = ()
+
+
+def compare_all(results: Sequence[Result]) -> Differences:
+    """Every result against the first; results that cannot be paired say why."""
+    from invariscope.uncertainty import compare
+
+    if len(results) < 2:
+        return Differences(None, "")
+    named = zip(names.model_names(results), results, strict=True)
+    try:
+        rows = compare([result.labelled(name) for name, result in named])
+    except ValueError as error:
+        return Differences(None, str(error))
+    rows["label"] = [names.layer_label(*pair) for pair in zip(rows["layer"], rows["call"], strict=True)]
+    return Differences(rows, "", _chart_list(rows, several=len(results) > 2))
+
+
+def _chart_list(rows: pd.DataFrame, *, several: bool) -> tuple[tuple[str, str, str, str, str], ...]:
+    shown = rows[(rows["stratum"] == "all") & rows["difference"].notna()]
+    groups = {str(m): part for m, part in shown.groupby("measure", sort=False) if len(part) > 1}
+    found = []
+    for measure in names.headline_first(groups):
+        for a, b in dict.fromkeys(zip(groups[measure]["a"], groups[measure]["b"], strict=True)):
+            label = names.measure_title(measure) + (f" · {b}" if several else "")
+            found.append((label, f"difference-{len(found)}", measure, str(a), str(b)))
+    return tuple(found)
+
+
+def charts(differences: Differences) -> dict[str, Any]:
+    """The charts as JSON by their elements' ids."""
+    assert differences.rows is not None
+    return {
+        target: chart_json(_chart(_selected(differences.rows, measure, a, b), a, b), target)
+        for _, target, measure, a, b in differences.charts
+    }
+
+
+def _selected(rows: pd.DataFrame, measure: str, a: str, b: str) -> Any:
+    return rows[
+        (rows["stratum"] == "all") & (rows["measure"] == measure) & (rows["a"] == a) & (rows["b"] == b)
+    ]
+
+
+def _chart(rows: Any, a: str, b: str) -> Any:
+    from bokeh.models import ColumnDataSource, Span
+
+    from invariscope.plots.shared import interactive as live
+
+    labels, x = list(rows["label"]), np.arange(len(rows), dtype=float)
+    chart = live.new_chart(height=260, min_width=max(300, 80 + 16 * len(labels)))
+    chart.x_range, chart.y_range = live.fixed(-0.6, len(labels) - 0.4), live.fixed(*_reach(rows))
+    chart.add_layout(live.themed(Span(location=0, dimension="width", line_width=1.5), line_color="muted"))
+    bounds = zip(rows["ci_low"], rows["ci_high"], strict=True)
+    source = ColumnDataSource(data={
+        "x": x, "y": rows["difference"].to_numpy(float), "layer": labels,
+        "low": rows["ci_low"].to_numpy(float), "high": rows["ci_high"].to_numpy(float),
+        "text": [names.number(v) for v in rows["difference"]],
+        "interval": [names.interval(*pair) for pair in bounds], "p": [names.number(v) for v in rows["p"]],
+    })  # fmt: skip
+    bar = chart.segment("x", "low", "x", "high", source=source, line_width=2, line_alpha=0.6)
+    dots = chart.scatter("x", "y", source=source, size=9)
+    live.themed(bar.glyph, line_color="series:1")
+    live.themed(dots.glyph, fill_color="series:1", line_color="surface")
+    live.name_columns(chart, labels)
+    live.axis_title(chart.yaxis[0], f"{names.shorten(b, 18)} − {names.shorten(a, 18)}")
+    live.hover_points(
+        chart, source, {"layer": "@layer", "difference": "@text", "95 %": "@interval", "p": "@p"}
+    )
+    return chart
+
+
+def _reach(rows: Any) -> tuple[float, float]:
+    """Both ends of the axis: zero inside, and intervals much wider than the differences cut."""
+    size = float(np.nanmax(np.abs(rows["difference"]))) or 1.0
+    low = max(float(np.nanmin([*rows["ci_low"], *rows["difference"]])), -2.5 * size)
+    high = min(float(np.nanmax([*rows["ci_high"], *rows["difference"]])), 2.5 * size)
+    margin = 0.08 * (max(high, 0.0) - min(low, 0.0)) or 1.0
+    return min(low, 0.0) - margin, max(high, 0.0) + margin
+
+
+def table(differences: Differences, *, several: bool) -> dict[str, Any] | None:
+    """The differences for the page's script; None without a comparison."""
+    if differences.rows is None:
+        return None
+    records = [{**row, "value": row["difference"]} for row in differences.rows.to_dict("records")]
+    measures = names.headline_first(differences.rows["measure"])
+    first, other = str(differences.rows["a"].iloc[0]), str(differences.rows["b"].iloc[0])
+    titles = {"value_a": first, "value_b": "Second" if several else other}
+    columns = [(key, titles.get(key, label), kind, text) for key, label, kind, text in COLUMNS]
+    return build(records, columns, {"measure": measures[0], "stratum": "all"})

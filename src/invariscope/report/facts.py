@@ -1,0 +1,183 @@
+"""What was measured, how to read it, and where it came from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from invariscope.plots.shared import labels as names
+from invariscope.report.findings import main_measure, transform_name
+
+if TYPE_CHECKING:
+    from invariscope.result import Result
+
+WORDS = {
+    "value": "The mean over the units of a layer that count; its 95 % interval is over samples only. The "
+    "network and the elements of the transform are held fixed.",
+    "ratio": "Mean over units above, divided by mean over units below. Units that respond strongly weigh "
+    "more than in the value; where the two differ much, look at the spread within the layer.",
+    "null": "The same number if an orbit consisted of unrelated samples. A value near its null says that the "
+    "layer does not recognise an orbit as one sample.",
+    "floor": "The same number caused by interpolation alone, from the round trip back to the input.",
+    "dead": "Units that neither the transformation nor a change of sample moves. They say nothing about "
+    "invariance and are left out.",
+    "sparse": "Units that respond to very few samples. Their values are noise, so they are counted and left "
+    "out of the mean.",
+    "class": "Rows of a class use the samples of that class alone: what varies between classes no longer "
+    "counts as a change of sample.",
+}
+
+
+def key_facts(results: Sequence[Result]) -> list[tuple[str, list[str]]]:
+    """Heading and lines: what all results share is said once."""
+    parts: dict[str, Callable[[Result], str]] = {
+        "Data": _data,
+        "Transform": _transform,
+        "Inputs forwarded": _forwards,
+        "Layers": _layers,
+        "Seed": lambda result: str(result.provenance.get("seed", "")),
+    }
+    found = [(heading, _shared(results, say)) for heading, say in parts.items()]
+    return [(heading, lines) for heading, lines in found if lines]
+
+
+def _shared(results: Sequence[Result], say: Callable[[Result], str]) -> list[str]:
+    lines = [say(result) for result in results]
+    if len(set(lines)) == 1:
+        return [lines[0]] if lines[0] else []
+    named = zip(names.model_names(results), lines, strict=True)
+    return [f"{name}: {line}" for name, line in named if line]
+
+
+def _data(result: Result) -> str:
+    data = result.provenance.get("data", {})
+    shape = " × ".join(map(str, data.get("shape") or ()))
+    classes = data.get("classes") or ()
+    size = " ".join([
+        f"{data['samples']:,} samples" if data.get("samples") else "",
+        f"of {shape}" if shape else "",
+        f"in {len(classes)} classes" if classes else "",
+    ]).strip()  # fmt: skip
+    return ", ".join(part for part in (str(data.get("name") or ""), size) if part)
+
+
+def _transform(result: Result) -> str:
+    labels = result.provenance.get("transform", {}).get("labels") or ()
+    if not labels:
+        return transform_name(result)
+    listed = ", ".join(map(str, labels)) if len(labels) <= 5 else f"{labels[0]} … {labels[-1]}"
+    return f"{transform_name(result)}, {len(labels)} elements: {listed}"
+
+
+def _forwards(result: Result) -> str:
+    count = result.provenance.get("options", {}).get("forwarded_inputs")
+    samples, elements = (int(max(row[name] for row in result.rows)) for name in ("samples", "elements"))
+    crossed = f"{samples:,} samples × {elements} elements"
+    return crossed if count is None else f"{count:,} ({crossed})"
+
+
+def _layers(result: Result) -> str:
+    measure = main_measure([result])
+    rows = [row for row in result.rows if measure in (None, row["measure"])]
+    count = len({(row["layer"], row["call"]) for row in rows})
+    skipped = len(result.provenance.get("skipped") or ())
+    return f"{count} measured" + (f", {skipped} skipped" if skipped else "")
+
+
+def legend(results: Sequence[Result]) -> list[tuple[str, str, str]]:
+    """(title, summary, how to read it) of every measure, as the measure itself says it."""
+    found: dict[str, tuple[str, str, str]] = {}
+    for result in results:
+        for name, about in (result.provenance.get("measures") or {}).items():
+            if isinstance(about, dict) and about.get("summary"):
+                said = str(about["summary"]), str(about.get("reading") or "")
+                found.setdefault(name, (names.measure_title(name), *said))
+    return [found[name] for name in names.headline_first(found)]
+
+
+def words(results: Sequence[Result]) -> list[tuple[str, str]]:
+    """The words of the tables that occur in these results, with their meaning."""
+    tables = [result.table for result in results]
+    present = {
+        "ratio": any(table["value_ratio"].notna().any() for table in tables),
+        "null": any(table["null"].notna().any() for table in tables),
+        "floor": any(table["floor"].notna().any() for table in tables),
+        "dead": any((table["dead_units"] > 0).any() for table in tables),
+        "sparse": any((table["sparse_units"] > 0).any() for table in tables),
+        "class": any((~table["stratum"].isin(["all"])).any() for table in tables),
+    }
+    return [(word, text) for word, text in WORDS.items() if present.get(word, True)]
+
+
+def provenance(results: Sequence[Result]) -> list[dict[str, Any]]:
+    """Per result: its name, its record as (heading, text) lines, notes, skipped and unused layers."""
+    return [
+        {
+            "name": name,
+            "record": _record(result.provenance),
+            "notes": [str(note) for note in result.provenance.get("notes") or ()] + _row_notes(result),
+            "skipped": [
+                (
+                    names.layer_label(str(entry.get("layer")), int(entry.get("call") or 0)),
+                    str(entry.get("reason")),
+                )
+                for entry in result.provenance.get("skipped") or ()
+            ],
+            "unused": [str(layer) for layer in result.provenance.get("unused") or ()],
+        }
+        for name, result in zip(names.model_names(results), results, strict=True)
+    ]
+
+
+def _record(record: dict[str, Any]) -> list[tuple[str, str]]:
+    lines = []
+    for key, value in record.items():
+        if key in ("notes", "skipped", "unused"):
+            continue
+        if isinstance(value, dict) and key in ("versions", "model", "data"):
+            lines.append(
+                (key, ", ".join(f"{name} {_plain(entry)}" for name, entry in value.items() if entry))
+            )
+        elif key == "measures" and isinstance(value, dict):
+            lines += [(f"measure {name}", _plain(_options(about))) for name, about in value.items()]
+        elif key == "transform" and isinstance(value, dict):
+            kept = {name: entry for name, entry in value.items() if name not in ("labels", "parameters")}
+            lines.append((key, _plain(kept)))
+        else:
+            lines.append((key, _plain(value)))
+    return lines
+
+
+def _options(about: Any) -> Any:
+    return about.get("options", about) if isinstance(about, dict) else about
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _row_notes(result: Result) -> list[str]:
+    """Each reason once, with how many rows it holds for and the first layers."""
+    table = result.notes
+    found = []
+    for note, rows in table.groupby("note", sort=False):
+        layers = list(dict.fromkeys(rows["layer"]))
+        listed = ", ".join(layers[:4]) + (" …" if len(layers) > 4 else "")
+        found.append(f"{note} ({len(rows)} rows: {listed})")
+    return found
+
+
+def citation(results: Sequence[Result]) -> dict[str, str]:
+    """How to cite the library, in words and as BibTeX."""
+    version = str(results[0].provenance.get("versions", {}).get("invariscope") or "")
+    year = str(results[0].provenance.get("created") or "")[:4]
+    return {
+        "version": version,
+        "bibtex": "@software{invariscope,\n"
+        "  title = {Invariscope: how a neural network responds when its inputs are transformed},\n"
+        "  author = {{The Invariscope authors}},\n"
+        + (f"  version = {{{version}}},\n" if version else "")
+        + (f"  year = {{{year}}},\n" if year.isdigit() else "")
+        + "}",
+    }

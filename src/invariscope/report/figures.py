@@ -1,0 +1,147 @@
+"""The plots as sections of the page: interactive charts, grids of small images, static pictures."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from invariscope.plots import PLOTS, ChartPlot, GridPlot, Plot, View
+
+if TYPE_CHECKING:
+    from invariscope.plots.shared.grid import PixelRow
+    from invariscope.result import Result
+
+# Plots of smaller order stand above the table of all rows, the others below it.
+TABLE_ORDER = 30
+# Frames are stored at twice the size at which they are shown, for dense screens.
+FRAME, GAP, SHOWN_FRAME = 112, 8, 56
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One view of a section, ready for the template.
+
+    Args:
+        label: its entry in the menu.
+        target: id of its element.
+        kind: "chart", "grid" or "image".
+        legend: names of the series, in the order of their colours; empty where there is one.
+        content: what the kind needs: nothing for a chart, whose data are in the page's payload.
+    """
+
+    label: str
+    target: str
+    kind: str
+    legend: tuple[str, ...]
+    content: Any = None
+
+
+@dataclass(frozen=True)
+class Section:
+    """One plot of the registry and its views."""
+
+    name: str
+    title: str
+    reading: str
+    order: int
+    pictures: tuple[Picture, ...]
+
+
+def sections(results: Sequence[Result]) -> tuple[list[Section], dict[str, Any]]:
+    """A section for every plot that has something to show, and the charts by their elements' ids."""
+    charts: dict[str, Any] = {}
+    found = []
+    for name, plot in sorted(PLOTS.classes().items(), key=lambda entry: (entry[1].order, entry[0])):
+        views = plot.views(results)
+        if views:
+            pictures = tuple(_picture(view, f"{name}-{i}", charts) for i, view in enumerate(views))
+            found.append(Section(name, plot.title, plot.reading, plot.order, pictures))
+    return found, charts
+
+
+def _picture(view: View, target: str, charts: dict[str, Any]) -> Picture:
+    plot = view.plot
+    if isinstance(plot, ChartPlot):
+        charts[target] = chart_json(plot.chart(), target)
+        series = tuple(entry.name for entry in getattr(plot, "series", ()))
+        return Picture(view.label, target, "chart", series if len(series) > 1 else ())
+    if isinstance(plot, GridPlot):
+        grid = plot.grid()
+        return Picture(view.label, target, "grid", (), {"columns": grid.columns, "rows": _strips(grid.rows)})
+    return Picture(
+        view.label, target, "image", (), {theme: _drawn(plot, theme) for theme in ("light", "dark")}
+    )
+
+
+def chart_json(model: Any, target: str) -> Any:
+    """A Bokeh model as plain JSON."""
+    from bokeh.core.types import ID
+    from bokeh.embed import json_item
+
+    return json_item(model, ID(target))
+
+
+def _strips(rows: Sequence[PixelRow]) -> list[dict[str, Any]]:
+    return [
+        {
+            "label": row.label,
+            "detail": row.detail,
+            "image": data_uri(strip(row.pixels())),
+            "height": SHOWN_FRAME,
+        }
+        for row in rows
+    ]
+
+
+def strip(pixels: np.ndarray) -> np.ndarray:
+    """Images (m, h, w, 3) side by side with transparent gaps: (FRAME, m·(FRAME + GAP), 4).
+
+    Every row gets frames of one size, so that rows of unlike resolution line up. A frame that is not
+    square keeps its proportions.
+
+    >>> strip(np.zeros((2, 3, 3, 3), np.uint8)).shape
+    (112, 240, 4)
+    """
+    count, height, width = pixels.shape[:3]
+    longest = max(height, width)
+    high, wide = max(1, FRAME * height // longest), max(1, FRAME * width // longest)
+    top, left = (FRAME - high) // 2, (FRAME - wide) // 2
+    frames = np.zeros((count, FRAME, FRAME + GAP, 4), np.uint8)
+    frames[:, top : top + high, left : left + wide, :3] = _resized(_resized(pixels, 1, high), 2, wide)
+    frames[:, top : top + high, left : left + wide, 3] = 255
+    return np.moveaxis(frames, 0, 1).reshape(FRAME, -1, 4)
+
+
+def _resized(pixels: np.ndarray, axis: int, size: int) -> np.ndarray:
+    """One axis brought to `size`: pixels are repeated, or averaged where there are too many."""
+    length = pixels.shape[axis]
+    places = np.arange(size) * length // size
+    if size >= length:
+        return np.take(pixels, places, axis=axis)
+    sums = np.add.reduceat(pixels.astype(np.float64), places, axis=axis)
+    widths = np.diff(np.r_[places, length]).reshape([-1 if i == axis else 1 for i in range(pixels.ndim)])
+    return np.round(sums / widths).astype(np.uint8)
+
+
+def data_uri(image: np.ndarray) -> str:
+    """An RGBA image as a PNG inside the page."""
+    from matplotlib.image import imsave
+
+    buffer = io.BytesIO()
+    imsave(buffer, np.ascontiguousarray(image), format="png", pil_kwargs={"optimize": True})
+    return _png(buffer)
+
+
+def _drawn(plot: Plot, theme: str) -> str:
+    buffer = io.BytesIO()
+    plot.draw(theme=theme).savefig(buffer, format="png", dpi=160)
+    return _png(buffer)
+
+
+def _png(buffer: io.BytesIO) -> str:
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

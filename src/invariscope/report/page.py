@@ -1,0 +1,141 @@
+"""The page: what it says, put into the template, written whole or not at all."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from invariscope.plots.shared.labels import as_results, measure_title, model_names
+from invariscope.plots.shared.theme import DARK, LIGHT, Theme
+from invariscope.report import comparison, facts, figures, findings, tables
+
+if TYPE_CHECKING:
+    from invariscope.result import Result
+
+
+def write_report(results: Result | Sequence[Result], path: str | Path, *, title: str | None = None) -> Path:
+    """Writes one HTML file with everything that one or several results say.
+
+    The file needs no network and no other file, follows the reader's light or dark setting, and is
+    replaced in one step: an interrupted run leaves an older report as it was.
+
+    Args:
+        results: one result, or several to be shown side by side; the first is what the others are
+            compared with.
+        path: where to write; missing folders are made.
+        title: the heading; None names the models and the transform.
+    Returns:
+        The path.
+    Raises:
+        ValueError: no results, or a result without rows.
+        IsADirectoryError: the path is a folder.
+    """
+    several, path = as_results(results), Path(path)
+    _refuse(several, path)
+    html = render(several, title=title)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        scratch.write_text(html, encoding="utf-8")
+        os.replace(scratch, path)
+    finally:
+        scratch.unlink(missing_ok=True)
+    return path
+
+
+def _refuse(results: Sequence[Result], path: Path) -> None:
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; give a file, such as {path / 'report.html'}")
+    for result in results:
+        if not result.rows:
+            raise ValueError(f"the result of {result.name!r} has no rows; there is nothing to report")
+
+
+def render(results: Sequence[Result], *, title: str | None = None) -> str:
+    """The page as text."""
+    differences = comparison.compare_all(results)
+    sections, charts = figures.sections(results)
+    if differences.rows is not None:
+        charts |= comparison.charts(differences)
+    rows = tables.row_table(results)
+    payload = {
+        "charts": charts,
+        "tables": {"rows": rows, "differences": comparison.table(differences, several=len(results) > 2)},
+    }
+    scripts = {"bokeh": _bokeh(), "script": _file("script.js")}
+    return _template().render(
+        title=title or findings.title(results),
+        findings=findings.sentences(results, differences.rows),
+        facts=facts.key_facts(results),
+        profile=[section for section in sections if section.order < figures.TABLE_ORDER],
+        sections=[section for section in sections if section.order >= figures.TABLE_ORDER],
+        differences=differences,
+        legend=facts.legend(results),
+        words=facts.words(results),
+        provenance=facts.provenance(results),
+        cite=facts.citation(results),
+        models=model_names(results),
+        payload=payload,
+        policy=_policy(scripts.values()),
+        light=_variables(LIGHT),
+        dark=_variables(DARK),
+        style=_file("style.css"),
+        **scripts,
+    )
+
+
+def _policy(scripts: Any) -> str:
+    """A content security policy: these very scripts and nothing else, no network at all.
+
+    Names are escaped wherever they appear; should one ever slip through, it still cannot run.
+    """
+    digests = [hashlib.sha256(text.encode()).digest() for text in scripts]
+    allowed = " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
+    return (
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:; "
+        "font-src data:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _variables(theme: Theme) -> str:
+    """The theme as CSS custom properties."""
+    colours = {
+        name: value for name, value in asdict(theme).items() if isinstance(value, str) and name != "name"
+    }
+    colours |= {f"series-{i}": value for i, value in enumerate(theme.series)}
+    return " ".join(f"--{name}: {value};" for name, value in colours.items())
+
+
+@cache
+def _template() -> Any:
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
+    environment.filters["measure_title"] = measure_title
+    return environment.from_string(_file("template.html"))
+
+
+@cache
+def _file(name: str) -> str:
+    return (resources.files("invariscope.report") / name).read_text(encoding="utf-8")
+
+
+@cache
+def _bokeh() -> str:
+    """Bokeh's core as one script. An HTML parser would end the element at a closing tag inside it."""
+    from bokeh.resources import Resources
+
+    text = "\n".join(Resources(mode="inline", components=["bokeh"], log_level="error").js_raw)
+    assert "</script" not in text.lower()
+    assert "<!--" not in text
+    return text.replace("\r\n", "\n")

@@ -1,0 +1,234 @@
+"use strict";
+(() => {
+  const payload = JSON.parse(document.getElementById("payload").textContent);
+  const root = document.documentElement;
+  const prefersDark = matchMedia("(prefers-color-scheme: dark)");
+
+  // ---- theme -------------------------------------------------------------------------------
+  const CHOICES = ["auto", "light", "dark"];
+  let choice = "auto";
+  let printing = false;
+
+  const remember = (value) => {
+    // A page opened from a file may have no storage; the choice then lasts as long as the page.
+    try { localStorage.setItem("invariscope-theme", value); } catch { /* nothing to do */ }
+  };
+  const recall = () => {
+    try { return localStorage.getItem("invariscope-theme"); } catch { return null; }
+  };
+  const currentTheme = () => {
+    if (printing) return "light";
+    return choice === "auto" ? (prefersDark.matches ? "dark" : "light") : choice;
+  };
+
+  // Charts cannot see CSS variables: each model carries the properties of both themes in its tags.
+  function recolour(doc) {
+    const theme = currentTheme();
+    for (const model of doc.all_models) {
+      for (const tag of model.tags ?? []) {
+        const forms = tag instanceof Map ? tag.get("theme") : tag?.theme;
+        const form = forms instanceof Map ? forms.get(theme) : forms?.[theme];
+        if (form) model.setv(form instanceof Map ? Object.fromEntries(form) : form);
+      }
+    }
+  }
+  function applyTheme() {
+    if (choice === "auto") root.removeAttribute("data-theme");
+    else root.setAttribute("data-theme", choice);
+    root.classList.toggle("dark", currentTheme() === "dark");
+    document.getElementById("theme").textContent = `Theme: ${choice}`;
+    for (const doc of Bokeh.documents) recolour(doc);
+  }
+  function startTheme() {
+    const button = document.getElementById("theme");
+    const known = recall();
+    if (CHOICES.includes(known)) choice = known;
+    button.hidden = false;
+    button.addEventListener("click", () => {
+      choice = CHOICES[(CHOICES.indexOf(choice) + 1) % CHOICES.length];
+      remember(choice);
+      applyTheme();
+    });
+    prefersDark.addEventListener("change", applyTheme);
+    addEventListener("beforeprint", () => { printing = true; applyTheme(); views.forEach(paintNow); });
+    addEventListener("afterprint", () => { printing = false; applyTheme(); });
+    applyTheme();
+  }
+
+  // ---- charts ------------------------------------------------------------------------------
+  const drawn = new Set();
+  const views = [];
+  // A printer does not wait for the animation frame in which charts take a new colour.
+  function paintNow(view) {
+    if (view.invalidate_painters) {
+      for (const part of view.computed_renderer_views) part.glyph?.set_visuals?.(part.model.data_source, part.all_indices);
+      view.invalidate_painters();
+      view.paint();
+    }
+    (view.child_views ?? []).forEach(paintNow);
+  }
+  async function drawChart(element) {
+    const item = payload.charts[element.id];
+    if (!item || drawn.has(element.id)) return;
+    drawn.add(element.id);
+    views.push(...await Bokeh.embed.embed_item(item));
+    recolour(Bokeh.documents[Bokeh.documents.length - 1]);
+  }
+  async function drawVisibleCharts() {
+    for (const element of document.querySelectorAll(".picture:not([hidden]) .chart")) await drawChart(element);
+    root.dataset.drawn = "yes";
+  }
+  function startMenus() {
+    for (const menu of document.querySelectorAll("select[data-menu]")) {
+      const pictures = document.getElementById(`views-${menu.dataset.menu}`).children;
+      menu.addEventListener("change", () => {
+        [...pictures].forEach((picture, i) => { picture.hidden = i !== Number(menu.value); });
+        drawVisibleCharts();
+      });
+    }
+  }
+
+  // ---- tables ------------------------------------------------------------------------------
+  const PAGE = 120;
+  const NUMERIC = new Set(["number", "count", "interval", "p"]);
+
+  function formatted(value) {
+    if (value === null || value === undefined) return "–";
+    if (value === 0) return "0";
+    const size = Math.abs(value);
+    const text = size >= 1e-3 && size < 1e5
+      ? value.toFixed(Math.max(0, 2 - Math.floor(Math.log10(size))))
+      : value.toExponential(2);
+    return text.replace("-", "−");
+  }
+  function shown(value, kind, titles) {
+    if (kind === "text") return titles?.get(value) ?? value;
+    if (kind === "count") return value === null ? "–" : Math.round(value).toLocaleString("en");
+    if (kind === "interval") return value === null ? "–" : `${formatted(value[0])} to ${formatted(value[1])}`;
+    if (kind === "p" && value !== null && value < 0.001) return "< 0.001";
+    return formatted(value);
+  }
+  const element = (name, properties = {}, ...children) => {
+    const made = Object.assign(document.createElement(name), properties);
+    made.append(...children);
+    return made;
+  };
+
+  class Table {
+    constructor(box, spec) {
+      Object.assign(this, spec, { box, query: "", sort: null, limit: PAGE });
+      this.titles = {};
+      for (const filter of this.filters) this.titles[filter.column] = new Map(filter.titles);
+      this.count = element("span", { className: "count" });
+      this.body = element("div", { className: "scroll", tabIndex: 0 });
+      this.more = element("button", { type: "button", className: "more" });
+      this.more.addEventListener("click", () => { this.limit = Infinity; this.draw(); });
+      box.append(this.controls(), this.body, this.more);
+      this.draw();
+    }
+    controls() {
+      const search = element("input", { type: "search", placeholder: "Filter by name", ariaLabel: "Filter rows by name" });
+      search.addEventListener("input", () => { this.query = search.value.toLowerCase(); this.draw(); });
+      const save = element("button", { type: "button", textContent: "Save as CSV" });
+      save.addEventListener("click", () => this.save());
+      return element("div", { className: "controls" }, search, ...this.filters.map((f) => this.menu(f)), save, this.count);
+    }
+    menu(filter) {
+      const select = element("select", { ariaLabel: this.columns[filter.column].label });
+      const label = this.columns[filter.column].label.toLowerCase();
+      select.append(element("option", { value: "", textContent: `any ${label}` }));
+      filter.titles.forEach(([value, title], i) => {
+        select.append(element("option", { value: String(i + 1), textContent: title }));
+        if (value === filter.selected) select.selectedIndex = i + 1;
+      });
+      select.addEventListener("change", () => {
+        filter.selected = select.selectedIndex ? filter.titles[select.selectedIndex - 1][0] : "";
+        this.draw();
+      });
+      return select;
+    }
+    chosen() {
+      const texts = this.columns.map((c, i) => [c, i]).filter(([c]) => c.kind === "text").map(([, i]) => i);
+      const rows = this.rows.filter((row) =>
+        this.filters.every((f) => !f.selected || row[f.column] === f.selected)
+        && (!this.query || texts.some((i) => this.text(row, i).toLowerCase().includes(this.query))));
+      if (!this.sort) return rows;
+      const { column, direction } = this.sort;
+      const key = (row) => (this.columns[column].kind === "interval" ? row[column]?.[0] ?? null : row[column]);
+      return rows.sort((a, b) => {
+        const [x, y] = [key(a), key(b)];
+        if (x === null || y === null) return (x === null) - (y === null);
+        return direction * (typeof x === "string" ? x.localeCompare(y, "en", { numeric: true }) : x - y);
+      });
+    }
+    text(row, i) { return shown(row[i], this.columns[i].kind, this.titles[i]); }
+    draw() {
+      const rows = this.chosen();
+      // A column that a filter holds at one value says nothing: its menu says it.
+      const hidden = new Set(this.filters.filter((f) => f.selected).map((f) => f.column));
+      const columns = this.columns.map((_, i) => i).filter((i) => !hidden.has(i));
+      const top = Math.max(...rows.map((row) => row[this.barColumn()] ?? 0), 0);
+      const body = element("tbody", {}, ...rows.slice(0, this.limit).map((row) => this.row(row, columns, top)));
+      const head = element("thead", {}, element("tr", {}, ...columns.map((i) => this.heading(i))));
+      this.body.replaceChildren(element("table", { className: "rows" }, head, body));
+      this.count.textContent = `${rows.length.toLocaleString("en")} of ${this.rows.length.toLocaleString("en")} rows`;
+      this.more.hidden = rows.length <= this.limit;
+      this.more.textContent = `Show all ${rows.length.toLocaleString("en")} rows`;
+    }
+    barColumn() { return this.columns.findIndex((c) => c.key === "value" && c.label === "Value"); }
+    row(row, columns, top) {
+      return element("tr", {}, ...columns.map((i) => {
+        const { key, kind } = this.columns[i];
+        const text = this.text(row, i);
+        const cell = element("td", { textContent: text });
+        if (kind === "text") cell.title = text;
+        cell.classList.toggle("num", NUMERIC.has(kind));
+        cell.classList.toggle("soft", NUMERIC.has(kind) && key !== "value");
+        if (i === this.barColumn() && top > 0 && row[i] > 0) {
+          cell.classList.add("bar");
+          cell.style.setProperty("--share", `${(100 * row[i]) / top}%`);
+        }
+        return cell;
+      }));
+    }
+    heading(i) {
+      const { label, help, kind } = this.columns[i];
+      const button = element("button", { type: "button", textContent: label, title: help });
+      const cell = element("th", { scope: "col" }, button);
+      cell.classList.toggle("num", NUMERIC.has(kind));
+      if (this.sort?.column === i) cell.ariaSort = this.sort.direction > 0 ? "ascending" : "descending";
+      button.addEventListener("click", () => {
+        const again = this.sort?.column === i;
+        // Third click: back to the order in which the layers run.
+        this.sort = again && this.sort.direction < 0 ? null : { column: i, direction: again ? -1 : 1 };
+        this.draw();
+      });
+      return cell;
+    }
+    save() {
+      const quote = (value) => {
+        const text = String(value ?? "");
+        // A spreadsheet would run a name that starts like a formula.
+        const safe = typeof value === "string" && /^[=+\-@\t]/.test(text) ? `'${text}` : text;
+        return `"${safe.replaceAll('"', '""')}"`;
+      };
+      const wide = (cells, kinds) => cells.flatMap((c, i) => (kinds[i] === "interval" ? c ?? ["", ""] : [c]));
+      const kinds = this.columns.map((c) => c.kind);
+      const heads = this.columns.flatMap((c) => (c.kind === "interval" ? [`${c.key}_low`, `${c.key}_high`] : [c.key]));
+      const lines = [heads, ...this.chosen().map((row) => wide(row, kinds))].map((line) => line.map(quote).join(","));
+      const link = element("a", { download: "invariscope.csv" });
+      link.href = URL.createObjectURL(new Blob([lines.join("\r\n")], { type: "text/csv" }));
+      link.click();
+      setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+    }
+  }
+
+  // ---- start -------------------------------------------------------------------------------
+  startTheme();
+  startMenus();
+  for (const box of document.querySelectorAll("[data-table]")) {
+    const spec = payload.tables[box.dataset.table];
+    if (spec) new Table(box, spec);
+  }
+  drawVisibleCharts();
+})();

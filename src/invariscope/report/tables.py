@@ -1,0 +1,98 @@
+"""The tables as plain data; the page's script sorts, filters and draws them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from invariscope.plots.shared import labels as names
+
+if TYPE_CHECKING:
+    from invariscope.result import Result
+
+# key, heading, kind, what it means (a tooltip of the heading)
+ROW_COLUMNS = (
+    ("model", "Network", "text", "which network"),
+    ("label", "Layer", "text", "layers in the order in which they run"),
+    ("measure", "Measure", "text", "what is measured"),
+    ("stratum", "Samples of", "text", "all samples, one class, or the mean over classes"),
+    ("value", "Value", "number", "mean over the layer's counted units"),
+    ("ci", "95 % interval", "interval", "over samples; the network and the elements are held fixed"),
+    ("null", "Null", "number", "the same number if an orbit consisted of unrelated samples"),
+    ("floor", "Floor", "number", "the same number caused by interpolation alone"),
+    ("value_ratio", "Ratio", "number", "ratio of the layer's means"),
+    ("ratio", "Its interval", "interval", "95 % interval of the ratio"),
+    ("samples", "n", "count", "samples"),
+    ("units", "Units", "count", "units in the layer"),
+    ("dead_units", "Dead", "count", "units that never respond, left out"),
+    ("sparse_units", "Sparse", "count", "units that respond to too few samples, left out of the mean"),
+)
+_INTERVALS = {"ci": ("ci_low", "ci_high"), "ratio": ("ratio_low", "ratio_high")}
+
+
+def row_table(results: Sequence[Result]) -> dict[str, Any]:
+    """Every row of every result, without the columns that hold nothing.
+
+    The first view shows the main measure over all samples; filters show the rest.
+    """
+    records = [
+        {**row, "model": name, "label": names.layer_label(row["layer"], int(row["call"]))}
+        for name, result in zip(names.model_names(results), results, strict=True)
+        for row in result.table.to_dict("records")
+    ]
+    measures = names.layered_measures(results) or names.headline_first(row["measure"] for row in records)
+    return build(records, ROW_COLUMNS, {"measure": measures[0], "stratum": "all"})
+
+
+def build(
+    records: Sequence[dict[str, Any]],
+    columns: Sequence[tuple[str, str, str, str]],
+    selected: dict[str, str],
+) -> dict[str, Any]:
+    """A table for the script: columns, rows of cells, and the filters with their first choice.
+
+    Args:
+        records: one mapping per row.
+        columns: (key, heading, kind, meaning); kinds are text, number, count, interval, p.
+        selected: text columns to filter by, with the choice that is shown first.
+    """
+    cells = [{key: _cell(record, key, kind) for key, _, kind, _ in columns} for record in records]
+    kept = [column for column in columns if _says_something(column, cells, always=("label", "value"))]
+    return {
+        "columns": [dict(zip(("key", "label", "kind", "help"), column, strict=True)) for column in kept],
+        "rows": [[row[column[0]] for column in kept] for row in cells],
+        "filters": [
+            {"column": i, "selected": selected[column[0]], "titles": _titles(column[0], cells)}
+            for i, column in enumerate(kept)
+            if column[0] in selected
+        ],
+    }
+
+
+def _cell(record: dict[str, Any], key: str, kind: str) -> Any:
+    if kind == "interval":
+        low, high = (_finite(record.get(bound, math.nan)) for bound in _INTERVALS[key])
+        return None if low is None or high is None else [low, high]
+    return str(record[key]) if kind == "text" else _finite(record.get(key, math.nan))
+
+
+def _finite(value: float) -> float | None:
+    """Six significant digits keep the page small; what JSON cannot hold becomes null."""
+    value = float(value)
+    return float(f"{value:.6g}") if math.isfinite(value) else None
+
+
+def _says_something(column: tuple, cells: Sequence[dict[str, Any]], *, always: Sequence[str]) -> bool:
+    key, kind = column[0], column[2]
+    values = [row[key] for row in cells]
+    if kind == "text":
+        return key in always or len(set(values)) > 1
+    return key in always or any(value is not None and value != 0 for value in values)
+
+
+def _titles(key: str, cells: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
+    """(value, what a filter shows for it), in the order of appearance."""
+    known = {"all": "all samples", "mean": "mean over classes"} if key == "stratum" else {}
+    values = dict.fromkeys(str(row[key]) for row in cells)
+    return [(v, names.measure_title(v) if key == "measure" else known.get(v, v)) for v in values]
