@@ -36,17 +36,17 @@ def make(checkout: Path, *targets: str, break_at: str = "", code: int = 0) -> li
     """The commands that `make` ran in the checkout."""
     log = checkout / "log"
     log.write_text("")
-    # A `make test` around this test must not hand its own flags on.
-    outer = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
-    done = subprocess.run(
-        ["make", "PYTHON=./stand-in", *targets],
-        cwd=checkout,
-        env={**outer, "LOG": str(log), "BREAK_AT": break_at},
-        capture_output=True,
-        text=True,
-    )
+    done = started(checkout, "PYTHON=./stand-in", *targets, LOG=str(log), BREAK_AT=break_at)
     assert (done.returncode != 0) == bool(code), done.stdout + done.stderr
     return log.read_text().splitlines()
+
+
+def started(checkout: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """One call of `make`. A `make test` around this test must not hand its own flags on."""
+    outer = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    return subprocess.run(
+        ["make", *arguments], cwd=checkout, env={**outer, **settings}, capture_output=True, text=True
+    )
 
 
 def installs(commands: list[str]) -> list[str]:
@@ -108,7 +108,7 @@ def test_an_old_interpreter_is_refused_before_anything_is_made(checkout):
 
 
 def test_help_names_every_target(checkout):
-    said = subprocess.run(["make"], cwd=checkout, capture_output=True, text=True, check=True).stdout
+    said = started(checkout).stdout
     assert [line.split()[1] for line in said.splitlines()] == [
         "demo",
         "test",

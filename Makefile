@@ -1,0 +1,61 @@
+# Python >= 3.11, make and a package index are enough: every target sets up what it needs, once.
+
+PYTHON ?= python3
+WORKERS ?= auto
+
+VENV := .venv
+BENCH := .venv-bench
+BIN := $(VENV)/bin
+# torch is pinned for every later install too, so that no other package can replace it.
+INSTALL := -m pip install -qq --disable-pip-version-check --constraint constraints.txt
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: demo test lint bench docs help again
+
+demo: $(VENV)/.demo  ## train two small networks on digits, measure both, write a report (about 2 minutes)
+	$(BIN)/invariscope demo
+
+test: $(VENV)/.dev  ## run the tests, with coverage of src, and build the documentation strictly
+	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist loadgroup --cov --cov-report term:skip-covered
+
+lint: $(VENV)/.dev  ## check style, formatting and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+bench: $(BENCH)/.bench  ## measure the overhead against bare forwards and against tmeasures
+	$(BENCH)/bin/python -m benchmarks.overhead
+
+docs: $(VENV)/.dev  ## build the documentation into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# An environment is finished when its stamp is there. `.unfinished` stays behind only where an
+# install was cut short; that environment is then made anew.
+HALF_MADE := $(patsubst %/.unfinished,%/.torch,$(wildcard $(VENV)/.unfinished $(BENCH)/.unfinished))
+$(HALF_MADE): again
+
+$(VENV)/.torch $(BENCH)/.torch: %/.torch: constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if v >= (3, 11) else \
+	  "Python 3.11 or later is needed, %s is %d.%d. Name another one: make PYTHON=python3.12" \
+	  % (sys.executable, v[0], v[1]))'
+	@test ! -e $*/.unfinished || rm -rf $*
+	@mkdir -p $* && touch $*/.unfinished
+	$(PYTHON) -m venv $*
+	$*/bin/python $(INSTALL) torch
+	@rm $*/.unfinished && touch $@
+
+$(VENV)/.demo: EXTRAS :=
+$(VENV)/.dev: EXTRAS := [dev,docs]
+$(BENCH)/.bench: EXTRAS := [bench]
+
+$(VENV)/.demo $(VENV)/.dev: $(VENV)/.torch
+$(BENCH)/.bench: $(BENCH)/.torch
+
+$(VENV)/.demo $(VENV)/.dev $(BENCH)/.bench: pyproject.toml
+	@touch $(@D)/.unfinished
+	$(@D)/bin/python $(INSTALL) --editable '.$(EXTRAS)'
+	@rm $(@D)/.unfinished && touch $@

@@ -1,0 +1,178 @@
+"""Pages of the measures and of the transforms, from their registries and docstrings."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import re
+from typing import Any
+
+import griffe
+from mathematics import markdown_of
+
+from invariscope.measures.base import MEASURES, Measure
+from invariscope.measures.variance import _PRESETS as PRESETS
+from invariscope.measures.variance import NormalizedVariance
+from invariscope.transforms.base import TRANSFORMS, Transform
+
+_LABELS_SHOWN = 8
+_DEFAULT_SHOWN, _REPR_SHOWN = 30, 90
+_FUNCTION = re.compile(r"<(?:built-in method|function) (?:\w+\.)*(\w+)[^<>]*>")
+
+
+def pages() -> dict[str, str]:
+    """An overview of each kind, and a page for each class."""
+    measures, transforms = MEASURES.classes(), TRANSFORMS.classes()
+    return {
+        "measures/index.md": _overview("Measures", _MEASURES, {n: c.summary for n, c in measures.items()}),
+        "transforms/index.md": _overview(
+            "Transforms", _TRANSFORMS, {n: first_sentence(c) for n, c in transforms.items()}
+        ),
+        **{f"measures/{name}.md": measure_page(name, cls) for name, cls in measures.items()},
+        **{f"transforms/{name}.md": transform_page(name, cls) for name, cls in transforms.items()},
+    }
+
+
+_MEASURES = (
+    "What a number says about a network. All measures that are asked for share one pass over the data; "
+    "the names are those of `iv.measure(..., measures=[...])` and of `invariscope measure --measures`. "
+    "A measure is [one file](../contributing.md), and is listed here by being there."
+)
+_TRANSFORMS = (
+    "What is done to the inputs: a finite, ordered, labelled list of elements. The names are those of the "
+    "registry; a list of callables on batches is a transform too."
+)
+
+
+def _overview(title: str, lead: str, entries: dict[str, str]) -> str:
+    rows = [f"| [`{name}`]({name}.md) | {_cell(text)} |" for name, text in entries.items()]
+    return "\n".join([f"# {title}", "", lead, "", "| name | |", "|---|---|", *rows, ""])
+
+
+def measure_page(name: str, cls: type[Measure]) -> str:
+    """What a measure means, how to read it, its options, its docstring."""
+    low, high = (_number(bound) for bound in cls.range)
+    return "\n\n".join(
+        [
+            f"# {spaced(name)}",
+            cls.summary,
+            f"`{name}` on the command line, `iv.{cls.__name__}()` in Python; values from {low} to {high}; "
+            + ("one per unit and layer." if cls.scope == "layers" else "read from the model's output."),
+            f'!!! tip "How to read it"\n\n    {cls.reading}',
+            _documentation(cls, members=[]),
+            _options(cls),
+        ]
+    )
+
+
+def transform_page(name: str, cls: type[Transform]) -> str:
+    """What a family does, its constructors, its options, and a few of its transforms."""
+    makers = [key for key, entry in vars(cls).items() if isinstance(entry, classmethod) and key != "examples"]
+    return "\n\n".join(
+        [
+            f"# {spaced(name)}",
+            f"`{name}` in listings, `iv.{cls.__name__}` in Python.",
+            _documentation(cls, members=[key for key in makers if not key.startswith("_")]),
+            _options(cls),
+            _examples(cls),
+        ]
+    )
+
+
+def presets() -> str:
+    """The options that each published convention sets, side by side."""
+    options = {name: NormalizedVariance(preset=name).options for name in PRESETS}
+    shown = [name for name in options["slides"] if name not in ("preset", "norm")]
+    rows = [
+        f"| `{name}` | " + " | ".join(f"`{given[option]!r}`" for option in shown) + " |"
+        for name, given in options.items()
+    ]
+    return "\n".join([f"| preset | {' | '.join(shown)} |", "|---" * (len(shown) + 1) + "|", *rows])
+
+
+def _documentation(cls: type, *, members: list[str]) -> str:
+    """The docstring, and those of some members under headings of their own."""
+    place = f"{cls.__module__}.{cls.__qualname__}"
+    hidden = ("signature", "root_heading", "docstring_parameters", "docstring_attributes")
+    whole = [
+        f"::: {place}",
+        "    options:",
+        "      members: false",
+        *(f"      show_{h}: false" for h in hidden),
+    ]
+    makers = [f"::: {place}.{member}\n    options:\n      heading_level: 3" for member in members]
+    return "\n\n".join(["\n".join(whole), *(["## Made by", *makers] if makers else [])])
+
+
+def _options(cls: type) -> str:
+    options = [p for p in inspect.signature(cls).parameters.values() if p.kind is not p.VAR_KEYWORD]
+    if not options:
+        return "## Options\n\nNone."
+    said = _described(cls)
+    rows = [f"| `{p.name}` | {_default(p.default)} | {_cell(said.get(p.name, ''))} |" for p in options]
+    return "\n".join(["## Options", "", "| option | default | |", "|---|---|---|", *rows])
+
+
+def _described(cls: type) -> dict[str, str]:
+    """What the docstrings of a class and its bases say about each option."""
+    found: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        docstring = griffe.Docstring(inspect.cleandoc(vars(base).get("__doc__") or ""))
+        for part in docstring.parse("google", warnings=False):
+            if part.kind is griffe.DocstringSectionKind.parameters:
+                names = ((entry.name, entry.description) for entry in part.value)
+                found |= {name.strip(): text for entry, text in names for name in entry.split(",")}
+    return found
+
+
+def _default(value: Any) -> str:
+    return "needed" if value is inspect.Parameter.empty else _shown(value, _DEFAULT_SHOWN)
+
+
+def _shown(value: Any, length: int) -> str:
+    """The value as code; functions by their names, since their addresses change with every build."""
+    text = _FUNCTION.sub(r"\1", repr(value)).replace("|", "\\|")
+    return f"`{text}`" if len(text) <= length else f"`{text[:length]}…`"
+
+
+def _examples(cls: type[Transform]) -> str:
+    rows = [
+        f"| {_shown(one, _REPR_SHOWN)} | {len(one)} | {_labels(one)} | {_exactness(one)} | {_group(one)} |"
+        for one in cls.examples()
+    ]
+    header = ["| transform | elements | labels | exact on the pixel grid | group |", "|---|---|---|---|---|"]
+    return "\n".join(["## Examples", "", *header, *rows])
+
+
+def _labels(transform: Transform) -> str:
+    shown = list(transform.labels[:_LABELS_SHOWN])
+    return _cell(", ".join(shown + ["…"] * (len(transform) > len(shown))))
+
+
+def _exactness(transform: Transform) -> str:
+    count = sum(transform.exact)
+    return {len(transform): "all", 0: "none"}.get(count, f"{count} of {len(transform)}")
+
+
+def _group(transform: Transform) -> str:
+    return "no" if transform.table() is None else "yes"
+
+
+def spaced(name: str) -> str:
+    """A registry name as a title: "Normalized variance"."""
+    return name.replace("_", " ").capitalize()
+
+
+def first_sentence(cls: type) -> str:
+    """The first paragraph of a docstring."""
+    return markdown_of(inspect.getdoc(cls) or "").split("\n\n")[0]
+
+
+def _cell(text: str) -> str:
+    return " ".join(markdown_of(text).split()).replace("|", "\\|")
+
+
+def _number(value: float) -> str:
+    if math.isinf(value):
+        return "−∞" if value < 0 else "∞"
+    return f"{value:g}"

@@ -1,0 +1,69 @@
+"""The hooks of the site: pages made from the code, the navigation, and formulas without scripts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import catalogue
+import commands
+import reference
+from mathematics import with_mathml
+from mkdocs.structure.files import File, Files
+
+DOCS = Path(__file__).resolve().parents[1]
+PROJECT = DOCS.parent
+
+
+def made() -> dict[str, str]:
+    """Every page that is not written by hand: its place and its Markdown."""
+    return {
+        "changelog.md": (PROJECT / "CHANGELOG.md").read_text(),
+        "contributing.md": (PROJECT / "CONTRIBUTING.md").read_text(),
+        "command_line.md": commands.page(),
+        **catalogue.pages(),
+        **reference.pages(),
+    }
+
+
+def navigation(found: list[str]) -> list[dict[str, Any]]:
+    """The site's sections; a page of a section is listed by being there."""
+
+    def section(folder: str) -> list[str]:
+        inside = sorted(uri for uri in found if uri.startswith(f"{folder}/") and uri.endswith(".md"))
+        return sorted(inside, key=lambda uri: not uri.endswith("/index.md"))
+
+    whole = [
+        {"Home": "index.md"},
+        {"Getting started": "getting_started.md"},
+        {"Concepts": "concepts.md"},
+        {"Measures": section("measures")},
+        {"Published conventions": "conventions.md"},
+        {"Transforms": section("transforms")},
+        {"Command line": "command_line.md"},
+        {"When something is wrong": "bad_input.md"},
+        {"Reproductions": section("reproductions")},
+        {"Reference": section("reference")},
+        {"Contributing": "contributing.md"},
+        {"Decisions": section("decisions")},
+        {"Changelog": "changelog.md"},
+    ]
+    return [entry for entry in whole if all(entry.values())]
+
+
+def on_files(files: Files, *, config: Any, **_: Any) -> Files:
+    """Adds the pages made from the code, and arranges all of them."""
+    for place, text in made().items():
+        files.append(File.generated(config, place, content=text))
+    config["nav"] = navigation([file.src_uri for file in files.documentation_pages()])
+    return files
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Puts the table of presets where a page asks for it."""
+    return markdown.replace("<!-- presets -->", catalogue.presets())
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Draws the formulas."""
+    return with_mathml(html)

@@ -1,0 +1,43 @@
+"""The reference: the public names first, then every package with all that its modules define."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import invariscope
+
+SOURCE = Path(invariscope.__file__).parent
+# Their classes have pages of their own.
+_CATALOGUED = ("measures", "transforms")
+
+
+def pages() -> dict[str, str]:
+    """A page for the public surface and one for each package."""
+    packages = sorted(place.parent for place in SOURCE.glob("*/__init__.py"))
+    return {
+        "reference/index.md": _surface(),
+        **{f"reference/{folder.name}.md": _package(folder) for folder in packages},
+    }
+
+
+def _surface() -> str:
+    named = [f"::: {home}.{name}" for name, home in sorted(invariscope._HOMES.items())]
+    lead = (
+        "After `import invariscope as iv`, these are `iv.measure`, `iv.load` and so on; so are all classes "
+        "of [measures](../measures/index.md) and [transforms](../transforms/index.md)."
+    )
+    return "\n\n".join(["# The public surface", lead, *named, ""])
+
+
+def _package(folder: Path) -> str:
+    says = ast.get_docstring(ast.parse((folder / "__init__.py").read_text())) or ""
+    shown = ["base"] if folder.name in _CATALOGUED else _modules(folder)
+    parts = [f"::: invariscope.{folder.name}.{module}" for module in shown]
+    return "\n\n".join([f"# invariscope.{folder.name}", says.split("\n\n")[0], *parts, ""])
+
+
+def _modules(folder: Path) -> list[str]:
+    """Dotted names of the public modules inside, those of subpackages included."""
+    inside = (place.relative_to(folder).with_suffix("").parts for place in sorted(folder.rglob("*.py")))
+    return [".".join(parts) for parts in inside if not any(part.startswith("_") for part in parts)]

@@ -1,0 +1,45 @@
+"""The commands, put together."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+import invariscope
+from invariscope.cli.commands.compare import compare
+from invariscope.cli.commands.demo import demo
+from invariscope.cli.commands.explain import explain
+from invariscope.cli.commands.listing import listing
+from invariscope.cli.commands.measure import measure
+from invariscope.cli.commands.report import report
+from invariscope.cli.commands.train import train
+
+app = typer.Typer(
+    name="invariscope",
+    help="How a neural network's representations respond when its inputs are transformed.\n\n"
+    "Start with `invariscope demo`; `invariscope COMMAND --help` has examples for each command.",
+    rich_markup_mode="markdown",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"invariscope {invariscope.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None: ...
+
+
+for _command in (demo, train, measure, report, compare, explain):
+    app.command()(_command)
+app.add_typer(listing, name="list")

@@ -1,0 +1,43 @@
+"""`invariscope compare`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from invariscope.cli.console import show
+from invariscope.cli.errors import Debug, command
+
+
+@command
+def compare(
+    run_a: Annotated[Path, typer.Argument(help="A folder that `measure` wrote.", show_default=False)],
+    run_b: Annotated[Path, typer.Argument(help="Another, of the same samples.", show_default=False)],
+    stratum: Annotated[
+        str, typer.Option(help="`all` samples, one class, or the `mean` over classes.")
+    ] = "all",
+    debug: Debug = False,
+) -> None:
+    """Shows the difference of two runs, layer by layer: B minus A, with an interval.
+
+    Both runs have to be of the same samples and the same transform. The interval is of the paired
+    difference, so it is narrower than the two separate ones suggest.
+
+    Examples:
+
+        invariscope compare runs/plain runs/rotated
+        invariscope compare runs/plain runs/rotated --stratum mean
+    """
+    import invariscope as iv
+    from invariscope.cli.tables import difference_tables, distinct_names
+    from invariscope.registry import unknown
+
+    differences = iv.compare(distinct_names([iv.load(run_a), iv.load(run_b)]))
+    strata = list(dict.fromkeys(differences["stratum"]))
+    if stratum not in strata:
+        raise unknown("stratum", stratum, strata)
+    for table in difference_tables(differences, stratum=stratum):
+        show(table, "")
+    show("p is of no difference, without a correction for the number of rows.")

@@ -1,0 +1,205 @@
+"""`invariscope measure`."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from invariscope.cli import options as shared
+from invariscope.cli.console import notice, show, show_line
+from invariscope.cli.errors import Debug, Interrupted, command
+from invariscope.cli.folders import staged_folder
+
+if TYPE_CHECKING:
+    from invariscope.cli.models import Named
+    from invariscope.engine.options import Options
+    from invariscope.result import Result
+    from invariscope.transforms.base import Transform
+
+
+def _batch_size(text: str) -> int | str:
+    return int(text) if text.isdigit() else text
+
+
+@command
+def measure(
+    model: shared.Model,
+    data: shared.Data,
+    transform: Annotated[
+        str,
+        typer.Option(
+            "--transform",
+            "-t",
+            metavar="TEXT",
+            help="As in Python, such as `Rotation.circle(16)`, `quarter_turns`, "
+            "`Grid(Flip(), Scale([0.8, 1.0]))`; or `file.py:name` of a list of callables.",
+            show_default=False,
+        ),
+    ],
+    measures: Annotated[
+        list[str],
+        typer.Option(
+            "--measures",
+            "-m",
+            metavar="TEXT",
+            help="Names separated by commas, or as in Python, such as `Prediction()`. May repeat.",
+        ),
+    ] = ["normalized_variance"],  # noqa: B006
+    layers: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="GLOB", help="Only layers that match, such as `conv*`. May repeat.", show_default="all"
+        ),
+    ] = None,
+    by_class: Annotated[bool, typer.Option("--by-class", help="Also each class alone.")] = False,
+    samples: Annotated[
+        int | None, typer.Option(metavar="INT", help="A seeded subset of this size.", show_default="all")
+    ] = None,
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the result goes: empty or new.")] = Path(
+        "run"
+    ),
+    overwrite: shared.Overwrite = False,
+    label: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="The model's name in tables and plots.")
+    ] = None,
+    weights: shared.Weights = None,
+    split: shared.Split = None,
+    data_dir: shared.DataDir = None,
+    seed: Annotated[
+        int, typer.Option(metavar="INT", help="Of the subset, of random weights and random elements.")
+    ] = 0,
+    batch_size: Annotated[
+        str, typer.Option(parser=_batch_size, metavar="INT", help="Inputs per forward, or `auto`.")
+    ] = "auto",
+    device: Annotated[
+        str | None, typer.Option(metavar="NAME", help="`cpu`, `cuda:0`, ...", show_default="the model's")
+    ] = None,
+    precision: Annotated[
+        str, typer.Option(metavar="NAME", help="`float32`, `float64` or `bf16`.")
+    ] = "float32",
+    intervals: Annotated[
+        bool,
+        typer.Option(
+            " /--no-intervals", help="Leave the intervals out: an eighth of the memory.", show_default=False
+        ),
+    ] = True,
+    nonfinite: Annotated[
+        str, typer.Option(metavar="NAME", help="NaN and infinite responses: `raise` or `skip` such samples.")
+    ] = "raise",
+    unstable: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="Outputs that depend on chance or on the batch: `refuse` or `measure`."
+        ),
+    ] = "refuse",
+    memory_gb: Annotated[
+        float | None, typer.Option(metavar="GB", help="Budget for sums.", show_default="half of what is free")
+    ] = None,
+    batch_axis: Annotated[
+        int | None, typer.Option(metavar="INT", help="The batch axis of all layers.", show_default="found")
+    ] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Keeps the sums, so that the same command goes on after an interruption.",
+            show_default="none",
+        ),
+    ] = None,
+    progress: Annotated[
+        bool, typer.Option(" /--no-progress", help="No progress bar.", show_default=False)
+    ] = True,
+    debug: Debug = False,
+) -> None:
+    """Measures how a model's layers respond when its inputs are transformed.
+
+    Prints a table, and writes `result.json`, `maps.safetensors` and `report.html` into the folder `--out`:
+    all of them, or nothing.
+
+    Examples:
+
+        invariscope measure nets/plain mnist_subset -t 'Rotation.circle(16)'
+        invariscope measure net.py:make digits.npz -t quarter_turns --by-class
+        invariscope measure timm:resnet18 x.npy -t 'Flip()' --layers 'layer*.conv*'
+        invariscope measure zoo:all_conv cifar10 -t 'Scale([0.8, 1.0])' --samples 512
+    """
+    from invariscope.engine.options import Options
+
+    given = {name: value for name, value in locals().items() if name in {f.name for f in fields(Options)}}
+    settings = Options(**given)
+    request = {"weights": weights, "split": split, "data_dir": data_dir}
+    try:
+        with staged_folder(out, overwrite=overwrite) as stage:
+            result = _measured(model, data, transform, measures, settings, **request)
+            result.save(stage)
+            result.report(stage / "report.html")
+    except KeyboardInterrupt:
+        raise Interrupted(_left(checkpoint)) from None
+    _show(result, out)
+
+
+def _left(checkpoint: Path | None) -> str:
+    if checkpoint is not None and checkpoint.exists():
+        return f"no result was written; the same command goes on from {checkpoint}."
+    return "nothing was written."
+
+
+def _measured(
+    model: str,
+    data: str,
+    transform: str,
+    measures: list[str],
+    settings: Options,
+    *,
+    weights: str | None,
+    split: str | None,
+    data_dir: Path | None,
+) -> Result:
+    import invariscope as iv
+    from invariscope.cli.data import load_data
+    from invariscope.cli.expressions import read_measures, read_transform
+
+    elements, wanted = read_transform(transform), read_measures(measures)
+    inputs = load_data(data, split=split, data_dir=data_dir)
+    named = _model(model, weights, inputs, settings.seed)
+    inputs = named.prepared(inputs)
+    settings = replace(settings, label=settings.label or named.label)
+    keywords = {field.name: getattr(settings, field.name) for field in fields(settings)}
+    result = iv.measure(named.model, inputs, elements, measures=wanted, **keywords)
+    return _illustrated(result, named, inputs, elements)
+
+
+def _model(name: str, weights: str | None, inputs: Any, seed: int) -> Named:
+    from invariscope.cli.models import Request, load_model
+
+    classes = getattr(inputs, "classes", None)
+    request = Request(
+        weights, shape=getattr(inputs, "shape", None), classes=classes and len(classes), seed=seed
+    )
+    named = load_model(name, request)
+    if named.fresh and weights is None:
+        notice(f"{name} has random weights (seed {seed}): train it first, or give --weights FILE")
+    return named
+
+
+def _illustrated(result: Result, named: Named, inputs: Any, elements: Transform) -> Result:
+    """With pictures of one orbit, where the data can be read a second time and hold images."""
+    import invariscope as iv
+
+    images = getattr(inputs, "images", None)
+    if images is None or images.ndim != 4 or not any(key[0] == "normalized_variance" for key in result.maps):
+        return result
+    return iv.illustrate(result, named.model, inputs, elements)
+
+
+def _show(result: Result, out: Path) -> None:
+    from invariscope.cli.tables import remarks, result_tables
+
+    for table in result_tables(result):
+        show(table, "")
+    for remark in remarks(result):
+        notice(f"note: {remark}")
+    show_line(f"{out / 'report.html'}")

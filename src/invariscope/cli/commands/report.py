@@ -1,0 +1,38 @@
+"""`invariscope report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from invariscope.cli import options as shared
+from invariscope.cli.console import show_line
+from invariscope.cli.errors import Debug, command
+from invariscope.cli.folders import staged_file
+
+
+@command
+def report(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Folders that `measure` wrote.", show_default=False)
+    ],
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),
+    overwrite: shared.Overwrite = False,
+    debug: Debug = False,
+) -> None:
+    """Writes one page about one run, or about several side by side.
+
+    The page is a single file that opens offline.
+
+    Examples:
+
+        invariscope report runs/plain
+        invariscope report runs/plain runs/rotated --out comparison.html
+    """
+    with staged_file(out, overwrite=overwrite) as page:
+        import invariscope as iv
+
+        iv.write_report([iv.load(run) for run in runs], page)
+    show_line(str(out))

@@ -1,0 +1,177 @@
+"""`invariscope train`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from invariscope.cli import options as shared
+from invariscope.cli.console import notice, progress_bars, show_line
+from invariscope.cli.errors import Debug, Interrupted, command
+
+if TYPE_CHECKING:
+    from invariscope.zoo import Card, ImageData, Training
+
+
+@command
+def train(
+    network: Annotated[
+        str,
+        typer.Argument(
+            help="`simple_conv`, `all_conv`, ...: `invariscope list models`. Options in brackets: "
+            "`'simple_conv(filters=8)'`.",
+            show_default=False,
+        ),
+    ],
+    data: shared.Data,
+    out: Annotated[
+        Path,
+        typer.Option(metavar="FOLDER", help="Where weights and card go: empty or new.", show_default=False),
+    ],
+    epochs: Annotated[int, typer.Option(metavar="INT", help="Passes over the data.")] = 5,
+    augmentation: Annotated[
+        str | None,
+        typer.Option(
+            "--augmentation",
+            "-a",
+            metavar="TEXT",
+            help="A transform, as in Python: `Rotation.circle(16)`.",
+            show_default="none",
+        ),
+    ] = None,
+    test: Annotated[
+        str | None,
+        typer.Option(metavar="DATA", help="For the accuracy.", show_default="the data set's test split"),
+    ] = None,
+    batch_size: Annotated[int, typer.Option(metavar="INT", help="Images per step.")] = 256,
+    lr: Annotated[float, typer.Option(metavar="FLOAT", help="Learning rate of Adam.")] = 1e-3,
+    precision: Annotated[str, typer.Option(metavar="NAME", help="`float32` or `bf16`.")] = "float32",
+    standardize: Annotated[
+        bool, typer.Option("--standardize", help="Mean 0 and deviation 1 in each channel.")
+    ] = False,
+    samples: Annotated[
+        int | None,
+        typer.Option(metavar="INT", help="A seeded subset of the training images.", show_default="all"),
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="INT", help="Of initial weights, order and augmentation.")] = 0,
+    device: Annotated[str, typer.Option(metavar="NAME", help="`cpu`, `cuda:0`, ...")] = "cpu",
+    data_dir: shared.DataDir = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from an interrupted run's last whole epoch.")
+    ] = False,
+    overwrite: shared.Overwrite = False,
+    debug: Debug = False,
+) -> None:
+    """Trains a network of the zoo, with or without random transforms of its images.
+
+    Writes `weights.safetensors` and `card.json` into `--out`; the folder then is a MODEL for `measure`.
+    While it runs, the last whole epoch is kept beside the folder, for `--resume`.
+
+    Examples:
+
+        invariscope train simple_conv mnist_subset --out nets/plain
+        invariscope train simple_conv mnist_subset --out nets/rotated \\
+            --epochs 15 --augmentation 'Rotation.circle(16)'
+    """
+    from invariscope.storage import refuse_used_folder
+
+    refuse_used_folder(out, overwrite=overwrite)
+    checkpoint = out.with_name(f"{out.name}.unfinished.safetensors")
+    if not resume:
+        checkpoint.unlink(missing_ok=True)
+    options = {
+        "epochs": epochs, "batch_size": batch_size, "lr": lr, "seed": seed, "precision": precision,
+        "checkpoint": checkpoint,
+    }  # fmt: skip
+    try:
+        images, held_out = _images(data, test, data_dir, standardize)
+        images = images if samples is None else images.subset(samples, seed=seed)
+        card = _card(network, images, seed)
+        trained = _trained(card, images, held_out, augmentation, out, overwrite, device, options)
+    except KeyboardInterrupt:
+        raise Interrupted(_left(checkpoint)) from None
+    checkpoint.unlink(missing_ok=True)
+    _show(trained, out)
+
+
+def _images(data: str, test: str | None, data_dir: Path | None, standardize: bool) -> tuple[Any, Any]:
+    """Training images, and those for the accuracy, or None."""
+    from invariscope.cli.data import load_data
+    from invariscope.zoo import DATASETS
+
+    named = data.removeprefix("zoo:") in DATASETS
+    images = _as_images(load_data(data, split="train" if named else None, data_dir=data_dir), data)
+    if test is not None:
+        held_out = _as_images(load_data(test), test)
+    else:
+        held_out = load_data(data, split="test", data_dir=data_dir) if named else None
+    if standardize:
+        images = images.standardized()
+        held_out = held_out and held_out.standardized(images.mean, images.std)
+    return images, held_out
+
+
+def _as_images(data: Any, name: str) -> ImageData:
+    from invariscope.cli.data import FileData
+    from invariscope.zoo import ImageData
+    from invariscope.zoo.image_data import as_image_data
+
+    pair = (data.images, data.labels) if isinstance(data, FileData) else data
+    if isinstance(data, FileData) and data.labels is None:
+        raise ValueError(f"{name} holds no labels; training needs them, one whole number a sample, named y")
+    images = as_image_data(pair)
+    names = images.classes or tuple(map(str, range(int(images.labels.max()) + 1)))
+    return images if isinstance(data, ImageData) else replace(images, name=Path(name).name, classes=names)
+
+
+def _card(network: str, images: ImageData, seed: int) -> Card:
+    from invariscope.cli.models import read_network
+    from invariscope.zoo import Card
+
+    name, options = read_network(network.removeprefix("zoo:"))
+    return Card(network=name, input_shape=images.shape, classes=images.classes, options=options, seed=seed)
+
+
+def _trained(
+    card: Card,
+    images: ImageData,
+    held_out: ImageData | None,
+    augmentation: str | None,
+    out: Path,
+    overwrite: bool,
+    device: str,
+    options: dict[str, Any],
+) -> Training:
+    from invariscope import zoo
+    from invariscope.cli.expressions import read_transform
+
+    moved = None if augmentation is None else read_transform(augmentation)
+    model = card.build().to(device)
+    with progress_bars() as bar:
+        tick = bar(f"training {card.network}")
+        trained = zoo.train(
+            model,
+            images,
+            augmentation=moved,
+            test=held_out,
+            progress=lambda at: tick((at.epoch - 1) * at.batches + at.batch, at.epochs * at.batches),
+            **options,
+        )
+    zoo.save_network(out, model, replace(card, training=trained.describe()), overwrite=overwrite)
+    return trained
+
+
+def _left(checkpoint: Path) -> str:
+    if checkpoint.exists():
+        return f"no network was written; the same command with --resume goes on from {checkpoint}."
+    return "nothing was written."
+
+
+def _show(trained: Training, out: Path) -> None:
+    notice(f"accuracy over the last epoch's batches {trained.accuracy:.1%}")
+    if trained.test_accuracy is not None:
+        notice(f"accuracy on the test data {trained.test_accuracy:.1%}")
+    show_line(str(out))

@@ -1,0 +1,60 @@
+"""Where the commands write: results to standard output, everything else to standard error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+Tick = Callable[[int, "int | None"], None]
+
+
+def show(*things: Any) -> None:
+    """Tables, paths, sentences: what the command was asked for."""
+    Console(highlight=False).print(*things)
+
+
+def show_line(text: str) -> None:
+    """One line that is never wrapped, so that a path in it can be copied."""
+    Console(highlight=False).print(Text(text), soft_wrap=True)
+
+
+def notice(text: str) -> None:
+    """What is being done, and what to know about it."""
+    Console(stderr=True, highlight=False).print(Text(text, style="dim"), soft_wrap=True)
+
+
+def complain(text: str, *, word: str = "error") -> None:
+    """One line in red; the text may hold anything, brackets included."""
+    line = Text.assemble((f"{word}: ", "bold red"), (text, "red"))
+    Console(stderr=True, highlight=False).print(line, soft_wrap=True)
+
+
+@contextmanager
+def progress_bars() -> Iterator[Callable[[str], Tick]]:
+    """Yields `bar(title)`, which starts a bar with a time estimate and returns its `tick(done, total)`."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        yield lambda title: _bar(bars, title)
+
+
+def _bar(bars: Progress, title: str) -> Tick:
+    task = bars.add_task(title, total=None)
+
+    def tick(done: int, total: int | None) -> None:
+        bars.update(task, completed=done, total=total)
+
+    return tick

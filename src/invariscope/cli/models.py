@@ -1,0 +1,243 @@
+"""Models by name: the user's code, the zoo, other libraries, exported programs, trained networks."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from invariscope.cli.exported import load_exported, only_tensors
+from invariscope.cli.references import is_reference, load_reference
+from invariscope.registry import closest, unknown
+
+if TYPE_CHECKING:
+    from invariscope.zoo import Card
+
+FORMS = {
+    "file.py:factory": "a function (or class) of yours without arguments that returns the model",
+    "package.module:factory": "the same, from an importable module",
+    "zoo:NAME(options)": "a network of this package, such as zoo:simple_conv(filters=8), with random weights",
+    "torchvision:NAME": "with the published weights; needs the package torchvision",
+    "timm:NAME": "with the published weights; needs the package timm",
+    "hf:NAME": "from the Hugging Face hub, safetensors only; needs the package transformers",
+    "FILE.pt2": "an exported program (torch.export.save); it is code: open only what you trust",
+    "FOLDER": "a network that `invariscope train` wrote",
+}
+_NOT_READ = {".onnx": "ONNX", ".keras": "Keras", ".h5": "Keras"}
+_ONLY_WEIGHTS = (".pt", ".pth", ".ckpt", ".bin")
+
+RANDOM = "random"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a model is wanted for.
+
+    Args:
+        weights: None: those that the model brings, or the published ones; "random": freshly drawn
+            ones; otherwise a file with weights of that architecture.
+        shape: (C, H, W) of the inputs, None if unknown.
+        classes: how many, None if unknown.
+        seed: of random weights.
+    """
+
+    weights: str | None = None
+    shape: tuple[int, ...] | None = None
+    classes: int | None = None
+    seed: int = 0
+
+    @property
+    def bare(self) -> bool:
+        """Whether the architecture is enough, the weights coming from elsewhere."""
+        return self.weights is not None
+
+
+@dataclass(frozen=True)
+class Named:
+    """A model, what to call it, whether its weights are freshly drawn, and its card, if it has one."""
+
+    model: Any
+    label: str
+    fresh: bool = False
+    card: Card | None = None
+
+    def prepared(self, data: Any) -> Any:
+        """Images of a data set standardised as for the network's training, other data as they are."""
+        from invariscope.zoo import ImageData
+
+        return self.card.prepared(data) if self.card and isinstance(data, ImageData) else data
+
+
+def load_model(name: str, request: Request | None = None) -> Named:
+    """The model that a name stands for.
+
+    Raises:
+        ValueError: a name of no known form, weights that do not fit, formats that are not read.
+        FileNotFoundError: no such file.
+        ImportError: an optional package is missing; the message names it.
+    """
+    request = request or Request()
+    found = _found(name, request)
+    if request.weights is None:
+        return found
+    if request.weights != RANDOM:
+        return replace(found, model=_filled(found.model, Path(request.weights)), fresh=False)
+    model = found.model if found.fresh else _redrawn(found.model, request.seed)
+    return replace(found, model=model, label=f"{found.label}, random", fresh=True)
+
+
+def _found(name: str, request: Request) -> Named:
+    scheme, _, rest = name.partition(":")
+    if scheme in _SCHEMES and rest:
+        return _SCHEMES[scheme](rest, request)
+    if is_reference(name):
+        return Named(load_reference(name), rest)
+    return _from_path(Path(name))
+
+
+def _filled(model: Any, path: Path) -> Any:
+    from torch import nn
+
+    from invariscope.zoo import load_weights
+
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"--weights {path} needs a torch module to fill, got {type(model).__name__}")
+    if not path.is_file():
+        raise FileNotFoundError(f"no weights file {path}; --weights takes a file, or the word {RANDOM}")
+    return load_weights(model, path)
+
+
+def _redrawn(model: Any, seed: int) -> Any:
+    from torch import nn
+
+    from invariscope.engine.api import randomized
+
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"--weights random needs a torch module, got {type(model).__name__}")
+    return randomized(model, seed=seed)
+
+
+def read_network(text: str) -> tuple[str, dict[str, Any]]:
+    """Name and options of a network of the zoo, written "simple_conv" or "simple_conv(filters=8)".
+
+    >>> read_network("simple_conv(filters=8)")
+    ('simple_conv', {'filters': 8})
+    """
+    try:
+        tree = ast.parse(text.strip(), mode="eval").body
+        call = tree if isinstance(tree, ast.Call) else ast.Call(tree, [], [])
+        if isinstance(call.func, ast.Name) and not call.args and all(k.arg for k in call.keywords):
+            return call.func.id, {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        pass
+    raise ValueError(f"cannot read the network {text!r}; write simple_conv, or simple_conv(filters=8)")
+
+
+def _from_zoo(text: str, request: Request) -> Named:
+    from invariscope.zoo.networks import build
+
+    name, options = read_network(text)
+    shape, classes = request.shape or (1, 28, 28), request.classes or 10
+    model = build(name, input_shape=shape, classes=classes, seed=request.seed, **options)
+    return Named(model, name, fresh=True)
+
+
+def _from_torchvision(name: str, request: Request) -> Named:
+    models = _optional("torchvision.models", "torchvision")
+    if name not in models.list_models():
+        raise unknown("torchvision model", name, models.list_models())
+    return Named(models.get_model(name, weights=None if request.bare else "DEFAULT"), name, request.bare)
+
+
+def _from_timm(name: str, request: Request) -> Named:
+    timm = _optional("timm", "timm")
+    # A tag after a dot names one of several sets of weights of an architecture.
+    if not timm.is_model(name.split(".")[0]):
+        raise unknown("timm model", name, timm.list_models())
+    return Named(timm.create_model(name, pretrained=not request.bare), name, request.bare)
+
+
+def _from_hf(name: str, request: Request) -> Named:
+    transformers = _optional("transformers", "transformers")
+    if request.bare:
+        config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False)
+        return Named(transformers.AutoModel.from_config(config), name, fresh=True)
+    # Only safetensors, and none of the code that a repository may bring.
+    options = {"use_safetensors": True, "trust_remote_code": False}
+    return Named(transformers.AutoModel.from_pretrained(name, **options), name)
+
+
+def _guarded(load: Callable[[str, Request], Named]) -> Callable[[str, Request], Named]:
+    def guarded(name: str, request: Request) -> Named:
+        with only_tensors(), _seeded(request.seed):
+            return load(name, request)
+
+    return guarded
+
+
+_SCHEMES: dict[str, Callable[[str, Request], Named]] = {
+    "zoo": _from_zoo,
+    "torchvision": _guarded(_from_torchvision),
+    "timm": _guarded(_from_timm),
+    "hf": _guarded(_from_hf),
+}
+
+
+def _from_path(path: Path) -> Named:
+    if path.suffix in _NOT_READ:
+        raise ValueError(
+            f"{_NOT_READ[path.suffix]} files are not read by this version. Wrap {path.name} in a function "
+            "that returns a torch module, or a callable from inputs to {layer: array}, and give "
+            "file.py:function."
+        )
+    if not path.exists():
+        raise _no_model(str(path))
+    if path.suffix == ".pt2":
+        return Named(load_exported(path), path.stem)
+    if path.is_dir() or path.suffix == ".safetensors":
+        return _trained(path)
+    if path.suffix in _ONLY_WEIGHTS:
+        raise ValueError(
+            f"{path} holds weights, not a model. Name the architecture and give them to it: "
+            f"MODEL file.py:factory --weights {path}"
+        )
+    raise ValueError(f"{path} is no model that can be read. Forms: {', '.join(FORMS)}.")
+
+
+def _no_model(name: str) -> ValueError:
+    from invariscope.zoo.networks import NETWORKS
+
+    near = [f"zoo:{known}" for known in closest(name.removeprefix("zoo:"), NETWORKS.names(), count=1)]
+    meant = f" Did you mean {near[0]}?" if near else ""
+    return ValueError(f"no model {name!r}: there is no such file.{meant} Forms: {', '.join(FORMS)}.")
+
+
+def _trained(path: Path) -> Named:
+    from invariscope.zoo import load_network
+
+    model, card = load_network(path)
+    folder = path if path.is_dir() else path.parent
+    return Named(model, folder.absolute().name, card=card)
+
+
+def _optional(module: str, package: str) -> ModuleType:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ImportError(
+            f"such a model needs the package {package}: pip install {package} ({error})"
+        ) from error
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield

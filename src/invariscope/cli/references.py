@@ -1,0 +1,79 @@
+"""Objects that the user keeps in code: `file.py:name` and `package.module:name`."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+import inspect
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from invariscope.registry import unknown
+
+_REFERENCE = re.compile(r"(?P<place>[^:'\"()\[\]]+):(?P<name>[A-Za-z_]\w*)")
+_PACKAGE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+
+
+def is_reference(text: str) -> bool:
+    """Whether a text reads `file.py:name` or `package.module:name`.
+
+    >>> is_reference("nets/plain.py:make"), is_reference("Rotation.circle(16)"), is_reference("run/x.pt2")
+    (True, False, False)
+    """
+    match = _REFERENCE.fullmatch(text)
+    return bool(match) and bool(match["place"].endswith(".py") or _PACKAGE.fullmatch(match["place"]))
+
+
+def load_reference(text: str) -> Any:
+    """What the reference names; a function or class is called without arguments first.
+
+    This runs the user's own file, as `python file.py` would, with its folder importable.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ImportError: no such module.
+        ValueError: the module has no such name.
+    """
+    match = _REFERENCE.fullmatch(text)
+    assert match
+    place, name = match["place"], match["name"]
+    try:
+        module = _file(Path(place)) if place.endswith(".py") else _module(place)
+        found = _member(module, name, place)
+        return found() if _is_factory(found) else found
+    except Exception as error:
+        error.add_note(f"(from {text}; --debug shows where)")
+        raise
+
+
+def _file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise FileNotFoundError(f"no file {path}")
+    sys.path.insert(0, str(path.resolve().parent))
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    # Dataclasses and the like look their module up by its name; one of that name is not replaced.
+    sys.modules.setdefault(path.stem, module)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _module(name: str) -> ModuleType:
+    sys.path.insert(0, str(Path.cwd()))
+    return importlib.import_module(name)
+
+
+def _member(module: ModuleType, name: str, place: str) -> Any:
+    if not hasattr(module, name):
+        raise unknown(f"name in {place}", name, [n for n in vars(module) if not n.startswith("_")])
+    return getattr(module, name)
+
+
+def _is_factory(found: Any) -> bool:
+    return inspect.isroutine(found) or inspect.isclass(found) or isinstance(found, functools.partial)

@@ -1,0 +1,180 @@
+"""Results as tables in the terminal. Names of layers and models come from the user and are never markup."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+from rich.text import Text
+
+from invariscope.plots.shared.labels import (
+    headline_first,
+    interval,
+    layer_label,
+    measure_title,
+    model_names,
+    number,
+    rows_of,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from invariscope.result import Result
+
+OUTPUT = "output"
+
+
+def plain_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, text: int = 1) -> Table:
+    """A table whose first `text` columns are words and whose others are numbers, aligned right."""
+    table = Table(
+        title=Text(title, style="bold"), title_justify="left", header_style="bold", box=None, pad_edge=False
+    )
+    for index, column in enumerate(columns):
+        words = index < text
+        table.add_column(
+            Text(column), justify="left" if words else "right", overflow="fold", no_wrap=not words
+        )
+    for row in rows:
+        table.add_row(*map(Text, row))
+    return table
+
+
+def result_tables(result: Result) -> Iterator[Table]:
+    """One table for each measure of layers, and one for all measures of the output."""
+    table = result.table
+    outputs = table.query("layer == @OUTPUT and measure.str.contains('.', regex=False)")
+    for measure in headline_first(name for name in table["measure"] if name not in set(outputs["measure"])):
+        yield _layers(result, measure)
+    if len(outputs):
+        yield _outputs(outputs.query("stratum == 'all'"))
+
+
+def _layers(result: Result, measure: str) -> Table:
+    rows = rows_of(result, measure)
+    means = _class_means(result, measure)
+    columns = ["layer", "value", "95 % interval"]
+    columns += ["mean of classes"] if means else []
+    columns += ["shuffled", "units", "dead", "sparse"]
+    fixed = Fixed.of(rows["value"])
+    cells = [
+        [
+            row["label"],
+            fixed(row["value"]),
+            fixed.interval(row["ci_low"], row["ci_high"]),
+            *([fixed(means.get((row["layer"], row["call"]), math.nan))] if means else []),
+            fixed(row["null"]),
+            *(_count(row[name]) for name in ("units", "dead_units", "sparse_units")),
+        ]
+        for row in rows.to_dict("records")
+    ]
+    return plain_table(f"{measure_title(measure)} of {result.name}", columns, cells)
+
+
+def _class_means(result: Result, measure: str) -> dict[tuple[str, int], float]:
+    rows = rows_of(result, measure, "mean")
+    return dict(zip(zip(rows["layer"], rows["call"], strict=True), rows["value"], strict=True))
+
+
+def _outputs(rows: pd.DataFrame) -> Table:
+    cells = [
+        [measure_title(row["measure"]), number(row["value"]), interval(row["ci_low"], row["ci_high"])]
+        for row in rows.to_dict("records")
+    ]
+    return plain_table("Output, mean over elements", ["", "value", "95 % interval"], cells)
+
+
+def _count(value: Any) -> str:
+    return "–" if value != value else f"{int(value):,}"
+
+
+def difference_tables(differences: pd.DataFrame, *, stratum: str = "all") -> Iterator[Table]:
+    """One table for each measure: both values, the difference, its interval, p."""
+    chosen = differences.query("stratum == @stratum")
+    for measure in headline_first(chosen["measure"]):
+        rows = chosen.query("measure == @measure")
+        yield difference_table(
+            rows, f"{measure_title(measure)}" + ("" if stratum == "all" else f", {stratum}")
+        )
+
+
+def difference_table(rows: pd.DataFrame, title: str) -> Table:
+    """Layer, first, second, difference with interval, p."""
+    first, second = rows["a"].iloc[0], rows["b"].iloc[0]
+    fixed = Fixed.of([*rows["value_a"], *rows["value_b"]])
+    cells = [
+        [
+            layer_label(row["layer"], row["call"]),
+            fixed(row["value_a"]),
+            fixed(row["value_b"]),
+            fixed(row["difference"], sign="+"),
+            fixed.interval(row["ci_low"], row["ci_high"], sign="+"),
+            _p(row["p"]),
+        ]
+        for row in rows.to_dict("records")
+    ]
+    return plain_table(title, ["layer", first, second, "difference", "95 % interval", "p"], cells)
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """Numbers of one table with the same number of decimals, so that their points stand below each other."""
+
+    places: int
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> Fixed:
+        """As many decimals as give the largest value four digits.
+
+        >>> Fixed.of([0.01, 1.5]).places, Fixed.of([250.0]).places
+        (3, 1)
+        """
+        largest = max((abs(v) for v in values if math.isfinite(v)), default=1.0) or 1.0
+        return cls(min(max(3 - math.floor(math.log10(largest)), 0), 12))
+
+    def __call__(self, value: float, *, sign: str = "-") -> str:
+        """The value as text; `sign="+"` also marks positive ones."""
+        if not math.isfinite(value):
+            return number(value)
+        return f"{value:{sign},.{self.places}f}".replace("-", "−")
+
+    def interval(self, low: float, high: float, *, sign: str = "-") -> str:
+        """Both ends, or a dash where no interval was issued."""
+        if math.isnan(low) or math.isnan(high):
+            return number(math.nan)
+        return f"{self(low, sign=sign)} to {self(high, sign=sign)}"
+
+
+def _p(value: float) -> str:
+    return "–" if value != value else ("< 0.001" if value < 1e-3 else f"{value:.3f}")
+
+
+def distinct_names(results: Sequence[Result]) -> list[Result]:
+    """The same results, their names numbered where they repeat."""
+    return [r.labelled(name) for r, name in zip(results, model_names(results), strict=True)]
+
+
+def remarks(result: Result) -> list[str]:
+    """What the reader of the table has to know beside it."""
+    provenance = result.provenance
+    lines = [str(note) for note in provenance.get("notes", [])]
+    skipped = provenance.get("skipped", [])
+    reasons: dict[str, list[str]] = {}
+    for entry in skipped:
+        reasons.setdefault(str(entry["reason"]), []).append(str(entry["layer"]))
+    lines += [f"skipped {_some(layers)}: {reason}" for reason, layers in reasons.items()]
+    missing = Counter(map(str, result.notes["note"]))
+    return lines + [f"{note} ({_rows(count)})" for note, count in sorted(missing.items())]
+
+
+def _rows(count: int) -> str:
+    return f"{count} rows" if count > 1 else "one row"
+
+
+def _some(names: Sequence[str], *, limit: int = 5) -> str:
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more

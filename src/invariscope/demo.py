@@ -1,0 +1,263 @@
+"""The demonstration: two small networks, one trained on upright and one on rotated digits, side by side.
+
+from invariscope import demo
+
+shown = demo.run("invariscope-demo")
+shown.differences
+print(shown.sentence)
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import invariscope
+from invariscope import zoo
+from invariscope.engine.api import measure
+from invariscope.engine.illustrate import illustrate
+from invariscope.report import write_report
+from invariscope.transforms.rotation import Rotation
+from invariscope.uncertainty import compare
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from invariscope.result import Result
+
+PLAIN, ROTATED = "plain", "rotated"
+MEASURE = "normalized_variance"
+ROTATION = Rotation.circle(16)
+
+_MARK = "demo.json"
+
+Tick = Callable[[int, "int | None"], None]
+Bars = Callable[[str], Tick]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What the demonstration does.
+
+    Args:
+        seed: of everything random.
+        filters: of the first block of SimpleConv; the published width is 32.
+        plain_epochs, rotated_epochs: passes over the 8,000 bundled training digits. Rotated digits
+            take longer to learn.
+        training_digits: how many of them are used.
+        digits: test digits that are measured, 16 rotations each.
+    """
+
+    seed: int = 0
+    filters: int = 16
+    plain_epochs: int = 3
+    rotated_epochs: int = 9
+    training_digits: int = 8000
+    digits: int = 512
+
+
+@dataclass(frozen=True)
+class Demonstration:
+    """What came out.
+
+    Args:
+        folder: holds `report.html`, both results and both networks.
+        plain, rotated: the results.
+        reused: whether the networks of an earlier run with the same settings were taken.
+    """
+
+    folder: Path
+    plain: Result
+    rotated: Result
+    reused: bool
+
+    @property
+    def report(self) -> Path:
+        """The page that compares both networks."""
+        return self.folder / "report.html"
+
+    @property
+    def differences(self) -> pd.DataFrame:
+        """Normalized variance layer by layer: plain, rotated, difference with its interval."""
+        rows = compare([self.plain, self.rotated])
+        return rows.query("measure == @MEASURE and stratum == 'all'").reset_index(drop=True)
+
+    @property
+    def sentence(self) -> str:
+        """What the table means, in words computed from it."""
+        return f"{meaning(self.differences)} {_accuracies(self.plain, self.rotated)}"
+
+
+def run(
+    folder: str | Path = "invariscope-demo",
+    *,
+    settings: Settings | None = None,
+    bars: Callable[[], AbstractContextManager[Bars]] | None = None,
+    log: Callable[[str], None] = lambda text: None,
+) -> Demonstration:
+    """Trains both networks, measures both under rotation, and writes one report.
+
+    A folder that an earlier demonstration wrote is taken over: its networks are used again if they
+    were trained with the same settings, everything else in it is written anew.
+
+    Args:
+        folder: new, empty, or from an earlier demonstration.
+        settings: None: the defaults, about a minute on two cores.
+        bars: opens the progress bars; `bar(title)` returns `tick(done, total)`.
+        log: told what happens.
+    Raises:
+        FileExistsError: the folder holds something else.
+    """
+    settings, folder = settings or Settings(), Path(folder)
+    mark = asdict(settings) | {"invariscope": invariscope.__version__}
+    earlier = _earlier_mark(folder)
+    with _staged(folder) as scratch:
+        reused = earlier == mark and _networks_kept(folder, scratch)
+        if earlier is not None:
+            log(f"{folder} holds an earlier demonstration: {_takeover(reused)}")
+        with (bars or _no_bars)() as bar:
+            plain, rotated = (_result(name, scratch, settings, bar) for name in (PLAIN, ROTATED))
+        write_report([plain, rotated], scratch / "report.html")
+        (scratch / _MARK).write_text(json.dumps(mark, indent=1) + "\n", encoding="utf-8")
+    return Demonstration(folder, plain, rotated, reused=reused)
+
+
+def meaning(differences: pd.DataFrame) -> str:
+    """One sentence on a table of differences: which layers became more invariant, and which did not.
+
+    A layer counts only if the 95 % interval of its difference excludes zero.
+    """
+    known = differences.dropna(subset=["ci_low", "ci_high"]).sort_values("difference")
+    if known.empty:
+        return "Too few digits were measured for intervals, so no difference is established."
+    lower, higher = known.query("ci_high < 0"), known.query("ci_low > 0")
+    total = (
+        f"{len(known)} layers"
+        if len(known) == len(differences)
+        else f"the {len(known)} layers with intervals"
+    )
+    parts = [_part("more", lower, total, at=0), _part("less", higher, total, at=-1)]
+    said = " and ".join(part for part in parts if part) or "neither more nor less invariant in any layer"
+    open_ = len(known) - len(lower) - len(higher)
+    rest = f"; in {open_} the 95 % interval of the difference includes zero" if open_ else ""
+    return f"Trained on rotated digits, the network is {said}{rest}."
+
+
+def _part(word: str, rows: pd.DataFrame, total: str, *, at: int) -> str:
+    if rows.empty:
+        return ""
+    layer, before, after = rows[["layer", "value_a", "value_b"]].iloc[at]
+    most = f"most in {layer} ({before:.2f} → {after:.2f})"
+    return f"{word} invariant to rotation in {len(rows)} of {total}, {most}"
+
+
+def _accuracies(plain: Result, rotated: Result) -> str:
+    tables = (result.table.query("measure == 'prediction.accuracy'") for result in (plain, rotated))
+    before, after = (float(table["value"].iloc[0]) for table in tables)
+    return (
+        f"Over all rotations it reads {100 * after:.0f} % of the digits, the plain one {100 * before:.0f} %."
+    )
+
+
+def _result(name: str, scratch: Path, settings: Settings, bar: Bars) -> Result:
+    """One network, trained unless it is there already, measured and saved."""
+    folder = scratch / "networks" / name
+    if not folder.exists():
+        _train(name, folder, settings, bar(f"training {name}"))
+    model, _ = zoo.load_network(folder)
+    digits = zoo.load("mnist_subset", samples=settings.digits, seed=settings.seed)
+    measures, tick = (MEASURE, "prediction"), bar(f"measuring {name}")
+    result = measure(
+        model,
+        digits,
+        ROTATION,
+        measures=measures,
+        by_class=True,
+        seed=settings.seed,
+        label=name,
+        progress=tick,
+    )
+    result = illustrate(result, model, digits, ROTATION)
+    result.save(scratch / "results" / name)
+    return result
+
+
+def _train(name: str, folder: Path, settings: Settings, tick: Tick) -> None:
+    data = zoo.load("mnist_subset", split="train", samples=settings.training_digits, seed=settings.seed)
+    options = {"filters": settings.filters}
+    card = zoo.Card(
+        network="simple_conv",
+        input_shape=data.shape,
+        classes=data.classes,
+        options=options,
+        seed=settings.seed,
+    )
+    model = card.build()
+    trained = zoo.train(
+        model,
+        data,
+        epochs=settings.plain_epochs if name == PLAIN else settings.rotated_epochs,
+        augmentation=None if name == PLAIN else ROTATION,
+        batch_size=64,
+        lr=2e-3,
+        seed=settings.seed,
+        test=zoo.load("mnist_subset"),
+        progress=lambda at: tick((at.epoch - 1) * at.batches + at.batch, at.epochs * at.batches),
+    )
+    zoo.save_network(folder, model, replace(card, training=trained.describe()))
+
+
+def _earlier_mark(folder: Path) -> dict[str, Any] | None:
+    """The mark of an earlier demonstration in the folder; None for a new or empty folder."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return None
+    if not (folder / _MARK).is_file():
+        raise FileExistsError(f"{folder} holds files that are not of a demonstration. Give another folder.")
+    try:
+        return dict(json.loads((folder / _MARK).read_text(encoding="utf-8")))
+    except (ValueError, TypeError):
+        return {}
+
+
+def _networks_kept(folder: Path, scratch: Path) -> bool:
+    """Copies both networks of the earlier demonstration, if they are whole."""
+    try:
+        for name in (PLAIN, ROTATED):
+            zoo.load_network(folder / "networks" / name)
+    except (ValueError, FileNotFoundError):
+        return False
+    shutil.copytree(folder / "networks", scratch / "networks")
+    return True
+
+
+def _takeover(reused: bool) -> str:
+    if reused:
+        return "its networks are used again, the rest is written anew."
+    return "its settings differ or its networks are gone; all of it is written anew."
+
+
+@contextmanager
+def _staged(folder: Path) -> Iterator[Path]:
+    """A scratch folder beside `folder`, whose entries replace those of the same names when all is done."""
+    parent = folder.absolute().parent
+    parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=parent) as scratch:
+        yield Path(scratch)
+        folder.mkdir(exist_ok=True)
+        # The mark goes first and comes last: with it, the folder is complete.
+        (folder / _MARK).unlink(missing_ok=True)
+        for entry in sorted(Path(scratch).iterdir(), key=lambda entry: entry.name == _MARK):
+            if (folder / entry.name).is_dir():
+                shutil.rmtree(folder / entry.name)
+            os.replace(entry, folder / entry.name)
+
+
+def _no_bars() -> AbstractContextManager[Bars]:
+    return nullcontext(lambda title: lambda done, total: None)
