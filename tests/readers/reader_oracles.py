@@ -1,6 +1,6 @@
 """What each odd model's layers produce, from forwards written out by hand: one clone after each operation.
 
-Keys are (layer, call); values (batch, *unit).
+Keys are (layer, call); values (batch, *unit). `read` gives the same form for what a reader hands over.
 """
 
 from __future__ import annotations
@@ -11,6 +11,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from invariscope.readers import Inspection, TorchReader
+from odd_models import ODD_MODELS
 
 Readings = dict[tuple[str, int], Tensor]
 Oracle = Callable[[Any, Tensor], Readings]
@@ -328,3 +331,27 @@ def needs_gradients(model: Any, x: Tensor) -> Readings:
     slope = 1 - readings["energy.1", 0].square()
     force = (slope * model.energy[2].weight) @ model.energy[0].weight
     return readings | {("grad", 0): force, ("neg", 0): -force}
+
+
+# --- reading ---------------------------------------------------------------------------------------------
+
+
+def read(reader: TorchReader, x: Tensor, **options: Any) -> Readings:
+    """Clones of everything handed over, aliases included."""
+    found: Readings = {}
+
+    def sink(reading: Any) -> None:
+        assert (reading.layer, reading.call) not in found
+        assert reading.status == "ok"
+        assert not reading.values.requires_grad
+        found[reading.layer, reading.call] = reading.values.clone()
+
+    with reader.open(**options) as forward:
+        forward(x, sink)
+    return found
+
+
+def inspected(name: str) -> tuple[Inspection, TorchReader, Tensor]:
+    model, x = ODD_MODELS[name]()
+    reader = TorchReader(model)
+    return reader.inspect(x), reader, x

@@ -7,26 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from reader_oracles import ORACLES, Readings
+from reader_oracles import ORACLES, Readings, inspected, read
 from torch import Tensor, nn
 
-from invariscope.readers import Inspection, TorchReader
+from invariscope.readers import TorchReader
 from odd_models import ODD_MODELS
-
-
-def read(reader: TorchReader, x: Tensor, **options: Any) -> Readings:
-    """Clones of everything handed over, aliases included."""
-    found: Readings = {}
-
-    def sink(reading: Any) -> None:
-        assert (reading.layer, reading.call) not in found
-        assert reading.status == "ok"
-        assert not reading.values.requires_grad
-        found[reading.layer, reading.call] = reading.values.clone()
-
-    with reader.open(**options) as forward:
-        forward(x, sink)
-    return found
 
 
 def expected(name: str, model: nn.Module, x: Tensor) -> Readings:
@@ -35,12 +20,6 @@ def expected(name: str, model: nn.Module, x: Tensor) -> Readings:
     dtype = next((w.dtype for w in model.parameters()), x.dtype)
     with torch.no_grad():
         return ORACLES[name](model.eval(), x.to(dtype))
-
-
-def inspected(name: str) -> tuple[Inspection, TorchReader, Tensor]:
-    model, x = ODD_MODELS[name]()
-    reader = TorchReader(model)
-    return reader.inspect(x), reader, x
 
 
 def test_every_odd_model_has_an_oracle() -> None:
@@ -292,6 +271,34 @@ def test_layers_that_cannot_be_measured_are_listed_with_the_reason() -> None:
     }
 
 
+def test_sparse_values_are_listed_as_skipped() -> None:
+    class Sparse(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.to_sparse()
+
+    model = nn.Sequential(nn.Linear(3, 2), Sparse())
+    infos = TorchReader(model).inspect(torch.rand(3, 3)).layers
+    assert [i.status for i in infos] == ["ok", "its tensor is not dense"]
+
+
+def test_an_output_without_any_tensor_is_listed_as_skipped() -> None:
+    class Label(nn.Module):
+        def forward(self, x: Tensor) -> str:
+            return "cat"
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lin, self.label = nn.Linear(3, 2), Label()
+
+        def forward(self, x: Tensor) -> str:
+            return self.label(self.lin(x))
+
+    inspection = TorchReader(Net()).inspect(torch.rand(3, 3))
+    assert [i.status for i in inspection.layers] == ["ok", "it returned no tensor but a str"]
+    assert inspection.output is None
+
+
 def test_indices_are_listed_as_skipped() -> None:
     status = {i.layer: i.status for i in inspected("many_outputs")[0].layers}["index"]
     assert status == "its values are int64, not real floating-point numbers"
@@ -307,178 +314,3 @@ def test_batch_axis_settles_what_two_sizes_cannot(batch_axis: Any, columns: bool
     with torch.no_grad():
         whole = model.lin(x) @ model.lin(x).T + torch.arange(len(x))
     torch.testing.assert_close(found, whole.T if columns else whole)
-
-
-def test_a_scripted_module_gives_its_output_and_says_so() -> None:
-    inspection, *_ = inspected("scripted_inside")
-    assert [(i.layer, i.kind) for i in inspection.layers] == [
-        ("0", "Tanh"),
-        ("1", "Sequential"),
-        ("2", "Linear"),
-    ]
-    assert inspection.notes == ("traced or scripted, only its output is read: 1",)
-
-
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_a_model_that_is_traced_as_a_whole_gives_its_output() -> None:
-    model, x = ODD_MODELS["plain_cnn"]()
-    with torch.no_grad():
-        traced = torch.jit.trace(model, x)
-    found = read(TorchReader(traced), x)
-    assert list(found) == [("Sequential", 0)]
-    torch.testing.assert_close(found["Sequential", 0], model(x).detach())
-
-
-def test_a_compiled_model_is_read_uncompiled() -> None:
-    model, x = ODD_MODELS["plain_cnn"]()
-    compiled = torch.compile(model, backend="eager")
-    reader = TorchReader(compiled)  # type: ignore[arg-type]
-    inspection = reader.inspect(x)
-    assert reader.name == "Sequential"
-    assert [i.layer for i in inspection.layers] == [i.layer for i in TorchReader(model).inspect(x).layers]
-    assert "the compiled model is read uncompiled" in inspection.notes
-
-
-def test_a_model_compiled_in_place_is_read_uncompiled_and_stays_compiled() -> None:
-    model, x = ODD_MODELS["plain_cnn"]()
-    model.compile(backend="eager")
-    call = model._compiled_call_impl
-    inspection = TorchReader(model).inspect(x)
-    assert len(inspection.layers) == 6
-    assert "the compiled model is read uncompiled" in inspection.notes
-    assert model._compiled_call_impl is call
-
-
-def test_values_inside_vmap_are_skipped_with_the_reason() -> None:
-    class Mapped(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.lin, self.out = nn.Linear(3, 4), nn.Linear(4, 2)
-
-        def forward(self, x: Tensor) -> Tensor:
-            return self.out(torch.vmap(self.lin)(x))
-
-    status = {i.layer: i.status for i in TorchReader(Mapped()).inspect(torch.rand(4, 3)).layers}
-    assert status["out"] == "ok"
-    assert "vmap" in status["lin"]
-
-
-def test_a_forward_in_inference_mode_is_read_without_aliases() -> None:
-    class Inference(nn.Sequential):
-        @torch.inference_mode()
-        def forward(self, x: Tensor) -> Tensor:
-            return super().forward(x)
-
-    model = Inference(nn.Linear(3, 4), nn.Identity())
-    infos = TorchReader(model).inspect(torch.rand(4, 3)).layers
-    assert [(i.layer, i.alias_of, i.status) for i in infos] == [("0", None, "ok"), ("1", None, "ok")]
-
-
-def test_measuring_within_inference_mode_works_and_finds_aliases() -> None:
-    model, x = ODD_MODELS["repeats"]()
-    outside = TorchReader(model).inspect(x)
-    with torch.inference_mode():
-        inside = TorchReader(model).inspect(x.clone())
-        found = read(TorchReader(model), x.clone())
-    assert inside == outside
-    assert len(found) == 7
-
-
-def test_inputs_from_inference_mode_are_read_like_others() -> None:
-    model = nn.Sequential(nn.Identity(), nn.Identity(), nn.Linear(3, 2))
-    with torch.inference_mode():
-        x = torch.rand(4, 3)
-    assert list(read(TorchReader(model), x)) == [("0", 0), ("1", 0), ("2", 0)]
-
-
-def test_layers_inside_a_caught_error_do_not_confuse_the_names() -> None:
-    class Breaks(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.lin = nn.Linear(3, 3)
-
-        def forward(self, x: Tensor) -> Tensor:
-            torch.relu(self.lin(x))
-            raise RuntimeError("no luck")
-
-    class Falls(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.first, self.second = Breaks(), nn.Linear(3, 3)
-
-        def forward(self, x: Tensor) -> Tensor:
-            try:
-                x = self.first(x)
-            except RuntimeError:
-                x = self.second(x)
-            return torch.relu(x)
-
-    found = read(TorchReader(Falls()), torch.rand(4, 3))
-    assert [key[0] for key in found] == ["first.lin", "first/relu", "second", "relu"]
-
-
-def test_a_forward_that_skips_a_layer_later_is_an_error() -> None:
-    class Early(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.first, self.second = nn.Linear(3, 3), nn.Linear(3, 3)
-
-        def forward(self, x: Tensor) -> Tensor:
-            x = self.first(x)
-            return x if len(x) > 3 else self.second(x)
-
-    reader = TorchReader(Early())
-    reader.inspect(torch.rand(3, 3))
-    with (
-        reader.open() as forward,
-        pytest.raises(ValueError, match=r"'second' \(call 0\) ran when .* not now"),
-    ):
-        forward(torch.rand(5, 3), lambda reading: None)
-    with TorchReader(reader.model, layers="first").open() as forward:
-        forward(torch.rand(3, 3), lambda reading: None)
-        forward(torch.rand(5, 3), lambda reading: None)
-
-
-def test_a_layer_that_runs_more_often_later_is_an_error() -> None:
-    class Loop(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.step = nn.Linear(3, 3)
-
-        def forward(self, x: Tensor) -> Tensor:
-            for _ in range(2 if len(x) > 3 else 1):
-                x = self.step(x)
-            return x
-
-    reader = TorchReader(Loop())
-    reader.inspect(torch.rand(3, 3))
-    with reader.open() as forward, pytest.raises(ValueError, match="'step' ran more often"):
-        forward(torch.rand(5, 3), lambda reading: None)
-
-
-def test_a_loop_over_the_samples_skips_the_layer_and_reads_the_rest() -> None:
-    class PerSample(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.lin, self.out = nn.Linear(3, 4), nn.Linear(4, 2)
-
-        def forward(self, x: Tensor) -> Tensor:
-            return self.out(torch.stack([self.lin(row) for row in x]))
-
-    reader = TorchReader(PerSample())
-    infos = {(i.layer, i.call): i.status for i in reader.inspect(torch.rand(4, 3)).layers}
-    assert infos["lin", 0] == "no axis follows the batch size"
-    assert infos["lin", 2] == "how often it runs depends on the batch size"
-    assert list(read(reader, torch.rand(7, 3))) == [("stack", 0), ("out", 0)]
-
-
-def test_an_embedding_of_tokens_is_read() -> None:
-    model = nn.Sequential(nn.Embedding(10, 4), nn.Linear(4, 2))
-    tokens = torch.arange(12).reshape(4, 3) % 10
-    found = read(TorchReader(model), tokens)
-    torch.testing.assert_close(found["0", 0], model[0](tokens).detach())
-
-
-def test_inputs_of_a_single_sample_can_be_inspected() -> None:
-    model, x = ODD_MODELS["windows"]()
-    assert TorchReader(model).inspect(x[:1]) == TorchReader(model).inspect(x)

@@ -69,7 +69,7 @@ def measure(
             iterable of batches. Inputs must be what the model expects (floating images, say).
         transform: a `Transform`, or a list of callables on batches: the elements.
         measures: measure objects or registry names (`iv.list_measures()`).
-        layers: glob, list of globs, or predicate on names; None reads every leaf module and every
+        layers: glob, list of globs, or predicate on `LayerInfo`; None reads every leaf module and every
             functional operation.
         by_class: also measure each class of the labels alone, and their mean, in the same pass.
         samples: measure a seeded subset of this many samples.

@@ -36,7 +36,7 @@ _VIEWS = """view view_as reshape reshape_as flatten unflatten ravel transpose pe
     pixel_shuffle pixel_unshuffle channel_shuffle native_channel_shuffle"""
 _INDEXING = """getitem index_select gather take take_along_dim masked_select index slice select_copy
     slice_copy narrow_copy roll flip fliplr flipud rot90 repeat repeat_interleave tile pad constant_pad_nd
-    meshgrid im2col"""
+    meshgrid im2col pack_padded_sequence pad_packed_sequence"""
 _COPIES = """clone contiguous to type type_as float double half bfloat16 cpu cuda copy set resize resize_as
     lift lift_fresh requires_grad pin_memory retain_grad as_subclass to_dense data"""
 _CONSTANTS = """zeros ones full empty zeros_like ones_like full_like empty_like rand_like randn_like
