@@ -124,3 +124,22 @@ def test_a_new_plot_is_one_new_file_and_stands_in_the_report(sample, tmp_path, m
     finally:
         PLOTS._classes.pop("layer_count")
         del invariscope.plots.layer_count, sys.modules["invariscope.plots.layer_count"]
+
+
+def luminance(colour):
+    channels = [
+        c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in matplotlib.colors.to_rgb(colour)
+    ]
+    return 0.2126 * channels[0] + 0.7152 * channels[1] + 0.0722 * channels[2]
+
+
+def contrast(first, second):
+    low, high = sorted(map(luminance, (first, second)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("theme", [LIGHT, DARK], ids=lambda theme: theme.name)
+def test_lines_and_texts_stand_out_from_their_surface(theme):
+    assert all(contrast(colour, theme.surface) >= 3 for colour in theme.series)
+    assert contrast(theme.text, theme.surface) >= 7
+    assert min(contrast(theme.muted, ground) for ground in (theme.surface, theme.page)) >= 4.5

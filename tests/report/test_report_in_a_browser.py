@@ -17,9 +17,14 @@ LAYERS = {IMAGE: (4, 6, 6), SCRIPT: (8,), FORMULA: (6, 4, 4), "@{model}{safe}": 
 
 TOOLTIPS = """[...document.querySelectorAll('.bk-Tooltip')].map(t => ({
     text: t.shadowRoot.textContent, images: t.shadowRoot.querySelectorAll('img').length}))"""
-RECT = """(() => {
-    const e = document.querySelector(%r); e.scrollIntoView({block: 'center', behavior: 'instant'});
-    const {x, y, width, height} = e.getBoundingClientRect(); return [x, y, width, height]; })()"""
+# Left, right, top and bottom of the picture inside the chart, on the screen.
+FRAME = """(() => {
+    const e = document.querySelector('#unit_heatmap-0');
+    e.scrollIntoView({block: 'center', behavior: 'instant'});
+    const views = Object.values(Bokeh.index.roots ?? Bokeh.index), place = e.getBoundingClientRect();
+    const {left, right, top, bottom} = views.find(v => e.contains(v.el)).frame.bbox;
+    return [place.x + left, place.x + right, place.y + top, place.y + bottom];
+})()"""
 
 
 def hostile():
@@ -72,11 +77,11 @@ async def _axis_colour(tab):
 
 
 async def _tooltips(tab):
-    """Every text that a walk over the first columns of the heat map shows."""
-    x, y, width, _ = await tab.run(RECT % "#unit_heatmap-0")
+    """The tooltips of the four columns of the heat map."""
+    left, right, top, bottom = await tab.run(FRAME)
     texts = []
-    for share in (0.2, 0.45, 0.6, 0.85):
-        await tab.point_at(x + share * width, y + 60)
+    for column in range(4):
+        await tab.point_at(left + (column + 0.5) / 4 * (right - left), top + 0.05 * (bottom - top))
         texts += await tab.run(TOOLTIPS)
     return texts
 
@@ -180,14 +185,9 @@ def test_the_cell_under_the_pointer_is_the_cell_in_the_tooltip(tmp_path):
 async def _walk_column(page, profile):
     """The tooltips at the middles of ten cells of the second column, from the top down."""
     async with opened(page, profile) as tab:
-        x, y, width, _ = await tab.run(RECT % "#unit_heatmap-0")
-        low, high = await tab.run("""(() => {
-            const views = Object.values(Bokeh.index.roots ?? Bokeh.index);
-            const plot = views.find(v => document.getElementById('unit_heatmap-0').contains(v.el));
-            const box = plot.frame.bbox; return [box.top, box.bottom];
-        })()""")
+        left, right, top, bottom = await tab.run(FRAME)
         texts = []
         for number in range(10):
-            await tab.point_at(x + 0.75 * width, y + low + (number + 0.5) / 10 * (high - low))
+            await tab.point_at(left + 0.75 * (right - left), top + (number + 0.5) / 10 * (bottom - top))
             texts += [tooltip["text"] for tooltip in await tab.run(TOOLTIPS)]
         return texts

@@ -236,10 +236,14 @@ def _provenance(
         },
         "transform": described | {"fingerprint": hashlib.blake2b(draws.encode(), digest_size=12).hexdigest()},
         "options": options.described() | {"forwarded_inputs": run.forwards},
-        "measures": {
-            m.name: {"options": m.options, "summary": m.summary, "reading": m.reading} for m in wanted
-        },
+        "measures": {measure.name: _described(measure) for measure in wanted},
         "notes": [*run.notes, *run.inspection.notes, *skips],
         "skipped": [{"layer": i.layer, "call": i.call, "reason": i.status} for i in skipped],
         "unused": list(run.inspection.unused),
     }
+
+
+def _described(measure: Measure) -> dict[str, Any]:
+    """What a report says of a measure."""
+    texts = {"summary": measure.summary, "reading": measure.reading, "source": measure.source()}
+    return {"options": measure.options, **texts}

@@ -160,6 +160,12 @@ class Measure(abc.ABC):
         """Cases worked out by hand."""
 
     @classmethod
+    def source(cls) -> str:
+        """The publication that the docstring names, on one line."""
+        _, _, after = (inspect.getdoc(cls) or "").partition("Source:\n")
+        return " ".join(line.strip() for line in after.split("\n\n")[0].splitlines())
+
+    @classmethod
     def explain(cls) -> str:
         """The summary, how to read the number, and the class's own documentation."""
         return f"{cls.summary}\n\n{cls.reading}\n\n{inspect.getdoc(cls) or ''}"

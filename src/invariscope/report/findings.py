@@ -79,9 +79,8 @@ def _extremes(result: Result, measure: str, prefix: str) -> str:
     least, most = names.number(low["value"]), names.number(high["value"])
     if measure not in RELATIVE:
         title = names.measure_title(measure).lower()
-        return _sentence(
-            prefix, f"the {title} goes from {least} ({low['label']}) to {most} ({high['label']})."
-        )
+        span = f"from {least} ({_layer(low)}) to {most} ({_layer(high)})"
+        return _sentence(prefix, f"the {title} goes {span}.")
     moves = f"{transform_name(result)} moves the units of {_layer(low)}"
     does = f"times as much as a change of sample does{_spread(result, measure)}"
     if len(rows) == 1:
@@ -131,7 +130,7 @@ def _compared(rows: list[dict[str, Any]], measure: str, first: str, other: str, 
     lower = [row for row in rows if row["difference"] < 0]
     higher = [row for row in rows if row["difference"] > 0]
     if not lower and not higher:
-        return f"Under {transform}, {other} and {first} have the same values in {_count(len(rows), len(rows))} layers."
+        return f"Under {transform}, {other} and {first} have the same values in all {len(rows)} layers."
     fewer = len(lower) >= len(higher)
     count = max(len(lower), len(higher))
     direction = _direction(measure, first, fewer)

@@ -113,7 +113,7 @@ def name_columns(chart: Any, labels: Sequence[str]) -> None:
     elif sum(map(len, texts)) > 40:
         chart.xaxis[0].major_label_orientation = 0.75
         chart.height += int(4.6 * longest)
-        chart.min_border_left = max(chart.min_border_left, int(4.4 * len(texts[0])))
+        chart.min_border_left = max(chart.min_border_left, min(64, int(4.4 * len(texts[0]))))
 
 
 def hover(chart: Any, renderers: Sequence[GlyphRenderer], columns: Mapping[str, str]) -> None:
