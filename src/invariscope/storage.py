@@ -149,7 +149,7 @@ def _decode(value: Any) -> Any:
 def to_xarray(result: Result) -> Any:
     """The numeric columns of the table as an `xarray.Dataset` over measure, layer, call, stratum."""
     try:
-        import xarray  # noqa: F401
+        import xarray
     except ImportError as error:
         raise ImportError("to_xarray needs xarray: pip install 'invariscope[xarray]'") from error
-    return result.table.set_index(["measure", "layer", "call", "stratum"]).to_xarray()
+    return xarray.Dataset.from_dataframe(result.table.set_index(["measure", "layer", "call", "stratum"]))

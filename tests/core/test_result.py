@@ -138,3 +138,11 @@ def test_overall_weighs_layers_by_their_counted_units():
     assert Result(rows).overall("m") == pytest.approx((1.0 * 3 + 0.5 * 9) / 12)
     with pytest.raises(ValueError, match="no rows"):
         Result(rows).overall("normalised")
+
+
+def test_the_table_as_an_xarray_dataset_is_labelled_by_measure_layer_call_and_stratum(result):
+    pytest.importorskip("xarray")
+    dataset = result.to_xarray()
+    where = {"measure": "normalized_variance", "layer": "conv1", "call": 0, "stratum": "all"}
+    assert float(dataset["value"].sel(where)) == 0.25
+    assert float(dataset["units"].sel(where)) == 10

@@ -67,6 +67,8 @@ class Block:
 
     def repeated(self, counts: np.ndarray) -> Block:
         """The block with sample i standing in it `counts[i]` times (none, for 0)."""
+        if (counts == 1).all():
+            return self
         chosen = np.repeat(np.arange(self.samples), counts)
         rows = self.rows_of(chosen, np.arange(self.elements)).ravel()
         return replace(

@@ -101,11 +101,13 @@ class OrbitMoments(Statistic):
 
     def update(self, state: OrbitState, block: Block) -> None:
         """Adds a block's orbits to their buckets."""
+        # Collapsed first: a selection may repeat a sample 64 times, and maps are large.
+        block = replace(block, values=self._collapsed(block.values))
         if self.selection is not None:
             block = block.repeated(SELECTIONS[self.selection](block.ranks, block.sizes))
             if not block.samples:
                 return
-        rows, _ = as_rows(self._collapsed(block.values))
+        rows, _ = as_rows(block.values)
         for lo, hi, buckets in block.runs():
             for first in range(lo, hi, _SINGLE_RUN):
                 self._add_run(state, rows, block, (first, min(first + _SINGLE_RUN, hi)), buckets)
