@@ -138,24 +138,25 @@ def meaning(differences: pd.DataFrame) -> str:
     if known.empty:
         return "Too few digits were measured for intervals, so no difference is established."
     lower, higher = known.query("ci_high < 0"), known.query("ci_low > 0")
-    total = (
-        f"{len(known)} layers"
-        if len(known) == len(differences)
-        else f"the {len(known)} layers with intervals"
-    )
-    parts = [_part("more", lower, total, at=0), _part("less", higher, total, at=-1)]
-    said = " and ".join(part for part in parts if part) or "neither more nor less invariant in any layer"
-    open_ = len(known) - len(lower) - len(higher)
-    rest = f"; in {open_} the 95 % interval of the difference includes zero" if open_ else ""
-    return f"Trained on rotated digits, the network is {said}{rest}."
+    total = f"{len(known)} layers" + ("" if len(known) == len(differences) else " with intervals")
+    between = len(known) - len(lower) - len(higher)
+    rest = f"; in {between} the 95 % interval of the difference includes zero" if between else ""
+    return f"The network trained on rotated digits is {_changes(lower, higher, total)}{rest}."
 
 
-def _part(word: str, rows: pd.DataFrame, total: str, *, at: int) -> str:
-    if rows.empty:
-        return ""
+def _changes(lower: pd.DataFrame, higher: pd.DataFrame, total: str) -> str:
+    """Which layers became more invariant and which less; rows are sorted by their difference."""
+    if lower.empty and higher.empty:
+        return f"neither more nor less invariant to rotation in any of {total}"
+    if lower.empty:
+        return f"less invariant to rotation in {_count(higher, f' of {total}', at=-1)}"
+    also = "" if higher.empty else f" and less in {_count(higher, '', at=-1)}"
+    return f"more invariant to rotation in {_count(lower, f' of {total}', at=0)}{also}"
+
+
+def _count(rows: pd.DataFrame, of: str, *, at: int) -> str:
     layer, before, after = rows[["layer", "value_a", "value_b"]].iloc[at]
-    most = f"most in {layer} ({before:.2f} → {after:.2f})"
-    return f"{word} invariant to rotation in {len(rows)} of {total}, {most}"
+    return f"{len(rows)}{of} (most in {layer}: {before:.3f} → {after:.3f})"
 
 
 def _accuracies(plain: Result, rotated: Result) -> str:
@@ -218,12 +219,13 @@ def _earlier_mark(folder: Path) -> dict[str, Any] | None:
     """The mark of an earlier demonstration in the folder; None for a new or empty folder."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return None
-    if not (folder / _MARK).is_file():
-        raise FileExistsError(f"{folder} holds files that are not of a demonstration. Give another folder.")
     try:
-        return dict(json.loads((folder / _MARK).read_text(encoding="utf-8")))
-    except (ValueError, TypeError):
-        return {}
+        mark = json.loads((folder / _MARK).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        mark = None
+    if not isinstance(mark, dict) or "invariscope" not in mark:
+        raise FileExistsError(f"{folder} holds something other than a demonstration. Give another folder.")
+    return mark
 
 
 def _networks_kept(folder: Path, scratch: Path) -> bool:

@@ -43,9 +43,10 @@ GOOD = idx_bytes(VALUES)
         (GOOD + b"\0", r"promises 24 bytes of values, there are more"),
         (bytes([0, 0, 8, 3]) + b"\xff" * 12, r"impossible shape"),
         (gzip.compress(GOOD)[:-12], r"compressed data breaks off"),
-        (gzip.compress(GOOD)[:12] + b"\xff" * 20, r"compressed data breaks off or is damaged"),
+        (gzip.compress(GOOD)[:10] + b"\xff" * 20, r"compressed data breaks off or is damaged"),
         (gzip.compress(GOOD)[:-8] + b"\0" * 8, r"CRC"),
     ],
+    ids=["empty", "png", "floats", "labels", "header", "short", "long", "huge", "cut", "deflate", "crc"],
 )
 def test_a_damaged_idx_file_is_refused_with_what_is_wrong(tmp_path, content, message):
     path = tmp_path / "train-images-idx3-ubyte.gz"
@@ -92,7 +93,7 @@ def test_an_original_python_2_pickle_is_read(tmp_path):
 def test_a_malicious_batch_is_refused_and_never_executed(tmp_path):
     marker = tmp_path / "harm"
     (tmp_path / "test_batch").write_bytes(malicious_pickle(marker))
-    with pytest.raises(ValueError, match=r"refused: its pickle asks for pathlib\.\S*Path.*could run code"):
+    with pytest.raises(ValueError, match=r"refused: its pickle asks for posix\.mkdir, .*could run code"):
         read_python_batch(tmp_path / "test_batch")
     assert not marker.exists()
     pickle.loads(malicious_pickle(marker))  # the file would have done harm
@@ -101,7 +102,9 @@ def test_a_malicious_batch_is_refused_and_never_executed(tmp_path):
 
 def test_a_call_of_a_permitted_constructor_with_other_arguments_is_refused(tmp_path):
     # codecs.encode(..., "rot13") is a permitted name with an argument that no batch has.
-    (tmp_path / "test_batch").write_bytes(b"\x80\x02c_codecs\nencode\nX\x01\x00\x00\x00aX\x05\x00\x00\x00rot13\x86R.")
+    (tmp_path / "test_batch").write_bytes(
+        b"\x80\x02c_codecs\nencode\nX\x01\x00\x00\x00aX\x05\x00\x00\x00rot13\x86R."
+    )
     with pytest.raises(ValueError, match=r"refused.*codecs\.encode with 'rot13'"):
         read_python_batch(tmp_path / "test_batch")
 
@@ -122,6 +125,7 @@ PIXELS, LABELS = cifar_arrays(3)
         (read_python_batch, cifar_pickle(PIXELS.astype(np.float32), LABELS), r"no plain array of unsigned"),
         (read_python_batch, cifar_pickle(PIXELS, LABELS - 1), r"labels must be 0 to 9"),
     ],
+    ids=["empty", "cut record", "cifar100", "cut pickle", "text", "other", "lengths", "floats", "negative"],
 )
 def test_a_damaged_cifar_file_is_refused_with_what_is_wrong(tmp_path, read, content, message):
     path = tmp_path / "data_batch_1"

@@ -205,11 +205,15 @@ def test_a_download_without_network_gives_the_reason_of_each_mirror(tmp_path):
 
 
 def test_standardised_images_have_mean_zero_and_deviation_one_per_channel():
-    x = torch.rand(50, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * torch.tensor([1, 2, 3]).view(3, 1, 1)
+    x = torch.rand(50, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * torch.tensor([1, 2, 3]).view(
+        3, 1, 1
+    )
     data = ImageData("noise", "train", x, torch.zeros(50, dtype=torch.int64), ("a",)).standardized()
     assert data.images.mean((0, 2, 3)).abs().max() < 1e-6
     torch.testing.assert_close(data.images.std((0, 2, 3), correction=0), torch.ones(3))
-    torch.testing.assert_close(data.images * torch.tensor(data.std).view(3, 1, 1) + torch.tensor(data.mean).view(3, 1, 1), x)
+    torch.testing.assert_close(
+        data.images * torch.tensor(data.std).view(3, 1, 1) + torch.tensor(data.mean).view(3, 1, 1), x
+    )
 
 
 def test_a_second_or_impossible_standardisation_is_refused():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import pickle
 from pathlib import Path
 
@@ -47,9 +48,9 @@ class _Harm:
         self.marker = marker
 
     def __reduce__(self):
-        return (Path.touch, (self.marker,))
+        return (os.mkdir, (str(self.marker),))
 
 
 def malicious_pickle(marker: Path) -> bytes:
-    """Makes the file `marker` when something unpickles it."""
+    """Makes the folder `marker` when something unpickles it."""
     return pickle.dumps({b"data": _Harm(marker), b"labels": [0]}, protocol=2)

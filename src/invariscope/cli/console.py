@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
 
 Tick = Callable[[int, "int | None"], None]
 
@@ -38,7 +38,7 @@ def complain(text: str, *, word: str = "error") -> None:
 
 @contextmanager
 def progress_bars() -> Iterator[Callable[[str], Tick]]:
-    """Yields `bar(title)`, which starts a bar with a time estimate and returns its `tick(done, total)`."""
+    """Yields `bar(title)`, whose `tick(done, total)` shows a bar with a time estimate, once called."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
@@ -47,14 +47,23 @@ def progress_bars() -> Iterator[Callable[[str], Tick]]:
         MofNCompleteColumn(),
         TimeRemainingColumn(elapsed_when_finished=True),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bars:
-        yield lambda title: _bar(bars, title)
+    bars = Progress(*columns, console=Console(stderr=True))
+    try:
+        yield lambda title: _Bar(bars, title)
+    finally:
+        if bars.live.is_started:
+            bars.stop()
 
 
-def _bar(bars: Progress, title: str) -> Tick:
-    task = bars.add_task(title, total=None)
+class _Bar:
+    """One line of the bars, added when there is something to show."""
 
-    def tick(done: int, total: int | None) -> None:
-        bars.update(task, completed=done, total=total)
+    def __init__(self, bars: Progress, title: str) -> None:
+        self._bars, self._title = bars, title
+        self._task: TaskID | None = None
 
-    return tick
+    def __call__(self, done: int, total: int | None) -> None:
+        if self._task is None:
+            self._bars.start()
+            self._task = self._bars.add_task(self._title, total=total)
+        self._bars.update(self._task, completed=done, total=total)

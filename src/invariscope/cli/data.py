@@ -89,7 +89,7 @@ def _floating(values: Any) -> Tensor:
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
     def read() -> dict[str, np.ndarray]:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
 
     return _reading(path, read)

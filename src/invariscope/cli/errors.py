@@ -47,7 +47,9 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
 
 
 def _is_mendable(error: Exception) -> bool:
-    """An import that fails by itself names its module; a missing extra, or the user's code, says more."""
+    if isinstance(error, BrokenPipeError):
+        return False  # whoever read the output has gone; typer ends such a command quietly
+    # An import that fails by itself names its module; a missing extra, or the user's code, says more.
     return isinstance(error, _MENDABLE) or getattr(error, "name", None) is None or hasattr(error, "__notes__")
 
 

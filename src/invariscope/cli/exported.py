@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import zipfile
 from collections.abc import Iterator
@@ -30,11 +31,11 @@ def load_exported(path: Path) -> nn.Module:
 
     _refuse_objects(path)
     try:
-        with only_tensors():
+        with only_tensors(), _quiet():
             return torch.export.load(path).module()
     except Exception as error:  # torch documents no exception of its own for a damaged archive
         raise ValueError(
-            f"{path} cannot be read as an exported program ({type(error).__name__}: {error}). "
+            f"{path} is truncated or no exported program that this torch reads ({type(error).__name__}). "
             "Write it again with torch.export.save, with a dynamic batch dimension."
         ) from error
 
@@ -48,6 +49,18 @@ def _refuse_objects(path: Path) -> None:
     pickled = [name for name in names if name.rpartition("/")[2].startswith(_OBJECTS)]
     if pickled:
         raise ValueError(f"{path} is refused: it holds pickled objects ({pickled[0]}), which could run code")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without torch's log of the traceback: what is wrong is said once, by the error."""
+    log = logging.getLogger("torch.export")
+    before = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 @contextmanager

@@ -47,7 +47,7 @@ def read_transform(text: str) -> Transform:
     if len(entries) != 1:
         raise ValueError(
             f"{text!r} names {len(entries)} transforms, one is needed; "
-            "all combinations of several are Grid(...), one after the other is Compose(...)"
+            "all combinations of several are Grid(...), one after the other is Compose([...])"
         )
     return entries[0]
 

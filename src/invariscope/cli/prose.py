@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import unicodedata
 from collections.abc import Iterable
 
 from rich.markdown import Markdown
@@ -76,7 +77,8 @@ def plain_math(latex: str) -> str:
     text = _COMMAND.sub(lambda match: match[0] if "frac" in match[1] else _symbol(match[1]), text)
     while (opened := _GROUP.sub(_group, _FRACTION.sub(_fraction, text))) != text:
         text = opened
-    return re.sub(r" +([_^)])", r"\1", " ".join(text.split()))
+    tight = re.sub(r" +([_^)])", r"\1", " ".join(text.split()))
+    return unicodedata.normalize("NFC", tight)
 
 
 def _symbol(name: str) -> str:

@@ -41,8 +41,10 @@ def load_reference(text: str) -> Any:
     match = _REFERENCE.fullmatch(text)
     assert match
     place, name = match["place"], match["name"]
+    if place.endswith(".py") and not Path(place).is_file():
+        raise FileNotFoundError(f"no file {place}")
     try:
-        module = _file(Path(place)) if place.endswith(".py") else _module(place)
+        module = _file(Path(place).absolute()) if place.endswith(".py") else _module(place)
         found = _member(module, name, place)
         return found() if _is_factory(found) else found
     except Exception as error:
@@ -50,10 +52,10 @@ def load_reference(text: str) -> Any:
         raise
 
 
+@functools.cache
 def _file(path: Path) -> ModuleType:
-    if not path.is_file():
-        raise FileNotFoundError(f"no file {path}")
-    sys.path.insert(0, str(path.resolve().parent))
+    """Run once, though model, data and transform may all be named in it."""
+    sys.path.insert(0, str(path.parent))
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,11 @@ from invariscope.statistics.orbit_state import (
 
 # Sums of float32 differences are handed on to float64 totals before they grow longer than this.
 _SINGLE_RUN = 32
-_COLLAPSE = {"before_mean": torch.mean, "before_max": torch.amax, "before_sum": torch.sum}
+_COLLAPSE = {
+    "before_mean": partial(torch.mean, dtype=torch.float64),
+    "before_max": torch.amax,
+    "before_sum": partial(torch.sum, dtype=torch.float64),
+}
 
 SPREADS = ("variance", "std")
 POOLS = (None, "after", "ratio", "before_mean", "before_max", "before_sum")
@@ -97,7 +102,7 @@ class OrbitMoments(Statistic):
     def _collapsed(self, values: Tensor) -> Tensor:
         if self.collapse is None or values.ndim < 3:
             return values
-        return _COLLAPSE[self.collapse](values.double(), dim=tuple(range(2, values.ndim)))
+        return _COLLAPSE[self.collapse](values, dim=tuple(range(2, values.ndim)))
 
     def update(self, state: OrbitState, block: Block) -> None:
         """Adds a block's orbits to their buckets."""

@@ -21,8 +21,12 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str,
     # Own copies: safetensors refuses tensors that share memory, as tied weights do.
     own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as scratch:
-        save_file(own, Path(scratch) / path.name, metadata)
-        os.replace(Path(scratch) / path.name, path)
+        part = Path(scratch) / path.name
+        part.touch()
+        mode = part.stat().st_mode
+        save_file(own, part, metadata)
+        part.chmod(mode)  # safetensors keeps its files to their owner; ours are as readable as any other
+        os.replace(part, path)
 
 
 def is_pickle(path: Path) -> bool:

@@ -115,8 +115,8 @@ def train(
         "data": data.describe(),
     }
     optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=lr)
-    saved = None if checkpoint is None else _Saved(Path(checkpoint), model, data, optimizer, settings)
-    history = [] if saved is None else saved.restore(epochs)
+    saved = None if checkpoint is None else _Saved(Path(checkpoint), model, data, optimizer, settings, epochs)
+    history = [] if saved is None else saved.restore()
     device = device_of(model)
     images, labels = data.images.to(device), data.labels.to(device)
     pace = Pace(epochs, batch_size, lr, falling=schedule == "cosine")
@@ -142,22 +142,30 @@ class _Saved:
         data: ImageData,
         optimizer: torch.optim.Optimizer,
         settings: dict[str, Any],
+        epochs: int,
     ) -> None:
+        self._epochs = epochs
         self._path, self._model, self._optimizer = path, model, optimizer
-        # The settings only name the data and the starting weights: these are their very values.
-        self._marks = settings | {
-            "images and labels": _digest([data.images, data.labels]),
-            "starting weights": _digest(list(model.state_dict().values())),
-        }
+        # The settings only name the data and the starting weights: these are their very values. Where the
+        # learning rate falls, its path depends on where it is to end.
+        fixed = {"epochs": epochs} if settings["schedule"] == "cosine" else {}
+        self._marks = (
+            settings
+            | fixed
+            | {
+                "images and labels": _digest([data.images, data.labels]),
+                "starting weights": _digest(list(model.state_dict().values())),
+            }
+        )
 
-    def restore(self, epochs: int) -> list[dict[str, Any]]:
+    def restore(self) -> list[dict[str, Any]]:
         if not self._path.exists():
             return []
         history = restore_checkpoint(self._path, self._model, self._optimizer, self._marks)
-        if len(history) > epochs:
+        if len(history) > self._epochs:
             raise ValueError(
-                f"{self._path} is {len(history)} epochs along, only {epochs} were asked for: ask for as many "
-                "or more, or give another path."
+                f"{self._path} is {len(history)} epochs along, only {self._epochs} were asked for: ask for "
+                "as many or more, or give another path."
             )
         return history
 
