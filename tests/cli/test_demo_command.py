@@ -1,0 +1,147 @@
+"""`invariscope demo`, in a much smaller size, and the sentence that it ends with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import invariscope as iv
+from invariscope.demo import Settings, meaning, run
+
+TINY = Settings(filters=2, plain_epochs=1, rotated_epochs=1, training_digits=64, digits=80)
+OPTIONS = [f"--{name.replace('_', '-')}={value}" for name, value in vars(TINY).items()]
+PARTS = {"demo.json", "networks", "results", "report.html"}
+
+
+def contents(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory):
+    return run(tmp_path_factory.mktemp("demo") / "made", settings=TINY)
+
+
+def test_the_demo_leaves_networks_results_and_a_report(shown):
+    assert contents(shown.folder) == PARTS
+    assert contents(shown.folder.parent) == {"made"}
+    assert iv.load(shown.folder / "results" / "plain").name == "plain"
+    assert shown.report.stat().st_size < 4e6
+
+
+def test_both_networks_are_measured_on_the_same_digits_with_classes_and_predictions(shown):
+    for result in (shown.plain, shown.rotated):
+        assert {"normalized_variance", "prediction.accuracy"} <= set(result.table["measure"])
+        assert {"all", "mean", "3"} <= set(result.table["stratum"])
+        assert result.examples["orbit"].shape == (16, 1, 28, 28)
+        assert len(result.examples) > 1
+    assert shown.plain.provenance["data"] == shown.rotated.provenance["data"]
+    assert list(shown.differences["a"].unique()) == ["plain"]
+    assert shown.differences["ci_low"].notna().any()
+
+
+def test_only_one_of_the_networks_saw_rotated_digits(shown):
+    cards = [
+        json.loads((shown.folder / "networks" / name / "card.json").read_text())
+        for name in ("plain", "rotated")
+    ]
+    families = [card["training"]["augmentation"] for card in cards]
+    assert families[0] is None
+    assert families[1]["family"] == "rotation"
+
+
+def test_the_command_ends_with_a_table_a_sentence_and_the_path(invoke, shown):
+    done = invoke("demo", "--out", shown.folder, *OPTIONS)
+    assert done.exit_code == 0, done.output
+    lines = done.stdout.splitlines()
+    assert "its networks are used again" in done.stderr
+    assert any(line.split()[:4] == ["layer", "plain", "rotated", "difference"] for line in lines)
+    assert any(line.startswith("log_softmax") for line in lines)
+    assert shown.sentence in " ".join(done.stdout.split())
+    assert lines[-1] == str(shown.report)
+    assert contents(shown.folder) == PARTS
+
+
+def test_other_settings_or_damaged_networks_are_trained_anew(tmp_path):
+    folder = tmp_path / "made"
+    first = run(folder, settings=TINY)
+    (folder / "notes.txt").write_text("precious")
+    (folder / "networks" / "plain" / "weights.safetensors").write_bytes(b"damaged")
+    said: list[str] = []
+    again = run(folder, settings=TINY, log=said.append)
+    assert (first.reused, again.reused) == (False, False)
+    assert "written anew" in said[0]
+    assert contents(folder) == PARTS | {"notes.txt"}
+    pd.testing.assert_frame_equal(first.differences, again.differences)
+
+
+@pytest.mark.parametrize(("name", "content"), [("chapter.txt", "precious"), ("demo.json", '{"precious": 1}')])
+def test_a_foreign_folder_is_refused(name, content, fails):
+    Path("thesis").mkdir()
+    (Path("thesis") / name).write_text(content)
+    assert "something other than a demonstration" in fails("demo", "--out", "thesis", *OPTIONS)
+    assert contents(Path("thesis")) == {name}
+    assert (Path("thesis") / name).read_text() == content
+
+
+def test_an_interrupted_demo_leaves_nothing(invoke, workplace, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("invariscope.demo.measure", interrupt)
+    before = contents(workplace)
+    done = invoke("demo", *OPTIONS)
+    assert (done.exit_code, done.stderr.splitlines()[-1]) == (130, "interrupted: nothing was written.")
+    assert contents(workplace) == before
+
+
+def differences(*rows: tuple[float, float]) -> pd.DataFrame:
+    """Layers with values 1 and 1 + the interval's middle."""
+    return pd.DataFrame(
+        {
+            "layer": [f"layer{i}" for i in range(len(rows))],
+            "value_a": 1.0,
+            "value_b": [1 + (low + high) / 2 for low, high in rows],
+            "difference": [(low + high) / 2 for low, high in rows],
+            "ci_low": [low for low, _ in rows],
+            "ci_high": [high for _, high in rows],
+        }
+    )
+
+
+NONE = (float("nan"), float("nan"))
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (
+            [(-0.2, -0.1), (-0.5, -0.4)],
+            "is more invariant to rotation in 2 of 2 layers (most in layer1: 1.000 → 0.550).",
+        ),
+        (
+            [(-0.2, -0.1), (0.4, 0.6), (-0.1, 0.1)],
+            "is more invariant to rotation in 1 of 3 layers (most in layer0: 1.000 → 0.850) and less in 1 "
+            "(most in layer1: 1.000 → 1.500); in 1 the 95 % interval of the difference includes zero.",
+        ),
+        (
+            [(0.1, 0.3)],
+            "is less invariant to rotation in 1 of 1 layers (most in layer0: 1.000 → 1.200).",
+        ),
+        (
+            [(-0.2, 0.1), (-0.1, 0.1)],
+            "is neither more nor less invariant to rotation in any of 2 layers; in 2 the 95 % interval of "
+            "the difference includes zero.",
+        ),
+        (
+            [(-0.2, -0.1), NONE],
+            "in 1 of 1 layers with intervals (most in layer0: 1.000 → 0.850).",
+        ),
+        ([NONE], "Too few digits were measured for intervals, so no difference is established."),
+    ],
+)
+def test_the_sentence_claims_only_what_the_intervals_show(rows, said):
+    assert meaning(differences(*rows)).endswith(said)

@@ -1,0 +1,198 @@
+"""`invariscope measure`: a result that is whole or absent, and errors that can be mended."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import invariscope as iv
+
+FILES = {"result.json", "maps.safetensors", "report.html"}
+
+
+def contents(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_measure_prints_a_table_and_writes_three_files(invoke):
+    done = invoke(
+        *("measure", "net.py:make", "digits.npz", "-t", "Rotation.circle(4)", "--by-class"),
+        *("-m", "normalized_variance,prediction", "--label", "tiny [red]net[/red]"),
+    )
+    assert done.exit_code == 0, done.output
+    assert contents(Path("run")) == FILES
+    assert "Normalized variance of tiny [red]net[/red]" in done.stdout
+    assert "mean of classes" in done.stdout
+    assert "Prediction: accuracy" in done.stdout
+    assert done.stdout.splitlines()[-1] == str(Path("run/report.html"))
+
+
+def test_the_numbers_are_those_of_the_python_call(measured):
+    import runpy
+
+    saved = iv.load(measured("run", "--seed", "3", "--samples", "80", "--layers", "0", "--layers", "3"))
+    arrays = np.load("digits.npz")
+    model = runpy.run_path("net.py")["make"]()
+    data = (arrays["x"].astype(np.float32), arrays["y"])
+    direct = iv.measure(model, data, iv.QuarterTurns(), seed=3, samples=80, layers=["0", "3"], progress=False)
+    assert saved.table["layer"].tolist() == ["0", "3"]
+    np.testing.assert_array_equal(saved.table["value"], direct.table["value"])
+    np.testing.assert_array_equal(saved.table["ci_low"], direct.table["ci_low"])
+
+
+def test_the_result_holds_pictures_of_an_orbit(measured):
+    assert iv.load(measured("run")).examples["orbit"].shape == (4, 1, 8, 8)
+
+
+def test_the_files_have_the_rights_of_any_new_file(measured):
+    Path("plain").touch()
+    run = measured("run")
+    assert {(run / name).stat().st_mode for name in FILES} == {Path("plain").stat().st_mode}
+
+
+def test_missing_folders_above_the_result_are_made(measured):
+    assert contents(measured("a/b/run")) == FILES
+    assert contents(Path("a/b")) == {"run"}
+
+
+@pytest.mark.parametrize("holding", ["result.json", "notes.txt"])
+def test_a_used_folder_is_refused_before_anything_is_measured(holding, fails, workplace):
+    Path("run").mkdir()
+    (Path("run") / holding).write_text("precious")
+    said = fails("measure", "net.py:make", "digits.npz", "-t", "quarter_turns")
+    assert ("another run" if holding == "result.json" else "other files") in said
+    assert not (workplace / "made").exists()
+    assert contents(Path("run")) == {holding}
+
+
+def test_overwrite_replaces_the_run_and_leaves_other_files(measured):
+    run = measured("run", "--seed", "1")
+    (run / "notes.txt").write_text("precious")
+    measured("run", "--seed", "2", "--overwrite")
+    assert iv.load(run).provenance["seed"] == 2
+    assert contents(run) == FILES | {"notes.txt"}
+
+
+ERRORS = [
+    (["nte.py:make", "digits.npz", "-t", "quarter_turns"], "no file nte.py"),
+    (["net.py:mkae", "digits.npz", "-t", "quarter_turns"], "Closest: 'make'"),
+    (["net.py:needs", "digits.npz", "-t", "quarter_turns"], "missing 1 required positional argument"),
+    (
+        ["net.py:refuses", "digits.npz", "-t", "quarter_turns"],
+        "wrong [bold]phase[/bold] of the moon (from net",
+    ),
+    (["nowhere.at.all:make", "digits.npz", "-t", "quarter_turns"], "No module named 'nowhere'"),
+    (["net.py:make", "digit.npz", "-t", "quarter_turns"], "no file digit.npz"),
+    (["net.py:make", "minst", "-t", "quarter_turns"], "Closest: 'mnist'"),
+    (["net.py:make", "digits.npz", "-t", "rotatoin"], "Closest: 'rotation'"),
+    (["net.py:make", "digits.npz", "-t", "quarter_turns", "-m", "varianc"], "Closest: "),
+    (["net.py:make", "digits.npz", "-t", "quarter_turns", "--layers", "cnov*"], "no layer"),
+    (["net.py:make", "digits.npz", "-t", "quarter_turns", "--precision", "float23"], "Closest: 'float32'"),
+    (["net.py:make", "digits.npz", "-t", "quarter_turns", "--batch-size", "many"], "got 'many'"),
+    (["net.py:make", "digits.npz", "-t", "quarter_turns", "--samples", "1"], "at least two"),
+    (["net.py:make", "digits.npz", "-t", "quarter_turns", "--samples", "97"], "only 96"),
+    (["net.py:make", "digits.npz", "-t", "quarter_turns", "--split", "train"], "go with data sets"),
+    (["net.py:make", "digits.npz", "-t", "Rotation([0])"], "at least two"),
+    (["net.py:make", "mnist_subset", "-t", "quarter_turns", "--samples", "9"], "28"),
+]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"), ERRORS, ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_bad_input_gets_one_clear_line_and_leaves_nothing(arguments, said, fails, workplace):
+    before = contents(workplace) | {"made", "__pycache__"}
+    assert said in fails("measure", *arguments)
+    assert contents(workplace) <= before
+
+
+def test_a_defect_keeps_its_traceback(invoke):
+    done = invoke("measure", "net.py:broken", "digits.npz", "-t", "quarter_turns")
+    assert isinstance(done.exception, KeyError)
+    assert "error:" not in done.stderr
+    assert not Path("run").exists()
+
+
+def test_an_import_that_fails_in_the_package_is_a_defect(invoke, monkeypatch):
+    monkeypatch.setitem(sys.modules, "invariscope.storage", None)
+    done = invoke("measure", "net.py:make", "digits.npz", "-t", "quarter_turns")
+    assert isinstance(done.exception, ImportError)
+
+
+def test_debug_shows_where_an_error_comes_from(invoke):
+    done = invoke("measure", "net.py:refuses", "digits.npz", "-t", "quarter_turns", "--debug")
+    assert done.exit_code == 2
+    assert "in refuses" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("error: wrong [bold]phase")
+
+
+def test_an_interruption_leaves_nothing(invoke, workplace):
+    before = contents(workplace) | {"made", "__pycache__"}
+    done = invoke("measure", "net.py:Interrupting", "digits.npz", "-t", "quarter_turns", "--batch-size", "8")
+    assert done.exit_code == 130
+    assert done.stderr == "interrupted: nothing was written.\n"
+    assert contents(workplace) <= before
+
+
+SLEEPER = """
+import time
+from pathlib import Path
+from torch import nn
+
+class Sleeper(nn.Module):
+    def forward(self, x):
+        Path("measuring").touch()
+        time.sleep(60)
+        return x
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a signal")
+def test_control_c_ends_the_process_with_130_and_leaves_nothing(workplace):
+    Path("sleeper.py").write_text(SLEEPER)
+    before = contents(workplace) | {"measuring", "__pycache__"}
+    command = ["measure", "sleeper.py:Sleeper", "digits.npz", "-t", "quarter_turns"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "invariscope.cli", *command], stderr=subprocess.PIPE, text=True
+    )
+    while not Path("measuring").exists() and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate()
+    assert (process.returncode, said) == (130, "interrupted: nothing was written.\n")
+    assert contents(workplace) <= before
+
+
+def test_a_list_of_callables_in_a_file_is_a_transform(invoke):
+    done = invoke("measure", "net.py:ready", "digits.npz", "-t", "net.py:elements")
+    assert done.exit_code == 0, done.output
+    assert iv.load("run").provenance["transform"]["family"] == "elements"
+
+
+def test_the_transform_of_a_result_is_the_one_that_was_written(measured):
+    described = iv.load(measured("run")).provenance["transform"]
+    assert described["labels"] == ["0°", "90°", "180°", "270°"]
+
+
+def test_layers_that_are_skipped_are_named_below_the_table(invoke, workplace):
+    Path("odd.py").write_text(
+        "from torch import nn\n"
+        "class Odd(nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.linear, self.mean = nn.Linear(64, 3), nn.Identity()\n"
+        "    def forward(self, x):\n"
+        "        x = x.flatten(1)\n"
+        "        self.mean(x.detach().mean(0))\n"
+        "        return self.linear(x)\n"
+    )
+    done = invoke("measure", "odd.py:Odd", "digits.npz", "-t", "quarter_turns", "--unstable", "measure")
+    assert done.exit_code == 0, done.output
+    assert "note: skipped mean" in done.stderr

@@ -1,0 +1,71 @@
+"""`invariscope report` and `invariscope compare` on saved runs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+
+def test_compare_shows_both_values_the_difference_and_its_interval(measured, invoke):
+    measured("a", "--label", "first")
+    measured("b", "--label", "second", "--weights", "random", "--seed", "4")
+    done = invoke("compare", "a", "b")
+    assert done.exit_code == 0, done.output
+    assert re.search(r"layer +first +second +difference +95 % interval +p", done.stdout)
+    assert re.search(r"^3 +\d\.\d+ +\d\.\d+ +[+−]\d\.\d+ +\S+ to \S+ +", done.stdout, re.M)
+
+
+def test_runs_of_one_name_are_told_apart(measured, invoke):
+    measured("a")
+    measured("b")
+    assert "make (1)  make (2)" in invoke("compare", "a", "b").stdout
+
+
+def test_the_mean_over_classes_can_be_compared(measured, invoke, fails):
+    measured("a", "--by-class")
+    measured("b", "--by-class")
+    assert "Normalized variance, mean" in invoke("compare", "a", "b", "--stratum", "mean").stdout
+    assert "unknown stratum '7'" in fails("compare", "a", "b", "--stratum", "7")
+
+
+def test_runs_of_different_samples_are_not_compared(measured, fails):
+    measured("a")
+    measured("b", "--samples", "90")
+    assert "measured with different data" in fails("compare", "a", "b")
+
+
+def test_a_report_shows_several_runs_in_one_file(measured, invoke):
+    measured("a", "--label", "first")
+    measured("b", "--label", "second<script>")
+    done = invoke("report", "a", "b", "--out", "pages/both.html")
+    assert done.exit_code == 0, done.output
+    assert done.stdout == "pages/both.html\n"
+    page = Path("pages/both.html").read_text()
+    assert "first" in page
+    assert "second<script>" not in page
+    assert [path.name for path in Path("pages").iterdir()] == ["both.html"]
+
+
+def test_a_report_is_not_overwritten_unasked(measured, invoke, fails):
+    measured("a")
+    Path("report.html").write_text("precious")
+    assert "exists already" in fails("report", "a")
+    assert Path("report.html").read_text() == "precious"
+    assert invoke("report", "a", "--overwrite").exit_code == 0
+    assert "precious" not in Path("report.html").read_text()
+    assert "is a folder" in fails("report", "a", "--out", "a")
+
+
+@pytest.mark.parametrize("command", [["compare", "a", "nowhere"], ["report", "nowhere"]])
+def test_a_folder_without_a_run_is_named(command, measured, fails):
+    measured("a")
+    assert "no result.json in nowhere" in fails(*command)
+    assert not Path("report.html").exists()
+
+
+def test_a_truncated_run_is_refused(measured, fails):
+    path = measured("a") / "result.json"
+    path.write_text(path.read_text()[:-100])
+    assert "truncated" in fails("report", "a")

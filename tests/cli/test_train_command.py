@@ -1,0 +1,107 @@
+"""`invariscope train`, and what it leaves behind after an interruption."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from invariscope import zoo
+
+TRAIN = ("train", "simple_conv(filters=2)", "digits.npz", "--out", "nets/plain", "--epochs", "2")
+
+
+def test_a_trained_folder_is_a_model_to_measure(invoke):
+    done = invoke(*TRAIN, "-a", "Rotation.circle(4)", "--seed", "5", "--test", "digits.npz")
+    assert done.exit_code == 0, done.output
+    assert done.stdout == "nets/plain\n"
+    assert "accuracy on the test data" in done.stderr
+    card = json.loads(Path("nets/plain/card.json").read_text())
+    assert (card["network"], card["input_shape"], card["classes"]) == (
+        "simple_conv",
+        [1, 8, 8],
+        ["0", "1", "2"],
+    )
+    assert card["training"]["augmentation"]["family"] == "rotation"
+    assert len(card["training"]["history"]) == 2
+    measured = invoke("measure", "nets/plain", "digits.npz", "-t", "Rotation.circle(4)")
+    assert measured.exit_code == 0, measured.output
+    assert "Normalized variance of plain" in measured.stdout
+
+
+def test_the_same_seed_gives_the_same_weights(invoke):
+    for name in ("a", "b"):
+        assert invoke(*TRAIN, "--out", name).exit_code == 0
+    assert Path("a/weights.safetensors").read_bytes() == Path("b/weights.safetensors").read_bytes()
+
+
+def test_a_data_set_is_trained_on_its_training_split_and_tested_on_the_other(invoke):
+    done = invoke(
+        *("train", "zoo:simple_conv(filters=1)", "mnist_subset", "--out", "net", "--epochs", "1"),
+        *("--samples", "64", "--standardize"),
+    )
+    assert done.exit_code == 0, done.output
+    training = json.loads(Path("net/card.json").read_text())["training"]
+    assert (training["data"]["split"], training["data"]["samples"]) == ("train", 64)
+    assert training["test_accuracy"] is not None
+    assert len(training["data"]["mean"]) == 1
+
+
+def test_a_used_folder_is_refused_before_training(fails):
+    Path("nets/plain").mkdir(parents=True)
+    Path("nets/plain/card.json").write_text("precious")
+    assert "already holds" in fails(*TRAIN)
+    assert Path("nets/plain/card.json").read_text() == "precious"
+
+
+def interrupted_after(epochs: int, monkeypatch) -> None:
+    run = zoo.epochs.Loop.run
+
+    def interrupting(self, epoch, optimizer):
+        if epoch == epochs:
+            raise KeyboardInterrupt
+        return run(self, epoch, optimizer)
+
+    monkeypatch.setattr(zoo.epochs.Loop, "run", interrupting)
+
+
+def test_an_interrupted_training_leaves_no_network_and_resumes(invoke, monkeypatch):
+    assert invoke(*TRAIN, "--out", "whole").exit_code == 0
+    with monkeypatch.context() as patch:
+        interrupted_after(1, patch)
+        done = invoke(*TRAIN)
+    assert done.exit_code == 130
+    assert "no network was written; the same command with --resume" in done.stderr
+    assert [path.name for path in Path("nets").iterdir()] == ["plain.unfinished.safetensors"]
+    assert invoke(*TRAIN, "--resume").exit_code == 0
+    assert (
+        Path("nets/plain/weights.safetensors").read_bytes() == Path("whole/weights.safetensors").read_bytes()
+    )
+    assert [path.name for path in Path("nets").iterdir()] == ["plain"]
+
+
+def test_without_a_whole_epoch_nothing_is_left(invoke, monkeypatch):
+    interrupted_after(0, monkeypatch)
+    done = invoke(*TRAIN)
+    assert (done.exit_code, done.stderr.splitlines()[-1]) == (130, "interrupted: nothing was written.")
+    assert not Path("nets").exists() or not list(Path("nets").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["train", "simple_cnov", "digits.npz", "--out", "net"], "Closest: 'simple_conv'"),
+        (["train", "simple_conv(filtres=2)", "digits.npz", "--out", "net"], "Closest: 'filters'"),
+        ([*TRAIN, "-a", "rotatoin"], "Closest: 'rotation'"),
+        ([*TRAIN, "--epochs", "0"], "at least 1"),
+        ([*TRAIN, "--precision", "bf61"], "Closest: 'bf16'"),
+        (["train", "simple_conv", "unlabelled.npy", "--out", "net"], "holds no labels"),
+    ],
+)
+def test_bad_input_gets_one_clear_line_and_leaves_nothing(arguments, said, fails, workplace):
+    np.save("unlabelled.npy", np.zeros((4, 1, 8, 8), dtype=np.float32))
+    before = {path.name for path in workplace.iterdir()}
+    assert said in fails(*arguments).splitlines()[-1]
+    assert {path.name for path in workplace.iterdir()} == before
