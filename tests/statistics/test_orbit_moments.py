@@ -206,7 +206,7 @@ def test_the_tensor_version_for_other_devices_equals_the_kernel():
     activations = np.random.default_rng(7).normal(1e3, size=(20, 6, 70)).astype(np.float32)
     spec, block = OrbitMoments(), block_of(activations)
     state = spec.init(block, buckets=1)
-    host = spec._empty(70, 6, (), np.float32)
+    host = Sums.empty(6, 70)
     state.active = Sums(*(None if a is None else torch.from_numpy(a) for a in vars(host).values()))
     state.device_pivot = torch.from_numpy(state.pivot)
     reduce_on_device(block.values, (0, 20, 6, 1), state)
@@ -242,3 +242,33 @@ def test_specifications_with_equal_options_are_one_statistic():
     assert OrbitMoments() == OrbitMoments()
     assert len({OrbitMoments(), OrbitMoments(), OrbitMoments("std")}) == 2
     assert dataclasses.is_dataclass(OrbitMoments())
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("samples", [2, 20, 300])
+def test_what_the_transformation_does_to_all_samples_alike_is_no_variance_across_samples(dtype, samples):
+    alike = np.random.default_rng(0).normal(size=(1, 7, 5))
+    activations = np.repeat(alike, samples, axis=0).astype(dtype)
+    moments = OrbitMoments("std").finalize(
+        accumulated(OrbitMoments("std"), activations, [samples // 2]), [[0]]
+    )
+    assert (moments.sample_variance == 0).all()
+    assert (moments.sample_deviation == 0).all()
+    assert (moments.transformation_variance > 0).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("ratio", [1e2, 1e4, 1e6])
+def test_large_ratios_are_as_exact_as_small_ones(dtype, ratio):
+    rng = np.random.default_rng(0)
+    alike = ratio**0.5 * rng.normal(size=(1, 8, 9))
+    activations = (alike + rng.normal(size=(90, 8, 9))).astype(dtype)
+    moments = OrbitMoments().finalize(accumulated(OrbitMoments(), activations, [1, 30]), [[0]])
+    assert_close(moments.sample_variance[0], brute(activations)[1], 1e-6 if dtype == np.float32 else 1e-12)
+
+
+def test_a_first_sample_far_from_all_others_costs_no_accuracy():
+    activations = np.random.default_rng(0).normal(size=(400, 4, 6)).astype(np.float32)
+    activations[0] += 1e3
+    moments = OrbitMoments().finalize(accumulated(OrbitMoments(), activations, [1]), [[0]])
+    assert_close(moments.sample_variance[0], brute(activations)[1], 1e-6)

@@ -127,7 +127,7 @@ class Runner:
         columns = sum(1 + (getattr(s, "spread", "") == "std") for s in self.layer_statistics)
         reason = choose_buckets(
             run.strata,
-            8 * sum(sizes) * columns * (len(self.transform) + 3),
+            8 * sum(sizes) * (columns * len(self.transform) + 3),
             budget=available_bytes(self.options.memory_gb),
             intervals=self.options.intervals,
             cells=self._known_cells(run),
@@ -154,7 +154,6 @@ class Runner:
         cells = run.strata.cells_of(positions, window.labels)
         ranks, sizes = run.strata.ranks_of(window.labels, len(positions))
         self._enlarge(run)
-        self.largest = self._largest(run)
         order = np.argsort(cells, kind="stable")
         per_block = max(1, self.rows // (len(self.transform) + self.extra))
         for block, chosen in enumerate(chunks(order, per_block)):
@@ -179,15 +178,6 @@ class Runner:
         if self.checkpoint is not None and self.checkpoint.due():
             assert self.run is not None
             self.checkpoint.write(self.run, windows=windows, blocks=blocks, data=digest)
-
-    def _largest(self, run: Run) -> int | None:
-        """Samples of the fullest bucket, if known."""
-        cells = self._known_cells(run)
-        if cells is None:
-            return None
-        targets = run.strata.targets
-        buckets = cells if targets is None else np.array(targets)[cells].ravel()
-        return int(np.bincount(buckets).max())
 
     def _enlarge(self, run: Run) -> None:
         for (_, statistic), state in run.states.items():
@@ -249,7 +239,7 @@ class Runner:
                 return
         state = run.states.get((key, statistic))
         if state is None:
-            state = statistic.init(block, buckets=run.strata.buckets, largest=self.largest)
+            state = statistic.init(block, buckets=run.strata.buckets)
             run.states[key, statistic] = state
         try:
             statistic.update(state, block)

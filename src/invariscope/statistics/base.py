@@ -94,8 +94,8 @@ class Statistic(abc.ABC):
     """
 
     @abc.abstractmethod
-    def init(self, block: Block, *, buckets: int, largest: int | None = None) -> Any:
-        """An empty state for blocks like this one; `largest` bounds the samples of any bucket."""
+    def init(self, block: Block, *, buckets: int) -> Any:
+        """An empty state for blocks like this one."""
 
     @abc.abstractmethod
     def update(self, state: Any, block: Block) -> None:

@@ -1,8 +1,11 @@
 """The fused reduction of orbit blocks on the CPU: every activation is read once.
 
-The sample's first element is the pivot of its orbit, d_ij = a_ij − a_i0, so that the variance along
-an orbit never suffers from the unit's offset or from the spread between samples. Plain sums around
-one shift lose exactly the invariant units (NV wrong by 40 % at 1e-4, sixty-fold at 1e-6).
+Two references keep cancellation away. Along an orbit it is the sample's own first response,
+e_ij = a_ij − a_i0, so that the variance along orbits never suffers from the unit's offset or from
+the spread between samples. Across samples it is one fixed orbit, h_ij = a_ij − p_j, so that the
+variance across samples suffers neither from the offset nor from what the transformation does to all
+samples alike. Plain sums around one shift lose exactly the invariant units (a normalized variance
+of 1e-4 comes out wrong by 40 %).
 """
 
 from __future__ import annotations
@@ -14,89 +17,88 @@ from typing import Any
 import numba
 import numpy as np
 
-TILE = 1024  # units per tile: its scratch and its column sums stay in the first-level caches
+TILE = 512  # units per tile: its scratch and its column sums stay in the nearest caches
 _SERIAL_BELOW = 1 << 20  # activations; smaller blocks are done before a thread wakes up
 
 
 @numba.njit(nogil=True, cache=True, fastmath={"contract", "nsz"}, boundscheck=False)
-def _reduce(
-    values, start, samples, sample_step, element_step, pivot, columns, base, within, total, firing, lo, hi
-):
+def _reduce(values, start, samples, sample_step, element_step, pivot, columns, within, total, firing, lo, hi):
     """Adds whole orbits to the sums of units lo..hi; row(i, j) = start + i·sample_step + j·element_step."""
-    elements = columns.shape[0] + 1
+    elements = columns.shape[0]
     sums = np.empty(TILE, np.float64)
     squares = np.empty(TILE, np.float64)
+    spread = np.empty(TILE, np.float64)
     for left in range(lo, hi, TILE):
         width = min(TILE, hi - left)
         for i in range(samples):
             first = start + i * sample_step
             head = values[first, left : left + width]
-            sums[:width] = 0.0
-            squares[:width] = 0.0
+            p0 = pivot[0, left : left + width]
+            c0 = columns[0, left : left + width]
+            for u in range(width):
+                h = np.float64(head[u] - p0[u])
+                c0[u] += h
+                sums[u] = 0.0
+                squares[u] = 0.0
+                spread[u] = h * h
             j = 1
-            while j + 3 < elements:
+            while j + 1 < elements:
                 r1 = values[first + j * element_step, left : left + width]
                 r2 = values[first + (j + 1) * element_step, left : left + width]
-                r3 = values[first + (j + 2) * element_step, left : left + width]
-                r4 = values[first + (j + 3) * element_step, left : left + width]
-                c1 = columns[j - 1, left : left + width]
-                c2 = columns[j, left : left + width]
-                c3 = columns[j + 1, left : left + width]
-                c4 = columns[j + 2, left : left + width]
+                p1 = pivot[j, left : left + width]
+                p2 = pivot[j + 1, left : left + width]
+                c1 = columns[j, left : left + width]
+                c2 = columns[j + 1, left : left + width]
                 for u in range(width):
-                    d1 = r1[u] - head[u]
-                    d2 = r2[u] - head[u]
-                    d3 = r3[u] - head[u]
-                    d4 = r4[u] - head[u]
-                    c1[u] += d1
-                    c2[u] += d2
-                    c3[u] += d3
-                    c4[u] += d4
-                    e1, e2, e3, e4 = np.float64(d1), np.float64(d2), np.float64(d3), np.float64(d4)
-                    sums[u] += (e1 + e2) + (e3 + e4)
-                    squares[u] += (e1 * e1 + e2 * e2) + (e3 * e3 + e4 * e4)
-                j += 4
-            while j < elements:
+                    e1 = np.float64(r1[u] - head[u])
+                    e2 = np.float64(r2[u] - head[u])
+                    h1 = np.float64(r1[u] - p1[u])
+                    h2 = np.float64(r2[u] - p2[u])
+                    c1[u] += h1
+                    c2[u] += h2
+                    sums[u] += e1 + e2
+                    squares[u] += e1 * e1 + e2 * e2
+                    spread[u] += h1 * h1 + h2 * h2
+                j += 2
+            if j < elements:
                 row = values[first + j * element_step, left : left + width]
-                column = columns[j - 1, left : left + width]
+                p = pivot[j, left : left + width]
+                column = columns[j, left : left + width]
                 for u in range(width):
-                    d = row[u] - head[u]
-                    e = np.float64(d)
-                    column[u] += d
+                    e = np.float64(row[u] - head[u])
+                    h = np.float64(row[u] - p[u])
+                    column[u] += h
                     sums[u] += e
                     squares[u] += e * e
-                j += 1
+                    spread[u] += h * h
             for u in range(width):
                 k = left + u
-                offset = np.float64(head[u]) - pivot[k]
                 within[k] += max(squares[u] - sums[u] * sums[u] / elements, 0.0)
-                total[k] += squares[u] + offset * (2.0 * sums[u] + elements * offset)
-                base[k] += offset
+                total[k] += spread[u]
                 firing[k] += (squares[u] > 0.0) | (head[u] != 0)
 
 
-def reduce_orbits(values, where, pivot, columns, base, within, total, firing, *, threads):
-    """Adds a run of whole orbits to one bucket's sums.
+def reduce_orbits(values, where, pivot, columns, within, total, firing, *, threads):
+    """Adds a run of whole orbits to one cell's sums.
 
     Args:
         values: (row, unit), C-contiguous float32 or float64.
         where: (start, samples, sample_step, element_step): where the orbits stand in `values`.
-        pivot: (unit,) float64, a fixed reference c_u near the unit's values.
-        columns: (element − 1, unit) in the dtype of `values`: Σ_i d_ij, for j ≥ 1.
-        base, within, total: (unit,) float64: Σ_i (a_i0 − c), Σ_ij (d_ij − d̄_i)², Σ_ij (a_ij − c)².
+        pivot: (element, unit) in the dtype of `values`: the fixed orbit p_j.
+        columns: (element, unit) float64: Σ_i h_ij.
+        within, total: (unit,) float64: Σ_ij (e_ij − ē_i)² and Σ_ij h_ij².
         firing: (unit,) int64: samples with a response other than zero.
         threads: how many threads may share the units.
     """
     units = values.shape[1]
-    reduce: Any = partial(_reduce, values, *where, pivot, columns, base, within, total, firing)
-    if threads == 1 or where[1] * (columns.shape[0] + 1) * units < _SERIAL_BELOW:
+    reduce: Any = partial(_reduce, values, *where, pivot, columns, within, total, firing)
+    if threads == 1 or where[1] * columns.shape[0] * units < _SERIAL_BELOW:
         reduce(0, units)
         return
     share = -(-units // threads)
     share += -share % TILE
     pool = _pool(threads)
-    parts = [pool.submit(reduce, lo, min(lo + share, units)) for lo in range(0, units, share)]
-    for part in parts:
+    for part in [pool.submit(reduce, lo, min(lo + share, units)) for lo in range(0, units, share)]:
         part.result()
 
 
@@ -106,11 +108,11 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 
 
 @numba.njit(nogil=True, cache=True, boundscheck=False)
-def _column_products(columns, whole, cross, own):
-    """For every unit: Σ_j D_j², and Σ_j D_j·D_gj and Σ_j D_gj² for each group g, where D_j = Σ_g D_gj."""
-    groups, rest, units = columns.shape
+def _column_products(columns, centred, whole, cross, own, along, onto):
+    """For every unit: Σ_j E_j², and for each group g Σ_j E_j·E_gj, Σ_j E_gj², Σ_j E_gj, Σ_j q_j·E_gj."""
+    groups, elements, units = columns.shape
     column = np.empty(units, np.float64)
-    for j in range(rest):
+    for j in range(elements):
         column[:] = 0.0
         for g in range(groups):
             for u in range(units):
@@ -119,19 +121,25 @@ def _column_products(columns, whole, cross, own):
             whole[u] += column[u] * column[u]
         for g in range(groups):
             for u in range(units):
-                entry = np.float64(columns[g, j, u])
+                entry = columns[g, j, u]
                 cross[g, u] += column[u] * entry
                 own[g, u] += entry * entry
+                along[g, u] += entry
+                onto[g, u] += centred[j, u] * entry
 
 
-def squared_columns(columns):
-    """(replicate, unit) Σ_j D_j² of all groups together, then of all but each, in one reading.
+def column_products(columns, centred):
+    """What the variances need of the column sums, for all groups together and for all but each, in one reading.
 
     Args:
-        columns: (group, element − 1, unit) sums D_gj of d_ij over the samples of each group.
+        columns: (group, element, unit) sums E_gj of h_ij over the samples of each group.
+        centred: (element, unit) the fixed orbit minus its mean, q_j.
+    Returns:
+        Σ_j E_j² as (replicate, unit), and Σ_j E_gj and Σ_j q_j·E_gj as (group, unit).
     """
     groups, _, units = columns.shape
     whole = np.zeros(units)
-    cross, own = np.zeros((groups, units)), np.zeros((groups, units))
-    _column_products(columns, whole, cross, own)
-    return np.concatenate([whole[None], whole - 2 * cross + own]) if groups > 1 else whole[None]
+    cross, own, along, onto = (np.zeros((groups, units)) for _ in range(4))
+    _column_products(columns, centred, whole, cross, own, along, onto)
+    squared = np.concatenate([whole[None], whole - 2 * cross + own]) if groups > 1 else whole[None]
+    return squared, along, onto

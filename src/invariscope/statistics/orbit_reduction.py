@@ -30,10 +30,8 @@ def orbit_view(rows: Tensor, where: tuple[int, int, int, int], elements: int, un
     start, samples, sample_step, element_step = where
     stride = rows.stride(0)
     size = (samples, elements, rows.shape[1])
-    view = rows.as_strided(
-        size, (sample_step * stride, element_step * stride, 1), rows.storage_offset() + start * stride
-    )
-    return view[:, :, units]
+    steps = (sample_step * stride, element_step * stride, 1)
+    return rows.as_strided(size, steps, rows.storage_offset() + start * stride)[:, :, units]
 
 
 def reduce_on_device(rows: Tensor, where: tuple[int, int, int, int], state: OrbitState) -> None:
@@ -45,28 +43,26 @@ def reduce_on_device(rows: Tensor, where: tuple[int, int, int, int], state: Orbi
         units = slice(lo, lo + _UNIT_CHUNK)
         orbit = orbit_view(rows, where, state.elements, units)
         head = orbit[:, 0]
-        steps = orbit[:, 1:] - head[:, None]
-        wide = steps.to(pivot.dtype)
-        sums, squares = wide.sum(1), wide.square().sum(1)
-        offset = head.to(pivot.dtype) - pivot[units]
-        active.columns[:, units] += steps.sum(0)
-        active.base[units] += offset.sum(0)
-        active.within[units] += (squares - sums.square() / state.elements).clamp_min(0).sum(0)
-        active.total[units] += (squares + offset * (2 * sums + state.elements * offset)).sum(0)
+        steps = (orbit[:, 1:] - head[:, None]).to(active.total.dtype)
+        offsets = (orbit - pivot[:, units]).to(active.total.dtype)
+        squares = steps.square().sum(1)
+        active.columns[:, units] += offsets.sum(0)
+        active.within[units] += (squares - steps.sum(1).square() / state.elements).clamp_min(0).sum(0)
+        active.total[units] += offsets.square().sum((0, 1))
         active.firing[units] += ((squares > 0) | (head != 0)).sum(0)
 
 
 def add_deviations(rows: Tensor, where: tuple[int, int, int, int], state: OrbitState) -> None:
-    """Σ_i std_j a_ij and Σ_i (a_ij − c)² of a run, in float64."""
+    """Σ_i std_j a_ij and Σ_i h_ij² of a run, in float64."""
     active = state.active
     assert active is not None
     assert active.squares is not None
     pivot = torch.from_numpy(state.pivot).to(rows.device)
     for lo in range(0, rows.shape[1], _UNIT_CHUNK):
         units = slice(lo, lo + _UNIT_CHUNK)
-        orbit = orbit_view(rows, where, state.elements, units).to(torch.float64)
-        deviations = (orbit - orbit[:, :1]).std(1).sum(0)
-        squares = (orbit - pivot[units]).square().sum(0)
+        orbit = orbit_view(rows, where, state.elements, units)
+        deviations = (orbit - orbit[:, :1]).double().std(1).sum(0)
+        squares = (orbit - pivot[:, units]).double().square().sum(0)
         if isinstance(active.deviations, np.ndarray):
             deviations, squares = deviations.numpy(), squares.numpy()
         active.deviations[units] += deviations

@@ -24,15 +24,15 @@ def refuse_non_finite(total: np.ndarray) -> None:
 
 @dataclass
 class Sums:
-    """Sums over samples, of one bucket (arrays as given) or of all (with a leading bucket axis).
+    """Sums over samples, of one cell (arrays as given) or of all buckets (with a leading bucket axis).
 
-    columns: (element − 1, unit) Σ_i d_ij, d_ij = a_ij − a_i0; base: Σ_i (a_i0 − c);
-    within: Σ_ij (d_ij − d̄_i)²; total: Σ_ij (a_ij − c)²; firing: samples with a response;
-    deviations: Σ_i std_j a_ij and squares: (element, unit) Σ_i (a_ij − c)², for spread "std" only.
+    With h_ij = a_ij − p_j for a fixed orbit p:
+    columns: (element, unit) Σ_i h_ij; within: Σ_ij (a_ij − ā_i)²; total: Σ_ij h_ij²;
+    firing: samples with a response other than zero;
+    deviations: Σ_i std_j a_ij and squares: (element, unit) Σ_i h_ij², for spread "std" only.
     """
 
     columns: Any
-    base: Any
     within: Any
     total: Any
     firing: Any
@@ -41,24 +41,33 @@ class Sums:
 
     def arrays(self) -> list:
         """The sums that are kept, in order."""
-        entries = [
-            self.columns,
-            self.base,
-            self.within,
-            self.total,
-            self.firing,
-            self.deviations,
-            self.squares,
-        ]
-        return [entry for entry in entries if entry is not None]
+        return [array for array in vars(self).values() if array is not None]
+
+    @classmethod
+    def empty(cls, elements: int, units: int, *, lead: tuple[int, ...] = (), standard: bool = False) -> Sums:
+        """Zeros, for `elements` × `units`, with or without the sums of standard deviations."""
+        return cls(
+            columns=np.zeros((*lead, elements, units)),
+            within=np.zeros((*lead, units)),
+            total=np.zeros((*lead, units)),
+            firing=np.zeros((*lead, units), np.int64),
+            deviations=np.zeros((*lead, units)) if standard else None,
+            squares=np.zeros((*lead, elements, units)) if standard else None,
+        )
 
 
 @dataclass
 class OrbitState:
-    """Sums by bucket on the host, and the sums of the one cell that is being filled."""
+    """Sums by bucket on the host, and the sums of the one cell that is being filled.
+
+    Args:
+        shape: the layer's own unit shape; with channels_last, units stand in memory as (H, W, C).
+        double: whether the activations were float64.
+        pivot: (element, unit) the fixed orbit, in the dtype in which rows are reduced.
+        counts: (bucket,) samples.
+    """
 
     shape: tuple[int, ...]
-    elements: int
     double: bool
     pivot: np.ndarray
     counts: np.ndarray
@@ -68,6 +77,11 @@ class OrbitState:
     buckets: tuple[int, ...] = ()
     pending: int = 0
     device_pivot: Tensor | None = field(default=None, repr=False)
+
+    @property
+    def elements(self) -> int:
+        """How many elements an orbit has."""
+        return len(self.pivot)
 
 
 def flush(state: OrbitState) -> None:
@@ -84,25 +98,16 @@ def flush(state: OrbitState) -> None:
 
 
 def shifted(state: OrbitState, pivot: np.ndarray) -> Sums:
-    """The state's sums, relative to another reference per unit."""
-    sums, count, m = state.sums, state.counts[:, None].astype(float), state.elements
-    delta = state.pivot - pivot
-    along = m * sums.base + sums.columns.sum(axis=1)
-    squares = sums.squares
-    if squares is not None:
-        means = sums.base[:, None] + with_pivot_element(sums.columns, axis=1)
-        squares = squares + 2 * delta * means + count[:, None] * delta**2
+    """The state's sums, relative to another fixed orbit."""
+    sums, count = state.sums, state.counts[:, None].astype(float)
+    delta = state.pivot.astype(np.float64) - pivot  # h' = h + delta
+    moved = 2 * delta * sums.columns + count[..., None] * delta**2
     return replace(
         sums,
-        base=sums.base + count * delta,
-        total=sums.total + 2 * delta * along + m * count * delta**2,
-        squares=squares,
+        columns=sums.columns + count[..., None] * delta,
+        total=sums.total + moved.sum(axis=1),
+        squares=None if sums.squares is None else sums.squares + moved,
     )
-
-
-def with_pivot_element(columns: np.ndarray, *, axis: int) -> np.ndarray:
-    """The column sums of d_ij with those of the pivot element, which are zero, in front."""
-    return np.concatenate([np.zeros_like(columns.take([0], axis=axis)), columns], axis=axis)
 
 
 def by_group(array: np.ndarray, groups: list[list[int]]) -> np.ndarray:
@@ -112,14 +117,11 @@ def by_group(array: np.ndarray, groups: list[list[int]]) -> np.ndarray:
     return np.stack([array[members].sum(axis=0) for members in groups])
 
 
-def element_deviations(
-    squares: np.ndarray, base: np.ndarray, columns: np.ndarray, counts: np.ndarray
-) -> np.ndarray:
+def element_deviations(squares: np.ndarray, columns: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """(replicate, unit) mean over elements of the standard deviation across samples."""
-    means = replicate_sums(base[:, None] + with_pivot_element(columns, axis=1).astype(float))
     n = counts[:, None, None]
     with np.errstate(divide="ignore", invalid="ignore"):
-        variance = np.maximum(replicate_sums(squares) - means**2 / n, 0) / (n - 1)
+        variance = np.maximum(replicate_sums(squares) - replicate_sums(columns) ** 2 / n, 0) / (n - 1)
     return np.sqrt(variance).mean(axis=1)
 
 

@@ -38,7 +38,7 @@ class PredictionCounts(Statistic):
     outputs that already are probabilities (non-negative, summing to one) are taken as they are.
     """
 
-    def init(self, block: Block, *, buckets: int, largest: int | None = None) -> PredictionState:
+    def init(self, block: Block, *, buckets: int) -> PredictionState:
         """An empty state."""
         counts = np.zeros(buckets, np.int64)
         return PredictionState(

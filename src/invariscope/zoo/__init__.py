@@ -14,12 +14,13 @@ from invariscope.zoo.datasets import load
 from invariscope.zoo.epochs import Progress, evaluate
 from invariscope.zoo.image_data import ImageData
 from invariscope.zoo.networks import NETWORKS, build, network, parameter_count
-from invariscope.zoo.training import Training, train
+from invariscope.zoo.training import QUICK, Training, train
 from invariscope.zoo.weights import Card, load_network, load_weights, save_network
 
 __all__ = [
     "DATASETS",
     "NETWORKS",
+    "QUICK",
     "Card",
     "ImageData",
     "Progress",

@@ -25,6 +25,26 @@ SCHEDULES = ("constant", "cosine")
 
 
 @dataclass(frozen=True)
+class Quick:
+    """Options under which SimpleConv learns the 8,000 bundled digits within a minute of one core.
+
+    Over three seeds: upright .966 to .974 on upright test digits after 3 epochs (12 s), .915 to .937 on rotated
+    ones after 10 epochs of rotated digits (41 s). Without batch normalisation a higher rate can leave all
+    units dead.
+    """
+
+    filters: int = 16
+    batch_size: int = 64
+    lr: float = 2e-3
+    schedule: str = "cosine"
+    plain_epochs: int = 3
+    rotated_epochs: int = 10
+
+
+QUICK = Quick()
+
+
+@dataclass(frozen=True)
 class Training:
     """What a training did, for the card of its weights and for plots.
 
