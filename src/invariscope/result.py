@@ -31,8 +31,8 @@ class Maps(Mapping[MapKey, np.ndarray]):
     """Per-unit values, each in its layer's own shape.
 
     Keys are `(measure, layer, stratum, call)`; the last two may be left out and default to
-    `"all"` and `0`, so `maps["normalized_variance", "conv1"]` is the usual look-up. NaN marks a
-    unit without a value (dead, or infinite).
+    `"all"` and `0`, so `maps["normalized_variance", "conv1"]` is the usual look-up. NaN marks a dead
+    unit, infinity one that only the transformation moves.
     """
 
     def __init__(self, arrays: Mapping[MapKey, np.ndarray]) -> None:

@@ -100,6 +100,9 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} is JSON, but no saved result: it needs {sorted(needed)}")
     if not all(isinstance(row, dict) for row in (*document["rows"], *document["curves"])):
         raise ValueError(f"{path} is malformed: every row must be an object")
+    parts = document["provenance"]
+    if not all(isinstance(parts.get(name, {}), dict) for name in ("model", "data", "transform", "measures")):
+        raise ValueError(f"{path} is malformed: its provenance is not that of a result")
     document["rows"] = [_decode_row(row) for row in document["rows"]]
     document["curves"] = [_decode_row(row) for row in document["curves"]]
     return document
@@ -135,7 +138,11 @@ def _encode(value: Any) -> Any:
 
 def _decode_row(row: dict[str, Any]) -> dict[str, Any]:
     text = {"measure", "layer", "stratum", "label", "parameter", "note"}
-    return {key: value if key in text else _decode(value) for key, value in row.items()}
+    found = {key: value if key in text else _decode(value) for key, value in row.items()}
+    wrong = [key for key, value in found.items() if key not in text and isinstance(value, (str, dict))]
+    if wrong:
+        raise ValueError(f"malformed row: {wrong[0]!r} must be a number, got {found[wrong[0]]!r}")
+    return found
 
 
 def _decode(value: Any) -> Any:

@@ -93,6 +93,8 @@ def compare(results: Sequence[Result]) -> pd.DataFrame:
     """
     import pandas as pd
 
+    if not isinstance(results, (list, tuple)):
+        raise TypeError(f"compare takes a list of results, got a {type(results).__name__}")
     if len(results) < 2:
         raise ValueError(f"compare needs at least two results, got {len(results)}")
     rows = [row for other in results[1:] for row in _paired_rows(results[0], other)]
@@ -143,3 +145,14 @@ def _refuse_unpaired(first: Result, other: Result) -> None:
                 f"{first.name} and {other.name} were measured with different {part} "
                 f"({ours} and {theirs}); a paired comparison needs the same samples and the same transform"
             )
+    for name in _options(first).keys() & _options(other).keys():
+        ours, theirs = _options(first)[name], _options(other)[name]
+        if ours != theirs:
+            raise ValueError(
+                f"{name} was measured with {ours} for {first.name} and with {theirs} for {other.name}; "
+                "a difference would compare two conventions"
+            )
+
+
+def _options(result: Result) -> dict[str, Any]:
+    return {name: known.get("options") for name, known in result.provenance.get("measures", {}).items()}

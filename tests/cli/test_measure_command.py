@@ -96,7 +96,7 @@ ERRORS = [
     (["net.py:make", "digits.npz", "-t", "quarter_turns", "--layers", "cnov*"], "no layer"),
     (["net.py:make", "digits.npz", "-t", "quarter_turns", "--precision", "float23"], "Closest: 'float32'"),
     (["net.py:make", "digits.npz", "-t", "quarter_turns", "--batch-size", "many"], "got 'many'"),
-    (["net.py:make", "digits.npz", "-t", "quarter_turns", "--samples", "1"], "at least two"),
+    (["net.py:make", "digits.npz", "-t", "quarter_turns", "--samples", "1"], "at least 2"),
     (["net.py:make", "digits.npz", "-t", "quarter_turns", "--samples", "97"], "only 96"),
     (["net.py:make", "digits.npz", "-t", "quarter_turns", "--split", "train"], "go with data sets"),
     (["net.py:make", "digits.npz", "-t", "Rotation([0])"], "at least two"),
@@ -155,7 +155,11 @@ class Sleeper(nn.Module):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal")
-def test_control_c_ends_the_process_with_130_and_leaves_nothing(workplace):
+@pytest.mark.parametrize(
+    ("sent", "ended"),
+    [(signal.SIGINT, (130, "interrupted: nothing was written.\n")), (signal.SIGTERM, (143, ""))],
+)
+def test_a_process_that_is_told_to_stop_leaves_nothing(sent, ended, workplace):
     Path("sleeper.py").write_text(SLEEPER)
     before = contents(workplace) | {"measuring", "__pycache__"}
     command = ["measure", "sleeper.py:Sleeper", "digits.npz", "-t", "quarter_turns"]
@@ -164,9 +168,9 @@ def test_control_c_ends_the_process_with_130_and_leaves_nothing(workplace):
     )
     while not Path("measuring").exists() and process.poll() is None:
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sent)
     _, said = process.communicate()
-    assert (process.returncode, said) == (130, "interrupted: nothing was written.\n")
+    assert (process.returncode, said) == ended
     assert contents(workplace) <= before
 
 

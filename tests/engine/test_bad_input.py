@@ -154,3 +154,109 @@ def test_an_interrupted_measurement_leaves_the_model_clean():
         iv.measure(model, Stops(TensorDataset(IMAGES)), TURNS, progress=False)
     assert model.training
     assert not any(module._forward_hooks for module in model.modules())
+
+
+def labelled(names):
+    return [(IMAGES[i : i + 5], names[i : i + 5]) for i in range(0, 20, 5)]
+
+
+def test_words_as_labels_keep_their_meaning_from_batch_to_batch():
+    names = ["cat"] * 10 + ["dog"] * 10
+    streamed = iv.measure(net(), labelled(names), TURNS, by_class=True, progress=False).table
+    whole = iv.measure(net(), (IMAGES, names), TURNS, by_class=True, progress=False).table
+    assert streamed.groupby("stratum")["samples"].max().to_dict() == {
+        "all": 20,
+        "cat": 10,
+        "dog": 10,
+        "mean": 20,
+    }
+    assert set(whole["stratum"]) == set(streamed["stratum"])
+
+
+def test_a_class_called_all_is_not_mistaken_for_all_classes():
+    result = iv.measure(net(), (IMAGES, ["all"] * 8 + ["mean"] * 12), TURNS, by_class=True, progress=False)
+    assert set(result.table["stratum"]) == {"all", "mean", "class all", "class mean"}
+
+
+def test_two_conventions_are_not_compared():
+    plain, standard = (
+        iv.measure(net(), IMAGES, TURNS, measures=[iv.NormalizedVariance(spread=s)], progress=False)
+        for s in ("variance", "std")
+    )
+    with pytest.raises(ValueError, match="two conventions"):
+        iv.compare([plain, standard])
+    with pytest.raises(TypeError, match="a list of results"):
+        iv.compare(plain)
+
+
+def test_a_stream_is_checked_for_chance_too():
+    class Centred(nn.Module):
+        def forward(self, x):
+            return x - x.mean(0)
+
+    refused(
+        ValueError,
+        "others of its batch",
+        model=nn.Sequential(Centred()),
+        data=iter([IMAGES[:10], IMAGES[10:]]),
+    )
+
+
+def test_classes_that_a_stream_shows_late_must_fit_the_memory_too():
+    batches = [(IMAGES[i : i + 1], torch.tensor([i])) for i in range(20)]
+    refused(ValueError, "classes met so far need", data=batches, by_class=True, memory_gb=1.5e-4)
+
+
+def test_random_weights_need_data_that_can_be_walked_twice():
+    measure = iv.NormalizedVariance(norm="random_net")
+    refused(ValueError, "walks the data twice", data=iter([IMAGES[:10], IMAGES[10:]]), measures=[measure])
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("device", "cuda:7", "cannot be used here"),
+        ("device", "gpu", "cannot be used here"),
+        ("samples", 2.5, "samples must be a whole number"),
+        ("samples", "10", "samples must be a whole number"),
+        ("seed", -1, "seed must be a whole number"),
+        ("batch_size", True, "batch_size must be a whole number"),
+        ("batch_size", 0, "batch_size must be a whole number"),
+    ],
+)
+def test_options_of_the_wrong_kind(option, value, message):
+    refused(ValueError, message, **{option: value})
+
+
+def test_numpy_integers_are_whole_numbers():
+    assert len(iv.measure(net(), IMAGES, TURNS, batch_size=np.int64(8), progress=False).table)
+
+
+def test_no_measure_at_all():
+    refused(TypeError, "measures=None", measures=None)
+
+
+def test_one_hot_labels():
+    refused(ValueError, "one whole number a sample", data=(IMAGES, torch.eye(20)))
+
+
+def test_a_preset_beside_an_option_that_contradicts_it():
+    with pytest.raises(ValueError, match="means spread='std', but got"):
+        iv.NormalizedVariance(preset="tmeasures", pool="after", spread="nonsense")
+
+
+def test_a_folder_is_no_checkpoint(tmp_path):
+    refused(ValueError, "is a folder", checkpoint=tmp_path)
+
+
+def test_bfloat16_inputs_to_a_bfloat16_model_are_measured():
+    result = iv.measure(net().bfloat16(), IMAGES.bfloat16(), TURNS, progress=False)
+    assert result.examples["orbit"].dtype == np.float32
+
+
+def test_what_only_the_transformation_moves_is_infinite_in_every_precision():
+    same = IMAGES[:1].repeat(30, 1, 1, 1)
+    for precision in ("float32", "float64"):
+        row = iv.measure(nn.Conv2d(1, 3, 3), same, TURNS, precision=precision, progress=False)
+        assert np.isnan(row.table["value"][0])
+        assert row.rows[0]["infinite_units"] == 3 * 16

@@ -249,6 +249,28 @@ def test_a_checkpoint_is_continued_and_removed(net, digits, tmp_path, monkeypatc
     np.testing.assert_allclose(found.table["ci_low"], expected.table["ci_low"], rtol=1e-4)
 
 
+def test_a_checkpoint_keeps_its_buckets_when_the_memory_budget_has_changed(net, tmp_path, monkeypatch):
+    from invariscope.engine import checkpoint
+
+    monkeypatch.setattr(checkpoint.Checkpoint, "due", lambda self: True)
+    data = torch.rand(300, 1, 8, 8, generator=torch.Generator().manual_seed(2)), torch.arange(300) % 3
+    small = {"by_class": True, "batch_size": 12, "memory_gb": 1e-4}
+    expected = quick(net, data, **small)
+    assert any("raise memory_gb" in note for note in expected.provenance["notes"])
+
+    def stop(done, total):
+        if done > 100:
+            raise KeyboardInterrupt
+
+    path = tmp_path / "sums"
+    with pytest.raises(KeyboardInterrupt):
+        quick(net, data, checkpoint=path, progress=stop, **small)
+    found = quick(net, data, checkpoint=path, **(small | {"memory_gb": None}))
+    assert found.table["samples"].tolist() == expected.table["samples"].tolist()
+    np.testing.assert_allclose(found.table["value"], expected.table["value"], rtol=1e-6)
+    np.testing.assert_array_equal(found.examples["orbit"], expected.examples["orbit"])
+
+
 def test_a_checkpoint_of_another_measurement_is_refused(net, digits, tmp_path, monkeypatch):
     from invariscope.engine import checkpoint
 

@@ -20,11 +20,10 @@ from torch import nn
 
 import invariscope
 from invariscope.engine.assemble import Assembler
-from invariscope.engine.guards import refuse_unstable
 from invariscope.engine.options import Options
 from invariscope.engine.precision import check_precision
 from invariscope.engine.run import LayerKey, Run, walk
-from invariscope.engine.sources import Source, as_source
+from invariscope.engine.sources import Source, StreamSource, as_source
 from invariscope.measures.base import Measure, as_measures
 from invariscope.measures.variance import TransformationVariance
 from invariscope.readers.base import Reader, as_reader
@@ -117,7 +116,6 @@ def _measure(
     with untouched_generators():
         source = as_source(data, samples=options.samples, seed=options.seed)
         reader = as_reader(model, layers=options.layers, batch_axis=options.batch_axis)
-        notes = _stability_notes(reader, source, options)
         references = _references(model, source, transform, wanted, options)
         check = check_precision(reader, source, transform, wanted, options)
         run = walk(reader, source, transform, wanted, options)
@@ -125,7 +123,7 @@ def _measure(
         run, wanted, transform, classes=source.classes, references=references, dead=check.dead
     )
     assembler()
-    run.notes[:0] = [*notes, *check.notes]
+    run.notes[:0] = check.notes
     provenance = _provenance(reader, source, transform, wanted, options, run, time.perf_counter() - started)
     return Result(
         rows=tuple(assembler.rows),
@@ -136,13 +134,6 @@ def _measure(
     )
 
 
-def _stability_notes(reader: Reader, source: Source, options: Options) -> list[str]:
-    """Checked on data in memory only: a stream may not be walked twice."""
-    inputs = getattr(source, "inputs", None)
-    note = None if inputs is None else refuse_unstable(reader, inputs[:4], options)
-    return [note] if note else []
-
-
 def _references(
     model: Any, source: Source, transform: Transform, wanted: tuple[Measure, ...], options: Options
 ) -> dict[LayerKey, np.ndarray]:
@@ -150,9 +141,10 @@ def _references(
     if not any(measure.needs_reference for measure in wanted):
         return {}
     if not isinstance(model, nn.Module):
-        raise TypeError(
-            f"norm='random_net' needs an nn.Module to draw weights for, got {type(model).__name__}"
-        )
+        kind = type(model).__name__
+        raise TypeError(f"norm='random_net' needs an nn.Module to draw weights for, got {kind}")
+    if isinstance(source, StreamSource) and iter(source.batches) is source.batches:
+        raise ValueError("norm='random_net' walks the data twice; give an array, a Dataset or a DataLoader")
     reader = as_reader(
         randomized(model, seed=options.seed), layers=options.layers, batch_axis=options.batch_axis
     )

@@ -112,7 +112,8 @@ class Assembler:
         return next(iter(self.run.states))[0]
 
     def _class_label(self, value: int) -> str:
-        return self.classes[value] if self.classes and 0 <= value < len(self.classes) else str(value)
+        label = self.classes[value] if self.classes and 0 <= value < len(self.classes) else str(value)
+        return f"class {label}" if label in ("all", "mean") else label
 
     def _stratum(
         self, source: LayerKey, measure: Measure, number: int | None, *, label: str = "all"

@@ -61,6 +61,7 @@ class Checkpoint:
             "skipped": [[*key, count] for key, count in run.skipped_samples.items()],
             "classes": [[value, number] for value, number in run.strata.classes.items()],
             "groups": run.strata.groups,
+            "nested": run.strata.nested,
             "samples": run.samples,
             "forwards": run.forwards,
         }
@@ -78,6 +79,8 @@ class Checkpoint:
         """
         if not self.path.exists():
             return None
+        if self.path.is_dir():
+            raise ValueError(f"checkpoint={str(self.path)!r} is a folder; give the name of a file")
         document, arrays = _load(self.path)
         if document["digest"] != self.digest:
             raise ValueError(
@@ -92,7 +95,7 @@ class Checkpoint:
         run.aliases = {(a, b): (c, d) for a, b, c, d in document["aliases"]}
         run.skipped_samples = {(layer, call): count for layer, call, count in document["skipped"]}
         run.strata.classes = dict(document["classes"])
-        run.strata.groups = document["groups"]
+        run.strata.groups, run.strata.nested = document["groups"], document["nested"]
         run.samples, run.forwards = document["samples"], document["forwards"]
         return document["walked"][0], document["walked"][1], document["data"]
 

@@ -24,25 +24,26 @@ def non_finite(key: LayerKey, block: Block) -> ValueError:
     """The error that names the layer, how many values, and where."""
     values = block.values
     nans, infinite = int(values.isnan().sum()), int(values.isinf().sum())
-    first, last = block.indices.min(), block.indices.max()
+    finite = block.orbits().flatten(2).isfinite().all(2).all(1).cpu().numpy()
+    named = ", ".join(map(str, block.indices[~finite][:5]))
     return ValueError(
         f"layer {key[0]!r} (call {key[1]}) gave {nans} NaN and {infinite} infinite of {values.numel()} "
-        f"values, first seen in samples {first} to {last}. Mend the model or the data, or measure with "
+        f"values, in sample {named}. Mend the model or the data, or measure with "
         "nonfinite='skip' to leave such samples out and count them."
     )
 
 
-def refuse_unstable(reader: Reader, inputs: Tensor, options: Options) -> str | None:
-    """A note on a model whose output depends on chance or on its batch; an error unless asked for."""
+def refuse_unstable(reader: Reader, inputs: Tensor, options: Options) -> list[str]:
+    """Notes on a model whose output depends on chance or on its batch; an error unless asked for."""
     from invariscope.readers.stability import depends_on_batch
 
     found = depends_on_batch(reader, inputs, device=options.device, precision=options.precision)
     if not found:
-        return None
+        return []
     if options.unstable == "refuse":
         raise ValueError(
             f"{found} Such a number would mix the transformation with something else. "
             "Measure it nevertheless with unstable='measure' (--unstable measure)."
         )
     warnings.warn(str(found), stacklevel=4)
-    return str(found)
+    return [str(found)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,10 +39,20 @@ class Options:
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise unknown(name, str(getattr(self, name)), allowed)
-        if self.batch_size != "auto" and not (isinstance(self.batch_size, int) and self.batch_size > 0):
-            raise ValueError(f"batch_size must be 'auto' or a positive whole number, got {self.batch_size!r}")
-        if self.samples is not None and self.samples < 2:
-            raise ValueError(f"samples={self.samples}: a variance across samples needs at least two")
+        self._whole("batch_size", least=1, besides=("auto",))
+        self._whole("samples", least=2, besides=(None,))
+        self._whole("seed", least=0)
+        _refuse_missing_device(self.device)
+
+    def _whole(self, name: str, *, least: int, besides: tuple[Any, ...] = ()) -> None:
+        """Refuses anything but a whole number of at least `least`; NumPy's integers become Python's."""
+        value = getattr(self, name)
+        if value in besides:
+            return
+        if isinstance(value, bool) or not hasattr(value, "__index__") or operator.index(value) < least:
+            also = "".join(f" or {other!r}" for other in besides)
+            raise ValueError(f"{name} must be a whole number, at least {least}{also}; got {value!r}")
+        object.__setattr__(self, name, operator.index(value))
 
     def described(self) -> dict[str, Any]:
         """The options as plain data, for the provenance."""
@@ -57,3 +68,15 @@ class Options:
         )
         layers = self.layers if isinstance(self.layers, (str, list, tuple, type(None))) else repr(self.layers)
         return {name: getattr(self, name) for name in names} | {"layers": layers}
+
+
+def _refuse_missing_device(device: str | None) -> None:
+    if device is None:
+        return
+    import torch
+
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"device={device!r} cannot be used here ({reason}); try device='cpu'") from error

@@ -131,21 +131,30 @@ def choose_buckets(
         ValueError: not even one bucket a stratum fits the budget.
     """
     count = max(len(strata.classes), 1)
-    if bucket * count > budget:
-        raise ValueError(
-            f"the sums of {count} strata need {bucket * count / 2**30:.1f} GiB, the budget is "
-            f"{budget / 2**30:.1f} GiB. Select fewer layers (layers=) or elements, or raise memory_gb."
-        )
+    refuse_too_large(bucket * count, budget, f"{count} strata")
     if not intervals:
         strata.groups = 1
         return "intervals were switched off"
     filled = None if cells is None else np.bincount(cells, minlength=count * GROUPS).reshape(count, GROUPS)
-    useful = filled is None or filled.min(axis=1).max() >= MIN_PER_GROUP
+    useful = filled is None or bool(filled.min(axis=1).max() >= MIN_PER_GROUP)
     strata.nested = not strata.by_class or (useful and bucket * count * GROUPS <= budget)
     if bucket * strata.buckets <= budget:
         return ""
     strata.groups, strata.nested = 1, True
-    return f"{GROUPS} jackknife groups would need {bucket * count * GROUPS / 2**30:.1f} GiB: raise memory_gb"
+    return f"{GROUPS} jackknife groups would need {_gib(bucket * count * GROUPS)}: raise memory_gb"
+
+
+def refuse_too_large(needed: int, budget: int, what: str) -> None:
+    """Raises a ValueError if sums of that many bytes do not fit the budget."""
+    if needed > budget:
+        raise ValueError(
+            f"the sums of {what} need {_gib(needed)}, the budget is {_gib(budget)}. "
+            "Select fewer layers (layers=) or elements, or raise memory_gb."
+        )
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.3g} GiB"
 
 
 def chunks(order: np.ndarray, size: int) -> Sequence[np.ndarray]:

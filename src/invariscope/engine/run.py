@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from invariscope.engine.checkpoint import Checkpoint
-from invariscope.engine.guards import finite_samples, non_finite
+from invariscope.engine.guards import finite_samples, non_finite, refuse_unstable
 from invariscope.engine.options import Options
 from invariscope.engine.plan import (
     Strata,
@@ -21,6 +21,7 @@ from invariscope.engine.plan import (
     choose_buckets,
     chunks,
     flattened,
+    refuse_too_large,
     rows_per_forward,
 )
 from invariscope.engine.progress import ticking
@@ -116,6 +117,9 @@ class Runner:
         inspection = self.reader.inspect(probe, device=options.device, precision=options.precision)
         strata = Strata(options.by_class and bool(self.layer_statistics))
         run = Run(strata, inspection, input_shape=tuple(window.inputs.shape[1:]))
+        run.notes += refuse_unstable(self.reader, window.inputs[:4], options)
+        shown = self.transform.orbit(first[:1], indices=window.indices[:1], seed=options.seed)[0]
+        run.orbit = shown.detach().float().cpu().numpy().copy()
         self._plan_memory(run)
         if self.checkpoint is not None:
             self.resumed = self.checkpoint.read(run, self.layer_statistics + self.output_statistics)
@@ -125,10 +129,12 @@ class Runner:
         sizes = [int(np.prod(info.shape)) for info in run.inspection.layers if info.status == OK]
         self.rows = rows_per_forward(self.options.batch_size, max(sizes, default=1), self._device())
         columns = sum(1 + (getattr(s, "spread", "") == "std") for s in self.layer_statistics)
+        self.bucket_bytes = 8 * sum(sizes) * (columns * len(self.transform) + 3)
+        self.budget = available_bytes(self.options.memory_gb)
         reason = choose_buckets(
             run.strata,
-            8 * sum(sizes) * (columns * len(self.transform) + 3),
-            budget=available_bytes(self.options.memory_gb),
+            self.bucket_bytes,
+            budget=self.budget,
             intervals=self.options.intervals,
             cells=self._known_cells(run),
         )
@@ -180,6 +186,8 @@ class Runner:
             self.checkpoint.write(self.run, windows=windows, blocks=blocks, data=digest)
 
     def _enlarge(self, run: Run) -> None:
+        """Room for classes that a stream has shown only now."""
+        refuse_too_large(self.bucket_bytes * run.strata.buckets, self.budget, "the classes met so far")
         for (_, statistic), state in run.states.items():
             if len(state.counts) < run.strata.buckets:
                 statistic.enlarge(state, run.strata.buckets)
@@ -190,8 +198,6 @@ class Runner:
         inputs = window.inputs[torch.from_numpy(chosen)]
         indices = window.indices[chosen]
         orbit = self.transform.orbit(inputs, indices=indices, seed=self.options.seed)
-        if run.orbit is None:
-            run.orbit = orbit[0].detach().cpu().numpy().copy()
         rows, sample_step, element_step = flattened(orbit, inputs if self.extra else None)
         labels = None if window.labels is None else window.labels[torch.from_numpy(chosen)]
         steps = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 import abc
 import hashlib
 from collections.abc import Iterable, Iterator, Sized
-from dataclasses import dataclass
-from typing import Any, cast
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -78,7 +78,12 @@ class StreamSource(Source):
     batches: Iterable[Any]
     count: int | None = None
     name: str = "data"
-    classes: tuple[str, ...] | None = None
+    names: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:  # type: ignore[override]
+        """The class names met so far, where labels are words."""
+        return tuple(self.names) or None
 
     @property
     def length(self) -> int | None:
@@ -95,7 +100,7 @@ class StreamSource(Source):
         held: list[tuple[Tensor, Tensor | None]] = []
         seen = 0
         for batch in self.batches:
-            held.append(_pair(batch))
+            held.append(_pair(batch, self.names))
             rows, size = sum(len(x) for x, _ in held), sum(x.nbytes for x, _ in held)
             if rows >= WINDOW_SAMPLES or size >= WINDOW_BYTES:
                 yield _window(held, seen)
@@ -142,7 +147,7 @@ def _whole_source(data: Any) -> Source:
         return source
     if isinstance(data, (Tensor, np.ndarray)):
         return _array_source(data, None)
-    if isinstance(data, tuple) and len(data) == 2 and _is_label_array(data[1]):
+    if isinstance(data, tuple) and len(data) == 2 and _is_pair(*data):
         return _array_source(*data)
     if isinstance(data, torch.utils.data.DataLoader):
         return StreamSource(data, _loader_length(data), name=type(data.dataset).__name__)
@@ -158,10 +163,11 @@ def _whole_source(data: Any) -> Source:
     )
 
 
-def _is_label_array(values: Any) -> bool:
-    if isinstance(values, (Tensor, np.ndarray)):
-        return values.ndim == 1
-    return isinstance(values, (list, tuple)) and all(isinstance(v, (int, str, np.integer)) for v in values)
+def _is_pair(inputs: Any, labels: Any) -> bool:
+    """Whether two things are inputs and their labels, rather than two batches of inputs."""
+    if hasattr(labels, "ndim") and hasattr(inputs, "ndim"):
+        return labels.ndim != inputs.ndim or labels.ndim == 1
+    return isinstance(labels, (list, tuple)) and all(isinstance(v, (int, str, np.integer)) for v in labels)
 
 
 def _array_source(inputs: Any, labels: Any) -> ArraySource:
@@ -179,10 +185,10 @@ def _array_source(inputs: Any, labels: Any) -> ArraySource:
 def _dataset_source(data: Any) -> StreamSource:
     if not isinstance(data, Sized):
         raise TypeError(f"the {type(data).__name__} has no length; wrap it in a DataLoader")
-    length, items = len(data), cast(Any, data)
+    length = len(data)
     if length == 0:
         raise ValueError(f"the {type(data).__name__} is empty; give at least two samples")
-    return StreamSource((_batched(items[i]) for i in range(length)), length, name=type(data).__name__)
+    return StreamSource(_Items(data, length), length, name=type(data).__name__)
 
 
 def _loader_length(loader: Any) -> int | None:
@@ -191,23 +197,43 @@ def _loader_length(loader: Any) -> int | None:
     return len(loader.sampler) if loader.batch_sampler is None or hasattr(loader.sampler, "__len__") else None
 
 
+@dataclass(frozen=True)
+class _Items:
+    """The items of a map-style dataset as batches of one, as often as they are asked for."""
+
+    items: Any
+    length: int
+
+    def __iter__(self) -> Iterator[Any]:
+        for index in range(self.length):
+            yield _batched(self.items[index])
+
+
 def _batched(item: Any) -> Any:
     """One item of a dataset as a batch of one."""
-    if isinstance(item, (tuple, list)):
-        inputs, label = item[0], item[1]
-        return _tensor(inputs)[None], torch.as_tensor(label).reshape(1)
-    return _tensor(item)[None]
+    if not isinstance(item, (tuple, list)):
+        return _tensor(item)[None]
+    inputs = _tensor(next(iter(item)))[None]
+    return (inputs, [_plain(item[1])]) if len(item) > 1 else inputs
 
 
-def _pair(batch: Any) -> tuple[Tensor, Tensor | None]:
-    if isinstance(batch, (tuple, list)) and len(batch) >= 2:
-        inputs, labels = _tensor(batch[0]), _labels(batch[1])[0]
-        assert labels is not None
-        if len(labels) != len(inputs):
-            raise ValueError(f"a batch of {len(inputs)} inputs came with {len(labels)} labels")
-        return inputs, labels
-    alone = batch[0] if isinstance(batch, (tuple, list)) and batch else batch
-    return _tensor(alone), None
+def _plain(label: Any) -> Any:
+    return label.item() if isinstance(label, (Tensor, np.ndarray, np.generic)) else label
+
+
+def _pair(batch: Any, names: dict[str, int]) -> tuple[Tensor, Tensor | None]:
+    """Inputs and class numbers; words are numbered in the order in which they are met."""
+    if not isinstance(batch, (tuple, list)) or len(batch) < 2:
+        single = isinstance(batch, (tuple, list)) and len(batch) == 1
+        return _tensor(next(iter(batch)) if single else batch), None
+    inputs, (numbers, words) = _tensor(batch[0]), _labels(batch[1])
+    assert numbers is not None
+    if len(numbers) != len(inputs):
+        raise ValueError(f"a batch of {len(inputs)} inputs came with {len(numbers)} labels")
+    if words is not None:
+        known = [names.setdefault(words[number], len(names)) for number in numbers.tolist()]
+        numbers = torch.tensor(known)
+    return inputs, numbers
 
 
 def _tensor(values: Any) -> Tensor:
@@ -221,7 +247,9 @@ def _labels(labels: Any) -> tuple[Tensor | None, tuple[str, ...] | None]:
     if labels is None:
         return None, None
     array = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
-    if array.dtype.kind in "US":
+    if array.dtype == object and all(isinstance(label, str) for label in array.ravel()):
+        array = array.astype(str)
+    if array.dtype.kind in "US" and array.ndim == 1:
         names, numbers = np.unique(array, return_inverse=True)
         return torch.from_numpy(numbers), tuple(map(str, names))
     if array.dtype.kind not in "iub" or array.ndim != 1:
@@ -241,7 +269,22 @@ def _subset(source: Source, samples: int, seed: int) -> ArraySource:
         picked = torch.from_numpy(chosen)
         labels = None if source.targets is None else source.targets[picked]
         return ArraySource(source.inputs[picked], labels, chosen, source.name, source.classes)
-    return _reservoir(source, samples, generator)
+    return _picked(source, samples, generator) if source.length else _reservoir(source, samples, generator)
+
+
+def _picked(source: Source, samples: int, generator: np.random.Generator) -> ArraySource:
+    """The same subset of a stream of known length as of the array it would be."""
+    assert source.length is not None
+    if samples > source.length:
+        raise ValueError(f"samples={samples}, but there are only {source.length}")
+    chosen = np.sort(generator.permutation(source.length)[:samples])
+    rows = []
+    for window in source.windows():
+        mine = torch.from_numpy(np.flatnonzero(np.isin(window.indices, chosen)))
+        rows.append((window.inputs[mine], None if window.labels is None else window.labels[mine]))
+    inputs = torch.cat([x for x, _ in rows])
+    labels = None if rows[0][1] is None else torch.cat([y for _, y in rows if y is not None])
+    return ArraySource(inputs, labels, chosen, source.name, source.classes)
 
 
 def _reservoir(source: Source, samples: int, generator: np.random.Generator) -> ArraySource:

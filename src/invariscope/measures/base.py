@@ -57,12 +57,11 @@ class UnitValues:
     null: np.ndarray | None = None
 
     def layer_values(self) -> np.ndarray:
-        """(replicate,) mean over the counted units; NaN where none is."""
-        count = int(self.counted.sum())
-        if not count:
-            return np.full(len(self.values), np.nan)
-        kept = np.where(self.counted, self.values, 0.0)
-        return kept.reshape(len(kept), -1).sum(axis=1) / count
+        """(replicate,) mean over the counted units that have a value; NaN where none has."""
+        kept = self.counted & np.isfinite(self.values)
+        counts = kept.reshape(len(kept), -1).sum(axis=1)
+        sums = np.where(kept, self.values, 0.0).reshape(len(kept), -1).sum(axis=1)
+        return np.divide(sums, counts, out=np.full(len(kept), np.nan), where=counts > 0)
 
     def layer_null(self) -> float:
         """Mean of the null over the counted units."""
@@ -178,6 +177,8 @@ def as_measures(measures: Any) -> tuple[Measure, ...]:
         ValueError: an unknown name, an empty list, or the same measure with the same options twice.
         TypeError: neither a measure nor a name.
     """
+    if measures is None:
+        raise TypeError("measures=None; leave it out, or give measure objects or names")
     entries = [measures] if isinstance(measures, (str, Measure)) else list(measures)
     found = tuple(_as_measure(entry) for entry in entries)
     if not found:

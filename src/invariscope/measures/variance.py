@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import dataclasses
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -44,7 +45,8 @@ class _Variance(Measure):
 
     Args:
         spread: "variance" (the slides), or "std": means of standard deviations (the 2019 code).
-        pool: how the positions of a feature map become one value. None: units stay units; "after":
+        pool: how the positions of a feature map (C, H, W) become one value; layers of another shape
+            are left alone. None: units stay units; "after":
             mean of unit values per map; "ratio": ratio of the map's means; "before_mean",
             "before_max", "before_sum": the map is collapsed before any statistic.
         min_firing: a unit that responds to fewer samples than this is *sparse*: counted and left
@@ -65,8 +67,16 @@ class _Variance(Measure):
     def __post_init__(self) -> None:
         if self.preset is not None and self.preset not in _PRESETS:
             raise unknown("preset", self.preset, _PRESETS)
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
         for name, value in _PRESETS.get(self.preset or "slides", {}).items():
+            given = getattr(self, name)
+            if given not in (defaults[name], value):
+                raise ValueError(f"preset={self.preset!r} means {name}={value!r}, but got {name}={given!r}")
             object.__setattr__(self, name, value)
+        if not isinstance(self.min_firing, int) or self.min_firing < 0:
+            raise ValueError(
+                f"min_firing must be a whole number of samples, 0 or more; got {self.min_firing!r}"
+            )
         for name, allowed in (("spread", SPREADS), ("pool", POOLS), ("degenerate", DEGENERATES)):
             if getattr(self, name) not in allowed:
                 raise unknown(name, str(getattr(self, name)), map(str, allowed))

@@ -62,7 +62,7 @@ class Parts:
 
 def holds_maps(values: np.ndarray, pool: str | None) -> bool:
     """Whether (replicate, unit...) values hold feature maps that `pool` folds into one value each."""
-    return pool in ("after", "ratio") and values.ndim > 2
+    return pool in ("after", "ratio") and values.ndim > 3
 
 
 def fold(values: np.ndarray, live: np.ndarray) -> np.ndarray:
@@ -82,13 +82,13 @@ def layer_ratio(above: np.ndarray, below: np.ndarray, dead: np.ndarray) -> np.nd
 
 def naively_collapsed(activations: np.ndarray, pool: str | None) -> np.ndarray:
     """The oracle's collapse of (sample, element, channel, position...) maps."""
-    if activations.ndim < 4 or pool not in ("before_mean", "before_max", "before_sum"):
+    if activations.ndim < 5 or pool not in ("before_mean", "before_max", "before_sum"):
         return activations
     return getattr(activations, pool.removeprefix("before_"))(axis=tuple(range(3, activations.ndim)))
 
 
 def naively_folded(units: np.ndarray, pool: str | None) -> np.ndarray:
     """The oracle's mean of (channel, position...) values per map."""
-    if units.ndim < 2 or pool not in ("after", "ratio"):
+    if units.ndim < 3 or pool not in ("after", "ratio"):
         return units
     return np.nanmean(units, axis=tuple(range(1, units.ndim)))

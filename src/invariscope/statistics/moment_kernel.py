@@ -129,7 +129,7 @@ def _column_products(columns, centred, whole, cross, own, along, onto):
 
 
 def column_products(columns, centred):
-    """What the variances need of the column sums, for all groups together and for all but each, in one reading.
+    """What the variances need of the column sums, for all groups and for all but each, in one reading.
 
     Args:
         columns: (group, element, unit) sums E_gj of h_ij over the samples of each group.

@@ -85,7 +85,7 @@ class OrbitMoments(Statistic):
         )
 
     def _collapsed(self, values: Tensor) -> Tensor:
-        if self.collapse is None or values.ndim < 3:
+        if self.collapse is None or values.ndim < 4:
             return values
         return _COLLAPSE[self.collapse](values, dim=tuple(range(2, values.ndim)))
 
