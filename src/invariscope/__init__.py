@@ -27,7 +27,7 @@ _HOMES = {
     "measure": "invariscope.engine.api",
     "write_report": "invariscope.report",
 }
-_PACKAGES = ("measures", "plots", "readers", "report", "transforms", "zoo")
+_PACKAGES = ("demo", "measures", "plots", "readers", "report", "transforms", "zoo")
 
 if TYPE_CHECKING:
     from invariscope.engine.api import measure as measure

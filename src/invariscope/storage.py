@@ -28,6 +28,7 @@ def save(result: Result, folder: Path, *, overwrite: bool = False) -> Path:
         folder.mkdir(exist_ok=True)
         # The JSON names the maps, so it comes last: a folder with a result.json is complete.
         for name in (MAPS_NAME, JSON_NAME):
+            (scratch / name).chmod(0o666 & ~_umask())
             os.replace(scratch / name, folder / name)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -44,6 +45,13 @@ def refuse_used_folder(folder: Path, *, overwrite: bool = False) -> None:
     raise FileExistsError(
         f"{folder} already holds {what}. Give an empty or new folder, or overwrite=True (--overwrite)."
     )
+
+
+def _umask() -> int:
+    """What the process takes away from the permissions of new files."""
+    current = os.umask(0)
+    os.umask(current)
+    return current
 
 
 def _write(result: Result, folder: Path) -> None:

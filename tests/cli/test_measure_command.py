@@ -38,9 +38,9 @@ def test_the_numbers_are_those_of_the_python_call(measured):
     import runpy
 
     saved = iv.load(measured("run", "--seed", "3", "--samples", "80", "--layers", "0", "--layers", "3"))
-    arrays = np.load("digits.npz")
+    with np.load("digits.npz") as arrays:
+        data = (arrays["x"].astype(np.float32), arrays["y"])
     model = runpy.run_path("net.py")["make"]()
-    data = (arrays["x"].astype(np.float32), arrays["y"])
     direct = iv.measure(model, data, iv.QuarterTurns(), seed=3, samples=80, layers=["0", "3"], progress=False)
     assert saved.table["layer"].tolist() == ["0", "3"]
     np.testing.assert_array_equal(saved.table["value"], direct.table["value"])

@@ -66,6 +66,14 @@ def test_saving_and_loading_lose_nothing(result, tmp_path):
     np.testing.assert_array_equal(loaded.examples["orbit"], result.examples["orbit"])
 
 
+def test_the_files_have_the_permissions_of_any_new_file(result, tmp_path):
+    folder = result.save(tmp_path / "run")
+    (tmp_path / "plain").touch()
+    assert {(folder / name).stat().st_mode for name in ("result.json", "maps.safetensors")} == {
+        (tmp_path / "plain").stat().st_mode
+    }
+
+
 def test_the_file_is_strict_json_although_values_may_be_nan_or_infinite(result, tmp_path):
     text = (result.save(tmp_path / "run") / "result.json").read_text()
     json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))

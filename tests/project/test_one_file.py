@@ -73,7 +73,7 @@ def test_contributing_shows_a_measure_and_a_transform_in_one_file_each():
 
 
 def test_the_new_measure_is_listed(project):
-    assert "element_shift" in run(project, "invariscope.cli", "list", "measures")
+    assert "orbit_share" in run(project, "invariscope.cli", "list", "measures")
 
 
 def test_the_new_transform_is_listed(project):
@@ -81,9 +81,9 @@ def test_the_new_transform_is_listed(project):
 
 
 def test_the_new_measure_is_explained(project):
-    said = run(project, "invariscope.cli", "explain", "element_shift")
-    assert "move a unit's mean response" in said
-    assert "samples may move in opposite directions" in " ".join(said.split())
+    said = run(project, "invariscope.cli", "explain", "orbit_share")
+    assert "out of all that moves it" in said
+    assert "not a share of one total" in " ".join(said.split())
 
 
 def test_the_shared_tests_take_both_up_and_they_pass(project):
@@ -91,24 +91,24 @@ def test_the_shared_tests_take_both_up_and_they_pass(project):
     said = run(
         project,
         "pytest",
-        *("-v", "-p", "no:cacheprovider", "-k", "element_shift or negation"),
+        *("-v", "-p", "no:cacheprovider", "-k", "orbit_share or negation"),
         *suites,
         *files_of(ROOT / "CONTRIBUTING.md"),
     )
-    for name in ("ElementShift", "Negation"):
+    for name in ("OrbitShare", "Negation"):
         assert re.search(rf"::.*{name} PASSED", said), f"the doctest of {name} did not run"
-    assert len(re.findall(r"test_every_measure.*\[element_shift.*PASSED", said)) >= 6
+    assert len(re.findall(r"test_every_measure.*\[orbit_share.*PASSED", said)) >= 6
     assert len(re.findall(r"test_transform_laws.*\[negation.*PASSED", said)) >= 10
 
 
 def test_the_documentation_builds_strictly_and_has_a_page_for_both(site):
-    for page in ("measures/element_shift.html", "transforms/negation.html"):
+    for page in ("measures/orbit_share.html", "transforms/negation.html"):
         assert page in (site / page).parent.joinpath("index.html").read_text() or (site / page).is_file()
         overview = (site / page).with_name("index.html").read_text()
         assert f'href="{Path(page).name}"' in overview
-    measure = (site / "measures/element_shift.html").read_text()
-    assert "Variance of the mean response to each element, relative to variance across samples." in measure
-    assert "How far the elements move a unit's mean response over all samples." in measure
+    measure = (site / "measures/orbit_share.html").read_text()
+    assert "Variance along the orbit as a share of itself and the variance across samples." in measure
+    assert "How far the transformation moves a unit, out of all that moves it." in measure
 
 
 def test_every_measure_transform_and_command_has_its_place_in_the_documentation(site):
@@ -124,7 +124,7 @@ def test_every_measure_transform_and_command_has_its_place_in_the_documentation(
 
 def test_formulas_are_drawn_without_a_script_and_nothing_is_left_in_another_notation(site):
     pages = {file: file.read_text() for file in site.rglob("*.html")}
-    for name in ("normalized_variance", "element_shift"):
+    for name in ("normalized_variance", "orbit_share"):
         assert "<math" in pages[site / f"measures/{name}.html"]
     for file, text in pages.items():
         shown = re.sub(r"<(code|pre|title)\b.*?</\1>", "", text, flags=re.S)

@@ -28,9 +28,9 @@ SCHEDULES = ("constant", "cosine")
 class Quick:
     """Options under which SimpleConv learns the 8,000 bundled digits within a minute of one core.
 
-    Over three seeds, accuracy on test digits: .966 to .974 upright after 3 epochs (12 s of one core), and .915
-    to .937 rotated after 10 epochs of rotated digits (41 s). Without batch normalisation a higher rate can
-    leave all units dead.
+    Over three seeds, accuracy on test digits: .966 to .974 upright after 3 epochs (12 s of one core), and
+    .915 to .937 rotated after 10 epochs of rotated digits (41 s). Without batch normalisation a
+    higher rate can leave all units dead.
     """
 
     filters: int = 16
