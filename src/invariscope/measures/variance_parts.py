@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -24,17 +25,17 @@ class Parts:
     standard: bool
     known_dead: np.ndarray | None = None
 
-    @property
+    @cached_property
     def transformation(self) -> np.ndarray:
         """(replicate, unit...) spread along the orbit."""
         return self.along.transformation_deviation if self.standard else self.along.transformation_variance
 
-    @property
+    @cached_property
     def sample(self) -> np.ndarray:
         """(replicate, unit...) spread across samples."""
         return self.across.sample_deviation if self.standard else self.across.sample_variance
 
-    @property
+    @cached_property
     def _threshold(self) -> np.ndarray:
         """Variances up to this are rounding: a rotated black corner holds 1e-17, not zero."""
         tiny = 1e-10 if self.across.double else 32 * float(np.finfo(np.float32).eps)
@@ -42,19 +43,19 @@ class Parts:
         layer = np.sqrt(np.mean(scale**2)) if scale.size else 0.0
         return (tiny * np.maximum(scale, 1e-3 * layer)) ** 2
 
-    @property
+    @cached_property
     def still(self) -> np.ndarray:
         """Units that samples do not move."""
         return self.across.sample_variance[0] <= self._threshold
 
-    @property
+    @cached_property
     def dead(self) -> np.ndarray:
         """Units that neither samples nor elements move."""
         if self.known_dead is not None:
             return self.known_dead
         return self.still & (self.along.transformation_variance[0] <= self._threshold)
 
-    @property
+    @cached_property
     def null(self) -> np.ndarray:
         """Expected variance along a row of responses to independently drawn samples."""
         return self.across.sample_variance[0] + self.across.element_variance[0]

@@ -68,19 +68,24 @@ class OrbitMoments(Statistic):
     selection: str | None = None
 
     def init(self, block: Block, *, buckets: int) -> OrbitState:
-        """An empty state; the fixed orbit is the mean of the block's."""
+        """An empty state; the fixed orbit is the mean of the block's first four, two, or one."""
         values = self._collapsed(block.values)
         rows, channels_last = as_rows(values)
-        everything = (0, block.samples, block.sample_step, block.element_step)
-        orbits = orbit_view(rows, everything, block.elements, slice(None))
-        pivot = orbits.mean(0, dtype=torch.float64).to(rows.dtype).cpu().numpy()
-        lead, standard = (buckets,), self.spread == "std"
+        # A power of two of equal responses has exactly their mean, so that they differ from it by zero.
+        few = 4 if block.samples >= 4 else min(block.samples, 2)
+        first = (0, few, block.sample_step, block.element_step)
+        pivot = orbit_view(rows, first, block.elements, slice(None)).mean(0).cpu().numpy()
         return OrbitState(
             shape=tuple(values.shape[1:]),
             double=block.values.dtype == torch.float64,
             pivot=np.ascontiguousarray(pivot),
             counts=np.zeros(buckets, np.int64),
-            sums=Sums.empty(block.elements, rows.shape[1], lead=lead, standard=standard),
+            sums=Sums.empty(
+                block.elements,
+                rows.shape[1],
+                lead=(buckets,),
+                standard=self.spread == "std",
+            ),
             channels_last=channels_last,
         )
 
@@ -105,22 +110,32 @@ class OrbitMoments(Statistic):
     def _add_run(
         self, state: OrbitState, rows: Tensor, where: tuple[int, int, int, int], buckets: tuple[int, ...]
     ) -> None:
+        for bucket in buckets:
+            state.counts[bucket] += where[1]
+        if rows.device.type == "cpu" and len(buckets) == 1:
+            self._add_on_host(state.sums.of(buckets[0]), state, rows, where)
+            return
         if state.buckets != buckets:
             flush(state)
             state.buckets = buckets
         if state.active is None:
             state.active = self._activate(state, rows)
         state.pending += where[1]
-        for bucket in buckets:
-            state.counts[bucket] += where[1]
         if rows.device.type == "cpu":
-            sums = state.active.arrays()[:4]
-            reduce_orbits(rows.numpy(), where, state.pivot, *sums, threads=torch.get_num_threads())
-            refuse_non_finite(state.active.total)
-        else:
-            reduce_on_device(rows, where, state)
+            self._add_on_host(state.active, state, rows, where)
+            return
+        reduce_on_device(rows, where, state)
         if self.spread == "std":
-            add_deviations(rows, where, state)
+            add_deviations(state.active, rows, where, state)
+
+    def _add_on_host(
+        self, sums: Sums, state: OrbitState, rows: Tensor, where: tuple[int, int, int, int]
+    ) -> None:
+        kept = (sums.columns, sums.within, sums.total, sums.firing)
+        reduce_orbits(rows.numpy(), where, state.pivot, *kept, threads=torch.get_num_threads())
+        refuse_non_finite(sums.total)
+        if self.spread == "std":
+            add_deviations(sums, rows, where, state)
 
     def _activate(self, state: OrbitState, rows: Tensor) -> Sums:
         host = Sums.empty(state.elements, rows.shape[1], standard=self.spread == "std")

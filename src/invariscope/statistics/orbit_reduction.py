@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invariscope.statistics.orbit_state import OrbitState
+from invariscope.statistics.orbit_state import OrbitState, Sums
 
 _UNIT_CHUNK = 1 << 16
 
@@ -52,18 +52,15 @@ def reduce_on_device(rows: Tensor, where: tuple[int, int, int, int], state: Orbi
         active.firing[units] += ((squares > 0) | (head != 0)).sum(0)
 
 
-def add_deviations(rows: Tensor, where: tuple[int, int, int, int], state: OrbitState) -> None:
+def add_deviations(sums: Sums, rows: Tensor, where: tuple[int, int, int, int], state: OrbitState) -> None:
     """Σ_i std_j a_ij and Σ_i h_ij² of a run, in float64."""
-    active = state.active
-    assert active is not None
-    assert active.squares is not None
     pivot = torch.from_numpy(state.pivot).to(rows.device)
     for lo in range(0, rows.shape[1], _UNIT_CHUNK):
         units = slice(lo, lo + _UNIT_CHUNK)
         orbit = orbit_view(rows, where, state.elements, units)
         deviations = (orbit - orbit[:, :1]).double().std(1).sum(0)
         squares = (orbit - pivot[:, units]).double().square().sum(0)
-        if isinstance(active.deviations, np.ndarray):
+        if isinstance(sums.deviations, np.ndarray):
             deviations, squares = deviations.numpy(), squares.numpy()
-        active.deviations[units] += deviations
-        active.squares[:, units] += squares
+        sums.deviations[units] += deviations
+        sums.squares[:, units] += squares

@@ -43,8 +43,19 @@ class Sums:
         """The sums that are kept, in order."""
         return [array for array in vars(self).values() if array is not None]
 
+    def of(self, bucket: int) -> Sums:
+        """One bucket's sums, as views."""
+        return Sums(*(None if array is None else array[bucket] for array in vars(self).values()))
+
     @classmethod
-    def empty(cls, elements: int, units: int, *, lead: tuple[int, ...] = (), standard: bool = False) -> Sums:
+    def empty(
+        cls,
+        elements: int,
+        units: int,
+        *,
+        lead: tuple[int, ...] = (),
+        standard: bool = False,
+    ) -> Sums:
         """Zeros, for `elements` × `units`, with or without the sums of standard deviations."""
         return cls(
             columns=np.zeros((*lead, elements, units)),
@@ -59,6 +70,9 @@ class Sums:
 @dataclass
 class OrbitState:
     """Sums by bucket on the host, and the sums of the one cell that is being filled.
+
+    On the host, a cell that is counted in one bucket alone is filled in place. A cell of several
+    buckets, and whatever another device reduces, is filled apart (`active`) and handed on when full.
 
     Args:
         shape: the layer's own unit shape; with channels_last, units stand in memory as (H, W, C).
