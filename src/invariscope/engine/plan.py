@@ -14,7 +14,7 @@ from invariscope.uncertainty import GROUPS, MIN_PER_GROUP
 
 # A forward of more rows than this gains nothing on a CPU, and its activations leave the cache.
 _CPU_ROWS, _DEVICE_ROWS = 512, 512
-_CPU_BYTES, _DEVICE_BYTES = 5 << 20, 1 << 30
+_CPU_BYTES, _DEVICE_BYTES = 8 << 20, 1 << 30
 
 
 def group_of(positions: np.ndarray, *, groups: int = GROUPS) -> np.ndarray:
