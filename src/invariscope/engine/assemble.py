@@ -257,6 +257,8 @@ def _row(
         row |= {"replicates": layer[1:].tolist(), "group_sizes": stratum.sizes.tolist()}
     elif stratum.members and stratum.reason:
         row["note"] = stratum.reason
+    if len(layer) > 1 and not np.isfinite(interval.low):
+        row["note"] = "no interval: without one of the groups no unit has a value"
     if not np.isfinite(layer[0]):
         row["note"] = "no unit is left to average over: all are dead, sparse or infinite"
     if ratio is not None:

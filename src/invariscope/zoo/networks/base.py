@@ -12,7 +12,7 @@ from torch import nn
 from invariscope.registry import Registry, unknown
 
 # Functions, not classes, lie here: one architecture can come in several published sizes.
-NETWORKS: Registry[Any] = Registry("network", "invariscope.zoo.networks")
+NETWORKS: Registry[Any] = Registry("network", "invariscope.zoo.networks", listing="models")
 
 Factory = TypeVar("Factory", bound=Callable[..., nn.Module])
 
