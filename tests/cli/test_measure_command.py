@@ -164,7 +164,11 @@ def test_a_process_that_is_told_to_stop_leaves_nothing(sent, ended, workplace):
     before = contents(workplace) | {"measuring", "__pycache__"}
     command = ["measure", "sleeper.py:Sleeper", "digits.npz", "-t", "quarter_turns"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "invariscope.cli", *command], stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "invariscope.cli", *command],
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell's background jobs ignore interrupts, and so would this child of one.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while not Path("measuring").exists() and process.poll() is None:
         time.sleep(0.05)
