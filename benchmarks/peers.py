@@ -85,6 +85,6 @@ def agreement_with_tmeasures(
     for layer, values in zip(layers, theirs.layers, strict=True):
         peer, own = np.asarray(values, float), ours.maps["normalized_variance", layer]
         both = np.isfinite(peer) & np.isfinite(own) & (own > 0)
-        gaps.append((np.abs(peer - own) / own)[both])
+        gaps.append(np.abs(peer[both] - own[both]) / own[both])
     every = np.concatenate([gap.ravel() for gap in gaps])
     return {"units": every.size, "median": float(np.median(every)), "p99": float(np.quantile(every, 0.99))}
