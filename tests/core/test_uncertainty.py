@@ -9,7 +9,7 @@ from invariscope.engine.plan import group_of
 from invariscope.measures.base import LayerContext
 from invariscope.measures.variance import NormalizedVariance
 from invariscope.result import Result
-from invariscope.statistics.base import Block
+from invariscope.statistics.base import Block, Membership
 from invariscope.uncertainty import GROUPS, MISSING, compare, jackknife
 
 
@@ -72,7 +72,7 @@ def layer_interval(activations, measure):
         elements=activations.shape[1],
         sample_step=activations.shape[1],
         element_step=1,
-        cells=buckets[order],
+        membership=Membership(buckets[order][:, None]),
         indices=order,
     )
     state = spec.init(block, buckets=GROUPS)

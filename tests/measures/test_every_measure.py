@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from invariscope.measures.base import MEASURES, ElementValues, LayerContext, UnitValues, as_measures
-from invariscope.statistics.base import Block
+from invariscope.statistics.base import Block, Membership
 
 CLASSES = sorted(MEASURES.classes().items())
 INSTANCES = [pytest.param(m, id=f"{name}-{i}") for name, cls in CLASSES for i, m in enumerate(cls.examples())]
@@ -62,7 +62,7 @@ def block_of(activations, buckets, labels, first):
         elements=elements,
         sample_step=elements,
         element_step=1,
-        cells=buckets,
+        membership=Membership(buckets[:, None]),
         indices=np.arange(first, first + samples),
         labels=labels,
         ranks=np.arange(first, first + samples),

@@ -13,10 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from invariscope.statistics import orbit_moments
-from invariscope.statistics.base import Block
+from invariscope.statistics.base import Block, Membership
 from invariscope.statistics.orbit_moments import OrbitMoments
-from invariscope.statistics.orbit_reduction import reduce_on_device
-from invariscope.statistics.orbit_state import NonFiniteError, Sums
+from invariscope.statistics.orbit_state import NonFiniteError
 
 
 def block_of(activations, *, buckets=None, element_major=False, first=0):
@@ -33,7 +32,7 @@ def block_of(activations, *, buckets=None, element_major=False, first=0):
         elements=elements,
         sample_step=steps[0],
         element_step=steps[1],
-        cells=np.zeros(samples, np.int64) if buckets is None else np.asarray(buckets),
+        membership=Membership(np.reshape([0] * samples if buckets is None else buckets, (samples, -1))),
         indices=np.arange(first, first + samples),
     )
 
@@ -206,11 +205,8 @@ def test_the_tensor_version_for_other_devices_equals_the_kernel():
     activations = np.random.default_rng(7).normal(1e3, size=(20, 6, 70)).astype(np.float32)
     spec, block = OrbitMoments(), block_of(activations)
     state = spec.init(block, buckets=1)
-    host = Sums.empty(6, 70)
-    state.active = Sums(*(None if a is None else torch.from_numpy(a) for a in vars(host).values()))
-    state.device_pivot = torch.from_numpy(state.pivot)
-    reduce_on_device(block.values, (0, 20, 6, 1), state)
-    state.buckets, state.pending, state.counts[0] = (0,), 20, 20
+    state.device_pivot, state.sums = torch.from_numpy(state.pivot), state.sums.on(torch.device("cpu"))
+    spec.update(state, block)
     moments = spec.finalize(state, [[0]])
     expected = spec.finalize(accumulated(spec, activations, []), [[0]])
     for field in ("transformation_variance", "sample_variance", "firing"):

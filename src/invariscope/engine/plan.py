@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from invariscope.statistics.base import Membership
 from invariscope.uncertainty import GROUPS, MIN_PER_GROUP
 
 # A forward of more rows than this gains nothing on a CPU, and its activations leave the cache.
 _CPU_ROWS, _DEVICE_ROWS = 512, 512
-_CPU_BYTES, _DEVICE_BYTES = 8 << 20, 1 << 30
+_CPU_BYTES, _DEVICE_BYTES = 12 << 20, 1 << 30
 
 
 def group_of(positions: np.ndarray, *, groups: int = GROUPS) -> np.ndarray:
@@ -59,13 +60,11 @@ class Strata:
         count = max(len(self.classes), 1)
         return count * self.groups if self.nested else count + self.groups
 
-    @property
-    def targets(self) -> tuple[tuple[int, ...], ...] | None:
-        """The buckets of each cell; None where each cell is its own."""
+    def membership(self, cells: np.ndarray) -> Membership:
+        """The buckets in which samples of these cells are counted."""
         if self.nested:
-            return None
-        count = len(self.classes)
-        return tuple((c, count + g) for c in range(count) for g in range(self.groups))
+            return Membership(cells[:, None])
+        return Membership(np.stack([cells % self.groups, self.groups + cells // self.groups], axis=1))
 
     def cells_of(self, positions: np.ndarray, labels: Tensor | None) -> np.ndarray:
         """The cell of each sample; classes not met before get a stratum."""
@@ -95,7 +94,7 @@ class Strata:
         """Buckets by group: of one stratum, or of all."""
         count = max(len(self.classes), 1)
         if not self.nested:
-            return [[count + g] for g in range(self.groups)] if stratum is None else [[stratum]]
+            return [[g] for g in range(self.groups)] if stratum is None else [[self.groups + stratum]]
         strata = range(count) if stratum is None else [stratum]
         return [[s * self.groups + g for s in strata] for g in range(self.groups)]
 

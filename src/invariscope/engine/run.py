@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from invariscope.engine.arena import kept_memory
 from invariscope.engine.checkpoint import Checkpoint
 from invariscope.engine.guards import finite_samples, non_finite, refuse_unstable
 from invariscope.engine.options import Options
@@ -88,6 +89,7 @@ class Runner:
         """Walks the source; `tick(samples done, samples in all)` is called after each block."""
         digest, options = Fingerprint(), self.options
         with ExitStack() as stack:
+            stack.enter_context(kept_memory())
             for number, window in enumerate(self.source.windows()):
                 digest.add(window)
                 if self.run is None:
@@ -162,9 +164,11 @@ class Runner:
         self._enlarge(run)
         order = np.argsort(cells, kind="stable")
         per_block = max(1, self.rows // (len(self.transform) + self.extra))
+        per_block -= per_block % 4 if per_block > 4 else 0  # the reduction takes samples four at a time
         for block, chosen in enumerate(chunks(order, per_block)):
             if not self._done_before(number, block, digest):
-                shared = {"cells": cells[chosen], "ranks": ranks[chosen], "sizes": sizes[chosen]}
+                membership = run.strata.membership(cells[chosen])
+                shared = {"membership": membership, "ranks": ranks[chosen], "sizes": sizes[chosen]}
                 self._block(window, chosen, shared)
                 run.samples += len(chosen)
                 self._save(number, block + 1, digest)
@@ -201,7 +205,6 @@ class Runner:
         rows, sample_step, element_step = flattened(orbit, inputs if self.extra else None)
         labels = None if window.labels is None else window.labels[torch.from_numpy(chosen)]
         steps = {
-            "targets": run.strata.targets,
             "sample_step": sample_step,
             "element_step": element_step,
             "identity": self.identity,

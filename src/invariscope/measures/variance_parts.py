@@ -58,7 +58,7 @@ class Parts:
     @cached_property
     def null(self) -> np.ndarray:
         """Expected variance along a row of responses to independently drawn samples."""
-        return self.across.sample_variance[0] + self.across.element_variance[0]
+        return self.across.sample_variance[0] + self.across.whole.element_variance[0]
 
 
 def holds_maps(values: np.ndarray, pool: str | None) -> bool:

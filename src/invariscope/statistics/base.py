@@ -3,13 +3,47 @@
 from __future__ import annotations
 
 import abc
-import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Membership:
+    """The buckets in which each sample of a block is counted.
+
+    Args:
+        buckets: (sample, k) int64; every sample is counted in k buckets.
+
+    >>> [(bucket, samples.tolist()) for bucket, samples in Membership(np.array([[1], [0], [1]]))]
+    [(0, [1]), (1, [0, 2])]
+    """
+
+    buckets: np.ndarray
+
+    @cached_property
+    def runs(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(visit,) samples sorted by bucket, (run + 1,) where each bucket's run begins, (run,) buckets."""
+        count, each = self.buckets.shape
+        flat = self.buckets.T.ravel()
+        order = np.argsort(flat, kind="stable")
+        buckets, starts = np.unique(flat[order], return_index=True)
+        return np.tile(np.arange(count), each)[order], np.append(starts, len(flat)), buckets
+
+    def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
+        """(bucket, its samples)."""
+        samples, edges, buckets = self.runs
+        for run, bucket in enumerate(buckets.tolist()):
+            yield bucket, samples[edges[run] : edges[run + 1]]
+
+    def take(self, chosen: np.ndarray) -> Membership:
+        """Of the chosen samples alone."""
+        return Membership(self.buckets[chosen])
 
 
 @dataclass(frozen=True)
@@ -22,8 +56,7 @@ class Block:
         samples: how many samples.
         elements: how many elements of each.
         sample_step, element_step: see `values`; blocks come sample-major or element-major.
-        cells: (sample,) int64, sorted: samples of one cell are counted in the same buckets.
-        targets: the buckets of each cell; None: cell c is counted in bucket c alone.
+        membership: the buckets in which the samples are counted.
         indices: (sample,) int64 positions in the data set.
         labels: (sample,) int64 class numbers, or None.
         ranks, sizes: (sample,) position of a sample within its stratum, and the stratum's size.
@@ -35,24 +68,12 @@ class Block:
     elements: int
     sample_step: int
     element_step: int
-    cells: np.ndarray
+    membership: Membership
     indices: np.ndarray
-    targets: tuple[tuple[int, ...], ...] | None = None
     labels: Tensor | None = None
     ranks: np.ndarray | None = None
     sizes: np.ndarray | None = None
     identity: int | None = None
-
-    def runs(self) -> list[tuple[int, int, tuple[int, ...]]]:
-        """(first sample, one past the last, buckets) for each run of samples of one cell."""
-        cells = self.cells
-        if cells[0] == cells[-1]:  # sorted, so there is but one
-            return [(0, self.samples, self._targets(cells[0]))]
-        edges = [0, *(np.flatnonzero(np.diff(cells)) + 1).tolist(), self.samples]
-        return [(lo, hi, self._targets(cells[lo])) for lo, hi in itertools.pairwise(edges)]
-
-    def _targets(self, cell: int) -> tuple[int, ...]:
-        return (int(cell),) if self.targets is None else self.targets[cell]
 
     def rows_of(self, samples: np.ndarray, elements: np.ndarray) -> np.ndarray:
         """The rows of the given samples (first axis) and elements (second axis)."""
@@ -77,7 +98,7 @@ class Block:
             samples=len(chosen),
             sample_step=self.elements,
             element_step=1,
-            cells=self.cells[chosen],
+            membership=self.membership.take(chosen),
             indices=self.indices[chosen],
             labels=None if self.labels is None else self.labels[torch.from_numpy(chosen)],
             ranks=None if self.ranks is None else self.ranks[chosen],

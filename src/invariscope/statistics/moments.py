@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+
+from invariscope.statistics.base import replicate_sums
 
 
 @dataclass(frozen=True)
@@ -19,8 +21,8 @@ class Moments:
         samples: (replicate, 1...) number of samples n.
         elements: number of elements m.
         squared: Σ_j E_j².
-        along: Σ_j E_j.
-        onto: Σ_j q_j·E_j.
+        along: (group, unit...) Σ_j E_gj, of each group that a replicate leaves out.
+        onto: (group, unit...) Σ_j q_j·E_gj.
         within: Σ_ij (a_ij − ā_i)².
         total: Σ_ij h_ij².
         firing: (unit...) number of samples with a response other than zero.
@@ -46,6 +48,15 @@ class Moments:
     element_deviation: np.ndarray | None = None
 
     @cached_property
+    def whole(self) -> Moments:
+        """Replicate 0 alone, for what needs no interval: most of the work is in the others."""
+        if len(self.samples) == 1:
+            return self
+        alone = {name: getattr(self, name)[:1] for name in ("samples", "squared", "within", "total")}
+        groups = {name: getattr(self, name).sum(axis=0, keepdims=True) for name in ("along", "onto")}
+        return replace(self, **alone, **groups)
+
+    @cached_property
     def transformation_variance(self) -> np.ndarray:
         """⟨Var_j a_ij⟩_i: mean over samples of the variance along the orbit."""
         return self.within / (self.samples * (self.elements - 1))
@@ -61,8 +72,8 @@ class Moments:
     def element_variance(self) -> np.ndarray:
         """Var_j of the mean response to element j."""
         n, m = self.samples, self.elements
-        squares = self.pivot_squares + (2 * self.onto + self.squared / n) / n
-        return np.maximum(squares - (self.along / n) ** 2 / m, 0) / (m - 1)
+        squares = self.pivot_squares + (2 * replicate_sums(self.onto) + self.squared / n) / n
+        return np.maximum(squares - (replicate_sums(self.along) / n) ** 2 / m, 0) / (m - 1)
 
     @cached_property
     def total_variance(self) -> np.ndarray:
@@ -86,6 +97,6 @@ class Moments:
     @cached_property
     def scale(self) -> np.ndarray:
         """(unit...) root mean square response."""
-        n, m = self.samples[0], self.elements
-        mean = self.pivot_mean + self.along[0] / (n * m)
-        return np.sqrt(mean**2 + (n * m - 1) / (n * m) * self.total_variance[0])
+        n, m, whole = self.samples[0], self.elements, self.whole
+        mean = self.pivot_mean + whole.along[0] / (n * m)
+        return np.sqrt(mean**2 + (n * m - 1) / (n * m) * whole.total_variance[0])

@@ -10,18 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invariscope.statistics.base import Block, Statistic, replicate_sums, with_buckets
+from invariscope.statistics.base import Block, Statistic, replicate_sums
 from invariscope.statistics.moment_kernel import column_products, reduce_orbits
 from invariscope.statistics.moments import Moments
 from invariscope.statistics.orbit_reduction import add_deviations, as_rows, orbit_view, reduce_on_device
 from invariscope.statistics.orbit_state import (
+    NonFiniteError,
     OrbitState,
     Sums,
     by_group,
     element_deviations,
-    flush,
     in_layer_shape,
-    refuse_non_finite,
     shifted,
 )
 
@@ -68,26 +67,24 @@ class OrbitMoments(Statistic):
     selection: str | None = None
 
     def init(self, block: Block, *, buckets: int) -> OrbitState:
-        """An empty state; the fixed orbit is the mean of the block's first four, two, or one."""
+        """An empty state; the fixed orbit is the mean of a few orbits that stand far apart in the block."""
         values = self._collapsed(block.values)
         rows, channels_last = as_rows(values)
         # A power of two of equal responses has exactly their mean, so that they differ from it by zero.
-        few = 4 if block.samples >= 4 else min(block.samples, 2)
-        first = (0, few, block.sample_step, block.element_step)
-        pivot = orbit_view(rows, first, block.elements, slice(None)).mean(0).cpu().numpy()
-        return OrbitState(
+        few = 1 << min(block.samples.bit_length() - 1, 2)
+        apart = block.samples // few
+        pivot = orbit_view(rows, block)[::apart][:few].mean(0)
+        state = OrbitState(
             shape=tuple(values.shape[1:]),
             double=block.values.dtype == torch.float64,
-            pivot=np.ascontiguousarray(pivot),
+            pivot=np.ascontiguousarray(pivot.cpu().numpy()),
             counts=np.zeros(buckets, np.int64),
-            sums=Sums.empty(
-                block.elements,
-                rows.shape[1],
-                lead=(buckets,),
-                standard=self.spread == "std",
-            ),
+            sums=Sums.empty(buckets, *pivot.shape, standard=self.spread == "std"),
             channels_last=channels_last,
         )
+        if rows.device.type != "cpu":
+            state.device_pivot, state.sums = pivot, state.sums.on(rows.device)
+        return state
 
     def _collapsed(self, values: Tensor) -> Tensor:
         if self.collapse is None or values.ndim < 4:
@@ -103,61 +100,32 @@ class OrbitMoments(Statistic):
             if not block.samples:
                 return
         rows, _ = as_rows(block.values)
-        for lo, hi, buckets in block.runs():
-            where = (lo * block.sample_step, hi - lo, block.sample_step, block.element_step)
-            self._add_run(state, rows, where, buckets)
-
-    def _add_run(
-        self, state: OrbitState, rows: Tensor, where: tuple[int, int, int, int], buckets: tuple[int, ...]
-    ) -> None:
-        for bucket in buckets:
-            state.counts[bucket] += where[1]
-        if rows.device.type == "cpu" and len(buckets) == 1:
-            self._add_on_host(state.sums.of(buckets[0]), state, rows, where)
-            return
-        if state.buckets != buckets:
-            flush(state)
-            state.buckets = buckets
-        if state.active is None:
-            state.active = self._activate(state, rows)
-        state.pending += where[1]
-        if rows.device.type == "cpu":
-            self._add_on_host(state.active, state, rows, where)
-            return
-        reduce_on_device(rows, where, state)
+        _, edges, buckets = block.membership.runs
+        state.counts[buckets] += np.diff(edges)
+        if state.device_pivot is None:
+            self._reduce_on_host(state, block, rows)
+        else:
+            reduce_on_device(rows, block, state)
         if self.spread == "std":
-            add_deviations(state.active, rows, where, state)
+            add_deviations(rows, block, state)
 
-    def _add_on_host(
-        self, sums: Sums, state: OrbitState, rows: Tensor, where: tuple[int, int, int, int]
-    ) -> None:
+    def _reduce_on_host(self, state: OrbitState, block: Block, rows: Tensor) -> None:
+        sums, steps = state.sums, (block.sample_step, block.element_step)
         kept = (sums.columns, sums.within, sums.total, sums.firing)
-        reduce_orbits(rows.numpy(), where, state.pivot, *kept, threads=torch.get_num_threads())
-        refuse_non_finite(sums.total)
-        if self.spread == "std":
-            add_deviations(sums, rows, where, state)
-
-    def _activate(self, state: OrbitState, rows: Tensor) -> Sums:
-        host = Sums.empty(state.elements, rows.shape[1], standard=self.spread == "std")
-        if rows.device.type == "cpu":
-            return host
-        state.device_pivot = torch.from_numpy(state.pivot).to(rows.device)
-        return Sums(
-            *(None if a is None else torch.from_numpy(a).to(rows.device) for a in vars(host).values())
-        )
+        if not reduce_orbits(
+            rows.numpy(), steps, block.membership.runs, state.pivot, *kept, threads=torch.get_num_threads()
+        ):
+            raise NonFiniteError
 
     def enlarge(self, state: OrbitState, buckets: int) -> None:
         """Room for more buckets."""
-        state.counts = with_buckets(state.counts, buckets)
-        grown = (None if a is None else with_buckets(a, buckets) for a in vars(state.sums).values())
-        state.sums = Sums(*grown)
+        state.enlarge(buckets)
 
     def pack(self, state: OrbitState) -> dict[str, np.ndarray]:
         """The sums as arrays."""
-        flush(state)
         plain = {"shape": state.shape, "facts": (state.double, state.channels_last)}
         arrays = {name: np.array(value, np.int64) for name, value in plain.items()}
-        sums = {f"sums.{name}": array for name, array in vars(state.sums).items() if array is not None}
+        sums = {f"sums.{name}": array for name, array in state.sums.on_host().arrays().items()}
         return arrays | sums | {"pivot": state.pivot, "counts": state.counts}
 
     def unpack(self, arrays: dict[str, np.ndarray]) -> OrbitState:
@@ -174,24 +142,23 @@ class OrbitMoments(Statistic):
 
     def merge(self, first: OrbitState, second: OrbitState) -> OrbitState:
         """The sums of both, relative to the first one's fixed orbit."""
-        flush(first)
-        flush(second)
         other = shifted(second, first.pivot.astype(np.float64))
-        pairs = zip(vars(first.sums).values(), vars(other).values(), strict=True)
-        sums = Sums(*(None if a is None else a + b for a, b in pairs))
+        mine, theirs = first.sums.on_host().arrays(), other.arrays()
+        sums = Sums(**{name: mine[name] + theirs[name] for name in mine})
         counts = first.counts + second.counts
-        return replace(first, counts=counts, sums=sums, active=None, buckets=(), pending=0)
+        return replace(first, counts=counts, sums=sums, device_pivot=None)
 
     def finalize(self, state: OrbitState, groups: list[list[int]]) -> Moments:
         """Moments of the samples in the given groups of buckets; see `Statistic.finalize`."""
-        flush(state)
         counts = replicate_sums(np.array([state.counts[members].sum() for members in groups], float))
-        parts: list[Any] = [None if a is None else by_group(a, groups) for a in vars(state.sums).values()]
+        parts: list[Any] = [
+            None if a is None else by_group(a, groups) for a in vars(state.sums.on_host()).values()
+        ]
         columns, within, total, firing, deviations, squares = parts
         pivot = state.pivot.astype(np.float64)
         mean = pivot.mean(axis=0)
         squared, along, onto = column_products(columns, pivot - mean)
-        sums = (squared, *(replicate_sums(part) for part in (along, onto, within, total)))
+        finals = (squared, along, onto, replicate_sums(within), replicate_sums(total))
         shape = partial(in_layer_shape, state)
         if deviations is not None:
             squares = shape(element_deviations(squares, columns, counts))
@@ -199,7 +166,7 @@ class OrbitMoments(Statistic):
         return Moments(
             counts.reshape(-1, *(1 for _ in state.shape)),
             state.elements,
-            *map(shape, sums),
+            *map(shape, finals),
             firing=shape(firing.sum(axis=0)),
             pivot_mean=shape(mean),
             pivot_squares=shape(((pivot - mean) ** 2).sum(axis=0)),

@@ -1,4 +1,4 @@
-"""The sums that a layer's orbits leave behind, by bucket, and the cell that is being filled."""
+"""The sums that a layer's orbits leave behind, by bucket."""
 
 from __future__ import annotations
 
@@ -6,30 +6,24 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from invariscope.statistics.base import replicate_sums
+from invariscope.statistics.base import replicate_sums, with_buckets
 
 
 class NonFiniteError(ValueError):
     """Responses hold NaN or infinity; the message is completed by whoever knows the layer."""
 
 
-def refuse_non_finite(total: np.ndarray) -> None:
-    """Raises if any of the sums is NaN or infinite."""
-    # One sum over units costs a thirtieth of reading the block, and NaN and infinity survive it.
-    if not np.isfinite(total.sum()):
-        raise NonFiniteError
-
-
 @dataclass
 class Sums:
-    """Sums over samples, of one cell (arrays as given) or of all buckets (with a leading bucket axis).
+    """Sums over the samples of each bucket: arrays on the host, tensors on another device.
 
     With h_ij = a_ij − p_j for a fixed orbit p:
-    columns: (element, unit) Σ_i h_ij; within: Σ_ij (a_ij − ā_i)²; total: Σ_ij h_ij²;
-    firing: samples with a response other than zero;
-    deviations: Σ_i std_j a_ij and squares: (element, unit) Σ_i h_ij², for spread "std" only.
+    columns: (bucket, element, unit) Σ_i h_ij; within: (bucket, unit) Σ_ij (a_ij − ā_i)²;
+    total: Σ_ij h_ij²; firing: samples with a response other than zero;
+    deviations: Σ_i std_j a_ij and squares: (bucket, element, unit) Σ_i h_ij², for spread "std" only.
     """
 
     columns: Any
@@ -39,46 +33,46 @@ class Sums:
     deviations: Any = None
     squares: Any = None
 
-    def arrays(self) -> list:
-        """The sums that are kept, in order."""
-        return [array for array in vars(self).values() if array is not None]
+    def arrays(self) -> dict[str, Any]:
+        """The sums that are kept, by name."""
+        return {name: array for name, array in vars(self).items() if array is not None}
 
-    def of(self, bucket: int) -> Sums:
-        """One bucket's sums, as views."""
-        return Sums(*(None if array is None else array[bucket] for array in vars(self).values()))
+    def on_host(self) -> Sums:
+        """The sums as arrays."""
+        return Sums(
+            **{
+                name: part.cpu().numpy() if isinstance(part, Tensor) else part
+                for name, part in self.arrays().items()
+            }
+        )
+
+    def on(self, device: torch.device) -> Sums:
+        """The sums as tensors."""
+        return Sums(**{name: torch.from_numpy(part).to(device) for name, part in self.arrays().items()})
 
     @classmethod
-    def empty(
-        cls,
-        elements: int,
-        units: int,
-        *,
-        lead: tuple[int, ...] = (),
-        standard: bool = False,
-    ) -> Sums:
-        """Zeros, for `elements` × `units`, with or without the sums of standard deviations."""
+    def empty(cls, buckets: int, elements: int, units: int, *, standard: bool = False) -> Sums:
+        """Zeros, with or without the sums of standard deviations."""
         return cls(
-            columns=np.zeros((*lead, elements, units)),
-            within=np.zeros((*lead, units)),
-            total=np.zeros((*lead, units)),
-            firing=np.zeros((*lead, units), np.int64),
-            deviations=np.zeros((*lead, units)) if standard else None,
-            squares=np.zeros((*lead, elements, units)) if standard else None,
+            columns=np.zeros((buckets, elements, units)),
+            within=np.zeros((buckets, units)),
+            total=np.zeros((buckets, units)),
+            firing=np.zeros((buckets, units), np.int64),
+            deviations=np.zeros((buckets, units)) if standard else None,
+            squares=np.zeros((buckets, elements, units)) if standard else None,
         )
 
 
 @dataclass
 class OrbitState:
-    """Sums by bucket on the host, and the sums of the one cell that is being filled.
-
-    On the host, a cell that is counted in one bucket alone is filled in place. A cell of several
-    buckets, and whatever another device reduces, is filled apart (`active`) and handed on when full.
+    """Sums by bucket, on the device that reduces the activations.
 
     Args:
         shape: the layer's own unit shape; with channels_last, units stand in memory as (H, W, C).
         double: whether the activations were float64.
         pivot: (element, unit) the fixed orbit, in the dtype in which rows are reduced.
         counts: (bucket,) samples.
+        device_pivot: the pivot on the device; None on the host.
     """
 
     shape: tuple[int, ...]
@@ -87,9 +81,6 @@ class OrbitState:
     counts: np.ndarray
     sums: Sums
     channels_last: bool = False
-    active: Sums | None = None
-    buckets: tuple[int, ...] = ()
-    pending: int = 0
     device_pivot: Tensor | None = field(default=None, repr=False)
 
     @property
@@ -97,23 +88,18 @@ class OrbitState:
         """How many elements an orbit has."""
         return len(self.pivot)
 
-
-def flush(state: OrbitState) -> None:
-    """Hands the sums of the cell being filled on to the totals of its buckets."""
-    if state.active is None or state.pending == 0:
-        return
-    for total, part in zip(state.sums.arrays(), state.active.arrays(), strict=True):
-        host = part if isinstance(part, np.ndarray) else part.cpu().numpy()
-        for bucket in state.buckets:
-            total[bucket] += host
-        part[:] = 0
-    refuse_non_finite(state.sums.total[state.buckets[0]])
-    state.pending = 0
+    def enlarge(self, buckets: int) -> None:
+        """Room for more buckets."""
+        self.counts = with_buckets(self.counts, buckets)
+        grown = {name: with_buckets(part, buckets) for name, part in self.sums.on_host().arrays().items()}
+        self.sums = Sums(**grown)
+        if self.device_pivot is not None:
+            self.sums = self.sums.on(self.device_pivot.device)
 
 
 def shifted(state: OrbitState, pivot: np.ndarray) -> Sums:
     """The state's sums, relative to another fixed orbit."""
-    sums, count = state.sums, state.counts[:, None].astype(float)
+    sums, count = state.sums.on_host(), state.counts[:, None].astype(float)
     delta = state.pivot.astype(np.float64) - pivot  # h' = h + delta
     moved = 2 * delta * sums.columns + count[..., None] * delta**2
     return replace(
@@ -125,9 +111,10 @@ def shifted(state: OrbitState, pivot: np.ndarray) -> Sums:
 
 
 def by_group(array: np.ndarray, groups: list[list[int]]) -> np.ndarray:
-    """(bucket, ...) sums as (group, ...) sums."""
-    if [members[0] for members in groups] == list(range(len(array))) and all(len(g) == 1 for g in groups):
-        return array
+    """(bucket, ...) sums as (group, ...) sums; a view where groups are neighbouring buckets."""
+    first = groups[0][0]
+    if groups == [[first + g] for g in range(len(groups))]:
+        return array[first : first + len(groups)]
     return np.stack([array[members].sum(axis=0) for members in groups])
 
 

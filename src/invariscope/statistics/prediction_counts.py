@@ -54,10 +54,9 @@ class PredictionCounts(Statistic):
                 "Leave out the measure 'prediction'."
             )
         sums = self._per_sample(block)
-        for lo, hi, buckets in block.runs():
-            for bucket in buckets:
-                state.counts[bucket] += hi - lo
-                state.sums[bucket] += sums[:, lo:hi].sum(axis=1)
+        for bucket, samples in block.membership:
+            state.counts[bucket] += len(samples)
+            state.sums[bucket] += sums[:, samples].sum(axis=1)
 
     def _per_sample(self, block: Block) -> np.ndarray:
         """(3, sample, element) float64."""
