@@ -260,3 +260,20 @@ def test_what_only_the_transformation_moves_is_infinite_in_every_precision():
         row = iv.measure(nn.Conv2d(1, 3, 3), same, TURNS, precision=precision, progress=False)
         assert np.isnan(row.table["value"][0])
         assert row.rows[0]["infinite_units"] == 3 * 16
+
+
+@pytest.mark.parametrize("nonfinite", ["raise", "skip"])
+def test_finite_responses_that_overflow_when_subtracted_are_named_as_such(nonfinite):
+    signs = np.where(np.arange(8)[:, None, None] % 2, 3e38, -3e38)
+    orbits = (signs * np.ones((1, 2, 3))).astype(np.float32)
+    elements = [lambda x: x[:, 0], lambda x: x[:, 1]]
+    with pytest.raises(ValueError, match=r"up to 3e\+38: their differences are beyond float32"):
+        iv.measure(lambda x: {"a": x}, orbits, elements, progress=False, nonfinite=nonfinite)
+
+
+@pytest.mark.parametrize("scale", [1e20, 1e-23])
+def test_maps_hold_what_the_layer_value_holds_at_extreme_scales(scale):
+    orbits = (np.random.default_rng(0).normal(size=(40, 2, 5)) * scale).astype(np.float32)
+    elements = [lambda x: x[:, 0], lambda x: x[:, 1]]
+    result = iv.measure(lambda x: {"a": x}, orbits, elements, measures=["sample_variance"], progress=False)
+    assert result.maps["sample_variance", "a"].mean() == pytest.approx(result.table["value"].item(), rel=1e-6)

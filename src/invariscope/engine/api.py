@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 import invariscope
+from invariscope.engine.arena import kept_memory
 from invariscope.engine.assemble import Assembler
 from invariscope.engine.options import Options
 from invariscope.engine.precision import check_precision
@@ -102,7 +103,8 @@ def measure(
     ['0', '1']
     """
     given = {name: value for name, value in locals().items() if name in Options.__dataclass_fields__}
-    return _measure(model, data, as_transform(transform), as_measures(measures), Options(**given))
+    with kept_memory():
+        return _measure(model, data, as_transform(transform), as_measures(measures), Options(**given))
 
 
 def _measure(

@@ -162,9 +162,9 @@ class Assembler:
         self.maps[name, key[0], stratum.label, key[1]] = self._stored(values.values[0], key, measure)
 
     def _stored(self, values: np.ndarray, key: LayerKey, measure: Measure) -> np.ndarray:
-        """Maps keep the precision of the activations: float32 for float32."""
+        """Maps keep the precision of the activations: float32 for float32, unless its range is too small."""
         double = self.run.states[key, measure.statistics()[0]].double
-        return np.array(values, np.float64 if double else np.float32, order="C")
+        return np.array(values, np.float64 if double or _beyond_float32(values) else np.float32, order="C")
 
     def _add_curve(
         self, measure: Measure, name: str, key: LayerKey, stratum: Stratum, values: ElementValues
@@ -218,6 +218,13 @@ class Assembler:
         ratio = _nanmean(np.stack(ratios)) if ratios else None
         row = _row(name, key, stratum, len(self.transform), layer, ratio, measure.range)
         return row | {"note": reason} if reason else row
+
+
+def _beyond_float32(values: np.ndarray) -> bool:
+    """Whether a finite value is too large or too small for float32, as squares of extreme responses are."""
+    size = np.abs(values[np.isfinite(values) & (values != 0)])
+    limits = np.finfo(np.float32)
+    return bool(((size > limits.max) | (size < limits.tiny)).any())
 
 
 def _finalize(run: Run, key: LayerKey, statistic: Any, groups: list[list[int]]) -> Any:

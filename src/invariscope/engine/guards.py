@@ -24,6 +24,12 @@ def non_finite(key: LayerKey, block: Block) -> ValueError:
     """The error that names the layer, how many values, and where."""
     values = block.values
     nans, infinite = int(values.isnan().sum()), int(values.isinf().sum())
+    if nans + infinite == 0:
+        return ValueError(
+            f"layer {key[0]!r} (call {key[1]}) gave responses up to {float(values.abs().max()):.3g}: their "
+            f"differences are beyond {str(values.dtype).removeprefix('torch.')}. Scale the model's responses "
+            "down, measure with precision='float64', or select other layers."
+        )
     finite = block.orbits().flatten(2).isfinite().all(2).all(1).cpu().numpy()
     named = ", ".join(map(str, block.indices[~finite][:5]))
     return ValueError(

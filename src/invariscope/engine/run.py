@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invariscope.engine.arena import kept_memory
 from invariscope.engine.checkpoint import Checkpoint
 from invariscope.engine.guards import finite_samples, non_finite, refuse_unstable
 from invariscope.engine.options import Options
@@ -89,7 +88,6 @@ class Runner:
         """Walks the source; `tick(samples done, samples in all)` is called after each block."""
         digest, options = Fingerprint(), self.options
         with ExitStack() as stack:
-            stack.enter_context(kept_memory())
             for number, window in enumerate(self.source.windows()):
                 digest.add(window)
                 if self.run is None:
