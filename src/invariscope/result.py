@@ -76,6 +76,12 @@ class Result:
     provenance: dict[str, Any] = field(default_factory=dict, repr=False)
     examples: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)
 
+    def __repr__(self) -> str:
+        """What was measured, in a line; `table` and `maps` hold the numbers."""
+        layers = dict.fromkeys((row["layer"], row["call"]) for row in self.rows)
+        measures = ", ".join(dict.fromkeys(row["measure"] for row in self.rows))
+        return f"<Result of {self.name}: {measures}; {len(layers)} layers, {len(self.rows)} rows in .table>"
+
     @property
     def name(self) -> str:
         """The model's label, as the user gave it or as its class is called."""

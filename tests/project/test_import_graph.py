@@ -14,6 +14,7 @@ PACKAGE = ROOT / "src" / "invariscope"
 # What may be loaded by importing a part. Everybody may import the registry and the bare package.
 BELOW = {
     "": set(),
+    "__main__": {"cli"},
     "registry": set(),
     "statistics": set(),
     "transforms": set(),

@@ -99,7 +99,7 @@ def test_saved_files_can_be_read_by_whoever_can_read_the_folder(saved):
 
 
 def test_missing_files_are_named(tmp_path, saved):
-    with pytest.raises(FileNotFoundError, match=r"no card\.json in .*nowhere"):
+    with pytest.raises(FileNotFoundError, match=r"no folder .*nowhere; beside it lie net"):
         load_network(tmp_path / "nowhere" / "weights.safetensors")
     (saved / "weights.safetensors").unlink()
     with pytest.raises(FileNotFoundError, match=r"no weights\.safetensors in .*net"):
@@ -214,3 +214,10 @@ def test_networks_with_tied_weights_are_saved(tmp_path, monkeypatch):
 def test_image_data_compare_by_identity_so_that_cards_stay_comparable():
     assert isinstance(FEW, ImageData)
     assert replace(CARD, seed=5) == CARD
+
+
+def test_a_folder_that_does_not_exist_is_named_with_what_lies_beside_it(saved):
+    with pytest.raises(FileNotFoundError, match=r"no folder .*nett; beside it lie net$"):
+        load_network(saved.with_name("nett"))
+    with pytest.raises(FileNotFoundError, match=r"no folder .*elsewhere/plain"):
+        load_network(saved.with_name("elsewhere") / "plain")

@@ -59,7 +59,7 @@ def _layers(result: Result, measure: str) -> Table:
     means = _class_means(result, measure)
     columns = ["layer", "value", "95 % interval"]
     columns += ["mean of classes"] if means else []
-    columns += ["shuffled", "units", "dead", "sparse"]
+    columns += ["null", "units", "dead", "sparse"]
     fixed = Fixed.of(rows["value"])
     cells = [
         [

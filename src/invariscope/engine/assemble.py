@@ -30,7 +30,10 @@ class Stratum:
     def reason(self) -> str:
         """Why no interval can be issued; empty where one can."""
         if len(self.sizes) < GROUPS:
-            return f"no interval: {GROUPS} jackknife groups were not kept (too few samples, or memory)"
+            return (
+                f"no interval: no class has {MIN_PER_GROUP} samples in each of {GROUPS} groups "
+                "(or intervals were switched off, or did not fit in memory: see the notes)"
+            )
         if self.sizes.min() < MIN_PER_GROUP:
             return f"no interval: a group has {self.sizes.min()} samples, {MIN_PER_GROUP} are needed"
         return ""

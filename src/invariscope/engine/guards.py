@@ -31,7 +31,8 @@ def non_finite(key: LayerKey, block: Block) -> ValueError:
             "down, measure with precision='float64', or select other layers."
         )
     finite = block.orbits().flatten(2).isfinite().all(2).all(1).cpu().numpy()
-    named = ", ".join(map(str, block.indices[~finite][:5]))
+    bad = block.indices[~finite]
+    named = ", ".join(map(str, bad[:5])) + (f" and {len(bad) - 5} more" if len(bad) > 5 else "")
     return ValueError(
         f"layer {key[0]!r} (call {key[1]}) gave {nans} NaN and {infinite} infinite of {values.numel()} "
         f"values, in sample {named}. Mend the model or the data, or measure with "

@@ -175,7 +175,8 @@ def citation(results: Sequence[Result]) -> dict[str, str]:
     return {
         "version": version,
         "bibtex": "@software{invariscope,\n"
-        "  title = {Invariscope: how a neural network responds when its inputs are transformed},\n"
+        "  title = {Invariscope: how a neural network's representations respond "
+        "when its inputs are transformed},\n"
         "  author = {{The Invariscope authors}},\n"
         + (f"  version = {{{version}}},\n" if version else "")
         + (f"  year = {{{year}}},\n" if year.isdigit() else "")

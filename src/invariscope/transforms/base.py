@@ -224,6 +224,8 @@ def as_transform(obj: Any) -> Transform:
     if isinstance(obj, Transform):
         return obj
     if isinstance(obj, str):
+        if "(" in obj:
+            raise ValueError(f"a transform with arguments is given as an object: iv.{obj}, not as text")
         return _with_defaults(TRANSFORMS.get(obj))
     if isinstance(obj, type) and issubclass(obj, Transform):
         raise TypeError(

@@ -115,7 +115,9 @@ def load_network(path: str | Path) -> tuple[nn.Module, Card]:
             another architecture: the message says which names and shapes differ.
     """
     path = Path(path)
-    folder = path if path.is_dir() else path.parent
+    folder = path.parent if path.is_file() or path.name in (WEIGHTS, CARD) else path
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no folder {folder}{_neighbours(folder)}")
     if path.is_file() and path.name not in (WEIGHTS, CARD):
         read_tensors(path)  # says what is wrong with a pickle or a damaged file
         raise ValueError(
@@ -134,6 +136,12 @@ def load_network(path: str | Path) -> tuple[nn.Module, Card]:
     model = card.build()
     model.load_state_dict(tensors)
     return model.eval(), card
+
+
+def _neighbours(folder: Path) -> str:
+    """The networks that lie beside a folder that does not exist."""
+    beside = sorted(found.parent.name for found in folder.parent.glob(f"*/{CARD}"))
+    return f"; beside it lie {', '.join(beside)}" if beside else "; `invariscope demo` or `train` makes one"
 
 
 def load_weights(model: nn.Module, path: str | Path) -> nn.Module:

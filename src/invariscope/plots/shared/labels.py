@@ -186,7 +186,7 @@ def number(value: float) -> str:
     magnitude = abs(value)
     if 1e-3 <= magnitude < 1e5:
         return f"{value:.{max(0, 2 - math.floor(math.log10(magnitude)))}f}".replace("-", "−")
-    return f"{value:.2e}".replace("-", "−", 1) if value < 0 else f"{value:.2e}"
+    return f"{value:.2e}".replace("-", "−")
 
 
 def interval(low: float, high: float) -> str:

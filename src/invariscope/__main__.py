@@ -1,0 +1,6 @@
+"""`python -m invariscope` is the command line."""
+
+from invariscope.cli import main
+
+if __name__ == "__main__":
+    main()
