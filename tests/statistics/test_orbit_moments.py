@@ -205,7 +205,7 @@ def test_the_tensor_version_for_other_devices_equals_the_kernel():
     activations = np.random.default_rng(7).normal(1e3, size=(20, 6, 70)).astype(np.float32)
     spec, block = OrbitMoments(), block_of(activations)
     state = spec.init(block, buckets=1)
-    state.device_pivot, state.sums = torch.from_numpy(state.pivot), state.sums.on(torch.device("cpu"))
+    state.move_to(torch.device("cpu"))
     spec.update(state, block)
     moments = spec.finalize(state, [[0]])
     expected = spec.finalize(accumulated(spec, activations, []), [[0]])

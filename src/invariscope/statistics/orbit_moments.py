@@ -74,7 +74,7 @@ class OrbitMoments(Statistic):
         few = 1 << min(block.samples.bit_length() - 1, 2)
         apart = block.samples // few
         pivot = orbit_view(rows, block)[::apart][:few].mean(0)
-        state = OrbitState(
+        return OrbitState(
             shape=tuple(values.shape[1:]),
             double=block.values.dtype == torch.float64,
             pivot=np.ascontiguousarray(pivot.cpu().numpy()),
@@ -82,9 +82,6 @@ class OrbitMoments(Statistic):
             sums=Sums.empty(buckets, *pivot.shape, standard=self.spread == "std"),
             channels_last=channels_last,
         )
-        if rows.device.type != "cpu":
-            state.device_pivot, state.sums = pivot, state.sums.on(rows.device)
-        return state
 
     def _collapsed(self, values: Tensor) -> Tensor:
         if self.collapse is None or values.ndim < 4:
@@ -102,6 +99,8 @@ class OrbitMoments(Statistic):
         rows, _ = as_rows(block.values)
         _, edges, buckets = block.membership.runs
         state.counts[buckets] += np.diff(edges)
+        if rows.device.type != "cpu" and state.device_pivot is None:  # new, merged, or from a checkpoint
+            state.move_to(rows.device)
         if state.device_pivot is None:
             self._reduce_on_host(state, block, rows)
         else:

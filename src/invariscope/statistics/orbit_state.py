@@ -88,6 +88,10 @@ class OrbitState:
         """How many elements an orbit has."""
         return len(self.pivot)
 
+    def move_to(self, device: torch.device) -> None:
+        """The sums to the device that reduces from now on."""
+        self.device_pivot, self.sums = torch.from_numpy(self.pivot).to(device), self.sums.on(device)
+
     def enlarge(self, buckets: int) -> None:
         """Room for more buckets."""
         self.counts = with_buckets(self.counts, buckets)
