@@ -99,7 +99,7 @@
     const text = size >= 1e-3 && size < 1e5
       ? value.toFixed(Math.max(0, 2 - Math.floor(Math.log10(size))))
       : value.toExponential(2);
-    return text.replace("-", "−");
+    return text.replaceAll("-", "−");
   }
   function shown(value, kind, titles) {
     if (kind === "text") return titles?.get(value) ?? value;
