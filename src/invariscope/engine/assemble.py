@@ -9,13 +9,11 @@ from typing import Any
 import numpy as np
 
 from invariscope.engine.run import OUTPUT, LayerKey, Run
-from invariscope.measures.base import ElementValues, LayerContext, Measure, UnitValues
+from invariscope.measures.base import ElementValues, LayerContext, LayerValues, Measure, UnitValues, Values
 from invariscope.result import MapKey
 from invariscope.statistics.base import Statistic
 from invariscope.transforms.base import Transform
 from invariscope.uncertainty import GROUPS, MIN_PER_GROUP, MISSING, Interval, jackknife
-
-Values = UnitValues | ElementValues
 
 
 @dataclass(frozen=True)
@@ -61,8 +59,29 @@ class Assembler:
     def __call__(self) -> None:
         """Fills `rows`, `maps` and `curves`."""
         for measure in self.measures:
-            for key, source in self._layers(measure):
+            layers = list(self._layers(measure))
+            if not layers:
+                self._refuse_no_layer(measure)
+            for key, source in layers:
                 self._layer(measure, key, source)
+
+    def _refuse_no_layer(self, measure: Measure) -> None:
+        """Raises a ValueError with the reasons, if it is for reasons that the measure has no layer."""
+        reasons = self.skipped(measure)
+        if reasons:
+            shown = "; ".join(f"{entry['layer']}: {entry['reason']}" for entry in reasons[:3])
+            raise ValueError(f"{measure.name} applies to none of the {len(reasons)} layers. {shown}")
+
+    def skipped(self, measure: Measure) -> list[dict[str, Any]]:
+        """The layers to which the measure does not apply, with the reason."""
+        found: dict[LayerKey, str] = {}
+        for (key, statistic), reason in self.run.inapplicable.items():
+            if statistic in measure.statistics():
+                found.setdefault(key, reason)
+        return [
+            {"measure": measure.name, "layer": key[0], "call": key[1], "reason": reason}
+            for key, reason in found.items()
+        ]
 
     def _layers(self, measure: Measure) -> Iterator[tuple[LayerKey, LayerKey]]:
         """(layer, layer whose states it shares), in the order in which they run."""
@@ -72,7 +91,7 @@ class Assembler:
         for info in self.run.inspection.layers:
             key = (info.layer, info.call)
             source = self.run.aliases.get(key, key)
-            if (source, measure.statistics()[0]) in self.run.states:
+            if all((source, statistic) in self.run.states for statistic in measure.statistics()):
                 yield key, source
 
     def _layer(self, measure: Measure, key: LayerKey, source: LayerKey) -> None:
@@ -144,6 +163,9 @@ class Assembler:
             name = f"{measure.name}.{output}" if output else measure.name
             if isinstance(values, UnitValues):
                 self._add_units(measure, name, key, stratum, values)
+            elif isinstance(values, LayerValues):
+                row = _row(name, key, stratum, len(self.transform), values.values, None, measure.range)
+                self.rows.append(row | {"null": values.null, "undefined": values.undefined})
             else:
                 self._add_curve(measure, name, key, stratum, values)
 
@@ -166,7 +188,7 @@ class Assembler:
 
     def _stored(self, values: np.ndarray, key: LayerKey, measure: Measure) -> np.ndarray:
         """Maps keep the precision of the activations: float32 for float32, unless its range is too small."""
-        double = self.run.states[key, measure.statistics()[0]].double
+        double = getattr(self.run.states[key, measure.statistics()[0]], "double", True)
         return np.array(values, np.float64 if double or _beyond_float32(values) else np.float32, order="C")
 
     def _add_curve(
@@ -204,23 +226,35 @@ class Assembler:
         sizes = np.sum([stratum.sizes for stratum, _ in found], axis=0)
         for output in found[0][1]:
             parts = [outputs[output] for _, outputs in found]
-            if not all(isinstance(part, UnitValues) for part in parts):
-                continue
-            merged = _mean_units([part for part in parts if isinstance(part, UnitValues)])
             name = f"{measure.name}.{output}" if output else measure.name
+            units = [part for part in parts if isinstance(part, UnitValues)]
+            if len(units) < len(parts) and not all(isinstance(part, LayerValues) for part in parts):
+                continue
             row = self._mean_values(measure, name, key, parts, Stratum("mean", [], sizes), reason)
-            self.rows.append(row | merged[0])
-            self.maps[name, key[0], "mean", key[1]] = self._stored(merged[1], key, measure)
+            if units:
+                columns, merged = _mean_units(units)
+                row |= columns
+                self.maps[name, key[0], "mean", key[1]] = self._stored(merged, key, measure)
+            self.rows.append(row)
 
     def _mean_values(
         self, measure: Measure, name: str, key: LayerKey, parts: list[Any], stratum: Stratum, reason: str
     ) -> dict[str, Any]:
         replicates = 1 if reason else 1 + GROUPS
-        layer = _nanmean(np.stack([part.layer_values()[:replicates] for part in parts]))
-        ratios = [part.ratio[:replicates] for part in parts if part.ratio is not None]
+        layer = _nanmean(np.stack([_layer_replicates(part)[:replicates] for part in parts]))
+        ratios = [
+            part.ratio[:replicates]
+            for part in parts
+            if isinstance(part, UnitValues) and part.ratio is not None
+        ]
         ratio = _nanmean(np.stack(ratios)) if ratios else None
         row = _row(name, key, stratum, len(self.transform), layer, ratio, measure.range)
         return row | {"note": reason} if reason else row
+
+
+def _layer_replicates(part: UnitValues | LayerValues) -> np.ndarray:
+    """(replicate,) values of the layer."""
+    return part.values if isinstance(part, LayerValues) else part.layer_values()
 
 
 def _beyond_float32(values: np.ndarray) -> bool:

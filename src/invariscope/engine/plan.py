@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from invariscope.statistics.base import Membership
@@ -161,17 +160,25 @@ def chunks(order: np.ndarray, size: int) -> Sequence[np.ndarray]:
     return [order[lo : lo + size] for lo in range(0, len(order), size)]
 
 
-def flattened(orbit: Tensor, extra: Tensor | None) -> tuple[Tensor, int, int]:
-    """(n, m, ...) as rows without a copy where possible, and the sample and element steps.
+def paired_chunks(count: int, size: int) -> Sequence[np.ndarray]:
+    """Positions 0, 1, ... in blocks that hold a sample together with its partner; see `partners`.
 
-    Args:
-        extra: (n, ...) one more input per sample, put behind its elements.
+    >>> [chunk.tolist() for chunk in paired_chunks(7, 2)]
+    [[0, 1], [2, 3], [4, 5, 6]]
     """
-    samples, elements = orbit.shape[:2]
-    if orbit.is_contiguous():
-        whole = orbit if extra is None else torch.cat([orbit, extra[:, None]], dim=1)
-        return whole.flatten(0, 1), elements + (extra is not None), 1
-    major = orbit.transpose(0, 1)
-    rows = major.reshape(samples * elements, *orbit.shape[2:])
-    rows = rows if extra is None else torch.cat([rows, extra])
-    return rows, 1, samples
+    found = chunks(np.arange(count), max(2, size - size % 2))
+    if len(found) > 1 and len(found[-1]) == 1:
+        found = [*found[:-2], np.concatenate(found[-2:])]
+    return found
+
+
+def partners(count: int) -> np.ndarray:
+    """The partner of each of a few samples: its neighbour, the last three of an odd number in a cycle.
+
+    >>> partners(4).tolist(), partners(5).tolist()
+    ([1, 0, 3, 2], [1, 0, 3, 4, 2])
+    """
+    found = np.arange(count) ^ 1
+    if count % 2:
+        found[-3:] = np.array([count - 2, count - 1, count - 3])[-count:] if count > 1 else -1
+    return found

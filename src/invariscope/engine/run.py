@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,36 +14,45 @@ import torch
 from torch import Tensor
 
 from invariscope.engine.checkpoint import Checkpoint
-from invariscope.engine.guards import finite_samples, non_finite, refuse_unstable
+from invariscope.engine.guards import finite_samples, inspected, non_finite, refuse_unstable
+from invariscope.engine.needs import Needs, lay_out
 from invariscope.engine.options import Options
 from invariscope.engine.plan import (
     Strata,
     available_bytes,
     choose_buckets,
     chunks,
-    flattened,
+    paired_chunks,
+    partners,
     refuse_too_large,
     rows_per_forward,
 )
 from invariscope.engine.progress import ticking
-from invariscope.engine.sources import Fingerprint, Source, Window
+from invariscope.engine.sources import Fingerprint, Source, StreamSource, Window
 from invariscope.measures.base import Measure
 from invariscope.readers.base import OK, Inspection, LayerKey, Reader, Reading
-from invariscope.statistics.base import Block, Statistic
+from invariscope.statistics.base import Block, NotApplicableError, Statistic
 from invariscope.statistics.orbit_state import NonFiniteError
 from invariscope.transforms.base import Transform
+from invariscope.transforms.elements import Elements
 
 OUTPUT: LayerKey = ("output", 0)
 
 
 @dataclass
 class Run:
-    """What one pass leaves behind: states by layer and statistic, and how they came about."""
+    """What one pass leaves behind: states by layer and statistic, and how they came about.
+
+    Args:
+        inapplicable: why a statistic does not apply to a layer.
+        forwards: inputs that went through the model, those of a pilot included.
+    """
 
     strata: Strata
     inspection: Inspection
     states: dict[tuple[LayerKey, Statistic], Any] = field(default_factory=dict)
     aliases: dict[LayerKey, LayerKey] = field(default_factory=dict)
+    inapplicable: dict[tuple[LayerKey, Statistic], str] = field(default_factory=dict)
     skipped_samples: dict[LayerKey, int] = field(default_factory=dict)
     samples: int = 0
     forwards: int = 0
@@ -56,30 +66,21 @@ class Runner:
     """One pass of one source through one model, for any number of measures."""
 
     def __init__(
-        self,
-        reader: Reader,
-        source: Source,
-        transform: Transform,
-        measures: tuple[Measure, ...],
-        options: Options,
+        self, reader: Reader, source: Source, transform: Transform, needs: Needs, options: Options
     ) -> None:
         self.reader, self.source, self.transform, self.options = reader, source, transform, options
-        self.layer_statistics = _distinct(m for m in measures if m.scope == "layers")
-        self.output_statistics = _distinct(m for m in measures if m.scope == "output")
-        self.pools = any(getattr(m, "pool", None) for m in measures)
-        self.needs_identity = any(m.needs_identity for m in measures)
-        self.extra = self.needs_identity and transform.identity is None
-        self.identity = len(transform) if self.extra else transform.identity
+        self.needs = needs
         self.run: Run | None = None
+        self.pilot: dict[tuple[LayerKey, Statistic], Any] = {}
         self.before = 0  # samples in the windows that have been walked
-        self.checkpoint = self._checkpoint(measures) if options.checkpoint else None
+        self.checkpoint = self._checkpoint() if options.checkpoint else None
         self.resumed: tuple[int, int, str] | None = None
 
-    def _checkpoint(self, measures: tuple[Measure, ...]) -> Checkpoint:
+    def _checkpoint(self) -> Checkpoint:
         identity = {
             "model": self.reader.fingerprint(),
             "transform": self.transform.describe(),
-            "measures": [repr(measure) for measure in measures],
+            "needs": repr(self.needs),
             "options": self.options.described() | {"seed": self.options.seed},
         }
         return Checkpoint(Path(str(self.options.checkpoint)), identity)
@@ -114,22 +115,43 @@ class Runner:
         first, options = window.inputs[:3], self.options
         self.transform.check(first)
         probe = self.transform.orbit(first, indices=window.indices[:3], seed=options.seed)[:, 0]
-        inspection = self.reader.inspect(probe, device=options.device, precision=options.precision)
-        strata = Strata(options.by_class and bool(self.layer_statistics))
+        samples, only_layers = self.source.length or len(window.inputs), not self.needs.output
+        inspection = inspected(self.reader, probe, options, samples=samples, only_layers=only_layers)
+        if self.needs.labels and window.labels is None:
+            raise ValueError("one of the measures needs class labels: give data as (inputs, labels)")
+        strata = Strata(options.by_class and bool(self.needs.layers))
         run = Run(strata, inspection, input_shape=tuple(window.inputs.shape[1:]))
         run.notes += refuse_unstable(self.reader, window.inputs[:4], options)
         shown = self.transform.orbit(first[:1], indices=window.indices[:1], seed=options.seed)[0]
         run.orbit = shown.detach().float().cpu().numpy().copy()
         self._plan_memory(run)
         if self.checkpoint is not None:
-            self.resumed = self.checkpoint.read(run, self.layer_statistics + self.output_statistics)
+            self.resumed = self.checkpoint.read(run, self.needs.layers + self.needs.output)
+        self._walk_pilot(run)
         return run
+
+    def _walk_pilot(self, run: Run) -> None:
+        """Gathers what must be known of the untransformed inputs beforehand, in a walk of its own."""
+        needs = self.needs.pilot
+        if needs is None:
+            return
+        refuse_second_walk(self.source, "thresholds and bins come from a pilot, which walks the data first")
+        quiet = replace(self.options, by_class=False, intervals=False, checkpoint=None, progress=False)
+        pilot = Runner(self.reader, self.source, as_it_is(), needs, quiet)(lambda done, total: None)
+        everything = [list(range(pilot.strata.buckets))]
+        self.pilot = {(k, s): s.finalize(state, everything) for (k, s), state in pilot.states.items()}
+        if self.resumed is None:  # a resumed run has counted them already
+            run.forwards += pilot.forwards
+        run.notes.append(f"a pilot forwarded {pilot.forwards} untransformed inputs once more")
 
     def _plan_memory(self, run: Run) -> None:
         sizes = [int(np.prod(info.shape)) for info in run.inspection.layers if info.status == OK]
-        self.rows = rows_per_forward(self.options.batch_size, max(sizes, default=1), self._device())
-        columns = sum(1 + (getattr(s, "spread", "") == "std") for s in self.layer_statistics)
-        self.bucket_bytes = 8 * sum(sizes) * (columns * len(self.transform) + 3)
+        rows = rows_per_forward(self.options.batch_size, max(sizes, default=1), self._device())
+        per_block = max(1, rows // self.needs.width(self.transform))
+        # The reduction takes samples four at a time.
+        self.per_block = per_block - (per_block % 4 if per_block > 4 else 0)
+        elements = len(self.transform)
+        self.bucket_bytes = sum(s.bucket_bytes(units, elements) for s in self.needs.layers for units in sizes)
         self.budget = available_bytes(self.options.memory_gb)
         reason = choose_buckets(
             run.strata,
@@ -160,18 +182,27 @@ class Runner:
         cells = run.strata.cells_of(positions, window.labels)
         ranks, sizes = run.strata.ranks_of(window.labels, len(positions))
         self._enlarge(run)
-        order = np.argsort(cells, kind="stable")
-        per_block = max(1, self.rows // (len(self.transform) + self.extra))
-        per_block -= per_block % 4 if per_block > 4 else 0  # the reduction takes samples four at a time
-        for block, chosen in enumerate(chunks(order, per_block)):
+        for block, chosen in enumerate(self._blocks(cells)):
             if not self._done_before(number, block, digest):
-                membership = run.strata.membership(cells[chosen])
-                shared = {"membership": membership, "ranks": ranks[chosen], "sizes": sizes[chosen]}
+                shared = {
+                    "membership": run.strata.membership(cells[chosen]),
+                    "ranks": ranks[chosen],
+                    "sizes": sizes[chosen],
+                    "partners": partners(len(chosen)) if self.needs.paired else None,
+                }
                 self._block(window, chosen, shared)
                 run.samples += len(chosen)
                 self._save(number, block + 1, digest)
-            tick(min(self.before + (block + 1) * per_block, self.before + len(order)), self.source.length)
-        self.before += len(order)
+            tick(
+                min(self.before + (block + 1) * self.per_block, self.before + len(cells)), self.source.length
+            )
+        self.before += len(cells)
+
+    def _blocks(self, cells: np.ndarray) -> Sequence[np.ndarray]:
+        """Samples that are forwarded together: those of one bucket, or whole pairs where pairs are needed."""
+        if self.needs.paired:
+            return paired_chunks(len(cells), self.per_block)
+        return chunks(np.argsort(cells, kind="stable"), self.per_block)
 
     def _done_before(self, number: int, block: int, digest: str) -> bool:
         """Whether a checkpoint already holds this block."""
@@ -197,25 +228,24 @@ class Runner:
     def _block(self, window: Window, chosen: np.ndarray, shared: dict[str, Any]) -> None:
         run = self.run
         assert run is not None
-        inputs = window.inputs[torch.from_numpy(chosen)]
-        indices = window.indices[chosen]
-        orbit = self.transform.orbit(inputs, indices=indices, seed=self.options.seed)
-        rows, sample_step, element_step = flattened(orbit, inputs if self.extra else None)
-        labels = None if window.labels is None else window.labels[torch.from_numpy(chosen)]
-        steps = {
-            "sample_step": sample_step,
-            "element_step": element_step,
-            "identity": self.identity,
+        inputs, indices = window.inputs[torch.from_numpy(chosen)], window.indices[chosen]
+        laid = lay_out(self.transform, self.needs.probes, inputs, indices=indices, seed=self.options.seed)
+        shared |= {
+            "samples": len(chosen),
+            "elements": len(self.transform),
+            "sample_step": laid.sample_step,
+            "element_step": laid.element_step,
+            "probes": laid.probes,
+            "indices": indices,
+            "labels": None if window.labels is None else window.labels[torch.from_numpy(chosen)],
+            "act": partial(_act, self.transform, tuple(inputs.shape[2:]), self.options.seed),
         }
-        make = _BlockMaker(
-            len(chosen), len(self.transform), {**shared, **steps, "indices": indices, "labels": labels}
-        )
-        output = self.forward(rows, lambda reading: self._reduce(reading, make))
-        run.forwards += len(rows)
-        for statistic in self.output_statistics:
-            self._update(OUTPUT, statistic, make(_first_tensor(output)))
+        output = self.forward(laid.rows, lambda reading: self._reduce(reading, shared))
+        run.forwards += len(laid.rows)
+        for statistic in self.needs.output:
+            self._update(OUTPUT, statistic, Block(values=_first_tensor(output), **shared))
 
-    def _reduce(self, reading: Reading, make: _BlockMaker) -> None:
+    def _reduce(self, reading: Reading, shared: dict[str, Any]) -> None:
         run = self.run
         assert run is not None
         if reading.status != OK or reading.values is None:
@@ -224,12 +254,12 @@ class Runner:
         if reading.alias_of is not None and self._same_numbers(reading, run):
             run.aliases[key] = run.aliases.get(reading.alias_of, reading.alias_of)
             return
-        for statistic in self.layer_statistics:
-            self._update(key, statistic, make(reading.values))
+        for statistic in self.needs.layers:
+            self._update(key, statistic, Block(values=reading.values, **shared))
 
     def _same_numbers(self, reading: Reading, run: Run) -> bool:
         """Whether a view has the numbers of what it repeats: pooling tells a flattened map from the map."""
-        if not self.pools:
+        if not self.needs.pools:
             return True
         shapes = {(info.layer, info.call): info.shape for info in run.inspection.layers}
         assert reading.alias_of is not None
@@ -238,18 +268,23 @@ class Runner:
     def _update(self, key: LayerKey, statistic: Statistic, block: Block) -> None:
         run = self.run
         assert run is not None
+        if (key, statistic) in run.inapplicable:
+            return
         if self.options.nonfinite == "skip":
             block, left_out = finite_samples(block)
             if left_out:
                 run.skipped_samples[key] = run.skipped_samples.get(key, 0) + left_out
             if not block.samples:
                 return
-        state = run.states.get((key, statistic))
-        if state is None:
-            state = statistic.init(block, buckets=run.strata.buckets)
-            run.states[key, statistic] = state
         try:
+            state = run.states.get((key, statistic))
+            if state is None:
+                pilot = None if statistic.pilot is None else self.pilot.get((key, statistic.pilot))
+                state = statistic.init(block, buckets=run.strata.buckets, pilot=pilot)
+                run.states[key, statistic] = state
             statistic.update(state, block)
+        except NotApplicableError as error:
+            run.inapplicable[key, statistic] = str(error)
         except NonFiniteError:
             raise non_finite(key, block) from None
 
@@ -258,25 +293,36 @@ def walk(
     reader: Reader, source: Source, transform: Transform, measures: tuple[Measure, ...], options: Options
 ) -> Run:
     """One pass, with progress as the options say."""
-    runner = Runner(reader, source, transform, measures, options)
+    runner = Runner(reader, source, transform, Needs.of(measures), options)
     with ticking(options.progress, f"measuring {options.label or reader.name}") as tick:
         return runner(tick)
 
 
-@dataclass(frozen=True)
-class _BlockMaker:
-    """What the blocks of all layers of one forward have in common."""
-
-    samples: int
-    elements: int
-    shared: dict[str, Any]
-
-    def __call__(self, values: Tensor) -> Block:
-        return Block(values=values, samples=self.samples, elements=self.elements, **self.shared)
+def as_it_is() -> Transform:
+    """The transform whose only element changes nothing."""
+    return Elements([_same], labels=["as it is"], identity=0)
 
 
-def _distinct(measures: Any) -> tuple[Statistic, ...]:
-    return tuple(dict.fromkeys(statistic for measure in measures for statistic in measure.statistics()))
+def refuse_second_walk(source: Source, why: str) -> None:
+    """Raises a ValueError if the data can be walked only once."""
+    if isinstance(source, StreamSource) and iter(source.batches) is source.batches:
+        raise ValueError(f"{why}; give an array, a Dataset or a DataLoader in place of an iterator")
+
+
+def _same(x: Tensor) -> Tensor:
+    return x
+
+
+def _act(
+    transform: Transform,
+    input_size: tuple[int, ...],
+    seed: int,
+    maps: Tensor,
+    indices: np.ndarray,
+    inverse: bool,
+) -> Tensor:
+    size = (input_size[0], input_size[1]) if len(input_size) == 2 else None
+    return transform.act(maps, inverse=inverse, input_size=size, indices=indices, seed=seed)
 
 
 def _first_tensor(output: Any) -> Tensor:

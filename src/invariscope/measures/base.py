@@ -7,11 +7,12 @@ import dataclasses
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
+from torch import Tensor
 
-from invariscope.registry import Registry, snake_case
+from invariscope.registry import Registry, refuse_unknown_options, snake_case
 from invariscope.statistics.base import Statistic
 
 MEASURES: Registry[Measure] = Registry("measure", "invariscope.measures")
@@ -78,8 +79,77 @@ class ElementValues:
 
 
 @dataclass(frozen=True)
+class LayerValues:
+    """(replicate,) one number of a layer that no unit has a part of, such as a distance between vectors.
+
+    Args:
+        values: replicate 0 from all samples, the others without one group.
+        null: the value expected when the pairing is destroyed.
+        undefined: how many terms were left out because they have no value (a zero vector's cosine).
+    """
+
+    values: np.ndarray
+    null: float = float("nan")
+    undefined: int = 0
+
+
+Values = UnitValues | ElementValues | LayerValues
+
+
+@dataclass(frozen=True)
+class Probe(abc.ABC):
+    """Further inputs that are forwarded with each sample's orbit, through the model once for all measures.
+
+    Equal probes of several measures are forwarded once.
+    """
+
+    @property
+    @abc.abstractmethod
+    def name(self) -> str:
+        """By which a statistic finds the responses: `block.probe(name)`."""
+
+    @property
+    @abc.abstractmethod
+    def columns(self) -> int:
+        """How many inputs it adds to each sample."""
+
+    @abc.abstractmethod
+    def inputs(self, x: Tensor, orbit: Tensor, *, indices: np.ndarray, seed: int) -> Tensor:
+        """(sample, column, ...) inputs.
+
+        Args:
+            x: (sample, ...) the untransformed samples.
+            orbit: (sample, element, ...) their orbits.
+            indices: (sample,) positions in the data set; draws depend on (seed, index) alone.
+        """
+
+
+@dataclass(frozen=True)
+class Identity(Probe):
+    """The untransformed input. Costs nothing where the transform has an identity element."""
+
+    @property
+    def name(self) -> str:
+        """Its name, "identity"."""
+        return "identity"
+
+    @property
+    def columns(self) -> int:
+        """One."""
+        return 1
+
+    def inputs(self, x: Tensor, orbit: Tensor, *, indices: np.ndarray, seed: int) -> Tensor:
+        """The samples themselves."""
+        return x[:, None]
+
+
+@dataclass(frozen=True)
 class KnownAnswer:
-    """A case worked out by hand: options, activations (sample, element, unit...), expected values."""
+    """A case worked out by hand: options, activations (sample, element, unit...), expected values.
+
+    The responses to the measure's probes stand behind the elements; element 0 is the untransformed
+    input. For measures that use the action on feature maps the elements are quarter turns.
+    """
 
     options: Mapping[str, Any]
     activations: Any
@@ -107,12 +177,20 @@ class Measure(abc.ABC):
     range: ClassVar[tuple[float, float]] = (0.0, float("inf"))
     """Smallest and largest possible value."""
 
-    needs_identity: ClassVar[bool] = False
-    """Whether the untransformed input must be among the forwarded ones."""
+    needs_labels: ClassVar[bool] = False
+    """Whether the measure means nothing without class labels."""
+
+    needs_action: ClassVar[bool] = False
+    """Whether the transform must say what it does to feature maps."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         MEASURES.add(cls)
+
+    def __new__(cls, *args: Any, **options: Any) -> Self:
+        """Refuses misspelt options before the dataclass does, which could not say what was meant."""
+        refuse_unknown_options(cls, options)
+        return super().__new__(cls)
 
     @property
     def name(self) -> str:
@@ -129,14 +207,17 @@ class Measure(abc.ABC):
         """Whether the transformation variance of a random-weights copy is needed."""
         return False
 
+    @property
+    def probes(self) -> tuple[Probe, ...]:
+        """What must be forwarded besides the orbits."""
+        return ()
+
     @abc.abstractmethod
     def statistics(self) -> tuple[Statistic, ...]:
         """The statistics whose final values `evaluate` takes, in this order."""
 
     @abc.abstractmethod
-    def evaluate(
-        self, finals: tuple[Any, ...], layer: LayerContext
-    ) -> Mapping[str, UnitValues | ElementValues]:
+    def evaluate(self, finals: tuple[Any, ...], layer: LayerContext) -> Mapping[str, Values]:
         """Values by output name; a measure with one output calls it "".
 
         Args:
@@ -146,7 +227,12 @@ class Measure(abc.ABC):
 
     @abc.abstractmethod
     def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
-        """The definition, written naively for float64 (sample, element, unit...): the tests' judge."""
+        """The definition, written naively for float64 (sample, element, unit...): the tests' judge.
+
+        Element 0 is the untransformed input; the responses to `probes` stand behind the elements, in
+        their order (the identity's excepted). With `needs_action` the elements are quarter turns.
+        Outputs that the definition cannot give for these arguments are left out.
+        """
 
     @classmethod
     @abc.abstractmethod

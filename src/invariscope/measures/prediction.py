@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from invariscope.measures.base import ElementValues, KnownAnswer, LayerContext, Measure
+from invariscope.measures.base import ElementValues, Identity, KnownAnswer, LayerContext, Measure
 from invariscope.statistics.prediction_counts import PredictionCounts
 
 OUTPUTS = ("accuracy", "probability_true", "flips")
@@ -40,13 +40,17 @@ class Prediction(Measure):
     """
 
     scope: ClassVar[str] = "output"
-    needs_identity: ClassVar[bool] = True
     range: ClassVar[tuple[float, float]] = (0.0, 1.0)
     summary: ClassVar[str] = "What the transformation does to the predictions: accuracy, probability, flips."
     reading: ClassVar[str] = (
         "Shares between 0 and 1 per element. Flat curves are a property of the output only; "
         "inner layers may still vary."
     )
+
+    @property
+    def probes(self) -> tuple[Identity]:
+        """The untransformed input, from which flips are counted."""
+        return (Identity(),)
 
     def statistics(self) -> tuple[PredictionCounts]:
         """Counts per element."""

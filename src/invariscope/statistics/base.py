@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
+
+
+class NotApplicableError(ValueError):
+    """A layer lacks what a statistic needs; the message says what. The layer is left out and listed."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,13 @@ class Block:
         indices: (sample,) int64 positions in the data set.
         labels: (sample,) int64 class numbers, or None.
         ranks, sizes: (sample,) position of a sample within its stratum, and the stratum's size.
-        identity: row offset, in elements, of the untransformed input; None if it was not forwarded.
+        probes: columns of the responses to further inputs of each sample, by the probe's name. Column c
+            of sample i stands in row i·sample_step + c·element_step; columns from `elements` on lie
+            behind the orbit, a smaller one is an element of it.
+        partners: (sample,) the sample of this block that each is paired with where pairing is to be
+            destroyed, -1 for none; None where nobody asked.
+        act: (maps, indices, inverse) to maps: what the elements should do to (sample, element, unit...)
+            maps; raises TypeError where no action is declared. None where nothing is known.
     """
 
     values: Tensor
@@ -73,7 +83,9 @@ class Block:
     labels: Tensor | None = None
     ranks: np.ndarray | None = None
     sizes: np.ndarray | None = None
-    identity: int | None = None
+    probes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    partners: np.ndarray | None = None
+    act: Callable[[Tensor, np.ndarray, bool], Tensor] | None = None
 
     def rows_of(self, samples: np.ndarray, elements: np.ndarray) -> np.ndarray:
         """The rows of the given samples (first axis) and elements (second axis)."""
@@ -86,24 +98,61 @@ class Block:
         size = (self.samples, self.elements, *shape)
         return self.values.as_strided(size, strides, self.values.storage_offset())
 
+    def probe(self, name: str) -> Tensor:
+        """(sample, column, unit...) responses to the probe of that name.
+
+        Raises:
+            KeyError: it was not forwarded.
+        """
+        rows = self.rows_of(np.arange(self.samples), np.array(self.probes[name]))
+        found = self.values[torch.from_numpy(rows.ravel()).to(self.values.device)]
+        return found.reshape(*rows.shape, *self.values.shape[1:])
+
+    def undone(self) -> Tensor:
+        """(sample, element, unit...) the responses with each element's action undone: t⁻¹a(tx).
+
+        Raises:
+            NotApplicableError: the elements have no action, or no inverse, on this layer.
+        """
+        if self.act is None:
+            raise NotApplicableError("the transform declares no action on feature maps")
+        try:
+            return self.act(self.orbits(), self.indices, True)
+        except (TypeError, ValueError) as error:
+            raise NotApplicableError(str(error)) from error
+
+    @property
+    def width(self) -> int:
+        """Columns of each sample: the elements, and the probes behind them."""
+        return max([self.elements, *(column + 1 for columns in self.probes.values() for column in columns)])
+
     def repeated(self, counts: np.ndarray) -> Block:
         """The block with sample i standing in it `counts[i]` times (none, for 0)."""
         if (counts == 1).all():
             return self
         chosen = np.repeat(np.arange(self.samples), counts)
-        rows = self.rows_of(chosen, np.arange(self.elements)).ravel()
+        rows = self.rows_of(chosen, np.arange(self.width)).ravel()
         return replace(
             self,
             values=self.values[torch.from_numpy(rows).to(self.values.device)],
             samples=len(chosen),
-            sample_step=self.elements,
+            sample_step=self.width,
             element_step=1,
             membership=self.membership.take(chosen),
             indices=self.indices[chosen],
             labels=None if self.labels is None else self.labels[torch.from_numpy(chosen)],
             ranks=None if self.ranks is None else self.ranks[chosen],
             sizes=None if self.sizes is None else self.sizes[chosen],
+            partners=None if self.partners is None else _kept_partners(self.partners, chosen),
         )
+
+
+def _kept_partners(partners: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """Where the partners of the chosen samples stand among the chosen; -1 where they are not."""
+    place = np.full(len(partners) + 1, -1)
+    place[chosen] = np.arange(len(chosen))
+    place[-1] = -1
+    return place[partners[chosen]]
 
 
 class Statistic(abc.ABC):
@@ -114,9 +163,27 @@ class Statistic(abc.ABC):
     with. Classes, jackknife groups, processes and checkpoints are all merges of buckets.
     """
 
+    paired: ClassVar[bool] = False
+    """Whether `block.partners` is read."""
+
+    @property
+    def pilot(self) -> Statistic | None:
+        """What must be known of all untransformed inputs beforehand, such as thresholds; usually nothing."""
+        return None
+
     @abc.abstractmethod
-    def init(self, block: Block, *, buckets: int) -> Any:
-        """An empty state for blocks like this one."""
+    def bucket_bytes(self, units: int, elements: int) -> int:
+        """Memory that one bucket of a layer's state takes."""
+
+    @abc.abstractmethod
+    def init(self, block: Block, *, buckets: int, pilot: Any = None) -> Any:
+        """An empty state for blocks like this one.
+
+        Args:
+            pilot: the final value of the statistic that `pilot` names, of the same layer.
+        Raises:
+            NotApplicableError: the layer lacks what this statistic needs.
+        """
 
     @abc.abstractmethod
     def update(self, state: Any, block: Block) -> None:

@@ -66,7 +66,12 @@ class OrbitMoments(Statistic):
     collapse: str | None = None
     selection: str | None = None
 
-    def init(self, block: Block, *, buckets: int) -> OrbitState:
+    def bucket_bytes(self, units: int, elements: int) -> int:
+        """Sums a unit and element, and three a unit; twice as many with standard deviations."""
+        columns = 2 if self.spread == "std" else 1
+        return 8 * units * (columns * elements + 3)
+
+    def init(self, block: Block, *, buckets: int, pilot: Any = None) -> OrbitState:
         """An empty state; the fixed orbit is the mean of a few orbits that stand far apart in the block."""
         values = self._collapsed(block.values)
         rows, channels_last = as_rows(values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,7 +39,11 @@ class PredictionCounts(Statistic):
     outputs that already are probabilities (non-negative, summing to one) are taken as they are.
     """
 
-    def init(self, block: Block, *, buckets: int) -> PredictionState:
+    def bucket_bytes(self, units: int, elements: int) -> int:
+        """Three sums an element."""
+        return 8 * len(ROWS) * elements
+
+    def init(self, block: Block, *, buckets: int, pilot: Any = None) -> PredictionState:
         """An empty state."""
         counts = np.zeros(buckets, np.int64)
         return PredictionState(
@@ -63,8 +68,8 @@ class PredictionCounts(Statistic):
         outputs = block.orbits().double()
         top = outputs.argmax(-1)
         found = np.full((len(ROWS), *top.shape), np.nan)
-        if block.identity is not None:
-            found[2] = (top != _untransformed(block).argmax(-1)[:, None]).cpu().numpy()
+        if "identity" in block.probes:
+            found[2] = (top != block.probe("identity").argmax(-1)).cpu().numpy()
         if block.labels is not None:
             labels = _checked(block.labels.to(outputs.device), outputs.shape[-1])
             found[0] = (top == labels[:, None]).cpu().numpy()
@@ -93,12 +98,6 @@ class PredictionCounts(Statistic):
         counts = replicate_sums(np.array([state.counts[members].sum() for members in groups], float))
         sums = replicate_sums(np.stack([state.sums[members].sum(axis=0) for members in groups]))
         return PredictionShares(counts, sums / counts[:, None, None])
-
-
-def _untransformed(block: Block) -> Tensor:
-    assert block.identity is not None
-    rows = np.arange(block.samples) * block.sample_step + block.identity * block.element_step
-    return block.values[torch.from_numpy(rows).to(block.values.device)]
 
 
 def _probabilities(outputs: Tensor) -> Tensor:

@@ -1,0 +1,112 @@
+"""What the measures of one run need together, so that each input is forwarded once for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from invariscope.measures.base import Identity, Measure, Probe
+from invariscope.statistics.base import Statistic
+from invariscope.transforms.base import Transform
+
+
+@dataclass(frozen=True)
+class Needs:
+    """The distinct statistics of all measures, and the inputs they read besides the orbits.
+
+    Args:
+        layers, output: statistics of every layer, and of the model's output alone.
+        probes: what is forwarded with each orbit.
+        pools: whether feature maps are treated unlike flat layers of the same values.
+        labels: whether classes must be known.
+    """
+
+    layers: tuple[Statistic, ...]
+    output: tuple[Statistic, ...]
+    probes: tuple[Probe, ...] = ()
+    pools: bool = False
+    labels: bool = False
+
+    @classmethod
+    def of(cls, measures: Iterable[Measure]) -> Needs:
+        """The union over measures."""
+        wanted = tuple(measures)
+        return cls(
+            layers=_distinct(s for m in wanted if m.scope == "layers" for s in m.statistics()),
+            output=_distinct(s for m in wanted if m.scope == "output" for s in m.statistics()),
+            probes=_distinct(probe for m in wanted for probe in m.probes),
+            pools=any(getattr(m, "pool", None) or m.needs_action for m in wanted),
+            labels=any(m.needs_labels for m in wanted),
+        )
+
+    @property
+    def pilot(self) -> Needs | None:
+        """What a walk over the untransformed inputs must gather beforehand; None if nothing."""
+        layers, output = (
+            _distinct(s.pilot for s in group if s.pilot is not None) for group in (self.layers, self.output)
+        )
+        return Needs(layers, output, pools=self.pools) if layers or output else None
+
+    def width(self, transform: Transform) -> int:
+        """Inputs that are forwarded for each sample."""
+        own = (p for p in self.probes if not (isinstance(p, Identity) and transform.identity is not None))
+        return len(transform) + sum(probe.columns for probe in own)
+
+    @property
+    def paired(self) -> bool:
+        """Whether a sample and its partner must be forwarded in one block."""
+        return any(statistic.paired for statistic in self.layers + self.output)
+
+
+def _distinct(entries: Iterable[Any]) -> tuple[Any, ...]:
+    return tuple(dict.fromkeys(entries))
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Inputs of one forward as rows, and where each sample's elements and probes stand among them."""
+
+    rows: Tensor
+    sample_step: int
+    element_step: int
+    probes: dict[str, tuple[int, ...]]
+
+
+def lay_out(
+    transform: Transform, probes: tuple[Probe, ...], x: Tensor, *, indices: np.ndarray, seed: int
+) -> Layout:
+    """The orbits of a few samples, and behind each orbit the probes that are no element of it."""
+    orbit = transform.orbit(x, indices=indices, seed=seed)
+    found: dict[str, tuple[int, ...]] = {}
+    extra: list[Tensor] = []
+    width = len(transform)
+    for probe in probes:
+        if isinstance(probe, Identity) and transform.identity is not None:
+            found[probe.name] = (transform.identity,)
+            continue
+        extra.append(probe.inputs(x, orbit, indices=indices, seed=seed).to(orbit))
+        found[probe.name] = tuple(range(width, width + probe.columns))
+        width += probe.columns
+    return Layout(*_as_rows(orbit, torch.cat(extra, dim=1) if extra else None), found)
+
+
+def _as_rows(orbit: Tensor, extra: Tensor | None) -> tuple[Tensor, int, int]:
+    """(n, m, ...) as rows without a copy where possible, and the sample and element steps.
+
+    Args:
+        extra: (n, k, ...) further inputs of each sample, put behind its elements.
+    """
+    samples, elements = orbit.shape[:2]
+    if orbit.is_contiguous():
+        whole = orbit if extra is None else torch.cat([orbit, extra], dim=1)
+        return whole.flatten(0, 1), whole.shape[1], 1
+    major = orbit.transpose(0, 1)
+    rows = major.reshape(samples * elements, *orbit.shape[2:])
+    if extra is not None:
+        rows = torch.cat([rows, extra.transpose(0, 1).flatten(0, 1)])
+    return rows, 1, samples

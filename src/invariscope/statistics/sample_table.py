@@ -1,0 +1,135 @@
+"""A few numbers kept for every sample: for measures whose formula needs each of them."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from invariscope.statistics.base import Block, Statistic
+
+
+@dataclass
+class TableState:
+    """What was kept of each sample so far, in pieces, a piece a block.
+
+    Args:
+        indices: (sample,) positions in the data set.
+        buckets: (sample, k) the buckets in which each is counted.
+        columns: (sample, ...) float64, by name.
+        size: how many buckets there are.
+    """
+
+    indices: list[np.ndarray]
+    buckets: list[np.ndarray]
+    columns: dict[str, list[np.ndarray]]
+    size: int
+
+    @property
+    def counts(self) -> np.ndarray:
+        """(bucket,) samples."""
+        return np.bincount(np.concatenate(self.buckets).ravel(), minlength=self.size)
+
+
+@dataclass(frozen=True)
+class SampleTable:
+    """Numbers of the chosen samples, in the order of the data set.
+
+    Args:
+        columns: (sample, ...) float64, by name.
+        group: (sample,) the jackknife group of each.
+        groups: how many groups there are.
+    """
+
+    columns: Mapping[str, np.ndarray]
+    group: np.ndarray
+    groups: int
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """(sample, ...) one column, of all samples."""
+        return self.columns[name]
+
+    @cached_property
+    def parts(self) -> tuple[SampleTable, ...]:
+        """This table and, where there are two groups or more, the table without each group."""
+        if self.groups < 2:
+            return (self,)
+        kept = [self.group != group for group in range(self.groups)]
+        return (self, *(self._of(rows) for rows in kept))
+
+    def _of(self, rows: np.ndarray) -> SampleTable:
+        return SampleTable({name: column[rows] for name, column in self.columns.items()}, self.group[rows], 1)
+
+    def replicates(self, formula: Callable[[SampleTable], Any]) -> np.ndarray:
+        """(replicate, ...) a formula over all samples, then over all but each group's."""
+        return np.stack([np.asarray(formula(part), float) for part in self.parts])
+
+
+class SampleStatistic(Statistic):
+    """A statistic that keeps `rows(block)` of every sample. It grows with the samples, by design."""
+
+    @abc.abstractmethod
+    def rows(self, block: Block) -> Mapping[str, Tensor | np.ndarray]:
+        """(sample, ...) numbers of each sample of the block, by name.
+
+        Raises:
+            NotApplicableError: the layer lacks what this statistic needs.
+        """
+
+    def bucket_bytes(self, units: int, elements: int) -> int:
+        """Nothing grows with the buckets."""
+        return 0
+
+    def init(self, block: Block, *, buckets: int, pilot: Any = None) -> TableState:
+        """A table without rows; a layer to which the statistic does not apply is refused here."""
+        empty = {name: [_host(column)[:0]] for name, column in self.rows(block).items()}
+        return TableState([block.indices[:0]], [block.membership.buckets[:0]], empty, buckets)
+
+    def update(self, state: TableState, block: Block) -> None:
+        """Adds the block's samples."""
+        for name, column in self.rows(block).items():
+            state.columns[name].append(_host(column))
+        state.indices.append(block.indices)
+        state.buckets.append(block.membership.buckets)
+
+    def enlarge(self, state: TableState, buckets: int) -> None:
+        """Room for more buckets."""
+        state.size = buckets
+
+    def pack(self, state: TableState) -> dict[str, np.ndarray]:
+        """The table as arrays."""
+        columns = {f"columns.{name}": np.concatenate(parts) for name, parts in state.columns.items()}
+        own = {"indices": np.concatenate(state.indices), "buckets": np.concatenate(state.buckets)}
+        return own | {"size": np.array(state.size)} | columns
+
+    def unpack(self, arrays: dict[str, np.ndarray]) -> TableState:
+        """The table from arrays."""
+        columns = {name[8:]: [part] for name, part in arrays.items() if name.startswith("columns.")}
+        return TableState([arrays["indices"]], [arrays["buckets"]], columns, int(arrays["size"]))
+
+    def merge(self, first: TableState, second: TableState) -> TableState:
+        """The rows of both."""
+        columns = {name: parts + second.columns[name] for name, parts in first.columns.items()}
+        size = max(first.size, second.size)
+        return TableState(first.indices + second.indices, first.buckets + second.buckets, columns, size)
+
+    def finalize(self, state: TableState, groups: list[list[int]]) -> SampleTable:
+        """The rows of the samples in the given buckets, in the order of the data set."""
+        buckets, indices = np.concatenate(state.buckets), np.concatenate(state.indices)
+        group = np.full(len(indices), -1)
+        for number, members in enumerate(groups):
+            group[np.isin(buckets, members).any(axis=1)] = number
+        rows = np.flatnonzero(group >= 0)
+        rows = rows[np.argsort(indices[rows], kind="stable")]
+        columns = {name: np.concatenate(parts)[rows] for name, parts in state.columns.items()}
+        return SampleTable(columns, group[rows], len(groups))
+
+
+def _host(column: Tensor | np.ndarray) -> np.ndarray:
+    array = column.detach().cpu().numpy() if isinstance(column, Tensor) else np.asarray(column)
+    return array.astype(np.float64, copy=False)
