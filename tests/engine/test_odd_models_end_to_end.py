@@ -8,6 +8,7 @@ import torch
 
 import invariscope as iv
 from invariscope.engine.run import Runner
+from invariscope.statistics.base import Block
 from odd_models import ODD_MODELS
 
 ELEMENTS = [
@@ -38,13 +39,13 @@ def seen(monkeypatch):
     """{(layer, call): blocks} of the very activations that the engine reduces."""
     blocks, reduce = {}, Runner._reduce
 
-    def recording(self, reading, make):
+    def recording(self, reading, shared):
         if reading.values is not None and reading.status == "ok":
-            orbits = make(reading.values).orbits()
+            orbits = Block(values=reading.values, **shared).orbits()
             blocks.setdefault((reading.layer, reading.call), []).append(
                 orbits.detach().double().numpy().copy()
             )
-        reduce(self, reading, make)
+        reduce(self, reading, shared)
 
     monkeypatch.setattr(Runner, "_reduce", recording)
     return blocks
