@@ -55,6 +55,6 @@ def _explained(name: str) -> tuple[str, str]:
 
 
 def _options(cls: type, base: type) -> str:
-    from invariscope.cli.expressions import ways
+    from invariscope.expressions import ways
 
     return "**Written as**\n\n" + "\n".join(f"- `{way}`" for way in ways(cls, base))
