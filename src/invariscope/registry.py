@@ -44,6 +44,18 @@ def unknown(kind: str, name: str, candidates: Iterable[str], *, hint: str = "") 
     return ValueError(f"{text} {hint}".rstrip())
 
 
+def refuse_unknown_options(cls: type, given: Iterable[str]) -> None:
+    """Raises a TypeError for keywords that a class does not take, with the closest ones that it does."""
+    options = inspect.signature(cls).parameters.values()
+    if any(option.kind is option.VAR_KEYWORD for option in options):
+        return
+    known = [option.name for option in options]
+    for name in given:
+        if name not in known:
+            listed = ", ".join(known) or "none"
+            raise TypeError(f"{unknown(f'option of {cls.__name__}', name, known)} Its options: {listed}.")
+
+
 @dataclass(frozen=True)
 class Registry(Generic[T]):
     """The classes of one kind, found by importing every module of one package.

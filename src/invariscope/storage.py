@@ -15,6 +15,7 @@ import numpy as np
 from invariscope.result import SCHEMA, Result
 
 JSON_NAME, MAPS_NAME = "result.json", "maps.safetensors"
+_ROWS = ("rows", "curves", "baseline")
 _INFINITE = {"Infinity": math.inf, "-Infinity": -math.inf}
 
 
@@ -35,16 +36,14 @@ def save(result: Result, folder: Path, *, overwrite: bool = False) -> Path:
     return folder
 
 
-def refuse_used_folder(folder: Path, *, overwrite: bool = False) -> None:
-    """Raises FileExistsError for a folder in which a run, or anything else, lies already."""
+def refuse_used_folder(folder: Path, *, overwrite: bool = False, remedy: str = "overwrite=True") -> None:
+    """Raises FileExistsError for a folder in which a result, or anything else, lies already."""
     if folder.exists() and not folder.is_dir():
         raise FileExistsError(f"{folder} is a file; give a folder to save the result in")
     if overwrite or not folder.exists() or not any(folder.iterdir()):
         return
-    what = "another run" if (folder / JSON_NAME).exists() else "other files"
-    raise FileExistsError(
-        f"{folder} already holds {what}. Give an empty or new folder, or overwrite=True (--overwrite)."
-    )
+    what = "a saved result" if (folder / JSON_NAME).exists() else "other files"
+    raise FileExistsError(f"{folder} already holds {what}. Give an empty or new folder, or {remedy}.")
 
 
 def _umask() -> int:
@@ -64,6 +63,7 @@ def _write(result: Result, folder: Path) -> None:
         "schema": SCHEMA,
         "rows": result.rows,
         "curves": result.curve_rows,
+        "baseline": result.baseline_rows,
         "maps": [list(key) for key in result.arrays],
         "provenance": result.provenance,
     }
@@ -94,6 +94,7 @@ def load(folder: str | Path) -> Result:
         curve_rows=tuple(document["curves"]),
         arrays=maps,
         provenance=document["provenance"],
+        baseline_rows=tuple(document["baseline"]),
         examples=examples,
     )
 
@@ -106,14 +107,15 @@ def _read_json(path: Path) -> dict[str, Any]:
     needed = {"schema": int, "rows": list, "curves": list, "maps": list, "provenance": dict}
     if not isinstance(document, dict) or not all(isinstance(document.get(k), t) for k, t in needed.items()):
         raise ValueError(f"{path} is JSON, but no saved result: it needs {sorted(needed)}")
-    if not all(isinstance(row, dict) for row in (*document["rows"], *document["curves"])):
+    document.setdefault("baseline", [])  # files of earlier versions have none
+    if not isinstance(document["baseline"], list):
+        raise ValueError(f"{path} is malformed: its baseline must be a list of rows")
+    if not all(isinstance(row, dict) for name in _ROWS for row in document[name]):
         raise ValueError(f"{path} is malformed: every row must be an object")
     parts = document["provenance"]
     if not all(isinstance(parts.get(name, {}), dict) for name in ("model", "data", "transform", "measures")):
         raise ValueError(f"{path} is malformed: its provenance is not that of a result")
-    document["rows"] = [_decode_row(row) for row in document["rows"]]
-    document["curves"] = [_decode_row(row) for row in document["curves"]]
-    return document
+    return document | {name: [_decode_row(row) for row in document[name]] for name in _ROWS}
 
 
 def _read_arrays(path: Path, keys: list[Any]) -> tuple[dict, dict]:

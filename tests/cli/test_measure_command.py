@@ -67,7 +67,8 @@ def test_a_used_folder_is_refused_before_anything_is_measured(holding, fails, wo
     Path("run").mkdir()
     (Path("run") / holding).write_text("precious")
     said = fails("measure", "net.py:make", "digits.npz", "-t", "quarter_turns")
-    assert ("another run" if holding == "result.json" else "other files") in said
+    assert ("a saved result" if holding == "result.json" else "other files") in said
+    assert said.rstrip().endswith("or --overwrite.")
     assert not (workplace / "made").exists()
     assert contents(Path("run")) == {holding}
 

@@ -82,7 +82,7 @@ def test_the_file_is_strict_json_although_values_may_be_nan_or_infinite(result, 
 def test_a_folder_that_holds_another_run_is_refused_and_left_alone(result, tmp_path):
     result.save(tmp_path / "run")
     before = (tmp_path / "run" / "result.json").read_bytes()
-    with pytest.raises(FileExistsError, match="already holds another run"):
+    with pytest.raises(FileExistsError, match=r"already holds a saved result\..* overwrite=True\.$"):
         result.labelled("other").save(tmp_path / "run")
     assert (tmp_path / "run" / "result.json").read_bytes() == before
     result.labelled("other").save(tmp_path / "run", overwrite=True)

@@ -100,8 +100,27 @@ def test_non_finite_responses_name_the_layer_and_how_many(bad, words):
     )
 
 
-def test_a_wrong_channel_count_says_what_was_fed():
-    refused(ValueError, r"3, 6, 6", data=torch.rand(20, 3, 6, 6))
+@pytest.mark.parametrize("model", [net(), lambda x: {"a": nn.functional.conv2d(x, torch.ones(2, 1, 3, 3))}])
+def test_a_wrong_channel_count_names_the_shape_that_the_user_gave(model):
+    said = r"failed on inputs of shape \(20, 3, 6, 6\) of float32, 2 of which were tried"
+    refused(ValueError, said, model=model, data=torch.rand(20, 3, 6, 6))
+
+
+def test_layers_that_can_all_not_be_read_are_named_with_their_reasons():
+    def odd(x):
+        return {"sum": x.sum(), **{f"count{i}": (x > i).long() for i in range(6)}}
+
+    said = r"none of the 7 selected layers .*'sum': no axis .*'count0': its values are int64.*and 2 more"
+    refused(ValueError, said, model=odd)
+
+
+def test_the_prediction_needs_no_layer_that_can_be_read():
+    def odd(x):
+        return {"sum": x.sum(), "output": x.mean((2, 3)).repeat(1, 3)}
+
+    data = (IMAGES, torch.arange(20) % 3)
+    result = iv.measure(odd, data, TURNS, layers="sum", measures=["prediction"], progress=False)
+    assert "prediction.accuracy" in set(result.table["measure"])
 
 
 def test_a_model_that_depends_on_chance_is_refused_and_measured_on_demand():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import random
 
@@ -312,3 +313,16 @@ def test_examples_show_the_extreme_maps_on_a_real_orbit(net, digits):
     np.testing.assert_allclose(
         result.examples[f"feature:least:0:{means.argmax()}"][0], expected, rtol=1e-5, atol=1e-6
     )
+
+
+def test_a_silent_map_is_not_shown_as_the_most_invariant(net, digits):
+    model = copy.deepcopy(net)
+    with torch.no_grad():
+        model[0].weight[1], model[0].bias[1] = 0, 0.5
+    result = quick(model, digits[0], measures=["transformation_variance"])
+    means = result.maps["transformation_variance", "0"].mean(axis=(1, 2))
+    assert means.argmin() == 1
+    found = iv.illustrate(result, model, digits[0], TURNS, measure="transformation_variance").examples
+    rest = np.where(np.arange(len(means)) == 1, np.inf, means)
+    assert f"feature:most:0:{rest.argmin()}" in found
+    assert "feature:most:0:1" not in found

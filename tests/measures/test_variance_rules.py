@@ -134,6 +134,11 @@ def test_an_unknown_option_is_answered_with_what_there_is(option):
         NormalizedVariance(**{option: "nonsense"})
 
 
+def test_a_misspelt_option_is_answered_with_the_closest():
+    with pytest.raises(TypeError, match=r"unknown option of NormalizedVariance 'spred'\. Closest: 'spread'"):
+        NormalizedVariance(spred="std")
+
+
 def test_the_whole_family_shares_one_statistic():
     family = (TransformationVariance(), SampleVariance(), NormalizedVariance())
     assert len({statistic for measure in family for statistic in measure.statistics()}) == 1

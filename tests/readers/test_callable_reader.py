@@ -101,7 +101,11 @@ def test_arrays_that_cannot_be_measured_are_listed_with_the_reason() -> None:
         (lambda x: {"a": "text"}, ValueError, "layer 'a' must be an array of numbers, got str"),
         (lambda x: {3: x}, ValueError, "layer names must be text, got 3"),
         (lambda x: {}, ValueError, "returned no layer"),
-        (lambda x: x @ torch.ones(7), ValueError, r"failed on an input of shape \(2, 4\) of float32: "),
+        (
+            lambda x: x @ torch.ones(7),
+            ValueError,
+            r"failed on inputs of shape \(5, 4\) of float32, 2 of which",
+        ),
     ],
 )
 def test_a_callable_that_fails_or_returns_something_else_is_an_error(
@@ -109,6 +113,14 @@ def test_a_callable_that_fails_or_returns_something_else_is_an_error(
 ) -> None:
     with pytest.raises(error, match=text):
         CallableReader(function).inspect(X)
+
+
+def test_a_function_that_returns_a_model_is_not_taken_for_one() -> None:
+    def make(pretrained=False):
+        return nn.Linear(4, 2)
+
+    with pytest.raises(TypeError, match=r"got the function make, not a model: did you mean make\(\)\?"):
+        CallableReader(make).inspect(X)
 
 
 def test_a_layer_that_changes_its_shape_later_is_an_error() -> None:

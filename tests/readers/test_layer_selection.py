@@ -177,9 +177,9 @@ def test_a_batch_axis_of_another_kind_is_an_error(batch_axis: Any) -> None:
 
 def test_a_failing_model_says_what_it_was_fed_and_where_it_failed() -> None:
     model, _ = ODD_MODELS["plain_cnn"]()
-    with pytest.raises(ValueError, match="the model failed") as caught:
+    with pytest.raises(ValueError, match="the model, in 'conv' \\(Conv2d\\), failed") as caught:
         TorchReader(model).inspect(torch.rand(4, 3, 8, 8))
-    assert "on an input of shape (2, 3, 8, 8) of float32 in 'conv' (Conv2d): " in str(caught.value)
+    assert "on inputs of shape (4, 3, 8, 8) of float32, 2 of which were tried: " in str(caught.value)
     assert "expected input" in str(caught.value)
     assert isinstance(caught.value.__cause__, RuntimeError)
 
@@ -245,11 +245,37 @@ def test_as_reader_recognises_modules_callables_and_readers() -> None:
     assert as_reader(reader) is reader
 
 
-def test_a_class_instead_of_a_model_is_an_error() -> None:
-    with pytest.raises(
-        TypeError, match=r"got the class Flatten, not a model: pass an instance, Flatten\(...\)"
-    ):
-        as_reader(nn.Flatten)
+def _annotated(width: int = 2) -> nn.Linear:
+    return nn.Linear(width, 2)
+
+
+def _keywords_only(*, width=2):
+    return nn.Linear(width, 2)
+
+
+def _two_arguments(inputs, outputs):
+    return nn.Linear(inputs, outputs)
+
+
+@pytest.mark.parametrize(
+    ("maker", "said"),
+    [
+        (nn.Flatten, r"got the class Flatten, not a model: did you mean Flatten\(\)\?"),
+        (nn.Linear, r"did you mean Linear\(\.\.\.\)\?"),
+        (_annotated, r"got the function _annotated, not a model: did you mean _annotated\(\)\?"),
+        (_keywords_only, r"did you mean _keywords_only\(\)\?"),
+        (_two_arguments, r"did you mean _two_arguments\(\.\.\.\)\?"),
+    ],
+)
+def test_what_makes_a_model_is_not_taken_for_one(maker: Any, said: str) -> None:
+    with pytest.raises(TypeError, match=said):
+        as_reader(maker)
+
+
+def test_functions_of_the_inputs_are_taken_whatever_else_they_may_be_given() -> None:
+    functions = lambda x, scale=2: {"a": x * scale}, lambda *inputs: {"a": inputs[0]}, np.tanh, torch.relu
+    for function in functions:
+        assert isinstance(as_reader(function), CallableReader)
 
 
 def test_something_else_is_an_error() -> None:

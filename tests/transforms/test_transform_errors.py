@@ -74,6 +74,11 @@ TYPE_ERRORS: list[tuple[Callable[[], Any], str]] = [
     (lambda: Elements([Flip()]), "a transform with elements of its own: use Compose or Grid"),
     (lambda: Inverse(Elements([abs])), "no known inverse"),
     (lambda: as_transform(3), "got int"),
+    (
+        lambda: Rotation([1], interpolaton="nearest"),
+        "of Rotation 'interpolaton'. Closest: 'interpolation'",
+    ),
+    (lambda: QuarterTurns(jitter_deg=1), "unknown option of QuarterTurns 'jitter_deg'.* Its options: none"),
     (lambda: as_transform(Rotation), "Rotation is a family: give one of its transforms"),
 ]
 

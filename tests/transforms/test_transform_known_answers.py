@@ -224,6 +224,8 @@ def test_group_tables_are_the_textbooks() -> None:
     assert table is not None
     assert table[4, 1] == 7  # a turn by 90° and then the mirror: the mirror and then a turn by 270°
     assert table[1, 4] == 5
+    assert Rotation([0, 90, 180]).table() is None
+    assert Rotation([0, 180, 360]).table() is None  # the identity twice
 
 
 def cyclic_of(order: int) -> np.ndarray:

@@ -236,3 +236,12 @@ def test_the_description_of_a_data_set_is_plain():
         "mean": [],
         "std": [],
     }
+
+
+def test_a_data_set_prints_in_a_line():
+    data = load("mnist_subset")
+    assert repr(data) == "<ImageData mnist_subset, test: 2,000 of 1 × 28 × 28 in 10 classes>"
+    assert repr(data.standardized()).endswith("in 10 classes, standardised>")
+    assert repr(ImageData("x", "train", torch.rand(3, 2, 5, 4), torch.zeros(3), ())) == (
+        "<ImageData x, train: 3 of 2 × 5 × 4>"
+    )

@@ -221,3 +221,10 @@ def test_a_folder_that_does_not_exist_is_named_with_what_lies_beside_it(saved):
         load_network(saved.with_name("nett"))
     with pytest.raises(FileNotFoundError, match=r"no folder .*elsewhere/plain"):
         load_network(saved.with_name("elsewhere") / "plain")
+
+
+def test_a_card_prints_in_a_line():
+    card = Card(network="simple_conv", input_shape=(1, 28, 28), classes=("a", "b"), options={"filters": 2})
+    assert repr(card) == "<Card simple_conv, filters=2: 1 × 28 × 28 to 2 classes, random weights>"
+    trained = replace(card, training={"epochs": 3, "data": {"name": "mnist"}, "history": [{}] * 3})
+    assert repr(trained).endswith("to 2 classes, 3 epochs on mnist>")

@@ -24,7 +24,7 @@ def staged_folder(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """
     from invariscope.storage import refuse_used_folder
 
-    refuse_used_folder(out, overwrite=overwrite)
+    refuse_used_folder(out, overwrite=overwrite, remedy="--overwrite")
     scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=_existing_parent(out)))
     try:
         yield scratch

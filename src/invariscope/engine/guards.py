@@ -8,8 +8,10 @@ import numpy as np
 from torch import Tensor
 
 from invariscope.engine.options import Options
-from invariscope.readers.base import LayerKey, Reader
+from invariscope.readers.base import OK, FailedForward, Inspection, LayerKey, Reader
 from invariscope.statistics.base import Block
+
+_LISTED = 5
 
 
 def finite_samples(block: Block) -> tuple[Block, int]:
@@ -37,6 +39,40 @@ def non_finite(key: LayerKey, block: Block) -> ValueError:
         f"layer {key[0]!r} (call {key[1]}) gave {nans} NaN and {infinite} infinite of {values.numel()} "
         f"values, in sample {named}. Mend the model or the data, or measure with "
         "nonfinite='skip' to leave such samples out and count them."
+    )
+
+
+def inspected(
+    reader: Reader, probe: Tensor, options: Options, *, samples: int, only_layers: bool
+) -> Inspection:
+    """What a trial forward of a few inputs shows.
+
+    Args:
+        reader: the model.
+        probe: (sample, ...) a few of the transformed inputs.
+        options: device and precision.
+        samples: how many there are, for the error of a model that fails.
+        only_layers: nothing but layers is measured, so that there must be one.
+    Raises:
+        ValueError: the model fails on such inputs, or none of the layers can be read.
+    """
+    try:
+        inspection = reader.inspect(probe, device=options.device, precision=options.precision)
+    except FailedForward as error:
+        raise error.among((samples, *probe.shape[1:])) from error.__cause__
+    if only_layers and all(info.status != OK for info in inspection.layers):
+        raise _unreadable(inspection)
+    return inspection
+
+
+def _unreadable(inspection: Inspection) -> ValueError:
+    """The error that names the first layers with their reasons."""
+    skipped = inspection.layers
+    listed = "; ".join(f"{info.layer!r}: {info.status}" for info in skipped[:_LISTED])
+    more = f"; and {len(skipped) - _LISTED} more" if len(skipped) > _LISTED else ""
+    return ValueError(
+        f"none of the {len(skipped)} selected layers can be measured ({listed}{more}). "
+        "Select other layers, or say with batch_axis= which axis follows the batch."
     )
 
 

@@ -30,8 +30,9 @@ def illustrate(
     """The result with example images added: one sample's orbit, and feature maps along it.
 
     Of the first, the middle and the last layer with feature maps of at least 4 × 4 positions, the
-    map with the smallest and the one with the largest mean value are shown. Costs one more forward
-    of one orbit.
+    map with the smallest and the one with the largest mean value are shown, of those whose responses
+    along this orbit are not all the same: a silent map is not an invariant one. Costs one more
+    forward of one orbit.
 
     Args:
         result: what was measured, for the choice of maps.
@@ -45,14 +46,14 @@ def illustrate(
     Raises:
         ValueError: the data hold no such sample, or the result no maps of that measure.
     """
-    chosen = _chosen(result, measure)
+    means = _layer_means(result, measure)
     transform = as_transform(transform)
     inputs = _sample(data, sample)
     index = np.array([sample])
     orbit = transform.orbit(inputs, indices=index, seed=result.provenance.get("seed", 0))[0]
     examples = {"orbit": orbit.detach().cpu().numpy()}
-    if chosen:
-        examples |= _features(model, orbit, chosen)
+    if means:
+        examples |= _features(model, orbit, means)
     return replace(result, examples=examples)
 
 
@@ -65,8 +66,8 @@ def _sample(data: Any, sample: int) -> torch.Tensor:
     raise ValueError(f"sample={sample}, but the data hold {seen}")
 
 
-def _chosen(result: Result, measure: str) -> dict[str, Mapping[str, int]]:
-    """Layer to {"most": channel, "least": channel}."""
+def _layer_means(result: Result, measure: str) -> dict[str, np.ndarray]:
+    """Each chosen layer's mean value per feature map."""
     means = {
         key[1]: _channel_means(array)
         for key, array in result.maps.items()
@@ -79,10 +80,7 @@ def _chosen(result: Result, measure: str) -> dict[str, Mapping[str, int]]:
         layer for layer, mean in means.items() if sides[layer] >= _MIN_SIDE and np.isfinite(mean).sum() > 1
     ]
     spread = np.unique(np.linspace(0, len(layers) - 1, min(_MAX_LAYERS, len(layers))).round().astype(int))
-    return {
-        layers[i]: {"most": int(np.nanargmin(means[layers[i]])), "least": int(np.nanargmax(means[layers[i]]))}
-        for i in spread
-    }
+    return {layers[i]: means[layers[i]] for i in spread}
 
 
 def _channel_means(array: np.ndarray) -> np.ndarray:
@@ -93,15 +91,23 @@ def _channel_means(array: np.ndarray) -> np.ndarray:
     return np.divide(sums, counts, out=np.full(len(array), np.nan), where=counts > 0)
 
 
-def _features(model: Any, orbit: torch.Tensor, chosen: dict[str, Mapping[str, int]]) -> dict[str, np.ndarray]:
+def _features(model: Any, orbit: torch.Tensor, means: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     found: dict[str, np.ndarray] = {}
 
     def keep(reading: Reading) -> None:
-        if reading.call == 0 and reading.layer in chosen and reading.values is not None:
-            for rank, channel in chosen[reading.layer].items():
-                picture = reading.values[:, channel].float().cpu().numpy().copy()
-                found[f"feature:{rank}:{reading.layer}:{channel}"] = picture
+        if reading.call == 0 and reading.layer in means and reading.values is not None:
+            frames = reading.values.float().cpu().numpy()
+            for rank, channel in _extremes(means[reading.layer], frames).items():
+                found[f"feature:{rank}:{reading.layer}:{channel}"] = frames[:, channel].copy()
 
     with as_reader(model).open() as forward:
         forward(orbit.contiguous(), keep)
     return found
+
+
+def _extremes(means: np.ndarray, frames: np.ndarray) -> dict[str, int]:
+    """{"most": channel, "least": channel}, without those that show nothing; empty if too few are left."""
+    shown = np.where(np.ptp(frames, axis=(0, 2, 3)) > 0, means, np.nan)
+    if np.isfinite(shown).sum() < 2:
+        return {}
+    return {"most": int(np.nanargmin(shown)), "least": int(np.nanargmax(shown))}

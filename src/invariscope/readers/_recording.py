@@ -18,6 +18,7 @@ from invariscope.readers._aliases import Footprint
 from invariscope.readers._functions import OperationMode, unobserved
 from invariscope.readers._modules import Site
 from invariscope.readers._outputs import Path, suffixes, tensors_in
+from invariscope.readers.base import FailedForward
 
 FUNCTION = "function"
 
@@ -158,11 +159,16 @@ def probes(x: Any) -> tuple[Tensor, Tensor]:
     return rows, altered
 
 
-def record(model: nn.Module, sites: Sequence[Site], x: Tensor) -> Recording:
+def record(model: nn.Module, sites: Sequence[Site], x: Tensor, *, shape: Sequence[int]) -> Recording:
     """Runs the model on x and notes every output.
 
+    Args:
+        model: what runs.
+        sites: its modules.
+        x: a few inputs.
+        shape: of all inputs, for the error.
     Raises:
-        ValueError: the model fails on x.
+        FailedForward: the model fails on x.
     """
     recording = Recording(len(x))
     with ExitStack() as stack:
@@ -175,7 +181,8 @@ def record(model: nn.Module, sites: Sequence[Site], x: Tensor) -> Recording:
             with OperationMode(recording.function):
                 recording.output = model(x)
         except Exception as error:
-            raise ValueError(_failure(x, recording, error)) from error
+            name = "the model" + _place(recording, error)
+            raise FailedForward.on(x, shape, name, error) from error
         recording.wrote_input = x._version != before
     return recording
 
@@ -187,12 +194,11 @@ def forward_mode() -> Iterator[None]:
         yield
 
 
-def _failure(x: Tensor, recording: Recording, error: Exception) -> str:
-    fed = f"{tuple(x.shape)} of {str(x.dtype).removeprefix('torch.')}"
-    where = ""
-    if recording.failed is not None and recording.failed[0] is error:
-        where = f" in {recording.failed[1].name!r} ({recording.failed[1].kind})"
-    return f"the model failed on an input of shape {fed}{where}: {error}"
+def _place(recording: Recording, error: Exception) -> str:
+    """In which module an error arose, where one is known."""
+    if recording.failed is None or recording.failed[0] is not error:
+        return ""
+    return f", in {recording.failed[1].name!r} ({recording.failed[1].kind}),"
 
 
 def _hooks(sites: Sequence[Site], recording: Recording) -> Iterator[RemovableHandle]:

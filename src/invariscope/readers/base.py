@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
 from torch import Tensor
 
+from invariscope.readers._makers import makes_models, no_model
 from invariscope.registry import Registry
 
 OK = "ok"
@@ -84,6 +85,31 @@ class Inspection:
 Sink: TypeAlias = Callable[[Reading], None]
 Selection: TypeAlias = "str | Sequence[str] | Callable[[LayerInfo], bool] | None"
 AxisChoice: TypeAlias = "int | Mapping[str, int] | None"
+
+
+class FailedForward(ValueError):
+    """The model raised an error on trial inputs.
+
+    Args:
+        model: what to call it, with the layer where it failed.
+        shape: of the inputs as the user gave them; the trial took fewer.
+        values: number format and trial size.
+        reason: the model's own words.
+    """
+
+    def __init__(self, model: str, shape: Sequence[int], values: str, reason: object) -> None:
+        super().__init__(f"{model} failed on inputs of shape {tuple(shape)} of {values}: {reason}")
+        self.model, self.values, self.reason = model, values, reason
+
+    @classmethod
+    def on(cls, trial: Tensor, shape: Sequence[int], model: str, reason: object) -> FailedForward:
+        """The error for a trial on some of the inputs."""
+        dtype = str(trial.dtype).removeprefix("torch.")
+        return cls(model, shape, f"{dtype}, {len(trial)} of which were tried", reason)
+
+    def among(self, shape: Sequence[int]) -> FailedForward:
+        """The same error for inputs of which those at hand are a part."""
+        return FailedForward(self.model, shape, self.values, self.reason)
 
 
 class Forward(Protocol):
@@ -167,16 +193,15 @@ def as_reader(model: Any, *, layers: Selection = None, batch_axis: AxisChoice = 
             of them, or a predicate on `LayerInfo`; None reads every leaf module and functional operation.
         batch_axis: the batch axis where it cannot be found: one for all layers, or {name or glob: axis}.
     Raises:
-        TypeError: nothing that can be read, or `layers` for a reader that chose its own.
+        TypeError: nothing that can be read, a class or function that makes a model, or `layers` for a reader
+            that chose its own.
     """
     if isinstance(model, Reader):
         if layers is not None or batch_axis is not None:
             raise TypeError("a reader has its own layers= and batch_axis=: give them where it is made")
         return model
-    if isinstance(model, type):
-        raise TypeError(
-            f"got the class {model.__name__}, not a model: pass an instance, {model.__name__}(...)"
-        )
+    if isinstance(model, type) or makes_models(model):
+        raise no_model(model)
     for cls in sorted(READERS.classes().values(), key=lambda cls: cls.fallback):
         if cls.accepts(model):
             return cls(model, layers=layers, batch_axis=batch_axis)  # type: ignore[call-arg]

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from invariscope.readers._axes import BatchAxis, find_batch_axis
 from invariscope.readers._fingerprint import fingerprint_callable
 from invariscope.readers._generators import Streams, global_generators, put_back
+from invariscope.readers._makers import no_model
 from invariscope.readers._plan import describe
 from invariscope.readers._recording import probes, unreadable
 from invariscope.readers._selection import Directory, as_axis_choice, as_selector, axis_choice
 from invariscope.readers.base import (
     OK,
     AxisChoice,
+    FailedForward,
     Forward,
     Inspection,
     LayerInfo,
@@ -116,7 +118,9 @@ class CallableReader(Reader):
         yield run
 
     def _arrays(self, x: Tensor) -> dict[str, Tensor]:
-        returned = self.function(x)
+        return self._named(self.function(x))
+
+    def _named(self, returned: Any) -> dict[str, Tensor]:
         layers = returned if isinstance(returned, Mapping) else {"output": returned}
         if not layers:
             raise ValueError(f"{self.name} returned no layer")
@@ -126,9 +130,9 @@ class CallableReader(Reader):
         rows, _ = probes(x)
         generators = global_generators(device)
         with put_back(generators) as before:
-            small = self._trial(rows[:-1])
+            small = self._trial(rows[:-1], x.shape)
             drawn = tuple(g.name for g, state in zip(generators, before, strict=True) if g.moved_from(state))
-            large = self._trial(rows)
+            large = self._trial(rows, x.shape)
         sizes = len(rows) - 1, len(rows)
         verdicts = {name: self._axis(name, small.get(name), large[name], sizes) for name in large}
         infos = [describe(n, 0, _KIND, large[n], verdicts[n], len(rows)) for n in large]
@@ -139,15 +143,16 @@ class CallableReader(Reader):
         output = next(replace(info, layer="output") for info in infos if info.layer == prediction)
         return _Plan(Inspection(tuple(chosen), notes=notes, output=output), axes, drawn)
 
-    def _trial(self, x: Tensor) -> dict[str, Tensor]:
-        try:
-            with torch.no_grad():
-                return self._arrays(x.clone())
-        except Exception as error:
-            shape, dtype = tuple(x.shape), str(x.dtype).removeprefix("torch.")
-            raise ValueError(
-                f"{self.name} failed on an input of shape {shape} of {dtype}: {error}"
-            ) from error
+    def _trial(self, x: Tensor, shape: Sequence[int]) -> dict[str, Tensor]:
+        with torch.no_grad():
+            try:
+                returned = self.function(x.clone())
+                found = {} if isinstance(returned, nn.Module) else self._named(returned)
+            except Exception as error:
+                raise FailedForward.on(x, shape, self.name, error) from error
+        if isinstance(returned, nn.Module):
+            raise no_model(self.function)
+        return found
 
     def _axis(
         self, name: str, small: Tensor | None, large: Tensor, sizes: tuple[int, int]

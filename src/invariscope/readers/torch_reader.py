@@ -126,15 +126,15 @@ class TorchReader(Reader):
         generators = _generators(placed)
 
         with put_back(generators):
-            small = record(placed.model, sites, rows[:SMALL])
+            small = record(placed.model, sites, rows[:SMALL], shape=x.shape)
         with put_back(generators) as before:
-            large = record(placed.model, sites, rows)
+            large = record(placed.model, sites, rows, shape=x.shape)
             drawn = tuple(g.name for g, state in zip(generators, before, strict=True) if g.moved_from(state))
 
         @cache
         def only_first_altered() -> Recording:
             with put_back(generators):
-                return record(placed.model, sites, altered)
+                return record(placed.model, sites, altered, shape=x.shape)
 
         modules = frozenset(site.name for site in sites)
         trials = Trials(small, large, only_first_altered, as_axis_choice(self.batch_axis), modules)

@@ -78,6 +78,20 @@ class _Affine(Transform):
         return moved(values, self.moves(motion), motion, families=[self])
 
 
+class _Exact(_Affine):
+    """An affine family that only moves whole pixels, the same in every sample; it defines the rest."""
+
+    @property
+    def per_sample(self) -> bool:
+        """False: an element means the same for every sample."""
+        return False
+
+    @property
+    def sampling(self) -> Sampling | None:
+        """None: nothing is interpolated."""
+        return None
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Sampled(_Affine):
     """An affine family with a choice of interpolation and padding; it defines `_validate` as well.

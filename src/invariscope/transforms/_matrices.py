@@ -82,12 +82,16 @@ def is_identity(matrices: np.ndarray) -> np.ndarray:
 
 def group_table(matrices: np.ndarray) -> np.ndarray | None:
     """The table of the maps (m, 2, 3) if they are a finite group of distinct elements, else None."""
-    rows = []
+    from scipy.spatial import KDTree
+
+    tree, rows = KDTree(matrices.reshape(-1, 6)), []
     for matrix in matrices:
-        matches = _near(compose(matrix, matrices)[:, None], matrices[None])
-        if (matches.sum(axis=1) != 1).any():
+        products = compose(matrix, matrices).reshape(-1, 6)
+        near = tree.query(products, k=2, p=np.inf, distance_upper_bound=_TOLERANCE)
+        distances, places = map(np.asarray, near)
+        if (np.isfinite(distances) != [True, False]).any():  # no such element, or two of them
             return None
-        rows.append(matches.argmax(axis=1))
+        rows.append(places[:, 0])
     return np.array(rows)
 
 

@@ -7,13 +7,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from invariscope.registry import Registry, snake_case
+from invariscope.registry import Registry, refuse_unknown_options, snake_case
 from invariscope.transforms._draws import Draws, sample_indices
 
 if TYPE_CHECKING:
@@ -51,6 +51,11 @@ class Transform(ABC):
         super().__init_subclass__(**kwargs)
         if not cls.__name__.startswith("_"):
             TRANSFORMS.add(cls)
+
+    def __new__(cls, *args: Any, **options: Any) -> Self:
+        """Refuses misspelt options before the dataclass does, which could not say what was meant."""
+        refuse_unknown_options(cls, options)
+        return super().__new__(cls)
 
     @classmethod
     @abstractmethod

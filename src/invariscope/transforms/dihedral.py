@@ -8,16 +8,15 @@ from typing import ClassVar
 
 import numpy as np
 
-from invariscope.transforms._affine import _Affine
+from invariscope.transforms._affine import _Exact
 from invariscope.transforms._draws import Draws
 from invariscope.transforms._matrices import compose, linear, rotated
-from invariscope.transforms._sampling import Sampling
 from invariscope.transforms.base import Transform
 from invariscope.transforms.inverse import Inverse
 
 
 @dataclass(frozen=True)
-class Dihedral(_Affine):
+class Dihedral(_Exact):
     """The eight symmetries of the square, the group D4, bit-exact on square images.
 
     .. math:: t_{4f + k}\\, x = \\mathrm{rot90}^k(\\mathrm{mirror}^f(x))
@@ -51,16 +50,6 @@ class Dihedral(_Affine):
     def parameters(self) -> Mapping[str, tuple[float, ...]]:
         """The angles, `angle_deg`, and whether the image was mirrored before, `mirrored`: 0 or 1."""
         return {"angle_deg": (0.0, 90.0, 180.0, 270.0) * 2, "mirrored": (0.0,) * 4 + (1.0,) * 4}
-
-    @property
-    def per_sample(self) -> bool:
-        """False: the same symmetries for every sample."""
-        return False
-
-    @property
-    def sampling(self) -> Sampling | None:
-        """None: nothing is interpolated."""
-        return None
 
     def inverse(self) -> Transform:
         """The same turns clockwise, after which the mirror is undone."""

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from invariscope.transforms._affine import _Affine
+from invariscope.transforms._affine import _Exact
 from invariscope.transforms._checks import choice
 from invariscope.transforms._draws import Draws
 from invariscope.transforms._matrices import linear
-from invariscope.transforms._sampling import Sampling
 from invariscope.transforms.base import Transform
 
 _SIGNS = {
@@ -23,7 +22,7 @@ _NAMES = {(1, 1): "identity", (-1, 1): "left-right", (1, -1): "up-down", (-1, -1
 
 
 @dataclass(frozen=True)
-class Flip(_Affine):
+class Flip(_Exact):
     """The image and its mirror image, bit-exact on images of any shape: a group.
 
     .. math:: (t_1 x)(r, c) = x(r, W - 1 - c)
@@ -63,16 +62,6 @@ class Flip(_Affine):
         """Whether each axis is flipped, 0 or 1: `flipped_x`, `flipped_y`."""
         x, y = zip(*_SIGNS[self.direction], strict=True)
         return {"flipped_x": tuple((1.0 - s) / 2 for s in x), "flipped_y": tuple((1.0 - s) / 2 for s in y)}
-
-    @property
-    def per_sample(self) -> bool:
-        """False: the same flips for every sample."""
-        return False
-
-    @property
-    def sampling(self) -> Sampling | None:
-        """None: nothing is interpolated."""
-        return None
 
     def inverse(self) -> Transform:
         """Itself: every flip undoes itself."""

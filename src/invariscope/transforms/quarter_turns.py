@@ -8,16 +8,15 @@ from typing import ClassVar
 
 import numpy as np
 
-from invariscope.transforms._affine import _Affine
+from invariscope.transforms._affine import _Exact
 from invariscope.transforms._draws import Draws
 from invariscope.transforms._matrices import rotated
-from invariscope.transforms._sampling import Sampling
 from invariscope.transforms.base import Transform
 from invariscope.transforms.inverse import Inverse
 
 
 @dataclass(frozen=True)
-class QuarterTurns(_Affine):
+class QuarterTurns(_Exact):
     """0°, 90°, 180° and 270° counter-clockwise: the group C4, bit-exact on square images.
 
     .. math:: t_j x = \\mathrm{rot90}^j(x)
@@ -52,16 +51,6 @@ class QuarterTurns(_Affine):
     def parameters(self) -> Mapping[str, tuple[float, ...]]:
         """The angles, `angle_deg`."""
         return {"angle_deg": (0.0, 90.0, 180.0, 270.0)}
-
-    @property
-    def per_sample(self) -> bool:
-        """False: the same turns for every sample."""
-        return False
-
-    @property
-    def sampling(self) -> Sampling | None:
-        """None: nothing is interpolated."""
-        return None
 
     def inverse(self) -> Transform:
         """The same turns clockwise."""

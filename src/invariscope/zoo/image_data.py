@@ -34,6 +34,13 @@ class ImageData:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
 
+    def __repr__(self) -> str:
+        """What they are, in a line."""
+        shape = " × ".join(map(str, self.shape))
+        classes = f" in {len(self.classes)} classes" if self.classes else ""
+        standardized = ", standardised" if self.mean else ""
+        return f"<ImageData {self.name}, {self.split}: {len(self):,} of {shape}{classes}{standardized}>"
+
     def __len__(self) -> int:
         """How many samples there are."""
         return len(self.labels)

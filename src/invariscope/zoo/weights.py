@@ -57,6 +57,14 @@ class Card:
     versions: dict[str, str] = field(default_factory=_versions)
     schema: int = SCHEMA
 
+    def __repr__(self) -> str:
+        """The network and its training, in a line; the attributes hold the rest."""
+        options = "".join(f", {name}={value!r}" for name, value in self.options.items())
+        shape, trained = " × ".join(map(str, self.input_shape)), self.training or {}
+        epochs, data = trained.get("epochs"), (trained.get("data") or {}).get("name", "data")
+        history = f"{epochs} epochs on {data}" if self.training else "random weights"
+        return f"<Card {self.network}{options}: {shape} to {len(self.classes)} classes, {history}>"
+
     def build(self) -> nn.Module:
         """The network with its initial, untrained weights."""
         return build(

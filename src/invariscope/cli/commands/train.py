@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from invariscope.cli import options as shared
-from invariscope.cli.console import notice, progress_bars, show_line
+from invariscope.cli.console import notice, progress_bars, show, show_line
 from invariscope.cli.errors import Debug, Interrupted, command
 
 if TYPE_CHECKING:
+    from invariscope.monitor import Monitor
     from invariscope.zoo import Card, ImageData, Training
 
 
@@ -59,6 +62,16 @@ def train(
     seed: Annotated[int, typer.Option(metavar="INT", help="Of initial weights, order and augmentation.")] = 0,
     device: Annotated[str, typer.Option(metavar="NAME", help="`cpu`, `cuda:0`, ...")] = "cpu",
     data_dir: shared.DataDir = None,
+    monitor: Annotated[
+        bool, typer.Option("--monitor", help="Measure the layers before training and after each epoch.")
+    ] = False,
+    monitor_transform: Annotated[
+        str,
+        typer.Option("--monitor-transform", metavar="TRANSFORM", help="What `--monitor` measures against."),
+    ] = "Rotation.circle(16)",
+    monitor_every: Annotated[
+        int, typer.Option("--monitor-every", metavar="INT", help="Epochs from one measurement to the next.")
+    ] = 1,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from an interrupted run's last whole epoch.")
     ] = False,
@@ -68,20 +81,23 @@ def train(
     """Trains a network of the zoo, with or without random transforms of its images.
 
     Writes `weights.safetensors` and `card.json` into `--out`; the folder then is a MODEL for `measure`.
-    While it runs, the last whole epoch is kept beside the folder, for `--resume`.
+    While it runs, the last whole epoch is kept beside the folder, for `--resume`. With `--monitor`, the
+    curves over epochs are shown at the end, kept in the card, and whole results in the folder `monitor`.
 
     Examples:
 
         invariscope train simple_conv mnist_subset --out nets/plain
         invariscope train simple_conv mnist_subset --out nets/rotated \\
-            --epochs 15 --augmentation 'Rotation.circle(16)'
+            --epochs 15 --augmentation 'Rotation.circle(16)' --monitor --monitor-every 5
     """
     from invariscope.storage import refuse_used_folder
 
-    refuse_used_folder(out, overwrite=overwrite)
+    refuse_used_folder(out, overwrite=overwrite, remedy="--overwrite")
     checkpoint = out.with_name(f"{out.name}.unfinished.safetensors")
+    curves = out.with_name(f"{out.name}.unfinished.monitor")
     if not resume:
         checkpoint.unlink(missing_ok=True)
+        shutil.rmtree(curves, ignore_errors=True)
     options = {
         "epochs": epochs, "batch_size": batch_size, "lr": lr, "seed": seed, "precision": precision,
         "checkpoint": checkpoint,
@@ -90,10 +106,20 @@ def train(
         images, held_out = _images(data, test, data_dir, standardize)
         images = images if samples is None else images.subset(samples, seed=seed)
         card = _card(network, images, seed)
+        watch = None
+        if monitor:
+            probes = images if held_out is None else held_out
+            watch = _monitor(probes, monitor_transform, monitor_every, seed, curves)
+            options["monitor"] = partial(_visit, watch, epochs)
         trained = _trained(card, images, held_out, augmentation, out, overwrite, device, options)
     except KeyboardInterrupt:
         raise Interrupted(_left(checkpoint)) from None
+    finally:
+        if not checkpoint.exists():
+            shutil.rmtree(curves, ignore_errors=True)
     checkpoint.unlink(missing_ok=True)
+    if watch is not None:
+        _keep_curves(watch, curves, out / "monitor", overwrite)
     _show(trained, out)
 
 
@@ -162,6 +188,28 @@ def _trained(
         )
     zoo.save_network(out, model, replace(card, training=trained.describe()), overwrite=overwrite)
     return trained
+
+
+def _monitor(data: ImageData, transform: str, every: int, seed: int, folder: Path) -> Monitor:
+    from invariscope.cli.expressions import read_transform
+    from invariscope.monitor import Monitor
+
+    return Monitor(data, read_transform(transform), every=every, seed=seed, folder=folder)
+
+
+def _visit(monitor: Monitor, epochs: int, model: Any, epoch: int) -> Any:
+    """The last epoch is measured in any case."""
+    return monitor.measure(model, epoch) if epoch == epochs else monitor(model, epoch)
+
+
+def _keep_curves(monitor: Monitor, unfinished: Path, folder: Path, overwrite: bool) -> None:
+    from invariscope.cli.curves import curve_tables, overhead_text
+
+    monitor.save(folder, overwrite=overwrite)
+    shutil.rmtree(unfinished)
+    for table in curve_tables(monitor.history):
+        show(table)
+    notice(overhead_text(monitor.history))
 
 
 def _left(checkpoint: Path) -> str:
