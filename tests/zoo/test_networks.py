@@ -15,6 +15,7 @@ SHAPES = ((1, 28, 28), (3, 32, 32))
 # Narrow ones are as deep and far faster.
 NARROW = {
     "simple_conv": {"filters": 4, "fc": 8},
+    "stn_simple_conv": {"filters": 4, "fc": 8, "localisation_filters": 2},
     "all_conv": {"filters": 4},
     "vgg16": {"filters": 4, "fc": 8},
     "resnet18": {"width": 4},

@@ -1,12 +1,31 @@
-"""SimpleConv, the small network of Quiroga et al. 2019."""
+"""SimpleConv, the small network of Quiroga et al. 2019, and its variants."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from torch import nn
 
+from invariscope.registry import unknown
 from invariscope.zoo.networks.base import chosen_width, network, refuse_small
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "leaky_relu": nn.LeakyReLU,
+    "elu": nn.ELU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "softplus": nn.Softplus,
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+}
+POOLING: dict[str, Callable[[], nn.Module | None]] = {
+    "max": lambda: nn.MaxPool2d(2),
+    "average": lambda: nn.AvgPool2d(2),
+    "stride": lambda: None,
+}
 
 
 class SimpleConv(nn.Sequential):
@@ -28,25 +47,62 @@ class SimpleConv(nn.Sequential):
     """
 
 
-def _layers(
-    input_shape: tuple[int, ...], classes: int, filters: int, fc: int, batch_norm: bool
-) -> OrderedDict[str, nn.Module]:
-    channels, height, width = input_shape
-    layers: OrderedDict[str, nn.Module] = OrderedDict()
-    for number, times in enumerate((1, 1, 2, 2, 4), start=1):
-        layers[f"conv{number}"] = nn.Conv2d(channels, times * filters, 3, padding=1)
-        if batch_norm:
-            layers[f"bn{number}"] = nn.BatchNorm2d(times * filters)
-        layers[f"relu{number}"] = nn.ReLU()
-        if number in (2, 4):
-            layers[f"pool{number // 2}"] = nn.MaxPool2d(2)
-        channels = times * filters
-    layers["flatten"] = nn.Flatten()
-    layers["fc1"] = nn.Linear(channels * (height // 4) * (width // 4), fc)
-    layers["fc1_relu"] = nn.ReLU()
-    layers["fc2"] = nn.Linear(fc, classes)
-    layers["log_softmax"] = nn.LogSoftmax(dim=1)
-    return layers
+@dataclass(frozen=True, kw_only=True)
+class Design:
+    """The choices that make one SimpleConv; `simple_conv` documents them.
+
+    Raises:
+        ValueError: an unknown activation or pooling, or a kernel without a centre.
+    """
+
+    filters: int
+    fc: int
+    batch_norm: bool = False
+    activation: str = "relu"
+    pooling: str = "max"
+    kernel_size: int = 3
+
+    def __post_init__(self) -> None:
+        for kind, allowed in (("activation", ACTIVATIONS), ("pooling", POOLING)):
+            if getattr(self, kind) not in allowed:
+                raise unknown(kind, str(getattr(self, kind)), allowed)
+        size = self.kernel_size
+        if not isinstance(size, int) or size < 1 or size % 2 == 0:
+            raise ValueError(f"kernel_size is an odd whole number, such as 3, 5 or 7; got {size!r}.")
+
+    def layers(self, input_shape: tuple[int, ...], classes: int) -> OrderedDict[str, nn.Module]:
+        """The modules in the order in which they run; weights are drawn from the global generator."""
+        channels, height, width = input_shape
+        found: OrderedDict[str, nn.Module] = OrderedDict()
+        for number, times in enumerate((1, 1, 2, 2, 4), start=1):
+            found |= self._stage(number, channels, times * self.filters)
+            channels = times * self.filters
+            if number in (2, 4):
+                height, width = (self._halved(size) for size in (height, width))
+        found["flatten"] = nn.Flatten()
+        found["fc1"] = nn.Linear(channels * height * width, self.fc)
+        found[f"fc1_{self.activation}"] = ACTIVATIONS[self.activation]()
+        found["fc2"] = nn.Linear(self.fc, classes)
+        found["log_softmax"] = nn.LogSoftmax(dim=1)
+        return found
+
+    def _stage(self, number: int, channels: int, width: int) -> OrderedDict[str, nn.Module]:
+        """A convolution with what follows it; the second and the fourth also halve the image."""
+        pool = POOLING[self.pooling]() if number in (2, 4) else None
+        stride = 2 if number in (2, 4) and pool is None else 1
+        size = self.kernel_size
+        found: OrderedDict[str, nn.Module] = OrderedDict()
+        found[f"conv{number}"] = nn.Conv2d(channels, width, size, stride, padding=size // 2)
+        if self.batch_norm:
+            found[f"bn{number}"] = nn.BatchNorm2d(width)
+        found[f"{self.activation}{number}"] = ACTIVATIONS[self.activation]()
+        if pool is not None:
+            found[f"pool{number // 2}"] = pool
+        return found
+
+    def _halved(self, size: int) -> int:
+        """Pooling drops an odd last row, a strided convolution keeps it."""
+        return (size + 1) // 2 if self.pooling == "stride" else size // 2
 
 
 @network
@@ -57,6 +113,9 @@ def simple_conv(
     filters: int | None = None,
     fc: int | None = None,
     batch_norm: bool = False,
+    activation: str = "relu",
+    pooling: str = "max",
+    kernel_size: int = 3,
 ) -> nn.Module:
     """SimpleConv as published: 32 filters and fc 64 for grey images, 64 and 128 for colour.
 
@@ -66,6 +125,11 @@ def simple_conv(
         filters: of the first block; the second has twice, the third four times as many.
         fc: units of the first fully connected layer.
         batch_norm: normalise after each convolution; not so in the publication.
+        activation: "relu", as published, or "leaky_relu", "elu", "gelu", "silu", "softplus", "tanh",
+            "sigmoid". Layers are called after it: `elu1`, `fc1_elu`.
+        pooling: "max", as published, "average", or "stride": no pooling layers, and a stride of 2 in the
+            convolution before each.
+        kernel_size: of all convolutions, odd; 3 as published.
 
     Source:
         Quiroga et al. 2019, doi:10.1007/978-3-030-27713-0_9, "SimpleConv"; widths of its code.
@@ -75,6 +139,12 @@ def simple_conv(
     (540970, 2653898)
     """
     refuse_small("simple_conv", input_shape, 4)
-    filters = chosen_width("filters", filters, input_shape, 32, 64)
-    fc = chosen_width("fc", fc, input_shape, 64, 128)
-    return SimpleConv(_layers(input_shape, classes, filters, fc, batch_norm))
+    design = Design(
+        filters=chosen_width("filters", filters, input_shape, 32, 64),
+        fc=chosen_width("fc", fc, input_shape, 64, 128),
+        batch_norm=batch_norm,
+        activation=activation,
+        pooling=pooling,
+        kernel_size=kernel_size,
+    )
+    return SimpleConv(design.layers(input_shape, classes))
