@@ -22,6 +22,7 @@ CURVE_COLUMNS = [
     *("measure", "layer", "call", "stratum", "element", "label", "parameter", "x"),
     *("value", "ci_low", "ci_high", "samples"),
 ]
+BASELINE_COLUMNS = ["measure", "layer", "call", "stratum", "mean", "low", "high", "draws"]
 NOTE_COLUMNS = ["measure", "layer", "call", "stratum", "note"]
 
 MapKey = tuple[str, str, str, int]
@@ -68,6 +69,7 @@ class Result:
         arrays: the per-unit maps.
         provenance: versions, seed, model, data, transform, options, notes.
         examples: input and feature images of one orbit, for the report.
+        baseline_rows: one mapping per measure × layer × stratum, over networks with random weights.
     """
 
     rows: tuple[dict[str, Any], ...]
@@ -75,6 +77,7 @@ class Result:
     arrays: Mapping[MapKey, np.ndarray] = field(default_factory=dict, repr=False)
     provenance: dict[str, Any] = field(default_factory=dict, repr=False)
     examples: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)
+    baseline_rows: tuple[dict[str, Any], ...] = field(default=(), repr=False)
 
     def __repr__(self) -> str:
         """What was measured, in a line; `table` and `maps` hold the numbers."""
@@ -97,6 +100,14 @@ class Result:
     def curves(self) -> pd.DataFrame:
         """One row per measure × layer × element: accuracy against angle, and the like."""
         return _frame(self.curve_rows, CURVE_COLUMNS)
+
+    @property
+    def baseline(self) -> pd.DataFrame:
+        """The same architecture with random weights: mean and middle 95 % of each layer value.
+
+        Empty unless it was asked for (`iv.measure(..., baseline="random")`).
+        """
+        return _frame(self.baseline_rows, BASELINE_COLUMNS)
 
     @property
     def notes(self) -> pd.DataFrame:

@@ -56,10 +56,10 @@ def result_tables(result: Result) -> Iterator[Table]:
 
 def _layers(result: Result, measure: str) -> Table:
     rows = rows_of(result, measure)
-    means = _class_means(result, measure)
+    means, bands = _class_means(result, measure), _bands(result, measure)
     columns = ["layer", "value", "95 % interval"]
     columns += ["mean of classes"] if means else []
-    columns += ["null", "units", "dead", "sparse"]
+    columns += ["null", *(["random nets"] if bands else []), "units", "dead", "sparse"]
     fixed = Fixed.of(rows["value"])
     cells = [
         [
@@ -68,6 +68,11 @@ def _layers(result: Result, measure: str) -> Table:
             fixed.interval(row["ci_low"], row["ci_high"]),
             *([fixed(means.get((row["layer"], row["call"]), math.nan))] if means else []),
             fixed(row["null"]),
+            *(
+                [fixed.interval(*bands.get((row["layer"], row["call"]), (math.nan, math.nan)))]
+                if bands
+                else []
+            ),
             *(_count(row[name]) for name in ("units", "dead_units", "sparse_units")),
         ]
         for row in rows.to_dict("records")
@@ -78,6 +83,12 @@ def _layers(result: Result, measure: str) -> Table:
 def _class_means(result: Result, measure: str) -> dict[tuple[str, int], float]:
     rows = rows_of(result, measure, "mean")
     return dict(zip(zip(rows["layer"], rows["call"], strict=True), rows["value"], strict=True))
+
+
+def _bands(result: Result, measure: str) -> dict[tuple[str, int], tuple[float, float]]:
+    """The middle 95 % of networks with random weights, by (layer, call)."""
+    rows = result.baseline.query("measure == @measure and stratum == 'all'").to_dict("records")
+    return {(row["layer"], row["call"]): (row["low"], row["high"]) for row in rows}
 
 
 def _outputs(rows: pd.DataFrame) -> Table:

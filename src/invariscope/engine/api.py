@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import datetime
 import hashlib
 import json
@@ -16,15 +15,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 import invariscope
 from invariscope.engine.arena import kept_memory
 from invariscope.engine.assemble import Assembler
+from invariscope.engine.baseline import random_band, randomized, refuse_unrandom
 from invariscope.engine.options import Options
 from invariscope.engine.precision import check_precision
 from invariscope.engine.run import LayerKey, Run, walk
-from invariscope.engine.sources import Source, StreamSource, as_source
+from invariscope.engine.sources import Source, as_source
 from invariscope.measures.base import Measure, as_measures
 from invariscope.measures.variance import TransformationVariance
 from invariscope.readers.base import Reader, as_reader
@@ -56,6 +55,8 @@ def measure(
     memory_gb: float | None = None,
     batch_axis: Any = None,
     label: str | None = None,
+    baseline: str | None = None,
+    draws: int = 30,
 ) -> Result:
     """Measures how a model's representations respond when its inputs are transformed.
 
@@ -87,9 +88,13 @@ def measure(
         memory_gb: budget for sums; None: half of the free memory.
         batch_axis: overrides the batch axis found for each layer.
         label: the model's name in tables and plots.
+        baseline: "random" also measures the same architecture with random weights, in the same way, for
+            `result.baseline`. It costs as many passes as there are draws, before the model's own; a
+            checkpoint does not hold them.
+        draws: how many random networks.
 
     Returns:
-        A `Result` with `table`, `maps`, `curves`, `provenance`.
+        A `Result` with `table`, `maps`, `curves`, `baseline`, `provenance`.
 
     Raises:
         ValueError: empty data, fewer than two samples or elements, labels of another length,
@@ -119,6 +124,7 @@ def _measure(
         source = as_source(data, samples=options.samples, seed=options.seed)
         reader = as_reader(model, layers=options.layers, batch_axis=options.batch_axis)
         references = _references(model, source, transform, wanted, options)
+        band = random_band(model, source, transform, wanted, options, references=references)
         check = check_precision(reader, source, transform, wanted, options)
         run = walk(reader, source, transform, wanted, options)
     assembler = Assembler(
@@ -127,8 +133,10 @@ def _measure(
     assembler()
     run.notes[:0] = check.notes
     provenance = _provenance(reader, source, transform, wanted, options, run, time.perf_counter() - started)
+    provenance["skipped"] += [entry for measure in wanted for entry in assembler.skipped(measure)]
     return Result(
         rows=tuple(assembler.rows),
+        baseline_rows=band,
         curve_rows=tuple(assembler.curves),
         arrays=assembler.maps,
         provenance=provenance | ({"precision_error": check.error} if check.error else {}),
@@ -142,11 +150,7 @@ def _references(
     """Per-unit transformation variance of the same architecture with random weights, if needed."""
     if not any(measure.needs_reference for measure in wanted):
         return {}
-    if not isinstance(model, nn.Module):
-        kind = type(model).__name__
-        raise TypeError(f"norm='random_net' needs an nn.Module to draw weights for, got {kind}")
-    if isinstance(source, StreamSource) and iter(source.batches) is source.batches:
-        raise ValueError("norm='random_net' walks the data twice; give an array, a Dataset or a DataLoader")
+    refuse_unrandom(model, source, what="norm='random_net'")
     reader = as_reader(
         randomized(model, seed=options.seed), layers=options.layers, batch_axis=options.batch_axis
     )
@@ -160,25 +164,6 @@ def _references(
         for (_, layer, stratum, call), array in assembler.maps.items()
         if stratum == "all"
     }
-
-
-def randomized(model: nn.Module, *, seed: int) -> nn.Module:
-    """A copy with the weights that its modules' own initialisers draw; the original is untouched."""
-    fresh = copy.deepcopy(model)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        for name, module in fresh.named_modules():
-            if hasattr(module, "reset_parameters"):
-                module.reset_parameters()  # type: ignore[operator]
-            elif next(module.parameters(recurse=False), None) is not None and not hasattr(
-                module, "_reset_parameters"
-            ):
-                raise ValueError(
-                    f"module {name!r} ({type(module).__name__}) has weights but no reset_parameters()"
-                )
-            elif hasattr(module, "_reset_parameters"):
-                module._reset_parameters()  # type: ignore[operator]
-    return fresh
 
 
 @contextmanager
@@ -229,12 +214,17 @@ def _provenance(
             "fingerprint": run.fingerprint,
         },
         "transform": described | {"fingerprint": hashlib.blake2b(draws.encode(), digest_size=12).hexdigest()},
-        "options": options.described() | {"forwarded_inputs": run.forwards},
+        "options": options.described() | _drawn(options) | {"forwarded_inputs": run.forwards},
         "measures": {measure.name: _described(measure) for measure in wanted},
         "notes": [*run.notes, *run.inspection.notes, *skips],
         "skipped": [{"layer": i.layer, "call": i.call, "reason": i.status} for i in skipped],
         "unused": list(run.inspection.unused),
     }
+
+
+def _drawn(options: Options) -> dict[str, Any]:
+    """The random networks measured beside the model, where there are any."""
+    return {"baseline": options.baseline, "draws": options.draws} if options.baseline else {}
 
 
 def _described(measure: Measure) -> dict[str, Any]:

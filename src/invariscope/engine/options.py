@@ -33,6 +33,8 @@ class Options:
     memory_gb: float | None = None
     batch_axis: Any = None
     label: str | None = None
+    baseline: str | None = None
+    draws: int = 30
 
     def __post_init__(self) -> None:
         choices = {"precision": PRECISIONS, "nonfinite": ("raise", "skip"), "unstable": ("refuse", "measure")}
@@ -42,6 +44,9 @@ class Options:
         self._whole("batch_size", least=1, besides=("auto",))
         self._whole("samples", least=2, besides=(None,))
         self._whole("seed", least=0)
+        self._whole("draws", least=2)
+        if self.baseline not in (None, "random"):
+            raise unknown("baseline", str(self.baseline), ("random",))
         _refuse_missing_device(self.device)
 
     def _whole(self, name: str, *, least: int, besides: tuple[Any, ...] = ()) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from invariscope.plots.shared import labels as names
+from invariscope.plots.shared.band import Band, band_of, chart_band, distinct, draw_band
 from invariscope.plots.shared.base import ChartPlot, View
 from invariscope.plots.shared.theme import DASHES, LINE_STYLES
 
@@ -29,7 +30,7 @@ DODGE = 0.14
 
 @dataclass(frozen=True)
 class ProfileSeries:
-    """One model: places, values, interval bounds and null, an entry per layer; NaN where absent."""
+    """One model: places, values, interval, null and random weights, an entry per layer; NaN where absent."""
 
     name: str
     layers: tuple[str, ...]
@@ -39,6 +40,7 @@ class ProfileSeries:
     high: np.ndarray
     null: np.ndarray
     units: np.ndarray
+    random: Band
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class LayerProfile(ChartPlot):
     reading = (
         "A dot is a layer, in the order in which the layers run; the bar through it is the 95 % interval "
         "over samples, the dotted line the null: what the same number would be if an orbit consisted of "
-        "unrelated samples."
+        "unrelated samples. A shaded band, where there is one, holds 95 % of networks with random weights."
     )
     order = 10
 
@@ -92,13 +94,14 @@ class LayerProfile(ChartPlot):
         column = names.choose("column", column, list(BOUNDS))
         measure = names.choose("measure", measure, names.table_measures(several, column=column))
         rows = [names.rows_of(result, measure, stratum) for result in several]
-        shown = [(n, r) for n, r in zip(names.model_names(several), rows, strict=True) if len(r)]
-        if not shown:
+        bands = [band_of(result, measure, stratum) for result in several]
+        found = [part for part in zip(names.model_names(several), rows, bands, strict=True) if len(part[1])]
+        if not found:
             raise ValueError(f"no rows of {measure!r} for stratum {stratum!r}")
         if relative is None:
-            relative = len({tuple(r["label"]) for _, r in shown}) > 1
-        series = tuple(_series(name, r, column, relative) for name, r in shown)
-        bounded = any(r["value_ratio"].notna().any() or r["null"].notna().any() for _, r in shown)
+            relative = len({tuple(r["label"]) for _, r, _ in found}) > 1
+        series = tuple(_series(name, r, column, relative, band) for name, r, band in found)
+        bounded = any(r["value_ratio"].notna().any() or r["null"].notna().any() for _, r, _ in found)
         return cls(measure, column, series, relative, not bounded and _spans_orders(series))
 
     @classmethod
@@ -115,8 +118,8 @@ class LayerProfile(ChartPlot):
     @property
     def top(self) -> float:
         """Where the axis ends: an interval much wider than the values must not flatten them."""
-        known = np.concatenate([np.r_[s.value, s.null] for s in self.series])
-        reach = np.concatenate([np.r_[s.high, s.value, s.null] for s in self.series])
+        known = np.concatenate([np.r_[s.value, s.null, s.random.mean] for s in self.series])
+        reach = np.concatenate([np.r_[s.high, s.value, s.null, s.random.high] for s in self.series])
         if not np.isfinite(known).any():
             return 1.0
         return 1.08 * min(float(np.nanmax(reach)), 1.6 * float(np.nanmax(known))) or 1.0
@@ -124,17 +127,19 @@ class LayerProfile(ChartPlot):
     @property
     def bottom(self) -> float:
         """Zero, or below it where values are negative."""
-        known = np.concatenate([s.value for s in self.series])
+        known = np.concatenate([np.r_[s.value, s.random.mean] for s in self.series])
         least = float(np.nanmin(known)) if np.isfinite(known).any() else 0.0
         return 0.0 if least >= 0 else 1.15 * least
 
     def draw(self, *, theme: str = "light") -> Figure:
-        """Dots with intervals, joined by lines; the null dotted."""
+        """Dots with intervals, joined by lines; the null dotted; random weights as a band behind them."""
         from invariscope.plots.shared import static
 
         deepest = max(len(s.layers) for s in self.series)
         figure, axes, colours = static.new_figure(min(14.0, 4.5 + 0.4 * deepest), 4.2, theme)
         ax = axes[0, 0]
+        for band, owner in self._bands:
+            draw_band(ax, self.series[owner or 0].x, band, owner, colours)
         for i, series in enumerate(self.series):
             _draw_series(ax, series, i, self._dodge(i), colours)
         static.horizontal_grid(ax, colours)
@@ -145,12 +150,12 @@ class LayerProfile(ChartPlot):
             ax.set_yscale("log")
         else:
             ax.set_ylim(self.bottom, self.top)
-        if len(self.series) > 1:
+        if len(self.series) > 1 or self._bands:
             static.legend(ax, colours)
         return figure
 
     def chart(self) -> UIElement:
-        """The same, interactive: layer, value, interval and null under the pointer."""
+        """The same, interactive: layer, value, interval, null and random weights under the pointer."""
         from invariscope.plots.shared import interactive as live
 
         deepest = max(len(s.layers) for s in self.series)
@@ -166,11 +171,18 @@ class LayerProfile(ChartPlot):
         else:
             live.name_columns(chart, self.series[0].layers)
             chart.x_range = live.fixed(-0.6, deepest - 0.4)
+        for band, owner in self._bands:
+            chart_band(chart, self.series[owner or 0].x, band, owner)
         sources = [_chart_series(chart, s, i, self._dodge(i)) for i, s in enumerate(self.series)]
         shown = {"model": "@model", "layer": "@layer", "value": "@text", "95 %": "@interval", "null": "@null"}
+        shown |= {"random nets": "@random"} if self._bands else {}
         for source in sources:
             live.hover_points(chart, source, {**shown, "units": "@units"})
         return chart
+
+    @property
+    def _bands(self) -> list[tuple[Band, int | None]]:
+        return distinct([s.random for s in self.series])
 
     @property
     def _x_title(self) -> str:
@@ -185,12 +197,15 @@ class LayerProfile(ChartPlot):
         return 0.0 if self.relative else DODGE * (i - (len(self.series) - 1) / 2)
 
 
-def _series(name: str, rows: Any, column: str, relative: bool) -> ProfileSeries:
+def _series(name: str, rows: Any, column: str, relative: bool, band: Band) -> ProfileSeries:
     layers = tuple(rows["label"])
     x = np.arange(len(layers), dtype=float)
     low, high = (rows[bound].to_numpy(float) for bound in BOUNDS[column])
-    # The null is defined for the mean over units only.
-    null = rows["null"].to_numpy(float) if column == "value" else np.full(len(layers), np.nan)
+    # The null and the random networks are those of the mean over units only.
+    absent = np.full(len(layers), np.nan)
+    null, random = (
+        (rows["null"].to_numpy(float), band) if column == "value" else (absent, Band(*[absent] * 3))
+    )
     return ProfileSeries(
         name=name,
         layers=layers,
@@ -200,6 +215,7 @@ def _series(name: str, rows: Any, column: str, relative: bool) -> ProfileSeries:
         high=high,
         null=null,
         units=rows["units"].to_numpy(float),
+        random=random,
     )
 
 
@@ -236,7 +252,9 @@ def _chart_series(chart: Any, series: ProfileSeries, i: int, shift: float) -> An
         "x": series.x + shift, "y": series.value, "low": series.low, "high": series.high,
         "expected": series.null, "layer": list(series.layers), "model": [series.name] * len(series.layers),
         "text": [names.number(v) for v in series.value], "null": [names.number(v) for v in series.null],
-        "interval": [names.interval(*pair) for pair in bounds], "units": [f"{n:,.0f}" for n in series.units],
+        "interval": [names.interval(*pair) for pair in bounds],
+        "random": [names.interval(*pair) for pair in zip(series.random.low, series.random.high, strict=True)],
+        "units": [f"{n:,.0f}" for n in series.units],
     })  # fmt: skip
     role = f"series:{i}"
     null = chart.line("x", "expected", source=source, line_width=1.3, line_dash="dotted", line_alpha=0.8)

@@ -19,6 +19,8 @@ WORDS = {
     "more than in the value; where the two differ much, look at the spread within the layer.",
     "null": "The same number if an orbit consisted of unrelated samples. A value near its null says that the "
     "layer does not recognise an orbit as one sample.",
+    "random nets": "The middle 95 % of the same number over networks of the same architecture with random "
+    "weights, on the same samples. A value inside needs no training to come about.",
     "floor": "The same number caused by interpolation alone, from the round trip back to the input.",
     "dead": "Units that neither the transformation nor a change of sample moves. They say nothing about "
     "invariance and are left out.",
@@ -102,6 +104,7 @@ def words(results: Sequence[Result]) -> list[tuple[str, str]]:
     present = {
         "ratio": any(table["value_ratio"].notna().any() for table in tables),
         "null": any(table["null"].notna().any() for table in tables),
+        "random nets": any(result.baseline["low"].notna().any() for result in results),
         "floor": any(table["floor"].notna().any() for table in tables),
         "dead": any((table["dead_units"] > 0).any() for table in tables),
         "sparse": any((table["sparse_units"] > 0).any() for table in tables),

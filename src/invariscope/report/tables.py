@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from invariscope.plots.shared import labels as names
+from invariscope.plots.shared.band import random_rows
 
 if TYPE_CHECKING:
     from invariscope.result import Result
@@ -20,6 +21,7 @@ ROW_COLUMNS = (
     ("value", "Value", "number", "mean over the layer's counted units"),
     ("ci", "95 % interval", "interval", "over samples; the network and the elements are held fixed"),
     ("null", "Null", "number", "the same number if an orbit consisted of unrelated samples"),
+    ("random", "Random nets", "interval", "95 % of the same architecture with random weights"),
     ("floor", "Floor", "number", "the same number caused by interpolation alone"),
     ("value_ratio", "Ratio", "number", "ratio of the layer's means"),
     ("ratio", "Its interval", "interval", "95 % interval of the ratio"),
@@ -28,7 +30,11 @@ ROW_COLUMNS = (
     ("dead_units", "Dead", "count", "units that never respond, left out"),
     ("sparse_units", "Sparse", "count", "units that respond to too few samples, left out of the mean"),
 )
-_INTERVALS = {"ci": ("ci_low", "ci_high"), "ratio": ("ratio_low", "ratio_high")}
+_INTERVALS = {
+    "ci": ("ci_low", "ci_high"),
+    "ratio": ("ratio_low", "ratio_high"),
+    "random": ("random_low", "random_high"),
+}
 
 
 def row_table(results: Sequence[Result]) -> dict[str, Any]:
@@ -39,10 +45,20 @@ def row_table(results: Sequence[Result]) -> dict[str, Any]:
     records = [
         {**row, "model": name, "label": names.layer_label(row["layer"], int(row["call"]))}
         for name, result in zip(names.model_names(results), results, strict=True)
-        for row in result.table.to_dict("records")
+        for row in _with_random(result)
     ]
     measures = names.layered_measures(results) or names.headline_first(row["measure"] for row in records)
     return build(records, ROW_COLUMNS, {"measure": measures[0], "stratum": "all"})
+
+
+def _with_random(result: Result) -> list[dict[str, Any]]:
+    """The rows of the table, each with the bounds of its band of random weights where there is one."""
+    bands = random_rows(result)
+    rows: list[dict[str, Any]] = result.table.to_dict("records")  # type: ignore[assignment]
+    for row in rows:
+        band = bands.get((row["measure"], row["layer"], int(row["call"]), row["stratum"]))
+        row |= {"random_low": band["low"], "random_high": band["high"]} if band else {}
+    return rows
 
 
 def build(

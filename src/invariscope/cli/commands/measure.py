@@ -80,6 +80,17 @@ def measure(
     precision: Annotated[
         str, typer.Option(metavar="NAME", help="`float32`, `float64` or `bf16`.")
     ] = "float32",
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="`random`: also the same architecture with random weights, in the same way.",
+            show_default="none",
+        ),
+    ] = None,
+    draws: Annotated[
+        int, typer.Option(metavar="INT", help="Random networks for the baseline; each costs a pass.")
+    ] = 30,
     intervals: Annotated[
         bool,
         typer.Option(

@@ -1,0 +1,142 @@
+"""The same architecture with random weights: what training has to be told apart from."""
+
+from __future__ import annotations
+
+import copy
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from invariscope.engine.assemble import Assembler
+from invariscope.engine.options import Options
+from invariscope.engine.precision import check_precision
+from invariscope.engine.progress import ticking
+from invariscope.engine.run import LayerKey, walk
+from invariscope.engine.sources import Source, StreamSource
+from invariscope.measures.base import Measure
+from invariscope.readers.base import as_reader
+from invariscope.transforms.base import Transform
+
+# What is left outside on either side: the band holds the middle 95 % of the draws.
+TAIL = 0.025
+
+RowKey = tuple[str, str, int, str]
+
+
+def refuse_unrandom(model: Any, source: Source, *, what: str) -> None:
+    """Raises for a model without weights to draw, and for data that can be walked only once.
+
+    Args:
+        model, source: as given to `iv.measure`.
+        what: the option that needs both, for the message.
+    """
+    if not isinstance(model, nn.Module):
+        kind = type(model).__name__
+        raise TypeError(f"{what} needs an nn.Module to draw weights for, got {kind}")
+    if isinstance(source, StreamSource) and iter(source.batches) is source.batches:
+        raise ValueError(
+            f"{what} walks the data more than once; give an array, a Dataset or a DataLoader, not an iterator"
+        )
+
+
+def randomized(model: nn.Module, *, seed: int) -> nn.Module:
+    """A copy with the weights that its modules' own initialisers draw; the original is untouched."""
+    fresh = copy.deepcopy(model)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for name, module in fresh.named_modules():
+            if hasattr(module, "reset_parameters"):
+                module.reset_parameters()  # type: ignore[operator]
+            elif next(module.parameters(recurse=False), None) is not None and not hasattr(
+                module, "_reset_parameters"
+            ):
+                raise ValueError(
+                    f"module {name!r} ({type(module).__name__}) has weights but no reset_parameters()"
+                )
+            elif hasattr(module, "_reset_parameters"):
+                module._reset_parameters()  # type: ignore[operator]
+    return fresh
+
+
+def draw_seed(seed: int, draw: int) -> int:
+    """The seed of one draw's weights: a longer baseline begins with the draws of a shorter one."""
+    return int(np.random.SeedSequence((seed, draw)).generate_state(1)[0])
+
+
+def random_band(
+    model: Any,
+    source: Source,
+    transform: Transform,
+    wanted: tuple[Measure, ...],
+    options: Options,
+    *,
+    references: dict[LayerKey, np.ndarray],
+) -> tuple[dict[str, Any], ...]:
+    """Mean and middle 95 % of each layer value over `options.draws` networks with random weights.
+
+    Every draw is measured as the model itself is: the same samples, elements, strata and precision. Running
+    statistics of normalisation layers are reset with the weights, to mean 0 and variance 1.
+
+    Args:
+        references: per-unit values that measures with `norm="random_net"` divide by.
+    Returns:
+        A row per measure × layer × call × stratum, with `draws` counting those that gave a value; none if
+        no baseline was asked for.
+    Raises:
+        TypeError: the model is no `nn.Module`.
+        ValueError: a module that cannot draw its weights, or data that can be walked only once.
+    """
+    if options.baseline is None:
+        return ()
+    refuse_unrandom(model, source, what=f"baseline={options.baseline!r}")
+    found: dict[RowKey, list[float]] = defaultdict(list)
+    with ticking(options.progress, "measuring random weights") as tick:
+        for draw in range(options.draws):
+            quiet = replace(
+                options, checkpoint=None, intervals=False, progress=_part(tick, draw, options.draws)
+            )
+            fresh = randomized(model, seed=draw_seed(options.seed, draw))
+            for key, value in _values(fresh, source, transform, wanted, quiet, references):
+                found[key].append(value)
+    return tuple(_row(key, np.array(values)) for key, values in found.items())
+
+
+def _part(
+    tick: Callable[[int, int | None], None], draw: int, draws: int
+) -> Callable[[int, int | None], None]:
+    """Progress of one draw as progress of all, in samples."""
+    return lambda done, total: tick(
+        done if total is None else draw * total + done, None if total is None else draws * total
+    )
+
+
+def _values(
+    model: nn.Module,
+    source: Source,
+    transform: Transform,
+    wanted: tuple[Measure, ...],
+    options: Options,
+    references: dict[LayerKey, np.ndarray],
+) -> Iterator[tuple[RowKey, float]]:
+    reader = as_reader(model, layers=options.layers, batch_axis=options.batch_axis)
+    check = check_precision(reader, source, transform, wanted, options)
+    run = walk(reader, source, transform, wanted, options)
+    assembler = Assembler(
+        run, wanted, transform, classes=source.classes, references=references, dead=check.dead
+    )
+    assembler()
+    for row in assembler.rows:
+        yield (row["measure"], row["layer"], row["call"], row["stratum"]), row["value"]
+
+
+def _row(key: RowKey, values: np.ndarray) -> dict[str, Any]:
+    known = values[np.isfinite(values)]
+    row = dict(zip(("measure", "layer", "call", "stratum"), key, strict=True))
+    low, high = np.quantile(known, [TAIL, 1 - TAIL]) if len(known) > 1 else (np.nan, np.nan)
+    mean = float(known.mean()) if len(known) else np.nan
+    return row | {"mean": mean, "low": float(low), "high": float(high), "draws": len(known)}
