@@ -80,12 +80,17 @@ def final_of(statistic, blocks, alone, groups, cut):
 
 def columns_behind(measure, width):
     """Where the responses to the measure's probes stand: behind the elements, the identity's at element 0."""
-    found, end = {}, width
-    for probe in reversed(measure.probes):
-        identity = isinstance(probe, Identity)
-        found[probe.name] = (0,) if identity else tuple(range(end - probe.columns, end))
-        end -= 0 if identity else probe.columns
+    elements = next(m for m in range(width, 0, -1) if m + sum(added(measure, m).values()) == width)
+    found, start = {}, elements
+    for name, count in added(measure, elements).items():
+        found[name] = tuple(range(start, start + count)) if count else (0,)
+        start += count
     return found
+
+
+def added(measure, elements):
+    """How many columns each probe adds to that many elements; the identity is among them."""
+    return {p.name: 0 if isinstance(p, Identity) else p.columns(elements) for p in measure.probes}
 
 
 def block_of(activations, labels, lo, hi, *, probes=None, buckets=None, indices=None):
@@ -119,7 +124,7 @@ def case_for(measure, seed=0, samples=40):
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 3, samples)
     maps, elements = ((4, 3, 3), 4) if measure.needs_action else ((4, 3, 2), 5)
-    columns = elements + sum(probe.columns for probe in measure.probes if not isinstance(probe, Identity))
+    columns = elements + sum(added(measure, elements).values())
     if measure.scope == "output":
         return rng.normal(size=(samples, columns, 3)), labels
     base = rng.normal(size=(samples, 1, *maps)) * rng.uniform(0.1, 10, maps)

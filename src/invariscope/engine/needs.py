@@ -55,7 +55,7 @@ class Needs:
     def width(self, transform: Transform) -> int:
         """Inputs that are forwarded for each sample."""
         own = (p for p in self.probes if not (isinstance(p, Identity) and transform.identity is not None))
-        return len(transform) + sum(probe.columns for probe in own)
+        return len(transform) + sum(probe.columns(len(transform)) for probe in own)
 
     @property
     def paired(self) -> bool:
@@ -90,8 +90,8 @@ def lay_out(
             found[probe.name] = (transform.identity,)
             continue
         extra.append(probe.inputs(x, orbit, indices=indices, seed=seed).to(orbit))
-        found[probe.name] = tuple(range(width, width + probe.columns))
-        width += probe.columns
+        found[probe.name] = tuple(range(width, width + extra[-1].shape[1]))
+        width += extra[-1].shape[1]
     return Layout(*_as_rows(orbit, torch.cat(extra, dim=1) if extra else None), found)
 
 

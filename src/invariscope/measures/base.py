@@ -108,10 +108,9 @@ class Probe(abc.ABC):
     def name(self) -> str:
         """By which a statistic finds the responses: `block.probe(name)`."""
 
-    @property
     @abc.abstractmethod
-    def columns(self) -> int:
-        """How many inputs it adds to each sample."""
+    def columns(self, elements: int) -> int:
+        """How many inputs it adds to each sample, beside an orbit of that many elements."""
 
     @abc.abstractmethod
     def inputs(self, x: Tensor, orbit: Tensor, *, indices: np.ndarray, seed: int) -> Tensor:
@@ -133,8 +132,7 @@ class Identity(Probe):
         """Its name, "identity"."""
         return "identity"
 
-    @property
-    def columns(self) -> int:
+    def columns(self, elements: int) -> int:
         """One."""
         return 1
 
