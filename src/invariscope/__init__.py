@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Monitor": "invariscope.monitor.monitor",
     "Result": "invariscope.result",
     "compare": "invariscope.uncertainty",
     "explain": "invariscope.listing",
@@ -27,13 +28,14 @@ _HOMES = {
     "measure": "invariscope.engine.api",
     "write_report": "invariscope.report",
 }
-_PACKAGES = ("demo", "measures", "plots", "readers", "report", "transforms", "zoo")
+_PACKAGES = ("demo", "measures", "monitor", "plots", "readers", "report", "transforms", "zoo")
 
 if TYPE_CHECKING:
     from invariscope.engine.api import measure as measure
     from invariscope.engine.illustrate import illustrate as illustrate
     from invariscope.listing import explain as explain
     from invariscope.listing import list_measures as list_measures
+    from invariscope.monitor.monitor import Monitor as Monitor
     from invariscope.report import write_report as write_report
     from invariscope.result import Result as Result
     from invariscope.storage import load as load

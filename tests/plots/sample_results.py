@@ -45,8 +45,9 @@ def sample_result(
     classes: bool = True,
     curves: bool = True,
     examples: bool = True,
+    epoch: int = 0,
 ) -> Result:
-    """A result whose values rise along the layers, scaled by `level`."""
+    """A result whose values rise along the layers, scaled by `level`; as a monitor gives it after `epoch`."""
     rng = np.random.default_rng(seed)
     strata = ["all", *CLASSES, "mean"] if classes else ["all"]
     rows, arrays = [], {}
@@ -62,7 +63,7 @@ def sample_result(
         rows=tuple(rows),
         curve_rows=tuple(_curves(level)) if curves else (),
         arrays=arrays,
-        provenance=_provenance(name, classes),
+        provenance=_provenance(name, classes) | {"training": {"name": name, "epoch": epoch}},
         examples=_examples(layers) if examples else {},
     )
 

@@ -23,7 +23,7 @@ def sample():
 def test_the_figures_of_the_slides_are_all_there():
     assert set(PLOTS.names()) >= {
         *("layer_profile", "unit_heatmap", "class_heatmap", "element_curve"),
-        *("orbit_strip", "feature_orbits", "unit_distribution"),
+        *("orbit_strip", "feature_orbits", "unit_distribution", "epoch_heatmap"),
     }
 
 
@@ -53,7 +53,8 @@ def test_a_plot_draws_in_its_theme_without_pyplot_and_takes_names_literally(
 @pytest.mark.parametrize("name", PLOTS.names())
 def test_views_are_labelled_plots_of_that_kind(name, sample):
     kind = PLOTS.get(name)
-    views = kind.views([sample, sample.labelled("other")])
+    later = sample_result(HOSTILE, layers=SMALL, epoch=2)
+    views = kind.views([sample, sample.labelled("other"), later])
     assert views
     assert all(isinstance(view, View) and isinstance(view.plot, kind) for view in views)
     assert len({view.label for view in views}) == len(views)

@@ -129,7 +129,7 @@ def as_source(data: Any, *, samples: int | None = None, seed: int = 0) -> Source
         ValueError: no data, fewer than two samples, labels of another length.
         TypeError: nothing that could be read as samples.
     """
-    source = _whole_source(data)
+    source = data if isinstance(data, Source) else _whole_source(data)
     if source.length is not None and source.length < 2:
         raise ValueError(
             f"got {source.length} sample: a variance across samples needs at least two; an interval, 64"

@@ -20,22 +20,23 @@ def save_checkpoint(
     optimizer: torch.optim.Optimizer,
     settings: dict[str, Any],
     history: list[dict[str, Any]],
+    measured: list[dict[str, Any]],
 ) -> None:
-    """Writes weights, optimizer, settings and history; an older checkpoint stays until this is complete."""
+    """Writes weights, optimizer, settings and records; an older checkpoint stays until this is complete."""
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     tensors |= {
         f"optimizer.{number}.{key}": value
         for number, state in optimizer.state_dict()["state"].items()
         for key, value in state.items()
     }
-    document = json.dumps({"settings": settings, "history": history})
+    document = json.dumps({"settings": settings, "history": history, "measured": measured})
     write_tensors(path, tensors, {"schema": _SCHEMA, "document": document})
 
 
 def restore_checkpoint(
     path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, settings: dict[str, Any]
-) -> list[dict[str, Any]]:
-    """Puts weights and optimizer back as they were; returns the history.
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Puts weights and optimizer back as they were; returns the history and what a monitor measured.
 
     Raises:
         ValueError: damaged, no checkpoint, or of a training with other settings: the message says which.
@@ -49,7 +50,7 @@ def restore_checkpoint(
         raise ValueError(f"{path} is a checkpoint of another architecture. {found}.")
     model.load_state_dict(weights)
     optimizer.load_state_dict(optimizer.state_dict() | {"state": _optimizer_state(tensors)})
-    return document["history"]
+    return document["history"], document.get("measured", [])
 
 
 def _document(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
@@ -60,7 +61,7 @@ def _document(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
         document = json.loads(metadata.get("document", ""))
     except json.JSONDecodeError as error:
         raise other from error
-    if not isinstance(document, dict) or set(document) != {"settings", "history"}:
+    if not isinstance(document, dict) or not {"settings", "history"} <= set(document):
         raise other
     return document
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,10 +52,12 @@ class Training:
         history: a dict an epoch: epoch, loss, accuracy (over the epoch's own, augmented batches), seconds,
             test_accuracy (None without test data).
         settings: epochs, batch_size, lr, seed, precision, augmentation and data.
+        measured: the records that the monitor gave, in the order of the epochs; empty without one.
     """
 
     history: tuple[dict[str, Any], ...]
     settings: dict[str, Any]
+    measured: tuple[dict[str, Any], ...] = ()
 
     @property
     def accuracy(self) -> float:
@@ -75,7 +77,8 @@ class Training:
     def describe(self) -> dict[str, Any]:
         """Settings, results and history in plain values that JSON can hold."""
         results = {"accuracy": self.accuracy, "test_accuracy": self.test_accuracy, "seconds": self.seconds}
-        return {**self.settings, **results, "history": [dict(record) for record in self.history]}
+        kept = {"history": self.history, "measured": self.measured}
+        return {**self.settings, **results, **{name: list(map(dict, rows)) for name, rows in kept.items()}}
 
 
 def train(
@@ -93,6 +96,7 @@ def train(
     test: ImageData | tuple[Any, Any] | None = None,
     checkpoint: str | Path | None = None,
     progress: Callable[[Progress], None] | None = None,
+    monitor: Callable[[nn.Module, int], Sequence[dict[str, Any]] | None] | None = None,
 ) -> Training:
     """Minimises the negative log likelihood with Adam; the model is changed in place and left in eval mode.
 
@@ -115,6 +119,9 @@ def train(
         test: measured after each epoch, never trained on, never augmented.
         checkpoint: a file, replaced after each epoch; if it exists, the training goes on from there.
         progress: called after each batch.
+        monitor: called with the model and the number of epochs done, before the first and after each. The
+            records that it returns, of plain values with an "epoch", are kept: `iv.Monitor` is one. It must
+            leave the model as it is. A resumed training calls it for the last epoch done once more.
     Raises:
         ValueError: unusable data or options, a loss that is no longer finite, a checkpoint of another
             training.
@@ -136,20 +143,37 @@ def train(
     }
     optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=lr)
     saved = None if checkpoint is None else _Saved(Path(checkpoint), model, data, optimizer, settings, epochs)
-    history = [] if saved is None else saved.restore()
+    history, kept = ([], []) if saved is None else saved.restore()
+    watch = _Watch(monitor, model, kept)
     device = device_of(model)
     images, labels = data.images.to(device), data.labels.to(device)
     pace = Pace(epochs, batch_size, lr, falling=schedule == "cosine")
     loop = Loop(model, images, labels, augmentation, pace, seed, precision, channels_last, progress)
     with _memory_format(model, channels_last):
+        watch(len(history))
         for epoch in range(len(history), epochs):
             record = loop.run(epoch, optimizer)
             record["test_accuracy"] = None if held_out is None else evaluate(model, held_out)
             history.append(record)
             if saved is not None:
-                saved.write(history)
+                saved.write(history, watch.records)
+            watch(epoch + 1)
     model.eval()
-    return Training(tuple(history), {"epochs": epochs, **settings})
+    return Training(tuple(history), {"epochs": epochs, **settings}, tuple(watch.records))
+
+
+@dataclass(frozen=True, eq=False)
+class _Watch:
+    """A monitor, if there is one, and the records that it gave so far."""
+
+    monitor: Callable[[nn.Module, int], Sequence[dict[str, Any]] | None] | None
+    model: nn.Module
+    records: list[dict[str, Any]]
+
+    def __call__(self, epoch: int) -> None:
+        """Measures after so many epochs; what is known of this epoch is replaced."""
+        if self.monitor is not None and (found := self.monitor(self.model, epoch)):
+            self.records[:] = [r for r in self.records if r["epoch"] != epoch] + list(map(dict, found))
 
 
 class _Saved:
@@ -178,19 +202,20 @@ class _Saved:
             }
         )
 
-    def restore(self) -> list[dict[str, Any]]:
+    def restore(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """History and what the monitor measured, both empty where there is no checkpoint."""
         if not self._path.exists():
-            return []
-        history = restore_checkpoint(self._path, self._model, self._optimizer, self._marks)
+            return [], []
+        history, measured = restore_checkpoint(self._path, self._model, self._optimizer, self._marks)
         if len(history) > self._epochs:
             raise ValueError(
                 f"{self._path} is {len(history)} epochs along, only {self._epochs} were asked for: ask for "
                 "as many or more, or give another path."
             )
-        return history
+        return history, measured
 
-    def write(self, history: list[dict[str, Any]]) -> None:
-        save_checkpoint(self._path, self._model, self._optimizer, self._marks, history)
+    def write(self, history: list[dict[str, Any]], measured: list[dict[str, Any]]) -> None:
+        save_checkpoint(self._path, self._model, self._optimizer, self._marks, history, measured)
 
 
 def _check_options(epochs: int, batch_size: int, lr: float, precision: str, schedule: str) -> None:

@@ -1,0 +1,19 @@
+"""Measuring while a network trains: every k epochs, on the same samples, in any training loop.
+
+    monitor = iv.Monitor(test, iv.Rotation.circle(16), every=2)
+    monitor(model, 0)
+    for epoch in range(1, epochs + 1):
+        ...  # one epoch of training
+        monitor(model, epoch)
+    monitor.table
+
+Lightning and TensorBoard are reached from here, and imported only when they are asked for.
+"""
+
+from invariscope.monitor.history import History
+from invariscope.monitor.lightning import lightning_callback
+from invariscope.monitor.monitor import Monitor
+from invariscope.monitor.saved import load_history
+from invariscope.monitor.tensorboard import TensorBoardWriter
+
+__all__ = ["History", "Monitor", "TensorBoardWriter", "lightning_callback", "load_history"]
