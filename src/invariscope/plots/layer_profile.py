@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from invariscope.plots.shared import labels as names
-from invariscope.plots.shared.band import Band, band_of, chart_band, distinct, draw_band
+from invariscope.plots.shared.band import Band, band_of, chart_bands, draw_bands
 from invariscope.plots.shared.base import ChartPlot, View
 from invariscope.plots.shared.theme import DASHES, LINE_STYLES
 
@@ -138,8 +138,7 @@ class LayerProfile(ChartPlot):
         deepest = max(len(s.layers) for s in self.series)
         figure, axes, colours = static.new_figure(min(14.0, 4.5 + 0.4 * deepest), 4.2, theme)
         ax = axes[0, 0]
-        for band, owner in self._bands:
-            draw_band(ax, self.series[owner or 0].x, band, owner, colours)
+        draw_bands(ax, *self._bands, colours)
         for i, series in enumerate(self.series):
             _draw_series(ax, series, i, self._dodge(i), colours)
         static.horizontal_grid(ax, colours)
@@ -150,7 +149,7 @@ class LayerProfile(ChartPlot):
             ax.set_yscale("log")
         else:
             ax.set_ylim(self.bottom, self.top)
-        if len(self.series) > 1 or self._bands:
+        if len(self.series) > 1 or self._banded:
             static.legend(ax, colours)
         return figure
 
@@ -171,18 +170,21 @@ class LayerProfile(ChartPlot):
         else:
             live.name_columns(chart, self.series[0].layers)
             chart.x_range = live.fixed(-0.6, deepest - 0.4)
-        for band, owner in self._bands:
-            chart_band(chart, self.series[owner or 0].x, band, owner)
+        chart_bands(chart, *self._bands)
         sources = [_chart_series(chart, s, i, self._dodge(i)) for i, s in enumerate(self.series)]
         shown = {"model": "@model", "layer": "@layer", "value": "@text", "95 %": "@interval", "null": "@null"}
-        shown |= {"random nets": "@random"} if self._bands else {}
+        shown |= {"random nets": "@random"} if self._banded else {}
         for source in sources:
             live.hover_points(chart, source, {**shown, "units": "@units"})
         return chart
 
     @property
-    def _bands(self) -> list[tuple[Band, int | None]]:
-        return distinct([s.random for s in self.series])
+    def _bands(self) -> tuple[list[np.ndarray], list[Band]]:
+        return [s.x for s in self.series], [s.random for s in self.series]
+
+    @property
+    def _banded(self) -> bool:
+        return any(s.random.known for s in self.series)
 
     @property
     def _x_title(self) -> str:

@@ -73,10 +73,17 @@ def half_width(x: np.ndarray) -> float:
     return float(x[1] - x[0]) / 2 if len(x) > 1 else 0.5
 
 
-def draw_band(ax: Axes, x: np.ndarray, band: Band, series: int | None, colours: Theme) -> None:
-    """A shaded step per layer, with a thin line at the mean."""
+def draw_bands(ax: Axes, places: Sequence[np.ndarray], bands: Sequence[Band], colours: Theme) -> None:
+    """A shaded step per layer, with a thin line at the mean; the legend names them once."""
+    for i, (band, series) in enumerate(distinct(bands)):
+        _draw_band(ax, places[series or 0], band, series, colours, label=None if i else NAME)
+
+
+def _draw_band(
+    ax: Axes, x: np.ndarray, band: Band, series: int | None, colours: Theme, *, label: str | None
+) -> None:
     colour = colours.muted if series is None else colours.series[series % len(colours.series)]
-    half, label = half_width(x), NAME if series is None or series == 0 else None
+    half = half_width(x)
     ax.bar(
         x, band.high - band.low, 2 * half, bottom=band.low, color=colour, alpha=_ALPHA, linewidth=0,
         label=label, zorder=0.5,
@@ -84,8 +91,13 @@ def draw_band(ax: Axes, x: np.ndarray, band: Band, series: int | None, colours: 
     ax.hlines(band.mean, x - half, x + half, color=colour, linewidth=0.8, alpha=0.5)
 
 
-def chart_band(chart: Any, x: np.ndarray, band: Band, series: int | None) -> None:
+def chart_bands(chart: Any, places: Sequence[np.ndarray], bands: Sequence[Band]) -> None:
     """The same in a Bokeh chart."""
+    for band, series in distinct(bands):
+        _chart_band(chart, places[series or 0], band, series)
+
+
+def _chart_band(chart: Any, x: np.ndarray, band: Band, series: int | None) -> None:
     from bokeh.models import ColumnDataSource
 
     from invariscope.plots.shared import interactive as live
