@@ -111,6 +111,7 @@ def block_of(activations, labels, lo, hi, *, probes=None, buckets=None, indices=
         sizes=np.full(samples, samples),
         probes=probes or {},
         partners=partners(samples),
+        total=len(activations),
         act=turned,
     )
 

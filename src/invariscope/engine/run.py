@@ -72,6 +72,7 @@ class Runner:
         self.needs = needs
         self.run: Run | None = None
         self.pilot: dict[tuple[LayerKey, Statistic], Any] = {}
+        self.total = source.length
         self.before = 0  # samples in the windows that have been walked
         self.checkpoint = self._checkpoint() if options.checkpoint else None
         self.resumed: tuple[int, int, str] | None = None
@@ -124,10 +125,10 @@ class Runner:
         run.notes += refuse_unstable(self.reader, window.inputs[:4], options)
         shown = self.transform.orbit(first[:1], indices=window.indices[:1], seed=options.seed)[0]
         run.orbit = shown.detach().float().cpu().numpy().copy()
+        self._walk_pilot(run)
         self._plan_memory(run)
         if self.checkpoint is not None:
             self.resumed = self.checkpoint.read(run, self.needs.layers + self.needs.output)
-        self._walk_pilot(run)
         return run
 
     def _walk_pilot(self, run: Run) -> None:
@@ -137,22 +138,32 @@ class Runner:
             return
         refuse_second_walk(self.source, "thresholds and bins come from a pilot, which walks the data first")
         quiet = replace(self.options, by_class=False, intervals=False, checkpoint=None, progress=False)
-        pilot = Runner(self.reader, self.source, as_it_is(), needs, quiet)(lambda done, total: None)
+        runner = Runner(self.reader, self.source, as_it_is(), needs, quiet)
+        if runner.total is None and any(s.sized for s in needs.layers + needs.output):
+            runner.total = sum(len(window.inputs) for window in self.source.windows())
+        pilot = runner(lambda done, total: None)
         everything = [list(range(pilot.strata.buckets))]
         self.pilot = {(k, s): s.finalize(state, everything) for (k, s), state in pilot.states.items()}
-        if self.resumed is None:  # a resumed run has counted them already
-            run.forwards += pilot.forwards
+        run.forwards += pilot.forwards  # a checkpoint has counted them too, and says so when it is read
         run.notes.append(f"a pilot forwarded {pilot.forwards} untransformed inputs once more")
+        noted = (note for (_, s), final in self.pilot.items() for note in s.notes(final))
+        run.notes += dict.fromkeys(noted)
 
     def _plan_memory(self, run: Run) -> None:
-        sizes = [int(np.prod(info.shape)) for info in run.inspection.layers if info.status == OK]
+        read = [info for info in run.inspection.layers if info.status == OK]
+        sizes = [int(np.prod(info.shape)) for info in read]
         rows = rows_per_forward(self.options.batch_size, max(sizes, default=1), self._device())
         per_block = max(1, rows // self.needs.width(self.transform))
         # The reduction takes samples four at a time.
         self.per_block = per_block - (per_block % 4 if per_block > 4 else 0)
-        elements = len(self.transform)
-        self.bucket_bytes = sum(s.bucket_bytes(units, elements) for s in self.needs.layers for units in sizes)
+        keys = [(info.layer, info.call) for info in read]
+        self.bucket_bytes = sum(
+            self._bytes_of(statistic, key, units)
+            for statistic in self.needs.layers
+            for key, units in zip(keys, sizes, strict=True)
+        )
         self.budget = available_bytes(self.options.memory_gb)
+        self.unit_bytes = (self.budget - self.bucket_bytes) / max(sum(sizes) * len(self.needs.layers), 1)
         reason = choose_buckets(
             run.strata,
             self.bucket_bytes,
@@ -162,6 +173,13 @@ class Runner:
         )
         if reason:
             run.notes.append(f"no intervals: {reason}")
+
+    def _bytes_of(self, statistic: Statistic, key: LayerKey, units: int) -> int:
+        """Memory of one bucket of a layer's state, by what the pilot has found where there is one."""
+        if statistic.pilot is None:
+            return statistic.bucket_bytes(units, len(self.transform))
+        known = self.pilot.get((key, statistic.pilot))
+        return 0 if known is None else statistic.piloted_bytes(units, len(self.transform), known)
 
     def _known_cells(self, run: Run) -> np.ndarray | None:
         """The cells of all samples, if they can be known before the walk."""
@@ -238,6 +256,8 @@ class Runner:
             "probes": laid.probes,
             "indices": indices,
             "labels": None if window.labels is None else window.labels[torch.from_numpy(chosen)],
+            "total": self.total,
+            "unit_bytes": self.unit_bytes,
             "act": partial(_act, self.transform, tuple(inputs.shape[2:]), self.options.seed),
         }
         output = self.forward(laid.rows, lambda reading: self._reduce(reading, shared))

@@ -69,6 +69,8 @@ class Block:
             behind the orbit, a smaller one is an element of it.
         partners: (sample,) the sample of this block that each is paired with where pairing is to be
             destroyed, -1 for none; None where nobody asked.
+        total: how many samples the whole walk has, where it is known.
+        unit_bytes: memory that a state may take for each unit, where a statistic can make do with less.
         act: (maps, indices, inverse) to maps: what the elements should do to (sample, element, unit...)
             maps; raises TypeError where no action is declared. None where nothing is known.
     """
@@ -85,6 +87,8 @@ class Block:
     sizes: np.ndarray | None = None
     probes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     partners: np.ndarray | None = None
+    total: int | None = None
+    unit_bytes: float = float("inf")
     act: Callable[[Tensor, np.ndarray, bool], Tensor] | None = None
 
     def rows_of(self, samples: np.ndarray, elements: np.ndarray) -> np.ndarray:
@@ -166,6 +170,9 @@ class Statistic(abc.ABC):
     paired: ClassVar[bool] = False
     """Whether `block.partners` is read."""
 
+    sized: ClassVar[bool] = False
+    """Whether `block.total` is read: a pilot over a stream of unknown length is then counted first."""
+
     @property
     def pilot(self) -> Statistic | None:
         """What must be known of all untransformed inputs beforehand, such as thresholds; usually nothing."""
@@ -174,6 +181,14 @@ class Statistic(abc.ABC):
     @abc.abstractmethod
     def bucket_bytes(self, units: int, elements: int) -> int:
         """Memory that one bucket of a layer's state takes."""
+
+    def piloted_bytes(self, units: int, elements: int, pilot: Any) -> int:
+        """The same, where the final value of the pilot decides it."""
+        return self.bucket_bytes(units, elements)
+
+    def notes(self, final: Any) -> tuple[str, ...]:
+        """What a reader of the result should know of how a pilot came to its final value."""
+        return ()
 
     @abc.abstractmethod
     def init(self, block: Block, *, buckets: int, pilot: Any = None) -> Any:
