@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from invariscope.engine.sources import Window
 from invariscope.measures.base import Identity, Measure, Probe
 from invariscope.statistics.base import Statistic
 from invariscope.transforms.base import Transform
@@ -40,7 +41,7 @@ class Needs:
             layers=_distinct(s for m in wanted if m.scope == "layers" for s in m.statistics()),
             output=_distinct(s for m in wanted if m.scope == "output" for s in m.statistics()),
             probes=_distinct(probe for m in wanted for probe in m.probes),
-            pools=any(getattr(m, "pool", None) or m.needs_action for m in wanted),
+            pools=any(getattr(m, "pool", None) or m.needs_action or m.maps_differ for m in wanted),
             labels=any(m.needs_labels for m in wanted),
         )
 
@@ -61,6 +62,18 @@ class Needs:
     def paired(self) -> bool:
         """Whether a sample and its partner must be forwarded in one block."""
         return any(statistic.paired for statistic in self.layers + self.output)
+
+
+def settle(needs: Needs, transform: Transform, windows: Iterable[Window], *, size: int, seed: int) -> Needs:
+    """The needs with probes that know what they must of all inputs; nothing is forwarded."""
+
+    def orbits() -> Iterator[tuple[Tensor, Tensor]]:
+        for window in windows:
+            for lo in range(0, len(window.inputs), size):
+                x, indices = window.inputs[lo : lo + size], window.indices[lo : lo + size]
+                yield x, transform.orbit(x, indices=indices, seed=seed)
+
+    return replace(needs, probes=tuple(p.settled(orbits()) if p.unsettled else p for p in needs.probes))
 
 
 def _distinct(entries: Iterable[Any]) -> tuple[Any, ...]:

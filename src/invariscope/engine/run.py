@@ -15,7 +15,7 @@ from torch import Tensor
 
 from invariscope.engine.checkpoint import Checkpoint
 from invariscope.engine.guards import finite_samples, inspected, non_finite, refuse_unstable
-from invariscope.engine.needs import Needs, lay_out
+from invariscope.engine.needs import Needs, lay_out, settle
 from invariscope.engine.options import Options
 from invariscope.engine.plan import (
     Strata,
@@ -129,6 +129,11 @@ class Runner:
         self._plan_memory(run)
         if self.checkpoint is not None:
             self.resumed = self.checkpoint.read(run, self.needs.layers + self.needs.output)
+        if any(probe.unsettled for probe in self.needs.probes):
+            refuse_second_walk(self.source, "a mean over all inputs must be known before the first forward")
+            self.needs = settle(
+                self.needs, self.transform, self.source.windows(), size=self.per_block, seed=options.seed
+            )
         return run
 
     def _walk_pilot(self, run: Run) -> None:

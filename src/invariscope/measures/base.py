@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -112,6 +112,15 @@ class Probe(abc.ABC):
     def columns(self, elements: int) -> int:
         """How many inputs it adds to each sample, beside an orbit of that many elements."""
 
+    @property
+    def unsettled(self) -> bool:
+        """Whether `settled` must be called before `inputs`."""
+        return False
+
+    def settled(self, orbits: Iterable[tuple[Tensor, Tensor]]) -> Probe:
+        """The probe with what it must know of all inputs, from batches of (samples, their orbits)."""
+        return self
+
     @abc.abstractmethod
     def inputs(self, x: Tensor, orbit: Tensor, *, indices: np.ndarray, seed: int) -> Tensor:
         """(sample, column, ...) inputs.
@@ -175,6 +184,15 @@ class Measure(abc.ABC):
     range: ClassVar[tuple[float, float]] = (0.0, float("inf"))
     """Smallest and largest possible value."""
 
+    ranges: ClassVar[Mapping[str, tuple[float, float]]] = {}
+    """The same of the outputs whose values have narrower bounds."""
+
+    single: ClassVar[frozenset[str]] = frozenset()
+    """Outputs that come from all samples alone and have no interval: a p-value of fewer samples is another."""
+
+    maps_differ: ClassVar[bool] = False
+    """Whether a feature map gives other outputs than a flat layer of the same values."""
+
     needs_labels: ClassVar[bool] = False
     """Whether the measure means nothing without class labels."""
 
@@ -199,6 +217,10 @@ class Measure(abc.ABC):
     def options(self) -> dict[str, Any]:
         """The options that this instance was made with."""
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.init}  # type: ignore[arg-type]
+
+    def bounds(self, output: str) -> tuple[float, float]:
+        """Smallest and largest possible value of that output."""
+        return self.ranges.get(output, self.range)
 
     @property
     def needs_reference(self) -> bool:

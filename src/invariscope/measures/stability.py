@@ -1,0 +1,250 @@
+"""Stability relative to noise of equal size (Petrini et al. 2021, Tomasini et al. 2022)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from invariscope.draws import Draws
+from invariscope.measures.base import Identity, KnownAnswer, LayerContext, LayerValues, Measure, Probe
+from invariscope.registry import unknown
+from invariscope.statistics.base import Statistic
+from invariscope.statistics.displacements import Displacements, UnitDisplacements
+from invariscope.statistics.sample_spread import SampleSpread
+from invariscope.statistics.sample_table import SampleTable
+
+AVERAGES = ("mean", "unitwise_median")
+PAIRS = ("different", "all")
+RADII = ("per_sample", "mean")
+
+_PRESETS: dict[str, dict[str, Any]] = {
+    "petrini2021": {"average": "unitwise_median", "pairs": "all", "radius": "mean"},
+    "tomasini2022": {"pairs": "all"},
+}
+
+
+@dataclass(frozen=True)
+class EqualNoise(Probe):
+    """x + η for each element: η isotropic and Gaussian, of the norm by which the element moves x.
+
+    .. math:: \\eta_{ij} = \\frac{g_{ij}}{\\|g_{ij}\\|} \\, \\|t_j x_i - x_i\\|
+
+    Args:
+        radius: "per_sample": the norm of that very displacement; "mean": the mean norm over samples
+            and elements; or a norm.
+        norm: the mean norm, once it is known.
+    """
+
+    radius: str | float = "per_sample"
+    norm: float | None = None
+
+    @property
+    def name(self) -> str:
+        """Its name; another radius is another probe."""
+        return f"noise of norm {self.radius}"
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether the mean norm is still to be found."""
+        return self.radius == "mean" and self.norm is None
+
+    def settled(self, orbits: Iterable[tuple[Tensor, Tensor]]) -> EqualNoise:
+        """With the mean norm of the displacements, the identity's left out."""
+        norms = torch.cat([_displacements(x, orbit).flatten() for x, orbit in orbits])
+        return replace(self, norm=float(norms[norms > 0].double().mean()) if (norms > 0).any() else 0.0)
+
+    def columns(self, elements: int) -> int:
+        """One an element."""
+        return elements
+
+    def inputs(self, x: Tensor, orbit: Tensor, *, indices: np.ndarray, seed: int) -> Tensor:
+        """(sample, element, ...) the noisy inputs; draws depend on (seed, index, element) alone."""
+        draws = Draws(seed=seed, indices=np.asarray(indices), slots=orbit.shape[1], part=_NOISE_PART)
+        normal = torch.from_numpy(draws.normal(x[0].numel())).to(x.device, x.dtype)
+        reach = _displacements(x, orbit)[..., None]
+        if self.radius != "per_sample":
+            reach = torch.full_like(reach, float(self.radius if self.norm is None else self.norm))
+        return x[:, None] + (normal * (reach / normal.norm(dim=2, keepdim=True))).reshape(orbit.shape)
+
+
+def _displacements(x: Tensor, orbit: Tensor) -> Tensor:
+    """(sample, element) ‖t_j x_i − x_i‖."""
+    if not x.is_floating_point():
+        raise TypeError(f"stability adds noise to the inputs, which needs floating values, got {x.dtype}")
+    return (orbit - x[:, None]).flatten(2).norm(dim=2)
+
+
+_NOISE_PART = 1 << 20  # far from the parts of a composition, whose draws must be independent of the noise
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stability(Measure):
+    """How far a transformation moves a representation, and how far noise of the same size does.
+
+    .. math:: D = \\frac{\\langle\\|f(\\tau x) - f(x)\\|^2\\rangle}{\\langle\\|f(x) - f(z)\\|^2\\rangle},
+        \\qquad G = \\frac{\\langle\\|f(x + \\eta) - f(x)\\|^2\\rangle}{\\langle\\|f(x) - f(z)\\|^2\\rangle},
+        \\qquad R = \\frac{D}{G}
+
+    Shapes: responses (sample, element, unit...) to the moved inputs, to as many noisy ones, and to the
+    untransformed ones; one number of each kind a layer, without units. Meant for ensembles of
+    diffeomorphisms, for which R was defined, and as valid for any transform; an identity element is
+    left out. Misleads: R below 1 needs no small D, a large G does it too: look at both. A layer that
+    nothing moves has neither. The null beside D and G takes f(x) from another sample.
+
+    Args:
+        average: "mean" over samples and elements of ‖Δ‖²; "unitwise_median": Σ_u median Δ_u², in numerators
+            and denominator (lower median over pairs), for layers of at most 4,096 units.
+        pairs: the denominator's pairs (x, z): "different" samples, or "all" n², the diagonal included.
+        radius: norm of the noise. "per_sample": that of τx − x, for each sample and element; "mean": its
+            mean over them, for which the inputs are transformed once more; or a number.
+        preset: "petrini2021" or "tomasini2022": the other options as published.
+
+    Raises:
+        ValueError: an option that does not exist, or that contradicts the preset.
+        TypeError: inputs to which noise cannot be added.
+
+    Source:
+        Petrini et al. 2021, arXiv:2105.02468, eq. 2 to 4; Tomasini et al. 2022, arXiv:2210.01506.
+
+    >>> moved, rest, noisy = [[1.0]], [[0.0]], [[2.0]]
+    >>> responses = np.array([rest + moved + rest + noisy, [[4.0], [5.0], [4.0], [6.0]]])
+    >>> {name: float(value) for name, value in Stability().oracle(responses, None).items()}
+    {'D': 0.0625, 'G': 0.25, 'R': 0.25}
+    """
+
+    average: str = "mean"
+    pairs: str = "different"
+    radius: str | float = "per_sample"
+    preset: str | None = None
+
+    summary: ClassVar[str] = (
+        "How far the transformation moves a representation, relative to noise of equal size."
+    )
+    reading: ClassVar[str] = (
+        "D: 0 is stable; 1 is as far as another sample. G: the same for isotropic noise. R = D/G: below 1, "
+        "the network is more stable to the transformation than to noise; about 1 at initialisation. "
+        "A small R is not a small D: a network that noise upsets has it too."
+    )
+
+    def __post_init__(self) -> None:
+        if self.preset is not None and self.preset not in _PRESETS:
+            raise unknown("preset", self.preset, _PRESETS)
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        for name, value in _PRESETS.get(self.preset or "", {}).items():
+            given = getattr(self, name)
+            if given not in (defaults[name], value):
+                raise ValueError(f"preset={self.preset!r} means {name}={value!r}, but got {name}={given!r}")
+            object.__setattr__(self, name, value)
+        for name, allowed in (("average", AVERAGES), ("pairs", PAIRS)):
+            if getattr(self, name) not in allowed:
+                raise unknown(name, str(getattr(self, name)), allowed)
+        if isinstance(self.radius, str) and self.radius not in RADII:
+            raise unknown("radius", self.radius, RADII)
+        if not isinstance(self.radius, str) and not 0 < self.radius < float("inf"):
+            raise ValueError(f"radius is {' or '.join(RADII)}, or a norm above 0; got {self.radius!r}")
+
+    @property
+    def probes(self) -> tuple[Probe, ...]:
+        """The untransformed input, and noise of the norm of each displacement."""
+        return Identity(), EqualNoise(self.radius)
+
+    def statistics(self) -> tuple[Statistic, ...]:
+        """Displacements of each sample, and how far samples lie apart."""
+        noise = EqualNoise(self.radius).name
+        if self.average == "unitwise_median":
+            return (UnitDisplacements(noise),)
+        return Displacements(noise), SampleSpread()
+
+    def evaluate(self, finals: Any, layer: LayerContext) -> dict[str, LayerValues]:
+        """D, G and R of one layer."""
+        if self.average == "unitwise_median":
+            (table,) = finals
+            above = {name: table.replicates(lambda part, n=name: _unit_medians(part[n])) for name in _MOVES}
+            apart = table.replicates(lambda part: _median_distances(part["rest"], diagonal=self._diagonal))
+            null = dict.fromkeys(_MOVES, np.nan)
+        else:
+            table, spread = finals
+            above = {name: _means(table, name) for name in _MOVES}
+            apart = spread.distance(diagonal=self._diagonal)
+            null = {name: float(np.nanmean(table[f"{name}_null"])) for name in _MOVES if _paired(table, name)}
+        with np.errstate(divide="ignore", invalid="ignore"):
+            moved, noisy = above["moved"] / apart, above["noisy"] / apart
+            return {
+                "D": LayerValues(moved, null.get("moved", np.nan) / apart[0]),
+                "G": LayerValues(noisy, null.get("noisy", np.nan) / apart[0]),
+                "R": LayerValues(moved / noisy),
+            }
+
+    @property
+    def _diagonal(self) -> bool:
+        return self.pairs == "all"
+
+    def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
+        """The definition, pair by pair; element 0 is the untransformed input, and the last half is noise."""
+        n, columns = activations.shape[:2]
+        flat = activations.reshape(n, columns, -1)
+        elements = columns // 2
+        rest, moved, noisy = flat[:, 0], flat[:, 1:elements], flat[:, elements + 1 :]
+        squares = [(part - rest[:, None]) ** 2 for part in (moved, noisy)]
+        pairs = [(rest[i] - rest[k]) ** 2 for i in range(n) for k in range(n) if i != k or self._diagonal]
+        if self.average == "mean":
+            above = [part.sum(axis=2).mean() for part in squares]
+            apart = np.mean([pair.sum() for pair in pairs])
+        else:
+            above = [np.median(part.reshape(-1, part.shape[2]), axis=0).sum() for part in squares]
+            apart = np.sort(pairs, axis=0)[(len(pairs) - 1) // 2].sum()
+        return {"D": above[0] / apart, "G": above[1] / apart, "R": above[0] / above[1]}
+
+    @classmethod
+    def examples(cls) -> tuple[Stability, ...]:
+        """Every average, with and without the diagonal."""
+        return tuple(cls(average=average, pairs=pairs) for average in AVERAGES for pairs in PAIRS)
+
+    @classmethod
+    def known_answers(cls) -> tuple[KnownAnswer, ...]:
+        """Two samples 4 apart: the element moves each by 1, the noise by 2; element 0 is the identity."""
+        responses = [[[0.0], [1.0], [0.0], [2.0]], [[4.0], [5.0], [4.0], [6.0]]]
+        return (
+            KnownAnswer({}, responses, 1 / 16, output="D"),
+            KnownAnswer({}, responses, 4 / 16, output="G"),
+            KnownAnswer({}, responses, 1 / 4, output="R"),
+            KnownAnswer({"pairs": "all"}, responses, 1 / 8, output="D"),
+        )
+
+
+_MOVES = ("moved", "noisy")
+
+
+def _means(table: SampleTable, name: str) -> np.ndarray:
+    """(replicate,) mean over samples and versions."""
+    return table.replicates(lambda part: part[name].mean())
+
+
+def _paired(table: SampleTable, name: str) -> bool:
+    return bool(np.isfinite(table[f"{name}_null"]).any())
+
+
+def _unit_medians(squares: np.ndarray) -> float:
+    """Σ_u median over samples and versions of (sample, version, unit) squares."""
+    return float(np.median(squares.reshape(-1, squares.shape[2]), axis=0).sum())
+
+
+def _median_distances(rest: np.ndarray, *, diagonal: bool) -> float:
+    """Σ_u lower median over ordered pairs of (f_u(x) − f_u(z))²."""
+    count = len(rest)
+    pairs = count * count if diagonal else count * (count - 1)
+    if pairs < 1:
+        return float("nan")
+    # Of all n² differences the n smallest are the diagonal's zeros; without them the rank moves by n.
+    rank = (pairs - 1) // 2 + (0 if diagonal else count)
+    total = 0.0
+    for unit in rest.T:
+        squares = np.square(unit[:, None] - unit[None, :]).ravel()
+        total += float(np.partition(squares, rank)[rank])
+    return total
