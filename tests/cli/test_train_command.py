@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from invariscope import zoo
+from invariscope.monitor import load_history
 
 TRAIN = ("train", "simple_conv(filters=2)", "digits.npz", "--out", "nets/plain", "--epochs", "2")
 
@@ -105,3 +108,53 @@ def test_bad_input_gets_one_clear_line_and_leaves_nothing(arguments, said, fails
     before = {path.name for path in workplace.iterdir()}
     assert said in fails(*arguments).splitlines()[-1]
     assert {path.name for path in workplace.iterdir()} == before
+
+
+def test_curves_over_epochs_are_shown_and_kept_with_the_network(invoke):
+    done = invoke(*TRAIN, "--epochs", "5", "--monitor", "--monitor-every", "2", "--test", "digits.npz")
+    assert done.exit_code == 0, done.output
+    title, head, first, *_ = done.stdout.splitlines()
+    assert title.strip() == "Normalized variance over epochs"
+    assert head.split() == ["layer", "0", "2", "4", "5"]
+    assert done.stdout.splitlines()[-1] == "nets/plain"
+    assert re.search(
+        r"measuring took [\d.]+% of the training's time \([\d.]+ s for 4 measurements\)", done.stderr
+    )
+    history = load_history("nets/plain/monitor")
+    shown = history.table.query("layer == 'conv1' and stratum == 'all'")["value"]
+    assert first.split()[0] == "conv1"
+    assert [float(cell) for cell in first.split()[1:]] == pytest.approx(list(shown), abs=1e-3)
+    kept = json.loads(Path("nets/plain/card.json").read_text())["training"]["measured"]
+    assert sorted({row["epoch"] for row in kept}) == [0, 2, 4, 5]
+    assert [row["value"] for row in kept if row["layer"] == "conv1"] == list(shown)
+    assert [path.name for path in Path("nets").iterdir()] == ["plain"]
+    assert invoke("measure", "nets/plain", "digits.npz", "-t", "Rotation.circle(4)").exit_code == 0
+
+
+def test_an_interrupted_training_resumes_its_curves(invoke, monkeypatch):
+    watched = (*TRAIN, "--monitor", "--monitor-transform", "quarter_turns")
+    assert invoke(*watched, "--out", "whole").exit_code == 0
+    with monkeypatch.context() as patch:
+        interrupted_after(1, patch)
+        assert invoke(*watched).exit_code == 130
+    assert sorted(path.name for path in Path("nets").iterdir()) == [
+        "plain.unfinished.monitor",
+        "plain.unfinished.safetensors",
+    ]
+    assert invoke(*watched, "--resume").exit_code == 0
+    tables = [load_history(f"{folder}/monitor").table for folder in ("whole", "nets/plain")]
+    pd.testing.assert_frame_equal(*tables)
+    assert [path.name for path in Path("nets").iterdir()] == ["plain"]
+
+
+def test_a_monitored_training_without_a_whole_epoch_leaves_nothing(invoke, monkeypatch):
+    interrupted_after(0, monkeypatch)
+    assert invoke(*TRAIN, "--monitor").exit_code == 130
+    assert not Path("nets").exists() or not list(Path("nets").iterdir())
+
+
+def test_bad_options_of_the_monitor_are_refused_before_training(fails):
+    assert "every must be a whole number, at least 1; got 0" in fails(
+        *TRAIN, "--monitor", "--monitor-every", "0"
+    )
+    assert "Closest: 'rotation'" in fails(*TRAIN, "--monitor", "--monitor-transform", "rotatoin")

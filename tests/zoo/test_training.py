@@ -332,3 +332,48 @@ def test_an_image_data_is_not_changed_by_training():
         small(), ImageData("a", "train", FEW.images, LABELS, FEW.classes), epochs=1, augmentation=Shifted(3)
     )
     assert torch.equal(FEW.images, before)
+
+
+class Watching:
+    """A monitor that remembers when it was called, and with which weights."""
+
+    def __init__(self, every: int = 1) -> None:
+        self.every, self.calls = every, []
+
+    def __call__(self, model, epoch):
+        self.calls.append((epoch, float(model.fc2.bias.detach().sum())))
+        return [{"epoch": epoch, "value": self.calls[-1][1]}] if epoch % self.every == 0 else None
+
+
+def test_a_monitor_sees_the_untrained_network_and_every_epoch_and_its_records_are_kept():
+    model, watch = small(), Watching(every=2)
+    start = float(model.fc2.bias.detach().sum())
+    trained = train(model, FEW, epochs=3, monitor=watch)
+    assert [epoch for epoch, _ in watch.calls] == [0, 1, 2, 3]
+    assert (watch.calls[0][1], watch.calls[3][1]) == (start, float(model.fc2.bias.detach().sum()))
+    assert trained.measured == tuple({"epoch": e, "value": v} for e, v in watch.calls if e % 2 == 0)
+    assert trained.describe()["measured"] == list(trained.measured)
+    assert train(small(), FEW, epochs=1).measured == ()
+
+
+@pytest.mark.parametrize("stopped_in", ["epoch", "monitor"])
+def test_a_resumed_training_keeps_what_was_measured_before(tmp_path, stopped_in):
+    options = {"epochs": 3, "batch_size": 40, "checkpoint": tmp_path / "at"}
+    wanted = train(small(), FEW, epochs=3, batch_size=40, monitor=Watching())
+
+    class Stopping(Watching):
+        def __call__(self, model, epoch):
+            if (stopped_in, epoch) == ("monitor", 2):
+                raise KeyboardInterrupt
+            return super().__call__(model, epoch)
+
+    def stop(at: Progress) -> None:
+        if (stopped_in, at.epoch, at.batch) == ("epoch", 3, 1):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(small(), FEW, monitor=Stopping(), progress=stop, **options)
+    again = Watching()
+    found = train(small(), FEW, monitor=again, **options)
+    assert [epoch for epoch, _ in again.calls] == [2, 3]
+    assert found.measured == wanted.measured

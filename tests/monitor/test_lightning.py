@@ -1,0 +1,158 @@
+"""A real Lightning training, with the callback in it."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+import invariscope as iv
+from invariscope import zoo
+from invariscope.monitor import Monitor, lightning_callback
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # what its own dependencies deprecate is not ours to mend
+    import pytorch_lightning as lightning
+
+# Lightning's advice on workers, devices and missing loggers.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+DIGITS = zoo.load("mnist_subset", samples=72)
+FEW = zoo.load("mnist_subset", split="train", samples=64)
+
+
+class Classifier(lightning.LightningModule):
+    """A small network with dropout, as a person would write it for Lightning."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Sequential(
+            nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Dropout(0.2), nn.Linear(1352, 10)
+        )
+
+    def forward(self, x):
+        return self.net(x)
+
+    def training_step(self, batch, _):
+        return nn.functional.cross_entropy(self(batch[0]), batch[1])
+
+    def configure_optimizers(self):
+        return torch.optim.Adam(self.parameters(), lr=1e-2)
+
+
+class Kept(lightning.loggers.Logger):
+    """A logger that remembers."""
+
+    name, version = "kept", 0
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def log_hyperparams(self, *_, **__):
+        pass
+
+    def log_metrics(self, metrics, step=None):
+        self.seen.append((step, dict(metrics)))
+
+
+def classifier() -> Classifier:
+    lightning.seed_everything(3, verbose=False)
+    return Classifier()
+
+
+def run(model, callbacks, *, epochs=3, folder=None, logger=False, resume=None):
+    trainer = lightning.Trainer(
+        max_epochs=epochs, callbacks=callbacks, accelerator="cpu", devices=1, logger=logger,
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+        default_root_dir=folder,
+    )  # fmt: skip
+    data = DataLoader(TensorDataset(FEW.images, FEW.labels), batch_size=16)
+    trainer.fit(model, data, ckpt_path=resume, weights_only=True if resume else None)
+    return trainer
+
+
+def watched(**options) -> Monitor:
+    return Monitor(DIGITS, iv.Rotation.circle(4), **options)
+
+
+def test_epochs_are_counted_from_the_untrained_network_to_the_last(tmp_path):
+    monitor, model = watched(every=2), classifier()
+    untrained = iv.measure(classifier(), DIGITS, iv.Rotation.circle(4), progress=False)
+    run(model, [lightning_callback(monitor)], epochs=4, folder=tmp_path)
+    trained = iv.measure(model, DIGITS, iv.Rotation.circle(4), progress=False)
+    assert list(monitor.results) == [0, 2, 4]
+    pd.testing.assert_frame_equal(monitor.results[0].table, untrained.table)
+    pd.testing.assert_frame_equal(monitor.results[4].table, trained.table)
+    assert 0 < monitor.overhead < np.inf
+    assert len(monitor.times) == 5
+
+
+def test_the_training_goes_as_it_would_without_the_callback(tmp_path):
+    models = [classifier(), None]
+    run(models[0], [], folder=tmp_path)
+    models[1] = classifier()
+    run(models[1], [lightning_callback(watched())], folder=tmp_path)
+    for one, other in zip(*(model.state_dict().values() for model in models), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_the_inner_network_can_be_measured_instead_of_the_module(tmp_path):
+    monitor = watched(layers="0")
+    run(classifier(), [lightning_callback(monitor, model=lambda m: m.net)], epochs=1, folder=tmp_path)
+    assert monitor.table["layer"].tolist() == ["0", "0"]
+
+
+@pytest.mark.parametrize("log", [True, False])
+def test_loggers_get_the_tables_values_at_the_step_of_the_measurement(log, tmp_path):
+    monitor, logger = watched(layers="net.4"), Kept()
+    run(classifier(), [lightning_callback(monitor, log=log)], epochs=2, folder=tmp_path, logger=logger)
+    seen = [(step, metrics) for step, metrics in logger.seen if "normalized_variance/net.4" in metrics]
+    assert [step for step, _ in seen] == ([0, 4, 8] if log else [])
+    values = [metrics["normalized_variance/net.4"] for _, metrics in seen]
+    assert values == (monitor.table["value"].tolist() if log else [])
+
+
+def test_a_resumed_training_goes_on_with_the_curves_of_its_folder(tmp_path):
+    whole = watched()
+    run(classifier(), [lightning_callback(whole)], epochs=4, folder=tmp_path)
+    trainer = run(
+        classifier(), [lightning_callback(watched(folder=tmp_path / "m"))], epochs=2, folder=tmp_path
+    )
+    trainer.save_checkpoint(tmp_path / "at.ckpt", weights_only=False)
+    # A run that was lost has got further; what it measured after the checkpoint is measured anew.
+    lost = watched(folder=tmp_path / "m")
+    lost(Classifier(), 3)
+    resumed = watched(folder=tmp_path / "m")
+    assert list(resumed.results) == [0, 1, 2, 3]
+    run(Classifier(), [lightning_callback(resumed)], epochs=4, folder=tmp_path, resume=tmp_path / "at.ckpt")
+    assert list(resumed.results) == [0, 1, 2, 3, 4]
+    early = ["epoch", "measure", "layer", "value"]
+    pd.testing.assert_frame_equal(
+        resumed.table.query("epoch <= 2")[early], whole.table.query("epoch <= 2")[early]
+    )
+
+
+def test_the_callback_is_one_of_the_lightning_that_the_program_uses(monkeypatch):
+    assert isinstance(lightning_callback(watched()), lightning.Callback)
+
+    class Other:
+        class Callback:
+            pass
+
+    monkeypatch.setitem(sys.modules, "lightning.pytorch", Other)
+    monkeypatch.setitem(sys.modules, "lightning", Other)
+    assert isinstance(lightning_callback(watched()), Other.Callback)
+
+
+def test_without_lightning_the_error_names_the_extra(monkeypatch):
+    for name in ("lightning.pytorch", "pytorch_lightning"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ImportError, match=r"pip install 'invariscope\[lightning\]'"):
+        lightning_callback(watched())
