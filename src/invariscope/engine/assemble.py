@@ -58,12 +58,25 @@ class Assembler:
 
     def __call__(self) -> None:
         """Fills `rows`, `maps` and `curves`."""
+        # Layer by layer, so that measures share final values, which are too large to be kept for all layers.
+        wanted: dict[LayerKey, list[tuple[Measure, LayerKey]]] = {}
         for measure in self.measures:
             layers = list(self._layers(measure))
             if not layers:
                 self._refuse_no_layer(measure)
             for key, source in layers:
+                wanted.setdefault(key, []).append((measure, source))
+        for key, measures in wanted.items():
+            for measure, source in measures:
                 self._layer(measure, key, source)
+        self._sort_by_measure()
+
+    def _sort_by_measure(self) -> None:
+        """All of a measure's layers together, in the order in which the measures were given."""
+        place = {measure.name: number for number, measure in enumerate(self.measures)}
+        for rows in (self.rows, self.curves):
+            rows.sort(key=lambda row: place[row["measure"].split(".")[0]])
+        self.maps = dict(sorted(self.maps.items(), key=lambda entry: place[entry[0][0].split(".")[0]]))
 
     def _refuse_no_layer(self, measure: Measure) -> None:
         """Raises a ValueError with the reasons, if it is for reasons that the measure has no layer."""
@@ -160,11 +173,11 @@ class Assembler:
 
     def _add(self, measure: Measure, key: LayerKey, stratum: Stratum, outputs: Mapping[str, Values]) -> None:
         for output, values in outputs.items():
-            name = f"{measure.name}.{output}" if output else measure.name
+            name, bounds = f"{measure.name}.{output}" if output else measure.name, measure.bounds(output)
             if isinstance(values, UnitValues):
                 self._add_units(measure, name, key, stratum, values)
             elif isinstance(values, LayerValues):
-                row = _row(name, key, stratum, len(self.transform), values.values, None, measure.range)
+                row = _row(name, key, stratum, len(self.transform), values.values, None, bounds)
                 self.rows.append(row | {"null": values.null, "undefined": values.undefined})
             else:
                 self._add_curve(measure, name, key, stratum, values)
@@ -172,9 +185,8 @@ class Assembler:
     def _add_units(
         self, measure: Measure, name: str, key: LayerKey, stratum: Stratum, values: UnitValues
     ) -> None:
-        row = _row(
-            name, key, stratum, len(self.transform), values.layer_values(), values.ratio, measure.range
-        )
+        bounds = measure.bounds(name.partition(".")[2])
+        row = _row(name, key, stratum, len(self.transform), values.layer_values(), values.ratio, bounds)
         row |= {
             "null": values.layer_null(),
             "units": int(values.counted.size),
@@ -194,14 +206,15 @@ class Assembler:
     def _add_curve(
         self, measure: Measure, name: str, key: LayerKey, stratum: Stratum, values: ElementValues
     ) -> None:
+        bounds = measure.bounds(name.partition(".")[2])
         self.rows.append(
-            _row(name, key, stratum, len(self.transform), values.values.mean(axis=1), None, measure.range)
+            _row(name, key, stratum, len(self.transform), values.values.mean(axis=1), None, bounds)
             | {"units": values.values.shape[1], "dead_units": 0, "sparse_units": 0}
         )
         parameter, xs = next(iter(self.transform.parameters.items()), ("element", None))
         xs = xs or tuple(range(len(self.transform)))
         for element in range(values.values.shape[1]):
-            interval = _interval(values.values[:, element], stratum, measure.range)
+            interval = _interval(values.values[:, element], stratum, bounds)
             self.curves.append(
                 {
                     **dict(zip(("layer", "call"), key, strict=True)),
@@ -248,7 +261,8 @@ class Assembler:
             if isinstance(part, UnitValues) and part.ratio is not None
         ]
         ratio = _nanmean(np.stack(ratios)) if ratios else None
-        row = _row(name, key, stratum, len(self.transform), layer, ratio, measure.range)
+        bounds = measure.bounds(name.partition(".")[2])
+        row = _row(name, key, stratum, len(self.transform), layer, ratio, bounds)
         return row | {"note": reason} if reason else row
 
 

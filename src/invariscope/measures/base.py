@@ -188,7 +188,7 @@ class Measure(abc.ABC):
     """The same of the outputs whose values have narrower bounds."""
 
     single: ClassVar[frozenset[str]] = frozenset()
-    """Outputs that come from all samples alone and have no interval: a p-value of fewer samples is another."""
+    """Outputs without an interval, whose one replicate is all samples: p-values of fewer are larger."""
 
     maps_differ: ClassVar[bool] = False
     """Whether a feature map gives other outputs than a flat layer of the same values."""
