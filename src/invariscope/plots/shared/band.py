@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from invariscope.result import Result
 
 NAME = "random weights"
-_ALPHA = 0.16
+_ALPHA = 0.22
 
 
 @dataclass(frozen=True)

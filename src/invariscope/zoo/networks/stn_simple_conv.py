@@ -48,6 +48,8 @@ class Turn(nn.Module):
 class Correction(nn.Module):
     """Finds an angle with a small convolutional network, `localisation`, and turns the image by it.
 
+    ELUs, because most ReLUs here die early in training, and the angle with them.
+
     Source:
         Jaderberg et al. 2015, arXiv:1506.02025, the transformer restricted to rotations.
     """
@@ -57,14 +59,14 @@ class Correction(nn.Module):
         channels, height, width = input_shape
         layers: OrderedDict[str, nn.Module] = OrderedDict()
         layers["conv1"] = nn.Conv2d(channels, filters, 5, padding=2)
-        layers["relu1"] = nn.ReLU()
+        layers["elu1"] = nn.ELU()
         layers["pool1"] = nn.MaxPool2d(2)
         layers["conv2"] = nn.Conv2d(filters, 2 * filters, 5, padding=2)
-        layers["relu2"] = nn.ReLU()
+        layers["elu2"] = nn.ELU()
         layers["pool2"] = nn.MaxPool2d(2)
         layers["flatten"] = nn.Flatten()
         layers["fc1"] = nn.Linear(2 * filters * (height // 4) * (width // 4), 4 * filters)
-        layers["fc1_relu"] = nn.ReLU()
+        layers["fc1_elu"] = nn.ELU()
         layers["direction"] = Direction(4 * filters)
         self.localisation = nn.Sequential(layers)
         self.turn = Turn()
