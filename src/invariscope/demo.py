@@ -23,7 +23,7 @@ import invariscope
 from invariscope import zoo
 from invariscope.engine.api import measure
 from invariscope.engine.illustrate import illustrate
-from invariscope.report import write_report
+from invariscope.report import findings, write_report
 from invariscope.transforms.rotation import Rotation
 from invariscope.uncertainty import compare
 
@@ -92,7 +92,8 @@ class Demonstration:
     @property
     def sentence(self) -> str:
         """What the table means, in words computed from it."""
-        return f"{meaning(self.differences)} {_accuracies(self.plain, self.rotated)}"
+        said = findings.compared(self.differences, MEASURE, findings.transform_name(self.plain))
+        return f"{said} {_accuracies(self.plain, self.rotated)}"
 
 
 def run(
@@ -127,36 +128,6 @@ def run(
         write_report([plain, rotated], scratch / "report.html")
         (scratch / _MARK).write_text(json.dumps(mark, indent=1) + "\n", encoding="utf-8")
     return Demonstration(folder, plain, rotated, reused=reused)
-
-
-def meaning(differences: pd.DataFrame) -> str:
-    """One sentence on a table of differences: which layers became more invariant, and which did not.
-
-    A layer counts only if the 95 % interval of its difference excludes zero.
-    """
-    known = differences.dropna(subset=["ci_low", "ci_high"]).sort_values("difference")
-    if known.empty:
-        return "Too few digits were measured for intervals, so no difference is established."
-    lower, higher = known.query("ci_high < 0"), known.query("ci_low > 0")
-    total = f"{len(known)} layers" + ("" if len(known) == len(differences) else " with intervals")
-    between = len(known) - len(lower) - len(higher)
-    rest = f"; in {between} the 95 % interval of the difference includes zero" if between else ""
-    return f"The network trained on rotated digits is {_changes(lower, higher, total)}{rest}."
-
-
-def _changes(lower: pd.DataFrame, higher: pd.DataFrame, total: str) -> str:
-    """Which layers became more invariant and which less; rows are sorted by their difference."""
-    if lower.empty and higher.empty:
-        return f"neither more nor less invariant to rotation in any of {total}"
-    if lower.empty:
-        return f"less invariant to rotation in {_count(higher, f' of {total}', at=-1)}"
-    also = "" if higher.empty else f" and less in {_count(higher, '', at=-1)}"
-    return f"more invariant to rotation in {_count(lower, f' of {total}', at=0)}{also}"
-
-
-def _count(rows: pd.DataFrame, of: str, *, at: int) -> str:
-    layer, before, after = rows[["layer", "value_a", "value_b"]].iloc[at]
-    return f"{len(rows)}{of} (most in {layer}: {before:.3f} → {after:.3f})"
 
 
 def _accuracies(plain: Result, rotated: Result) -> str:

@@ -140,8 +140,8 @@ def test_the_input_stands_above_its_feature_maps():
     grid = FeatureOrbits.prepare(with_features()).grid()
     assert [(r.label, r.detail) for r in grid.rows] == [
         ("input", ""),
-        ("block:0.conv · 0", "most invariant · 0.100"),
-        ("block:0.conv · 1", "least invariant · 0.700"),
+        ("block:0.conv · 0", "most invariant · 0.1000"),
+        ("block:0.conv · 1", "least invariant · 0.7000"),
     ]
 
 

@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 from plot_rows import NAN, curve, result, row
 
@@ -30,8 +31,8 @@ def said(*results):
 
 def test_the_sentence_names_the_most_and_the_least_invariant_layer():
     assert said(net([0.5, 0.25, 0.75])) == [
-        "Rotation moves the units of layer1, the most invariant layer, 0.250 times as much as a change of "
-        "sample does, and those of layer2, the least invariant, 0.750 times as much."
+        "Rotation moves the units of layer1, the most invariant layer, 0.2500 times as much as a change of "
+        "sample does, and those of layer2, the least invariant, 0.7500 times as much."
     ]
 
 
@@ -43,7 +44,7 @@ def test_the_sentence_says_what_kind_of_ratio_it_is(spread, words):
         [row("a", 0.5)], measures={"normalized_variance": {"options": {"spread": spread}}}, **ROTATION
     )
     assert said(shown) == [
-        f"Rotation moves the units of a 0.500 times as much as a change of sample does {words}."
+        f"Rotation moves the units of a 0.5000 times as much as a change of sample does {words}."
     ]
 
 
@@ -57,31 +58,70 @@ def test_without_any_value_the_page_says_so():
 
 def test_another_measure_is_reported_without_a_claim_about_samples():
     (sentence,) = said(net([1.0, 3.0], measure="anova.share_transform"))
-    assert sentence == "The anova: share transform goes from 1.00 (layer0) to 3.00 (layer1)."
+    assert sentence == "The anova: share transform goes from 1.000 (layer0) to 3.000 (layer1)."
 
 
-def test_a_comparison_leads_and_counts_layers_and_intervals():
+def test_a_comparison_leads_and_counts_the_layers_whose_interval_excludes_zero():
     a, b = (
         with_replicates([0.5, 0.5, 0.5], "plain", 0.0),
-        with_replicates([0.3, 0.499, 0.6], "rotated", 0.001),
+        with_replicates([0.3, 0.4999, 0.6], "rotated", 0.001),
     )
     assert said(a, b)[0] == (
-        "Under rotation, rotated is more invariant than plain in 2 of 3 layers; the 95\u00a0% interval of "
-        "the difference excludes zero in 1 of them, and in 1 of the others."
+        "Under rotation, rotated is more invariant than plain in 1 of 3 layers (most in layer0: 0.5000 → "
+        "0.3000) and less in 1 (most in layer2: 0.5000 → 0.6000); in 1 the 95\u00a0% interval of the "
+        "difference includes zero."
     )
 
 
-def test_a_network_that_got_worse_is_called_less_invariant():
-    a, b = with_replicates([0.5, 0.5], "plain", 0.0), with_replicates([0.7, 0.8], "rotated", 0.001)
-    assert said(a, b)[0] == (
-        "Under rotation, rotated is less invariant than plain in all 2 layers; the 95\u00a0% interval of the "
-        "difference excludes zero in all of them."
+def differences(*rows):
+    """Layers with values 1 and 1 + the interval's middle."""
+    return pd.DataFrame(
+        {
+            "a": "plain",
+            "b": "rotated",
+            "layer": [f"layer{i}" for i in range(len(rows))],
+            "call": 0,
+            "value_a": 1.0,
+            "value_b": [1 + (low + high) / 2 for low, high in rows],
+            "difference": [(low + high) / 2 for low, high in rows],
+            "ci_low": [low for low, _ in rows],
+            "ci_high": [high for _, high in rows],
+        }
     )
 
 
-def test_no_interval_is_claimed_where_none_was_issued():
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        (
+            [(-0.2, -0.1), (-0.5, -0.4)],
+            "more invariant than plain in 2 of 2 layers (most in layer1: 1.000 → 0.550)",
+        ),
+        ([(0.1, 0.3)], "less invariant than plain in 1 of 1 layers (most in layer0: 1.000 → 1.200)"),
+        (
+            [(-0.2, 0.1), (-0.1, 0.1)],
+            "neither more nor less invariant than plain in any of 2 layers; in 2 the 95\u00a0% interval of "
+            "the difference includes zero",
+        ),
+    ],
+)
+def test_the_comparison_claims_only_what_the_intervals_show(rows, words):
+    sentence = findings.compared(differences(*rows), "normalized_variance", "rotation")
+    assert sentence == f"Under rotation, rotated is {words}."
+
+
+def test_layers_without_an_interval_do_not_count():
+    rows = differences((-0.2, -0.1), (-0.5, -0.5)).assign(ci_low=[-0.2, NAN], ci_high=[-0.1, NAN])
+    sentence = findings.compared(rows, "anova.share_transform", "rotation")
+    assert "lower than plain in anova: share transform in 1 of 1 layers with intervals (most in" in sentence
+
+
+def test_no_difference_is_claimed_where_no_interval_was_issued():
     sentence = said(net([0.5, 0.5]), net([0.3, 0.4], "rotated"))[0]
-    assert sentence.endswith("in all 2 layers; there are too few samples for an interval.")
+    assert sentence == (
+        "Under rotation, no difference between rotated and plain is established: there are too few samples "
+        "for an interval."
+    )
 
 
 def test_networks_with_the_same_values_are_said_to_have_them():

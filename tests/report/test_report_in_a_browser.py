@@ -5,6 +5,7 @@ import pytest
 from browser import CHROMIUM, opened
 from sample_results import sample_result
 
+from invariscope.cli.tables import result_tables
 from invariscope.plots.unit_heatmap import UnitHeatmap
 from invariscope.report import write_report
 
@@ -191,3 +192,63 @@ async def _walk_column(page, profile):
             await tab.point_at(left + 0.75 * (right - left), top + (number + 0.5) / 10 * (bottom - top))
             texts += [tooltip["text"] for tooltip in await tab.run(TOOLTIPS)]
         return texts
+
+
+PHONE, DESK = 390, 1280
+CHARTS = """[...document.querySelectorAll('.picture:not([hidden]) .chart')].map(c => c.parentElement)
+    .map(box => [box.closest('section').id, box.scrollWidth - box.clientWidth])"""
+NAMES = """[...document.querySelectorAll('#class_heatmap .chart')].slice(0, 1).flatMap(c =>
+    Object.values(Bokeh.index.roots ?? Bokeh.index).filter(v => c.contains(v.el))
+    .flatMap(v => [...v.model.document.all_models]).filter(m => m.type == 'LinearAxis')
+    .map(m => m.major_label_orientation).filter(angle => typeof angle == 'number'))"""
+CELLS = """[...document.querySelectorAll('[data-table=rows] tbody tr')].map(row =>
+    [...row.cells].map(cell => cell.textContent))"""
+FADED = "document.querySelector('[data-table=rows] .scroll').classList.contains('more-right')"
+
+
+@pytest.fixture(scope="module")
+def demo_page(tmp_path_factory):
+    """Two networks of thirteen layers, and the report on them."""
+    folder = tmp_path_factory.mktemp("fit")
+    results = [sample_result(), sample_result("rotated", level=0.6, seed=1)]
+    return results, write_report(results, folder / "report.html"), folder
+
+
+@pytest.fixture(scope="module")
+def at_width(demo_page):
+    _, page, folder = demo_page
+    return {w: asyncio.run(_fitted(page, folder / f"profile{w}", w)) for w in (PHONE, DESK)}
+
+
+async def _fitted(page, profile, width):
+    async with opened(page, profile, width=width) as tab:
+        await asyncio.sleep(0.3)
+        found = {"charts": await tab.run(CHARTS), "angles": await tab.run(NAMES)}
+        found["faded"] = await tab.run(FADED)
+        await tab.run("document.querySelector('[data-table=rows] .scroll').scrollLeft = 1e5")
+        await asyncio.sleep(0.3)
+        found["cells"] = await tab.run(CELLS)
+        return found | {"at_the_end": await tab.run(FADED)}
+
+
+def test_no_column_of_a_chart_is_cut_off(at_width):
+    for width in (PHONE, DESK):
+        assert len(at_width[width]["charts"]) > 4
+        assert [chart for chart in at_width[width]["charts"] if chart[1] > 0] == []
+
+
+def test_names_stand_upright_only_where_there_is_little_room(at_width):
+    assert at_width[PHONE]["angles"] == [pytest.approx(math.pi / 2)]
+    assert at_width[DESK]["angles"] == [0.75]
+
+
+def test_a_table_that_goes_on_to_the_right_fades_out_there(at_width):
+    assert (at_width[PHONE]["faded"], at_width[PHONE]["at_the_end"]) == (True, False)
+    assert at_width[DESK]["faded"] is False
+
+
+def test_the_page_shows_the_digits_of_the_terminal(demo_page, at_width):
+    tables = [next(result_tables(result)) for result in demo_page[0]]
+    columns = [[list(column.cells) for column in table.columns[:3]] for table in tables]
+    terminal = [list(map(str, cells)) for table in columns for cells in zip(*table, strict=True)]
+    assert [cells[1:4] for cells in at_width[DESK]["cells"]] == terminal

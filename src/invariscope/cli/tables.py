@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 from rich.text import Text
 
+from invariscope.plots.shared.digits import Fixed, probability
 from invariscope.plots.shared.labels import (
     headline_first,
     interval,
@@ -124,44 +124,11 @@ def difference_table(rows: pd.DataFrame, title: str) -> Table:
             fixed(row["value_b"]),
             fixed(row["difference"], sign="+"),
             fixed.interval(row["ci_low"], row["ci_high"], sign="+"),
-            _p(row["p"]),
+            probability(row["p"]),
         ]
         for row in rows.to_dict("records")
     ]
     return plain_table(title, ["layer", first, second, "difference", "95 % interval", "p"], cells)
-
-
-@dataclass(frozen=True)
-class Fixed:
-    """Numbers of one table with the same number of decimals, so that their points stand below each other."""
-
-    places: int
-
-    @classmethod
-    def of(cls, values: Iterable[float]) -> Fixed:
-        """As many decimals as give the largest value four digits.
-
-        >>> Fixed.of([0.01, 1.5]).places, Fixed.of([250.0]).places
-        (3, 1)
-        """
-        largest = max((abs(v) for v in values if math.isfinite(v)), default=1.0) or 1.0
-        return cls(min(max(3 - math.floor(math.log10(largest)), 0), 12))
-
-    def __call__(self, value: float, *, sign: str = "-") -> str:
-        """The value as text; `sign="+"` also marks positive ones."""
-        if not math.isfinite(value):
-            return number(value)
-        return f"{value:{sign},.{self.places}f}".replace("-", "−")
-
-    def interval(self, low: float, high: float, *, sign: str = "-") -> str:
-        """Both ends, or a dash where no interval was issued."""
-        if math.isnan(low) or math.isnan(high):
-            return number(math.nan)
-        return f"{self(low, sign=sign)} to {self(high, sign=sign)}"
-
-
-def _p(value: float) -> str:
-    return "–" if value != value else ("< 0.001" if value < 1e-3 else f"{value:.3f}")
 
 
 def distinct_names(results: Sequence[Result]) -> list[Result]:

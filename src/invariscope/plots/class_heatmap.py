@@ -137,7 +137,7 @@ class ClassHeatmap(ChartPlot):
         from invariscope.plots.shared import interactive as live
 
         rows, width = matrix.shape
-        chart = live.new_chart(height=80 + 22 * rows, min_width=max(300, min(900, 80 + 16 * width)))
+        chart = live.new_chart(height=80 + 22 * rows, min_width=max(300, min(900, 64 + 4 * width)))
         chart.x_range, chart.y_range = live.fixed(-0.5, width - 0.5), live.fixed(rows - 0.5, -0.5)
         chart.ygrid.visible = False
         bottom = [i - 0.47 for i in range(rows)]

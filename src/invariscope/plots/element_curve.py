@@ -141,7 +141,7 @@ class ElementCurve(ChartPlot):
         """The same, interactive: element, value and interval under the pointer."""
         from invariscope.plots.shared import interactive as live
 
-        chart = live.new_chart(height=320, min_width=300)
+        chart = live.new_chart(height=320)
         chart.y_range = live.fixed(*self.span)
         sources = [_chart_series(chart, series, i) for i, series in enumerate(self.series)]
         if self.parameter == "element":

@@ -158,10 +158,7 @@ class LayerProfile(ChartPlot):
         from invariscope.plots.shared import interactive as live
 
         deepest = max(len(s.layers) for s in self.series)
-        width = 300 if self.relative else max(300, 80 + 16 * deepest)
-        chart = live.new_chart(
-            height=320, min_width=width, y_axis_type="log" if self.logarithmic else "linear"
-        )
+        chart = live.new_chart(height=320, y_axis_type="log" if self.logarithmic else "linear")
         if not self.logarithmic:
             chart.y_range = live.fixed(self.bottom, self.top)
         live.axis_title(chart.yaxis[0], self._y_title)

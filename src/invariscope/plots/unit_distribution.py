@@ -131,7 +131,7 @@ class UnitDistribution(ChartPlot):
         from invariscope.plots.shared import interactive as live
 
         count = len(self.layers)
-        chart = live.new_chart(height=300, min_width=max(300, 80 + 16 * count))
+        chart = live.new_chart(height=300)
         chart.x_range, chart.y_range = live.fixed(-0.6, count - 0.4), live.fixed(self.bottom, self.top)
         boxes = _chart_boxes(chart, self._columns())
         live.name_columns(chart, self.layers)

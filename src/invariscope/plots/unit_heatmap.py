@@ -120,7 +120,7 @@ class UnitHeatmap(ChartPlot):
         from invariscope.plots.shared import interactive as live
 
         count, layers = len(self.columns), [column.label for column in self.columns]
-        chart = live.new_chart(height=420, min_width=max(300, 40 + 17 * count))
+        chart = live.new_chart(height=420)
         chart.x_range, chart.y_range = live.fixed(-0.5, count - 0.5), live.fixed(0, 1)
         chart.yaxis.visible, chart.ygrid.visible = False, False
         left = [i - 0.45 for i in range(count)]

@@ -93,7 +93,7 @@ def _chart(rows: Any, a: str, b: str) -> Any:
     from invariscope.plots.shared import interactive as live
 
     labels, x = list(rows["label"]), np.arange(len(rows), dtype=float)
-    chart = live.new_chart(height=260, min_width=max(300, 80 + 16 * len(labels)))
+    chart = live.new_chart(height=260)
     chart.x_range, chart.y_range = live.fixed(-0.6, len(labels) - 0.4), live.fixed(*_reach(rows))
     chart.add_layout(live.themed(Span(location=0, dimension="width", line_width=1.5), line_color="muted"))
     bounds = zip(rows["ci_low"], rows["ci_high"], strict=True)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from invariscope.plots.shared import labels as names
+from invariscope.plots.shared.digits import Fixed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,7 +77,8 @@ def _extremes(result: Result, measure: str, prefix: str) -> str:
     if not rows:
         return ""
     low, high = (pick(rows, key=lambda row: row["value"]) for pick in (min, max))
-    least, most = names.number(low["value"]), names.number(high["value"])
+    fixed = Fixed.of(row["value"] for row in rows)
+    least, most = fixed(low["value"]), fixed(high["value"])
     if measure not in RELATIVE:
         title = names.measure_title(measure).lower()
         span = f"from {least} ({_layer(low)}) to {most} ({_layer(high)})"
@@ -118,51 +120,62 @@ def _spread(result: Result, measure: str) -> str:
 
 
 def _comparisons(differences: pd.DataFrame, measure: str, transform: str) -> list[str]:
-    rows = _with_value(names.where(differences, measure=measure, stratum="all"), "difference")
-    pairs = dict.fromkeys((row["a"], row["b"]) for row in rows)
-    return [
-        _compared([row for row in rows if (row["a"], row["b"]) == pair], measure, *pair, transform)
-        for pair in pairs
-    ]
+    rows = names.where(differences, measure=measure, stratum="all")
+    pairs = dict.fromkeys(zip(rows["a"], rows["b"], strict=True))
+    each = [names.where(rows, a=a, b=b) for a, b in pairs]
+    return [compared(pair, measure, transform) for pair in each if _with_value(pair, "difference")]
 
 
-def _compared(rows: list[dict[str, Any]], measure: str, first: str, other: str, transform: str) -> str:
-    lower = [row for row in rows if row["difference"] < 0]
-    higher = [row for row in rows if row["difference"] > 0]
+def compared(differences: pd.DataFrame, measure: str, transform: str) -> str:
+    """One sentence on a pair of networks: in which layers the second has lower values, and in which higher.
+
+    A layer counts only if the 95 % interval of its difference excludes zero.
+
+    Args:
+        differences: rows of one measure, stratum and pair, as `invariscope.compare` returns them.
+        measure: its name.
+        transform: the transform's family in words.
+    """
+    rows = sorted(_with_value(differences, "difference"), key=lambda row: row["difference"])
+    first, other = differences["a"].iloc[0], differences["b"].iloc[0]
+    lead = f"Under {transform}, {other}"
+    if rows and not any(row["difference"] for row in rows):
+        return f"{lead} and {first} have the same values in {_count(len(rows), len(rows))} layers."
+    known = [row for row in rows if math.isfinite(row["ci_low"]) and math.isfinite(row["ci_high"])]
+    if not known:
+        reason = "there are too few samples for an interval"
+        return f"Under {transform}, no difference between {other} and {first} is established: {reason}."
+    lower, higher = [r for r in known if r["ci_high"] < 0], [r for r in known if r["ci_low"] > 0]
+    total = "layers" if len(known) == len(rows) else "layers with intervals"
+    fixed = Fixed.of(row[name] for row in rows for name in ("value_a", "value_b"))
+    text = f"{lead} is {_changes(lower, higher[::-1], f'{len(known)} {total}', measure, first, fixed)}"
+    open_ones = len(known) - len(lower) - len(higher)
+    rest = f"; in {open_ones} the 95\u00a0% interval of the difference includes zero" if open_ones else ""
+    return f"{text}{rest}."
+
+
+def _changes(lower: list[Any], higher: list[Any], total: str, measure: str, first: str, fixed: Fixed) -> str:
+    """Which layers changed which way, the one that changed most in front of its list."""
+    invariance = measure in names.HEADLINE
+    down, up = ("more", "less") if invariance else ("lower", "higher")
+    than = (
+        f"invariant than {first}" if invariance else f"than {first} in {names.measure_title(measure).lower()}"
+    )
     if not lower and not higher:
-        return f"Under {transform}, {other} and {first} have the same values in all {len(rows)} layers."
-    fewer = len(lower) >= len(higher)
-    count = max(len(lower), len(higher))
-    direction = _direction(measure, first, fewer)
-    text = f"Under {transform}, {other} is {direction} in {_count(count, len(rows))} layers"
-    below, above = (sum(map(test, rows)) for test in (_below_zero, _above_zero))
-    if not any(math.isfinite(row["ci_low"]) and math.isfinite(row["ci_high"]) for row in rows):
-        return f"{text}; there are too few samples for an interval."
-    sure, opposite = (below, above) if fewer else (above, below)
-    text += f"; the 95\u00a0% interval of the difference excludes zero in {_of_them(sure, count)}"
-    return f"{text}, and in {opposite} of the others." if opposite else f"{text}."
+        return f"neither {down} nor {up} {than} in any of {total}"
+    if not lower:
+        return f"{up} {than} in {len(higher)} of {total}{_most(higher, fixed)}"
+    also = f" and {up} in {len(higher)}{_most(higher, fixed)}" if higher else ""
+    return f"{down} {than} in {len(lower)} of {total}{_most(lower, fixed)}{also}"
 
 
-def _direction(measure: str, first: str, lower: bool) -> str:
-    if measure in names.HEADLINE:
-        return f"{'more' if lower else 'less'} invariant than {first}"
-    return f"{'lower' if lower else 'higher'} than {first} in {names.measure_title(measure).lower()}"
+def _most(rows: list[Any], fixed: Fixed) -> str:
+    label = names.layer_label(rows[0]["layer"], rows[0]["call"])
+    return f" (most in {label}: {fixed(rows[0]['value_a'])} → {fixed(rows[0]['value_b'])})"
 
 
 def _count(part: int, total: int) -> str:
     return f"all {total}" if part == total else f"{part} of {total}"
-
-
-def _of_them(part: int, total: int) -> str:
-    return "all of them" if part == total else f"{part or 'none'} of them"
-
-
-def _below_zero(row: dict[str, Any]) -> bool:
-    return row["ci_high"] < 0
-
-
-def _above_zero(row: dict[str, Any]) -> bool:
-    return row["ci_low"] > 0
 
 
 def _accuracy(result: Result, prefix: str) -> str:

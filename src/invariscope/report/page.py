@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from invariscope.plots.shared.labels import as_results, measure_title, model_names
 from invariscope.plots.shared.theme import DARK, LIGHT, Theme
 from invariscope.report import comparison, facts, figures, findings, tables
+from invariscope.report.digits import with_places
 
 if TYPE_CHECKING:
     from invariscope.result import Result
@@ -64,10 +65,13 @@ def render(results: Sequence[Result], *, title: str | None = None) -> str:
     sections, charts = figures.sections(results)
     if differences.rows is not None:
         charts |= comparison.charts(differences)
-    rows = tables.row_table(results)
+    shown = {
+        "rows": tables.row_table(results),
+        "differences": comparison.table(differences, several=len(results) > 2),
+    }
     payload = {
         "charts": charts,
-        "tables": {"rows": rows, "differences": comparison.table(differences, several=len(results) > 2)},
+        "tables": {name: table and with_places(table) for name, table in shown.items()},
     }
     scripts = {"bokeh": _bokeh(), "script": _file("script.js")}
     return _template().render(

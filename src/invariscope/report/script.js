@@ -22,15 +22,21 @@
   };
 
   // Charts cannot see CSS variables: each model carries the properties of both themes in its tags.
-  function recolour(doc) {
-    const theme = currentTheme();
+  const entry = (holder, name) => (holder instanceof Map ? holder.get(name) : holder?.[name]);
+  function setForms(doc, kind, choose) {
     for (const model of doc.all_models) {
       for (const tag of model.tags ?? []) {
-        const forms = tag instanceof Map ? tag.get("theme") : tag?.theme;
-        const form = forms instanceof Map ? forms.get(theme) : forms?.[theme];
+        const forms = entry(tag, kind);
+        const form = forms && entry(forms, choose(forms));
         if (form) model.setv(form instanceof Map ? Object.fromEntries(form) : form);
       }
     }
+  }
+  const recolour = (doc) => setForms(doc, "theme", currentTheme);
+  // Names of columns stand upright where the box is too narrow for slanted ones.
+  function fit(element, doc) {
+    const width = element.parentElement.clientWidth;
+    if (width) setForms(doc, "fit", (forms) => (width < entry(forms, "below") ? "narrow" : "wide"));
   }
   function applyTheme() {
     if (choice === "auto") root.removeAttribute("data-theme");
@@ -72,7 +78,10 @@
     if (!item || drawn.has(element.id)) return;
     drawn.add(element.id);
     views.push(...await Bokeh.embed.embed_item(item));
-    recolour(Bokeh.documents[Bokeh.documents.length - 1]);
+    const doc = Bokeh.documents[Bokeh.documents.length - 1];
+    recolour(doc);
+    fit(element, doc);
+    new ResizeObserver(() => fit(element, doc)).observe(element.parentElement);
   }
   async function drawVisibleCharts() {
     for (const element of document.querySelectorAll(".picture:not([hidden]) .chart")) await drawChart(element);
@@ -97,16 +106,23 @@
     if (value === 0) return "0";
     const size = Math.abs(value);
     const text = size >= 1e-3 && size < 1e5
-      ? value.toFixed(Math.max(0, 2 - Math.floor(Math.log10(size))))
-      : value.toExponential(2);
+      ? value.toFixed(Math.max(0, 3 - Math.floor(Math.log10(size))))
+      : value.toExponential(3).replace(/([+-])(\d)$/, (_, sign, digit) => `${sign}0${digit}`);
     return text.replaceAll("-", "−");
   }
-  function shown(value, kind, titles) {
+  // As in the terminal: equal decimals in a table, and what would read as zero keeps its digits.
+  function fixed(value, places) {
+    if (value === null || value === undefined) return "–";
+    if (value !== 0 && Math.abs(value) < 0.5 * 10 ** -places) return formatted(value);
+    const digits = { minimumFractionDigits: places, maximumFractionDigits: places };
+    return value.toLocaleString("en", digits).replaceAll("-", "−");
+  }
+  function shown(value, kind, titles, places) {
     if (kind === "text") return titles?.get(value) ?? value;
     if (kind === "count") return value === null ? "–" : Math.round(value).toLocaleString("en");
-    if (kind === "interval") return value === null ? "–" : `${formatted(value[0])} to ${formatted(value[1])}`;
-    if (kind === "p" && value !== null && value < 0.001) return "< 0.001";
-    return formatted(value);
+    if (kind === "interval") return value === null ? "–" : value.map((end) => fixed(end, places)).join(" to ");
+    if (kind === "p" && value !== null) return value < 0.001 ? "< 0.001" : value.toFixed(3);
+    return fixed(value, places);
   }
   const element = (name, properties = {}, ...children) => {
     const made = Object.assign(document.createElement(name), properties);
@@ -118,6 +134,7 @@
     constructor(box, spec) {
       Object.assign(this, spec, { box, query: "", sort: null, limit: PAGE });
       this.titles = {};
+      this.decimals = new Map(this.rows.map((row, i) => [row, this.places[i]]));
       for (const filter of this.filters) this.titles[filter.column] = new Map(filter.titles);
       this.count = element("span", { className: "count" });
       this.body = element("div", { className: "scroll", tabIndex: 0 });
@@ -161,7 +178,7 @@
         return direction * (typeof x === "string" ? x.localeCompare(y, "en", { numeric: true }) : x - y);
       });
     }
-    text(row, i) { return shown(row[i], this.columns[i].kind, this.titles[i]); }
+    text(row, i) { return shown(row[i], this.columns[i].kind, this.titles[i], this.decimals.get(row)); }
     draw() {
       const rows = this.chosen();
       // A column that a filter holds at one value says nothing: its menu says it.
@@ -223,6 +240,22 @@
     }
   }
 
+  // ---- wide content ------------------------------------------------------------------------
+  // A box with more to its right fades out there: phones show no scroll bar until one scrolls.
+  function startFading() {
+    const look = (box) => {
+      // A table that has just been replaced is in no box any more.
+      box?.classList.toggle("more-right", box.scrollLeft + box.clientWidth < box.scrollWidth - 2);
+    };
+    const sizes = new ResizeObserver((seen) => seen.forEach(({ target }) => look(target.closest(".scroll"))));
+    for (const box of document.querySelectorAll(".scroll")) {
+      const watch = () => { for (const part of [box, ...box.children]) sizes.observe(part); };
+      box.addEventListener("scroll", () => look(box), { passive: true });
+      new MutationObserver(watch).observe(box, { childList: true });
+      watch();
+    }
+  }
+
   // ---- start -------------------------------------------------------------------------------
   startTheme();
   startMenus();
@@ -230,5 +263,6 @@
     const spec = payload.tables[box.dataset.table];
     if (spec) new Table(box, spec);
   }
+  startFading();
   drawVisibleCharts();
 })();

@@ -28,7 +28,10 @@ from invariscope.plots.shared.labels import axis_labels
 from invariscope.plots.shared.theme import DARK, LIGHT, Theme, palette
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
-MANY = 24
+MANY, MIN_WIDTH = 24, 300
+# Pixels a column: fewer, and upright names touch; fewer than the second, and slanted ones do.
+UPRIGHT, SLANTED = 14, 20
+EDGES = 80
 M = TypeVar("M", bound=Any)
 
 
@@ -52,7 +55,7 @@ def _colour(theme: Theme, role: str) -> str:
     return getattr(theme, role)
 
 
-def new_chart(*, height: int, min_width: int, **options: Any) -> Any:
+def new_chart(*, height: int, min_width: int = MIN_WIDTH, **options: Any) -> Any:
     """An empty chart without a toolbar, as wide as its box but never narrower than `min_width`."""
     chart = bokeh_figure(
         height=height, min_width=min_width, sizing_mode="stretch_width", tools="", toolbar_location=None,
@@ -100,20 +103,30 @@ def name_ticks(axis: Any, labels: Sequence[str]) -> None:
 
 
 def name_columns(chart: Any, labels: Sequence[str]) -> None:
-    """Names below the columns: slanted where they would touch, upright where there are many.
+    """Names below the columns: slanted where they would touch, upright where there are many or little room.
 
     The chart grows by the room that they take, so that the picture itself keeps its height.
     """
     name_ticks(chart.xaxis[0], labels)
     texts = axis_labels(labels)
     longest = max(map(len, texts), default=0)
+    chart.min_width = max(chart.min_width, EDGES + UPRIGHT * len(texts))
+    upright, slanted = chart.height + int(6.5 * longest), chart.height + int(4.6 * longest)
     if len(texts) > MANY:
         chart.xaxis[0].major_label_orientation = math.pi / 2
-        chart.height += int(6.5 * longest)
+        chart.height = upright
     elif sum(map(len, texts)) > 40:
-        chart.xaxis[0].major_label_orientation = 0.75
-        chart.height += int(4.6 * longest)
+        below = EDGES + SLANTED * len(texts)
         chart.min_border_left = max(chart.min_border_left, min(64, int(4.4 * len(texts[0]))))
+        fitted(chart.xaxis[0], below, major_label_orientation=(math.pi / 2, 0.75))
+        fitted(chart, below, height=(upright, slanted))
+
+
+def fitted(model: Any, below: int, **properties: tuple[Any, Any]) -> None:
+    """Sets properties that follow the width: (in a box narrower than `below` pixels, in a wider one)."""
+    narrow, wide = ({name: pair[i] for name, pair in properties.items()} for i in (0, 1))
+    model.update(**wide)
+    model.tags = [*model.tags, {"fit": {"below": below, "narrow": narrow, "wide": wide}}]
 
 
 def hover(chart: Any, renderers: Sequence[GlyphRenderer], columns: Mapping[str, str]) -> None:

@@ -173,10 +173,10 @@ def axis_labels(names: Sequence[str]) -> list[str]:
 
 
 def number(value: float) -> str:
-    """Three significant digits; a dash where there is no value.
+    """Four significant digits; a dash where there is no value.
 
-    >>> number(0.41249), number(float("nan")), number(1234567.0), number(0.0)
-    ('0.412', '–', '1.23e+06', '0')
+    >>> number(0.412491), number(float("nan")), number(1234567.0), number(0.0)
+    ('0.4125', '–', '1.235e+06', '0')
     """
     value = float(value)
     if math.isnan(value):
@@ -185,14 +185,14 @@ def number(value: float) -> str:
         return "0" if value == 0 else ("∞" if value > 0 else "−∞")
     magnitude = abs(value)
     if 1e-3 <= magnitude < 1e5:
-        return f"{value:.{max(0, 2 - math.floor(math.log10(magnitude)))}f}".replace("-", "−")
-    return f"{value:.2e}".replace("-", "−")
+        return f"{value:.{max(0, 3 - math.floor(math.log10(magnitude)))}f}".replace("-", "−")
+    return f"{value:.3e}".replace("-", "−")
 
 
 def interval(low: float, high: float) -> str:
     """An interval for people; a dash where none was issued.
 
     >>> interval(0.25, 0.5), interval(float("nan"), 1.0)
-    ('0.250 to 0.500', '–')
+    ('0.2500 to 0.5000', '–')
     """
     return "–" if math.isnan(low) or math.isnan(high) else f"{number(low)} to {number(high)}"

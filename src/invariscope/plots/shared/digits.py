@@ -1,0 +1,53 @@
+"""How many digits of a number are shown: the same in the terminal's tables and in the report's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from invariscope.plots.shared.labels import number
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """Numbers of one table with the same number of decimals, so that their points stand below each other."""
+
+    places: int
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> Fixed:
+        """As many decimals as give the largest value four digits.
+
+        >>> Fixed.of([0.01, 1.5]).places, Fixed.of([250.0]).places
+        (3, 1)
+        """
+        largest = max((abs(v) for v in values if math.isfinite(v)), default=1.0) or 1.0
+        return cls(min(max(3 - math.floor(math.log10(largest)), 0), 12))
+
+    def __call__(self, value: float, *, sign: str = "-") -> str:
+        """The value as text; `sign="+"` also marks positive ones. What would read as zero keeps its digits.
+
+        >>> Fixed(3)(0.25), Fixed(3)(-0.00012), Fixed(3)(0.0), Fixed(3)(0.25, sign="+")
+        ('0.250', '−1.200e−04', '0.000', '+0.250')
+        """
+        if not math.isfinite(value):
+            return number(value)
+        if 0 < abs(value) < 0.5 * 10.0**-self.places:
+            return ("+" if sign == "+" and value > 0 else "") + number(value)
+        return f"{value:{sign},.{self.places}f}".replace("-", "−")
+
+    def interval(self, low: float, high: float, *, sign: str = "-") -> str:
+        """Both ends, or a dash where no interval was issued."""
+        if math.isnan(low) or math.isnan(high):
+            return number(math.nan)
+        return f"{self(low, sign=sign)} to {self(high, sign=sign)}"
+
+
+def probability(value: float) -> str:
+    """A p value: three decimals say enough.
+
+    >>> probability(0.0004), probability(0.25), probability(float("nan"))
+    ('< 0.001', '0.250', '–')
+    """
+    return "–" if value != value else ("< 0.001" if value < 1e-3 else f"{value:.3f}")
