@@ -1,0 +1,178 @@
+"""Firing invariance of single units (Goodfellow et al. 2009)."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from invariscope.measures.base import Identity, KnownAnswer, LayerContext, Measure, UnitValues
+from invariscope.registry import unknown
+from invariscope.statistics.firing import FiringCounts, FiringShares
+
+AVERAGES = ("firing", "all")
+_PRESETS: dict[str, dict[str, Any]] = {"goodfellow2009": {}, "tmeasures": {"average": "all"}}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Goodfellow(Measure):
+    """How much more often a unit fires along the orbit of an input that makes it fire than otherwise.
+
+    .. math:: S_u = \\frac{L_u}{G_u}, \\quad G_u = P(s\\, a_u(x) > \\theta_u), \\quad
+        L_u = \\langle \\, \\mathrm{share\\ of\\ the\\ orbit\\ with}\\ s\\, a_u(t_j x) > \\theta_u
+        \\, \\rangle_{x \\,:\\, s a_u(x) > \\theta_u}
+
+    Shapes: activations (sample, element, unit...) to one value per unit, in three outputs: the score
+    S, and its parts `local` (L) and `global` (G). The threshold is the linearly interpolated
+    quantile at 1 − α of the untransformed responses; a unit fires strictly above it, by 1e-9 of its
+    largest response at least. The orbit includes the untransformed input. Both signs s = ±1 are
+    tried and the one with the larger S is kept. A layer's values, of all three outputs, are means
+    over the best ⌈20 %⌉ of the units that fire. Units that never fire are *dead*: NaN, counted.
+    The thresholds are those of all samples in every class and wherever a group is left out.
+
+    Misleads with few samples: only α·n of them make a unit fire, and choosing the best units
+    favours those whose few happened to be stable. Responses that tie at the threshold do not fire:
+    a unit that saturates has no score, or G far below α and a large one.
+
+    Args:
+        alpha: share of the untransformed inputs that make a unit fire.
+        best: share of the firing units that make up the layer's value.
+        average: "firing": L over the samples that fire; "all": over all samples.
+        seed: of the subset of samples that gives the thresholds where memory is short (a note says so).
+        preset: "goodfellow2009", or "tmeasures", which means average="all".
+
+    Raises:
+        ValueError: an option that does not exist, or a share that is none.
+
+    Source:
+        Goodfellow, Le, Saxe, Lee and Ng 2009, Measuring Invariances in Deep Networks, section 3.
+
+    >>> orbit = np.array([[[0.0], [0.0]], [[0.0], [0.0]], [[0.0], [0.0]], [[9.0], [8.0]]])
+    >>> Goodfellow(alpha=0.25).oracle(orbit, None)[""]
+    array([4.])
+    """
+
+    alpha: float = 0.01
+    best: float = 0.2
+    average: str = "firing"
+    seed: int = 0
+    preset: str | None = None
+
+    summary: ClassVar[str] = "How much more often a unit fires along the orbit of an input that it prefers."
+    reading: ClassVar[str] = (
+        "1: moving along the orbit of a preferred input, the unit fires as rarely as on any input. 1/G (100 "
+        "where 1 % of inputs make it fire): it always stays on. The layer's value is that of its best fifth "
+        "only, so it says nothing about the other units."
+    )
+
+    def __post_init__(self) -> None:
+        self._apply_preset()
+        if self.average not in AVERAGES:
+            raise unknown("average", str(self.average), AVERAGES)
+        for name, value, most in (("alpha", self.alpha, 0.5), ("best", self.best, 1.0)):
+            if not 0 < value <= most:
+                raise ValueError(f"{name} is a share, above 0 and at most {most:g}; got {value!r}")
+
+    def _apply_preset(self) -> None:
+        if self.preset is not None and self.preset not in _PRESETS:
+            raise unknown("preset", self.preset, _PRESETS)
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        for name, value in _PRESETS.get(self.preset or "", {}).items():
+            given = getattr(self, name)
+            if given not in (defaults[name], value):
+                raise ValueError(f"preset={self.preset!r} means {name}={value!r}, but got {name}={given!r}")
+            object.__setattr__(self, name, value)
+
+    @property
+    def probes(self) -> tuple[Identity]:
+        """The untransformed input, on which a unit fires or does not."""
+        return (Identity(),)
+
+    def statistics(self) -> tuple[FiringCounts]:
+        """Counts above the thresholds."""
+        return (FiringCounts(self.alpha, self.seed),)
+
+    def evaluate(self, finals: tuple[FiringShares], layer: LayerContext) -> dict[str, UnitValues]:
+        """The score and its two parts."""
+        (shares,) = finals
+        local = shares.stays if self.average == "firing" else shares.anywhere
+        with np.errstate(divide="ignore", invalid="ignore"):
+            score = np.where(shares.fires > 0, local / shares.fires, np.nan)
+        better = _second_is_better(score[0])[None, None].astype(np.int64)
+        dead = np.isnan(score[0]).all(axis=0)
+        counted = self._best(np.take_along_axis(score, better, axis=1)[0, 0])
+        outputs = {"": score, "local": local, "global": shares.fires}
+        return {
+            name: UnitValues(_of_sign(values, better, dead), counted, dead=int(dead.sum()))
+            for name, values in outputs.items()
+        }
+
+    def _best(self, score: np.ndarray) -> np.ndarray:
+        """(unit...) the units that the layer's value is the mean of."""
+        alive = int(np.isfinite(score).sum())
+        falling = np.argsort(-score, axis=None, kind="stable")  # NaN comes last
+        counted = np.zeros(score.size, bool)
+        counted[falling[: _ceil(self.best * alive)]] = True
+        return counted.reshape(score.shape)
+
+    def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
+        """The definition; element 0 is the untransformed input."""
+        parts = [self._naive(sign * activations) for sign in (1, -1)]
+        second = _second_is_better(np.stack([score for score, _, _ in parts]))
+        chosen = [np.where(second, b, a) for a, b in zip(*parts, strict=True)]
+        chosen = [np.where(np.isnan(chosen[0]), np.nan, values) for values in chosen]
+        return dict(zip(("", "local", "global"), chosen, strict=True))
+
+    def _naive(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """S, L and G of one sign."""
+        plain = values[:, 0]
+        fires = values > np.quantile(plain, 1 - self.alpha, axis=0) + 1e-9 * np.abs(plain.max(axis=0))
+        weights = fires[:, 0] if self.average == "firing" else np.ones_like(fires[:, 0])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            often = fires[:, 0].mean(axis=0)
+            local = (fires.mean(axis=1) * weights).sum(axis=0) / weights.sum(axis=0)
+            return np.where(often > 0, local / often, np.nan), local, often
+
+    @classmethod
+    def examples(cls) -> tuple[Goodfellow, ...]:
+        """Rare and frequent firing, and both averages."""
+        return (cls(), cls(alpha=0.2), cls(alpha=0.2, average="all"))
+
+    @classmethod
+    def known_answers(cls) -> tuple[KnownAnswer, ...]:
+        """Four samples, two elements; the first unit stays on, the second goes out, the third is constant.
+
+        The fourth fires with its negative; the fifth would on a transformed input alone.
+        """
+        activations = [
+            [[0.0, 0.0, 1.0, 5.0, 1.0], [0.0, 1.0, 1.0, 5.0, 9.0]],
+            [[1.0, 1.0, 1.0, 5.0, 1.0], [1.0, 9.0, 1.0, 5.0, 1.0]],
+            [[2.0, 2.0, 1.0, 5.0, 1.0], [2.0, 2.0, 1.0, 5.0, 1.0]],
+            [[3.0, 3.0, 1.0, 1.0, 1.0], [3.0, 0.0, 1.0, 1.0, 1.0]],
+        ]
+        dead = np.nan
+        return (
+            KnownAnswer({"alpha": 0.25}, activations, [4.0, 2.0, dead, 4.0, dead]),
+            KnownAnswer({"alpha": 0.25}, activations, [1.0, 0.5, dead, 1.0, dead], output="local"),
+            KnownAnswer({"alpha": 0.25}, activations, [0.25, 0.25, dead, 0.25, dead], output="global"),
+            KnownAnswer({"alpha": 0.25, "preset": "tmeasures"}, activations, [1.0, 1.0, dead, 1.0, dead]),
+        )
+
+
+def _of_sign(values: np.ndarray, better: np.ndarray, dead: np.ndarray) -> np.ndarray:
+    """(replicate, unit...) the values of each unit's better sign; NaN for dead units."""
+    chosen = np.take_along_axis(values, np.broadcast_to(better, (len(values), *better.shape[1:])), axis=1)
+    return np.where(dead, np.nan, chosen[:, 0])
+
+
+def _second_is_better(score: np.ndarray) -> np.ndarray:
+    """(unit...) whether the negative has the larger score; what differs by rounding is equal."""
+    first, second = np.nan_to_num(score, nan=0.0)
+    return second > first * (1 + 1e-9)
+
+
+def _ceil(value: float) -> int:
+    """The next whole number; a product such as 0.2 · 15 that rounding has put above one stays there."""
+    return int(np.ceil(value - 1e-9))

@@ -1,0 +1,95 @@
+"""The loops of the firing statistics: every response is read once, a tile of units at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+
+TILE = 512  # units: their heaps' least values, or their counts, stay in the nearest cache
+_OPTIONS: Any = {"nogil": True, "cache": True, "boundscheck": False, "error_model": "numpy"}
+
+
+@numba.njit(**_OPTIONS)
+def _replace_least(heap, value):
+    """Puts a value in the place of the least and restores the heap."""
+    size, at = len(heap), 0
+    while True:
+        child = 2 * at + 1
+        if child >= size:
+            break
+        if child + 1 < size and heap[child + 1] < heap[child]:
+            child += 1
+        if heap[child] >= value:
+            break
+        heap[at] = heap[child]
+        at = child
+    heap[at] = value
+
+
+@numba.njit(**_OPTIONS)
+def keep_largest(rows, largest):
+    """Lets every response, and its negative, into the heap of its unit if it is larger than the least there.
+
+    Args:
+        rows: (row, unit) responses.
+        largest: (2, unit, kept) heaps, changed in place.
+    """
+    units = rows.shape[1]
+    for left in range(0, units, TILE):
+        right = min(left + TILE, units)
+        high, low = largest[0, left:right, 0].copy(), -largest[1, left:right, 0]
+        for r in range(len(rows)):
+            row = rows[r, left:right]
+            for u in range(right - left):
+                if row[u] > high[u]:
+                    _replace_least(largest[0, left + u], row[u])
+                    high[u] = largest[0, left + u, 0]
+                if row[u] < low[u]:
+                    _replace_least(largest[1, left + u], -row[u])
+                    low[u] = -largest[1, left + u, 0]
+
+
+@numba.njit(**_OPTIONS)
+def _add(sums, first, fired):
+    """Adds what one sample's orbit gives to the counts of one sign."""
+    for u in range(len(fired)):
+        fires = np.int64(first[u])
+        sums[0, u] += fires
+        sums[1, u] += fires * fired[u]
+        sums[2, u] += fired[u]
+
+
+@numba.njit(**_OPTIONS)
+def count_firing(rows, places, first, bounds, runs, sums):
+    """Adds a block's orbits to the counts of their buckets.
+
+    Args:
+        rows: (row, unit) responses.
+        places: (sample, element) rows of each orbit.
+        first: (sample,) rows of the untransformed inputs.
+        bounds: (2, unit) responses above the one, or below the other, fire.
+        runs: see `Membership.runs`.
+        sums: (bucket, 3, 2, unit) int64, see `FiringState`.
+    """
+    units = rows.shape[1]
+    samples, edges, buckets = runs
+    for left in range(0, units, TILE):
+        right = min(left + TILE, units)
+        width = right - left
+        high, low = bounds[0, left:right], bounds[1, left:right]
+        above, below = np.empty(width, np.int32), np.empty(width, np.int32)
+        for run in range(len(buckets)):
+            into = sums[buckets[run], :, :, left:right]
+            for i in samples[edges[run] : edges[run + 1]]:
+                above[:] = 0
+                below[:] = 0
+                for j in range(places.shape[1]):
+                    row = rows[places[i, j], left:right]
+                    for u in range(width):
+                        above[u] += row[u] > high[u]
+                        below[u] += row[u] < low[u]
+                start = rows[first[i], left:right]
+                _add(into[:, 0], start > high, above)
+                _add(into[:, 1], start < low, below)
