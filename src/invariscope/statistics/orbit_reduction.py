@@ -44,13 +44,13 @@ def reduce_on_device(rows: Tensor, block: Block, state: OrbitState) -> None:
         units = slice(lo, lo + _UNIT_CHUNK)
         orbit = orbit_view(rows, block)[:, :, units]
         head = orbit[:, 0]
-        steps = (orbit[:, 1:] - head[:, None]).double()
+        steps = orbit[:, 1:].double().sub_(head[:, None])
         squares = steps.square().sum(1)
         within = (squares - steps.sum(1).square() / state.elements).clamp_min(0)
         fired = (squares > 0) | (head != 0)
         for bucket, samples in block.membership:
             chosen = torch.from_numpy(samples).to(rows.device)
-            offsets = (orbit[chosen] - pivot[:, units]).double()
+            offsets = orbit[chosen].double().sub_(pivot[:, units])
             sums.columns[bucket, :, units] += offsets.sum(0)
             sums.total[bucket, units] += offsets.square().sum((0, 1))
             sums.within[bucket, units] += within[chosen].sum(0)
