@@ -5,9 +5,10 @@ import pytest
 from browser import CHROMIUM, opened
 from sample_results import sample_result
 
-from invariscope.cli.tables import result_tables
+from invariscope.cli.tables import difference_tables, result_tables
 from invariscope.plots.unit_heatmap import UnitHeatmap
 from invariscope.report import write_report
+from invariscope.uncertainty import compare
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed")
 
@@ -201,7 +202,7 @@ NAMES = """[...document.querySelectorAll('#class_heatmap .chart')].slice(0, 1).f
     Object.values(Bokeh.index.roots ?? Bokeh.index).filter(v => c.contains(v.el))
     .flatMap(v => [...v.model.document.all_models]).filter(m => m.type == 'LinearAxis')
     .map(m => m.major_label_orientation).filter(angle => typeof angle == 'number'))"""
-CELLS = """[...document.querySelectorAll('[data-table=rows] tbody tr')].map(row =>
+CELLS = """[...document.querySelectorAll('[data-table={}] tbody tr')].map(row =>
     [...row.cells].map(cell => cell.textContent))"""
 FADED = "document.querySelector('[data-table=rows] .scroll').classList.contains('more-right')"
 
@@ -227,7 +228,9 @@ async def _fitted(page, profile, width):
         found["faded"] = await tab.run(FADED)
         await tab.run("document.querySelector('[data-table=rows] .scroll').scrollLeft = 1e5")
         await asyncio.sleep(0.3)
-        found["cells"] = await tab.run(CELLS)
+        found["cells"], found["pairs"] = [
+            await tab.run(CELLS.format(name)) for name in ("rows", "differences")
+        ]
         return found | {"at_the_end": await tab.run(FADED)}
 
 
@@ -248,7 +251,16 @@ def test_a_table_that_goes_on_to_the_right_fades_out_there(at_width):
 
 
 def test_the_page_shows_the_digits_of_the_terminal(demo_page, at_width):
-    tables = [next(result_tables(result)) for result in demo_page[0]]
-    columns = [[list(column.cells) for column in table.columns[:3]] for table in tables]
-    terminal = [list(map(str, cells)) for table in columns for cells in zip(*table, strict=True)]
+    terminal = [cells[:3] for result in demo_page[0] for cells in texts_of(next(result_tables(result)))]
     assert [cells[1:4] for cells in at_width[DESK]["cells"]] == terminal
+
+
+def test_the_page_shows_differences_with_the_digits_of_the_terminal(demo_page, at_width):
+    terminal = texts_of(next(difference_tables(compare(demo_page[0]))))
+    unmarked = [[text.replace("+", "") for text in cells] for cells in terminal]
+    assert at_width[DESK]["pairs"] == unmarked
+
+
+def texts_of(table):
+    """The rows of a terminal's table as texts."""
+    return [list(map(str, cells)) for cells in zip(*(column.cells for column in table.columns), strict=True)]

@@ -110,19 +110,22 @@
       : value.toExponential(3).replace(/([+-])(\d)$/, (_, sign, digit) => `${sign}0${digit}`);
     return text.replaceAll("-", "−");
   }
-  // As in the terminal: equal decimals in a table, and what would read as zero keeps its digits.
-  function fixed(value, places) {
+  // As in the terminal: equal decimals in a table. A value that would read as zero keeps its digits; a
+  // difference that is nothing beside the values does not.
+  function fixed(value, places, isDifference) {
     if (value === null || value === undefined) return "–";
-    if (value !== 0 && Math.abs(value) < 0.5 * 10 ** -places) return formatted(value);
+    if (!isDifference && value !== 0 && Math.abs(value) < 0.5 * 10 ** -places) return formatted(value);
     const digits = { minimumFractionDigits: places, maximumFractionDigits: places };
     return value.toLocaleString("en", digits).replaceAll("-", "−");
   }
-  function shown(value, kind, titles, places) {
+  function shown(value, kind, titles, places, isDifference) {
     if (kind === "text") return titles?.get(value) ?? value;
     if (kind === "count") return value === null ? "–" : Math.round(value).toLocaleString("en");
-    if (kind === "interval") return value === null ? "–" : value.map((end) => fixed(end, places)).join(" to ");
+    if (kind === "interval") {
+      return value === null ? "–" : value.map((end) => fixed(end, places, isDifference)).join(" to ");
+    }
     if (kind === "p" && value !== null) return value < 0.001 ? "< 0.001" : value.toFixed(3);
-    return fixed(value, places);
+    return fixed(value, places, isDifference);
   }
   const element = (name, properties = {}, ...children) => {
     const made = Object.assign(document.createElement(name), properties);
@@ -134,6 +137,7 @@
     constructor(box, spec) {
       Object.assign(this, spec, { box, query: "", sort: null, limit: PAGE });
       this.titles = {};
+      this.paired = this.columns.some((column) => column.key === "value_a");
       this.decimals = new Map(this.rows.map((row, i) => [row, this.places[i]]));
       for (const filter of this.filters) this.titles[filter.column] = new Map(filter.titles);
       this.count = element("span", { className: "count" });
@@ -178,7 +182,11 @@
         return direction * (typeof x === "string" ? x.localeCompare(y, "en", { numeric: true }) : x - y);
       });
     }
-    text(row, i) { return shown(row[i], this.columns[i].kind, this.titles[i], this.decimals.get(row)); }
+    text(row, i) {
+      const { key, kind } = this.columns[i];
+      const isDifference = this.paired && (key === "value" || key === "ci");
+      return shown(row[i], kind, this.titles[i], this.decimals.get(row), isDifference);
+    }
     draw() {
       const rows = this.chosen();
       // A column that a filter holds at one value says nothing: its menu says it.

@@ -26,15 +26,18 @@ class Fixed:
         return cls(min(max(3 - math.floor(math.log10(largest)), 0), 12))
 
     def __call__(self, value: float, *, sign: str = "-") -> str:
-        """The value as text; `sign="+"` also marks positive ones. What would read as zero keeps its digits.
+        """The value as text. One that would read as zero keeps its digits.
 
-        >>> Fixed(3)(0.25), Fixed(3)(-0.00012), Fixed(3)(0.0), Fixed(3)(0.25, sign="+")
-        ('0.250', '−1.200e−04', '0.000', '+0.250')
+        `sign="+"` is for differences of such values: positive ones are marked too, and one that is
+        nothing beside the values reads as zero.
+
+        >>> Fixed(3)(0.25), Fixed(3)(0.00012), Fixed(3)(0.0), Fixed(3)(-0.00012, sign="+")
+        ('0.250', '1.200e−04', '0.000', '−0.000')
         """
         if not math.isfinite(value):
             return number(value)
-        if 0 < abs(value) < 0.5 * 10.0**-self.places:
-            return ("+" if sign == "+" and value > 0 else "") + number(value)
+        if sign != "+" and 0 < abs(value) < 0.5 * 10.0**-self.places:
+            return number(value)
         return f"{value:{sign},.{self.places}f}".replace("-", "−")
 
     def interval(self, low: float, high: float, *, sign: str = "-") -> str:
