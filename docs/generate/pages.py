@@ -36,6 +36,7 @@ def navigation(found: list[str]) -> list[dict[str, Any]]:
     whole = [
         {"Home": "index.md"},
         {"Getting started": "getting_started.md"},
+        {"During training": "monitoring.md"},
         {"Concepts": "concepts.md"},
         {"Measures": section("measures")},
         {"Published conventions": "conventions.md"},

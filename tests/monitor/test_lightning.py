@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import invariscope as iv
 from invariscope import zoo
-from invariscope.monitor import Monitor, lightning_callback
+from invariscope.monitor import Monitor, lightning_callback, load_history
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # what its own dependencies deprecate is not ours to mend
@@ -137,6 +137,15 @@ def test_a_resumed_training_goes_on_with_the_curves_of_its_folder(tmp_path):
     pd.testing.assert_frame_equal(
         resumed.table.query("epoch <= 2")[early], whole.table.query("epoch <= 2")[early]
     )
+
+
+def test_another_training_is_refused_before_the_curves_of_the_first_are_forgotten(tmp_path):
+    monitor = watched(folder=tmp_path / "m")
+    run(classifier(), [lightning_callback(monitor)], epochs=2, folder=tmp_path)
+    lightning.seed_everything(4, verbose=False)
+    with pytest.raises(ValueError, match="epoch 0 was measured already, with other weights"):
+        run(Classifier(), [lightning_callback(monitor)], epochs=2, folder=tmp_path)
+    assert list(load_history(tmp_path / "m").results) == [0, 1, 2]
 
 
 def test_the_callback_is_one_of_the_lightning_that_the_program_uses(monkeypatch):

@@ -40,6 +40,9 @@ def lightning_callback(
         def on_train_start(self, trainer: Any, pl_module: Any) -> None:
             """Before the first epoch, or before the first one after a resume."""
             if trainer.is_global_zero:
+                if trainer.current_epoch in monitor.results:
+                    # Another training is refused here, before anything is forgotten.
+                    monitor(model(pl_module), trainer.current_epoch)
                 monitor.rewind(trainer.current_epoch)
             _visit(trainer, pl_module, trainer.current_epoch)
 
