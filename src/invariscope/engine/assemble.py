@@ -167,7 +167,8 @@ class Assembler:
         ]
         state = self.run.states[key, measure.statistics()[0]]
         dead = self.dead.get((key, measure.statistics()[-1]))
-        context = LayerContext(*key, getattr(state, "shape", ()), self.references.get(key), dead)
+        shape, reference = getattr(state, "shape", ()), self.references.get(key)
+        context = LayerContext(*key, shape, reference, dead, self.run.input_shape)
         by_statistic = dict(zip(dict.fromkeys(measure.statistics()), finals, strict=True))
         return measure.evaluate(tuple(by_statistic[s] for s in measure.statistics()), context)
 
@@ -195,7 +196,9 @@ class Assembler:
             "infinite_units": values.infinite,
             "counted_units": int(values.counted.sum()),
         }
-        self.rows.append(row)
+        row |= {"masked_units": values.masked} if values.masked else {}
+        notes = [note for note in (row.get("note"), values.note) if note]
+        self.rows.append(row | ({"note": "; ".join(notes)} if notes else {}))
         self.maps[name, key[0], stratum.label, key[1]] = self._stored(values.values[0], key, measure)
 
     def _stored(self, values: np.ndarray, key: LayerKey, measure: Measure) -> np.ndarray:

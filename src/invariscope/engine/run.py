@@ -264,6 +264,7 @@ class Runner:
             "total": self.total,
             "unit_bytes": self.unit_bytes,
             "act": partial(_act, self.transform, tuple(inputs.shape[2:]), self.options.seed),
+            "per_sample": self.transform.per_sample,
         }
         output = self.forward(laid.rows, lambda reading: self._reduce(reading, shared))
         run.forwards += len(laid.rows)

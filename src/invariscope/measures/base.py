@@ -28,6 +28,7 @@ class LayerContext:
         reference: per-unit transformation variance of the same layer with random weights, for the
             measures that ask for it.
         dead: (unit...) units found dead at full precision, where the forwards were of a lower one.
+        input_shape: the shape of one input, such as (3, 32, 32).
     """
 
     layer: str
@@ -35,6 +36,7 @@ class LayerContext:
     shape: tuple[int, ...]
     reference: np.ndarray | None = None
     dead: np.ndarray | None = None
+    input_shape: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -44,9 +46,10 @@ class UnitValues:
     Args:
         values: (replicate, unit...): replicate 0 from all samples, the others without one group.
         counted: (unit...) the units whose mean is the layer's value.
-        dead, sparse, infinite: units left out, by reason.
+        dead, sparse, infinite, masked: units left out, by reason; masked ones left the image.
         ratio: (replicate,) ratio of the layer's means, for measures that are ratios.
         null: (unit...) the value expected when the pairing is destroyed, or None.
+        note: what a reader of the layer's value should know.
     """
 
     values: np.ndarray
@@ -56,6 +59,8 @@ class UnitValues:
     infinite: int = 0
     ratio: np.ndarray | None = None
     null: np.ndarray | None = None
+    masked: int = 0
+    note: str = ""
 
     def layer_values(self) -> np.ndarray:
         """(replicate,) mean over the counted units that have a value; NaN where none has."""

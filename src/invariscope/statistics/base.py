@@ -73,6 +73,9 @@ class Block:
         unit_bytes: memory that a state may take for each unit, where a statistic can make do with less.
         act: (maps, indices, inverse) to maps: what the elements should do to (sample, element, unit...)
             maps; raises TypeError where no action is declared. None where nothing is known.
+        per_sample: whether an element means something else for each sample.
+        restored: whether the inputs were brought back by the inverse elements before the model saw them, so
+            that the action has nothing left to undo.
     """
 
     values: Tensor
@@ -90,6 +93,8 @@ class Block:
     total: int | None = None
     unit_bytes: float = float("inf")
     act: Callable[[Tensor, np.ndarray, bool], Tensor] | None = None
+    per_sample: bool = False
+    restored: bool = False
 
     def rows_of(self, samples: np.ndarray, elements: np.ndarray) -> np.ndarray:
         """The rows of the given samples (first axis) and elements (second axis)."""
@@ -118,12 +123,40 @@ class Block:
         Raises:
             NotApplicableError: the elements have no action, or no inverse, on this layer.
         """
+        found = self.acted(self.orbits(), inverse=True)
+        return self.orbits() if self.restored else found
+
+    def moved(self, responses: Tensor) -> Tensor:
+        """(sample, element, unit...) what the action makes of (sample, unit...) responses: t a(x).
+
+        Raises:
+            NotApplicableError: the elements have no action on this layer.
+        """
+        copies = responses[:, None].expand(-1, self.elements, *responses.shape[1:])
+        found = self.acted(copies, inverse=False)
+        return copies if self.restored else found
+
+    def acted(self, maps: Tensor, *, inverse: bool, indices: np.ndarray | None = None) -> Tensor:
+        """The action of the elements, or of their inverses, on (sample, element, unit...) maps.
+
+        Args:
+            maps: of this block's samples, or of those that `indices` names.
+            inverse: undo the elements instead.
+            indices: (sample,) positions in the data set.
+        Raises:
+            NotApplicableError: the elements have no action, or no inverse, on this layer.
+        """
         if self.act is None:
             raise NotApplicableError("the transform declares no action on feature maps")
         try:
-            return self.act(self.orbits(), self.indices, True)
+            return self.act(maps, self.indices if indices is None else indices, inverse)
         except (TypeError, ValueError) as error:
             raise NotApplicableError(str(error)) from error
+
+    def with_orbits(self, orbits: Tensor) -> Block:
+        """The block with other (sample, element, unit...) values in place of the orbits, and no probes."""
+        rows = orbits.transpose(0, 1).flatten(0, 1).contiguous()
+        return replace(self, values=rows, sample_step=1, element_step=self.samples, probes={})
 
     @property
     def width(self) -> int:

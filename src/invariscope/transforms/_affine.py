@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import Tensor
 
-from invariscope.transforms._checks import need_images, need_square
+from invariscope.transforms._checks import need_images, need_map_of, need_square
 from invariscope.transforms._draws import Draws
 from invariscope.transforms._matrices import exact_elements, group_table, invert, is_identity, resized
 from invariscope.transforms._sampling import Sampling, resample
@@ -130,6 +130,8 @@ def moved(values: Tensor, matrices: np.ndarray, motion: Motion, *, families: Seq
     """
     name = " · ".join(type(family).__name__ for family in families)
     need_images(name, values, "n, m, C, H, W")
+    if motion.on_maps and motion.input_size is not None:
+        need_map_of(name, values, motion.input_size)
     if any(family.square for family in families):
         need_square(name, values)
     if motion.on_maps:

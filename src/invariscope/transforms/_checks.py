@@ -79,6 +79,25 @@ def need_square(family: str, x: Tensor) -> None:
         )
 
 
+def need_map_of(family: str, maps: Tensor, input_size: tuple[int, int]) -> None:
+    """Refuses maps (n, m, C, H, W) that have the shape of (n, m, H, W, C), for inputs (H, W) of that size."""
+    shape = tuple(maps.shape[-3:])
+    first, last = _stretch(shape[:2], input_size), _stretch(shape[1:], input_size)
+    if (first == 0 and last > 0) or (first <= 0.1 and last > 0.2):
+        height, width = input_size
+        raise ValueError(
+            f"{family} acts on maps with channels first (C, H, W); the shape {shape}, for inputs of "
+            f"{height} × {width}, is that of a map with channels last. Read it through a callable that "
+            "moves its channels to the front."
+        )
+
+
+def _stretch(size: tuple[int, ...], of: tuple[int, int]) -> float:
+    """How far apart the proportions of two sizes are: 0 where they agree, 0.1 where one is 10 % longer."""
+    sides = size[0] * of[1], size[1] * of[0]
+    return max(sides) / min(sides) - 1
+
+
 def _shape_hint(x: Tensor) -> str:
     if x.ndim == 3:
         return " Add the missing axis: x[:, None] for gray images, x[None] for a single image."

@@ -1,0 +1,207 @@
+"""Equivariance with the transformation's own action on feature maps (Quiroga et al. 2019, 2020)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from invariscope.measures.base import (
+    Identity,
+    KnownAnswer,
+    LayerContext,
+    LayerValues,
+    Measure,
+    UnitValues,
+)
+from invariscope.measures.variance import NormalizedVariance, SampleVariance, TransformationVariance
+from invariscope.statistics.sample_table import SampleTable
+from invariscope.statistics.undone_errors import UndoneErrors
+from invariscope.statistics.undone_moments import UndoneFinal, UndoneMoments
+
+_PARTS = {
+    "": NormalizedVariance,
+    "transformation_variance": TransformationVariance,
+    "sample_variance": SampleVariance,
+}
+_SMALLER = (
+    "coarser than the inputs: turns and flips can be exact only where its strides leave the grid centred on "
+    "the image, shifts only where they are whole strides"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SameEquivariance(Measure):
+    """How far a feature map fails to move as the image does.
+
+    .. math:: b_{ij} = t_j^{-1} a(t_j x_i), \\quad
+        SE_u = \\frac{\\langle \\mathrm{Var}_j\\, b_{ij,u} \\rangle_i}
+                    {\\langle \\mathrm{Var}_i\\, b_{ij,u} \\rangle_j}, \\quad
+        \\mathrm{direct} = \\left\\langle
+            \\frac{\\|a(t_j x_i) - t_j a(x_i)\\|}{\\|t_j a(x_i)\\|} \\right\\rangle_{i,\\, t_j \\ne 1}
+
+    Shapes: activations (sample, element, channel, row, column) to one value per unit, for the normalized
+    variance of b (the measure's own rows), its `transformation_variance` and its `sample_variance`; `direct`
+    is one number of the layer. The action is the one that the transform declares: image transforms
+    move the map as they move the image, scaled to the map's size. Layers without one are left out, with the
+    reason in the result's `provenance["skipped"]`: flat layers under a rotation, maps with channels last,
+    transforms that declare no action or no inverse.
+
+    The variances tell how well the b of a sample agree with one another, compared with those of another
+    sample; `direct` compares with the response to the untransformed input, in units of that response, and
+    leaves pairs with t a(x) = 0 out (counted in the row's `undefined`).
+
+    Misleads: where the images are blank, near their border, a unit of b differs between elements and hardly
+    between samples: its ratio is huge, and with it the mean over units. Compare with the ratio of the means
+    beside it. A feature map whose channels should change places or signs under the transformation is
+    equivariant to something else than this. A constant map is equivariant and invariant at once. Strides
+    that leave the grid of a map off the image's centre spoil turns and flips whatever the filters are. An
+    interpolating action blurs, so that even a perfect network does not reach 0 under oblique angles. Any
+    layer of shape (a, b, c) is taken for a map of a channels.
+
+    Args:
+        spread: "variance", or "std" for means of standard deviations, as in the variance family.
+        mask: leave out what left the image: units are kept where each element and its inverse, applied to
+            the map one after the other, return them (of a map of ones at least 0.999 comes back or, where
+            the padding repeats the border, the content comes from less than half a pixel away). The
+            variances keep units that all elements return; `direct` looks at each element for itself.
+        min_firing: as in the variance family.
+
+    Raises:
+        ValueError: an option that does not exist; no layer has an action.
+
+    Source:
+        Quiroga et al. 2019, doi:10.1007/978-3-030-27713-0_9, for the variances; the direct error is the
+        definition of equivariance, a(t x) = t a(x), with its relative deviation.
+
+    >>> turned = np.array([[[1.0, 0.0], [0.0, 0.0]], [[0.0, 0.0], [1.0, 0.0]],
+    ...                    [[0.0, 0.0], [0.0, 1.0]], [[0.0, 1.0], [0.0, 0.0]]])
+    >>> SameEquivariance().oracle(turned[None, :, None], None)["direct"]
+    array(0.)
+    """
+
+    spread: str = "variance"
+    mask: bool = True
+    min_firing: int = 20
+
+    needs_action: ClassVar[bool] = True
+    summary: ClassVar[str] = "How far a feature map fails to move as the image does."
+    reading: ClassVar[str] = (
+        "0: the map moves exactly as the image does. About 1: once moved back, maps of one sample differ as "
+        "much as those of different samples. `direct` is the error relative to the response itself. It "
+        "misleads where channels change places under the transformation, and where strides leave a map's "
+        "grid off the image's centre."
+    )
+
+    def __post_init__(self) -> None:
+        for part in _PARTS.values():
+            part(spread=self.spread, min_firing=self.min_firing)
+        if not isinstance(self.mask, bool):
+            raise TypeError(f"mask must be True or False; got {self.mask!r}")
+
+    @property
+    def probes(self) -> tuple[Identity]:
+        """The untransformed input, for the direct error."""
+        return (Identity(),)
+
+    def statistics(self) -> tuple[UndoneMoments, UndoneErrors]:
+        """Moments of the responses moved back, and the errors of every sample and element."""
+        return (UndoneMoments(self.spread, self.mask), UndoneErrors(self.mask))
+
+    def evaluate(self, finals: Any, layer: LayerContext) -> dict[str, UnitValues | LayerValues]:
+        """Variances per unit, and the error of the layer."""
+        final, table = finals
+        parts = {name: self._part(final, cls, layer) for name, cls in _PARTS.items()}
+        return parts | {"direct": _direct(table)}
+
+    def _part(self, final: UndoneFinal, cls: Any, layer: LayerContext) -> UnitValues:
+        measure = cls(spread=self.spread, min_firing=self.min_firing)
+        of_kept = replace(layer, shape=(int(final.kept.sum()),), dead=None)
+        values = measure.evaluate((final.moments, final.moments), of_kept)[""]
+        return _in_place(values, final.kept, note="" if cls is not NormalizedVariance else _note(layer))
+
+    def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
+        """The definition for quarter turns, which lose nothing."""
+        turns = range(activations.shape[1])
+        undone = np.stack([np.rot90(activations[:, k], -k, axes=(-2, -1)) for k in turns], axis=1)
+        spread = np.var if self.spread == "variance" else np.std
+        with np.errstate(divide="ignore", invalid="ignore"):
+            along = spread(undone, axis=1, ddof=1).mean(axis=0)
+            across = spread(undone, axis=0, ddof=1).mean(axis=0) if len(undone) > 1 else np.nan * along
+            ratio = along / across
+        found = {"": ratio, "transformation_variance": along, "sample_variance": across}
+        return found | {"direct": _naive_error(activations)}
+
+    @classmethod
+    def examples(cls) -> tuple[SameEquivariance, ...]:
+        """Both spreads, with and without the mask."""
+        return (cls(), cls(mask=False), cls(spread="std"))
+
+    @classmethod
+    def known_answers(cls) -> tuple[KnownAnswer, ...]:
+        """Two samples of one map: one follows the turns, one stays where it is."""
+        follows = [np.rot90([[3.0, 0.0], [0.0, 4.0]], k) for k in range(4)]
+        stays = [np.array([[2.0, 0.0], [0.0, 0.0]])] * 4
+        maps = np.stack([follows, stays])[:, :, None]
+        # The second sample's corner, moved back, visits all four places: a variance of 1 in each.
+        along = np.full((1, 2, 2), 0.5)
+        # Across samples: half the squared difference to 3 0 0 4, with the corner at each of the places.
+        across = np.array([[[(1 + 9 + 9 + 9) / 8, 4 / 8], [4 / 8, (16 + 16 + 16 + 4) / 8]]])
+        return (
+            KnownAnswer({}, maps, along, output="transformation_variance"),
+            KnownAnswer({}, maps, across, output="sample_variance"),
+            KnownAnswer({}, maps, along / across),
+            KnownAnswer({}, maps, 2**0.5 / 2, output="direct"),
+        )
+
+
+def _in_place(values: UnitValues, kept: np.ndarray, *, note: str) -> UnitValues:
+    """Values of the kept units at their places among all; NaN elsewhere."""
+    lead, masked = len(values.values), int((~kept).sum())
+    whole, null = np.full((lead, *kept.shape), np.nan), np.full(kept.shape, np.nan)
+    whole[:, kept] = values.values
+    counted = np.zeros(kept.shape, bool)
+    counted[kept] = values.counted
+    if values.null is not None:
+        null[kept] = values.null
+    lost = f"{masked} of {kept.size} units leave the image under some element and are left out"
+    notes = [part for part in (lost if masked else "", note) if part]
+    return replace(
+        values,
+        values=whole,
+        counted=counted,
+        null=None if values.null is None else null,
+        masked=masked,
+        note="; ".join(notes),
+    )
+
+
+def _note(layer: LayerContext) -> str:
+    """A caution for maps of a coarser grid than the input's."""
+    if len(layer.shape) != 3 or len(layer.input_shape) != 3:
+        return ""
+    sides = zip(layer.shape[1:], layer.input_shape[1:], strict=True)
+    return _SMALLER if any(side <= 0.6 * whole for side, whole in sides) else ""
+
+
+def _direct(table: SampleTable) -> LayerValues:
+    """Mean over all defined pairs of a sample and an element other than the identity."""
+
+    def mean(part: SampleTable) -> float:
+        errors = part["error"]
+        defined = errors[np.isfinite(errors)]
+        return float(defined.mean()) if defined.size else float("nan")
+
+    return LayerValues(table.replicates(mean), undefined=int(table["zero"].sum()))
+
+
+def _naive_error(activations: np.ndarray) -> np.ndarray:
+    errors = []
+    for sample in activations:
+        for k in range(1, len(sample)):
+            expected = np.rot90(sample[0], k, axes=(-2, -1))
+            size = np.sqrt((expected**2).sum())
+            if size > 0:
+                errors.append(np.sqrt(((sample[k] - expected) ** 2).sum()) / size)
+    return np.array(np.mean(errors) if errors else np.nan)
