@@ -103,8 +103,7 @@ class _Variance(Measure):
         return Parts(*finals, standard=False).dead
 
     def _sparse(self, parts: Parts) -> np.ndarray:
-        enough = parts.across.samples.flat[0] >= self.min_firing
-        return (parts.across.firing < self.min_firing) & ~parts.dead if enough else np.zeros_like(parts.dead)
+        return parts.sparse(self.min_firing)
 
     def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
         """The definition by NumPy's own variances."""

@@ -36,7 +36,7 @@ class Parts:
         return self.across.sample_deviation if self.standard else self.across.sample_variance
 
     @cached_property
-    def _threshold(self) -> np.ndarray:
+    def threshold(self) -> np.ndarray:
         """Variances up to this are rounding: a rotated black corner holds 1e-17, not zero."""
         tiny = 1e-10 if self.across.double else 32 * float(np.finfo(np.float32).eps)
         scale = self.across.scale
@@ -46,14 +46,20 @@ class Parts:
     @cached_property
     def still(self) -> np.ndarray:
         """Units that samples do not move."""
-        return self.across.sample_variance[0] <= self._threshold
+        return self.across.sample_variance[0] <= self.threshold
 
     @cached_property
     def dead(self) -> np.ndarray:
         """Units that neither samples nor elements move."""
         if self.known_dead is not None:
             return self.known_dead
-        return self.still & (self.along.transformation_variance[0] <= self._threshold)
+        return self.still & (self.along.transformation_variance[0] <= self.threshold)
+
+    def sparse(self, min_firing: int) -> np.ndarray:
+        """Units that respond to fewer samples than that, where there are as many samples; dead ones aside."""
+        if self.across.samples.flat[0] < min_firing:
+            return np.zeros_like(self.dead)
+        return (self.across.firing < min_firing) & ~self.dead
 
     @cached_property
     def null(self) -> np.ndarray:

@@ -1,0 +1,196 @@
+"""Two-way analysis of variance of a unit's responses: samples, transformation, and what they do together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from scipy import stats
+
+from invariscope.measures.anova_table import Table, Tests
+from invariscope.measures.base import KnownAnswer, LayerContext, LayerValues, Measure, Values
+from invariscope.measures.rejections import CORRECTIONS
+from invariscope.measures.variance_parts import Parts
+from invariscope.registry import unknown
+from invariscope.statistics.base import Statistic
+from invariscope.statistics.element_covariance import ElementCovariance
+from invariscope.statistics.orbit_moments import OrbitMoments
+
+GREENHOUSE_GEISSER = "greenhouse_geisser"
+REJECTING = "rejecting_{}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Anova(Measure):
+    """Shares of a unit's variation that samples, transformation and residual have, and tests of the second.
+
+    .. math:: \\sum_{ij} (A_{ij} - \\bar A)^2 = m \\sum_i (\\bar A_{i\\cdot} - \\bar A)^2
+        + n \\sum_j (\\bar A_{\\cdot j} - \\bar A)^2
+        + \\sum_{ij} (A_{ij} - \\bar A_{i\\cdot} - \\bar A_{\\cdot j} + \\bar A)^2
+
+    .. math:: F = \\frac{SS_T / (m - 1)}{SS_R / ((m - 1)(n - 1))}, \\qquad
+        F^{oneway} = \\frac{n \\sum_j (\\bar A_{\\cdot j} - \\bar A)^2 / (m - 1)}
+            {\\sum_{ij} (A_{ij} - \\bar A_{\\cdot j})^2 / (m (n - 1))}
+
+    Shapes: activations (sample, element, unit...) to one value per unit, two-way without replication.
+    Outputs `share_sample`, `share_transform`, `share_residual` (they sum to 1; beside the mean over units
+    stands the ratio of the layer's sums), `F` with `p` (m − 1 and (m − 1)(n − 1) degrees of freedom),
+    `F_oneway`, and for each layer the share of its units that reject "no effect of the transformation on
+    the mean": `rejecting_bonferroni`, `rejecting_benjamini_hochberg`, `rejecting_benjamini_yekutieli`.
+    Units that the transformation does not move have F = 0 and p = 1; without a residual F is infinite,
+    p = 0, and the unit is left out of the mean F. Dead and sparse units are left out of everything.
+
+    Misleads: what the transformation does to each sample differently sits in the residual, so a zero
+    transformation share is not invariance. F takes the residuals of all pairs of elements to vary alike
+    (sphericity), which neighbouring angles do not. `F_oneway` is the published one: the observations
+    are repeated measures, so that comparing it with an F distribution is no test of level α.
+    Benjamini–Hochberg presumes positive dependence between units, Benjamini–Yekutieli nothing.
+
+    Args:
+        sphericity: None takes it for granted; "greenhouse_geisser" multiplies the degrees of freedom by
+            the estimated factor, for which the covariance of the elements is kept for every unit:
+            4(m + 2)(m − 1) bytes a unit and jackknife group, refused where that does not fit `memory_gb`.
+        correction: the one share of rejecting units to report; None: all three.
+        alpha: level of the tests, for all units of a layer together.
+        min_firing: a unit that responds to fewer samples is sparse and left out, as for the variances.
+
+    Raises:
+        ValueError: an option that does not exist, or a level outside of 0 to 1.
+
+    Source:
+        Quiroga et al. 2019, doi:10.1007/978-3-030-27713-0_9, for the one-way F; Greenhouse and Geisser
+        1959, doi:10.1007/BF02289823; Benjamini and Yekutieli 2001, doi:10.1214/aos/1013699998.
+
+    >>> Anova().oracle(np.array([[[1.0], [3.0]], [[5.0], [5.0]]]), None)["share_transform"].round(4)
+    array([0.0909])
+    """
+
+    sphericity: str | None = None
+    correction: str | None = None
+    alpha: float = 0.05
+    min_firing: int = 20
+
+    summary: ClassVar[str] = (
+        "Which part of a unit's variation is the sample, the transformation, or both together."
+    )
+    reading: ClassVar[str] = (
+        "Shares of 1. The transformation's share is what it does to all samples alike; what it does to "
+        "each differently is in the residual, so a share of 0 is not invariance. With many samples the "
+        "smallest effect is significant: a small p says that there is one, not that it is large."
+    )
+    ranges: ClassVar[Mapping[str, tuple[float, float]]] = dict.fromkeys(
+        ("share_sample", "share_transform", "share_residual", "p", *map(REJECTING.format, CORRECTIONS)),
+        (0.0, 1.0),
+    )
+    single: ClassVar[frozenset[str]] = frozenset({"p"})
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("sphericity", (GREENHOUSE_GEISSER,)), ("correction", CORRECTIONS)):
+            given = getattr(self, name)
+            if given is not None and given not in allowed:
+                raise unknown(name, str(given), ("None", *allowed))
+        if not 0 < self.alpha < 1:
+            raise ValueError(f"alpha is a level between 0 and 1, such as 0.05; got {self.alpha!r}")
+        if not isinstance(self.min_firing, int) or self.min_firing < 0:
+            raise ValueError(
+                f"min_firing must be a whole number of samples, 0 or more; got {self.min_firing!r}"
+            )
+
+    @property
+    def _corrections(self) -> tuple[str, ...]:
+        return CORRECTIONS if self.correction is None else (self.correction,)
+
+    def statistics(self) -> tuple[Statistic, ...]:
+        """The moments that the variance measures use, and the elements' covariance if it is asked for."""
+        return (ElementCovariance(), OrbitMoments()) if self.sphericity else (OrbitMoments(),)
+
+    def evaluate(self, finals: Any, layer: LayerContext) -> Mapping[str, Values]:
+        """Shares, F and p per unit, shares of rejecting units per layer."""
+        parts = Parts(finals[-1], finals[-1], standard=False, known_dead=layer.dead)
+        table = Table(finals[-1], parts, parts.sparse(self.min_firing))
+        tests = Tests(table, finals[0].epsilon if self.sphericity else None)
+        rejecting = {name: tests.rejecting(name, self.alpha) for name in self._corrections}
+        return {
+            "share_sample": table.share(table.sample),
+            "share_transform": table.share(table.transform),
+            "share_residual": table.share(table.residual),
+            "F": table.units(table.f),
+            "p": table.units(tests.p[:1]),
+            "F_oneway": table.units(table.f_oneway),
+            **{REJECTING.format(name): LayerValues(values) for name, values in rejecting.items()},
+        }
+
+    def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
+        """The sums of squares as the definition writes them, and SciPy's F distribution."""
+        n, m = activations.shape[:2]
+        mean, rows, columns = activations.mean((0, 1)), activations.mean(1), activations.mean(0)
+        transform = n * ((columns - mean) ** 2).sum(0)
+        residual = ((activations - rows[:, None] - columns + mean) ** 2).sum((0, 1))
+        total = ((activations - mean) ** 2).sum((0, 1))
+        f = (n - 1) * transform / residual
+        within = ((activations - columns) ** 2).sum((0, 1)) / (m * (n - 1))
+        epsilon = _naive_epsilon(activations) if self.sphericity else 1.0
+        p = stats.f.sf(f, epsilon * (m - 1), epsilon * (m - 1) * (n - 1))
+        ranked = np.sort(p.ravel())
+        return {
+            "share_sample": m * ((rows - mean) ** 2).sum(0) / total,
+            "share_transform": transform / total,
+            "share_residual": residual / total,
+            "F": f,
+            "p": p,
+            "F_oneway": transform / (m - 1) / within,
+            **{REJECTING.format(n): _naive_rejecting(ranked, n, self.alpha) for n in self._corrections},
+        }
+
+    @classmethod
+    def examples(cls) -> tuple[Anova, ...]:
+        """With and without sphericity, and a level at which the corrections differ."""
+        return (
+            cls(min_firing=0),
+            cls(min_firing=0, sphericity=GREENHOUSE_GEISSER),
+            cls(min_firing=0, alpha=0.6, correction="benjamini_yekutieli"),
+        )
+
+    @classmethod
+    def known_answers(cls) -> tuple[KnownAnswer, ...]:
+        """Two samples, two elements: both effects, an invariant unit, no residual, and a dead unit."""
+        activations = [
+            [[1.0, 5.0, 0.0, 4.0], [3.0, 5.0, 2.0, 4.0]],
+            [[5.0, 7.0, 1.0, 4.0], [5.0, 7.0, 3.0, 4.0]],
+        ]
+        nan, inf = float("nan"), float("inf")
+        answers = {
+            "share_sample": [9 / 11, 1.0, 0.2, nan],
+            "share_transform": [1 / 11, 0.0, 0.8, nan],
+            "share_residual": [1 / 11, 0.0, 0.0, nan],
+            "F": [1.0, 0.0, inf, nan],
+            "p": [0.5, 1.0, 0.0, nan],
+            "F_oneway": [0.2, 0.0, 8.0, nan],
+            "rejecting_bonferroni": 1 / 3,
+        }
+        return tuple(
+            KnownAnswer({}, activations, expected, output=name) for name, expected in answers.items()
+        )
+
+
+def _naive_epsilon(activations: np.ndarray) -> np.ndarray:
+    n, m = activations.shape[:2]
+    centring = np.eye(m) - 1 / m
+    units = activations.reshape(n, m, -1)
+    covariances = [centring @ np.cov(units[..., u], rowvar=False) @ centring for u in range(units.shape[2])]
+    found = [np.trace(c) ** 2 / ((m - 1) * np.trace(c @ c)) for c in covariances]
+    return np.reshape(found, activations.shape[2:])
+
+
+def _naive_rejecting(ranked: np.ndarray, correction: str, alpha: float) -> np.ndarray:
+    count = len(ranked)
+    ranks = np.arange(1, count + 1)
+    levels = {
+        "bonferroni": np.full(count, alpha / count),
+        "benjamini_hochberg": alpha * ranks / count,
+        "benjamini_yekutieli": alpha * ranks / (count * (1 / ranks).sum()),
+    }[correction]
+    passing = np.flatnonzero(ranked <= levels)
+    return np.array(0.0 if not len(passing) else (passing[-1] + 1) / count)

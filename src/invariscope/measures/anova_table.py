@@ -1,0 +1,165 @@
+"""Sums of squares of a two-way layout per unit, and the tests that follow from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from invariscope.measures.base import UnitValues
+from invariscope.measures.rejections import f_critical, f_survival, share_rejecting
+from invariscope.measures.variance_parts import Parts, layer_ratio
+from invariscope.statistics.moments import Moments
+
+# A residual this far below the variation along orbits is the rounding of a difference of two sums.
+_ROUNDING = 1e-13
+
+
+@dataclass(frozen=True)
+class Table:
+    """Sums of squares per unit, (replicate, unit...), from the moments.
+
+    Args:
+        moments, parts: of the layer.
+        sparse: (unit...) units to be left out besides the dead ones.
+    """
+
+    moments: Moments
+    parts: Parts
+    sparse: np.ndarray
+
+    @cached_property
+    def transform(self) -> np.ndarray:
+        """n·Σ_j (ā_j − ā)²."""
+        found = self.moments.samples * (self.moments.elements - 1) * self.moments.element_variance
+        found[:, self.unmoved] = 0.0
+        return found
+
+    @cached_property
+    def residual(self) -> np.ndarray:
+        """Σ_ij (a_ij − ā_i − ā_j + ā)²."""
+        found = np.maximum(self.moments.within - self.transform, 0)
+        found[:, self.unmoved | self.plain] = 0.0
+        return found
+
+    @cached_property
+    def sample(self) -> np.ndarray:
+        """m·Σ_i (ā_i − ā)²."""
+        return np.maximum(self._across - self.residual, 0)
+
+    @cached_property
+    def _across(self) -> np.ndarray:
+        return self.moments.elements * (self.moments.samples - 1) * self.moments.sample_variance
+
+    @cached_property
+    def total(self) -> np.ndarray:
+        """Σ_ij (a_ij − ā)²."""
+        return self._across + self.transform
+
+    @cached_property
+    def unmoved(self) -> np.ndarray:
+        """Units that the transformation does not move."""
+        return self.moments.transformation_variance[0] <= self.parts.threshold
+
+    @cached_property
+    def plain(self) -> np.ndarray:
+        """Units that the transformation moves by the same in every sample."""
+        n, m = self.moments.samples.flat[0], self.moments.elements
+        left = self.moments.within[0] - n * (m - 1) * self.moments.element_variance[0]
+        rounding = self.parts.threshold * ((n - 1) * (m - 1))
+        return left <= np.maximum(rounding, _ROUNDING * self.moments.within[0])
+
+    @cached_property
+    def valid(self) -> np.ndarray:
+        """Units that count."""
+        return np.asarray(~self.parts.dead & ~self.sparse)
+
+    @cached_property
+    def f(self) -> np.ndarray:
+        """Two-way F of the transformation against the residual."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found = (self.moments.samples - 1) * self.transform / self.residual
+        found[:, self.unmoved] = 0.0
+        found[:, self.parts.dead] = np.nan
+        return found
+
+    @cached_property
+    def f_oneway(self) -> np.ndarray:
+        """One-way F, as published."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found = self.moments.samples * self.moments.element_variance / self.moments.sample_variance
+        found[:, self.unmoved] = 0.0
+        found[:, self.parts.still & ~self.unmoved] = np.inf
+        found[:, self.parts.dead] = np.nan
+        return found
+
+    def share(self, part: np.ndarray) -> UnitValues:
+        """A part of the total, per unit and for the layer as a whole."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            values = part / self.total
+        values[:, self.parts.dead] = np.nan
+        return self.units(values, ratio=layer_ratio(part, self.total, self.parts.dead))
+
+    def units(self, values: np.ndarray, *, ratio: np.ndarray | None = None) -> UnitValues:
+        """Values with the units that count; infinite ones are left out of means."""
+        infinite = np.isinf(values[0])
+        counted = self.valid & ~infinite
+        return UnitValues(
+            values,
+            counted,
+            dead=int(self.parts.dead.sum()),
+            sparse=int(self.sparse.sum()),
+            infinite=int((infinite & self.valid).sum()),
+            ratio=ratio,
+        )
+
+
+@dataclass(frozen=True)
+class Tests:
+    """Tests of the transformation's effect on the mean of each valid unit.
+
+    Args:
+        table: the sums of squares.
+        epsilon: (replicate, unit...) factor of the degrees of freedom; None: 1.
+    """
+
+    table: Table
+    epsilon: np.ndarray | None
+
+    def _freedom(self, replicate: int) -> tuple[float, float]:
+        n, m = self.table.moments.samples.flat[replicate], self.table.moments.elements
+        return m - 1.0, (m - 1.0) * (n - 1.0)
+
+    @cached_property
+    def p(self) -> np.ndarray:
+        """(replicate, unit...) p-values; of all samples alone where F can be compared between units."""
+        replicates = range(len(self.table.f) if self.epsilon is not None else 1)
+        return np.stack([self._p(r) for r in replicates])
+
+    def _p(self, replicate: int) -> np.ndarray:
+        f = self.table.f[replicate]
+        found, alive = np.where(np.isinf(f), 0.0, f), np.isfinite(f) & ~self.table.unmoved
+        found[self.table.unmoved & ~self.table.parts.dead] = 1.0
+        factor = self.epsilon[replicate][alive] if self.epsilon is not None else 1.0
+        found[alive] = f_survival(f[alive], *self._freedom(replicate), factor)
+        return found
+
+    def rejecting(self, correction: str, alpha: float) -> np.ndarray:
+        """(replicate,) share of the valid units that reject."""
+        valid = self.table.valid
+        count = int(valid.sum())
+        found = []
+        for replicate in range(len(self.table.f)):
+            values = (self.p if self.epsilon is not None else self.table.f)[replicate][valid]
+            freedom = None if self.epsilon is not None else self._freedom(replicate)
+            found.append(share_rejecting(correction, count, alpha, _counter(values, freedom)))
+        return np.array(found)
+
+
+def _counter(values: np.ndarray, freedom: tuple[float, float] | None) -> Callable[[float], int]:
+    """Counts p-values up to a level; from F values, whose critical value costs less than their p-values."""
+    if freedom is None:
+        return lambda level: int(np.count_nonzero(values <= level))
+    return lambda level: int(np.count_nonzero(values >= f_critical(level, *freedom)))
