@@ -26,7 +26,7 @@ class TensorBoardWriter:
 
     Args:
         folder: where the event files go: `tensorboard --logdir FOLDER`.
-        images: draw the heat maps: about half a second for each measure.
+        images: draw the heat maps, which takes a fraction of a second for each measure.
 
     Raises:
         ImportError: the extra `tensorboard` is not installed.
