@@ -13,6 +13,7 @@ from invariscope.cli.commands.explain import explain
 from invariscope.cli.commands.listing import listing
 from invariscope.cli.commands.measure import measure
 from invariscope.cli.commands.report import report
+from invariscope.cli.commands.reproduce import reproduce
 from invariscope.cli.commands.train import train
 
 app = typer.Typer(
@@ -40,6 +41,6 @@ def _options(
 ) -> None: ...
 
 
-for _command in (demo, train, measure, report, compare, explain):
+for _command in (demo, train, measure, report, compare, reproduce, explain):
     app.command()(_command)
 app.add_typer(listing, name="list")

@@ -69,6 +69,17 @@ def load(
     return data if samples is None else data.subset(samples, seed=seed)
 
 
+def files(name: str, *, split: str = "test", data_dir: str | Path | None = None) -> list[Path]:
+    """The files that `load` reads for the same arguments.
+
+    Raises:
+        ValueError, FileNotFoundError: as `load`.
+    """
+    if name not in DATASETS:
+        raise unknown("data set", name, DATASETS, hint="`invariscope list datasets` shows all.")
+    return _located(name, split, data_dir)[1]
+
+
 def _check(name: str, images: np.ndarray, labels: np.ndarray, paths: list[Path]) -> None:
     if len(images) != len(labels) or labels.max(initial=0) >= len(DATASETS[name].classes):
         raise ValueError(

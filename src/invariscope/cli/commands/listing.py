@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from invariscope.readers.base import LayerInfo
 
 listing = typer.Typer(
-    help="Lists measures, transforms, models, data sets, plots, or the layers of a model.",
+    help="Lists measures, transforms, models, data sets, plots, recipes, or the layers of a model.",
     rich_markup_mode="markdown",
     no_args_is_help=True,
 )
@@ -70,6 +70,17 @@ def plots(debug: Debug = False) -> None:
 
     rows = [(name, f"{plot.title}. {plot.reading}") for name, plot in PLOTS.classes().items()]
     _table("plots", rows, "`invariscope.plots.draw(NAME, results)` draws one.")
+
+
+@listing.command()
+@command
+def recipes(debug: Debug = False) -> None:
+    """Lists the published experiments that can be run again."""
+    from invariscope.recipes import names, read
+
+    known = {name: read(name) for name in names()}
+    rows = [(name, f"{recipe.title}. {recipe.source}") for name, recipe in known.items()]
+    _table("recipes", rows, "`invariscope reproduce NAME` runs one.")
 
 
 @listing.command()

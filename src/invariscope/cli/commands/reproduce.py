@@ -1,0 +1,168 @@
+"""`invariscope reproduce`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from invariscope.cli import options as shared
+from invariscope.cli.console import complain, notice, show, show_line
+from invariscope.cli.errors import Debug, Interrupted, command
+
+if TYPE_CHECKING:
+    from invariscope.recipes import Cell, Store
+    from invariscope.recipes.running import Outcome
+
+FAILED = 1
+
+
+@command
+def reproduce(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="RECIPE",
+            help="`quiroga2019`, ...: `invariscope list recipes`; or a `.toml` file.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Where cells and page go.", show_default="the recipe's name"),
+    ] = None,
+    scale: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="`quick`, or `paper` for all of it.", show_default="quick"),
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATTERN",
+            help="Only matching cells, such as `*/mnist/*`, and what they need. May repeat.",
+            show_default="all",
+        ),
+    ] = None,
+    data_dir: shared.DataDir = None,
+    data_note: Annotated[
+        str, typer.Option(metavar="TEXT", help="A remark on the data, for the page.", show_default="none")
+    ] = "",
+    jobs: Annotated[int, typer.Option(metavar="INT", min=1, help="Cells at a time.")] = 1,
+    threads: Annotated[
+        int | None,
+        typer.Option(metavar="INT", min=1, help="Shared by all cells at a time.", show_default="all cores"),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Estimate the time and stop.")] = False,
+    cells: Annotated[bool, typer.Option("--cells", help="List the cells and stop.")] = False,
+    cell: Annotated[
+        str | None,
+        typer.Option(metavar="CELL", help="Run this one cell here: its number or name.", show_default="all"),
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Runs a published experiment again and writes a page with our numbers beside the published ones.
+
+    A cell is one training or one measurement, in a process of its own. Finished cells are kept in
+    `--out` and are never run twice; a changed option runs only what depends on it.
+
+    Examples:
+
+        invariscope reproduce quiroga2019 --dry-run --data-dir data
+        invariscope reproduce quiroga2019 --out runs/2019 --data-dir data
+        invariscope reproduce quiroga2019 --only '*/mnist/simple_conv/*'
+        invariscope reproduce quiroga2019 --scale paper --cell 3 --data-dir data
+    """
+    from invariscope import recipes
+
+    plan = recipes.load(name, scale=scale)
+    out = out or Path(Path(name).stem)
+    store = recipes.Store(out, plan, data_dir)
+    threads = threads or os.cpu_count() or 1
+    chosen = plan.with_needs(plan.matching(only or []))
+    if cells:
+        _list(chosen, store)
+    elif cell is not None:
+        _run_one(store, plan[cell], threads)
+    elif dry_run:
+        _estimate(store, chosen, jobs, threads)
+    else:
+        words = ["reproduce", str(name), "--scale", plan.scale, "--out", str(out)]
+        words += ["--data-dir", str(data_dir)] if data_dir else []
+        outcome = _run_all(store, chosen, [*recipes.own_command(), *words], jobs, threads)
+        page = recipes.Page(recipes.Outcomes(store), data_note, outcome.failed)
+        show_line(str(page.write(out / f"{Path(name).stem}.md")))
+        if outcome.failed:
+            complain(f"{len(outcome.failed)} of {len(chosen)} cells failed; the page says why.")
+            raise typer.Exit(FAILED)
+
+
+def _list(chosen: tuple[Cell, ...], store: Store) -> None:
+    from invariscope.cli.tables import plain_table
+
+    rows = []
+    for cell in chosen:
+        number = str(store.plan.cells.index(cell))
+        rows.append([cell.name, cell.kind, number, str(cell.stage), _state(store, cell)])
+    show(
+        plain_table(
+            f"Cells of {store.plan.recipe.title}", ["cell", "kind", "number", "stage", ""], rows, text=2
+        )
+    )
+    stages = sorted({cell.stage for cell in store.plan.cells})
+    for stage in stages:
+        numbers = [n for n, cell in enumerate(store.plan.cells) if cell.stage == stage]
+        notice(f"stage {stage}: cells {numbers[0]} to {numbers[-1]}")
+
+
+def _state(store: Store, cell: Cell) -> str:
+    try:
+        return "finished" if store.manifest(cell) else "to do"
+    except FileNotFoundError:
+        return "no data"
+    except ValueError:
+        return "damaged"
+
+
+def _run_one(store: Store, cell: Cell, threads: int) -> None:
+    from invariscope import recipes
+
+    try:
+        ran = recipes.run_cell(store, cell, threads=threads, log=notice)
+    except recipes.BusyError as error:
+        complain(f"{error}.")
+        raise typer.Exit(FAILED) from None
+    except KeyboardInterrupt:
+        raise Interrupted("the cell is not finished; the same command goes on with it.") from None
+    show_line(str(store.folder(cell)))
+    if not ran:
+        notice("it was finished already")
+
+
+def _estimate(store: Store, chosen: tuple[Cell, ...], jobs: int, threads: int) -> None:
+    from invariscope import recipes
+    from invariscope.cli.tables import plain_table
+
+    waiting = [cell for cell in chosen if _state(store, cell) != "finished"]
+    share = max(1, threads // jobs)
+    seconds = recipes.estimated(store, waiting, threads=share, log=notice)
+    rows = [[name, f"{value / 60:.1f}"] for name, value in seconds.items()]
+    show(plain_table("Cells to run", ["cell", "minutes"], rows))
+    total = sum(seconds.values()) / jobs / 60
+    done = len(chosen) - len(waiting)
+    show_line(
+        f"about {total:.0f} minutes for {len(waiting)} cells, {jobs} at a time with {share} thread(s) each; "
+        f"{done} are finished."
+    )
+
+
+def _run_all(store: Store, chosen: tuple[Cell, ...], words: list[str], jobs: int, threads: int) -> Outcome:
+    from invariscope import recipes
+
+    try:
+        return recipes.Runner(store, words, jobs, threads, notice)(chosen)
+    except KeyboardInterrupt:
+        done = sum(_state(store, cell) == "finished" for cell in chosen)
+        text = f"{done} of {len(chosen)} cells are finished; the same command goes on from there."
+        raise Interrupted(text) from None

@@ -1,0 +1,33 @@
+"""How long unfinished cells will take, from rehearsals of a few seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from invariscope.recipes.cells import Cell
+from invariscope.recipes.store import Store
+
+# Starting Python, loading torch and the data, compiling, writing.
+START_SECONDS = 5.0
+
+
+def estimated(
+    store: Store, cells: Sequence[Cell], *, threads: int, log: Callable[[str], None]
+) -> dict[str, float]:
+    """Seconds by cell, with that many threads each; a rehearsal stands for all cells that are alike."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    options, known, found = store.plan.options(), dict[Any, float](), {}
+    try:
+        for cell in cells:
+            alike, pieces = cell.options.rehearsal(options)
+            if alike not in known:
+                log(f"rehearsing {' '.join(part for part in alike if part)[:90]}")
+                known[alike] = cell.options.rehearse(options, store.data_dir)
+            found[cell.name] = START_SECONDS + known[alike] * pieces
+    finally:
+        torch.set_num_threads(before)
+    return found

@@ -1,0 +1,102 @@
+"""What a kind of cell is: options that can be checked, a run, and a rehearsal that tells its time."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from invariscope.recipes.text import unknown_key
+from invariscope.registry import unknown
+
+if TYPE_CHECKING:
+    from invariscope.zoo import ImageData
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Where a cell works.
+
+    Args:
+        folder: what it writes here becomes the finished cell.
+        kept: what it writes here outlives an interruption.
+        inputs: the folders of the finished cells that it needs, by name.
+        data_dir: folder of the data sets' files; None: where they are by default.
+        log: told what happens, a line at a time.
+    """
+
+    folder: Path
+    kept: Path
+    inputs: Mapping[str, Path] = field(default_factory=dict)
+    data_dir: Path | None = None
+    log: Callable[[str], None] = lambda text: None
+
+    def data(self, name: str, split: str, samples: int | None = None, *, seed: int = 0) -> ImageData:
+        """A data set's images, or a seeded subset of them."""
+        from invariscope import zoo
+
+        return zoo.load(name, split=split, data_dir=self.data_dir, samples=samples, seed=seed)
+
+
+class Kind(abc.ABC):
+    """A frozen dataclass of options, which TOML gives by name."""
+
+    revision: ClassVar[int] = 1
+    """Raised whenever the same options come to mean other numbers: older cells are then run again."""
+
+    @property
+    @abc.abstractmethod
+    def needs(self) -> tuple[str, ...]:
+        """Names of the cells whose outcome this one starts from."""
+
+    @property
+    @abc.abstractmethod
+    def data_sets(self) -> tuple[tuple[str, str], ...]:
+        """(name, split) of the data that it reads."""
+
+    @abc.abstractmethod
+    def check(self) -> None:
+        """Refuses options that cannot work.
+
+        Raises:
+            ValueError, TypeError: what is wrong, and with which closest name.
+        """
+
+    @abc.abstractmethod
+    def run(self, shop: Workshop) -> None:
+        """Does the work."""
+
+    @abc.abstractmethod
+    def rehearsal(self, other: Mapping[str, Kind]) -> tuple[Any, float]:
+        """(what decides how long one piece takes, how many pieces there are).
+
+        Args:
+            other: the options of all cells, by name.
+        """
+
+    @abc.abstractmethod
+    def rehearse(self, other: Mapping[str, Kind], data_dir: Path | None) -> float:
+        """Seconds that one piece takes here, measured on a few."""
+
+
+def check_network(name: str, options: Mapping[str, Any]) -> None:
+    """Refuses a network, or options of it, that the zoo does not have."""
+    import inspect
+
+    from invariscope.zoo.networks import NETWORKS
+
+    factory = NETWORKS.get(name)
+    known = [p.name for p in inspect.signature(factory).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    for option in options:
+        if option not in known:
+            raise ValueError(unknown_key(option, known, f"the options of {name}"))
+
+
+def check_data(name: str) -> None:
+    """Refuses a data set that the zoo does not have."""
+    from invariscope.zoo import DATASETS
+
+    if name not in DATASETS:
+        raise unknown("data set", name, DATASETS, hint="`invariscope list datasets` shows all.")

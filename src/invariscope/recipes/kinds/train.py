@@ -1,0 +1,215 @@
+"""A cell that trains a network, from random weights or from those of another cell."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from invariscope.recipes.kinds.base import Kind, Workshop, check_data, check_network
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from invariscope.transforms import Transform
+    from invariscope.zoo import Card, ImageData, Progress
+
+NETWORK = "network"
+_FEW = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train(Kind):
+    """Trains with Adam, as `zoo.train` does.
+
+    Args:
+        data: a data set of the zoo; its training split.
+        network, network_options: an architecture of the zoo.
+        epochs, batch_size, lr, schedule, precision, channels_last, seed: as in `zoo.train`; the seed is also
+            that of the initial weights and of the subset.
+        samples: a seeded subset of the training images; None: all.
+        standardize: mean 0 and deviation 1 in each channel, by the training images.
+        augmentation: a transform, as in Python.
+        tested: test images for the accuracy after each epoch; 0: none.
+        start: a training cell whose network is trained further, on whatever data.
+        fresh: patterns of the parameters that are drawn anew all the same, such as "fc2.*".
+        trained: patterns of the parameters that training changes; the others stay as they start.
+        keep_epochs: the network is also kept as it was after these epochs; 0: before training.
+    """
+
+    data: str
+    network: str
+    epochs: int
+    network_options: dict[str, Any] = field(default_factory=dict)
+    batch_size: int = 256
+    lr: float = 1e-3
+    schedule: Literal["constant", "cosine"] = "constant"
+    precision: Literal["float32", "bf16"] = "float32"
+    channels_last: bool = True
+    seed: int = 0
+    samples: int | None = None
+    standardize: bool = True
+    augmentation: str | None = None
+    tested: int = 0
+    start: str | None = None
+    fresh: list[str] = field(default_factory=list)
+    trained: list[str] = field(default_factory=lambda: ["*"])
+    keep_epochs: list[int] = field(default_factory=list)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The cell whose network is trained further."""
+        return () if self.start is None else (self.start,)
+
+    @property
+    def data_sets(self) -> tuple[tuple[str, str], ...]:
+        """The training split, and the test split where it is looked at."""
+        return ((self.data, "train"), (self.data, "test")) if self.tested else ((self.data, "train"),)
+
+    def check(self) -> None:
+        """Network, data set and transform exist; numbers are in range."""
+        check_network(self.network, self.network_options)
+        check_data(self.data)
+        self._augmentation()
+        if self.epochs < 1 or any(not 0 <= epoch <= self.epochs for epoch in self.keep_epochs):
+            raise ValueError(
+                f"epochs is at least 1 and keep_epochs lie between 0 and it; got epochs={self.epochs}, "
+                f"keep_epochs={self.keep_epochs}"
+            )
+
+    def run(self, shop: Workshop) -> None:
+        """Writes `network/`, and `network@K/` for every epoch that is kept."""
+        from invariscope import zoo
+
+        data, test = self._data(shop)
+        model, card = self._model(shop, data)
+        kept = _Kept(shop.kept, model, replace(card, training={"data": data.describe()}), self.keep_epochs)
+        kept(0)
+        trained = zoo.train(
+            model,
+            data,
+            epochs=self.epochs,
+            augmentation=self._augmentation(),
+            batch_size=self.batch_size,
+            lr=self.lr,
+            schedule=self.schedule,
+            seed=self.seed,
+            precision=self.precision,
+            channels_last=self.channels_last,
+            test=test,
+            checkpoint=shop.kept / "training.safetensors",
+            progress=_progress(shop.log, kept),
+        )
+        kept.move(shop.folder)
+        zoo.save_network(shop.folder / NETWORK, model, replace(card, training=trained.describe()))
+
+    def _data(self, shop: Workshop) -> tuple[ImageData, ImageData | None]:
+        data = shop.data(self.data, "train", self.samples, seed=self.seed)
+        test = shop.data(self.data, "test", self.tested, seed=self.seed) if self.tested else None
+        if not self.standardize:
+            return data, test
+        data = data.standardized()
+        return data, test and test.standardized(data.mean, data.std)
+
+    def _augmentation(self) -> Transform | None:
+        from invariscope.expressions import read_transform
+
+        return None if self.augmentation is None else read_transform(self.augmentation)
+
+    def _model(self, shop: Workshop, data: ImageData) -> tuple[nn.Module, Card]:
+        from invariscope import zoo
+
+        card = zoo.Card(
+            network=self.network,
+            input_shape=data.shape,
+            classes=data.classes,
+            options=self.network_options,
+            seed=self.seed,
+        )
+        model = card.build()
+        if self.start is not None:
+            _take_over(model, zoo.load_network(shop.inputs[self.start] / NETWORK)[0], self.fresh, self.start)
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(any(fnmatchcase(name, pattern) for pattern in self.trained))
+        if not any(parameter.requires_grad for parameter in model.parameters()):
+            raise ValueError(f"no parameter of {self.network} matches trained={self.trained}")
+        return model, card
+
+    def rehearsal(self, other: Mapping[str, Kind]) -> tuple[Any, float]:
+        """A training step of one image."""
+        options = (self.data, self.network, tuple(self.network_options.items()), self.precision)
+        samples = self.samples or _size(self.data)
+        return ("train", *map(str, options)), float(self.epochs * samples)
+
+    def rehearse(self, other: Mapping[str, Kind], data_dir: Path | None) -> float:
+        """Two small epochs, the second of which counts."""
+        from invariscope import zoo
+
+        data = zoo.load(self.data, split="test", data_dir=data_dir, samples=_FEW)
+        model = zoo.build(
+            self.network, input_shape=data.shape, classes=len(data.classes), **self.network_options
+        )
+        times = [time.perf_counter()]
+        zoo.train(
+            model,
+            data,
+            epochs=2,
+            batch_size=_FEW,
+            precision=self.precision,
+            channels_last=self.channels_last,
+            progress=lambda at: times.append(time.perf_counter()),
+        )
+        return (times[-1] - times[-2]) / _FEW
+
+
+class _Kept:
+    """The network as it was after some epochs."""
+
+    def __init__(self, folder: Path, model: nn.Module, card: Card, epochs: list[int]) -> None:
+        self._folder, self._model, self._card, self._epochs = folder, model, card, epochs
+
+    def __call__(self, epoch: int) -> None:
+        """After that epoch; one that an interrupted run kept already stays."""
+        from invariscope import zoo
+
+        place = self._folder / f"{NETWORK}@{epoch}"
+        if epoch in self._epochs and not place.exists():
+            zoo.save_network(place, self._model, self._card)
+
+    def move(self, folder: Path) -> None:
+        for epoch in dict.fromkeys(self._epochs):
+            (self._folder / f"{NETWORK}@{epoch}").replace(folder / f"{NETWORK}@{epoch}")
+
+
+def _progress(log: Callable[[str], None], kept: _Kept) -> Callable[[Progress], None]:
+    def tell(at: Progress) -> None:
+        if at.batch == at.batches:
+            log(f"epoch {at.epoch} of {at.epochs}, last loss {at.loss:.4f}")
+            kept(at.epoch)
+
+    return tell
+
+
+def _take_over(model: nn.Module, earlier: nn.Module, fresh: list[str], name: str) -> None:
+    """Copies all weights that are not to be fresh.
+
+    Raises:
+        ValueError: the two differ elsewhere.
+    """
+    weights, own = earlier.state_dict(), model.state_dict()
+    taken = [key for key in own if not any(fnmatchcase(key, pattern) for pattern in fresh)]
+    for key in taken:
+        if key not in weights or weights[key].shape != own[key].shape:
+            raise ValueError(
+                f"{key} of the network of {name!r} does not fit: start from the same architecture and image "
+                f"size, or list it under fresh"
+            )
+    model.load_state_dict({**own, **{key: weights[key] for key in taken}})
+
+
+def _size(data: str) -> int:
+    """Training images, for an estimate of time."""
+    return {"mnist_subset": 8000, "cifar10": 50000}.get(data, 60000)

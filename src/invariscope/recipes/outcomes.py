@@ -1,0 +1,98 @@
+"""What the cells of an output folder hold, for tables, claims and figures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from invariscope.recipes.cells import Cell, Plan
+from invariscope.recipes.kinds.measure import RESULT, Measure
+from invariscope.recipes.kinds.train import NETWORK
+from invariscope.recipes.quantities import NoValueError
+from invariscope.recipes.running import tail
+from invariscope.recipes.store import LOG, Store
+
+if TYPE_CHECKING:
+    from invariscope.result import Result
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """The finished cells, looked up by name; each is checked and read once.
+
+    Args:
+        store: where they are.
+    """
+
+    store: Store
+    _manifests: dict[str, dict[str, Any] | None] = field(default_factory=dict, repr=False)
+    _results: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def plan(self) -> Plan:
+        """All cells, finished or not."""
+        return self.store.plan
+
+    def manifest(self, cell: Cell) -> dict[str, Any] | None:
+        """What is known of a finished cell; None for one that is not, or that is damaged."""
+        if cell.name not in self._manifests:
+            try:
+                self._manifests[cell.name] = self.store.manifest(cell)
+            except (ValueError, OSError):
+                self._manifests[cell.name] = None
+        return self._manifests[cell.name]
+
+    def matching(self, patterns: Sequence[str]) -> list[str]:
+        """The measuring cells that match any of the patterns, finished or not."""
+        measuring = [cell.name for cell in self.plan.cells if isinstance(cell.options, Measure)]
+        return [name for name in measuring if any(fnmatchcase(name, pattern) for pattern in patterns)]
+
+    def finished(self, patterns: Sequence[str]) -> list[str]:
+        """Those of them that are finished."""
+        return [name for name in self.matching(patterns) if self.manifest(self.plan[name]) is not None]
+
+    def result(self, name: str) -> Result:
+        """What that cell measured.
+
+        Raises:
+            NoValueError: it is not finished.
+        """
+        from invariscope import storage
+
+        cell = self.plan[name]
+        if self.manifest(cell) is None:
+            raise NoValueError(f"{name} is not finished")
+        if name not in self._results:
+            result = storage.load(self.store.folder(cell) / RESULT)
+            label = getattr(cell.options, "label", None)
+            self._results[name] = result.labelled(label) if label else result
+        return self._results[name]
+
+    def training(self, cell: Cell) -> dict[str, Any]:
+        """What the card of a finished training says of it."""
+        card = self.store.folder(cell) / NETWORK / "card.json"
+        return json.loads(card.read_text(encoding="utf-8"))["training"]
+
+    def log(self, cell: Cell) -> list[str]:
+        """The last lines that an unfinished cell said; none if it was never started."""
+        try:
+            return tail(self.store.scratch(cell) / LOG)
+        except OSError:  # without its data a cell has no folder yet
+            return []
+
+    def shortened(self, cell: Cell) -> list[str]:
+        """What the scale changed in the cell and in those it needs: "3 epochs (published 5)"."""
+        own = [f"{name} {_brief(now)} ({_brief(then)})" for name, (now, then) in cell.shortened.items()]
+        below = [text for need in cell.needs for text in self.shortened(self.plan[need])]
+        return [*below, *own]
+
+
+def _brief(value: Any) -> str:
+    if value is None:
+        return "all"
+    if isinstance(value, list):
+        return ", ".join(map(_brief, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,229 @@
+"""The page of a recipe: our numbers beside the published ones, verdicts, figures, and what is missing."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from invariscope.plots.shared.labels import interval, number
+from invariscope.recipes.figures import Drawn, draw_all
+from invariscope.recipes.kinds.train import Train
+from invariscope.recipes.outcomes import Outcomes
+from invariscope.recipes.verdicts import Case, Verdict, table_cases, verdicts
+
+NOTE = "NOTE.txt"
+_NONE = "–"
+
+
+@dataclass(frozen=True)
+class Page:
+    """The page of one output folder.
+
+    Args:
+        outcomes: the cells.
+        data_note: on the data's variant, shown as it is.
+        failed: cell to reason, of the run before.
+    """
+
+    outcomes: Outcomes
+    data_note: str = ""
+    failed: Mapping[str, str] = field(default_factory=dict)
+
+    def write(self, path: Path) -> Path:
+        """Writes the page and its figures; returns its path."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        drawn = list(draw_all(self.outcomes, path.parent))
+        part = path.with_name(f".{path.name}-{os.getpid()}")
+        try:
+            part.write_text(self.text(drawn), encoding="utf-8")
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+        return path
+
+    def text(self, drawn: Sequence[Drawn]) -> str:
+        """The page's Markdown."""
+        recipe = self.outcomes.plan.recipe
+        found = verdicts(recipe, self.outcomes)
+        tables = [self._table(i) for i in range(len(recipe.tables))]
+        parts = [
+            f"# {recipe.title}",
+            f"Source: {recipe.source}",
+            recipe.about.strip(),
+            self._how(),
+            self._trouble(),
+            *(["## Claims", _claims(found)] if found else []),
+            *tables,
+            *self._trainings(),
+            *(["## Figures", *map(_figure, drawn)] if drawn else []),
+            *(["## Claims, case by case", *map(_cases, found)] if any(v.cases for v in found) else []),
+        ]
+        return "\n\n".join(part for part in parts if part) + "\n"
+
+    def _how(self) -> str:
+        plan = self.outcomes.plan
+        manifests = [m for m in map(self.outcomes.manifest, plan.cells) if m]
+        lines = [
+            f"- Scale **{plan.scale}**: {plan.recipe.scales[plan.scale]}",
+            f"- {len(manifests)} of {len(plan.cells)} cells are finished; they took "
+            f"{_duration(sum(m['seconds'] for m in manifests))} together, on {platform.machine()} with "
+            f"{_several(m['threads'] for m in manifests) or _NONE} thread(s) each.",
+        ]
+        if manifests:
+            versions = manifests[-1]["versions"]
+            lines.append(
+                "- Versions: " + ", ".join(f"{name} {text}" for name, text in versions.items()) + "."
+            )
+        lines += [f"- Data: {note}" for note in self._data_notes()]
+        lines.append("- Intervals are 95 %, over samples (delete-a-group jackknife) unless said otherwise.")
+        return "\n".join(lines)
+
+    def _data_notes(self) -> list[str]:
+        """What the user says of the data, and what a note beside the files says."""
+        notes = [self.data_note] if self.data_note else []
+        return notes + _notes_beside(self.outcomes)
+
+    def _trouble(self) -> str:
+        """Cells that failed, each with what it said last."""
+        lines = []
+        for cell in self.outcomes.plan.cells:
+            said = self.outcomes.log(cell)
+            if self.outcomes.manifest(cell) is None and (said or cell.name in self.failed):
+                reason = self.failed.get(cell.name, "did not finish")
+                log = "\n".join(f"    {line}" for line in said)
+                lines.append(f"**{cell.name}**: {reason}" + (f"\n\n{log}" if log else ""))
+        return "\n\n".join(["## Cells that failed", *lines]) if lines else ""
+
+    def _table(self, index: int) -> str:
+        table = self.outcomes.plan.recipe.tables[index]
+        cases = table_cases(self.outcomes.plan.recipe, index, self.outcomes)
+        axes = list(cases[0].axes) if cases else []
+        shorter = [self._shortened(case) for case in cases]
+        headings = [*axes, "ours", "95 % interval", "published", *(["shortened"] if any(shorter) else [])]
+        rows = [
+            [*map(str, case.axes.values()), *_numbers(case), *([text] if any(shorter) else [])]
+            for case, text in zip(cases, shorter, strict=True)
+        ]
+        missing = {f"{case.reason}" for case in cases if case.reason}
+        notes = [f"No value: {reason}." for reason in sorted(missing)]
+        return "\n\n".join(
+            part for part in [f"## {table.title}", table.about, _grid(headings, rows), *notes] if part
+        )
+
+    def _shortened(self, case: Case) -> str:
+        texts = [t for name in case.cells for t in self.outcomes.shortened(self.outcomes.plan[name])]
+        return "; ".join(dict.fromkeys(texts))
+
+    def _trainings(self) -> list[str]:
+        rows = []
+        for cell in self.outcomes.plan.cells:
+            if isinstance(cell.options, Train) and self.outcomes.manifest(cell):
+                known = self.outcomes.training(cell)
+                last = known["history"][-1]
+                rows.append([
+                    cell.name, cell.options.network, str(last["epoch"]), str(known["data"]["samples"]),
+                    number(known["accuracy"]), _duration(known["seconds"]),
+                    "; ".join(self.outcomes.shortened(cell)) or _NONE,
+                ])  # fmt: skip
+        headings = [
+            "cell",
+            "network",
+            "epochs",
+            "images",
+            "accuracy, last epoch",
+            "time",
+            "shortened (published)",
+        ]
+        return ["## Trainings", _grid(headings, rows)] if rows else []
+
+
+def _notes_beside(outcomes: Outcomes) -> list[str]:
+    """The text of NOTE.txt in the folders of the data sets that are used."""
+    from invariscope.zoo.datasets import files
+
+    folders: dict[Path, str] = {}
+    for cell in filter(outcomes.manifest, outcomes.plan.cells):
+        for name, split in cell.options.data_sets:
+            folders |= {
+                path.parent: name for path in files(name, split=split, data_dir=outcomes.store.data_dir)
+            }
+    notes = [(name, folder / NOTE) for folder, name in folders.items() if (folder / NOTE).is_file()]
+    return [f"{name}: {' '.join(path.read_text(encoding='utf-8').split())}" for name, path in notes]
+
+
+def _claims(found: Sequence[Verdict]) -> str:
+    rows = []
+    for verdict in found:
+        count = verdict.counts
+        numbers = (
+            [str(count[word]) for word in ("confirmed", "refuted", "undecided")]
+            if verdict.cases
+            else [_NONE] * 3
+        )
+        about = verdict.claim.untested or verdict.claim.about
+        rows.append([verdict.claim.text, f"*{verdict.word}*", *numbers, about])
+    return _grid(["claim", "verdict", "for", "against", "undecided", "how it is tested"], rows)
+
+
+def _cases(verdict: Verdict) -> str:
+    if not verdict.cases:
+        return ""
+    axes = list(verdict.cases[0].axes)
+    rows = [
+        [
+            *map(str, case.axes.values()),
+            *_numbers(case)[:2],
+            f"*{case.verdict}*" + (f": {case.reason}" if case.reason else ""),
+        ]
+        for case in verdict.cases
+    ]
+    heading = f"### {verdict.claim.text}\n\nHolds where the value is {verdict.claim.holds}."
+    over = {c.estimate.over for c in verdict.cases if c.estimate} - {"samples"}
+    heading += "".join(f" The interval is over {what}." for what in sorted(over))
+    return heading + "\n\n" + _grid([*axes, "value", "95 % interval", "verdict"], rows)
+
+
+def _numbers(case: Case) -> list[str]:
+    """Ours, the interval, the published number."""
+    published = _NONE if case.published is None else number(case.published)
+    if case.estimate is None:
+        return [_NONE, _NONE, published]
+    return [
+        number(case.estimate.value),
+        interval(case.estimate.interval.low, case.estimate.interval.high),
+        published,
+    ]
+
+
+def _figure(drawn: Drawn) -> str:
+    missing = f"Not finished, so not shown: {', '.join(drawn.missing)}." if drawn.missing else ""
+    if drawn.path is None:
+        return f"### {drawn.title}\n\nNo figure: {drawn.reason}."
+    image = f"![{drawn.title}]({drawn.path.as_posix()})"
+    return "\n\n".join(part for part in [f"### {drawn.title}", image, drawn.about, missing] if part)
+
+
+def _grid(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    def line(cells: Sequence[str]) -> str:
+        return "| " + " | ".join(text.replace("|", "\\|").replace("\n", " ") for text in cells) + " |"
+
+    return "\n".join([line(headings), "|" + "---|" * len(headings), *map(line, rows)])
+
+
+def _several(values: Any) -> str:
+    return ", ".join(map(str, sorted(set(values))))
+
+
+def _duration(seconds: float) -> str:
+    """Seconds for people.
+
+    >>> _duration(42.4), _duration(600), _duration(9000)
+    ('42 s', '10 min', '2.5 h')
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,183 @@
+"""Claims against their intervals: confirmed, refuted, or undecided."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from invariscope.recipes.cells import Plan, combinations, filled
+from invariscope.recipes.quantities import Cells, Estimate, NoValueError, check, worked_out
+from invariscope.recipes.recipe import Claim, Recipe, Table
+from invariscope.recipes.text import Place
+from invariscope.registry import unknown
+
+CONFIRMED, REFUTED, UNDECIDED, UNTESTED = "confirmed", "refuted", "undecided", "not tested"
+_COMPARISON = re.compile(r"\s*(<|>|!=)\s*(-?\d+(?:\.\d+)?)\s*")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One number of a table or a claim.
+
+    Args:
+        axes: the values of the entry's axes.
+        cells: names of the cells that it rests on.
+        estimate: the number; None where there is none.
+        reason: why there is none.
+        published: the published number, or None.
+        verdict: of a claim's case.
+    """
+
+    axes: Mapping[str, Any]
+    cells: tuple[str, ...]
+    estimate: Estimate | None
+    reason: str = ""
+    published: float | None = None
+    verdict: str = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What all cases of a claim say together."""
+
+    claim: Claim
+    cases: tuple[Case, ...]
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Cases by verdict."""
+        return Counter(case.verdict for case in self.cases)
+
+    @property
+    def word(self) -> str:
+        """Confirmed if every case is, refuted if any case is, undecided otherwise."""
+        if not self.cases:
+            return UNTESTED
+        if self.counts[REFUTED]:
+            return REFUTED
+        return CONFIRMED if self.counts[CONFIRMED] == len(self.cases) else UNDECIDED
+
+
+def decided(estimate: Estimate | None, holds: str) -> str:
+    """Whether a comparison holds over the whole interval, fails over all of it, or neither.
+
+    >>> from invariscope.uncertainty import Interval
+    >>> below, across = Estimate(-0.2, Interval(-0.3, -0.1)), Estimate(0.1, Interval(-0.1, 0.3))
+    >>> decided(below, "< 0"), decided(across, "< 0"), decided(below, "> 0")
+    ('confirmed', 'undecided', 'refuted')
+    """
+    sign, bound = _parsed(holds)
+    low, high = (math.nan, math.nan) if estimate is None else (estimate.interval.low, estimate.interval.high)
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return UNDECIDED
+    below, above = high < bound, low > bound
+    if sign == "!=":
+        return CONFIRMED if below or above else UNDECIDED
+    yes, no = (below, above) if sign == "<" else (above, below)
+    return CONFIRMED if yes else REFUTED if no else UNDECIDED
+
+
+def verdicts(recipe: Recipe, cells: Cells) -> list[Verdict]:
+    """Every claim with its cases."""
+    found = []
+    for number, claim in enumerate(recipe.claims):
+        place = Place(recipe.text, "claims", number)
+        cases = () if claim.untested else tuple(_cases(recipe, claim, place, cells))
+        found.append(Verdict(claim, cases))
+    return found
+
+
+def table_cases(recipe: Recipe, number: int, cells: Cells) -> list[Case]:
+    """The rows of one table."""
+    table = recipe.tables[number]
+    return list(_cases(recipe, table, Place(recipe.text, "tables", number), cells))
+
+
+def check_values(plan: Plan) -> None:
+    """Refuses tables and claims whose numbers cannot be worked out, before anything is run.
+
+    Raises:
+        RecipeError: an unknown quantity, argument, cell, axis or comparison.
+    """
+    recipe = plan.recipe
+    measuring = [cell.name for cell in plan.cells if cell.kind == "measure"]
+    for section, entries in (("tables", recipe.tables), ("claims", recipe.claims)):
+        for number, entry in enumerate(entries):
+            place = Place(recipe.text, section, number)
+            for chosen in combinations(recipe, entry, place):
+                for spec in _specs(entry, chosen, place):
+                    _checked(spec, measuring, place)
+            if isinstance(entry, Claim):
+                _check_claim(entry, place)
+
+
+def _check_claim(claim: Claim, place: Place) -> None:
+    if bool(claim.value) == bool(claim.untested):
+        raise place.error("a claim has either a value or a reason why it is untested", "text")
+    try:
+        _parsed(claim.holds)
+    except ValueError as error:
+        raise place.error(str(error), "holds") from error
+
+
+def _checked(spec: dict[str, Any], measuring: Sequence[str], place: Place) -> None:
+    try:
+        check(spec)
+        if "cell" in spec and spec["cell"] not in measuring:
+            raise unknown("measuring cell", spec["cell"], measuring)
+        for pattern in spec.get("among", []):
+            if not any(fnmatchcase(name, pattern) for name in measuring):
+                raise unknown("measuring cell", pattern, measuring)
+    except ValueError as error:
+        quoted = re.findall(r"'([^']*)'", str(error))
+        words = [f'"{quoted[0]}"', quoted[0]] if quoted else []
+        found = (word for word in words if place.text.line(word, place.section, place.number))
+        raise place.error(str(error), next(found, "")) from error
+
+
+def _parsed(holds: str) -> tuple[str, float]:
+    match = _COMPARISON.fullmatch(holds)
+    if match is None:
+        raise ValueError(f"holds is a comparison with a number, such as '< 0'; got {holds!r}")
+    return match[1], float(match[2])
+
+
+def _specs(entry: Table | Claim, chosen: Mapping[str, Any], place: Place) -> list[dict[str, Any]]:
+    pair = [entry.value, entry.minus] if isinstance(entry, Claim) else [entry.value]
+    return [filled(spec, chosen, place) for spec in pair if spec]
+
+
+def _cases(recipe: Recipe, entry: Table | Claim, place: Place, cells: Cells) -> list[Case]:
+    return [_case(entry, chosen, place, cells) for chosen in combinations(recipe, entry, place)]
+
+
+def _case(entry: Table | Claim, chosen: dict[str, Any], place: Place, cells: Cells) -> Case:
+    specs = _specs(entry, chosen, place)
+    names = tuple(name for spec in specs for name in _names(spec, cells))
+    published = _published(entry.published, list(chosen.values())) if isinstance(entry, Table) else None
+    try:
+        estimate, *other = (worked_out(cells, spec) for spec in specs)
+        reason = ""
+    except NoValueError as error:
+        estimate, other, reason = None, [], str(error)
+    if estimate is not None and other:
+        estimate = estimate.minus(other[0])
+    verdict = decided(estimate, entry.holds) if isinstance(entry, Claim) else ""
+    return Case(chosen, names, estimate, reason, published, verdict)
+
+
+def _names(spec: Mapping[str, Any], cells: Cells) -> Sequence[str]:
+    return [spec["cell"]] if "cell" in spec else cells.matching(spec.get("among", []))
+
+
+def _published(numbers: Any, path: list[Any]) -> float | None:
+    for step in path:
+        if not isinstance(numbers, Mapping):
+            break
+        numbers = numbers.get(str(step))
+    return float(numbers) if isinstance(numbers, (int, float)) else None
