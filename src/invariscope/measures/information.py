@@ -1,0 +1,195 @@
+"""What a response tells about the transformation and about the class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from invariscope.measures.base import KnownAnswer, LayerContext, Measure, UnitValues
+from invariscope.statistics.bin_kernel import BINS
+from invariscope.statistics.bin_pilot import chosen_units, element_orders, label_orders, sample_hashes
+from invariscope.statistics.binned import BinCounts, InformationBits
+
+
+@dataclass(frozen=True, kw_only=True)
+class Information(Measure):
+    """Bits that a unit's response tells about the element that was applied, and about the class.
+
+    .. math:: I(J; A_u) = \\sum_{j,b} p(j, b) \\log_2 \\frac{p(j, b)}{p(j)\\, p(b)}, \\quad
+        I(Y; A_u) = \\sum_{y,b} p(y, b) \\log_2 \\frac{p(y, b)}{p(y)\\, p(b)}
+
+    Shapes: activations (sample, element, unit...) to one value per unit. J is uniform on the m
+    elements, Y the sample's class, and A falls into one of 16 bins between the quantiles of the
+    untransformed responses; a value that many responses share, such as a ReLU's zero, is one bin.
+    Outputs: `transform`, I(J; A) in bits, and `transform_share` of log2 m; with labels, `label`,
+    I(Y; A) in bits, and `label_share` of the entropy of Y. From each the mean over permutations is
+    subtracted, of the elements within each sample and of the labels across whole samples: what is
+    left is 0 on average where nothing is told, and may be negative.
+
+    At most `units` units of a layer are looked at, chosen by a hash; the others are NaN in the map,
+    and `counted_units` says how many there are. The bins come from at most `pilot` samples, chosen
+    likewise, and are those of all classes everywhere. Units whose responses are all in one bin are
+    *dead*: NaN, left out, counted.
+
+    Misleads: I(J; A) is 0 wherever the distribution over all samples stays the same, although every
+    single sample may move (a uniform rotation of images that have no upright position). A unit tells
+    what 16 bins let through, and what single units tell does not add up to what the layer tells.
+
+    Args:
+        units: how many units of a layer are looked at.
+        pilot: how many untransformed samples say where the bins are.
+        permutations: how many; 0: the plug-in estimate, which few samples push up.
+        labels: False leaves out the class.
+        seed: of every choice and permutation.
+
+    Raises:
+        ValueError: an option that is no whole number, or too small.
+
+    Source:
+        Shannon 1948, doi:10.1002/j.1538-7305.1948.tb01338.x, for the information; the permutations
+        are those of a crossed design, in which the samples alone are independent observations.
+
+    >>> moved = np.array([[[0.0], [9.0]], [[1.0], [9.0]], [[2.0], [9.0]], [[3.0], [9.0]]])
+    >>> Information(permutations=0).oracle(moved, None)["transform"].round(3)
+    array([0.549])
+    """
+
+    units: int = 256
+    pilot: int = 1024
+    permutations: int = 20
+    labels: bool = True
+    seed: int = 0
+
+    range: ClassVar[tuple[float, float]] = (-float(np.log2(BINS)), float(np.log2(BINS)))
+    summary: ClassVar[str] = "What a response tells about the transformation, and about the class, in bits."
+    reading: ClassVar[str] = (
+        "0 bits about the transformation: the responses are distributed alike whatever the element. That is "
+        "not to say that each sample's response stays. A share of 1: the response tells all there is to know."
+    )
+
+    def __post_init__(self) -> None:
+        for name, least in (("units", 1), ("pilot", BINS), ("permutations", 0)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise ValueError(f"{name} must be a whole number, at least {least}; got {value!r}")
+
+    def statistics(self) -> tuple[BinCounts]:
+        """Counts by bin."""
+        return (BinCounts(self.units, self.pilot, self.permutations, self.labels, self.seed),)
+
+    def evaluate(self, finals: tuple[InformationBits], layer: LayerContext) -> dict[str, UnitValues]:
+        """Bits, and shares of what there is to know; about the class only where there are several."""
+        (found,) = finals
+        about = {"transform": found.about_element, "transform_share": found.about_element}
+        whole = {"transform": 1.0, "transform_share": np.log2(found.elements), "label": 1.0}
+        if found.entropy[0] > 0:
+            about |= {"label": found.about_class, "label_share": found.about_class}
+            whole["label_share"] = np.where(found.entropy > 0, found.entropy, np.nan)[:, None]
+        return {name: _in_layer(bits / whole[name], found) for name, bits in about.items()}
+
+    def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
+        """The definition, unit by unit."""
+        samples, elements = activations.shape[:2]
+        flat = activations.reshape(samples, elements, -1)
+        chosen = chosen_units(flat.shape[2], self.units, seed=self.seed)
+        few = np.argsort(sample_hashes(np.arange(samples), seed=self.seed))[: self.pilot]
+        least = 1e-3 * np.sqrt((flat[few, 0][:, chosen] ** 2).mean())
+        found: dict[str, np.ndarray] = {}
+        for unit in chosen:
+            bins = _naive_bins(flat[:, :, unit], flat[few, 0, unit], least)
+            for name, value in self._naive(bins, labels if self.labels else None).items():
+                value = np.nan if len(np.unique(bins)) < 2 else value
+                found.setdefault(name, np.full(flat.shape[2], np.nan))[unit] = value
+        return {name: values.reshape(activations.shape[2:]) for name, values in found.items()}
+
+    def _naive(self, bins: np.ndarray, labels: np.ndarray | None) -> dict[str, float]:
+        """Information about the element and the class from (sample, element) bins."""
+        samples, elements = bins.shape
+        everyone = np.arange(samples)
+        orders = element_orders(everyone, self.permutations, elements, seed=self.seed)
+        plain = np.tile(np.arange(elements), (samples, 1))
+        bits = _naive_bits(plain, bins) - _mean(_naive_bits(order, bins) for order in orders.swapaxes(0, 1))
+        found = {"transform": bits, "transform_share": bits / np.log2(elements)}
+        if labels is None or len(np.unique(labels)) < 2:
+            return found
+        own, shares = labels[:, None].repeat(elements, 1), np.unique(labels, return_counts=True)[1] / samples
+        given = label_orders(everyone, self.permutations, seed=self.seed).T
+        bits = _naive_bits(own, bins) - _mean(_naive_bits(own[order], bins) for order in given)
+        return found | {"label": bits, "label_share": -bits / (shares * np.log2(shares)).sum()}
+
+    @classmethod
+    def examples(cls) -> tuple[Information, ...]:
+        """All units and some, all samples and some, corrected and not."""
+        return (cls(), cls(units=7, pilot=16, seed=3), cls(permutations=0), cls(labels=False))
+
+    @classmethod
+    def known_answers(cls) -> tuple[KnownAnswer, ...]:
+        """Four samples of two classes, two elements; the last unit is constant.
+
+        The first unit is the element: 1 bit, none about the class. The second is the sample: none,
+        and 1 bit. The third leaves its range with the second element: five of eight responses, four
+        of them of that element and two of the first class, share the uppermost bin.
+        """
+        activations = [
+            [[0.0, 0.0, 0.0, 7.0], [1.0, 0.0, 9.0, 7.0]],
+            [[0.0, 1.0, 1.0, 7.0], [1.0, 1.0, 9.0, 7.0]],
+            [[0.0, 2.0, 2.0, 7.0], [1.0, 2.0, 9.0, 7.0]],
+            [[0.0, 3.0, 3.0, 7.0], [1.0, 3.0, 9.0, 7.0]],
+        ]
+        five = np.log2(5)
+        by_element = [1.0, 0.0, 1 - (5 * five - 8) / 8, np.nan]
+        by_class = [0.0, 1.0, 1 - (5 * five - 2 - 3 * np.log2(3)) / 8, np.nan]
+        options, labels = {"permutations": 0}, [4, 4, 6, 6]
+        return (
+            KnownAnswer(options, activations, by_element, output="transform"),
+            KnownAnswer(options, activations, by_element, output="transform_share"),
+            KnownAnswer(options, activations, by_class, labels=labels, output="label"),
+            KnownAnswer(options, activations, by_class, labels=labels, output="label_share"),
+        )
+
+
+def _in_layer(bits: np.ndarray, found: InformationBits) -> UnitValues:
+    """Values of the chosen units in the layer's own shape, NaN elsewhere; nothing told is the null."""
+    size = int(np.prod(found.shape))
+    values, counted = np.full((len(bits), size), np.nan), np.zeros(size, bool)
+    values[:, found.chosen] = np.where(found.single, np.nan, bits)
+    counted[found.chosen] = ~found.single
+    shape = found.shape
+    return UnitValues(
+        values.reshape(-1, *shape),
+        counted.reshape(shape),
+        dead=int(found.single.sum()),
+        null=np.zeros(shape),
+    )
+
+
+def _naive_bins(values: np.ndarray, plain: np.ndarray, least: float) -> np.ndarray:
+    """(sample, element) bins of one unit: at the quantiles of `plain`, values that repeat by themselves."""
+    tolerance = 1e-10 * max(np.sqrt((plain**2).mean()), least)
+    groups: list[list[float]] = []
+    for quantile in np.quantile(plain, np.arange(1, BINS) / BINS):
+        if groups and quantile - groups[-1][0] <= tolerance:
+            groups[-1].append(quantile)
+        else:
+            groups.append([quantile])
+    edges = [e for g in groups for e in ([g[0] - tolerance, g[0] + tolerance] if len(g) > 1 else g)]
+    return np.searchsorted(edges, values, side="left")
+
+
+def _naive_bits(rows: np.ndarray, bins: np.ndarray) -> float:
+    """Mutual information of two arrays of whole numbers."""
+    _, joint = np.unique(np.stack([rows.ravel(), bins.ravel()]), axis=1, return_counts=True)
+    parts = (np.unique(array, return_counts=True)[1] for array in (rows, bins))
+    return sum(_entropy(part) for part in parts) - _entropy(joint)
+
+
+def _entropy(counts: np.ndarray) -> float:
+    shares = counts / counts.sum()
+    return float(-(shares * np.log2(shares)).sum())
+
+
+def _mean(values: Any) -> float:
+    listed = list(values)
+    return sum(listed) / len(listed) if listed else 0.0

@@ -1,0 +1,113 @@
+"""The loops of the information statistics: which bins responses fall into, and what that tells."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+
+BINS = 16
+TILE = 64  # units: the counts that one sample touches stay in the second cache
+_OPTIONS: Any = {"nogil": True, "cache": True, "boundscheck": False, "error_model": "numpy"}
+
+
+@numba.njit(**_OPTIONS)
+def _find_bins(rows, places, edges, left, bins):
+    """Fills (element, unit) the number of edges below each response of one orbit."""
+    width = bins.shape[1]
+    bins[:] = 0
+    for j in range(len(places)):
+        row, found = rows[places[j], left : left + width], bins[j]
+        for k in range(len(edges)):
+            edge = edges[k, left : left + width]
+            for u in range(width):
+                found[u] += row[u] > edge[u]
+
+
+@numba.njit(**_OPTIONS)
+def _add_elements(bins, order, counts, left):
+    """Adds one orbit to (element, unit, bin) counts, its elements reordered."""
+    elements, width = bins.shape
+    for j in range(elements):
+        into, found = counts[order[j], left : left + width], bins[j]
+        for u in range(width):
+            into[u, found[u]] += 1
+
+
+@numba.njit(**_OPTIONS)
+def _add_classes(histogram, classes, counts, left):
+    """Adds the histogram of one orbit to (draw, class, unit, bin) counts, to one class in each draw."""
+    width = len(histogram)
+    for d in range(len(counts)):
+        into = counts[d, classes[d], left : left + width]
+        for u in range(width):
+            for b in range(BINS):
+                into[u, b] += histogram[u, b]
+
+
+@numba.njit(**_OPTIONS)
+def count_bins(rows, places, edges, orders, classes, runs, by_element, by_class):
+    """Adds a block's orbits to the counts of their buckets.
+
+    Args:
+        rows: (row, unit) responses.
+        places: (sample, element) rows of each orbit.
+        edges: (edge, unit) in the type of `rows`; a bin's number is how many edges are below a response.
+        orders: (sample, draw, element) where each element is counted: as it is, then permuted.
+        classes: (sample, draw) where each sample is counted, likewise; nothing where there are no classes.
+        runs: see `Membership.runs`.
+        by_element, by_class: (bucket, draw, element or class, unit, bin) counts.
+    """
+    samples, starts, buckets = runs
+    units, elements = rows.shape[1], places.shape[1]
+    for left in range(0, units, TILE):
+        width = min(TILE, units - left)
+        bins = np.zeros((elements, width), np.uint8)
+        histogram = np.zeros((1, width, BINS), by_class.dtype)
+        for run in range(len(buckets)):
+            elementwise, classwise = by_element[buckets[run]], by_class[buckets[run]]
+            for i in samples[starts[run] : starts[run + 1]]:
+                _find_bins(rows, places[i], edges, left, bins)
+                for d in range(len(elementwise)):
+                    _add_elements(bins, orders[i, d], elementwise[d], left)
+                if by_class.shape[2]:
+                    histogram[:] = 0
+                    for j in range(elements):
+                        _add_elements(bins[j : j + 1], np.zeros(1, np.int64), histogram, 0)
+                    _add_classes(histogram[0], classes[i], classwise, left)
+
+
+@numba.njit(**_OPTIONS)
+def _times_log(count):
+    return count * np.log2(count) if count > 0 else 0.0
+
+
+@numba.njit(**_OPTIONS)
+def mutual_information(counts):
+    """Mutual information, in bits, between rows and bins, as the counts have it.
+
+    Args:
+        counts: (draw, row, unit, bin).
+    Returns:
+        (draw, unit); NaN where nothing is counted.
+    """
+    draws, rows, units, bins = counts.shape
+    found = np.empty((draws, units))
+    for d in range(draws):
+        columns, joint = np.zeros((units, bins)), np.zeros(units)
+        for r in range(rows):
+            for u in range(units):
+                total = 0.0
+                for b in range(bins):
+                    count = np.float64(counts[d, r, u, b])
+                    total += count
+                    columns[u, b] += count
+                    joint[u] += _times_log(count)
+                joint[u] -= _times_log(total)
+        for u in range(units):
+            whole = columns[u].sum()
+            for b in range(bins):
+                joint[u] -= _times_log(columns[u, b])
+            found[d, u] = (joint[u] + _times_log(whole)) / whole if whole > 0 else np.nan
+    return found
