@@ -20,6 +20,11 @@ NARROW = {
     "vgg16": {"filters": 4, "fc": 8},
     "resnet18": {"width": 4},
     "resnet50": {"width": 4},
+    "vgg11": {"filters": 4},
+    "lenet": {},
+    "fully_connected": {"width": 8},
+    "min_cnn": {"filters": 4, "kernel_size": 3},
+    "min_lcn": {"filters": 4, "kernel_size": 3},
 }
 
 
@@ -64,6 +69,8 @@ def test_initial_weights_come_from_the_seed_and_nothing_else(name):
             64 * 28 + 64 * 577 + 128 * 577 + 128 * 1153 + 256 * 1153 + 128 * 16385 + 1290,
         ),
         # the counts that the usual implementations for CIFAR-10 give
+        ("lenet", 61_706, 62_006),
+        ("fully_connected", 784 * 64 + 64 + 2 * 4160 + 650, 3072 * 64 + 64 + 2 * 4160 + 650),
         ("resnet18", 11_173_962 - 2 * 9 * 64, 11_173_962),
         ("resnet50", 23_520_842 - 2 * 9 * 64, 23_520_842),
     ],

@@ -1,8 +1,9 @@
-"""VGG16, for small images."""
+"""VGG16 and VGG11, for small images."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from math import ceil
 
 from torch import nn
@@ -11,6 +12,7 @@ from invariscope.zoo.networks.base import chosen_width, network
 
 # (convolutions, multiple of the base width) for each block.
 _BLOCKS = ((2, 1), (2, 2), (3, 4), (3, 8), (3, 8))
+_BLOCKS_11 = ((1, 1), (1, 2), (2, 4), (2, 8), (2, 8))
 
 
 class VGG(nn.Sequential):
@@ -79,3 +81,58 @@ def vgg16(
     filters = chosen_width("filters", filters, input_shape, 16, 64)
     fc = chosen_width("fc", fc, input_shape, 64, 128)
     return VGG(_layers(input_shape, classes, filters, fc, batch_norm))
+
+
+class PooledVGG(nn.Sequential):
+    """Numbered layers `features.0`, `features.1` ..., then one linear layer on their mean over the image.
+
+    The numbers are those of torchvision's VGG with as many layers. With batch normalisation a convolution
+    takes three of them (itself, the normalisation, the ReLU), without it two; pooling takes one. After
+    `features` come avgpool, flatten, classifier and log_softmax. Pooling keeps an odd last row.
+
+    Source:
+        Simonyan and Zisserman 2015, arXiv:1409.1556; one linear layer, as in Petrini et al. 2021,
+        arXiv:2105.02468.
+    """
+
+
+def _features(channels: int, blocks: Sequence[tuple[int, int]], filters: int, batch_norm: bool) -> nn.Module:
+    layers: list[nn.Module] = []
+    for count, times in blocks:
+        for _ in range(count):
+            width = times * filters
+            norm = [nn.BatchNorm2d(width)] if batch_norm else []
+            layers += [nn.Conv2d(channels, width, 3, padding=1), *norm, nn.ReLU()]
+            channels = width
+        layers.append(nn.MaxPool2d(2, ceil_mode=True))
+    return nn.Sequential(*layers)
+
+
+@network
+def vgg11(
+    input_shape: tuple[int, ...], classes: int, *, filters: int = 64, batch_norm: bool = True
+) -> nn.Module:
+    """VGG11 with the layers numbered as torchvision does: its `features.10` sees 18 pixels, 4 apart.
+
+    Args:
+        input_shape: (C, H, W).
+        classes: how many.
+        filters: of the first block; the others have 2, 4, 8 and 8 times as many.
+        batch_norm: normalise after each convolution.
+
+    Source:
+        Simonyan and Zisserman 2015, arXiv:1409.1556, configuration A; Tomasini et al. 2022,
+        arXiv:2210.01506.
+
+    >>> from invariscope.zoo.networks import build, parameter_count
+    >>> parameter_count(build("vgg11", input_shape=(3, 32, 32)))
+    9231114
+    """
+    filters = chosen_width("filters", filters, input_shape, 64, 64)
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    layers["features"] = _features(input_shape[0], _BLOCKS_11, filters, batch_norm)
+    layers["avgpool"] = nn.AdaptiveAvgPool2d(1)
+    layers["flatten"] = nn.Flatten()
+    layers["classifier"] = nn.Linear(_BLOCKS_11[-1][1] * filters, classes)
+    layers["log_softmax"] = nn.LogSoftmax(dim=1)
+    return PooledVGG(layers)

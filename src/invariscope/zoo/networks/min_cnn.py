@@ -1,0 +1,69 @@
+"""MinCNN, the smallest convolutional classifier: one hidden layer, averaged over the image."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from torch import nn
+
+from invariscope.zoo.networks.base import chosen_width, network
+
+
+class MinCNN(nn.Sequential):
+    """One convolution, a ReLU, the mean over the image, and a linear layer.
+
+    With f filters, a 28 x 28 image of one channel passes
+
+        conv relu                      (f, 28, 28)
+        pool flatten                   (f,)
+        fc log_softmax                 (classes,)
+
+    Source:
+        Tomasini et al. 2022, arXiv:2210.01506, the network with one hidden convolutional layer.
+    """
+
+
+def odd_kernel(size: int) -> int:
+    """A kernel size, checked: an odd one has a centre, so that padding keeps the image's size."""
+    if not isinstance(size, int) or size < 1 or size % 2 == 0:
+        raise ValueError(f"kernel_size is an odd whole number, such as 3, 5 or 9; got {size!r}.")
+    return size
+
+
+def pooled_head(hidden: nn.Module, name: str, width: int, classes: int) -> OrderedDict[str, nn.Module]:
+    """The hidden layer under its name, and all that follows it."""
+    return OrderedDict[str, nn.Module](
+        {
+            name: hidden,
+            "relu": nn.ReLU(),
+            "pool": nn.AdaptiveAvgPool2d(1),
+            "flatten": nn.Flatten(),
+            "fc": nn.Linear(width, classes),
+            "log_softmax": nn.LogSoftmax(dim=1),
+        }
+    )
+
+
+@network
+def min_cnn(
+    input_shape: tuple[int, ...], classes: int, *, filters: int = 32, kernel_size: int = 9
+) -> nn.Module:
+    """One hidden layer of 32 filters of 9 x 9, large enough to see what they look like.
+
+    Args:
+        input_shape: (C, H, W).
+        classes: how many.
+        filters: hidden channels.
+        kernel_size: of the filters, odd; the image keeps its size.
+
+    Source:
+        Tomasini et al. 2022, arXiv:2210.01506.
+
+    >>> from invariscope.zoo.networks import build, parameter_count
+    >>> parameter_count(build("min_cnn")), parameter_count(build("min_cnn", input_shape=(3, 32, 32)))
+    (2954, 8138)
+    """
+    filters = chosen_width("filters", filters, input_shape, 32, 32)
+    size = odd_kernel(kernel_size)
+    hidden = nn.Conv2d(input_shape[0], filters, size, padding=size // 2)
+    return MinCNN(pooled_head(hidden, "conv", filters, classes))
