@@ -16,6 +16,7 @@ from invariscope.registry import unknown
 from invariscope.zoo.checkpoint import restore_checkpoint, save_checkpoint
 from invariscope.zoo.epochs import Loop, Pace, Progress, device_of, evaluate
 from invariscope.zoo.image_data import ImageData, as_image_data
+from invariscope.zoo.trainable import only_these, trainable_names
 
 if TYPE_CHECKING:
     from invariscope.transforms import Transform
@@ -93,6 +94,7 @@ def train(
     seed: int = 0,
     precision: str = "float32",
     channels_last: bool = False,
+    trainable: str | None = None,
     test: ImageData | tuple[Any, Any] | None = None,
     checkpoint: str | Path | None = None,
     progress: Callable[[Progress], None] | None = None,
@@ -116,6 +118,9 @@ def train(
         precision: "float32", or "bf16": forward and backward in bfloat16; weights and optimizer stay in
             float32.
         channels_last: train in that memory format, which is faster for wide convolutions.
+        trainable: which parameters change: "head", the last linear layer alone, or a glob on their names
+            ("features.0.*"); None: all. Running statistics of normalisation layers, which are no
+            parameters, follow the data all the same.
         test: measured after each epoch, never trained on, never augmented.
         checkpoint: a file, replaced after each epoch; if it exists, the training goes on from there.
         progress: called after each batch.
@@ -130,6 +135,7 @@ def train(
         Kingma and Ba 2015, arXiv:1412.6980 (Adam).
     """
     _check_options(epochs, batch_size, lr, precision, schedule)
+    chosen = trainable_names(model, trainable)
     data, held_out = as_image_data(data), None if test is None else as_image_data(test)
     settings = {
         "batch_size": batch_size,
@@ -141,7 +147,10 @@ def train(
         "augmentation": None if augmentation is None else augmentation.describe(),
         "data": data.describe(),
     }
-    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=lr)
+    if trainable is not None:
+        settings["trainable"] = trainable
+    adjusted = [p for name, p in model.named_parameters() if name in chosen and p.requires_grad]
+    optimizer = torch.optim.Adam(adjusted, lr=lr)
     saved = None if checkpoint is None else _Saved(Path(checkpoint), model, data, optimizer, settings, epochs)
     history, kept = ([], []) if saved is None else saved.restore()
     watch = _Watch(monitor, model, kept)
@@ -149,7 +158,7 @@ def train(
     images, labels = data.images.to(device), data.labels.to(device)
     pace = Pace(epochs, batch_size, lr, falling=schedule == "cosine")
     loop = Loop(model, images, labels, augmentation, pace, seed, precision, channels_last, progress)
-    with _memory_format(model, channels_last):
+    with _memory_format(model, channels_last), only_these(model, chosen):
         watch(len(history))
         for epoch in range(len(history), epochs):
             record = loop.run(epoch, optimizer)

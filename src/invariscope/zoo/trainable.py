@@ -1,0 +1,67 @@
+"""Which parameters a training changes: all, those of the last linear layer, or a choice by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fnmatch import fnmatchcase
+
+from torch import nn
+
+from invariscope.registry import closest
+
+HEAD = "head"
+
+
+def trainable_names(model: nn.Module, trainable: str | None) -> frozenset[str]:
+    """Names of the parameters that a training may change.
+
+    Args:
+        model: any module.
+        trainable: "head": weight and bias of the linear layer that was defined last; a glob on the names of
+            parameters; None: all.
+    Raises:
+        ValueError: a model without linear layers, or a glob that matches nothing.
+
+    >>> model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(8, 2))
+    >>> sorted(trainable_names(model, "head")), sorted(trainable_names(model, "*.weight"))
+    (['2.bias', '2.weight'], ['0.weight', '2.weight'])
+    """
+    names = [name for name, _ in model.named_parameters()]
+    if trainable is None:
+        return frozenset(names)
+    if trainable == HEAD:
+        return _head_names(model)
+    found = frozenset(name for name in names if fnmatchcase(name, trainable))
+    if not found:
+        near = closest(trainable, names) or names[:3]
+        raise ValueError(
+            f"trainable={trainable!r} matches none of the {len(names)} parameters of "
+            f'{type(model).__name__}. Closest: {", ".join(map(repr, near)) or "none"}; or "head".'
+        )
+    return found
+
+
+def _head_names(model: nn.Module) -> frozenset[str]:
+    linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    if not linear:
+        raise ValueError(
+            f'trainable="head" means the last linear layer, and {type(model).__name__} has none: name its '
+            "parameters by a glob."
+        )
+    own = model.get_submodule(linear[-1]).named_parameters(recurse=False)
+    # A layer that is the model itself has no name of its own.
+    return frozenset(f"{linear[-1]}.{name}".removeprefix(".") for name, _ in own)
+
+
+@contextmanager
+def only_these(model: nn.Module, names: frozenset[str]) -> Iterator[None]:
+    """No gradients for other parameters, until the end of the block."""
+    others = [p for name, p in model.named_parameters() if name not in names and p.requires_grad]
+    try:
+        for parameter in others:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for parameter in others:
+            parameter.requires_grad_(True)
