@@ -10,6 +10,7 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,7 @@ def measure(
     label: str | None = None,
     baseline: str | None = None,
     draws: int = 30,
+    floor: bool = False,
 ) -> Result:
     """Measures how a model's representations respond when its inputs are transformed.
 
@@ -92,6 +94,9 @@ def measure(
             `result.baseline`. It costs as many passes as there are draws, before the model's own; a
             checkpoint does not hold them.
         draws: how many random networks.
+        floor: also measure inputs that were transformed and brought back, for the column `floor`: what
+            interpolation and padding alone do to a value. Doubles the inputs that are forwarded; needs a
+            transform with an inverse, and is NaN without.
 
     Returns:
         A `Result` with `table`, `maps`, `curves`, `baseline`, `provenance`.
@@ -154,10 +159,9 @@ def _references(
     reader = as_reader(
         randomized(model, seed=options.seed), layers=options.layers, batch_axis=options.batch_axis
     )
-    only = (TransformationVariance(min_firing=0),)
-    assembler = Assembler(
-        walk(reader, source, transform, only, options), only, transform, classes=None, references={}, dead={}
-    )
+    only, plain = (TransformationVariance(min_firing=0),), replace(options, floor=False)
+    run = walk(reader, source, transform, only, plain)
+    assembler = Assembler(run, only, transform, classes=None, references={}, dead={})
     assembler()
     return {
         (layer, call): array

@@ -12,6 +12,7 @@ from invariscope.engine.run import OUTPUT, LayerKey, Run
 from invariscope.measures.base import ElementValues, LayerContext, LayerValues, Measure, UnitValues, Values
 from invariscope.result import MapKey
 from invariscope.statistics.base import Statistic
+from invariscope.statistics.round_trip import OnRoundTrip
 from invariscope.transforms.base import Transform
 from invariscope.uncertainty import GROUPS, MIN_PER_GROUP, MISSING, Interval, jackknife
 
@@ -159,20 +160,45 @@ class Assembler:
         return Stratum(label, members, np.array([counts[group].sum() for group in members]))
 
     def _evaluate(self, measure: Measure, key: LayerKey, stratum: Stratum) -> Mapping[str, Values]:
+        return self._evaluated(measure, measure.statistics(), key, stratum, whole=bool(stratum.reason))
+
+    def _evaluated(
+        self,
+        measure: Measure,
+        statistics: tuple[Statistic, ...],
+        key: LayerKey,
+        stratum: Stratum,
+        *,
+        whole: bool,
+    ) -> Mapping[str, Values]:
+        """Values from the given statistics; without those of groups left out if only the `whole` counts."""
         groups = stratum.members
-        if stratum.reason:
+        if whole:
             groups = [[bucket for group in stratum.members for bucket in group]]
-        finals = [
-            _finalize(self.run, key, statistic, groups) for statistic in dict.fromkeys(measure.statistics())
-        ]
-        state = self.run.states[key, measure.statistics()[0]]
+        finals = {s: _finalize(self.run, key, s, groups) for s in dict.fromkeys(statistics)}
+        state = self.run.states[key, statistics[0]]
         dead = self.dead.get((key, measure.statistics()[-1]))
         shape, reference = getattr(state, "shape", ()), self.references.get(key)
         context = LayerContext(*key, shape, reference, dead, self.run.input_shape)
-        by_statistic = dict(zip(dict.fromkeys(measure.statistics()), finals, strict=True))
-        return measure.evaluate(tuple(by_statistic[s] for s in measure.statistics()), context)
+        return measure.evaluate(tuple(finals[s] for s in statistics), context)
 
     def _add(self, measure: Measure, key: LayerKey, stratum: Stratum, outputs: Mapping[str, Values]) -> None:
+        before, floors = len(self.rows), self._floors(measure, key, stratum)
+        self._add_outputs(measure, key, stratum, outputs)
+        for row in self.rows[before:] if floors else ():
+            row["floor"] = floors[row["measure"].partition(".")[2]]
+
+    def _floors(self, measure: Measure, key: LayerKey, stratum: Stratum) -> dict[str, float]:
+        """By output: the same value over round trips, where they were forwarded."""
+        statistics = tuple(OnRoundTrip(statistic) for statistic in measure.statistics())
+        if not all((key, statistic) in self.run.states for statistic in statistics):
+            return {}
+        found = self._evaluated(measure, statistics, key, stratum, whole=True)
+        return {output: float(_layer_replicates(values)[0]) for output, values in found.items()}
+
+    def _add_outputs(
+        self, measure: Measure, key: LayerKey, stratum: Stratum, outputs: Mapping[str, Values]
+    ) -> None:
         for output, values in outputs.items():
             name, bounds = f"{measure.name}.{output}" if output else measure.name, measure.bounds(output)
             if isinstance(values, UnitValues):
@@ -247,11 +273,18 @@ class Assembler:
             if len(units) < len(parts) and not all(isinstance(part, LayerValues) for part in parts):
                 continue
             row = self._mean_values(measure, name, key, parts, Stratum("mean", [], sizes), reason)
+            row |= self._mean_floor(name, key, [stratum.label for stratum, _ in found])
             if units:
                 columns, merged = _mean_units(units)
                 row |= columns
                 self.maps[name, key[0], "mean", key[1]] = self._stored(merged, key, measure)
             self.rows.append(row)
+
+    def _mean_floor(self, name: str, key: LayerKey, classes: list[str]) -> dict[str, float]:
+        """The mean of the classes' floors, where there are any."""
+        same = [r for r in self.rows if r["measure"] == name and (r["layer"], r["call"]) == key]
+        floors = [row["floor"] for row in same if row["stratum"] in classes and "floor" in row]
+        return {"floor": float(_nanmean(np.array(floors)[:, None])[0])} if floors else {}
 
     def _mean_values(
         self, measure: Measure, name: str, key: LayerKey, parts: list[Any], stratum: Stratum, reason: str
@@ -269,9 +302,11 @@ class Assembler:
         return row | {"note": reason} if reason else row
 
 
-def _layer_replicates(part: UnitValues | LayerValues) -> np.ndarray:
+def _layer_replicates(part: Values) -> np.ndarray:
     """(replicate,) values of the layer."""
-    return part.values if isinstance(part, LayerValues) else part.layer_values()
+    if isinstance(part, UnitValues):
+        return part.layer_values()
+    return part.values.mean(axis=1) if isinstance(part, ElementValues) else part.values
 
 
 def _beyond_float32(values: np.ndarray) -> bool:

@@ -97,9 +97,8 @@ def random_band(
     found: dict[RowKey, list[float]] = defaultdict(list)
     with ticking(options.progress, "measuring random weights") as tick:
         for draw in range(options.draws):
-            quiet = replace(
-                options, checkpoint=None, intervals=False, progress=_part(tick, draw, options.draws)
-            )
+            plain = replace(options, checkpoint=None, intervals=False, floor=False)
+            quiet = replace(plain, progress=_part(tick, draw, options.draws))
             fresh = randomized(model, seed=draw_seed(options.seed, draw))
             for key, value in _values(fresh, source, transform, wanted, quiet, references):
                 found[key].append(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 from torch import Tensor
@@ -16,10 +17,16 @@ _LISTED = 5
 
 def finite_samples(block: Block) -> tuple[Block, int]:
     """The block without the samples that have a non-finite response, and how many those are."""
-    finite = block.orbits().flatten(2).isfinite().all(2).all(1).cpu().numpy()
+    finite = _finite(block)
     if finite.all():
         return block, 0
     return block.repeated(finite.astype(np.int64)), int((~finite).sum())
+
+
+def _finite(block: Block) -> np.ndarray:
+    """(sample,) whether all responses of a sample are finite, those to probes included."""
+    everything = replace(block, elements=block.width).orbits()
+    return everything.flatten(2).isfinite().all(2).all(1).cpu().numpy()
 
 
 def non_finite(key: LayerKey, block: Block) -> ValueError:
@@ -32,7 +39,7 @@ def non_finite(key: LayerKey, block: Block) -> ValueError:
             f"differences are beyond {str(values.dtype).removeprefix('torch.')}. Scale the model's responses "
             "down, measure with precision='float64', or select other layers."
         )
-    finite = block.orbits().flatten(2).isfinite().all(2).all(1).cpu().numpy()
+    finite = _finite(block)
     bad = block.indices[~finite]
     named = ", ".join(map(str, bad[:5])) + (f" and {len(bad) - 5} more" if len(bad) > 5 else "")
     return ValueError(

@@ -35,6 +35,7 @@ class Options:
     label: str | None = None
     baseline: str | None = None
     draws: int = 30
+    floor: bool = False
 
     def __post_init__(self) -> None:
         choices = {"precision": PRECISIONS, "nonfinite": ("raise", "skip"), "unstable": ("refuse", "measure")}
@@ -70,6 +71,7 @@ class Options:
             "intervals",
             "nonfinite",
             "unstable",
+            "floor",
         )
         layers = self.layers if isinstance(self.layers, (str, list, tuple, type(None))) else repr(self.layers)
         return {name: getattr(self, name) for name in names} | {"layers": layers}

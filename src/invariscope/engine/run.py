@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from invariscope.engine.checkpoint import Checkpoint
+from invariscope.engine.floor import floor_notes, with_floor
 from invariscope.engine.guards import finite_samples, inspected, non_finite, refuse_unstable
 from invariscope.engine.needs import Needs, lay_out, settle
 from invariscope.engine.options import Options
@@ -268,8 +269,8 @@ class Runner:
         }
         output = self.forward(laid.rows, lambda reading: self._reduce(reading, shared))
         run.forwards += len(laid.rows)
-        for statistic in self.needs.output:
-            self._update(OUTPUT, statistic, Block(values=_first_tensor(output), **shared))
+        if self.needs.output:
+            self._update_all(OUTPUT, self.needs.output, Block(values=_first_tensor(output), **shared))
 
     def _reduce(self, reading: Reading, shared: dict[str, Any]) -> None:
         run = self.run
@@ -280,8 +281,7 @@ class Runner:
         if reading.alias_of is not None and self._same_numbers(reading, run):
             run.aliases[key] = run.aliases.get(reading.alias_of, reading.alias_of)
             return
-        for statistic in self.needs.layers:
-            self._update(key, statistic, Block(values=reading.values, **shared))
+        self._update_all(key, self.needs.layers, Block(values=reading.values, **shared))
 
     def _same_numbers(self, reading: Reading, run: Run) -> bool:
         """Whether a view has the numbers of what it repeats: pooling tells a flattened map from the map."""
@@ -291,17 +291,23 @@ class Runner:
         assert reading.alias_of is not None
         return shapes.get((reading.layer, reading.call)) == shapes.get(reading.alias_of)
 
-    def _update(self, key: LayerKey, statistic: Statistic, block: Block) -> None:
+    def _update_all(self, key: LayerKey, statistics: tuple[Statistic, ...], block: Block) -> None:
         run = self.run
         assert run is not None
-        if (key, statistic) in run.inapplicable:
-            return
         if self.options.nonfinite == "skip":
             block, left_out = finite_samples(block)
             if left_out:
                 run.skipped_samples[key] = run.skipped_samples.get(key, 0) + left_out
             if not block.samples:
                 return
+        for statistic in statistics:
+            self._update(key, statistic, block)
+
+    def _update(self, key: LayerKey, statistic: Statistic, block: Block) -> None:
+        run = self.run
+        assert run is not None
+        if (key, statistic) in run.inapplicable:
+            return
         try:
             state = run.states.get((key, statistic))
             if state is None:
@@ -319,9 +325,14 @@ def walk(
     reader: Reader, source: Source, transform: Transform, measures: tuple[Measure, ...], options: Options
 ) -> Run:
     """One pass, with progress as the options say."""
-    runner = Runner(reader, source, transform, Needs.of(measures), options)
+    needs = Needs.of(measures)
+    if options.floor and transform.invertible:
+        needs = with_floor(needs, measures, transform)
+    runner = Runner(reader, source, transform, needs, options)
     with ticking(options.progress, f"measuring {options.label or reader.name}") as tick:
-        return runner(tick)
+        run = runner(tick)
+    run.notes += floor_notes(measures, transform, options)
+    return run
 
 
 def as_it_is() -> Transform:

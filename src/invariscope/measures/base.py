@@ -233,6 +233,14 @@ class Measure(abc.ABC):
         return False
 
     @property
+    def has_floor(self) -> bool:
+        """Whether the number means something for inputs that were transformed and brought back.
+
+        A measure that uses the action on feature maps must heed `Block.restored`, and say so here.
+        """
+        return not self.needs_action
+
+    @property
     def probes(self) -> tuple[Probe, ...]:
         """What must be forwarded besides the orbits."""
         return ()

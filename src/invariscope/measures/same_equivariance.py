@@ -105,6 +105,11 @@ class SameEquivariance(Measure):
         """The untransformed input, for the direct error."""
         return (Identity(),)
 
+    @property
+    def has_floor(self) -> bool:
+        """True: after a round trip there is nothing left to undo."""
+        return True
+
     def statistics(self) -> tuple[UndoneMoments, UndoneErrors]:
         """Moments of the responses moved back, and the errors of every sample and element."""
         return (UndoneMoments(self.spread, self.mask), UndoneErrors(self.mask))

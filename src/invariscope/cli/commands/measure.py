@@ -91,6 +91,10 @@ def measure(
     draws: Annotated[
         int, typer.Option(metavar="INT", help="Random networks for the baseline; each costs a pass.")
     ] = 30,
+    floor: Annotated[
+        bool,
+        typer.Option("--floor", help="Also what interpolation alone causes: twice as many inputs."),
+    ] = False,
     intervals: Annotated[
         bool,
         typer.Option(
