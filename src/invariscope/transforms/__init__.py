@@ -13,11 +13,17 @@ from invariscope.transforms.base import TRANSFORMS, Transform, as_transform
 if TYPE_CHECKING:  # for editors and type checkers only; at run time `__getattr__` finds every family
     from invariscope.transforms.affine import Affine as Affine
     from invariscope.transforms.compose import Compose as Compose
+    from invariscope.transforms.deformation import Deformation as Deformation
+    from invariscope.transforms.diffeomorphism import Diffeomorphism as Diffeomorphism
+    from invariscope.transforms.diffeomorphism_augmentation import (
+        DiffeomorphismAugmentation as DiffeomorphismAugmentation,
+    )
     from invariscope.transforms.dihedral import Dihedral as Dihedral
     from invariscope.transforms.elements import Elements as Elements
     from invariscope.transforms.flip import Flip as Flip
     from invariscope.transforms.grid import Grid as Grid
     from invariscope.transforms.inverse import Inverse as Inverse
+    from invariscope.transforms.noise import Noise as Noise
     from invariscope.transforms.quarter_turns import QuarterTurns as QuarterTurns
     from invariscope.transforms.rotation import Rotation as Rotation
     from invariscope.transforms.scale import Scale as Scale

@@ -1,0 +1,132 @@
+"""Smooth deformations with given coefficients."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from invariscope.transforms._deforming import Size, _Deforming
+from invariscope.transforms._draws import Draws
+from invariscope.transforms.base import Transform
+
+
+@dataclass(frozen=True, eq=False)
+class Deformation(_Deforming):
+    r"""Smooth fields with given sine coefficients, replayed at any resolution.
+
+    .. math:: (\tau_j x)(s) = x(s - \tau_j(s)), \quad
+        \tau_{j,a}(u, v) = \sum_{pq} C^{ja}_{pq} \sin(p\pi u) \sin(q\pi v)
+
+    with s = (u, v) in [0, 1]², u to the right; a = 0 moves along x, a = 1 along y, both in units of the
+    image's own width and height. Differentiable in the coefficients, so that fields can be fitted.
+
+    Misleads: at another resolution the same field is another number of pixels. A coefficient p of size
+    1/(pπ) folds the image. Fields of zeros still interpolate.
+
+    Args:
+        values: coefficients (element, 2, p, q), the same fields for all samples, or (sample, element, 2, p,
+            q), where row i belongs to the sample of index i.
+    Raises:
+        TypeError: no array of numbers, or no images; an inverse.
+        ValueError: another shape, values that are not finite, samples without coefficients, small images.
+
+    >>> bend = Deformation([[[[0.25]], [[0.0]]]])
+    >>> bend.field([0], size=(3, 5))[0, 0, 0, 1]
+    tensor([-0.0000, 0.7071, 1.0000, 0.7071, -0.0000])
+    """
+
+    values: Any
+    _: KW_ONLY
+
+    @classmethod
+    def examples(cls) -> tuple[Transform, ...]:
+        """A bend to the right and a swirl, along with their mirror images."""
+        bend = [[[0.03, 0.0], [0.0, 0.0]], [[0.0, 0.0], [0.0, 0.0]]]
+        swirl = [[[0.0, 0.02], [0.0, 0.0]], [[0.0, 0.0], [-0.02, 0.0]]]
+        fields = torch.tensor([bend, swirl], dtype=torch.float64)
+        return cls(fields), cls(torch.cat([fields, -fields]), interpolation="gaussian", scale="n")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Deformation) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    @property
+    def _key(self) -> tuple[Any, ...]:
+        found: Tensor = self.values.detach().cpu().contiguous()
+        digest = hashlib.sha256(found.double().numpy().tobytes()).hexdigest()
+        return tuple(found.shape), found.dtype, digest, self.interpolation, self.scale
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The fields' numbers, such as "field 1"."""
+        return tuple(f"field {k + 1}" for k in range(self.values.shape[-4]))
+
+    @property
+    def parameters(self) -> Mapping[str, tuple[float, ...]]:
+        """The number of the `field`, and its `rms_displacement` in units of the image's sides."""
+        squares = self.values.detach().double().square().sum(dim=(-3, -2, -1)) / 4
+        rms = squares.reshape(-1, len(self)).mean(dim=0).sqrt()
+        return {
+            "field": tuple(k + 1.0 for k in range(len(self))),
+            "rms_displacement": tuple(rms.cpu().tolist()),
+        }
+
+    @property
+    def per_sample(self) -> bool:
+        """Whether each sample has coefficients of its own."""
+        return self.values.ndim == 5
+
+    @property
+    def _modes(self) -> int:
+        return max(self.values.shape[-2:])
+
+    def _validated(self) -> dict[str, Any]:
+        return {"values": _checked(self.values)}
+
+    def _draw(self, elements: np.ndarray, draws: Draws, size: Size | None) -> Tensor:
+        columns = torch.from_numpy(np.ascontiguousarray(elements)).to(self.values.device)
+        if not self.per_sample:
+            return self.values[columns]
+        samples = len(self.values)
+        missing = draws.indices[(draws.indices < 0) | (draws.indices >= samples)]
+        if len(missing):
+            raise ValueError(
+                f"coefficients were given for {samples} samples, and sample {int(missing[0])} has none. Give "
+                "(element, 2, p, q) for the same fields in all samples, or rows for all of them."
+            )
+        rows = torch.from_numpy(np.ascontiguousarray(draws.indices)).to(self.values.device)
+        return self.values[rows[:, None], columns]
+
+
+def _checked(values: Any) -> Tensor:
+    try:
+        found = torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(
+            f"coefficients are a tensor or an array of numbers; got {type(values).__name__}."
+        ) from None
+    if found.ndim not in (4, 5) or found.shape[-3] != 2 or 0 in found.shape:
+        raise ValueError(
+            "coefficients have the axes (element, 2, p, q) or (sample, element, 2, p, q), the axis of length "
+            f"2 for x and y; got shape {tuple(found.shape)}."
+        )
+    found = found if found.is_floating_point() else found.double()
+    if found.shape[-2] != found.shape[-1]:  # both axes count their waves up to the same number
+        short = max(found.shape[-2:])
+        padding = (0, short - found.shape[-1], 0, short - found.shape[-2])
+        found = torch.nn.functional.pad(found, padding)
+    bad = ~torch.isfinite(found.detach())
+    if bad.any():
+        raise ValueError(
+            f"coefficients must be finite; {int(bad.sum())} of {found.numel()} are not, the first at "
+            f"{tuple(bad.nonzero()[0].tolist())}."
+        )
+    return found

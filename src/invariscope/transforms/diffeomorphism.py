@@ -1,0 +1,230 @@
+"""Smooth random deformations of maximum entropy."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from invariscope.transforms import _modes as ensemble
+from invariscope.transforms._checks import choice, count, number
+from invariscope.transforms._deforming import Size, _Deforming
+from invariscope.transforms._draws import Draws
+from invariscope.transforms._warping import folds
+from invariscope.transforms.base import Transform
+
+PRESETS = ("petrini2021",)
+# Rejected draws are drawn anew under a part of their own, far beyond the parts of any composition.
+_ATTEMPT, _MOST_ATTEMPTS = 2**32, 200
+
+
+@dataclass(frozen=True)
+class Diffeomorphism(_Deforming):
+    r"""Random smooth fields of maximum entropy at a given size: every draw deforms each sample anew.
+
+    .. math:: (\tau x)(s) = x(s - \tau(s)), \quad
+        \tau_a(u, v) = \sum_{ij} C^a_{ij} \sin(i\pi u) \sin(j\pi v), \quad
+        C^a_{ij} \sim N\!\left(0, \frac{T}{i^2 + j^2}\right)
+
+    with s = (u, v) in [0, 1]², u to the right, and modes √(i² + j²) < c + ½. The border stays where it is.
+    An element is a draw: fields depend on (seed, sample index, draw) alone. The size is given as the
+    *nominal* displacement δ = (n/2)√(πT ln c) in pixels, as the *exact* rms displacement over the image,
+    δ = n√(T·S/2) with S = Σ 1/(i² + j²), or as the temperature T itself; n is each axis's own number of
+    pixels. On the grid of n points the rms displacement is scale·((n − 1)/n)·√(T·S/2).
+
+    Misleads: nominal is not real, 0.84 pixels at δ = 1 and c = 3. Interpolation blurs, the Gaussian one even
+    where nothing moves (`baseline`). Fields may fold: about 30 % of them at T2 and c = 3 (`folded`);
+    rejecting those leaves smaller fields than the temperature says. There is no inverse and no group.
+
+    Args:
+        draws: fields for each sample.
+        delta_px: displacement in pixels, one number or (x, y); 1 unless a temperature is given.
+        temperature: T, instead of a displacement.
+        c: largest number of half waves.
+        cutoff: "code", √(i² + j²) < c + ½, or "paper", i² + j² ≤ c².
+        displacement: whether delta_px is "nominal" or "exact".
+        reject_folded: draw again until a field does not fold.
+        preset: "petrini2021" takes scale "n", as the published code does.
+    Raises:
+        TypeError: no images; an inverse.
+        ValueError: options that make no sense, c = 1 with the nominal displacement, images too small for c.
+    Warns:
+        UserWarning: a temperature outside of `allowed_range`.
+    Source:
+        Petrini et al. 2021, arXiv:2105.02468, section 2 and appendix.
+
+    >>> Diffeomorphism(2).labels
+    ('draw 1', 'draw 2')
+    >>> Diffeomorphism(2).orbit(torch.rand(3, 1, 28, 28)).shape
+    torch.Size([3, 2, 1, 28, 28])
+    >>> [round(t, 7) for t in Diffeomorphism().temperatures((32, 28))]
+    [0.0014783, 0.0011318]
+    """
+
+    draws: int = 8
+    _: KW_ONLY
+    delta_px: float | Sequence[float] | None = None
+    temperature: float | None = None
+    c: int = 3
+    cutoff: str = "code"
+    displacement: str = "nominal"
+    reject_folded: bool = False
+    preset: str | None = None
+
+    temperature_of = staticmethod(ensemble.temperature_of)
+    displacement_of = staticmethod(ensemble.displacement_of)
+    allowed_range = staticmethod(ensemble.allowed_range)
+
+    @classmethod
+    def from_coefficients(
+        cls, coefficients: Any, *, interpolation: str = "bilinear", scale: str | None = None
+    ) -> Transform:
+        """Fields with given coefficients instead of drawn ones; see `Deformation`."""
+        from invariscope.transforms.deformation import Deformation
+
+        return Deformation(coefficients, interpolation=interpolation, scale=scale)
+
+    @classmethod
+    def augmentation(cls, **options: Any) -> Transform:
+        """Fields of random temperature and cutoff for training; see `DiffeomorphismAugmentation`."""
+        from invariscope.transforms.diffeomorphism_augmentation import DiffeomorphismAugmentation
+
+        return DiffeomorphismAugmentation(**options)
+
+    @classmethod
+    def examples(cls) -> tuple[Transform, ...]:
+        """The published size, the largest fields that do not fold, and an exact displacement."""
+        return (
+            cls(2, preset="petrini2021"),
+            cls(3, temperature=0.012, reject_folded=True, interpolation="cubic"),
+            cls(2, delta_px=1.5, displacement="exact", c=1),
+        )
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The draws, such as "draw 1"."""
+        return tuple(f"draw {k + 1}" for k in range(self.draws))
+
+    @property
+    def parameters(self) -> Mapping[str, tuple[float, ...]]:
+        """The number of the `draw`, and the `temperature` or the displacement: `delta_px`, or x and y."""
+        if self.temperature is not None:
+            sizes = {"temperature": self.temperature}
+        elif isinstance(self.delta_px, tuple):
+            sizes = dict(zip(("delta_x_px", "delta_y_px"), self.delta_px, strict=True))
+        else:
+            sizes = {"delta_px": self._deltas[0]}
+        return {
+            "draw": tuple(k + 1.0 for k in range(self.draws)),
+            **{name: (value,) * self.draws for name, value in sizes.items()},
+        }
+
+    @property
+    def per_sample(self) -> bool:
+        """True: every sample has fields of its own."""
+        return True
+
+    def temperatures(self, size: Size) -> tuple[float, float]:
+        """The temperatures along (x, y) on images of (H, W) pixels."""
+        if self.temperature is not None:
+            return self.temperature, self.temperature
+        x, y = (
+            ensemble.temperature_of(delta, n, self.c, displacement=self.displacement, cutoff=self.cutoff)
+            for delta, n in zip(self._deltas, size[::-1], strict=True)
+        )
+        return x, y
+
+    def typical_displacement(self, size: Size) -> tuple[float, float]:
+        """The displacement in pixels along (x, y) on images of (H, W) pixels, nominal or exact as chosen."""
+        x, y = (
+            ensemble.displacement_of(t, n, self.c, displacement=self.displacement, cutoff=self.cutoff)
+            for t, n in zip(self.temperatures(size), size[::-1], strict=True)
+        )
+        return x, y
+
+    @property
+    def _deltas(self) -> tuple[float, float]:
+        return self.delta_px if isinstance(self.delta_px, tuple) else (self.delta_px,) * 2  # type: ignore[return-value]
+
+    @property
+    def _modes(self) -> int:
+        return len(ensemble.spectrum(self.c, self.cutoff))
+
+    def _validated(self) -> dict[str, Any]:
+        if self.preset is not None:
+            choice("preset", self.preset, PRESETS)
+        if self.delta_px is not None and self.temperature is not None:
+            raise ValueError(
+                f"delta_px={self.delta_px} and temperature={self.temperature} both say how large the fields "
+                "are: give one of them."
+            )
+        kept: dict[str, Any] = {"draws": count("draws", self.draws)}
+        if self.temperature is not None:
+            ensemble.displacement_of(self.temperature, 3, self.c, displacement="exact", cutoff=self.cutoff)
+            kept["temperature"] = float(self.temperature)
+        else:
+            kept["delta_px"] = _delta(1.0 if self.delta_px is None else self.delta_px)
+            for delta in np.ravel(kept["delta_px"]).tolist():
+                ensemble.temperature_of(delta, 3, self.c, displacement=self.displacement, cutoff=self.cutoff)
+        if self.preset is not None and self.scale is None:
+            kept["scale"] = "n"
+        return kept
+
+    def _draw(self, elements: np.ndarray, draws: Draws, size: Size | None) -> Tensor:
+        if size is None and self.temperature is None:
+            raise ValueError(
+                "a displacement in pixels means a temperature only on images of known size: give size=(H, W)."
+            )
+        temperatures = self.temperatures(size or (3, 3))
+        if size is not None:
+            self._warn_outside(temperatures, size)
+        spread = np.sqrt(temperatures)[:, None, None] * ensemble.spectrum(self.c, self.cutoff)
+        found = sines(draws, spread)
+        if self.reject_folded:
+            found = _unfolded(found, draws, spread)
+        return torch.from_numpy(found)
+
+    def _warn_outside(self, temperatures: tuple[float, float], size: Size) -> None:
+        if self.c == 1:  # no range is known: both its ends divide by ln c
+            return
+        for temperature, n in zip(temperatures, size[::-1], strict=True):
+            wrong = ensemble.outside(temperature, n, self.c, may_fold=not self.reject_folded)
+            if wrong:
+                warnings.warn(wrong, stacklevel=2)
+
+
+def sines(draws: Draws, spread: np.ndarray) -> np.ndarray:
+    """Normal coefficients (sample, draw, 2, i, j) with the standard deviations (..., 2, i, j)."""
+    modes = spread.shape[-3:]
+    return draws.normal(int(np.prod(modes))).reshape(len(draws.indices), draws.slots, *modes) * spread
+
+
+def _unfolded(found: np.ndarray, draws: Draws, spread: np.ndarray) -> np.ndarray:
+    """The fields with every folded one drawn again, each under its own key, until none folds."""
+    flat = folds(torch.from_numpy(found).flatten(0, 1)).numpy().reshape(found.shape[:2])
+    for attempt in range(1, _MOST_ATTEMPTS):
+        if not flat.any():
+            return found
+        rows = np.flatnonzero(flat.any(axis=1))
+        again = replace(draws, indices=draws.indices[rows], part=draws.part + attempt * _ATTEMPT)
+        fresh = np.where(flat[rows][:, :, None, None, None], sines(again, spread), found[rows])
+        found[rows] = fresh
+        flat[rows] = folds(torch.from_numpy(fresh).flatten(0, 1)).numpy().reshape(fresh.shape[:2])
+    raise ValueError(
+        f"{_MOST_ATTEMPTS} draws in a row folded for {int(flat.sum())} fields: at this temperature hardly "
+        "any field is free of folds. Lower the temperature (allowed_range gives T2), or take folds as well."
+    )
+
+
+def _delta(value: Any) -> float | tuple[float, ...]:
+    if isinstance(value, list | tuple | np.ndarray):
+        found = tuple(number(f"delta_px[{k}]", entry) for k, entry in enumerate(value))
+        if len(found) != 2:
+            raise ValueError(f"delta_px is one number or a pair (x, y); got {len(found)} numbers.")
+        return found
+    return number("delta_px", value)

@@ -1,0 +1,134 @@
+"""Smooth deformations of random size and smoothness, for training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from invariscope.transforms._checks import count, number
+from invariscope.transforms._deforming import Size, _Deforming
+from invariscope.transforms._draws import Draws
+from invariscope.transforms._modes import allowed_range, spectrum, whole
+from invariscope.transforms.base import Transform
+from invariscope.transforms.diffeomorphism import sines
+
+# Sizes and shapes of a field are drawn under parts of their own.
+_SIZES = 2**33
+
+
+@dataclass(frozen=True)
+class DiffeomorphismAugmentation(_Deforming):
+    r"""Random smooth fields whose temperature and cutoff are drawn too, within what an image allows.
+
+    .. math:: c = c_1 + \lfloor b\,(c_2 - c_1 + 1) \rfloor, \quad T = T_1 + (T_2 - T_1)\,b', \quad
+        b, b' \sim \mathrm{Beta}(\alpha, \beta)
+
+    with T1 and T2 of `Diffeomorphism.allowed_range` for the drawn c and the image's shorter side. For
+    training: `random(x, generator=generator)` deforms each image of a batch with a field of its own.
+
+    Misleads: as a transform to measure under, its elements differ in size, so that a value belongs to no
+    one displacement. Use `Diffeomorphism` for that.
+
+    Args:
+        draws: fields for each sample, where orbits are asked for.
+        c_range: smallest and largest cutoff.
+        c_beta: (α, β) of the cutoff; (1, 1) is uniform.
+        temperature_beta: (α, β) of the temperature.
+    Raises:
+        TypeError: no images; an inverse.
+        ValueError: an empty range, a Beta distribution that is none, images without a temperature for c.
+    Source:
+        Petrini et al. 2021, arXiv:2105.02468, for the range.
+
+    >>> generator = torch.Generator().manual_seed(0)
+    >>> DiffeomorphismAugmentation().random(torch.rand(4, 3, 32, 32), generator=generator).shape
+    torch.Size([4, 3, 32, 32])
+    """
+
+    draws: int = 1
+    _: KW_ONLY
+    c_range: Sequence[int] = (2, 8)
+    c_beta: Sequence[float] = (1.0, 1.0)
+    temperature_beta: Sequence[float] = (1.0, 1.0)
+
+    @classmethod
+    def examples(cls) -> tuple[Transform, ...]:
+        """The default, and mostly small and smooth fields."""
+        return cls(), cls(2, c_range=(2, 4), temperature_beta=(1, 3))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The draws, such as "draw 1"."""
+        return tuple(f"draw {k + 1}" for k in range(self.draws))
+
+    @property
+    def parameters(self) -> Mapping[str, tuple[float, ...]]:
+        """The number of the `draw`."""
+        return {"draw": tuple(k + 1.0 for k in range(self.draws))}
+
+    @property
+    def per_sample(self) -> bool:
+        """True: every sample has fields of its own."""
+        return True
+
+    @property
+    def _modes(self) -> int:
+        return self.c_range[1]
+
+    def _validated(self) -> dict[str, Any]:
+        low, high = (whole(f"c_range[{k}]", c, 2) for k, c in enumerate(_pair("c_range", self.c_range)))
+        if low > high:
+            raise ValueError(f"c_range goes from the smallest to the largest cutoff; got ({low}, {high}).")
+        return {
+            "draws": count("draws", self.draws),
+            "c_range": (low, high),
+            "c_beta": _beta("c_beta", self.c_beta),
+            "temperature_beta": _beta("temperature_beta", self.temperature_beta),
+        }
+
+    def _draw(self, elements: np.ndarray, draws: Draws, size: Size | None) -> Tensor:
+        if size is None:
+            raise ValueError("the temperatures follow from the images' size: give size=(H, W).")
+        low, high = self.c_range
+        ranges = np.array([allowed_range(min(size), c) for c in range(low, high + 1)])
+        if (ranges[:, 0] >= ranges[:, 1]).any():
+            raise ValueError(
+                f"no temperature suits c = {high} on {min(size)} pixels: c must stay below 2n/π = "
+                f"{2 * min(size) / math.pi:.3g}. Lower c_range."
+            )
+        chosen = (_quantile(draws, self.c_beta, 1) * len(ranges)).astype(int).clip(0, len(ranges) - 1)
+        cold, hot = np.moveaxis(ranges[chosen], -1, 0)
+        temperatures = cold + (hot - cold) * _quantile(draws, self.temperature_beta, 2)
+        spectra = np.zeros((len(ranges), high, high))
+        for k in range(len(ranges)):
+            spectra[k, : low + k, : low + k] = spectrum(low + k)
+        spread = np.sqrt(temperatures)[..., None, None] * spectra[chosen]
+        return torch.from_numpy(sines(draws, np.stack([spread, spread], axis=2)))
+
+
+def _quantile(draws: Draws, beta: Sequence[float], part: int) -> np.ndarray:
+    """Beta-distributed values (sample, draw)."""
+    from scipy.special import betaincinv
+
+    return betaincinv(*beta, replace(draws, part=draws.part + part * _SIZES).uniform())
+
+
+def _pair(name: str, value: Any) -> tuple[Any, Any]:
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        raise TypeError(f"{name} is a pair; got {value!r}.")
+    return value[0], value[1]
+
+
+def _beta(name: str, value: Any) -> tuple[float, float]:
+    a, b = (number(name, entry) for entry in _pair(name, value))
+    if min(a, b) <= 0:
+        raise ValueError(
+            f"{name} are the two parameters of a Beta distribution, above 0; got ({a:g}, {b:g})."
+        )
+    return a, b

@@ -1,0 +1,194 @@
+"""Isotropic noise of a given norm."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from invariscope.transforms._checks import count, need_tensor, number
+from invariscope.transforms._draws import Draws, sample_indices
+from invariscope.transforms.base import Motion, Transform, as_transform
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+# Directions are drawn under a part of their own, so that they have nothing to do with the fields that
+# another transform draws from the same seed.
+_DIRECTIONS = 2**48
+
+
+@dataclass(frozen=True)
+class Noise(Transform):
+    r"""Gaussian noise of a given norm, or as large as another transform's displacement of the same sample.
+
+    .. math:: t_j x = x + r_{ij}\,\frac{\eta_{ij}}{\|\eta_{ij}\|}, \quad \eta_{ij} \sim N(0, I), \quad
+        r_{ij} = \rho \text{ or } \|t'_j x - x\|
+
+    with Euclidean norms over a whole sample. Directions depend on (seed, sample index, draw) alone and are
+    independent of the other transform's draws; for the norm, both share the seed, so that `orbit` of either
+    goes with `orbit` of the other.
+
+    Misleads: noise has high frequencies, which a blur removes; a network may be stable to it for that reason
+    only. It moves black borders too. On feature maps it has no meaning, and it cannot be undone.
+
+    Args:
+        draws: noises for each sample; as many as `like` has elements, if that is given.
+        norm: the norm of the noise; 1 unless `like` is given.
+        like: a transform whose displacement of each sample gives the norm; constant in gradients.
+    Raises:
+        TypeError: no floating-point tensor; an inverse, or feature maps.
+        ValueError: norm and like together, a norm that is not positive, `like` that changes shapes.
+    Source:
+        Petrini et al. 2021, arXiv:2105.02468: noise of the norm of a diffeomorphism's displacement.
+
+    >>> moved = Noise(3, norm=2.0).orbit(torch.zeros(5, 10))
+    >>> bool(torch.allclose(moved.norm(dim=2), torch.tensor(2.0)))
+    True
+    """
+
+    draws: int | None = None
+    _: KW_ONLY
+    norm: float | None = None
+    like: Any = None
+
+    def __post_init__(self) -> None:
+        if self.like is not None and (self.norm is not None or self.draws is not None):
+            raise ValueError(
+                "like says how large the noise is and how many draws there are: leave out norm and draws."
+            )
+        if self.like is not None:
+            object.__setattr__(self, "like", as_transform(self.like))
+            return
+        norm = number("norm", 1.0 if self.norm is None else self.norm)
+        if norm <= 0:
+            raise ValueError(f"norm is the length of the noise, above 0; got {norm:g}.")
+        object.__setattr__(self, "norm", norm)
+        object.__setattr__(self, "draws", 8 if self.draws is None else count("draws", self.draws))
+
+    @classmethod
+    def examples(cls) -> tuple[Transform, ...]:
+        """Noise of norm 3, and noise as large as a smooth deformation's displacement."""
+        from invariscope.transforms.diffeomorphism import Diffeomorphism
+
+        return cls(3, norm=3), cls(like=Diffeomorphism(2))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The draws, such as "noise 1", or what the noise is as large as: "noise like draw 1"."""
+        if self.like is not None:
+            return tuple(f"noise like {label}" for label in self.like.labels)
+        return tuple(f"noise {k + 1}" for k in range(self.draws or 0))
+
+    @property
+    def parameters(self) -> Mapping[str, tuple[float, ...]]:
+        """The number of the `draw`, and the `norm` or the parameters of what the noise is as large as."""
+        numbers = tuple(k + 1.0 for k in range(len(self.labels)))
+        if self.like is None:
+            return {"draw": numbers, "norm": (float(self.norm or 0),) * len(numbers)}
+        return {"draw": numbers, **{f"like_{key}": values for key, values in self.like.parameters.items()}}
+
+    @property
+    def identity(self) -> int | None:
+        """None: no draw is zero."""
+        return None
+
+    @property
+    def exact(self) -> tuple[bool, ...]:
+        """False for all: values change."""
+        return (False,) * len(self)
+
+    @property
+    def per_sample(self) -> bool:
+        """True: every sample has noise of its own."""
+        return True
+
+    @property
+    def invertible(self) -> bool:
+        """False."""
+        return False
+
+    def check(self, x: Any) -> None:
+        """Raises for what is no tensor of floating-point values, or nothing that `like` can move."""
+        need_tensor("Noise", x)
+        if not x.is_floating_point():
+            raise TypeError(
+                f"Noise adds real numbers; got {str(x.dtype).removeprefix('torch.')}. Convert first, e.g. "
+                "x.float() / 255; token indices have no neighbours to move to: transform their embeddings."
+            )
+        if self.like is not None:
+            self.like.check(x)
+
+    def inverse(self) -> Transform:
+        """Refuses: what was added depends on the draw and, with `like`, on the sample."""
+        raise TypeError(
+            "Noise has no known inverse. Keep the untransformed samples instead, or declare what undoes your "
+            "own noise: Elements([...], inverses=[...])."
+        )
+
+    def table(self) -> None:
+        """None: sums of noises are no noise of the same norm, so there is no group."""
+
+    def _apply(self, values: Tensor, motion: Motion) -> Tensor:
+        if motion.on_maps or motion.inverse:
+            raise TypeError(
+                "Noise is added to inputs: it means nothing for a feature map, and cannot be taken away. "
+                "Declare what should happen there: Elements([...], actions=[...])."
+            )
+        return values + _directed(values, motion.draws, self._radii(values, motion))
+
+    def _radii(self, values: Tensor, motion: Motion) -> Tensor:
+        if self.like is None:
+            return torch.full(values.shape[:2], float(self.norm or 0))
+        with torch.no_grad():
+            moved = self.like._apply(values, motion)
+            if moved.shape != values.shape:
+                raise ValueError(
+                    f"like turns samples of shape {tuple(values.shape[2:])} into {tuple(moved.shape[2:])}: "
+                    "the norm of a difference needs a transform that keeps the shape."
+                )
+            return (moved.double() - values.double()).flatten(2).norm(dim=2)
+
+
+def isotropic_noise(
+    x: Float[Tensor, "sample ..."], radius: Any, indices: Any = None, seed: int = 0, draws: int = 1
+) -> Float[Tensor, "sample draw ..."]:
+    """Noise of uniformly distributed direction and the given norm, to be added to x.
+
+    Args:
+        x: the samples, for their shape, dtype and device.
+        radius: the norm: one number, one a sample, or (sample, draw).
+        indices: global indices of the samples; 0, 1, 2, ... by default. Directions depend on (seed, index,
+            draw) and on nothing else.
+        seed: of the draws.
+        draws: noises for each sample.
+    Raises:
+        ValueError: radii that fit neither the samples nor the draws, or are not finite.
+
+    >>> isotropic_noise(torch.zeros(2, 5), 3.0, draws=4).norm(dim=2)[0].round(decimals=4)
+    tensor([3., 3., 3., 3.])
+    """
+    Noise(draws).check(x)
+    radii = torch.as_tensor(radius).detach()
+    if tuple(radii.shape) not in ((), (len(x),), (len(x), draws)) or not torch.isfinite(radii).all():
+        raise ValueError(
+            f"radius is a finite number, one a sample ({len(x)},), or ({len(x)}, {draws}); got shape "
+            f"{tuple(radii.shape)}" + ("." if torch.isfinite(radii).all() else ", not all finite.")
+        )
+    spread = (radii[:, None] if radii.ndim == 1 else radii).expand(len(x), draws)
+    keys = Draws(seed=seed, indices=sample_indices(indices, len(x)), slots=draws)
+    return _directed(x[:, None].expand(-1, draws, *x.shape[1:]), keys, spread)
+
+
+def _directed(values: Tensor, draws: Draws, radii: Tensor) -> Tensor:
+    """Noise (sample, draw, ...) in the shape, dtype and place of the values, with these norms."""
+    own = replace(draws, part=draws.part + _DIRECTIONS)
+    found = own.normal(int(np.prod(values.shape[2:])))
+    found /= np.linalg.norm(found, axis=2, keepdims=True)
+    dtype = torch.float64 if values.dtype == torch.float64 else torch.float32
+    units = torch.from_numpy(found).to(values.device, dtype)
+    return (units * radii.to(values.device, dtype)[..., None]).view(values.shape).to(values.dtype)
