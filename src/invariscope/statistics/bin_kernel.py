@@ -9,6 +9,7 @@ import numpy as np
 
 BINS = 16
 TILE = 64  # units: the counts that one sample touches stay in the second cache
+_LOGS = np.append(0.0, np.arange(1, 4096) * np.log2(np.arange(1, 4096)))  # of counts, which most are small
 _OPTIONS: Any = {"nogil": True, "cache": True, "boundscheck": False, "error_model": "numpy"}
 
 
@@ -80,7 +81,7 @@ def count_bins(rows, places, edges, orders, classes, runs, by_element, by_class)
 
 @numba.njit(**_OPTIONS)
 def _times_log(count):
-    return count * np.log2(count) if count > 0 else 0.0
+    return _LOGS[count] if count < len(_LOGS) else count * np.log2(np.float64(count))
 
 
 @numba.njit(**_OPTIONS)
@@ -95,12 +96,12 @@ def mutual_information(counts):
     draws, rows, units, bins = counts.shape
     found = np.empty((draws, units))
     for d in range(draws):
-        columns, joint = np.zeros((units, bins)), np.zeros(units)
+        columns, joint = np.zeros((units, bins), np.int64), np.zeros(units)
         for r in range(rows):
             for u in range(units):
-                total = 0.0
+                total = 0
                 for b in range(bins):
-                    count = np.float64(counts[d, r, u, b])
+                    count = np.int64(counts[d, r, u, b])
                     total += count
                     columns[u, b] += count
                     joint[u] += _times_log(count)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from invariscope.draws import Draws
 from invariscope.statistics.base import Block, Statistic, replicate_sums, with_buckets
+from invariscope.statistics.bounds import at_most
 from invariscope.statistics.firing_kernel import count_firing, keep_largest
 from invariscope.statistics.orbit_state import NonFiniteError
 
@@ -154,7 +155,7 @@ class FiringState:
     Args:
         counts: (bucket,) samples.
         sums: samples that fire untransformed; elements that fire, of those samples; of all samples.
-        thresholds: (2, unit).
+        bounds: (2, unit) responses above the one, or below the other, fire.
         shape: the layer's.
         columns: elements of an orbit, the untransformed input included.
         double: whether the activations were float64.
@@ -162,7 +163,7 @@ class FiringState:
 
     counts: np.ndarray
     sums: np.ndarray
-    thresholds: np.ndarray
+    bounds: np.ndarray
     shape: tuple[int, ...]
     columns: int
     double: bool
@@ -207,8 +208,10 @@ class FiringCounts(Statistic):
         """No counts yet."""
         sums = np.zeros((buckets, 3, *pilot.values.shape), np.int64)
         double = block.values.dtype == torch.float64
+        high, low = at_most(pilot.values, np.dtype(np.float64 if double else np.float32))
         shape, columns = tuple(block.values.shape[1:]), len(_columns(block))
-        return FiringState(np.zeros(buckets, np.int64), sums, pilot.values, shape, columns, double)
+        counts, bounds = np.zeros(buckets, np.int64), np.stack([high, -low])
+        return FiringState(counts, sums, bounds, shape, columns, double)
 
     def update(self, state: FiringState, block: Block) -> None:
         """Counts a block's orbits."""
@@ -216,10 +219,9 @@ class FiringCounts(Statistic):
         samples = np.arange(block.samples)
         places = block.rows_of(samples, _columns(block))
         first = block.rows_of(samples, np.array(block.probes["identity"]))[:, 0]
-        bounds = np.stack([_at_most(state.thresholds[0], rows), -_at_most(state.thresholds[1], rows)])
         _, edges, buckets = block.membership.runs
         state.counts[buckets] += np.diff(edges)
-        count_firing(rows, places, first, bounds, block.membership.runs, state.sums)
+        count_firing(rows, places, first, state.bounds, block.membership.runs, state.sums)
 
     def enlarge(self, state: FiringState, buckets: int) -> None:
         """Room for more buckets."""
@@ -229,18 +231,18 @@ class FiringCounts(Statistic):
         """The counts as arrays."""
         plain = {"shape": state.shape, "facts": (state.columns, state.double)}
         arrays = {name: np.array(value, np.int64) for name, value in plain.items()}
-        return arrays | {"counts": state.counts, "sums": state.sums, "thresholds": state.thresholds}
+        return arrays | {"counts": state.counts, "sums": state.sums, "bounds": state.bounds}
 
     def unpack(self, arrays: dict[str, np.ndarray]) -> FiringState:
         """The counts from arrays."""
         columns, double = arrays["facts"].tolist()
-        counts, sums, thresholds = (arrays[name] for name in ("counts", "sums", "thresholds"))
-        return FiringState(counts, sums, thresholds, tuple(arrays["shape"].tolist()), columns, bool(double))
+        counts, sums, bounds = (arrays[name] for name in ("counts", "sums", "bounds"))
+        return FiringState(counts, sums, bounds, tuple(arrays["shape"].tolist()), columns, bool(double))
 
     def merge(self, first: FiringState, second: FiringState) -> FiringState:
         """The counts of both."""
         counts, sums = first.counts + second.counts, first.sums + second.sums
-        return FiringState(counts, sums, first.thresholds, first.shape, first.columns, first.double)
+        return FiringState(counts, sums, first.bounds, first.shape, first.columns, first.double)
 
     def finalize(self, state: FiringState, groups: list[list[int]]) -> FiringShares:
         """Shares of the samples in the groups, by the thresholds of all samples; NaN where nothing fires."""
@@ -265,12 +267,7 @@ def _plain(values: Tensor) -> np.ndarray:
         NonFiniteError: NaN or an infinite response.
     """
     values = values if values.dtype in (torch.float32, torch.float64) else values.float()
-    if not values.sum(dtype=torch.float64).isfinite():
+    # One sum is quick; it may overflow where no response has.
+    if not values.sum().isfinite() and not values.isfinite().all():
         raise NonFiniteError
     return values.reshape(len(values), -1).contiguous().cpu().numpy()
-
-
-def _at_most(thresholds: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """The largest numbers of the responses' own kind that are no larger: both ask the same of a response."""
-    near = thresholds.astype(rows.dtype)
-    return np.where(near > thresholds, np.nextafter(near, -np.inf, dtype=rows.dtype), near)
