@@ -12,12 +12,14 @@ from invariscope.readers.base import (
     as_reader,
 )
 from invariscope.readers.callable_reader import CallableReader
+from invariscope.readers.channel_mean import ChannelMean
 from invariscope.readers.stability import Dependence, depends_on_batch
 from invariscope.readers.torch_reader import TorchReader
 
 __all__ = [
     "READERS",
     "CallableReader",
+    "ChannelMean",
     "Dependence",
     "Forward",
     "Inspection",

@@ -1,0 +1,142 @@
+"""Reads the mean over channels in place of each feature map."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from torch import Tensor
+
+from invariscope.readers.base import (
+    OK,
+    AxisChoice,
+    Forward,
+    Inspection,
+    LayerInfo,
+    LayerKey,
+    Precision,
+    Reader,
+    Reading,
+    Selection,
+    Sink,
+    as_reader,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class ChannelMean(Reader):
+    """What another reader reads, each feature map replaced by its mean over channels.
+
+    .. math:: \\bar a_s(x) = \\frac{1}{C} \\sum_{c=1}^{C} a_{c, s}(x)
+
+    Shapes: (sample, C, H, W) becomes (sample, H, W). If the mean is much more stable than the channels are,
+    the layer has the information that later layers need to become stable by averaging channels. The
+    prediction is the model's own.
+
+    Misleads: where channels cancel, the mean is small, and a stability relative to its own spread says
+    little. A layer of plain units, without any place, has no channels: it is listed as skipped.
+
+    Args:
+        model: whatever `iv.measure` takes: a module, a callable that returns its layers, a reader.
+        layers, batch_axis: as for the reader of that model.
+        axis: which of a sample's axes holds the channels; -1 for tokens × features.
+    Raises:
+        TypeError: nothing that can be read.
+
+    Source:
+        Tomasini et al. 2022, arXiv:2210.01506, where averages over space and over channels are told apart.
+
+    >>> import torch
+    >>> reader = ChannelMean(lambda x: {"maps": torch.stack([x, 3 * x], dim=1)})
+    >>> with reader.open() as forward:
+    ...     _ = forward(torch.ones(2, 4), lambda reading: print(reading.values))
+    tensor([[2., 2., 2., 2.],
+            [2., 2., 2., 2.]])
+    """
+
+    model: Any
+    layers: Selection = field(default=None, kw_only=True)
+    batch_axis: AxisChoice = field(default=None, kw_only=True)
+    axis: int = field(default=0, kw_only=True)
+    _reader: Reader = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        reader = as_reader(self.model, layers=self.layers, batch_axis=self.batch_axis)
+        object.__setattr__(self, "_reader", reader)
+
+    @classmethod
+    def accepts(cls, model: Any) -> bool:
+        """Never: it is asked for by name."""
+        return False
+
+    @property
+    def name(self) -> str:
+        """The model's name, with what is done to it."""
+        return f"{self._reader.name}, channel means"
+
+    @property
+    def device(self) -> str:
+        """Where the model computes."""
+        return self._reader.device
+
+    def fingerprint(self) -> str:
+        """That of the model."""
+        return self._reader.fingerprint()
+
+    def inspect(
+        self, x: Tensor, *, device: str | None = None, precision: Precision = "float32"
+    ) -> Inspection:
+        """What the model's own reader finds, with the shapes of the means; see `Reader.inspect`."""
+        found = self._reader.inspect(x, device=device, precision=precision)
+        shapes = {(info.layer, info.call): info.shape for info in found.layers}
+        return replace(found, layers=tuple(self._info(info, shapes) for info in found.layers))
+
+    @contextmanager
+    def open(
+        self, *, device: str | None = None, precision: Precision = "float32", seed: int = 0
+    ) -> Iterator[Forward]:
+        """The model's own reader, with a mean before everything that it hands over."""
+        with self._reader.open(device=device, precision=precision, seed=seed) as forward:
+
+            def run(x: Tensor, sink: Sink) -> Any:
+                shapes: dict[LayerKey, tuple[int, ...]] = {}
+                return forward(x, lambda reading: sink(self._averaged(reading, shapes)))
+
+            yield run
+
+    def _averaged(self, reading: Reading, shapes: dict[LayerKey, tuple[int, ...]]) -> Reading:
+        """The reading of the mean; the shapes of those before it are remembered."""
+        if reading.values is None or reading.status != OK:
+            return reading
+        shape = tuple(reading.values.shape[1:])
+        shapes[reading.layer, reading.call] = shape
+        if problem := self._problem(shape):
+            return replace(reading, values=None, alias_of=None, status=problem)
+        values = reading.values.mean(dim=self.axis + 1 if self.axis >= 0 else self.axis)
+        return replace(reading, values=values, alias_of=_alias(reading.alias_of, shape, shapes))
+
+    def _info(self, info: LayerInfo, shapes: dict[LayerKey, tuple[int, ...]]) -> LayerInfo:
+        if info.status != OK:
+            return info
+        if problem := self._problem(info.shape):
+            return replace(info, alias_of=None, status=problem)
+        left = list(info.shape)
+        del left[self.axis]
+        return replace(info, shape=tuple(left), alias_of=_alias(info.alias_of, info.shape, shapes))
+
+    def _problem(self, shape: tuple[int, ...]) -> str:
+        """Why a layer has no channel mean; empty where it has one."""
+        if len(shape) < 2:
+            return f"no channels to average: a sample has the shape {shape}"
+        if not -len(shape) <= self.axis < len(shape):
+            return f"no axis {self.axis} in a sample of the shape {shape}"
+        return ""
+
+
+def _alias(
+    original: LayerKey | None, shape: tuple[int, ...], shapes: dict[LayerKey, tuple[int, ...]]
+) -> LayerKey | None:
+    """The reading that is repeated: a mean is the same only if the channels are too."""
+    return original if original is not None and shapes.get(original) == shape else None
