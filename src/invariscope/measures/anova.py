@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy import stats
 
-from invariscope.measures.anova_table import Table, Tests
+from invariscope.measures.anova_table import FTests, Table
 from invariscope.measures.base import KnownAnswer, LayerContext, LayerValues, Measure, Values
 from invariscope.measures.rejections import CORRECTIONS
 from invariscope.measures.variance_parts import Parts
@@ -110,7 +110,7 @@ class Anova(Measure):
         """Shares, F and p per unit, shares of rejecting units per layer."""
         parts = Parts(finals[-1], finals[-1], standard=False, known_dead=layer.dead)
         table = Table(finals[-1], parts, parts.sparse(self.min_firing))
-        tests = Tests(table, finals[0].epsilon if self.sphericity else None)
+        tests = FTests(table, finals[0].epsilon if self.sphericity else None)
         rejecting = {name: tests.rejecting(name, self.alpha) for name in self._corrections}
         return {
             "share_sample": table.share(table.sample),

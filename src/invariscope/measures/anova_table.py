@@ -117,7 +117,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Tests:
+class FTests:
     """Tests of the transformation's effect on the mean of each valid unit.
 
     Args:

@@ -1,0 +1,281 @@
+"""Distances between whole representations: along orbits, across samples, and their ratio."""
+
+from __future__ import annotations
+
+import abc
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from invariscope.measures.base import KnownAnswer, LayerContext, LayerValues, Measure, UnitValues, Values
+from invariscope.measures.variance_parts import Parts
+from invariscope.registry import unknown
+from invariscope.statistics.base import Statistic
+from invariscope.statistics.directions import Directions
+from invariscope.statistics.mean_distances import LayerDistances, MeanDistances
+from invariscope.statistics.moments import Moments
+from invariscope.statistics.orbit_moments import OrbitMoments
+from invariscope.statistics.reservoir import Reservoir
+
+DISTANCES = ("sqeuclidean", "euclidean", "cosine")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Distance(Measure):
+    """Options of the family.
+
+    Args:
+        distance: "sqeuclidean": squared Euclidean, exact, from the sums of the variance measures;
+            "cosine": 1 − cos, exact, responses of length zero left out and counted; "euclidean": exact along
+            orbits, across samples from all pairs within a reservoir.
+        reservoir: samples of a stratum that are compared, for "euclidean". Their orbits are kept:
+            4 bytes a unit, element and sample, for each class and jackknife group.
+        seed: of the draw of the reservoir, which a sample's position in the data set decides.
+    """
+
+    distance: str = "sqeuclidean"
+    reservoir: int = 64
+    seed: int = 0
+
+    maps_differ: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.distance not in DISTANCES:
+            raise unknown("distance", str(self.distance), DISTANCES)
+        if not isinstance(self.reservoir, int) or self.reservoir < 2:
+            raise ValueError(f"reservoir is a number of samples, 2 or more; got {self.reservoir!r}")
+
+    def statistics(self) -> tuple[Statistic]:
+        """The variance measures' moments, sums of directions, or a reservoir."""
+        if self.distance == "sqeuclidean":
+            return (OrbitMoments(),)
+        return (Directions(),) if self.distance == "cosine" else (Reservoir(self.reservoir, self.seed),)
+
+    def evaluate(self, finals: Any, layer: LayerContext) -> dict[str, Values]:
+        """The layer's value and, for layers with two unit axes or more, one a channel."""
+        (final,) = finals
+        found = _squared(final, layer) if isinstance(final, Moments) else final
+        whole, nulls = self._of(found.layer), self._null(found.layer)
+        null = float("nan") if nulls is None else float(nulls[0])
+        outputs: dict[str, Values] = {"": LayerValues(whole[:, 0], null, found.layer.undefined)}
+        if found.channels is not None:
+            values = self._of(found.channels)
+            live = np.isfinite(values[0])
+            nulls = self._null(found.channels)
+            outputs["channels"] = UnitValues(values, live, dead=int((~live).sum()), null=nulls)
+        return outputs
+
+    @abc.abstractmethod
+    def _of(self, found: MeanDistances) -> np.ndarray: ...
+
+    @abc.abstractmethod
+    def _null(self, found: MeanDistances) -> np.ndarray | None: ...
+
+    def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
+        """Every pair, one after the other."""
+        n, m = activations.shape[:2]
+        views = {"": activations.reshape(n, m, 1, -1)}
+        if activations.ndim > 3:
+            views["channels"] = activations.reshape(*activations.shape[:3], -1)
+        found = {}
+        for output, vectors in views.items():
+            along = _naive(vectors, self.distance)
+            across = _naive(np.swapaxes(vectors, 0, 1), self.distance)
+            values = self._of(MeanDistances(along, across))
+            found[output] = values if output else values[0]
+        return found
+
+    @classmethod
+    def examples(cls) -> tuple[_Distance, ...]:
+        """Every distance."""
+        return tuple(cls(distance=distance) for distance in DISTANCES)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransformationDistance(_Distance):
+    """Distance between two responses to one sample, averaged over pairs of elements and over samples.
+
+    .. math:: TD = \\langle \\mathrm{mean}_{j<k}\\, d(A_{ij}, A_{ik}) \\rangle_i
+
+    Shapes: activations (sample, element, unit...) to one number a layer, of the vector of all its units.
+    Layers with two unit axes or more have a second output, `channels`: one number for each entry of the
+    first axis (the channels of feature maps), of the vector of its positions. Flat layers have none: their
+    "channels" would be the units of :class:`TransformationVariance`. With squared Euclidean distance it is
+    exactly twice the sum of the units' transformation variances. The null is the value for rows of
+    independently drawn samples; it is given where it follows from the same sums, for "sqeuclidean".
+
+    Misleads: wide layers and large responses have large distances; the few units that vary most decide
+    it. The cosine is blind to length, and in a rectified layer all responses point the same way.
+
+    Raises:
+        ValueError: a distance that does not exist, or a reservoir too small for a pair.
+
+    Source:
+        Quiroga et al. 2023, Invariance measures for neural networks, arXiv:2310.17404.
+
+    >>> TransformationDistance().oracle(np.array([[[1.0], [3.0]], [[5.0], [5.0]]]), None)[""]
+    np.float64(2.0)
+    """
+
+    summary: ClassVar[str] = "How far the transformation moves a layer's response as a whole."
+    reading: ClassVar[str] = (
+        "0 is invariant. In (squared) units of the activation, except for the cosine, and larger for wider "
+        "layers: layers cannot be compared with it, use normalized_distance for that."
+    )
+
+    def _of(self, found: MeanDistances) -> np.ndarray:
+        return found.along
+
+    def _null(self, found: MeanDistances) -> np.ndarray | None:
+        return found.null
+
+    @classmethod
+    def known_answers(cls) -> tuple[KnownAnswer, ...]:
+        """Vectors of two units, of which one is zero; and maps of two channels with two positions."""
+        return (
+            KnownAnswer({}, _FLAT, 17.0),
+            KnownAnswer({"distance": "euclidean"}, _FLAT, 4.0),
+            KnownAnswer({"distance": "cosine"}, _AXES, 1.0),
+            KnownAnswer({}, _MAPS, [12.5, 2.0], output="channels"),
+            KnownAnswer({"distance": "euclidean"}, _MAPS, [2.5, 1.0], output="channels"),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleDistance(_Distance):
+    """Distance between two samples' responses to one element, averaged over pairs and over elements.
+
+    .. math:: SD = \\langle \\mathrm{mean}_{i<k}\\, d(A_{ij}, A_{kj}) \\rangle_j
+
+    Shapes and the output `channels` are as for :class:`TransformationDistance`. It is the normaliser of
+    :class:`NormalizedDistance`: over all pairs of samples, wherever they stand in a batch; for
+    "euclidean" over all pairs within a reservoir of `reservoir` samples.
+
+    Source:
+        Quiroga et al. 2023, Invariance measures for neural networks, arXiv:2310.17404.
+
+    >>> SampleDistance().oracle(np.array([[[1.0], [3.0]], [[5.0], [5.0]]]), None)[""]
+    np.float64(10.0)
+    """
+
+    summary: ClassVar[str] = "How far a change of sample moves a layer's response as a whole."
+    reading: ClassVar[str] = (
+        "0 means that the layer does not depend on the sample at all. In (squared) units of the activation, "
+        "except for the cosine; wider layers have larger distances."
+    )
+
+    def _of(self, found: MeanDistances) -> np.ndarray:
+        return found.across
+
+    def _null(self, found: MeanDistances) -> np.ndarray | None:
+        return None
+
+    @classmethod
+    def known_answers(cls) -> tuple[KnownAnswer, ...]:
+        """Vectors of two units, of which one is zero; and maps of two channels with two positions."""
+        return (
+            KnownAnswer({}, _FLAT, 5.0),
+            KnownAnswer({"distance": "euclidean"}, _FLAT, 2.0),
+            KnownAnswer({"distance": "cosine"}, _AXES, 4 / 3),
+            KnownAnswer({}, _MAPS, [8.5, 3.0], output="channels"),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class NormalizedDistance(_Distance):
+    """Distance that the transformation causes, relative to the distance between samples.
+
+    .. math:: ND = \\frac{TD}{SD}
+        = \\frac{\\langle \\mathrm{mean}_{j<k}\\, d(A_{ij}, A_{ik}) \\rangle_i}
+               {\\langle \\mathrm{mean}_{i<k}\\, d(A_{ij}, A_{kj}) \\rangle_j}
+
+    Shapes and the output `channels` are as for :class:`TransformationDistance`. With squared Euclidean
+    distance it is the ratio of the layer's mean TV to its mean SV, which stands beside
+    :class:`NormalizedVariance` too, and the null is 1 + Σ Var_j(mean response to j) / Σ SV. Channels that
+    nothing moves have no value: they are left out, and counted as dead.
+
+    Misleads as :class:`NormalizedVariance` does, except that a few nearly dead units cannot inflate it: it
+    says what the units of large variance do, and nothing about the others.
+
+    Source:
+        Quiroga et al. 2023, Invariance measures for neural networks, arXiv:2310.17404.
+
+    >>> NormalizedDistance().oracle(np.array([[[1.0], [3.0]], [[5.0], [5.0]]]), None)[""]
+    np.float64(0.2)
+    """
+
+    summary: ClassVar[str] = (
+        "How far the transformation moves a layer's response, relative to a change of sample."
+    )
+    reading: ClassVar[str] = (
+        "0: invariant. About 1: the transformation moves the response as much as a change of sample does. "
+        "The units that vary most decide; it does not show what the quiet ones do."
+    )
+
+    def _of(self, found: MeanDistances) -> np.ndarray:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return found.along / found.across
+
+    def _null(self, found: MeanDistances) -> np.ndarray | None:
+        if found.null is None:
+            return None
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return found.null / found.across[0]
+
+    @classmethod
+    def known_answers(cls) -> tuple[KnownAnswer, ...]:
+        """Vectors of two units, of which one is zero; and maps of two channels with two positions."""
+        return (
+            KnownAnswer({}, _FLAT, 3.4),
+            KnownAnswer({"distance": "euclidean"}, _FLAT, 2.0),
+            KnownAnswer({"distance": "cosine"}, _AXES, 0.75),
+            KnownAnswer({}, _MAPS, [25 / 17, 2 / 3], output="channels"),
+        )
+
+
+def _squared(moments: Moments, layer: LayerContext) -> LayerDistances:
+    """Twice the variances, summed over units; NaN where all of them are dead."""
+    parts = Parts(moments, moments, standard=False, known_dead=layer.dead)
+    along, across = _by_channel(parts.transformation), _by_channel(parts.sample)
+    null = _by_channel(parts.null[None])[0]
+    alive = _by_channel((~parts.dead)[None])[0] > 0
+    factor, whole = np.where(alive, 2.0, np.nan), 2.0 if alive.any() else float("nan")
+    return LayerDistances(
+        MeanDistances(
+            whole * along.sum(axis=1, keepdims=True),
+            whole * across.sum(axis=1, keepdims=True),
+            null=whole * null.sum(keepdims=True),
+        ),
+        MeanDistances(factor * along, factor * across, null=factor * null) if parts.dead.ndim > 1 else None,
+    )
+
+
+def _by_channel(values: np.ndarray) -> np.ndarray:
+    """(replicate, channel) sums over positions; a flat layer is one channel."""
+    return values.sum(axis=tuple(range(2, values.ndim))) if values.ndim > 2 else values.sum(1, keepdims=True)
+
+
+def _naive(vectors: np.ndarray, distance: str) -> np.ndarray:
+    """(vector,) mean over the first axis of the mean distance of the defined pairs along the second."""
+    found = []
+    for row in vectors:
+        pairs = [(row[j], row[k]) for j in range(len(row)) for k in range(j)]
+        between = np.array([_naive_distance(a, b, distance) for a, b in pairs])
+        found.append(np.nanmean(between, axis=0))
+    return np.nanmean(found, axis=0)
+
+
+def _naive_distance(a: np.ndarray, b: np.ndarray, distance: str) -> np.ndarray:
+    if distance == "cosine":
+        return 1 - (a * b).sum(-1) / np.sqrt((a**2).sum(-1) * (b**2).sum(-1))
+    squares = ((a - b) ** 2).sum(-1)
+    return squares if distance == "sqeuclidean" else np.sqrt(squares)
+
+
+_FLAT = [[[3.0, 0.0], [0.0, 4.0]], [[3.0, 1.0], [0.0, 1.0]]]
+_AXES = [[[1.0, 0.0], [0.0, 1.0]], [[-2.0, 0.0], [0.0, 3.0]], [[0.0, 0.0], [5.0, 0.0]]]
+_MAPS = [
+    [[[0.0, 0.0], [0.0, 0.0]], [[3.0, 4.0], [0.0, 0.0]]],
+    [[[0.0, 2.0], [1.0, 0.0]], [[0.0, 2.0], [1.0, 2.0]]],
+]
