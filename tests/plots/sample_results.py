@@ -46,6 +46,7 @@ def sample_result(
     curves: bool = True,
     examples: bool = True,
     epoch: int = 0,
+    information: bool = False,
 ) -> Result:
     """A result whose values rise along the layers, scaled by `level`; as a monitor gives it after `epoch`."""
     rng = np.random.default_rng(seed)
@@ -60,7 +61,7 @@ def sample_result(
                 arrays[measure, layer, stratum, 0] = values.astype(np.float32)
                 rows.append(_row(rng, measure, layer, stratum, values, ratio=measure == MEASURES[0]))
     return Result(
-        rows=tuple(rows),
+        rows=(*rows, *(_information(layers, level) if information else ())),
         curve_rows=tuple(_curves(level)) if curves else (),
         arrays=arrays,
         provenance=_provenance(name, classes) | {"training": {"name": name, "epoch": epoch}},
@@ -96,6 +97,17 @@ def _row(rng, measure, layer, stratum, values, *, ratio):
             "ratio_high": 0.95 * value,
         }
     return row
+
+
+def _information(layers, level):
+    """Less about the transformation and more about the class from layer to layer."""
+    for depth, layer in enumerate(layers):
+        told = {"transform": level * 0.5 * 0.8**depth, "label": 0.1 + 0.05 * depth}
+        shares = {"transform_share": told["transform"] / 4, "label_share": told["label"] / np.log2(10)}
+        for output, value in (told | shares).items():
+            row = {"measure": f"information.{output}", "layer": layer, "call": 0, "stratum": "all"}
+            row |= {"value": value, "ci_low": 0.9 * value, "ci_high": 1.1 * value, "null": 0.0}
+            yield row | {"samples": 512, "elements": 16, "units": 256, "dead_units": 0, "sparse_units": 0}
 
 
 def _curves(level):

@@ -1,0 +1,193 @@
+"""What each layer's units tell about the class, against what they tell about the transformation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from invariscope.plots.shared import labels as names
+from invariscope.plots.shared.base import ChartPlot, View
+from invariscope.plots.shared.theme import DASHES, LINE_STYLES
+
+if TYPE_CHECKING:
+    from bokeh.models import UIElement
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from invariscope.plots.shared.theme import Theme
+    from invariscope.result import Result
+
+# (outputs, axis titles): about the transformation on x, about the class on y.
+FORMS = {
+    "bits": (
+        ("information.transform", "information.label"),
+        ("I(J; A): bits about the transformation", "I(Y; A): bits about the class"),
+    ),
+    "shares": (
+        ("information.transform_share", "information.label_share"),
+        ("share of what there is to know about the transformation", "share about the class"),
+    ),
+}
+MARKERS = {"circle": "o", "square": "s", "triangle": "^", "diamond": "D"}
+
+
+@dataclass(frozen=True)
+class PlaneSeries:
+    """One model: (layer,) values and (layer, 2) intervals along both axes, in the order of the layers."""
+
+    name: str
+    layers: tuple[str, ...]
+    x: np.ndarray
+    y: np.ndarray
+    x_interval: np.ndarray
+    y_interval: np.ndarray
+
+
+@dataclass(frozen=True)
+class InformationPlane(ChartPlot):
+    """A dot per layer: information about the class over information about the transformation.
+
+    Args:
+        form: "bits" or "shares".
+        series: one per model.
+    """
+
+    title = "Class against transformation"
+    reading = (
+        "A dot is a layer; the line joins them in the order in which they run, from the ring on. Higher: "
+        "single units tell more about the class. Further left: they tell less about the transformation. Bars "
+        "are 95 % intervals over samples."
+    )
+    order = 55
+
+    form: str
+    series: tuple[PlaneSeries, ...]
+
+    @classmethod
+    def prepare(
+        cls, results: Result | Iterable[Result], *, form: str = "bits", stratum: str = "all"
+    ) -> InformationPlane:
+        """The layers of each result that tell both.
+
+        Args:
+            results: one or several.
+            form: "bits", or "shares" of the number of elements and of the classes' entropy.
+            stratum: "all"; within one class there is nothing to tell about the class.
+        Raises:
+            ValueError: no result holds both, or a form that does not exist.
+        """
+        form = names.choose("form", form, list(FORMS))
+        outputs = FORMS[form][0]
+        found = _all_series(names.as_results(results), outputs, stratum)
+        if not found:
+            raise ValueError(
+                f"no layer has {' and '.join(outputs)} for stratum {stratum!r}: measure 'information' on "
+                "data with labels"
+            )
+        return cls(form, found)
+
+    @classmethod
+    def views(cls, results: Sequence[Result]) -> list[View]:
+        """Bits and shares, where any result holds them."""
+        found = {form: _all_series(results, outputs, "all") for form, (outputs, _) in FORMS.items()}
+        return [View(form.capitalize(), cls(form, series)) for form, series in found.items() if series]
+
+    def draw(self, *, theme: str = "light") -> Figure:
+        """Dots with intervals, joined by lines; a ring around the first layer."""
+        from invariscope.plots.shared import static
+
+        figure, axes, colours = static.new_figure(5.6, 4.6, theme)
+        ax = axes[0, 0]
+        for i, series in enumerate(self.series):
+            _draw_series(ax, series, i, colours)
+        static.horizontal_grid(ax, colours)
+        static.axis_titles(ax, *FORMS[self.form][1], colours)
+        if len(self.series) > 1:
+            static.legend(ax, colours)
+        return figure
+
+    def chart(self) -> UIElement:
+        """The same, interactive: layer, values and intervals under the pointer."""
+        from invariscope.plots.shared import interactive as live
+
+        chart = live.new_chart(height=360, min_width=300)
+        for axis, title in zip((chart.xaxis[0], chart.yaxis[0]), FORMS[self.form][1], strict=True):
+            live.axis_title(axis, title)
+        shown = {
+            "model": "@model",
+            "layer": "@layer",
+            "class": "@class_text",
+            "class, 95 %": "@class_interval",
+        }
+        shown |= {"transformation": "@transform_text", "transformation, 95 %": "@transform_interval"}
+        for i, series in enumerate(self.series):
+            live.hover_points(chart, _chart_series(chart, series, i), shown)
+        return chart
+
+
+def _all_series(results: Sequence[Result], outputs: tuple[str, str], stratum: str) -> tuple[PlaneSeries, ...]:
+    """Of the results that have a layer to show."""
+    named = zip(names.model_names(results), results, strict=True)
+    series = (_series(name, result, outputs, stratum) for name, result in named)
+    return tuple(entry for entry in series if entry.layers)
+
+
+def _series(name: str, result: Result, outputs: tuple[str, str], stratum: str) -> PlaneSeries:
+    x, y = (names.rows_of(result, output, stratum).set_index(["layer", "call"]) for output in outputs)
+    both = x.index[x.index.isin(y.index)]
+    x, y = x.loc[both], y.loc[both]
+    known = np.isfinite(x["value"].to_numpy(float)) & np.isfinite(y["value"].to_numpy(float))
+    x, y = x[known], y[known]
+    return PlaneSeries(
+        name=name,
+        layers=tuple(x["label"]),
+        x=x["value"].to_numpy(float),
+        y=y["value"].to_numpy(float),
+        x_interval=x[["ci_low", "ci_high"]].to_numpy(float),
+        y_interval=y[["ci_low", "ci_high"]].to_numpy(float),
+    )
+
+
+def _draw_series(ax: Axes, series: PlaneSeries, i: int, colours: Theme) -> None:
+    colour = colours.series[i % len(colours.series)]
+    ax.hlines(series.y, *series.x_interval.T, color=colour, linewidth=1.2, alpha=0.6)
+    ax.vlines(series.x, *series.y_interval.T, color=colour, linewidth=1.2, alpha=0.6)
+    ax.plot(
+        series.x, series.y, color=colour, linewidth=1.2, markersize=5.5, label=series.name,
+        linestyle=LINE_STYLES[DASHES[i % 4]], marker=list(MARKERS.values())[i % 4],
+    )  # fmt: skip
+    ax.plot(series.x[:1], series.y[:1], "o", markersize=11, markerfacecolor="none", markeredgecolor=colour)
+
+
+def _chart_series(chart: Any, series: PlaneSeries, i: int) -> Any:
+    from bokeh.models import ColumnDataSource
+
+    from invariscope.plots.shared import interactive as live
+
+    source, role = ColumnDataSource(_columns(series)), f"series:{i}"
+    bars = [
+        chart.segment("left", "y", "right", "y", source=source, line_width=1.6, line_alpha=0.6),
+        chart.segment("x", "low", "x", "high", source=source, line_width=1.6, line_alpha=0.6),
+        chart.line("x", "y", source=source, line_width=1.4, line_dash=DASHES[i % 4]),
+        chart.scatter(list(series.x[:1]), list(series.y[:1]), size=16, fill_alpha=0, line_width=1.4),
+    ]
+    for renderer in bars:
+        live.themed(renderer.glyph, line_color=role)
+    dots = chart.scatter("x", "y", source=source, size=9, marker=list(MARKERS)[i % 4])
+    live.themed(dots.glyph, fill_color=role, line_color="surface")
+    return source
+
+
+def _columns(series: PlaneSeries) -> dict[str, Any]:
+    (left, right), (low, high) = series.x_interval.T, series.y_interval.T
+    return {
+        "x": series.x, "y": series.y, "left": left, "right": right, "low": low, "high": high,
+        "layer": list(series.layers), "model": [series.name] * len(series.layers),
+        "transform_text": [names.number(v) for v in series.x],
+        "class_text": [names.number(v) for v in series.y],
+        "transform_interval": [names.interval(*pair) for pair in series.x_interval],
+        "class_interval": [names.interval(*pair) for pair in series.y_interval],
+    }  # fmt: skip
