@@ -1,0 +1,125 @@
+"""One image over the plane of temperature and cutoff."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from invariscope.plots.shared.grid import stretch
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from invariscope.plots.shared.theme import Theme
+
+
+@dataclass(frozen=True)
+class DeformationPhases:
+    """One image, deformed by a field of every temperature (a column) and cutoff (a row).
+
+    Between the lines T1 and T2 fields move something and typically do not fold. Made from an image, not
+    from a result, so it stands in no report.
+
+    Args:
+        images: (cutoff, temperature, H, W) in [0, 1].
+        temperatures: rising by a constant factor.
+        cutoffs: one a row.
+        ranges: (cutoff, 2) the allowed temperatures T1 and T2; an empty range has T1 ≥ T2.
+    """
+
+    images: np.ndarray
+    temperatures: tuple[float, ...]
+    cutoffs: tuple[int, ...]
+    ranges: np.ndarray
+
+    @classmethod
+    def prepare(
+        cls, image: Any, *, cutoffs: Sequence[int] = (2, 3, 5, 8, 12), columns: int = 8, seed: int = 0
+    ) -> DeformationPhases:
+        """Deforms the image once for each pair, from half the lowest T1 to twice the highest T2.
+
+        Args:
+            image: a tensor (H, W) or (C, H, W); channels are averaged.
+            cutoffs: the largest numbers of half waves, from 2 on.
+            columns: how many temperatures.
+            seed: of the fields; along a row they differ by their size only.
+        Raises:
+            ValueError: fewer than two temperatures, a cutoff that the image is too small for.
+        """
+        import torch
+
+        if columns < 2:
+            raise ValueError(f"columns is the number of temperatures, at least 2; got {columns}.")
+        values = torch.as_tensor(image).double()
+        values = values.mean(dim=0) if values.ndim == 3 else values
+        ranges = _ranges(min(values.shape), cutoffs)
+        temperatures = np.geomspace(ranges[:, 0].min() / 2, 2 * ranges[:, 1].max(), columns)
+        moved = [[_deformed(values, t, c, seed) for t in temperatures.tolist()] for c in cutoffs]
+        return cls(stretch(np.array(moved)), tuple(temperatures.tolist()), tuple(cutoffs), ranges)
+
+    @property
+    def allowed(self) -> np.ndarray:
+        """(cutoff, temperature) whether the temperature lies within the row's range."""
+        low, high = self.ranges[:, :1], self.ranges[:, 1:]
+        return (np.array(self.temperatures) >= low) & (np.array(self.temperatures) <= high)
+
+    def columns_of(self, temperatures: np.ndarray) -> np.ndarray:
+        """Where temperatures stand on the horizontal axis, the middle of column k at k + ½."""
+        logs = np.log(self.temperatures)
+        return 0.5 + (np.log(temperatures) - logs[0]) / (logs[1] - logs[0])
+
+    def draw(self, *, theme: str = "light") -> Figure:
+        """A matplotlib figure; images out of the range are pale."""
+        from invariscope.plots.shared import static
+
+        rows, columns = self.images.shape[:2]
+        figure, axes, colours = static.new_figure(1.4 + 0.95 * columns, 1.1 + 0.95 * rows, theme)
+        ax = axes[0, 0]
+        for (i, k), allowed in np.ndenumerate(self.allowed):
+            place = (k + 0.04, k + 0.96, i + 0.96, i + 0.04)
+            ax.imshow(
+                self.images[i, k], cmap="gray", vmin=0, vmax=1, alpha=1.0 if allowed else 0.3, extent=place
+            )
+        _draw_ranges(ax, self.columns_of(self.ranges), colours)
+        ax.set(xlim=(0, columns), ylim=(rows, 0), aspect="equal")
+        ax.spines[:].set_visible(False)
+        ax.set_xticks(np.arange(columns) + 0.5, [f"{t:.0e}" for t in self.temperatures])
+        ax.set_yticks(np.arange(rows) + 0.5, [str(c) for c in self.cutoffs])
+        static.axis_titles(ax, "temperature T", "cutoff c", colours)
+        static.legend(ax, colours)
+        return figure
+
+    def save(self, path: Any, *, theme: str = "light") -> None:
+        """Draws and writes the figure; the file's suffix (svg, pdf, png) gives the format."""
+        self.draw(theme=theme).savefig(path)
+
+
+def _ranges(n: int, cutoffs: Sequence[int]) -> np.ndarray:
+    from invariscope.transforms import Diffeomorphism
+
+    return np.array([Diffeomorphism.allowed_range(n, c) for c in cutoffs])
+
+
+def _deformed(image: Any, temperature: float, c: int, seed: int) -> np.ndarray:
+    import warnings
+
+    from invariscope.transforms import Diffeomorphism
+
+    with warnings.catch_warnings():  # what lies outside the range is shown as such
+        warnings.simplefilter("ignore", UserWarning)
+        return (
+            Diffeomorphism(1, temperature=temperature, c=c)
+            .orbit(image[None, None], seed=seed)[0, 0, 0]
+            .numpy()
+        )
+
+
+def _draw_ranges(ax: Axes, edges: np.ndarray, colours: Theme) -> None:
+    """T1 and T2 as a step in every row."""
+    for name, x, colour in zip(("T1", "T2"), edges.T, colours.series[:2], strict=True):
+        rows = np.arange(len(x) + 1)
+        ax.plot(np.repeat(x, 2), np.repeat(rows, 2)[1:-1], color=colour, linewidth=2.2, label=name)

@@ -1,0 +1,125 @@
+"""Smooth fields as arrows, and what they make of a grid of straight lines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from invariscope.plots.shared.theme import Theme
+
+
+class HasFields(Protocol):
+    """A transform with fields, such as `Diffeomorphism`."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The elements' names."""
+        ...
+
+    def field(self, indices: Any, *, size: tuple[int, int], seed: int = 0) -> Any:
+        """Displacements in pixels (sample, element, 2, H, W)."""
+        ...
+
+
+@dataclass(frozen=True)
+class DisplacementFields:
+    """The fields of one sample: arrows above, the warped grid below, a column for each.
+
+    Made from a transform, not from a result, so it stands in no report.
+
+    Args:
+        fields: displacements in pixels, (element, (x, y), H, W).
+        labels: one an element.
+        image: a picture (H, W) in [0, 1] to lie under the arrows, or None.
+    """
+
+    fields: np.ndarray
+    labels: tuple[str, ...]
+    image: np.ndarray | None = None
+
+    @classmethod
+    def prepare(
+        cls,
+        transform: HasFields,
+        *,
+        size: tuple[int, int],
+        index: int = 0,
+        seed: int = 0,
+        image: Any = None,
+    ) -> DisplacementFields:
+        """The fields that `transform.orbit` applies to one sample.
+
+        Args:
+            transform: a `Diffeomorphism` or another family with fields.
+            size: (H, W) of the images.
+            index: global index of the sample.
+            seed: as given to `orbit`.
+            image: (H, W) or (C, H, W), stretched to its own range; None for none.
+        Raises:
+            ValueError: an image of another size.
+        """
+        found = np.asarray(transform.field([index], size=size, seed=seed)[0])
+        return cls(found, transform.labels, None if image is None else _picture(image, size))
+
+    @property
+    def positions(self) -> np.ndarray:
+        """Where each new pixel comes from, (element, (x, y), H, W): grid lines are their whole values."""
+        rows, columns = np.indices(self.fields.shape[-2:])
+        return np.stack([columns, rows]) - self.fields
+
+    def draw(self, *, theme: str = "light") -> Figure:
+        """A matplotlib figure with two rows."""
+        from invariscope.plots.shared import static
+
+        count = len(self.labels)
+        figure, axes, colours = static.new_figure(2.6 * count, 5.4, theme, rows=2, columns=count)
+        for k, label in enumerate(self.labels):
+            static.heading(axes[0, k], label, colours)
+            _draw_arrows(axes[0, k], self.fields[k], self.image, colours)
+            _draw_lines(axes[1, k], self.positions[k], colours)
+        return figure
+
+    def save(self, path: Any, *, theme: str = "light") -> None:
+        """Draws and writes the figure; the file's suffix (svg, pdf, png) gives the format."""
+        self.draw(theme=theme).savefig(path)
+
+
+def _picture(image: Any, size: tuple[int, int]) -> np.ndarray:
+    from invariscope.plots.shared.grid import stretch
+
+    values = np.asarray(image, dtype=np.float64)
+    values = values.mean(axis=0) if values.ndim == 3 else values
+    if values.shape != tuple(size):
+        raise ValueError(f"the image has {values.shape} pixels and the fields {tuple(size)}: give one size.")
+    return stretch(values)
+
+
+def _frame(ax: Axes, shape: tuple[int, ...], colours: Theme) -> None:
+    height, width = shape
+    ax.set(xlim=(-1, width), ylim=(height, -1), aspect="equal", xticks=[], yticks=[])
+    ax.spines[:].set_visible(True)
+    ax.spines[:].set_color(colours.line)
+
+
+def _draw_arrows(ax: Axes, field: np.ndarray, image: np.ndarray | None, colours: Theme) -> None:
+    if image is not None:
+        ax.imshow(image, cmap="gray", vmin=0, vmax=1, alpha=0.45, interpolation="nearest")
+    step = max(1, max(field.shape[1:]) // 14)
+    rows, columns = np.indices(field.shape[1:])[:, ::step, ::step]
+    right, down = field[:, ::step, ::step]
+    pixels = {"angles": "xy", "scale_units": "xy", "scale": 1}
+    ax.quiver(columns, rows, right, down, color=colours.series[0], width=0.008, **pixels)
+    _frame(ax, field.shape[1:], colours)
+
+
+def _draw_lines(ax: Axes, positions: np.ndarray, colours: Theme) -> None:
+    for position, n in zip(positions, positions.shape[:0:-1], strict=True):
+        lines = np.linspace(0, n - 1, 15)[1:-1]
+        ax.contour(position, levels=lines, colors=[colours.series[1]], linewidths=0.9)
+    _frame(ax, positions.shape[1:], colours)
