@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "LocalDecomposition": "invariscope.transforms.local_decomposition",
     "Monitor": "invariscope.monitor.monitor",
     "Result": "invariscope.result",
     "compare": "invariscope.uncertainty",
@@ -25,7 +26,9 @@ _HOMES = {
     "illustrate": "invariscope.engine.illustrate",
     "list_measures": "invariscope.listing",
     "load": "invariscope.storage",
+    "local_decomposition": "invariscope.transforms.local_decomposition",
     "measure": "invariscope.engine.api",
+    "receptive_field": "invariscope.readers.receptive_field",
     "write_report": "invariscope.report",
 }
 _PACKAGES = ("demo", "measures", "monitor", "plots", "readers", "report", "transforms", "zoo")
@@ -36,9 +39,12 @@ if TYPE_CHECKING:
     from invariscope.listing import explain as explain
     from invariscope.listing import list_measures as list_measures
     from invariscope.monitor.monitor import Monitor as Monitor
+    from invariscope.readers.receptive_field import receptive_field as receptive_field
     from invariscope.report import write_report as write_report
     from invariscope.result import Result as Result
     from invariscope.storage import load as load
+    from invariscope.transforms.local_decomposition import LocalDecomposition as LocalDecomposition
+    from invariscope.transforms.local_decomposition import local_decomposition as local_decomposition
     from invariscope.uncertainty import compare as compare
 
 
