@@ -137,3 +137,28 @@ def test_samples_with_non_finite_responses_are_counted_once_whatever_is_measured
     )
     assert "layer a: 3 samples with non-finite responses left out" in result.provenance["notes"]
     assert set(result.table["samples"]) == {157}
+
+
+def test_an_interrupted_measurement_goes_on_with_its_floor(net, digits, tmp_path, monkeypatch):
+    from invariscope.engine import checkpoint, run
+
+    monkeypatch.setattr(checkpoint.Checkpoint, "due", lambda self: True)
+    options = {"measures": ["normalized_variance", "same_equivariance"], "batch_size": 32}
+    turns, whole, file = iv.Rotation([0, 20, 45]), run.Runner._block, tmp_path / "sums"
+    blocks = []
+
+    def interrupted(self, window, chosen, shared):
+        if len(blocks) == 4:
+            raise KeyboardInterrupt
+        blocks.append(chosen)
+        whole(self, window, chosen, shared)
+
+    expected = quick(net, digits[0], turns, **options).table
+    monkeypatch.setattr(run.Runner, "_block", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        quick(net, digits[0], turns, checkpoint=file, **options)
+    assert file.exists()
+    monkeypatch.setattr(run.Runner, "_block", whole)
+    found = quick(net, digits[0], turns, checkpoint=file, **options).table
+    for column in ("value", "floor", "ci_low"):
+        np.testing.assert_allclose(found[column], expected[column], rtol=1e-6)

@@ -123,8 +123,7 @@ class Block:
         Raises:
             NotApplicableError: the elements have no action, or no inverse, on this layer.
         """
-        found = self.acted(self.orbits(), inverse=True)
-        return self.orbits() if self.restored else found
+        return self.orbits() if self.restored else self.acted(self.orbits(), inverse=True)
 
     def moved(self, responses: Tensor) -> Tensor:
         """(sample, element, unit...) what the action makes of (sample, unit...) responses: t a(x).
@@ -133,8 +132,7 @@ class Block:
             NotApplicableError: the elements have no action on this layer.
         """
         copies = responses[:, None].expand(-1, self.elements, *responses.shape[1:])
-        found = self.acted(copies, inverse=False)
-        return copies if self.restored else found
+        return copies if self.restored else self.acted(copies, inverse=False)
 
     def acted(self, maps: Tensor, *, inverse: bool, indices: np.ndarray | None = None) -> Tensor:
         """The action of the elements, or of their inverses, on (sample, element, unit...) maps.

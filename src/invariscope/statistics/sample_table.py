@@ -110,7 +110,7 @@ class SampleStatistic(Statistic):
     def unpack(self, arrays: dict[str, np.ndarray]) -> TableState:
         """The table from arrays."""
         columns = {name[8:]: [part] for name, part in arrays.items() if name.startswith("columns.")}
-        return TableState([arrays["indices"]], [arrays["buckets"]], columns, int(arrays["size"]))
+        return TableState([arrays["indices"]], [arrays["buckets"]], columns, arrays["size"].item())
 
     def merge(self, first: TableState, second: TableState) -> TableState:
         """The rows of both."""
