@@ -23,8 +23,8 @@ from invariscope.plots import PLOTS
 from invariscope.transforms.base import TRANSFORMS
 from invariscope.zoo import DATASETS, NETWORKS
 
-COMMANDS = ["demo", "train", "measure", "report", "compare", "explain"]
-LISTS = ["measures", "transforms", "models", "datasets", "plots", "layers"]
+COMMANDS = ["demo", "train", "measure", "report", "compare", "reproduce", "explain"]
+LISTS = ["measures", "transforms", "models", "datasets", "plots", "recipes", "layers"]
 
 
 def examples() -> list[list[str]]:

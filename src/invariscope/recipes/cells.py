@@ -44,11 +44,18 @@ class Cell:
 
 @dataclass(frozen=True)
 class Plan:
-    """All cells of a recipe at one scale, those that need no other first."""
+    """All cells of a recipe at one scale, those that need no other first.
+
+    Args:
+        recipe, scale: what was planned.
+        cells: in that order.
+        left_out: cells of the published scale that this one does without.
+    """
 
     recipe: Recipe
     scale: str
     cells: tuple[Cell, ...]
+    left_out: tuple[str, ...] = ()
 
     def __getitem__(self, name: str) -> Cell:
         """The cell of that name, or of that number."""
@@ -112,7 +119,8 @@ def planned(recipe: Recipe, scale: str) -> Plan:
                 name, template.kind, options, shortened=_changes(options, published.get(name, options))
             )
     staged = _staged(recipe, found)
-    return Plan(recipe, scale, tuple(sorted(staged, key=lambda cell: cell.stage)))
+    left_out = tuple(name for name in published if name not in found)
+    return Plan(recipe, scale, tuple(sorted(staged, key=lambda cell: cell.stage)), left_out)
 
 
 def combinations(
@@ -171,15 +179,8 @@ def _options(template: Template, table: Mapping[str, Any], place: Place) -> Kind
     try:
         options.check()
     except (ValueError, TypeError) as error:
-        quoted = re.findall(r"'([^']*)'", str(error))
-        raise place.error(str(error), _first_found(place, quoted)) from error
+        raise place.blame(error) from error
     return options
-
-
-def _first_found(place: Place, quoted: list[str]) -> str:
-    """What the message quotes first, as it stands in the recipe: as a value, or else as a key."""
-    words = [word for name in quoted for word in (f'"{name}"', name)]
-    return next((word for word in words if place.text.line(word, place.section, place.number)), "")
 
 
 def _all_options(recipe: Recipe, scale: str) -> dict[str, Kind]:
@@ -209,7 +210,7 @@ def _staged(recipe: Recipe, found: Mapping[str, Cell]) -> list[Cell]:
             if name not in stages and all(need in stages for need in _known_needs(recipe, cell, found))
         ]
         if not ready:
-            circle = sorted(set(found) - set(stages))
+            circle = sorted({need for cell in found.values() for need in cell.needs} - set(stages))
             raise recipe.text.error(f"these cells need each other in a circle: {', '.join(circle[:4])}")
         stages |= {name: 1 + max((stages[need] for need in found[name].needs), default=-1) for name in ready}
     return [
@@ -222,7 +223,6 @@ def _known_needs(recipe: Recipe, cell: Cell, found: Mapping[str, Cell]) -> tuple
         if need not in found or found[need].kind != "train":
             trained = [name for name, other in found.items() if other.kind == "train"]
             near = ", ".join(map(repr, closest(need, trained))) or "none"
-            raise recipe.text.error(
-                f"{cell.name} needs the training cell {need!r}, which is none. Closest: {near}."
-            )
+            message = f"{cell.name} needs the training cell {need!r}, which is none. Closest: {near}."
+            raise recipe.text.error(message, f'"{need}"')
     return cell.needs

@@ -78,6 +78,9 @@ class Page:
             lines.append(
                 "- Versions: " + ", ".join(f"{name} {text}" for name, text in versions.items()) + "."
             )
+        if plan.left_out:
+            names = ", ".join(plan.left_out)
+            lines.append(f"- Left out at this scale, {len(plan.left_out)} cells: {names}.")
         lines += [f"- Data: {note}" for note in self._data_notes()]
         lines.append("- Intervals are 95 %, over samples (delete-a-group jackknife) unless said otherwise.")
         return "\n".join(lines)

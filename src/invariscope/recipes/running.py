@@ -26,6 +26,7 @@ def run_cell(store: Store, cell: Cell, *, threads: int, log: Callable[[str], Non
     Raises:
         ValueError: a cell that it needs is not finished, or damaged.
         BusyError: another process is running it.
+        OSError: it cannot be written.
     """
     if _finished(store, cell, log):
         return False
@@ -33,8 +34,13 @@ def run_cell(store: Store, cell: Cell, *, threads: int, log: Callable[[str], Non
     import torch
 
     torch.set_num_threads(threads)
-    with store.making(cell, threads) as (folder, kept):
-        cell.options.run(Workshop(folder, kept, inputs, store.data_dir, log))
+    from safetensors import SafetensorError
+
+    try:
+        with store.making(cell, threads) as (folder, kept):
+            cell.options.run(Workshop(folder, kept, inputs, store.data_dir, log))
+    except SafetensorError as error:  # its word for a full disk, too
+        raise OSError(f"{cell.name} cannot be written: {error}") from error
     return True
 
 

@@ -58,10 +58,10 @@ class Text:
     def line(self, word: str, section: str = "", number: int = 0) -> int:
         """The line where `word` stands, within the `number`-th entry of a section such as "cells".
 
-        A quoted text is looked for as a value, anything else as a key; 0 where it is not found.
+        In double quotes it is looked for anywhere, without them as a key; 0 where it is not found.
         """
-        pattern = re.escape(word) if word.startswith('"') else rf"(?<![\w\-]){re.escape(word)}(?![\w\-])"
-        lines = [n for n, line in self._lines(section, number) if re.search(pattern, _bare(line, word))]
+        pattern = re.compile(rf"(?<![\w\-]){re.escape(word.strip(chr(34)))}(?![\w\-])", re.IGNORECASE)
+        lines = [n for n, line in self._lines(section, number) if pattern.search(_bare(line, word))]
         return lines[0] if lines else 0
 
     def _lines(self, section: str, number: int) -> Iterable[tuple[int, str]]:
@@ -77,13 +77,14 @@ class Text:
 
     def error(self, message: str, word: str = "", section: str = "", number: int = 0) -> RecipeError:
         """An error that points at `word`, or at the section's entry where the word is not found."""
-        line = (word and self.line(word, section, number)) or self.line(section, section, number)
+        line = self.line(word, section, number) if word else 0
+        line = line or (self.line(section, section, number) if section else 0)
         return RecipeError(f"{self.name}, line {line}: {message}" if line else f"{self.name}: {message}")
 
 
 def _bare(line: str, word: str) -> str:
     """Keys are not looked for inside texts and comments."""
-    return line if word.startswith('"') else re.sub(r'"[^"]*"|#.*', "", line)
+    return line if word.startswith('"') else re.sub(r""""[^"]*"|'[^']*'|#.*""", "", line)
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,16 @@ class Place:
     def error(self, message: str, word: str = "") -> RecipeError:
         """An error that points at `word` within this entry."""
         return self.text.error(message, word, self.section, self.number)
+
+    def blame(self, error: Exception) -> RecipeError:
+        """The error, pointing at what its message quotes first: in this entry, or else in a shared list."""
+        message = str(error)
+        quoted = re.search(r"'([^']+)'", message)
+        for word in [f'"{quoted[1]}"', quoted[1]] if quoted else []:
+            if self.text.line(word, self.section, self.number):
+                return self.error(message, word)
+        line = self.text.line(f'"{quoted[1]}"') if quoted else 0
+        return RecipeError(f"{self.text.name}, line {line}: {message}") if line else self.error(message)
 
     def fill(self, cls: type[T], table: Mapping[str, Any], *, what: str = "") -> T:
         """A dataclass from a table; field names are the keys.

@@ -134,10 +134,7 @@ def _checked(spec: dict[str, Any], measuring: Sequence[str], place: Place) -> No
             if not any(fnmatchcase(name, pattern) for name in measuring):
                 raise unknown("measuring cell", pattern, measuring)
     except ValueError as error:
-        quoted = re.findall(r"'([^']*)'", str(error))
-        words = [f'"{quoted[0]}"', quoted[0]] if quoted else []
-        found = (word for word in words if place.text.line(word, place.section, place.number))
-        raise place.error(str(error), next(found, "")) from error
+        raise place.blame(error) from error
 
 
 def _parsed(holds: str) -> tuple[str, float]:

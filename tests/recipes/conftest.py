@@ -1,0 +1,45 @@
+"""A tiny recipe, and a folder in which all of its cells are finished."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from invariscope import recipes
+
+TINY = Path(__file__).with_name("tiny.toml")
+
+
+@pytest.fixture
+def recipe(tmp_path) -> Callable[..., Path]:
+    """Writes the tiny recipe with some texts replaced; every one of them has to be there."""
+
+    def write(*changes: tuple[str, str]) -> Path:
+        text = TINY.read_text()
+        for old, new in changes:
+            assert old in text
+            text = text.replace(old, new, 1)
+        (tmp_path / "tiny.toml").write_text(text)
+        return tmp_path / "tiny.toml"
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory) -> Path:
+    """An output folder with every cell of the quick scale; copy it before changing anything."""
+    out = tmp_path_factory.mktemp("finished")
+    store = recipes.Store(out, recipes.load(str(TINY)))
+    for cell in store.plan.cells:
+        recipes.run_cell(store, cell, threads=1, log=lambda text: None)
+    return out
+
+
+@pytest.fixture
+def out(finished, tmp_path) -> Path:
+    """A copy of it."""
+    shutil.copytree(finished, tmp_path / "out")
+    return tmp_path / "out"

@@ -1,0 +1,207 @@
+"""Quantities, verdicts and class-conditional results, against answers worked out by hand."""
+
+from __future__ import annotations
+
+import math
+from fnmatch import fnmatchcase
+
+import numpy as np
+import pytest
+
+from invariscope.recipes import read
+from invariscope.recipes.kinds.combined import combined
+from invariscope.recipes.quantities import QUANTITIES, Estimate, NoValueError, check, worked_out
+from invariscope.recipes.recipe import Claim, Recipe
+from invariscope.recipes.text import Text
+from invariscope.recipes.verdicts import decided, verdicts
+from invariscope.result import Result
+from invariscope.uncertainty import Interval, jackknife
+
+NV = "normalized_variance"
+SIZES = [10] * 8
+
+
+def result(layers: dict[str, float], *, shift: float = 0.0, units: int = 1, data: str = "same") -> Result:
+    """Layers of equal interval width: leaving group g out adds 0.001·(g − 3.5)."""
+    rows = [
+        {
+            "measure": NV, "layer": layer, "call": 0, "stratum": "all", "value": value + shift,
+            "counted_units": units + number, "samples": 80, "elements": 4,
+            "replicates": [value + shift + 0.001 * (g - 3.5) for g in range(8)], "group_sizes": SIZES,
+        }
+        for number, (layer, value) in enumerate(layers.items())
+    ]  # fmt: skip
+    return Result(rows=tuple(rows), provenance={"data": {"fingerprint": data}})
+
+
+class Shelf:
+    """Results by name."""
+
+    def __init__(self, **results: Result) -> None:
+        self._results = results
+
+    def result(self, name: str) -> Result:
+        if name not in self._results:
+            raise NoValueError(f"{name} is not finished")
+        return self._results[name]
+
+    def matching(self, patterns) -> list[str]:
+        return [name for name in self._results if any(fnmatchcase(name, pattern) for pattern in patterns)]
+
+
+def found(shelf: Shelf, quantity: str, **arguments) -> Estimate:
+    return worked_out(shelf, {"quantity": quantity, **arguments})
+
+
+def test_overall_weighs_layers_by_their_units_and_layer_mean_does_not():
+    shelf = Shelf(net=result({"a": 0.1, "b": 0.4}))
+    assert found(shelf, "overall", cell="net").value == pytest.approx((0.1 + 2 * 0.4) / 3)
+    mean = found(shelf, "layer_mean", cell="net")
+    assert mean.value == pytest.approx(0.25)
+    expected = jackknife(0.25, [0.25 + 0.001 * (g - 3.5) for g in range(8)], SIZES)
+    assert (mean.interval.low, mean.interval.high) == pytest.approx((expected.low, expected.high))
+    assert found(shelf, "layer_value", cell="net", layer="b").value == pytest.approx(0.4)
+
+
+def test_a_paired_difference_is_narrower_than_one_of_other_samples():
+    alike = Shelf(a=result({"x": 0.5}), b=result({"x": 0.3}))
+    other = Shelf(a=result({"x": 0.5}), b=result({"x": 0.3}, data="other"))
+    paired, apart = (
+        found(shelf, "overall", cell="a").minus(found(shelf, "overall", cell="b")) for shelf in (alike, other)
+    )
+    assert paired.value == apart.value == pytest.approx(0.2)
+    # The same samples move both alike, so nothing is left of the difference's error.
+    assert paired.interval.error == pytest.approx(0, abs=1e-12)
+    one = found(alike, "overall", cell="a").interval.error
+    assert apart.interval.error == pytest.approx(math.sqrt(2) * one)
+
+
+def test_depth_contrast_sets_the_first_third_against_the_rest():
+    shelf = Shelf(net=result(dict(zip("abcdef", (1.0, 2.0, 4.0, 5.0, 6.0, 7.0), strict=True))))
+    assert found(shelf, "depth_contrast", cell="net").value == pytest.approx(1.5 - 5.5)
+
+
+def test_spread_contrast_is_positive_where_networks_part_at_the_end():
+    flat, rising = dict.fromkeys("abcdef", 1.0), dict(zip("abcdef", (1, 1, 1, 1, 2, 3), strict=True))
+    shelf = Shelf(one=result(flat), two=result(rising), three=result({k: v + 1 for k, v in flat.items()}))
+    assert found(shelf, "spread_contrast", among=["one", "two"]).value > 0.5
+    # Two that keep their distance differ everywhere alike.
+    assert found(shelf, "spread_contrast", among=["one", "three"]).value == pytest.approx(0)
+    with pytest.raises(NoValueError, match="fewer than two"):
+        found(shelf, "spread_contrast", among=["one"])
+
+
+def test_own_class_contrast_reads_the_diagonal():
+    classes = ("0", "1", "2")
+    maps = {
+        (NV, "out", name, 0): np.where(np.arange(3) == i, 0.2 + 0.1 * i, 1.0)
+        for i, name in enumerate(classes)
+    }
+    shelf = Shelf(net=Result(rows=(), arrays=maps, provenance={"data": {"classes": list(classes)}}))
+    estimate = found(shelf, "own_class_contrast", cell="net", layer="out")
+    assert estimate.value == pytest.approx(-0.7)
+    # t with 2 degrees of freedom, 4.303, times 0.1/√3.
+    assert estimate.interval.high == pytest.approx(-0.7 + 4.302653 * 0.1 / math.sqrt(3), abs=1e-5)
+    assert estimate.over == "classes"
+
+
+def test_the_spread_over_networks_has_the_interval_of_a_standard_deviation():
+    values = (0.9, 1.0, 1.1)
+    shelf = Shelf(**{f"r{i}": result({"x": v}) for i, v in enumerate(values)})
+    spread = found(shelf, "relative_spread", among=["r*"])
+    assert spread.value == pytest.approx(0.1)
+    # χ² with 2 degrees of freedom: 0.05064 and 7.37776.
+    assert spread.interval.low == pytest.approx(0.1 * math.sqrt(2 / 7.37776), rel=1e-4)
+    assert spread.interval.high == pytest.approx(0.1 * math.sqrt(2 / 0.0506356), rel=1e-4)
+    assert found(shelf, "mean_over", among=["r*"]).value == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("name", sorted(QUANTITIES))
+def test_a_missing_cell_is_no_value_and_no_crash(name):
+    arguments = {"cell": "gone", "among": ["gone"], "layer": "x", "measure": NV, "x": 0.0}
+    taken = QUANTITIES[name].__code__.co_varnames
+    with pytest.raises(NoValueError):
+        found(Shelf(), name, **{key: value for key, value in arguments.items() if key in taken})
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ({}, "the key 'quantity'"),
+        ({"quantity": "overal"}, "Closest: 'overall'"),
+        ({"quantity": "overall"}, "overall needs cell"),
+        ({"quantity": "overall", "cell": "a", "mesure": "b"}, "Closest: 'measure'"),
+    ],
+)
+def test_a_wrong_quantity_is_refused_with_what_is_right(spec, said):
+    with pytest.raises(ValueError, match=said):
+        check(spec)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "holds", "verdict"),
+    [
+        (-2, -1, "< 0", "confirmed"),
+        (1, 2, "< 0", "refuted"),
+        (-1, 1, "< 0", "undecided"),
+        (1, 2, "> 0.5", "confirmed"),
+        (0.1, 0.4, "> 0.5", "refuted"),
+        (0.4, 0.6, "> 0.5", "undecided"),
+        (1, 2, "!= 0", "confirmed"),
+        (-1, 1, "!= 0", "undecided"),
+        (math.nan, 1, "< 2", "undecided"),
+    ],
+)
+def test_a_verdict_follows_from_the_whole_interval(low, high, holds, verdict):
+    assert decided(Estimate((low + high) / 2, Interval(low, high)), holds) == verdict
+
+
+def claim_over(values: list[float]) -> tuple[str, dict[str, int]]:
+    """The verdict on "the value is below 0.5" over networks with such values."""
+    shelf = Shelf(**{f"n{i}": result({"x": v}) for i, v in enumerate(values)})
+    claim = Claim(
+        text="low",
+        axes={"i": list(range(len(values)))},
+        value={"quantity": "overall", "cell": "n{i}"},
+        holds="< 0.5",
+    )
+    recipe = Recipe(title="", source="", cells=[], claims=[claim], text=Text("r.toml", ""))
+    (verdict,) = verdicts(recipe, shelf)
+    return verdict.word, dict(verdict.counts)
+
+
+def test_a_claim_is_confirmed_by_all_cases_and_refuted_by_one():
+    assert claim_over([0.1, 0.2]) == ("confirmed", {"confirmed": 2})
+    assert claim_over([0.1, 0.9]) == ("refuted", {"confirmed": 1, "refuted": 1})
+    assert claim_over([0.1, 0.5]) == ("undecided", {"confirmed": 1, "undecided": 1})
+
+
+def test_classes_measured_apart_become_strata_and_their_mean():
+    def part(value: float, unit: float) -> Result:
+        made = result({"x": value}, units=2)
+        array = np.array([value - unit, np.nan if unit else value])
+        return Result(rows=made.rows, arrays={(NV, "x", "all", 0): array}, provenance=made.provenance)
+
+    whole, one, two = part(0.5, 0.0), part(0.8, 0.1), part(0.6, 0.0)
+    both = combined(whole, {"1": one, "2": two})
+    assert [row["stratum"] for row in both.rows] == ["all", "1", "2", "mean"]
+    # Unit by unit over the classes where it is finite: (0.7 + 0.6)/2 and 0.6 alone; then over the units.
+    assert both.maps[NV, "x", "mean"].tolist() == pytest.approx([0.65, 0.6])
+    mean = both.rows[-1]
+    assert mean["value"] == pytest.approx(0.625)
+    assert mean["group_sizes"] == [20] * 8
+    assert mean["replicates"] == pytest.approx([0.625 + 0.001 * (g - 3.5) for g in range(8)])
+    assert mean["ci_low"] < 0.625 < mean["ci_high"]
+    assert both.overall(stratum="mean") == pytest.approx(0.625)
+
+
+def test_the_published_numbers_of_the_recipe_are_those_of_the_paper():
+    tables = {table.title: table for table in read("quiroga2019").tables}
+    published = tables["Normalized variance of whole networks"].published
+    rows = [published[data][net] for data in ("mnist", "cifar10") for net in sorted(published[data])]
+    # all_conv, resnet, simple_conv, vgg16; the paper's order within a row: rotated / unrotated.
+    flat = [row[trained] for row in rows for trained in ("rotated", "plain")]
+    assert flat == [
+        *(0.479, 0.696, 0.600, 0.811, 0.686, 0.732, 0.676, 0.763),
+        *(0.471, 0.768, 0.356, 0.680, 0.544, 0.831, 0.498, 0.663),
+    ]

@@ -1,0 +1,107 @@
+"""What a recipe may say, and what is said of one that is wrong."""
+
+from __future__ import annotations
+
+import pytest
+
+from invariscope import recipes
+
+
+@pytest.mark.parametrize("name", recipes.names())
+@pytest.mark.parametrize("scale", ["quick", "paper"])
+def test_every_recipe_of_the_package_can_be_planned(name, scale):
+    plan = recipes.load(name, scale=scale)
+    assert len({cell.name for cell in plan.cells}) == len(plan.cells)
+    for number, cell in enumerate(plan.cells):
+        assert all(plan.cells.index(plan[need]) < number for need in cell.needs)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            "samples = 256",
+            "smaples = 256",
+            "unknown key 'smaples' in the options of a train cell. Closest: 'samples'",
+        ),
+        ("lr = 1e-2", 'lr = "fast"', "lr of the options of a train cell must be float, got 'fast'"),
+        ("epochs = 3", "epochs = true", "must be int, got True"),
+        ('"all_conv"]', '"all_cnov"]', "unknown network 'all_cnov'. Closest: 'all_conv'"),
+        ("filters = 2 }", "fitlers = 2 }", "unknown key 'fitlers' in the options of simple_conv"),
+        ('data = "mnist_subset"', 'data = "mnist_subste"', "unknown data set 'mnist_subste'"),
+        ('"Rotation.circle(8)"', '"Rotatoin.circle(8)"', "unknown transform 'rotatoin'. Closest: 'rotation'"),
+        ('"normalized_variance", "pr', '"normalised_variance", "pr', "Closest: 'normalized_variance'"),
+        ('model = "train/simple_conv"', 'model = "train/simple_cnov"', "Closest: 'train/simple_conv'"),
+        ('kind = "train"', 'kind = "trian"', "unknown kind of cell 'trian'. Closest: 'train'"),
+        ("is = { network", "is = { netwrok", "unknown axis 'netwrok'. Closest: 'network'"),
+        ("set = { epochs", "sat = { epochs", "unknown key 'sat' in [[cells.when]]. Closest: 'set'"),
+        ('network = "networks"', 'network = "netwroks"', "unknown list 'netwroks'. Closest: 'networks'"),
+        ('"train/{network}"\nfor', '"train"\nfor', "two cells are called 'train'"),
+        ('"train/{network}"\nfor', '"train/{netwrok}"\nfor', "unknown axis 'netwrok'"),
+        ('quantity = "overall"', 'quantity = "overal"', "unknown quantity 'overal'. Closest: 'overall'"),
+        ("x = 0.0", "y = 0.0", "unknown key 'y' in element_value"),
+        ('cell = "nv/simple_conv" }', 'cell = "nv/simple_cnov" }', "unknown measuring cell 'nv/simple_cnov'"),
+        ('holds = "!= 0"', 'holds = "near 0"', "holds is a comparison with a number"),
+        ('plot = "element_curve"', 'plot = "element_cruve"', "Closest: 'element_curve'"),
+        ('format = "svg"', 'format = "gif"', "format is png or svg"),
+        ('format = "svg"', "options = { colour = 1 }", "element_curve has no option 'colour'"),
+        ('title = "Two', 'titel = "Two', "unknown key 'titel' in a recipe. Closest: 'title'"),
+    ],
+)
+def test_a_mistake_is_named_with_its_line_and_the_closest_name(recipe, old, new, said):
+    path = recipe((old, new))
+    line = path.read_text().partition(new)[0].count("\n") + 1
+    with pytest.raises(recipes.RecipeError) as error:
+        recipes.load(str(path), scale="quick")
+    assert said in str(error.value)
+    assert str(error.value).startswith(f"tiny.toml, line {line}: ")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "said"),
+    [
+        ("epochs = 3", "epochs = 0", 12, "epochs is at least 1"),
+        ('untested = "nobody looked"', 'about = "nobody looked"', 96, "a reason why it is untested"),
+        ('name = "accuracy"\n', "", 50, "[[cells]] lacks name"),
+    ],
+)
+def test_what_has_no_line_of_its_own_is_found_by_its_entry(recipe, old, new, line, said):
+    with pytest.raises(recipes.RecipeError) as error:
+        recipes.load(str(recipe((old, new))), scale="paper")
+    assert said in str(error.value)
+    assert str(error.value).startswith(f"tiny.toml, line {line}: ")
+
+
+def test_a_file_that_is_no_toml_is_named_with_its_line(recipe):
+    with pytest.raises(recipes.RecipeError, match=r"tiny\.toml: Expected .* line 5"):
+        recipes.load(str(recipe(("[scales]", "[scales"))))
+
+
+def test_a_circle_of_needs_is_refused(recipe):
+    circle = ("epochs = 3", 'epochs = 3\nstart = "train/{network}"')
+    with pytest.raises(recipes.RecipeError, match="circle: train/all_conv, train/simple_conv"):
+        recipes.load(str(recipe(circle)))
+
+
+def test_a_recipe_that_does_not_exist_has_a_near_name():
+    with pytest.raises(ValueError, match=r"unknown recipe 'quiroga2018'\. Closest: 'quiroga2019'"):
+        recipes.load("quiroga2018")
+    with pytest.raises(FileNotFoundError, match=r"no file nowhere\.toml"):
+        recipes.load("nowhere.toml")
+
+
+def test_the_scale_changes_options_and_the_change_is_known(recipe):
+    quick, paper = (recipes.load(str(recipe()), scale=scale) for scale in ("quick", "paper"))
+    assert quick["train/all_conv"].shortened == {"epochs": (1, 3)}
+    assert paper["train/all_conv"].shortened == {}
+    assert (quick.left_out, paper.left_out) == (("random/1", "random/2"), ())
+
+
+def test_a_pattern_brings_what_it_needs(recipe):
+    plan = recipes.load(str(recipe()))
+    found = plan.with_needs(plan.matching(["nv/*conv", "random/*"]))
+    assert {cell.name for cell in found} == {
+        *("nv/simple_conv", "nv/all_conv", "train/simple_conv", "train/all_conv", "random/0"),
+    }
+    with pytest.raises(ValueError, match="unknown cell 'nv/vgg'"):
+        plan.matching(["nv/vgg"])

@@ -1,0 +1,154 @@
+"""`invariscope reproduce`, end to end: killed, resumed, failing, listed, estimated."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from invariscope import recipes
+from invariscope.cli.app import app
+
+COMMAND = (sys.executable, "-m", "invariscope", "reproduce")
+
+
+def states(out: Path, path: Path) -> dict[str, float]:
+    """Finished cells and when each was finished, to the nanosecond of its file."""
+    store = recipes.Store(out, recipes.load(str(path)))
+    found = {cell.name: store.folder(cell) / "cell.json" for cell in store.plan.cells}
+    return {name: file.stat().st_mtime_ns for name, file in found.items() if file.exists()}
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True)
+
+
+def invoke(*arguments: object) -> tuple[int, str, str]:
+    done = CliRunner().invoke(app, ["reproduce", *map(str, arguments)])
+    return done.exit_code, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGKILL])
+def test_a_run_that_is_ended_in_the_middle_keeps_its_cells_and_goes_on(recipe, tmp_path, sign):
+    path, out = recipe(), tmp_path / "out"
+    arguments = [*COMMAND, str(path), "--out", str(out), "--threads", "1"]
+    arguments += ["--only", "train/*", "--only", "random/*"]
+    with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True) as started:
+        assert started.stderr
+        while "[2/3]" not in (line := started.stderr.readline()):
+            assert line, "ended before its second cell"
+        started.send_signal(sign)
+        said = started.stderr.read()
+    before = states(out, path)
+    assert 1 <= len(before) < 3
+    if sign == signal.SIGINT:
+        assert started.returncode == 130
+        assert f"{len(before)} of 3 cells are finished; the same command goes on from there." in said
+    # A cell of a killed command runs on by itself, and is not run twice meanwhile.
+    deadline = time.monotonic() + 60
+    while (done := run(*arguments[4:])).returncode and time.monotonic() < deadline:
+        assert "is being run by another process" in done.stderr
+    assert done.returncode == 0, done.stderr
+    after = states(out, path)
+    assert set(after) == {"train/simple_conv", "train/all_conv", "random/0"}
+    assert {name: after[name] for name in before} == before
+    page = (out / "tiny.md").read_text()
+    assert "3 of 6 cells are finished" in page
+
+
+def test_one_failing_cell_does_not_stop_the_others_and_stands_on_the_page(recipe, out):
+    # So small a share of the images leaves classes with fewer than two samples.
+    path = recipe(
+        ("samples = 160", "samples = 12"),
+        ("samples = 64", "samples = 66"),
+        ('standardize = "own"', 'standardize = "own"\nmaps = ["all", "mean"]'),
+    )
+    done = run(path, "--out", out, "--threads", "1")
+    assert done.returncode == 1
+    assert "2 of 6 cells failed; the page says why." in done.stderr
+    assert "random/0: done in" in done.stderr
+    page = (out / "tiny.md").read_text()
+    assert "4 of 6 cells are finished" in page
+    trouble = page.partition("## Cells that failed")[2].partition("\n## ")[0]
+    assert "**nv/all_conv**: error: " in trouble
+    assert "variance across samples needs at least two" in trouble
+    assert "| The two networks differ. | *undecided* |" in page
+    assert "No value: nv/all_conv is not finished." in page
+    assert "No figure: none of its cells is finished." in page
+
+
+def test_a_whole_page_holds_numbers_intervals_verdicts_and_figures(finished, recipe, tmp_path):
+    store = recipes.Store(finished, recipes.load(str(recipe())))
+    page = recipes.Page(recipes.Outcomes(store), data_note="only a part of MNIST").write(
+        tmp_path / "p/tiny.md"
+    )
+    text = page.read_text()
+    assert "- Data: only a part of MNIST" in text
+    assert "- Left out at this scale, 2 cells: random/1, random/2." in text
+    row = next(line for line in text.splitlines() if line.startswith("| simple_conv | 0."))
+    _, network, ours, interval, published, shortened, _ = (part.strip() for part in row.split("|"))
+    assert (network, float(published), shortened) == ("simple_conv", 0.7, "epochs 1 (3)")
+    low, high = map(float, interval.split(" to "))
+    assert low < high
+    value = recipes.Outcomes(store).result("nv/simple_conv").overall()
+    assert float(ours) == pytest.approx(value, abs=1e-3)
+    for line in text.splitlines():
+        if line.startswith("!["):
+            assert (page.parent / line.partition("(")[2].rstrip(")")).stat().st_size > 1000
+    assert text.count("\n![") == 3
+    assert "## Cells that failed" not in text
+
+
+def test_the_cells_are_listed_with_numbers_stages_and_states(recipe, out):
+    code, said, notes = invoke(recipe(("samples = 64", "samples = 65")), "--cells", "--out", out)
+    assert code == 0
+    rows = [line.split() for line in said.splitlines()[2:] if line.strip()]
+    assert ["train/simple_conv", "train", "0", "0", "finished"] in rows
+    assert ["random/0", "measure", "2", "0", "to", "do"] in rows
+    assert ["accuracy", "measure", "5", "1", "finished"] in rows
+    assert "stage 0: cells 0 to 2\nstage 1: cells 3 to 5\n" in notes
+
+
+def test_a_cell_is_run_by_its_number_and_not_twice(recipe, out):
+    path = recipe(("samples = 64", "samples = 65"))
+    code, said, _ = invoke(path, "--out", out, "--cell", "2")
+    assert code == 0
+    manifest = json.loads((Path(said.strip()) / "cell.json").read_text())
+    assert (manifest["name"], manifest["options"]["samples"]) == ("random/0", 65)
+    code, again, notes = invoke(path, "--out", out, "--cell", "random/0")
+    assert (code, again) == (0, said)
+    assert "finished already" in notes
+    code, _, notes = invoke(path, "--out", out, "--cell", "random/9")
+    assert code == 2
+    assert "Closest: 'random/0'" in notes
+
+
+def test_the_estimate_covers_what_is_left_and_runs_nothing(recipe, out):
+    path = recipe(("samples = 64", "samples = 2000"), ("Rotation.circle(8)", "Rotation.circle(9)"))
+    code, said, _ = invoke(path, "--out", out, "--dry-run", "--threads", "1")
+    assert code == 0
+    assert "minutes for 3 cells, 1 at a time with 1 thread(s) each; 3 are finished." in said
+    assert set(states(out, path)) == {"train/simple_conv", "nv/simple_conv", "accuracy"}
+
+
+def test_missing_data_are_said_in_one_line_before_anything_runs(recipe, tmp_path):
+    path = recipe(('data = "mnist_subset"', 'data = "mnist"'))
+    code, _, notes = invoke(path, "--out", tmp_path / "out", "--data-dir", tmp_path)
+    assert code == 2
+    assert notes.count("\n") == 1
+    assert "train-images-idx3-ubyte" in notes
+
+
+def test_a_note_beside_the_data_stands_on_the_page(finished, recipe, tmp_path, monkeypatch):
+    store = recipes.Store(finished, recipes.load(str(recipe())))
+    outcomes = recipes.Outcomes(store)
+    assert all(outcomes.manifest(cell) for cell in store.plan.cells)
+    (tmp_path / "NOTE.txt").write_text("images went\nthrough JPEG")
+    monkeypatch.setattr("invariscope.zoo.datasets.files", lambda *_, **__: [tmp_path / "images"])
+    assert "- Data: mnist_subset: images went through JPEG" in recipes.Page(outcomes).text([])
