@@ -219,7 +219,7 @@ def _provenance(
         },
         "transform": described | {"fingerprint": hashlib.blake2b(draws.encode(), digest_size=12).hexdigest()},
         "options": options.described() | _drawn(options) | {"forwarded_inputs": run.forwards},
-        "measures": {measure.name: _described(measure) for measure in wanted},
+        "measures": {measure.label: _described(measure) for measure in wanted},
         "notes": [*run.notes, *run.inspection.notes, *skips],
         "skipped": [{"layer": i.layer, "call": i.call, "reason": i.status} for i in skipped],
         "unused": list(run.inspection.unused),

@@ -74,17 +74,20 @@ class Assembler:
 
     def _sort_by_measure(self) -> None:
         """All of a measure's layers together, in the order in which the measures were given."""
-        place = {measure.name: number for number, measure in enumerate(self.measures)}
         for rows in (self.rows, self.curves):
-            rows.sort(key=lambda row: place[row["measure"].split(".")[0]])
-        self.maps = dict(sorted(self.maps.items(), key=lambda entry: place[entry[0][0].split(".")[0]]))
+            rows.sort(key=lambda row: self._place(row["measure"]))
+        self.maps = dict(sorted(self.maps.items(), key=lambda entry: self._place(entry[0][0])))
+
+    def _place(self, row: str) -> int:
+        """The position of the measure that a row belongs to."""
+        return next(number for number, measure in enumerate(self.measures) if measure.owns(row))
 
     def _refuse_no_layer(self, measure: Measure) -> None:
         """Raises a ValueError with the reasons, if it is for reasons that the measure has no layer."""
         reasons = self.skipped(measure)
         if reasons:
             shown = "; ".join(f"{entry['layer']}: {entry['reason']}" for entry in reasons[:3])
-            raise ValueError(f"{measure.name} applies to none of the {len(reasons)} layers. {shown}")
+            raise ValueError(f"{measure.label} applies to none of the {len(reasons)} layers. {shown}")
 
     def skipped(self, measure: Measure) -> list[dict[str, Any]]:
         """The layers to which the measure does not apply, with the reason."""
@@ -93,7 +96,7 @@ class Assembler:
             if statistic in measure.statistics():
                 found.setdefault(key, reason)
         return [
-            {"measure": measure.name, "layer": key[0], "call": key[1], "reason": reason}
+            {"measure": measure.label, "layer": key[0], "call": key[1], "reason": reason}
             for key, reason in found.items()
         ]
 
@@ -121,10 +124,10 @@ class Assembler:
         """A view of an earlier layer has that layer's numbers."""
         layer, call = key
         same = [row for row in self.rows if (row["layer"], row["call"]) == source]
-        own = [row for row in same if row["measure"].split(".")[0] == measure.name]
+        own = [row for row in same if measure.owns(row["measure"])]
         self.rows += [{**row, "layer": layer, "call": call} for row in own]
         for (name, named, stratum, number), array in list(self.maps.items()):
-            if (named, number) == source and name.split(".")[0] == measure.name:
+            if (named, number) == source and measure.owns(name):
                 shape = self._shape(key)
                 fits = array.size == int(np.prod(shape))
                 self.maps[name, layer, stratum, call] = array.reshape(shape) if fits else array
@@ -186,7 +189,7 @@ class Assembler:
         before, floors = len(self.rows), self._floors(measure, key, stratum)
         self._add_outputs(measure, key, stratum, outputs)
         for row in self.rows[before:] if floors else ():
-            row["floor"] = floors[row["measure"].partition(".")[2]]
+            row["floor"] = floors[measure.output_of(row["measure"])]
 
     def _floors(self, measure: Measure, key: LayerKey, stratum: Stratum) -> dict[str, float]:
         """By output: the same value over round trips, where they were forwarded."""
@@ -200,7 +203,7 @@ class Assembler:
         self, measure: Measure, key: LayerKey, stratum: Stratum, outputs: Mapping[str, Values]
     ) -> None:
         for output, values in outputs.items():
-            name, bounds = f"{measure.name}.{output}" if output else measure.name, measure.bounds(output)
+            name, bounds = measure.row_name(output), measure.bounds(output)
             if isinstance(values, UnitValues):
                 self._add_units(measure, name, key, stratum, values)
             elif isinstance(values, LayerValues):
@@ -212,7 +215,7 @@ class Assembler:
     def _add_units(
         self, measure: Measure, name: str, key: LayerKey, stratum: Stratum, values: UnitValues
     ) -> None:
-        bounds = measure.bounds(name.partition(".")[2])
+        bounds = measure.bounds(measure.output_of(name))
         row = _row(name, key, stratum, len(self.transform), values.layer_values(), values.ratio, bounds)
         row |= {
             "null": values.layer_null(),
@@ -235,7 +238,7 @@ class Assembler:
     def _add_curve(
         self, measure: Measure, name: str, key: LayerKey, stratum: Stratum, values: ElementValues
     ) -> None:
-        bounds = measure.bounds(name.partition(".")[2])
+        bounds = measure.bounds(measure.output_of(name))
         self.rows.append(
             _row(name, key, stratum, len(self.transform), values.values.mean(axis=1), None, bounds)
             | {"units": values.values.shape[1], "dead_units": 0, "sparse_units": 0}
@@ -268,7 +271,7 @@ class Assembler:
         sizes = np.sum([stratum.sizes for stratum, _ in found], axis=0)
         for output in found[0][1]:
             parts = [outputs[output] for _, outputs in found]
-            name = f"{measure.name}.{output}" if output else measure.name
+            name = measure.row_name(output)
             units = [part for part in parts if isinstance(part, UnitValues)]
             if len(units) < len(parts) and not all(isinstance(part, LayerValues) for part in parts):
                 continue
@@ -297,7 +300,7 @@ class Assembler:
             if isinstance(part, UnitValues) and part.ratio is not None
         ]
         ratio = _nanmean(np.stack(ratios)) if ratios else None
-        bounds = measure.bounds(name.partition(".")[2])
+        bounds = measure.bounds(measure.output_of(name))
         row = _row(name, key, stratum, len(self.transform), layer, ratio, bounds)
         return row | {"note": reason} if reason else row
 

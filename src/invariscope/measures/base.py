@@ -219,6 +219,28 @@ class Measure(abc.ABC):
         return snake_case(type(self).__name__)
 
     @property
+    def kind(self) -> str:
+        """Which of several forms this is; a run may hold one measure in several. Usually ""."""
+        return ""
+
+    @property
+    def label(self) -> str:
+        """The name in tables: that of the measure, and of its kind where it has kinds."""
+        return f"{self.name}.{self.kind}" if self.kind else self.name
+
+    def row_name(self, output: str) -> str:
+        """What an output is called in tables and maps."""
+        return f"{self.label}.{output}" if output else self.label
+
+    def output_of(self, row: str) -> str:
+        """The output that `row_name` gave this name to."""
+        return row.removeprefix(self.label).removeprefix(".")
+
+    def owns(self, row: str) -> bool:
+        """Whether a row of that name is one of this measure's."""
+        return row == self.label or row.startswith(f"{self.label}.")
+
+    @property
     def options(self) -> dict[str, Any]:
         """The options that this instance was made with."""
         return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.init}  # type: ignore[arg-type]
@@ -302,7 +324,7 @@ def as_measures(measures: Any) -> tuple[Measure, ...]:
     found = tuple(_as_measure(entry) for entry in entries)
     if not found:
         raise ValueError("no measures given; `iv.list_measures()` names them all")
-    names = [measure.name for measure in found]
+    names = [measure.label for measure in found]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ValueError(
