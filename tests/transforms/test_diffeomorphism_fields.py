@@ -165,7 +165,9 @@ def test_a_rectangle_of_modes_is_a_square_with_zeros() -> None:
     square = torch.zeros(1, 2, 3, 3, dtype=torch.float64)
     square[:, :, :1] = wide
     assert Deformation(wide) == Deformation(square)
-    assert Deformation(wide) != Deformation(2 * square)
+    for other in (Deformation(-square), Deformation(square, scale="n")):
+        assert other != Deformation(square)
+        assert other.describe() != Deformation(square).describe()
 
 
 def test_feature_maps_move_as_far_as_the_input_in_their_own_pixels() -> None:

@@ -101,7 +101,8 @@ class _Deforming(Transform):
             size: (H, W) of the images, where the temperature follows from a displacement in pixels.
             seed: as given to `orbit`.
         """
-        chosen = sample_indices(np.asarray(indices), len(indices))
+        given = np.atleast_1d(np.asarray(indices))
+        chosen = sample_indices(given, len(given))
         draws = Draws(seed=seed, indices=chosen, slots=len(self))
         found = self._draw(np.arange(len(self)), draws, size)
         return found if found.ndim == 5 else found.expand(len(chosen), -1, -1, -1, -1)

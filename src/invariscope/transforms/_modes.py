@@ -79,7 +79,7 @@ def allowed_range(n: int, c: int) -> tuple[float, float]:
     .. math:: T_1 = \\frac{1}{\\pi n^2 \\ln c}, \\quad T_2 = \\frac{4}{\\pi^3 c^2 \\ln c}
 
     that is, nominal displacements from half a pixel to n/(πc) pixels. Empty (T1 ≥ T2) where c ≥ 2n/π. At
-    T2 and c = 3 about three fields in ten fold all the same.
+    T2 and c = 3 a third of the fields fold all the same.
 
     Raises:
         ValueError: c = 1, for which the nominal displacement is not defined.

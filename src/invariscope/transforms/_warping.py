@@ -51,8 +51,8 @@ def field_of(
     coefficients: Float[Tensor, "row 2 i j"], size: tuple[int, int], warp: Warp
 ) -> Float[Tensor, "row 2 height width"]:
     """The displacement in pixels, along x and then along y."""
-    moved = _affine_minus(coefficients, size, (0.0, 0.0), warp.pixels(size))
-    return -moved.permute(0, 3, 1, 2)
+    x, y = warp.pixels(size)
+    return _affine_minus(coefficients, size, (0.0, 0.0), (-x, -y)).permute(0, 3, 1, 2)
 
 
 def gradient_of(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from invariscope.transforms._draws import Draws
 from invariscope.transforms.base import Transform
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, init=False)
 class Deformation(_Deforming):
     r"""Smooth fields with given sine coefficients, replayed at any resolution.
 
@@ -26,23 +26,35 @@ class Deformation(_Deforming):
     with s = (u, v) in [0, 1]², u to the right; a = 0 moves along x, a = 1 along y, both in units of the
     image's own width and height. Differentiable in the coefficients, so that fields can be fitted.
 
-    Misleads: at another resolution the same field is another number of pixels. A coefficient p of size
-    1/(pπ) folds the image. Fields of zeros still interpolate.
+    Misleads: at another resolution the same field is another number of pixels. A coefficient of 1/(pπ)
+    folds the image. Fields of zeros still interpolate.
 
     Args:
-        values: coefficients (element, 2, p, q), the same fields for all samples, or (sample, element, 2, p,
-            q), where row i belongs to the sample of index i.
+        coefficients: (element, 2, p, q), the same fields for all samples, or (sample, element, 2, p, q),
+            where row i belongs to the sample of index i. A tensor is kept as it is, so do not change it
+            in place: two transforms are equal if their coefficients were when they were made.
+        interpolation: "bilinear", "cubic" or "gaussian".
+        scale: pixels per unit on n pixels, "n-1" or "n".
     Raises:
         TypeError: no array of numbers, or no images; an inverse.
         ValueError: another shape, values that are not finite, samples without coefficients, small images.
 
     >>> bend = Deformation([[[[0.25]], [[0.0]]]])
     >>> bend.field([0], size=(3, 5))[0, 0, 0, 1]
-    tensor([-0.0000, 0.7071, 1.0000, 0.7071, -0.0000])
+    tensor([0.0000, 0.7071, 1.0000, 0.7071, 0.0000])
     """
 
-    values: Any
-    _: KW_ONLY
+    digest: str
+    _values: Tensor = field(compare=False, repr=False)
+
+    def __init__(
+        self, coefficients: Any, *, interpolation: str = "bilinear", scale: str | None = None
+    ) -> None:
+        found = _checked(coefficients)
+        kept = {"interpolation": interpolation, "scale": scale, "digest": _digest(found), "_values": found}
+        for name, value in kept.items():
+            object.__setattr__(self, name, value)
+        self.__post_init__()
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:
@@ -52,27 +64,15 @@ class Deformation(_Deforming):
         fields = torch.tensor([bend, swirl], dtype=torch.float64)
         return cls(fields), cls(torch.cat([fields, -fields]), interpolation="gaussian", scale="n")
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Deformation) and self._key == other._key
-
-    def __hash__(self) -> int:
-        return hash(self._key)
-
-    @property
-    def _key(self) -> tuple[Any, ...]:
-        found: Tensor = self.values.detach().cpu().contiguous()
-        digest = hashlib.sha256(found.double().numpy().tobytes()).hexdigest()
-        return tuple(found.shape), found.dtype, digest, self.interpolation, self.scale
-
     @property
     def labels(self) -> tuple[str, ...]:
         """The fields' numbers, such as "field 1"."""
-        return tuple(f"field {k + 1}" for k in range(self.values.shape[-4]))
+        return tuple(f"field {k + 1}" for k in range(self._values.shape[-4]))
 
     @property
     def parameters(self) -> Mapping[str, tuple[float, ...]]:
         """The number of the `field`, and its `rms_displacement` in units of the image's sides."""
-        squares = self.values.detach().double().square().sum(dim=(-3, -2, -1)) / 4
+        squares = self._values.detach().double().square().sum(dim=(-3, -2, -1)) / 4
         rms = squares.reshape(-1, len(self)).mean(dim=0).sqrt()
         return {
             "field": tuple(k + 1.0 for k in range(len(self))),
@@ -82,28 +82,34 @@ class Deformation(_Deforming):
     @property
     def per_sample(self) -> bool:
         """Whether each sample has coefficients of its own."""
-        return self.values.ndim == 5
+        return self._values.ndim == 5
 
     @property
     def _modes(self) -> int:
-        return max(self.values.shape[-2:])
+        return max(self._values.shape[-2:])
 
     def _validated(self) -> dict[str, Any]:
-        return {"values": _checked(self.values)}
+        return {}
 
     def _draw(self, elements: np.ndarray, draws: Draws, size: Size | None) -> Tensor:
-        columns = torch.from_numpy(np.ascontiguousarray(elements)).to(self.values.device)
+        columns = torch.from_numpy(np.ascontiguousarray(elements)).to(self._values.device)
         if not self.per_sample:
-            return self.values[columns]
-        samples = len(self.values)
+            return self._values[columns]
+        samples = len(self._values)
         missing = draws.indices[(draws.indices < 0) | (draws.indices >= samples)]
         if len(missing):
             raise ValueError(
                 f"coefficients were given for {samples} samples, and sample {int(missing[0])} has none. Give "
                 "(element, 2, p, q) for the same fields in all samples, or rows for all of them."
             )
-        rows = torch.from_numpy(np.ascontiguousarray(draws.indices)).to(self.values.device)
-        return self.values[rows[:, None], columns]
+        rows = torch.from_numpy(np.ascontiguousarray(draws.indices)).to(self._values.device)
+        return self._values[rows[:, None], columns]
+
+
+def _digest(coefficients: Tensor) -> str:
+    """The same for the same coefficients, whatever their dtype and place."""
+    plain = coefficients.detach().cpu().double().contiguous()
+    return hashlib.sha256(repr(tuple(plain.shape)).encode() + plain.numpy().tobytes()).hexdigest()
 
 
 def _checked(values: Any) -> Tensor:
