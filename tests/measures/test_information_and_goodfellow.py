@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -362,6 +363,27 @@ def test_a_state_that_was_packed_in_a_file_and_unpacked_goes_on_as_if_nothing_ha
     expected, found = final_values(measure, activations, labels), statistic.finalize(state, [[0]])
     for name, values in measure.evaluate((found,), None).items():
         np.testing.assert_array_equal(values.values, expected[name].values)
+
+
+@pytest.mark.parametrize("measure", [iv.Goodfellow(alpha=0.1), iv.Information()], ids=lambda m: m.name)
+def test_an_interrupted_measurement_goes_on_to_the_same_numbers(measure, tmp_path, monkeypatch):
+    from invariscope.engine import checkpoint
+
+    def stop(done, total):
+        if done >= 30:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoint.Checkpoint, "due", lambda self: True)
+    x, y = torch.from_numpy(normal(80, 6)), torch.arange(80) % 3
+    options = {"measures": measure, "batch_size": 20}
+    wanted = (lambda x: {"a": x}, (x, y), [lambda x: x, lambda x: x**2])
+    with pytest.raises(KeyboardInterrupt):
+        iv.measure(*wanted, checkpoint=tmp_path / "sums", progress=stop, **options)
+    resumed = iv.measure(*wanted, checkpoint=tmp_path / "sums", progress=False, **options)
+    whole = iv.measure(*wanted, progress=False, **options)
+    pd.testing.assert_frame_equal(resumed.table, whole.table)
+    forwards = [r.provenance["options"]["forwarded_inputs"] for r in (resumed, whole)]
+    assert forwards == [80 + 160, 80 + 160]
 
 
 @pytest.mark.parametrize("measure", ["goodfellow", "information"])
