@@ -31,7 +31,7 @@ _HOMES = {
     "receptive_field": "invariscope.readers.receptive_field",
     "write_report": "invariscope.report",
 }
-_PACKAGES = ("demo", "measures", "monitor", "plots", "readers", "report", "transforms", "zoo")
+_PACKAGES = ("demo", "measures", "monitor", "plots", "readers", "report", "transforms", "weights", "zoo")
 
 if TYPE_CHECKING:
     from invariscope.engine.api import measure as measure

@@ -21,6 +21,7 @@ BELOW = {
     "transforms": set(),
     "readers": set(),
     "result": set(),
+    "weights": set(),
     "measures": {"statistics"},
     "storage": {"result"},
     "uncertainty": {"result"},

@@ -25,6 +25,7 @@ NARROW = {
     "fully_connected": {"width": 8},
     "min_cnn": {"filters": 4, "kernel_size": 3},
     "min_lcn": {"filters": 4, "kernel_size": 3},
+    "orbit_pooling": {"orbits": 2, "kernel_size": 3},
 }
 
 

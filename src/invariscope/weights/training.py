@@ -1,0 +1,101 @@
+"""Filter spectra over the epochs of a training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from invariscope.weights._filters import filter_banks
+from invariscope.weights.spectrum import spectrum_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = ("epoch", "layer", "eigenvalue", "multiplicity", "power")
+
+
+def training_spectra(
+    stages: Mapping[int, Any] | Iterable[tuple[int, Any]], layers: str | Sequence[str] | None = None
+) -> pd.DataFrame:
+    """The spectrum of every convolution at every stage of a training, as ratios to the first stage too.
+
+    Args:
+        stages: {epoch: model or state dict}, or pairs of them, which may be made one after the other.
+        layers: names or globs of convolutions; None: all whose filters have more than one pixel.
+    Returns:
+        A row per epoch × layer × eigenvalue: epoch, layer, eigenvalue, multiplicity, power, ratio.
+    Raises:
+        TypeError, ValueError: as `filter_spectrum`; no stage at all.
+
+    >>> import torch
+    >>> stages = {0: {"conv.weight": torch.ones(2, 1, 3, 3)}, 5: {"conv.weight": 3 * torch.ones(2, 1, 3, 3)}}
+    >>> training_spectra(stages).query("eigenvalue == 0")
+       epoch layer  eigenvalue  multiplicity  power  ratio
+    0      0  conv         0.0             1    9.0    1.0
+    6      5  conv         0.0             1   81.0    9.0
+    """
+    pairs: Any = stages.items() if isinstance(stages, Mapping) else stages
+    return spectrum_table([row for epoch, source in pairs for row in _rows(source, epoch, layers)])
+
+
+@dataclass(frozen=True)
+class SpectrumRecorder:
+    """Keeps the filter spectra of a network while it trains: `zoo.train(..., monitor=recorder)`.
+
+    In a loop of your own, call it with the model and the number of epochs done. It reads the weights and
+    leaves the model alone.
+
+    Args:
+        layers: names or globs of convolutions; None: all whose filters have more than one pixel.
+
+    >>> from invariscope.zoo import build
+    >>> recorder = SpectrumRecorder("conv1")
+    >>> len(recorder(build("simple_conv", filters=2), 0))
+    6
+    >>> list(recorder.table["ratio"]) == [1.0] * 6
+    True
+    """
+
+    layers: str | Sequence[str] | None = None
+    _rows: dict[int, list[dict[str, Any]]] = field(default_factory=dict, init=False, repr=False)
+
+    def __call__(self, model: Any, epoch: int) -> list[dict[str, Any]]:
+        """The records of this epoch, in plain values; an epoch that comes again replaces its first run."""
+        self._rows[epoch] = _rows(model, epoch, self.layers)
+        return self._rows[epoch]
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """As `training_spectra` returns it."""
+        return spectrum_table([row for epoch in sorted(self._rows) for row in self._rows[epoch]])
+
+
+def spectrum_table(records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """The records of a training as a table with ratios to the earliest epoch of each layer.
+
+    Args:
+        records: what `SpectrumRecorder` gave, such as `Training.measured`, also of a resumed training.
+    Raises:
+        ValueError: there are none.
+    """
+    import pandas as pd
+
+    rows = [{name: record[name] for name in COLUMNS} for record in records if set(COLUMNS) <= set(record)]
+    if not rows:
+        raise ValueError("there is no spectrum: give at least one stage, or train with a SpectrumRecorder")
+    table = pd.DataFrame(rows, columns=list(COLUMNS)).sort_values("epoch", kind="stable", ignore_index=True)
+    start = table.groupby(["layer", "eigenvalue"])["power"].transform("first").to_numpy(float)
+    return table.assign(ratio=table["power"] / np.where(start > 0, start, np.nan))
+
+
+def _rows(source: Any, epoch: int, layers: str | Sequence[str] | None) -> list[dict[str, Any]]:
+    found = [spectrum_of(bank) for bank in filter_banks(source, layers)]
+    return [
+        {"epoch": int(epoch), "layer": one.layer, "eigenvalue": float(value), "multiplicity": int(count),
+         "power": float(power)}
+        for one in found
+        for value, count, power in zip(one.eigenvalues, one.multiplicity, one.power, strict=True)
+    ]  # fmt: skip
