@@ -126,3 +126,14 @@ def test_quantiles_are_over_all_live_units_and_the_dead_are_counted():
     assert (list(prepared.live), list(prepared.dead)) == ([101, 0], [2, 1])
     assert prepared.mean[0] == 50
     assert prepared.draw().axes[0].containers
+
+
+def test_the_violin_is_widest_where_most_units_are_and_empty_for_the_dead():
+    maps = {(NV, "conv"): np.repeat([0.2, 0.8], [90, 30]), (NV, "off"): [NAN]}
+    prepared = UnitDistribution.prepare(result(maps=maps))
+    widest, place = prepared.outline[0], np.linspace(prepared.bottom, prepared.top, prepared.outline.shape[1])
+    assert place[widest.argmax()] == pytest.approx(0.2, abs=0.03)
+    at_second = np.abs(place - 0.8) < 0.05
+    assert widest[at_second].max() == pytest.approx(1 / 3, abs=0.01)
+    assert widest[np.abs(place - 0.5) < 0.1].max() == 0
+    assert prepared.outline[1].max() == 0

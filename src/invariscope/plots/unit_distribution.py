@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from invariscope.result import Result
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+BINS = 48
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class UnitDistribution(ChartPlot):
         layers: in the order in which they run.
         quantiles: at 5, 25, 50, 75 and 95 % of the live units, (layers, 5); NaN for a dead layer.
         mean: over the live units, one per layer.
+        outline: how many units have which value, (layers, BINS) over the axis, the most frequent 1.
         live: how many units have a value.
         dead: how many have none.
     """
@@ -48,6 +50,7 @@ class UnitDistribution(ChartPlot):
     layers: tuple[str, ...]
     quantiles: np.ndarray
     mean: np.ndarray
+    outline: np.ndarray
     live: np.ndarray
     dead: np.ndarray
 
@@ -67,12 +70,17 @@ class UnitDistribution(ChartPlot):
         if not maps:
             raise ValueError(f"no maps of {measure!r} for stratum {stratum!r}")
         finite = [np.asarray(array, float)[np.isfinite(array)] for array in maps.values()]
+        quantiles = np.stack([_quantiles(values) for values in finite])
+        mean = np.array([values.mean() if len(values) else np.nan for values in finite])
         return cls(
             measure=measure,
             model=result.name,
             layers=tuple(maps),
-            quantiles=np.stack([_quantiles(values) for values in finite]),
-            mean=np.array([values.mean() if len(values) else np.nan for values in finite]),
+            quantiles=quantiles,
+            mean=mean,
+            outline=np.stack(
+                [_outline(values, _bottom(quantiles), _top(quantiles, mean)) for values in finite]
+            ),
             live=np.array([len(values) for values in finite]),
             dead=np.array([array.size for array in maps.values()]) - [len(values) for values in finite],
         )
@@ -95,29 +103,29 @@ class UnitDistribution(ChartPlot):
     @property
     def top(self) -> float:
         """Where the axis ends."""
-        known = np.concatenate([self.quantiles.ravel(), self.mean])
-        known = known[np.isfinite(known)]
-        return 1.06 * float(known.max()) if len(known) and known.max() > 0 else 1.0
+        return _top(self.quantiles, self.mean)
 
     @property
     def bottom(self) -> float:
         """Zero, or below it where values are negative."""
-        known = self.quantiles[np.isfinite(self.quantiles)]
-        return 1.06 * min(0.0, float(known.min())) if len(known) else 0.0
+        return _bottom(self.quantiles)
 
     def draw(self, *, theme: str = "light") -> Figure:
-        """A box with whiskers per layer."""
+        """A violin per layer, with a box and whiskers in it."""
         from invariscope.plots.shared import static
 
         figure, axes, colours = static.new_figure(min(14.0, 4.5 + 0.4 * len(self.layers)), 4.0, theme)
         ax, x, colour = axes[0, 0], np.arange(len(self.layers)), colours.series[0]
         low, first, median, third, high = self.quantiles.T
+        heights = np.linspace(self.bottom, self.top, BINS)
+        for place, outline in zip(x, 0.42 * self.outline, strict=True):
+            ax.fill_betweenx(heights, place - outline, place + outline, color=colour, alpha=0.25, linewidth=0)
         ax.vlines(x, low, high, color=colour, linewidth=1.2)
         ax.bar(
-            x, third - first, bottom=first, width=0.5, color=colours.surface, edgecolor=colour, linewidth=1.2
+            x, third - first, bottom=first, width=0.24, color=colours.surface, edgecolor=colour, linewidth=1.2
         )
-        ax.bar(x, third - first, bottom=first, width=0.5, color=colour, alpha=0.25, linewidth=0)
-        ax.hlines(median, x - 0.25, x + 0.25, color=colour, linewidth=2.2)
+        ax.bar(x, third - first, bottom=first, width=0.24, color=colour, alpha=0.25, linewidth=0)
+        ax.hlines(median, x - 0.12, x + 0.12, color=colour, linewidth=2.2)
         ax.plot(x, self.mean, "D", color=colours.series[1], markersize=4.5)
         ax.set_ylim(self.bottom, self.top)
         static.horizontal_grid(ax, colours)
@@ -156,6 +164,25 @@ class UnitDistribution(ChartPlot):
 
 def _quantiles(values: np.ndarray) -> np.ndarray:
     return np.quantile(values, QUANTILES) if len(values) else np.full(len(QUANTILES), np.nan)
+
+
+def _top(quantiles: np.ndarray, mean: np.ndarray) -> float:
+    known = np.concatenate([quantiles.ravel(), mean])
+    known = known[np.isfinite(known)]
+    return 1.06 * float(known.max()) if len(known) and known.max() > 0 else 1.0
+
+
+def _bottom(quantiles: np.ndarray) -> float:
+    known = quantiles[np.isfinite(quantiles)]
+    return 1.06 * min(0.0, float(known.min())) if len(known) else 0.0
+
+
+def _outline(values: np.ndarray, bottom: float, top: float) -> np.ndarray:
+    """Counts in BINS equal bins, smoothed over about two bins to each side, the largest 1."""
+    counts, _ = np.histogram(values, bins=BINS, range=(bottom, top))
+    weights = np.exp(-0.5 * (np.arange(-4, 5) / 1.5) ** 2)
+    smooth = np.convolve(counts, weights / weights.sum(), mode="same")
+    return smooth / smooth.max() if smooth.max() > 0 else smooth
 
 
 def _view_label(measure: str, model: str, models: int) -> str:
