@@ -49,7 +49,8 @@ def shape_of(activations):
 def finals_of(measure, activations, labels=None, *, parts=(), merge_at=None, groups=((0,),), **given):
     """Final statistics of activations fed in blocks that end at `parts`; merged from two states if asked.
 
-    `given`: buckets and indices of the samples; by default one bucket, and their positions.
+    `given`: buckets and indices of the samples; by default one bucket, and their positions. `paired`:
+    each sample has a partner, in its block.
     """
     edges = sorted({0, *parts, len(activations)} | ({merge_at} if merge_at else set()))
     probes = columns_behind(measure, np.shape(activations)[1])
@@ -93,7 +94,7 @@ def added(measure, elements):
     return {p.name: 0 if isinstance(p, Identity) else p.columns(elements) for p in measure.probes}
 
 
-def block_of(activations, labels, lo, hi, *, probes=None, buckets=None, indices=None):
+def block_of(activations, labels, lo, hi, *, probes=None, buckets=None, indices=None, paired=False):
     """A block of samples lo to hi."""
     few = torch.as_tensor(np.asarray(activations)[lo:hi])
     samples, width = few.shape[:2]
@@ -110,7 +111,7 @@ def block_of(activations, labels, lo, hi, *, probes=None, buckets=None, indices=
         ranks=np.arange(lo, hi),
         sizes=np.full(samples, samples),
         probes=probes or {},
-        partners=partners(samples),
+        partners=partners(samples) if paired else None,
         total=len(activations),
         act=turned,
     )
@@ -210,7 +211,7 @@ def test_documentation_says_what_a_reader_needs(name, cls):
 def test_values_are_of_a_declared_kind_and_within_the_declared_range(measure):
     activations, labels = case_for(measure)
     low, high = measure.range
-    for values in final_values(measure, activations, labels).values():
+    for values in final_values(measure, activations, labels, paired=True).values():
         assert isinstance(values, (UnitValues, ElementValues, LayerValues))
         assert np.nanmin(values.values) >= low
         assert np.nanmax(values.values) <= high

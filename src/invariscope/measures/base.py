@@ -219,14 +219,14 @@ class Measure(abc.ABC):
         return snake_case(type(self).__name__)
 
     @property
-    def kind(self) -> str:
+    def form(self) -> str:
         """Which of several forms this is; a run may hold one measure in several. Usually ""."""
         return ""
 
     @property
     def label(self) -> str:
-        """The name in tables: that of the measure, and of its kind where it has kinds."""
-        return f"{self.name}.{self.kind}" if self.kind else self.name
+        """The name in tables: that of the measure, and of its form where it has several."""
+        return f"{self.name}.{self.form}" if self.form else self.name
 
     def row_name(self, output: str) -> str:
         """What an output is called in tables and maps."""

@@ -1,0 +1,215 @@
+"""Empirical equivariance deviation (Kvinge et al. 2022)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from invariscope.measures.base import (
+    ElementValues,
+    Identity,
+    KnownAnswer,
+    LayerContext,
+    LayerValues,
+    Measure,
+    Probe,
+    Values,
+)
+from invariscope.registry import unknown
+from invariscope.statistics.deviations import DISTANCES, KINDS, REFERENCES, Deviations
+from invariscope.statistics.sample_table import SampleTable
+
+_ALLOWED = {
+    "latent": ("cosine", "l2", "squared_l2"),
+    "channelwise": ("cosine", "l2", "squared_l2"),
+    "output": ("kl", "cosine", "l2", "squared_l2"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class EquivarianceDeviation(Measure):
+    """How far a representation is from being equivariant, for one choice of the action on it.
+
+    .. math:: E(f, G) = \\langle d(f(gx),\\; g\\,\\hat f(x)) \\rangle_{x, g}, \\qquad
+        \\hat f(x) = \\langle f(gx) \\rangle_{g \\in \\ker}
+
+    Shapes: activations (sample, element, unit...) to one number a layer, and one an element in
+    `result.curves`. The mean over the kernel of the action on the representation is over all of G where
+    that action is trivial, and f(x) alone where it is faithful. Similarities enter with a minus sign, so
+    that larger is less equivariant: cosines lie in [−1, 1] with −1 perfect, distances and KL from 0.
+    A cosine with a zero vector has no value: left out and counted (`undefined`).
+
+    Raw cosines mislead: those of a random network crowd at −1, and so does their null, f̂ of another
+    sample. `one_plus` is 1 + E beside its null, and `to_null` their ratio: 0 is equivariant, 1 no more so
+    than for another sample. The verdict depends on the action: a network can be equivariant under
+    another one than that of the kind chosen.
+
+    Args:
+        kind: "latent": the trivial action, any layer; "channelwise": the elements act on each feature map
+            as on an image; "output": probabilities of the classes (softmax of the outputs) beside their
+            orbit's mean. A run may hold one of each kind.
+        distance: "cosine" by default, and "kl" for outputs (nats; at most log min(|G|, K)); "l2",
+            "squared_l2".
+        reference: "kernel", as above; "twirl" (channelwise): f̂ = ⟨g⁻¹f(gx)⟩ over all of G.
+        exclude_identity: leave out the identity element, whose term is perfect by construction under a
+            faithful action and flatters small groups.
+
+    Raises:
+        ValueError: a kind, distance or reference that does not exist, or not together.
+
+    Source:
+        Kvinge, Emerson, Jorgenson, Vasquez, Doster and Lew 2022, arXiv:2210.03773, definition 3.
+
+    >>> orthonormal = np.eye(4)[None]  # one sample, four elements, four units
+    >>> print(EquivarianceDeviation().oracle(orthonormal, None)[""])
+    -0.5
+    """
+
+    kind: str = "latent"
+    distance: str = ""
+    reference: str = "kernel"
+    exclude_identity: bool = False
+
+    range: ClassVar[tuple[float, float]] = (-1.0, float("inf"))
+    summary: ClassVar[str] = "How far a representation is from moving as the group says it should."
+    reading: ClassVar[str] = (
+        "Cosines: −1 is perfectly equivariant (or invariant, for the trivial action); distances: 0. "
+        "Compare with the null, the same with another sample's reference: raw cosines of a random network "
+        "are near −1 and so is their null. Only the action that was chosen is judged."
+    )
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise unknown("kind", str(self.kind), KINDS)
+        if not self.distance:
+            object.__setattr__(self, "distance", _ALLOWED[self.kind][0])
+        for name, allowed in (("distance", DISTANCES), ("reference", REFERENCES)):
+            if getattr(self, name) not in allowed:
+                raise unknown(name, str(getattr(self, name)), allowed)
+        if self.distance not in _ALLOWED[self.kind]:
+            fitting = ", ".join(_ALLOWED[self.kind])
+            raise ValueError(f"kind={self.kind!r} takes a distance of {fitting}; got {self.distance!r}")
+        if self.reference == "twirl" and self.kind != "channelwise":
+            raise ValueError(
+                f"kind={self.kind!r} has a trivial action, for which kernel and twirl are the same: "
+                "leave out reference='twirl', or take kind='channelwise'"
+            )
+        object.__setattr__(self, "needs_action", self.kind == "channelwise")
+        object.__setattr__(self, "scope", "output" if self.kind == "output" else "layers")
+
+    @property
+    def form(self) -> str:
+        """The kind."""
+        return self.kind
+
+    @property
+    def probes(self) -> tuple[Probe, ...]:
+        """The untransformed input, where it is the reference or left out."""
+        return (Identity(),) if self.kind == "channelwise" or self.exclude_identity else ()
+
+    def statistics(self) -> tuple[Deviations]:
+        """The discrepancies of every sample and element."""
+        return (Deviations(self.kind, self.distance, self.reference, self.exclude_identity),)
+
+    def evaluate(self, finals: Any, layer: LayerContext) -> dict[str, Values]:
+        """E of one layer, beside its null, and by element."""
+        (table,) = finals
+        values, null = table.replicates(_mean), table.replicates(_null)
+        undefined = int(table["undefined"].sum())
+        found: dict[str, Values] = {
+            "": LayerValues(values, float(null[0]), undefined),
+            "by_element": ElementValues(table.replicates(_by_element)),
+        }
+        if self.distance == "cosine":
+            found["one_plus"] = LayerValues(1 + values, float(1 + null[0]), undefined)
+            values, null = 1 + values, 1 + null
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found["to_null"] = LayerValues(values / null, 1.0, undefined)
+        return found
+
+    def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
+        """The definition, vector by vector; channels turn by quarters."""
+        n, m = activations.shape[:2]
+        terms = np.full((n, m, activations.shape[2] if self.kind == "channelwise" else 1), np.nan)
+        for i in range(n):
+            for j in range(1 if self.exclude_identity else 0, m):
+                pairs = self._naive_pairs(activations[i], j)
+                terms[i, j] = [_naive_distance(a.ravel(), b.ravel(), self.distance) for a, b in pairs]
+        return {
+            "": np.asarray(np.nanmean(terms)),
+            "by_element": _silent_nanmean(terms.swapaxes(0, 1).reshape(m, -1)),
+        }
+
+    def _naive_pairs(self, orbit: np.ndarray, j: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        """(f(g_j x), g_j f̂(x)), a pair a vector."""
+        if self.kind == "channelwise":
+            undone = [np.rot90(part, -k, axes=(1, 2)) for k, part in enumerate(orbit)]
+            centre = np.mean(undone, axis=0) if self.reference == "twirl" else orbit[0]
+            return list(zip(orbit[j], np.rot90(centre, j, axes=(1, 2)), strict=True))
+        if self.kind == "output":
+            powers = np.exp(orbit - orbit.max(axis=1, keepdims=True))
+            orbit = powers / powers.sum(axis=1, keepdims=True)
+        return [(orbit[j], orbit.mean(axis=0))]
+
+    @classmethod
+    def examples(cls) -> tuple[EquivarianceDeviation, ...]:
+        """Every kind with every distance, and the options."""
+        plain = [cls(kind=kind, distance=distance) for kind in KINDS for distance in _ALLOWED[kind]]
+        twirled = cls(kind="channelwise", reference="twirl")
+        return (*plain, twirled, cls(exclude_identity=True), cls(kind="channelwise", exclude_identity=True))
+
+    @classmethod
+    def known_answers(cls) -> tuple[KnownAnswer, ...]:
+        """Orthonormal orbits, a corner that stays where it was, a row that turns, and two certain classes."""
+        orthonormal = np.stack([np.eye(4), np.eye(4)])
+        corner = np.zeros((2, 4, 1, 2, 2))
+        corner[..., 0, 0] = 1  # it should go round: alike once in four
+        row = np.zeros((1, 2, 2))
+        row[0, 0] = 1
+        turning = np.stack([np.rot90(row, j, axes=(1, 2)) for j in range(4)])[None].repeat(2, axis=0)
+        certain = np.array([[[1.0, 0.0], [0.0, 1.0]]]).repeat(2, axis=0)
+        still = row[None, None].repeat(4, axis=1).repeat(2, axis=0)  # against turned rows: 1, 1/2, 0, 1/2
+        channels = {"kind": "channelwise"}
+        return (
+            KnownAnswer({}, orthonormal, -0.5),
+            KnownAnswer({}, orthonormal, 0.5, output="one_plus"),
+            KnownAnswer(channels, corner, -0.25),
+            KnownAnswer(channels | {"exclude_identity": True}, corner, 0.0),
+            KnownAnswer(channels, turning, -1.0),
+            KnownAnswer(channels, still, -0.5),
+            KnownAnswer({"kind": "output"}, certain, np.log(2)),
+        )
+
+
+def _mean(table: SampleTable) -> float:
+    """One flat mean over whatever has a value."""
+    return _ratio(table["sum"].sum(), table["count"].sum())
+
+
+def _null(table: SampleTable) -> float:
+    return _ratio(table["null"].sum(), table["null_count"].sum())
+
+
+def _by_element(table: SampleTable) -> np.ndarray:
+    return _ratio(table["sum"].sum(axis=0), table["count"].sum(axis=0))
+
+
+def _ratio(above: Any, below: Any) -> Any:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.divide(above, below)
+
+
+def _naive_distance(a: np.ndarray, b: np.ndarray, distance: str) -> float:
+    if distance == "cosine":
+        return -float(a @ b / np.sqrt((a @ a) * (b @ b)))
+    if distance == "kl":
+        return float(np.sum(a * np.log(a / b)))
+    return float(np.sum((a - b) ** 2) ** (0.5 if distance == "l2" else 1.0))
+
+
+def _silent_nanmean(values: np.ndarray) -> np.ndarray:
+    """(element,) mean of what is finite; NaN where nothing is."""
+    finite = np.isfinite(values)
+    return _ratio(np.where(finite, values, 0).sum(axis=1), finite.sum(axis=1))

@@ -1,0 +1,121 @@
+"""How far responses along an orbit are from what an equivariant representation would give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from invariscope.statistics.base import Block, NotApplicableError
+from invariscope.statistics.sample_table import SampleStatistic
+
+KINDS = ("latent", "channelwise", "output")
+REFERENCES = ("kernel", "twirl")
+
+
+@dataclass(frozen=True)
+class Deviations(SampleStatistic):
+    """Discrepancy of f(g_j x_i) from g_j f̂(x_i), of every sample and element, in float64.
+
+    Columns (sample, element): "sum", over the vectors that have a value, and "count", how many those are;
+    "null" and "null_count", the same with f̂ of the sample's partner; "undefined" (sample,) vectors without a
+    value. The identity element counts for nothing if it is left out.
+
+    Args:
+        kind: "latent": the action on the representation is trivial, f̂ the mean over the orbit, one vector a
+            response; "channelwise": the elements act on each channel as on images, f̂ = f(x), one vector a
+            channel; "output": probabilities beside their orbit's mean.
+        distance: "cosine" (with a minus sign), "l2", "squared_l2", or "kl".
+        reference: "kernel", f̂ as above; "twirl": f̂ = ⟨g⁻¹f(gx)⟩ over all elements.
+        exclude_identity: leave out the identity element.
+    """
+
+    paired: ClassVar[bool] = True
+    kind: str = "latent"
+    distance: str = "cosine"
+    reference: str = "kernel"
+    exclude_identity: bool = False
+
+    def rows(self, block: Block) -> dict[str, Tensor]:
+        """The discrepancies of each sample of the block."""
+        responses, central = self._vectors(block)
+        partners = np.full(block.samples, -1) if block.partners is None else block.partners
+        other = central(torch.from_numpy(np.maximum(partners, 0)))
+        own = central(torch.arange(block.samples))
+        left_out = [j for j in block.probes.get("identity", ()) if j < block.elements]
+        found = {}
+        for name, expected in (("sum", own), ("null", other)):
+            values = _DISTANCES[self.distance](responses, expected)
+            if self.exclude_identity:
+                values[:, left_out] = torch.nan
+            defined = values.isfinite()
+            found[name] = values.nan_to_num(0, 0, 0).sum(2)
+            found["count" if name == "sum" else "null_count"] = defined.sum(2)
+        lonely = torch.from_numpy(partners < 0).to(responses.device)
+        found["null_count"] = found["null_count"].masked_fill(lonely[:, None], 0)
+        found["null"] = found["null"].masked_fill(lonely[:, None], 0)
+        kept = responses.shape[1] - (len(left_out) if self.exclude_identity else 0)
+        found["undefined"] = kept * responses.shape[2] - found["count"].sum(1)
+        return found
+
+    def _vectors(self, block: Block) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """(sample, element, vector, unit) responses, and g f̂ of the samples that are asked for."""
+        if self.kind == "channelwise":
+            return self._maps(block)
+        responses = block.orbits().flatten(2).double()
+        if self.kind == "output":
+            responses = _probabilities(responses)
+        mean = responses.mean(1, keepdim=True)
+        return responses[:, :, None], lambda samples: mean[samples.to(mean.device)][:, :, None]
+
+    def _maps(self, block: Block) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        responses = block.orbits()
+        if responses.ndim < 5:
+            raise NotApplicableError("channels need feature maps (sample, channel, height, width)")
+        twirled = self.reference == "twirl"
+        centre = block.undone().mean(1) if twirled else block.probe("identity")[:, 0]
+
+        def expected(samples: Tensor) -> Tensor:
+            return block.moved(centre[samples.to(centre.device)]).flatten(3).double()
+
+        return responses.flatten(3).double(), expected
+
+
+def _cosine(responses: Tensor, expected: Tensor) -> Tensor:
+    """(sample, element, vector) −cos; NaN where a vector is zero."""
+    products = (responses * expected).sum(-1)
+    lengths = responses.norm(dim=-1) * expected.norm(dim=-1)
+    return torch.where(lengths > 0, -products / lengths, torch.nan)
+
+
+def _squared(responses: Tensor, expected: Tensor) -> Tensor:
+    return (responses - expected).square().sum(-1)
+
+
+def _euclidean(responses: Tensor, expected: Tensor) -> Tensor:
+    return _squared(responses, expected).sqrt()
+
+
+def _divergence(responses: Tensor, expected: Tensor) -> Tensor:
+    """KL(p_g ‖ p̄) in nats; 0·log 0 is 0."""
+    return (torch.xlogy(responses, responses) - torch.xlogy(responses, expected)).sum(-1)
+
+
+_DISTANCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "cosine": _cosine,
+    "l2": _euclidean,
+    "squared_l2": _squared,
+    "kl": _divergence,
+}
+DISTANCES = tuple(_DISTANCES)
+
+
+def _probabilities(outputs: Tensor) -> Tensor:
+    """(sample, element, class) shares that sum to one: outputs that do so are taken as they are."""
+    sums = outputs.sum(-1)
+    proper = bool((outputs >= 0).all()) and torch.allclose(sums, torch.ones_like(sums), atol=1e-4)
+    return outputs if proper else outputs.softmax(-1)
