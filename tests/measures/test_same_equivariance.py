@@ -15,6 +15,7 @@ from torch import nn
 
 import invariscope as iv
 from invariscope import zoo
+from invariscope.report.facts import key_facts
 from invariscope.statistics.undone_errors import UndoneErrors
 from invariscope.statistics.undone_moments import UndoneMoments
 from invariscope.transforms.base import Transform
@@ -207,7 +208,17 @@ def test_layers_without_an_action_are_listed_with_the_reason_and_shown_in_the_re
     assert list(rows(result)) == ["0"]
     skipped = {entry["layer"]: entry["reason"] for entry in result.provenance["skipped"]}
     assert set(skipped) == {"1", "2"}
-    assert "feature maps" in skipped["2"]
+    assert skipped["2"].startswith("same_equivariance: ")
+    assert "(n, m, C, H, W); got (n, m, 4)." in skipped["2"]
+    both = iv.measure(
+        net,
+        images(),
+        iv.QuarterTurns(),
+        measures=["normalized_variance", "same_equivariance"],
+        progress=False,
+    )
+    assert ("Layers", ["3 measured"]) in key_facts([both])
+    assert ("Layers", ["1 measured, 2 skipped"]) in key_facts([result])
     page = tmp_path / "report.html"
     result.report(page)
     assert skipped["2"].split(";")[0] in page.read_text()

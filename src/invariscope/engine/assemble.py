@@ -84,21 +84,25 @@ class Assembler:
 
     def _refuse_no_layer(self, measure: Measure) -> None:
         """Raises a ValueError with the reasons, if it is for reasons that the measure has no layer."""
-        reasons = self.skipped(measure)
+        reasons = self._inapplicable(measure)
         if reasons:
-            shown = "; ".join(f"{entry['layer']}: {entry['reason']}" for entry in reasons[:3])
+            shown = "; ".join(f"{layer}: {reason}" for (layer, _), reason in list(reasons.items())[:3])
             raise ValueError(f"{measure.label} applies to none of the {len(reasons)} layers. {shown}")
 
     def skipped(self, measure: Measure) -> list[dict[str, Any]]:
         """The layers to which the measure does not apply, with the reason."""
+        own = measure.label
+        return [
+            {"measure": own, "layer": layer, "call": call, "reason": f"{own}: {reason}"}
+            for (layer, call), reason in self._inapplicable(measure).items()
+        ]
+
+    def _inapplicable(self, measure: Measure) -> dict[LayerKey, str]:
         found: dict[LayerKey, str] = {}
         for (key, statistic), reason in self.run.inapplicable.items():
             if statistic in measure.statistics():
                 found.setdefault(key, reason)
-        return [
-            {"measure": measure.label, "layer": key[0], "call": key[1], "reason": reason}
-            for key, reason in found.items()
-        ]
+        return found
 
     def _layers(self, measure: Measure) -> Iterator[tuple[LayerKey, LayerKey]]:
         """(layer, layer whose states it shares), in the order in which they run."""

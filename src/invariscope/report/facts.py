@@ -83,8 +83,10 @@ def _layers(result: Result) -> str:
     measure = main_measure([result])
     rows = [row for row in result.rows if measure in (None, row["measure"])]
     count = len({(row["layer"], row["call"]) for row in rows})
-    skipped = len(result.provenance.get("skipped") or ())
-    return f"{count} measured" + (f", {skipped} skipped" if skipped else "")
+    entries = result.provenance.get("skipped") or ()
+    # Those of other measures than the page's own say nothing of the layers counted here.
+    own = [e for e in entries if "measure" not in e or f"{measure}.".startswith(f"{e['measure']}.")]
+    return f"{count} measured" + (f", {len(own)} skipped" if own else "")
 
 
 def legend(results: Sequence[Result]) -> list[tuple[str, str, str]]:

@@ -61,8 +61,9 @@ def need_images(family: str, x: Any, axes: str = "n, C, H, W") -> None:
     """Refuses what is no batch of floating-point images with the given axes."""
     need_tensor(family, x)
     if x.ndim != axes.count(",") + 1 or 0 in x.shape:
-        hint = _shape_hint(x) if axes == "n, C, H, W" else ""
-        raise TypeError(f"{family} acts on images or feature maps ({axes}); {_came(x)}.{hint}")
+        if axes != "n, C, H, W":  # how many samples and elements came together says nothing of the layer
+            raise TypeError(f"{family} acts on images or feature maps ({axes}); got {_layer_shape(x)}.")
+        raise TypeError(f"{family} acts on images or feature maps ({axes}); {_came(x)}.{_shape_hint(x)}")
     if not x.is_floating_point():
         raise TypeError(
             f"{family} needs floating-point values; {_came(x)}. Convert first, e.g. x.float() / 255."
@@ -102,6 +103,10 @@ def _shape_hint(x: Tensor) -> str:
     if x.ndim == 3:
         return " Add the missing axis: x[:, None] for gray images, x[None] for a single image."
     return " For data that are no images, give callables: Elements([...])."
+
+
+def _layer_shape(x: Tensor) -> str:
+    return f"(n, m, {', '.join(map(str, x.shape[2:]))})"
 
 
 def _came(x: Tensor) -> str:
