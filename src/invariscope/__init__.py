@@ -28,10 +28,22 @@ _HOMES = {
     "load": "invariscope.storage",
     "local_decomposition": "invariscope.transforms.local_decomposition",
     "measure": "invariscope.engine.api",
+    "neuron_stability": "invariscope.neurons.stability",
     "receptive_field": "invariscope.readers.receptive_field",
     "write_report": "invariscope.report",
 }
-_PACKAGES = ("demo", "measures", "monitor", "plots", "readers", "report", "transforms", "weights", "zoo")
+_PACKAGES = (
+    "demo",
+    "measures",
+    "monitor",
+    "neurons",
+    "plots",
+    "readers",
+    "report",
+    "transforms",
+    "weights",
+    "zoo",
+)
 
 if TYPE_CHECKING:
     from invariscope.engine.api import measure as measure
@@ -39,6 +51,7 @@ if TYPE_CHECKING:
     from invariscope.listing import explain as explain
     from invariscope.listing import list_measures as list_measures
     from invariscope.monitor.monitor import Monitor as Monitor
+    from invariscope.neurons.stability import neuron_stability as neuron_stability
     from invariscope.readers.receptive_field import receptive_field as receptive_field
     from invariscope.report import write_report as write_report
     from invariscope.result import Result as Result

@@ -27,6 +27,7 @@ BELOW = {
     "uncertainty": {"result"},
     "engine": {"transforms", "readers", "measures", "statistics", "result", "uncertainty"},
     "monitor": {"engine", "measures", "transforms", "readers", "result", "storage"},
+    "neurons": {"engine", "measures", "readers", "result", "uncertainty"},
     "plots": {"result"},
     "report": {"plots", "result", "uncertainty"},
     "zoo": {"transforms"},
