@@ -43,7 +43,9 @@ class Anova(Measure):
     p = 0, and the unit is left out of the mean F. Dead and sparse units are left out of everything.
 
     Misleads: what the transformation does to each sample differently sits in the residual, so a zero
-    transformation share is not invariance. F takes the residuals of all pairs of elements to vary alike
+    transformation share is not invariance. Chance alone gives the transformation a share of about
+    `share_residual`/(n − 1); the interval is freed of that bias, the value is not, so that with few samples
+    a tiny share can lie above its own interval. F takes the residuals of all pairs of elements to vary alike
     (sphericity), which neighbouring angles do not. `F_oneway` is the published one: the observations
     are repeated measures, so that comparing it with an F distribution is no test of level α.
     Benjamini–Hochberg presumes positive dependence between units, Benjamini–Yekutieli nothing.
