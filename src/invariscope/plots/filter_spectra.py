@@ -77,7 +77,7 @@ class FilterSpectra:
         from invariscope.plots.shared import static
 
         count = len(self.layers)
-        figure, axes, colours = static.new_figure(1.2 + 3.2 * count, 3.4, theme, columns=count)
+        figure, axes, colours = static.new_figure(0.8 + 4.2 * count, 3.4, theme, columns=count)
         for place, ax in enumerate(axes[0]):
             self._panel(ax, place, colours)
         static.axis_titles(axes[0, 0], "epoch", "power / power at the start", colours)
@@ -95,13 +95,18 @@ class FilterSpectra:
         eigenvalues, ratios = self.eigenvalues[place], self.ratios[place]
         scale = colormaps[static.COLOUR_MAP]
         ax.axhline(1, color=colours.line, linewidth=1)
-        top = max(float(eigenvalues[-1]), 1.0)
+        # The scale's end that would vanish in the surface is left out.
+        low, high = (0.3, 1.0) if colours.name == "dark" else (0.0, 0.9)
+        places = low + (high - low) * eigenvalues / max(float(eigenvalues[-1]), 1.0)
         ends = (0, len(eigenvalues) - 1)
         for number, (eigenvalue, ratio) in enumerate(zip(eigenvalues, ratios, strict=True)):
             label = f"λ = {eigenvalue:.3g}" if len(eigenvalues) <= 8 or number in ends else None
-            ax.plot(self.epochs, ratio, color=scale(0.9 * eigenvalue / top), linewidth=1.6, label=label)
+            ax.plot(self.epochs, ratio, color=scale(places[number]), linewidth=1.6, label=label)
         if (ratios > 0).any():
             ax.set_yscale("log")
         static.heading(ax, self.layers[place], colours)
         static.axis_titles(ax, "epoch", "", colours)
-        ax.legend(frameon=False, fontsize=static.SMALL_SIZE, labelcolor=colours.text, handlelength=1.2)
+        ax.legend(
+            loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=static.SMALL_SIZE,
+            labelcolor=colours.text, handlelength=1.2,
+        )  # fmt: skip
