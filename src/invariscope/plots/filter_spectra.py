@@ -89,6 +89,7 @@ class FilterSpectra:
 
     def _panel(self, ax: Axes, place: int, colours: Theme) -> None:
         from matplotlib import colormaps
+        from matplotlib.ticker import MaxNLocator
 
         from invariscope.plots.shared import static
 
@@ -104,6 +105,8 @@ class FilterSpectra:
             ax.plot(self.epochs, ratio, color=scale(places[number]), linewidth=1.6, label=label)
         if (ratios > 0).any():
             ax.set_yscale("log")
+            ax.tick_params(which="both", colors=colours.muted, labelsize=static.SMALL_SIZE, length=0)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         static.heading(ax, self.layers[place], colours)
         static.axis_titles(ax, "epoch", "", colours)
         ax.legend(
