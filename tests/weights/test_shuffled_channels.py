@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import spectral_norm
 from torch.nn.utils.parametrizations import weight_norm
 
 from invariscope.weights import filter_spectrum, shuffled_channels
@@ -77,6 +78,7 @@ def test_a_weight_that_two_layers_share_stays_shared():
         (nn.Linear(3, 3), "Linear has no convolution with several input channels"),
         (nn.Conv2d(4, 4, 3, groups=4), "Conv2d has no convolution with several input channels"),
         (nn.Sequential(weight_norm(nn.Conv2d(4, 4, 3))), r"the weight of '0' is computed from other"),
+        (nn.Sequential(spectral_norm(nn.Conv2d(4, 4, 3))), r"the weight of '0' is computed from other"),
     ],
 )
 def test_what_cannot_be_shuffled_is_refused(model, message):
