@@ -13,6 +13,7 @@ import torch
 from invariscope.engine.plan import partners
 from invariscope.measures.base import (
     MEASURES,
+    CurveValues,
     ElementValues,
     Identity,
     LayerContext,
@@ -212,7 +213,7 @@ def test_values_are_of_a_declared_kind_and_within_the_declared_range(measure):
     activations, labels = case_for(measure)
     low, high = measure.range
     for values in final_values(measure, activations, labels, paired=True).values():
-        assert isinstance(values, (UnitValues, ElementValues, LayerValues))
+        assert isinstance(values, (UnitValues, ElementValues, LayerValues, CurveValues))
         assert np.nanmin(values.values) >= low
         assert np.nanmax(values.values) <= high
 

@@ -9,7 +9,15 @@ from typing import Any
 import numpy as np
 
 from invariscope.engine.run import OUTPUT, LayerKey, Run
-from invariscope.measures.base import ElementValues, LayerContext, LayerValues, Measure, UnitValues, Values
+from invariscope.measures.base import (
+    CurveValues,
+    ElementValues,
+    LayerContext,
+    LayerValues,
+    Measure,
+    UnitValues,
+    Values,
+)
 from invariscope.result import MapKey
 from invariscope.statistics.base import Statistic
 from invariscope.statistics.round_trip import OnRoundTrip
@@ -130,6 +138,11 @@ class Assembler:
         same = [row for row in self.rows if (row["layer"], row["call"]) == source]
         own = [row for row in same if measure.owns(row["measure"])]
         self.rows += [{**row, "layer": layer, "call": call} for row in own]
+        self.curves += [
+            {**point, "layer": layer, "call": call}
+            for point in self.curves
+            if (point["layer"], point["call"]) == source and measure.owns(point["measure"])
+        ]
         for (name, named, stratum, number), array in list(self.maps.items()):
             if (named, number) == source and measure.owns(name):
                 shape = self._shape(key)
@@ -201,7 +214,8 @@ class Assembler:
         if not all((key, statistic) in self.run.states for statistic in statistics):
             return {}
         found = self._evaluated(measure, statistics, key, stratum, whole=True)
-        return {output: float(_layer_replicates(values)[0]) for output, values in found.items()}
+        numbers = {output: v for output, v in found.items() if not isinstance(v, CurveValues)}
+        return {output: float(_layer_replicates(values)[0]) for output, values in numbers.items()}
 
     def _add_outputs(
         self, measure: Measure, key: LayerKey, stratum: Stratum, outputs: Mapping[str, Values]
@@ -213,6 +227,8 @@ class Assembler:
             elif isinstance(values, LayerValues):
                 row = _row(name, key, stratum, len(self.transform), values.values, None, bounds)
                 self.rows.append(row | {"null": values.null, "undefined": values.undefined})
+            elif isinstance(values, CurveValues):
+                self._add_own_curve(measure, name, key, stratum, values)
             else:
                 self._add_curve(measure, name, key, stratum, values)
 
@@ -249,18 +265,41 @@ class Assembler:
         )
         parameter, xs = next(iter(self.transform.parameters.items()), ("element", None))
         xs = xs or tuple(range(len(self.transform)))
-        for element in range(values.values.shape[1]):
-            interval = _interval(values.values[:, element], stratum, bounds)
+        points = tuple(zip(self.transform.labels, map(float, xs), strict=True))
+        self._add_points(name, key, stratum, values.values, parameter, points, bounds)
+
+    def _add_own_curve(
+        self, measure: Measure, name: str, key: LayerKey, stratum: Stratum, values: CurveValues
+    ) -> None:
+        """A curve along an axis of its own, and where there are any, those of the units as a map."""
+        bounds = measure.bounds(measure.output_of(name))
+        points = tuple(zip(values.labels, values.x, strict=True))
+        self._add_points(name, key, stratum, values.values, values.parameter, points, bounds)
+        if values.units is not None:
+            self.maps[name, key[0], stratum.label, key[1]] = self._stored(values.units, key, measure)
+
+    def _add_points(
+        self,
+        name: str,
+        key: LayerKey,
+        stratum: Stratum,
+        values: np.ndarray,
+        parameter: str,
+        points: tuple[tuple[str, float], ...],
+        bounds: tuple[float, float],
+    ) -> None:
+        for number, (label, x) in enumerate(points[: values.shape[1]]):
+            interval = _interval(values[:, number], stratum, bounds)
             self.curves.append(
                 {
                     **dict(zip(("layer", "call"), key, strict=True)),
                     "measure": name,
                     "stratum": stratum.label,
-                    "element": element,
-                    "label": self.transform.labels[element],
+                    "element": number,
+                    "label": label,
                     "parameter": parameter,
-                    "x": float(xs[element]),
-                    "value": float(values.values[0, element]),
+                    "x": x,
+                    "value": float(values[0, number]),
                     "ci_low": interval.low,
                     "ci_high": interval.high,
                     "samples": int(stratum.sizes.sum()),

@@ -98,7 +98,26 @@ class LayerValues:
     undefined: int = 0
 
 
-Values = UnitValues | ElementValues | LayerValues
+@dataclass(frozen=True)
+class CurveValues:
+    """A curve along an axis of its own, which is not that of the elements; no one number stands for it.
+
+    Args:
+        values: (replicate, point): replicate 0 from all samples, the others without one group.
+        parameter: what the axis is, with its unit: "frequency_cpp".
+        x: (point,) places on the axis.
+        labels: (point,) the places in words.
+        units: (unit..., point) the curve of each unit or channel, which the result keeps as a map.
+    """
+
+    values: np.ndarray
+    parameter: str
+    x: tuple[float, ...]
+    labels: tuple[str, ...]
+    units: np.ndarray | None = None
+
+
+Values = UnitValues | ElementValues | LayerValues | CurveValues
 
 
 @dataclass(frozen=True)

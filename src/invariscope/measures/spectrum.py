@@ -1,0 +1,152 @@
+"""Spatial frequencies of feature maps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from invariscope.measures.base import (
+    CurveValues,
+    Identity,
+    KnownAnswer,
+    LayerContext,
+    Measure,
+    UnitValues,
+    Values,
+)
+from invariscope.statistics.ring_powers import RingMeans, RingPowers
+
+PARAMETER = "frequency_cpp"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spectrum(Measure):
+    """How the power of each feature map is spread over spatial frequencies, for untransformed inputs.
+
+    .. math:: P_{cr} = \\Big\\langle \\sum_{k \\in r} \\Big|\\frac{1}{HW} \\sum_s a_c(s)\\,
+        e^{-2\\pi i (k_1 s_1 / H + k_2 s_2 / W)}\\Big|^2 \\Big\\rangle_i, \\qquad
+        \\sum_r P_{cr} = \\langle a_c(s)^2 \\rangle_{s,i}
+
+    Shapes: feature maps (sample, C, H, W) to two curves over annuli r of folded frequency, in cycles per
+    position of the map: `power`, the mean over channels, and `share`, each channel's power without its
+    constant part made to add up to 1, then the mean over channels. Per channel: `mean_frequency`, the
+    power-weighted mean without the constant part, and `dc`, the constant part's share of all power.
+    `result.curves` holds the curves, `result.maps["spectrum.power", layer]` the (channel, annulus) values.
+    Layers without feature maps are left out.
+
+    An annulus is one cycle across the larger side wide. Frequencies above half a cycle per position are
+    negative ones: k = H − 1 counts as −1. Misleads: after a pool a position is further from the next, so
+    that the same pattern has a higher frequency there; a ReLU adds harmonics; maps that end in
+    padding have an edge, which is power at all frequencies. The transform plays no part.
+
+    Source:
+        Tomasini et al. 2022, arXiv:2210.01506, where frequencies of filters show pooling; here of responses.
+
+    >>> stripes = np.array([1.0, -1.0, 1.0, -1.0]).reshape(1, 1, 1, 1, 4)
+    >>> found = Spectrum().oracle(np.concatenate([stripes, stripes]), None)
+    >>> found["power"].round(6), found["mean_frequency"]
+    (array([0., 0., 1.]), array([0.5]))
+    """
+
+    range: ClassVar[tuple[float, float]] = (0.0, float("inf"))
+    ranges: ClassVar[Mapping[str, tuple[float, float]]] = {
+        "dc": (0.0, 1.0),
+        "share": (0.0, 1.0),
+        "mean_frequency": (0.0, 0.5**0.5),
+    }
+    summary: ClassVar[str] = "Which spatial frequencies a layer's feature maps hold."
+    reading: ClassVar[str] = (
+        "In cycles per position of the map: 0 is constant, 0.5 changes from each position to the next. "
+        "Compare layers of different resolution only with that in mind. `dc` near 1: maps are nearly flat."
+    )
+
+    @property
+    def probes(self) -> tuple[Identity]:
+        """The untransformed input."""
+        return (Identity(),)
+
+    @property
+    def has_floor(self) -> bool:
+        """False: the inputs are not transformed."""
+        return False
+
+    def statistics(self) -> tuple[RingPowers]:
+        """Power by channel and annulus."""
+        return (RingPowers(),)
+
+    def evaluate(self, finals: tuple[RingMeans], layer: LayerContext) -> dict[str, Values]:
+        """Two curves of the layer, and two numbers of every channel."""
+        (found,) = finals
+        total, constant = found.power.sum(axis=2), found.power[:, :, 0]
+        varied = found.power[:, :, 1:].sum(axis=2)
+        silent = total[0] == 0
+        flat = varied[0] <= _rounding(total[0], double=found.double)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            dc = np.where(silent, np.nan, constant / total)
+            mean = np.where(flat, np.nan, found.moment / varied)
+            shares = np.where(flat[:, None], np.nan, found.power[:, :, 1:] / varied[:, :, None])
+        return {
+            "power": _curve(found.power, found.frequency, np.ones(len(flat), bool)),
+            "share": _curve(shares, found.frequency[1:], ~flat),
+            "mean_frequency": UnitValues(mean, ~flat, dead=int(flat.sum())),
+            "dc": UnitValues(dc, ~silent, dead=int(silent.sum())),
+        }
+
+    def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
+        """The definition, frequency by frequency; element 0 is the untransformed input."""
+        maps = activations[:, 0]
+        height, width = maps.shape[2:]
+        rings: dict[int, list[np.ndarray]] = {}
+        moment = np.zeros(maps.shape[1])
+        for k, q in np.ndindex(height, width):
+            wave = np.exp(
+                -2j * np.pi * (k * np.arange(height)[:, None] / height + q * np.arange(width) / width)
+            )
+            power = np.square(np.abs((maps * wave).mean(axis=(2, 3)))).mean(axis=0)
+            u, v = (f / n if 2 * f < n else f / n - 1 for f, n in ((k, height), (q, width)))
+            radius = float(np.hypot(u, v))
+            rings.setdefault(int(radius * max(height, width) + 0.5 + 1e-9), []).append(power)
+            moment += radius * power
+        whole = np.stack([np.sum(rings[ring], axis=0) for ring in sorted(rings)], axis=1)
+        varied = whole[:, 1:].sum(axis=1)
+        with np.errstate(invalid="ignore"):  # a silent map has no shares
+            return {
+                "power": whole.mean(axis=0),
+                "share": np.nanmean(whole[:, 1:] / varied[:, None], axis=0),
+                "mean_frequency": moment / varied,
+                "dc": whole[:, 0] / whole.sum(axis=1),
+            }
+
+    @classmethod
+    def examples(cls) -> tuple[Spectrum, ...]:
+        """There are no options."""
+        return (cls(),)
+
+    @classmethod
+    def known_answers(cls) -> tuple[KnownAnswer, ...]:
+        """1 + a cosine of three cycles on four positions, which is one of −1 cycle; and a flat map."""
+        wave = 1 + np.cos(2 * np.pi * 3 * np.arange(4) / 4)
+        maps = np.stack([np.tile(wave, (4, 1)), np.full((4, 4), 2.0)])
+        activations = np.stack([maps, maps])[:, None]
+        return (
+            KnownAnswer({}, activations, [2.5, 0.25, 0.0, 0.0], output="power"),
+            KnownAnswer({}, activations, [1.0, 0.0, 0.0], output="share"),
+            KnownAnswer({}, activations, [0.25, np.nan], output="mean_frequency"),
+            KnownAnswer({}, activations, [2 / 3, 1.0], output="dc"),
+        )
+
+
+def _rounding(total: np.ndarray, *, double: bool) -> np.ndarray:
+    """(channel,) power up to this is none: the rule of the normalized variance, in squares."""
+    tiny = 1e-10 if double else 32 * float(np.finfo(np.float32).eps)
+    return tiny**2 * np.maximum(total, 1e-6 * total.mean())
+
+
+def _curve(values: np.ndarray, frequency: np.ndarray, counted: np.ndarray) -> CurveValues:
+    """The mean over the counted channels, from (replicate, channel, ring) values."""
+    mean: Any = values[:, counted].mean(axis=1) if counted.any() else np.full_like(values[:, 0], np.nan)
+    labels = tuple(f"{f:.3g} cycles/position" for f in frequency)
+    return CurveValues(mean, PARAMETER, tuple(map(float, frequency)), labels, units=values[0])

@@ -1,0 +1,118 @@
+"""How the power of feature maps is spread over spatial frequencies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+
+from invariscope.statistics.base import Block, NotApplicableError, replicate_sums
+from invariscope.statistics.bucket_sums import BucketSums, SumStatistic
+
+_VALUES = 1 << 22  # of the maps that are transformed at once
+
+
+@dataclass(frozen=True)
+class RingMeans:
+    """Mean power over samples, by channel.
+
+    Args:
+        power: (replicate, channel, ring) mean square of the part of a map that lies in a ring; ring 0 is the
+            constant part. All rings add up to the mean square of the map.
+        moment: (replicate, channel) Σ |frequency| · power, in cycles per position.
+        frequency: (ring,) in the middle of each ring, cycles per position.
+        double: whether the activations were float64.
+    """
+
+    power: np.ndarray
+    moment: np.ndarray
+    frequency: np.ndarray
+    double: bool
+
+
+@dataclass(frozen=True)
+class RingPowers(SumStatistic):
+    """Σ over samples of |F(k)|²/(HW)², F the transform of the untransformed input's maps, summed by ring.
+
+    Computed in float64. Frequencies are folded: those above half a cycle per position are negative ones.
+    """
+
+    def bucket_bytes(self, units: int, elements: int) -> int:
+        """At most a number a unit: there are fewer rings than positions."""
+        return 8 * units
+
+    def init(self, block: Block, *, buckets: int, pilot: object = None) -> BucketSums:
+        """Empty sums."""
+        shape = tuple(block.values.shape[1:])
+        if len(shape) != 3 or shape[1] * shape[2] < 2:
+            raise NotApplicableError(
+                f"a spectrum needs feature maps (C, H, W) of two positions or more; the units are {shape}"
+            )
+        rings = len(folded_rings(shape[1], shape[2])[1])
+        sums = {"power": np.zeros((buckets, shape[0], rings)), "moment": np.zeros((buckets, shape[0]))}
+        double = block.values.dtype == torch.float64
+        return BucketSums(np.zeros(buckets, np.int64), sums, shape, double)
+
+    def update(self, state: BucketSums, block: Block) -> None:
+        """Adds the block's samples."""
+        maps = block.probe("identity")[:, 0].detach()
+        folding = torch.from_numpy(_folding(*state.shape[1:])).to(maps.device)
+        few = max(1, _VALUES // int(np.prod(state.shape)))
+        for bucket, samples in block.membership:
+            state.counts[bucket] += len(samples)
+            for low in range(0, len(samples), few):
+                chosen = torch.from_numpy(samples[low : low + few]).to(maps.device)
+                squares = torch.fft.rfft2(maps[chosen].double()).abs().square().sum(dim=0)
+                found = (squares.flatten(1) @ folding).cpu().numpy()
+                state.sums["power"][bucket] += found[:, :-1]
+                state.sums["moment"][bucket] += found[:, -1]
+
+    def relative_to(self, state: BucketSums, fixed: np.ndarray) -> dict[str, np.ndarray]:
+        """The sums: they are relative to nothing."""
+        return state.sums
+
+    def finalize(self, state: BucketSums, groups: list[list[int]]) -> RingMeans:
+        """Means over samples."""
+        counts = replicate_sums(np.array([float(state.counts[members].sum()) for members in groups]))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            power = state.replicates("power", groups) / counts[:, None, None]
+            moment = state.replicates("moment", groups) / counts[:, None]
+        return RingMeans(power, moment, folded_rings(*state.shape[1:])[1], state.double)
+
+
+@lru_cache(maxsize=64)
+def folded_rings(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """The ring of every frequency (height, width), and the frequency of every ring.
+
+    With n the larger side, ring r holds the frequencies with r − ½ ≤ n·√(u² + v²) < r + ½, u and v in cycles
+    per position from −½ to ½. Rings that hold none are left out.
+
+    >>> ring, frequency = folded_rings(1, 4)
+    >>> ring.tolist(), frequency.tolist()
+    ([[0, 1, 2, 1]], [0.0, 0.25, 0.5])
+    """
+    n = max(height, width)
+    # A radius of exactly r + ½ must not fall on either side of the edge by rounding.
+    radii = np.floor(n * _radius(height, width) + 0.5 + 1e-9)
+    found, ring = np.unique(radii, return_inverse=True)
+    return ring.reshape(height, width), found / n
+
+
+def _radius(height: int, width: int) -> np.ndarray:
+    return np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width))
+
+
+@lru_cache(maxsize=64)
+def _folding(height: int, width: int) -> np.ndarray:
+    """(frequency of half the plane, ring + 1): sums squares by ring, and in the last column radii."""
+    ring, frequency = folded_rings(height, width)
+    half = width // 2 + 1
+    twice = np.full(half, 2.0)  # the other half of the plane mirrors this one
+    twice[0] = 1.0
+    if width % 2 == 0:
+        twice[-1] = 1.0
+    weight = np.broadcast_to(twice, (height, half)) / (height * width) ** 2
+    own = (ring[:, :half].ravel()[:, None] == np.arange(len(frequency))) * weight.ravel()[:, None]
+    return np.concatenate([own, (_radius(height, width)[:, :half] * weight).reshape(-1, 1)], axis=1)
