@@ -33,8 +33,15 @@ def _surface() -> str:
 def _package(folder: Path) -> str:
     says = ast.get_docstring(ast.parse((folder / "__init__.py").read_text())) or ""
     shown = ["base"] if folder.name in _CATALOGUED else _modules(folder)
-    parts = [f"::: invariscope.{folder.name}.{module}" for module in shown]
+    parts = [_block(f"invariscope.{folder.name}.{module}") for module in shown]
     return "\n\n".join([f"# invariscope.{folder.name}", says.split("\n\n")[0], *parts, ""])
+
+
+def _block(module: str) -> str:
+    """What a module defines, without what the public surface shows already: a name has one place."""
+    elsewhere = [f"!^{name}$" for name, home in sorted(invariscope._HOMES.items()) if home == module]
+    filters = f"\n    options:\n      filters: {['!^_', *elsewhere]}" if elsewhere else ""
+    return f"::: {module}{filters}"
 
 
 def _modules(folder: Path) -> list[str]:
