@@ -25,10 +25,11 @@ EXAMPLES = [
 every_example = pytest.mark.parametrize("transform", EXAMPLES)
 
 SIDE, MARGIN = 28, 8
+CHANNELS = 6  # whole vectors of two and of three entries, for families that turn those
 INNER = (..., slice(MARGIN, -MARGIN), slice(MARGIN, -MARGIN))
 
 
-def blobs(samples: int = 3, channels: int = 2) -> Tensor:
+def blobs(samples: int = 3, channels: int = CHANNELS) -> Tensor:
     """Smooth images with little near the border, so that interpolation costs little."""
     generator = torch.Generator().manual_seed(5)
     centres = 13.5 + 6 * (
@@ -38,7 +39,7 @@ def blobs(samples: int = 3, channels: int = 2) -> Tensor:
     return torch.exp(-((x - centres[:, :, 0]) ** 2 + (y - centres[:, :, 1]) ** 2) / (2 * 4.0**2))
 
 
-def noise(samples: int = 3, channels: int = 2) -> Tensor:
+def noise(samples: int = 3, channels: int = CHANNELS) -> Tensor:
     return torch.randn(samples, channels, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
 
 
@@ -89,7 +90,7 @@ def test_labels_parameters_and_exactness_have_one_entry_an_element(transform: Tr
 def test_orbit_has_sample_element_and_unit_axes_and_keeps_the_dtype(transform: Transform) -> None:
     for dtype in (torch.float32, torch.float64, torch.bfloat16, torch.float16):
         orbit = transform.orbit(blobs().to(dtype))
-        assert orbit.shape == (3, len(transform), 2, SIDE, SIDE)
+        assert orbit.shape == (3, len(transform), CHANNELS, SIDE, SIDE)
         assert orbit.dtype == dtype
         assert (orbit.double() - transform.orbit(blobs())).abs().max() < 0.05
 

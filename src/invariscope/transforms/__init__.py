@@ -24,11 +24,17 @@ if TYPE_CHECKING:  # for editors and type checkers only; at run time `__getattr_
     from invariscope.transforms.grid import Grid as Grid
     from invariscope.transforms.inverse import Inverse as Inverse
     from invariscope.transforms.noise import Noise as Noise
+    from invariscope.transforms.orthogonal import Orthogonal as Orthogonal
+    from invariscope.transforms.periodic_translation import PeriodicTranslation as PeriodicTranslation
+    from invariscope.transforms.permutations import Permutations as Permutations
     from invariscope.transforms.quarter_turns import QuarterTurns as QuarterTurns
+    from invariscope.transforms.random_orthogonal import RandomOrthogonal as RandomOrthogonal
+    from invariscope.transforms.random_permutations import RandomPermutations as RandomPermutations
     from invariscope.transforms.rotation import Rotation as Rotation
     from invariscope.transforms.scale import Scale as Scale
     from invariscope.transforms.shear import Shear as Shear
     from invariscope.transforms.translation import Translation as Translation
+    from invariscope.transforms.vector_field import VectorField as VectorField
 
 __all__ = ["TRANSFORMS", "Transform", "as_transform"]
 

@@ -13,12 +13,13 @@ from torch import Tensor
 
 from invariscope.transforms._checks import need_images, need_map_of, need_square
 from invariscope.transforms._draws import Draws
+from invariscope.transforms._linear import _Linear
 from invariscope.transforms._matrices import exact_elements, group_table, invert, is_identity, resized
 from invariscope.transforms._sampling import Sampling, resample
-from invariscope.transforms.base import Motion, Transform
+from invariscope.transforms.base import Motion
 
 
-class _Affine(Transform):
+class _Affine(_Linear):
     """A transform given by one 2 × 3 matrix an element, in pixels about the image's centre.
 
     A family defines `labels`, `parameters`, `per_sample`, `sampling`, `inverse`, `examples` and `_matrices`;
@@ -46,6 +47,10 @@ class _Affine(Transform):
         draws = motion.draws if self.per_sample else None
         forward = self.nominal[motion.elements] if draws is None else self._matrices(motion.elements, draws)
         return invert(forward) if motion.inverse else forward
+
+    def linear_parts(self, motion: Motion) -> np.ndarray:
+        """The maps without their shifts, (column, 2, 2) or (sample, column, 2, 2): x to the right, y down."""
+        return self.moves(motion)[..., :2]
 
     @property
     def invertible(self) -> bool:

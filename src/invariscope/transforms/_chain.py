@@ -12,6 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from invariscope.transforms._affine import _Affine, agree, first_true, moved
+from invariscope.transforms._linear import _Linear
 from invariscope.transforms._matrices import compose, exact_elements, group_table, invert, is_identity
 from invariscope.transforms.base import Motion, Transform, no_inverse
 
@@ -42,7 +43,7 @@ class Step:
         )
 
 
-class _Chain(Transform):
+class _Chain(_Linear):
     """Steps applied one after the other; neighbouring affine steps are multiplied and sampled once.
 
     A subclass defines `labels`, `parameters`, `inverse`, `examples` and `_build`.
@@ -99,6 +100,16 @@ class _Chain(Transform):
         if self.per_sample or len(self._runs) > 1 or not all_affine(run):
             return None
         return group_table(_product(run))
+
+    def linear_parts(self, motion: Motion) -> np.ndarray | None:
+        """The products of the steps' linear parts; None where a step has none, or of another dimension."""
+        found: np.ndarray | None = None
+        for step in reversed(self._steps) if motion.inverse else self._steps:
+            part = step.family.linear_parts(step.of(motion)) if isinstance(step.family, _Linear) else None
+            if part is None or (found is not None and part.shape[-1] != found.shape[-1]):
+                return None
+            found = part if found is None else part @ found
+        return found
 
     def _apply(self, values: Tensor, motion: Motion) -> Tensor:
         for run in reversed(self._runs) if motion.inverse else self._runs:

@@ -68,6 +68,11 @@ class Rotation(_Sampled):
         return cls(degrees.tolist(), jitter_deg=jitter_deg, **sampling)
 
     @classmethod
+    def uniform(cls, m: int, **sampling: Any) -> Rotation:
+        """`m` angles drawn for each sample, uniform around the circle: SO(2), with its Haar measure."""
+        return cls([0.0] * count("m", m), jitter_deg=180.0, **sampling)
+
+    @classmethod
     def examples(cls) -> tuple[Transform, ...]:
         """A circle, a range with jitter, and a list of angles."""
         return (

@@ -1,0 +1,34 @@
+"""Transforms that turn directions: each element has a matrix that says where a vector goes."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+import numpy as np
+
+from invariscope.transforms.base import Motion, Transform
+
+
+class _Linear(Transform):
+    """A transform whose elements act on vectors, such as velocities, by a matrix each."""
+
+    @abstractmethod
+    def linear_parts(self, motion: Motion) -> np.ndarray | None:
+        """The matrices (column, d, d) or (sample, column, d, d) of the motion; None where there are none."""
+
+
+def linear_parts(transform: Transform, indices: Any, seed: int) -> np.ndarray | None:
+    """(sample or 1, element, d, d) the matrices of all elements for these samples; None where unknown.
+
+    >>> from invariscope.transforms import QuarterTurns
+    >>> linear_parts(QuarterTurns(), np.arange(2), 0)[0, 1]  # x to the right, y down
+    array([[ 0.,  1.],
+           [-1.,  0.]])
+    """
+    if not isinstance(transform, _Linear):
+        return None
+    found = transform.linear_parts(transform._motion(len(indices), indices, seed))
+    if found is None:
+        return None
+    return (found[None] if found.ndim == 3 else found) + 0.0  # without the sign of −0

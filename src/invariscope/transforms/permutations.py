@@ -1,0 +1,147 @@
+"""Given permutations of points, tokens, or the members of a set."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
+from typing import Any
+
+import numpy as np
+
+from invariscope.transforms._affine import first_true
+from invariscope.transforms._checks import count
+from invariscope.transforms._places import _Places
+from invariscope.transforms.base import Motion, Transform
+from invariscope.transforms.inverse import Inverse
+
+_MOST = 6  # 720 elements; one more would make 5,040
+
+
+@dataclass(frozen=True)
+class Permutations(_Places):
+    r"""The entries along one axis in other places: points of a cloud, tokens, members of a set.
+
+    .. math:: (t_j x)_{p_j(i)} = x_i
+
+    Exact, and a group with a table where the list is closed: `Permutations.cyclic(size)` shifts a sequence
+    around its end, `Permutations.all(size)` are all there are.
+
+    On the activations of a layer the same axis is permuted; layers without it, or with another number of
+    entries, have no action.
+
+    Misleads: networks for text or point clouds with positions among their inputs should not be invariant to
+    the order of the rest.
+
+    Args:
+        places: for each element where each entry goes: place p(i) of entry i.
+        axis: of the data, samples being axis 0; the points of (n, points, features) by default.
+    Raises:
+        TypeError: no lists of whole numbers; data with another number of entries.
+        ValueError: an entry that is no permutation of 0, 1, 2, ...
+
+    >>> import torch
+    >>> Permutations([[0, 1, 2], [1, 2, 0]]).orbit(torch.tensor([[10, 20, 30]]))[0]
+    tensor([[10, 20, 30],
+            [30, 10, 20]])
+    """
+
+    places: Sequence[Sequence[int]]
+    _: KW_ONLY
+    axis: int = 1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "places", _permutations(self.places))
+
+    @classmethod
+    def cyclic(cls, size: int, *, step: int = 1, axis: int = 1) -> Permutations:
+        """Shifts of a sequence by multiples of `step`, what leaves at its end coming in at its start."""
+        if count("size", size) % count("step", step):
+            raise ValueError(f"the step, {step}, does not divide the size, {size}: the shifts are no group.")
+        places = [np.roll(np.arange(size), -shift).tolist() for shift in range(0, size, step)]
+        return cls(places, axis=axis)
+
+    @classmethod
+    def all(cls, size: int, *, axis: int = 1) -> Permutations:
+        """All permutations of up to 6 entries; for more draw some: `RandomPermutations`."""
+        if count("size", size) > _MOST:
+            raise ValueError(
+                f"{size} entries have too many permutations to list; give up to {_MOST}, or draw some: "
+                f"RandomPermutations({size})."
+            )
+        return cls(list(itertools.permutations(range(size))), axis=axis)
+
+    @classmethod
+    def examples(cls) -> tuple[Transform, ...]:
+        """Shifts of 28 entries by quarters, along the rows of an image, and a list that is no group."""
+        return cls.cyclic(28, step=7, axis=2), cls([range(27, -1, -1)], axis=3)
+
+    @property
+    def entries(self) -> int:
+        """How many entries are permuted."""
+        return len(self.places[0])
+
+    @property
+    def along(self) -> int:
+        """The axis of the entries."""
+        return self.axis
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The position and where the first entries go, such as "#1: 1 2 0"."""
+        return tuple(f"#{k}: {_shown(places)}" for k, places in enumerate(self.places))
+
+    @property
+    def parameters(self) -> Mapping[str, tuple[float, ...]]:
+        """How many entries each element moves, `moved`, and its position, `element`."""
+        moved = [sum(i != place for i, place in enumerate(places)) for places in self.places]
+        return {"element": tuple(map(float, range(len(moved)))), "moved": tuple(map(float, moved))}
+
+    @property
+    def identity(self) -> int | None:
+        """Index of the element that changes nothing, None where there is none."""
+        return first_true((np.array(self.places) == np.arange(self.entries)).all(axis=1))
+
+    @property
+    def exact(self) -> tuple[bool, ...]:
+        """True for all: values only change places."""
+        return (True,) * len(self.places)
+
+    @property
+    def per_sample(self) -> bool:
+        """False: the same for every sample."""
+        return False
+
+    def inverse(self) -> Transform:
+        """Every entry back to where it came from."""
+        return Inverse(self)
+
+    def table(self) -> np.ndarray | None:
+        """The group table, where the list holds the products of its elements once each."""
+        rows, known = np.array(self.places), {places: k for k, places in enumerate(self.places)}
+        if len(known) < len(rows):
+            return None
+        found = [[known.get(tuple(second[first].tolist()), -1) for first in rows] for second in rows]
+        return None if any(-1 in row for row in found) else np.array(found)
+
+    def _forward(self, motion: Motion) -> np.ndarray:
+        return np.array(self.places)[motion.elements]
+
+
+def _permutations(places: Any) -> tuple[tuple[int, ...], ...]:
+    try:
+        found = tuple(tuple(int(place) for place in one) for one in places)
+    except (TypeError, ValueError):
+        raise TypeError(f"places is a list of permutations, one an element; got {places!r}.") from None
+    if not found or not found[0]:
+        raise ValueError("places is empty: a transform needs at least one element, of at least one entry.")
+    for k, one in enumerate(found):
+        if sorted(one) != list(range(len(found[0]))):
+            raise ValueError(
+                f"places[{k}] must hold each of 0 to {len(found[0]) - 1} once; got {_shown(one)}."
+            )
+    return found
+
+
+def _shown(places: Sequence[int]) -> str:
+    return " ".join(map(str, places[:6])) + (" …" if len(places) > 6 else "")

@@ -1,0 +1,99 @@
+"""Random permutations of points, tokens, or the members of a set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass
+
+import numpy as np
+
+from invariscope.transforms._checks import count
+from invariscope.transforms._places import _Places
+from invariscope.transforms.base import Motion, Transform
+from invariscope.transforms.inverse import Inverse
+
+
+@dataclass(frozen=True)
+class RandomPermutations(_Places):
+    r"""The entries along one axis in random places: uniform on the symmetric group, drawn for each sample.
+
+    .. math:: (t_{ij} x)_{p_{ij}(k)} = x_k, \quad p_{ij} \text{ uniform on } S_{\text{size}}
+
+    Draws depend on (seed, sample index, element) alone. Exact: no value changes, so whatever a measure finds
+    is the network's doing. On the activations of a layer the same axis is permuted, with the same draws.
+
+    Misleads: nearly all permutations of many entries are far from the identity; that a network is sensitive
+    to them says nothing about exchanging two neighbours. List those: `Permutations`.
+
+    Args:
+        size: how many entries there are.
+        draws: permutations of each sample.
+        axis: of the data, samples being axis 0; the points of (n, points, features) by default.
+    Raises:
+        ValueError: no entry or no draw.
+        TypeError: data with another number of entries.
+
+    >>> import torch
+    >>> orbit = RandomPermutations(4, 2).orbit(torch.arange(4.0).expand(3, 4))
+    >>> orbit.sort(dim=2).values[2, 1]
+    tensor([0., 1., 2., 3.])
+    """
+
+    size: int
+    draws: int = 8
+    _: KW_ONLY
+    axis: int = 1
+
+    def __post_init__(self) -> None:
+        count("size", self.size)
+        count("draws", self.draws)
+
+    @classmethod
+    def examples(cls) -> tuple[Transform, ...]:
+        """Three draws of the order of 28 entries, along the columns of an image."""
+        return (cls(28, 3, axis=3),)
+
+    @property
+    def entries(self) -> int:
+        """How many entries are permuted."""
+        return self.size
+
+    @property
+    def along(self) -> int:
+        """The axis of the entries."""
+        return self.axis
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The draws, such as "order 1"."""
+        return tuple(f"order {k + 1}" for k in range(self.draws))
+
+    @property
+    def parameters(self) -> Mapping[str, tuple[float, ...]]:
+        """The number of the `draw`."""
+        return {"draw": tuple(k + 1.0 for k in range(self.draws))}
+
+    @property
+    def identity(self) -> int | None:
+        """None: which draw changes nothing, if any, differs between samples."""
+        return None
+
+    @property
+    def exact(self) -> tuple[bool, ...]:
+        """False for all, as of everything that differs between samples."""
+        return (False,) * self.draws
+
+    @property
+    def per_sample(self) -> bool:
+        """True: every sample has orders of its own."""
+        return True
+
+    def inverse(self) -> Transform:
+        """The same draws, undone."""
+        return Inverse(self)
+
+    def table(self) -> None:
+        """None: products of draws are no draws."""
+
+    def _forward(self, motion: Motion) -> np.ndarray:
+        return np.argsort(motion.draws.normal(self.size), axis=-1)
