@@ -47,8 +47,12 @@ def sample_result(
     examples: bool = True,
     epoch: int = 0,
     information: bool = False,
+    maps: bool = False,
 ) -> Result:
-    """A result whose values rise along the layers, scaled by `level`; as a monitor gives it after `epoch`."""
+    """A result whose values rise along the layers, scaled by `level`; as a monitor gives it after `epoch`.
+
+    `maps` adds what is known of feature maps alone: spectra, and the stability of neurons.
+    """
     rng = np.random.default_rng(seed)
     strata = ["all", *CLASSES, "mean"] if classes else ["all"]
     rows, arrays = [], {}
@@ -61,8 +65,12 @@ def sample_result(
                 arrays[measure, layer, stratum, 0] = values.astype(np.float32)
                 rows.append(_row(rng, measure, layer, stratum, values, ratio=measure == MEASURES[0]))
     return Result(
-        rows=(*rows, *(_information(layers, level) if information else ())),
-        curve_rows=tuple(_curves(level)) if curves else (),
+        rows=(
+            *rows,
+            *(_information(layers, level) if information else ()),
+            *(_neurons(layers, level) if maps else ()),
+        ),
+        curve_rows=(*(_curves(level) if curves else ()), *(_spectra(layers, level) if maps else ())),
         arrays=arrays,
         provenance=_provenance(name, classes) | {"training": {"name": name, "epoch": epoch}},
         examples=_examples(layers) if examples else {},
@@ -108,6 +116,27 @@ def _information(layers, level):
             row = {"measure": f"information.{output}", "layer": layer, "call": 0, "stratum": "all"}
             row |= {"value": value, "ci_low": 0.9 * value, "ci_high": 1.1 * value, "null": 0.0}
             yield row | {"samples": 512, "elements": 16, "units": 256, "dead_units": 0, "sparse_units": 0}
+
+
+def _neurons(layers, level):
+    """Neurons that notice less from layer to layer."""
+    for kind in ("translation", "rotation", "compression", "shear"):
+        for depth, (layer, shape) in enumerate(layers.items()):
+            value = level * 0.4 * 0.9**depth / len(kind)
+            row = {"measure": f"neuron_stability.{kind}", "layer": layer, "call": 0, "stratum": "all"}
+            row |= {"value": value, "ci_low": 0.9 * value, "ci_high": 1.1 * value}
+            yield row | {"samples": 512, "elements": 1, "units": shape[0], "dead_units": 0, "sparse_units": 0}
+
+
+def _spectra(layers, level):
+    """Power that falls with the frequency."""
+    for measure in ("spectrum.power", "spectrum.share"):
+        for layer, shape in layers.items():
+            for ring in range(int(measure == "spectrum.share"), shape[-1] // 2 + 1):
+                value = level * (1 + ring) ** -2.0
+                place = {"measure": measure, "layer": layer, "call": 0, "stratum": "all", "element": ring}
+                place |= {"label": f"ring {ring}", "parameter": "frequency_cpp", "x": ring / shape[-1]}
+                yield place | {"value": value, "ci_low": 0.8 * value, "ci_high": 1.2 * value, "samples": 512}
 
 
 def _curves(level):

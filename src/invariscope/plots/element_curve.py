@@ -161,7 +161,10 @@ class ElementCurve(ChartPlot):
 
 
 def _curve_measures(results: Sequence[Result]) -> list[str]:
-    found = list(dict.fromkeys(name for result in results for name in result.curves["measure"]))
+    tables = [result.curves for result in results]
+    # Spectra run along frequencies, not along elements, and have a plot of their own.
+    along = [table.loc[table["parameter"] != names.FREQUENCY] for table in tables]
+    found = list(dict.fromkeys(name for table in along for name in table["measure"]))
     return sorted(found, key=lambda name: name != HEADLINE)
 
 

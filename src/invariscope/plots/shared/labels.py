@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 HEADLINE = ("normalized_variance", "normalized_distance", "transformation_variance")
 NOT_A_CLASS = ("all", "mean")
-_UNITS = {"deg": "degrees", "px": "pixels", "db": "dB"}
+FREQUENCY = "frequency_cpp"
+_UNITS = {"deg": "degrees", "px": "pixels", "db": "dB", "cpp": "cycles per position"}
 
 
 def as_results(results: Result | Iterable[Result]) -> tuple[Result, ...]:
@@ -70,8 +71,12 @@ def layered_measures(results: Sequence[Result], *, column: str = "value") -> lis
 
 
 def map_measures(result: Result) -> list[str]:
-    """Measures that have per-unit maps over all samples, headline first."""
-    return headline_first(measure for measure, _, stratum, _ in result.maps if stratum == "all")
+    """Measures that have per-unit maps over all samples and a value a layer, headline first.
+
+    Curves of channels, such as spectra, are kept as maps too, and are no values of units.
+    """
+    valued = {row["measure"] for row in result.rows}
+    return headline_first(m for m, _, stratum, _ in result.maps if stratum == "all" and m in valued)
 
 
 def choose(kind: str, name: str | None, candidates: Sequence[str]) -> str:

@@ -1,0 +1,177 @@
+"""How stable the neurons of each layer are to local deformations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from invariscope.plots.shared import labels as names
+from invariscope.plots.shared.base import ChartPlot, View
+from invariscope.plots.shared.cells import layer_maps
+from invariscope.plots.shared.theme import DASHES, LINE_STYLES
+
+if TYPE_CHECKING:
+    from bokeh.models import UIElement
+    from matplotlib.figure import Figure
+
+    from invariscope.result import Result
+
+PREFIX = "neuron_stability."
+MARKERS = ("circle", "square", "triangle", "diamond")
+_MATPLOTLIB = {"circle": "o", "square": "s", "triangle": "^", "diamond": "D"}
+DODGE = 0.13
+
+
+@dataclass(frozen=True)
+class DeformationSeries:
+    """One deformation: an entry per layer; quartiles over neurons and intervals are NaN where unknown."""
+
+    name: str
+    value: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    quartiles: np.ndarray
+
+
+@dataclass(frozen=True)
+class NeuronStability(ChartPlot):
+    """Mean over neurons of their stability, a line a deformation, with the middle half of the neurons.
+
+    Args:
+        model: the model's name.
+        layers: in the order of the result.
+        series: one per deformation.
+    """
+
+    title = "Neurons under local deformations"
+    reading = (
+        "A line is a deformation of what a neuron sees, a dot the mean over a layer's neurons with its 95 % "
+        "interval over images; the thin bar holds the middle half of the neurons. 0: neurons do not notice; "
+        "1: they change as much as from one patch to another."
+    )
+    order = 64
+
+    model: str
+    layers: tuple[str, ...]
+    series: tuple[DeformationSeries, ...]
+
+    @classmethod
+    def prepare(cls, result: Result, *, stratum: str = "all") -> NeuronStability:
+        """The values of every layer and deformation.
+
+        Args:
+            result: of `iv.neuron_stability`.
+            stratum: "all".
+        Raises:
+            ValueError: the result holds no such values.
+        """
+        measures = _measures(result)
+        names.choose("neuron stability", None, measures)
+        layers = tuple(
+            dict.fromkeys(
+                label for name in measures for label in names.rows_of(result, name, stratum)["label"]
+            )
+        )
+        if not layers:
+            raise ValueError(f"no neuron stability for stratum {stratum!r}")
+        return cls(result.name, layers, tuple(_series(result, name, stratum, layers) for name in measures))
+
+    @classmethod
+    def views(cls, results: Sequence[Result]) -> list[View]:
+        """One for each result that has such values."""
+        named = zip(names.model_names(results), results, strict=True)
+        return [View(name, cls.prepare(result)) for name, result in named if _measures(result)]
+
+    @property
+    def top(self) -> float:
+        """Where the axis ends."""
+        known = np.concatenate([np.r_[s.value, s.high, s.quartiles.ravel()] for s in self.series])
+        known = known[np.isfinite(known)]
+        return 1.08 * float(known.max()) if len(known) and known.max() > 0 else 1.0
+
+    def draw(self, *, theme: str = "light") -> Figure:
+        """Lines with dots, intervals, and thin bars."""
+        from invariscope.plots.shared import static
+
+        figure, axes, colours = static.new_figure(min(14.0, 5.0 + 0.5 * len(self.layers)), 4.2, theme)
+        ax = axes[0, 0]
+        for i, series in enumerate(self.series):
+            colour, x = colours.series[i % len(colours.series)], self._places(i)
+            ax.vlines(x, *series.quartiles.T, color=colour, linewidth=0.9, alpha=0.7)
+            ax.vlines(x, series.low, series.high, color=colour, linewidth=3, alpha=0.5)
+            ax.plot(
+                x, series.value, color=colour, linewidth=1.5, markersize=5.5, label=series.name,
+                linestyle=LINE_STYLES[DASHES[i % 4]], marker=_MATPLOTLIB[MARKERS[i % 4]],
+            )  # fmt: skip
+        ax.set_ylim(0, self.top)
+        static.horizontal_grid(ax, colours)
+        static.axis_titles(ax, "", "change of response, of that between patches", colours)
+        static.name_ticks(ax, self.layers)
+        static.legend(ax, colours)
+        return figure
+
+    def chart(self) -> UIElement:
+        """The same, interactive: layer, deformation, value and interval under the pointer."""
+        from invariscope.plots.shared import interactive as live
+
+        chart = live.new_chart(height=320)
+        chart.y_range = live.fixed(0, self.top)
+        live.axis_title(chart.yaxis[0], "change of response, of that between patches")
+        live.name_columns(chart, self.layers)
+        chart.x_range = live.fixed(-0.6, len(self.layers) - 0.4)
+        shown = {
+            **{"layer": "@layer", "deformation": "@name", "value": "@text", "95 %": "@interval"},
+            "middle half of neurons": "@middle",
+        }
+        for i, series in enumerate(self.series):
+            live.hover_points(chart, self._source(chart, series, i), shown)
+        return chart
+
+    def _places(self, i: int) -> np.ndarray:
+        return np.arange(len(self.layers)) + DODGE * (i - (len(self.series) - 1) / 2)
+
+    def _source(self, chart: Any, series: DeformationSeries, i: int) -> Any:
+        from bokeh.models import ColumnDataSource
+
+        from invariscope.plots.shared import interactive as live
+
+        lower, upper = series.quartiles.T
+        source = ColumnDataSource({
+            "x": self._places(i), "y": series.value, "low": series.low, "high": series.high,
+            "lower": lower, "upper": upper, "layer": list(self.layers),
+            "name": [series.name] * len(self.layers), "text": [names.number(v) for v in series.value],
+            "interval": [names.interval(*pair) for pair in zip(series.low, series.high, strict=True)],
+            "middle": [names.interval(*pair) for pair in zip(lower, upper, strict=True)],
+        })  # fmt: skip
+        role = f"series:{i}"
+        thin = chart.segment("x", "lower", "x", "upper", source=source, line_width=1, line_alpha=0.7)
+        bar = chart.segment("x", "low", "x", "high", source=source, line_width=4, line_alpha=0.5)
+        line = chart.line("x", "y", source=source, line_width=2, line_dash=DASHES[i % 4])
+        for renderer in (thin, bar, line):
+            live.themed(renderer.glyph, line_color=role)
+        dots = chart.scatter("x", "y", source=source, size=9, marker=MARKERS[i % 4])
+        live.themed(dots.glyph, fill_color=role, line_color="surface")
+        return source
+
+
+def _measures(result: Result) -> list[str]:
+    return list(dict.fromkeys(r["measure"] for r in result.rows if r["measure"].startswith(PREFIX)))
+
+
+def _series(result: Result, measure: str, stratum: str, layers: tuple[str, ...]) -> DeformationSeries:
+    rows = names.rows_of(result, measure, stratum).set_index("label")
+    value, low, high = (rows[c].reindex(list(layers)).to_numpy(float) for c in ("value", "ci_low", "ci_high"))
+    maps = layer_maps(result, measure, stratum)
+    quartiles = np.array([_quartiles(maps.get(layer)) for layer in layers])
+    return DeformationSeries(measure.removeprefix(PREFIX).replace("_", " "), value, low, high, quartiles)
+
+
+def _quartiles(values: np.ndarray | None) -> tuple[float, float]:
+    known = np.zeros(0) if values is None else values[np.isfinite(values)]
+    if not len(known):
+        return float("nan"), float("nan")
+    low, high = np.quantile(known, [0.25, 0.75])
+    return float(low), float(high)
