@@ -63,6 +63,11 @@ class Needs:
         """Whether a sample and its partner must be forwarded in one block."""
         return any(statistic.paired for statistic in self.layers + self.output)
 
+    @property
+    def distances(self) -> bool:
+        """Whether it matters how far each input lies from its untransformed sample."""
+        return any(statistic.measures_inputs for statistic in self.layers + self.output)
+
 
 def settle(needs: Needs, transform: Transform, windows: Iterable[Window], *, size: int, seed: int) -> Needs:
     """The needs with probes that know what they must of all inputs; nothing is forwarded."""
@@ -88,6 +93,15 @@ class Layout:
     sample_step: int
     element_step: int
     probes: dict[str, tuple[int, ...]]
+
+    def distances(self, x: Tensor) -> np.ndarray:
+        """(sample, column) Euclidean distance of each input from the untransformed sample."""
+        columns = np.arange(len(self.rows) // len(x)) * self.element_step
+        found = []
+        for number, sample in enumerate(x):  # one at a time: the differences of a block would be a copy of it
+            own = self.rows[torch.from_numpy(columns + number * self.sample_step).to(self.rows.device)]
+            found.append((own - sample).flatten(1).double().norm(dim=1))
+        return torch.stack(found).cpu().numpy()
 
 
 def lay_out(

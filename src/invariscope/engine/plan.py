@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from invariscope.statistics.base import Membership
+from invariscope.statistics.pairs import partners as partners
 from invariscope.uncertainty import GROUPS, MIN_PER_GROUP
 
 # A forward of more rows than this gains nothing on a CPU, and its activations leave the cache.
@@ -169,16 +170,4 @@ def paired_chunks(count: int, size: int) -> Sequence[np.ndarray]:
     found = chunks(np.arange(count), max(2, size - size % 2))
     if len(found) > 1 and len(found[-1]) == 1:
         found = [*found[:-2], np.concatenate(found[-2:])]
-    return found
-
-
-def partners(count: int) -> np.ndarray:
-    """The partner of each of a few samples: its neighbour, the last three of an odd number in a cycle.
-
-    >>> partners(4).tolist(), partners(5).tolist()
-    ([1, 0, 3, 2], [1, 0, 3, 4, 2])
-    """
-    found = np.arange(count) ^ 1
-    if count % 2:
-        found[-3:] = np.array([count - 2, count - 1, count - 3])[-count:] if count > 1 else -1
     return found

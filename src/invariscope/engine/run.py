@@ -266,6 +266,8 @@ class Runner:
             "unit_bytes": self.unit_bytes,
             "act": partial(_act, self.transform, tuple(inputs.shape[2:]), self.options.seed),
             "per_sample": self.transform.per_sample,
+            "input_shape": tuple(inputs.shape[1:]),
+            "distances": laid.distances(inputs) if self.needs.distances else None,
         }
         output = self.forward(laid.rows, lambda reading: self._reduce(reading, shared))
         run.forwards += len(laid.rows)

@@ -74,8 +74,11 @@ class Block:
         act: (maps, indices, inverse) to maps: what the elements should do to (sample, element, unit...)
             maps; raises TypeError where no action is declared. None where nothing is known.
         per_sample: whether an element means something else for each sample.
+        distances: (sample, column) Euclidean distance of each input from the untransformed sample; None where
+            nobody asked.
         restored: whether the inputs were brought back by the inverse elements before the model saw them, so
             that the action has nothing left to undo.
+        input_shape: the shape of one input of the model, such as (3, 32, 32); () where it is not known.
     """
 
     values: Tensor
@@ -94,7 +97,9 @@ class Block:
     unit_bytes: float = float("inf")
     act: Callable[[Tensor, np.ndarray, bool], Tensor] | None = None
     per_sample: bool = False
+    distances: np.ndarray | None = None
     restored: bool = False
+    input_shape: tuple[int, ...] = ()
 
     def rows_of(self, samples: np.ndarray, elements: np.ndarray) -> np.ndarray:
         """The rows of the given samples (first axis) and elements (second axis)."""
@@ -179,6 +184,7 @@ class Block:
             ranks=None if self.ranks is None else self.ranks[chosen],
             sizes=None if self.sizes is None else self.sizes[chosen],
             partners=None if self.partners is None else _kept_partners(self.partners, chosen),
+            distances=None if self.distances is None else self.distances[chosen],
         )
 
 
@@ -200,6 +206,9 @@ class Statistic(abc.ABC):
 
     paired: ClassVar[bool] = False
     """Whether `block.partners` is read."""
+
+    measures_inputs: ClassVar[bool] = False
+    """Whether `block.distances` is read."""
 
     sized: ClassVar[bool] = False
     """Whether `block.total` is read: a pilot over a stream of unknown length is then counted first."""

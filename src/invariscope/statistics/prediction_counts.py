@@ -71,10 +71,10 @@ class PredictionCounts(Statistic):
         if "identity" in block.probes:
             found[2] = (top != block.probe("identity").argmax(-1)).cpu().numpy()
         if block.labels is not None:
-            labels = _checked(block.labels.to(outputs.device), outputs.shape[-1])
+            labels = checked_labels(block.labels.to(outputs.device), outputs.shape[-1])
             found[0] = (top == labels[:, None]).cpu().numpy()
             picked = labels[:, None, None].expand(*top.shape, 1)
-            found[1] = _probabilities(outputs).gather(-1, picked)[..., 0].cpu().numpy()
+            found[1] = probabilities(outputs).gather(-1, picked)[..., 0].cpu().numpy()
         return found
 
     def enlarge(self, state: PredictionState, buckets: int) -> None:
@@ -100,14 +100,16 @@ class PredictionCounts(Statistic):
         return PredictionShares(counts, sums / counts[:, None, None])
 
 
-def _probabilities(outputs: Tensor) -> Tensor:
+def probabilities(outputs: Tensor) -> Tensor:
+    """The outputs themselves where they are probabilities of the classes, else their softmax."""
     proper = (outputs >= 0).all() and torch.allclose(
         outputs.sum(-1), torch.ones((), dtype=outputs.dtype, device=outputs.device), atol=1e-4
     )
     return outputs if proper else outputs.softmax(-1)
 
 
-def _checked(labels: Tensor, classes: int) -> Tensor:
+def checked_labels(labels: Tensor, classes: int) -> Tensor:
+    """The labels; a ValueError for those that the model has no output for."""
     if bool((labels < 0).any()) or bool((labels >= classes).any()):
         raise ValueError(
             f"labels run from {int(labels.min())} to {int(labels.max())}, but the model has {classes} "

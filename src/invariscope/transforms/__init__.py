@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # for editors and type checkers only; at run time `__getattr_
     from invariscope.transforms.affine import Affine as Affine
     from invariscope.transforms.compose import Compose as Compose
     from invariscope.transforms.deformation import Deformation as Deformation
+    from invariscope.transforms.deformation_ladder import DeformationLadder as DeformationLadder
     from invariscope.transforms.diffeomorphism import Diffeomorphism as Diffeomorphism
     from invariscope.transforms.diffeomorphism_augmentation import (
         DiffeomorphismAugmentation as DiffeomorphismAugmentation,

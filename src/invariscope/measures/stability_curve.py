@@ -1,0 +1,274 @@
+"""Stability element by element: curves against the size of the displacement."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from invariscope.measures.base import (
+    CurveValues,
+    ElementValues,
+    Identity,
+    KnownAnswer,
+    LayerContext,
+    LayerValues,
+    Measure,
+    Probe,
+    Values,
+)
+from invariscope.measures.noise_probes import EqualNoise, TowardNeighbour
+from invariscope.statistics.base import Statistic
+from invariscope.statistics.response_curves import WAYS, PredictionCurves, ResponseCurves
+from invariscope.statistics.sample_spread import SampleSpread, Spread
+from invariscope.statistics.sample_table import SampleTable
+
+# What the outputs of each way are called; the transformation's own have no suffix.
+SUFFIXES = dict(zip(WAYS, ("", "_noise", "_toward"), strict=True))
+_SHARES = ("accuracy", "probability", "flips")
+_FLIPPED = 0.5
+
+
+@dataclass(frozen=True)
+class _Curves(Measure):
+    """What the curves of layers and of the output have in common."""
+
+    ranges: ClassVar[Mapping[str, tuple[float, float]]] = {
+        f"{share}{suffix}": (0.0, 1.0) for share in _SHARES for suffix in SUFFIXES.values()
+    }
+
+    @property
+    def probes(self) -> tuple[Probe, ...]:
+        """The untransformed input, noise as large as each displacement, and as long a way to another."""
+        return Identity(), EqualNoise(), TowardNeighbour()
+
+    @property
+    def has_floor(self) -> bool:
+        """False: a sample that was brought back has no displacement of its own to be compared with."""
+        return False
+
+    @property
+    def _names(self) -> tuple[str, str]:
+        return EqualNoise().name, TowardNeighbour().name
+
+    def statistics(self) -> tuple[Statistic, ...]:
+        """Displacements of each sample by element, and how far samples lie apart."""
+        return ResponseCurves(*self._names), SampleSpread()
+
+    def evaluate(self, finals: Any, layer: LayerContext) -> dict[str, Values]:
+        """Curves against the radius where it is known, against the elements otherwise."""
+        table, spread = finals[-2:]
+        return _placed(_curves(table, spread), table)
+
+    def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
+        """The definition, pair by pair; behind the elements stand as many noisy responses, then the ways.
+
+        Which sample a way leads to, and how long it is, the responses do not say.
+        """
+        n, columns = activations.shape[:2]
+        flat = activations.reshape(n, columns, -1)
+        rest, moved, noisy = flat[:, 0], *np.split(flat, 3, axis=1)[:2]
+        apart = np.mean([np.sum((rest[i] - rest[k]) ** 2) for i in range(n) for k in range(n) if i != k])
+        found = {
+            name: ((part - rest[:, None]) ** 2).sum(axis=2).mean(axis=0) / apart
+            for name, part in (("D", moved), ("G", noisy))
+        }
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return found | {"R": found["D"] / found["G"]}
+
+    @classmethod
+    def known_answers(cls) -> tuple[KnownAnswer, ...]:
+        """Two samples 4 apart, which the second element moves by 1 and the noise by 2."""
+        first = [[0.0, 0.0], [1.0, 0.0], [0.0, 0.0], [2.0, 0.0], [0.0, 0.0], [4.0, 0.0]]
+        second = [[4.0, 0.0], [5.0, 0.0], [4.0, 0.0], [6.0, 0.0], [4.0, 0.0], [0.0, 0.0]]
+        return (
+            KnownAnswer({}, [first, second], [0, 1 / 16], output="D"),
+            KnownAnswer({}, [first, second], [0, 4 / 16], output="G"),
+            KnownAnswer({}, [first, second], [np.nan, 1 / 4], output="R"),
+        )
+
+
+@dataclass(frozen=True)
+class LayerStabilityCurve(_Curves):
+    """Stability of every layer, element by element: against the size of the displacement.
+
+    .. math:: D_j = \\frac{\\langle\\|f(t_j x) - f(x)\\|^2\\rangle}{S},
+        \\qquad G_j = \\frac{\\langle\\|f(x + \\eta_j) - f(x)\\|^2\\rangle}{S},
+        \\qquad R_j = \\frac{D_j}{G_j}, \\qquad S = \\langle\\|f(x) - f(z)\\|^2\\rangle
+
+    with ‖η_ij‖ = ‖t_j x_i − x_i‖, and z another sample.
+
+    Shapes: responses (sample, element, unit...) to one value per element, in `result.curves`, against the
+    radius r_j, the root of the mean squared displacement of the inputs. `G_toward` is the same for a step of
+    that length toward another sample, over the very pairs of its denominator, so that a step that arrives
+    gives exactly 1. `G_over_r2` and `G_toward_over_r2` are flat where the layer is linear; `gain`, in the
+    table, is the first of them at the smallest radius. `iv.stability_curve` takes rising temperatures of
+    smooth deformations as the elements.
+
+    Misleads: each element has a noise of its own, so neighbouring points of a curve differ by chance too;
+    the other sample is the next one in the data, of the same class where the data are sorted.
+
+    Source:
+        Petrini et al. 2021, arXiv:2105.02468, eq. 2 to 4, and the appendix on the size of the displacement.
+
+    >>> first = [[0.0], [1.0], [0.0], [2.0], [0.0], [4.0]]
+    >>> second = [[4.0], [5.0], [4.0], [6.0], [4.0], [0.0]]
+    >>> responses = np.array([first, second])
+    >>> {name: curve.tolist() for name, curve in LayerStabilityCurve().oracle(responses, None).items()}
+    {'D': [0.0, 0.0625], 'G': [0.0, 0.25], 'R': [nan, 0.25]}
+    """
+
+    summary: ClassVar[str] = (
+        "How far larger and larger displacements move each layer, beside noise of the same size."
+    )
+    reading: ClassVar[str] = (
+        "D, G: 1 is as far as another sample. R = D/G: below 1, more stable to the transformation than to "
+        "noise. G over r² is flat as long as the layer is linear; a small R alone does not mean a small D."
+    )
+
+    @classmethod
+    def examples(cls) -> tuple[LayerStabilityCurve, ...]:
+        """There are no options."""
+        return (cls(),)
+
+
+@dataclass(frozen=True)
+class StabilityCurve(_Curves):
+    """Stability and predictions of the output, element by element: against the size of the displacement.
+
+    .. math:: D_j, G_j, R_j \\text{ of the output as for every layer}, \\qquad
+        \\mathrm{flips}_j = \\langle [\\arg\\max_k f_k(x'_{ij}) \\ne \\arg\\max_k f_k(x_i)] \\rangle_i
+
+    Shapes: outputs (sample, element, class) to one value per element, as :class:`LayerStabilityCurve` has
+    them, and with them accuracy, probability of the true class (softmax) and share of flipped predictions:
+    under the transformation, under the noise (`_noise`) and on the way to another sample (`_toward`). The
+    table holds the *bump*, the radius at which half of the predictions have flipped (read off between the
+    elements on a logarithmic scale, NaN where they never do), once for each of the three.
+
+    Misleads: as the curves of layers do; and accuracy can hold where predictions flip from wrong to wrong.
+
+    Raises:
+        ValueError: labels for which the model has no output.
+
+    Source:
+        Petrini et al. 2021, arXiv:2105.02468, eq. 2 to 4, and the appendix on the size of the displacement.
+
+    >>> rest, moved, noisy, other = [2.0, 0.0], [0.0, 1.0], [3.0, 0.0], [0.0, 4.0]
+    >>> first = [rest, moved, rest, noisy, rest, other]
+    >>> outputs = np.array([first, [other, moved, other, noisy, other, rest]])
+    >>> StabilityCurve().oracle(outputs, np.array([0, 1]))["accuracy"]
+    array([1. , 0.5])
+    """
+
+    scope: ClassVar[str] = "output"
+    summary: ClassVar[str] = (
+        "How far larger and larger displacements move the output, and when they change its predictions."
+    )
+    reading: ClassVar[str] = (
+        "D, G: 1 is as far as another sample. R = D/G: below 1, more stable to the transformation than to "
+        "noise; it does not say that D is small. Where predictions flip, G over r² leaves its plateau."
+    )
+
+    def statistics(self) -> tuple[Statistic, ...]:
+        """Predictions too."""
+        return PredictionCurves(*self._names), *super().statistics()
+
+    def evaluate(self, finals: Any, layer: LayerContext) -> dict[str, Values]:
+        """Also accuracy, probability and flips, and where they flip."""
+        predictions, table, spread = finals
+        shares = {
+            f"{name.partition('.')[0]}{SUFFIXES[name.partition('.')[2]]}": _mean(predictions, name)
+            for name in predictions.columns
+        }
+        found = _placed(_curves(table, spread) | shares, table)
+        if "radius" not in table.columns:
+            return found
+        radius = _radius(table)
+        flips = {s: shares[f"flips{s}"] for s in SUFFIXES.values() if f"flips{s}" in shares}
+        bumps = {f"bump{s}": LayerValues(np.array(list(map(_crossing, radius, f)))) for s, f in flips.items()}
+        return bumps | found
+
+    def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
+        """Also the predictions; those on the way to another sample from the last third."""
+        found = super().oracle(activations, labels)
+        for suffix, outputs in zip(SUFFIXES.values(), np.split(activations, 3, axis=1), strict=True):
+            top = outputs.argmax(-1)
+            found[f"flips{suffix}"] = (top != activations[:, :1].argmax(-1)).mean(0)
+            if labels is not None:
+                powers = np.exp(outputs - outputs.max(-1, keepdims=True))
+                chances = powers / powers.sum(-1, keepdims=True)
+                found[f"accuracy{suffix}"] = (top == labels[:, None]).mean(0)
+                found[f"probability{suffix}"] = chances[np.arange(len(labels)), :, labels].mean(0)
+        return found
+
+    @classmethod
+    def examples(cls) -> tuple[StabilityCurve, ...]:
+        """There are no options."""
+        return (cls(),)
+
+
+def _curves(table: SampleTable, spread: Spread) -> dict[str, np.ndarray]:
+    """(replicate, element) curves by output name."""
+    above = {name: _mean(table, name) for name in WAYS}
+    apart, pairs = spread.distance()[:, None], table.replicates(lambda part: _known_mean(part["apart"]))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = {
+            "D": above["moved"] / apart,
+            "G": above["noisy"] / apart,
+            "G_toward": _toward(table) / pairs[:, None],
+            "R": above["moved"] / above["noisy"],
+        }
+        if "radius" in table.columns:
+            squares = np.square(_radius(table))
+            found |= {f"{name}_over_r2": found[name] / squares for name in ("G", "G_toward")}
+    return found
+
+
+def _placed(curves: dict[str, np.ndarray], table: SampleTable) -> dict[str, Values]:
+    """The curves as values: along the radius where it is known."""
+    if "radius" not in table.columns:
+        return {name: ElementValues(curve) for name, curve in curves.items()}
+    x = tuple(_radius(table)[0].tolist())
+    labels = tuple(f"r = {radius:.3g}" for radius in x)
+    smallest = int(np.argmin(np.where(np.array(x) > 0, x, np.inf)))
+    found: dict[str, Values] = {"gain": LayerValues(curves["G_over_r2"][:, smallest])}
+    return found | {name: CurveValues(curve, "radius", x, labels) for name, curve in curves.items()}
+
+
+def _mean(table: SampleTable, name: str) -> np.ndarray:
+    """(replicate, element) mean over samples."""
+    return table.replicates(lambda part: part[name].mean(axis=0))
+
+
+def _toward(table: SampleTable) -> np.ndarray:
+    """(replicate, element) mean over the samples that have a partner."""
+    return table.replicates(lambda part: _known_mean(part["toward"][np.isfinite(part["apart"])]))
+
+
+def _known_mean(values: np.ndarray) -> np.ndarray:
+    """Mean over the samples of what is no NaN; NaN where nothing is left."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # an empty mean is NaN, as it should be
+        return np.nanmean(values, axis=0)
+
+
+def _radius(table: SampleTable) -> np.ndarray:
+    """(replicate, element) root of the mean squared distance of the moved inputs from their samples."""
+    return table.replicates(lambda part: np.sqrt(np.square(part["radius"]).mean(axis=0)))
+
+
+def _crossing(radius: np.ndarray, flips: np.ndarray) -> float:
+    """Where the share first reaches one half, linear in the logarithm of the radius; NaN for never."""
+    order = np.argsort(radius, kind="stable")
+    r, share = radius[order], flips[order]
+    above = np.flatnonzero(share >= _FLIPPED)
+    if not len(above):
+        return float("nan")
+    k = int(above[0])
+    if k == 0 or not r[k - 1] > 0:
+        return float(r[k])
+    part = (_FLIPPED - share[k - 1]) / (share[k] - share[k - 1])
+    return float(r[k - 1] * (r[k] / r[k - 1]) ** part)

@@ -1,0 +1,115 @@
+"""Smooth random deformations of rising size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from invariscope.transforms import _modes as ensemble
+from invariscope.transforms._checks import count as counted
+from invariscope.transforms._checks import numbers
+from invariscope.transforms._deforming import Size, _Deforming
+from invariscope.transforms._draws import Draws
+from invariscope.transforms.base import Transform
+from invariscope.transforms.diffeomorphism import sines
+
+
+@dataclass(frozen=True)
+class DeformationLadder(_Deforming):
+    r"""Max-entropy fields at one temperature after the other: one field for each sample and temperature.
+
+    .. math:: C^a_{ij} \sim N\!\left(0, \frac{T_j}{i^2 + j^2}\right) \text{ for element } j
+
+    with fields as :class:`Diffeomorphism` has them, drawn independently at every temperature. For curves
+    against the size of the displacement; `spanning` gives the published range, from fields that move pixels
+    by far less than one to fields that fold.
+
+    Misleads: the coldest fields show the interpolation rather than the deformation, the hottest ones fold the
+    image. No warning says so, since such curves are meant to leave the allowed range on both sides.
+
+    Args:
+        temperatures: T of each element.
+        c: largest number of half waves.
+        cutoff: "code", √(i² + j²) < c + ½, or "paper", i² + j² ≤ c².
+    Raises:
+        TypeError: no images; an inverse.
+        ValueError: temperatures that are not positive, a cutoff without modes, images too small for c.
+    Source:
+        Petrini et al. 2021, arXiv:2105.02468, section 2 and appendix.
+
+    >>> ladder = DeformationLadder.spanning((32, 32), 3)
+    >>> [f"{t:.3e}" for t in ladder.temperatures]
+    ['1.886e-05', '7.015e-04', '2.609e-02']
+    """
+
+    temperatures: Sequence[float]
+    _: KW_ONLY
+    c: int = 3
+    cutoff: str = "code"
+
+    @classmethod
+    def spanning(
+        cls,
+        size: Size,
+        count: int = 30,
+        *,
+        c: int = 3,
+        low: float = 1 / 15,
+        high: float = 2.0,
+        **options: Any,
+    ) -> DeformationLadder:
+        """Temperatures in equal ratios from `low` times T1 to `high` times T2 of images of (H, W) pixels.
+
+        On rectangles T1 is that of the longer side, the smaller one.
+
+        Raises:
+            ValueError: c = 1, for which no range is defined, or images too small to have one.
+        """
+        first, last = ensemble.allowed_range(max(size), c)
+        if first >= last:
+            raise ValueError(
+                f"images of {size[0]} × {size[1]} pixels have no allowed range at c = {c}: c ≥ 2n/π. "
+                "Lower c, or give temperatures."
+            )
+        return cls(np.geomspace(low * first, high * last, counted("count", count)).tolist(), c=c, **options)
+
+    @classmethod
+    def examples(cls) -> tuple[Transform, ...]:
+        """Three sizes."""
+        return (cls((1e-4, 1e-3, 1e-2)),)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The temperatures, such as "T 0.001"."""
+        return tuple(f"T {temperature:.3g}" for temperature in self.temperatures)
+
+    @property
+    def parameters(self) -> Mapping[str, tuple[float, ...]]:
+        """The `temperature`."""
+        return {"temperature": tuple(self.temperatures)}
+
+    @property
+    def per_sample(self) -> bool:
+        """True: every sample has fields of its own."""
+        return True
+
+    @property
+    def _modes(self) -> int:
+        return len(ensemble.spectrum(self.c, self.cutoff))
+
+    def _validated(self) -> dict[str, Any]:
+        found = numbers("temperatures", self.temperatures)
+        for temperature in found:
+            ensemble.displacement_of(temperature, 3, self.c, displacement="exact", cutoff=self.cutoff)
+        return {"temperatures": found}
+
+    def _draw(self, elements: np.ndarray, draws: Draws, size: Size | None) -> Tensor:
+        modes = ensemble.spectrum(self.c, self.cutoff)
+        sizes = np.sqrt(np.asarray(self.temperatures))[elements]
+        spread = np.broadcast_to(sizes[..., None, None, None] * modes, (*sizes.shape, 2, *modes.shape))
+        return torch.from_numpy(sines(draws, spread))
