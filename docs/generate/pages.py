@@ -41,6 +41,7 @@ def navigation(found: list[str]) -> list[dict[str, Any]]:
         {"Measures": section("measures")},
         {"Published conventions": "conventions.md"},
         {"Transforms": section("transforms")},
+        {"Neurons and feature maps": "neurons.md"},
         {"Reading weights": "weights.md"},
         {"Smooth deformations": "deformations.md"},
         {"Command line": "command_line.md"},
