@@ -18,9 +18,14 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "FibreAction": "invariscope.statistics.feature_actions",
+    "Group": "invariscope.statistics.group",
     "LocalDecomposition": "invariscope.transforms.local_decomposition",
+    "MatrixAction": "invariscope.statistics.feature_actions",
     "Monitor": "invariscope.monitor.monitor",
     "Result": "invariscope.result",
+    "SpatialAction": "invariscope.statistics.feature_actions",
+    "TrivialAction": "invariscope.statistics.feature_actions",
     "compare": "invariscope.uncertainty",
     "explain": "invariscope.listing",
     "illustrate": "invariscope.engine.illustrate",
@@ -30,6 +35,7 @@ _HOMES = {
     "measure": "invariscope.engine.api",
     "neuron_stability": "invariscope.neurons.stability",
     "receptive_field": "invariscope.readers.receptive_field",
+    "stability_curve": "invariscope.engine.curves",
     "write_report": "invariscope.report",
 }
 _PACKAGES = (
@@ -47,6 +53,7 @@ _PACKAGES = (
 
 if TYPE_CHECKING:
     from invariscope.engine.api import measure as measure
+    from invariscope.engine.curves import stability_curve as stability_curve
     from invariscope.engine.illustrate import illustrate as illustrate
     from invariscope.listing import explain as explain
     from invariscope.listing import list_measures as list_measures
@@ -55,6 +62,11 @@ if TYPE_CHECKING:
     from invariscope.readers.receptive_field import receptive_field as receptive_field
     from invariscope.report import write_report as write_report
     from invariscope.result import Result as Result
+    from invariscope.statistics.feature_actions import FibreAction as FibreAction
+    from invariscope.statistics.feature_actions import MatrixAction as MatrixAction
+    from invariscope.statistics.feature_actions import SpatialAction as SpatialAction
+    from invariscope.statistics.feature_actions import TrivialAction as TrivialAction
+    from invariscope.statistics.group import Group as Group
     from invariscope.storage import load as load
     from invariscope.transforms.local_decomposition import LocalDecomposition as LocalDecomposition
     from invariscope.transforms.local_decomposition import local_decomposition as local_decomposition
