@@ -234,4 +234,13 @@ def _drawn(options: Options) -> dict[str, Any]:
 def _described(measure: Measure) -> dict[str, Any]:
     """What a report says of a measure."""
     texts = {"summary": measure.summary, "reading": measure.reading, "source": measure.source()}
-    return {"options": measure.options, **texts}
+    return {"options": _plain(measure.options), **texts}
+
+
+def _plain(value: Any) -> Any:
+    """Options as JSON can hold them: objects by what they call themselves."""
+    if isinstance(value, dict):
+        return {name: _plain(entry) for name, entry in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(entry) for entry in value]
+    return value if value is None or isinstance(value, str | bool | int | float) else str(value)

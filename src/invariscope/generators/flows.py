@@ -1,0 +1,209 @@
+"""The generators there are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from invariscope.generators.base import Generator
+from invariscope.generators.derivatives import Derivatives
+from invariscope.registry import unknown
+
+_Pair = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class AffineFlow(Generator):
+    r"""Content moves with the velocity v(p) = A p + b, p in pixels about the centre, x right and y down.
+
+    .. math:: X x = -v \cdot \nabla x
+
+    On a feature map p and v are scaled by the ratio of its size to the input's, axis by axis. With bilinear
+    interpolation p runs from −1 to 1 on every image and b counts halves of it, as on a sampling grid.
+
+    Args:
+        label: its name.
+        matrix: the rows of A.
+        shift: b.
+        unit: what t counts.
+        step: a small t.
+
+    >>> turn = AffineFlow("turn", ((0, 1), (-1, 0)))
+    >>> turn.tangent(Derivatives(torch.ones(1, 1, 5, 5))).abs().max() < 1e-6
+    tensor(True)
+    """
+
+    label: str
+    matrix: tuple[_Pair, _Pair] = ((0.0, 0.0), (0.0, 0.0))
+    shift: _Pair = (0.0, 0.0)
+    unit: str = "1"  # type: ignore[assignment]
+    step: float = 0.0005  # type: ignore[assignment]
+
+    @property
+    def name(self) -> str:
+        """Its label."""
+        return self.label
+
+    @property
+    def moves_maps(self) -> bool:
+        """True."""
+        return True
+
+    def tangent(self, at: Derivatives, *, input_size: tuple[int, int] | None = None) -> Tensor:
+        """−v·∇ of the images."""
+        along_x, along_y = at.first
+        velocity_x, velocity_y = self._velocity(at, input_size or at.size)
+        return -(velocity_x * along_x + velocity_y * along_y)
+
+    def _velocity(self, at: Derivatives, input_size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Pixels of these images along x and y, (height, width)."""
+        (height, width), like = at.size, at.images
+        if at.interpolation == "bilinear":
+            scale_x, scale_y = (width - 1) / 2, (height - 1) / 2
+        else:
+            scale_x, scale_y = width / input_size[1], height / input_size[0]
+        x = (_centred(width, like) / (scale_x or 1)).expand(height, width)
+        y = (_centred(height, like) / (scale_y or 1))[:, None].expand(height, width)
+        (xx, xy), (yx, yy) = self.matrix
+        return scale_x * (xx * x + xy * y + self.shift[0]), scale_y * (yx * x + yy * y + self.shift[1])
+
+
+def _centred(n: int, like: Tensor) -> Tensor:
+    return torch.arange(n, dtype=like.dtype, device=like.device) - (n - 1) / 2
+
+
+@dataclass(frozen=True)
+class Blur(Generator):
+    r"""The heat flow, t the variance of the Gaussian in squared pixels.
+
+    .. math:: X x = \tfrac12 \Delta x
+    """
+
+    @property
+    def name(self) -> str:
+        """Its name, "blur"."""
+        return "blur"
+
+    @property
+    def unit(self) -> str:
+        """Of a variance."""
+        return "px²"
+
+    @property
+    def step(self) -> float:
+        """Small against the variance of any pattern."""
+        return 0.003
+
+    @property
+    def moves_maps(self) -> bool:
+        """True: a map of half the size blurs with a quarter of the variance."""
+        return True
+
+    def tangent(self, at: Derivatives, *, input_size: tuple[int, int] | None = None) -> Tensor:
+        """Half the Laplacian."""
+        (height, width), (rows, columns) = at.size, input_size or at.size
+        across, down = at.second
+        return ((width / columns) ** 2 * across + (height / rows) ** 2 * down) / 2
+
+
+@dataclass(frozen=True)
+class Intensity(Generator):
+    r"""All values times 1 + t. Representations should not notice.
+
+    .. math:: X x = x
+    """
+
+    @property
+    def name(self) -> str:
+        """Its name, "intensity"."""
+        return "intensity"
+
+    @property
+    def unit(self) -> str:
+        """A factor has none."""
+        return "1"
+
+    @property
+    def step(self) -> float:
+        """A twentieth of a percent."""
+        return 0.0005
+
+    @property
+    def moves_maps(self) -> bool:
+        """False."""
+        return False
+
+    def tangent(self, at: Derivatives, *, input_size: tuple[int, int] | None = None) -> Tensor:
+        """The images themselves."""
+        return at.images
+
+
+@dataclass(frozen=True)
+class UserFlow(Generator):
+    r"""Any flow, differentiated by a central difference.
+
+    .. math:: X x = \frac{\rho(h) x - \rho(-h) x}{2h}
+
+    Args:
+        flow: (x, t) to ρ(t)x for a batch x; ρ(0)x = x.
+        label: its name; the callable's own where there is none.
+        moves_maps: whether feature maps should move by the same callable; otherwise they should not move.
+        step: h.
+
+    >>> brighter = UserFlow(lambda x, t: x + t, "brightness")
+    >>> float(brighter.tangent(Derivatives(torch.zeros(1, 1, 2, 2))).mean())
+    1.0
+    """
+
+    flow: Callable[[Tensor, float], Tensor] = field(repr=False)
+    label: str = ""
+    moves_maps: bool = False  # type: ignore[assignment]
+    step: float = 0.01  # type: ignore[assignment]
+
+    @property
+    def name(self) -> str:
+        """The label, or what the callable is called."""
+        return self.label or getattr(self.flow, "__name__", type(self.flow).__name__)
+
+    @property
+    def unit(self) -> str:
+        """The callable's own."""
+        return "t"
+
+    def tangent(self, at: Derivatives, *, input_size: tuple[int, int] | None = None) -> Tensor:
+        """The central difference."""
+        forth, back = (self.flow(at.images, sign * self.step) for sign in (1, -1))
+        for moved in (forth, back):
+            if not isinstance(moved, Tensor) or moved.shape != at.images.shape:
+                came = tuple(moved.shape) if isinstance(moved, Tensor) else type(moved).__name__
+                raise ValueError(
+                    f"the flow {self.name!r} must keep the shape {tuple(at.images.shape)}; it gave {came}"
+                )
+        return (forth - back) / (2 * self.step)
+
+
+_FLOWS: dict[str, Generator] = {
+    flow.name: flow
+    for flow in (
+        AffineFlow("translation_x", shift=(1.0, 0.0), unit="px", step=0.003),
+        AffineFlow("translation_y", shift=(0.0, 1.0), unit="px", step=0.003),
+        AffineFlow("rotation", ((0.0, 1.0), (-1.0, 0.0)), unit="rad"),
+        AffineFlow("scale", ((1.0, 0.0), (0.0, 1.0))),
+        AffineFlow("shear_x", ((0.0, 1.0), (0.0, 0.0))),
+        AffineFlow("shear_y", ((0.0, 0.0), (1.0, 0.0))),
+        AffineFlow("hyperbolic", ((0.0, 1.0), (1.0, 0.0))),
+        Blur(),
+        Intensity(),
+    )
+}
+NAMES = tuple(_FLOWS)
+
+
+def named(name: str) -> Generator:
+    """The generator of that name; a ValueError with the closest ones if there is none."""
+    if name not in _FLOWS:
+        raise unknown("generator", name, NAMES)
+    return _FLOWS[name]
