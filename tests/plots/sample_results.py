@@ -48,10 +48,12 @@ def sample_result(
     epoch: int = 0,
     information: bool = False,
     maps: bool = False,
+    stability: bool = False,
 ) -> Result:
     """A result whose values rise along the layers, scaled by `level`; as a monitor gives it after `epoch`.
 
-    `maps` adds what is known of feature maps alone: spectra, and the stability of neurons.
+    `maps` adds what is known of feature maps alone: spectra, and the stability of neurons;
+    `stability` adds curves against the radius.
     """
     rng = np.random.default_rng(seed)
     strata = ["all", *CLASSES, "mean"] if classes else ["all"]
@@ -70,10 +72,14 @@ def sample_result(
             *(_information(layers, level) if information else ()),
             *(_neurons(layers, level) if maps else ()),
         ),
-        curve_rows=(*(_curves(level) if curves else ()), *(_spectra(layers, level) if maps else ())),
+        curve_rows=(
+            *(_curves(level) if curves else ()),
+            *(_spectra(layers, level) if maps else ()),
+            *(_radii(level) if stability else ()),
+        ),
         arrays=arrays,
         provenance=_provenance(name, classes) | {"training": {"name": name, "epoch": epoch}},
-        examples=_examples(layers) if examples else {},
+        examples=(_examples(layers) if examples else {}) | (_moved() if stability else {}),
     )
 
 
@@ -137,6 +143,23 @@ def _spectra(layers, level):
                 place = {"measure": measure, "layer": layer, "call": 0, "stratum": "all", "element": ring}
                 place |= {"label": f"ring {ring}", "parameter": "frequency_cpp", "x": ring / shape[-1]}
                 yield place | {"value": value, "ci_low": 0.8 * value, "ci_high": 1.2 * value, "samples": 512}
+
+
+def _radii(level):
+    """Responses that grow with the square of the radius, and predictions that flip at last."""
+    for curve in ("D", "G", "accuracy"):
+        for element, radius in enumerate((0.5, 1.0, 2.0, 4.0)):
+            value = 1 - radius / 5 if curve == "accuracy" else level * 0.01 * radius**2
+            place = {"measure": f"stability_curve.{curve}", "layer": "output", "call": 0, "stratum": "all"}
+            place |= {"element": element, "label": f"r = {radius}", "parameter": "radius", "x": radius}
+            yield place | {"value": value, "ci_low": 0.9 * value, "ci_high": 1.1 * value, "samples": 512}
+
+
+def _moved():
+    """Two samples as they are, and with noise."""
+    still = np.stack([digit(), digit()[::-1]])[:, None].astype(np.float32)
+    noise = np.random.default_rng(0).normal(scale=0.2, size=still.shape).astype(np.float32)
+    return {"bump:as it is": still, "bump:noise": still + noise}
 
 
 def _curves(level):

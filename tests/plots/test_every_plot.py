@@ -17,7 +17,7 @@ SMALL = {"conv1": (4, 6, 6), HOSTILE: (8,), "out": (10,)}
 
 @pytest.fixture(scope="module")
 def sample():
-    return sample_result(HOSTILE, layers=SMALL, information=True, maps=True)
+    return sample_result(HOSTILE, layers=SMALL, information=True, maps=True, stability=True)
 
 
 def test_the_figures_of_the_slides_are_all_there():

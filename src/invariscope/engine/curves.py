@@ -110,7 +110,7 @@ def _ladder(few: Window, radii: int | Sequence[float], *, c: int, interpolation:
     if x.ndim != 4 or not x.is_floating_point():
         raise TypeError(
             f"a stability curve deforms images (n, C, H, W) of floating values; got {tuple(x.shape[1:])} a "
-            f"sample, of {x.dtype}. For other data take iv.measure(..., measures='stability_curve') and a transform."
+            f"sample, of {x.dtype}. For other data call iv.measure with a transform and 'stability_curve'."
         )
     if isinstance(radii, int):
         size = (x.shape[2], x.shape[3])

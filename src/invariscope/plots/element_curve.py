@@ -162,8 +162,9 @@ class ElementCurve(ChartPlot):
 
 def _curve_measures(results: Sequence[Result]) -> list[str]:
     tables = [result.curves for result in results]
-    # Spectra run along frequencies, not along elements, and have a plot of their own.
-    along = [table.loc[table["parameter"] != names.FREQUENCY] for table in tables]
+    # Spectra and stability curves have axes of their own, not the elements, and plots of their own.
+    own = (names.FREQUENCY, names.RADIUS)
+    along = [table.loc[~table["parameter"].isin(own)] for table in tables]
     found = list(dict.fromkeys(name for table in along for name in table["measure"]))
     return sorted(found, key=lambda name: name != HEADLINE)
 

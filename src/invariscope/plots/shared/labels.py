@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 HEADLINE = ("normalized_variance", "normalized_distance", "transformation_variance")
 NOT_A_CLASS = ("all", "mean")
 FREQUENCY = "frequency_cpp"
+RADIUS = "radius"
 _UNITS = {"deg": "degrees", "px": "pixels", "db": "dB", "cpp": "cycles per position"}
 
 
