@@ -15,6 +15,8 @@ from torch import Tensor
 from invariscope.registry import Registry, refuse_unknown_options, snake_case
 from invariscope.statistics.base import Statistic
 
+_PLAIN = (str, int, float, tuple, list, dict, type(None))
+
 MEASURES: Registry[Measure] = Registry("measure", "invariscope.measures")
 
 
@@ -29,6 +31,8 @@ class LayerContext:
             measures that ask for it.
         dead: (unit...) units found dead at full precision, where the forwards were of a lower one.
         input_shape: the shape of one input, such as (3, 32, 32).
+        resolution: responses are known to no better than this share of a unit's size, as when an
+            interpolating action has moved them; 0: to rounding.
     """
 
     layer: str
@@ -37,6 +41,7 @@ class LayerContext:
     reference: np.ndarray | None = None
     dead: np.ndarray | None = None
     input_shape: tuple[int, ...] = ()
+    resolution: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -214,6 +219,9 @@ class Measure(abc.ABC):
     single: ClassVar[frozenset[str]] = frozenset()
     """Outputs without an interval, whose one replicate is all samples: p-values of fewer are larger."""
 
+    unaveraged: ClassVar[frozenset[str]] = frozenset()
+    """Outputs of which a mean over classes says nothing, such as positions in a list."""
+
     maps_differ: ClassVar[bool] = False
     """Whether a feature map gives other outputs than a flat layer of the same values."""
 
@@ -261,8 +269,9 @@ class Measure(abc.ABC):
 
     @property
     def options(self) -> dict[str, Any]:
-        """The options that this instance was made with."""
-        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.init}  # type: ignore[arg-type]
+        """The options that this instance was made with; objects among them as they are written."""
+        given = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.init}  # type: ignore[arg-type]
+        return {name: value if isinstance(value, _PLAIN) else repr(value) for name, value in given.items()}
 
     def bounds(self, output: str) -> tuple[float, float]:
         """Smallest and largest possible value of that output."""

@@ -16,6 +16,7 @@ from invariscope.measures.base import (
     UnitValues,
 )
 from invariscope.measures.variance import NormalizedVariance, SampleVariance, TransformationVariance
+from invariscope.statistics.kept_positions import LOST
 from invariscope.statistics.sample_table import SampleTable
 from invariscope.statistics.undone_errors import UndoneErrors
 from invariscope.statistics.undone_moments import UndoneFinal, UndoneMoments
@@ -122,7 +123,9 @@ class SameEquivariance(Measure):
 
     def _part(self, final: UndoneFinal, cls: Any, layer: LayerContext) -> UnitValues:
         measure = cls(spread=self.spread, min_firing=self.min_firing)
-        of_kept = replace(layer, shape=(int(final.kept.sum()),), dead=None)
+        # What the mask lets pass has been moved to a thousandth: smaller variances are the action's own.
+        resolution = 0.0 if final.kept.all() else LOST
+        of_kept = replace(layer, shape=(int(final.kept.sum()),), dead=None, resolution=resolution)
         values = measure.evaluate((final.moments, final.moments), of_kept)[""]
         return _in_place(values, final.kept, note="" if cls is not NormalizedVariance else _note(layer))
 

@@ -92,7 +92,8 @@ class _Variance(Measure):
 
     def evaluate(self, finals: Any, layer: LayerContext) -> dict[str, UnitValues]:
         """Per-unit values of one layer."""
-        parts = Parts(*finals, standard=self.spread == "std", known_dead=layer.dead)
+        standard = self.spread == "std"
+        parts = Parts(*finals, standard=standard, known_dead=layer.dead, resolution=layer.resolution)
         return {"": self._units(parts, layer)}
 
     @abc.abstractmethod

@@ -18,12 +18,14 @@ class Parts:
         along, across: the moments that each spread is taken from; usually the same.
         standard: standard deviations in place of variances.
         known_dead: units known to be dead, where the forwards are too coarse to tell.
+        resolution: share of a unit's size below which its responses are not known.
     """
 
     along: Moments
     across: Moments
     standard: bool
     known_dead: np.ndarray | None = None
+    resolution: float = 0.0
 
     @cached_property
     def transformation(self) -> np.ndarray:
@@ -41,6 +43,7 @@ class Parts:
         tiny = 1e-10 if self.across.double else 32 * float(np.finfo(np.float32).eps)
         scale = self.across.scale
         layer = np.sqrt(np.mean(scale**2)) if scale.size else 0.0
+        tiny = max(tiny, self.resolution)
         return (tiny * np.maximum(scale, 1e-3 * layer)) ** 2
 
     @cached_property

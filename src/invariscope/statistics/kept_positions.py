@@ -7,7 +7,7 @@ from torch import Tensor
 
 from invariscope.statistics.base import Block
 
-_LOST = 1e-3  # of a map of ones: what padding with zeros takes from a position that leaves
+LOST = 1e-3  # of a map of ones: what padding with zeros takes from a position that leaves
 _ASTRAY_PX = 0.5  # where padding repeats the border, a position that leaves comes back with another's content
 
 
@@ -29,7 +29,7 @@ def kept_positions(block: Block, *, inverse_first: bool = False) -> Tensor:
         NotApplicableError: the elements have no action, or no inverse, on this layer.
     """
     ones, *ramps = _patterns(block)
-    kept = _error(block, ones, inverse_first) <= _LOST
+    kept = _error(block, ones, inverse_first) <= LOST
     blind = kept.flatten(1).all(1)
     if blind.any():
         for ramp in ramps:
