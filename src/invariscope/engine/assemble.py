@@ -115,7 +115,8 @@ class Assembler:
     def _layers(self, measure: Measure) -> Iterator[tuple[LayerKey, LayerKey]]:
         """(layer, layer whose states it shares), in the order in which they run."""
         if measure.scope == "output":
-            yield OUTPUT, OUTPUT
+            if all((OUTPUT, statistic) in self.run.states for statistic in measure.statistics()):
+                yield OUTPUT, OUTPUT
             return
         for info in self.run.inspection.layers:
             key = (info.layer, info.call)
@@ -260,7 +261,7 @@ class Assembler:
     ) -> None:
         bounds = measure.bounds(measure.output_of(name))
         self.rows.append(
-            _row(name, key, stratum, len(self.transform), values.values.mean(axis=1), None, bounds)
+            _row(name, key, stratum, len(self.transform), _layer_replicates(values), None, bounds)
             | {"units": values.values.shape[1], "dead_units": 0, "sparse_units": 0}
         )
         parameter, xs = next(iter(self.transform.parameters.items()), ("element", None))
@@ -312,7 +313,7 @@ class Assembler:
         """Mean over classes: of layer values, and of maps where they are finite."""
         reason = next((s.reason for s, _ in found if s.reason), "")
         sizes = np.sum([stratum.sizes for stratum, _ in found], axis=0)
-        for output in found[0][1]:
+        for output in (name for name in found[0][1] if name not in measure.unaveraged):
             parts = [outputs[output] for _, outputs in found]
             name = measure.row_name(output)
             units = [part for part in parts if isinstance(part, UnitValues)]
@@ -352,7 +353,7 @@ def _layer_replicates(part: Values) -> np.ndarray:
     """(replicate,) values of the layer."""
     if isinstance(part, UnitValues):
         return part.layer_values()
-    return part.values.mean(axis=1) if isinstance(part, ElementValues) else part.values
+    return _nanmean(part.values.T) if isinstance(part, ElementValues) else part.values
 
 
 def _beyond_float32(values: np.ndarray) -> bool:

@@ -315,6 +315,7 @@ class Measure(abc.ABC):
         Element 0 is the untransformed input; the responses to `probes` stand behind the elements, in
         their order (the identity's excepted). With `needs_action` the elements are quarter turns.
         Outputs that the definition cannot give for these arguments are left out.
+        An oracle with a third argument `indices` gets the samples' positions in the data set.
         """
 
     @classmethod

@@ -1,0 +1,169 @@
+"""Similarity of a layer's representation before and after the transformation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from invariscope.measures.base import (
+    ElementValues,
+    Identity,
+    KnownAnswer,
+    LayerContext,
+    LayerValues,
+    Measure,
+    Values,
+)
+from invariscope.statistics.kept_responses import KeptResponses
+from invariscope.statistics.sample_table import SampleTable
+
+_FEWEST = 4  # the unbiased estimate divides by n − 3
+_ROUNDING = 1e-20  # of the sum of squares: what is left of equal responses when their mean is taken away
+
+
+@dataclass(frozen=True, kw_only=True)
+class CKA(Measure):
+    """Linear centred kernel alignment between φ(X) and φ(gX), debiased.
+
+    .. math:: \\mathrm{CKA}_g = \\frac{\\mathrm{HSIC}(K, L_g)}
+            {\\sqrt{\\mathrm{HSIC}(K, K)\\,\\mathrm{HSIC}(L_g, L_g)}}, \\quad
+        \\mathrm{HSIC}(K, L) = \\frac{1}{n(n-3)} \\Big[\\mathrm{tr}(\\tilde K \\tilde L) +
+            \\frac{1^T \\tilde K 1\\, 1^T \\tilde L 1}{(n-1)(n-2)} -
+            \\frac{2}{n-2} 1^T \\tilde K \\tilde L 1\\Big]
+
+    with K = φ(X)φ(X)ᵀ, L_g = φ(gX)φ(gX)ᵀ, and the tilde for a diagonal of zeros.
+
+    Shapes: activations (sample, element, unit...) to one number of the layer, the mean over the elements
+    other than the identity, and one an element in `result.curves` (`by_element`). The null pairs each
+    sample with another one; it is 0 on average, since HSIC is unbiased.
+
+    The comparison is of all pairs of at most `samples` samples, those with the smallest hashes of their
+    positions, in at most `units` units of a layer, chosen by a hash as well. With both limits the memory
+    does not grow with the data; the interval knows of the kept samples only.
+
+    Misleads: CKA ignores rotations of the representation's space and its scale: 1 says that samples keep
+    their mutual distances, not that responses stay. A permutation of channels has CKA 1. A few directions
+    of large variance decide.
+
+    Args:
+        samples: how many are compared, at least 4.
+        units: how many units of a larger layer are used.
+        seed: of both choices.
+
+    Raises:
+        ValueError: fewer than 4 samples, or no unit.
+
+    Source:
+        Kornblith et al. 2019, arXiv:1905.00414; unbiased HSIC: Song et al. 2012, JMLR 13, 1393-1434.
+
+    >>> x = np.random.default_rng(0).normal(size=(9, 3))
+    >>> turned = np.stack([x, 5 * x[:, [1, 2, 0]] + 7], axis=1)  # other axes, scale and place
+    >>> print(CKA().oracle(turned, None)[""].round(9))
+    1.0
+    """
+
+    samples: int = 128
+    units: int = 512
+    seed: int = 0
+
+    range: ClassVar[tuple[float, float]] = (-1.0, 1.0)
+    summary: ClassVar[str] = "Whether samples keep their mutual places in a layer when all are transformed."
+    reading: ClassVar[str] = (
+        "1: the transformed samples lie to one another as the untransformed ones do. 0: as unrelated samples "
+        "would. It is not invariance: a rotation of the whole representation leaves it at 1."
+    )
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.samples, int) or self.samples < _FEWEST:
+            raise ValueError(f"samples is a whole number, at least {_FEWEST}; got {self.samples!r}")
+        if not isinstance(self.units, int) or self.units < 1:
+            raise ValueError(f"units is a whole number, at least 1; got {self.units!r}")
+
+    @property
+    def probes(self) -> tuple[Identity]:
+        """The untransformed input."""
+        return (Identity(),)
+
+    def statistics(self) -> tuple[KeptResponses]:
+        """The responses of a few samples."""
+        return (KeptResponses(self.samples, self.units, self.seed),)
+
+    def evaluate(self, finals: Any, layer: LayerContext) -> dict[str, Values]:
+        """CKA of the layer and of each element."""
+        (table,) = finals
+        values = table.replicates(_by_element)
+        moved = table["moving"].all(axis=0)
+        shifted = np.roll(np.arange(len(table["rest"])), 1)  # in the order of hashes: any other sample
+        null = _alignments(table["rest"], table["orbits"][shifted])
+        return {
+            "": LayerValues(values[:, moved].mean(axis=1), float(null[moved].mean())),
+            "by_element": ElementValues(values),
+        }
+
+    def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
+        """The definition, term by term; for no more samples and units than are kept."""
+        flat = activations.reshape(*activations.shape[:2], -1)
+        kernels = [part @ part.T for part in (flat - flat.mean(axis=0)).swapaxes(0, 1)]
+        own = [_naive_hsic(kernel, kernel) for kernel in kernels]
+        found = [
+            _naive_hsic(kernels[0], kernel) / np.sqrt(own[0] * o)
+            for kernel, o in zip(kernels, own, strict=True)
+        ]
+        return {"": np.array(np.mean(found[1:])), "by_element": np.array(found)}
+
+    @classmethod
+    def examples(cls) -> tuple[CKA, ...]:
+        """Another choice of samples is the same where all are kept."""
+        return (cls(), cls(seed=1))
+
+    @classmethod
+    def known_answers(cls) -> tuple[KnownAnswer, ...]:
+        """Four samples, of which two pairs are apart, in one direction and then across it."""
+        pairs, across = np.array([1.0, 1, -1, -1]), np.array([1.0, -1, 1, -1])
+        # Off the diagonal K is 1 within a pair and −1 between; U-centred: 2/3·(2, −1, −1) in every row.
+        # The other pairing has the 2 where this one has a −1: a product of −1/2.
+        activations = np.stack([pairs, -3 * pairs + 2, across], axis=1)[..., None]
+        return (
+            KnownAnswer({}, activations, [1.0, 1.0, -0.5], output="by_element"),
+            KnownAnswer({}, activations, 0.25),
+        )
+
+
+def _by_element(part: SampleTable) -> np.ndarray:
+    return _alignments(part["rest"], part["orbits"])
+
+
+def _alignments(rest: np.ndarray, orbits: np.ndarray) -> np.ndarray:
+    """(element,) CKA of (sample, unit) with each of (sample, element, unit); NaN where nothing varies."""
+    if len(rest) < _FEWEST:
+        return np.full(orbits.shape[1], np.nan)
+    kernel = _centred_kernel(rest)
+    others = [_centred_kernel(orbits[:, j]) for j in range(orbits.shape[1])]
+    sizes = np.array([np.square(other).sum() for other in others]) * np.square(kernel).sum()
+    products = np.array([(kernel * other).sum() for other in others])
+    found = np.full(len(others), np.nan)
+    np.divide(products, np.sqrt(sizes), out=found, where=sizes > 0)
+    return np.clip(found, -1, 1)
+
+
+def _centred_kernel(responses: np.ndarray) -> np.ndarray:
+    """The Gram matrix without its diagonal, U-centred: two of them multiply to n(n − 3) times HSIC."""
+    n = len(responses)
+    centred = responses - responses.mean(axis=0)
+    if np.square(centred).sum() <= _ROUNDING * np.square(responses).sum():
+        return np.zeros((n, n))
+    kernel = centred @ centred.T
+    np.fill_diagonal(kernel, 0)
+    rows = kernel.sum(axis=0) / (n - 2)
+    kernel = kernel - rows - rows[:, None] + kernel.sum() / ((n - 1) * (n - 2))
+    np.fill_diagonal(kernel, 0)
+    return kernel
+
+
+def _naive_hsic(first: np.ndarray, second: np.ndarray) -> float:
+    n, ones = len(first), np.ones(len(first))
+    a, b = (kernel - np.diag(np.diag(kernel)) for kernel in (first, second))
+    middle = (ones @ a @ ones) * (ones @ b @ ones) / ((n - 1) * (n - 2))
+    return float((np.trace(a @ b) + middle - 2 / (n - 2) * (ones @ a @ b @ ones)) / (n * (n - 3)))

@@ -1,0 +1,130 @@
+"""How often the prediction stays the same along the orbit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from invariscope.measures.base import (
+    ElementValues,
+    Identity,
+    KnownAnswer,
+    LayerContext,
+    LayerValues,
+    Measure,
+    Values,
+)
+from invariscope.statistics.sample_table import SampleTable
+from invariscope.statistics.top_choices import TopChoices
+
+
+@dataclass(frozen=True)
+class Consistency(Measure):
+    """Share of pairs of elements for which a sample has the same top-1 class.
+
+    .. math:: \\mathrm{consistency} = \\left\\langle
+        [\\hat y(t_j x_i) = \\hat y(t_k x_i)] \\right\\rangle_{i,\\, j \\ne k}, \\qquad
+        \\mathrm{untransformed} = \\left\\langle
+        [\\hat y(t_j x_i) = \\hat y(x_i)] \\right\\rangle_{i,\\, t_j \\ne 1}
+
+    with ŷ(x) the class of the largest output.
+
+    Shapes: outputs (sample, element, class) to one share of all pairs, one share of the elements that keep
+    the untransformed prediction (the identity left out), and `by_element`, the latter as a curve (where the
+    identity keeps its share of 1). The null takes the two predictions from different samples.
+
+    Misleads: labels are not used, so a constant prediction is perfectly consistent; compare with the null,
+    which is then 1 too, and with the accuracy. Ties go to the first class.
+
+    Raises:
+        ValueError: outputs that are no scores of at least two classes.
+
+    Source:
+        The classification consistency of Zhang 2019, arXiv:1904.11486, over all pairs of elements.
+
+    >>> outputs = np.array([[[2.0, 0.0], [0.0, 1.0], [0.0, 3.0]]])  # classes 0, 1, 1
+    >>> Consistency().oracle(outputs, None)["untransformed"]
+    array(0.)
+    """
+
+    scope: ClassVar[str] = "output"
+    range: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    summary: ClassVar[str] = "How often two transformed versions of a sample get the same top-1 class."
+    reading: ClassVar[str] = (
+        "1: the prediction never changes along an orbit. The null is what predictions for different samples "
+        "agree in by chance. Consistency is not accuracy: a constant prediction has 1."
+    )
+
+    @property
+    def probes(self) -> tuple[Identity]:
+        """The untransformed input."""
+        return (Identity(),)
+
+    def statistics(self) -> tuple[TopChoices]:
+        """The choices of every sample and element."""
+        return (TopChoices(),)
+
+    def evaluate(self, finals: Any, layer: LayerContext) -> dict[str, Values]:
+        """Both shares with their nulls, and the curve."""
+        (table,) = finals
+        pairs, kept = _chance(table)
+        return {
+            "": LayerValues(table.replicates(lambda part: part["agreeing"].mean()), pairs),
+            "untransformed": LayerValues(table.replicates(_kept), kept),
+            "by_element": ElementValues(table.replicates(lambda part: _same(part).mean(axis=0))),
+        }
+
+    def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
+        """The definition, pair by pair."""
+        top = activations.argmax(-1)
+        m = top.shape[1]
+        pairs = [row[j] == row[k] for row in top for j in range(m) for k in range(j)]
+        kept = [[row[j] == row[0] for j in range(m)] for row in top]
+        return {
+            "": np.array(np.mean(pairs)),
+            "untransformed": np.array(np.mean([row[1:] for row in kept])),
+            "by_element": np.mean(kept, axis=0),
+        }
+
+    @classmethod
+    def examples(cls) -> tuple[Consistency, ...]:
+        """There are no options."""
+        return (cls(),)
+
+    @classmethod
+    def known_answers(cls) -> tuple[KnownAnswer, ...]:
+        """Classes 0, 0, 1 and 1, 1, 1: of six pairs four agree, of four moved inputs three keep theirs."""
+        outputs = np.eye(2)[[[0, 0, 1], [1, 1, 1]]]
+        return (
+            KnownAnswer({}, outputs, 4 / 6),
+            KnownAnswer({}, outputs, 3 / 4, output="untransformed"),
+            KnownAnswer({}, outputs, [1.0, 1.0, 0.5], output="by_element"),
+        )
+
+
+def _same(part: SampleTable) -> np.ndarray:
+    """(sample, element) whether the untransformed prediction is kept."""
+    return part["top"] == part["rest"]
+
+
+def _kept(part: SampleTable) -> float:
+    """Share of the elements other than the identity that keep it."""
+    return float((_same(part) * part["moving"]).sum() / part["moving"].sum())
+
+
+def _chance(table: SampleTable) -> tuple[float, float]:
+    """Both shares with the second prediction taken from another sample."""
+    n, m = table["top"].shape
+    if n < 2:
+        return float("nan"), float("nan")
+    classes = np.unique(np.concatenate([table["top"], table["rest"]], axis=1))
+    counts = np.stack([(table["top"] == c).sum(axis=0) for c in classes], axis=1)  # (element, class)
+    rest = np.array([(table["rest"] == c).sum() for c in classes])
+    moved = table["moving"][0] > 0
+    everywhere = counts.sum(axis=0) @ counts.sum(axis=0) - (counts * counts).sum()
+    own = table["agreeing"].sum() * m * (m - 1)
+    pairs = (everywhere - own) / (n * (n - 1) * m * (m - 1))
+    kept = (counts[moved] @ rest).sum() - _same(table)[:, moved].sum()
+    return float(pairs), float(kept / (n * (n - 1) * moved.sum()))

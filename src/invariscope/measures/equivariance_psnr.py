@@ -1,0 +1,143 @@
+"""Equivariance of image-to-image models, in decibels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from invariscope.measures.base import (
+    ElementValues,
+    Identity,
+    KnownAnswer,
+    LayerContext,
+    LayerValues,
+    Measure,
+    Values,
+)
+from invariscope.statistics.masked_errors import MaskedErrors
+from invariscope.statistics.sample_table import SampleTable
+
+_ROUNDING = float(np.finfo(np.float32).eps) ** 2
+_BEST = float(-10 * np.log10(_ROUNDING))
+
+
+@dataclass(frozen=True, kw_only=True)
+class EquivariancePSNR(Measure):
+    """How exactly the output image of a model moves with its input, as a peak signal-to-noise ratio.
+
+    .. math:: \\mathrm{PSNR} = 10 \\log_{10} \\frac{I_{max}^2}{\\sum M e^2 / \\sum M}, \\qquad
+        e = f(t_j x_i) - t_j f(x_i)
+
+    Shapes: output images (sample, element, channel, row, column) to one number of decibels, and one an
+    element in `result.curves`. One sum over all samples, values and elements (the identity left out)
+    stands above and one below, so that a good sample cannot hide a bad one as it would in a mean of
+    decibels. M is 1 for values that t_j and its inverse return to their place, and 0 for those whose content
+    comes from outside the image. A mean square error below rounding, (eps·I_max)² with the eps of single
+    precision, counts as that: 138.5 dB is perfect. The null compares with the output for another sample.
+
+    Misleads: a constant image is perfectly equivariant. Interpolating elements cost decibels even for a
+    perfect model, because the model sees what was interpolated: compare with the floor and the null.
+
+    Args:
+        peak: I_max, the range of the output's values.
+
+    Raises:
+        ValueError: a peak that is not above 0; outputs that are no images; a transform without an action.
+
+    Source:
+        Karras et al. 2021, arXiv:2106.12423, EQ-T and EQ-R, whose elements are drawn at random.
+
+    >>> image = np.array([[[1.0, 0.0], [0.0, 0.0]]])
+    >>> still = np.stack([image] * 2)[None]  # should turn by a quarter; two of four values are wrong
+    >>> print(EquivariancePSNR().oracle(still, None)[""].round(2))
+    3.01
+    """
+
+    peak: float = 1.0
+
+    scope: ClassVar[str] = "output"
+    needs_action: ClassVar[bool] = True
+    range: ClassVar[tuple[float, float]] = (-float("inf"), _BEST)
+    summary: ClassVar[str] = "How exactly an output image moves as the input does, in decibels."
+    reading: ClassVar[str] = (
+        "Larger is better; 20 dB is a root mean square error of a tenth of the range, 40 dB of a hundredth. "
+        "The null is the same with another sample's image. Only values that stay inside the image count."
+    )
+
+    def __post_init__(self) -> None:
+        if not 0 < self.peak < float("inf"):
+            raise ValueError(f"peak is the range of the output's values, above 0; got {self.peak!r}")
+
+    @property
+    def probes(self) -> tuple[Identity]:
+        """The untransformed input."""
+        return (Identity(),)
+
+    @property
+    def has_floor(self) -> bool:
+        """True: after a round trip there is nothing left to undo."""
+        return True
+
+    def statistics(self) -> tuple[MaskedErrors]:
+        """Errors of every sample and element."""
+        return (MaskedErrors(),)
+
+    def evaluate(self, finals: Any, layer: LayerContext) -> dict[str, Values]:
+        """Decibels of all elements together, and of each."""
+        (table,) = finals
+
+        def pooled(part: SampleTable) -> np.ndarray:
+            return self._decibels(part["error"].sum(), part["valid"].sum())
+
+        def each(part: SampleTable) -> np.ndarray:
+            return self._decibels(part["error"].sum(axis=0), part["valid"].sum(axis=0))
+
+        paired = np.isfinite(table["null"])
+        null = self._decibels(table["null"][paired].sum(), table["valid"][paired].sum())
+        return {
+            "": LayerValues(table.replicates(pooled), float(null)),
+            "by_element": ElementValues(table.replicates(each)),
+        }
+
+    def _decibels(self, errors: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            share = np.divide(errors, counts) / self.peak**2
+        return -10 * np.log10(np.maximum(share, _ROUNDING))
+
+    def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
+        """The definition for quarter turns, which lose nothing."""
+        n, m = activations.shape[:2]
+        errors = np.array(
+            [
+                [np.mean((activations[i, j] - np.rot90(activations[i, 0], j, axes=(1, 2))) ** 2)]
+                for j in range(1, m)
+                for i in range(n)
+            ]
+        ).reshape(m - 1, n)
+        decibels = [10 * np.log10(self.peak**2 / part.mean()) for part in errors]
+        return {
+            "": np.array(10 * np.log10(self.peak**2 / errors.mean())),
+            "by_element": np.array([np.nan, *decibels]),
+        }
+
+    @classmethod
+    def examples(cls) -> tuple[EquivariancePSNR, ...]:
+        """Two ranges."""
+        return (cls(), cls(peak=255.0))
+
+    @classmethod
+    def known_answers(cls) -> tuple[KnownAnswer, ...]:
+        """A corner that stays: half of the four values are off by 1; one that turns; one off by a tenth."""
+        corner = np.array([[1.0, 0.0], [0.0, 0.0]])
+        still = np.tile(corner, (2, 4, 1, 1, 1))
+        turning = np.stack([np.rot90(corner, k) for k in range(4)])[None, :, None].repeat(2, axis=0)
+        off = turning + np.array([0.0, 0.1, 0.1, 0.1])[:, None, None, None]
+        return (
+            KnownAnswer({}, still, 10 * np.log10(2)),
+            KnownAnswer({"peak": 10.0}, still, 20 + 10 * np.log10(2)),
+            KnownAnswer({}, turning, _BEST),
+            KnownAnswer({}, off, 20.0),
+            KnownAnswer({}, off, [np.nan, 20.0, 20.0, 20.0], output="by_element"),
+        )

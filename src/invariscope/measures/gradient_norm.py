@@ -1,0 +1,196 @@
+"""How sensitive a representation is to any small change of the input: insensitive is not invariant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from invariscope.draws import Draws
+from invariscope.measures.base import Identity, KnownAnswer, LayerContext, LayerValues, Measure, Probe
+from invariscope.measures.noise_probes import EqualNoise
+from invariscope.statistics.displacements import Displacements
+from invariscope.statistics.probe_gradients import ProbeGradients
+from invariscope.statistics.sample_spread import SampleSpread
+from invariscope.statistics.sample_table import SampleTable
+
+_PART = (1 << 20) + 1  # draws of its own, apart from those of transforms and of other noise
+
+
+@dataclass(frozen=True)
+class TinySteps(Probe):
+    """x + h·u and x − h·u for isotropic directions u of norm √d, d the number of the input's values.
+
+    Args:
+        draws: how many directions.
+        step: h, the root mean square change of a value of the input.
+    """
+
+    draws: int
+    step: float
+
+    @property
+    def name(self) -> str:
+        """Its name, with what tells it from others of its kind."""
+        return f"{self.draws} steps of {self.step:g}"
+
+    def columns(self, elements: int) -> int:
+        """Two a direction."""
+        return 2 * self.draws
+
+    def inputs(self, x: Tensor, orbit: Tensor, *, indices: np.ndarray, seed: int) -> Tensor:
+        """(sample, 2·draws, ...) displaced inputs: all forward, then all back."""
+        if not x.is_floating_point():
+            raise TypeError(f"gradient_norm displaces the inputs, which needs floating values, got {x.dtype}")
+        draws = Draws(seed=seed, indices=np.asarray(indices), slots=self.draws, part=_PART)
+        size = x[0].numel()
+        normal = torch.from_numpy(draws.normal(size))
+        ways = normal * (size**0.5 / normal.norm(dim=2, keepdim=True))
+        steps = self.step * ways.to(x.device, x.dtype).reshape(len(x), self.draws, *x.shape[1:])
+        return x[:, None] + torch.cat([steps, -steps], dim=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradientNorm(Measure):
+    """Norm of a representation's gradient, and its response to noise as large as the transformation.
+
+    .. math:: \\|\\nabla f\\| = \\sqrt{\\langle \\|J(x)\\|_F^2 \\rangle_x}, \\qquad
+        \\|J\\|_F^2 = E_u \\|J u\\|^2 \\approx
+        E_u \\frac{\\|f(x + hu) - f(x - hu)\\|^2}{4 h^2}, \\quad \\|u\\|^2 = d
+
+    Shapes: activations (sample, element, unit...) to numbers of the layer: the root mean square over samples
+    of the Frobenius norm of the Jacobian J of all units by all d values of the input (the measure's own row);
+    `probe_error`, the standard error that the finite number of directions gives it, samples held fixed;
+    `relative`, the norm over the root mean square distance between samples, comparable between layers.
+    `moved` and `noisy` are the root mean square displacements under the transformation and under
+    isotropic noise of the same norm, both over that distance, and `moved_to_noisy` their ratio.
+
+    The gradient is estimated: each sample is displaced along random directions, forward and back, by steps
+    of root mean square `step` a value; no derivative is taken. Curvature over the step biases it (of order
+    h²; at the kinks of ReLU of order h), rounding of the forwards adds about (eps·‖f‖ / (h‖∇f‖))².
+
+    Misleads: an invariant network and an insensitive one both have a small `moved`. Only where `noisy` stays
+    large has the network learnt to ignore the transformation rather than everything.
+
+    Args:
+        draws: directions a sample; each costs two forwards.
+        step: h, in the units of the inputs.
+
+    Raises:
+        ValueError: fewer than two directions, or a step that is not above 0.
+        TypeError: inputs that are no floating values.
+
+    Source:
+        Kvinge et al. 2022, arXiv:2210.03773, on invariance that is insensitivity; for the estimator, the
+        stochastic trace of Hutchinson 1989, doi:10.1080/03610918908812806.
+
+    >>> columns = [0.0, 3.0, 0.0, 4.0, 1.0, 1.0, -1.0, -1.0]  # two elements, their noise, two steps each way
+    >>> responses = np.array([columns, [x + 5 for x in columns]])[..., None]
+    >>> print(GradientNorm(draws=2, step=0.5).oracle(responses, None)[""])
+    2.0
+    """
+
+    draws: int = 4
+    step: float = 1e-3
+
+    summary: ClassVar[str] = "How strongly a representation reacts to any change, beside the transformation."
+    reading: ClassVar[str] = (
+        "`moved_to_noisy` near 1: the transformation does what noise of its size does; well below 1: the "
+        "network ignores the transformation in particular. A small gradient is no invariance, only "
+        "insensitivity. "
+        "Norms depend on the units of inputs and activations; `relative` only on those of the inputs."
+    )
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.draws, int) or self.draws < 2:
+            raise ValueError(f"draws is a whole number of directions, at least 2; got {self.draws!r}")
+        if not 0 < self.step < float("inf"):
+            raise ValueError(f"step is a displacement above 0, in the units of the inputs; got {self.step!r}")
+
+    @property
+    def probes(self) -> tuple[Probe, ...]:
+        """The untransformed input, noise as large as the transformation, and tiny steps."""
+        return Identity(), EqualNoise(), self._steps
+
+    @property
+    def _steps(self) -> TinySteps:
+        return TinySteps(self.draws, self.step)
+
+    def statistics(self) -> tuple[Displacements, ProbeGradients, SampleSpread]:
+        """Displacements, squared gradients, and how far samples lie apart."""
+        return Displacements(EqualNoise().name), ProbeGradients(self._steps.name, self.step), SampleSpread()
+
+    def evaluate(self, finals: Any, layer: LayerContext) -> dict[str, LayerValues]:
+        """All numbers of one layer."""
+        displaced, gradients, spread = finals
+        apart = np.sqrt(spread.distance())
+        norm = gradients.replicates(lambda part: np.sqrt(part["square"].mean()))
+        moved, noisy = (
+            displaced.replicates(lambda part, name=name: np.sqrt(part[name].mean()))
+            for name in ("moved", "noisy")
+        )
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return {
+                "": LayerValues(norm),
+                "probe_error": LayerValues(gradients.replicates(_probe_error)),
+                "relative": LayerValues(norm / apart),
+                "moved": LayerValues(moved / apart),
+                "noisy": LayerValues(noisy / apart),
+                "moved_to_noisy": LayerValues(moved / noisy),
+            }
+
+    def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
+        """The definition; behind the elements stand as many noisy responses, and the steps."""
+        n, columns = activations.shape[:2]
+        flat = activations.reshape(n, columns, -1)
+        m = (columns - 2 * self.draws) // 2
+        forth, back = flat[:, 2 * m : 2 * m + self.draws], flat[:, 2 * m + self.draws :]
+        squares = (((forth - back) / (2 * self.step)) ** 2).sum(axis=2)
+        pairs = [np.sum((flat[i, 0] - flat[k, 0]) ** 2) for i in range(n) for k in range(n) if i != k]
+        moved = np.mean(((flat[:, 1:m] - flat[:, :1]) ** 2).sum(axis=2))
+        noisy = np.mean(((flat[:, m + 1 : 2 * m] - flat[:, :1]) ** 2).sum(axis=2))
+        return {
+            "": np.sqrt(squares.mean()),
+            "relative": np.sqrt(squares.mean() / np.mean(pairs)),
+            "moved": np.sqrt(moved / np.mean(pairs)),
+            "noisy": np.sqrt(noisy / np.mean(pairs)),
+            "moved_to_noisy": np.sqrt(moved / noisy),
+            "probe_error": np.sqrt(squares.var(axis=1, ddof=1).mean() / (n * self.draws) / squares.mean())
+            / 2,
+        }
+
+    @classmethod
+    def examples(cls) -> tuple[GradientNorm, ...]:
+        """Two numbers of directions, two steps."""
+        return (cls(), cls(draws=2, step=0.5))
+
+    @classmethod
+    def known_answers(cls) -> tuple[KnownAnswer, ...]:
+        """Two samples 5 apart; the element moves each by 3, the noise by 4, steps of ½ by 1 each way."""
+        columns = np.array([0.0, 3.0, 0.0, 4.0, 1.0, 1.0, -1.0, -1.0])
+        responses = np.stack([columns, columns + 5])[..., None]
+        options = {"draws": 2, "step": 0.5}
+        uneven = responses.copy()
+        uneven[:, [4, 6]] += np.array([-1.0, 1.0])[:, None]  # squares of 0 and 4: their mean is 2
+        return (
+            KnownAnswer(options, responses, 2.0),
+            KnownAnswer(options, responses, 0.0, output="probe_error"),
+            KnownAnswer(options, responses, 0.4, output="relative"),
+            KnownAnswer(options, responses, 0.6, output="moved"),
+            KnownAnswer(options, responses, 0.8, output="noisy"),
+            KnownAnswer(options, responses, 0.75, output="moved_to_noisy"),
+            KnownAnswer(options, uneven, 2**0.5),
+            # Variance 8 a sample, of 4 squares in all: error √2 of a mean of 2, so ½ of its root.
+            KnownAnswer(options, uneven, 0.5, output="probe_error"),
+        )
+
+
+def _probe_error(part: SampleTable) -> float:
+    """Standard error of the root mean square from the draws alone: half that of the mean, over the root."""
+    squares = part["square"]
+    mean = squares.mean()
+    error = np.sqrt(squares.var(axis=1, ddof=1).mean() / squares.size)
+    return float(error / (2 * np.sqrt(mean))) if mean > 0 else 0.0

@@ -1,0 +1,63 @@
+"""The squared loss of every sample, of its orbit's mean output, and their difference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.nn import functional
+
+from invariscope.statistics.base import Block, NotApplicableError
+from invariscope.statistics.finite import finite
+from invariscope.statistics.prediction_counts import checked_labels, probabilities
+from invariscope.statistics.sample_table import SampleStatistic
+
+
+@dataclass(frozen=True)
+class OrbitLosses(SampleStatistic):
+    """Squared losses against each sample's label.
+
+    Columns (sample,): "loss", ⟨‖f(t_j x) − y‖²⟩_j; "twirled", ‖f̄(x) − y‖² with f̄ the mean over the orbit;
+    "symmetry", ⟨‖f(t_j x) − f̄(x)‖²⟩_j.
+
+    Args:
+        targets: "classes": f is the softmax of the outputs (outputs that are probabilities are taken as they
+            are), y the label's one-hot vector; "values": f is the model's one output, y the label itself.
+    """
+
+    targets: str = "classes"
+
+    def rows(self, block: Block) -> dict[str, Tensor]:
+        """The losses of each sample of the block."""
+        if block.labels is None:
+            raise NotApplicableError("a loss needs labels: give data as (inputs, labels)")
+        found = finite(block.orbits()).flatten(2)
+        labels = block.labels.to(found.device)
+        found, wanted = self._classes(found, labels) if self.targets == "classes" else _values(found, labels)
+        mean = found.mean(1)
+        return {
+            "loss": (found - wanted[:, None]).square().sum(2).mean(1),
+            "twirled": (mean - wanted).square().sum(1),
+            "symmetry": (found - mean[:, None]).square().sum(2).mean(1),
+        }
+
+    def _classes(self, found: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """(sample, element, class) probabilities and (sample, class) one-hot labels."""
+        if found.shape[2] < 2:
+            raise NotApplicableError(
+                "class labels need an output for each class, and the model has one output; "
+                "for numbers to be predicted take Twirl(targets='values')"
+            )
+        checked = checked_labels(labels, found.shape[2])
+        return probabilities(found), functional.one_hot(checked.long(), found.shape[2]).double()
+
+
+def _values(found: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """(sample, element, value) outputs and (sample, value) targets."""
+    wanted = labels.double().reshape(len(labels), -1)
+    if wanted.shape[1] != found.shape[2]:
+        raise NotApplicableError(
+            f"each sample has {wanted.shape[1]} number to be predicted, and the model has {found.shape[2]} "
+            "outputs; for class labels take Twirl(targets='classes')"
+        )
+    return found, wanted
