@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from invariscope.engine.acting import acting_elements
 from invariscope.engine.plan import partners
 from invariscope.measures.base import (
     MEASURES,
@@ -115,6 +116,7 @@ def block_of(activations, labels, lo, hi, *, probes=None, buckets=None, indices=
         partners=partners(samples) if paired else None,
         total=len(activations),
         act=turned,
+        acting=acting_elements(QuarterTurns(), seed=0),
     )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from invariscope.engine.acting import acting_elements
 from invariscope.engine.checkpoint import Checkpoint
 from invariscope.engine.floor import floor_notes, with_floor
 from invariscope.engine.guards import finite_samples, inspected, non_finite, refuse_unstable
@@ -71,6 +72,7 @@ class Runner:
     ) -> None:
         self.reader, self.source, self.transform, self.options = reader, source, transform, options
         self.needs = needs
+        self.acting = acting_elements(transform, seed=options.seed)
         self.run: Run | None = None
         self.pilot: dict[tuple[LayerKey, Statistic], Any] = {}
         self.total = source.length
@@ -265,6 +267,7 @@ class Runner:
             "total": self.total,
             "unit_bytes": self.unit_bytes,
             "act": partial(_act, self.transform, tuple(inputs.shape[2:]), self.options.seed),
+            "acting": self.acting,
             "per_sample": self.transform.per_sample,
             "input_shape": tuple(inputs.shape[1:]),
             "distances": laid.distances(inputs) if self.needs.distances else None,

@@ -19,6 +19,8 @@ from invariscope.measures.base import (
 )
 from invariscope.registry import unknown
 from invariscope.statistics.deviations import DISTANCES, KINDS, REFERENCES, Deviations
+from invariscope.statistics.feature_actions import FeatureAction, FibreAction, MatrixAction, as_feature_action
+from invariscope.statistics.representations import MatrixStack
 from invariscope.statistics.sample_table import SampleTable
 
 _ALLOWED = {
@@ -47,17 +49,23 @@ class EquivarianceDeviation(Measure):
     another one than that of the kind chosen.
 
     Args:
-        kind: "latent": the trivial action, any layer; "channelwise": the elements act on each feature map
-            as on an image; "output": probabilities of the classes (softmax of the outputs) beside their
-            orbit's mean. A run may hold one of each kind.
+        kind: "latent": a response is one vector, and unless said otherwise the action is trivial; any
+            layer. "channelwise": a vector each channel, and the elements act on each as on an image.
+            "output": probabilities of the classes (softmax of the outputs) beside their orbit's mean. A run
+            may hold one of each kind and action.
         distance: "cosine" by default, and "kl" for outputs (nats; at most log min(|G|, K)); "l2",
             "squared_l2".
-        reference: "kernel", as above; "twirl" (channelwise): f̂ = ⟨g⁻¹f(gx)⟩ over all of G.
+        reference: "kernel", as above; "twirl" (where the action is not trivial): f̂ = ⟨g⁻¹f(gx)⟩ over all of
+            G.
         exclude_identity: leave out the identity element, whose term is perfect by construction under a
             faithful action and flatters small groups.
+        feature_action: what the elements should do to a response: "trivial", "spatial" (to each map as to an
+            image), "regular" or "vector" (`FibreAction` of that representation: maps move as images, and
+            their channels are mixed), or a `FibreAction` or `MatrixAction` of any representation.
 
     Raises:
-        ValueError: a kind, distance or reference that does not exist, or not together.
+        ValueError: a kind, distance, reference or action that does not exist, or not together; when
+            measured: a representation that does not multiply as the transform's group does.
 
     Source:
         Kvinge, Emerson, Jorgenson, Vasquez, Doster and Lew 2022, arXiv:2210.03773, definition 3.
@@ -71,6 +79,7 @@ class EquivarianceDeviation(Measure):
     distance: str = ""
     reference: str = "kernel"
     exclude_identity: bool = False
+    feature_action: FeatureAction | str | None = None
 
     range: ClassVar[tuple[float, float]] = (-1.0, float("inf"))
     summary: ClassVar[str] = "How far a representation is from moving as the group says it should."
@@ -91,27 +100,39 @@ class EquivarianceDeviation(Measure):
         if self.distance not in _ALLOWED[self.kind]:
             fitting = ", ".join(_ALLOWED[self.kind])
             raise ValueError(f"kind={self.kind!r} takes a distance of {fitting}; got {self.distance!r}")
-        if self.reference == "twirl" and self.kind != "channelwise":
+        trivial = self.action.name == "trivial"
+        if self.kind == "output" and not trivial:
+            raise ValueError(
+                "kind='output' compares probabilities under the trivial action: leave out feature_action, or "
+                "take kind='latent', which reads the last layer too"
+            )
+        if self.reference == "twirl" and trivial:
             raise ValueError(
                 f"kind={self.kind!r} has a trivial action, for which kernel and twirl are the same: "
                 "leave out reference='twirl', or take kind='channelwise'"
             )
-        object.__setattr__(self, "needs_action", self.kind == "channelwise")
+        object.__setattr__(self, "needs_action", not trivial)
         object.__setattr__(self, "scope", "output" if self.kind == "output" else "layers")
 
     @property
     def form(self) -> str:
-        """The kind."""
-        return self.kind
+        """The kind, and the action where it is not the kind's own."""
+        return self.kind if self.feature_action is None else f"{self.kind}_{self.action.name}"
+
+    @property
+    def action(self) -> FeatureAction:
+        """What the elements should do to a response."""
+        own = "spatial" if self.kind == "channelwise" else "trivial"
+        return as_feature_action(own if self.feature_action is None else self.feature_action)
 
     @property
     def probes(self) -> tuple[Probe, ...]:
         """The untransformed input, where it is the reference or left out."""
-        return (Identity(),) if self.kind == "channelwise" or self.exclude_identity else ()
+        return (Identity(),) if self.needs_action or self.exclude_identity else ()
 
     def statistics(self) -> tuple[Deviations]:
         """The discrepancies of every sample and element."""
-        return (Deviations(self.kind, self.distance, self.reference, self.exclude_identity),)
+        return (Deviations(self.kind, self.distance, self.reference, self.exclude_identity, self.action),)
 
     def evaluate(self, finals: Any, layer: LayerContext) -> dict[str, Values]:
         """E of one layer, beside its null, and by element."""
@@ -144,21 +165,46 @@ class EquivarianceDeviation(Measure):
 
     def _naive_pairs(self, orbit: np.ndarray, j: int) -> list[tuple[np.ndarray, np.ndarray]]:
         """(f(g_j x), g_j f̂(x)), a pair a vector."""
-        if self.kind == "channelwise":
-            undone = [np.rot90(part, -k, axes=(1, 2)) for k, part in enumerate(orbit)]
-            centre = np.mean(undone, axis=0) if self.reference == "twirl" else orbit[0]
-            return list(zip(orbit[j], np.rot90(centre, j, axes=(1, 2)), strict=True))
+        if self.needs_action:
+            moved = _naive_moved(self._naive_centre(orbit), j, self.action)
+            return (
+                list(zip(orbit[j], moved, strict=True)) if self.kind == "channelwise" else [(orbit[j], moved)]
+            )
         if self.kind == "output":
             powers = np.exp(orbit - orbit.max(axis=1, keepdims=True))
             orbit = powers / powers.sum(axis=1, keepdims=True)
         return [(orbit[j], orbit.mean(axis=0))]
+
+    def _naive_centre(self, orbit: np.ndarray) -> np.ndarray:
+        """f̂(x) under quarter turns."""
+        turns = range(len(orbit))
+        if self.reference == "twirl":
+            return np.mean([_naive_moved(orbit[k], -k, self.action) for k in turns], axis=0)
+        if self.action.name != "matrix":
+            return orbit[0]
+        same = [k for k in turns if np.allclose(_naive_moved(orbit[0], k, self.action), orbit[0])]
+        return np.mean(orbit[same], axis=0)
 
     @classmethod
     def examples(cls) -> tuple[EquivarianceDeviation, ...]:
         """Every kind with every distance, and the options."""
         plain = [cls(kind=kind, distance=distance) for kind in KINDS for distance in _ALLOWED[kind]]
         twirled = cls(kind="channelwise", reference="twirl")
-        return (*plain, twirled, cls(exclude_identity=True), cls(kind="channelwise", exclude_identity=True))
+        without = (cls(exclude_identity=True), cls(kind="channelwise", exclude_identity=True))
+        return (*plain, twirled, *without, *cls._acting_examples())
+
+    @classmethod
+    def _acting_examples(cls) -> tuple[EquivarianceDeviation, ...]:
+        """Maps moved alone or with their channels; signs, under which half turns do nothing."""
+        signs = MatrixAction([[[1.0]], [[-1.0]], [[1.0]], [[-1.0]]])
+        return (
+            cls(feature_action="spatial"),
+            cls(feature_action="regular", distance="l2"),
+            cls(kind="channelwise", feature_action="regular", reference="twirl"),
+            cls(kind="channelwise", feature_action="vector"),
+            cls(feature_action=signs),
+            cls(feature_action=MatrixAction("vector", axis=0), reference="twirl", distance="squared_l2"),
+        )
 
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
@@ -181,6 +227,28 @@ class EquivarianceDeviation(Measure):
             KnownAnswer(channels, still, -0.5),
             KnownAnswer({"kind": "output"}, certain, np.log(2)),
         )
+
+
+def _naive_moved(response: np.ndarray, turns: int, action: FeatureAction) -> np.ndarray:
+    """What so many quarter turns, which may be negative, make of a response (C, H, W)."""
+    if isinstance(action, MatrixAction):
+        mixed = np.moveaxis(response, action.axis, 0)
+        return np.moveaxis(_naive_mixed(mixed, turns, action.representation), 0, action.axis)
+    moved = np.rot90(response, turns, axes=(1, 2))
+    return _naive_mixed(moved, turns, action.representation) if isinstance(action, FibreAction) else moved
+
+
+def _naive_mixed(channels: np.ndarray, turns: int, representation: Any) -> np.ndarray:
+    """Channels (C, ...) mixed by a representation of C4."""
+    if representation == "regular":
+        one = np.roll(np.eye(4), 1, axis=0)
+    elif representation == "vector":
+        one = np.array([[0.0, 1.0], [-1.0, 0.0]])  # counter-clockwise, the second entry pointing down
+    else:
+        assert isinstance(representation, MatrixStack)
+        one = representation.array[1]
+    power = np.linalg.matrix_power(one, turns % 4)
+    return np.tensordot(np.kron(np.eye(len(channels) // len(one)), power), channels, 1)
 
 
 def _mean(table: SampleTable) -> float:

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from invariscope.statistics.group import ActingElements
+
 
 class NotApplicableError(ValueError):
     """A layer lacks what a statistic needs; the message says what. The layer is left out and listed."""
@@ -73,6 +75,7 @@ class Block:
         unit_bytes: memory that a state may take for each unit, where a statistic can make do with less.
         act: (maps, indices, inverse) to maps: what the elements should do to (sample, element, unit...)
             maps; raises TypeError where no action is declared. None where nothing is known.
+        acting: what is known of the elements beside `act`: their group, how they turn vectors.
         per_sample: whether an element means something else for each sample.
         distances: (sample, column) Euclidean distance of each input from the untransformed sample; None where
             nobody asked.
@@ -96,6 +99,7 @@ class Block:
     total: int | None = None
     unit_bytes: float = float("inf")
     act: Callable[[Tensor, np.ndarray, bool], Tensor] | None = None
+    acting: ActingElements | None = None
     per_sample: bool = False
     distances: np.ndarray | None = None
     restored: bool = False

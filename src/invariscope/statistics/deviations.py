@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from invariscope.statistics.base import Block, NotApplicableError
+from invariscope.statistics.feature_actions import FeatureAction, TrivialAction
 from invariscope.statistics.sample_table import SampleStatistic
 
 KINDS = ("latent", "channelwise", "output")
@@ -26,12 +27,13 @@ class Deviations(SampleStatistic):
     value. The identity element counts for nothing if it is left out.
 
     Args:
-        kind: "latent": the action on the representation is trivial, f̂ the mean over the orbit, one vector a
-            response; "channelwise": the elements act on each channel as on images, f̂ = f(x), one vector a
-            channel; "output": probabilities beside their orbit's mean.
+        kind: "latent": one vector a response; "channelwise": one vector a channel; "output": one vector of
+            probabilities.
         distance: "cosine" (with a minus sign), "l2", "squared_l2", or "kl".
-        reference: "kernel", f̂ as above; "twirl": f̂ = ⟨g⁻¹f(gx)⟩ over all elements.
+        reference: "kernel", f̂ the mean over the elements that act as the identity (f(x) where only the
+            identity does); "twirl": f̂ = ⟨g⁻¹f(gx)⟩ over all elements.
         exclude_identity: leave out the identity element.
+        action: of the elements on the responses.
     """
 
     paired: ClassVar[bool] = True
@@ -39,6 +41,7 @@ class Deviations(SampleStatistic):
     distance: str = "cosine"
     reference: str = "kernel"
     exclude_identity: bool = False
+    action: FeatureAction = field(default_factory=TrivialAction)
 
     def rows(self, block: Block) -> dict[str, Tensor]:
         """The discrepancies of each sample of the block."""
@@ -64,25 +67,38 @@ class Deviations(SampleStatistic):
 
     def _vectors(self, block: Block) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         """(sample, element, vector, unit) responses, and g f̂ of the samples that are asked for."""
-        if self.kind == "channelwise":
-            return self._maps(block)
-        responses = block.orbits().flatten(2).double()
-        if self.kind == "output":
-            responses = _probabilities(responses)
-        mean = responses.mean(1, keepdim=True)
-        return responses[:, :, None], lambda samples: mean[samples.to(mean.device)][:, :, None]
-
-    def _maps(self, block: Block) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         responses = block.orbits()
-        if responses.ndim < 5:
+        if self.kind == "channelwise" and responses.ndim < 5:
             raise NotApplicableError("channels need feature maps (sample, channel, height, width)")
-        twirled = self.reference == "twirl"
-        centre = block.undone().mean(1) if twirled else block.probe("identity")[:, 0]
+        if self.kind == "output":
+            responses = _probabilities(responses.flatten(2).double())
+        centre = self._centre(block, responses)
 
         def expected(samples: Tensor) -> Tensor:
-            return block.moved(centre[samples.to(centre.device)]).flatten(3).double()
+            return self._split(self.action.moved(block, centre[samples.to(centre.device)]))
 
-        return responses.flatten(3).double(), expected
+        return self._split(responses), expected
+
+    def _split(self, responses: Tensor) -> Tensor:
+        """(sample, element, vector, unit) in float64."""
+        parts = responses.flatten(3) if self.kind == "channelwise" else responses.flatten(2)[:, :, None]
+        return parts.double()
+
+    def _centre(self, block: Block, responses: Tensor) -> Tensor:
+        """(sample, unit...) f̂."""
+        if self.reference == "twirl":
+            return self.action.undone(block).mean(1)
+        kernel = self.action.kernel(block)
+        if kernel is None:
+            return block.probe("identity")[:, 0]
+        counts = kernel.sum(1)
+        shares = torch.from_numpy(kernel / np.maximum(counts, 1)[:, None]).to(responses.device)
+        lone = (1,) * (responses.ndim - 2)
+        centre = (responses.double() * shares.view(*shares.shape, *lone)).sum(1)
+        if counts.all():
+            return centre
+        only = torch.from_numpy(counts == 0).to(responses.device).view(-1, *lone)
+        return torch.where(only, block.probe("identity")[:, 0].double(), centre)
 
 
 def _cosine(responses: Tensor, expected: Tensor) -> Tensor:

@@ -1,0 +1,191 @@
+"""What a transform's elements should do to the responses of a layer: a choice that a verdict depends on."""
+
+from __future__ import annotations
+
+import abc
+from dataclasses import InitVar, dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from invariscope.registry import unknown
+from invariscope.statistics.base import Block, NotApplicableError
+from invariscope.statistics.representations import NAMED, as_representation, matrices_of
+
+_SAME = 1e-6  # of a matrix's entries: what still counts as the identity
+
+
+class FeatureAction(abc.ABC):
+    """An action of a transform's elements on a layer."""
+
+    name: ClassVar[str]
+
+    @abc.abstractmethod
+    def kernel(self, block: Block) -> np.ndarray | None:
+        """(sample or 1, element) flags of the elements that change no response; None: only the identity."""
+
+    @abc.abstractmethod
+    def acted(self, block: Block, maps: Tensor, *, inverse: bool) -> Tensor:
+        """The elements, or their inverses, applied to (sample, element, unit...) maps.
+
+        Raises:
+            NotApplicableError: there is no action on this layer.
+        """
+
+    def moved(self, block: Block, responses: Tensor) -> Tensor:
+        """(sample, element, unit...) what the elements make of (sample, unit...) responses."""
+        copies = responses[:, None].expand(-1, block.elements, *responses.shape[1:])
+        return copies if block.restored else self.acted(block, copies, inverse=False)
+
+    def undone(self, block: Block) -> Tensor:
+        """(sample, element, unit...) the responses with each element's action undone."""
+        return block.orbits() if block.restored else self.acted(block, block.orbits(), inverse=True)
+
+
+@dataclass(frozen=True)
+class TrivialAction(FeatureAction):
+    """Nothing changes: what an invariant layer should do."""
+
+    name: ClassVar[str] = "trivial"
+
+    def kernel(self, block: Block) -> np.ndarray | None:
+        """All elements."""
+        return np.ones((1, block.elements), bool)
+
+    def acted(self, block: Block, maps: Tensor, *, inverse: bool) -> Tensor:
+        """The maps as they are."""
+        return maps
+
+
+@dataclass(frozen=True)
+class SpatialAction(FeatureAction):
+    """What the transform does to an input, done to the response: to each feature map as to an image."""
+
+    name: ClassVar[str] = "spatial"
+
+    def kernel(self, block: Block) -> np.ndarray | None:
+        """The identity alone."""
+        return None
+
+    def acted(self, block: Block, maps: Tensor, *, inverse: bool) -> Tensor:
+        """The transform's own action, scaled to the size of the maps."""
+        return block.acted(maps, inverse=inverse)
+
+
+@dataclass(frozen=True)
+class FibreAction(FeatureAction):
+    r"""Positions move as in an image, and channels are mixed by a representation: spatial ⊗ fibre.
+
+    .. math:: (g f)(p) = \rho(g)\, f(g^{-1} p)
+
+    For maps (C, H, W), and for flat layers (C,), which have no positions. C is a multiple of the dimension of
+    ρ: each run of so many channels is one fibre.
+
+    Args:
+        representation: "regular": as many channels as elements, which change places as the elements do when
+            multiplied; "vector": channels are entries of vectors and turn as those of the inputs (x to
+            the right, y down); matrices (m, d, d), one an element; or an object with `representation(g)`,
+            such as a field type of escnn, or `D_from_matrix(R)`, such as e3nn's irreps.
+        elements: what is given to `representation(g)`, in the order of the transform's elements; by default
+            the elements that the object's own group lists, in its order.
+    Raises:
+        ValueError: an unknown name, or matrices of another shape. When measured: matrices that do not
+            multiply as the transform's group does; the pair is named.
+        TypeError: no representation.
+    """
+
+    name: ClassVar[str] = "fibre"
+    representation: Any
+    elements: InitVar[Any] = None
+
+    def __post_init__(self, elements: Any) -> None:
+        object.__setattr__(self, "representation", as_representation(self.representation, elements))
+
+    def kernel(self, block: Block) -> np.ndarray | None:
+        """Of maps the identity alone; of flat layers that of the representation."""
+        return None if block.values.ndim == 4 else _kernel(matrices_of(self.representation, block))
+
+    def acted(self, block: Block, maps: Tensor, *, inverse: bool) -> Tensor:
+        """Positions moved and channels mixed."""
+        if maps.ndim not in (3, 5):
+            raise NotApplicableError(
+                f"channels are mixed in maps (C, H, W) and flat layers (C,), not in {tuple(maps.shape[2:])}"
+            )
+        matrices = matrices_of(self.representation, block)
+        moved = block.acted(maps, inverse=inverse) if maps.ndim == 5 else maps
+        return _mixed(moved, matrices, 0, inverse=inverse)
+
+
+@dataclass(frozen=True)
+class MatrixAction(FeatureAction):
+    r"""Entries along one axis of a response are mixed by a representation, and no position moves.
+
+    .. math:: g f = \rho(g)\, f
+
+    For flat layers, and for features of points or tokens (points, features).
+
+    Args:
+        representation, elements: as of `FibreAction`.
+        axis: of the response without its samples; the last one by default.
+    Raises:
+        ValueError, TypeError: as `FibreAction`.
+    """
+
+    name: ClassVar[str] = "matrix"
+    representation: Any
+    elements: InitVar[Any] = None
+    axis: int = -1
+
+    def __post_init__(self, elements: Any) -> None:
+        object.__setattr__(self, "representation", as_representation(self.representation, elements))
+
+    def kernel(self, block: Block) -> np.ndarray | None:
+        """That of the representation."""
+        return _kernel(matrices_of(self.representation, block))
+
+    def acted(self, block: Block, maps: Tensor, *, inverse: bool) -> Tensor:
+        """Entries mixed."""
+        return _mixed(maps, matrices_of(self.representation, block), self.axis, inverse=inverse)
+
+
+def as_feature_action(given: Any) -> FeatureAction:
+    """A feature action from an object or a name: "trivial", "spatial", "regular" or "vector".
+
+    Raises:
+        ValueError: an unknown name.
+        TypeError: nothing of the kind.
+    """
+    if isinstance(given, FeatureAction):
+        return given
+    plain: dict[str, FeatureAction] = {"trivial": TrivialAction(), "spatial": SpatialAction()}
+    if isinstance(given, str):
+        if given not in (*plain, *NAMED):
+            raise unknown("feature action", given, (*plain, *NAMED))
+        return plain.get(given) or FibreAction(given)
+    raise TypeError(
+        "feature_action is 'trivial', 'spatial', 'regular', 'vector' or an object such as "
+        f"FibreAction(representation) or MatrixAction(matrices); got {type(given).__name__}."
+    )
+
+
+def _kernel(matrices: np.ndarray) -> np.ndarray:
+    """(sample or 1, element) which matrices are the identity."""
+    return np.abs(matrices - np.eye(matrices.shape[-1])).max(axis=(2, 3)) < _SAME
+
+
+def _mixed(maps: Tensor, matrices: np.ndarray, axis: int, *, inverse: bool) -> Tensor:
+    """Entries along a unit axis, in runs of d, multiplied by (sample or 1, element, d, d), in float64."""
+    units, size = maps.ndim - 2, matrices.shape[-1]
+    if not -units <= axis < units or maps.shape[2:][axis] % size:
+        raise NotApplicableError(
+            f"the representation mixes {size} entries, and the layer's shape {tuple(maps.shape[2:])} has no "
+            f"multiple of them along axis {axis}"
+        )
+    chosen = np.linalg.inv(matrices) if inverse else matrices
+    by = torch.tensor(chosen, device=maps.device)
+    place = 2 + axis % units
+    runs = maps.double().unflatten(place, (-1, size)).movedim(place + 1, -1)
+    found = runs.flatten(2, -2) @ by.transpose(-1, -2)
+    return found.view(runs.shape).movedim(-1, place + 1).flatten(place, place + 1)
