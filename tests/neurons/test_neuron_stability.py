@@ -11,10 +11,13 @@ from torch import nn
 
 import invariscope as iv
 from invariscope import zoo
+from invariscope.engine.plan import group_of
 from invariscope.neurons.crops import Looking, Patches, cut, cut_moved, looking_of, responses
 from invariscope.neurons.deformations import KINDS, NORMS, Deformations
+from invariscope.neurons.displacements import Displacements
 from invariscope.readers.prefix import up_to
 from invariscope.readers.receptive_field import ReceptiveField
+from invariscope.uncertainty import jackknife
 
 IMAGES = torch.rand(80, 3, 24, 28, generator=torch.Generator().manual_seed(0))
 
@@ -239,8 +242,6 @@ def test_replicates_are_the_values_without_a_group_of_images():
     (row,) = (row for row in result.rows if row["measure"] == "neuron_stability.rotation")
     assert row["group_sizes"] == [10] * 8
     assert row["ci_low"] <= row["ci_high"]
-    from invariscope.engine.plan import group_of
-
     kept = np.flatnonzero(group_of(np.arange(80)) != 2)
     found = alphas_and_rest(small_net(), seed=1)
     x, moved = found.rest[kept], found.moved[kept][:, :, 1]
@@ -347,6 +348,7 @@ class Placewise(nn.Module):
         (small_net(), "7", {}, "no receptive field: it gives shape"),
         (nn.Sequential(nn.Conv2d(3, 4, 29, padding=14)), "0", {}, "is 29 × 29 pixels, and no neuron's lies"),
         (Placewise(), "end", {}, "no larger one|answers a patch by itself otherwise"),
+        (nn.Sequential(nn.Conv2d(3, 4, 3), nn.GroupNorm(2, 4)), "1", {}, "its units see the whole image"),
         (small_net(), "5", {"deformations": ["twist"]}, "unknown deformation 'twist'"),
         (small_net(), "5", {"deformations": []}, "once at most; got"),
         (small_net(), "5", {"patches": "best"}, "unknown patches 'best'"),
@@ -372,3 +374,39 @@ def test_what_is_no_model_or_no_image_is_refused():
         iv.neuron_stability(small_net(), "5", torch.rand(8, 30))
     with pytest.raises(TypeError, match=r"unknown option of Settings 'draw'\. Closest: 'draws'"):
         iv.neurons.neuron_stability_cost(small_net(), "5", IMAGES, draw=3)
+
+
+def test_responses_that_are_not_finite_are_refused():
+    images = IMAGES.clone()
+    images[7] = torch.nan
+    with pytest.raises(ValueError, match="responses to patches are not finite: look for NaN"):
+        iv.neuron_stability(small_net(), "5", images)
+
+
+def simulated(rng, weights, offsets, samples):
+    """Rectified neurons that see random features, and again with noise on the features."""
+    features = rng.normal(size=(samples, len(weights)))
+    moved = features + 0.3 * rng.normal(size=features.shape) * (0.5 + np.abs(features[:, :1]))
+    rest, after = (np.maximum(part @ weights + offsets, 0) for part in (features, moved))
+    image = np.repeat(np.arange(samples)[:, None], rest.shape[1], axis=1)
+    group = group_of(np.arange(samples))
+    return Displacements(np.square(after - rest)[:, :, None], rest, image, rest, group, True)
+
+
+@pytest.mark.slow
+def test_intervals_cover_the_truth_as_often_as_they_say():
+    rng = np.random.default_rng(0)
+    weights, offsets = rng.normal(size=(8, 60)), rng.normal(size=60)
+    truth = simulated(rng, weights, offsets, 200_000).values(0, min_firing=20, replicates=False)
+    means, ratios = [], []
+    for _ in range(2000):
+        found = simulated(rng, weights, offsets, 96)
+        values, sizes = found.values(0, min_firing=20, replicates=True), np.bincount(found.group)
+        for hits, estimate, expected in (
+            (means, values.layer_values(), truth.values[0][values.counted].mean()),
+            (ratios, values.ratio, truth.ratio[0]),
+        ):
+            interval = jackknife(estimate[0], estimate[1:], sizes)
+            hits.append(interval.low <= expected <= interval.high)
+    assert 0.92 <= np.mean(means) <= 0.97
+    assert 0.92 <= np.mean(ratios) <= 0.97

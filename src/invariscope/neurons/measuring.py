@@ -89,7 +89,13 @@ class Listening:
             said = responses(run, crops(part), self.looking).double().cpu().numpy()
             own = said[:, self.neurons] if channels is None else said[np.arange(len(said)), channels[part]]
             found.append(own)
-        return np.concatenate(found)
+        whole = np.concatenate(found)
+        if not np.isfinite(whole).all():
+            raise ValueError(
+                f"{int((~np.isfinite(whole)).sum())} of {whole.size} responses to patches are not finite: "
+                "look for NaN in the images or overflow in the model"
+            )
+        return whole
 
     def _check(self, run: Run, layer: str, places: np.ndarray) -> None:
         """Raises where a crop is answered otherwise than the same patch within its image."""
@@ -97,7 +103,7 @@ class Listening:
         whole = run(self.images[: len(few)])[torch.from_numpy(few), :, places[few, 0], places[few, 1]]
         alone = responses(run, self._cut(self._rows(few, places[few])), self.looking)
         apart = float((whole - alone).abs().max())
-        if not apart <= 1e-3 * float(whole.abs().max().clamp(min=1e-30)):
+        if apart > 1e-3 * float(whole.abs().max().clamp(min=1e-30)):
             raise ValueError(
                 f"a neuron of layer {layer!r} answers a patch by itself otherwise than within its image (by "
                 f"{apart:.3g}): its weights depend on the position, or something looks at the whole image. "
