@@ -26,6 +26,7 @@ NARROW = {
     "min_cnn": {"filters": 4, "kernel_size": 3},
     "min_lcn": {"filters": 4, "kernel_size": 3},
     "orbit_pooling": {"orbits": 2, "kernel_size": 3},
+    "c4_conv": {"fields": 2},
 }
 
 

@@ -1,0 +1,103 @@
+"""A convolutional network that is equivariant to quarter turns by construction, whatever its weights."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from invariscope.zoo.networks.base import chosen_width, network, refuse_small
+from invariscope.zoo.networks.min_cnn import odd_kernel
+
+TURNS = 4
+
+
+class TurnedConv(nn.Module):
+    """A convolution from images, or from fields of the regular representation of C4, to such fields.
+
+    Channel 4 i + g of the result is the response of filter i after g quarter turns. Where the input is such
+    a field too, the filter's slices change places as they turn.
+
+    Args:
+        inputs: channels of an image, or fields of four channels each.
+        outputs: fields.
+        kernel_size: odd; the size of the maps is kept.
+        lifting: whether the input is an image.
+    """
+
+    def __init__(self, inputs: int, outputs: int, kernel_size: int, *, lifting: bool) -> None:
+        super().__init__()
+        self.slices = 1 if lifting else TURNS
+        shape = (outputs, inputs, self.slices, kernel_size, kernel_size)
+        bound = (inputs * self.slices * kernel_size**2) ** -0.5
+        self.weight = nn.Parameter(torch.empty(shape).uniform_(-1, 1) * 6**0.5 * bound)
+        self.bias = nn.Parameter(torch.zeros(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps (sample, 4 fields, H, W)."""
+        size = self.weight.shape[-1]
+        turned = [self.weight.roll(g % self.slices, 2).rot90(g, (3, 4)) for g in range(TURNS)]
+        filters = torch.stack(turned, dim=1).flatten(0, 1).flatten(1, 2)
+        return F.conv2d(x, filters, self.bias.repeat_interleave(TURNS), padding=size // 2)
+
+
+class TurnPool(nn.Module):
+    """The mean over the image and over the four channels of each field: invariant to quarter turns."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(sample, fields)."""
+        return x.unflatten(1, (-1, TURNS)).mean((2, 3, 4))
+
+
+class C4Conv(nn.Sequential):
+    """Group convolutions over C4.
+
+        conv1 relu1                    (4 fields, 28, 28): a field is four channels, one an orientation
+        pool1                          (4 fields, 14, 14)
+        conv2 relu2 conv3 relu3        (4 fields, 14, 14)
+        pool                           (fields,)
+        fc log_softmax                 (classes,)
+
+    A quarter turn of a square image turns the maps and moves channel 4 i + g to 4 i + g + 1 (mod 4 within a
+    field): the regular representation. Exact where the side is even, so that pool1 leaves the grid centred.
+    From pool on everything is invariant.
+
+    Source:
+        Cohen and Welling 2016, Group equivariant convolutional networks, arXiv:1602.07576.
+    """
+
+
+@network
+def c4_conv(
+    input_shape: tuple[int, ...], classes: int, *, fields: int = 8, kernel_size: int = 3
+) -> nn.Module:
+    """Three group convolutions over quarter turns, 8 fields of four orientations each.
+
+    A control: equivariant under the regular representation and not under turns of the maps alone.
+
+    Args:
+        input_shape: (C, H, W).
+        classes: how many.
+        fields: of each layer, of four channels each.
+        kernel_size: of the filters, odd.
+
+    Source:
+        Cohen and Welling 2016, arXiv:1602.07576.
+
+    >>> from invariscope.zoo.networks import build
+    >>> model, x = build("c4_conv").double(), torch.rand(2, 1, 28, 28, dtype=torch.float64)
+    >>> torch.allclose(model(x), model(x.rot90(dims=(2, 3))))
+    True
+    """
+    fields = chosen_width("fields", fields, input_shape, 8, 8)
+    size = odd_kernel(kernel_size)
+    refuse_small("c4_conv", input_shape, 2)
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    layers["conv1"] = TurnedConv(input_shape[0], fields, size, lifting=True)
+    layers |= {"relu1": nn.ReLU(), "pool1": nn.AvgPool2d(2)}
+    layers |= {"conv2": TurnedConv(fields, fields, size, lifting=False), "relu2": nn.ReLU()}
+    layers |= {"conv3": TurnedConv(fields, fields, size, lifting=False), "relu3": nn.ReLU()}
+    layers |= {"pool": TurnPool(), "fc": nn.Linear(fields, classes), "log_softmax": nn.LogSoftmax(dim=1)}
+    return C4Conv(layers)
