@@ -8,6 +8,7 @@ import typer
 
 import invariscope
 from invariscope.cli.commands.compare import compare
+from invariscope.cli.commands.curve import curve
 from invariscope.cli.commands.demo import demo
 from invariscope.cli.commands.explain import explain
 from invariscope.cli.commands.listing import listing
@@ -41,6 +42,6 @@ def _options(
 ) -> None: ...
 
 
-for _command in (demo, train, measure, report, compare, reproduce, explain):
+for _command in (demo, train, measure, curve, report, compare, reproduce, explain):
     app.command()(_command)
 app.add_typer(listing, name="list")

@@ -1,4 +1,4 @@
-"""Curves over epochs in the terminal: a row for each layer, a column for each of some epochs."""
+"""Curves in the terminal: over epochs, a column for each of some; over radii, a row for each of some."""
 
 from __future__ import annotations
 
@@ -9,15 +9,31 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from invariscope.cli.tables import Fixed, plain_table
-from invariscope.plots.shared.labels import headline_first, layer_label, measure_title
+from invariscope.plots.shared.labels import headline_first, interval, layer_label, measure_title, number
 
 if TYPE_CHECKING:
     import pandas as pd
     from rich.table import Table
 
     from invariscope.monitor.history import History
+    from invariscope.result import Result
 
 MOST_COLUMNS = 8
+RADIUS_COLUMNS = {
+    "D": "D",
+    "G": "G",
+    "R": "R",
+    "G_toward": "toward another",
+    "G_over_r2": "G / r²",
+    "accuracy": "accuracy, deformed",
+    "accuracy_noise": "noise",
+    "accuracy_toward": "toward another",
+}
+BUMPS = {
+    "stability_curve.bump": "deformed",
+    "stability_curve.bump_noise": "noise",
+    "stability_curve.bump_toward": "toward another",
+}
 
 
 def curve_tables(history: History) -> Iterator[Table]:
@@ -49,6 +65,34 @@ def spread(epochs: Sequence[int], *, most: int = MOST_COLUMNS) -> list[int]:
     if len(epochs) <= most:
         return list(epochs)
     return [epochs[place] for place in np.linspace(0, len(epochs) - 1, most).round().astype(int)]
+
+
+def radius_table(result: Result, *, most: int = MOST_COLUMNS) -> Table:
+    """The output's stability curves at some radii."""
+    own = (row for row in result.curve_rows if row["stratum"] == "all")
+    rows = [row for row in own if row["measure"].startswith("stability_curve.")]
+    curves: dict[str, dict[int, float]] = {}
+    for row in rows:
+        curves.setdefault(row["measure"].rpartition(".")[2], {})[row["element"]] = row["value"]
+    radius = {row["element"]: row["x"] for row in rows}
+    shown = [name for name in RADIUS_COLUMNS if name in curves]
+    cells = [
+        [number(radius[element]), *(number(curves[name][element]) for name in shown)]
+        for element in spread(sorted(radius, key=lambda element: radius[element]), most=most)
+    ]
+    titles = ["radius", *(RADIUS_COLUMNS[name] for name in shown)]
+    return plain_table(f"Stability of {result.name} against the radius", titles, cells, text=0)
+
+
+def bump_table(result: Result) -> Table:
+    """Where half of the predictions have flipped; a dash where they never do."""
+    rows = {row["measure"]: row for row in result.rows}
+    cells = [
+        [way, number(rows[name]["value"]), interval(rows[name]["ci_low"], rows[name]["ci_high"])]
+        for name, way in BUMPS.items()
+        if name in rows
+    ]
+    return plain_table("Half have flipped at", ["", "radius", "95 % interval"], cells)
 
 
 def overhead_text(history: History) -> str:

@@ -227,7 +227,8 @@ class Assembler:
                 self._add_units(measure, name, key, stratum, values)
             elif isinstance(values, LayerValues):
                 row = _row(name, key, stratum, len(self.transform), values.values, None, bounds)
-                self.rows.append(row | {"null": values.null, "undefined": values.undefined})
+                row |= {"null": values.null, "undefined": values.undefined}
+                self.rows.append(row | ({"note": values.note} if values.note else {}))
             elif isinstance(values, CurveValues):
                 self._add_own_curve(measure, name, key, stratum, values)
             else:

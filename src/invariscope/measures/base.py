@@ -96,11 +96,13 @@ class LayerValues:
         values: replicate 0 from all samples, the others without one group.
         null: the value expected when the pairing is destroyed.
         undefined: how many terms were left out because they have no value (a zero vector's cosine).
+        note: what a reader of the value should know, such as why there is none.
     """
 
     values: np.ndarray
     null: float = float("nan")
     undefined: int = 0
+    note: str = ""
 
 
 @dataclass(frozen=True)

@@ -188,8 +188,7 @@ class StabilityCurve(_Curves):
             return found
         radius = _radius(table)
         flips = {s: shares[f"flips{s}"] for s in SUFFIXES.values() if f"flips{s}" in shares}
-        bumps = {f"bump{s}": LayerValues(np.array(list(map(_crossing, radius, f)))) for s, f in flips.items()}
-        return bumps | found
+        return {f"bump{s}": _bump(radius, share) for s, share in flips.items()} | found
 
     def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
         """Also the predictions; those on the way to another sample from the last third."""
@@ -258,6 +257,13 @@ def _known_mean(values: np.ndarray) -> np.ndarray:
 def _radius(table: SampleTable) -> np.ndarray:
     """(replicate, element) root of the mean squared distance of the moved inputs from their samples."""
     return table.replicates(lambda part: np.sqrt(np.square(part["radius"]).mean(axis=0)))
+
+
+def _bump(radius: np.ndarray, flips: np.ndarray) -> LayerValues:
+    """Where half of the predictions have flipped, by replicate, and a note where they never do."""
+    found = np.array([_crossing(*pair) for pair in zip(radius, flips, strict=True)])
+    reached = f"at most {flips[0].max():.0%} of the predictions flip, up to a radius of {radius[0].max():.3g}"
+    return LayerValues(found, note="" if np.isfinite(found[0]) else reached)
 
 
 def _crossing(radius: np.ndarray, flips: np.ndarray) -> float:

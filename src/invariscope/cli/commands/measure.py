@@ -179,7 +179,7 @@ def _measured(
 
     elements, wanted = read_transform(transform), read_measures(measures)
     inputs = load_data(data, split=split, data_dir=data_dir)
-    named = _model(model, weights, inputs, settings.seed)
+    named = named_model(model, weights, inputs, settings.seed)
     inputs = named.prepared(inputs)
     settings = replace(settings, label=settings.label or named.label)
     keywords = {field.name: getattr(settings, field.name) for field in fields(settings)}
@@ -187,7 +187,8 @@ def _measured(
     return _illustrated(result, named, inputs, elements)
 
 
-def _model(name: str, weights: str | None, inputs: Any, seed: int) -> Named:
+def named_model(name: str, weights: str | None, inputs: Any, seed: int) -> Named:
+    """The model for these inputs; a notice where its weights were drawn just now."""
     from invariscope.cli.models import Request, load_model
 
     classes = getattr(inputs, "classes", None)

@@ -1,0 +1,112 @@
+"""`invariscope curve`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from invariscope.cli import options as shared
+from invariscope.cli.console import notice, show, show_line
+from invariscope.cli.errors import Debug, command
+from invariscope.cli.folders import staged_folder
+
+if TYPE_CHECKING:
+    from invariscope.result import Result
+
+
+@command
+def curve(
+    model: shared.Model,
+    data: shared.Data,
+    radii: Annotated[
+        int, typer.Option(metavar="INT", help="Temperatures of the deformations, from T1/15 to 2·T2.")
+    ] = 30,
+    cutoff: Annotated[int, typer.Option(metavar="INT", help="Most half waves of a deformation.")] = 3,
+    layers: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="GLOB", help="Also layers that match, such as `conv*`. May repeat.", show_default="output"
+        ),
+    ] = None,
+    samples: Annotated[
+        int | None, typer.Option(metavar="INT", help="A seeded subset of this size.", show_default="all")
+    ] = None,
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the result goes: empty or new.")] = Path(
+        "curve"
+    ),
+    overwrite: shared.Overwrite = False,
+    label: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="The model's name in tables and plots.")
+    ] = None,
+    weights: shared.Weights = None,
+    split: shared.Split = None,
+    data_dir: shared.DataDir = None,
+    seed: Annotated[
+        int, typer.Option(metavar="INT", help="Of the subset, of random weights, deformations and noise.")
+    ] = 0,
+    device: Annotated[
+        str | None, typer.Option(metavar="NAME", help="`cpu`, `cuda:0`, ...", show_default="the model's")
+    ] = None,
+    precision: Annotated[
+        str, typer.Option(metavar="NAME", help="`float32`, `float64` or `bf16`.")
+    ] = "float32",
+    progress: Annotated[
+        bool, typer.Option(" /--no-progress", help="No progress bar.", show_default=False)
+    ] = True,
+    debug: Debug = False,
+) -> None:
+    """Measures how far a model's answers move as its images are moved further and further.
+
+    Smooth deformations of rising size, noise of equal size, and steps of equal size toward another sample.
+    Writes `result.json`, `maps.safetensors` and `report.html` into the folder `--out`: all of them, or
+    nothing.
+
+    Examples:
+
+        invariscope curve nets/plain mnist_subset
+        invariscope curve zoo:lenet mnist_subset --samples 256 --radii 12 --layers 'conv*'
+    """
+    given = {"label": label, "device": device, "precision": precision, "progress": progress}
+    chosen = {
+        "radii": radii,
+        "cutoff": cutoff,
+        "samples": samples,
+        "seed": seed,
+        "layers": layers or "output",
+    }
+    with staged_folder(out, overwrite=overwrite) as stage:
+        found = _measured(model, data, weights, split, data_dir, given | chosen)
+        found.save(stage)
+        found.report(stage / "report.html")
+    _show(found, out)
+
+
+def _measured(
+    model: str,
+    data: str,
+    weights: str | None,
+    split: str | None,
+    data_dir: Path | None,
+    options: dict[str, Any],
+) -> Result:
+    import invariscope as iv
+    from invariscope.cli.commands.measure import named_model
+    from invariscope.cli.data import load_data
+
+    inputs = load_data(data, split=split, data_dir=data_dir)
+    named = named_model(model, weights, inputs, options["seed"])
+    options["label"] = options["label"] or named.label
+    return iv.stability_curve(named.model, named.prepared(inputs), **options)
+
+
+def _show(result: Result, out: Path) -> None:
+    from invariscope.cli.curves import bump_table, radius_table
+    from invariscope.cli.tables import remarks
+
+    show(radius_table(result), "")
+    show(bump_table(result), "")
+    for remark in remarks(result):
+        notice(f"note: {remark}")
+    show_line(f"{out / 'report.html'}")

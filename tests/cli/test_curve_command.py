@@ -1,0 +1,39 @@
+"""`invariscope curve`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import invariscope as iv
+from invariscope.plots.shared.labels import number
+
+
+def test_a_curve_is_measured_shown_and_saved_with_its_report(invoke):
+    done = invoke(
+        "curve", "net.py:make", "digits.npz", "--radii", 4, "--layers", "0", "--out", "c", "--label", "a"
+    )
+    assert done.exit_code == 0, done.output
+    saved = iv.load("c")
+    output = saved.curves.query("measure == 'stability_curve.D'")
+    assert len(output) == 4
+    assert set(saved.curves.query("measure == 'layer_stability_curve.D'")["layer"]) == {"0"}
+    assert "Stability of a against the radius" in done.output
+    assert number(output["value"].iloc[0]) in done.output
+    assert "of the predictions flip, up to a radius of" in done.output
+    assert "Half have flipped at" in done.output
+    assert "Stability against the size of the displacement" in Path("c/report.html").read_text()
+
+
+def test_the_same_curve_as_in_python_under_the_same_seed(invoke):
+    done = invoke("curve", "zoo:lenet", "mnist_subset", "--samples", 16, "--radii", 2, "--seed", 5)
+    assert done.exit_code == 0, done.output
+    from invariscope import zoo
+
+    model = zoo.build("lenet", seed=5)
+    data = zoo.load("mnist_subset")
+    found = iv.stability_curve(model, data, samples=16, radii=2, seed=5, progress=False)
+    assert found.curves.value.equals(iv.load("curve").curves.value)
+
+
+def test_too_small_images_end_with_one_line(fails):
+    assert "no allowed range" in fails("curve", "net.py:make", "digits.npz", "--cutoff", "6")
