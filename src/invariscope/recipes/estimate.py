@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,7 +16,10 @@ START_SECONDS = 5.0
 def estimated(
     store: Store, cells: Sequence[Cell], *, threads: int, log: Callable[[str], None]
 ) -> dict[str, float]:
-    """Seconds by cell, with that many threads each; a rehearsal stands for all cells that are alike."""
+    """Seconds by cell, with that many threads each; a rehearsal stands for all cells that are alike.
+
+    NaN for cells whose rehearsal fails.
+    """
     import torch
 
     before = torch.get_num_threads()
@@ -26,8 +30,17 @@ def estimated(
             alike, pieces = cell.options.rehearsal(options)
             if alike not in known:
                 log(f"rehearsing {' '.join(part for part in alike if part)[:90]}")
-                known[alike] = cell.options.rehearse(options, store.data_dir)
+                known[alike] = _rehearsed(cell, store, log)
             found[cell.name] = START_SECONDS + known[alike] * pieces
     finally:
         torch.set_num_threads(before)
     return found
+
+
+def _rehearsed(cell: Cell, store: Store, log: Callable[[str], None]) -> float:
+    """Seconds a piece; NaN where the rehearsal fails, as the cell itself then would."""
+    try:
+        return cell.options.rehearse(store.plan.options(), store.data_dir)
+    except ValueError as error:
+        log(f"{cell.name} cannot be rehearsed: {error}")
+        return math.nan

@@ -13,10 +13,20 @@ from invariscope.plots.shared.labels import interval, number
 from invariscope.recipes.figures import Drawn, draw_all
 from invariscope.recipes.kinds.train import Train
 from invariscope.recipes.outcomes import Outcomes
-from invariscope.recipes.verdicts import Case, Verdict, table_cases, verdicts
+from invariscope.recipes.verdicts import (
+    CONFIRMED,
+    REFUTED,
+    UNDECIDED,
+    UNTESTED,
+    Case,
+    Verdict,
+    table_cases,
+    verdicts,
+)
 
 NOTE = "NOTE.txt"
 _NONE = "–"
+_SHOWN = 6
 
 
 @dataclass(frozen=True)
@@ -79,8 +89,7 @@ class Page:
                 "- Versions: " + ", ".join(f"{name} {text}" for name, text in versions.items()) + "."
             )
         if plan.left_out:
-            names = ", ".join(plan.left_out)
-            lines.append(f"- Left out at this scale, {len(plan.left_out)} cells: {names}.")
+            lines.append(f"- Left out at this scale, {len(plan.left_out)} cells: {_listed(plan.left_out)}.")
         lines += [f"- Data: {note}" for note in self._data_notes()]
         lines.append("- Intervals are 95 %, over samples (delete-a-group jackknife) unless said otherwise.")
         return "\n".join(lines)
@@ -111,8 +120,8 @@ class Page:
             [*map(str, case.axes.values()), *_numbers(case), *([text] if any(shorter) else [])]
             for case, text in zip(cases, shorter, strict=True)
         ]
-        missing = {f"{case.reason}" for case in cases if case.reason}
-        notes = [f"No value: {reason}." for reason in sorted(missing)]
+        missing = list(dict.fromkeys(case.reason for case in cases if case.reason))
+        notes = [f"No value: {_listed(missing)}."] if missing else []
         return "\n\n".join(
             part for part in [f"## {table.title}", table.about, _grid(headings, rows), *notes] if part
         )
@@ -163,13 +172,13 @@ def _claims(found: Sequence[Verdict]) -> str:
     for verdict in found:
         count = verdict.counts
         numbers = (
-            [str(count[word]) for word in ("confirmed", "refuted", "undecided")]
+            [str(count[word]) for word in (CONFIRMED, REFUTED, UNDECIDED, UNTESTED)]
             if verdict.cases
-            else [_NONE] * 3
+            else [_NONE] * 4
         )
         about = verdict.claim.untested or verdict.claim.about
         rows.append([verdict.claim.text, f"*{verdict.word}*", *numbers, about])
-    return _grid(["claim", "verdict", "for", "against", "undecided", "how it is tested"], rows)
+    return _grid(["claim", "verdict", "for", "against", "undecided", "no value", "how it is tested"], rows)
 
 
 def _cases(verdict: Verdict) -> str:
@@ -215,6 +224,11 @@ def _grid(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         return "| " + " | ".join(text.replace("|", "\\|").replace("\n", " ") for text in cells) + " |"
 
     return "\n".join([line(headings), "|" + "---|" * len(headings), *map(line, rows)])
+
+
+def _listed(texts: Sequence[str]) -> str:
+    more = f" and {len(texts) - _SHOWN} more" if len(texts) > _SHOWN else ""
+    return ", ".join(texts[:_SHOWN]) + more
 
 
 def _several(values: Any) -> str:

@@ -56,7 +56,7 @@ class Verdict:
     @property
     def word(self) -> str:
         """Confirmed if every case is, refuted if any case is, undecided otherwise."""
-        if not self.cases:
+        if self.counts[UNTESTED] == len(self.cases):
             return UNTESTED
         if self.counts[REFUTED]:
             return REFUTED
@@ -72,7 +72,9 @@ def decided(estimate: Estimate | None, holds: str) -> str:
     ('confirmed', 'undecided', 'refuted')
     """
     sign, bound = _parsed(holds)
-    low, high = (math.nan, math.nan) if estimate is None else (estimate.interval.low, estimate.interval.high)
+    if estimate is None:
+        return UNTESTED
+    low, high = estimate.interval.low, estimate.interval.high
     if not (math.isfinite(low) and math.isfinite(high)):
         return UNDECIDED
     below, above = high < bound, low > bound

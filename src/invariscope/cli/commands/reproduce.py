@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -70,7 +71,7 @@ def reproduce(
     Examples:
 
         invariscope reproduce quiroga2019 --dry-run --data-dir data
-        invariscope reproduce quiroga2019 --out runs/2019 --data-dir data
+        invariscope reproduce quiroga2019 --out runs/2019 --data-dir data --jobs 2
         invariscope reproduce quiroga2019 --only '*/mnist/simple_conv/*'
         invariscope reproduce quiroga2019 --scale paper --cell 3 --data-dir data
     """
@@ -147,12 +148,13 @@ def _estimate(store: Store, chosen: tuple[Cell, ...], jobs: int, threads: int) -
     waiting = [cell for cell in chosen if _state(store, cell) != "finished"]
     share = max(1, threads // jobs)
     seconds = recipes.estimated(store, waiting, threads=share, log=notice)
-    rows = [[name, f"{value / 60:.1f}"] for name, value in seconds.items()]
+    known = {name: value for name, value in seconds.items() if math.isfinite(value)}
+    rows = [[name, f"{seconds[name] / 60:.1f}" if name in known else "unknown"] for name in seconds]
     show(plain_table("Cells to run", ["cell", "minutes"], rows))
-    total = sum(seconds.values()) / jobs / 60
+    total = sum(known.values()) / jobs / 60
     done = len(chosen) - len(waiting)
     show_line(
-        f"about {total:.0f} minutes for {len(waiting)} cells, {jobs} at a time with {share} thread(s) each; "
+        f"about {total:.0f} minutes for {len(known)} cells, {jobs} at a time with {share} thread(s) each; "
         f"{done} are finished."
     )
 
