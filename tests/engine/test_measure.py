@@ -326,3 +326,15 @@ def test_a_silent_map_is_not_shown_as_the_most_invariant(net, digits):
     rest = np.where(np.arange(len(means)) == 1, np.inf, means)
     assert f"feature:most:0:{rest.argmin()}" in found
     assert "feature:most:0:1" not in found
+
+
+def test_maps_that_are_collapsed_first_need_the_memory_of_what_is_left_of_them():
+    model = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3, padding=1))
+    images = torch.randn(80, 1, 64, 64)
+    budget = 8 * 4 * (2 * 4 + 3) * 8 * 2 / 2**30  # eight groups of four maps, twice
+    measures = [iv.NormalizedVariance(preset="quiroga2019_full")]
+    options = {"measures": measures, "progress": False, "memory_gb": budget}
+    table = iv.measure(model, images, iv.QuarterTurns(), **options).table
+    assert table.ci_low.notna().all()
+    with pytest.raises(ValueError, match="the budget is"):
+        iv.measure(model, images, iv.QuarterTurns(), progress=False, memory_gb=budget)

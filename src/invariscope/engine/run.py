@@ -32,7 +32,7 @@ from invariscope.engine.plan import (
 from invariscope.engine.progress import ticking
 from invariscope.engine.sources import Fingerprint, Source, StreamSource, Window
 from invariscope.measures.base import Measure
-from invariscope.readers.base import OK, Inspection, LayerKey, Reader, Reading
+from invariscope.readers.base import OK, Inspection, LayerInfo, LayerKey, Reader, Reading
 from invariscope.statistics.base import Block, NotApplicableError, Statistic
 from invariscope.statistics.orbit_state import NonFiniteError
 from invariscope.transforms.base import Transform
@@ -164,12 +164,7 @@ class Runner:
         per_block = max(1, rows // self.needs.width(self.transform))
         # The reduction takes samples four at a time.
         self.per_block = per_block - (per_block % 4 if per_block > 4 else 0)
-        keys = [(info.layer, info.call) for info in read]
-        self.bucket_bytes = sum(
-            self._bytes_of(statistic, key, units)
-            for statistic in self.needs.layers
-            for key, units in zip(keys, sizes, strict=True)
-        )
+        self.bucket_bytes = sum(self._bytes_of(s, info) for s in self.needs.layers for info in read)
         self.budget = available_bytes(self.options.memory_gb)
         self.unit_bytes = (self.budget - self.bucket_bytes) / max(sum(sizes) * len(self.needs.layers), 1)
         reason = choose_buckets(
@@ -182,11 +177,12 @@ class Runner:
         if reason:
             run.notes.append(f"no intervals: {reason}")
 
-    def _bytes_of(self, statistic: Statistic, key: LayerKey, units: int) -> int:
+    def _bytes_of(self, statistic: Statistic, info: LayerInfo) -> int:
         """Memory of one bucket of a layer's state, by what the pilot has found where there is one."""
+        units = statistic.units_of(info.shape)
         if statistic.pilot is None:
             return statistic.bucket_bytes(units, len(self.transform))
-        known = self.pilot.get((key, statistic.pilot))
+        known = self.pilot.get(((info.layer, info.call), statistic.pilot))
         return 0 if known is None else statistic.piloted_bytes(units, len(self.transform), known)
 
     def _known_cells(self, run: Run) -> np.ndarray | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -221,6 +222,10 @@ class Statistic(abc.ABC):
     def pilot(self) -> Statistic | None:
         """What must be known of all untransformed inputs beforehand, such as thresholds; usually nothing."""
         return None
+
+    def units_of(self, shape: tuple[int, ...]) -> int:
+        """How many units of a layer of that shape the sums are kept for."""
+        return math.prod(shape)
 
     @abc.abstractmethod
     def bucket_bytes(self, units: int, elements: int) -> int:

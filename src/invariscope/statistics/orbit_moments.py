@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -65,6 +66,10 @@ class OrbitMoments(Statistic):
     spread: str = "variance"
     collapse: str | None = None
     selection: str | None = None
+
+    def units_of(self, shape: tuple[int, ...]) -> int:
+        """All of them, or one a feature map where maps are collapsed first."""
+        return shape[0] if self.collapse is not None and len(shape) > 2 else math.prod(shape)
 
     def bucket_bytes(self, units: int, elements: int) -> int:
         """Sums a unit and element, and three a unit; twice as many with standard deviations."""

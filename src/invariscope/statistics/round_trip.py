@@ -28,6 +28,10 @@ class OnRoundTrip(Statistic):
         """The statistic's own: pilots see untransformed inputs."""
         return self.of.pilot
 
+    def units_of(self, shape: tuple[int, ...]) -> int:
+        """As of the statistic itself."""
+        return self.of.units_of(shape)
+
     def bucket_bytes(self, units: int, elements: int) -> int:
         """The same once more."""
         return self.of.bucket_bytes(units, elements)
