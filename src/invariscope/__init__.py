@@ -23,6 +23,7 @@ _HOMES = {
     "LocalDecomposition": "invariscope.transforms.local_decomposition",
     "MatrixAction": "invariscope.statistics.feature_actions",
     "Monitor": "invariscope.monitor.monitor",
+    "OrbitAverage": "invariscope.controls",
     "Result": "invariscope.result",
     "SpatialAction": "invariscope.statistics.feature_actions",
     "TrivialAction": "invariscope.statistics.feature_actions",
@@ -52,6 +53,7 @@ _PACKAGES = (
 )
 
 if TYPE_CHECKING:
+    from invariscope.controls import OrbitAverage as OrbitAverage
     from invariscope.engine.api import measure as measure
     from invariscope.engine.curves import stability_curve as stability_curve
     from invariscope.engine.illustrate import illustrate as illustrate

@@ -20,6 +20,7 @@ BELOW = {
     "generators": set(),
     "statistics": {"generators"},
     "transforms": set(),
+    "controls": {"transforms"},
     "readers": set(),
     "result": set(),
     "weights": set(),

@@ -61,7 +61,7 @@ class EqualNoise(Probe):
 def displacements(x: Tensor, orbit: Tensor) -> Tensor:
     """(sample, element) ‖t_j x_i − x_i‖."""
     if not x.is_floating_point():
-        raise TypeError(f"stability adds noise to the inputs, which needs floating values, got {x.dtype}")
+        raise TypeError(f"noise is added to the inputs, which needs floating values, got {x.dtype}")
     return (orbit - x[:, None]).flatten(2).norm(dim=2)
 
 

@@ -79,8 +79,9 @@ class OrbitRegression(SumStatistic):
     def update(self, state: BucketSums, block: Block) -> None:
         """Adds the block's samples."""
         x = self._seen(block.probe("identity")[:, 0]).numpy() - state.fixed
-        y = self._seen(block.orbits().flatten(0, 1)).numpy().reshape(block.samples, block.elements, -1)
-        y -= state.fixed
+        orbits = self._seen(block.orbits().flatten(0, 1)).numpy()
+        # Not in place: float64 responses are the model's own.
+        y = orbits.reshape(block.samples, block.elements, -1) - state.fixed
         halves = halves_of(block.indices, seed=self.seed)
         still = np.array([float(j in block.probes["identity"]) for j in range(block.elements)])
         for bucket, samples in block.membership:
