@@ -27,9 +27,12 @@ _HOMES = {
     "Result": "invariscope.result",
     "SpatialAction": "invariscope.statistics.feature_actions",
     "TrivialAction": "invariscope.statistics.feature_actions",
+    "batch_normalized": "invariscope.engine.calibration",
+    "calibrated": "invariscope.engine.calibration",
     "compare": "invariscope.uncertainty",
     "explain": "invariscope.listing",
     "illustrate": "invariscope.engine.illustrate",
+    "lie_derivative": "invariscope.lie.layerwise",
     "list_measures": "invariscope.listing",
     "load": "invariscope.storage",
     "local_decomposition": "invariscope.transforms.local_decomposition",
@@ -41,6 +44,7 @@ _HOMES = {
 }
 _PACKAGES = (
     "demo",
+    "generators",
     "measures",
     "monitor",
     "neurons",
@@ -55,8 +59,11 @@ _PACKAGES = (
 if TYPE_CHECKING:
     from invariscope.controls import OrbitAverage as OrbitAverage
     from invariscope.engine.api import measure as measure
+    from invariscope.engine.calibration import batch_normalized as batch_normalized
+    from invariscope.engine.calibration import calibrated as calibrated
     from invariscope.engine.curves import stability_curve as stability_curve
     from invariscope.engine.illustrate import illustrate as illustrate
+    from invariscope.lie.layerwise import lie_derivative as lie_derivative
     from invariscope.listing import explain as explain
     from invariscope.listing import list_measures as list_measures
     from invariscope.monitor.monitor import Monitor as Monitor

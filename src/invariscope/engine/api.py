@@ -21,6 +21,7 @@ import invariscope
 from invariscope.engine.arena import kept_memory
 from invariscope.engine.assemble import Assembler
 from invariscope.engine.baseline import random_band, randomized, refuse_unrandom
+from invariscope.engine.calibration import normalization_of
 from invariscope.engine.options import Options
 from invariscope.engine.precision import check_precision
 from invariscope.engine.run import LayerKey, Run, walk
@@ -138,6 +139,8 @@ def _measure(
     assembler()
     run.notes[:0] = check.notes
     provenance = _provenance(reader, source, transform, wanted, options, run, time.perf_counter() - started)
+    if (normalization := normalization_of(model)) is not None:
+        provenance["model"]["normalization"] = normalization
     provenance["skipped"] += [entry for measure in wanted for entry in assembler.skipped(measure)]
     return Result(
         rows=tuple(assembler.rows),

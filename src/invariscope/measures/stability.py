@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -13,10 +14,11 @@ from invariscope.measures.noise_probes import EqualNoise
 from invariscope.registry import unknown
 from invariscope.statistics.base import Statistic
 from invariscope.statistics.displacements import Displacements, UnitDisplacements
+from invariscope.statistics.distance_reservoir import DistanceReservoir
 from invariscope.statistics.sample_spread import SampleSpread
 from invariscope.statistics.sample_table import SampleTable
 
-AVERAGES = ("mean", "unitwise_median")
+AVERAGES = ("mean", "median", "unitwise_median")
 PAIRS = ("different", "all")
 RADII = ("per_sample", "mean")
 
@@ -41,11 +43,14 @@ class Stability(Measure):
     nothing moves has neither. The null beside D and G takes f(x) from another sample.
 
     Args:
-        average: "mean" over samples and elements of ‖Δ‖²; "unitwise_median": Σ_u median Δ_u², in numerators
+        average: "mean" over samples and elements of ‖Δ‖²; "median" of ‖Δ‖², in numerators and denominator,
+            whose pairs are those within a drawn subset; "unitwise_median": Σ_u median Δ_u², in numerators
             and denominator (lower median over pairs), for layers of at most 4,096 units.
         pairs: the denominator's pairs (x, z): "different" samples, or "all" n², the diagonal included.
         radius: norm of the noise. "per_sample": that of τx − x, for each sample and element; "mean": its
             mean over them, for which the inputs are transformed once more; or a number.
+        subset: samples whose pairs make the denominator of "median"; their responses are kept.
+        seed: of the draw of that subset, which a sample's position in the data set decides.
         preset: "petrini2021" or "tomasini2022": the other options as published.
 
     Raises:
@@ -64,6 +69,8 @@ class Stability(Measure):
     average: str = "mean"
     pairs: str = "different"
     radius: str | float = "per_sample"
+    subset: int = 128
+    seed: int = 0
     preset: str | None = None
 
     summary: ClassVar[str] = (
@@ -91,6 +98,8 @@ class Stability(Measure):
             raise unknown("radius", self.radius, RADII)
         if not isinstance(self.radius, str) and not 0 < self.radius < float("inf"):
             raise ValueError(f"radius is {' or '.join(RADII)}, or a norm above 0; got {self.radius!r}")
+        if not isinstance(self.subset, int) or self.subset < 2:
+            raise ValueError(f"subset is a number of samples, 2 or more; got {self.subset!r}")
 
     @property
     def probes(self) -> tuple[Probe, ...]:
@@ -102,6 +111,8 @@ class Stability(Measure):
         noise = EqualNoise(self.radius).name
         if self.average == "unitwise_median":
             return (UnitDisplacements(noise),)
+        if self.average == "median":
+            return Displacements(noise), DistanceReservoir(self.subset, self.seed)
         return Displacements(noise), SampleSpread()
 
     def evaluate(self, finals: Any, layer: LayerContext) -> dict[str, LayerValues]:
@@ -113,9 +124,11 @@ class Stability(Measure):
             null = dict.fromkeys(_MOVES, np.nan)
         else:
             table, spread = finals
-            above = {name: _means(table, name) for name in _MOVES}
-            apart = spread.distance(diagonal=self._diagonal)
-            null = {name: float(np.nanmean(table[f"{name}_null"])) for name in _MOVES if _paired(table, name)}
+            middle = np.median if self.average == "median" else np.mean
+            above = {name: table.replicates(lambda part, n=name: middle(part[n])) for name in _MOVES}
+            far = spread.medians if self.average == "median" else spread.distance
+            apart = far(diagonal=self._diagonal)
+            null = {name: _null(table, name, middle) for name in _MOVES}
         with np.errstate(divide="ignore", invalid="ignore"):
             moved, noisy = above["moved"] / apart, above["noisy"] / apart
             return {
@@ -136,9 +149,10 @@ class Stability(Measure):
         rest, moved, noisy = flat[:, 0], flat[:, 1:elements], flat[:, elements + 1 :]
         squares = [(part - rest[:, None]) ** 2 for part in (moved, noisy)]
         pairs = [(rest[i] - rest[k]) ** 2 for i in range(n) for k in range(n) if i != k or self._diagonal]
-        if self.average == "mean":
-            above = [part.sum(axis=2).mean() for part in squares]
-            apart = np.mean([pair.sum() for pair in pairs])
+        if self.average != "unitwise_median":
+            middle = np.mean if self.average == "mean" else np.median
+            above = [middle(part.sum(axis=2)) for part in squares]
+            apart = middle([pair.sum() for pair in pairs])
         else:
             above = [np.median(part.reshape(-1, part.shape[2]), axis=0).sum() for part in squares]
             apart = np.sort(pairs, axis=0)[(len(pairs) - 1) // 2].sum()
@@ -164,13 +178,11 @@ class Stability(Measure):
 _MOVES = ("moved", "noisy")
 
 
-def _means(table: SampleTable, name: str) -> np.ndarray:
-    """(replicate,) mean over samples and versions."""
-    return table.replicates(lambda part: part[name].mean())
-
-
-def _paired(table: SampleTable, name: str) -> bool:
-    return bool(np.isfinite(table[f"{name}_null"]).any())
+def _null(table: SampleTable, name: str, middle: Callable[[np.ndarray], Any]) -> float:
+    """The numerator with f(x) of another sample; NaN where no sample has a partner."""
+    known = table[f"{name}_null"]
+    known = known[np.isfinite(known)]
+    return float(middle(known)) if known.size else float("nan")
 
 
 def _unit_medians(squares: np.ndarray) -> float:
