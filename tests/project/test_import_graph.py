@@ -28,6 +28,7 @@ BELOW = {
     "storage": {"result"},
     "uncertainty": {"result"},
     "engine": {"transforms", "readers", "measures", "statistics", "result", "uncertainty"},
+    "lie": {"engine", "measures", "generators", "readers", "result", "uncertainty"},
     "monitor": {"engine", "measures", "transforms", "readers", "result", "storage"},
     "neurons": {"engine", "measures", "readers", "result", "uncertainty"},
     "plots": {"result"},

@@ -111,7 +111,7 @@ class Blur(Generator):
 
 @dataclass(frozen=True)
 class Intensity(Generator):
-    r"""All values times 1 + t. Representations should not notice.
+    r"""All values times 1 + t; those of feature maps too.
 
     .. math:: X x = x
     """
@@ -133,8 +133,8 @@ class Intensity(Generator):
 
     @property
     def moves_maps(self) -> bool:
-        """False."""
-        return False
+        """True."""
+        return True
 
     def tangent(self, at: Derivatives, *, input_size: tuple[int, int] | None = None) -> Tensor:
         """The images themselves."""

@@ -166,13 +166,15 @@ class LieDerivative(Measure):
     def evaluate(self, finals: Any, layer: LayerContext) -> dict[str, LayerValues]:
         """LEE of each generator."""
         table, spread = finals
-        squares = table.replicates(lambda part: part["squares"].mean(axis=0))
-        absolute = table.replicates(lambda part: part["absolute"].mean(axis=0))
-        apart = spread.distance() / max(int(np.prod(layer.shape)), 1)
+        norms, squares, absolute = (
+            table.replicates(lambda part, name=name: part[name].mean(axis=0))
+            for name in ("norms", "squares", "absolute")
+        )
+        apart = spread.distance()
         found = {}
         for number, generator in enumerate(self.flows):
             with np.errstate(divide="ignore", invalid="ignore"):
-                relative = squares[:, number] / apart
+                relative = norms[:, number] / apart
             found[generator.name] = LayerValues(squares[:, number])
             found[f"{generator.name}.absolute"] = LayerValues(absolute[:, number])
             found[f"{generator.name}.relative"] = LayerValues(relative)
@@ -227,6 +229,8 @@ def _written(given: Any) -> tuple[Any, ...]:
 
 def _naive_tangent(name: str, maps: np.ndarray, interpolation: str) -> np.ndarray:
     """X of (sample, channel, row, column) maps of the inputs' size, by the generator's name."""
+    if name == "intensity":
+        return maps
     height, width = maps.shape[-2:]
     slope_x, slope_y = (_naive_derivative(maps, axis, 1, interpolation) for axis in (3, 2))
     if name == "blur":

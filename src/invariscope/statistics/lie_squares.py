@@ -16,7 +16,8 @@ from invariscope.statistics.sample_table import SampleStatistic
 class LieSquares(SampleStatistic):
     """L f(x) = df(X x) − X f(x) of each sample and generator, squared and absolute, in float64.
 
-    Columns (sample, generator): "squares" ‖L f‖²/dim, "absolute" the mean of |L f| over units.
+    Columns (sample, generator): "norms" ‖L f‖², and "squares" and "absolute", the means over units of (L f)² and
+    |L f|.
 
     Args:
         generators: X.
@@ -38,12 +39,13 @@ class LieSquares(SampleStatistic):
         pairs = block.probe(self.probe).double()
         at = self._maps(block)
         size = block.input_shape[-2:] if len(block.input_shape) == 3 else None
-        found: dict[str, list[Tensor]] = {"squares": [], "absolute": []}
+        found: dict[str, list[Tensor]] = {"norms": [], "squares": [], "absolute": []}
         for number, (generator, step) in enumerate(zip(self.generators, self.steps, strict=True)):
             change = (pairs[:, 2 * number] - pairs[:, 2 * number + 1]) / (2 * step)
             if at is not None and generator.moves_maps:
                 change = change - generator.tangent(at, input_size=size)  # type: ignore[arg-type]
             flat = change.flatten(1)
+            found["norms"].append(flat.square().sum(1))
             found["squares"].append(flat.square().mean(1))
             found["absolute"].append(flat.abs().mean(1))
         return {name: torch.stack(columns, dim=1) for name, columns in found.items()}
