@@ -271,7 +271,8 @@ def _ratio(above: Any, below: Any) -> Any:
 
 def _naive_distance(a: np.ndarray, b: np.ndarray, distance: str) -> float:
     if distance == "cosine":
-        return -float(a @ b / np.sqrt((a @ a) * (b @ b)))
+        size = np.sqrt((a @ a) * (b @ b))
+        return -float(a @ b / size) if size > 0 else float("nan")
     if distance == "kl":
         return float(np.sum(a * np.log(a / b)))
     return float(np.sum((a - b) ** 2) ** (0.5 if distance == "l2" else 1.0))
