@@ -14,6 +14,7 @@ from invariscope.zoo.datasets import load
 from invariscope.zoo.epochs import Progress, evaluate
 from invariscope.zoo.image_data import ImageData
 from invariscope.zoo.networks import NETWORKS, build, network, parameter_count
+from invariscope.zoo.scale_detection import scale_detection, unit_displacements
 from invariscope.zoo.training import QUICK, Training, train
 from invariscope.zoo.weights import Card, load_network, load_weights, save_network
 
@@ -33,5 +34,7 @@ __all__ = [
     "network",
     "parameter_count",
     "save_network",
+    "scale_detection",
     "train",
+    "unit_displacements",
 ]

@@ -1,0 +1,124 @@
+"""A synthetic task in which stability pays: two pixels, labelled by how far apart they are."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from invariscope.registry import unknown
+from invariscope.transforms.elements import Elements
+from invariscope.zoo.image_data import ImageData
+
+CLASSES, SPLITS = ("near", "far"), ("train", "test")
+STEPS = {"→": (0, 1), "↑": (-1, 0), "←": (0, -1), "↓": (1, 0)}
+
+
+def scale_detection(
+    samples: int = 1024,
+    *,
+    size: int = 16,
+    scale: float | None = None,
+    gap: float = 4.0,
+    split: str = "train",
+    seed: int = 0,
+) -> ImageData:
+    """Images with two bright pixels: near ones are class 0, ones further apart than `scale` class 1.
+
+    Opposite borders touch, so that distances are those on a torus. No distance lies within half of the `gap`
+    of the scale: with the default, a step of one pixel by each of the two never changes the class. Near
+    pixels are more than two apart, so that such a step never makes them meet.
+
+    Args:
+        samples: how many; the classes take turns.
+        size: pixels a side.
+        scale: the distance in pixels between the classes; 3/8 of the side by default.
+        gap: distances left out around it.
+        split: "train" or "test": images of different draws.
+        seed: of the draws.
+    Returns:
+        Images whose two pixels have the value size/√2, so that their mean square is 1.
+    Raises:
+        ValueError: no distance is left for one of the classes, or another split.
+
+    Source:
+        The scale-detection task of Tomasini et al. 2022, arXiv:2210.01506.
+
+    >>> data = scale_detection(4)
+    >>> data.images.count_nonzero(dim=(1, 2, 3)).tolist(), data.labels.tolist()
+    ([2, 2, 2, 2], [0, 1, 0, 1])
+    """
+    if split not in SPLITS:
+        raise unknown("split", split, SPLITS)
+    scale = 3 * size / 8 if scale is None else float(scale)
+    steps = _steps_of(size, scale, gap)
+    rng = np.random.default_rng((seed, 0x5CA1E, SPLITS.index(split)))
+    labels = np.arange(samples) % 2
+    first = rng.integers(0, size, (samples, 2))
+    picked = np.stack([steps[label][rng.integers(len(steps[label]))] for label in labels])
+    images = torch.zeros(samples, 1, size, size)
+    for place in (first, (first + picked) % size):
+        images[np.arange(samples), 0, place[:, 0], place[:, 1]] = size / 2**0.5
+    return ImageData("scale_detection", split, images, torch.from_numpy(labels), CLASSES)
+
+
+def _steps_of(size: int, scale: float, gap: float) -> tuple[np.ndarray, np.ndarray]:
+    """The displacements (step, 2) from the first pixel to the second, of each class."""
+    sides = np.arange(size)
+    steps = np.stack(np.meshgrid(sides, sides, indexing="ij"), axis=-1).reshape(-1, 2)
+    distance = np.hypot(*np.minimum(steps, size - steps).T)
+    near, far = (distance > 2) & (distance < scale - gap / 2), distance > scale + gap / 2
+    for name, kept in zip(CLASSES, (near, far), strict=True):
+        if not kept.any():
+            raise ValueError(
+                f"no two of {size} × {size} pixels are {name} at scale={scale:g} and gap={gap:g}: distances "
+                f"go from 2 to {distance.max():.3g}. Enlarge size, or lower gap."
+            )
+    return steps[near], steps[far]
+
+
+def unit_displacements() -> Elements:
+    """Every way of moving each of the two bright pixels by one: sixteen elements, exact.
+
+    Opposite borders touch. For images as `scale_detection` makes them; the class stays the same for its
+    default gap.
+
+    Raises:
+        ValueError: when applied to an image that has not exactly two pixels other than 0.
+
+    >>> unit_displacements().labels[:3]
+    ('→ →', '→ ↑', '→ ←')
+    """
+    pairs = list(itertools.product(STEPS.items(), repeat=2))
+    names = ("first_down_px", "first_right_px", "second_down_px", "second_right_px")
+    moves = [(*first, *second) for (_, first), (_, second) in pairs]
+    return Elements(
+        [_Moved(move[:2], move[2:]) for move in moves],
+        labels=[f"{first} {second}" for (first, _), (second, _) in pairs],
+        parameters={name: [move[k] for move in moves] for k, name in enumerate(names)},
+    )
+
+
+@dataclass(frozen=True)
+class _Moved:
+    """Moves the first bright pixel, in reading order, and the second, each by (down, right)."""
+
+    first: tuple[int, int]
+    second: tuple[int, int]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        places = (x != 0).any(dim=1).nonzero()
+        if x.ndim != 4 or len(places) != 2 * len(x) or (places[::2, 0] != places[1::2, 0]).any():
+            raise ValueError(
+                "unit displacements move two bright pixels an image: some of these have another number of "
+                "pixels other than 0. Take images from zoo.scale_detection, not standardised."
+            )
+        moved, size = torch.zeros_like(x), torch.tensor(x.shape[2:])
+        for own, step in ((places[::2], self.first), (places[1::2], self.second)):
+            rows, down, right = own.unbind(1)
+            to = (own[:, 1:].cpu() + torch.tensor(step)) % size
+            moved[rows, :, to[:, 0], to[:, 1]] += x[rows, :, down, right]
+        return moved
