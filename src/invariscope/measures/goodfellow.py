@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from invariscope.measures.base import Identity, KnownAnswer, LayerContext, Measure, UnitValues
+from invariscope.measures.presets import Presets, apply_preset
 from invariscope.registry import unknown
 from invariscope.statistics.firing import FiringCounts, FiringShares
 
 AVERAGES = ("firing", "all")
-_PRESETS: dict[str, dict[str, Any]] = {"goodfellow2009": {}, "tmeasures": {"average": "all"}}
+_PRESETS: Presets = {"goodfellow2009": {}, "tmeasures": {"average": "all"}}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,22 +68,12 @@ class Goodfellow(Measure):
     )
 
     def __post_init__(self) -> None:
-        self._apply_preset()
+        apply_preset(self, _PRESETS)
         if self.average not in AVERAGES:
             raise unknown("average", str(self.average), AVERAGES)
         for name, value, most in (("alpha", self.alpha, 0.5), ("best", self.best, 1.0)):
             if not 0 < value <= most:
                 raise ValueError(f"{name} is a share, above 0 and at most {most:g}; got {value!r}")
-
-    def _apply_preset(self) -> None:
-        if self.preset is not None and self.preset not in _PRESETS:
-            raise unknown("preset", self.preset, _PRESETS)
-        defaults = {field.name: field.default for field in dataclasses.fields(self)}
-        for name, value in _PRESETS.get(self.preset or "", {}).items():
-            given = getattr(self, name)
-            if given not in (defaults[name], value):
-                raise ValueError(f"preset={self.preset!r} means {name}={value!r}, but got {name}={given!r}")
-            object.__setattr__(self, name, value)
 
     @property
     def probes(self) -> tuple[Identity]:

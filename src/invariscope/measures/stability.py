@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -11,6 +10,7 @@ import numpy as np
 
 from invariscope.measures.base import Identity, KnownAnswer, LayerContext, LayerValues, Measure, Probe
 from invariscope.measures.noise_probes import EqualNoise
+from invariscope.measures.presets import Presets, apply_preset
 from invariscope.registry import unknown
 from invariscope.statistics.base import Statistic
 from invariscope.statistics.displacements import Displacements, UnitDisplacements
@@ -22,7 +22,7 @@ AVERAGES = ("mean", "median", "unitwise_median")
 PAIRS = ("different", "all")
 RADII = ("per_sample", "mean")
 
-_PRESETS: dict[str, dict[str, Any]] = {
+_PRESETS: Presets = {
     "petrini2021": {"average": "unitwise_median", "pairs": "all", "radius": "mean"},
     "tomasini2022": {"pairs": "all"},
 }
@@ -83,14 +83,7 @@ class Stability(Measure):
     )
 
     def __post_init__(self) -> None:
-        if self.preset is not None and self.preset not in _PRESETS:
-            raise unknown("preset", self.preset, _PRESETS)
-        defaults = {field.name: field.default for field in dataclasses.fields(self)}
-        for name, value in _PRESETS.get(self.preset or "", {}).items():
-            given = getattr(self, name)
-            if given not in (defaults[name], value):
-                raise ValueError(f"preset={self.preset!r} means {name}={value!r}, but got {name}={given!r}")
-            object.__setattr__(self, name, value)
+        apply_preset(self, _PRESETS)
         for name, allowed in (("average", AVERAGES), ("pairs", PAIRS)):
             if getattr(self, name) not in allowed:
                 raise unknown(name, str(getattr(self, name)), allowed)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import abc
-import dataclasses
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
 from invariscope.measures.base import KnownAnswer, LayerContext, Measure, UnitValues
+from invariscope.measures.presets import Presets, apply_preset
 from invariscope.measures.variance_parts import (
     Parts,
     fold,
@@ -25,7 +25,7 @@ NORMS = ("sample", "total", "random_net", None)
 DEGENERATES = ("nan", "one")
 
 # The 2019 code and tmeasures take means of standard deviations, whatever their names say.
-_PRESETS: dict[str, dict[str, Any]] = {
+_PRESETS: Presets = {
     "slides": {},
     "tmeasures": {"spread": "std", "degenerate": "one", "min_firing": 0},
     "quiroga2019_full": {"spread": "std", "pool": "before_mean", "degenerate": "one", "min_firing": 0},
@@ -65,14 +65,7 @@ class _Variance(Measure):
     preset: str | None = None
 
     def __post_init__(self) -> None:
-        if self.preset is not None and self.preset not in _PRESETS:
-            raise unknown("preset", self.preset, _PRESETS)
-        defaults = {field.name: field.default for field in dataclasses.fields(self)}
-        for name, value in _PRESETS.get(self.preset or "slides", {}).items():
-            given = getattr(self, name)
-            if given not in (defaults[name], value):
-                raise ValueError(f"preset={self.preset!r} means {name}={value!r}, but got {name}={given!r}")
-            object.__setattr__(self, name, value)
+        apply_preset(self, _PRESETS)
         if not isinstance(self.min_firing, int) or self.min_firing < 0:
             raise ValueError(
                 f"min_firing must be a whole number of samples, 0 or more; got {self.min_firing!r}"
