@@ -75,7 +75,10 @@ class Deviations(SampleStatistic):
         centre = self._centre(block, responses)
 
         def expected(samples: Tensor) -> Tensor:
-            return self._split(self.action.moved(block, centre[samples.to(centre.device)]))
+            chosen = centre[samples.to(centre.device)]
+            if isinstance(self.action, TrivialAction):  # the same for all elements: one will do
+                return self._split(chosen[:, None])
+            return self._split(self.action.moved(block, chosen))
 
         return self._split(responses), expected
 
@@ -91,6 +94,8 @@ class Deviations(SampleStatistic):
         kernel = self.action.kernel(block)
         if kernel is None:
             return block.probe("identity")[:, 0]
+        if kernel.all():
+            return responses.mean(1, dtype=torch.float64)
         counts = kernel.sum(1)
         shares = torch.from_numpy(kernel / np.maximum(counts, 1)[:, None]).to(responses.device)
         lone = (1,) * (responses.ndim - 2)
