@@ -16,7 +16,8 @@ import invariscope as iv
 from invariscope import zoo
 from invariscope.measures.base import LayerContext
 from invariscope.measures.rejections import CORRECTIONS, f_critical, f_survival, share_rejecting
-from invariscope.statistics.reservoir import Reservoir, drawn
+from invariscope.statistics.drawn_subset import drawn
+from invariscope.statistics.reservoir import Reservoir
 
 SHARES = ("share_sample", "share_transform", "share_residual")
 DISTANCE_CLASSES = (iv.TransformationDistance, iv.SampleDistance, iv.NormalizedDistance)

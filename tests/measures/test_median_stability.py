@@ -10,7 +10,7 @@ from test_every_measure import final_values, finals_of, plain
 import invariscope as iv
 from invariscope import zoo
 from invariscope.measures.noise_probes import EqualNoise
-from invariscope.statistics.reservoir import drawn
+from invariscope.statistics.drawn_subset import drawn
 
 DIGITS = zoo.load("mnist_subset", samples=72)
 

@@ -14,8 +14,8 @@ from torch import nn
 
 import invariscope as iv
 from invariscope import zoo
+from invariscope.statistics.drawn_subset import drawn
 from invariscope.statistics.projection import projected
-from invariscope.statistics.reservoir import drawn
 
 ALL = [
     iv.Consistency(),

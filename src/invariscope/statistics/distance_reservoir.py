@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from invariscope.statistics.base import Block, Statistic, with_buckets
-from invariscope.statistics.reservoir import drawn
+from invariscope.statistics.drawn_subset import drawn, of_stratum, smallest
 
 
 @dataclass
@@ -82,10 +82,7 @@ class DistanceReservoir(Statistic):
 
     def _cut(self, state: DistanceState) -> None:
         """Drops all but the smallest numbers of each bucket."""
-        order = np.lexsort((state.keys, state.buckets))
-        _, starts, sizes = np.unique(state.buckets[order], return_index=True, return_counts=True)
-        rank = np.arange(len(order)) - np.repeat(starts, sizes)
-        rows = order[rank < self.size]
+        rows = smallest(state.keys, state.buckets, self.size)
         state.keys, state.buckets, state.rest = state.keys[rows], state.buckets[rows], state.rest[rows]
 
     def enlarge(self, state: DistanceState, buckets: int) -> None:
@@ -112,14 +109,10 @@ class DistanceReservoir(Statistic):
 
     def finalize(self, state: DistanceState, groups: list[list[int]]) -> PairDistances:
         """All pairs of the subset of the given groups of buckets."""
-        group = np.full(len(state.keys), -1)
-        for number, members in enumerate(groups):
-            group[np.isin(state.buckets, members)] = number
-        rows = np.flatnonzero(group >= 0)
-        rows = rows[np.argsort(state.keys[rows], kind="stable")[: self.size]]
+        rows, group = of_stratum(state.keys, state.buckets, groups, self.size)
         rest = state.rest[rows].astype(np.float64)
         squares = np.stack([np.square(rest - row).sum(axis=1) for row in rest])
-        return PairDistances(squares, group[rows], len(groups))
+        return PairDistances(squares, group, len(groups))
 
 
 def _responses(block: Block) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 
 from invariscope.statistics.base import Block, Statistic, with_buckets
 from invariscope.statistics.bin_pilot import chosen_units, responses_of
-from invariscope.statistics.reservoir import drawn
+from invariscope.statistics.drawn_subset import drawn, of_stratum, smallest
 from invariscope.statistics.sample_table import SampleTable
 from invariscope.statistics.top_choices import moving
 
@@ -82,9 +82,7 @@ class KeptResponses(Statistic):
     def _keep(self, state: KeptState, keys: np.ndarray, buckets: np.ndarray, rows: np.ndarray) -> None:
         """Adds samples, and keeps the smallest numbers of each bucket."""
         keys, buckets = np.concatenate([state.keys, keys]), np.concatenate([state.buckets, buckets])
-        order = np.lexsort((keys, buckets))
-        _, starts, sizes = np.unique(buckets[order], return_index=True, return_counts=True)
-        kept = order[np.arange(len(order)) - np.repeat(starts, sizes) < self.samples]
+        kept = smallest(keys, buckets, self.samples)
         state.keys, state.buckets = keys[kept], buckets[kept]
         state.rows = np.concatenate([state.rows, rows])[kept]
 
@@ -108,18 +106,14 @@ class KeptResponses(Statistic):
 
     def finalize(self, state: KeptState, groups: list[list[int]]) -> SampleTable:
         """The kept samples of the stratum, with the group of each."""
-        group = np.full(len(state.keys), -1)
-        for number, members in enumerate(groups):
-            group[np.isin(state.buckets, members)] = number
-        rows = np.flatnonzero(group >= 0)
-        rows = rows[np.argsort(state.keys[rows], kind="stable")[: self.samples]]
+        rows, group = of_stratum(state.keys, state.buckets, groups, self.samples)
         responses = state.rows[rows].astype(np.float64)
         columns = {
             "rest": responses[:, 0],
             "orbits": responses[:, 1:],
             "moving": np.broadcast_to(state.moving, (len(rows), len(state.moving))),
         }
-        return SampleTable(columns, group[rows], len(groups))
+        return SampleTable(columns, group, len(groups))
 
 
 def _rows(block: Block, units: np.ndarray, samples: np.ndarray) -> np.ndarray:

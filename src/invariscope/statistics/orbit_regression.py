@@ -11,9 +11,9 @@ from torch import Tensor
 
 from invariscope.statistics.base import Block
 from invariscope.statistics.bucket_sums import BucketSums, SumStatistic
+from invariscope.statistics.drawn_subset import drawn
 from invariscope.statistics.finite import finite
 from invariscope.statistics.projection import projected
-from invariscope.statistics.reservoir import drawn
 
 
 @dataclass(frozen=True)

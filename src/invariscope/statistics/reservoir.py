@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from invariscope.statistics.base import Block, Statistic, replicate_sums, with_buckets
+from invariscope.statistics.drawn_subset import drawn, of_stratum, smallest
 from invariscope.statistics.mean_distances import LayerDistances, MeanDistances, as_channels
 from invariscope.statistics.orbit_state import NonFiniteError
 
@@ -96,10 +97,7 @@ class Reservoir(Statistic):
 
     def _cut(self, state: ReservoirState) -> None:
         """Drops all but the smallest keys of each bucket."""
-        order = np.lexsort((state.keys, state.buckets))
-        _, starts, sizes = np.unique(state.buckets[order], return_index=True, return_counts=True)
-        rank = np.arange(len(order)) - np.repeat(starts, sizes)
-        rows = order[rank < self.size]
+        rows = smallest(state.keys, state.buckets, self.size)
         state.keys, state.buckets, state.orbits = state.keys[rows], state.buckets[rows], state.orbits[rows]
 
     def enlarge(self, state: ReservoirState, buckets: int) -> None:
@@ -140,30 +138,10 @@ class Reservoir(Statistic):
 
     def _across(self, state: ReservoirState, groups: list[list[int]]) -> np.ndarray:
         """(replicate, 1 + channel) mean distance of pairs of the stratum's kept samples."""
-        group = np.full(len(state.keys), -1)
-        for number, members in enumerate(groups):
-            group[np.isin(state.buckets, members)] = number
-        rows = np.flatnonzero(group >= 0)
-        rows = rows[np.argsort(state.keys[rows], kind="stable")[: self.size]]
+        rows, group = of_stratum(state.keys, state.buckets, groups, self.size)
         pairs = _pair_distances(state.orbits[rows], maps=state.along.shape[1] > 1)
         left_out = [-1, *range(len(groups))] if len(groups) > 1 else [-1]
-        return np.stack([_mean_of_pairs(pairs, group[rows] != g) for g in left_out])
-
-
-def drawn(indices: np.ndarray, seed: int) -> np.ndarray:
-    """(sample,) uint64 numbers that look random, from positions in the data set and a seed.
-
-    >>> bool((drawn(np.arange(3), 0) == drawn(np.arange(3)[::-1], 0)[::-1]).all())
-    True
-    """
-    mixed = indices.astype(np.uint64) + np.uint64(1)
-    with np.errstate(over="ignore"):
-        mixed = mixed * np.uint64(0x9E3779B97F4A7C15) + np.uint64(seed % 2**32) * np.uint64(
-            0xD1B54A32D192ED03
-        )
-        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-            mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
-    return mixed ^ (mixed >> np.uint64(31))
+        return np.stack([_mean_of_pairs(pairs, group != g) for g in left_out])
 
 
 def _kept(block: Block, chosen: np.ndarray) -> np.ndarray:
