@@ -44,6 +44,7 @@ def navigation(found: list[str]) -> list[dict[str, Any]]:
         {"Neurons and feature maps": "neurons.md"},
         {"Reading weights": "weights.md"},
         {"Smooth deformations": "deformations.md"},
+        {"Stability": "stability.md"},
         {"Command line": "command_line.md"},
         {"When something is wrong": "bad_input.md"},
         {"Reproductions": section("reproductions")},

@@ -20,7 +20,7 @@ def net():
 
 
 def displaced(image, coefficients):
-    """One image under the field with these coefficients: a sum of sines at each pixel, then four neighbours."""
+    """One image under the field of these coefficients: sines at each pixel, then its four neighbours."""
     out = np.empty((SIDE, SIDE))
     for row in range(SIDE):
         for column in range(SIDE):
@@ -44,7 +44,7 @@ def displaced(image, coefficients):
 
 
 def drawn_coefficients():
-    """(sample, draw, 2, i, j): Gaussian, of variance T/(i² + j²) below the cutoff, T for one nominal pixel."""
+    """(sample, draw, 2, i, j): normal, of variance T/(i² + j²) below the cutoff, T for one nominal pixel."""
     temperature = 4 / (np.pi * SIDE**2 * np.log(3))
     i, j = np.meshgrid([1, 2, 3], [1, 2, 3], indexing="ij")
     deviation = np.where(np.hypot(i, j) < 3.5, np.sqrt(temperature / (i**2 + j**2)), 0)

@@ -63,6 +63,8 @@ def test_other_images_and_impossible_gaps_are_refused():
         zoo.unit_displacements().orbit(three_and_one)
     with pytest.raises(ValueError, match="are near at scale=2"):
         zoo.scale_detection(4, scale=2)
+    with pytest.raises(ValueError, match="unknown split 'tests'"):
+        zoo.scale_detection(4, split="tests")
     with pytest.raises(ValueError, match="are far at scale=20"):
         zoo.scale_detection(4, scale=20)
 
