@@ -41,6 +41,7 @@ def navigation(found: list[str]) -> list[dict[str, Any]]:
         {"Measures": section("measures")},
         {"Published conventions": "conventions.md"},
         {"Transforms": section("transforms")},
+        {"Groups and actions": "groups.md"},
         {"Neurons and feature maps": "neurons.md"},
         {"Reading weights": "weights.md"},
         {"Smooth deformations": "deformations.md"},
