@@ -93,10 +93,16 @@ class CKA(Measure):
     def evaluate(self, finals: Any, layer: LayerContext) -> dict[str, Values]:
         """CKA of the layer and of each element."""
         (table,) = finals
-        values = table.replicates(_by_element)
-        moved = table["moving"].all(axis=0)
-        shifted = np.roll(np.arange(len(table["rest"])), 1)  # in the order of hashes: any other sample
-        null = _alignments(table["rest"], table["orbits"][shifted])
+        grams = _grams(table["rest"], table["orbits"])
+        places = SampleTable({"place": np.arange(len(table["rest"]))}, table.group, table.groups)
+
+        def by_element(part: SampleTable) -> np.ndarray:
+            own = grams[:, part["place"][:, None], part["place"]]
+            return _alignments(own, own[1:])
+
+        values, moved = places.replicates(by_element), table["moving"].all(axis=0)
+        shifted = np.roll(places["place"], 1)  # in the order of hashes: any other sample
+        null = _alignments(grams, grams[1:, shifted[:, None], shifted])
         return {
             "": LayerValues(values[:, moved].mean(axis=1), float(null[moved].mean())),
             "by_element": ElementValues(values),
@@ -131,35 +137,36 @@ class CKA(Measure):
         )
 
 
-def _by_element(part: SampleTable) -> np.ndarray:
-    return _alignments(part["rest"], part["orbits"])
+def _grams(rest: np.ndarray, orbits: np.ndarray) -> np.ndarray:
+    """(1 + element, sample, sample) inner products, the untransformed responses' first."""
+    responses = np.concatenate([rest[:, None], orbits], axis=1).swapaxes(0, 1)
+    centred = responses - responses.mean(axis=1, keepdims=True)
+    left = np.square(centred).sum(axis=(1, 2)) > _ROUNDING * np.square(responses).sum(axis=(1, 2))
+    return centred @ centred.swapaxes(1, 2) * left[:, None, None]
 
 
-def _alignments(rest: np.ndarray, orbits: np.ndarray) -> np.ndarray:
-    """(element,) CKA of (sample, unit) with each of (sample, element, unit); NaN where nothing varies."""
-    if len(rest) < _FEWEST:
-        return np.full(orbits.shape[1], np.nan)
-    kernel = _centred_kernel(rest)
-    others = [_centred_kernel(orbits[:, j]) for j in range(orbits.shape[1])]
-    sizes = np.array([np.square(other).sum() for other in others]) * np.square(kernel).sum()
-    products = np.array([(kernel * other).sum() for other in others])
-    found = np.full(len(others), np.nan)
+def _alignments(grams: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """(element,) CKA of the first Gram matrix with each of the others; NaN where nothing varies."""
+    if grams.shape[1] < _FEWEST:
+        return np.full(len(others), np.nan)
+    first = _u_centred(grams[0])
+    kernels = [_u_centred(gram) for gram in others]
+    sizes = np.array([np.square(kernel).sum() for kernel in kernels]) * np.square(first).sum()
+    products = np.array([(first * kernel).sum() for kernel in kernels])
+    found = np.full(len(kernels), np.nan)
     np.divide(products, np.sqrt(sizes), out=found, where=sizes > 0)
     return np.clip(found, -1, 1)
 
 
-def _centred_kernel(responses: np.ndarray) -> np.ndarray:
-    """The Gram matrix without its diagonal, U-centred: two of them multiply to n(n − 3) times HSIC."""
-    n = len(responses)
-    centred = responses - responses.mean(axis=0)
-    if np.square(centred).sum() <= _ROUNDING * np.square(responses).sum():
-        return np.zeros((n, n))
-    kernel = centred @ centred.T
-    np.fill_diagonal(kernel, 0)
+def _u_centred(gram: np.ndarray) -> np.ndarray:
+    """The matrix without diagonal, rows and columns summing to 0: two multiply to n(n − 3) times HSIC."""
+    n = len(gram)
+    kernel = gram - np.diag(np.diag(gram))
     rows = kernel.sum(axis=0) / (n - 2)
     kernel = kernel - rows - rows[:, None] + kernel.sum() / ((n - 1) * (n - 2))
     np.fill_diagonal(kernel, 0)
-    return kernel
+    # Equal responses far from the mean of all leave rounding behind.
+    return kernel * (np.square(kernel).sum() > _ROUNDING * np.square(gram).sum())
 
 
 def _naive_hsic(first: np.ndarray, second: np.ndarray) -> float:

@@ -96,6 +96,7 @@ class GradientNorm(Measure):
     draws: int = 4
     step: float = 1e-3
 
+    single: ClassVar[frozenset[str]] = frozenset({"probe_error"})
     summary: ClassVar[str] = "How strongly a representation reacts to any change, beside the transformation."
     reading: ClassVar[str] = (
         "`moved_to_noisy` near 1: the transformation does what noise of its size does; well below 1: the "
@@ -135,7 +136,7 @@ class GradientNorm(Measure):
         with np.errstate(divide="ignore", invalid="ignore"):
             return {
                 "": LayerValues(norm),
-                "probe_error": LayerValues(gradients.replicates(_probe_error)),
+                "probe_error": LayerValues(np.array([_probe_error(gradients)])),
                 "relative": LayerValues(norm / apart),
                 "moved": LayerValues(moved / apart),
                 "noisy": LayerValues(noisy / apart),
