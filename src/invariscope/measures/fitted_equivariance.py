@@ -23,7 +23,7 @@ from invariscope.statistics.orbit_regression import OrbitRegression, RegressionS
 class FittedEquivariance(Measure):
     """How well a linear map of the untransformed representation predicts the transformed one.
 
-    .. math:: M_g, b_g = \\arg\\min \\sum_{i \\in A} \\|\\varphi(g x_i) - M_g \\varphi(x_i) - b_g\\|^2
+    .. math:: M_g, b_g = \\mathrm{argmin} \\sum_{i \\in A} \\|\\varphi(g x_i) - M_g \\varphi(x_i) - b_g\\|^2
         + \\lambda |A| \\, \\|M_g\\|^2, \\qquad
         R^2_g = 1 - \\frac{\\sum_{i \\in B} \\|\\varphi(g x_i) - M_g \\varphi(x_i) - b_g\\|^2}
                           {\\sum_{i \\in B} \\|\\varphi(g x_i) - \\langle\\varphi(g x)\\rangle_A\\|^2}
