@@ -46,6 +46,7 @@ def navigation(found: list[str]) -> list[dict[str, Any]]:
         {"Reading weights": "weights.md"},
         {"Smooth deformations": "deformations.md"},
         {"Stability": "stability.md"},
+        {"Lie derivatives": "lie_derivatives.md"},
         {"Command line": "command_line.md"},
         {"When something is wrong": "bad_input.md"},
         {"Reproductions": section("reproductions")},

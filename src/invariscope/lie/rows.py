@@ -168,7 +168,8 @@ def _row(name: str, key: tuple[str, int], values: np.ndarray, groups: np.ndarray
     sums = np.bincount(groups, weights=values, minlength=GROUPS)
     omitted = ((sums.sum() - sums) / (len(values) - sizes)).tolist()
     interval = jackknife(row["value"], omitted, sizes.tolist())
-    row |= {"ci_low": interval.low, "ci_high": interval.high}
+    low = interval.low if (values < 0).any() else max(interval.low, 0.0)
+    row |= {"ci_low": low, "ci_high": interval.high}
     return row | {"replicates": omitted, "group_sizes": sizes.tolist()}
 
 

@@ -16,7 +16,7 @@ from invariscope.statistics.sample_table import SampleStatistic
 class LieSquares(SampleStatistic):
     """L f(x) = df(X x) − X f(x) of each sample and generator, squared and absolute, in float64.
 
-    Columns (sample, generator): "norms" ‖L f‖², and "squares" and "absolute", the means over units of (L f)² and
+    Columns (sample, generator): "norms" ‖L f‖²; "squares" and "absolute", the means over units of (L f)² and
     |L f|.
 
     Args:
