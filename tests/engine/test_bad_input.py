@@ -298,3 +298,13 @@ def test_maps_hold_what_the_layer_value_holds_at_extreme_scales(scale):
     elements = [lambda x: x[:, 0], lambda x: x[:, 1]]
     result = iv.measure(lambda x: {"a": x}, orbits, elements, measures=["sample_variance"], progress=False)
     assert result.maps["sample_variance", "a"].mean() == pytest.approx(result.table["value"].item(), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "measure", ["equivariance_deviation", "stability", "prediction", "gradient_norm", "consistency", "anova"]
+)
+def test_responses_that_are_no_numbers_are_refused_whatever_is_measured(measure):
+    images = IMAGES.clone()
+    images[1, 0, 0, 0] = float("nan")
+    labels = torch.zeros(len(images), dtype=torch.long)
+    refused(ValueError, "NaN", data=(images, labels), measures=[measure])

@@ -310,3 +310,26 @@ def test_a_reservoir_state_survives_packing():
     again = statistic.unpack(statistic.pack(state))
     first, second = (statistic.finalize(s, [[0]]).layer.across for s in (state, again))
     np.testing.assert_array_equal(first, second)
+
+
+def test_numbers_that_grow_with_the_samples_have_no_interval_and_say_why():
+    data = torch.randn(96, 1, 6, 6, generator=torch.Generator().manual_seed(0))
+    net = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.ReLU())
+    rows = iv.measure(net, data, iv.QuarterTurns(), measures="anova", progress=False).rows
+    for row in rows:
+        growing = row["measure"].split(".")[1] in ("F", "p", "F_oneway") or "rejecting" in row["measure"]
+        assert np.isnan(row["ci_low"]) == growing
+        assert ("grows with their number" in row.get("note", "")) == growing
+
+
+@pytest.mark.parametrize("distance", ["sqeuclidean", "cosine", "euclidean"])
+def test_a_channel_that_nothing_moves_is_left_out_whatever_the_distance(distance):
+    data = torch.randn(20, 1, 6, 6, generator=torch.Generator().manual_seed(0))
+    net = torch.nn.Sequential(torch.nn.Conv2d(1, 3, 3))
+    with torch.no_grad():
+        net[0].weight[1] = 0
+        net[0].bias[1] = 0
+    measure = iv.TransformationDistance(distance=distance)
+    result = iv.measure(net, data, iv.QuarterTurns(), measures=[measure], progress=False)
+    channels = result.maps["transformation_distance.channels", "0"]
+    assert np.isnan(channels).tolist() == [False, True, False]

@@ -395,3 +395,17 @@ def test_a_response_that_is_no_number_is_an_error_that_names_the_layer(measure):
     x = torch.from_numpy(normal(50, 8))
     with pytest.raises(ValueError, match=r"NaN|finite"):
         iv.measure(Broken(), x, [lambda x: x, lambda x: x + 1], measures=measure, layers="*", progress=False)
+
+
+def test_a_score_of_a_few_firing_samples_has_no_interval_and_says_why():
+    data = torch.randn(96, 1, 6, 6, generator=torch.Generator().manual_seed(0))
+    net = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3))
+    for alpha, issued in ((0.01, False), (0.2, True)):
+        measure = iv.Goodfellow(alpha=alpha)
+        (row,) = [
+            r
+            for r in iv.measure(net, data, iv.QuarterTurns(), measures=[measure], progress=False).rows
+            if r["measure"] == "goodfellow"
+        ]
+        assert np.isfinite(row["ci_low"]) == issued
+        assert ("expected to fire" in row.get("note", "")) != issued

@@ -63,6 +63,8 @@ def test_the_presets_set_what_was_published_and_refuse_the_contrary():
     assert iv.Stability(preset="tomasini2022").options["pairs"] == "all"
     with pytest.raises(ValueError, match="means radius='mean', but got radius=3"):
         iv.Stability(preset="petrini2021", radius=3.0)
+    with pytest.raises(ValueError, match="means average='unitwise_median', but got average='mean'"):
+        iv.Stability(preset="petrini2021", average="mean")
 
 
 def test_the_diagonal_costs_one_sample_in_n():

@@ -33,6 +33,7 @@ def test_every_recipe_of_the_package_can_be_planned(name, scale):
         ('"normalized_variance", "pr', '"normalised_variance", "pr', "Closest: 'normalized_variance'"),
         ('model = "train/simple_conv"', 'model = "train/simple_cnov"', "Closest: 'train/simple_conv'"),
         ('kind = "train"', 'kind = "trian"', "unknown kind of cell 'trian'. Closest: 'train'"),
+        ('is = { network = "all_conv"', 'is = { network = "al_conv"', "unknown value of network 'al_conv'"),
         ("is = { network", "is = { netwrok", "unknown axis 'netwrok'. Closest: 'network'"),
         ("set = { epochs", "sat = { epochs", "unknown key 'sat' in [[cells.when]]. Closest: 'set'"),
         ('network = "networks"', 'network = "netwroks"', "unknown list 'netwroks'. Closest: 'networks'"),

@@ -29,6 +29,13 @@ def _finite(block: Block) -> np.ndarray:
     return everything.flatten(2).isfinite().all(2).all(1).cpu().numpy()
 
 
+def refuse_nonfinite(key: LayerKey, block: Block) -> None:
+    """Raises the error of `non_finite` if a response is NaN or infinite."""
+    # NaN and infinity survive a sum, which is cheap; a sum of large finite values may overflow.
+    if not block.values.sum().isfinite() and not block.values.isfinite().all():
+        raise non_finite(key, block)
+
+
 def non_finite(key: LayerKey, block: Block) -> ValueError:
     """The error that names the layer, how many values, and where."""
     values = block.values

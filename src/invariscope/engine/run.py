@@ -16,7 +16,7 @@ from torch import Tensor
 from invariscope.engine.acting import acting_elements
 from invariscope.engine.checkpoint import Checkpoint
 from invariscope.engine.floor import floor_notes, with_floor
-from invariscope.engine.guards import finite_samples, inspected, non_finite, refuse_unstable
+from invariscope.engine.guards import finite_samples, inspected, non_finite, refuse_nonfinite, refuse_unstable
 from invariscope.engine.needs import Needs, lay_out, settle
 from invariscope.engine.options import Options
 from invariscope.engine.plan import (
@@ -301,6 +301,8 @@ class Runner:
                 run.skipped_samples[key] = run.skipped_samples.get(key, 0) + left_out
             if not block.samples:
                 return
+        elif not any(statistic.refuses_nonfinite for statistic in statistics):
+            refuse_nonfinite(key, block)
         for statistic in statistics:
             self._update(key, statistic, block)
 

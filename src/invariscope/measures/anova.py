@@ -86,7 +86,8 @@ class Anova(Measure):
         ("share_sample", "share_transform", "share_residual", "p", *map(REJECTING.format, CORRECTIONS)),
         (0.0, 1.0),
     )
-    single: ClassVar[frozenset[str]] = frozenset({"p"})
+    # They grow with the number of samples, as tests do: a value without one group is of another size.
+    single: ClassVar[frozenset[str]] = frozenset({"F", "p", "F_oneway", *map(REJECTING.format, CORRECTIONS)})
 
     def __post_init__(self) -> None:
         for name, allowed in (("sphericity", (GREENHOUSE_GEISSER,)), ("correction", CORRECTIONS)):
@@ -118,10 +119,10 @@ class Anova(Measure):
             "share_sample": table.share(table.sample),
             "share_transform": table.share(table.transform),
             "share_residual": table.share(table.residual),
-            "F": table.units(table.f),
-            "p": table.units(tests.p[:1]),
-            "F_oneway": table.units(table.f_oneway),
-            **{REJECTING.format(name): LayerValues(values) for name, values in rejecting.items()},
+            "F": table.units(table.f[:1], note=_NO_INTERVAL),
+            "p": table.units(tests.p[:1], note=_NO_INTERVAL),
+            "F_oneway": table.units(table.f_oneway[:1], note=_NO_INTERVAL),
+            **{REJECTING.format(k): LayerValues(v, note=_NO_INTERVAL) for k, v in rejecting.items()},
         }
 
     def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
@@ -175,6 +176,9 @@ class Anova(Measure):
         return tuple(
             KnownAnswer({}, activations, expected, output=name) for name, expected in answers.items()
         )
+
+
+_NO_INTERVAL = "no interval: a test says more with more samples, so its value grows with their number"
 
 
 def _naive_epsilon(activations: np.ndarray) -> np.ndarray:

@@ -102,7 +102,7 @@ class Table:
         values[:, self.parts.dead] = np.nan
         return self.units(values, ratio=layer_ratio(part, self.total, self.parts.dead))
 
-    def units(self, values: np.ndarray, *, ratio: np.ndarray | None = None) -> UnitValues:
+    def units(self, values: np.ndarray, *, ratio: np.ndarray | None = None, note: str = "") -> UnitValues:
         """Values with the units that count; infinite ones are left out of means."""
         infinite = np.isinf(values[0])
         counted = self.valid & ~infinite
@@ -113,6 +113,7 @@ class Table:
             sparse=int(self.sparse.sum()),
             infinite=int((infinite & self.valid).sum()),
             ratio=ratio,
+            note=note,
         )
 
 
@@ -147,15 +148,12 @@ class FTests:
         return found
 
     def rejecting(self, correction: str, alpha: float) -> np.ndarray:
-        """(replicate,) share of the valid units that reject."""
+        """(1,) share of the valid units that reject, of all samples."""
         valid = self.table.valid
         count = int(valid.sum())
-        found = []
-        for replicate in range(len(self.table.f)):
-            values = (self.p if self.epsilon is not None else self.table.f)[replicate][valid]
-            freedom = None if self.epsilon is not None else self._freedom(replicate)
-            found.append(share_rejecting(correction, count, alpha, _counter(values, freedom)))
-        return np.array(found)
+        values = (self.p if self.epsilon is not None else self.table.f)[0][valid]
+        freedom = None if self.epsilon is not None else self._freedom(0)
+        return np.array([share_rejecting(correction, count, alpha, _counter(values, freedom))])
 
 
 def _counter(values: np.ndarray, freedom: tuple[float, float] | None) -> Callable[[float], int]:

@@ -233,6 +233,9 @@ class Measure(abc.ABC):
     needs_action: ClassVar[bool] = False
     """Whether the transform must say what it does to feature maps."""
 
+    named_options: frozenset[str]
+    """The options that the caller named; a preset contradicts those only."""
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         MEASURES.add(cls)
@@ -240,7 +243,9 @@ class Measure(abc.ABC):
     def __new__(cls, *args: Any, **options: Any) -> Self:
         """Refuses misspelt options before the dataclass does, which could not say what was meant."""
         refuse_unknown_options(cls, options)
-        return super().__new__(cls)
+        made = super().__new__(cls)
+        object.__setattr__(made, "named_options", frozenset(options))
+        return made
 
     @property
     def name(self) -> str:

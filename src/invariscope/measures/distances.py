@@ -60,7 +60,8 @@ class _Distance(Measure):
         null = float("nan") if nulls is None else float(nulls[0])
         outputs: dict[str, Values] = {"": LayerValues(whole[:, 0], null, found.layer.undefined)}
         if found.channels is not None:
-            values = self._of(found.channels)
+            still = (found.channels.along[0] == 0) & (found.channels.across[0] == 0)
+            values = np.where(still, np.nan, self._of(found.channels))
             live = np.isfinite(values[0])
             nulls = self._null(found.channels)
             outputs["channels"] = UnitValues(values, live, dead=int((~live).sum()), null=nulls)

@@ -94,8 +94,15 @@ class Goodfellow(Measure):
         dead = np.isnan(score[0]).all(axis=0)
         counted = self._best(np.take_along_axis(score, better, axis=1)[0, 0])
         outputs = {"": score, "local": local, "global": shares.fires}
+        few = shares.samples * self.alpha < _FIRING
+        note = f"no interval: fewer than {_FIRING} samples are expected to fire" if few else ""
         return {
-            name: UnitValues(_of_sign(values, better, dead), counted, dead=int(dead.sum()))
+            name: UnitValues(
+                _of_sign(values[:1] if few else values, better, dead),
+                counted,
+                dead=int(dead.sum()),
+                note=note,
+            )
             for name, values in outputs.items()
         }
 
@@ -149,6 +156,9 @@ class Goodfellow(Measure):
             KnownAnswer({"alpha": 0.25}, activations, [0.25, 0.25, dead, 0.25, dead], output="global"),
             KnownAnswer({"alpha": 0.25, "preset": "tmeasures"}, activations, [1.0, 1.0, dead, 1.0, dead]),
         )
+
+
+_FIRING = 8  # one in each jackknife group: with fewer the score of the samples left is another one
 
 
 def _of_sign(values: np.ndarray, better: np.ndarray, dead: np.ndarray) -> np.ndarray:

@@ -36,6 +36,8 @@ class Information(Measure):
     Misleads: I(J; A) is 0 wherever the distribution over all samples stays the same, although every
     single sample may move (a uniform rotation of images that have no upright position). A unit tells
     what 16 bins let through, and what single units tell does not add up to what the layer tells.
+    The bins know the untransformed responses only: a unit that is at rest on all of them has two bins, and
+    tells little however well its other responses separate the elements.
     Where much is told the permutations take a little too much away with few samples (in one trial 5 %
     with 128, 1 % with 512); the intervals are corrected for it and may lie above the value.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,9 +20,8 @@ def apply_preset(measure: Any, presets: Presets) -> None:
         return
     if measure.preset not in presets:
         raise unknown("preset", measure.preset, presets)
-    defaults = {field.name: field.default for field in dataclasses.fields(measure)}
     for name, value in presets[measure.preset].items():
         given = getattr(measure, name)
-        if given not in (defaults[name], value):
+        if name in measure.named_options and given != value:
             raise ValueError(f"preset={measure.preset!r} means {name}={value!r}, but got {name}={given!r}")
         object.__setattr__(measure, name, value)

@@ -172,6 +172,19 @@ def _expanded(
             if _matches(rule.match, chosen, place):
                 table |= rule.change
         yield filled(template.name, chosen, place), filled(table, chosen, place)
+    axes = {**recipe.axes(template, place), SCALE: list(recipe.scales)}
+    for match in [rule.match for rule in rules] + template.unless:
+        _refuse_unknown_values(match, axes, place)
+
+
+def _refuse_unknown_values(match: Mapping[str, Any], axes: Mapping[str, list[Any]], place: Place) -> None:
+    """A misspelt value would match no cell, and another experiment would run in silence."""
+    for axis, wanted in match.items():
+        for value in wanted if isinstance(wanted, list) else [wanted]:
+            if value not in axes.get(axis, [value]):
+                raise place.error(
+                    str(unknown(f"value of {axis}", str(value), map(str, axes[axis]))), f'"{value}"'
+                )
 
 
 def _options(template: Template, table: Mapping[str, Any], place: Place) -> Kind:

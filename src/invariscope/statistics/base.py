@@ -209,6 +209,9 @@ class Statistic(abc.ABC):
     with. Classes, jackknife groups, processes and checkpoints are all merges of buckets.
     """
 
+    refuses_nonfinite: ClassVar[bool] = False
+    """Whether `update` notices NaN and infinity by itself; otherwise they are looked for beforehand."""
+
     paired: ClassVar[bool] = False
     """Whether `block.partners` is read."""
 

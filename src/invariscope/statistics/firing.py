@@ -177,11 +177,13 @@ class FiringShares:
         fires: of the samples, those that fire untransformed.
         stays: of the orbit of a sample that fires, what fires: its mean over those samples.
         anywhere: of all orbits of all samples, what fires.
+        samples: how many samples, in all.
     """
 
     fires: np.ndarray
     stays: np.ndarray
     anywhere: np.ndarray
+    samples: int
 
 
 @dataclass(frozen=True)
@@ -252,7 +254,8 @@ class FiringCounts(Statistic):
         samples = samples.reshape(-1, *(1 for _ in fires.shape[1:]))
         share = partial(np.true_divide, where=fires > 0, out=np.full(fires.shape, np.nan))
         orbits = samples * state.columns
-        return FiringShares(fires / samples, share(stays, fires * state.columns), anywhere / orbits)
+        local = share(stays, fires * state.columns)
+        return FiringShares(fires / samples, local, anywhere / orbits, int(samples.flat[0]))
 
 
 def _columns(block: Block) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -63,6 +63,7 @@ class OrbitMoments(Statistic):
         selection: count samples as the 2019 code did ("windows", "whole_batches"); None: each once.
     """
 
+    refuses_nonfinite: ClassVar[bool] = True
     spread: str = "variance"
     collapse: str | None = None
     selection: str | None = None

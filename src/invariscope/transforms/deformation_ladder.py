@@ -43,8 +43,8 @@ class DeformationLadder(_Deforming):
         Petrini et al. 2021, arXiv:2105.02468, section 2 and appendix.
 
     >>> ladder = DeformationLadder.spanning((32, 32), 3)
-    >>> [f"{t:.3e}" for t in ladder.temperatures]
-    ['1.886e-05', '7.015e-04', '2.609e-02']
+    >>> [f"{t:.2e}" for t in ladder.temperatures]
+    ['1.89e-05', '7.02e-04', '2.61e-02']
     """
 
     temperatures: Sequence[float]

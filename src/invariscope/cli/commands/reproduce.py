@@ -79,6 +79,7 @@ def reproduce(
 
     plan = recipes.load(name, scale=scale)
     out = out or Path(Path(name).stem)
+    _make_folder(out)
     store = recipes.Store(out, plan, data_dir)
     threads = threads or os.cpu_count() or 1
     chosen = plan.with_needs(plan.matching(only or []))
@@ -97,6 +98,16 @@ def reproduce(
         if outcome.failed:
             complain(f"{len(outcome.failed)} of {len(chosen)} cells failed; the page says why.")
             raise typer.Exit(FAILED)
+
+
+def _make_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = "it is a file" if out.is_file() else error.strerror or str(error)
+        raise ValueError(
+            f"--out {out} cannot hold the cells: {why}. Give a folder that can be written."
+        ) from error
 
 
 def _list(chosen: tuple[Cell, ...], store: Store) -> None:
