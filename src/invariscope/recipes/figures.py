@@ -83,5 +83,5 @@ def _drawn(figure: Figure, title: str, patterns: list[str], outcomes: Outcomes, 
         drawing = plot.prepare(results if several else results[0], **figure.options).draw()
     except ValueError as error:
         return Drawn(title, figure.about, None, missing, str(error))
-    drawing.savefig(folder / path, dpi=_DPI)
+    drawing.savefig(folder / path, dpi=_DPI, bbox_inches="tight")
     return Drawn(title, figure.about, path, missing)

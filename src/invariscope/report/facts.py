@@ -76,7 +76,10 @@ def _forwards(result: Result) -> str:
     count = result.provenance.get("options", {}).get("forwarded_inputs")
     samples, elements = (int(max(row[name] for row in result.rows)) for name in ("samples", "elements"))
     crossed = f"{samples:,} samples × {elements} elements"
-    return crossed if count is None else f"{count:,} ({crossed})"
+    if count is None:
+        return crossed
+    more = count - samples * elements
+    return f"{count:,} ({crossed}" + (f", and {more:,} for thresholds and comparisons)" if more > 0 else ")")
 
 
 def _layers(result: Result) -> str:

@@ -183,5 +183,7 @@ def _accuracy(result: Result, prefix: str) -> str:
     if len(rows) < 2:
         return ""
     low, high = (pick(rows, key=lambda row: row["value"]) for pick in (min, max))
+    if low["value"] == high["value"]:
+        return _sentence(prefix, f"the accuracy is {low['value']:.1%} throughout.".replace("%", "\u00a0%"))
     worst, best = (f"{row['value']:.1%} ({row['label']})".replace("%", "\u00a0%") for row in (low, high))
     return _sentence(prefix, f"the accuracy lies between {worst} and {best}.")
