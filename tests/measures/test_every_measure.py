@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from invariscope.engine.acting import acting_elements
-from invariscope.engine.plan import partners
 from invariscope.measures.base import (
     MEASURES,
     CurveValues,
@@ -23,6 +22,7 @@ from invariscope.measures.base import (
     as_measures,
 )
 from invariscope.statistics.base import Block, Membership
+from invariscope.statistics.pairs import partners
 from invariscope.transforms import QuarterTurns
 
 CLASSES = sorted(MEASURES.classes().items())

@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from invariscope.draws import _GOLDEN, Draws, _mix
 from invariscope.transforms import Compose, Grid, Rotation
-from invariscope.transforms._draws import _GOLDEN, Draws, _mix
 
 
 def uniform(seed: int = 0, samples: int = 2000, slots: int = 16, part: int = 0) -> np.ndarray:

@@ -17,7 +17,7 @@ from invariscope.engine.options import Options
 from invariscope.engine.precision import check_precision
 from invariscope.engine.progress import ticking
 from invariscope.engine.run import LayerKey, walk
-from invariscope.engine.sources import Source, StreamSource
+from invariscope.engine.sources import Source, refuse_second_walk
 from invariscope.measures.base import Measure
 from invariscope.readers.base import as_reader
 from invariscope.transforms.base import Transform
@@ -38,10 +38,7 @@ def refuse_unrandom(model: Any, source: Source, *, what: str) -> None:
     if not isinstance(model, nn.Module):
         kind = type(model).__name__
         raise TypeError(f"{what} needs an nn.Module to draw weights for, got {kind}")
-    if isinstance(source, StreamSource) and iter(source.batches) is source.batches:
-        raise ValueError(
-            f"{what} walks the data more than once; give an array, a Dataset or a DataLoader, not an iterator"
-        )
+    refuse_second_walk(source, f"{what} walks the data more than once")
 
 
 def randomized(model: nn.Module, *, seed: int) -> nn.Module:

@@ -10,8 +10,7 @@ import numpy as np
 import torch
 
 from invariscope.engine.api import measure
-from invariscope.engine.run import refuse_second_walk
-from invariscope.engine.sources import Source, Window, as_source
+from invariscope.engine.sources import Source, Window, as_source, refuse_second_walk
 from invariscope.measures.base import Measure
 from invariscope.measures.noise_probes import EqualNoise, TowardNeighbour
 from invariscope.measures.stability_curve import LayerStabilityCurve, StabilityCurve

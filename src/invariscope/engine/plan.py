@@ -10,7 +10,6 @@ import numpy as np
 from torch import Tensor
 
 from invariscope.statistics.base import Membership
-from invariscope.statistics.pairs import partners as partners
 from invariscope.uncertainty import GROUPS, MIN_PER_GROUP
 
 # A forward of more rows than this gains nothing on a CPU, and its activations leave the cache.
@@ -162,7 +161,7 @@ def chunks(order: np.ndarray, size: int) -> Sequence[np.ndarray]:
 
 
 def paired_chunks(count: int, size: int) -> Sequence[np.ndarray]:
-    """Positions 0, 1, ... in blocks that hold a sample together with its partner; see `partners`.
+    """Positions 0, 1, ... in blocks that hold a sample together with its partner; see `statistics.pairs`.
 
     >>> [chunk.tolist() for chunk in paired_chunks(7, 2)]
     [[0, 1], [2, 3], [4, 5, 6]]

@@ -25,16 +25,16 @@ from invariscope.engine.plan import (
     choose_buckets,
     chunks,
     paired_chunks,
-    partners,
     refuse_too_large,
     rows_per_forward,
 )
 from invariscope.engine.progress import ticking
-from invariscope.engine.sources import Fingerprint, Source, StreamSource, Window
+from invariscope.engine.sources import Fingerprint, Source, Window, refuse_second_walk
 from invariscope.measures.base import Measure
 from invariscope.readers.base import OK, Inspection, LayerInfo, LayerKey, Reader, Reading
 from invariscope.statistics.base import Block, NotApplicableError, Statistic
 from invariscope.statistics.orbit_state import NonFiniteError
+from invariscope.statistics.pairs import partners
 from invariscope.transforms.base import Transform
 from invariscope.transforms.elements import Elements
 
@@ -341,12 +341,6 @@ def walk(
 def as_it_is() -> Transform:
     """The transform whose only element changes nothing."""
     return Elements([_same], labels=["as it is"], identity=0)
-
-
-def refuse_second_walk(source: Source, why: str) -> None:
-    """Raises a ValueError if the data can be walked only once."""
-    if isinstance(source, StreamSource) and iter(source.batches) is source.batches:
-        raise ValueError(f"{why}; give an array, a Dataset or a DataLoader in place of an iterator")
 
 
 def _same(x: Tensor) -> Tensor:

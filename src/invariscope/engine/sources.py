@@ -122,6 +122,12 @@ def _window(held: list[tuple[Tensor, Tensor | None]], first: int) -> Window:
     return Window(inputs, labels, np.arange(first, first + len(inputs)))
 
 
+def refuse_second_walk(source: Source, why: str) -> None:
+    """Raises a ValueError if the data can be walked only once."""
+    if isinstance(source, StreamSource) and iter(source.batches) is source.batches:
+        raise ValueError(f"{why}; give an array, a Dataset or a DataLoader, not an iterator")
+
+
 def as_source(data: Any, *, samples: int | None = None, seed: int = 0) -> Source:
     """A source over whatever was given, or over a seeded subset of it.
 

@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import Tensor
 
+from invariscope.draws import Draws
 from invariscope.transforms._checks import need_images, need_map_of, need_square
-from invariscope.transforms._draws import Draws
 from invariscope.transforms._linear import _Linear
 from invariscope.transforms._matrices import exact_elements, group_table, invert, is_identity, resized
 from invariscope.transforms._sampling import Sampling, resample

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from invariscope.draws import Draws, sample_indices
 from invariscope.transforms._checks import need_images, need_map_of, need_tensor
-from invariscope.transforms._draws import Draws, sample_indices
 from invariscope.transforms._warping import Warp, field_of, folds, warped
 from invariscope.transforms.base import Motion, Transform
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from invariscope.draws import Draws
 from invariscope.transforms._affine import _Sampled
 from invariscope.transforms._checks import numbers
-from invariscope.transforms._draws import Draws
 from invariscope.transforms._matrices import determinant, invert
 from invariscope.transforms.base import Transform
 

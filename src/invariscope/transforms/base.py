@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from invariscope.draws import Draws, sample_indices
 from invariscope.registry import Registry, refuse_unknown_options, snake_case
-from invariscope.transforms._draws import Draws, sample_indices
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Shaped

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from invariscope.draws import Draws
 from invariscope.transforms._deforming import Size, _Deforming
-from invariscope.transforms._draws import Draws
 from invariscope.transforms.base import Transform
 
 

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from invariscope.draws import Draws
 from invariscope.transforms import _modes as ensemble
 from invariscope.transforms._checks import count as counted
 from invariscope.transforms._checks import numbers
 from invariscope.transforms._deforming import Size, _Deforming
-from invariscope.transforms._draws import Draws
 from invariscope.transforms.base import Transform
 from invariscope.transforms.diffeomorphism import sines
 

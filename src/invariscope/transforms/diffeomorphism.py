@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from invariscope.draws import Draws
 from invariscope.transforms import _modes as ensemble
 from invariscope.transforms._checks import choice, count, number
 from invariscope.transforms._deforming import Size, _Deforming
-from invariscope.transforms._draws import Draws
 from invariscope.transforms._warping import folds
 from invariscope.transforms.base import Transform
 

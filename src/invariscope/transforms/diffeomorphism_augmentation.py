@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from invariscope.draws import Draws
 from invariscope.transforms._checks import count, number
 from invariscope.transforms._deforming import Size, _Deforming
-from invariscope.transforms._draws import Draws
 from invariscope.transforms._modes import allowed_range, spectrum, whole
 from invariscope.transforms.base import Transform
 from invariscope.transforms.diffeomorphism import sines

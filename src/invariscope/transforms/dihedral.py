@@ -8,8 +8,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from invariscope.draws import Draws
 from invariscope.transforms._affine import _Exact
-from invariscope.transforms._draws import Draws
 from invariscope.transforms._matrices import compose, linear, rotated
 from invariscope.transforms.base import Transform
 from invariscope.transforms.inverse import Inverse

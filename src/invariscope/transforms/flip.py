@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from invariscope.draws import Draws
 from invariscope.transforms._affine import _Exact
 from invariscope.transforms._checks import choice
-from invariscope.transforms._draws import Draws
 from invariscope.transforms._matrices import linear
 from invariscope.transforms.base import Transform
 

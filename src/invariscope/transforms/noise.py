@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from invariscope.draws import Draws, sample_indices
 from invariscope.transforms._checks import count, need_tensor, number
-from invariscope.transforms._draws import Draws, sample_indices
 from invariscope.transforms.base import Motion, Transform, as_transform
 
 if TYPE_CHECKING:
