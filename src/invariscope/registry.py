@@ -63,12 +63,12 @@ class Registry(Generic[T]):
     Args:
         kind: what the user calls such a thing ("measure").
         package: the package whose modules define them.
-        listing: what `invariscope list` calls them, if not the kind with an s.
+        listing: what `invariscope list` calls them, if not the kind with an s; None: it does not list them.
     """
 
     kind: str
     package: str
-    listing: str = ""
+    listing: str | None = ""
     _classes: dict[str, type[T]] = field(default_factory=dict, repr=False)
 
     def add(self, cls: type[T]) -> None:
@@ -87,12 +87,9 @@ class Registry(Generic[T]):
         """The class behind a name; a ValueError with the closest names if there is none."""
         names = self.names()
         if name not in self._classes:
-            raise unknown(
-                self.kind,
-                name,
-                names,
-                hint=f"`invariscope list {self.listing or f'{self.kind}s'}` shows all.",
-            )
+            listing = self.listing or f"{self.kind}s"
+            hint = "" if self.listing is None else f"`invariscope list {listing}` shows all."
+            raise unknown(self.kind, name, names, hint=hint)
         return self._classes[name]
 
     def classes(self) -> dict[str, type[T]]:

@@ -109,16 +109,17 @@ def planned(recipe: Recipe, scale: str) -> Plan:
         raise unknown("scale", scale, recipe.scales)
     published = {} if scale == recipe.published_scale else _all_options(recipe, recipe.published_scale)
     found: dict[str, Cell] = {}
+    places: dict[str, Place] = {}
     for number, template in enumerate(recipe.cells):
         place = Place(recipe.text, "cells", number)
         for name, table in _expanded(recipe, template, place, scale):
             if name in found:
                 raise place.error(f"two cells are called {name!r}: let the name hold every axis", "name")
-            options = _options(template, table, place)
+            places[name], options = place, _options(template, table, place)
             found[name] = Cell(
                 name, template.kind, options, shortened=_changes(options, published.get(name, options))
             )
-    staged = _staged(recipe, found)
+    staged = _staged(found, places)
     left_out = tuple(name for name in published if name not in found)
     return Plan(recipe, scale, tuple(sorted(staged, key=lambda cell: cell.stage)), left_out)
 
@@ -163,8 +164,7 @@ def _expanded(
     recipe: Recipe, template: Template, place: Place, scale: str
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """(name, options as tables) of a template's cells."""
-    if template.kind not in KINDS:
-        raise place.error(str(unknown("kind of cell", template.kind, KINDS)), f'"{template.kind}"')
+    _kind(template, place)
     rules = [place.fill(When, table, what="[[cells.when]]") for table in template.when]
     for chosen in combinations(recipe, template, place, scale=scale):
         table = dict(template.options)
@@ -187,8 +187,15 @@ def _refuse_unknown_values(match: Mapping[str, Any], axes: Mapping[str, list[Any
                 )
 
 
+def _kind(template: Template, place: Place) -> type[Kind]:
+    try:
+        return KINDS.get(template.kind)
+    except ValueError as error:
+        raise place.error(str(error), f'"{template.kind}"') from error
+
+
 def _options(template: Template, table: Mapping[str, Any], place: Place) -> Kind:
-    options = place.fill(KINDS[template.kind], table, what=f"the options of a {template.kind} cell")
+    options = place.fill(_kind(template, place), table, what=f"the options of a {template.kind} cell")
     try:
         options.check()
     except (ValueError, TypeError) as error:
@@ -209,7 +216,7 @@ def _changes(options: Kind, published: Kind) -> dict[str, tuple[Any, Any]]:
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
-def _staged(recipe: Recipe, found: Mapping[str, Cell]) -> list[Cell]:
+def _staged(found: Mapping[str, Cell], places: Mapping[str, Place]) -> list[Cell]:
     """The cells with their stages.
 
     Raises:
@@ -220,22 +227,22 @@ def _staged(recipe: Recipe, found: Mapping[str, Cell]) -> list[Cell]:
         ready = [
             name
             for name, cell in found.items()
-            if name not in stages and all(need in stages for need in _known_needs(recipe, cell, found))
+            if name not in stages and all(need in stages for need in _known_needs(cell, found, places[name]))
         ]
         if not ready:
             circle = sorted({need for cell in found.values() for need in cell.needs} - set(stages))
-            raise recipe.text.error(f"these cells need each other in a circle: {', '.join(circle[:4])}")
+            raise places[circle[0]].error(f"these cells need each other in a circle: {', '.join(circle[:4])}")
         stages |= {name: 1 + max((stages[need] for need in found[name].needs), default=-1) for name in ready}
     return [
         Cell(cell.name, cell.kind, cell.options, stages[cell.name], cell.shortened) for cell in found.values()
     ]
 
 
-def _known_needs(recipe: Recipe, cell: Cell, found: Mapping[str, Cell]) -> tuple[str, ...]:
+def _known_needs(cell: Cell, found: Mapping[str, Cell], place: Place) -> tuple[str, ...]:
     for need in cell.needs:
-        if need not in found or found[need].kind != "train":
-            trained = [name for name, other in found.items() if other.kind == "train"]
+        if need not in found or found[need].options.gives != "network":
+            trained = [name for name, other in found.items() if other.options.gives == "network"]
             near = ", ".join(map(repr, closest(need, trained))) or "none"
             message = f"{cell.name} needs the training cell {need!r}, which is none. Closest: {near}."
-            raise recipe.text.error(message, f'"{need}"')
+            raise place.error(message, f'"{need}"')
     return cell.needs

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from invariscope.recipes.cells import Cell, Plan
-from invariscope.recipes.kinds.measure import RESULT, Measure
+from invariscope.recipes.kinds.looking import RESULT
 from invariscope.recipes.kinds.train import NETWORK
 from invariscope.recipes.quantities import NoValueError
 from invariscope.recipes.running import tail
@@ -47,7 +47,7 @@ class Outcomes:
 
     def matching(self, patterns: Sequence[str]) -> list[str]:
         """The measuring cells that match any of the patterns, finished or not."""
-        measuring = [cell.name for cell in self.plan.cells if isinstance(cell.options, Measure)]
+        measuring = [cell.name for cell in self.plan.cells if cell.options.gives == "result"]
         return [name for name in measuring if any(fnmatchcase(name, pattern) for pattern in patterns)]
 
     def finished(self, patterns: Sequence[str]) -> list[str]:

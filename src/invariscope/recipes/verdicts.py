@@ -107,7 +107,7 @@ def check_values(plan: Plan) -> None:
         RecipeError: an unknown quantity, argument, cell, axis or comparison.
     """
     recipe = plan.recipe
-    measuring = [cell.name for cell in plan.cells if cell.kind == "measure"]
+    measuring = [cell.name for cell in plan.cells if cell.options.gives == "result"]
     for section, entries in (("tables", recipe.tables), ("claims", recipe.claims)):
         for number, entry in enumerate(entries):
             place = Place(recipe.text, section, number)

@@ -1,11 +1,7 @@
-"""The kinds of cells, one file each."""
+"""The kinds of cells, one file each: a new one is a new file."""
 
 from __future__ import annotations
 
-from invariscope.recipes.kinds.base import Kind, Workshop
-from invariscope.recipes.kinds.measure import Measure
-from invariscope.recipes.kinds.train import Train
-
-KINDS: dict[str, type[Kind]] = {"train": Train, "measure": Measure}
+from invariscope.recipes.kinds.base import KINDS, Kind, Workshop
 
 __all__ = ["KINDS", "Kind", "Workshop"]

@@ -6,13 +6,15 @@ import abc
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from invariscope.recipes.text import unknown_key
-from invariscope.registry import unknown
+from invariscope.registry import Registry, unknown
 
 if TYPE_CHECKING:
     from invariscope.zoo import ImageData
+
+KINDS: Registry[Kind] = Registry("kind of cell", "invariscope.recipes.kinds", None)
 
 
 @dataclass(frozen=True)
@@ -41,10 +43,21 @@ class Workshop:
 
 
 class Kind(abc.ABC):
-    """A frozen dataclass of options, which TOML gives by name."""
+    """A frozen dataclass of options, which TOML gives by name.
 
+    Class attributes:
+        gives: what its outcome is: a "network" that other cells may look at, or a "result" for tables,
+            claims and figures.
+    """
+
+    gives: ClassVar[Literal["network", "result"]]
     revision: ClassVar[int] = 1
     """Raised whenever the same options come to mean other numbers: older cells are then run again."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Registers the kind under the snake_case of its name."""
+        super().__init_subclass__(**kwargs)
+        KINDS.add(cls)
 
     @property
     @abc.abstractmethod

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from invariscope.recipes.kinds.base import Kind, Workshop, check_data, check_network
 
@@ -39,6 +39,8 @@ class Train(Kind):
         trained: patterns of the parameters that training changes; the others stay as they start.
         keep_epochs: the network is also kept as it was after these epochs; 0: before training.
     """
+
+    gives: ClassVar[Literal["network", "result"]] = "network"
 
     data: str
     network: str

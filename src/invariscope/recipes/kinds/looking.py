@@ -1,0 +1,112 @@
+"""What all cells share that look at a network: which one, and at which images."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from invariscope.recipes.kinds.base import Kind, Workshop, check_data, check_network
+from invariscope.recipes.kinds.train import NETWORK
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from invariscope.result import Result
+    from invariscope.zoo import ImageData
+
+RESULT = "result"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Looking(Kind):
+    """A cell whose outcome is a result about a network, trained in another cell or with random weights.
+
+    Args:
+        model: a cell that trains; "CELL@K" is its network after epoch K. None: random weights.
+        network, network_options: the architecture with random weights.
+        data, split, samples: what is looked at; None: all of the split. A subset is the first draw of `seed`.
+        standardize: "own": by mean and deviation of these images; "trained": as the network's training did
+            (with random weights: by the training images); "none".
+        seed: of the draws, of the subset and of random weights.
+        label: the model's name in figures.
+    """
+
+    gives: ClassVar[Literal["network", "result"]] = "result"
+
+    data: str
+    model: str | None = None
+    network: str | None = None
+    network_options: dict[str, Any] = field(default_factory=dict)
+    split: Literal["train", "test"] = "test"
+    samples: int | None = None
+    standardize: Literal["own", "trained", "none"] = "trained"
+    seed: int = 0
+    label: str | None = None
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The training cell."""
+        return () if self.model is None else (self.model.partition("@")[0],)
+
+    @property
+    def data_sets(self) -> tuple[tuple[str, str], ...]:
+        """What is looked at, and what random weights would have been trained on."""
+        trained = self.model is None and self.standardize == "trained"
+        return tuple(dict.fromkeys([(self.data, self.split), *([(self.data, "train")] if trained else [])]))
+
+    @property
+    def named(self) -> str:
+        """What the result calls the model."""
+        return self.label or self.model or self.network or ""
+
+    def check(self) -> None:
+        """Network and data set exist; exactly one model is named."""
+        if (self.model is None) == (self.network is None):
+            raise ValueError(
+                f"a cell names a training cell as model or a network, not both; got model={self.model!r}, "
+                f"network={self.network!r}"
+            )
+        if self.network is not None:
+            check_network(self.network, self.network_options)
+        check_data(self.data)
+
+    def run(self, shop: Workshop) -> None:
+        """Writes `result/`."""
+        data = shop.data(self.data, self.split, self.samples, seed=self.seed)
+        model, data = self._model(shop, data)
+        self.look(model, data, shop).save(shop.folder / RESULT)
+
+    @abc.abstractmethod
+    def look(self, model: nn.Module, data: ImageData, shop: Workshop) -> Result:
+        """What is found, with the data standardised unless by its "own" statistics."""
+
+    def own_standard(self, data: ImageData) -> ImageData:
+        """The images, standardised where that is to be by their own mean and deviation."""
+        return data.standardized() if self.standardize == "own" else data
+
+    def architecture(self, other: Mapping[str, Kind]) -> tuple[str, dict[str, Any]]:
+        """Name and options of the network."""
+        if self.network is not None:
+            return self.network, self.network_options
+        trained: Any = other[self.needs[0]]
+        return trained.network, trained.network_options
+
+    def _model(self, shop: Workshop, data: ImageData) -> tuple[nn.Module, ImageData]:
+        """The network, and the data as it takes them."""
+        from invariscope import zoo
+
+        if self.model is not None:
+            cell, _, epoch = self.model.partition("@")
+            place = shop.inputs[cell] / (f"{NETWORK}@{epoch}" if epoch else NETWORK)
+            model, card = zoo.load_network(place)
+            return model, card.prepared(data) if self.standardize == "trained" else data
+        assert self.network is not None
+        if self.standardize == "trained":
+            training = shop.data(self.data, "train").standardized()
+            data = data.standardized(training.mean, training.std)
+        shape, classes = data.shape, len(data.classes)
+        options = self.network_options
+        model = zoo.build(self.network, input_shape=shape, classes=classes, seed=self.seed, **options)
+        return model.eval(), data

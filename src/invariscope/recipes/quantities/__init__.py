@@ -1,0 +1,24 @@
+"""The numbers that tables and claims name: each a value with its interval, from measured cells.
+
+A quantity is a function under `@quantity` in any file of this package; a new file is found by itself.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+from invariscope.recipes.quantities.base import (
+    QUANTITIES,
+    Cells,
+    Estimate,
+    NoValueError,
+    check,
+    quantity,
+    worked_out,
+)
+
+__all__ = ["QUANTITIES", "Cells", "Estimate", "NoValueError", "check", "quantity", "worked_out"]
+
+for _module in pkgutil.iter_modules(__path__, f"{__name__}."):
+    importlib.import_module(_module.name)

@@ -1,0 +1,156 @@
+"""What a quantity is: a function of measured cells that gives a value with its interval."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from invariscope.recipes.text import unknown_key
+from invariscope.registry import unknown
+from invariscope.uncertainty import GROUPS, LEVEL, MISSING, Interval, jackknife
+
+if TYPE_CHECKING:
+    from invariscope.result import Result
+
+NV = "normalized_variance"
+QUANTITIES: dict[str, Callable[..., Estimate]] = {}
+
+
+class NoValueError(ValueError):
+    """A quantity that cannot be had, because a cell is missing or holds no such thing."""
+
+
+class Cells(Protocol):
+    """Where quantities find results."""
+
+    def result(self, name: str) -> Result:
+        """The result of that measuring cell; NoValueError where there is none."""
+        ...
+
+    def matching(self, patterns: Sequence[str]) -> list[str]:
+        """The cells that match any of the patterns, finished or not."""
+        ...
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value, its 95 % interval, and what paired differences need.
+
+    Args:
+        value: from all samples.
+        interval: over what `over` says; NaN bounds where there is none.
+        omitted: the values without one group of samples each; empty where they are not known.
+        sizes: of those groups.
+        pairing: estimates with the same one were made on the same samples and elements.
+        over: what the interval is over.
+    """
+
+    value: float
+    interval: Interval = MISSING
+    omitted: tuple[float, ...] = ()
+    sizes: tuple[int, ...] = ()
+    pairing: str = ""
+    over: str = "samples"
+
+    @classmethod
+    def of(cls, value: float, omitted: Sequence[float], sizes: Sequence[int], pairing: str) -> Estimate:
+        """With the jackknife interval of the leave-one-group-out values."""
+        if len(omitted) < 2:
+            return cls(float(value), pairing=pairing)
+        interval = jackknife(float(value), list(omitted), list(sizes))
+        return cls(float(value), interval, tuple(map(float, omitted)), tuple(sizes), pairing)
+
+    def minus(self, other: Estimate) -> Estimate:
+        """The difference: paired where both come from the same samples, else of independent estimates."""
+        value = self.value - other.value
+        if self.omitted and self.pairing == other.pairing and self.sizes == other.sizes:
+            omitted = np.subtract(self.omitted, other.omitted).tolist()
+            return Estimate.of(value, omitted, self.sizes, self.pairing)
+        error = math.hypot(self.interval.error, other.interval.error)
+        centre = self.interval.centre - other.interval.centre
+        return Estimate(value, around(centre, error, GROUPS - 1))
+
+
+def around(centre: float, error: float, freedom: int) -> Interval:
+    """The t interval with so many degrees of freedom; none where the error is not known."""
+    from scipy import special
+
+    if not math.isfinite(centre) or not math.isfinite(error):
+        return MISSING
+    reach = float(special.stdtrit(freedom, 0.5 + LEVEL / 2)) * error
+    return Interval(centre - reach, centre + reach, centre, error)
+
+
+def spread_over(values: Sequence[float], over: str) -> Estimate:
+    """The mean of a few independent values with the t interval over them."""
+    known = np.asarray(values, float)
+    known = known[np.isfinite(known)]
+    if not len(known):
+        raise NoValueError("no finite value")
+    centre, count = float(known.mean()), len(known)
+    error = float(known.std(ddof=1)) / math.sqrt(count) if count > 1 else math.nan
+    return Estimate(centre, around(centre, error, count - 1) if count > 1 else MISSING, over=over)
+
+
+def quantity(function: Callable[..., Estimate]) -> Callable[..., Estimate]:
+    """Lists a function of (cells, *, options) under its name."""
+    QUANTITIES[function.__name__] = function
+    return function
+
+
+def check(spec: dict[str, Any]) -> None:
+    """Refuses a quantity that does not exist, or arguments that it does not take.
+
+    Raises:
+        ValueError: with the closest name.
+    """
+    name = spec.get("quantity")
+    if not isinstance(name, str):
+        raise ValueError(f"a value is a table with the key 'quantity', got {spec!r}")
+    if name not in QUANTITIES:
+        raise unknown("quantity", name, QUANTITIES)
+    parameters = list(inspect.signature(QUANTITIES[name]).parameters.values())[1:]
+    for key in spec:
+        if key != "quantity" and key not in {p.name for p in parameters}:
+            raise ValueError(unknown_key(key, [p.name for p in parameters], name))
+    missing = [p.name for p in parameters if p.default is p.empty and p.name not in spec]
+    if missing:
+        raise ValueError(f"{name} needs {', '.join(missing)}")
+
+
+def worked_out(cells: Cells, spec: dict[str, Any]) -> Estimate:
+    """The quantity that a table names.
+
+    Raises:
+        NoValueError: a cell is missing, or holds no such thing.
+    """
+    arguments = {key: value for key, value in spec.items() if key != "quantity"}
+    return QUANTITIES[spec["quantity"]](cells, **arguments)
+
+
+def rows_of(result: Result, measure: str, stratum: str) -> list[dict[str, Any]]:
+    """The result's rows of a measure and a stratum; NoValueError where there is none."""
+    rows = [row for row in result.rows if (row["measure"], row["stratum"]) == (measure, stratum)]
+    if not rows:
+        raise NoValueError(f"{result.name} holds no {measure} of stratum {stratum!r}")
+    return rows
+
+
+def pairing_of(result: Result) -> str:
+    """What two results have in common if they are of the same samples under the same elements."""
+    parts = [result.provenance.get(part, {}).get("fingerprint") for part in ("data", "transform")]
+    return "/".join(map(str, parts))
+
+
+def replicates_of(rows: Sequence[dict[str, Any]]) -> tuple[np.ndarray, list[int]]:
+    """((1 + groups, layer) values: of all samples, then without one group each; the groups' sizes)."""
+    values = np.array([[row["value"] for row in rows]], float)
+    if not all(row.get("replicates") for row in rows):
+        return values, []
+    omitted = np.array([row["replicates"] for row in rows], float).T
+    return np.concatenate([values, omitted]), list(rows[0]["group_sizes"])
