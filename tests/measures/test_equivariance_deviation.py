@@ -108,3 +108,14 @@ def test_a_zero_response_is_left_out_and_counted():
 def test_what_does_not_exist_or_does_not_go_together_is_refused(options):
     with pytest.raises(ValueError, match=r"unknown|takes a distance|trivial action"):
         iv.EquivarianceDeviation(**options)
+
+
+def test_several_distances_stand_side_by_side_in_one_run_and_agree_with_runs_of_their_own():
+    several = [iv.EquivarianceDeviation(distance=distance) for distance in ("cosine", "l2", "squared_l2")]
+    both = iv.measure(Pointwise(), IMAGES, iv.QuarterTurns(), measures=several, progress=False)
+    own = iv.measure(Pointwise(), IMAGES, iv.QuarterTurns(), measures=several[1], progress=False)
+    for name in ("equivariance_deviation.latent_l2", "equivariance_deviation.latent_l2.to_null"):
+        assert value(both, name, "mix") == value(own, name, "mix") > 0
+    assert value(both, "equivariance_deviation.latent", "mix") < 0
+    with pytest.raises(ValueError, match="asked for 2 times"):
+        iv.measure(Pointwise(), IMAGES, iv.QuarterTurns(), measures=[several[0], several[0]], progress=False)

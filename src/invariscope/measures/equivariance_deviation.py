@@ -52,7 +52,8 @@ class EquivarianceDeviation(Measure):
         kind: "latent": a response is one vector, and unless said otherwise the action is trivial; any
             layer. "channelwise": a vector each channel, and the elements act on each as on an image.
             "output": probabilities of the classes (softmax of the outputs) beside their orbit's mean. A run
-            may hold one of each kind and action.
+            may hold one of each kind, distance and action, and its rows are named after them:
+            `equivariance_deviation.latent`, `equivariance_deviation.latent_l2`.
         distance: "cosine" by default, and "kl" for outputs (nats; at most log min(|G|, K)); "l2",
             "squared_l2".
         reference: "kernel", as above; "twirl" (where the action is not trivial): f̂ = ⟨g⁻¹f(gx)⟩ over all of
@@ -116,8 +117,10 @@ class EquivarianceDeviation(Measure):
 
     @property
     def form(self) -> str:
-        """The kind, and the action where it is not the kind's own."""
-        return self.kind if self.feature_action is None else f"{self.kind}_{self.action.name}"
+        """The kind, with distance and action where they are not the kind's own: "latent", "latent_l2"."""
+        distance = [] if self.distance == _ALLOWED[self.kind][0] else [self.distance]
+        action = [] if self.feature_action is None else [self.action.name]
+        return "_".join([self.kind, *distance, *action])
 
     @property
     def action(self) -> FeatureAction:
