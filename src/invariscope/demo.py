@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
@@ -37,6 +36,7 @@ MEASURE = "normalized_variance"
 ROTATION = Rotation.circle(16)
 
 _MARK = "demo.json"
+_SCRATCH = ".unfinished"
 
 Tick = Callable[[int, "int | None"], None]
 Bars = Callable[[str], Tick]
@@ -187,8 +187,8 @@ def _train(name: str, folder: Path, settings: Settings, tick: Tick) -> None:
 
 
 def _earlier_mark(folder: Path) -> dict[str, Any] | None:
-    """The mark of an earlier demonstration in the folder; None for a new or empty folder."""
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+    """The mark of an earlier demonstration in the folder; None for a new, empty or half-made folder."""
+    if not folder.exists() or (folder.is_dir() and {entry.name for entry in folder.iterdir()} <= {_SCRATCH}):
         return None
     try:
         mark = json.loads((folder / _MARK).read_text(encoding="utf-8"))
@@ -218,18 +218,22 @@ def _takeover(reused: bool) -> str:
 
 @contextmanager
 def _staged(folder: Path) -> Iterator[Path]:
-    """A scratch folder beside `folder`, whose entries replace those of the same names when all is done."""
-    parent = folder.absolute().parent
-    parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=parent) as scratch:
-        yield Path(scratch)
-        folder.mkdir(exist_ok=True)
+    """A scratch folder within `folder`, whose entries replace those of the same names when all is done."""
+    scratch = folder / _SCRATCH
+    shutil.rmtree(scratch, ignore_errors=True)  # of a run that was killed
+    scratch.mkdir(parents=True)
+    try:
+        yield scratch
         # The mark goes first and comes last: with it, the folder is complete.
         (folder / _MARK).unlink(missing_ok=True)
-        for entry in sorted(Path(scratch).iterdir(), key=lambda entry: entry.name == _MARK):
+        for entry in sorted(scratch.iterdir(), key=lambda entry: entry.name == _MARK):
             if (folder / entry.name).is_dir():
                 shutil.rmtree(folder / entry.name)
             os.replace(entry, folder / entry.name)
+    finally:
+        shutil.rmtree(scratch)
+        if not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def _no_bars() -> AbstractContextManager[Bars]:

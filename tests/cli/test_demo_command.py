@@ -71,6 +71,7 @@ def test_the_command_ends_with_a_table_a_sentence_and_the_path(invoke, shown):
 
 def test_other_settings_or_damaged_networks_are_trained_anew(tmp_path):
     folder = tmp_path / "made"
+    (folder / ".unfinished" / "networks").mkdir(parents=True)  # what a killed run leaves
     first = run(folder, settings=TINY)
     (folder / "notes.txt").write_text("precious")
     (folder / "networks" / "plain" / "weights.safetensors").write_bytes(b"damaged")

@@ -348,3 +348,9 @@ def test_a_folder_without_an_index_or_without_a_result_is_refused(tmp_path):
     (tmp_path / "epoch-00000/result.json").unlink()
     with pytest.raises(FileNotFoundError, match=r"no result\.json"):
         load_history(tmp_path / "monitor.json")
+
+
+def test_a_file_in_place_of_the_folder_is_refused_before_training(tmp_path):
+    (tmp_path / "taken").write_text("something else")
+    with pytest.raises(ValueError, match="cannot be a folder"):
+        iv.Monitor(torch.rand(16, 1, 9, 9), iv.QuarterTurns(), folder=tmp_path / "taken")

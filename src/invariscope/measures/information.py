@@ -74,10 +74,12 @@ class Information(Measure):
     )
 
     def __post_init__(self) -> None:
-        for name, least in (("units", 1), ("pilot", BINS), ("permutations", 0)):
+        for name, least in (("units", 1), ("pilot", BINS), ("permutations", 0), ("seed", 0)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ValueError(f"{name} must be a whole number, at least {least}; got {value!r}")
+        if not isinstance(self.labels, bool):
+            raise ValueError(f"labels is True or False; got {self.labels!r}")
 
     def statistics(self) -> tuple[BinCounts]:
         """Counts by bin."""

@@ -240,7 +240,13 @@ class Monitor:
             save_index(self._folder, self._history)
 
     def _resumed(self, settings: dict[str, Any]) -> History:
-        if self._folder is None or not (self._folder / JSON_NAME).exists():
+        if self._folder is None:
+            return History(settings=settings)
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(f"{self._folder} cannot be a folder for measurements: {error}") from error
+        if not (self._folder / JSON_NAME).exists():
             return History(settings=settings)
         history = load_history(self._folder)
         refuse_other(self._folder, history.settings, settings)

@@ -160,6 +160,11 @@ def _draw_series(ax: Axes, series: PlaneSeries, i: int, colours: Theme) -> None:
         linestyle=LINE_STYLES[DASHES[i % 4]], marker=list(MARKERS.values())[i % 4],
     )  # fmt: skip
     ax.plot(series.x[:1], series.y[:1], "o", markersize=11, markerfacecolor="none", markeredgecolor=colour)
+    for at in dict.fromkeys((0, len(series.layers) - 1)):
+        ax.annotate(
+            series.layers[at], (series.x[at], series.y[at]), xytext=(7, 5), textcoords="offset points",
+            fontsize=8, color=colours.muted,
+        )  # fmt: skip
 
 
 def _chart_series(chart: Any, series: PlaneSeries, i: int) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -93,13 +94,16 @@ def choose(kind: str, name: str | None, candidates: Sequence[str]) -> str:
     return candidates[0] if name is None else name
 
 
+_INITIALISM = re.compile(r"\b(anova|cka|psnr)\b")
+
+
 def measure_title(name: str) -> str:
     """A measure's name for people.
 
-    >>> measure_title("normalized_variance"), measure_title("anova.share_transform")
-    ('Normalized variance', 'Anova: share transform')
+    >>> measure_title("normalized_variance"), measure_title("anova.share_transform"), measure_title("cka")
+    ('Normalized variance', 'ANOVA: share transform', 'CKA')
     """
-    text = name.replace(".", ": ").replace("_", " ")
+    text = _INITIALISM.sub(lambda word: word[0].upper(), name.replace(".", ": ").replace("_", " "))
     return text[:1].upper() + text[1:]
 
 
