@@ -39,6 +39,7 @@ def test_finished_cells_are_not_run_again(out, recipe):
         ("samples = 64", "samples = 65", ["random/0"]),
         ("Rotation.circle(8)", "Rotation.circle(9)", ["train/all_conv", "nv/all_conv"]),
         ("the {network}", "that {network}", []),
+        ("lr = 1e-2", 'lr = 1e-2\nprecision = "float32"', []),
         ("lr = 1e-2", "lr = 1e-3", ["train/simple_conv", "train/all_conv", "nv/simple_conv", "nv/all_conv",
                                     "accuracy"]),
     ],

@@ -11,13 +11,14 @@ import platform
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, Field, asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import invariscope
 from invariscope.recipes.cells import Cell, Plan
+from invariscope.recipes.kinds import Kind
 
 SCHEMA = 1
 MANIFEST, DIGESTS, LOG = "cell.json", "data.json", "log.txt"
@@ -64,7 +65,7 @@ class Store:
                 "schema": SCHEMA,
                 "kind": cell.kind,
                 "revision": cell.options.revision,
-                "options": _without_label(cell.options),
+                "options": _telling(cell.options),
                 "data": {"/".join(pair): self._digests(*pair) for pair in cell.options.data_sets},
                 "needs": [self.key(self.plan[need]) for need in cell.needs],
             }
@@ -181,9 +182,19 @@ class Digests:
         return self._known[mark]
 
 
-def _without_label(options: Any) -> Mapping[str, Any]:
-    """Everything but the name shown in figures, which changes no number."""
-    return {name: value for name, value in asdict(options).items() if name != "label"}
+def _telling(options: Kind) -> Mapping[str, Any]:
+    """The options that are not as usual, but for the name shown in figures, which changes no number.
+
+    So a kind can get a new option, as usual what it always did, and its finished cells stay finished.
+    """
+    usual = {f.name: _default(f) for f in fields(options)}  # type: ignore[arg-type]
+    given = asdict(options)  # type: ignore[call-overload]
+    return {name: value for name, value in given.items() if name != "label" and value != usual[name]}
+
+
+def _default(option: Field[Any]) -> Any:
+    """The option's default; MISSING, which no value equals, where it has none."""
+    return option.default if option.default_factory is MISSING else option.default_factory()
 
 
 def _file_digest(path: Path) -> str:

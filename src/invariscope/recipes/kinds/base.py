@@ -52,7 +52,8 @@ class Kind(abc.ABC):
 
     gives: ClassVar[Literal["network", "result"]]
     revision: ClassVar[int] = 1
-    """Raised whenever the same options come to mean other numbers: older cells are then run again."""
+    """Raised whenever the same options come to mean other numbers, as when the default of one changes:
+    older cells are then run again. A new option that leaves things as they were needs no new revision."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Registers the kind under the snake_case of its name."""
