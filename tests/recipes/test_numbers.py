@@ -150,6 +150,10 @@ def test_a_wrong_quantity_is_refused_with_what_is_right(spec, said):
         (1, 2, "!= 0", "confirmed"),
         (-1, 1, "!= 0", "undecided"),
         (math.nan, 1, "< 2", "undecided"),
+        (0.45, 0.55, "0.5 ± 0.1", "confirmed"),
+        (0.55, 0.65, "0.5 ± 0.1", "undecided"),
+        (0.65, 0.7, "0.5 ± 0.1", "refuted"),
+        (-1.2, -1.1, "-1 ± 0.05", "refuted"),
     ],
 )
 def test_a_verdict_follows_from_the_whole_interval(low, high, holds, verdict):

@@ -17,7 +17,9 @@ from invariscope.recipes.text import Place
 from invariscope.registry import unknown
 
 CONFIRMED, REFUTED, UNDECIDED, UNTESTED = "confirmed", "refuted", "undecided", "not tested"
-_COMPARISON = re.compile(r"\s*(<|>|!=)\s*(-?\d+(?:\.\d+)?)\s*")
+_NUMBER = r"(-?\d+(?:\.\d+)?)"
+_COMPARISON = re.compile(rf"\s*(<|>|!=)\s*{_NUMBER}\s*")
+_AROUND = re.compile(rf"\s*{_NUMBER}\s*±\s*{_NUMBER}\s*")
 
 
 @dataclass(frozen=True)
@@ -66,22 +68,23 @@ class Verdict:
 def decided(estimate: Estimate | None, holds: str) -> str:
     """Whether a comparison holds over the whole interval, fails over all of it, or neither.
 
+    "0.5 ± 0.1" holds between 0.4 and 0.6.
+
     >>> from invariscope.uncertainty import Interval
     >>> below, across = Estimate(-0.2, Interval(-0.3, -0.1)), Estimate(0.1, Interval(-0.1, 0.3))
     >>> decided(below, "< 0"), decided(across, "< 0"), decided(below, "> 0")
     ('confirmed', 'undecided', 'refuted')
     """
-    sign, bound = _parsed(holds)
+    least, most, apart = _parsed(holds)
     if estimate is None:
         return UNTESTED
     low, high = estimate.interval.low, estimate.interval.high
     if not (math.isfinite(low) and math.isfinite(high)):
         return UNDECIDED
-    below, above = high < bound, low > bound
-    if sign == "!=":
-        return CONFIRMED if below or above else UNDECIDED
-    yes, no = (below, above) if sign == "<" else (above, below)
-    return CONFIRMED if yes else REFUTED if no else UNDECIDED
+    inside, outside = least < low and high < most, high < least or low > most
+    if apart:
+        return CONFIRMED if outside else UNDECIDED
+    return CONFIRMED if inside else REFUTED if outside else UNDECIDED
 
 
 def verdicts(recipe: Recipe, cells: Cells) -> list[Verdict]:
@@ -139,11 +142,18 @@ def _checked(spec: dict[str, Any], measuring: Sequence[str], place: Place) -> No
         raise place.blame(error) from error
 
 
-def _parsed(holds: str) -> tuple[str, float]:
+def _parsed(holds: str) -> tuple[float, float, bool]:
+    """(lower bound, upper bound, whether it holds outside of them instead of between)."""
+    if around := _AROUND.fullmatch(holds):
+        centre, reach = float(around[1]), float(around[2])
+        return centre - reach, centre + reach, False
     match = _COMPARISON.fullmatch(holds)
     if match is None:
-        raise ValueError(f"holds is a comparison with a number, such as '< 0'; got {holds!r}")
-    return match[1], float(match[2])
+        raise ValueError(f"holds is a comparison with a number, such as '< 0' or '0.5 ± 0.1'; got {holds!r}")
+    bound = float(match[2])
+    if match[1] == "!=":
+        return bound, bound, True
+    return (-math.inf, bound, False) if match[1] == "<" else (bound, math.inf, False)
 
 
 def _specs(entry: Table | Claim, chosen: Mapping[str, Any], place: Place) -> list[dict[str, Any]]:

@@ -1,0 +1,93 @@
+"""A cell that measures how stable single neurons are to local deformations of what they see."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from invariscope.recipes.kinds.base import Kind, Workshop
+from invariscope.recipes.kinds.looking import Looking
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from invariscope.result import Result
+    from invariscope.zoo import ImageData
+
+_FEW, _MORE = 32, 96
+
+
+@dataclass(frozen=True, kw_only=True)
+class Neurons(Looking):
+    """Stability of neurons, as `iv.neuron_stability` measures it.
+
+    Args:
+        layers: the modules whose neurons are measured.
+        deformations: which; all four by default.
+        patches: "random", "maximal" or "top_k".
+        options: further options of `iv.neuron_stability`, such as neurons, top_k, pivot, draws, norm.
+    """
+
+    layers: list[str]
+    deformations: list[str] = field(
+        default_factory=lambda: ["translation", "rotation", "compression", "shear"]
+    )
+    patches: str = "random"
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Options and network exist; at least one layer is named."""
+        from invariscope.neurons.settings import Settings
+        from invariscope.registry import refuse_unknown_options
+
+        super().check()
+        if not self.layers:
+            raise ValueError("layers is empty: name the modules whose neurons are to be measured")
+        own = {"deformations", "patches", "samples", "seed"}
+        for name in own & set(self.options):
+            raise ValueError(f"{name} is an option of the cell, not of its options")
+        refuse_unknown_options(Settings, self.options)
+        Settings(deformations=self.deformations, patches=self.patches, **self.options)
+
+    def look(self, model: nn.Module, data: ImageData, shop: Workshop) -> Result:
+        """All layers of one network."""
+        data = self.own_standard(data)
+        shop.log(f"measuring neurons of {', '.join(self.layers)} on {len(data):,} images of {data.name}")
+        return self._measured(model, data)
+
+    def _measured(self, model: nn.Module, data: ImageData) -> Result:
+        from invariscope.neurons import neuron_stability
+
+        return neuron_stability(
+            model,
+            self.layers,
+            data,
+            deformations=self.deformations,
+            patches=self.patches,
+            seed=self.seed,
+            label=self.named,
+            **self.options,
+        )
+
+    def rehearsal(self, other: Mapping[str, Kind]) -> tuple[Any, float]:
+        """An image."""
+        network, options = self.architecture(other)
+        signature = (self.data, network, options, self.layers, self.deformations, self.patches, self.options)
+        return ("neurons", *map(str, signature)), float(self.samples or 10000)
+
+    def rehearse(self, other: Mapping[str, Kind], data_dir: Path | None) -> float:
+        """The difference between more images and few, which leaves out what is done once."""
+        from invariscope import zoo
+
+        network, options = self.architecture(other)
+        data = zoo.load(self.data, split="test", data_dir=data_dir, samples=_MORE)
+        model = zoo.build(network, input_shape=data.shape, classes=len(data.classes), **options).eval()
+        seconds = []
+        for count in (_FEW, _FEW, _MORE):
+            started = time.perf_counter()
+            self._measured(model, data.subset(count))
+            seconds.append(time.perf_counter() - started)
+        return max(seconds[-1] - seconds[-2], 0.0) / (_MORE - _FEW)
