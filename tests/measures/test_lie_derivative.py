@@ -18,6 +18,7 @@ import invariscope as iv
 from invariscope import zoo
 from invariscope.generators import Derivatives, UserFlow, as_generators
 from invariscope.readers.passages import traced
+from invariscope.readers.tangents import NotForwardError, pushforward
 from invariscope.zoo.networks import build
 
 SPATIAL = ("translation_x", "translation_y", "rotation", "scale", "shear_x", "shear_y", "hyperbolic")
@@ -320,6 +321,61 @@ def test_the_output_alone_has_the_same_value(simple_conv, digits):
     assert whole.table["value"][0] == pytest.approx(layers.table["value"][0], rel=1e-9)
 
 
+@pytest.mark.parametrize("precision", ["float64", "float32"])
+def test_the_output_alone_needs_no_random_directions_however_large_it_is(digits, precision):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.ReLU())
+    options = {"generators": "rotation", "layerwise": False, "precision": precision}
+    (row,) = iv.lie_derivative(model, digits, **options).rows
+    (turn,) = as_generators("rotation")
+    double, images = copy.deepcopy(model).double(), digits.double()
+    y, change = jvp(double, (images,), (turn.tangent(Derivatives(images)),))
+    expected = float((change - turn.tangent(Derivatives(y.detach()))).square().mean())
+    assert row["value"] == pytest.approx(expected, rel=1e-9 if precision == "float64" else 1e-4)
+    assert "probe_error" not in row
+
+
+class Doubled(torch.autograd.Function):
+    """An operation whose author gave a gradient and no forward derivative."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return 2 * x
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return 2 * gradient
+
+
+class BackwardOnly(nn.Module):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        return Doubled.apply(self.inner(x))
+
+
+def test_what_has_no_forward_derivative_is_differentiated_backwards(simple_conv, digits):
+    with pytest.raises(NotForwardError, match="jvp"):
+        pushforward(BackwardOnly(simple_conv))(digits.double(), digits.double())
+    twice, once = (
+        by_name(iv.lie_derivative(model, digits, layerwise=False, generators="rotation"))
+        for model in (BackwardOnly(simple_conv), simple_conv)
+    )
+    name = ("lie_derivative.rotation", "output")
+    assert twice[name] == pytest.approx(4 * once[name], rel=1e-9)
+
+
+def test_an_output_cut_off_from_the_input_is_refused(digits):
+    class Cut(nn.Module):
+        def forward(self, x):
+            return x.detach().flatten(1)[:, :3]
+
+    with pytest.raises(ValueError, match="gradients cannot reach"):
+        iv.lie_derivative(Cut(), digits, layerwise=False)
+
+
 def test_results_have_intervals_and_come_back_from_disk(tmp_path, digits):
     images = digits.repeat(6, 1, 1, 1) * torch.linspace(0.5, 1, 144)[:, None, None, None]
     model = nn.Sequential(nn.Flatten(), nn.Linear(784, 2))
@@ -419,8 +475,6 @@ def test_a_model_that_watching_would_change_is_refused(digits):
             nn.functional.relu(z, inplace=True)  # what comes back is not used
             return z.flatten(1)
 
-    with (
-        traced(InPlace()) as run,
-        pytest.raises(ValueError, match="output changes when its layers are watched"),
-    ):
+    run = traced(InPlace())
+    with pytest.raises(ValueError, match="output changes when its layers are watched"):
         run(digits)

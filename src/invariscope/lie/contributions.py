@@ -68,20 +68,17 @@ class _Tap:
     Args:
         layer: number of the passage; −1 for the model's own input and output.
         sign: 1 for what goes in, −1 for what comes out.
-        moves: (generator,) X of the tensor; None where it should stay as it is.
+        moves: (sample, generator, value) X of the tensor; 0 where it should stay as it is.
     """
 
     tensor: Tensor
     layer: int
     sign: int
-    moves: tuple[Tensor | None, ...]
+    moves: Tensor
 
     def product(self, gradient: Tensor) -> Tensor:
         """(sample, generator) ± ⟨g, X a⟩."""
-        flat = gradient.flatten(1)
-        none = flat.new_zeros(len(flat))
-        sums = [none if move is None else (flat * move.flatten(1)).sum(1) for move in self.moves]
-        return self.sign * torch.stack(sums, dim=1)
+        return self.sign * (gradient.flatten(1)[:, None] @ self.moves.mT).squeeze(1)
 
 
 def _taps(trace: Trace, flows: Sequence[Generator], interpolation: str) -> Iterator[_Tap]:
@@ -95,5 +92,8 @@ def _taps(trace: Trace, flows: Sequence[Generator], interpolation: str) -> Itera
         if tensor.ndim != 4 or len(tensor) != len(trace.x):
             continue
         at = Derivatives(tensor.detach(), interpolation)
-        moves = (f.tangent(at, input_size=size) if first or f.moves_maps else None for f in flows)
-        yield _Tap(tensor, layer, sign, tuple(moves))
+        moves = tensor.new_zeros(len(tensor), len(flows), tensor[0].numel())
+        for number, flow in enumerate(flows):
+            if first or flow.moves_maps:
+                moves[:, number] = flow.tangent(at, input_size=size).flatten(1)
+        yield _Tap(tensor, layer, sign, moves)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache, partial, reduce
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,12 @@ from torch import Tensor, nn
 
 from invariscope.draws import Draws
 from invariscope.engine.sources import Fingerprint, Source, as_source
+from invariscope.generators import Derivatives
 from invariscope.lie.contributions import contributions
 from invariscope.lie.rows import Terms, as_result
 from invariscope.measures.lie_derivative import DEFAULT, LieDerivative
 from invariscope.readers.passages import Trace, traced
+from invariscope.readers.tangents import NotForwardError, pushforward
 from invariscope.registry import unknown
 from invariscope.result import Result
 
@@ -59,9 +62,11 @@ def lie_derivative(
         model: a `torch.nn.Module`.
         data: as for `iv.measure`; no labels are needed.
         generators, interpolation, preset: as for `LieDerivative`.
-        layerwise: also the layers; otherwise the output alone.
-        probes: random directions for outputs of more than 64 values (Hutchinson's estimator, whose standard
-            error is in the rows' `probe_error`); smaller outputs are differentiated value by value.
+        layerwise: also the layers; otherwise the output alone, by forward differentiation, which costs two to
+            three forwards a generator however large the output is.
+        probes: random directions that layers are seen along where the output has more than 64 values
+            (Hutchinson's estimator, whose standard error is in the rows' `probe_error`); smaller outputs are
+            differentiated value by value.
         samples: take a seeded subset of this many.
         batch_size: images a forward; memory grows with it, the generators and the layers.
         precision: "float64", in which terms add up to ten digits and more, or "float32", which is faster.
@@ -93,20 +98,82 @@ def lie_derivative(
     measure = LieDerivative(generators=generators, interpolation=interpolation, preset=preset)
     started, digest = time.perf_counter(), Fingerprint()
     source = as_source(data, samples=samples, seed=seed)
-    terms: Terms | None = None
-    with traced(model, layerwise=layerwise, dtype=_DTYPES[precision]) as run:
-        for inputs, indices in _batches(source, batch_size, digest):
-            trace = run(inputs)
-            exact = trace.output[0].numel() <= EXACT_OUTPUTS
-            along = _axes(trace) if exact else _signs(trace, indices, probes=probes, seed=seed)
-            found = contributions(trace, measure.flows, along, interpolation=measure.interpolation)
-            batch = Terms.of(trace, found, exact=exact)
-            terms = batch if terms is None else terms.followed_by(batch)
-    if terms is None:
+    derive = _deriver(model, measure, layerwise=layerwise, precision=precision, probes=probes, seed=seed)
+    parts = [derive(inputs, indices) for inputs, indices in _batches(source, batch_size, digest)]
+    if not parts:
         raise ValueError("the data are empty: the iterable gave no batch")
+    terms = reduce(Terms.followed_by, parts)
     seconds = time.perf_counter() - started
     data = digest.hexdigest()
     return as_result(model, source, terms, measure, data, label=label, seconds=seconds, seed=seed)
+
+
+_Derive = Callable[[Tensor, np.ndarray], Terms]
+
+
+def _deriver(
+    model: nn.Module, measure: LieDerivative, *, layerwise: bool, precision: str, probes: int, seed: int
+) -> _Derive:
+    """From images and their positions in the data to what the layers add, or to the whole alone."""
+    dtype = _DTYPES[precision]
+    options = {"layerwise": layerwise, "dtype": dtype, "probes": probes, "seed": seed}
+    backward = cache(partial(_backward, model, measure, **options))
+    if layerwise:
+        return backward()
+    forward = _forward(model, measure, dtype=dtype)
+
+    def derive(inputs: Tensor, indices: np.ndarray) -> Terms:
+        try:
+            return forward(inputs)
+        except NotForwardError:
+            return backward()(inputs, indices)
+
+    return derive
+
+
+def _forward(model: nn.Module, measure: LieDerivative, *, dtype: torch.dtype) -> Callable[[Tensor], Terms]:
+    """The whole derivative, one generator after the other."""
+    push = pushforward(model, dtype=dtype)
+
+    def derive(inputs: Tensor) -> Terms:
+        x = push.feed(inputs)
+        at, size = Derivatives(x, measure.interpolation), (x.shape[-2], x.shape[-1])
+        found = []
+        for flow in measure.flows:
+            output, change = push(x, flow.tangent(at))
+            if output.ndim == 4 and flow.moves_maps:
+                change = change - flow.tangent(Derivatives(output, measure.interpolation), input_size=size)
+            found.append(change)
+        return Terms.of_output(x, torch.stack(found, dim=1))
+
+    return derive
+
+
+def _backward(
+    model: nn.Module,
+    measure: LieDerivative,
+    *,
+    layerwise: bool,
+    dtype: torch.dtype,
+    probes: int,
+    seed: int,
+) -> _Derive:
+    """Every layer's part, along each value of the output or along random directions."""
+    run = traced(model, layerwise=layerwise, dtype=dtype)
+
+    def derive(inputs: Tensor, indices: np.ndarray) -> Terms:
+        trace = run(inputs)
+        if not trace.output.requires_grad:
+            raise ValueError(
+                "gradients cannot reach the input from the model's output: an operation between them has "
+                "none (detach, argmax). Measure with iv.LieDerivative(), which takes differences of forwards."
+            )
+        exact = trace.output[0].numel() <= EXACT_OUTPUTS
+        along = _axes(trace) if exact else _signs(trace, indices, probes=probes, seed=seed)
+        found = contributions(trace, measure.flows, along, interpolation=measure.interpolation)
+        return Terms.of(trace, found, exact=exact)
+
+    return derive
 
 
 def _batches(source: Source, size: int, digest: Fingerprint) -> Iterator[tuple[Tensor, np.ndarray]]:

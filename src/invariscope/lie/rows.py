@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import invariscope
 from invariscope.engine.plan import group_of
@@ -87,6 +87,22 @@ class Terms:
             directions=0 if exact else count,
             input_shape=tuple(trace.x.shape[1:]),
             negligible=_NEGLIGIBLE[trace.x.element_size()],
+        )
+
+    @classmethod
+    def of_output(cls, x: Tensor, derivatives: Tensor) -> Terms:
+        """From (sample, generator, ...) Lie derivatives of the output itself; no layer is told apart."""
+        flat = derivatives.flatten(2).double()
+        whole = flat.square().mean(2).cpu().numpy()
+        return cls(
+            layers=((REST, 0),),
+            products=whole[..., None, None],
+            whole=whole,
+            shares=whole[..., None],
+            spread=np.zeros((*whole.shape, 2)),
+            directions=0,
+            input_shape=tuple(x.shape[1:]),
+            negligible=_NEGLIGIBLE[x.element_size()],
         )
 
     def followed_by(self, other: Terms) -> Terms:

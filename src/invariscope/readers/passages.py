@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,10 +54,9 @@ class Trace:
     passages: tuple[Passage, ...]
 
 
-@contextmanager
 def traced(
     model: nn.Module, *, layerwise: bool = True, dtype: torch.dtype = torch.float64
-) -> Iterator[Callable[[Tensor], Trace]]:
+) -> Callable[[Tensor], Trace]:
     """A function from inputs to the trace of a forward, of a copy in eval mode.
 
     Modules without children are passages, attention and recurrent ones too, and so are operations between
@@ -97,7 +96,7 @@ def traced(
         checked = True
         return Trace(fed, output, tuple(watch.passages))
 
-    yield run
+    return run
 
 
 def _output(returned: Any) -> Tensor:

@@ -83,6 +83,7 @@ class Block:
         restored: whether the inputs were brought back by the inverse elements before the model saw them, so
             that the action has nothing left to undo.
         input_shape: the shape of one input of the model, such as (3, 32, 32); () where it is not known.
+        layer: the layer's name; "" where it does not matter.
     """
 
     values: Tensor
@@ -105,6 +106,7 @@ class Block:
     distances: np.ndarray | None = None
     restored: bool = False
     input_shape: tuple[int, ...] = ()
+    layer: str = ""
 
     def rows_of(self, samples: np.ndarray, elements: np.ndarray) -> np.ndarray:
         """The rows of the given samples (first axis) and elements (second axis)."""
@@ -112,18 +114,25 @@ class Block:
 
     def orbits(self) -> Tensor:
         """The values as (sample, element, unit...), a view."""
+        return self._columns(0, self.elements)
+
+    def _columns(self, first: int, count: int) -> Tensor:
+        """(sample, column, unit...) a view of so many neighbouring columns."""
         shape, steps = self.values.shape[1:], self.values.stride()
         strides = (self.sample_step * steps[0], self.element_step * steps[0], *steps[1:])
-        size = (self.samples, self.elements, *shape)
-        return self.values.as_strided(size, strides, self.values.storage_offset())
+        start = self.values.storage_offset() + first * strides[1]
+        return self.values.as_strided((self.samples, count, *shape), strides, start)
 
     def probe(self, name: str) -> Tensor:
-        """(sample, column, unit...) responses to the probe of that name.
+        """(sample, column, unit...) responses to the probe of that name; a view of neighbouring columns.
 
         Raises:
             KeyError: it was not forwarded.
         """
-        rows = self.rows_of(np.arange(self.samples), np.array(self.probes[name]))
+        columns = self.probes[name]
+        if columns == tuple(range(columns[0], columns[0] + len(columns))):
+            return self._columns(columns[0], len(columns))
+        rows = self.rows_of(np.arange(self.samples), np.array(columns))
         found = self.values[torch.from_numpy(rows.ravel()).to(self.values.device)]
         return found.reshape(*rows.shape, *self.values.shape[1:])
 

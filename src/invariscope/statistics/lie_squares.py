@@ -14,7 +14,10 @@ from invariscope.statistics.sample_table import SampleStatistic
 
 @dataclass(frozen=True)
 class LieSquares(SampleStatistic):
-    """L f(x) = df(X x) − X f(x) of each sample and generator, squared and absolute, in float64.
+    """L f(x) = df(X x) − X f(x) of each sample and generator, squared and absolute.
+
+    In the precision of the responses: beside the rounding of the forwards, which a difference divides by
+    the step, that of the sums is nothing.
 
     Columns (sample, generator): "norms" ‖L f‖²; "squares" and "absolute", the means over units of (L f)² and
     |L f|.
@@ -36,22 +39,28 @@ class LieSquares(SampleStatistic):
 
     def rows(self, block: Block) -> dict[str, Tensor]:
         """The numbers of each sample of the block."""
-        pairs = block.probe(self.probe).double()
+        pairs = _at_least_single(block.probe(self.probe))
         at = self._maps(block)
         size = block.input_shape[-2:] if len(block.input_shape) == 3 else None
         found: dict[str, list[Tensor]] = {"norms": [], "squares": [], "absolute": []}
         for number, (generator, step) in enumerate(zip(self.generators, self.steps, strict=True)):
-            change = (pairs[:, 2 * number] - pairs[:, 2 * number + 1]) / (2 * step)
+            change = (pairs[:, 2 * number] - pairs[:, 2 * number + 1]).div_(2 * step)
             if at is not None and generator.moves_maps:
-                change = change - generator.tangent(at, input_size=size)  # type: ignore[arg-type]
+                change -= generator.tangent(at, input_size=size)  # type: ignore[arg-type]
             flat = change.flatten(1)
-            found["norms"].append(flat.square().sum(1))
-            found["squares"].append(flat.square().mean(1))
-            found["absolute"].append(flat.abs().mean(1))
+            norms = flat.square().sum(1).double()
+            found["norms"].append(norms)
+            found["squares"].append(norms / flat.shape[1])
+            found["absolute"].append(flat.abs_().sum(1).double() / flat.shape[1])
         return {name: torch.stack(columns, dim=1) for name, columns in found.items()}
 
     def _maps(self, block: Block) -> Derivatives | None:
         """The responses to the untransformed inputs, where they are feature maps that should move."""
         responses = block.probe("identity")[:, 0]
         moving = self.spatial and responses.ndim == 4
-        return Derivatives(responses.double(), self.interpolation) if moving else None
+        return Derivatives(_at_least_single(responses), self.interpolation) if moving else None
+
+
+def _at_least_single(values: Tensor) -> Tensor:
+    """Half precision and integers as float32: a difference has no more digits than its terms."""
+    return values if values.dtype in (torch.float32, torch.float64) else values.float()

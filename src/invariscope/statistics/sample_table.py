@@ -87,7 +87,8 @@ class SampleStatistic(Statistic):
 
     def init(self, block: Block, *, buckets: int, pilot: Any = None) -> TableState:
         """A table without rows; a layer to which the statistic does not apply is refused here."""
-        empty = {name: [_host(column)[:0]] for name, column in self.rows(block).items()}
+        one = block.repeated((np.arange(block.samples) == 0).astype(np.int64))
+        empty = {name: [_host(column)[:0]] for name, column in self.rows(one).items()}
         return TableState([block.indices[:0]], [block.membership.buckets[:0]], empty, buckets)
 
     def update(self, state: TableState, block: Block) -> None:

@@ -1,0 +1,86 @@
+"""A model's derivative along a movement of its input, in one pass with the output itself."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+
+from invariscope.readers._copies import Placed, place
+from invariscope.readers._outputs import tensors_in
+
+
+class NotForwardError(TypeError):
+    """An operation of the model has no forward derivative: it can be differentiated backwards only."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pushforward:
+    r"""A model f with its derivative, by forward-mode automatic differentiation.
+
+    .. math:: x, v \mapsto f(x),\; df(x)\, v
+
+    About two and a half forwards, however many values the output has; no step is taken.
+
+    Args:
+        placed: a copy of the model.
+        dtype: of the copy.
+    """
+
+    placed: Placed
+    dtype: torch.dtype
+
+    def feed(self, x: Tensor) -> Tensor:
+        """x as the copy takes it."""
+        return self.placed.feed(x).to(self.dtype)
+
+    def __call__(self, x: Tensor, move: Tensor) -> tuple[Tensor, Tensor]:
+        """The model's output, or the first tensor in it, and its derivative along the move.
+
+        Raises:
+            NotForwardError: an operation without a forward derivative, or an output cut off from the input.
+        """
+        with torch.no_grad(), forward_ad.dual_level(), _quiet():
+            try:
+                returned = self.placed.model(forward_ad.make_dual(x.clone(), move))
+            except NotImplementedError as error:
+                raise NotForwardError(str(error)) from error
+            output, tangent = forward_ad.unpack_dual(_first(returned))
+        if tangent is None:
+            raise NotForwardError("the output does not depend on the input, as far as derivatives can tell")
+        return output, tangent
+
+
+def pushforward(model: nn.Module, *, dtype: torch.dtype = torch.float64) -> Pushforward:
+    """The derivative of a copy of the model, in eval mode.
+
+    Raises:
+        TypeError: no module.
+        ValueError: a model that cannot be copied.
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"a derivative is taken of a torch.nn.Module; got {type(model).__name__}")
+    placed = place(model, device=None, precision="float64")
+    placed.model.to(dtype=dtype).eval().requires_grad_(False)
+    return Pushforward(placed, dtype)
+
+
+def _first(returned: Any) -> Tensor:
+    found = next((tensor for _, tensor in tensors_in(returned)), None)
+    if found is None:
+        raise NotForwardError(f"the model returns no tensor but a {type(returned).__name__}")
+    return found
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what torch warns of itself when it differentiates forward for the first time."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*torch.jit.script.*", category=DeprecationWarning)
+        yield
