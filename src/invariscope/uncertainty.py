@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 GROUPS = 8
 MIN_PER_GROUP = 8
 LEVEL = 0.95
+# Intervals of a run that stops when they are narrow enough are made wider by this, because it stops rather
+# when chance has made them narrow: simulated in benchmarks/sequential.py.
+SEQUENTIAL_REACH = 1.1
+# How the note of a row begins that more samples would give an interval.
+TOO_FEW = "no interval: a group has"
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,9 @@ class Interval:
 MISSING = Interval(math.nan, math.nan)
 
 
-def jackknife(value: float, replicates: Sequence[float], sizes: Sequence[int]) -> Interval:
+def jackknife(
+    value: float, replicates: Sequence[float], sizes: Sequence[int], *, reach: float = 1.0
+) -> Interval:
     """95 % interval of an estimate from its values with each group of samples left out.
 
     .. math:: \\hat\\theta_J = G\\hat\\theta - \\sum_g (1 - n_g/n)\\,\\hat\\theta_{(g)}, \\qquad
@@ -56,6 +63,7 @@ def jackknife(value: float, replicates: Sequence[float], sizes: Sequence[int]) -
         value: the estimate from all samples.
         replicates: the estimate without group g, for each of the G groups.
         sizes: samples in each group; they may differ.
+        reach: how many times as wide, where the number of samples was chosen by the width.
     Returns:
         NaN bounds where a replicate is not finite or a group is empty.
     Source:
@@ -75,8 +83,8 @@ def jackknife(value: float, replicates: Sequence[float], sizes: Sequence[int]) -
     centre = float(count * value - np.sum((1 - share) * omitted))
     pseudo = value / share - (1 / share - 1) * omitted
     error = math.sqrt(np.mean((pseudo - centre) ** 2 / (1 / share - 1)))
-    reach = float(special.stdtrit(count - 1, 0.5 + LEVEL / 2)) * error
-    return Interval(centre - reach, centre + reach, centre, error)
+    half = reach * float(special.stdtrit(count - 1, 0.5 + LEVEL / 2)) * error
+    return Interval(centre - half, centre + half, centre, error)
 
 
 def compare(results: Sequence[Result]) -> pd.DataFrame:

@@ -47,6 +47,18 @@ def test_the_numbers_are_those_of_the_python_call(measured):
     np.testing.assert_array_equal(saved.table["ci_low"], direct.table["ci_low"])
 
 
+def test_a_width_stops_the_command_early_and_says_so(invoke):
+    images = np.random.default_rng(0).random((400, 1, 8, 8))
+    np.savez("many.npz", x=images, y=np.arange(400) % 3)
+    done = invoke(
+        *("measure", "net.py:make", "many.npz", "-t", "quarter_turns", "--width", "0.5"),
+        *("--at-least", "80", "--decided-by", "3:normalized_variance"),
+    )
+    assert done.exit_code == 0, done.output
+    assert "stopped after 80 of 400 samples" in " ".join(done.stderr.split())
+    assert iv.load("run").provenance["sequential"]["samples"] == 80
+
+
 def test_the_result_holds_pictures_of_an_orbit(measured):
     assert iv.load(measured("run")).examples["orbit"].shape == (4, 1, 8, 8)
 
@@ -99,6 +111,7 @@ ERRORS = [
     (["net.py:make", "digits.npz", "-t", "quarter_turns", "--batch-size", "many"], "got 'many'"),
     (["net.py:make", "digits.npz", "-t", "quarter_turns", "--samples", "1"], "at least 2"),
     (["net.py:make", "digits.npz", "-t", "quarter_turns", "--samples", "97"], "only 96"),
+    (["net.py:make", "digits.npz", "-t", "quarter_turns", "--width", "0"], "above 0"),
     (["net.py:make", "digits.npz", "-t", "quarter_turns", "--split", "train"], "go with data sets"),
     (["net.py:make", "digits.npz", "-t", "Rotation([0])"], "at least two"),
     (["net.py:make", "mnist_subset", "-t", "quarter_turns", "--samples", "9"], "28"),

@@ -22,16 +22,21 @@ from invariscope.result import MapKey
 from invariscope.statistics.base import Statistic
 from invariscope.statistics.round_trip import OnRoundTrip
 from invariscope.transforms.base import Transform
-from invariscope.uncertainty import GROUPS, MIN_PER_GROUP, MISSING, Interval, jackknife
+from invariscope.uncertainty import GROUPS, MIN_PER_GROUP, MISSING, TOO_FEW, Interval, jackknife
 
 
 @dataclass(frozen=True)
 class Stratum:
-    """A part of the samples: its label, its buckets by group, how many samples each group has."""
+    """A part of the samples: its label, its buckets by group, how many samples each group has.
+
+    Args:
+        reach: how many times as wide its intervals are, for what chose the number of samples.
+    """
 
     label: str
     members: list[list[int]]
     sizes: np.ndarray
+    reach: float = 1.0
 
     @property
     def reason(self) -> str:
@@ -42,7 +47,7 @@ class Stratum:
                 "(or intervals were switched off, or did not fit in memory: see the notes)"
             )
         if self.sizes.min() < MIN_PER_GROUP:
-            return f"no interval: a group has {self.sizes.min()} samples, {MIN_PER_GROUP} are needed"
+            return f"{TOO_FEW} {self.sizes.min()} samples, {MIN_PER_GROUP} are needed"
         return ""
 
 
@@ -178,7 +183,8 @@ class Assembler:
         members = self.run.strata.members(number)
         # Sizes are those of the statistic across samples, the last one that the measure names.
         counts = self.run.states[source, measure.statistics()[-1]].counts
-        return Stratum(label, members, np.array([counts[group].sum() for group in members]))
+        sizes = np.array([counts[group].sum() for group in members])
+        return Stratum(label, members, sizes, self.run.reach)
 
     def _evaluate(self, measure: Measure, key: LayerKey, stratum: Stratum) -> Mapping[str, Values]:
         return self._evaluated(measure, measure.statistics(), key, stratum, whole=bool(stratum.reason))
@@ -320,8 +326,9 @@ class Assembler:
             units = [part for part in parts if isinstance(part, UnitValues)]
             if len(units) < len(parts) and not all(isinstance(part, LayerValues) for part in parts):
                 continue
-            row = self._mean_values(measure, name, key, parts, Stratum("mean", [], sizes), reason)
-            row |= self._mean_floor(name, key, [stratum.label for stratum, _ in found])
+            stratum = Stratum("mean", [], sizes, self.run.reach)
+            row = self._mean_values(measure, name, key, parts, stratum, reason)
+            row |= self._mean_floor(name, key, [part.label for part, _ in found])
             if units:
                 columns, merged = _mean_units(units)
                 row |= columns
@@ -416,7 +423,7 @@ def _interval(values: np.ndarray, stratum: Stratum, bounds: tuple[float, float])
     """The jackknife interval, cut at the smallest and largest value that the measure can have."""
     if len(values) < 2:
         return MISSING
-    found = jackknife(float(values[0]), values[1:].tolist(), stratum.sizes.tolist())
+    found = jackknife(float(values[0]), values[1:].tolist(), stratum.sizes.tolist(), reach=stratum.reach)
     return (
         replace(found, low=max(found.low, bounds[0]), high=min(found.high, bounds[1]))
         if found.error >= 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any, get_args
 
 from invariscope.readers.base import Precision
 from invariscope.registry import unknown
+from invariscope.uncertainty import GROUPS, MIN_PER_GROUP
 
 PRECISIONS = get_args(Precision)
 
@@ -36,6 +38,9 @@ class Options:
     baseline: str | None = None
     draws: int = 30
     floor: bool = False
+    width: float | None = None
+    at_least: int = 128
+    decided_by: str | None = None
 
     def __post_init__(self) -> None:
         choices = {"precision": PRECISIONS, "nonfinite": ("raise", "skip"), "unstable": ("refuse", "measure")}
@@ -48,7 +53,24 @@ class Options:
         self._whole("draws", least=2)
         if self.baseline not in (None, "random"):
             raise unknown("baseline", str(self.baseline), ("random",))
+        self._whole("at_least", least=GROUPS * MIN_PER_GROUP)
+        self._refuse_wrong_width()
         _refuse_missing_device(self.device)
+
+    def _refuse_wrong_width(self) -> None:
+        if self.width is None:
+            if self.decided_by is not None:
+                raise ValueError("decided_by= says which intervals must be narrow: give width= too")
+            return
+        if not isinstance(self.width, int | float) or not 0 < self.width < math.inf:
+            raise ValueError(f"width is the largest width of an interval, above 0; got {self.width!r}")
+        if not self.intervals:
+            raise ValueError("width= stops when intervals are narrow, which intervals=False leaves out")
+        if self.baseline is not None:
+            raise ValueError(
+                "baseline= measures random networks on the same samples, whose number width= leaves open: "
+                "measure with width= first, then with samples= as many as were used"
+            )
 
     def _whole(self, name: str, *, least: int, besides: tuple[Any, ...] = ()) -> None:
         """Refuses anything but a whole number of at least `least`; NumPy's integers become Python's."""
@@ -73,6 +95,8 @@ class Options:
             "unstable",
             "floor",
         )
+        if self.width is not None:
+            names += ("width", "at_least", "decided_by")
         layers = self.layers if isinstance(self.layers, (str, list, tuple, type(None))) else repr(self.layers)
         return {name: getattr(self, name) for name in names} | {"layers": layers}
 

@@ -37,6 +37,7 @@ from invariscope.statistics.orbit_state import NonFiniteError
 from invariscope.statistics.pairs import partners
 from invariscope.transforms.base import Transform
 from invariscope.transforms.elements import Elements
+from invariscope.uncertainty import SEQUENTIAL_REACH
 
 OUTPUT: LayerKey = ("output", 0)
 
@@ -48,6 +49,7 @@ class Run:
     Args:
         inapplicable: why a statistic does not apply to a layer.
         forwards: inputs that went through the model, those of a pilot included.
+        reach: how many times as wide intervals are, where the walk stops by their width.
     """
 
     strata: Strata
@@ -62,14 +64,27 @@ class Run:
     fingerprint: str = ""
     orbit: np.ndarray | None = None
     notes: list[str] = field(default_factory=list)
+    reach: float = 1.0
 
 
 class Runner:
-    """One pass of one source through one model, for any number of measures."""
+    """One pass of one source through one model, for any number of measures.
+
+    Args:
+        enough: (run, samples walked) whether to stop there, asked at the end of each window.
+    """
 
     def __init__(
-        self, reader: Reader, source: Source, transform: Transform, needs: Needs, options: Options
+        self,
+        reader: Reader,
+        source: Source,
+        transform: Transform,
+        needs: Needs,
+        options: Options,
+        *,
+        enough: Callable[[Run, int], bool] | None = None,
     ) -> None:
+        self.enough = enough
         self.reader, self.source, self.transform, self.options = reader, source, transform, options
         self.needs = needs
         self.acting = acting_elements(transform, seed=options.seed)
@@ -103,6 +118,8 @@ class Runner:
                     self.forward = stack.enter_context(opened)
                 self._walk(number, window, digest.hexdigest(), tick)
         run = self._finished()
+                if self.enough is not None and self.enough(self.run, self.before):
+                    break
         run.fingerprint = digest.hexdigest()
         if self.checkpoint is not None:
             self.checkpoint.remove()
@@ -124,7 +141,8 @@ class Runner:
         if self.needs.labels and window.labels is None:
             raise ValueError("one of the measures needs class labels: give data as (inputs, labels)")
         strata = Strata(options.by_class and bool(self.needs.layers))
-        run = Run(strata, inspection, input_shape=tuple(window.inputs.shape[1:]))
+        reach = 1.0 if self.enough is None else SEQUENTIAL_REACH
+        run = Run(strata, inspection, input_shape=tuple(window.inputs.shape[1:]), reach=reach)
         run.notes += refuse_unstable(self.reader, window.inputs[:4], options)
         shown = self.transform.orbit(first[:1], indices=window.indices[:1], seed=options.seed)[0]
         run.orbit = shown.detach().float().cpu().numpy().copy()
@@ -325,13 +343,19 @@ class Runner:
 
 
 def walk(
-    reader: Reader, source: Source, transform: Transform, measures: tuple[Measure, ...], options: Options
+    reader: Reader,
+    source: Source,
+    transform: Transform,
+    measures: tuple[Measure, ...],
+    options: Options,
+    *,
+    enough: Callable[[Run, int], bool] | None = None,
 ) -> Run:
-    """One pass, with progress as the options say."""
+    """One pass, with progress as the options say; it ends early where `enough` says so."""
     needs = Needs.of(measures)
     if options.floor and transform.invertible:
         needs = with_floor(needs, measures, transform)
-    runner = Runner(reader, source, transform, needs, options)
+    runner = Runner(reader, source, transform, needs, options, enough=enough)
     with ticking(options.progress, f"measuring {options.label or reader.name}") as tick:
         run = runner(tick)
     run.notes += floor_notes(measures, transform, options)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import hashlib
 from collections.abc import Iterable, Iterator, Sized
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -124,6 +124,7 @@ def _window(held: list[tuple[Tensor, Tensor | None]], first: int) -> Window:
 
 def refuse_second_walk(source: Source, why: str) -> None:
     """Raises a ValueError if the data can be walked only once."""
+    source = getattr(source, "whole", source)
     if isinstance(source, StreamSource) and iter(source.batches) is source.batches:
         raise ValueError(f"{why}; give an array, a Dataset or a DataLoader, not an iterator")
 
@@ -209,10 +210,15 @@ class _Items:
 
     items: Any
     length: int
+    order: np.ndarray | None = None
 
     def __iter__(self) -> Iterator[Any]:
-        for index in range(self.length):
+        for index in range(self.length) if self.order is None else self.order.tolist():
             yield _batched(self.items[index])
+
+    def in_order(self, order: np.ndarray) -> _Items:
+        """The same items, read in another order."""
+        return replace(self, order=order)
 
 
 def _batched(item: Any) -> Any:

@@ -95,6 +95,25 @@ def measure(
         bool,
         typer.Option("--floor", help="Also what interpolation alone causes: twice as many inputs."),
     ] = False,
+    width: Annotated[
+        float | None,
+        typer.Option(
+            metavar="FLOAT",
+            help="Stop once every 95 % interval is at most this wide.",
+            show_default="use all samples",
+        ),
+    ] = None,
+    at_least: Annotated[
+        int, typer.Option(metavar="INT", help="With --width: samples before the first look, 64 or more.")
+    ] = 128,
+    decided_by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="GLOB",
+            help="With --width: the intervals that decide, such as `conv*:normalized_variance`.",
+            show_default="all",
+        ),
+    ] = None,
     intervals: Annotated[
         bool,
         typer.Option(
@@ -140,6 +159,7 @@ def measure(
         invariscope measure net.py:make digits.npz -t quarter_turns --by-class
         invariscope measure timm:resnet18 x.npy -t 'Flip()' --layers 'layer*.conv*'
         invariscope measure zoo:all_conv cifar10 -t 'Scale([0.8, 1.0])' --samples 512
+        invariscope measure nets/plain mnist_subset -t quarter_turns --width 0.1
     """
     from invariscope.engine.options import Options
 
