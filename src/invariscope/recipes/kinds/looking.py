@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping
+import copy
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from invariscope.recipes.kinds.base import Kind, Workshop, check_data, check_network
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from invariscope.zoo import ImageData
 
 RESULT = "result"
+_FEW, _MORE = 8, 24
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +33,8 @@ class Looking(Kind):
         data, split, samples: what is looked at; None: all of the split. A subset is the first draw of `seed`.
         standardize: "own": by mean and deviation of these images; "trained": as the network's training did
             (with random weights: by the training images); "none".
+        normalization: statistics of batch normalisation: "stored" ones, which at the start of a training
+            normalise nothing, or "calibrated" on the first images that are looked at.
         seed: of the draws, of the subset and of random weights.
         label: the model's name in figures.
     """
@@ -42,6 +48,7 @@ class Looking(Kind):
     split: Literal["train", "test"] = "test"
     samples: int | None = None
     standardize: Literal["own", "trained", "none"] = "trained"
+    normalization: Literal["stored", "calibrated"] = "stored"
     seed: int = 0
     label: str | None = None
 
@@ -76,6 +83,10 @@ class Looking(Kind):
         """Writes `result/`."""
         data = shop.data(self.data, self.split, self.samples, seed=self.seed)
         model, data = self._model(shop, data)
+        if self.normalization == "calibrated":
+            from invariscope.engine.calibration import calibrated
+
+            model = calibrated(model, self.own_standard(data), seed=self.seed)
         self.look(model, data, shop).save(shop.folder / RESULT)
 
     @abc.abstractmethod
@@ -92,6 +103,25 @@ class Looking(Kind):
             return self.network, self.network_options
         trained: Any = other[self.needs[0]]
         return trained.network, trained.network_options
+
+    def seconds_a_sample(
+        self,
+        other: Mapping[str, Kind],
+        data_dir: Path | None,
+        look: Callable[[nn.Module, ImageData, Workshop], Any],
+    ) -> float:
+        """For a rehearsal: many samples less few, which leaves out what is done once."""
+        from invariscope import zoo
+
+        network, options = self.architecture(other)
+        data = zoo.load(self.data, split="test", data_dir=data_dir, samples=_MORE)
+        model = zoo.build(network, input_shape=data.shape, classes=len(data.classes), **options).eval()
+        shop, seconds = Workshop(Path(), Path()), []
+        for count in (_FEW, _FEW, _MORE):
+            started = time.perf_counter()
+            look(copy.deepcopy(model), data.subset(count), shop)
+            seconds.append(time.perf_counter() - started)
+        return max(seconds[-1] - seconds[-2], 0.0) / (_MORE - _FEW)
 
     def _model(self, shop: Workshop, data: ImageData) -> tuple[nn.Module, ImageData]:
         """The network, and the data as it takes them."""

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from invariscope.recipes.kinds.base import Kind, Workshop
 from invariscope.recipes.kinds.combined import combined
 from invariscope.recipes.kinds.looking import Looking
+from invariscope.uncertainty import GROUPS, MIN_PER_GROUP, jackknife
 
 if TYPE_CHECKING:
     from torch import nn
 
     from invariscope.result import Result
     from invariscope.zoo import ImageData
-
-_FEW, _MORE = 8, 24
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +32,8 @@ class Measure(Looking):
             measurement of its own, standardised by its own images where they are to be.
         maps: strata whose per-unit maps are kept ("all", "mean", a class); None: all of them.
         precision, intervals: as in `iv.measure`.
+        tested: so many images of the split, as they are, for the share of right and of wrong answers, which
+            the result holds as `test.accuracy` and `test.error` of the output; 0: none.
     """
 
     transform: str
@@ -41,6 +43,7 @@ class Measure(Looking):
     maps: list[str] | None = None
     precision: Literal["float32", "float64", "bf16"] = "float32"
     intervals: bool = True
+    tested: int = 0
 
     def check(self) -> None:
         """Measures, transform and network exist; exactly one model is named."""
@@ -49,6 +52,10 @@ class Measure(Looking):
         super().check()
         read_transform(self.transform)
         read_measures(self.measures)
+        if self.tested and self.tested < GROUPS * MIN_PER_GROUP:
+            raise ValueError(
+                f"tested is 0, or at least {GROUPS * MIN_PER_GROUP} for an interval; got tested={self.tested}"
+            )
 
     def look(self, model: nn.Module, data: ImageData, shop: Workshop) -> Result:
         """Over all images, and class by class where asked for."""
@@ -56,10 +63,23 @@ class Measure(Looking):
         if self.by_class == "separate":
             parts = {name: self._class(model, data, name, shop) for name in data.classes}
             result = combined(result, parts)
+        if self.tested:
+            result = replace(result, rows=(*result.rows, *self._right_and_wrong(model, shop)))
         if self.maps is None:
             return result
         kept = {key: array for key, array in result.arrays.items() if key[2] in self.maps}
         return replace(result, arrays=kept)
+
+    def _right_and_wrong(self, model: nn.Module, shop: Workshop) -> list[dict[str, Any]]:
+        """Rows for the answers to upright images; the intervals leave out an eighth of the images in turn."""
+        from invariscope import zoo
+
+        images = shop.data(self.data, self.split, self.tested, seed=self.seed)
+        images = self.own_standard(self._model(shop, images)[1])
+        parts = [(images.images[g::GROUPS], images.labels[g::GROUPS]) for g in range(GROUPS)]
+        right = np.array([zoo.evaluate(model, part) for part in parts])
+        sizes = np.array([len(labels) for _, labels in parts])
+        return [_share_row("accuracy", right, sizes), _share_row("error", 1 - right, sizes)]
 
     def _class(self, model: nn.Module, data: ImageData, name: str, shop: Workshop) -> Result:
         chosen = data.labels == data.classes.index(name)
@@ -101,15 +121,18 @@ class Measure(Looking):
         return ("measure", *map(str, signature)), float(passes * (self.samples or 10000))
 
     def rehearse(self, other: Mapping[str, Kind], data_dir: Path | None) -> float:
-        """The difference between many samples and few, which leaves out what is done once."""
-        from invariscope import zoo
+        """On a few samples."""
+        return self.seconds_a_sample(other, data_dir, self._measured)
 
-        network, options = self.architecture(other)
-        data = zoo.load(self.data, split="test", data_dir=data_dir, samples=_MORE)
-        model = zoo.build(network, input_shape=data.shape, classes=len(data.classes), **options).eval()
-        shop, seconds = Workshop(Path(), Path()), []
-        for count in (_FEW, _FEW, _MORE):
-            started = time.perf_counter()
-            self._measured(model, data.subset(count), shop)
-            seconds.append(time.perf_counter() - started)
-        return max(seconds[-1] - seconds[-2], 0.0) / (_MORE - _FEW)
+
+def _share_row(name: str, shares: np.ndarray, sizes: np.ndarray) -> dict[str, Any]:
+    """A row of a share, from the shares in groups of samples."""
+    hits = shares * sizes
+    omitted = (hits.sum() - hits) / (sizes.sum() - sizes)
+    value = float(hits.sum() / sizes.sum())
+    interval = jackknife(value, omitted.tolist(), sizes.tolist())
+    return {
+        "measure": f"test.{name}", "layer": "output", "call": 0, "stratum": "all", "value": value,
+        "ci_low": max(interval.low, 0.0), "ci_high": min(interval.high, 1.0), "samples": int(sizes.sum()),
+        "elements": 1, "replicates": omitted.tolist(), "group_sizes": sizes.tolist(),
+    }  # fmt: skip
