@@ -133,8 +133,9 @@ def _check_claim(claim: Claim, place: Place) -> None:
 def _checked(spec: dict[str, Any], measuring: Sequence[str], place: Place) -> None:
     try:
         check(spec)
-        if "cell" in spec and spec["cell"] not in measuring:
-            raise unknown("measuring cell", spec["cell"], measuring)
+        for name in _named(spec):
+            if name not in measuring:
+                raise unknown("measuring cell", name, measuring)
         for pattern in spec.get("among", []):
             if not any(fnmatchcase(name, pattern) for name in measuring):
                 raise unknown("measuring cell", pattern, measuring)
@@ -181,7 +182,12 @@ def _case(entry: Table | Claim, chosen: dict[str, Any], place: Place, cells: Cel
 
 
 def _names(spec: Mapping[str, Any], cells: Cells) -> Sequence[str]:
-    return [spec["cell"]] if "cell" in spec else cells.matching(spec.get("among", []))
+    return _named(spec) or cells.matching(spec.get("among", []))
+
+
+def _named(spec: Mapping[str, Any]) -> list[str]:
+    """The cells that a quantity names: the one it is of, and the one it is compared to."""
+    return [spec[key] for key in ("cell", "to") if key in spec]
 
 
 def _published(numbers: Any, path: list[Any]) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -70,10 +70,10 @@ class Estimate:
         value = self.value - other.value
         if self.omitted and self.pairing == other.pairing and self.sizes == other.sizes:
             omitted = np.subtract(self.omitted, other.omitted).tolist()
-            return Estimate.of(value, omitted, self.sizes, self.pairing)
+            return replace(Estimate.of(value, omitted, self.sizes, self.pairing), over=self.over)
         error = math.hypot(self.interval.error, other.interval.error)
         centre = self.interval.centre - other.interval.centre
-        return Estimate(value, around(centre, error, GROUPS - 1))
+        return Estimate(value, around(centre, error, GROUPS - 1), over=self.over)
 
 
 def around(centre: float, error: float, freedom: int) -> Interval:

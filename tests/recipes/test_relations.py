@@ -1,0 +1,168 @@
+"""Ratios and relations over networks, against planted answers."""
+
+from __future__ import annotations
+
+import math
+from fnmatch import fnmatchcase
+
+import numpy as np
+import pytest
+
+from invariscope.recipes.quantities import Estimate, NoValueError, worked_out
+from invariscope.recipes.quantities.relations import quotient
+from invariscope.result import Result
+from invariscope.uncertainty import jackknife
+
+SIZES = [10] * 8
+
+
+class Shelf:
+    """Results by name."""
+
+    def __init__(self, results: dict[str, Result]) -> None:
+        self._results = results
+
+    def result(self, name: str) -> Result:
+        if name not in self._results:
+            raise NoValueError(f"{name} is not finished")
+        return self._results[name]
+
+    def matching(self, patterns) -> list[str]:
+        return [name for name in self._results if any(fnmatchcase(name, pattern) for pattern in patterns)]
+
+
+def row(measure: str, value: float, *, layer: str = "fc", omitted: list[float] | None = None) -> dict:
+    known = {"measure": measure, "layer": layer, "call": 0, "stratum": "all", "value": value}
+    return known | {"replicates": omitted or [value] * 8, "group_sizes": SIZES}
+
+
+def networks(r: np.ndarray, error: np.ndarray, families: int) -> Shelf:
+    """`families` families of networks of equal size, `f0/0`, `f0/1` and so on; R stands in the last layer."""
+    each = len(r) // families
+    return Shelf(
+        {
+            f"f{i // each}/{i % each}": Result(
+                rows=(
+                    row("R", 99.0, layer="conv"),
+                    row("R", float(r[i])),
+                    row("error", float(error[i]), layer="output"),
+                ),
+                provenance={"data": {"fingerprint": "same"}},
+            )
+            for i in range(len(r))
+        }
+    )
+
+
+def related(shelf: Shelf, quantity: str, among: list[str]) -> Estimate:
+    return worked_out(shelf, {"quantity": quantity, "among": among, "of": "error", "against": "R"})
+
+
+def test_a_power_law_is_found_exactly():
+    r = np.array([0.01, 0.03, 0.2, 1.0, 4.0])
+    shelf = networks(r, 0.2 * np.sqrt(r), families=5)
+    slope, correlation = (related(shelf, name, ["*"]) for name in ("log_slope", "log_correlation"))
+    assert slope.value == pytest.approx(0.5)
+    assert correlation.value == pytest.approx(1.0)
+    assert (slope.interval.low, slope.interval.high) == pytest.approx((0.5, 0.5))
+    assert slope.over == correlation.over == "networks"
+
+
+def test_networks_that_one_pattern_names_are_left_out_together():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=12)
+    y = 0.5 * x + np.repeat(rng.normal(size=4), 3)
+    shelf = networks(np.exp(x), np.exp(y), families=4)
+    whole = np.polyfit(x, y, 1)[0]
+    omitted = [np.polyfit(np.delete(x, s), np.delete(y, s), 1)[0] for s in np.arange(12).reshape(4, 3)]
+    expected = jackknife(whole, omitted, [3] * 4)
+    found = related(shelf, "log_slope", [f"f{i}/*" for i in range(4)])
+    assert found.value == pytest.approx(whole)
+    assert (found.interval.low, found.interval.high) == pytest.approx((expected.low, expected.high))
+    assert found.over == "families of networks"
+    assert related(shelf, "log_slope", ["*"]).interval.error != pytest.approx(found.interval.error)
+
+
+def test_the_interval_of_a_slope_covers_the_true_one():
+    rng, covered = np.random.default_rng(1), 0
+    for _ in range(400):
+        x = rng.normal(size=24)
+        y = 0.5 * x + np.repeat(rng.normal(scale=0.3, size=8), 3) + rng.normal(scale=0.2, size=24)
+        shelf = networks(np.exp(x), np.exp(y), families=8)
+        interval = related(shelf, "log_slope", [f"f{i}/*" for i in range(8)]).interval
+        covered += interval.low < 0.5 < interval.high
+    assert 0.92 < covered / 400 < 0.99
+
+
+def test_correlations_over_the_same_networks_are_compared_in_pairs():
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=12)
+    shelf = networks(np.exp(x), np.exp(x + 0.1 * rng.normal(size=12)), families=6)
+    one = related(shelf, "log_correlation", ["*"])
+    assert one.interval.high <= 1.0
+    difference = one.minus(one)
+    assert (difference.value, difference.interval.error) == (0.0, 0.0)
+    assert difference.over == "networks"
+
+
+def test_too_few_networks_or_none_of_positive_value_give_no_number():
+    few = networks(np.ones(3), np.ones(3), families=3)
+    with pytest.raises(NoValueError, match="there are 3"):
+        related(few, "log_slope", ["*"])
+    with pytest.raises(NoValueError, match=r"f2/0 is not positive"):
+        related(networks(np.ones(4), np.array([1.0, 1.0, 0.0, 1.0]), families=4), "log_slope", ["*"])
+
+
+def test_a_ratio_is_paired_over_the_same_samples():
+    shares = [0.97, 1.01, 1.02, 0.99, 1.0, 1.03, 0.98, 1.0]
+    start, trained = (
+        Result(
+            rows=(row("R", value, omitted=[value * share for share in shares]),),
+            provenance={"data": {"fingerprint": "same"}},
+        )
+        for value in (0.8, 0.2)
+    )
+    shelf = Shelf({"start": start, "trained": trained})
+    found = worked_out(shelf, {"quantity": "ratio", "cell": "trained", "to": "start", "measure": "R"})
+    assert found.value == pytest.approx(0.25)
+    # What the samples do to both alike leaves their ratio as it is.
+    assert (found.interval.low, found.interval.high) == pytest.approx((0.25, 0.25))
+    alone = worked_out(shelf, {"quantity": "last_value", "cell": "start", "measure": "R"})
+    assert alone.value == 0.8
+    assert alone.interval.error > 0
+
+
+def test_a_ratio_of_independent_numbers_adds_their_relative_errors():
+    above, below = (
+        Estimate.of(value, [value * (1 + 0.01 * (g - 3.5)) for g in range(8)], SIZES, name)
+        for value, name in ((3.0, "a"), (2.0, "b"))
+    )
+    found = quotient(above, below)
+    assert found.value == pytest.approx(1.5)
+    reach = math.log(found.interval.high / found.interval.low) / 2
+    one = jackknife(0.0, [math.log(1 + 0.01 * (g - 3.5)) for g in range(8)], SIZES)
+    assert reach == pytest.approx(math.sqrt(2) * (one.high - one.low) / 2)
+    with pytest.raises(NoValueError, match="positive"):
+        quotient(above, Estimate(0.0))
+
+
+def curve(bump: float) -> Shelf:
+    """G/r² of 2e-4 up to a radius of 2, then 6e-4."""
+    points = tuple(
+        {"measure": "stability_curve.G_over_r2", "layer": "output", "stratum": "all", "x": x, "value": value,
+         "ci_low": 0.9 * value, "ci_high": 1.1 * value}
+        for x, value in ((0.5, 2e-4), (1.0, 2e-4), (2.0, 2e-4), (8.0, 6e-4))
+    )  # fmt: skip
+    return Shelf(
+        {"net": Result(rows=(row("stability_curve.bump_noise", bump, layer="output"),), curve_rows=points)}
+    )
+
+
+def test_the_departure_is_read_off_where_predictions_flip():
+    spec = {"quantity": "departure", "cell": "net"}
+    assert worked_out(curve(7.0), spec).value == pytest.approx(3.0)
+    linear = worked_out(curve(1.5), spec)
+    assert linear.value == pytest.approx(1.0)
+    assert linear.interval.low < 1 < linear.interval.high
+    with pytest.raises(NoValueError, match="flip nowhere"):
+        worked_out(curve(math.nan), spec)
