@@ -10,15 +10,19 @@ A new network is one new file in `invariscope.zoo.networks`.
 """
 
 from invariscope.zoo.catalogue import DATASETS
+from invariscope.zoo.contrastive import contrastive, nt_xent
+from invariscope.zoo.corruptions import CORRUPTIONS, corrupted
+from invariscope.zoo.course import Training
 from invariscope.zoo.datasets import load
 from invariscope.zoo.epochs import Progress, evaluate
 from invariscope.zoo.image_data import ImageData
 from invariscope.zoo.networks import NETWORKS, build, network, parameter_count
 from invariscope.zoo.scale_detection import scale_detection, unit_displacements
-from invariscope.zoo.training import QUICK, Training, train
+from invariscope.zoo.training import QUICK, train
 from invariscope.zoo.weights import Card, load_network, load_weights, save_network
 
 __all__ = [
+    "CORRUPTIONS",
     "DATASETS",
     "NETWORKS",
     "QUICK",
@@ -27,11 +31,14 @@ __all__ = [
     "Progress",
     "Training",
     "build",
+    "contrastive",
+    "corrupted",
     "evaluate",
     "load",
     "load_network",
     "load_weights",
     "network",
+    "nt_xent",
     "parameter_count",
     "save_network",
     "scale_detection",

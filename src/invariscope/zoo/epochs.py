@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -50,19 +50,63 @@ class Pace:
         return self.lr * (1 + math.cos(math.pi * done)) / 2 if self.falling else self.lr
 
 
+class Lesson(Protocol):
+    """What is to be learnt from a batch."""
+
+    def __call__(
+        self, forward: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, int]:
+        """The mean loss of a batch, and how many of its images came out right.
+
+        Args:
+            forward: the model, at the training's precision.
+            x, y: images and labels.
+            generator: the only source of chance.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """That each image, moved by an element drawn at random, belongs to its class.
+
+    Args:
+        augmentation: None: images as they are.
+    """
+
+    augmentation: Transform | None = None
+
+    def __call__(
+        self, forward: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, int]:
+        """Negative log likelihood of the labels.
+
+        Raises:
+            ValueError: outputs of another shape, or labels beyond the model's classes.
+        """
+        if self.augmentation is not None:
+            x = self.augmentation.random(x, generator=generator)
+        output = forward(x)
+        _check_classes(output, y)
+        # Softmax leaves log-probabilities as they are: this is their negative log likelihood, and the right
+        # loss for logits too.
+        return functional.cross_entropy(output, y), int((output.detach().argmax(1) == y).sum())
+
+
 @dataclass(frozen=True, eq=False)
 class Loop:
     """What stays the same from epoch to epoch.
 
     Args:
         images, labels: all of the training data, on the model's device.
+        lesson: the loss of a batch.
         seed: every draw of an epoch comes from (seed, epoch), so an epoch does not depend on those before.
     """
 
     model: nn.Module
     images: Tensor
     labels: Tensor
-    augmentation: Transform | None
+    lesson: Lesson
     pace: Pace
     seed: int
     precision: str
@@ -104,17 +148,11 @@ class Loop:
     ) -> tuple[float, int]:
         chosen = chosen.to(self.images.device)
         x, y = self.images[chosen], self.labels[chosen]
-        if self.augmentation is not None:
-            x = self.augmentation.random(x, generator=generator)
-        output = self._forward(x)
-        _check_classes(output, y)
-        # Softmax leaves log-probabilities as they are: this is their negative log likelihood, and the right
-        # loss for logits too.
-        loss = functional.cross_entropy(output, y)
+        loss, right = self.lesson(self._forward, x, y, generator)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
-        return float(loss.detach()), int((output.detach().argmax(1) == y).sum())
+        return float(loss.detach()), right
 
     def _forward(self, x: Tensor) -> Tensor:
         if self.channels_last and x.ndim == 4:

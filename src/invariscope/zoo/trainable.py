@@ -43,15 +43,27 @@ def trainable_names(model: nn.Module, trainable: str | None) -> frozenset[str]:
 
 
 def _head_names(model: nn.Module) -> frozenset[str]:
+    head = last_linear(
+        model, 'trainable="head" means the last linear layer', instead="name its parameters by a glob"
+    )
+    own = model.get_submodule(head).named_parameters(recurse=False)
+    # A layer that is the model itself has no name of its own.
+    return frozenset(f"{head}.{name}".removeprefix(".") for name, _ in own)
+
+
+def last_linear(model: nn.Module, why: str, *, instead: str) -> str:
+    """The name of the linear layer that was defined last.
+
+    Args:
+        model: any module.
+        why, instead: what it is needed for and what else can be done, for the message.
+    Raises:
+        ValueError: there is none.
+    """
     linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
     if not linear:
-        raise ValueError(
-            f'trainable="head" means the last linear layer, and {type(model).__name__} has none: name its '
-            "parameters by a glob."
-        )
-    own = model.get_submodule(linear[-1]).named_parameters(recurse=False)
-    # A layer that is the model itself has no name of its own.
-    return frozenset(f"{linear[-1]}.{name}".removeprefix(".") for name, _ in own)
+        raise ValueError(f"{why}, and {type(model).__name__} has none: {instead}.")
+    return linear[-1]
 
 
 @contextmanager

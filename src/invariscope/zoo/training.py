@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from invariscope.registry import unknown
-from invariscope.zoo.checkpoint import restore_checkpoint, save_checkpoint
-from invariscope.zoo.epochs import Loop, Pace, Progress, device_of, evaluate
+from invariscope.zoo.course import Course, Training
+from invariscope.zoo.epochs import Labelled, Progress
 from invariscope.zoo.image_data import ImageData, as_image_data
-from invariscope.zoo.trainable import only_these, trainable_names
+from invariscope.zoo.trainable import trainable_names
 
 if TYPE_CHECKING:
     from invariscope.transforms import Transform
-
-PRECISIONS = ("float32", "bf16")
-SCHEDULES = ("constant", "cosine")
 
 
 @dataclass(frozen=True)
@@ -43,43 +36,6 @@ class Quick:
 
 
 QUICK = Quick()
-
-
-@dataclass(frozen=True)
-class Training:
-    """What a training did, for the card of its weights and for plots.
-
-    Args:
-        history: a dict an epoch: epoch, loss, accuracy (over the epoch's own, augmented batches), seconds,
-            test_accuracy (None without test data).
-        settings: epochs, batch_size, lr, seed, precision, augmentation and data.
-        measured: the records that the monitor gave, in the order of the epochs; empty without one.
-    """
-
-    history: tuple[dict[str, Any], ...]
-    settings: dict[str, Any]
-    measured: tuple[dict[str, Any], ...] = ()
-
-    @property
-    def accuracy(self) -> float:
-        """Share of right predictions over the last epoch's batches, while the weights were changing."""
-        return self.history[-1]["accuracy"]
-
-    @property
-    def test_accuracy(self) -> float | None:
-        """Share of right predictions on the test data after the last epoch; None without test data."""
-        return self.history[-1]["test_accuracy"]
-
-    @property
-    def seconds(self) -> float:
-        """Time of all epochs together, tests left out."""
-        return sum(record["seconds"] for record in self.history)
-
-    def describe(self) -> dict[str, Any]:
-        """Settings, results and history in plain values that JSON can hold."""
-        results = {"accuracy": self.accuracy, "test_accuracy": self.test_accuracy, "seconds": self.seconds}
-        kept = {"history": self.history, "measured": self.measured}
-        return {**self.settings, **results, **{name: list(map(dict, rows)) for name, rows in kept.items()}}
 
 
 def train(
@@ -134,125 +90,26 @@ def train(
     Source:
         Kingma and Ba 2015, arXiv:1412.6980 (Adam).
     """
-    _check_options(epochs, batch_size, lr, precision, schedule)
-    chosen = trainable_names(model, trainable)
-    data, held_out = as_image_data(data), None if test is None else as_image_data(test)
-    settings = {
-        "batch_size": batch_size,
-        "lr": lr,
-        "schedule": schedule,
-        "seed": seed,
-        "precision": precision,
-        "channels_last": channels_last,
-        "augmentation": None if augmentation is None else augmentation.describe(),
-        "data": data.describe(),
-    }
+    course = Course(
+        epochs=epochs,
+        batch_size=batch_size,
+        lr=lr,
+        schedule=schedule,
+        seed=seed,
+        precision=precision,
+        channels_last=channels_last,
+        checkpoint=checkpoint,
+        progress=progress,
+    )
+    settings: dict[str, Any] = {"augmentation": None if augmentation is None else augmentation.describe()}
     if trainable is not None:
         settings["trainable"] = trainable
-    adjusted = [p for name, p in model.named_parameters() if name in chosen and p.requires_grad]
-    optimizer = torch.optim.Adam(adjusted, lr=lr)
-    saved = None if checkpoint is None else _Saved(Path(checkpoint), model, data, optimizer, settings, epochs)
-    history, kept = ([], []) if saved is None else saved.restore()
-    watch = _Watch(monitor, model, kept)
-    device = device_of(model)
-    images, labels = data.images.to(device), data.labels.to(device)
-    pace = Pace(epochs, batch_size, lr, falling=schedule == "cosine")
-    loop = Loop(model, images, labels, augmentation, pace, seed, precision, channels_last, progress)
-    with _memory_format(model, channels_last), only_these(model, chosen):
-        watch(len(history))
-        for epoch in range(len(history), epochs):
-            record = loop.run(epoch, optimizer)
-            record["test_accuracy"] = None if held_out is None else evaluate(model, held_out)
-            history.append(record)
-            if saved is not None:
-                saved.write(history, watch.records)
-            watch(epoch + 1)
-    model.eval()
-    return Training(tuple(history), {"epochs": epochs, **settings}, tuple(watch.records))
-
-
-@dataclass(frozen=True, eq=False)
-class _Watch:
-    """A monitor, if there is one, and the records that it gave so far."""
-
-    monitor: Callable[[nn.Module, int], Sequence[dict[str, Any]] | None] | None
-    model: nn.Module
-    records: list[dict[str, Any]]
-
-    def __call__(self, epoch: int) -> None:
-        """Measures after so many epochs; what is known of this epoch is replaced."""
-        if self.monitor is not None and (found := self.monitor(self.model, epoch)):
-            self.records[:] = [r for r in self.records if r["epoch"] != epoch] + list(map(dict, found))
-
-
-class _Saved:
-    """A training's checkpoint file, and what it has to agree with."""
-
-    def __init__(
-        self,
-        path: Path,
-        model: nn.Module,
-        data: ImageData,
-        optimizer: torch.optim.Optimizer,
-        settings: dict[str, Any],
-        epochs: int,
-    ) -> None:
-        self._epochs = epochs
-        self._path, self._model, self._optimizer = path, model, optimizer
-        # The settings only name the data and the starting weights: these are their very values. Where the
-        # learning rate falls, its path depends on where it is to end.
-        fixed = {"epochs": epochs} if settings["schedule"] == "cosine" else {}
-        self._marks = (
-            settings
-            | fixed
-            | {
-                "images and labels": _digest([data.images, data.labels]),
-                "starting weights": _digest(list(model.state_dict().values())),
-            }
-        )
-
-    def restore(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        """History and what the monitor measured, both empty where there is no checkpoint."""
-        if not self._path.exists():
-            return [], []
-        history, measured = restore_checkpoint(self._path, self._model, self._optimizer, self._marks)
-        if len(history) > self._epochs:
-            raise ValueError(
-                f"{self._path} is {len(history)} epochs along, only {self._epochs} were asked for: ask for "
-                "as many or more, or give another path."
-            )
-        return history, measured
-
-    def write(self, history: list[dict[str, Any]], measured: list[dict[str, Any]]) -> None:
-        save_checkpoint(self._path, self._model, self._optimizer, self._marks, history, measured)
-
-
-def _check_options(epochs: int, batch_size: int, lr: float, precision: str, schedule: str) -> None:
-    if precision not in PRECISIONS:
-        raise unknown("precision", precision, PRECISIONS)
-    if schedule not in SCHEDULES:
-        raise unknown("schedule", schedule, SCHEDULES)
-    if epochs < 1 or batch_size < 1 or not lr > 0:
-        raise ValueError(
-            f"epochs and batch_size are at least 1 and lr is positive; got epochs={epochs}, "
-            f"batch_size={batch_size}, lr={lr}."
-        )
-
-
-def _digest(tensors: list[Tensor]) -> str:
-    digest = hashlib.sha256()
-    for tensor in tensors:
-        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:16]
-
-
-@contextmanager
-def _memory_format(model: nn.Module, channels_last: bool) -> Iterator[None]:
-    if not channels_last:
-        yield
-        return
-    try:
-        model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        yield
-    finally:
-        model.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
+    return course(
+        model,
+        as_image_data(data),
+        Labelled(augmentation),
+        chosen=trainable_names(model, trainable),
+        settings=settings,
+        test=None if test is None else as_image_data(test),
+        monitor=monitor,
+    )

@@ -1,0 +1,192 @@
+"""Self-supervised training: two views of an image are to be nearer to each other than to other images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from invariscope.zoo.course import Course, Training
+from invariscope.zoo.epochs import Progress
+from invariscope.zoo.image_data import ImageData, as_image_data
+from invariscope.zoo.trainable import last_linear
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+    from invariscope.transforms import Transform
+
+
+def contrastive(
+    model: nn.Module,
+    data: ImageData | tuple[Any, Any],
+    *,
+    epochs: int,
+    views: Transform | Sequence[Transform],
+    intensity: float = 0.0,
+    temperature: float = 0.5,
+    projection: int = 64,
+    batch_size: int = 256,
+    lr: float = 1e-3,
+    schedule: str = "constant",
+    seed: int = 0,
+    precision: str = "float32",
+    channels_last: bool = False,
+    checkpoint: str | Path | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> Training:
+    """Trains what comes before a classifier's last linear layer without labels, as SimCLR does.
+
+    Two views are drawn of each image of a batch; `nt_xent` is minimised of what enters the last linear layer,
+    seen through a projection (linear, ReLU, linear) that is thrown away afterwards. The last linear layer
+    stays as it is: `train(model, data, trainable="head", ...)` then puts a linear probe on the features.
+    Seeds, precision and checkpoints are as in `train`. The record's accuracy is the share of images whose
+    first view lies nearest to their second.
+
+    Args:
+        model: a classifier with a linear layer at its end; changed in place, left in eval mode.
+        data: training images; their labels are not used.
+        epochs: passes over the data, counting those of a resumed training.
+        views: each view of an image is moved by an element of each of these, drawn at random, one
+            transform after the other.
+        intensity: each view is multiplied by a factor drawn from [1 − intensity, 1 + intensity].
+        temperature: divides the similarities.
+        projection: how many values the projection has.
+        batch_size, lr, schedule, seed, precision, channels_last, checkpoint, progress: as in `train`.
+    Raises:
+        ValueError: no linear layer, no views, numbers out of range, or as `train`.
+
+    Source:
+        Chen, Kornblith, Norouzi and Hinton 2020, arXiv:2002.05709.
+    """
+    course = Course(
+        epochs=epochs,
+        batch_size=batch_size,
+        lr=lr,
+        schedule=schedule,
+        seed=seed,
+        precision=precision,
+        channels_last=channels_last,
+        checkpoint=checkpoint,
+        progress=progress,
+    )
+    lesson = Pairs(tuple(views) if isinstance(views, Sequence) else (views,), intensity, temperature)
+    projected = _Projected(model, projection, seed)
+    head = {f"model.{projected.head}.{part}" for part in ("weight", "bias")}
+    return course(
+        projected,
+        as_image_data(data),
+        lesson,
+        chosen=frozenset(name for name, _ in projected.named_parameters() if name not in head),
+        settings={**lesson.describe(), "projection": projection},
+    )
+
+
+def nt_xent(
+    embeddings: Float[Tensor, "views values"], *, temperature: float = 0.5
+) -> tuple[Float[Tensor, ""], int]:
+    """The normalised, temperature-scaled cross entropy of pairs of views, and how many pairs are found.
+
+    .. math:: \\ell = -\\frac{1}{2n} \\sum_{k=1}^{2n} \\log
+        \\frac{\\exp(\\cos(z_k, z_{k'}) / \\tau)}{\\sum_{l \\ne k} \\exp(\\cos(z_k, z_l) / \\tau)}
+
+    with k' the other view of k's image. Views that all coincide give log(2n − 1).
+
+    Args:
+        embeddings: first views of n images, then the second views in the same order.
+        temperature: τ.
+    Returns:
+        The loss, and the number of images whose first view is nearest to their second.
+
+    >>> loss, found = nt_xent(torch.eye(2).repeat(2, 1), temperature=0.1)  # two images, views alike
+    >>> round(float(loss), 5), found
+    (9e-05, 2)
+    """
+    count = len(embeddings) // 2
+    unit = functional.normalize(embeddings, dim=1)
+    similarity = unit @ unit.T / temperature
+    itself = torch.eye(2 * count, dtype=torch.bool, device=unit.device)
+    similarity = similarity.masked_fill(itself, -torch.inf)
+    other = torch.arange(2 * count, device=unit.device).roll(count)
+    found = (similarity[:count].argmax(1) == other[:count]).sum()
+    return functional.cross_entropy(similarity, other), int(found)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """That two views of an image belong together.
+
+    Args:
+        views, intensity, temperature: as in `contrastive`.
+    Raises:
+        ValueError: no views that differ, or numbers out of range.
+    """
+
+    views: tuple[Transform, ...]
+    intensity: float
+    temperature: float
+
+    def __post_init__(self) -> None:
+        if not self.views and not self.intensity:
+            raise ValueError("two views of an image are the same without a transform: name some as views")
+        if not 0 <= self.intensity < 1 or not self.temperature > 0:
+            raise ValueError(
+                "intensity lies in [0, 1) and temperature is positive; got "
+                f"intensity={self.intensity}, temperature={self.temperature}."
+            )
+
+    def __call__(
+        self, forward: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, int]:
+        """The loss of two views of each image; labels are not looked at."""
+        both = torch.cat([self._view(x, generator), self._view(x, generator)])
+        return nt_xent(forward(both), temperature=self.temperature)
+
+    def _view(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        for transform in self.views:
+            x = transform.random(x, generator=generator)
+        factors = 1 + self.intensity * (2 * torch.rand(len(x), generator=generator) - 1)
+        return x * factors.to(x).view(-1, *(1 for _ in x.shape[1:]))
+
+    def describe(self) -> dict[str, Any]:
+        """In plain values."""
+        views = [transform.describe() for transform in self.views]
+        return {"views": views, "intensity": self.intensity, "temperature": self.temperature}
+
+
+class _Projected(nn.Module):
+    """A classifier's features, what enters its last linear layer, through two more layers."""
+
+    def __init__(self, model: nn.Module, values: int, seed: int) -> None:
+        super().__init__()
+        if values < 1:
+            raise ValueError(f"projection is a number of values, at least 1; got {values}")
+        self.head = last_linear(
+            model,
+            "contrastive training shapes what enters the last linear layer",
+            instead="take a network with one",
+        )
+        self.model = model
+        width = model.get_submodule(self.head).in_features
+        assert isinstance(width, int)
+        device = next(model.parameters()).device
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            layers = [nn.Linear(width, width), nn.ReLU(), nn.Linear(width, values)]
+        self.projection = nn.Sequential(*layers).to(device)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(sample, values)."""
+        entered: list[Tensor] = []
+        layer = self.model.get_submodule(self.head)
+        hook = layer.register_forward_pre_hook(lambda module, inputs: entered.append(inputs[0]))
+        try:
+            self.model(x)
+        finally:
+            hook.remove()
+        return self.projection(entered[-1])

@@ -1,0 +1,218 @@
+"""What every training has in common: its options, the walk over the epochs, checkpoints, the record."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from invariscope.registry import unknown
+from invariscope.zoo.checkpoint import restore_checkpoint, save_checkpoint
+from invariscope.zoo.epochs import Lesson, Loop, Pace, Progress, device_of, evaluate
+from invariscope.zoo.image_data import ImageData
+from invariscope.zoo.trainable import only_these
+
+PRECISIONS = ("float32", "bf16")
+SCHEDULES = ("constant", "cosine")
+
+Monitor = Callable[[nn.Module, int], Sequence[dict[str, Any]] | None]
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a training did, for the card of its weights and for plots.
+
+    Args:
+        history: a dict an epoch: epoch, loss, accuracy (over the epoch's own, augmented batches), seconds,
+            test_accuracy (None without test data).
+        settings: epochs, batch_size, lr, seed, precision, augmentation and data.
+        measured: the records that the monitor gave, in the order of the epochs; empty without one.
+    """
+
+    history: tuple[dict[str, Any], ...]
+    settings: dict[str, Any]
+    measured: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def accuracy(self) -> float:
+        """Share of right predictions over the last epoch's batches, while the weights were changing."""
+        return self.history[-1]["accuracy"]
+
+    @property
+    def test_accuracy(self) -> float | None:
+        """Share of right predictions on the test data after the last epoch; None without test data."""
+        return self.history[-1]["test_accuracy"]
+
+    @property
+    def seconds(self) -> float:
+        """Time of all epochs together, tests left out."""
+        return sum(record["seconds"] for record in self.history)
+
+    def describe(self) -> dict[str, Any]:
+        """Settings, results and history in plain values that JSON can hold."""
+        results = {"accuracy": self.accuracy, "test_accuracy": self.test_accuracy, "seconds": self.seconds}
+        kept = {"history": self.history, "measured": self.measured}
+        return {**self.settings, **results, **{name: list(map(dict, rows)) for name, rows in kept.items()}}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Course:
+    """How a training goes, whatever is learnt; `train` documents the options.
+
+    Raises:
+        ValueError: an option that cannot be.
+    """
+
+    epochs: int
+    batch_size: int
+    lr: float
+    schedule: str
+    seed: int
+    precision: str
+    channels_last: bool
+    checkpoint: str | Path | None
+    progress: Callable[[Progress], None] | None
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise unknown("precision", self.precision, PRECISIONS)
+        if self.schedule not in SCHEDULES:
+            raise unknown("schedule", self.schedule, SCHEDULES)
+        if self.epochs < 1 or self.batch_size < 1 or not self.lr > 0:
+            raise ValueError(
+                f"epochs and batch_size are at least 1 and lr is positive; got epochs={self.epochs}, "
+                f"batch_size={self.batch_size}, lr={self.lr}."
+            )
+
+    def settings(self, data: ImageData, more: dict[str, Any]) -> dict[str, Any]:
+        """What two trainings share if one is the other's continuation, in plain values."""
+        names = ("batch_size", "lr", "schedule", "seed", "precision", "channels_last")
+        return {**{name: getattr(self, name) for name in names}, **more, "data": data.describe()}
+
+    def __call__(
+        self,
+        model: nn.Module,
+        data: ImageData,
+        lesson: Lesson,
+        *,
+        chosen: frozenset[str],
+        settings: dict[str, Any],
+        test: ImageData | None = None,
+        monitor: Monitor | None = None,
+    ) -> Training:
+        """Trains those of the model's parameters that are chosen; leaves it in eval mode.
+
+        Args:
+            model, data: what learns, and from what.
+            lesson: the loss of a batch.
+            chosen: names of parameters.
+            settings: of the lesson, for the record and the checkpoint.
+            test, monitor: as in `train`.
+        """
+        settings = self.settings(data, settings)
+        adjusted = [p for name, p in model.named_parameters() if name in chosen and p.requires_grad]
+        optimizer = torch.optim.Adam(adjusted, lr=self.lr)
+        place = self.checkpoint
+        saved = None if place is None else _Saved(Path(place), model, data, optimizer, settings, self.epochs)
+        history, kept = ([], []) if saved is None else saved.restore()
+        watch, loop = _Watch(monitor, model, kept), self._loop(model, data, lesson)
+        with _memory_format(model, self.channels_last), only_these(model, chosen):
+            watch(len(history))
+            for epoch in range(len(history), self.epochs):
+                record = loop.run(epoch, optimizer)
+                record["test_accuracy"] = None if test is None else evaluate(model, test)
+                history.append(record)
+                if saved is not None:
+                    saved.write(history, watch.records)
+                watch(epoch + 1)
+        model.eval()
+        return Training(tuple(history), {"epochs": self.epochs, **settings}, tuple(watch.records))
+
+    def _loop(self, model: nn.Module, data: ImageData, lesson: Lesson) -> Loop:
+        device = device_of(model)
+        pace = Pace(self.epochs, self.batch_size, self.lr, falling=self.schedule == "cosine")
+        images, labels = data.images.to(device), data.labels.to(device)
+        return Loop(
+            model, images, labels, lesson, pace, self.seed, self.precision, self.channels_last, self.progress
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Watch:
+    """A monitor, if there is one, and the records that it gave so far."""
+
+    monitor: Monitor | None
+    model: nn.Module
+    records: list[dict[str, Any]]
+
+    def __call__(self, epoch: int) -> None:
+        """Measures after so many epochs; what is known of this epoch is replaced."""
+        if self.monitor is not None and (found := self.monitor(self.model, epoch)):
+            self.records[:] = [r for r in self.records if r["epoch"] != epoch] + list(map(dict, found))
+
+
+class _Saved:
+    """A training's checkpoint file, and what it has to agree with."""
+
+    def __init__(
+        self,
+        path: Path,
+        model: nn.Module,
+        data: ImageData,
+        optimizer: torch.optim.Optimizer,
+        settings: dict[str, Any],
+        epochs: int,
+    ) -> None:
+        self._epochs = epochs
+        self._path, self._model, self._optimizer = path, model, optimizer
+        # The settings only name the data and the starting weights: these are their very values. Where the
+        # learning rate falls, its path depends on where it is to end.
+        fixed = {"epochs": epochs} if settings["schedule"] == "cosine" else {}
+        self._marks = (
+            settings
+            | fixed
+            | {
+                "images and labels": _digest([data.images, data.labels]),
+                "starting weights": _digest(list(model.state_dict().values())),
+            }
+        )
+
+    def restore(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """History and what the monitor measured, both empty where there is no checkpoint."""
+        if not self._path.exists():
+            return [], []
+        history, measured = restore_checkpoint(self._path, self._model, self._optimizer, self._marks)
+        if len(history) > self._epochs:
+            raise ValueError(
+                f"{self._path} is {len(history)} epochs along, only {self._epochs} were asked for: ask for "
+                "as many or more, or give another path."
+            )
+        return history, measured
+
+    def write(self, history: list[dict[str, Any]], measured: list[dict[str, Any]]) -> None:
+        save_checkpoint(self._path, self._model, self._optimizer, self._marks, history, measured)
+
+
+def _digest(tensors: list[Tensor]) -> str:
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+@contextmanager
+def _memory_format(model: nn.Module, channels_last: bool) -> Iterator[None]:
+    if not channels_last:
+        yield
+        return
+    try:
+        model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        yield
+    finally:
+        model.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
