@@ -60,6 +60,9 @@ def element_value(cells: Cells, *, cell: str, measure: str, x: float, layer: str
     result = cells.result(cell)
     for row in result.curve_rows:
         if (row["measure"], row["layer"], row["stratum"]) == (measure, layer, "all") and row["x"] == x:
+            if row.get("replicates"):
+                omitted, sizes = row["replicates"], row["group_sizes"]
+                return Estimate.of(row["value"], omitted, sizes, pairing_of(result))
             centre = (row["ci_low"] + row["ci_high"]) / 2
             return Estimate(row["value"], Interval(row["ci_low"], row["ci_high"], centre))
     raise NoValueError(f"{cell} has no {measure} of {layer} at {x:g}")
