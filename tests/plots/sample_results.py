@@ -52,8 +52,8 @@ def sample_result(
 ) -> Result:
     """A result whose values rise along the layers, scaled by `level`; as a monitor gives it after `epoch`.
 
-    `maps` adds what is known of feature maps alone: spectra, and the stability of neurons;
-    `stability` adds curves against the radius.
+    `maps` adds what is known of feature maps alone: spectra, and the stability of neurons; and what smooth
+    fields do to patches. `stability` adds curves against the radius.
     """
     rng = np.random.default_rng(seed)
     strata = ["all", *CLASSES, "mean"] if classes else ["all"]
@@ -75,11 +75,14 @@ def sample_result(
         curve_rows=(
             *(_curves(level) if curves else ()),
             *(_spectra(layers, level) if maps else ()),
+            *(_parts() if maps else ()),
             *(_radii(level) if stability else ()),
         ),
         arrays=arrays,
         provenance=_provenance(name, classes) | {"training": {"name": name, "epoch": epoch}},
-        examples=(_examples(layers) if examples else {}) | (_moved() if stability else {}),
+        examples=(_examples(layers) if examples else {})
+        | (_moved() if stability else {})
+        | ({"displacement": _fields()} if maps else {}),
     )
 
 
@@ -143,6 +146,29 @@ def _spectra(layers, level):
                 place = {"measure": measure, "layer": layer, "call": 0, "stratum": "all", "element": ring}
                 place |= {"label": f"ring {ring}", "parameter": "frequency_cpp", "x": ring / shape[-1]}
                 yield place | {"value": value, "ci_low": 0.8 * value, "ci_high": 1.2 * value, "samples": 512}
+
+
+PARTS = {
+    **{"share_compression": 0.25, "share_shear": 0.5, "share_rotation": 0.25, "leftover": 0.0},
+    **{"shear_to_compression": 1.57, "rotation_to_compression": 1.0},
+}
+
+
+def _parts():
+    """As theory says on small patches; larger ones are less and less linear."""
+    for measure, value in PARTS.items():
+        for element, side in enumerate((2, 4, 8)):
+            known = value or side / 20
+            place = {"measure": f"local_decomposition.{measure}", "layer": "fields", "call": 0}
+            place |= {"stratum": "all", "element": element, "label": f"{side} px", "parameter": "patch_px"}
+            place |= {"x": float(side), "value": known, "ci_low": 0.9 * known, "ci_high": 1.1 * known}
+            yield place | {"samples": 100}
+
+
+def _fields():
+    """A turn about the middle, and a spread from it; (field, (x, y), H, W) pixels."""
+    y, x = np.mgrid[:8, :8] - 3.5
+    return 0.1 * np.array([[-y, x], [x, y]])
 
 
 def _radii(level):

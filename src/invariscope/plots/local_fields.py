@@ -1,0 +1,164 @@
+"""What single fields do nearby: arrows, and maps of compression, shear and rotation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from invariscope.plots.shared import labels as names
+from invariscope.plots.shared.base import Plot, View
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from invariscope.plots.shared.theme import Theme
+    from invariscope.result import Result
+
+EXAMPLE = "displacement"
+PARTS = ("compression", "shear", "rotation")
+_DIVERGING = "RdBu_r"
+
+
+@dataclass(frozen=True)
+class LocalField:
+    """One field on patches side by side.
+
+    Args:
+        field: (2, H, W) displacements in pixels, along x first.
+        centres: (2, row, column) middles of the patches.
+        translation: (2, row, column) mean displacement of each patch in pixels.
+        parts: name to (row, column): signed compression and rotation, the norm of the shear.
+        leftover: (row, column) rms displacement in pixels that is not linear within the patch.
+    """
+
+    field: np.ndarray
+    centres: np.ndarray
+    translation: np.ndarray
+    parts: dict[str, np.ndarray]
+    leftover: np.ndarray
+
+
+@dataclass(frozen=True)
+class LocalFields(Plot):
+    """Fields in rows: the displacement, the patches' translations, and what is left of it, part by part.
+
+    Args:
+        name: the ensemble's.
+        patch: side of the patches in pixels.
+        fields: one a row.
+    """
+
+    title = "What smooth fields do nearby"
+    reading = (
+        "A row is a field. First its arrows, then the mean shift of each patch; the maps show how each patch "
+        "is compressed (red: content spreads), sheared and rotated (red: clockwise), as entries of the "
+        "displacement's gradient, and how far the field on a patch is from linear."
+    )
+    order = 93
+
+    name: str
+    patch: int
+    fields: tuple[LocalField, ...]
+
+    @classmethod
+    def prepare(cls, result: Result, *, patch: int = 4) -> LocalFields:
+        """The example fields that the result carries, taken apart.
+
+        Args:
+            result: of a recipe's cell of the kind "decompose".
+            patch: pixels a side.
+        Raises:
+            ValueError: the result carries no fields, or patches do not fit into them.
+        """
+        if EXAMPLE not in result.examples:
+            raise ValueError("the result carries no fields: it is not of a cell that takes fields apart")
+        return cls(
+            result.name, patch, tuple(_taken_apart(field, patch) for field in result.examples[EXAMPLE])
+        )
+
+    @classmethod
+    def views(cls, results: Sequence[Result]) -> list[View]:
+        """One for each result that carries fields."""
+        named = zip(names.model_names(results), results, strict=True)
+        return [View(name, cls.prepare(result)) for name, result in named if EXAMPLE in result.examples]
+
+    @property
+    def spans(self) -> dict[str, float]:
+        """The end of each part's scale, the same for all fields."""
+        parts = {part: max(float(np.abs(f.parts[part]).max()) for f in self.fields) for part in PARTS}
+        return {part: end or 1.0 for part, end in parts.items()}
+
+    @property
+    def most_left(self) -> float:
+        """The end of the scale of what is not linear, in pixels."""
+        return max(float(field.leftover.max()) for field in self.fields) or 1.0
+
+    def draw(self, *, theme: str = "light") -> Figure:
+        """A row of six pictures a field."""
+        from invariscope.plots.shared import static
+
+        rows = len(self.fields)
+        figure, axes, colours = static.new_figure(13.2, 0.4 + 1.85 * rows, theme, rows=rows, columns=6)
+        for line, field in zip(axes, self.fields, strict=True):
+            _draw_field(line[0], field, colours)
+            _draw_translation(line[1], field, colours)
+            self._draw_parts(line[2:], field, colours)
+        titles = ("displacement", "translation", *PARTS, "not linear (px)")
+        for ax, text in zip(axes[0], titles, strict=True):
+            static.heading(ax, text, colours)
+        return figure
+
+    def _draw_parts(self, axes: Sequence[Axes], field: LocalField, colours: Theme) -> None:
+        for ax, (part, end) in zip(axes, self.spans.items(), strict=False):
+            signed = part != "shear"
+            span, scale = ((-end, end), _DIVERGING) if signed else ((0.0, end), "viridis")
+            _draw_map(ax, field.parts[part], span, scale, colours)
+        _draw_map(axes[-1], field.leftover, (0.0, self.most_left), "viridis", colours)
+
+
+def _taken_apart(field: np.ndarray, patch: int) -> LocalField:
+    from invariscope.transforms.local_decomposition import local_decomposition
+
+    found = local_decomposition(field, patch)
+    parts = {"compression": found.compression, "shear": np.linalg.norm(found.shear, axis=0)}
+    parts["rotation"] = found.rotation
+    return LocalField(np.asarray(field), found.centres_px, found.translation, parts, found.leftover_px)
+
+
+def _frame(ax: Axes, shape: tuple[int, ...], colours: Theme) -> None:
+    height, width = shape
+    ax.set(xlim=(-1, width), ylim=(height, -1), aspect="equal", xticks=[], yticks=[])
+    ax.spines[:].set_visible(True)
+    ax.spines[:].set_color(colours.line)
+
+
+def _draw_field(ax: Axes, field: LocalField, colours: Theme) -> None:
+    step = max(1, max(field.field.shape[1:]) // 16)
+    rows, columns = np.indices(field.field.shape[1:])[:, ::step, ::step]
+    _arrows(ax, columns, rows, field.field[:, ::step, ::step], colours.series[0])
+    _frame(ax, field.field.shape[1:], colours)
+
+
+def _draw_translation(ax: Axes, field: LocalField, colours: Theme) -> None:
+    _arrows(ax, field.centres[0], field.centres[1], field.translation, colours.series[1])
+    _frame(ax, field.field.shape[1:], colours)
+
+
+def _arrows(ax: Axes, x: np.ndarray, y: np.ndarray, vectors: np.ndarray, colour: str) -> None:
+    """Arrows as long as the displacement is, in pixels of the picture."""
+    pixels = {"angles": "xy", "scale_units": "xy", "scale": 1}
+    ax.quiver(x, y, vectors[0], vectors[1], color=colour, width=0.009, **pixels)
+
+
+def _draw_map(ax: Axes, values: np.ndarray, span: tuple[float, float], scale: str, colours: Theme) -> None:
+    from invariscope.plots.shared import static
+
+    image = ax.imshow(values, cmap=scale, vmin=span[0], vmax=span[1], interpolation="nearest")
+    ax.set(xticks=[], yticks=[])
+    bar = ax.figure.colorbar(image, ax=ax, fraction=0.046, pad=0.03)
+    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.ax.tick_params(colors=colours.muted, labelsize=static.SMALL_SIZE - 1, length=0)
