@@ -103,3 +103,13 @@ def test_noise_needs_floating_inputs():
     model = nn.Sequential(nn.Embedding(9, 4), nn.Flatten())
     with pytest.raises(TypeError, match="floating"):
         iv.measure(model, tokens, [lambda x: x, lambda x: x.flip(1)], measures="stability", progress=False)
+
+
+def test_a_published_convention_and_the_own_one_stand_apart_in_one_run():
+    both = [iv.Stability(preset="tomasini2022"), iv.Stability()]
+    for measures in (both, both[::-1]):
+        table = iv.measure(net(), IMAGES, SHIFTS, measures=measures, layers="3", progress=False).table
+        names = [measure.row_name(output) for measure in measures for output in "DGR"]
+        assert table["measure"].tolist() == names
+    values = table.set_index("measure")["value"]
+    assert values["stability.tomasini2022.D"] == pytest.approx(values["stability.D"] * 40 / 39, rel=1e-5)

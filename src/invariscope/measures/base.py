@@ -271,8 +271,8 @@ class Measure(abc.ABC):
         return row.removeprefix(self.label).removeprefix(".")
 
     def owns(self, row: str) -> bool:
-        """Whether a row of that name is one of this measure's."""
-        return row == self.label or row.startswith(f"{self.label}.")
+        """Whether a row of that name is one of this measure's, and not of another form of it."""
+        return row == self.label or row.rpartition(".")[0] == self.label
 
     @property
     def options(self) -> dict[str, Any]:

@@ -51,7 +51,8 @@ class Stability(Measure):
             mean over them, for which the inputs are transformed once more; or a number.
         subset: samples whose pairs make the denominator of "median"; their responses are kept.
         seed: of the draw of that subset, which a sample's position in the data set decides.
-        preset: "petrini2021" or "tomasini2022": the other options as published.
+        preset: "petrini2021" or "tomasini2022": the other options as published. Rows are then called
+            `stability.petrini2021.D` and so on, so that one run can hold both conventions.
 
     Raises:
         ValueError: an option that does not exist, or that contradicts the preset.
@@ -93,6 +94,11 @@ class Stability(Measure):
             raise ValueError(f"radius is {' or '.join(RADII)}, or a norm above 0; got {self.radius!r}")
         if not isinstance(self.subset, int) or self.subset < 2:
             raise ValueError(f"subset is a number of samples, 2 or more; got {self.subset!r}")
+
+    @property
+    def form(self) -> str:
+        """The preset, if there is one."""
+        return self.preset or ""
 
     @property
     def probes(self) -> tuple[Probe, ...]:
