@@ -35,6 +35,8 @@ class Looking(Kind):
             (with random weights: by the training images); "none".
         normalization: statistics of batch normalisation: "stored" ones, which at the start of a training
             normalise nothing, or "calibrated" on the first images that are looked at.
+        shuffled: seed under which each convolution's input channels are permuted, before any calibration;
+            None: they stay.
         seed: of the draws, of the subset and of random weights.
         label: the model's name in figures.
     """
@@ -49,6 +51,7 @@ class Looking(Kind):
     samples: int | None = None
     standardize: Literal["own", "trained", "none"] = "trained"
     normalization: Literal["stored", "calibrated"] = "stored"
+    shuffled: int | None = None
     seed: int = 0
     label: str | None = None
 
@@ -83,11 +86,18 @@ class Looking(Kind):
         """Writes `result/`."""
         data = shop.data(self.data, self.split, self.samples, seed=self.seed)
         model, data = self._model(shop, data)
-        if self.normalization == "calibrated":
-            from invariscope.engine.calibration import calibrated
+        self.look(self._changed(model, data), data, shop).save(shop.folder / RESULT)
 
+    def _changed(self, model: nn.Module, data: ImageData) -> nn.Module:
+        """The network with its channels shuffled and its normalisation calibrated, where asked for."""
+        from invariscope.engine.calibration import calibrated
+        from invariscope.weights import shuffled_channels
+
+        if self.shuffled is not None:
+            model = shuffled_channels(model, seed=self.shuffled)
+        if self.normalization == "calibrated":
             model = calibrated(model, self.own_standard(data), seed=self.seed)
-        self.look(model, data, shop).save(shop.folder / RESULT)
+        return model
 
     @abc.abstractmethod
     def look(self, model: nn.Module, data: ImageData, shop: Workshop) -> Result:

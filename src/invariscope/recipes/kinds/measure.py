@@ -28,6 +28,8 @@ class Measure(Looking):
     Args:
         transform, measures: as in Python.
         layers: patterns; None: all.
+        channels: "apart" as they are, or the "mean" of all channels in place of each feature map; layers
+            without feature maps are then left out.
         by_class: "no"; "same_pass": each class too, in the same pass; "separate": each class as a
             measurement of its own, standardised by its own images where they are to be.
         maps: strata whose per-unit maps are kept ("all", "mean", a class); None: all of them.
@@ -39,6 +41,7 @@ class Measure(Looking):
     transform: str
     measures: list[str]
     layers: list[str] | None = None
+    channels: Literal["apart", "mean"] = "apart"
     by_class: Literal["no", "same_pass", "separate"] = "no"
     maps: list[str] | None = None
     precision: Literal["float32", "float64", "bf16"] = "float32"
@@ -89,14 +92,16 @@ class Measure(Looking):
     def _measured(self, model: nn.Module, data: ImageData, shop: Workshop) -> Result:
         from invariscope.engine.api import measure
         from invariscope.expressions import read_measures, read_transform
+        from invariscope.readers.channel_mean import ChannelMean
 
         shop.log(f"measuring {len(data):,} samples of {data.name}")
+        averaged = self.channels == "mean"
         return measure(
-            model,
+            ChannelMean(model, layers=self.layers) if averaged else model,
             data,
             read_transform(self.transform),
             measures=read_measures(self.measures),
-            layers=self.layers,
+            layers=None if averaged else self.layers,
             by_class=self.by_class == "same_pass",
             precision=self.precision,
             intervals=self.intervals,
@@ -116,6 +121,7 @@ class Measure(Looking):
             self.measures,
             self.by_class,
             self.precision,
+            self.channels,
         )
         passes = 2 if self.by_class == "separate" else 1
         return ("measure", *map(str, signature)), float(passes * (self.samples or 10000))
