@@ -48,6 +48,7 @@ _PACKAGES = (
     "measures",
     "monitor",
     "neurons",
+    "penalties",
     "plots",
     "readers",
     "report",

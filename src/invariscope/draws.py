@@ -22,6 +22,7 @@ class Draws:
         indices: the samples' global indices, int64 (sample,).
         slots: how many elements each sample draws for.
         part: position within a composition, so that its parts draw independently.
+        chosen: (slot,) the elements that the slots stand for; by default 0, 1, 2, ...
 
     Source:
         Steele, Lea and Flood 2014, doi:10.1145/2660193.2660195.
@@ -36,6 +37,7 @@ class Draws:
     indices: np.ndarray
     slots: int
     part: int = 0
+    chosen: np.ndarray | None = None
 
     def uniform(self) -> np.ndarray:
         """Independent values in [0, 1), float64 (sample, element)."""
@@ -55,7 +57,8 @@ class Draws:
         start = np.array([self.seed & _WORD], dtype=np.uint64)
         key = _absorb(start, np.array([self.part], dtype=np.uint64))
         key = _absorb(key, self.indices.astype(np.uint64))[:, None]
-        return _absorb(key, np.arange(self.slots, dtype=np.uint64))
+        slots = np.arange(self.slots) if self.chosen is None else self.chosen
+        return _absorb(key, slots.astype(np.uint64))
 
 
 def sample_indices(indices: Any, samples: int) -> np.ndarray:

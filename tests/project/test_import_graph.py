@@ -31,6 +31,7 @@ BELOW = {
     "lie": {"engine", "measures", "generators", "readers", "result", "uncertainty"},
     "monitor": {"engine", "measures", "transforms", "readers", "result", "storage"},
     "neurons": {"engine", "measures", "readers", "result", "uncertainty"},
+    "penalties": {"engine", "measures", "readers", "statistics", "transforms"},
     "plots": {"result"},
     "report": {"plots", "result", "uncertainty"},
     "zoo": {"transforms"},

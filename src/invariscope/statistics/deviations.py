@@ -50,11 +50,12 @@ class Deviations(SampleStatistic):
         other = central(torch.from_numpy(np.maximum(partners, 0)))
         own = central(torch.arange(block.samples))
         left_out = [j for j in block.probes.get("identity", ()) if j < block.elements]
+        gone = torch.tensor(left_out, dtype=torch.int64, device=responses.device)
         found = {}
         for name, expected in (("sum", own), ("null", other)):
             values = _DISTANCES[self.distance](responses, expected)
             if self.exclude_identity:
-                values[:, left_out] = torch.nan
+                values = values.index_fill(1, gone, torch.nan)
             defined = values.isfinite()
             found[name] = values.nan_to_num(0, 0, 0).sum(2)
             found["count" if name == "sum" else "null_count"] = defined.sum(2)
@@ -110,7 +111,9 @@ def _cosine(responses: Tensor, expected: Tensor) -> Tensor:
     """(sample, element, vector) −cos; NaN where a vector is zero."""
     products = (responses * expected).sum(-1)
     lengths = responses.norm(dim=-1) * expected.norm(dim=-1)
-    return torch.where(lengths > 0, -products / lengths, torch.nan)
+    # Never divided by zero, not even where the result is thrown away: a gradient would be NaN there.
+    divisor = torch.where(lengths > 0, lengths, 1.0)
+    return torch.where(lengths > 0, -products / divisor, torch.nan)
 
 
 def _squared(responses: Tensor, expected: Tensor) -> Tensor:
@@ -118,12 +121,14 @@ def _squared(responses: Tensor, expected: Tensor) -> Tensor:
 
 
 def _euclidean(responses: Tensor, expected: Tensor) -> Tensor:
-    return _squared(responses, expected).sqrt()
+    return (responses - expected).norm(dim=-1)  # unlike a root it has a gradient at 0, which is 0
 
 
 def _divergence(responses: Tensor, expected: Tensor) -> Tensor:
-    """KL(p_g ‖ p̄) in nats; 0·log 0 is 0."""
-    return (torch.xlogy(responses, responses) - torch.xlogy(responses, expected)).sum(-1)
+    """KL(p_g ‖ p̄) in nats; 0·log 0 is 0, and its gradient finite."""
+    least = torch.finfo(responses.dtype).tiny
+    logs = responses.clamp_min(least).log() - expected.clamp_min(least).log()
+    return (responses * logs).sum(-1)
 
 
 _DISTANCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {

@@ -1,0 +1,117 @@
+"""Normalized variance as a training penalty."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from invariscope.measures.base import Probe
+from invariscope.penalties.base import Penalty, ratio
+from invariscope.registry import unknown
+from invariscope.statistics.base import Block
+
+AVERAGES = ("ratio", "units")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NormalizedVariance(Penalty):
+    """Variance along orbits relative to variance across samples: 0 for invariant layers.
+
+    .. math:: P = \\frac{\\sum_u TV_u}{\\sum_u SV_u} \\quad \\text{or} \\quad
+        \\Big\\langle \\frac{TV_u}{SV_u} \\Big\\rangle_u, \\qquad
+        TV_u = \\langle \\mathrm{Var}_j\\, a_u(t_j x_i) \\rangle_i, \\quad
+        SV_u = \\langle \\mathrm{Var}_i\\, a_u(t_j x_i) \\rangle_j
+
+    What `iv.measure` gives for the same inputs as `value_ratio` and as `value`. Dead units are left out, and
+    of the mean of ratios the sparse ones and those that no sample moves, by the rules of the measure.
+
+    Misleads, that is, can be lowered without becoming invariant: by more variance across samples, such as a
+    few units that follow the total brightness, and that the rest of the network ignores; by units that die,
+    or fire too seldom to count. `fixed_denominator` takes away the gradient of SV: what remains shrinks the
+    activations, which lowers the value no further but goes on moving the weights. BatchNorm in training
+    mode takes its statistics from the orbits. Dropout counts as variance along orbits. Whether a layer
+    stays informative is for the task's own loss to see to.
+
+    Args:
+        transform, layers, elements, seed: see `Penalty`.
+        average: "ratio" of the layer's sums, or the mean over "units" of their ratios, whose gradient is
+            dominated by the units that samples move the least.
+        fixed_denominator: SV counts as a constant in the gradient.
+        min_firing: of average="units", as in the measure.
+
+    Source:
+        Quiroga et al. 2019, doi:10.1007/978-3-030-27713-0_9, for TV and SV.
+
+    >>> from invariscope.transforms import QuarterTurns
+    >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(9, 2))
+    >>> loss = NormalizedVariance(QuarterTurns(), layers="1")(model, torch.rand(4, 1, 3, 3))
+    >>> loss.backward()
+    >>> model[1].weight.grad.shape
+    torch.Size([2, 9])
+    """
+
+    average: str = "ratio"
+    fixed_denominator: bool = False
+    min_firing: int = 20
+
+    def _validate(self) -> None:
+        if self.average not in AVERAGES:
+            raise unknown("average", str(self.average), AVERAGES)
+
+    @property
+    def _probes(self) -> tuple[Probe, ...]:
+        return ()
+
+    @property
+    def _fewest(self) -> int:
+        return 2
+
+    @property
+    def _candidates(self) -> Sequence[int]:
+        return range(len(self.transform))
+
+    @property
+    def _of_output(self) -> bool:
+        return False
+
+    def _value(self, block: Block) -> Tensor:
+        orbits = _widened(block.orbits()).flatten(2)
+        along, across = _variance(orbits, 1), _variance(orbits, 0)
+        with torch.no_grad():
+            threshold = _threshold(orbits)
+            still = across <= threshold
+            dead = still & (along <= threshold)
+            sparse = self._sparse(orbits)
+        fixed = self.fixed_denominator
+        if self.average == "ratio":
+            return ratio(along[~dead].sum(), across[~dead].sum(), fixed=fixed)
+        counted = ~still & ~sparse
+        shares = ratio(along[counted], across[counted], fixed=fixed)
+        return shares.sum() / max(int(counted.sum()), 1)
+
+    def _sparse(self, orbits: Tensor) -> Tensor:
+        if len(orbits) < self.min_firing:
+            return torch.zeros_like(orbits[0, 0], dtype=torch.bool)
+        return (orbits != 0).any(dim=1).sum(dim=0) < self.min_firing
+
+
+def _widened(orbits: Tensor) -> Tensor:
+    """Half precision, as autocast gives it, in float32."""
+    return orbits if orbits.dtype in (torch.float32, torch.float64) else orbits.float()
+
+
+def _variance(orbits: Tensor, axis: int) -> Tensor:
+    """(unit,) variance along one axis of (sample, element, unit), averaged over the other."""
+    count = orbits.shape[axis]
+    squares = (orbits - orbits.mean(dim=axis, keepdim=True)).square()
+    return squares.sum(dim=(0, 1)) / (orbits.shape[1 - axis] * (count - 1))
+
+
+def _threshold(orbits: Tensor) -> Tensor:
+    """(unit,) variances up to this are rounding, as for the measure."""
+    tiny = 1e-10 if orbits.dtype == torch.float64 else 32 * torch.finfo(torch.float32).eps
+    squares = orbits.square().mean(dim=(0, 1))
+    return tiny**2 * torch.maximum(squares, 1e-6 * squares.mean())

@@ -1,0 +1,141 @@
+"""Responses that gradients can flow through: a model read as it trains."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from invariscope.readers._copies import uncompiled
+from invariscope.readers._functions import OperationMode, unobserved
+from invariscope.readers._modules import Site, module_kind, survey
+from invariscope.readers._outputs import suffixes, tensors_in
+from invariscope.readers._selection import Directory, Selector, as_selector
+from invariscope.readers.base import LayerInfo, LayerKey, Selection
+
+
+@dataclass(frozen=True, eq=False)
+class Responses:
+    """What one forward produced, still connected to the parameters.
+
+    Args:
+        layers: (row, unit...) responses of the selected layers, by name and call.
+        output: what the model returned, or the first tensor in it.
+    """
+
+    layers: dict[LayerKey, Tensor]
+    output: Tensor
+
+
+def responses_in_graph(model: nn.Module, x: Tensor, *, layers: Selection = None) -> Responses:
+    """One forward of the model as it is, in its own mode, with gradients.
+
+    Layers have the names that `iv.measure` gives them. Read are tensors with the batch on their first axis.
+    Each is a copy, which later operations in place do not change.
+
+    Args:
+        model: what runs; its mode, buffers and hooks are its own affair.
+        x: (row, ...) inputs.
+        layers: names, globs, a list of them, or a predicate on `LayerInfo`; None: modules without children
+            and functional operations.
+    Raises:
+        TypeError: no module.
+        ValueError: a pattern that matches nothing, a layer whose first axis is not the batch, a model without
+            tensors in its output.
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(
+            f"gradients flow into the parameters of a torch.nn.Module; got {type(model).__name__}"
+        )
+    plain = uncompiled(model)
+    watch = _Watch(as_selector(layers), len(x))
+    with ExitStack() as stack:
+        for site in survey(plain):
+            for handle in watch.hooks(site):
+                stack.callback(handle.remove)
+        with OperationMode(watch.operation):
+            returned = plain(x)
+    output = next((tensor for _, tensor in tensors_in(returned)), None)
+    if output is None:
+        raise ValueError(f"the model returns no tensor but a {type(returned).__name__}")
+    watch.check(module_kind(plain))
+    return Responses(watch.found, output)
+
+
+@dataclass(eq=False)
+class _Watch:
+    """What was read of a forward so far, and the modules that it is in, the innermost last."""
+
+    selector: Selector
+    rows: int
+    found: dict[LayerKey, Tensor] = field(default_factory=dict)
+    names: dict[str, bool] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+    around: list[Site] = field(default_factory=list)
+    misshapen: dict[str, tuple[int, ...]] = field(default_factory=dict)
+
+    def hooks(self, site: Site) -> Iterator[RemovableHandle]:
+        """Follows one module; scripted ones take no hooks."""
+        if site.role == "scripted":
+            return
+        enter, note, leave = self._trio(site)
+        yield site.module.register_forward_pre_hook(enter)
+        yield site.module.register_forward_hook(note)
+        # Also called when an error passes, which the model itself may catch.
+        yield site.module.register_forward_hook(leave, always_call=True)
+
+    def _trio(self, site: Site) -> tuple[Callable[..., None], ...]:
+        def enter(module: nn.Module, args: Any) -> None:
+            self.around.append(site)
+
+        def note(module: nn.Module, args: Any, output: Any) -> None:
+            with unobserved():
+                self._add(site.name, site.kind, output, default=site.default, operation=False)
+
+        def leave(module: nn.Module, args: Any, output: Any) -> None:
+            self.around.pop()
+
+        return enter, note, leave
+
+    def operation(self, name: str, output: Any) -> None:
+        """An operation happened; inside a leaf it is no layer."""
+        if self.around and self.around[-1].role == "container":
+            prefix = self.around[-1].prefix
+            self._add(f"{prefix}{name}", f"function {name}", output, default=True, operation=True)
+
+    def _add(self, name: str, kind: str, output: Any, *, default: bool, operation: bool) -> None:
+        found = [(path, tensor) for path, tensor in tensors_in(output) if tensor.is_floating_point()]
+        if operation:  # arithmetic on weights is no layer
+            found = [(path, tensor) for path, tensor in found if tensor.shape[:1] == (self.rows,)]
+        call = self.counts[name]
+        self.counts[name] += bool(found)
+        for (_, tensor), suffix in zip(found, suffixes([path for path, _ in found]), strict=True):
+            self._keep(name + suffix, call, kind, tensor, default=default)
+
+    def _keep(self, name: str, call: int, kind: str, tensor: Tensor, *, default: bool) -> None:
+        self.names[name] = default
+        shape, dtype = tuple(tensor.shape[1:]), str(tensor.dtype).removeprefix("torch.")
+        if not self.selector(LayerInfo(name, call, shape, dtype, kind, None), default=default):
+            return
+        if tensor.shape[:1] == (self.rows,):
+            self.found[name, call] = tensor.clone()
+        else:
+            self.misshapen[name] = tuple(tensor.shape)
+
+    def check(self, model: str) -> None:
+        """Raises a ValueError unless every pattern was met, and every layer named could be read."""
+        directory = Directory(model, tuple(self.names), (), sum(self.names.values()))
+        directory.check(self.selector.patterns or ())
+        if self.misshapen and (self.selector.patterns or not self.found):
+            name, shape = next(iter(self.misshapen.items()))
+            raise ValueError(
+                f"{name!r} gave {shape}: its first axis should hold the {self.rows} inputs; select other "
+                "layers"
+            )
+        if not self.found:
+            raise ValueError(f"layers={self.selector.patterns or 'predicate'} selects no layer of {model}")
