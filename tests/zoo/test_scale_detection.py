@@ -35,6 +35,28 @@ def test_the_seed_and_the_split_decide():
     assert not torch.equal(first.images, zoo.scale_detection(20, seed=1, split="test").images)
 
 
+def test_the_task_is_a_data_set_by_its_name_that_lies_in_no_file():
+    train, test = (zoo.load("scale_detection", split=split) for split in ("train", "test"))
+    assert (len(train), len(test), train.classes) == (4096, 1024, ("near", "far"))
+    assert torch.equal(test.images, zoo.scale_detection(1024, split="test").images)
+    assert zoo.datasets.files("scale_detection") == []
+    few = zoo.load("scale_detection", samples=10, seed=3)
+    assert torch.equal(few.images, test.subset(10, seed=3).images)
+
+
+def test_a_network_with_circular_padding_does_not_see_the_border():
+    images = zoo.scale_detection(4).images
+    moved = images.roll((3, 5), dims=(2, 3))
+    round_, flat = (
+        zoo.build("min_cnn", input_shape=(1, 16, 16), classes=2, padding_mode=mode).eval()
+        for mode in ("circular", "zeros")
+    )
+    torch.testing.assert_close(round_(moved), round_(images))
+    assert (flat(moved) - flat(images)).abs().max() > 1e-4
+    with pytest.raises(ValueError, match="Closest: 'circular'"):
+        zoo.build("min_cnn", padding_mode="circle")
+
+
 def test_a_displacement_moves_each_pixel_by_one_and_keeps_its_value_bit_for_bit():
     images = torch.zeros(1, 1, 4, 4)
     images[0, 0, 0, 3], images[0, 0, 2, 1] = 0.1, 0.7

@@ -11,6 +11,8 @@ import numpy as np
 from invariscope.zoo.download import Remote
 from invariscope.zoo.formats.cifar import read_binary_batch, read_python_batch
 from invariscope.zoo.formats.idx import read_idx
+from invariscope.zoo.image_data import ImageData
+from invariscope.zoo.scale_detection import CLASSES, scale_detection
 
 Arrays = tuple[np.ndarray, np.ndarray]
 
@@ -37,9 +39,10 @@ class Dataset:
     Args:
         summary: one sentence.
         classes: names, in the order of the labels.
-        layouts: the accepted ones, best first.
+        layouts: the accepted ones, best first; none for images that are made.
         remote: where it is published, None for bundled data.
         hint: another way to get it, for the error that says it is missing.
+        make: makes the images of a split, for data that lie in no file.
     """
 
     summary: str
@@ -47,6 +50,7 @@ class Dataset:
     layouts: tuple[Layout, ...]
     remote: Remote | None = None
     hint: str = ""
+    make: Callable[[str], ImageData] | None = None
 
 
 def _read_idx_pair(paths: Sequence[Path]) -> Arrays:
@@ -117,6 +121,13 @@ _CIFAR = Remote(
     archive=True,
 )
 
+_MADE = {"train": 4096, "test": 1024}
+
+
+def _make_scale_detection(split: str) -> ImageData:
+    return scale_detection(_MADE[split], split=split)
+
+
 DATASETS: dict[str, Dataset] = {
     "mnist_subset": Dataset(
         "8,000 training and 2,000 test digits of MNIST, in the package.",
@@ -144,5 +155,11 @@ DATASETS: dict[str, Dataset] = {
             _cifar_layout("", "cifar-10-batches-py", read_python_batch),
         ),
         _CIFAR,
+    ),
+    "scale_detection": Dataset(
+        "4,096 and 1,024 images of two bright pixels, near or far, 16 x 16, grey; made, not read.",
+        CLASSES,
+        (),
+        make=_make_scale_detection,
     ),
 }

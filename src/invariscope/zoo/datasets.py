@@ -42,12 +42,13 @@ def load(
 ) -> ImageData:
     """Images in [0, 1] and labels of one split.
 
-    "mnist_subset" lies in the package. The files of the others are looked for in `data_dir`; without it in
+    "mnist_subset" lies in the package; "scale_detection" is made, with pixels of another scale, as
+    `zoo.scale_detection` says. The files of the others are looked for in `data_dir`; without it in
     the folder that the variable INVARISCOPE_DATA names, else in the user's cache, and are downloaded
     there if they are missing. A `data_dir` that is given is only ever read.
 
     Args:
-        name: "mnist_subset", "mnist", "fashion_mnist" or "cifar10".
+        name: "mnist_subset", "mnist", "fashion_mnist", "cifar10" or "scale_detection".
         split: "train" or "test".
         data_dir: a folder with the published files, themselves or in the usual subfolder.
         samples: how many, drawn at random under `seed`; by default all.
@@ -60,24 +61,29 @@ def load(
         raise unknown("data set", name, DATASETS, hint="`invariscope list datasets` shows all.")
     if split not in SPLITS:
         raise unknown("split", split, SPLITS)
-    dataset = DATASETS[name]
+    make = DATASETS[name].make
+    data = _read(name, split, data_dir) if make is None else make(split)
+    return data if samples is None else data.subset(samples, seed=seed)
+
+
+def _read(name: str, split: str, data_dir: str | Path | None) -> ImageData:
     layout, paths = _located(name, split, data_dir)
     images, labels = layout.read(paths)
     _check(name, images, labels, paths)
     scaled = torch.from_numpy(images.astype(np.float32)).div_(255)
-    data = ImageData(name, split, scaled, torch.from_numpy(labels.astype(np.int64)), dataset.classes)
-    return data if samples is None else data.subset(samples, seed=seed)
+    classes = DATASETS[name].classes
+    return ImageData(name, split, scaled, torch.from_numpy(labels.astype(np.int64)), classes)
 
 
 def files(name: str, *, split: str = "test", data_dir: str | Path | None = None) -> list[Path]:
-    """The files that `load` reads for the same arguments.
+    """The files that `load` reads for the same arguments; none for images that are made.
 
     Raises:
         ValueError, FileNotFoundError: as `load`.
     """
     if name not in DATASETS:
         raise unknown("data set", name, DATASETS, hint="`invariscope list datasets` shows all.")
-    return _located(name, split, data_dir)[1]
+    return [] if DATASETS[name].make is not None else _located(name, split, data_dir)[1]
 
 
 def _check(name: str, images: np.ndarray, labels: np.ndarray, paths: list[Path]) -> None:

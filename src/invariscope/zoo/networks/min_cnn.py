@@ -6,7 +6,10 @@ from collections import OrderedDict
 
 from torch import nn
 
+from invariscope.registry import unknown
 from invariscope.zoo.networks.base import chosen_width, network
+
+PADDINGS = ("zeros", "circular")
 
 
 class MinCNN(nn.Sequential):
@@ -46,7 +49,12 @@ def pooled_head(hidden: nn.Module, name: str, width: int, classes: int) -> Order
 
 @network
 def min_cnn(
-    input_shape: tuple[int, ...], classes: int, *, filters: int = 32, kernel_size: int = 9
+    input_shape: tuple[int, ...],
+    classes: int,
+    *,
+    filters: int = 32,
+    kernel_size: int = 9,
+    padding_mode: str = "zeros",
 ) -> nn.Module:
     """One hidden layer of 32 filters of 9 x 9, large enough to see what they look like.
 
@@ -55,6 +63,7 @@ def min_cnn(
         classes: how many.
         filters: hidden channels.
         kernel_size: of the filters, odd; the image keeps its size.
+        padding_mode: what surrounds the image, "zeros" or "circular".
 
     Source:
         Tomasini et al. 2022, arXiv:2210.01506.
@@ -65,5 +74,7 @@ def min_cnn(
     """
     filters = chosen_width("filters", filters, input_shape, 32, 32)
     size = odd_kernel(kernel_size)
-    hidden = nn.Conv2d(input_shape[0], filters, size, padding=size // 2)
+    if padding_mode not in PADDINGS:
+        raise unknown("padding_mode", padding_mode, PADDINGS)
+    hidden = nn.Conv2d(input_shape[0], filters, size, padding=size // 2, padding_mode=padding_mode)
     return MinCNN(pooled_head(hidden, "conv", filters, classes))
