@@ -53,7 +53,7 @@ def sample_result(
     """A result whose values rise along the layers, scaled by `level`; as a monitor gives it after `epoch`.
 
     `maps` adds what is known of feature maps alone: spectra, and the stability of neurons; and what smooth
-    fields do to patches. `stability` adds curves against the radius.
+    fields do to patches. `stability` adds curves against the radius, and the accuracy.
     """
     rng = np.random.default_rng(seed)
     strata = ["all", *CLASSES, "mean"] if classes else ["all"]
@@ -71,6 +71,7 @@ def sample_result(
             *rows,
             *(_information(layers, level) if information else ()),
             *(_neurons(layers, level) if maps else ()),
+            *((_answers(level),) if stability else ()),
         ),
         curve_rows=(
             *(_curves(level) if curves else ()),
@@ -78,7 +79,7 @@ def sample_result(
             *(_parts() if maps else ()),
             *(_radii(level) if stability else ()),
         ),
-        arrays=arrays,
+        arrays=arrays | (dict(_gabor()) if maps else {}),
         provenance=_provenance(name, classes) | {"training": {"name": name, "epoch": epoch}},
         examples=(_examples(layers) if examples else {})
         | (_moved() if stability else {})
@@ -165,6 +166,15 @@ def _parts():
             yield place | {"samples": 100}
 
 
+def _gabor():
+    """Noise before the training, stripes after it; the fits are stripes both times."""
+    noise = np.random.default_rng(1).normal(size=(6, 5, 5))
+    stripes = np.broadcast_to(np.cos(1.5 * np.arange(5)), (6, 5, 5))
+    for stratum, filters, r2 in (("epoch 0", noise, 0.3), ("all", stripes, 0.9)):
+        found = {"filters": filters, "fitted": stripes, "r2": np.full(6, r2)}
+        yield from (((f"gabor.{name}", "conv1", stratum, 0), array) for name, array in found.items())
+
+
 def _fields():
     """A turn about the middle, and a spread from it; (field, (x, y), H, W) pixels."""
     y, x = np.mgrid[:8, :8] - 3.5
@@ -179,6 +189,13 @@ def _radii(level):
             place = {"measure": f"stability_curve.{curve}", "layer": "output", "call": 0, "stratum": "all"}
             place |= {"element": element, "label": f"r = {radius}", "parameter": "radius", "x": radius}
             yield place | {"value": value, "ci_low": 0.9 * value, "ci_high": 1.1 * value, "samples": 512}
+
+
+def _answers(level):
+    """The share of right answers."""
+    row = {"measure": "prediction.accuracy", "layer": "output", "call": 0, "stratum": "all", "samples": 512}
+    row |= {"value": 0.9 / (1 + level), "ci_low": 0.8 / (1 + level), "ci_high": 1 / (1 + level)}
+    return row | {"elements": 16, "units": 16, "dead_units": 0, "sparse_units": 0}
 
 
 def _moved():

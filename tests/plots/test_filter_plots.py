@@ -83,3 +83,22 @@ def test_what_cannot_be_drawn_is_refused():
 
 def test_figures_of_weights_are_no_part_of_a_report():
     assert not {"filter_spectra", "filter_images"} & set(PLOTS.names())
+
+
+def test_gabor_fits_stand_below_the_filters_of_their_stage():
+    from sample_results import sample_result
+
+    from invariscope.plots.gabor_filters import GaborFilters
+
+    sample = sample_result("net", layers={"conv1": (4, 6, 6)}, maps=True)
+    plot = GaborFilters.prepare(sample, limit=3)
+    grid = plot.grid()
+    assert (plot.layer, grid.columns) == ("conv1", ("0", "2", "4"))
+    assert [row.label for row in grid.rows] == ["epoch 0", "epoch 0, fit", "trained", "trained, fit"]
+    assert [row.detail for row in grid.rows] == ["", "R² 0.30", "", "R² 0.90"]
+    np.testing.assert_array_equal(grid.rows[2].frames, grid.rows[3].frames)
+    assert [view.label for view in GaborFilters.views([sample])] == ["conv1"]
+    bare = sample_result("bare", layers={"conv1": (4, 6, 6)})
+    assert GaborFilters.views([bare]) == []
+    with pytest.raises(ValueError, match="no layer with Gabor fits"):
+        GaborFilters.prepare(bare)
