@@ -118,7 +118,15 @@ def test_the_spread_over_networks_has_the_interval_of_a_standard_deviation():
 
 @pytest.mark.parametrize("name", sorted(QUANTITIES))
 def test_a_missing_cell_is_no_value_and_no_crash(name):
-    arguments = {"cell": "gone", "to": "gone", "among": ["gone"], "layer": "x", "measure": NV, "x": 0.0}
+    arguments = {
+        "cell": "gone",
+        "to": "gone",
+        "among": ["gone"],
+        "beside": ["gone"],
+        "layer": "x",
+        "measure": NV,
+        "x": 0.0,
+    }
     arguments |= {"of": NV, "against": NV}
     taken = QUANTITIES[name].__code__.co_varnames
     with pytest.raises(NoValueError):

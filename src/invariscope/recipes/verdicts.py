@@ -136,7 +136,7 @@ def _checked(spec: dict[str, Any], measuring: Sequence[str], place: Place) -> No
         for name in _named(spec):
             if name not in measuring:
                 raise unknown("measuring cell", name, measuring)
-        for pattern in spec.get("among", []):
+        for pattern in _patterns(spec):
             if not any(fnmatchcase(name, pattern) for name in measuring):
                 raise unknown("measuring cell", pattern, measuring)
     except ValueError as error:
@@ -182,7 +182,12 @@ def _case(entry: Table | Claim, chosen: dict[str, Any], place: Place, cells: Cel
 
 
 def _names(spec: Mapping[str, Any], cells: Cells) -> Sequence[str]:
-    return _named(spec) or cells.matching(spec.get("among", []))
+    return _named(spec) or cells.matching(_patterns(spec))
+
+
+def _patterns(spec: Mapping[str, Any]) -> list[str]:
+    """Of the cells that a quantity puts together, and of those that they are compared to."""
+    return [*spec.get("among", []), *spec.get("beside", [])]
 
 
 def _named(spec: Mapping[str, Any]) -> list[str]:

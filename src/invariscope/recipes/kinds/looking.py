@@ -31,12 +31,15 @@ class Looking(Kind):
         model: a cell that trains; "CELL@K" is its network after epoch K. None: random weights.
         network, network_options: the architecture with random weights.
         data, split, samples: what is looked at; None: all of the split. A subset is the first draw of `seed`.
+        corruption: what is done to the images before they are standardised, such as "blur:3"; None: nothing.
         standardize: "own": by mean and deviation of these images; "trained": as the network's training did
             (with random weights: by the training images); "none".
         normalization: statistics of batch normalisation: "stored" ones, which at the start of a training
             normalise nothing, or "calibrated" on the first images that are looked at.
         shuffled: seed under which each convolution's input channels are permuted, before any calibration;
             None: they stay.
+        averaged: a transform over whose orbit the network's outputs are averaged (`iv.OrbitAverage`), the
+            last of the changes; layers within it have no samples of their own. None: as it is.
         seed: of the draws, of the subset and of random weights.
         label: the model's name in figures.
     """
@@ -49,9 +52,11 @@ class Looking(Kind):
     network_options: dict[str, Any] = field(default_factory=dict)
     split: Literal["train", "test"] = "test"
     samples: int | None = None
+    corruption: str | None = None
     standardize: Literal["own", "trained", "none"] = "trained"
     normalization: Literal["stored", "calibrated"] = "stored"
     shuffled: int | None = None
+    averaged: str | None = None
     seed: int = 0
     label: str | None = None
 
@@ -72,7 +77,10 @@ class Looking(Kind):
         return self.label or self.model or self.network or ""
 
     def check(self) -> None:
-        """Network and data set exist; exactly one model is named."""
+        """Network, data set, corruption and transform exist; exactly one model is named."""
+        from invariscope.expressions import read_transform
+        from invariscope.zoo.corruptions import read_corruption
+
         if (self.model is None) == (self.network is None):
             raise ValueError(
                 f"a cell names a training cell as model or a network, not both; got model={self.model!r}, "
@@ -81,23 +89,35 @@ class Looking(Kind):
         if self.network is not None:
             check_network(self.network, self.network_options)
         check_data(self.data)
+        if self.corruption is not None:
+            read_corruption(self.corruption)
+        if self.averaged is not None:
+            read_transform(self.averaged)
 
     def run(self, shop: Workshop) -> None:
         """Writes `result/`."""
-        data = shop.data(self.data, self.split, self.samples, seed=self.seed)
-        model, data = self._model(shop, data)
+        model, data = self._model(shop, self.images(shop, self.samples))
         self.look(self._changed(model, data), data, shop).save(shop.folder / RESULT)
 
+    def images(self, shop: Workshop, samples: int | None) -> ImageData:
+        """So many images, corrupted where that is asked for, not yet standardised."""
+        from invariscope import zoo
+
+        data = shop.data(self.data, self.split, samples, seed=self.seed)
+        return data if self.corruption is None else zoo.corrupted(data, self.corruption, seed=self.seed)
+
     def _changed(self, model: nn.Module, data: ImageData) -> nn.Module:
-        """The network with its channels shuffled and its normalisation calibrated, where asked for."""
+        """The network with channels shuffled, normalisation calibrated and outputs averaged, as asked for."""
+        from invariscope.controls import OrbitAverage
         from invariscope.engine.calibration import calibrated
+        from invariscope.expressions import read_transform
         from invariscope.weights import shuffled_channels
 
         if self.shuffled is not None:
             model = shuffled_channels(model, seed=self.shuffled)
         if self.normalization == "calibrated":
             model = calibrated(model, self.own_standard(data), seed=self.seed)
-        return model
+        return model if self.averaged is None else OrbitAverage(model, read_transform(self.averaged))
 
     @abc.abstractmethod
     def look(self, model: nn.Module, data: ImageData, shop: Workshop) -> Result:
@@ -129,7 +149,8 @@ class Looking(Kind):
         shop, seconds = Workshop(Path(), Path()), []
         for count in (_FEW, _FEW, _MORE):
             started = time.perf_counter()
-            look(copy.deepcopy(model), data.subset(count), shop)
+            few = data.subset(count)
+            look(self._changed(copy.deepcopy(model), few), few, shop)
             seconds.append(time.perf_counter() - started)
         return max(seconds[-1] - seconds[-2], 0.0) / (_MORE - _FEW)
 

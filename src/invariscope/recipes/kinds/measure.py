@@ -77,8 +77,7 @@ class Measure(Looking):
         """Rows for the answers to upright images; the intervals leave out an eighth of the images in turn."""
         from invariscope import zoo
 
-        images = shop.data(self.data, self.split, self.tested, seed=self.seed)
-        images = self.own_standard(self._model(shop, images)[1])
+        images = self.own_standard(self._model(shop, self.images(shop, self.tested))[1])
         parts = [(images.images[g::GROUPS], images.labels[g::GROUPS]) for g in range(GROUPS)]
         right = np.array([zoo.evaluate(model, part) for part in parts])
         sizes = np.array([len(labels) for _, labels in parts])

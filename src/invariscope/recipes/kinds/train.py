@@ -143,7 +143,7 @@ class Train(Kind):
     def rehearsal(self, other: Mapping[str, Kind]) -> tuple[Any, float]:
         """A training step of one image."""
         options = (self.data, self.network, tuple(self.network_options.items()), self.precision)
-        samples = self.samples or _size(self.data)
+        samples = self.samples or images_of(self.data)
         return ("train", *map(str, options)), float(self.epochs * samples)
 
     def rehearse(self, other: Mapping[str, Kind], data_dir: Path | None) -> float:
@@ -212,6 +212,6 @@ def _take_over(model: nn.Module, earlier: nn.Module, fresh: list[str], name: str
     model.load_state_dict({**own, **{key: weights[key] for key in taken}})
 
 
-def _size(data: str) -> int:
+def images_of(data: str) -> int:
     """Training images, for an estimate of time."""
     return {"mnist_subset": 8000, "cifar10": 50000}.get(data, 60000)

@@ -1,0 +1,182 @@
+"""Cells that train without labels or look at other images, and numbers over several trainings."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from test_numbers import Shelf, found, result
+
+import invariscope as iv
+from invariscope import recipes, storage, zoo
+from invariscope.recipes.kinds import Workshop
+from invariscope.recipes.kinds.contrast import Contrast
+from invariscope.recipes.kinds.measure import Measure
+from invariscope.recipes.kinds.train import Train
+from invariscope.recipes.quantities import NoValueError
+
+SMALL = {"filters": 2, "fc": 8}
+CONTRAST = Contrast(
+    data="mnist_subset", network="simple_conv", network_options=SMALL, samples=96, batch_size=48, epochs=2,
+    views=["Translation()", "QuarterTurns()"], intensity=0.2,
+)  # fmt: skip
+MEASURE = Measure(
+    data="mnist_subset", network="simple_conv", network_options=SMALL, samples=64, layers=["log_softmax"],
+    transform="QuarterTurns()", measures=["EquivarianceDeviation(kind='output')", "prediction"],
+)  # fmt: skip
+
+
+def ran(cell, folder: Path, **inputs: Path) -> Path:
+    folder.mkdir()
+    cell.check()
+    cell.run(Workshop(folder, folder / "kept", inputs))
+    return folder
+
+
+def rows(cell, folder: Path) -> dict[str, dict]:
+    return {row["measure"]: row for row in storage.load(ran(cell, folder) / "result").rows}
+
+
+def test_a_network_trained_without_labels_takes_a_probe_that_leaves_its_features(tmp_path):
+    encoder = ran(CONTRAST, tmp_path / "encoder")
+    expected = zoo.build("simple_conv", **SMALL)
+    data = zoo.load("mnist_subset", split="train", samples=96).standardized()
+    views = (iv.Translation(), iv.QuarterTurns())
+    zoo.contrastive(expected, data, epochs=2, views=views, intensity=0.2, batch_size=48, channels_last=True)
+    model, card = zoo.load_network(encoder / "network")
+    assert all(map(torch.equal, model.state_dict().values(), expected.state_dict().values()))
+    assert card.training is not None
+    assert card.training["intensity"] == 0.2
+    probe = Train(
+        data="mnist_subset", network="simple_conv", network_options=SMALL, samples=96, epochs=1,
+        start="encoder", trained=["fc2.*"],
+    )  # fmt: skip
+    probed = zoo.load_network(ran(probe, tmp_path / "probe", encoder=encoder) / "network")[0].state_dict()
+    changed = {name for name, value in model.state_dict().items() if not torch.equal(value, probed[name])}
+    assert changed == {"fc2.weight", "fc2.bias"}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"views": ["Rotatoin(3)"]}, "Closest: 'rotation'"),
+        ({"views": []}, "name some as views"),
+        ({"epochs": 0}, "epochs is at least 1"),
+        ({"network": "simple_cnov"}, "Closest: 'simple_conv'"),
+    ],
+)
+def test_a_contrast_cell_that_cannot_run_is_refused_before_it_does(options, said):
+    with pytest.raises(ValueError, match=said):
+        replace(CONTRAST, **({"intensity": 0.0} | options)).check()
+
+
+def test_cells_that_differ_in_seed_and_size_are_rehearsed_once():
+    alike, pieces = CONTRAST.rehearsal({})
+    assert pieces == 2 * 96
+    assert replace(CONTRAST, seed=2, samples=48).rehearsal({}) == (alike, 96.0)
+    assert replace(CONTRAST, views=["Translation()"]).rehearsal({})[0] != alike
+    assert CONTRAST.rehearse({}, None) > 0
+
+
+def test_a_cell_looks_at_corrupted_images_standardised_as_the_others_are(tmp_path):
+    found = rows(replace(MEASURE, corruption="contrast:4"), tmp_path / "a")
+    training = zoo.load("mnist_subset", split="train").standardized()
+    images = zoo.corrupted(zoo.load("mnist_subset", samples=64), "contrast:4")
+    direct = iv.measure(
+        zoo.build("simple_conv", **SMALL).eval(),
+        images.standardized(training.mean, training.std),
+        iv.QuarterTurns(),
+        measures=iv.EquivarianceDeviation(kind="output"),
+        progress=False,
+    )
+    name = "equivariance_deviation.output"
+    assert found[name]["value"] == pytest.approx(direct.rows[0]["value"], rel=1e-6)
+    assert found[name]["value"] != pytest.approx(rows(MEASURE, tmp_path / "b")[name]["value"], rel=1e-3)
+
+
+def test_the_mean_over_the_orbit_is_invariant_and_the_network_itself_is_not(tmp_path):
+    name = "equivariance_deviation.output"
+    plain = rows(MEASURE, tmp_path / "a")[name]["value"]
+    averaged = rows(replace(MEASURE, averaged="QuarterTurns()", layers=None), tmp_path / "b")[name]["value"]
+    assert abs(averaged) < 1e-9 < plain
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"corruption": "blurr:2"}, "Closest: 'blur'"),
+        ({"corruption": "blur:7"}, "severity from 1 to 5"),
+        ({"averaged": "QuarterTurn()"}, "Closest: 'quarter_turns'"),
+    ],
+)
+def test_a_wrong_corruption_or_average_is_refused(options, said):
+    with pytest.raises(ValueError, match=said):
+        replace(MEASURE, **options).check()
+
+
+NV = "normalized_variance"
+
+
+def shelf(**values: tuple[float, ...]) -> Shelf:
+    """Cells a0, a1, ... with two layers, whose values are 1 and 3 times the given one."""
+    return Shelf(
+        **{
+            f"{name}{seed}": result({"conv1": value, "fc": 3 * value})
+            for name, seeds in values.items()
+            for seed, value in enumerate(seeds)
+        }
+    )
+
+
+def test_the_mean_over_trainings_has_the_t_interval_over_them():
+    found_all = found(shelf(a=(0.1, 0.2, 0.3)), "trainings_mean", among=["a?"], measure=NV)
+    assert found_all.value == pytest.approx(0.4)
+    # t with 2 degrees of freedom, 4.303, times 0.2/√3.
+    assert found_all.interval.high == pytest.approx(0.4 + 4.302653 * 0.2 / math.sqrt(3), abs=1e-5)
+    one = found(shelf(a=(0.1, 0.2, 0.3)), "trainings_mean", among=["a?"], measure=NV, layers=["conv*"])
+    assert one.value == pytest.approx(0.2)
+    assert one.over == "trainings"
+
+
+def test_pairs_take_away_what_seeds_have_in_common():
+    books = shelf(a=(1.0, 2.0, 3.1), b=(0.5, 1.5, 2.5))
+    taken = {"among": ["a?"], "beside": ["b?"], "measure": NV, "layers": ["conv1"]}
+    difference, ratio = (found(books, f"paired_{name}", **taken) for name in ("difference", "ratio"))
+    assert difference.value == pytest.approx(1.6 / 3)
+    assert difference.interval.error == pytest.approx(np.std([0.5, 0.5, 0.6], ddof=1) / math.sqrt(3))
+    logs = np.log([2, 2 / 1.5, 3.1 / 2.5])
+    assert ratio.value == pytest.approx(math.exp(logs.mean()))
+    reach = 4.302653 * logs.std(ddof=1) / math.sqrt(3)
+    assert ratio.interval.low == pytest.approx(math.exp(logs.mean() - reach), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"among": ["a?"], "beside": ["b0"]}, "2 trainings match .*, 1 match"),
+        ({"among": ["a?"], "beside": ["c?"]}, "nothing matches"),
+        ({"among": ["a?"], "beside": ["b?"], "layers": ["pool*"]}, "no layer of a0 that matches"),
+    ],
+)
+def test_pairs_that_cannot_be_made_have_no_value(options, said):
+    with pytest.raises(NoValueError, match=said):
+        found(shelf(a=(1.0, 2.0), b=(1.0, 2.0)), "paired_difference", measure=NV, **options)
+
+
+def test_a_ratio_of_values_that_are_not_positive_has_no_value():
+    with pytest.raises(NoValueError, match="needs positive values"):
+        found(shelf(a=(1.0, -2.0), b=(1.0, 2.0)), "paired_ratio", among=["a?"], beside=["b?"], measure=NV)
+
+
+def test_a_pattern_on_either_side_that_matches_no_cell_is_refused(recipe):
+    old = 'value = { quantity = "overall", cell = "nv/{network}" }'
+    new = (
+        'value = { quantity = "paired_difference", among = ["nv/{network}"], beside = ["nv/vgg*"], '
+        f'measure = "{NV}" }}'
+    )
+    with pytest.raises(recipes.RecipeError, match=r"unknown measuring cell 'nv/vgg\*'"):
+        recipes.load(str(recipe((old, new))))
