@@ -74,7 +74,7 @@ def cases(samples: int) -> list[Case]:
         options = {"generators": generators, "precision": precision, "batch_size": samples}
         return lambda: iv.lie_derivative(model, images, layerwise=layerwise, **options)
 
-    def every(generators: object) -> Callable[[], object]:
+    def every(generators: object, images: Tensor) -> Callable[[], object]:
         measures = [iv.LieDerivative(generators=generators)]
         return lambda: iv.measure(model, images, iv.Flip(), measures=measures, progress=False)
 
@@ -85,7 +85,10 @@ def cases(samples: int) -> list[Case]:
                 where = "terms of all layers" if layerwise else "the output"
                 action = output(generators, precision, layerwise)
                 found.append(Case(f"`iv.lie_derivative`, {where}, {precision}", count, action, forward))
-        found.append(Case("`iv.measure`, every layer on its own, float32", count, every(generators), single))
+        for times in (1, 8):
+            more = images.repeat(times, 1, 1, 1)
+            what = f"`iv.measure`, every layer on its own, float32, {len(more)} images"
+            found.append(Case(what, count, every(generators, more), bare(model, more)))
     return found
 
 

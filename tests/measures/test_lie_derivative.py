@@ -185,6 +185,20 @@ def test_the_difference_agrees_with_automatic_differentiation(digits):
         assert rows[f"lie_derivative.{name}", "4"] == pytest.approx(float(ends.square().mean()), rel=1e-5)
 
 
+def test_elements_that_nobody_reads_are_not_forwarded(simple_conv, digits):
+    measure = iv.LieDerivative(generators="rotation")
+    alone, beside = (
+        iv.measure(simple_conv, digits, iv.Rotation.circle(8), measures=measures, progress=False)
+        for measures in ([measure], [measure, iv.NormalizedVariance()])
+    )
+    forwarded = [result.provenance["options"]["forwarded_inputs"] for result in (alone, beside)]
+    assert forwarded == [24 * 3, 24 * 10]
+    assert alone.provenance["transform"] == beside.provenance["transform"]
+    rows = by_name(beside)
+    for name, value in by_name(alone).items():
+        assert value == pytest.approx(rows[name], rel=1e-2)  # other batches, rounded otherwise
+
+
 def test_a_linear_layer_has_the_closed_form(digits):
     flat = nn.Sequential(nn.Flatten(), nn.Linear(784, 3)).double()
     result = iv.measure(

@@ -25,6 +25,8 @@ class Needs:
         probes: what is forwarded with each orbit.
         pools: whether feature maps are treated unlike flat layers of the same values.
         labels: whether classes must be known.
+        orbits: whether the elements themselves are forwarded; otherwise the untransformed input stands for
+            them.
     """
 
     layers: tuple[Statistic, ...]
@@ -32,6 +34,7 @@ class Needs:
     probes: tuple[Probe, ...] = ()
     pools: bool = False
     labels: bool = False
+    orbits: bool = True
 
     @classmethod
     def of(cls, measures: Iterable[Measure]) -> Needs:
@@ -43,6 +46,7 @@ class Needs:
             probes=_distinct(probe for m in wanted for probe in m.probes),
             pools=any(getattr(m, "pool", None) or m.needs_action or m.maps_differ for m in wanted),
             labels=any(m.needs_labels for m in wanted),
+            orbits=any(m.needs_orbit for m in wanted),
         )
 
     @property

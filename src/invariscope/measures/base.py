@@ -233,6 +233,9 @@ class Measure(abc.ABC):
     needs_action: ClassVar[bool] = False
     """Whether the transform must say what it does to feature maps."""
 
+    needs_orbit: ClassVar[bool] = True
+    """Whether responses to the elements are read; otherwise the probes alone are forwarded."""
+
     named_options: frozenset[str]
     """The options that the caller named; a preset contradicts those only."""
 
@@ -271,8 +274,8 @@ class Measure(abc.ABC):
         return row.removeprefix(self.label).removeprefix(".")
 
     def owns(self, row: str) -> bool:
-        """Whether a row of that name is one of this measure's, and not of another form of it."""
-        return row == self.label or row.rpartition(".")[0] == self.label
+        """Whether a row of that name can be one of this measure's; see `owner` for a run of several."""
+        return row == self.label or row.startswith(f"{self.label}.")
 
     @property
     def options(self) -> dict[str, Any]:
@@ -345,6 +348,11 @@ class Measure(abc.ABC):
     def explain(cls) -> str:
         """The summary, how to read the number, and the class's own documentation."""
         return f"{cls.summary}\n\n{cls.reading}\n\n{inspect.getdoc(cls) or ''}"
+
+
+def owner(row: str, measures: Iterable[Measure]) -> Measure:
+    """Which of the measures a row is one of: "stability.petrini2021.D" is no output of "stability"."""
+    return max((measure for measure in measures if measure.owns(row)), key=lambda measure: len(measure.label))
 
 
 def as_measures(measures: Any) -> tuple[Measure, ...]:

@@ -63,10 +63,10 @@ class LieDerivative(Measure):
 
     Shapes: responses (sample, unit...) to the images and to x ± h X x, to one number a layer and generator,
     from 0, in squared units of the response by squared units of t. The elements of the transform do not
-    matter; each generator costs two forwards an image. On feature maps ρ_out moves the maps as the image
-    moves, scaled to their size; on flat layers it is trivial, so that there an equivariant network has to be
-    an invariant one. X_in is computed from the B-spline through the pixels, with edges that go on as they
-    are; df is a central difference.
+    matter, and are not forwarded for this measure; each generator costs two forwards an image. On feature
+    maps ρ_out moves the maps as the image moves, scaled to their size; on flat layers it is trivial, so that
+    there an equivariant network has to be an invariant one. X_in is computed from the B-spline through the
+    pixels, with edges that go on as they are; df is a central difference.
 
     `rotation` is the LEE of that generator, `rotation.absolute` the mean of |L_X f| over units, and
     `rotation.relative` ⟨‖L_X f‖²⟩ / ⟨‖f(x) − f(z)‖²⟩ over pairs of samples: comparable between layers.
@@ -110,6 +110,7 @@ class LieDerivative(Measure):
     preset: str | None = None
 
     maps_differ: ClassVar[bool] = True
+    needs_orbit: ClassVar[bool] = False
     summary: ClassVar[str] = "How fast a representation departs from moving with its input."
     reading: ClassVar[str] = (
         "0: the layer moves exactly as its input does (flat layers: it does not change). Larger: faster "
