@@ -17,7 +17,6 @@ from invariscope.measures.base import (
     Measure,
     UnitValues,
     Values,
-    owner,
 )
 from invariscope.result import MapKey
 from invariscope.statistics.base import Statistic
@@ -94,10 +93,7 @@ class Assembler:
 
     def _place(self, row: str) -> int:
         """The position of the measure that a row belongs to."""
-        return self.measures.index(owner(row, self.measures))
-
-    def _owns(self, measure: Measure, row: str) -> bool:
-        return owner(row, self.measures) is measure
+        return next(number for number, measure in enumerate(self.measures) if measure.owns(row))
 
     def _refuse_no_layer(self, measure: Measure) -> None:
         """Raises a ValueError with the reasons, if it is for reasons that the measure has no layer."""
@@ -146,15 +142,15 @@ class Assembler:
         """A view of an earlier layer has that layer's numbers."""
         layer, call = key
         same = [row for row in self.rows if (row["layer"], row["call"]) == source]
-        own = [row for row in same if self._owns(measure, row["measure"])]
+        own = [row for row in same if measure.owns(row["measure"])]
         self.rows += [{**row, "layer": layer, "call": call} for row in own]
         self.curves += [
             {**point, "layer": layer, "call": call}
             for point in self.curves
-            if (point["layer"], point["call"]) == source and self._owns(measure, point["measure"])
+            if (point["layer"], point["call"]) == source and measure.owns(point["measure"])
         ]
         for (name, named, stratum, number), array in list(self.maps.items()):
-            if (named, number) == source and self._owns(measure, name):
+            if (named, number) == source and measure.owns(name):
                 shape = self._shape(key)
                 fits = array.size == int(np.prod(shape))
                 self.maps[name, layer, stratum, call] = array.reshape(shape) if fits else array
@@ -214,19 +210,22 @@ class Assembler:
         return measure.evaluate(tuple(finals[s] for s in statistics), context)
 
     def _add(self, measure: Measure, key: LayerKey, stratum: Stratum, outputs: Mapping[str, Values]) -> None:
-        before, floors = len(self.rows), self._floors(measure, key, stratum)
+        rows, points, floors = len(self.rows), len(self.curves), self._floors(measure, key, stratum)
         self._add_outputs(measure, key, stratum, outputs)
-        for row in self.rows[before:] if floors else ():
-            row["floor"] = floors[measure.output_of(row["measure"])]
+        for row in self.rows[rows:] if floors else ():
+            row["floor"] = float(_layer_replicates(floors[measure.output_of(row["measure"])])[0])
+        for point in self.curves[points:] if floors else ():
+            along = floors.get(measure.output_of(point["measure"]))
+            if isinstance(along, ElementValues):
+                point["floor"] = float(along.values[0, point["element"]])
 
-    def _floors(self, measure: Measure, key: LayerKey, stratum: Stratum) -> dict[str, float]:
+    def _floors(self, measure: Measure, key: LayerKey, stratum: Stratum) -> dict[str, Values]:
         """By output: the same value over round trips, where they were forwarded."""
         statistics = tuple(OnRoundTrip(statistic) for statistic in measure.statistics())
         if not all((key, statistic) in self.run.states for statistic in statistics):
             return {}
         found = self._evaluated(measure, statistics, key, stratum, whole=True)
-        numbers = {output: v for output, v in found.items() if not isinstance(v, CurveValues)}
-        return {output: float(_layer_replicates(values)[0]) for output, values in numbers.items()}
+        return {output: v for output, v in found.items() if not isinstance(v, CurveValues)}
 
     def _add_outputs(
         self, measure: Measure, key: LayerKey, stratum: Stratum, outputs: Mapping[str, Values]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Mapping
 from dataclasses import InitVar, dataclass
+from fnmatch import fnmatchcase
 from typing import Any, ClassVar
 
 import numpy as np
@@ -34,6 +36,10 @@ class FeatureAction(abc.ABC):
             NotApplicableError: there is no action on this layer.
         """
 
+    @abc.abstractmethod
+    def moves_positions(self, block: Block) -> bool:
+        """Whether values change places on this layer, so that some may leave the image."""
+
     def moved(self, block: Block, responses: Tensor) -> Tensor:
         """(sample, element, unit...) what the elements make of (sample, unit...) responses."""
         copies = responses[:, None].expand(-1, block.elements, *responses.shape[1:])
@@ -58,6 +64,10 @@ class TrivialAction(FeatureAction):
         """The maps as they are."""
         return maps
 
+    def moves_positions(self, block: Block) -> bool:
+        """No."""
+        return False
+
 
 @dataclass(frozen=True)
 class SpatialAction(FeatureAction):
@@ -72,6 +82,10 @@ class SpatialAction(FeatureAction):
     def acted(self, block: Block, maps: Tensor, *, inverse: bool) -> Tensor:
         """The transform's own action, scaled to the size of the maps."""
         return block.acted(maps, inverse=inverse)
+
+    def moves_positions(self, block: Block) -> bool:
+        """Yes."""
+        return True
 
 
 @dataclass(frozen=True)
@@ -117,6 +131,10 @@ class FibreAction(FeatureAction):
         moved = block.acted(maps, inverse=inverse) if maps.ndim == 5 else maps
         return _mixed(moved, matrices, 0, inverse=inverse)
 
+    def moves_positions(self, block: Block) -> bool:
+        """In maps."""
+        return block.values.ndim == 4
+
 
 @dataclass(frozen=True)
 class MatrixAction(FeatureAction):
@@ -149,10 +167,70 @@ class MatrixAction(FeatureAction):
         """Entries mixed."""
         return _mixed(maps, matrices_of(self.representation, block), self.axis, inverse=inverse)
 
+    def moves_positions(self, block: Block) -> bool:
+        """No."""
+        return False
+
+
+@dataclass(frozen=True)
+class ActionByLayer(FeatureAction):
+    """An action of its own in each layer: that of the first pattern that the layer's name fits.
+
+    Args:
+        actions: (name or glob, action); `*` crosses dots.
+    """
+
+    name: ClassVar[str] = "by_layer"
+    actions: tuple[tuple[str, FeatureAction], ...]
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> ActionByLayer:
+        """From {name or glob: an action, or the name of one}.
+
+        Raises:
+            ValueError: nothing in it, or an unknown name.
+            TypeError: a key that is no text, a value that is no action.
+        """
+        if not given or not all(isinstance(pattern, str) for pattern in given):
+            raise ValueError(f"actions by layer are a mapping {{name or glob: action}}; got {given!r}.")
+        return cls(tuple((pattern, as_feature_action(action)) for pattern, action in given.items()))
+
+    def at(self, layer: str) -> FeatureAction:
+        """The action on the layer of that name.
+
+        Raises:
+            NotApplicableError: no pattern matches.
+        """
+        for pattern, action in self.actions:
+            if fits(pattern, layer):
+                return action
+        raise NotApplicableError(
+            f"no action is given for it: add {layer!r}, or a pattern that matches, to the mapping"
+        )
+
+    def kernel(self, block: Block) -> np.ndarray | None:
+        """That of the layer's action."""
+        return self.at(block.layer).kernel(block)
+
+    def acted(self, block: Block, maps: Tensor, *, inverse: bool) -> Tensor:
+        """As the layer's action says."""
+        return self.at(block.layer).acted(block, maps, inverse=inverse)
+
+    def moves_positions(self, block: Block) -> bool:
+        """As the layer's action does."""
+        return self.at(block.layer).moves_positions(block)
+
+
+def fits(pattern: str, layer: str) -> bool:
+    """Whether a layer is meant by a name or glob."""
+    return layer == pattern or fnmatchcase(layer, pattern)
+
 
 def as_feature_action(given: Any) -> FeatureAction:
-    """A feature action from an object or a name: "trivial", "spatial", "regular" or "vector".
+    """A feature action from an object, a name ("trivial", "spatial", "regular", "vector"), or those by layer.
 
+    Args:
+        given: one of these, or a mapping {name or glob of layers: one of these}.
     Raises:
         ValueError: an unknown name.
         TypeError: nothing of the kind.
@@ -164,9 +242,12 @@ def as_feature_action(given: Any) -> FeatureAction:
         if given not in (*plain, *NAMED):
             raise unknown("feature action", given, (*plain, *NAMED))
         return plain.get(given) or FibreAction(given)
+    if isinstance(given, Mapping):
+        return ActionByLayer.of(given)
     raise TypeError(
-        "feature_action is 'trivial', 'spatial', 'regular', 'vector' or an object such as "
-        f"FibreAction(representation) or MatrixAction(matrices); got {type(given).__name__}."
+        "feature_action is 'trivial', 'spatial', 'regular', 'vector', an object such as "
+        "FibreAction(representation) or MatrixAction(matrices), or a mapping from layers to those; "
+        f"got {type(given).__name__}."
     )
 
 
