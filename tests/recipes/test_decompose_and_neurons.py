@@ -11,6 +11,7 @@ import invariscope as iv
 from invariscope import storage, zoo
 from invariscope.recipes.kinds import Workshop
 from invariscope.recipes.kinds.decompose import Decompose
+from invariscope.recipes.kinds.measure import Measure
 from invariscope.recipes.kinds.neurons import Neurons
 
 NAME = "local_decomposition"
@@ -127,3 +128,27 @@ def test_both_kinds_can_be_rehearsed():
     cell = neurons(deformations=["rotation"])
     assert cell.rehearsal({})[1] == 160
     assert cell.rehearse({}, None) >= 0
+
+
+def test_a_cell_can_measure_the_task_of_two_pixels_under_its_own_displacements(tmp_path):
+    cell = Measure(
+        network="min_cnn",
+        network_options={"filters": 4, "padding_mode": "circular"},
+        data="scale_detection",
+        samples=80,
+        standardize="none",
+        transform="zoo.unit_displacements()",
+        measures=["stability"],
+        layers=["fc"],
+    )
+    cell.check()
+    assert cell.data_sets == (("scale_detection", "test"),)
+    cell.run(Workshop(tmp_path, tmp_path))
+    found = storage.load(tmp_path / "result").table.set_index("measure")["value"]
+    model = zoo.build("min_cnn", input_shape=(1, 16, 16), classes=2, filters=4, padding_mode="circular")
+    data = zoo.load("scale_detection", samples=80)
+    steps = zoo.unit_displacements()
+    expected = iv.measure(model, data, steps, measures="stability", layers="fc", progress=False).table
+    assert found["stability.D"] == pytest.approx(expected.set_index("measure")["value"]["stability.D"])
+    with pytest.raises(ValueError, match="unknown transform 'unit_displacements'"):
+        Measure(network="min_cnn", data="mnist_subset", transform="unit_displacements", measures=[]).check()

@@ -12,8 +12,10 @@ from invariscope.recipes.text import unknown_key
 from invariscope.registry import Registry, unknown
 
 if TYPE_CHECKING:
+    from invariscope.transforms import Transform
     from invariscope.zoo import ImageData
 
+UNIT_DISPLACEMENTS = "zoo.unit_displacements()"
 KINDS: Registry[Kind] = Registry("kind of cell", "invariscope.recipes.kinds", None)
 
 
@@ -114,3 +116,15 @@ def check_data(name: str) -> None:
 
     if name not in DATASETS:
         raise unknown("data set", name, DATASETS, hint="`invariscope list datasets` shows all.")
+
+
+def transform_of(text: str) -> Transform:
+    """The transform that a text stands for, as in Python, or one that the zoo has for a task of its own.
+
+    Raises:
+        ValueError, TypeError: as `expressions.read_transform`.
+    """
+    from invariscope import zoo
+    from invariscope.expressions import read_transform
+
+    return zoo.unit_displacements() if text == UNIT_DISPLACEMENTS else read_transform(text)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from invariscope.recipes.kinds.base import Kind, Workshop
+from invariscope.recipes.kinds.base import Kind, Workshop, transform_of
 from invariscope.recipes.kinds.combined import combined
 from invariscope.recipes.kinds.looking import Looking
 from invariscope.uncertainty import GROUPS, MIN_PER_GROUP, jackknife
@@ -26,7 +26,7 @@ class Measure(Looking):
     """Measures as `iv.measure` does.
 
     Args:
-        transform, measures: as in Python.
+        transform, measures: as in Python; a transform is also "zoo.unit_displacements()".
         layers: patterns; None: all.
         channels: "apart" as they are, or the "mean" of all channels in place of each feature map; layers
             without feature maps are then left out.
@@ -50,10 +50,10 @@ class Measure(Looking):
 
     def check(self) -> None:
         """Measures, transform and network exist; exactly one model is named."""
-        from invariscope.expressions import read_measures, read_transform
+        from invariscope.expressions import read_measures
 
         super().check()
-        read_transform(self.transform)
+        transform_of(self.transform)
         read_measures(self.measures)
         if self.tested and self.tested < GROUPS * MIN_PER_GROUP:
             raise ValueError(
@@ -90,7 +90,7 @@ class Measure(Looking):
 
     def _measured(self, model: nn.Module, data: ImageData, shop: Workshop) -> Result:
         from invariscope.engine.api import measure
-        from invariscope.expressions import read_measures, read_transform
+        from invariscope.expressions import read_measures
         from invariscope.readers.channel_mean import ChannelMean
 
         shop.log(f"measuring {len(data):,} samples of {data.name}")
@@ -98,7 +98,7 @@ class Measure(Looking):
         return measure(
             ChannelMean(model, layers=self.layers) if averaged else model,
             data,
-            read_transform(self.transform),
+            transform_of(self.transform),
             measures=read_measures(self.measures),
             layers=None if averaged else self.layers,
             by_class=self.by_class == "same_pass",

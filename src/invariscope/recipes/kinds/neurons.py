@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
 
     from invariscope.result import Result
     from invariscope.zoo import ImageData
-
-_FEW, _MORE = 32, 96
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,15 +76,5 @@ class Neurons(Looking):
         return ("neurons", *map(str, signature)), float(self.samples or 10000)
 
     def rehearse(self, other: Mapping[str, Kind], data_dir: Path | None) -> float:
-        """The difference between more images and few, which leaves out what is done once."""
-        from invariscope import zoo
-
-        network, options = self.architecture(other)
-        data = zoo.load(self.data, split="test", data_dir=data_dir, samples=_MORE)
-        model = zoo.build(network, input_shape=data.shape, classes=len(data.classes), **options).eval()
-        seconds = []
-        for count in (_FEW, _FEW, _MORE):
-            started = time.perf_counter()
-            self._measured(model, data.subset(count))
-            seconds.append(time.perf_counter() - started)
-        return max(seconds[-1] - seconds[-2], 0.0) / (_MORE - _FEW)
+        """On a few images."""
+        return self.seconds_a_sample(other, data_dir, lambda model, data, shop: self._measured(model, data))
