@@ -17,6 +17,7 @@ from invariscope.measures.base import (
     Measure,
     UnitValues,
     Values,
+    owner,
 )
 from invariscope.result import MapKey
 from invariscope.statistics.base import Statistic
@@ -93,7 +94,10 @@ class Assembler:
 
     def _place(self, row: str) -> int:
         """The position of the measure that a row belongs to."""
-        return next(number for number, measure in enumerate(self.measures) if measure.owns(row))
+        return self.measures.index(owner(row, self.measures))
+
+    def _owns(self, measure: Measure, row: str) -> bool:
+        return owner(row, self.measures) is measure
 
     def _refuse_no_layer(self, measure: Measure) -> None:
         """Raises a ValueError with the reasons, if it is for reasons that the measure has no layer."""
@@ -142,15 +146,15 @@ class Assembler:
         """A view of an earlier layer has that layer's numbers."""
         layer, call = key
         same = [row for row in self.rows if (row["layer"], row["call"]) == source]
-        own = [row for row in same if measure.owns(row["measure"])]
+        own = [row for row in same if self._owns(measure, row["measure"])]
         self.rows += [{**row, "layer": layer, "call": call} for row in own]
         self.curves += [
             {**point, "layer": layer, "call": call}
             for point in self.curves
-            if (point["layer"], point["call"]) == source and measure.owns(point["measure"])
+            if (point["layer"], point["call"]) == source and self._owns(measure, point["measure"])
         ]
         for (name, named, stratum, number), array in list(self.maps.items()):
-            if (named, number) == source and measure.owns(name):
+            if (named, number) == source and self._owns(measure, name):
                 shape = self._shape(key)
                 fits = array.size == int(np.prod(shape))
                 self.maps[name, layer, stratum, call] = array.reshape(shape) if fits else array

@@ -87,6 +87,7 @@ class Runner:
         self.enough = enough
         self.reader, self.source, self.transform, self.options = reader, source, transform, options
         self.needs = needs
+        self.forwarded = transform if needs.orbits else as_it_is()
         self.acting = acting_elements(transform, seed=options.seed)
         self.run: Run | None = None
         self.pilot: dict[tuple[LayerKey, Statistic], Any] = {}
@@ -153,7 +154,7 @@ class Runner:
         if any(probe.unsettled for probe in self.needs.probes):
             refuse_second_walk(self.source, "a mean over all inputs must be known before the first forward")
             self.needs = settle(
-                self.needs, self.transform, self.source.windows(), size=self.per_block, seed=options.seed
+                self.needs, self.forwarded, self.source.windows(), size=self.per_block, seed=options.seed
             )
         return run
 
@@ -179,7 +180,7 @@ class Runner:
         read = [info for info in run.inspection.layers if info.status == OK]
         sizes = [int(np.prod(info.shape)) for info in read]
         rows = rows_per_forward(self.options.batch_size, max(sizes, default=1), self._device())
-        per_block = max(1, rows // self.needs.width(self.transform))
+        per_block = max(1, rows // self.needs.width(self.forwarded))
         # The reduction takes samples four at a time.
         self.per_block = per_block - (per_block % 4 if per_block > 4 else 0)
         self.bucket_bytes = sum(self._bytes_of(s, info) for s in self.needs.layers for info in read)
@@ -199,9 +200,9 @@ class Runner:
         """Memory of one bucket of a layer's state, by what the pilot has found where there is one."""
         units = statistic.units_of(info.shape)
         if statistic.pilot is None:
-            return statistic.bucket_bytes(units, len(self.transform))
+            return statistic.bucket_bytes(units, len(self.forwarded))
         known = self.pilot.get(((info.layer, info.call), statistic.pilot))
-        return 0 if known is None else statistic.piloted_bytes(units, len(self.transform), known)
+        return 0 if known is None else statistic.piloted_bytes(units, len(self.forwarded), known)
 
     def _known_cells(self, run: Run) -> np.ndarray | None:
         """The cells of all samples, if they can be known before the walk."""
@@ -269,10 +270,10 @@ class Runner:
         run = self.run
         assert run is not None
         inputs, indices = window.inputs[torch.from_numpy(chosen)], window.indices[chosen]
-        laid = lay_out(self.transform, self.needs.probes, inputs, indices=indices, seed=self.options.seed)
+        laid = lay_out(self.forwarded, self.needs.probes, inputs, indices=indices, seed=self.options.seed)
         shared |= {
             "samples": len(chosen),
-            "elements": len(self.transform),
+            "elements": len(self.forwarded),
             "sample_step": laid.sample_step,
             "element_step": laid.element_step,
             "probes": laid.probes,
