@@ -10,6 +10,7 @@ A new network is one new file in `invariscope.zoo.networks`.
 """
 
 from invariscope.zoo.catalogue import DATASETS
+from invariscope.zoo.constant_filters import constant_filters
 from invariscope.zoo.contrastive import contrastive, nt_xent
 from invariscope.zoo.corruptions import CORRUPTIONS, corrupted
 from invariscope.zoo.course import Training
@@ -31,6 +32,7 @@ __all__ = [
     "Progress",
     "Training",
     "build",
+    "constant_filters",
     "contrastive",
     "corrupted",
     "evaluate",

@@ -21,6 +21,7 @@ def scale_detection(
     samples: int = 1024,
     *,
     size: int = 16,
+    dimensions: int = 2,
     scale: float | None = None,
     gap: float = 4.0,
     split: str = "train",
@@ -35,14 +36,15 @@ def scale_detection(
     Args:
         samples: how many; the classes take turns.
         size: pixels a side.
+        dimensions: 2, or 1 for images of a single row.
         scale: the distance in pixels between the classes; 3/8 of the side by default.
         gap: distances left out around it.
         split: "train" or "test": images of different draws.
         seed: of the draws.
     Returns:
-        Images whose two pixels have the value size/√2, so that their mean square is 1.
+        Images whose two pixels have the value √(pixels/2), so that their mean square is 1.
     Raises:
-        ValueError: no distance is left for one of the classes, or another split.
+        ValueError: no distance is left for one of the classes, another split, or other dimensions.
 
     Source:
         The scale-detection task of Tomasini et al. 2022, arXiv:2210.01506.
@@ -54,45 +56,56 @@ def scale_detection(
     if split not in SPLITS:
         raise unknown("split", split, SPLITS)
     scale = 3 * size / 8 if scale is None else float(scale)
-    steps = _steps_of(size, scale, gap)
+    shape = _shape_of(size, dimensions)
+    steps = _steps_of(shape, scale, gap)
     rng = np.random.default_rng((seed, 0x5CA1E, SPLITS.index(split)))
     labels = np.arange(samples) % 2
-    first = rng.integers(0, size, (samples, 2))
+    first = rng.integers(0, shape, (samples, 2))
     picked = np.stack([steps[label][rng.integers(len(steps[label]))] for label in labels])
-    images = torch.zeros(samples, 1, size, size)
-    for place in (first, (first + picked) % size):
-        images[np.arange(samples), 0, place[:, 0], place[:, 1]] = size / 2**0.5
+    images = torch.zeros(samples, 1, *shape)
+    for place in (first, (first + picked) % shape):
+        images[np.arange(samples), 0, place[:, 0], place[:, 1]] = (shape[0] * shape[1] / 2) ** 0.5
     return ImageData("scale_detection", split, images, torch.from_numpy(labels), CLASSES)
 
 
-def _steps_of(size: int, scale: float, gap: float) -> tuple[np.ndarray, np.ndarray]:
+def _shape_of(size: int, dimensions: int) -> tuple[int, int]:
+    """(rows, columns) of an image."""
+    if dimensions not in (1, 2):
+        raise ValueError(f"dimensions is 1 (a row) or 2 (a square), got {dimensions!r}.")
+    return (size, size) if dimensions == 2 else (1, size)
+
+
+def _steps_of(shape: tuple[int, int], scale: float, gap: float) -> tuple[np.ndarray, np.ndarray]:
     """The displacements (step, 2) from the first pixel to the second, of each class."""
-    sides = np.arange(size)
-    steps = np.stack(np.meshgrid(sides, sides, indexing="ij"), axis=-1).reshape(-1, 2)
-    distance = np.hypot(*np.minimum(steps, size - steps).T)
+    steps = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), axis=-1).reshape(-1, 2)
+    distance = np.hypot(*np.minimum(steps, np.array(shape) - steps).T)
     near, far = (distance > 2) & (distance < scale - gap / 2), distance > scale + gap / 2
     for name, kept in zip(CLASSES, (near, far), strict=True):
         if not kept.any():
             raise ValueError(
-                f"no two of {size} × {size} pixels are {name} at scale={scale:g} and gap={gap:g}: distances "
-                f"go from 2 to {distance.max():.3g}. Enlarge size, or lower gap."
+                f"no two of {shape[0]} × {shape[1]} pixels are {name} at scale={scale:g} and gap={gap:g}: "
+                f"distances go from 2 to {distance.max():.3g}. Enlarge size, or lower gap."
             )
     return steps[near], steps[far]
 
 
-def unit_displacements() -> Elements:
-    """Every way of moving each of the two bright pixels by one: sixteen elements, exact.
+def unit_displacements(*, dimensions: int = 2) -> Elements:
+    """Every way of moving each of the two bright pixels by one: sixteen elements, exact; four in a row.
 
     Opposite borders touch. For images as `scale_detection` makes them; the class stays the same for its
     default gap.
 
+    Args:
+        dimensions: those of the images.
     Raises:
-        ValueError: when applied to an image that has not exactly two pixels other than 0.
+        ValueError: when applied to an image that has not exactly two pixels other than 0; other dimensions.
 
     >>> unit_displacements().labels[:3]
     ('→ →', '→ ↑', '→ ←')
     """
-    pairs = list(itertools.product(STEPS.items(), repeat=2))
+    down = _shape_of(2, dimensions)[0] > 1
+    steps = {name: step for name, step in STEPS.items() if down or not step[0]}
+    pairs = list(itertools.product(steps.items(), repeat=2))
     names = ("first_down_px", "first_right_px", "second_down_px", "second_right_px")
     moves = [(*first, *second) for (_, first), (_, second) in pairs]
     return Elements(

@@ -1,0 +1,78 @@
+"""The network whose stability can be worked out by hand: every filter is constant."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import torch
+from torch import nn
+
+
+class ConstantFilterNet(nn.Sequential):
+    """Convolutions conv1, conv2, ... with one channel and equal weights, each with its ReLU relu1, relu2, ...
+
+    Source:
+        Tomasini et al. 2022, arXiv:2210.01506, the model of spatial pooling.
+    """
+
+
+def constant_filters(
+    layers: int, *, dimensions: int = 2, filter_size: int = 3, stride: int = 1
+) -> ConstantFilterNet:
+    """Layer upon layer of averages over neighbours, for the theory of what pooling does to stability.
+
+    .. math:: f_k = \\mathrm{ReLU}(g * f_{k-1}), \\qquad g = F^{-d} \\text{ on } F^d \\text{ pixels}
+
+    On positive images the ReLU does nothing; of noise on a black background it lets through the positive
+    half, whose mean then piles up from layer to layer. With receptive width A the theory has, for images of
+    a few bright pixels that move by one, D ~ A⁻² and G ~ A^d without strides, where A ~ √k, and D ~ A⁻¹ and
+    G ~ A^d with filter = stride = F, where A = F^k. Opposite borders touch.
+
+    Args:
+        layers: how many, k = 1 ... layers.
+        dimensions: d, 2, or 1 for images of a single row.
+        filter_size: F; odd without strides, so that a filter has a centre.
+        stride: 1, or the filter's size: neighbouring filters do not overlap.
+    Returns:
+        In eval mode; it takes images (n, 1, H, W) and returns the maps of the last layer.
+    Raises:
+        ValueError: a number out of its range.
+
+    Source:
+        Tomasini et al. 2022, arXiv:2210.01506.
+
+    >>> net = constant_filters(2, dimensions=1, filter_size=2, stride=2)
+    >>> net(torch.tensor([[[[4.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 8.0]]]]))
+    tensor([[[[1., 2.]]]], grad_fn=<ReluBackward0>)
+    """
+    _check(layers, dimensions, filter_size, stride)
+    found: OrderedDict[str, nn.Module] = OrderedDict()
+    for number in range(1, layers + 1):
+        found[f"conv{number}"] = _averaging(dimensions, filter_size, stride)
+        found[f"relu{number}"] = nn.ReLU()
+    return ConstantFilterNet(found).eval()
+
+
+def _averaging(dimensions: int, filter_size: int, stride: int) -> nn.Conv2d:
+    """A convolution over rows and columns, or over columns alone."""
+    size, step = ((one if dimensions == 2 else 1, one) for one in (filter_size, stride))
+    padding = (size[0] // 2, size[1] // 2) if stride == 1 else (0, 0)
+    conv = nn.Conv2d(1, 1, size, stride=step, padding=padding, padding_mode="circular", bias=False)
+    with torch.no_grad():
+        conv.weight.fill_(1 / conv.weight.numel())
+    return conv
+
+
+def _check(layers: int, dimensions: int, filter_size: int, stride: int) -> None:
+    if dimensions not in (1, 2):
+        raise ValueError(f"dimensions is 1 (a row) or 2 (a square), got {dimensions!r}.")
+    if layers < 1 or filter_size < 2:
+        raise ValueError(
+            f"layers is at least 1 and filter_size at least 2; got layers={layers}, "
+            f"filter_size={filter_size}."
+        )
+    if stride not in (1, filter_size) or (stride == 1 and filter_size % 2 == 0):
+        raise ValueError(
+            f"the stride is 1 with an odd filter_size, or equals the filter_size; got stride={stride}, "
+            f"filter_size={filter_size}."
+        )
