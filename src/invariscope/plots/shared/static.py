@@ -10,6 +10,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 from invariscope.plots.shared.labels import axis_labels, shorten
 from invariscope.plots.shared.theme import COLOUR_MAP, Theme, get_theme
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from invariscope.plots.shared.grid import PixelGrid
 
 TEXT_SIZE, SMALL_SIZE, MANY = 10.5, 9.5, 24
+# More entries than this stand beside the axes; a line above them holds so many characters an inch.
+MANY_ENTRIES, CHARACTERS_AN_INCH, HANDLE_CHARACTERS = 8, 12.0, 6
 
 
 def new_figure(width: float, height: float, theme: str, *, rows: int = 1, columns: int = 1) -> tuple:
@@ -74,13 +77,32 @@ def horizontal_grid(ax: Axes, colours: Theme) -> None:
     ax.grid(axis="y", color=colours.line, linewidth=0.8)
 
 
+def plain_log_ticks(ax: Axes) -> None:
+    """Numbers in full along logarithmic axes, with 2 and 5 between the powers of ten where there is room."""
+    for axis in (ax.xaxis, ax.yaxis):
+        low, high = axis.get_view_interval()
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 1000 * low else (1,)))
+        axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axis.set_minor_locator(NullLocator())
+
+
 def legend(ax: Axes, colours: Theme) -> None:
-    """A frameless legend above the axes."""
-    box = ax.legend(
-        loc="lower left", bbox_to_anchor=(0, 1), ncols=4, frameon=False, fontsize=TEXT_SIZE,
-        labelcolor=colours.text, borderaxespad=0.2, handlelength=1.8,
-    )  # fmt: skip
+    """A frameless legend above the axes; to their right where the entries are many."""
+    texts = ax.get_legend_handles_labels()[1]
+    if len(texts) > MANY_ENTRIES:
+        place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1, 1), "fontsize": SMALL_SIZE}
+        place["ncols"] = -(-len(texts) // MANY)
+    else:
+        place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "fontsize": TEXT_SIZE}
+        longest = max(map(len, texts), default=0) + HANDLE_CHARACTERS
+        place["ncols"] = max(1, min(4, int(_inches(ax) * CHARACTERS_AN_INCH / longest)))
+    box = ax.legend(**place, frameon=False, labelcolor=colours.text, borderaxespad=0.2, handlelength=1.8)
     _plain(box.get_texts())
+
+
+def _inches(ax: Axes) -> float:
+    """The width of the axes' figure."""
+    return float(ax.figure.bbox.width / ax.figure.dpi)
 
 
 def _plain(texts: Sequence[Text]) -> None:

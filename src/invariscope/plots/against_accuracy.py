@@ -1,0 +1,263 @@
+"""Measured invariance against accuracy, over many networks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from invariscope.plots.information_plane import MARKERS
+from invariscope.plots.shared import labels as names
+from invariscope.plots.shared.base import ChartPlot, View
+
+if TYPE_CHECKING:
+    from bokeh.models import UIElement
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from invariscope.plots.shared.theme import Theme
+    from invariscope.result import Result
+
+# What may say how good a network is, the best first.
+ACCURACIES = ("test.error", "test.accuracy", "prediction.accuracy")
+_FEWEST, _SPAN, _LEVEL = 3, 4, 0.95  # networks for a line, a factor for logarithms, of intervals
+
+
+@dataclass(frozen=True)
+class Family:
+    """Networks whose names agree up to the first comma: (network,) values, (network, 2) intervals."""
+
+    name: str
+    networks: tuple[str, ...]
+    x: np.ndarray
+    y: np.ndarray
+    x_interval: np.ndarray
+    y_interval: np.ndarray
+
+
+@dataclass(frozen=True)
+class Line:
+    """The least-squares line: its slope with the t interval, and both its ends."""
+
+    slope: float
+    low: float
+    high: float
+    x: np.ndarray
+    y: np.ndarray
+
+
+@dataclass(frozen=True)
+class AgainstAccuracy(ChartPlot):
+    """A dot per network: how good it is over what was measured in one of its layers.
+
+    Args:
+        measure: on the x axis.
+        accuracy: on the y axis: "test.error", "test.accuracy" or "prediction.accuracy".
+        families: the networks; those of one family share colour and marker, and are joined in their order.
+        logarithmic: whether both axes are, and the slope is that of the logarithms.
+        line: fitted through all networks; None for fewer than three, or where none was asked for.
+    """
+
+    title = "Invariance against accuracy"
+    reading = (
+        "A dot is a network; bars are 95 % intervals over samples. The slope is that of the least-squares "
+        "line, in logarithms where the axes are logarithmic; its interval is Student's, as if no two "
+        "networks had anything in common."
+    )
+    order = 80
+
+    measure: str
+    accuracy: str
+    families: tuple[Family, ...]
+    logarithmic: bool
+    line: Line | None
+
+    @classmethod
+    def prepare(
+        cls,
+        results: Result | Iterable[Result],
+        *,
+        measure: str | None = None,
+        layer: str | None = None,
+        accuracy: str | None = None,
+        logarithmic: bool | None = None,
+        fit: bool = True,
+    ) -> AgainstAccuracy:
+        """The networks that have both numbers.
+
+        Args:
+            results: a network each.
+            measure: a measure of the table; None takes the normalized variance or what comes first.
+            layer: where; None: each network's last layer that has a value.
+            accuracy: None takes the first of "test.error", "test.accuracy", "prediction.accuracy" that is
+                there.
+            logarithmic: both axes; None: where all values are positive and those measured span a factor of 4.
+            fit: whether to draw the least-squares line.
+        Raises:
+            ValueError: no such measure, or no network that has both.
+        """
+        several = names.as_results(results)
+        present = names.table_measures(several)
+        accuracy = names.choose("accuracy", accuracy, [name for name in ACCURACIES if name in present])
+        measure = names.choose("measure", measure, [name for name in present if name not in ACCURACIES])
+        families = _families(several, measure, layer, accuracy)
+        if not families:
+            where = "its last layer" if layer is None else f"layer {layer!r}"
+            raise ValueError(f"no network has both {measure} of {where} and {accuracy}")
+        x, y = (np.concatenate([getattr(family, axis) for family in families]) for axis in "xy")
+        positive = bool((x > 0).all() and (y > 0).all())
+        if logarithmic and not positive:
+            raise ValueError(f"logarithmic axes need positive values of {measure} and {accuracy}")
+        if logarithmic is None:
+            logarithmic = positive and bool(x.max() > _SPAN * x.min())
+        return cls(measure, accuracy, families, logarithmic, _fitted(x, y, logarithmic) if fit else None)
+
+    @classmethod
+    def views(cls, results: Sequence[Result]) -> list[View]:
+        """Every measure that two or more networks have beside their accuracy."""
+        present = names.table_measures(results)
+        accuracy = next((name for name in ACCURACIES if name in present), None)
+        measures = [name for name in present if accuracy is not None and name not in ACCURACIES]
+        plots = {name: _families(results, name, None, accuracy or "") for name in measures}
+        return [
+            View(names.measure_title(name), cls.prepare(results, measure=name))
+            for name, families in plots.items()
+            if sum(len(family.networks) for family in families) > 1
+        ]
+
+    @property
+    def slope(self) -> str:
+        """The slope in words; empty where no line was fitted."""
+        if self.line is None:
+            return ""
+        return f"slope {names.number(self.line.slope)} ({names.interval(self.line.low, self.line.high)})"
+
+    def draw(self, *, theme: str = "light") -> Figure:
+        """Dots with intervals, families joined, and the fitted line."""
+        from invariscope.plots.shared import static
+
+        figure, axes, colours = static.new_figure(8.0, 4.6, theme)
+        ax = axes[0, 0]
+        for i, family in enumerate(self.families):
+            _draw_family(ax, self._shown(family), i, colours)
+        if self.line is not None:
+            style = {"color": colours.muted, "linewidth": 1.4, "linestyle": "--", "zorder": 1}
+            ax.plot(self.line.x, self.line.y, label=self.slope, **style)
+        if self.logarithmic:
+            ax.set_xscale("log")
+            ax.set_yscale("log")
+            static.plain_log_ticks(ax)
+        static.horizontal_grid(ax, colours)
+        static.axis_titles(ax, *self._titles, colours)
+        static.legend(ax, colours)
+        return figure
+
+    def chart(self) -> UIElement:
+        """The same, interactive: network, values and intervals under the pointer."""
+        from invariscope.plots.shared import interactive as live
+
+        scale = "log" if self.logarithmic else "linear"
+        chart = live.new_chart(height=380, min_width=300, x_axis_type=scale, y_axis_type=scale)
+        for axis, title in zip((chart.xaxis[0], chart.yaxis[0]), self._titles, strict=True):
+            live.axis_title(axis, title)
+        if self.line is not None:
+            line = chart.line(self.line.x, self.line.y, line_width=1.5, line_dash="dashed")
+            live.themed(line.glyph, line_color="muted")
+        shown = {"network": "@network", "measured": "@x_text", "measured, 95 %": "@x_span"}
+        shown |= {"accuracy": "@y_text", "accuracy, 95 %": "@y_span"}
+        for i, family in enumerate(self.families):
+            live.hover_points(chart, _chart_family(chart, self._shown(family), i), shown)
+        return chart
+
+    def _shown(self, family: Family) -> Family:
+        """With intervals that logarithmic axes can show: one that reaches 0 ends at the dot."""
+        if not self.logarithmic:
+            return family
+        pairs = ((family.x, family.x_interval), (family.y, family.y_interval))
+        x, y = (np.where(interval > 0, interval, value[:, None]) for value, interval in pairs)
+        return replace(family, x_interval=x, y_interval=y)
+
+    @property
+    def _titles(self) -> tuple[str, str]:
+        return names.measure_title(self.measure), names.measure_title(self.accuracy)
+
+
+def _families(
+    results: Sequence[Result], measure: str, layer: str | None, accuracy: str
+) -> tuple[Family, ...]:
+    points: dict[str, list[tuple[str, np.ndarray, np.ndarray]]] = {}
+    for name, result in zip(names.model_names(results), results, strict=True):
+        x, y = _point(result, measure, layer), _point(result, accuracy, None)
+        if x is not None and y is not None:
+            points.setdefault(name.partition(", ")[0], []).append((name, x, y))
+    return tuple(_family(name, members) for name, members in points.items())
+
+
+def _family(name: str, members: list[tuple[str, np.ndarray, np.ndarray]]) -> Family:
+    x, y = (np.stack([member[axis] for member in members]) for axis in (1, 2))
+    networks = tuple(member[0] for member in members)
+    return Family(name, networks, x[:, 0], y[:, 0], x[:, 1:], y[:, 1:])
+
+
+def _point(result: Result, measure: str, layer: str | None) -> np.ndarray | None:
+    """Value and both ends of its interval; None where there is no value."""
+    rows: Any = names.rows_of(result, measure)
+    rows = rows[np.isfinite(rows["value"].to_numpy(float))]
+    if layer is not None:
+        rows = rows[rows["label"] == layer]
+    return rows[["value", "ci_low", "ci_high"]].to_numpy(float)[-1] if len(rows) else None
+
+
+def _fitted(x: np.ndarray, y: np.ndarray, logarithmic: bool) -> Line | None:
+    from scipy import special
+
+    u, v = (np.log10(x), np.log10(y)) if logarithmic else (x, y)
+    along = u - u.mean()
+    if len(u) < _FEWEST or not along.any():
+        return None
+    slope = float(along @ v / (along @ along))
+    left = v - v.mean() - slope * along
+    error = math.sqrt(float(left @ left) / (len(u) - 2) / float(along @ along))
+    reach = float(special.stdtrit(len(u) - 2, 0.5 + _LEVEL / 2)) * error
+    ends = np.array([u.min(), u.max()])
+    heights = v.mean() + slope * (ends - u.mean())
+    if logarithmic:
+        ends, heights = 10**ends, 10**heights
+    return Line(slope, slope - reach, slope + reach, ends, heights)
+
+
+def _draw_family(ax: Axes, family: Family, i: int, colours: Theme) -> None:
+    colour = colours.series[i % len(colours.series)]
+    ax.hlines(family.y, *family.x_interval.T, color=colour, linewidth=1.1, alpha=0.5)
+    ax.vlines(family.x, *family.y_interval.T, color=colour, linewidth=1.1, alpha=0.5)
+    ax.plot(family.x, family.y, color=colour, linewidth=0.8, alpha=0.5)
+    marker = list(MARKERS.values())[i % len(MARKERS)]
+    ax.plot(family.x, family.y, color=colour, linestyle="", marker=marker, markersize=6, label=family.name)
+
+
+def _chart_family(chart: Any, family: Family, i: int) -> Any:
+    from bokeh.models import ColumnDataSource
+
+    from invariscope.plots.shared import interactive as live
+
+    (left, right), (low, high) = family.x_interval.T, family.y_interval.T
+    source, role = ColumnDataSource({
+        "x": family.x, "y": family.y, "left": left, "right": right, "low": low, "high": high,
+        "network": list(family.networks),
+        "x_text": [names.number(v) for v in family.x], "y_text": [names.number(v) for v in family.y],
+        "x_span": [names.interval(*pair) for pair in family.x_interval],
+        "y_span": [names.interval(*pair) for pair in family.y_interval],
+    }), f"series:{i}"  # fmt: skip
+    bars = [
+        chart.segment("left", "y", "right", "y", source=source, line_width=1.5, line_alpha=0.5),
+        chart.segment("x", "low", "x", "high", source=source, line_width=1.5, line_alpha=0.5),
+        chart.line("x", "y", source=source, line_width=1, line_alpha=0.5),
+    ]
+    for renderer in bars:
+        live.themed(renderer.glyph, line_color=role)
+    dots = chart.scatter("x", "y", source=source, size=9, marker=list(MARKERS)[i % len(MARKERS)])
+    live.themed(dots.glyph, fill_color=role, line_color="surface")
+    return source
