@@ -251,6 +251,11 @@ def test_a_part_of_a_group_has_no_regular_representation():
         penalties.EquivarianceDeviation(TURNS, elements=2, feature_action="regular")
 
 
+def test_an_action_is_not_fitted_to_one_batch():
+    with pytest.raises(ValueError, match="needs many samples"):
+        penalties.EquivarianceDeviation(TURNS, feature_action="fitted")
+
+
 def test_calls_that_cannot_work_say_why():
     drawing, plain = (penalties.NormalizedVariance(ANGLES, elements=k) for k in (2, None))
     with pytest.raises(ValueError, match="give step="):

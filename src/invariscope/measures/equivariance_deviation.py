@@ -17,9 +17,12 @@ from invariscope.measures.base import (
     Probe,
     Values,
 )
+from invariscope.measures.fitted_deviation import fitted_deviation, naive_fitted_deviation
 from invariscope.registry import unknown
 from invariscope.statistics.deviations import DISTANCES, KINDS, REFERENCES, Deviations
 from invariscope.statistics.feature_actions import FeatureAction, FibreAction, MatrixAction, as_feature_action
+from invariscope.statistics.fitted_action import FittedAction
+from invariscope.statistics.orbit_regression import OrbitRegression
 from invariscope.statistics.representations import MatrixStack
 from invariscope.statistics.sample_table import SampleTable
 
@@ -28,6 +31,7 @@ _ALLOWED = {
     "channelwise": ("cosine", "l2", "squared_l2"),
     "output": ("kl", "cosine", "l2", "squared_l2"),
 }
+_FITTED = "squared_l2"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +66,12 @@ class EquivarianceDeviation(Measure):
             faithful action and flatters small groups.
         feature_action: what the elements should do to a response: "trivial", "spatial" (to each map as to an
             image), "regular" or "vector" (`FibreAction` of that representation: maps move as images, and
-            their channels are mixed), or a `FibreAction` or `MatrixAction` of any representation.
+            their channels are mixed), or a `FibreAction` or `MatrixAction` of any representation. "fitted"
+            (or a `FittedAction`): the affine map of f(x) that predicts f(gx) best, as in
+            `FittedEquivariance`, fitted on one half of the samples and judged on the other. Both come from
+            sums over samples, which give squared distances alone: the distance is "squared_l2" then, the
+            null is over all pairs of samples of a half, and a layer of more than `dims` units is judged in
+            a random projection.
 
     Raises:
         ValueError: a kind, distance, reference or action that does not exist, or not together; when
@@ -80,7 +89,7 @@ class EquivarianceDeviation(Measure):
     distance: str = ""
     reference: str = "kernel"
     exclude_identity: bool = False
-    feature_action: FeatureAction | str | None = None
+    feature_action: FeatureAction | FittedAction | str | None = None
 
     range: ClassVar[tuple[float, float]] = (-1.0, float("inf"))
     summary: ClassVar[str] = "How far a representation is from moving as the group says it should."
@@ -93,14 +102,17 @@ class EquivarianceDeviation(Measure):
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise unknown("kind", str(self.kind), KINDS)
+        fitted = isinstance(self.action, FittedAction)
         if not self.distance:
-            object.__setattr__(self, "distance", _ALLOWED[self.kind][0])
+            object.__setattr__(self, "distance", _FITTED if fitted else _ALLOWED[self.kind][0])
         for name, allowed in (("distance", DISTANCES), ("reference", REFERENCES)):
             if getattr(self, name) not in allowed:
                 raise unknown(name, str(getattr(self, name)), allowed)
         if self.distance not in _ALLOWED[self.kind]:
             fitting = ", ".join(_ALLOWED[self.kind])
             raise ValueError(f"kind={self.kind!r} takes a distance of {fitting}; got {self.distance!r}")
+        if fitted:
+            self._refuse_unfit()
         trivial = self.action.name == "trivial"
         if self.kind == "output" and not trivial:
             raise ValueError(
@@ -112,8 +124,22 @@ class EquivarianceDeviation(Measure):
                 f"kind={self.kind!r} has a trivial action, for which kernel and twirl are the same: "
                 "leave out reference='twirl', or take kind='channelwise'"
             )
-        object.__setattr__(self, "needs_action", not trivial)
+        object.__setattr__(self, "needs_action", not trivial and not fitted)
         object.__setattr__(self, "scope", "output" if self.kind == "output" else "layers")
+        derived = dict.fromkeys(("one_plus", "to_null"), float("nan"))
+        object.__setattr__(self, "ideals", derived | {"": -1.0 if self.distance == "cosine" else 0.0})
+        lengths = self.distance in ("l2", "squared_l2") and self.kind != "output"
+        object.__setattr__(self, "absolute", frozenset({""} if lengths else ()))
+
+    def _refuse_unfit(self) -> None:
+        """Raises for options that a fitted action does not go with."""
+        wanted = {"kind": "latent", "distance": _FITTED, "reference": "kernel"}
+        for name, value in wanted.items():
+            if getattr(self, name) != value:
+                raise ValueError(
+                    f"a fitted action is judged by sums over samples, which give {name}={value!r} alone; "
+                    f"got {getattr(self, name)!r}"
+                )
 
     @property
     def form(self) -> str:
@@ -123,23 +149,32 @@ class EquivarianceDeviation(Measure):
         return "_".join([self.kind, *distance, *action])
 
     @property
-    def action(self) -> FeatureAction:
+    def action(self) -> FeatureAction | FittedAction:
         """What the elements should do to a response."""
+        if isinstance(self.feature_action, FittedAction):
+            return self.feature_action
+        if self.feature_action == FittedAction.name:
+            return FittedAction()
         own = "spatial" if self.kind == "channelwise" else "trivial"
         return as_feature_action(own if self.feature_action is None else self.feature_action)
 
     @property
     def probes(self) -> tuple[Probe, ...]:
         """The untransformed input, where it is the reference or left out."""
-        return (Identity(),) if self.needs_action or self.exclude_identity else ()
+        return (Identity(),) if self.action.name != "trivial" or self.exclude_identity else ()
 
-    def statistics(self) -> tuple[Deviations]:
-        """The discrepancies of every sample and element."""
-        return (Deviations(self.kind, self.distance, self.reference, self.exclude_identity, self.action),)
+    def statistics(self) -> tuple[Deviations | OrbitRegression]:
+        """The discrepancies of every sample and element, or the sums from which an action is fitted."""
+        action = self.action
+        if isinstance(action, FittedAction):
+            return (OrbitRegression(action.dims, action.seed),)
+        return (Deviations(self.kind, self.distance, self.reference, self.exclude_identity, action),)
 
     def evaluate(self, finals: Any, layer: LayerContext) -> dict[str, Values]:
         """E of one layer, beside its null, and by element."""
         (table,) = finals
+        if isinstance(self.action, FittedAction):
+            return fitted_deviation(table, self.action, exclude_identity=self.exclude_identity)
         values, null = table.replicates(_mean), table.replicates(_null)
         undefined = int(table["undefined"].sum())
         found: dict[str, Values] = {
@@ -153,8 +188,13 @@ class EquivarianceDeviation(Measure):
             found["to_null"] = LayerValues(values / null, 1.0, undefined)
         return found
 
-    def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
+    def oracle(
+        self, activations: np.ndarray, labels: np.ndarray | None, indices: np.ndarray | None = None
+    ) -> dict[str, np.ndarray]:
         """The definition, vector by vector; channels turn by quarters."""
+        if isinstance(self.action, FittedAction):
+            left_out = {"exclude_identity": self.exclude_identity}
+            return naive_fitted_deviation(activations, indices, self.action, **left_out)
         n, m = activations.shape[:2]
         terms = np.full((n, m, activations.shape[2] if self.kind == "channelwise" else 1), np.nan)
         for i in range(n):
@@ -168,7 +208,7 @@ class EquivarianceDeviation(Measure):
 
     def _naive_pairs(self, orbit: np.ndarray, j: int) -> list[tuple[np.ndarray, np.ndarray]]:
         """(f(g_j x), g_j f̂(x)), a pair a vector."""
-        if self.needs_action:
+        if isinstance(self.action, FeatureAction) and self.needs_action:
             moved = _naive_moved(self._naive_centre(orbit), j, self.action)
             return (
                 list(zip(orbit[j], moved, strict=True)) if self.kind == "channelwise" else [(orbit[j], moved)]
@@ -181,6 +221,7 @@ class EquivarianceDeviation(Measure):
     def _naive_centre(self, orbit: np.ndarray) -> np.ndarray:
         """f̂(x) under quarter turns."""
         turns = range(len(orbit))
+        assert isinstance(self.action, FeatureAction)
         if self.reference == "twirl":
             return np.mean([_naive_moved(orbit[k], -k, self.action) for k in turns], axis=0)
         if self.action.name != "matrix":
@@ -207,6 +248,8 @@ class EquivarianceDeviation(Measure):
             cls(kind="channelwise", feature_action="vector"),
             cls(feature_action=signs),
             cls(feature_action=MatrixAction("vector", axis=0), reference="twirl", distance="squared_l2"),
+            cls(feature_action="fitted"),
+            cls(feature_action=FittedAction(ridge=0.1, seed=1), exclude_identity=True),
         )
 
     @classmethod

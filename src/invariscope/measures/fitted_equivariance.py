@@ -16,7 +16,9 @@ from invariscope.measures.base import (
     Measure,
     Values,
 )
-from invariscope.statistics.orbit_regression import OrbitRegression, RegressionSums, halves_of
+from invariscope.measures.ridge_maps import held_out, naively_predicted
+from invariscope.statistics.fitted_action import FittedAction
+from invariscope.statistics.orbit_regression import OrbitRegression, halves_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,10 +77,7 @@ class FittedEquivariance(Measure):
     )
 
     def __post_init__(self) -> None:
-        if not 0 < self.ridge < float("inf"):
-            raise ValueError(f"ridge is a share of the units' variance, above 0; got {self.ridge!r}")
-        if not isinstance(self.dims, int) or self.dims < 1:
-            raise ValueError(f"dims is a whole number, at least 1; got {self.dims!r}")
+        FittedAction(self.ridge, self.dims, self.seed)
 
     @property
     def probes(self) -> tuple[Identity]:
@@ -92,60 +91,28 @@ class FittedEquivariance(Measure):
     def evaluate(self, finals: Any, layer: LayerContext) -> dict[str, Values]:
         """R² of the layer and of each element."""
         (sums,) = finals
-        fitted = np.stack([self._shares(sums, r, fit=True) for r in range(len(sums.count))])
-        plain = np.stack([self._shares(sums, r, fit=False) for r in range(len(sums.count))])
+        parts = [held_out(sums, r, ridge=self.ridge) for r in range(len(sums.count))]
+        fitted = np.stack([_explained(part.residual, part.spread) for part in parts])
+        plain = np.stack([_explained(part.unmoved, part.spread) for part in parts])
         return {
             "": LayerValues(fitted[:, sums.moving].mean(axis=1)),
             "invariance": LayerValues(plain[:, sums.moving].mean(axis=1)),
             "by_element": ElementValues(fitted),
         }
 
-    def _shares(self, sums: RegressionSums, replicate: int, *, fit: bool) -> np.ndarray:
-        """(element,) R² of one replicate, over both halves."""
-        left, total = 0.0, 0.0
-        for a, b in ((0, 1), (1, 0)):
-            if min(sums.count[replicate]) < 2:
-                return np.full(sums.yy.shape[2], np.nan)
-            spread, test = _around(sums, replicate, a, a), _around(sums, replicate, b, a)
-            if fit:
-                penalty = self.ridge * np.trace(spread.xx) / len(spread.xx)
-                maps = _solved(spread.xx + penalty * np.eye(len(spread.xx)), spread.xy)
-                left = left + _residual(test, maps) * sums.count[replicate, b]
-            else:
-                left = left + _difference(sums, replicate, b)
-            total = total + test.yy * sums.count[replicate, b]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(total > 0, 1 - left / total, np.nan)
-
     def oracle(
         self, activations: np.ndarray, labels: np.ndarray | None, indices: np.ndarray | None = None
     ) -> dict[str, np.ndarray]:
         """The definition, with a least-squares solver on penalised rows."""
-        flat = activations.reshape(*activations.shape[:2], -1)
-        halves = halves_of(np.arange(len(flat)) if indices is None else indices, seed=self.seed)
-        found: dict[str, list[float]] = {"fit": [], "plain": []}
-        for j in range(flat.shape[1]):
-            left, plain, total = 0.0, 0.0, 0.0
-            for half in (0, 1):
-                x, y = flat[halves == half, 0], flat[halves == half, j]
-                new, wanted = flat[halves != half, 0], flat[halves != half, j]
-                matrix = self._naive_fit(x - x.mean(axis=0), y - y.mean(axis=0))
-                left += np.sum((wanted - y.mean(axis=0) - (new - x.mean(axis=0)) @ matrix) ** 2)
-                plain += np.sum((wanted - new) ** 2)
-                total += np.sum((wanted - y.mean(axis=0)) ** 2)
-            found["fit"].append(1 - left / total)
-            found["plain"].append(1 - plain / total)
+        flat, predicted, middle = naively_predicted(activations, indices, ridge=self.ridge, seed=self.seed)
+        total = ((flat - middle) ** 2).sum(axis=(0, 2))
+        fitted = 1 - ((flat - predicted) ** 2).sum(axis=(0, 2)) / total
+        plain = 1 - ((flat - flat[:, :1]) ** 2).sum(axis=(0, 2)) / total
         return {
-            "": np.array(np.mean(found["fit"][1:])),
-            "invariance": np.array(np.mean(found["plain"][1:])),
-            "by_element": np.array(found["fit"]),
+            "": np.array(fitted[1:].mean()),
+            "invariance": np.array(plain[1:].mean()),
+            "by_element": fitted,
         }
-
-    def _naive_fit(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        units = x.shape[1]
-        penalty = np.sqrt(self.ridge * len(x) * x.var(axis=0).mean())
-        rows = np.concatenate([x, penalty * np.eye(units)])
-        return np.linalg.lstsq(rows, np.concatenate([y, np.zeros((units, y.shape[1]))]), rcond=None)[0]
 
     @classmethod
     def examples(cls) -> tuple[FittedEquivariance, ...]:
@@ -171,39 +138,7 @@ class FittedEquivariance(Measure):
         )
 
 
-@dataclass(frozen=True)
-class _Moments:
-    """Means of products around given means: x xᵀ (dim, dim), x yᵀ (element, dim, dim), ‖y‖² (element,)."""
-
-    xx: np.ndarray
-    xy: np.ndarray
-    yy: np.ndarray
-
-
-def _around(sums: RegressionSums, replicate: int, half: int, centre: int) -> _Moments:
-    """The moments of one half around the means of the half `centre`."""
-    count = sums.count[replicate, half]
-    x, y = (part[replicate, centre] / sums.count[replicate, centre] for part in (sums.x, sums.y))
-    own_x, own_y = sums.x[replicate, half] / count, sums.y[replicate, half] / count
-    dx, dy = own_x - x, own_y - y
-    xx = sums.xx[replicate, half] / count - np.outer(own_x, own_x) + np.outer(dx, dx)
-    xy = sums.xy[replicate, half] / count - own_x[:, None] * own_y[:, None] + dx[:, None] * dy[:, None]
-    yy = sums.yy[replicate, half] / count - np.square(own_y).sum(axis=1) + np.square(dy).sum(axis=1)
-    return _Moments(xx, xy, np.maximum(yy, 0))
-
-
-def _solved(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """(element, dim, dim) the maps; zero where nothing varies."""
-    return np.linalg.solve(matrix, right) if np.trace(matrix) > 0 else np.zeros_like(right)
-
-
-def _residual(test: _Moments, maps: np.ndarray) -> np.ndarray:
-    """(element,) mean ‖y − Mᵀx‖², from moments."""
-    crossed = (maps * test.xy).sum(axis=(1, 2))
-    return np.maximum(test.yy - 2 * crossed + (maps * (test.xx @ maps)).sum(axis=(1, 2)), 0)
-
-
-def _difference(sums: RegressionSums, replicate: int, half: int) -> np.ndarray:
-    """(element,) Σ ‖y − x‖²."""
-    crossed = np.trace(sums.xy[replicate, half], axis1=1, axis2=2)
-    return np.maximum(sums.yy[replicate, half] - 2 * crossed + np.trace(sums.xx[replicate, half]), 0)
+def _explained(left: np.ndarray, total: np.ndarray) -> np.ndarray:
+    """(element,) R²; NaN where there is nothing to explain."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(total > 0, 1 - left / total, np.nan)

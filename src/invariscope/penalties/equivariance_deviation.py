@@ -12,7 +12,9 @@ from invariscope.measures.base import Probe
 from invariscope.measures.equivariance_deviation import EquivarianceDeviation as Measured
 from invariscope.penalties.base import Penalty, ratio
 from invariscope.statistics.base import Block
+from invariscope.statistics.deviations import Deviations
 from invariscope.statistics.feature_actions import FeatureAction, SpatialAction, TrivialAction
+from invariscope.statistics.fitted_action import FittedAction
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +73,11 @@ class EquivarianceDeviation(Penalty):
 
     def _validate(self) -> None:
         action = self.measured.action
+        if isinstance(action, FittedAction):
+            raise ValueError(
+                "a fitted action needs many samples, and a penalty sees one batch: take another "
+                "feature_action, and measure the fitted one with iv.measure"
+            )
         if self.elements is not None and not isinstance(action, TrivialAction | SpatialAction):
             raise ValueError(
                 f"the action {action.name!r} belongs to the whole group, of which elements={self.elements} "
@@ -96,6 +103,7 @@ class EquivarianceDeviation(Penalty):
 
     def _value(self, block: Block) -> Tensor:
         (statistic,) = self.measured.statistics()
+        assert isinstance(statistic, Deviations)
         rows = statistic.rows(block)
         value = rows["sum"].sum() / rows["count"].sum().clamp_min(1)
         if not self.to_null:

@@ -1,0 +1,40 @@
+"""The equivariance deviation under fitted actions, from the sums of a regression."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from invariscope.measures.base import ElementValues, LayerValues, Values
+from invariscope.measures.ridge_maps import held_out, naively_predicted
+from invariscope.statistics.fitted_action import FittedAction
+from invariscope.statistics.orbit_regression import RegressionSums
+
+
+def fitted_deviation(
+    sums: RegressionSums, action: FittedAction, *, exclude_identity: bool
+) -> dict[str, Values]:
+    """⟨‖f(gx) − M_g f(x) − b_g‖²⟩, its null with f(x) of another sample, and their ratio."""
+    parts = [held_out(sums, replicate, ridge=action.ridge) for replicate in range(len(sums.count))]
+    by_element = np.stack([part.residual / part.samples for part in parts])
+    crossed = np.stack([part.crossed / part.samples for part in parts])
+    kept = sums.moving if exclude_identity else np.ones_like(sums.moving)
+    values, null = by_element[:, kept].mean(axis=1), crossed[:, kept].mean(axis=1)
+    note = "" if action.dims >= sums.units else f"seen in {action.dims} directions of {sums.units} units"
+    with np.errstate(divide="ignore", invalid="ignore"):
+        to_null = values / null
+    return {
+        "": LayerValues(values, float(null[0]), note=note),
+        "by_element": ElementValues(np.where(kept, by_element, np.nan)),
+        "to_null": LayerValues(to_null, 1.0, note=note),
+    }
+
+
+def naive_fitted_deviation(
+    activations: np.ndarray, indices: np.ndarray | None, action: FittedAction, *, exclude_identity: bool
+) -> dict[str, np.ndarray]:
+    """For the oracle: sample by sample."""
+    flat, predicted, _ = naively_predicted(activations, indices, ridge=action.ridge, seed=action.seed)
+    by_element = ((flat - predicted) ** 2).sum(axis=2).mean(axis=0)
+    if exclude_identity:
+        by_element[0] = np.nan
+    return {"": np.asarray(np.nanmean(by_element)), "by_element": by_element}

@@ -1,0 +1,117 @@
+"""Linear maps between responses, fitted on one half of the samples and judged on the other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from invariscope.statistics.orbit_regression import RegressionSums, halves_of
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What maps leave of the half that they were not fitted on, summed over the samples of both halves.
+
+    Args:
+        residual: (element,) Σ ‖y − Mx − b‖².
+        crossed: the same with the x of another sample of that half, expected over all of them.
+        spread: Σ ‖y − ⟨y⟩‖², the mean being that of the half fitted on.
+        unmoved: Σ ‖y − x‖².
+        samples: how many.
+    """
+
+    residual: np.ndarray
+    crossed: np.ndarray
+    spread: np.ndarray
+    unmoved: np.ndarray
+    samples: float
+
+
+def held_out(sums: RegressionSums, replicate: int, *, ridge: float) -> HeldOut:
+    """Of one replicate; NaN where a half has fewer than two samples."""
+    if min(sums.count[replicate]) < 2:
+        nothing = np.full(sums.yy.shape[2], np.nan)
+        return HeldOut(nothing, nothing, nothing, nothing, float(sums.count[replicate].sum()))
+    parts = [_judged(sums, replicate, a, b, ridge) for a, b in ((0, 1), (1, 0))]
+    return HeldOut(*(sum(column) for column in zip(*parts, strict=True)))  # type: ignore[arg-type]
+
+
+def _judged(
+    sums: RegressionSums, replicate: int, a: int, b: int, ridge: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, float]:
+    """The fields of `HeldOut`, of half b under the maps of half a."""
+    spread, test = _around(sums, replicate, a, a), _around(sums, replicate, b, a)
+    penalty = ridge * np.trace(spread.xx) / len(spread.xx)
+    maps = _solved(spread.xx + penalty * np.eye(len(spread.xx)), spread.xy)
+    count = sums.count[replicate, b]
+    mapped = (maps * (test.xx @ maps)).sum(axis=(1, 2))
+    left = np.maximum(test.yy - 2 * (maps * test.xy).sum(axis=(1, 2)) + mapped, 0) * count
+    # All ordered pairs, from the means, less those of a sample with itself.
+    pairs = test.yy + mapped - 2 * ((test.x @ maps) * test.y).sum(axis=1)
+    crossed = np.maximum(count**2 * pairs - left, 0) / (count - 1)
+    return left, crossed, test.yy * count, _difference(sums, replicate, b), float(count)
+
+
+@dataclass(frozen=True)
+class _Moments:
+    """Means around given centres: x (dim,), y (element, dim), x xᵀ, x yᵀ (element, dim, dim), ‖y‖²."""
+
+    x: np.ndarray
+    y: np.ndarray
+    xx: np.ndarray
+    xy: np.ndarray
+    yy: np.ndarray
+
+
+def _around(sums: RegressionSums, replicate: int, half: int, centre: int) -> _Moments:
+    """The moments of one half around the means of the half `centre`."""
+    count = sums.count[replicate, half]
+    x, y = (part[replicate, centre] / sums.count[replicate, centre] for part in (sums.x, sums.y))
+    own_x, own_y = sums.x[replicate, half] / count, sums.y[replicate, half] / count
+    dx, dy = own_x - x, own_y - y
+    xx = sums.xx[replicate, half] / count - np.outer(own_x, own_x) + np.outer(dx, dx)
+    xy = sums.xy[replicate, half] / count - own_x[:, None] * own_y[:, None] + dx[:, None] * dy[:, None]
+    yy = sums.yy[replicate, half] / count - np.square(own_y).sum(axis=1) + np.square(dy).sum(axis=1)
+    return _Moments(dx, dy, xx, xy, np.maximum(yy, 0))
+
+
+def _solved(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """(element, dim, dim) the maps; zero where nothing varies."""
+    return np.linalg.solve(matrix, right) if np.trace(matrix) > 0 else np.zeros_like(right)
+
+
+def _difference(sums: RegressionSums, replicate: int, half: int) -> np.ndarray:
+    """(element,) Σ ‖y − x‖²."""
+    crossed = np.trace(sums.xy[replicate, half], axis1=1, axis2=2)
+    return np.maximum(sums.yy[replicate, half] - 2 * crossed + np.trace(sums.xx[replicate, half]), 0)
+
+
+def naively_predicted(
+    activations: np.ndarray, indices: np.ndarray | None, *, ridge: float, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For oracles: predictions of flat (sample, element, unit) responses, by least squares on penalised rows.
+
+    Returns:
+        The responses and what they are predicted to be, each from the other half, and the mean that the
+        prediction starts from.
+    """
+    flat = activations.reshape(*activations.shape[:2], -1)
+    halves = halves_of(np.arange(len(flat)) if indices is None else indices, seed=seed)
+    predicted, middle = np.empty_like(flat), np.empty_like(flat)
+    for j in range(flat.shape[1]):
+        for half in (0, 1):
+            x, y = flat[halves == half, 0], flat[halves == half, j]
+            matrix = _naive_fit(x - x.mean(axis=0), y - y.mean(axis=0), ridge)
+            middle[halves != half, j] = y.mean(axis=0)
+            predicted[halves != half, j] = (
+                y.mean(axis=0) + (flat[halves != half, 0] - x.mean(axis=0)) @ matrix
+            )
+    return flat, predicted, middle
+
+
+def _naive_fit(x: np.ndarray, y: np.ndarray, ridge: float) -> np.ndarray:
+    units = x.shape[1]
+    penalty = np.sqrt(ridge * len(x) * x.var(axis=0).mean())
+    rows = np.concatenate([x, penalty * np.eye(units)])
+    return np.linalg.lstsq(rows, np.concatenate([y, np.zeros((units, y.shape[1]))]), rcond=None)[0]

@@ -1,0 +1,32 @@
+"""An action of a transform's elements that nobody declares: the linear maps that fit the responses best."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True)
+class FittedAction:
+    """Each element does what a ridge regression of its responses on the untransformed ones finds.
+
+    Fitted on one half of the samples and judged on the other, both ways.
+
+    Args:
+        ridge: the penalty, as a share of the units' mean variance.
+        dims: the largest number of directions in which a layer is seen; a larger one is projected.
+        seed: of the halves and the projection.
+    Raises:
+        ValueError: a ridge that is not above 0, or fewer than one dimension.
+    """
+
+    name: ClassVar[str] = "fitted"
+    ridge: float = 1e-3
+    dims: int = 64
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.ridge < float("inf"):
+            raise ValueError(f"ridge is a share of the units' variance, above 0; got {self.ridge!r}")
+        if not isinstance(self.dims, int) or self.dims < 1:
+            raise ValueError(f"dims is a whole number, at least 1; got {self.dims!r}")
