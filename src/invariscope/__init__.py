@@ -40,6 +40,7 @@ _HOMES = {
     "neuron_stability": "invariscope.neurons.stability",
     "receptive_field": "invariscope.readers.receptive_field",
     "stability_curve": "invariscope.engine.curves",
+    "worst_element": "invariscope.engine.refinement",
     "write_report": "invariscope.report",
 }
 _PACKAGES = (
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     from invariscope.engine.calibration import calibrated as calibrated
     from invariscope.engine.curves import stability_curve as stability_curve
     from invariscope.engine.illustrate import illustrate as illustrate
+    from invariscope.engine.refinement import worst_element as worst_element
     from invariscope.lie.layerwise import lie_derivative as lie_derivative
     from invariscope.listing import explain as explain
     from invariscope.listing import list_measures as list_measures
