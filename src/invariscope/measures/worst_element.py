@@ -34,13 +34,13 @@ class WorstElement(Measure):
     Shapes: activations (sample, element, unit...) to one number of each kind a layer: W; `element`, the
     position of the element that has it (its label stands in `result.curves`); `tail`, what the worst
     element does to the worst twentieth of the samples (linearly interpolated quantile); `largest`. Curves:
-    `by_element`, the mean over samples; `tail_by_element`, their 95 % quantile. Samples whose untransformed
-    response is zero have no distance: left out and counted (`undefined`). The null of W takes a(x) from
-    another sample, over whose norm distances are then.
+    `by_element`, the mean over samples; `tail_by_element`, their 95 % quantile; `largest_by_element`.
+    Samples whose untransformed response is zero have no distance: left out and counted (`undefined`). The
+    null of W takes a(x) from another sample, over whose norm distances are then.
 
     Misleads: W is a maximum of estimates: with few samples noise picks the element, and W is too large.
     `largest` grows with the number of samples and has no interval; nor has `element`. Only the listed
-    elements are searched, not what lies between them.
+    elements are searched; `iv.worst_element` looks between them too.
 
     Source:
         The worst-case transformation of Engstrom et al. 2019, arXiv:1712.02779, applied to representations.
@@ -50,7 +50,7 @@ class WorstElement(Measure):
     {'': 1.5, 'element': 2.0}
     """
 
-    single: ClassVar[frozenset[str]] = frozenset({"element", "largest"})
+    single: ClassVar[frozenset[str]] = frozenset({"element", "largest", "largest_by_element"})
     unaveraged: ClassVar[frozenset[str]] = frozenset({"element"})
     summary: ClassVar[str] = "Which transformation moves a representation the most, and how far at worst."
     reading: ClassVar[str] = (
@@ -82,6 +82,7 @@ class WorstElement(Measure):
             "largest": LayerValues(np.array([_largest(table)]), undefined=undefined),
             "by_element": ElementValues(means),
             "tail_by_element": ElementValues(table.replicates(_tails)),
+            "largest_by_element": ElementValues(_maxima(table)[None]),
         }
 
     def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
@@ -99,6 +100,7 @@ class WorstElement(Measure):
             "largest": np.array(np.max(rows)),
             "by_element": means,
             "tail_by_element": np.array([_naive_quantile(column) for column in zip(*rows, strict=True)]),
+            "largest_by_element": np.array([max(column) for column in zip(*rows, strict=True)]),
         }
 
     @classmethod
@@ -117,6 +119,7 @@ class WorstElement(Measure):
             KnownAnswer({}, responses, 2.0, output="largest"),
             KnownAnswer({}, responses, [0.0, 0.25, 1.5], output="by_element"),
             KnownAnswer({}, responses, [0.0, 0.475, 1.95], output="tail_by_element"),
+            KnownAnswer({}, responses, [0.0, 0.5, 2.0], output="largest_by_element"),
         )
 
 
@@ -149,6 +152,11 @@ def _tail(part: SampleTable) -> float:
 def _tails(part: SampleTable) -> np.ndarray:
     rows = _defined(part["distance"])
     return np.quantile(rows, _TAIL, axis=0) if len(rows) else np.full(part["distance"].shape[1], np.nan)
+
+
+def _maxima(part: SampleTable) -> np.ndarray:
+    rows = _defined(part["distance"])
+    return rows.max(axis=0) if len(rows) else np.full(part["distance"].shape[1], np.nan)
 
 
 def _naive_quantile(values: Any) -> float:

@@ -12,12 +12,13 @@ from invariscope.draws import Draws
 from invariscope.transforms._affine import _Sampled
 from invariscope.transforms._checks import count, number, numbers
 from invariscope.transforms._matrices import rotated
+from invariscope.transforms._sliding import Slider, _Sliding
 from invariscope.transforms.base import Transform
 from invariscope.transforms.inverse import Inverse
 
 
 @dataclass(frozen=True)
-class Rotation(_Sampled):
+class Rotation(_Sampled, _Sliding):
     r"""Rotation about the image's centre, counter-clockwise as seen, in degrees.
 
     .. math:: (t_j x)(p) = x(R_{-\theta_j}\, p), \quad \theta_{ij} = \theta_j + \epsilon_{ij}
@@ -96,6 +97,14 @@ class Rotation(_Sampled):
     def per_sample(self) -> bool:
         """Whether the angles are jittered."""
         return self.jitter_deg > 0
+
+    @property
+    def slider(self) -> Slider | None:
+        """The angle, unless it is jittered."""
+        return None if self.per_sample else Slider("angle_deg", tuple(self.degrees), self._at, period=360.0)
+
+    def _at(self, values: Sequence[float]) -> Transform:
+        return replace(self, degrees=tuple(values))
 
     def inverse(self) -> Transform:
         """The same angles the other way round; with jitter, undoing the very same draws."""

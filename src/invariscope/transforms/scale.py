@@ -12,11 +12,12 @@ from invariscope.draws import Draws
 from invariscope.transforms._affine import _Sampled
 from invariscope.transforms._checks import count, number, numbers
 from invariscope.transforms._matrices import linear
+from invariscope.transforms._sliding import Slider, _Sliding
 from invariscope.transforms.base import Transform
 
 
 @dataclass(frozen=True)
-class Scale(_Sampled):
+class Scale(_Sampled, _Sliding):
     """Magnification about the image's centre; the canvas stays.
 
     .. math:: (t_j x)(p) = x(p / s_j)
@@ -65,6 +66,14 @@ class Scale(_Sampled):
     def per_sample(self) -> bool:
         """False: the same factors for every sample."""
         return False
+
+    @property
+    def slider(self) -> Slider | None:
+        """The factor."""
+        return Slider("scale", tuple(self.factors), self._at)
+
+    def _at(self, values: Sequence[float]) -> Transform:
+        return replace(self, factors=tuple(values))
 
     def inverse(self) -> Transform:
         """The reciprocal factors."""

@@ -12,11 +12,12 @@ from invariscope.draws import Draws
 from invariscope.transforms._affine import _Sampled
 from invariscope.transforms._checks import choice, count, number, numbers
 from invariscope.transforms._matrices import linear
+from invariscope.transforms._sliding import Slider, _Sliding
 from invariscope.transforms.base import Transform
 
 
 @dataclass(frozen=True)
-class Shear(_Sampled):
+class Shear(_Sampled, _Sliding):
     """Rows or columns slid past each other, the image's centre staying where it is.
 
     .. math:: (u, v) \\mapsto (u + k_j v,\\; v) \\quad\\text{or}\\quad (u, v) \\mapsto (u,\\; v + k_j u)
@@ -76,6 +77,14 @@ class Shear(_Sampled):
     def per_sample(self) -> bool:
         """False: the same slants for every sample."""
         return False
+
+    @property
+    def slider(self) -> Slider | None:
+        """The factor."""
+        return Slider("shear", tuple(self.factors), self._at)
+
+    def _at(self, values: Sequence[float]) -> Transform:
+        return replace(self, factors=tuple(values))
 
     def inverse(self) -> Transform:
         """The opposite slants."""

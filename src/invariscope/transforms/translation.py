@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,14 @@ from invariscope.draws import Draws
 from invariscope.transforms._affine import _Sampled
 from invariscope.transforms._checks import choice, count, number, numbers
 from invariscope.transforms._matrices import shifted
+from invariscope.transforms._sliding import Slider, _Sliding
 from invariscope.transforms.base import Transform
 
 Shift = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Translation(_Sampled):
+class Translation(_Sampled, _Sliding):
     """Shifts in pixels: dx to the right, dy down.
 
     .. math:: (t_j x)(r, c) = x(r - dy_j,\\; c - dx_j)
@@ -90,6 +92,19 @@ class Translation(_Sampled):
     def per_sample(self) -> bool:
         """False: the same shifts for every sample."""
         return False
+
+    @property
+    def slider(self) -> Slider | None:
+        """The shift along the one axis on which the elements differ; None where they do on both."""
+        across = {dx for dx, _ in self.shifts_px}, {dy for _, dy in self.shifts_px}
+        if min(map(len, across)) > 1:
+            return None
+        axis = int(len(across[1]) > 1)
+        name, values = list(self.parameters.items())[axis]
+        return Slider(name, values, partial(self._at, axis, next(iter(across[1 - axis]))))
+
+    def _at(self, axis: int, other: float, values: Sequence[float]) -> Transform:
+        return replace(self, shifts_px=tuple((other, v) if axis else (v, other) for v in values))
 
     def inverse(self) -> Transform:
         """The opposite shifts."""
