@@ -47,6 +47,7 @@ def navigation(found: list[str]) -> list[dict[str, Any]]:
         {"Smooth deformations": "deformations.md"},
         {"Stability": "stability.md"},
         {"Lie derivatives": "lie_derivatives.md"},
+        {"In a test suite": "testing.md"},
         {"Command line": "command_line.md"},
         {"When something is wrong": "bad_input.md"},
         {"Reproductions": section("reproductions")},

@@ -27,6 +27,8 @@ _HOMES = {
     "Result": "invariscope.result",
     "SpatialAction": "invariscope.statistics.feature_actions",
     "TrivialAction": "invariscope.statistics.feature_actions",
+    "assert_equivariant": "invariscope.checking.assertions",
+    "assert_invariant": "invariscope.checking.assertions",
     "batch_normalized": "invariscope.engine.calibration",
     "calibrated": "invariscope.engine.calibration",
     "compare": "invariscope.uncertainty",
@@ -59,6 +61,8 @@ _PACKAGES = (
 )
 
 if TYPE_CHECKING:
+    from invariscope.checking.assertions import assert_equivariant as assert_equivariant
+    from invariscope.checking.assertions import assert_invariant as assert_invariant
     from invariscope.controls import OrbitAverage as OrbitAverage
     from invariscope.engine.api import measure as measure
     from invariscope.engine.calibration import batch_normalized as batch_normalized

@@ -37,6 +37,8 @@ BELOW = {
     "zoo": {"transforms"},
     "listing": {"transforms", "measures"},
     "expressions": {"transforms", "measures"},
+    "checking": {"engine", "expressions", "measures", "readers", "result", "statistics", "transforms"},
+    "pytest_plugin": {"checking"},
     "recipes": {
         "expressions",
         "transforms",
@@ -51,6 +53,7 @@ BELOW = {
     },
     "demo": {"transforms", "measures", "engine", "result", "uncertainty", "report", "zoo"},
     "cli": {
+        "checking",
         "demo",
         "transforms",
         "measures",

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 import invariscope
+from invariscope.cli.commands.check import check
 from invariscope.cli.commands.compare import compare
 from invariscope.cli.commands.curve import curve
 from invariscope.cli.commands.demo import demo
@@ -42,6 +43,6 @@ def _options(
 ) -> None: ...
 
 
-for _command in (demo, train, measure, curve, report, compare, reproduce, explain):
+for _command in (demo, train, measure, curve, report, compare, check, reproduce, explain):
     app.command()(_command)
 app.add_typer(listing, name="list")

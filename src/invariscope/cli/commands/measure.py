@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from invariscope.transforms.base import Transform
 
 
-def _batch_size(text: str) -> int | str:
+def batch_size_of(text: str) -> int | str:
+    """A number, or the word that stands for it."""
     return int(text) if text.isdigit() else text
 
 
@@ -72,7 +73,7 @@ def measure(
         int, typer.Option(metavar="INT", help="Of the subset, of random weights and random elements.")
     ] = 0,
     batch_size: Annotated[
-        str, typer.Option(parser=_batch_size, metavar="INT", help="Inputs per forward, or `auto`.")
+        str, typer.Option(parser=batch_size_of, metavar="INT", help="Inputs per forward, or `auto`.")
     ] = "auto",
     device: Annotated[
         str | None, typer.Option(metavar="NAME", help="`cpu`, `cuda:0`, ...", show_default="the model's")

@@ -1,0 +1,1 @@
+"""Numbers in a test suite: assertions about symmetry, and limits that a model's numbers must keep."""

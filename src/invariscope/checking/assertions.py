@@ -1,0 +1,236 @@
+"""`iv.assert_invariant` and `iv.assert_equivariant`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from invariscope.checking.reading import verdict_of
+from invariscope.checking.session import current
+from invariscope.checking.tolerances import roundings
+from invariscope.checking.verdict import SymmetryError, Verdict
+from invariscope.engine.api import measure, untouched_generators
+from invariscope.engine.sources import Source, as_source, refuse_second_walk
+from invariscope.measures.equivariance_error import EquivarianceError
+from invariscope.readers.base import Inspection, as_reader
+from invariscope.registry import unknown
+from invariscope.result import Result
+from invariscope.statistics.feature_actions import ActionByLayer, fits
+from invariscope.transforms.base import Transform, as_transform
+
+
+def assert_invariant(
+    model: Any,
+    data: Any,
+    transform: Any,
+    *,
+    layers: Any = None,
+    below: float | None = None,
+    samples: int | None = None,
+    seed: int | None = None,
+    precision: str = "float32",
+    device: str | None = None,
+    batch_size: int | str = "auto",
+    unstable: str = "refuse",
+) -> Verdict:
+    r"""Fails unless the output, or the layers named, stay the same when inputs are transformed.
+
+    .. math:: \|a(t_j x_i) - a(x_i)\| \le \tau_j\, \|a(x_i)\| \quad \text{for every sample and element}
+
+    Misleads: a network that does not look at its input is invariant. The failure, and the verdict, hold the
+    same number for another sample's response, `null`, which is then 0 too.
+
+    Args:
+        model, data, transform: as for `iv.measure`.
+        layers: names, globs, or a list of them; None: the model's output.
+        below: the largest relative error that passes; None: a tolerance derived for each layer and element.
+            It is what rounding explains (`checking.tolerances.Rounding`) and, for elements that are not
+            exact on the pixel grid, ‖a(t⁻¹t x) − a(x)‖ / ‖a(x)‖ at worst: what interpolation causes.
+        samples: a seeded subset of this many samples.
+        seed: of the subset and of what the transform draws; None: that of the test session, or 0.
+        precision, device, batch_size, unstable: as for `iv.measure`.
+
+    Returns:
+        The verdict, with the decisive error of every layer checked.
+
+    Raises:
+        SymmetryError: an `AssertionError` that names the first layer that breaks the symmetry, the element,
+            the sample, the error, the tolerance, and how to see it again.
+        ValueError, TypeError: as `iv.measure`; no tolerance can be derived.
+
+    >>> import torch, invariscope as iv
+    >>> model = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 1), torch.nn.AdaptiveAvgPool2d(1))
+    >>> iv.assert_invariant(model, torch.rand(8, 1, 6, 6), iv.QuarterTurns()).broken
+    ()
+    """
+    __tracebackhide__ = True
+    wanted = EquivarianceError(feature_action="trivial", of="output" if layers is None else "layers")
+    options = {"precision": precision, "device": device, "batch_size": batch_size, "unstable": unstable}
+    options |= {"layers": layers, "seed": seed, "samples": samples}
+    return _asserted("invariant", model, data, as_transform(transform), wanted, below, options)
+
+
+def assert_equivariant(
+    model: Any,
+    data: Any,
+    transform: Any,
+    *,
+    feature_action: Any = None,
+    layers: Any = None,
+    below: float | None = None,
+    samples: int | None = None,
+    seed: int | None = None,
+    precision: str = "float32",
+    device: str | None = None,
+    batch_size: int | str = "auto",
+    unstable: str = "refuse",
+) -> Verdict:
+    r"""Fails unless every layer moves as the transform says when inputs are transformed.
+
+    .. math:: \|a(t_j x_i) - t_j a(x_i)\| \le \tau_j\, \|t_j a(x_i)\| \quad
+        \text{for every sample and element}
+
+    Misleads: a layer that does not look at its input is equivariant, and an action that is not named may fit
+    by chance, as for elements that hardly move anything. Name the actions of a network whose actions you
+    know. Units whose content comes from outside the image are left out.
+
+    Args:
+        model, data, transform: as for `iv.measure`.
+        feature_action: what an element should do to a layer's response: an action, a list of actions any one
+            of which will do, or a mapping from layers to actions, {"conv*": "regular", "fc": "trivial"}.
+            Actions are "trivial", "spatial", "regular", "vector", `FibreAction` and `MatrixAction`. None: any
+            of "spatial", "regular" (where the elements are a group) and "trivial".
+        layers: names, globs, or a list of them; None: every layer, or those that the mapping names.
+        below: the largest relative error that passes; None: a tolerance derived as for `assert_invariant`,
+            to which ‖t⁻¹t a(x) − a(x)‖ / ‖a(x)‖ is added, what the action itself loses on that layer.
+        samples, seed, precision, device, batch_size, unstable: as for `assert_invariant`.
+
+    Returns:
+        The verdict, with the decisive error of every layer checked.
+
+    Raises:
+        SymmetryError: an `AssertionError` that names the first layer, in the order in which they run, that
+            breaks the symmetry, the element, the sample, the error, the tolerance, and how to see it again.
+        ValueError, TypeError: as `iv.measure`; a layer does not have the action; the action needs a group and
+            the elements are none; no tolerance can be derived.
+
+    >>> import torch, invariscope as iv
+    >>> model = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 1), torch.nn.ReLU())
+    >>> verdict = iv.assert_equivariant(model, torch.rand(8, 1, 6, 6), iv.QuarterTurns())
+    >>> [(layer.layer, layer.action) for layer in verdict.layers]
+    [('0', 'spatial'), ('1', 'spatial')]
+    """
+    __tracebackhide__ = True
+    elements = as_transform(transform)
+    wanted = EquivarianceError(
+        feature_action=_natural(elements) if feature_action is None else feature_action
+    )
+    if layers is None and isinstance(feature_action, Mapping) and "*" not in feature_action:
+        layers = list(feature_action)
+    options = {"precision": precision, "device": device, "batch_size": batch_size, "unstable": unstable}
+    options |= {"layers": layers, "seed": seed, "samples": samples}
+    return _asserted("equivariant", model, data, elements, wanted, below, options)
+
+
+def _natural(transform: Transform) -> tuple[str, ...]:
+    """The actions that a layer may have when nobody says which."""
+    return ("spatial", "trivial") if transform.table() is None else ("spatial", "regular", "trivial")
+
+
+def _asserted(
+    what: str,
+    model: Any,
+    data: Any,
+    transform: Transform,
+    wanted: EquivarianceError,
+    below: float | None,
+    options: dict[str, Any],
+) -> Verdict:
+    __tracebackhide__ = True
+    session = current()
+    options["seed"] = (session.seed or 0) if options["seed"] is None else options["seed"]
+    options["samples"] = session.samples if options["samples"] is None else options["samples"]
+    inexact = not all(transform.exact)
+    _refuse_tolerance(below, transform)
+    source = as_source(data)
+    refuse_second_walk(source, "the layers are looked at before they are measured")
+    inspection, inputs = _looked_at(model, source, transform, wanted, options)
+    floor = below is None and inexact
+    result = _measured(model, source, transform, wanted, floor=floor, **options)
+    _refuse_undefined(result, wanted)
+    device = str(options["device"] or as_reader(model).device)
+    rounding = roundings(inspection, model, inputs=inputs, device=device)
+    verdict = verdict_of(what, result, wanted, transform, rounding, below, options)
+    if session.hears is not None:
+        session.hears(verdict.summary)
+    if verdict.broken:
+        raise SymmetryError(verdict)
+    return verdict
+
+
+def _refuse_tolerance(below: float | None, transform: Transform) -> None:
+    if below is None:
+        if not all(transform.exact) and not transform.invertible:
+            raise ValueError(
+                f"no tolerance can be derived: elements of {type(transform).__name__} may interpolate, and "
+                "have no inverse that would tell by how much. Give below=, the largest relative error that "
+                "passes; for callables, declare Elements([...], inverses=[...])."
+            )
+        return
+    if isinstance(below, bool) or not isinstance(below, (int, float)) or not 0 <= below < math.inf:
+        raise ValueError(f"below is a relative error, a number from 0 on such as 0.01; got {below!r}")
+
+
+def _looked_at(
+    model: Any, source: Source, transform: Transform, wanted: EquivarianceError, options: dict[str, Any]
+) -> tuple[Inspection, int]:
+    """Every layer of the model in order, and the values of one input."""
+    first = next(iter(source.windows())).inputs[:3]
+    with untouched_generators():
+        transform.check(first)
+        moved = transform.orbit(first, seed=options["seed"])
+        if any(action.name == "spatial" for action in wanted.actions):
+            # Says what to declare, where the transform has no action at all.
+            size = (first.shape[2], first.shape[3]) if first.ndim == 4 else None
+            transform.act(moved, input_size=size, seed=options["seed"])
+        reader = as_reader(model)
+        inspection = reader.inspect(moved[:, 0], device=options["device"], precision=options["precision"])
+    names = [info.layer for info in inspection.layers]
+    for action in wanted.actions:
+        _refuse_unmatched(action, names)
+    return inspection, first[0].numel()
+
+
+def _refuse_unmatched(action: Any, names: list[str]) -> None:
+    """Raises a ValueError for a pattern of a mapping that no layer is meant by."""
+    if not isinstance(action, ActionByLayer):
+        return
+    for pattern, _ in action.actions:
+        if pattern != "*" and not any(fits(pattern, name) for name in names):
+            raise unknown("layer of feature_action", pattern, names)
+
+
+def _measured(
+    model: Any, source: Source, transform: Transform, wanted: EquivarianceError, **options: Any
+) -> Result:
+    __tracebackhide__ = True
+    try:
+        return measure(model, source, transform, measures=wanted, progress=False, intervals=False, **options)
+    except ValueError as error:
+        if str(error).startswith(f"{wanted.label} applies to none"):
+            error.add_note("Name other layers with layers=, or another action with feature_action=.")
+        raise
+
+
+def _refuse_undefined(result: Result, wanted: EquivarianceError) -> None:
+    """Raises a ValueError if some of the layers asked for do not have the action."""
+    missing = [entry for entry in result.provenance["skipped"] if entry.get("measure") == wanted.label]
+    if missing:
+        first = missing[0]
+        reason = str(first["reason"]).removeprefix(f"{wanted.label}: ")
+        raise ValueError(
+            f"layer {first['layer']!r} does not have the action {wanted.feature_action!r}: {reason} "
+            f"({len(missing)} such layers). Leave them out with layers=, or say what each should do: "
+            f"feature_action={{{first['layer']!r}: 'trivial', '*': ...}}."
+        )

@@ -1,0 +1,81 @@
+"""Outcomes as JUnit XML, which continuous integration reads."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import re
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from xml.etree import ElementTree
+
+from invariscope.checking.limits import Outcome
+
+SUITE = "invariscope check"
+# What XML 1.0 cannot hold, not even escaped.
+_FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_KINDS = {"broken": "failure", "no value": "error"}
+
+
+def write_junit(path: Path, outcomes: Sequence[Outcome], *, model: str, seconds: float) -> None:
+    """Writes a test case for every limit and layer: whole, or not at all.
+
+    A broken limit is a failure, a value that does not exist an error.
+
+    Raises:
+        OSError: the folder does not exist, or cannot be written to.
+    """
+    suites = document(outcomes, model=model, seconds=seconds)
+    data = ElementTree.tostring(suites, encoding="utf-8", xml_declaration=True)
+    handle, scratch = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data + b"\n")
+        Path(scratch).chmod(0o666 & ~_umask())
+        os.replace(scratch, path)
+    except BaseException:
+        Path(scratch).unlink(missing_ok=True)
+        raise
+
+
+def document(outcomes: Sequence[Outcome], *, model: str, seconds: float) -> ElementTree.Element:
+    """The tree: one suite, a test case for every limit and layer."""
+    states = [outcome.status for outcome in outcomes]
+    counts = {
+        "tests": str(len(outcomes)),
+        "failures": str(states.count("broken")),
+        "errors": str(states.count("no value")),
+        "skipped": "0",
+        "time": f"{seconds:.3f}",
+    }
+    suites = ElementTree.Element("testsuites", {"name": SUITE, **counts})
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    suite = ElementTree.SubElement(suites, "testsuite", {"name": SUITE, **counts, "timestamp": now})
+    for outcome in outcomes:
+        _add(suite, outcome, _clean(model), seconds / len(outcomes))
+    return suites
+
+
+def _add(suite: ElementTree.Element, outcome: Outcome, model: str, seconds: float) -> None:
+    limit = outcome.limit
+    name = _clean(f"{outcome.name} {limit.row} {limit.sign} {limit.bound:g}")
+    classname = _clean(f"{model}.{limit.measure.name}")
+    case = ElementTree.SubElement(
+        suite, "testcase", {"name": name, "classname": classname, "time": f"{seconds:.3f}"}
+    )
+    kind = _KINDS.get(outcome.status)
+    if kind is not None:
+        said = _clean(outcome.message)
+        found = ElementTree.SubElement(case, kind, {"message": said, "type": outcome.status})
+        found.text = _clean(f"{said}\nlimit: {limit.text}")
+
+
+def _clean(text: str) -> str:
+    return _FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current

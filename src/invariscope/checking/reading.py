@@ -1,0 +1,103 @@
+"""From a measured result to a verdict."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from invariscope.checking.tolerances import Rounding
+from invariscope.checking.verdict import LayerVerdict, Verdict, Worst
+from invariscope.measures.equivariance_error import EquivarianceError, called
+from invariscope.readers.base import LayerKey
+from invariscope.result import Result
+from invariscope.statistics.feature_actions import ActionByLayer
+from invariscope.transforms.base import Transform
+
+
+def verdict_of(
+    what: str,
+    result: Result,
+    wanted: EquivarianceError,
+    transform: Transform,
+    rounding: Mapping[LayerKey, Rounding],
+    below: float | None,
+    options: Mapping[str, Any],
+) -> Verdict:
+    """Every layer's decisive pair beside its tolerance.
+
+    Args:
+        result: with the rows and curves of `wanted`, and floors where elements interpolate.
+        rounding: of every layer, in the order in which they run.
+        below: the tolerance, if it was given.
+        options: with the seed and the number of samples.
+    """
+    rows = {(row["measure"], row["layer"], row["call"]): row for row in result.rows}
+    curves, last = _curves(result), list(rounding.values())[-1]
+    found = []
+    for (name, layer, call), row in rows.items():
+        if name != wanted.row_name(""):
+            continue
+        own = {output: curves.get((wanted.row_name(output), layer, call), {}) for output in _CURVES}
+        worst = _worst(own, transform, rounding.get((layer, call), last), below)
+        position = rows.get((wanted.row_name("action"), layer, call), {"value": 0.0})["value"]
+        action = _action(wanted, int(position), layer)
+        found.append(LayerVerdict(layer, call, action, row["value"], row["null"], worst))
+    order = tuple(rounding)
+    return Verdict(what, tuple(found), order, options["seed"], options["samples"], result)
+
+
+_CURVES = ("largest_by_element", "action_by_element", "sample_by_element")
+
+
+def _curves(result: Result) -> dict[tuple[str, str, int], dict[int, dict[str, Any]]]:
+    """Points by (row, layer, call) and element."""
+    found: dict[tuple[str, str, int], dict[int, dict[str, Any]]] = {}
+    for point in result.curve_rows:
+        found.setdefault((point["measure"], point["layer"], point["call"]), {})[point["element"]] = point
+    return found
+
+
+def _action(wanted: EquivarianceError, position: int, layer: str) -> str:
+    action = wanted.actions[position]
+    return called(action.at(layer) if isinstance(action, ActionByLayer) else action)
+
+
+def _worst(
+    curves: Mapping[str, dict[int, dict[str, Any]]],
+    transform: Transform,
+    rounding: Rounding,
+    below: float | None,
+) -> Worst | None:
+    """The element that comes closest to its tolerance, or exceeds it the most; None if none has an error."""
+    errors, lost, samples = (curves[name] for name in _CURVES)
+    found = []
+    for j, point in errors.items():
+        error = point["value"]
+        if math.isnan(error):
+            continue
+        input_floor = 0.0 if transform.exact[j] else point.get("floor", 0.0)
+        action_floor = float(np.nan_to_num(lost[j]["value"]))
+        allowed, reason = _allowed(rounding, input_floor, action_floor, below)
+        found.append(Worst(error, allowed, j, _label(transform, j), int(samples[j]["value"]), reason))
+    return max(found, key=lambda worst: worst.share) if found else None
+
+
+def _allowed(
+    rounding: Rounding, input_floor: float, action_floor: float, below: float | None
+) -> tuple[float, str]:
+    """The tolerance, and what it consists of."""
+    if below is not None:
+        return float(below), "as given"
+    parts = [str(rounding)]
+    parts += [f"{input_floor:.2g} for interpolating the input"] if input_floor else []
+    parts += [f"{action_floor:.2g} for interpolating the response"] if action_floor else []
+    return rounding.value + input_floor + action_floor, " + ".join(parts)
+
+
+def _label(transform: Transform, element: int) -> str:
+    """The element's name and parameters: '90°' (angle_deg=90)."""
+    parameters = ", ".join(f"{name}={values[element]:g}" for name, values in transform.parameters.items())
+    return f"{transform.labels[element]!r}" + (f" ({parameters})" if parameters else "")

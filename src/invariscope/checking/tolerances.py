@@ -1,0 +1,106 @@
+"""What rounding alone may do to a layer: the tolerance of an assertion that names none."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from invariscope.readers.base import OK, Inspection, LayerInfo, LayerKey
+
+SAFETY = 4.0
+_TF32 = 2.0**-10
+
+
+@dataclass(frozen=True)
+class Rounding:
+    r"""The relative error that the number format of a network explains at one of its layers.
+
+    .. math:: \rho = 4 \sqrt{d}\, (\varepsilon_s + \varepsilon_a \sqrt{K})
+
+    Each of the d layers so far stores its result, with an error of ε_s, the coarsest of their formats, and
+    forms sums of up to K terms, whose errors at ε_a add up like a random walk. bfloat16 and float16 are
+    summed in float32. What d layers add is independent, and 4 a margin. Misleads where a layer takes the
+    difference of large numbers, which magnifies rounding: such a layer needs a tolerance of its own.
+
+    Args:
+        depth: d, layers up to this one and this one; views of earlier ones do not count.
+        terms: K.
+        stored: ε_s.
+        summed: ε_a.
+        dtype: the coarsest format.
+
+    >>> Rounding(1, 64, 2**-23, 2**-23, "float32").value == 4 * 9 * 2**-23
+    True
+    """
+
+    depth: int
+    terms: int
+    stored: float
+    summed: float
+    dtype: str
+
+    @property
+    def value(self) -> float:
+        """ρ."""
+        return SAFETY * math.sqrt(self.depth) * (self.stored + self.summed * math.sqrt(self.terms))
+
+    def __str__(self) -> str:
+        layers = "1 layer" if self.depth == 1 else f"{self.depth} layers"
+        sums = f"sums of up to {self.terms} terms" if self.terms > 1 else "no sums"
+        return f"{self.value:.2g} for rounding ({self.dtype}, {layers}, {sums})"
+
+
+def roundings(inspection: Inspection, model: Any, *, inputs: int, device: str) -> Mapping[LayerKey, Rounding]:
+    """The rounding at every layer, in the order in which they run.
+
+    Args:
+        inspection: of all layers.
+        model: a module's largest fan-in bounds the terms of its sums; elsewhere its largest layer does.
+        inputs: values of one input.
+        device: where it runs; on CUDA, where products may be of TF32.
+    """
+    known = _fan_in(model)
+    depth, terms, coarsest = 0, known or inputs, torch.float64
+    found: dict[LayerKey, Rounding] = {}
+    for info in inspection.layers:
+        if info.status != OK:
+            continue
+        depth += info.alias_of is None
+        terms = terms if known else max(terms, math.prod(info.shape))
+        coarsest = max(coarsest, _dtype(info), key=_spacing)
+        summed = max(_spacing(_accumulated(coarsest)), _product(coarsest, device))
+        name = str(coarsest).removeprefix("torch.")
+        found[info.layer, info.call] = Rounding(depth, terms, _spacing(coarsest), summed, name)
+    return found
+
+
+def _fan_in(model: Any) -> int:
+    """The most terms in a sum that a weight takes part in; 0 where there are no weights to see."""
+    weights = [p for p in model.parameters() if p.ndim > 1] if isinstance(model, nn.Module) else []
+    return max((weight[0].numel() for weight in weights if len(weight)), default=0)
+
+
+def _dtype(info: LayerInfo) -> torch.dtype:
+    return getattr(torch, info.dtype)
+
+
+def _spacing(dtype: torch.dtype) -> float:
+    return torch.finfo(dtype).eps
+
+
+def _accumulated(dtype: torch.dtype) -> torch.dtype:
+    """The format in which sums are formed."""
+    return torch.float32 if dtype in (torch.bfloat16, torch.float16) else dtype
+
+
+def _product(dtype: torch.dtype, device: str) -> float:
+    """The rounding of factors on a device that shortens them before they are multiplied."""
+    if dtype != torch.float32 or not device.startswith("cuda"):
+        return 0.0
+    shortened = torch.backends.cudnn.allow_tf32 or torch.backends.cuda.matmul.allow_tf32
+    return _TF32 if shortened else 0.0

@@ -1,0 +1,165 @@
+"""`invariscope check`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from invariscope.cli import options as shared
+from invariscope.cli.commands.measure import batch_size_of, named_model
+from invariscope.cli.console import complain, notice, show, show_line
+from invariscope.cli.errors import Debug, command
+
+if TYPE_CHECKING:
+    from invariscope.checking.limits import Limit, Outcome
+    from invariscope.result import Result
+
+BROKEN = 1
+
+
+@command
+def check(
+    model: shared.Model,
+    data: shared.Data,
+    transform: Annotated[
+        str,
+        typer.Option(
+            "--transform",
+            "-t",
+            metavar="TEXT",
+            help="As in Python, such as `Rotation.circle(16)`, or `file.py:name` of a list of callables.",
+            show_default=False,
+        ),
+    ],
+    most: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--max",
+            metavar="GLOB:MEASURE:VALUE",
+            help="No layer that matches may have a larger value. May repeat.",
+            show_default=False,
+        ),
+    ] = None,
+    least: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--min",
+            metavar="GLOB:MEASURE:VALUE",
+            help="No layer that matches may have a smaller value. May repeat.",
+            show_default=False,
+        ),
+    ] = None,
+    junit: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Also as JUnit XML, replacing the file.", show_default="none"),
+    ] = None,
+    samples: Annotated[
+        int | None, typer.Option(metavar="INT", help="A seeded subset of this size.", show_default="all")
+    ] = None,
+    weights: shared.Weights = None,
+    split: shared.Split = None,
+    data_dir: shared.DataDir = None,
+    seed: Annotated[
+        int, typer.Option(metavar="INT", help="Of the subset, of random weights and random elements.")
+    ] = 0,
+    batch_size: Annotated[
+        str, typer.Option(parser=batch_size_of, metavar="INT", help="Inputs per forward, or `auto`.")
+    ] = "auto",
+    device: Annotated[
+        str | None, typer.Option(metavar="NAME", help="`cpu`, `cuda:0`, ...", show_default="the model's")
+    ] = None,
+    precision: Annotated[
+        str, typer.Option(metavar="NAME", help="`float32`, `float64` or `bf16`.")
+    ] = "float32",
+    nonfinite: Annotated[
+        str, typer.Option(metavar="NAME", help="NaN and infinite responses: `raise` or `skip` such samples.")
+    ] = "raise",
+    unstable: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="Outputs that depend on chance or on the batch: `refuse` or `measure`."
+        ),
+    ] = "refuse",
+    progress: Annotated[
+        bool, typer.Option(" /--no-progress", help="No progress bar.", show_default=False)
+    ] = True,
+    debug: Debug = False,
+) -> None:
+    """Checks that a model's numbers keep their limits: for continuous integration.
+
+    The value of all samples decides; its interval is shown beside it. A layer without a value, because all
+    of its units are dead, does not keep a limit. Ends with code 0 if all limits hold, 1 if one does not, 2
+    if something is wrong with the command, and nothing was checked.
+
+    Examples:
+
+        invariscope check nets/plain mnist_subset -t quarter_turns --max 'conv*:normalized_variance:0.3'
+        invariscope check net.py:make x.npz -t 'Flip()' --min output:prediction.accuracy:0.9 --junit a.xml
+    """
+    from invariscope.checking.junit import write_junit
+    from invariscope.checking.limits import judged, read_limits
+
+    started = time.perf_counter()
+    limits = read_limits(most or (), least or ())
+    if junit is not None and not junit.absolute().parent.is_dir():
+        raise FileNotFoundError(
+            f"--junit {junit}: there is no folder {junit.absolute().parent}; make it first"
+        )
+    settings = {"samples": samples, "seed": seed, "batch_size": batch_size, "device": device}
+    settings |= {"precision": precision, "nonfinite": nonfinite, "unstable": unstable, "progress": progress}
+    request = {"split": split, "data_dir": data_dir}
+    result = _measured(model, data, transform, limits, weights, request, settings)
+    outcomes = judged(limits, result)
+    if junit is not None:
+        write_junit(junit, outcomes, model=result.name, seconds=time.perf_counter() - started)
+    _show(result, outcomes)
+    if any(outcome.status != "holds" for outcome in outcomes):
+        raise typer.Exit(BROKEN)
+
+
+def _measured(
+    model: str,
+    data: str,
+    transform: str,
+    limits: Sequence[Limit],
+    weights: str | None,
+    request: dict[str, Any],
+    settings: dict[str, Any],
+) -> Result:
+    import invariscope as iv
+    from invariscope.checking.limits import needed
+    from invariscope.cli.data import load_data
+    from invariscope.cli.expressions import read_transform
+
+    elements = read_transform(transform)
+    inputs = load_data(data, **request)
+    named = named_model(model, weights, inputs, settings["seed"])
+    return iv.measure(
+        named.model, named.prepared(inputs), elements, label=named.label, **needed(limits), **settings
+    )
+
+
+def _show(result: Result, outcomes: Sequence[Outcome]) -> None:
+    from invariscope.cli.tables import plain_table, remarks
+    from invariscope.plots.shared.labels import interval, number
+
+    columns = ("layer", "measure", "value", "95 % interval", "limit", "")
+    cells = [
+        (o.name, o.limit.row, number(o.value), interval(o.low, o.high), _bound(o.limit), o.status)
+        for o in outcomes
+    ]
+    show(plain_table(f"Limits of {result.name}", columns, cells, text=2), "")
+    for remark in remarks(result):
+        notice(f"note: {remark}")
+    broken = [outcome for outcome in outcomes if outcome.status != "holds"]
+    for outcome in broken:
+        complain(outcome.message, word="no value" if outcome.status == "no value" else "broken")
+    show_line(f"{len(outcomes) - len(broken)} of {len(outcomes)} limits hold")
+
+
+def _bound(limit: Limit) -> str:
+    return f"{limit.sign} {limit.bound:g}"

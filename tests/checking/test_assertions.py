@@ -1,0 +1,243 @@
+"""Assertions about symmetry: what passes, what is found, and how it is said."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import torch
+from torch import nn
+
+import invariscope as iv
+from invariscope.checking.session import Session, using
+from invariscope.checking.verdict import SymmetryError
+from invariscope.controls import OrbitAverage
+
+TURNS = iv.QuarterTurns()
+C4_LAYERS = ["conv1", "relu1", "pool1", "conv2", "relu2", "conv3", "relu3", "pool", "fc", "log_softmax"]
+
+
+def broken(assertion, *arguments, **options):
+    """The error of an assertion that does not hold."""
+    with pytest.raises(SymmetryError) as caught:
+        assertion(*arguments, **options)
+    return caught.value
+
+
+def pointwise(channels=3):
+    """1×1 convolutions: they follow any motion of the image."""
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(1, channels, 1), nn.ReLU(), nn.Conv2d(channels, 2, 1))
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16", "float64"])
+def test_a_network_that_is_equivariant_by_construction_passes(c4, images, precision):
+    verdict = iv.assert_equivariant(c4(), images, TURNS, precision=precision)
+    assert [layer.layer for layer in verdict.layers] == C4_LAYERS
+    assert [layer.action for layer in verdict.layers[:7]] == ["regular"] * 7
+    assert verdict.broken == ()
+    assert iv.assert_invariant(c4(), images, TURNS, precision=precision).broken == ()
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+@pytest.mark.parametrize("layer", ["conv1", "conv2", "conv3"])
+def test_one_wrong_weight_tie_is_found_in_its_layer(c4, images, layer, precision):
+    error = broken(iv.assert_equivariant, c4(slipped=layer), images, TURNS, precision=precision)
+    first = error.verdict.broken[0]
+    assert first.layer == layer
+    assert first.worst.error > 0.2
+    assert str(error).startswith(f"'{layer}' is the first layer that is not equivariant: relative error ")
+    assert f"layer {C4_LAYERS.index(layer) + 1} of 10" in str(error)
+
+
+def test_a_mapping_from_layers_to_actions_checks_the_layers_it_names(c4, images):
+    actions = {"conv*": "regular", "fc": "trivial"}
+    verdict = iv.assert_equivariant(c4(), images, TURNS, feature_action=actions)
+    assert {layer.layer: layer.action for layer in verdict.layers} == {
+        "conv1": "regular",
+        "conv2": "regular",
+        "conv3": "regular",
+        "fc": "trivial",
+    }
+    error = broken(iv.assert_equivariant, c4(), images, TURNS, feature_action={"conv2": "spatial"})
+    assert [layer.layer for layer in error.verdict.broken] == ["conv2"]
+
+
+def test_the_message_names_the_pair_that_the_replay_line_gives_again(images):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(144, 4))
+    jittered = iv.Rotation([0, 90, 45], jitter_deg=10)
+    error = broken(iv.assert_invariant, model, images, jittered, samples=9, seed=5, below=0.01)
+    worst = error.verdict.broken[0].worst
+    line = re.search(r"transform\.orbit\(.*\]", str(error))[0]
+    moved = eval(line, {"transform": jittered, "inputs": images})
+    with torch.no_grad():
+        still, found = model(images[worst.sample][None]), model(moved[None])
+    assert worst.error == pytest.approx(float((found - still).norm() / still.norm()), rel=1e-4)
+    assert "seed=5, samples=9, or pytest --invariscope-seed 5 --invariscope-samples 9" in str(error)
+    assert f"element      {worst.element}, {jittered.labels[worst.element]!r} (angle_deg=" in str(error)
+
+
+def test_the_error_is_the_largest_over_all_samples_and_elements(images):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(144, 4)).double()
+    with torch.no_grad():
+        orbit = model(TURNS.orbit(images.double()).flatten(0, 1)).unflatten(0, (24, 4))
+    gaps = (orbit - orbit[:, :1]).norm(dim=2) / orbit[:, :1].norm(dim=2)
+    worst = broken(iv.assert_invariant, model, images.double(), TURNS).verdict.broken[0].worst
+    assert worst.error == pytest.approx(float(gaps.max()), rel=1e-9)
+    assert (worst.sample, worst.element) == divmod(int(gaps.argmax()), 4)
+
+
+def test_the_same_seed_finds_the_same_and_a_session_gives_the_seed_that_is_not_named(images):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(144, 4))
+
+    def worst(**options):
+        return broken(iv.assert_invariant, model, images, TURNS, **options).verdict.broken[0].worst
+
+    heard = []
+    once = worst(seed=3, samples=6)
+    with using(Session(seed=3, samples=6, hears=heard.append)):
+        assert worst() == once
+        assert worst(seed=4).sample != once.sample
+    assert worst(samples=6) != once
+    assert len(heard) == 2
+    assert heard[0].startswith("Sequential invariant (1 layer): broken at output; output ")
+
+
+def test_interpolation_alone_does_not_fail_and_exact_elements_get_none_of_its_tolerance(images):
+    turns = iv.Rotation([0, 90, 20])
+    assert iv.assert_equivariant(pointwise(), images, turns).broken == ()
+    torch.manual_seed(0)
+    oriented = nn.Sequential(nn.Conv2d(1, 3, 3, padding=1))
+    worst = broken(iv.assert_equivariant, oriented, images, turns).verdict.broken[0].worst
+    assert (worst.element, "interpolating" in worst.reason) == (1, False)
+
+
+def test_the_floor_in_the_tolerance_is_the_worst_round_trip(images):
+    model, turn = nn.Sequential(nn.Flatten()), iv.Rotation([0, 20])
+    worst = broken(iv.assert_invariant, model, images, turn, below=0).verdict.broken[0].worst
+    verdict = iv.assert_invariant(OrbitAverage(nn.Flatten(), TURNS), images, iv.Rotation([0, 90]))
+    assert verdict.broken == ()
+    back = turn.round_trip(images)[:, 1]
+    floor = float(((back - images).flatten(1).norm(dim=1) / images.flatten(1).norm(dim=1)).max())
+    derived = broken(iv.assert_invariant, model, images, turn).verdict.broken[0].worst
+    assert derived.allowed == pytest.approx(floor, rel=1e-3)
+    assert f"{floor:.2g} for interpolating the input" in derived.reason
+    assert worst.allowed == 0
+
+
+def test_an_orbit_average_is_invariant_and_its_model_is_not(images):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(144, 16), nn.Tanh(), nn.Linear(16, 3))
+    assert iv.assert_invariant(OrbitAverage(model, TURNS), images, TURNS).broken == ()
+    assert broken(iv.assert_invariant, model, images, TURNS).verdict.broken[0].layer == "output"
+
+
+def test_what_is_allowed_is_the_largest_that_passes(images):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(144, 4))
+    error = broken(iv.assert_invariant, model, images, TURNS).verdict.broken[0].worst.error
+    assert iv.assert_invariant(model, images, TURNS, below=error).broken == ()
+    broken(iv.assert_invariant, model, images, TURNS, below=error * (1 - 1e-9))
+
+
+def test_the_named_layers_alone_are_checked(c4, images):
+    verdict = iv.assert_invariant(c4(), images, TURNS, layers=["pool", "fc"])
+    assert [layer.layer for layer in verdict.layers] == ["pool", "fc"]
+    error = broken(iv.assert_invariant, c4(), images, TURNS, layers=["conv3", "pool"])
+    assert [layer.layer for layer in error.verdict.broken] == ["conv3"]
+
+
+def test_a_dead_layer_does_not_pass(images):
+    model = pointwise()
+    with torch.no_grad():
+        model[0].bias.fill_(-100.0)
+    error = broken(iv.assert_equivariant, model, images, TURNS)
+    assert str(error).startswith("'1' gives 0 for every input: nothing shows whether it is equivariant")
+
+
+def test_a_tolerance_that_another_sample_would_pass_too_is_said_to_show_nothing(images):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(144, 4))
+    with torch.no_grad():
+        model[1].bias.fill_(1e7)
+    verdict = iv.assert_invariant(model, images, TURNS)
+    assert verdict.layers[0].blind
+    assert verdict.summary.endswith("tolerance above the null, so nothing shown: output")
+    with torch.no_grad():
+        model[1].bias.zero_()
+    averaged = iv.assert_invariant(OrbitAverage(model, TURNS), images, TURNS)
+    assert "nothing shown" not in averaged.summary
+
+
+def test_a_verdict_holds_the_measured_result(c4, images):
+    verdict = iv.assert_equivariant(c4(), images, TURNS, layers="conv*")
+    row = verdict.result.table.query("layer == 'conv2'").iloc[0]
+    assert row["value"] == verdict.layers[1].mean
+
+
+SQUARES = torch.rand(8, 1, 6, 6, generator=torch.Generator().manual_seed(0))
+CALLABLES = [lambda x: x, lambda x: -x]
+REFUSED = [
+    ("regular", iv.Rotation([0, 30]), {}, ValueError, "needs a finite group, and the transform's elements"),
+    ("spatial", CALLABLES, {"below": 0.1}, TypeError, r"Declare it: Elements\(\[...\], actions="),
+    (None, CALLABLES, {"below": 0.1}, TypeError, r"Declare it: Elements\(\[...\], actions="),
+    (None, CALLABLES, {}, ValueError, "no tolerance can be derived.*Give below="),
+    ({"cnov": "spatial"}, TURNS, {}, ValueError, "unknown layer of feature_action 'cnov'. Closest: 'conv'"),
+    ({"conv": "spatail"}, TURNS, {}, ValueError, "unknown feature action 'spatail'. Closest: 'spatial'"),
+    (3, TURNS, {}, TypeError, "got int"),
+    (None, TURNS, {"layers": "cnov"}, ValueError, "no layer matches 'cnov'.*Closest: 'conv'"),
+    (None, TURNS, {"below": -1}, ValueError, "below is a relative error.*got -1"),
+    (None, TURNS, {"below": float("nan")}, ValueError, "below is a relative error.*got nan"),
+    (None, TURNS, {"seed": -1}, ValueError, "seed must be a whole number"),
+    ([[[1.0]], [[1.0]]], TURNS, {}, TypeError, "feature_action is 'trivial'"),
+    (iv.FibreAction([[[1.0]], [[-1.0]]]), TURNS, {}, ValueError, "2 came, the transform has 4"),
+]
+
+
+class Named(nn.Module):
+    """A layer for maps and a flat one."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(1, 3, 1), nn.Linear(3, 2)
+
+    def forward(self, x):
+        return self.head(self.conv(x).mean((2, 3)))
+
+
+@pytest.mark.parametrize(("action", "transform", "options", "kind", "said"), REFUSED)
+def test_what_cannot_be_checked_is_refused_with_what_to_do(action, transform, options, kind, said):
+    with pytest.raises(kind, match=said):
+        iv.assert_equivariant(Named(), SQUARES, transform, feature_action=action, **options)
+
+
+def test_an_action_that_a_layer_does_not_have_is_refused_by_the_layers_name():
+    with pytest.raises(
+        ValueError, match=r"layer 'mean' does not have the action 'spatial'.*layers=.*'trivial'"
+    ):
+        iv.assert_equivariant(Named(), SQUARES, TURNS, feature_action="spatial")
+    with pytest.raises(ValueError, match="applies to none of the 1 layers") as caught:
+        iv.assert_equivariant(Named(), SQUARES, TURNS, feature_action="spatial", layers="head")
+    assert "feature_action=" in caught.value.__notes__[0]
+
+
+@pytest.mark.parametrize("assertion", [iv.assert_invariant, iv.assert_equivariant])
+def test_elements_that_do_not_fit_the_data_are_refused(assertion):
+    flat = nn.Sequential(nn.Linear(6, 2))
+    with pytest.raises(TypeError, match=r"QuarterTurns acts on images.*got shape"):
+        assertion(flat, torch.rand(8, 6), TURNS)
+    with pytest.raises((TypeError, ValueError), match="5"):
+        assertion(flat, torch.rand(8, 6), iv.Permutations.cyclic(5))
+    with pytest.raises(ValueError, match="looked at before they are measured; give an array"):
+        assertion(Named(), iter([SQUARES]), TURNS)
+
+
+def test_points_are_checked_under_rotations_of_space():
+    class Norms(nn.Module):
+        def forward(self, x):
+            return x.norm(dim=-1)
+
+    points = torch.randn(8, 5, 3, generator=torch.Generator().manual_seed(0))
+    rotations = iv.RandomOrthogonal(4)
+    assert iv.assert_invariant(Norms(), points, rotations, below=1e-5).broken == ()
+    broken(iv.assert_invariant, nn.Sequential(nn.Linear(3, 2)), points, rotations, below=1e-5)

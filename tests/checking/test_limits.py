@@ -1,0 +1,168 @@
+"""Limits in a line, judged on a result, and told to continuous integration."""
+
+from __future__ import annotations
+
+import math
+from xml.etree import ElementTree
+
+import pytest
+
+import invariscope as iv
+from invariscope.checking import junit
+from invariscope.checking.limits import Limit, judged, needed, read_limits
+from invariscope.result import Result
+
+NAN = math.nan
+
+
+def row(layer, value, measure="normalized_variance", call=0, **more):
+    interval = {"ci_low": value - 0.1, "ci_high": value + 0.1}
+    return (
+        {"measure": measure, "layer": layer, "call": call, "stratum": "all", "value": value} | interval | more
+    )
+
+
+RESULT = Result(
+    rows=(
+        row("conv1", 0.2),
+        row("conv2", 0.4),
+        row("conv2", 0.1, call=1),
+        row("dead", NAN, note="no unit is left to average over"),
+        row("conv1", 0.9, stratum="mean"),
+        row("conv1", 0.5, "anova.share_transform"),
+    ),
+    provenance={"skipped": [{"layer": "fc", "call": 0, "reason": "no batch axis"}]},
+)
+
+
+def outcomes(*most, least=()):
+    return judged(read_limits(most, least), RESULT)
+
+
+@pytest.mark.parametrize(
+    ("text", "pattern", "rows", "bound"),
+    [
+        ("conv*:normalized_variance:0.3", "conv*", "normalized_variance", 0.3),
+        ("a.b:anova.share_transform:1e-3", "a.b", "anova.share_transform", 1e-3),
+        (
+            "x:EquivarianceDeviation(kind='channelwise').one_plus:2",
+            "x",
+            "equivariance_deviation.channelwise.one_plus",
+            2,
+        ),
+        ("x:equivariance_deviation.latent.one_plus:2", "x", "equivariance_deviation.latent.one_plus", 2),
+        ("x:equivariance_deviation:-0.5", "x", "equivariance_deviation.latent", -0.5),
+        ("x : same_equivariance.direct : .5", "x", "same_equivariance.direct", 0.5),
+    ],
+)
+def test_a_limit_says_which_layers_which_number_and_how_much(text, pattern, rows, bound):
+    limit = Limit.read(text, upper=True)
+    assert (limit.pattern, limit.row, limit.bound) == (pattern, rows, bound)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("conv1:0.3", "write GLOB:measure:value, such as"),
+        ("0.3", "write GLOB:measure:value, such as"),
+        (":normalized_variance:0.3", "write GLOB:measure:value, such as"),
+        ("conv1:normalized_variance:", "which is no number"),
+        ("conv1:normalized_variance:nan", "which is no number"),
+        ("conv1:normalised_variance:1", "Closest: 'normalized_variance'"),
+        ("conv1:anova,prediction:1", "names 2 measures"),
+        ("conv1:prediction.accuracy:1", "write 'output:prediction.accuracy:1'"),
+    ],
+)
+def test_a_limit_that_cannot_be_read_is_refused(text, said):
+    with pytest.raises(ValueError, match=said):
+        read_limits([text], [])
+
+
+def test_nothing_to_check_is_refused():
+    with pytest.raises(ValueError, match="give --max or --min"):
+        read_limits([], [])
+
+
+def test_the_value_decides_at_every_layer_and_call():
+    found = outcomes("conv*:normalized_variance:0.2")
+    assert [(o.name, o.status) for o in found] == [
+        ("conv1", "holds"),
+        ("conv2", "broken"),
+        ("conv2 (call 1)", "holds"),
+    ]
+    assert found[1].message == "conv2: normalized_variance is 0.4, must be ≤ 0.2"
+
+
+def test_lower_limits_hold_from_the_bound_on():
+    found = outcomes(least=["conv*:normalized_variance:0.2"])
+    assert [o.status for o in found] == ["holds", "holds", "broken"]
+
+
+@pytest.mark.parametrize(
+    "sides", [{"most": ["dead:normalized_variance:9"]}, {"least": ["dead:normalized_variance:-9"]}]
+)
+def test_a_layer_without_a_value_keeps_no_limit(sides):
+    (found,) = judged(read_limits(sides.get("most", []), sides.get("least", [])), RESULT)
+    assert found.status == "no value"
+    assert found.message.endswith("has no value (no unit is left to average over)")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("cnov1:normalized_variance:1", "unknown layer 'cnov1'. Closest: 'conv1'"),
+        ("fc:normalized_variance:1", "no value for the layers 'fc': fc: no batch axis"),
+        ("conv1:anova.share:1", "unknown output of anova 'anova.share'. Closest: 'anova.share_transform'"),
+    ],
+)
+def test_a_limit_that_speaks_of_nothing_is_refused(text, said):
+    with pytest.raises(ValueError, match=said):
+        outcomes(text)
+
+
+def test_what_must_be_measured_is_asked_for_once():
+    limits = read_limits(["conv1:anova:1", "conv2:anova.share_transform:1"], ["output:prediction.accuracy:0"])
+    wanted = needed(limits)
+    assert [measure.name for measure in wanted["measures"]] == ["anova", "prediction"]
+    assert wanted["layers"] == ["conv1", "conv2"]
+    assert needed(read_limits(["*:anova:1", "conv1:anova:1"], []))["layers"] is None
+
+
+def test_the_junit_file_counts_what_it_holds(tmp_path):
+    found = outcomes("conv*:normalized_variance:0.2", "dead:normalized_variance:1")
+    file = tmp_path / "check.xml"
+    junit.write_junit(file, found, model="net <&> \x1b[1mbold", seconds=2.0)
+    suite = ElementTree.parse(file).getroot().find("testsuite")
+    cases = suite.findall("testcase")
+    assert {name: suite.get(name) for name in ("name", "tests", "failures", "errors", "time")} == {
+        "name": "invariscope check",
+        "tests": "4",
+        "failures": "1",
+        "errors": "1",
+        "time": "2.000",
+    }
+    assert len(cases) == 4
+    assert [case.find("failure") is not None for case in cases] == [False, True, False, False]
+    assert cases[1].find("failure").get("message") == "conv2: normalized_variance is 0.4, must be ≤ 0.2"
+    assert cases[1].get("name") == "conv2 normalized_variance ≤ 0.2"
+    assert cases[3].find("error").get("type") == "no value"
+    assert cases[0].get("classname") == "net <&> \N{REPLACEMENT CHARACTER}[1mbold.normalized_variance"
+
+
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    file = tmp_path / "check.xml"
+    file.write_text("old")
+
+    def broken(*arguments):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(junit.os, "replace", broken)
+    with pytest.raises(OSError, match="disk full"):
+        junit.write_junit(file, outcomes("conv1:normalized_variance:1"), model="net", seconds=1.0)
+    assert [path.name for path in tmp_path.iterdir()] == ["check.xml"]
+    assert file.read_text() == "old"
+
+
+def test_every_measure_can_be_limited():
+    for name in iv.list_measures():
+        assert Limit.read(f"output:{name}:1", upper=True).measure.name == name

@@ -1,0 +1,86 @@
+"""`invariscope check`: limits that hold, limits that do not, and what continuous integration reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+TURNS = ("-t", "quarter_turns", "--no-progress")
+
+
+def checked(invoke, *options, model="net.py:make"):
+    return invoke("check", model, "digits.npz", *TURNS, *options)
+
+
+def test_limits_that_hold_end_with_0_and_are_listed(invoke):
+    done = checked(invoke, "--max", "*:normalized_variance:2", "--min", "output:prediction.accuracy:0")
+    assert done.exit_code == 0, done.output
+    assert done.stdout.splitlines()[-1] == "5 of 5 limits hold"
+    assert "Limits of make" in done.stdout
+
+
+def test_a_broken_limit_ends_with_1_and_is_named(invoke):
+    done = checked(invoke, "--max", "3:normalized_variance:0.001", "--max", "0:normalized_variance:2")
+    assert done.exit_code == 1, done.output
+    assert done.stdout.splitlines()[-1] == "1 of 2 limits hold"
+    assert done.stderr.startswith("broken: 3: normalized_variance is 0.")
+    assert "must be ≤ 0.001" in done.stderr
+
+
+def test_the_value_that_is_judged_is_that_of_measure(invoke, measured):
+    import invariscope as iv
+
+    table = iv.load(measured("run", "--layers", "3", "--seed", "2", "--samples", "80")).table
+    value = float(table["value"][0])
+    same = ("--seed", "2", "--samples", "80")
+    assert checked(invoke, "--max", f"3:normalized_variance:{value!r}", *same).exit_code == 0
+    below = float(np.nextafter(value, 0))
+    assert checked(invoke, "--max", f"3:normalized_variance:{below!r}", *same).exit_code == 1
+
+
+def test_a_dead_layer_does_not_pass_silently(invoke, workplace):
+    (workplace / "dead.py").write_text(
+        "import torch\nfrom torch import nn\n"
+        "def make():\n"
+        "    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 3), nn.ReLU(), nn.Linear(3, 3))\n"
+        "    net[1].bias.data.fill_(-1e3)\n"
+        "    return net\n"
+    )
+    limit = ("--max", "2:normalized_variance:9", "--junit", "dead.xml")
+    done = checked(invoke, *limit, model="dead.py:make")
+    assert done.exit_code == 1, done.output
+    assert "no value: 2: normalized_variance has no value" in done.stderr
+    assert ElementTree.parse("dead.xml").getroot().get("errors") == "1"
+
+
+def test_the_junit_file_replaces_the_old_one(invoke):
+    Path("a.xml").write_text("old")
+    done = checked(invoke, "--max", "*:normalized_variance:0.001", "--junit", "a.xml")
+    assert done.exit_code == 1
+    root = ElementTree.parse("a.xml").getroot()
+    assert (root.get("tests"), root.get("failures")) == ("4", "4")
+    assert root.find("testsuite/testcase").get("classname") == "make.normalized_variance"
+
+
+ERRORS = [
+    ([], "nothing to check: give --max or --min"),
+    (["--max", "cnov:normalized_variance:1"], "no layer matches 'cnov'"),
+    (["--max", "*:normalized_variance:1", "--max", "x:normalized_variance:1"], "unknown layer 'x'"),
+    (["--max", "0:normalised_variance:1"], "Closest: 'normalized_variance'"),
+    (["--max", "0:normalized_variance"], "write GLOB:measure:value"),
+    (["--max", "0:prediction:1"], "write 'output:prediction:1'"),
+    (["--max", "0:anova.shrae:1"], "unknown output of anova"),
+    (["--max", "3:same_equivariance:1"], "applies to none"),
+    (["--max", "0:anova:1", "--junit", "nowhere/a.xml"], "there is no folder"),
+    (["--max", "0:anova:1", "--samples", "1"], "at least 2"),
+]
+
+
+@pytest.mark.parametrize(("options", "said"), ERRORS, ids=[said for _, said in ERRORS])
+def test_what_cannot_be_checked_ends_with_2_and_writes_nothing(options, said, fails):
+    junit = [] if "--junit" in options else ["--junit", "a.xml"]
+    assert said in fails("check", "net.py:make", "digits.npz", *TURNS, *options, *junit)
+    assert list(Path().glob("*.xml")) == []
