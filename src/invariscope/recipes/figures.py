@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from invariscope.plots import PLOTS
@@ -56,7 +56,7 @@ def check_figures(recipe: Recipe) -> None:
         if figure.format not in _FORMATS:
             raise place.error(f"format is png or svg, got {figure.format!r}", "format")
         for chosen in combinations(recipe, figure, place):
-            filled([figure.title, *figure.cells], chosen, place)
+            filled([figure.title, *figure.cells, figure.options], chosen, place)
 
 
 def draw_all(outcomes: Outcomes, folder: Path) -> Iterator[Drawn]:
@@ -65,12 +65,14 @@ def draw_all(outcomes: Outcomes, folder: Path) -> Iterator[Drawn]:
     for number, figure in enumerate(recipe.figures):
         place = Place(recipe.text, "figures", number)
         for chosen in combinations(recipe, figure, place):
-            title, patterns = filled([figure.title, figure.cells], chosen, place)
-            yield _drawn(figure, title, patterns, outcomes, folder)
+            entries = [figure.title, figure.cells, figure.options]
+            title, patterns, options = filled(entries, chosen, place)
+            yield _drawn(replace(figure, title=title, cells=patterns, options=options), outcomes, folder)
 
 
-def _drawn(figure: Figure, title: str, patterns: list[str], outcomes: Outcomes, folder: Path) -> Drawn:
-    wanted, there = outcomes.matching(patterns), outcomes.finished(patterns)
+def _drawn(figure: Figure, outcomes: Outcomes, folder: Path) -> Drawn:
+    """One figure, its texts filled in."""
+    title, wanted, there = figure.title, outcomes.matching(figure.cells), outcomes.finished(figure.cells)
     missing = tuple(name for name in wanted if name not in there)
     if not there:
         return Drawn(title, figure.about, None, missing, "none of its cells is finished")
