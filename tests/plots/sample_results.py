@@ -72,15 +72,18 @@ def sample_result(
             *(_information(layers, level) if information else ()),
             *(_neurons(layers, level) if maps else ()),
             *((_answers(level),) if stability else ()),
+            *(_stabilities(layers, level) if stability else ()),
         ),
         curve_rows=(
             *(_curves(level) if curves else ()),
             *(_spectra(layers, level) if maps else ()),
+            *(_filters(layers) if maps else ()),
             *(_parts() if maps else ()),
             *(_radii(level) if stability else ()),
         ),
         arrays=arrays | (dict(_gabor()) if maps else {}),
-        provenance=_provenance(name, classes) | {"training": {"name": name, "epoch": epoch}},
+        provenance=_provenance(name, classes)
+        | {"training": {"name": name, "epoch": epoch}, "weights": {"epochs": {"epoch 0": 0, "all": 3}}},
         examples=(_examples(layers) if examples else {})
         | (_moved() if stability else {})
         | ({"displacement": _fields()} if maps else {}),
@@ -147,6 +150,27 @@ def _spectra(layers, level):
                 place = {"measure": measure, "layer": layer, "call": 0, "stratum": "all", "element": ring}
                 place |= {"label": f"ring {ring}", "parameter": "frequency_cpp", "x": ring / shape[-1]}
                 yield place | {"value": value, "ci_low": 0.8 * value, "ci_high": 1.2 * value, "samples": 512}
+
+
+def _filters(layers):
+    """Filters that have become smooth: powers relative to the start."""
+    for layer in [name for name, shape in layers.items() if len(shape) > 1]:
+        for stratum, gain in (("epoch 0", 0.0), ("all", 3.0)):
+            for element, eigenvalue in enumerate((0.0, 1.0, 6.0)):
+                value = 1 + gain * (6 - eigenvalue) / 6
+                place = {"measure": "filter_spectrum.ratio", "layer": layer, "call": 0, "stratum": stratum}
+                place |= {"element": element, "label": f"λ = {eigenvalue:g}", "parameter": "eigenvalue"}
+                yield place | {"x": eigenvalue, "value": value, "ci_low": 0.9 * value, "ci_high": 1.1 * value}
+
+
+def _stabilities(layers, level):
+    """D falls and G grows from layer to layer."""
+    for measure, slope in (("stability.D", -0.5), ("stability.G", 0.3)):
+        for depth, layer in enumerate(layers):
+            value = level * 0.3 * 2.0 ** (slope * depth)
+            row = {"measure": measure, "layer": layer, "call": 0, "stratum": "all", "value": value}
+            row |= {"ci_low": 0.9 * value, "ci_high": 1.1 * value, "samples": 512, "elements": 16}
+            yield row | {"units": 256, "dead_units": 0, "sparse_units": 0}
 
 
 PARTS = {

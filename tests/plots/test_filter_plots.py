@@ -7,6 +7,7 @@ import matplotlib.figure
 import numpy as np
 import pandas as pd
 import pytest
+from sample_results import sample_result
 
 from invariscope.plots import PLOTS
 from invariscope.plots.filter_images import FilterImages
@@ -81,8 +82,18 @@ def test_what_cannot_be_drawn_is_refused():
         FilterImages.prepare({"a": np.ones((2, 3, 3)), "b": np.ones((3, 3, 3))})
 
 
-def test_figures_of_weights_are_no_part_of_a_report():
-    assert not {"filter_spectra", "filter_images"} & set(PLOTS.names())
+def test_the_spectra_of_a_result_are_its_points_at_the_epochs_of_its_stages():
+    result = sample_result(layers={f"conv{k}": (4, 6, 6) for k in range(6)} | {"fc": (5,)}, maps=True)
+    plot = FilterSpectra.prepare(result, most=3)
+    assert plot.layers == ("conv0", "conv2", "conv5")
+    assert plot.epochs.tolist() == [0, 3]
+    assert plot.ratios[0].tolist() == [[1, 4], [1, 3.5], [1, 1]]
+    with pytest.raises(ValueError, match="no spectra of filters"):
+        FilterSpectra.prepare(sample_result())
+
+
+def test_images_of_filters_are_no_part_of_a_report():
+    assert "filter_images" not in PLOTS.names()
 
 
 def test_gabor_fits_stand_below_the_filters_of_their_stage():

@@ -2,6 +2,7 @@ import matplotlib.figure
 import numpy as np
 import pytest
 from plot_rows import NAN, result, row
+from sample_results import sample_result
 
 from invariscope.plots.layer_profile import LayerProfile
 
@@ -119,3 +120,16 @@ def test_the_figure_has_a_line_an_interval_and_a_null_per_model():
     assert len(ax.collections) == 2
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["net (1)", "net (2)"]
     assert [text.get_text() for text in ax.get_xticklabels()] == ["layer0", "layer1"]
+
+
+def test_some_layers_alone_can_be_shown_and_the_scale_be_chosen():
+    whole = LayerProfile.prepare(sample_result(), measure="normalized_variance")
+    some = LayerProfile.prepare(
+        sample_result(), measure="normalized_variance", layers=["conv?", "fc*"], logarithmic=True
+    )
+    assert some.series[0].layers == ("conv1", "conv2", "conv3", "fc1", "fc2")
+    kept = [whole.series[0].layers.index(layer) for layer in some.series[0].layers]
+    np.testing.assert_array_equal(some.series[0].value, whole.series[0].value[kept])
+    assert len(some.series[0].random.low) == 5
+    assert some.draw().axes[0].get_yscale() == "log"
+    assert whole.draw().axes[0].get_yscale() == "linear"

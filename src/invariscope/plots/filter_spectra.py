@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from invariscope.plots.shared.base import Plot, View
+from invariscope.plots.shared.labels import model_names
 from invariscope.registry import unknown
 
 if TYPE_CHECKING:
@@ -16,16 +18,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from invariscope.plots.shared.theme import Theme
+    from invariscope.result import Result
 
+RATIO, MOST = "filter_spectrum.ratio", 4
 _NEEDED = {"epoch", "layer", "eigenvalue", "ratio"}
 
 
 @dataclass(frozen=True)
-class FilterSpectra:
+class FilterSpectra(Plot):
     """A panel per layer: over epochs, the power of each frequency as a ratio to the first epoch.
 
-    Lines run from λ = 0, dark, to the highest frequency, bright. It is drawn from weights, not from a
-    result, and so has no place in a report.
+    Lines run from λ = 0, dark, to the highest frequency, bright.
 
     Args:
         layers: the panels.
@@ -37,21 +40,34 @@ class FilterSpectra:
         Tomasini et al. 2022, arXiv:2210.01506, figure of filters over training.
     """
 
+    title = "Filters over training"
+    reading = (
+        "Each line is the power of a layer's filters at one spatial frequency of the filter's own pixels, "
+        "relative to the start of training: λ = 0 is the mean over the filter, the largest λ tells "
+        "neighbours apart. Where λ = 0 rises most, training has made the filters pool."
+    )
+    order = 64
+
     layers: tuple[str, ...]
     epochs: np.ndarray
     eigenvalues: tuple[np.ndarray, ...]
     ratios: tuple[np.ndarray, ...]
 
     @classmethod
-    def prepare(cls, table: pd.DataFrame, *, layers: tuple[str, ...] | None = None) -> FilterSpectra:
-        """The ratios in a table of spectra.
+    def prepare(
+        cls, result: Result | pd.DataFrame, *, layers: Sequence[str] | None = None, most: int = MOST
+    ) -> FilterSpectra:
+        """The ratios in a table of spectra, or in a result that holds them.
 
         Args:
-            table: what `iv.weights.training_spectra` or a `SpectrumRecorder` gives.
-            layers: which panels; None: all.
+            result: what `iv.weights.training_spectra` or a `SpectrumRecorder` gives, or a recipe's result of
+                the analysis `filter_spectrum`.
+            layers: which panels; None: of a table all, of a result at most so many, evenly spread.
+            most: see `layers`.
         Raises:
             ValueError: no such table, or no such layer.
         """
+        table: Any = result if hasattr(result, "columns") else _table(result)
         if missing := sorted(_NEEDED - set(table.columns)):
             raise ValueError(
                 f"the table has no columns {', '.join(missing)}: take it from iv.weights.training_spectra "
@@ -61,7 +77,10 @@ class FilterSpectra:
         for layer in layers or ():
             if layer not in known:
                 raise unknown("layer", layer, known)
-        chosen = layers or known
+        chosen = tuple(layers) if layers else known
+        if not layers and table is not result:
+            places = np.unique(np.linspace(0, len(known) - 1, min(most, len(known))).round().astype(int))
+            chosen = tuple(known[place] for place in places)
         epochs = np.array(sorted(set(table["epoch"])))
         wide = [
             table[table["layer"] == layer]
@@ -71,6 +90,13 @@ class FilterSpectra:
         ]
         eigenvalues = tuple(part.index.to_numpy(float) for part in wide)
         return cls(chosen, epochs, eigenvalues, tuple(part.to_numpy(float) for part in wide))
+
+    @classmethod
+    def views(cls, results: Sequence[Result]) -> list[View]:
+        """One for each result that holds spectra of filters."""
+        named = zip(model_names(results), results, strict=True)
+        found = [(name, result) for name, result in named if any(_ratios(result))]
+        return [View(name if len(found) > 1 else "", cls.prepare(result)) for name, result in found]
 
     def draw(self, *, theme: str = "light") -> Figure:
         """The panels beside each other, on one logarithmic scale; a line at the start's power."""
@@ -82,10 +108,6 @@ class FilterSpectra:
             self._panel(ax, place, colours)
         static.axis_titles(axes[0, 0], "epoch", "power / power at the start", colours)
         return figure
-
-    def save(self, path: str | Path, *, theme: str = "light") -> None:
-        """Draws and writes the figure; the file's suffix (svg, pdf, png) gives the format."""
-        self.draw(theme=theme).savefig(path)
 
     def _panel(self, ax: Axes, place: int, colours: Theme) -> None:
         from matplotlib import colormaps
@@ -113,3 +135,23 @@ class FilterSpectra:
             loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=static.SMALL_SIZE,
             labelcolor=colours.text, handlelength=1.2,
         )  # fmt: skip
+
+
+def _ratios(result: Any) -> list[dict[str, Any]]:
+    """The points of a result's spectra relative to the start."""
+    return [row for row in result.curve_rows if row["measure"] == RATIO]
+
+
+def _table(result: Any) -> pd.DataFrame:
+    """A row a point, with the epoch of each stage."""
+    import pandas as pd
+
+    epochs = result.provenance.get("weights", {}).get("epochs", {})
+    rows = [
+        {"epoch": epochs.get(row["stratum"], 0), "layer": row["layer"], "eigenvalue": row["x"],
+         "ratio": row["value"]}
+        for row in _ratios(result)
+    ]  # fmt: skip
+    if not rows:
+        raise ValueError("the result holds no spectra of filters relative to a start of training")
+    return pd.DataFrame(rows)

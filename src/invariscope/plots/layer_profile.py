@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -52,7 +53,7 @@ class LayerProfile(ChartPlot):
         column: "value" (mean over units) or "value_ratio" (ratio of layer means).
         series: one per model.
         relative: x is the depth from 0 (first layer) to 1 (last) instead of the layer's number.
-        logarithmic: the values span orders of magnitude and have no natural end point.
+        logarithmic: the scale of the values, for those that span orders of magnitude.
     """
 
     title = "Layer by layer"
@@ -78,6 +79,8 @@ class LayerProfile(ChartPlot):
         column: str = "value",
         stratum: str = "all",
         relative: bool | None = None,
+        layers: Sequence[str] | None = None,
+        logarithmic: bool | None = None,
     ) -> LayerProfile:
         """The profile of each result that holds the measure.
 
@@ -87,6 +90,8 @@ class LayerProfile(ChartPlot):
             column: "value" or "value_ratio".
             stratum: "all", a class, or "mean".
             relative: None uses relative depth where the models' layers differ.
+            layers: patterns of the layers that are shown; None: all.
+            logarithmic: the scale of the values; None: where a measure without a null spans two orders.
         Raises:
             ValueError: no such measure or stratum in any result.
         """
@@ -94,7 +99,9 @@ class LayerProfile(ChartPlot):
         column = names.choose("column", column, list(BOUNDS))
         measure = names.choose("measure", measure, names.table_measures(several, column=column))
         rows = [names.rows_of(result, measure, stratum) for result in several]
-        bands = [band_of(result, measure, stratum) for result in several]
+        kept = [_matching(part["label"], layers) for part in rows]
+        bands = [band_of(result, measure, stratum).of(k) for result, k in zip(several, kept, strict=True)]
+        rows = [part.loc[k] for part, k in zip(rows, kept, strict=True)]
         found = [part for part in zip(names.model_names(several), rows, bands, strict=True) if len(part[1])]
         if not found:
             raise ValueError(f"no rows of {measure!r} for stratum {stratum!r}")
@@ -102,7 +109,9 @@ class LayerProfile(ChartPlot):
             relative = len({tuple(r["label"]) for _, r, _ in found}) > 1
         series = tuple(_series(name, r, column, relative, band) for name, r, band in found)
         bounded = any(r["value_ratio"].notna().any() or r["null"].notna().any() for _, r, _ in found)
-        return cls(measure, column, series, relative, not bounded and _spans_orders(series))
+        if logarithmic is None:
+            logarithmic = not bounded and _spans_orders(series)
+        return cls(measure, column, series, relative, logarithmic)
 
     @classmethod
     def views(cls, results: Sequence[Result]) -> list[View]:
@@ -216,6 +225,10 @@ def _series(name: str, rows: Any, column: str, relative: bool, band: Band) -> Pr
         units=rows["units"].to_numpy(float),
         random=random,
     )
+
+
+def _matching(labels: Iterable[str], patterns: Sequence[str] | None) -> list[bool]:
+    return [patterns is None or any(fnmatchcase(label, one) for one in patterns) for label in labels]
 
 
 def _spans_orders(series: Sequence[ProfileSeries]) -> bool:

@@ -33,6 +33,10 @@ class Band:
         """Whether any layer has one."""
         return bool(np.isfinite(self.low).any())
 
+    def of(self, chosen: Sequence[bool]) -> Band:
+        """That of some of the layers."""
+        return Band(*(part[np.asarray(chosen, bool)] for part in (self.low, self.mean, self.high)))
+
     def same(self, other: Band) -> bool:
         """Whether both hold the same numbers, as two trainings of one architecture on one seed do."""
         pairs = ((self.low, other.low), (self.mean, other.mean), (self.high, other.high))

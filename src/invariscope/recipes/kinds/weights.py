@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -75,20 +75,22 @@ class Weights(Kind):
         """Writes `result/`."""
         self.looked(self._stages(shop), shop).save(shop.folder / RESULT)
 
-    def looked(self, stages: Iterator[tuple[str, nn.Module]], shop: Workshop) -> Result:
-        """What is found at (stratum, network) of each stage, the first of which ratios are to."""
+    def looked(self, stages: Iterator[tuple[int | None, nn.Module]], shop: Workshop) -> Result:
+        """What is found at (epoch, network) of each stage; ratios are to the first, the last is "all"."""
         from invariscope.result import Result
 
-        rows, curves, arrays, start = [], [], {}, None
-        for stratum, model in stages:
+        rows, curves, arrays, epochs, start = [], [], {}, {}, None
+        for number, (epoch, model) in enumerate(stages):
             start = start or model
+            stratum = "all" if number == len(self.epochs) else f"epoch {epoch}"
+            epochs[stratum] = epoch
             shop.log(f"{self.analysis}, {stratum}")
             found = self._found(model, start).of_stratum(stratum)
             rows += found[0]
             curves += found[1]
             arrays |= found[2]
         name = self.label or self.model or self.network
-        about = {"analysis": self.analysis, **self.settings}
+        about = {"analysis": self.analysis, "epochs": epochs, **self.settings}
         # Values of one cell are of the same filters, so that their differences are paired.
         provenance = {"model": {"name": name, "label": name}, "weights": about,
                       "data": {"fingerprint": f"weights of {self.model or self.network}"}}  # fmt: skip
@@ -98,12 +100,12 @@ class Weights(Kind):
         before = start if self.epochs else None
         return ANALYSES[self.analysis](model, before, self.layers, **self.settings)
 
-    def _stages(self, shop: Workshop) -> Iterator[tuple[str, nn.Module]]:
+    def _stages(self, shop: Workshop) -> Iterator[tuple[int | None, nn.Module]]:
         from invariscope import zoo
 
         if self.model is None:
             assert self.network is not None
-            yield "all", zoo.build(self.network, seed=self.seed, **self.network_options)
+            yield None, zoo.build(self.network, seed=self.seed, **self.network_options)
             return
         folder = shop.inputs[self.model]
         for epoch in self.epochs:
@@ -112,8 +114,9 @@ class Weights(Kind):
                 raise ValueError(
                     f"{self.model} kept no network after epoch {epoch}: list it under its keep_epochs"
                 )
-            yield f"epoch {epoch}", zoo.load_network(place)[0]
-        yield "all", zoo.load_network(folder / NETWORK)[0]
+            yield epoch, zoo.load_network(place)[0]
+        model, card = zoo.load_network(folder / NETWORK)
+        yield (card.training or {}).get("epochs"), model
 
     def rehearsal(self, other: Mapping[str, Kind]) -> tuple[Any, float]:
         """A stage of training."""
@@ -126,7 +129,8 @@ class Weights(Kind):
 
         network, options = self._architecture(other)
         started = time.perf_counter()
-        self.looked(iter([("all", zoo.build(network, **options))]), Workshop(Path(), Path()))
+        bare = replace(self, epochs=[])
+        bare.looked(iter([(None, zoo.build(network, **options))]), Workshop(Path(), Path()))
         return time.perf_counter() - started
 
     def _architecture(self, other: Mapping[str, Kind]) -> tuple[str, dict[str, Any]]:

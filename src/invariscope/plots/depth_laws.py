@@ -1,0 +1,210 @@
+"""How a value grows or falls with the number of layers, and the law that fits it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from invariscope.plots.shared import labels as names
+from invariscope.plots.shared.base import ChartPlot, View
+from invariscope.plots.shared.theme import DASHES, LINE_STYLES
+
+if TYPE_CHECKING:
+    from bokeh.models import UIElement
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from invariscope.plots.shared.theme import Theme
+    from invariscope.result import Result
+
+LAWS, FAMILY = ("exponential", "power"), "stability."
+
+
+@dataclass(frozen=True)
+class DepthSeries:
+    """One model: layer numbers from 1, positive values with intervals, and the fitted law.
+
+    Args:
+        name: the model's.
+        number, value, low, high: an entry a layer; NaN bounds where there is no interval.
+        slope, offset: of the least-squares line, in log2(value) over the number or log(value) over its
+            logarithm; NaN for fewer than two layers.
+        fitted: the numbers that the line rests on.
+    """
+
+    name: str
+    number: np.ndarray
+    value: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    slope: float
+    offset: float
+    fitted: np.ndarray
+
+
+@dataclass(frozen=True)
+class DepthLaws(ChartPlot):
+    """A positive value against the number of the layer, with a straight line through its logarithm.
+
+    Args:
+        measure: what is shown.
+        law: "exponential": doublings a layer; "power": a power of the layer's number.
+        series: one per model.
+    """
+
+    title = "Law of depth"
+    reading = (
+        "A dot is a layer, counted from the first; the bar is the 95 % interval over samples. The thin line "
+        "is the law that fits: a power of the layer's number, or a factor from each layer to the next; the "
+        "legend gives the exponent, or log2 of the factor."
+    )
+    order = 66
+
+    measure: str
+    law: str
+    series: tuple[DepthSeries, ...]
+
+    @classmethod
+    def prepare(
+        cls,
+        results: Result | Iterable[Result],
+        *,
+        measure: str | None = None,
+        law: str = "exponential",
+        layers: Sequence[str] | None = None,
+        first: int = 1,
+    ) -> DepthLaws:
+        """The values of each result, layer by layer, and their laws.
+
+        Args:
+            results: one or several.
+            measure: of the table; None takes the normalized variance or what comes first.
+            law: "exponential" or "power".
+            layers: patterns of the layers that count, from 1; None: all.
+            first: the line rests on the layers from this number on.
+        Raises:
+            ValueError: no such measure or law, or no layer with a positive value.
+        """
+        several = names.as_results(results)
+        law = names.choose("law", law, LAWS)
+        measure = names.choose("measure", measure, names.table_measures(several))
+        found = [
+            _series(name, names.rows_of(result, measure), law, layers, first)
+            for name, result in zip(names.model_names(several), several, strict=True)
+        ]
+        series = tuple(one for one in found if len(one.value))
+        if not series:
+            raise ValueError(f"no layer that matches {layers} has a positive {measure!r}")
+        return cls(measure, law, series)
+
+    @classmethod
+    def views(cls, results: Sequence[Result]) -> list[View]:
+        """D and G, of which theory has laws."""
+        own = [measure for measure in names.layered_measures(results) if measure.startswith(FAMILY)]
+        return [
+            View(names.measure_title(measure), cls.prepare(results, measure=measure))
+            for measure in own
+            if measure.rpartition(".")[2] in ("D", "G")
+        ]
+
+    def draw(self, *, theme: str = "light") -> Figure:
+        """Dots with intervals on logarithmic axes, and the laws as thin lines."""
+        from invariscope.plots.shared import static
+
+        figure, axes, colours = static.new_figure(7.2, 4.2, theme)
+        ax = axes[0, 0]
+        for i, series in enumerate(self.series):
+            self._draw_series(ax, series, i, colours)
+        ax.set_yscale("log")
+        if self.law == "power":
+            ax.set_xscale("log")
+            static.plain_log_ticks(ax)
+        else:
+            ax.tick_params(which="both", colors=colours.muted, labelsize=static.SMALL_SIZE, length=0)
+        static.horizontal_grid(ax, colours)
+        static.axis_titles(ax, "layer", names.measure_title(self.measure), colours)
+        static.legend(ax, colours)
+        return figure
+
+    def chart(self) -> UIElement:
+        """The same, interactive: layer, value and interval under the pointer."""
+        from invariscope.plots.shared import interactive as live
+
+        scale = "log" if self.law == "power" else "linear"
+        chart = live.new_chart(height=340, x_axis_type=scale, y_axis_type="log")
+        live.axis_title(chart.xaxis[0], "layer")
+        live.axis_title(chart.yaxis[0], names.measure_title(self.measure))
+        sources = [_chart_series(chart, series, i, self.law) for i, series in enumerate(self.series)]
+        shown = {"model": "@model", "layer": "@x", "value": "@text", "95 %": "@interval", "law": "@law"}
+        for source in sources:
+            live.hover_points(chart, source, shown)
+        return chart
+
+    def _draw_series(self, ax: Axes, series: DepthSeries, i: int, colours: Theme) -> None:
+        colour = colours.series[i % len(colours.series)]
+        low = np.where(series.low > 0, series.low, series.value)
+        ax.vlines(series.number, low, series.high, color=colour, linewidth=1.4, alpha=0.6)
+        ax.plot(
+            series.number, series.value, color=colour, linestyle="none", marker="o", markersize=4.5,
+            label=f"{series.name}: {law_text(series, self.law)}",
+        )  # fmt: skip
+        ax.plot(
+            series.fitted, law_values(series, self.law), color=colour, linewidth=1.2,
+            linestyle=LINE_STYLES[DASHES[i % 4]],
+        )  # fmt: skip
+
+
+def law_values(series: DepthSeries, law: str) -> np.ndarray:
+    """The fitted law at the layers that it rests on."""
+    if law == "power":
+        return np.exp(series.offset + series.slope * np.log(series.fitted))
+    return 2.0 ** (series.offset + series.slope * series.fitted)
+
+
+def law_text(series: DepthSeries, law: str) -> str:
+    """The law in a few signs: a power of the number k, or of two."""
+    slope = names.number(series.slope)
+    return f"k^{slope}" if law == "power" else f"2^({slope} k)"
+
+
+def _series(name: str, rows: Any, law: str, layers: Sequence[str] | None, first: int) -> DepthSeries:
+    kept = [layers is None or any(fnmatchcase(label, one) for one in layers) for label in rows["label"]]
+    rows = rows.loc[kept]
+    number = np.arange(1, len(rows) + 1)
+    value, low, high = (rows[column].to_numpy(float) for column in ("value", "ci_low", "ci_high"))
+    known = np.isfinite(value) & (value > 0)
+    number, value, low, high = (part[known] for part in (number, value, low, high))
+    used = number >= first
+    slope, offset = np.nan, np.nan
+    if used.sum() > 1:
+        x, y = (np.log, np.log) if law == "power" else (np.asarray, np.log2)
+        slope, offset = np.polyfit(x(number[used]), y(value[used]), 1)
+    return DepthSeries(name, number, value, low, high, float(slope), float(offset), number[used])
+
+
+def _chart_series(chart: Any, series: DepthSeries, i: int, law: str) -> Any:
+    from bokeh.models import ColumnDataSource
+
+    from invariscope.plots.shared import interactive as live
+
+    count = len(series.value)
+    bounds = list(zip(series.low, series.high, strict=True))
+    source = ColumnDataSource({
+        "x": series.number, "y": series.value, "model": [series.name] * count,
+        "low": np.where(series.low > 0, series.low, series.value), "high": series.high,
+        "text": [names.number(v) for v in series.value],
+        "interval": [names.interval(*pair) for pair in bounds],
+        "law": [law_text(series, law)] * count,
+    })  # fmt: skip
+    role = f"series:{i}"
+    bar = chart.segment("x", "low", "x", "high", source=source, line_width=2, line_alpha=0.6)
+    line = chart.line(series.fitted, law_values(series, law), line_width=1.5, line_dash=DASHES[i % 4])
+    dots = chart.scatter("x", "y", source=source, size=7)
+    for renderer in (bar, line):
+        live.themed(renderer.glyph, line_color=role)
+    live.themed(dots.glyph, fill_color=role, line_color="surface")
+    return source
