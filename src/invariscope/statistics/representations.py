@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
@@ -156,8 +158,20 @@ def _by_matrix(representation: Any, vectors: np.ndarray) -> np.ndarray:
 
 def _applied(representation: Any, vectors: np.ndarray) -> np.ndarray:
     rotations = torch.from_numpy(np.ascontiguousarray(vectors.reshape(-1, 3, 3)))
-    found = _array(representation.D_from_matrix(rotations))
+    with _double_by_default():
+        found = _array(representation.D_from_matrix(rotations))
     return found.reshape(*vectors.shape[:2], *found.shape[-2:])
+
+
+@contextmanager
+def _double_by_default() -> Iterator[None]:
+    """e3nn rounds its constants to the default type, whatever the type of the rotations."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 @lru_cache(maxsize=16)
