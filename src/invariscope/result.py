@@ -23,6 +23,7 @@ CURVE_COLUMNS = [
     *("value", "ci_low", "ci_high", "samples"),
 ]
 BASELINE_COLUMNS = ["measure", "layer", "call", "stratum", "mean", "low", "high", "draws"]
+CAUTION_COLUMNS = ["measure", "layer", "call", "stratum", "caution"]
 NOTE_COLUMNS = ["measure", "layer", "call", "stratum", "note"]
 
 MapKey = tuple[str, str, str, int]
@@ -113,6 +114,11 @@ class Result:
     def notes(self) -> pd.DataFrame:
         """Why a number or an interval is missing, for the rows where one is."""
         return _frame([row for row in self.rows if row.get("note")], NOTE_COLUMNS)
+
+    @property
+    def cautions(self) -> pd.DataFrame:
+        """The rows whose value insensitivity, or chance, would explain as well as invariance, and why."""
+        return _frame([row for row in self.rows if row.get("caution")], CAUTION_COLUMNS)
 
     @property
     def maps(self) -> Maps:

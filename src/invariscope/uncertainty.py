@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -85,6 +85,26 @@ def jackknife(
     error = math.sqrt(np.mean((pseudo - centre) ** 2 / (1 / share - 1)))
     half = reach * float(special.stdtrit(count - 1, 0.5 + LEVEL / 2)) * error
     return Interval(centre - half, centre + half, centre, error)
+
+
+def reaches_null(row: Mapping[str, Any], *, ideal: float = 0.0) -> bool:
+    """Whether a value cannot be told from its null, or is worse, seen from the perfect value.
+
+    Args:
+        row: of a result: its value, its interval if there is one, and its null.
+        ideal: the value of a perfectly invariant or equivariant layer; NaN: there is none.
+
+    >>> reaches_null({"value": 0.8, "ci_low": 0.7, "ci_high": 1.1, "null": 1.0})
+    True
+    >>> reaches_null({"value": 0.8, "ci_low": 0.7, "ci_high": 0.9, "null": 1.0})
+    False
+    """
+    null, value = row.get("null", math.nan), row["value"]
+    if not (math.isfinite(null) and math.isfinite(value)) or math.isnan(ideal):
+        return False
+    low, high = (bound if math.isfinite(bound) else value for bound in (row["ci_low"], row["ci_high"]))
+    slack = 1e-9 * max(abs(null), abs(value))
+    return high >= null - slack if null >= ideal else low <= null + slack
 
 
 def compare(results: Sequence[Result]) -> pd.DataFrame:

@@ -22,6 +22,7 @@ from invariscope.engine.arena import kept_memory
 from invariscope.engine.assemble import Assembler
 from invariscope.engine.baseline import random_band, randomized, refuse_unrandom
 from invariscope.engine.calibration import normalization_of
+from invariscope.engine.cautions import add_cautions
 from invariscope.engine.options import Options
 from invariscope.engine.precision import check_precision
 from invariscope.engine.run import LayerKey, Run, walk
@@ -157,6 +158,7 @@ def _measure(
         run = walk(reader, source, transform, wanted, options, enough=watch)
     assembler = assembled(run)
     run.notes[:0] = check.notes
+    run.notes += add_cautions(assembler.rows, wanted)
     told = account(watch, run, assembler.rows, source.length)
     provenance = _provenance(reader, source, transform, wanted, options, run, time.perf_counter() - started)
     provenance |= told

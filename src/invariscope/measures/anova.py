@@ -41,6 +41,8 @@ class Anova(Measure):
     the mean": `rejecting_bonferroni`, `rejecting_benjamini_hochberg`, `rejecting_benjamini_yekutieli`.
     Units that the transformation does not move have F = 0 and p = 1; without a residual F is infinite,
     p = 0, and the unit is left out of the mean F. Dead and sparse units are left out of everything.
+    The nulls of `share_sample` and `share_residual` are those of rows of independently drawn samples, where
+    the two are as 1 to m − 1; the transformation's share does not depend on the pairing.
 
     Misleads: what the transformation does to each sample differently sits in the residual, so a zero
     transformation share is not invariance. Chance alone gives the transformation a share of about
@@ -86,6 +88,7 @@ class Anova(Measure):
         ("share_sample", "share_transform", "share_residual", "p", *map(REJECTING.format, CORRECTIONS)),
         (0.0, 1.0),
     )
+    ideals: ClassVar[Mapping[str, float]] = {"share_sample": 1.0}
     # They grow with the number of samples, as tests do: a value without one group is of another size.
     single: ClassVar[frozenset[str]] = frozenset({"F", "p", "F_oneway", *map(REJECTING.format, CORRECTIONS)})
 
@@ -116,9 +119,9 @@ class Anova(Measure):
         tests = FTests(table, finals[0].epsilon if self.sphericity else None)
         rejecting = {name: tests.rejecting(name, self.alpha) for name in self._corrections}
         return {
-            "share_sample": table.share(table.sample),
+            "share_sample": table.share(table.sample, null=table.unpaired_sample),
             "share_transform": table.share(table.transform),
-            "share_residual": table.share(table.residual),
+            "share_residual": table.share(table.residual, null=table.unpaired_residual),
             "F": table.units(table.f[:1], note=_NO_INTERVAL),
             "p": table.units(tests.p[:1], note=_NO_INTERVAL),
             "F_oneway": table.units(table.f_oneway[:1], note=_NO_INTERVAL),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -95,12 +95,24 @@ class Table:
         found[:, self.parts.dead] = np.nan
         return found
 
-    def share(self, part: np.ndarray) -> UnitValues:
-        """A part of the total, per unit and for the layer as a whole."""
+    @cached_property
+    def unpaired_sample(self) -> np.ndarray:
+        """(unit...) the sum of squares of samples expected for rows of independently drawn samples."""
+        return self._across[0] / self.moments.elements
+
+    @cached_property
+    def unpaired_residual(self) -> np.ndarray:
+        """(unit...) likewise of the residual; that of the transformation stays as it is."""
+        return self._across[0] - self.unpaired_sample
+
+    def share(self, part: np.ndarray, *, null: np.ndarray | None = None) -> UnitValues:
+        """A part of the total, per unit and for the layer as a whole; `null` is the part without pairing."""
         with np.errstate(divide="ignore", invalid="ignore"):
             values = part / self.total
+            chance = None if null is None else null / self.total[0]
         values[:, self.parts.dead] = np.nan
-        return self.units(values, ratio=layer_ratio(part, self.total, self.parts.dead))
+        found = self.units(values, ratio=layer_ratio(part, self.total, self.parts.dead))
+        return replace(found, null=chance)
 
     def units(self, values: np.ndarray, *, ratio: np.ndarray | None = None, note: str = "") -> UnitValues:
         """Values with the units that count; infinite ones are left out of means."""

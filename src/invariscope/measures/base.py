@@ -221,6 +221,15 @@ class Measure(abc.ABC):
     single: ClassVar[frozenset[str]] = frozenset()
     """Outputs without an interval, whose one replicate is all samples: p-values of fewer are larger."""
 
+    ideals: ClassVar[Mapping[str, float]] = {}
+    """The value of a perfectly invariant or equivariant layer, by output, where that is not 0; NaN: none."""
+
+    absolute: ClassVar[frozenset[str]] = frozenset()
+    """Outputs in units of the activation, of which no size is small by itself."""
+
+    beside_noise: ClassVar[Mapping[str, str]] = {}
+    """Outputs in units of the distance between samples, each with that which divides it by noise's."""
+
     unaveraged: ClassVar[frozenset[str]] = frozenset()
     """Outputs of which a mean over classes says nothing, such as positions in a list."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -69,6 +70,7 @@ class CKA(Measure):
     seed: int = 0
 
     range: ClassVar[tuple[float, float]] = (-1.0, 1.0)
+    ideals: ClassVar[Mapping[str, float]] = {"": 1.0}
     summary: ClassVar[str] = "Whether samples keep their mutual places in a layer when all are transformed."
     reading: ClassVar[str] = (
         "1: the transformed samples lie to one another as the untransformed ones do. 0: as unrelated samples "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -51,6 +52,7 @@ class Consistency(Measure):
 
     scope: ClassVar[str] = "output"
     range: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    ideals: ClassVar[Mapping[str, float]] = {"": 1.0, "untransformed": 1.0}
     summary: ClassVar[str] = "How often two transformed versions of a sample get the same top-1 class."
     reading: ClassVar[str] = (
         "1: the prediction never changes along an orbit. The null is what predictions for different samples "

@@ -119,6 +119,7 @@ class TransformationDistance(_Distance):
     np.float64(2.0)
     """
 
+    absolute: ClassVar[frozenset[str]] = frozenset({"", "channels"})
     summary: ClassVar[str] = "How far the transformation moves a layer's response as a whole."
     reading: ClassVar[str] = (
         "0 is invariant. In (squared) units of the activation, except for the cosine, and larger for wider "

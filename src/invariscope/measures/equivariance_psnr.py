@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -60,6 +61,7 @@ class EquivariancePSNR(Measure):
     scope: ClassVar[str] = "output"
     needs_action: ClassVar[bool] = True
     range: ClassVar[tuple[float, float]] = (-float("inf"), _BEST)
+    ideals: ClassVar[Mapping[str, float]] = {"": _BEST}
     summary: ClassVar[str] = "How exactly an output image moves as the input does, in decibels."
     reading: ClassVar[str] = (
         "Larger is better; 20 dB is a root mean square error of a tenth of the range, 40 dB of a hundredth. "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -97,6 +98,7 @@ class GradientNorm(Measure):
     step: float = 1e-3
 
     single: ClassVar[frozenset[str]] = frozenset({"probe_error"})
+    beside_noise: ClassVar[Mapping[str, str]] = {"moved": "moved_to_noisy"}
     summary: ClassVar[str] = "How strongly a representation reacts to any change, beside the transformation."
     reading: ClassVar[str] = (
         "`moved_to_noisy` near 1: the transformation does what noise of its size does; well below 1: the "

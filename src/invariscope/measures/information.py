@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -66,6 +67,10 @@ class Information(Measure):
     labels: bool = True
     seed: int = 0
 
+    # Nothing told is what chance gives, and what an invariant unit gives.
+    ideals: ClassVar[Mapping[str, float]] = dict.fromkeys(
+        ("transform", "transform_share", "label", "label_share"), float("nan")
+    )
     range: ClassVar[tuple[float, float]] = (-float(np.log2(BINS)), float(np.log2(BINS)))
     summary: ClassVar[str] = "What a response tells about the transformation, and about the class, in bits."
     reading: ClassVar[str] = (

@@ -87,6 +87,7 @@ class SameEquivariance(Measure):
     min_firing: int = 20
 
     needs_action: ClassVar[bool] = True
+    absolute: ClassVar[frozenset[str]] = frozenset({"transformation_variance"})
     summary: ClassVar[str] = "How far a feature map fails to move as the image does."
     reading: ClassVar[str] = (
         "0: the map moves exactly as the image does. About 1: once moved back, maps of one sample differ as "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -74,6 +74,8 @@ class Stability(Measure):
     seed: int = 0
     preset: str | None = None
 
+    ideals: ClassVar[Mapping[str, float]] = {"G": float("nan")}
+    beside_noise: ClassVar[Mapping[str, str]] = {"D": "R"}
     summary: ClassVar[str] = (
         "How far the transformation moves a representation, relative to noise of equal size."
     )

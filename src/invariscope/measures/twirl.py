@@ -30,7 +30,8 @@ class Twirl(Measure):
 
     Shapes: outputs (sample, element, class) and labels (sample,) to four numbers of the model's output: the
     share (the measure's own row) and the three terms. f is the softmax of the outputs and y the one-hot
-    label, so that the loss is the Brier score; or f and y are numbers.
+    label, so that the loss is the Brier score; or f and y are numbers. The null of `symmetry` takes f̄ from
+    another sample: outputs that are all alike have a small symmetry error and a small null.
 
     Misleads: the split is exact for the elements listed. Where they are drawn from a larger set, f̄ is a
     mean of m of them and takes up 1/m of the symmetry error. A small share is not a small symmetry error: a
@@ -75,8 +76,11 @@ class Twirl(Measure):
         """The share, and the three terms."""
         (table,) = finals
         terms = ("loss", "twirled", "symmetry")
+        known = table["null"][np.isfinite(table["null"])]
+        null = float(known.mean()) if known.size else float("nan")
         means = {name: table.replicates(lambda part, n=name: part[n].mean()) for name in terms}
-        parts = {name: LayerValues(values) for name, values in means.items()}
+        nulls = {"symmetry": null}
+        parts = {name: LayerValues(values, nulls.get(name, np.nan)) for name, values in means.items()}
         return {"": LayerValues(table.replicates(_share))} | parts
 
     def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:

@@ -135,6 +135,7 @@ class TransformationVariance(_Variance):
     array([1.])
     """
 
+    absolute: ClassVar[frozenset[str]] = frozenset({""})
     summary: ClassVar[str] = "How far the transformation moves a unit, averaged over samples."
     reading: ClassVar[str] = (
         "0 is invariant. The number is in squared units of the activation, so layers of different "

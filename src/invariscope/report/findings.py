@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from invariscope.plots.shared import labels as names
 from invariscope.plots.shared.digits import Fixed
+from invariscope.uncertainty import reaches_null
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,6 +65,7 @@ def sentences(results: Sequence[Result], differences: pd.DataFrame | None) -> li
     )
     found += [_extremes(result, measure, name) for name, result in named]
     found += [_nulls(result, measure, name) for name, result in named]
+    found += [sentence for name, result in named for sentence in _cautions(result, measure, name)]
     found += [_accuracy(result, name) for name, result in named]
     return [sentence for sentence in found if sentence]
 
@@ -98,13 +100,28 @@ def _layer(row: dict[str, Any]) -> str:
 
 def _nulls(result: Result, measure: str, prefix: str) -> str:
     """Says in how many layers the value cannot be told from that of unrelated samples."""
+    if measure not in names.HEADLINE:
+        return ""
     rows = [row for row in _with_value(names.rows_of(result, measure)) if math.isfinite(row["null"])]
-    reached = [row for row in rows if row["ci_high"] >= row["null"]]
+    reached = [row for row in rows if reaches_null(row)]
     if not reached:
         return ""
     count = _count(len(reached), len(rows))
     text = f"the interval reaches the null, the value that unrelated samples give, in {count} layers."
     return _sentence(prefix, text)
+
+
+def _cautions(result: Result, told: str, prefix: str) -> list[str]:
+    """What else than invariance explains a value, a sentence for each measure; `told` has one already."""
+    rows = result.cautions
+    rows = rows[~((rows["measure"] == told) & (told in names.HEADLINE))]
+    found = []
+    for (measure, caution), own in rows.groupby(["measure", "caution"], sort=False):
+        count = len(own)
+        where = _layer({"label": own["layer"].iloc[0]}) if count == 1 else f"{count} layers"
+        title = names.measure_title(str(measure)).lower()
+        found.append(_sentence(prefix, f"the {title} of {where} is {caution}."))
+    return found
 
 
 def _sentence(prefix: str, text: str) -> str:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
+import numpy as np
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -18,13 +21,14 @@ class OrbitLosses(SampleStatistic):
     """Squared losses against each sample's label.
 
     Columns (sample,): "loss", ⟨‖f(t_j x) − y‖²⟩_j; "twirled", ‖f̄(x) − y‖² with f̄ the mean over the orbit;
-    "symmetry", ⟨‖f(t_j x) − f̄(x)‖²⟩_j.
+    "symmetry", ⟨‖f(t_j x) − f̄(x)‖²⟩_j; "null", the same with f̄ of the sample's partner (NaN without one).
 
     Args:
         targets: "classes": f is the softmax of the outputs (outputs that are probabilities are taken as they
             are), y the label's one-hot vector; "values": f is the model's one output, y the label itself.
     """
 
+    paired: ClassVar[bool] = True
     targets: str = "classes"
 
     def rows(self, block: Block) -> dict[str, Tensor]:
@@ -35,7 +39,11 @@ class OrbitLosses(SampleStatistic):
         labels = block.labels.to(found.device)
         found, wanted = self._classes(found, labels) if self.targets == "classes" else _values(found, labels)
         mean = found.mean(1)
+        partners = np.full(block.samples, -1) if block.partners is None else block.partners
+        other = mean[torch.from_numpy(np.maximum(partners, 0)).to(found.device)]
+        null = (found - other[:, None]).square().sum(2).mean(1)
         return {
+            "null": null.masked_fill(torch.from_numpy(partners < 0).to(found.device), torch.nan),
             "loss": (found - wanted[:, None]).square().sum(2).mean(1),
             "twirled": (mean - wanted).square().sum(1),
             "symmetry": (found - mean[:, None]).square().sum(2).mean(1),

@@ -1,0 +1,135 @@
+"""A constant network is flagged and not praised; what is told apart from its null is not."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+import invariscope as iv
+from invariscope.cli.tables import remarks
+from invariscope.engine.cautions import AS_NOISE, INSENSITIVE, UNPAIRED, add_cautions
+from invariscope.measures.base import as_measures
+from invariscope.report.findings import sentences
+from invariscope.uncertainty import reaches_null
+
+MEASURES = [
+    *("normalized_variance", "equivariance_deviation", "consistency", "worst_element", "cka", "stability"),
+    *("gradient_norm", "twirl"),
+]
+
+
+class Scores(nn.Module):
+    """Three scores of an image: constant, the same for all turns, or of its pixels."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.kind, self.linear = kind, nn.Linear(64, 3)
+        self.head = nn.Linear(3, 3)
+        with torch.no_grad():
+            (self.linear.weight if kind == "constant" else self.linear.bias).zero_()
+            self.linear.weight.mul_(20)
+            self.head.weight.copy_(torch.eye(3))
+
+    def forward(self, x):
+        if self.kind == "invariant":
+            x = sum(torch.rot90(x, k, (2, 3)) for k in range(4)) / 4
+        return self.head(self.linear((x - 0.5).flatten(1)))
+
+
+@pytest.fixture(scope="module")
+def results():
+    torch.manual_seed(0)
+    generator = torch.Generator().manual_seed(1)
+    options = {"measures": MEASURES, "layers": ["linear", "head"], "progress": False}
+    data = (torch.rand(160, 1, 8, 8, generator=generator), torch.arange(160) % 3)
+    return {
+        kind: iv.measure(Scores(kind), data, iv.QuarterTurns(), **options)
+        for kind in ("constant", "invariant", "pixels")
+    }
+
+
+def cautioned(result, measure):
+    return set(result.cautions.query("measure == @measure")["caution"])
+
+
+def test_a_constant_network_is_flagged_and_not_praised(results):
+    constant = results["constant"]
+    for measure in ("equivariance_deviation.latent", "consistency", "worst_element", "twirl.symmetry"):
+        assert cautioned(constant, measure) == {INSENSITIVE}, measure
+    # These have no value at all for it, and the note says why.
+    for measure in ("normalized_variance", "cka", "stability.D"):
+        rows = [row for row in constant.rows if row["measure"] == measure]
+        assert all(math.isnan(row["value"]) and row["note"] for row in rows), measure
+
+
+def test_an_invariant_network_is_not(results):
+    assert results["invariant"].cautions.empty
+    assert results["invariant"].provenance["notes"] == []
+
+
+def test_values_like_those_of_unrelated_samples_are_said_to_be_so(results):
+    rows = [row for row in results["pixels"].rows if row.get("caution")]
+    assert rows
+    assert all(reaches_null(row, ideal=1.0 if "consistency" in row["measure"] else 0.0) for row in rows)
+
+
+def test_terminal_report_and_provenance_say_the_same(results):
+    constant = results["constant"]
+    said = "worst_element of 2 layers (linear, head) is " + INSENSITIVE
+    assert said in constant.provenance["notes"]
+    assert said in remarks(constant)
+    assert any(INSENSITIVE in sentence for sentence in sentences([constant], None))
+    assert not any(INSENSITIVE in sentence for sentence in sentences([results["invariant"]], None))
+
+
+def test_cautions_are_saved(results, tmp_path):
+    constant = results["constant"]
+    saved = iv.load(constant.save(tmp_path / "run"))
+    assert saved.cautions.to_dict() == constant.cautions.to_dict()
+
+
+def row(measure, value, **columns):
+    known = {"null": math.nan, "ci_low": math.nan, "ci_high": math.nan, "stratum": "all"}
+    return known | {"measure": measure, "layer": "conv1", "call": 0, "value": value} | columns
+
+
+@pytest.mark.parametrize(
+    ("moved", "ratio", "high", "flagged"),
+    [(0.02, 1.1, 1.3, True), (0.02, 0.9, 1.1, True), (0.02, 0.3, 0.4, False), (0.5, 1.1, 1.3, False)],
+)
+def test_a_small_displacement_is_no_invariance_where_noise_moves_as_little(moved, ratio, high, flagged):
+    rows = [
+        row("gradient_norm.moved", moved),
+        row("gradient_norm.moved_to_noisy", ratio, ci_low=ratio - 0.2, ci_high=high),
+    ]
+    notes = add_cautions(rows, as_measures("gradient_norm"))
+    assert (rows[0].get("caution") == AS_NOISE) == flagged
+    assert bool(notes) == flagged
+
+
+def test_values_in_units_of_the_activation_are_never_called_small():
+    rows = [row("transformation_variance", 1e-6, null=1e-6, ci_low=5e-7, ci_high=2e-6)]
+    add_cautions(rows, as_measures("transformation_variance"))
+    assert rows[0]["caution"] == UNPAIRED
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "null", "ideal", "answer"),
+    [
+        (0.5, 0.4, 0.6, 1.0, 0.0, False),
+        (0.9, 0.7, 1.1, 1.0, 0.0, True),
+        (1.4, 1.3, 1.5, 1.0, 0.0, True),
+        (1.0, math.nan, math.nan, 1.0, 0.0, True),
+        (0.8, 0.7, 0.9, 0.1, 1.0, False),  # an agreement, for which more is better
+        (0.2, 0.05, 0.3, 0.1, 1.0, True),
+        (-0.999, -0.9992, -0.9988, -0.999, -1.0, True),
+        (0.5, 0.4, 0.6, math.nan, 0.0, False),
+        (0.0, 0.0, 0.0, 0.0, math.nan, False),
+    ],
+)
+def test_the_null_is_reached_from_the_side_of_the_perfect_value(value, low, high, null, ideal, answer):
+    found = {"value": value, "ci_low": low, "ci_high": high, "null": null}
+    assert reaches_null(found, ideal=ideal) == answer
