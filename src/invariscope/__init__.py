@@ -26,6 +26,7 @@ _HOMES = {
     "OrbitAverage": "invariscope.controls",
     "Result": "invariscope.result",
     "SpatialAction": "invariscope.statistics.feature_actions",
+    "SymmetryError": "invariscope.checking.verdict",
     "TrivialAction": "invariscope.statistics.feature_actions",
     "assert_equivariant": "invariscope.checking.assertions",
     "assert_invariant": "invariscope.checking.assertions",
@@ -63,6 +64,7 @@ _PACKAGES = (
 if TYPE_CHECKING:
     from invariscope.checking.assertions import assert_equivariant as assert_equivariant
     from invariscope.checking.assertions import assert_invariant as assert_invariant
+    from invariscope.checking.verdict import SymmetryError as SymmetryError
     from invariscope.controls import OrbitAverage as OrbitAverage
     from invariscope.engine.api import measure as measure
     from invariscope.engine.calibration import batch_normalized as batch_normalized

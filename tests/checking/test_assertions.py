@@ -10,7 +10,6 @@ from torch import nn
 
 import invariscope as iv
 from invariscope.checking.session import Session, using
-from invariscope.checking.verdict import SymmetryError
 from invariscope.controls import OrbitAverage
 
 TURNS = iv.QuarterTurns()
@@ -19,7 +18,7 @@ C4_LAYERS = ["conv1", "relu1", "pool1", "conv2", "relu2", "conv3", "relu3", "poo
 
 def broken(assertion, *arguments, **options):
     """The error of an assertion that does not hold."""
-    with pytest.raises(SymmetryError) as caught:
+    with pytest.raises(iv.SymmetryError) as caught:
         assertion(*arguments, **options)
     return caught.value
 
