@@ -164,5 +164,7 @@ def test_the_departure_is_read_off_where_predictions_flip():
     linear = worked_out(curve(1.5), spec)
     assert linear.value == pytest.approx(1.0)
     assert linear.interval.low < 1 < linear.interval.high
-    with pytest.raises(NoValueError, match="flip nowhere"):
+    with pytest.raises(NoValueError, match="flip at no radius"):
         worked_out(curve(math.nan), spec)
+    with pytest.raises(ValueError, match="unknown way 'nois'"):
+        worked_out(curve(7.0), {**spec, "way": "nois"})

@@ -144,7 +144,9 @@ class StabilityCurves(ChartPlot):
             style = {"linestyle": LINE_STYLES[DASHES[i % 4]], "marker": "o", "markersize": 3}
             ax.plot(series.radius, series.value, color=colour, label=series.name, linewidth=1.7, **style)
         ax.set_xscale("log")
-        ax.set_yscale("log" if self._logarithmic else "linear")
+        if self._logarithmic:
+            ax.set_yscale("log")
+        static.plain_log_ticks(ax)
         if np.isfinite(self.bump):
             ax.axvline(self.bump, color=colours.muted, linewidth=1.2, linestyle=":")
         static.horizontal_grid(ax, colours)

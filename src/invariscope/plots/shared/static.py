@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 TEXT_SIZE, SMALL_SIZE, MANY = 10.5, 9.5, 24
 # More entries than this stand beside the axes; a line above them holds so many characters an inch.
 MANY_ENTRIES, CHARACTERS_AN_INCH, HANDLE_CHARACTERS = 8, 12.0, 6
+# So many letters stand above one of the images of a grid.
+COLUMN_CHARACTERS = 10
 
 
 def new_figure(width: float, height: float, theme: str, *, rows: int = 1, columns: int = 1) -> tuple:
@@ -79,7 +82,7 @@ def horizontal_grid(ax: Axes, colours: Theme) -> None:
 
 def plain_log_ticks(ax: Axes) -> None:
     """Numbers in full along logarithmic axes, with 2 and 5 between the powers of ten where there is room."""
-    for axis in (ax.xaxis, ax.yaxis):
+    for axis in (axis for axis in (ax.xaxis, ax.yaxis) if axis.get_scale() == "log"):
         low, high = axis.get_view_interval()
         axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 1000 * low else (1,)))
         axis.set_major_formatter(StrMethodFormatter("{x:g}"))
@@ -147,7 +150,8 @@ def draw_grid(grid: PixelGrid, *, theme: str) -> Figure:
     ax.set(xlim=(0, count), ylim=(rows, 0), aspect="equal")
     ax.spines[:].set_visible(False)
     ax.xaxis.tick_top()
-    ax.set_xticks([j + 0.5 for j in range(count)], grid.columns)
+    columns = [fill(label, COLUMN_CHARACTERS, break_long_words=False) for label in grid.columns]
+    ax.set_xticks([j + 0.5 for j in range(count)], columns)
     texts = [f"{shorten(row.label, 22)}\n{row.detail}".strip() for row in grid.rows]
     ax.set_yticks([i + 0.5 for i in range(rows)], texts)
     _plain([*ax.get_xticklabels(), *ax.get_yticklabels()])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 
@@ -18,10 +19,12 @@ from invariscope.recipes.quantities.base import (
     replicates_of,
     rows_of,
 )
+from invariscope.registry import unknown
 from invariscope.uncertainty import GROUPS, Interval
 
 _LAST = "last"
 _FEWEST = 4
+_WAYS = {"noise": "stability_curve.G_over_r2", "toward": "stability_curve.G_toward_over_r2"}
 
 
 @quantity
@@ -65,19 +68,19 @@ def log_correlation(
 
 
 @quantity
-def departure(cells: Cells, *, cell: str, way: str = "noise", curve: str = "G_over_r2") -> Estimate:
+def departure(cells: Cells, *, cell: str, way: Literal["noise", "toward"] = "noise") -> Estimate:
     """G/r² where half of the predictions have flipped, over its value at the smallest radius.
 
     1 where the output is still linear. The curve is read off at the measured radius that lies nearest.
     """
+    if way not in _WAYS:
+        raise unknown("way", way, _WAYS)
     result = cells.result(cell)
     bump = _value(cells, cell, f"stability_curve.bump_{way}", "output", "all").value
-    points = [
-        p for p in result.curve_rows if (p["measure"], p["layer"]) == (f"stability_curve.{curve}", "output")
-    ]
+    points = [p for p in result.curve_rows if (p["measure"], p["layer"]) == (_WAYS[way], "output")]
     points = sorted((p for p in points if p["x"] > 0 and p["value"] > 0), key=lambda point: point["x"])
     if not math.isfinite(bump) or not points:
-        raise NoValueError(f"half of the predictions of {cell} flip nowhere")
+        raise NoValueError(f"in {cell} half of the predictions flip at no radius that was measured ({way})")
     at_bump = min(points, key=lambda point: abs(math.log(point["x"] / bump)))
     first, last = (_point(point) for point in (points[0], at_bump))
     return quotient(last, first)
