@@ -16,7 +16,7 @@ from invariscope.engine.acting import acting_elements
 from invariscope.engine.needs import Layout, lay_out
 from invariscope.measures.base import Probe
 from invariscope.readers.base import LayerKey, Selection
-from invariscope.readers.in_graph import Responses, responses_in_graph
+from invariscope.readers.in_graph import output_in_graph, responses_in_graph
 from invariscope.statistics.base import Block, Membership
 from invariscope.statistics.pairs import partners
 from invariscope.transforms import as_transform
@@ -121,10 +121,12 @@ class Penalty(abc.ABC):
         seed, transform = self.seed + _STRIDE * (step or 0), self._drawn(step)
         indices = np.arange(len(x))
         laid = lay_out(transform, self._probes, x, indices=indices, seed=seed)
-        selected = "*" if self._of_output else self.layers
-        read = responses_in_graph(model, laid.rows, layers=selected)
+        if self._of_output:
+            read = {_OUTPUT: output_in_graph(model, laid.rows)}
+        else:
+            read = responses_in_graph(model, laid.rows, layers=self.layers)
         block = _block(laid, transform, x, indices, seed)
-        return {key: self._value(replace(block, values=values)) for key, values in self._read(read)}
+        return {key: self._value(replace(block, values=values)) for key, values in read.items()}
 
     def drawn_elements(self, step: int | None = None) -> tuple[int, ...]:
         """Positions of the elements that a step forwards, in order."""
@@ -137,9 +139,6 @@ class Penalty(abc.ABC):
     def _drawn(self, step: int | None) -> Transform:
         whole: Transform = self.transform
         return whole if self.elements is None else _Chosen(whole, self.drawn_elements(step))
-
-    def _read(self, read: Responses) -> list[tuple[LayerKey, Tensor]]:
-        return [(_OUTPUT, read.output)] if self._of_output else list(read.layers.items())
 
 
 _PART = 1 << 22  # far from the parts of compositions and noises

@@ -19,21 +19,23 @@ from invariscope.readers._selection import Directory, Selector, as_selector
 from invariscope.readers.base import LayerInfo, LayerKey, Selection
 
 
-@dataclass(frozen=True, eq=False)
-class Responses:
-    """What one forward produced, still connected to the parameters.
+def output_in_graph(model: nn.Module, x: Tensor) -> Tensor:
+    """What the model returns, or the first tensor in it, with gradients.
 
-    Args:
-        layers: (row, unit...) responses of the selected layers, by name and call.
-        output: what the model returned, or the first tensor in it.
+    Raises:
+        TypeError: no module.
+        ValueError: a model without tensors in its output.
     """
+    _need_module(model)
+    returned = model(x)
+    output = next((tensor for _, tensor in tensors_in(returned)), None)
+    if output is None:
+        raise ValueError(f"the model returns no tensor but a {type(returned).__name__}")
+    return output
 
-    layers: dict[LayerKey, Tensor]
-    output: Tensor
 
-
-def responses_in_graph(model: nn.Module, x: Tensor, *, layers: Selection = None) -> Responses:
-    """One forward of the model as it is, in its own mode, with gradients.
+def responses_in_graph(model: nn.Module, x: Tensor, *, layers: Selection = None) -> dict[LayerKey, Tensor]:
+    """Responses (row, unit...) by layer and call, from one forward of the model as it is, with gradients.
 
     Layers have the names that `iv.measure` gives them. Read are tensors with the batch on their first axis.
     Each is a copy, which later operations in place do not change.
@@ -45,13 +47,9 @@ def responses_in_graph(model: nn.Module, x: Tensor, *, layers: Selection = None)
             and functional operations.
     Raises:
         TypeError: no module.
-        ValueError: a pattern that matches nothing, a layer whose first axis is not the batch, a model without
-            tensors in its output.
+        ValueError: a pattern that matches nothing, a layer whose first axis is not the batch.
     """
-    if not isinstance(model, nn.Module):
-        raise TypeError(
-            f"gradients flow into the parameters of a torch.nn.Module; got {type(model).__name__}"
-        )
+    _need_module(model)
     plain = uncompiled(model)
     watch = _Watch(as_selector(layers), len(x))
     with ExitStack() as stack:
@@ -59,12 +57,16 @@ def responses_in_graph(model: nn.Module, x: Tensor, *, layers: Selection = None)
             for handle in watch.hooks(site):
                 stack.callback(handle.remove)
         with OperationMode(watch.operation):
-            returned = plain(x)
-    output = next((tensor for _, tensor in tensors_in(returned)), None)
-    if output is None:
-        raise ValueError(f"the model returns no tensor but a {type(returned).__name__}")
+            plain(x)
     watch.check(module_kind(plain))
-    return Responses(watch.found, output)
+    return watch.found
+
+
+def _need_module(model: Any) -> None:
+    if not isinstance(model, nn.Module):
+        raise TypeError(
+            f"gradients flow into the parameters of a torch.nn.Module; got {type(model).__name__}"
+        )
 
 
 @dataclass(eq=False)
