@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from invariscope import Group
 from invariscope.transforms import (
     Compose,
     Grid,
@@ -84,6 +85,66 @@ def test_points_of_a_cloud_turn_and_change_places_independently():
     assert orbit.shape == (5, 96, 4, 3)
     expected = torch.einsum("ab,npb->npa", torch.tensor(Orthogonal().matrices[7]).double(), cloud.roll(2, 1))
     assert torch.equal(orbit[:, 2 * 24 + 7], expected)
+
+
+def cloud(*shape):
+    return torch.randn(3, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize(
+    ("product", "x"),
+    [
+        (Grid(Permutations.all(3), Orthogonal.turns(4, axis=2)), cloud(3, 3)),
+        (Grid(Orthogonal(), Permutations.cyclic(4)), cloud(4, 3)),
+        (
+            Grid(Permutations.cyclic(2), Permutations.cyclic(3, axis=2), Orthogonal.turns(3, axis=3)),
+            cloud(2, 3, 3),
+        ),
+        (Grid(QuarterTurns(), Permutations.cyclic(3)), cloud(3, 4, 4)),
+        (Grid(Permutations.cyclic(3), PeriodicTranslation(2, 2)), cloud(3, 4, 4)),
+    ],
+)
+def test_products_of_groups_on_different_axes_have_the_table_of_what_their_elements_do(product, x):
+    table, orbit = product.table(), product.orbit(x)
+    assert table is not None
+    Group.of(product)  # refuses what is none
+    for k in range(len(product)):
+        torch.testing.assert_close(product.orbit(orbit[:, k]), orbit[:, table[:, k]])
+
+
+@pytest.mark.parametrize(
+    "product",
+    [
+        Grid(Permutations.cyclic(6), Orthogonal()),  # in data of shape (n, 6) they move one axis
+        Grid(PeriodicTranslation(2, 2), QuarterTurns()),  # they do not commute
+        Grid(Permutations.cyclic(3), RandomOrthogonal(2)),
+        Grid(Permutations([[1, 0, 2]]), Orthogonal(axis=2)),
+        Grid(Permutations.cyclic(4, axis=2), QuarterTurns()),
+        Compose([Permutations.cyclic(2), PeriodicTranslation(1, 2)]),
+    ],
+)
+def test_products_that_may_be_no_direct_ones_have_no_table(product):
+    assert product.table() is None
+
+
+def test_the_kernel_of_an_action_is_what_it_does_not_tell_from_nothing():
+    both = Grid(Permutations.cyclic(3), PeriodicTranslation(1, 2))
+    group = Group.of(both)
+    halves = np.array([[[(-1.0) ** (k % 2)]] for k in range(6)])  # blind to the order
+    assert group.kernel(halves) == (0, 2, 4)
+    assert group.cosets(group.kernel(halves)) == ((0, 2, 4), (1, 3, 5))
+    assert group.kernel(group.regular()) == (group.identity,)
+    assert group.kernel(np.ones((6, 1, 1))) == tuple(range(6))
+    with pytest.raises(ValueError, match=r"the product of those of .* is not that of"):
+        group.kernel(-halves)
+    with pytest.raises(ValueError, match=r"6 square matrices.*got the shape \(3, 1, 1\)"):
+        group.kernel(halves[:3])
+
+
+@pytest.mark.parametrize("given", ["quarter_turns", [lambda x: x], np.eye(2)])
+def test_what_is_no_transform_is_no_group(given):
+    with pytest.raises(TypeError, match=f"got {type(given).__name__}.*Group\\(table\\)"):
+        Group.of(given)
 
 
 def test_the_cube_has_24_rotations_that_are_a_group_of_order_24():

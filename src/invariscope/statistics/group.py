@@ -46,8 +46,14 @@ class Group:
         """The group that a transform's elements are.
 
         Raises:
+            TypeError: no transform.
             ValueError: they are none.
         """
+        if not callable(getattr(transform, "table", None)):
+            raise TypeError(
+                "Group.of takes a transform, such as QuarterTurns(), or Grid(...) of several; got "
+                f"{type(transform).__name__}. Any other group is given by its table: Group(table)."
+            )
         table = transform.table()
         if table is None:
             raise ValueError(
@@ -90,6 +96,28 @@ class Group:
                     f"{self.labels[j]!r} and {self.labels[k]!r} is not that of {self.labels[row[k]]!r} "
                     f"(off by {gaps[k]:.2g}). Give one an element, in the order {list(self.labels[:8])}."
                 )
+
+    def kernel(self, matrices: np.ndarray) -> tuple[int, ...]:
+        """The elements that a representation does not tell from the identity: a normal subgroup.
+
+        Args:
+            matrices: (m, d, d), one an element.
+        Raises:
+            ValueError: no representation of this group; the first pair that fails is named.
+
+        >>> turns = Group(np.add.outer(np.arange(4), np.arange(4)) % 4)
+        >>> turns.kernel(np.array([[[1.0]], [[-1.0]], [[1.0]], [[-1.0]]]))
+        (0, 2)
+        """
+        found = np.asarray(matrices, dtype=np.float64)
+        if found.ndim != 3 or len(found) != len(self) or found.shape[1] != found.shape[2]:
+            raise ValueError(
+                f"a representation of this group has {len(self)} square matrices (m, d, d), one an element; "
+                f"got the shape {found.shape}."
+            )
+        self.refuse_no_representation(found)
+        still = np.abs(found - np.eye(found.shape[1])).max(axis=(1, 2)) <= _TOLERANCE
+        return tuple(np.flatnonzero(still).tolist())
 
     def cosets(self, subgroup: Sequence[int]) -> tuple[tuple[int, ...], ...]:
         """The left cosets gK of a subgroup K, that of the identity first.

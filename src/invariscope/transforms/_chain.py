@@ -14,6 +14,7 @@ from torch import Tensor
 from invariscope.transforms._affine import _Affine, agree, first_true, moved
 from invariscope.transforms._linear import _Linear
 from invariscope.transforms._matrices import compose, exact_elements, group_table, invert, is_identity
+from invariscope.transforms._product import product_table
 from invariscope.transforms.base import Motion, Transform, no_inverse
 
 
@@ -46,8 +47,13 @@ class Step:
 class _Chain(_Linear):
     """Steps applied one after the other; neighbouring affine steps are multiplied and sampled once.
 
-    A subclass defines `labels`, `parameters`, `inverse`, `examples` and `_build`.
+    A subclass defines `labels`, `parameters`, `inverse`, `examples`, `_factors` and `_build`.
     """
+
+    @property
+    @abstractmethod
+    def _factors(self) -> tuple[Transform, ...]:
+        """Transforms whose elements are all combined here, the last one's running fastest; () for none."""
 
     @abstractmethod
     def _build(self) -> tuple[Step, ...]:
@@ -95,11 +101,13 @@ class _Chain(_Linear):
                 return
 
     def table(self) -> np.ndarray | None:
-        """Group table (m, m) where all parts are affine and their products a finite group, else None."""
+        """Group table (m, m) of affine parts whose products are a finite group, and of direct products."""
         run = self._runs[0]
-        if self.per_sample or len(self._runs) > 1 or not all_affine(run):
+        if self.per_sample:
             return None
-        return group_table(_product(run))
+        if len(self._runs) == 1 and all_affine(run):
+            return group_table(_product(run))
+        return product_table(self._factors) if self._factors else None
 
     def linear_parts(self, motion: Motion) -> np.ndarray | None:
         """The products of the steps' linear parts; None where a step has none, or of another dimension."""

@@ -84,6 +84,10 @@ class Compose(_Chain):
         length = max(len(other) for other in self.parts)
         return list(range(length)) if len(part) == length else [0] * length
 
+    @property
+    def _factors(self) -> tuple[Transform, ...]:
+        return ()
+
     def _build(self) -> tuple[Step, ...]:
         return numbered(step for part in self.parts for step in steps_of(part, self._used(part)))
 

@@ -20,8 +20,10 @@ class Grid(_Chain):
 
     for `Grid(a, b)`: a is applied first, the last part's element runs fastest. Neighbouring affine parts with
     the same interpolation and padding are multiplied first and sampled once: no second blur, and nothing is
-    lost at a border in between. Where the products are a finite group, such as D4 from
-    `Grid(Flip(), QuarterTurns())`, the table says so. Draws of jittered parts are made for each combination.
+    lost at a border in between. Where the products are a finite group, such as D4 from `Grid(Flip(),
+    QuarterTurns())`, the table says so; also where the parts are groups that move different axes, such as the
+    order and the direction of points (count both axes from the same end). Draws of jittered parts are made
+    for each combination.
 
     Misleads: the number of elements multiplies, and with it every cost.
 
@@ -75,6 +77,10 @@ class Grid(_Chain):
 
     def _used(self) -> list[tuple[int, ...]]:
         return list(zip(*itertools.product(*(range(len(part)) for part in self.parts)), strict=True))
+
+    @property
+    def _factors(self) -> tuple[Transform, ...]:
+        return self.parts
 
     def _build(self) -> tuple[Step, ...]:
         pairs = zip(self.parts, self._used(), strict=True)

@@ -60,6 +60,10 @@ class Inverse(_Chain):
         """The transform that this one undoes."""
         return self.of
 
+    @property
+    def _factors(self) -> tuple[Transform, ...]:
+        return ()
+
     def _build(self) -> tuple[Step, ...]:
         steps = steps_of(self.of, range(len(self.of)))
         return tuple(replace(step, inverse=not step.inverse) for step in reversed(steps))

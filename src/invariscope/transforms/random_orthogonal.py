@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 
 from invariscope.transforms._checks import count
+from invariscope.transforms._drawn import _Drawn
 from invariscope.transforms._vectors import _Vectors
 from invariscope.transforms.base import Motion, Transform
-from invariscope.transforms.inverse import Inverse
 
 
 @dataclass(frozen=True)
-class RandomOrthogonal(_Vectors):
+class RandomOrthogonal(_Drawn, _Vectors):
     r"""Rotations, and mirrorings if asked for, drawn uniformly for each sample: SO(2), SO(3), O(3), O(d).
 
     .. math:: t_{ij} x = Q_{ij} x, \quad Q_{ij} \sim \text{Haar measure of } SO(d) \text{ or } O(d)
@@ -77,31 +76,9 @@ class RandomOrthogonal(_Vectors):
         return tuple(f"{group} draw {k + 1}" for k in range(self.draws))
 
     @property
-    def parameters(self) -> Mapping[str, tuple[float, ...]]:
-        """The number of the `draw`."""
-        return {"draw": tuple(k + 1.0 for k in range(self.draws))}
-
-    @property
-    def identity(self) -> int | None:
-        """None: no draw leaves everything where it is."""
-        return None
-
-    @property
-    def exact(self) -> tuple[bool, ...]:
-        """False for all: values change."""
-        return (False,) * self.draws
-
-    @property
-    def per_sample(self) -> bool:
-        """True: every sample has rotations of its own."""
-        return True
-
-    def inverse(self) -> Transform:
-        """The same draws, undone."""
-        return Inverse(self)
-
-    def table(self) -> None:
-        """None: products of draws are no draws."""
+    def drawn(self) -> int:
+        """How many draws each sample gets."""
+        return self.draws
 
     def _forward(self, motion: Motion) -> np.ndarray:
         size = self.dimension

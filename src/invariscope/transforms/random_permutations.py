@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 
 from invariscope.transforms._checks import count
+from invariscope.transforms._drawn import _Drawn
 from invariscope.transforms._places import _Places
 from invariscope.transforms.base import Motion, Transform
-from invariscope.transforms.inverse import Inverse
 
 
 @dataclass(frozen=True)
-class RandomPermutations(_Places):
+class RandomPermutations(_Drawn, _Places):
     r"""The entries along one axis in random places: uniform on the symmetric group, drawn for each sample.
 
     .. math:: (t_{ij} x)_{p_{ij}(k)} = x_k, \quad p_{ij} \text{ uniform on } S_{\text{size}}
@@ -69,31 +68,9 @@ class RandomPermutations(_Places):
         return tuple(f"order {k + 1}" for k in range(self.draws))
 
     @property
-    def parameters(self) -> Mapping[str, tuple[float, ...]]:
-        """The number of the `draw`."""
-        return {"draw": tuple(k + 1.0 for k in range(self.draws))}
-
-    @property
-    def identity(self) -> int | None:
-        """None: which draw changes nothing, if any, differs between samples."""
-        return None
-
-    @property
-    def exact(self) -> tuple[bool, ...]:
-        """False for all, as of everything that differs between samples."""
-        return (False,) * self.draws
-
-    @property
-    def per_sample(self) -> bool:
-        """True: every sample has orders of its own."""
-        return True
-
-    def inverse(self) -> Transform:
-        """The same draws, undone."""
-        return Inverse(self)
-
-    def table(self) -> None:
-        """None: products of draws are no draws."""
+    def drawn(self) -> int:
+        """How many draws each sample gets."""
+        return self.draws
 
     def _forward(self, motion: Motion) -> np.ndarray:
         return np.argsort(motion.draws.normal(self.size), axis=-1)
