@@ -33,6 +33,8 @@ _ALLOWED = {
 }
 _FITTED = "squared_l2"
 
+_SIGNS = [[[1.0]], [[-1.0]], [[1.0]], [[-1.0]]]  # of quarter turns, for examples
+
 
 @dataclass(frozen=True, kw_only=True)
 class EquivarianceDeviation(Measure):
@@ -240,7 +242,7 @@ class EquivarianceDeviation(Measure):
     @classmethod
     def _acting_examples(cls) -> tuple[EquivarianceDeviation, ...]:
         """Maps moved alone or with their channels; signs, under which half turns do nothing."""
-        signs = MatrixAction([[[1.0]], [[-1.0]], [[1.0]], [[-1.0]]])
+        signs = MatrixAction(_SIGNS)
         return (
             cls(feature_action="spatial"),
             cls(feature_action="regular", distance="l2"),
@@ -254,7 +256,7 @@ class EquivarianceDeviation(Measure):
 
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
-        """Orthonormal orbits, a corner that stays where it was, a row that turns, and two certain classes."""
+        """Orthonormal orbits, a corner that stays, a row that turns, a kernel of two, two certain classes."""
         orthonormal = np.stack([np.eye(4), np.eye(4)])
         corner = np.zeros((2, 4, 1, 2, 2))
         corner[..., 0, 0] = 1  # it should go round: alike once in four
@@ -264,6 +266,9 @@ class EquivarianceDeviation(Measure):
         certain = np.array([[[1.0, 0.0], [0.0, 1.0]]]).repeat(2, axis=0)
         still = row[None, None].repeat(4, axis=1).repeat(2, axis=0)  # against turned rows: 1, 1/2, 0, 1/2
         channels = {"kind": "channelwise"}
+        # Signs change with each quarter, half turns do nothing: f̂ = (3 + 1)/2, and each response is 1 off ±f̂.
+        signed = {"feature_action": MatrixAction(_SIGNS), "distance": "l2"}
+        flipping = np.array([[[3.0], [-1.0], [1.0], [-1.0]]]).repeat(2, axis=0)
         return (
             KnownAnswer({}, orthonormal, -0.5),
             KnownAnswer({}, orthonormal, 0.5, output="one_plus"),
@@ -271,6 +276,8 @@ class EquivarianceDeviation(Measure):
             KnownAnswer(channels | {"exclude_identity": True}, corner, 0.0),
             KnownAnswer(channels, turning, -1.0),
             KnownAnswer(channels, still, -0.5),
+            KnownAnswer(signed, flipping, 1.0),
+            KnownAnswer(signed | {"reference": "twirl"}, flipping, 0.75),  # f̂ = (3 + 1 + 1 + 1)/4
             KnownAnswer({"kind": "output"}, certain, np.log(2)),
         )
 
