@@ -37,6 +37,7 @@ def navigation(found: list[str]) -> list[dict[str, Any]]:
         {"Home": "index.md"},
         {"Getting started": "getting_started.md"},
         {"During training": "monitoring.md"},
+        {"As penalties": "penalties.md"},
         {"Concepts": "concepts.md"},
         {"Measures": section("measures")},
         {"Published conventions": "conventions.md"},
