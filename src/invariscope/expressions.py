@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from invariscope.registry import Registry, snake_case, unknown
+from invariscope.registry import Registry, refuse_unknown_options, snake_case, unknown
 
 if TYPE_CHECKING:
     from invariscope.measures.base import Measure
@@ -129,6 +129,7 @@ class _Language:
 
     def _made(self, cls: type, constructor: str | None, positional: list, named: dict[str, Any]) -> Any:
         make = cls if constructor is None else self._constructor(cls, constructor)
+        refuse_unknown_options(make, named, name=_spelled(cls, constructor))
         try:
             inspect.signature(make).bind(*positional, **named)
         except TypeError as error:

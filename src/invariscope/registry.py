@@ -7,9 +7,9 @@ import importlib
 import inspect
 import pkgutil
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -44,16 +44,23 @@ def unknown(kind: str, name: str, candidates: Iterable[str], *, hint: str = "") 
     return ValueError(f"{text} {hint}".rstrip())
 
 
-def refuse_unknown_options(cls: type, given: Iterable[str]) -> None:
-    """Raises a TypeError for keywords that a class does not take, with the closest ones that it does."""
-    options = inspect.signature(cls).parameters.values()
+def refuse_unknown_options(make: Callable[..., Any], given: Iterable[str], *, name: str = "") -> None:
+    """Raises a TypeError for keywords that a class or function does not take, with the closest that it does.
+
+    Args:
+        make: the class or function.
+        given: the keywords.
+        name: what the user calls it, if not by its own name.
+    """
+    options = inspect.signature(make).parameters.values()
     if any(option.kind is option.VAR_KEYWORD for option in options):
         return
     known = [option.name for option in options]
-    for name in given:
-        if name not in known:
+    for option in given:
+        if option not in known:
             listed = ", ".join(known) or "none"
-            raise TypeError(f"{unknown(f'option of {cls.__name__}', name, known)} Its options: {listed}.")
+            what = f"option of {name or make.__name__}"
+            raise TypeError(f"{unknown(what, option, known)} Its options: {listed}.")
 
 
 @dataclass(frozen=True)

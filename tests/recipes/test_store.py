@@ -161,7 +161,7 @@ def test_training_goes_on_from_another_cell_with_a_fresh_head(out, recipe):
 kind = "train"
 name = "further"
 options = { data = "mnist_subset", network = "simple_conv", network_options = { filters = 2 }, epochs = 1, \
-samples = 64, start = "train/simple_conv", fresh = ["fc2.*"], trained = ["fc2.*"] }
+samples = 64, start = "train/simple_conv", fresh = ["fc2.*"], trained = ["head"] }
 
 [[tables]]
 title = "Normalized variance"

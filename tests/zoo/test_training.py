@@ -212,6 +212,12 @@ def test_bf16_learns_about_the_same():
     assert not same(*models.values())
 
 
+def test_channels_last_leaves_weights_of_other_shapes_as_they_lie():
+    model = build("min_lcn", filters=2, kernel_size=3)
+    train(model, FEW, epochs=1, channels_last=True)
+    assert model.local.weight.ndim == 5
+
+
 def test_channels_last_is_the_same_training_up_to_rounding():
     models = {flag: small() for flag in (False, True)}
     losses = [

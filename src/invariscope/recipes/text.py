@@ -64,6 +64,11 @@ class Text:
         lines = [n for n, line in self._lines(section, number) if pattern.search(_bare(line, word))]
         return lines[0] if lines else 0
 
+    def line_of_value(self, name: str, value: str, section: str, number: int) -> int:
+        """The line where `name = value` stands within an entry, quotes or none; 0 where it is not found."""
+        pattern = re.compile(rf"""(?<![\w\-]){re.escape(name)}\s*=\s*["']?{re.escape(value)}(?![\w.])""")
+        return next((n for n, line in self._lines(section, number) if pattern.search(line)), 0)
+
     def _lines(self, section: str, number: int) -> Iterable[tuple[int, str]]:
         entry, inside = -1, not section
         for n, line in enumerate(self.text.splitlines(), start=1):
@@ -100,13 +105,21 @@ class Place:
         return self.text.error(message, word, self.section, self.number)
 
     def blame(self, error: Exception) -> RecipeError:
-        """The error, pointing at what its message quotes first: in this entry, or else in a shared list."""
-        message = str(error)
-        quoted = re.search(r"'([^']+)'", message)
-        for word in [f'"{quoted[1]}"', quoted[1]] if quoted else []:
-            if self.text.line(word, self.section, self.number):
-                return self.error(message, word)
-        line = self.text.line(f'"{quoted[1]}"') if quoted else 0
+        """The error, pointing at what it is about: in this entry, or else in a shared list.
+
+        That is what its notes say, or an option with the value that its message repeats ("epochs=-1"), or
+        what the message quotes first.
+        """
+        message, notes = str(error), list(getattr(error, "__notes__", ()))
+        here = (self.section, self.number)
+        given = re.findall(r"(\w+)=([^\s,;]+)", message)
+        quoted = re.findall(r"'([^']+)'", message)[:1]
+        words = [spelled for word in [*notes, *quoted] for spelled in (f'"{word}"', word)]
+        found = [self.text.line(word, *here) for word in words[: 2 * len(notes)]]
+        found += [self.text.line_of_value(name, value.strip("'\""), *here) for name, value in given]
+        found += [self.text.line(word, *here) for word in words[2 * len(notes) :]]
+        found += [self.text.line(f'"{word}"') for word in [*notes, *quoted]]
+        line = next(filter(None, found), 0)
         return RecipeError(f"{self.text.name}, line {line}: {message}") if line else self.error(message)
 
     def fill(self, cls: type[T], table: Mapping[str, Any], *, what: str = "") -> T:

@@ -212,7 +212,14 @@ def _memory_format(model: nn.Module, channels_last: bool) -> Iterator[None]:
         yield
         return
     try:
-        model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        _lay_out(model, torch.channels_last)
         yield
     finally:
-        model.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
+        _lay_out(model, torch.contiguous_format)
+
+
+def _lay_out(model: nn.Module, memory_format: torch.memory_format) -> None:
+    """The weights of two-dimensional convolutions in that format; others have no such one."""
+    for parameter in model.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=memory_format)

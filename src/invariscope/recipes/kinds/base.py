@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -95,6 +96,17 @@ class Kind(abc.ABC):
     @abc.abstractmethod
     def rehearse(self, other: Mapping[str, Kind], data_dir: Path | None) -> float:
         """Seconds that one piece takes here, measured on a few."""
+
+
+@contextlib.contextmanager
+def about(option: str, text: str = "") -> Iterator[None]:
+    """Errors inside are about that option of a cell, or about a text in it: so their line is found."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        for word in filter(None, (text, option)):
+            error.add_note(word)
+        raise
 
 
 def check_network(name: str, options: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from invariscope.recipes.kinds.base import Kind, Workshop, transform_of
+from invariscope.recipes.kinds.base import Kind, Workshop, about, transform_of
 from invariscope.recipes.kinds.combined import combined
 from invariscope.recipes.kinds.looking import Looking
 from invariscope.uncertainty import GROUPS, MIN_PER_GROUP, jackknife
@@ -51,10 +51,16 @@ class Measure(Looking):
     def check(self) -> None:
         """Measures, transform and network exist; exactly one model is named."""
         from invariscope.expressions import read_measures
+        from invariscope.measures.base import as_measures
 
         super().check()
-        transform_of(self.transform)
-        read_measures(self.measures)
+        with about("transform", self.transform):
+            transform_of(self.transform)
+        for text in self.measures:
+            with about("measures", text):
+                read_measures([text])
+        with about("measures"):
+            as_measures(read_measures(self.measures))
         if self.tested and self.tested < GROUPS * MIN_PER_GROUP:
             raise ValueError(
                 f"tested is 0, or at least {GROUPS * MIN_PER_GROUP} for an interval; got tested={self.tested}"

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from invariscope.recipes.kinds.base import Kind, Workshop, check_data, check_network
+from invariscope.recipes.kinds.base import Kind, Workshop, about, check_data, check_network
 
 if TYPE_CHECKING:
     from torch import nn
@@ -36,7 +36,8 @@ class Train(Kind):
         tested: test images for the accuracy after each epoch; 0: none.
         start: a training cell whose network is trained further, on whatever data.
         fresh: patterns of the parameters that are drawn anew all the same, such as "fc2.*".
-        trained: patterns of the parameters that training changes; the others stay as they start.
+        trained: patterns of the parameters that training changes, or "head" for the last linear layer; the
+            others stay as they start.
         keep_epochs: the network is also kept as it was after these epochs; 0: before training.
     """
 
@@ -75,11 +76,16 @@ class Train(Kind):
         """Network, data set and transform exist; numbers are in range."""
         check_network(self.network, self.network_options)
         check_data(self.data)
-        self._augmentation()
-        if self.epochs < 1 or any(not 0 <= epoch <= self.epochs for epoch in self.keep_epochs):
+        with about("augmentation", self.augmentation or ""):
+            self._augmentation()
+        for name in ("epochs", "batch_size", "lr"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} is above 0; got {name}={getattr(self, name)}")
+        if not self.trained:
+            raise ValueError("trained is empty: name the parameters that training changes")
+        if any(not 0 <= epoch <= self.epochs for epoch in self.keep_epochs):
             raise ValueError(
-                f"epochs is at least 1 and keep_epochs lie between 0 and it; got epochs={self.epochs}, "
-                f"keep_epochs={self.keep_epochs}"
+                f"keep_epochs lie between 0 and the {self.epochs} epochs; got keep_epochs={self.keep_epochs}"
             )
 
     def run(self, shop: Workshop) -> None:
@@ -123,6 +129,7 @@ class Train(Kind):
 
     def _model(self, shop: Workshop, data: ImageData) -> tuple[nn.Module, Card]:
         from invariscope import zoo
+        from invariscope.zoo.trainable import trainable_names
 
         card = zoo.Card(
             network=self.network,
@@ -134,10 +141,9 @@ class Train(Kind):
         model = card.build()
         if self.start is not None:
             _take_over(model, zoo.load_network(shop.inputs[self.start] / NETWORK)[0], self.fresh, self.start)
+        changed = frozenset[str]().union(*(trainable_names(model, pattern) for pattern in self.trained))
         for name, parameter in model.named_parameters():
-            parameter.requires_grad_(any(fnmatchcase(name, pattern) for pattern in self.trained))
-        if not any(parameter.requires_grad for parameter in model.parameters()):
-            raise ValueError(f"no parameter of {self.network} matches trained={self.trained}")
+            parameter.requires_grad_(name in changed)
         return model, card
 
     def rehearsal(self, other: Mapping[str, Kind]) -> tuple[Any, float]:
