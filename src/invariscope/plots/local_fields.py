@@ -137,7 +137,7 @@ def _frame(ax: Axes, shape: tuple[int, ...], colours: Theme) -> None:
 
 
 def _draw_field(ax: Axes, field: LocalField, colours: Theme) -> None:
-    step = max(1, max(field.field.shape[1:]) // 16)
+    step = -(-max(field.field.shape[1:]) // 16)
     rows, columns = np.indices(field.field.shape[1:])[:, ::step, ::step]
     _arrows(ax, columns, rows, field.field[:, ::step, ::step], colours.series[0])
     _frame(ax, field.field.shape[1:], colours)
