@@ -112,7 +112,7 @@ def _logarithm(estimate: Estimate) -> Estimate:
     omitted = np.array(estimate.omitted)
     if len(omitted) and (omitted > 0).all():
         logs = np.log(omitted).tolist()
-        return replace(Estimate.of(math.log(estimate.value), logs, estimate.sizes, estimate.pairing))
+        return Estimate.of(math.log(estimate.value), logs, estimate.sizes, estimate.pairing)
     error = estimate.interval.error / estimate.value
     return Estimate(math.log(estimate.value), around(math.log(estimate.value), error, GROUPS - 1))
 
