@@ -180,3 +180,27 @@ def test_a_pattern_on_either_side_that_matches_no_cell_is_refused(recipe):
     )
     with pytest.raises(recipes.RecipeError, match=r"unknown measuring cell 'nv/vgg\*'"):
         recipes.load(str(recipe((old, new))))
+
+
+def test_a_page_shows_published_numbers_where_there_are_any_and_what_intervals_are_over(
+    finished, recipe, tmp_path
+):
+    old = (
+        'value = { quantity = "element_value", cell = "accuracy", measure = "prediction.accuracy", x = 0.0 }'
+    )
+    new = f'value = {{ quantity = "trainings_mean", among = ["nv/*"], measure = "{NV}" }}'
+    store = recipes.Store(finished, recipes.load(str(recipe((old, new)))))
+    text = recipes.Page(recipes.Outcomes(store)).write(tmp_path / "page.md").read_text()
+    tables = text.partition("## Normalized variance")[2].partition("## Trainings")[0]
+    first, _, second = tables.partition("## Accuracy upright")
+    assert "| ours | 95 % interval | published | shortened |" in first
+    assert "The interval is over" not in first
+    assert "| ours | 95 % interval | shortened |" in second
+    assert "The interval is over trainings." in second
+
+
+def test_options_that_the_scale_changes_are_said_in_words(finished, recipe):
+    change = ("set = { epochs = 1 }", "set = { network_options = { filters = 3 } }")
+    store = recipes.Store(finished, recipes.load(str(recipe(change))))
+    texts = recipes.Outcomes(store).shortened(store.plan["train/simple_conv"])
+    assert texts == ["network_options filters 3 (filters 2)"]

@@ -93,6 +93,8 @@ class Outcomes:
 def _brief(value: Any) -> str:
     if value is None:
         return "all"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_brief(option)}" for name, option in value.items()) or "as usual"
     if isinstance(value, list):
         return ", ".join(map(_brief, value))
     return f"{value:g}" if isinstance(value, float) else str(value)

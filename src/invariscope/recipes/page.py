@@ -115,15 +115,16 @@ class Page:
         cases = table_cases(self.outcomes.plan.recipe, index, self.outcomes)
         axes = list(cases[0].axes) if cases else []
         shorter = [self._shortened(case) for case in cases]
-        headings = [*axes, "ours", "95 % interval", "published", *(["shortened"] if any(shorter) else [])]
+        published = ["published"] if table.published else []
+        headings = [*axes, "ours", "95 % interval", *published, *(["shortened"] if any(shorter) else [])]
         rows = [
-            [*map(str, case.axes.values()), *_numbers(case), *([text] if any(shorter) else [])]
+            [*map(str, case.axes.values()), *_numbers(case, published), *([text] if any(shorter) else [])]
             for case, text in zip(cases, shorter, strict=True)
         ]
         missing = list(dict.fromkeys(case.reason for case in cases if case.reason))
-        notes = [f"No value: {_listed(missing)}."] if missing else []
+        notes = [*_over(cases), *([f"No value: {_listed(missing)}."] if missing else [])]
         return "\n\n".join(
-            part for part in [f"## {table.title}", table.about, _grid(headings, rows), *notes] if part
+            part for part in [f"## {table.title}", table.about.strip(), _grid(headings, rows), *notes] if part
         )
 
     def _shortened(self, case: Case) -> str:
@@ -188,27 +189,29 @@ def _cases(verdict: Verdict) -> str:
     rows = [
         [
             *map(str, case.axes.values()),
-            *_numbers(case)[:2],
+            *_numbers(case, ()),
             f"*{case.verdict}*" + (f": {case.reason}" if case.reason else ""),
         ]
         for case in verdict.cases
     ]
-    heading = f"### {verdict.claim.text}\n\nHolds where the value is {verdict.claim.holds}."
-    over = {c.estimate.over for c in verdict.cases if c.estimate} - {"samples"}
-    heading += "".join(f" The interval is over {what}." for what in sorted(over))
+    said = [f"Holds where the value is {verdict.claim.holds}.", *_over(verdict.cases)]
+    heading = f"### {verdict.claim.text}\n\n{' '.join(said)}"
     return heading + "\n\n" + _grid([*axes, "value", "95 % interval", "verdict"], rows)
 
 
-def _numbers(case: Case) -> list[str]:
-    """Ours, the interval, the published number."""
-    published = _NONE if case.published is None else number(case.published)
+def _numbers(case: Case, published: Sequence[str]) -> list[str]:
+    """Ours, the interval, and where there are any the published number."""
+    known = [_NONE if case.published is None else number(case.published) for _ in published]
     if case.estimate is None:
-        return [_NONE, _NONE, published]
-    return [
-        number(case.estimate.value),
-        interval(case.estimate.interval.low, case.estimate.interval.high),
-        published,
-    ]
+        return [_NONE, _NONE, *known]
+    bounds = case.estimate.interval
+    return [number(case.estimate.value), interval(bounds.low, bounds.high), *known]
+
+
+def _over(cases: Sequence[Case]) -> list[str]:
+    """What the intervals are over, where that is not samples."""
+    over = {case.estimate.over for case in cases if case.estimate is not None} - {"samples"}
+    return [f"The interval is over {what}." for what in sorted(over)]
 
 
 def _figure(drawn: Drawn) -> str:
