@@ -52,3 +52,10 @@ def test_what_has_no_law_is_refused():
         DepthLaws.prepare(result([1.0, 2.0]), law="powr")
     with pytest.raises(ValueError, match="no layer that matches"):
         DepthLaws.prepare(result([1.0, 2.0]), layers=["conv*"])
+
+
+def test_a_logarithmic_axis_that_spans_little_still_has_several_numbers():
+    figure = DepthLaws.prepare(result([1.0, 1.1, 1.2]), layers=["relu*"]).draw()
+    figure.canvas.draw()
+    texts = [t.get_text() for t in figure.axes[0].get_yticklabels()]
+    assert {"1", "1.1"} <= {text for text in texts if "×" not in text and "$" not in text}

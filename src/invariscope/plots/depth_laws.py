@@ -122,9 +122,7 @@ class DepthLaws(ChartPlot):
         ax.set_yscale("log")
         if self.law == "power":
             ax.set_xscale("log")
-            static.plain_log_ticks(ax)
-        else:
-            ax.tick_params(which="both", colors=colours.muted, labelsize=static.SMALL_SIZE, length=0)
+        static.plain_log_ticks(ax)
         static.horizontal_grid(ax, colours)
         static.axis_titles(ax, "layer", names.measure_title(self.measure), colours)
         static.legend(ax, colours)

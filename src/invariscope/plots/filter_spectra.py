@@ -127,7 +127,7 @@ class FilterSpectra(Plot):
             ax.plot(self.epochs, ratio, color=scale(places[number]), linewidth=1.6, label=label)
         if (ratios > 0).any():
             ax.set_yscale("log")
-            ax.tick_params(which="both", colors=colours.muted, labelsize=static.SMALL_SIZE, length=0)
+            static.plain_log_ticks(ax)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         static.heading(ax, self.layers[place], colours)
         static.axis_titles(ax, "epoch", "", colours)

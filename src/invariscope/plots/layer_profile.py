@@ -156,6 +156,7 @@ class LayerProfile(ChartPlot):
             static.name_ticks(ax, self.series[0].layers)
         if self.logarithmic:
             ax.set_yscale("log")
+            static.plain_log_ticks(ax)
         else:
             ax.set_ylim(self.bottom, self.top)
         if len(self.series) > 1 or self._banded:

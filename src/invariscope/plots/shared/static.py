@@ -11,7 +11,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
 from invariscope.plots.shared.labels import axis_labels, shorten
 from invariscope.plots.shared.theme import COLOUR_MAP, Theme, get_theme
@@ -81,10 +81,14 @@ def horizontal_grid(ax: Axes, colours: Theme) -> None:
 
 
 def plain_log_ticks(ax: Axes) -> None:
-    """Numbers in full along logarithmic axes, with 2 and 5 between the powers of ten where there is room."""
+    """Numbers in full along logarithmic axes, with 2 and 5 between the powers of ten where there is room.
+
+    An axis that spans less than a factor of six has even steps.
+    """
     for axis in (axis for axis in (ax.xaxis, ax.yaxis) if axis.get_scale() == "log"):
         low, high = axis.get_view_interval()
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 1000 * low else (1,)))
+        subs = (1, 2, 5) if high < 1000 * low else (1,)
+        axis.set_major_locator(MaxNLocator(5) if high < 6 * low else LogLocator(subs=subs))
         axis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axis.set_minor_locator(NullLocator())
 
