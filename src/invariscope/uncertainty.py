@@ -22,6 +22,7 @@ LEVEL = 0.95
 SEQUENTIAL_REACH = 1.1
 # How the note of a row begins that more samples would give an interval.
 TOO_FEW = "no interval: a group has"
+NOT_YET = "no interval yet: "
 
 
 @dataclass(frozen=True)

@@ -133,3 +133,28 @@ def test_values_in_units_of_the_activation_are_never_called_small():
 def test_the_null_is_reached_from_the_side_of_the_perfect_value(value, low, high, null, ideal, answer):
     found = {"value": value, "ci_low": low, "ci_high": high, "null": null}
     assert reaches_null(found, ideal=ideal) == answer
+
+
+def test_an_interval_that_would_not_cover_is_not_issued_and_the_note_says_why():
+    generator = torch.Generator().manual_seed(2)
+    x = torch.rand(128, 1, 8, 8, generator=generator)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 40), nn.ReLU())
+    with torch.no_grad():
+        drive = torch.stack([net[:2](torch.rot90(x, k, (2, 3))) for k in range(4)]).amax(0)
+        net[1].bias -= drive.sort(0).values[-31]  # each unit responds to 30 of the samples
+    measures = ["normalized_variance", "anova", "worst_element", iv.Stability(average="median")]
+    result = iv.measure(net, x, iv.QuarterTurns(), measures=measures, layers="2", progress=False)
+    rows = {row["measure"]: row for row in result.rows}
+    rare = "half of the units respond to fewer than 40 samples"
+    said = {
+        "normalized_variance": rare,
+        "anova.share_sample": rare,
+        "worst_element.tail": "too few samples lie in a tail",
+        "stability.R": "medians of fewer than 256 samples",
+    }
+    for measure, reason in said.items():
+        assert math.isfinite(rows[measure]["value"]), measure
+        assert math.isnan(rows[measure]["ci_low"]), measure
+        assert reason in rows[measure]["note"], measure
+    assert math.isfinite(rows["normalized_variance"]["ratio_low"])
+    assert math.isfinite(rows["worst_element"]["ci_low"])

@@ -239,7 +239,9 @@ class Assembler:
             if isinstance(values, UnitValues):
                 self._add_units(measure, name, key, stratum, values)
             elif isinstance(values, LayerValues):
-                row = _row(name, key, stratum, len(self.transform), values.values, None, bounds)
+                row = _row(
+                    name, key, stratum, len(self.transform), values.values, None, bounds, values.uncovered
+                )
                 row |= {"null": values.null, "undefined": values.undefined}
                 self.rows.append(row | ({"note": values.note} if values.note else {}))
             elif isinstance(values, CurveValues):
@@ -251,7 +253,8 @@ class Assembler:
         self, measure: Measure, name: str, key: LayerKey, stratum: Stratum, values: UnitValues
     ) -> None:
         bounds = measure.bounds(measure.output_of(name))
-        row = _row(name, key, stratum, len(self.transform), values.layer_values(), values.ratio, bounds)
+        own = (values.layer_values(), values.ratio, bounds, values.uncovered)
+        row = _row(name, key, stratum, len(self.transform), *own)
         row |= {
             "null": values.layer_null(),
             "units": int(values.counted.size),
@@ -275,13 +278,23 @@ class Assembler:
     ) -> None:
         bounds = measure.bounds(measure.output_of(name))
         self.rows.append(
-            _row(name, key, stratum, len(self.transform), _layer_replicates(values), None, bounds)
+            _row(
+                name,
+                key,
+                stratum,
+                len(self.transform),
+                _layer_replicates(values),
+                None,
+                bounds,
+                values.uncovered,
+            )
             | {"units": values.values.shape[1], "dead_units": 0, "sparse_units": 0}
         )
         parameter, xs = next(iter(self.transform.parameters.items()), ("element", None))
         xs = xs or tuple(range(len(self.transform)))
         points = tuple(zip(self.transform.labels, map(float, xs), strict=True))
-        self._add_points(name, key, stratum, values.values, parameter, points, bounds)
+        kept = values.values[:1] if values.uncovered else values.values
+        self._add_points(name, key, stratum, kept, parameter, points, bounds)
 
     def _add_own_curve(
         self, measure: Measure, name: str, key: LayerKey, stratum: Stratum, values: CurveValues
@@ -360,7 +373,8 @@ class Assembler:
         ]
         ratio = _nanmean(np.stack(ratios)) if ratios else None
         bounds = measure.bounds(measure.output_of(name))
-        row = _row(name, key, stratum, len(self.transform), layer, ratio, bounds)
+        uncovered = next((part.uncovered for part in parts if part.uncovered), "")
+        row = _row(name, key, stratum, len(self.transform), layer, ratio, bounds, uncovered)
         return row | {"note": reason} if reason else row
 
 
@@ -398,8 +412,9 @@ def _row(
     layer: np.ndarray,
     ratio: np.ndarray | None,
     bounds: tuple[float, float],
+    uncovered: str = "",
 ) -> dict[str, Any]:
-    interval = _interval(layer, stratum, bounds)
+    interval = MISSING if uncovered else _interval(layer, stratum, bounds)
     row: dict[str, Any] = {
         "measure": name,
         "layer": key[0],
@@ -411,11 +426,13 @@ def _row(
         "samples": int(stratum.sizes.sum()),
         "elements": elements,
     }
-    if len(layer) > 1:
+    if len(layer) > 1 and uncovered:
+        row |= {"note": uncovered, "group_sizes": stratum.sizes.tolist()}
+    elif len(layer) > 1:
         row |= {"replicates": layer[1:].tolist(), "group_sizes": stratum.sizes.tolist()}
     elif stratum.members and stratum.reason:
         row["note"] = stratum.reason
-    if len(layer) > 1 and not np.isfinite(interval.low):
+    if len(layer) > 1 and not uncovered and not np.isfinite(interval.low):
         row["note"] = "no interval: without one of the groups no unit has a value"
     if not np.isfinite(layer[0]):
         row["note"] = "no unit is left to average over: all are dead, sparse or infinite"

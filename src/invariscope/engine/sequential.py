@@ -16,7 +16,7 @@ from invariscope.engine.options import Options
 from invariscope.engine.sources import WINDOW_BYTES, WINDOW_SAMPLES, ArraySource, Source, StreamSource, Window
 from invariscope.measures.base import Measure
 from invariscope.registry import unknown
-from invariscope.uncertainty import SEQUENTIAL_REACH, TOO_FEW
+from invariscope.uncertainty import NOT_YET, SEQUENTIAL_REACH, TOO_FEW
 
 if TYPE_CHECKING:
     from invariscope.engine.run import Run
@@ -85,7 +85,7 @@ class Stopping:
 
 
 def _width(row: dict[str, Any]) -> float:
-    if math.isfinite(row["value"]) and str(row.get("note", "")).startswith(TOO_FEW):
+    if math.isfinite(row["value"]) and str(row.get("note", "")).startswith((TOO_FEW, NOT_YET)):
         return math.inf
     return row["ci_high"] - row["ci_low"]
 

@@ -80,9 +80,10 @@ class Anova(Measure):
         "Which part of a unit's variation is the sample, the transformation, or both together."
     )
     reading: ClassVar[str] = (
-        "Shares of 1. The transformation's share is what it does to all samples alike; what it does to "
-        "each differently is in the residual, so a share of 0 is not invariance. With many samples the "
-        "smallest effect is significant: a small p says that there is one, not that it is large."
+        "Shares of all that moves a unit, from 0 to 1. Sample near 1: the unit follows what is shown, "
+        "whatever the transformation. The transformation's share is what it does to all samples alike; what "
+        "it does to each differently is in the residual, so a share of 0 is not invariance. With many "
+        "samples the smallest effect is significant: a small p says that there is one, not that it is large."
     )
     ranges: ClassVar[Mapping[str, tuple[float, float]]] = dict.fromkeys(
         ("share_sample", "share_transform", "share_residual", "p", *map(REJECTING.format, CORRECTIONS)),
@@ -115,7 +116,7 @@ class Anova(Measure):
     def evaluate(self, finals: Any, layer: LayerContext) -> Mapping[str, Values]:
         """Shares, F and p per unit, shares of rejecting units per layer."""
         parts = Parts(finals[-1], finals[-1], standard=False, known_dead=layer.dead)
-        table = Table(finals[-1], parts, parts.sparse(self.min_firing))
+        table = Table(finals[-1], parts, parts.sparse(self.min_firing), self.min_firing)
         tests = FTests(table, finals[0].epsilon if self.sphericity else None)
         rejecting = {name: tests.rejecting(name, self.alpha) for name in self._corrections}
         return {

@@ -24,11 +24,13 @@ class Table:
     Args:
         moments, parts: of the layer.
         sparse: (unit...) units to be left out besides the dead ones.
+        min_firing: the rule by which they are.
     """
 
     moments: Moments
     parts: Parts
     sparse: np.ndarray
+    min_firing: int = 0
 
     @cached_property
     def transform(self) -> np.ndarray:
@@ -112,7 +114,8 @@ class Table:
             chance = None if null is None else null / self.total[0]
         values[:, self.parts.dead] = np.nan
         found = self.units(values, ratio=layer_ratio(part, self.total, self.parts.dead))
-        return replace(found, null=chance)
+        rare = self.parts.uncovered(found.counted, self.min_firing)
+        return replace(found, null=chance, uncovered=rare)
 
     def units(self, values: np.ndarray, *, ratio: np.ndarray | None = None, note: str = "") -> UnitValues:
         """Values with the units that count; infinite ones are left out of means."""

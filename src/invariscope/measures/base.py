@@ -55,6 +55,7 @@ class UnitValues:
         ratio: (replicate,) ratio of the layer's means, for measures that are ratios.
         null: (unit...) the value expected when the pairing is destroyed, or None.
         note: what a reader of the layer's value should know.
+        uncovered: why the layer's value can have no interval that covers; "" where it can.
     """
 
     values: np.ndarray
@@ -66,6 +67,7 @@ class UnitValues:
     null: np.ndarray | None = None
     masked: int = 0
     note: str = ""
+    uncovered: str = ""
 
     def layer_values(self) -> np.ndarray:
         """(replicate,) mean over the counted units that have a value; NaN where none has."""
@@ -83,9 +85,13 @@ class UnitValues:
 
 @dataclass(frozen=True)
 class ElementValues:
-    """(replicate, element) values of one layer: a curve. Its mean over elements is the layer's value."""
+    """(replicate, element) values of one layer: a curve. Its mean over elements is the layer's value.
+
+    `uncovered` says why they can have no intervals that cover, where that is so.
+    """
 
     values: np.ndarray
+    uncovered: str = ""
 
 
 @dataclass(frozen=True)
@@ -97,12 +103,14 @@ class LayerValues:
         null: the value expected when the pairing is destroyed.
         undefined: how many terms were left out because they have no value (a zero vector's cosine).
         note: what a reader of the value should know, such as why there is none.
+        uncovered: why the value can have no interval that covers; "" where it can.
     """
 
     values: np.ndarray
     null: float = float("nan")
     undefined: int = 0
     note: str = ""
+    uncovered: str = ""
 
 
 @dataclass(frozen=True)

@@ -138,7 +138,8 @@ class TransformationVariance(_Variance):
     absolute: ClassVar[frozenset[str]] = frozenset({""})
     summary: ClassVar[str] = "How far the transformation moves a unit, averaged over samples."
     reading: ClassVar[str] = (
-        "0 is invariant. The number is in squared units of the activation, so layers of different "
+        "0: the transformation leaves the unit as it is. Larger: it moves it more. A unit that does not "
+        "respond at all has 0 too. The number is in squared units of the activation, so layers of different "
         "scale cannot be compared with it: use normalized_variance for that."
     )
 
@@ -176,7 +177,9 @@ class SampleVariance(_Variance):
 
     summary: ClassVar[str] = "How far a change of sample moves a unit, averaged over elements."
     reading: ClassVar[str] = (
-        "0 means that the unit does not depend on the sample at all. In squared units of the activation."
+        "0: the unit gives the same whatever is shown, so its invariance means nothing. Larger: it tells "
+        "samples apart by more. In squared units of the activation, so layers of different scale cannot be "
+        "compared."
     )
 
     def _units(self, parts: Parts, layer: LayerContext) -> UnitValues:
@@ -255,9 +258,9 @@ class NormalizedVariance(_Variance):
         counted = np.asarray(np.isfinite(values[0]) & ~sparse)
         ratio = layer_ratio(above, below, dead)
         if not holds_maps(values, self.pool):
-            return UnitValues(
-                values, counted, int(dead.sum()), int(sparse.sum()), int(infinite.sum()), ratio, null
-            )
+            out = (int(dead.sum()), int(sparse.sum()), int(infinite.sum()))
+            rare = parts.uncovered(counted, self.min_firing)
+            return UnitValues(values, counted, *out, ratio, null, uncovered=rare)
         folded = self._folded(values, above, below, counted)
         alive = np.isfinite(folded[0])
         whole = dead.all(axis=tuple(range(1, dead.ndim)))

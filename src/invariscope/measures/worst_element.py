@@ -20,6 +20,7 @@ from invariscope.statistics.relative_distances import RelativeDistances
 from invariscope.statistics.sample_table import SampleTable
 
 _TAIL = 0.95
+_FEW = "no interval: too few samples lie in a tail, and eight groups of them do not tell how sure it is"
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,8 @@ class WorstElement(Measure):
     null of W takes a(x) from another sample, over whose norm distances are then.
 
     Misleads: W is a maximum of estimates: with few samples noise picks the element, and W is too large.
-    `largest` grows with the number of samples and has no interval; nor has `element`. Only the listed
-    elements are searched; `iv.worst_element` looks between them too.
+    `largest` grows with the number of samples and has no interval; nor have `element` and `tail`. Only the
+    listed elements are searched; `iv.worst_element` looks between them too.
 
     Source:
         The worst-case transformation of Engstrom et al. 2019, arXiv:1712.02779, applied to representations.
@@ -78,10 +79,10 @@ class WorstElement(Measure):
         return {
             "": LayerValues(means.max(axis=1), null, undefined),
             "element": LayerValues(np.array([place]), undefined=undefined),
-            "tail": LayerValues(table.replicates(_tail), undefined=undefined),
+            "tail": LayerValues(table.replicates(_tail), undefined=undefined, uncovered=_FEW),
             "largest": LayerValues(np.array([_largest(table)]), undefined=undefined),
             "by_element": ElementValues(means),
-            "tail_by_element": ElementValues(table.replicates(_tails)),
+            "tail_by_element": ElementValues(table.replicates(_tails), uncovered=_FEW),
             "largest_by_element": ElementValues(_maxima(table)[None]),
         }
 
