@@ -213,6 +213,9 @@ def test_documentation_says_what_a_reader_needs(name, cls):
     assert re.search(r"not|mislead|only", cls.reading), (
         f"{name}: `reading` does not say when the number misleads"
     )
+    assert re.search(r"\b[01]\b|[Ll]arger", cls.reading), (
+        f"{name}: `reading` does not say what 0, 1 or more mean"
+    )
     assert cls.summary.endswith(".")
     assert name in MEASURES.names()
 

@@ -163,8 +163,9 @@ class SampleDistance(_Distance):
 
     summary: ClassVar[str] = "How far a change of sample moves a layer's response as a whole."
     reading: ClassVar[str] = (
-        "0 means that the layer does not depend on the sample at all. In (squared) units of the activation, "
-        "except for the cosine; wider layers have larger distances."
+        "0: the layer gives the same whatever is shown, so its invariance means nothing. Larger: it tells "
+        "samples apart by more. In (squared) units of the activation, except for the cosine; wider layers "
+        "have larger distances, so that layers cannot be compared with it."
     )
 
     def _of(self, found: MeanDistances) -> np.ndarray:

@@ -74,8 +74,9 @@ class Information(Measure):
     range: ClassVar[tuple[float, float]] = (-float(np.log2(BINS)), float(np.log2(BINS)))
     summary: ClassVar[str] = "What a response tells about the transformation, and about the class, in bits."
     reading: ClassVar[str] = (
-        "0 bits about the transformation: the responses are distributed alike whatever the element. That is "
-        "not to say that each sample's response stays. A share of 1: the response tells all there is to know."
+        "0 bits about the transformation: from the response nobody could guess which element was applied. "
+        "That is not to say that each sample's response stays. Each bit halves the possibilities; a share "
+        "of 1: the response tells all there is to know."
     )
 
     def __post_init__(self) -> None:

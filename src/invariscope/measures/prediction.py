@@ -43,8 +43,9 @@ class Prediction(Measure):
     range: ClassVar[tuple[float, float]] = (0.0, 1.0)
     summary: ClassVar[str] = "What the transformation does to the predictions: accuracy, probability, flips."
     reading: ClassVar[str] = (
-        "Shares between 0 and 1 per element. Flat curves are a property of the output only; "
-        "inner layers may still vary."
+        "Shares between 0 and 1 per element. Accuracy and the true class's probability: 1 is best, and a "
+        "drop at an element is what that element costs. Flips: 0, no prediction changes. Flat curves are a "
+        "property of the output only; inner layers may still vary."
     )
 
     @property
