@@ -108,12 +108,13 @@ def measure_title(name: str) -> str:
 
 
 def curve_title(name: str) -> str:
-    """A curve's own name, without the family it belongs to.
+    """A curve's own name, without the family it belongs to; that family's, where it has no other.
 
-    >>> curve_title("prediction.probability_true")
-    'Probability true'
+    >>> curve_title("prediction.probability_true"), curve_title("equivariance_deviation.output.by_element")
+    ('Probability true', 'Equivariance deviation: output')
     """
-    return measure_title(name.rpartition(".")[2])
+    family, _, own = name.rpartition(".")
+    return measure_title(family if own == "by_element" else own)
 
 
 def parameter_title(name: str) -> str:
