@@ -43,6 +43,10 @@ class Draws:
         """Independent values in [0, 1), float64 (sample, element)."""
         return _unit_interval(self._keys())
 
+    def uniforms(self, size: int) -> np.ndarray:
+        """Several for each: independent values in [0, 1), float64 (sample, element, size)."""
+        return _unit_interval(_absorb(self._keys()[..., None], np.arange(size, dtype=np.uint64)))
+
     def normal(self, size: int) -> np.ndarray:
         """Independent standard normal values, float64 (sample, element, size), by Box and Muller."""
         half = -(-size // 2)

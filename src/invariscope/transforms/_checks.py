@@ -46,6 +46,15 @@ def choice(kind: str, value: Any, options: tuple[str, ...]) -> str:
     return value
 
 
+def need_range(family: str, example: str, *ends: Any) -> None:
+    """Refuses to draw from all of a group that is not compact: no draw from it is uniform."""
+    if any(end is None for end in ends):
+        raise ValueError(
+            f"{family} is no compact group: it has no end, and so no uniform draw from all of it. Give a "
+            f"range, such as {example}, or list the elements."
+        )
+
+
 def need_tensor(family: str, x: Any) -> None:
     """Refuses what is no batch of at least one sample in a tensor."""
     if not isinstance(x, Tensor):

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from invariscope.draws import Draws
 from invariscope.transforms._affine import _Sampled
-from invariscope.transforms._checks import count, number, numbers
+from invariscope.transforms._checks import count, need_range, number, numbers
 from invariscope.transforms._matrices import linear
 from invariscope.transforms._sliding import Slider, _Sliding
 from invariscope.transforms.base import Transform
+from invariscope.transforms.inverse import Inverse
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Scale(_Sampled, _Sliding):
 
     Args:
         factors: one an element, positive.
+        jitter: each factor is multiplied by a draw between 1/jitter and jitter, its logarithm uniform, for
+            each (seed, sample index, element); 1 for none.
         interpolation: "bilinear", "bicubic" or "nearest".
         padding: "zeros", "border" or "reflection".
     Raises:
@@ -40,6 +43,8 @@ class Scale(_Sampled, _Sliding):
     """
 
     factors: Sequence[float] = (0.8, 0.9, 1.0, 1.1, 1.25)
+    _: KW_ONLY
+    jitter: float = 1.0
 
     @classmethod
     def range(cls, lo: float, hi: float, m: int, **sampling: Any) -> Scale:
@@ -48,14 +53,30 @@ class Scale(_Sampled, _Sliding):
         return cls(np.geomspace(*ends, count("m", m)).tolist(), **sampling)
 
     @classmethod
+    def uniform(cls, m: int, lo: float | None = None, hi: float | None = None, **sampling: Any) -> Scale:
+        """`m` factors drawn for each sample from `lo` to `hi`, uniform in the logarithm.
+
+        Raises:
+            ValueError: no range, as scales have no end; or one whose ends are in the wrong order.
+        """
+        need_range("Scale", "Scale.uniform(8, 0.8, 1.25)", lo, hi)
+        low, high = _positive("lo", number("lo", lo)), _positive("hi", number("hi", hi))
+        if high <= low:
+            raise ValueError(f"factors are drawn from lo to hi, the larger; got {low:g} and {high:g}.")
+        middle = float(np.sqrt(low * high))
+        return cls([middle] * count("m", m), jitter=float(np.sqrt(high / low)), **sampling)
+
+    @classmethod
     def examples(cls) -> tuple[Transform, ...]:
-        """Smaller, the same and larger."""
-        return cls(), cls.range(0.9, 1.2, 3, interpolation="bicubic", padding="border")
+        """Smaller, the same and larger; and draws."""
+        smooth = cls.range(0.9, 1.2, 3, interpolation="bicubic", padding="border")
+        return cls(), smooth, cls.uniform(2, 0.8, 1.25)
 
     @property
     def labels(self) -> tuple[str, ...]:
         """The factors, such as "× 0.5"."""
-        return tuple(f"× {factor:.4g}" for factor in self.factors)
+        spread = f" ×÷ {self.jitter:.4g}" if self.per_sample else ""
+        return tuple(f"× {factor:.4g}{spread}" for factor in self.factors)
 
     @property
     def parameters(self) -> Mapping[str, tuple[float, ...]]:
@@ -64,27 +85,35 @@ class Scale(_Sampled, _Sliding):
 
     @property
     def per_sample(self) -> bool:
-        """False: the same factors for every sample."""
-        return False
+        """Whether the factors are jittered."""
+        return self.jitter > 1
 
     @property
     def slider(self) -> Slider | None:
-        """The factor."""
-        return Slider("scale", tuple(self.factors), self._at)
+        """The factor, unless it is jittered."""
+        return None if self.per_sample else Slider("scale", tuple(self.factors), self._at)
 
     def _at(self, values: Sequence[float]) -> Transform:
         return replace(self, factors=tuple(values))
 
     def inverse(self) -> Transform:
-        """The reciprocal factors."""
+        """The reciprocal factors; with jitter, undoing the very same draws."""
+        if self.per_sample:
+            return Inverse(self)
         return replace(self, factors=tuple(1 / factor for factor in self.factors))
 
     def _validated(self) -> dict[str, Any]:
         found = numbers("factors", self.factors)
-        return {"factors": tuple(_positive(f"factors[{k}]", factor) for k, factor in enumerate(found))}
+        jitter = number("jitter", self.jitter)
+        if jitter < 1:
+            raise ValueError(f"jitter is the largest factor of a draw, at least 1; got {jitter:g}.")
+        factors = tuple(_positive(f"factors[{k}]", factor) for k, factor in enumerate(found))
+        return {"factors": factors, "jitter": jitter}
 
     def _matrices(self, elements: np.ndarray, draws: Draws | None) -> np.ndarray:
         factors = np.array(self.factors)[elements]
+        if draws is not None:
+            factors = factors * self.jitter ** (2 * draws.uniform() - 1)
         return linear(factors, np.array(0), np.array(0), factors)
 
 

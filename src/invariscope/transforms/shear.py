@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from invariscope.draws import Draws
 from invariscope.transforms._affine import _Sampled
-from invariscope.transforms._checks import choice, count, number, numbers
+from invariscope.transforms._checks import choice, count, need_range, number, numbers
 from invariscope.transforms._matrices import linear
 from invariscope.transforms._sliding import Slider, _Sliding
 from invariscope.transforms.base import Transform
+from invariscope.transforms.inverse import Inverse
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Shear(_Sampled, _Sliding):
     Args:
         factors: one an element, in pixels per pixel; the tangent of the slant.
         direction: "horizontal" or "vertical".
+        jitter: half-width of the uniform draw added to each factor, for each (seed, sample index, element).
         interpolation: "bilinear", "bicubic" or "nearest".
         padding: "zeros", "border" or "reflection".
     Raises:
@@ -43,6 +45,8 @@ class Shear(_Sampled, _Sliding):
 
     factors: Sequence[float] = (-0.4, -0.2, 0.0, 0.2, 0.4)
     direction: str = "horizontal"
+    _: KW_ONLY
+    jitter: float = 0.0
 
     @classmethod
     def degrees(cls, angles: Sequence[float], **options: Any) -> Shear:
@@ -59,14 +63,26 @@ class Shear(_Sampled, _Sliding):
         return cls(np.linspace(number("lo", lo), number("hi", hi), count("m", m)).tolist(), **options)
 
     @classmethod
+    def uniform(cls, m: int, reach: float | None = None, **options: Any) -> Shear:
+        """`m` factors drawn for each sample, uniform from −reach to reach.
+
+        Raises:
+            ValueError: no reach; shears have no end.
+        """
+        need_range("Shear", "Shear.uniform(8, 0.3), factors from −0.3 to 0.3", reach)
+        return cls([0.0] * count("m", m), jitter=number("reach", reach), **options)
+
+    @classmethod
     def examples(cls) -> tuple[Transform, ...]:
-        """Both directions."""
-        return cls(), cls.degrees([-15, 0, 10], direction="vertical", padding="border")
+        """Both directions, and draws."""
+        upright = cls.degrees([-15, 0, 10], direction="vertical", padding="border")
+        return cls(), upright, cls.uniform(2, 0.3)
 
     @property
     def labels(self) -> tuple[str, ...]:
         """The factors, such as "+0.2"."""
-        return tuple(f"{factor:+.4g}" if factor else "0" for factor in self.factors)
+        spread = f" ± {self.jitter:.4g}" if self.per_sample else ""
+        return tuple((f"{factor:+.4g}" if factor else "0") + spread for factor in self.factors)
 
     @property
     def parameters(self) -> Mapping[str, tuple[float, ...]]:
@@ -75,27 +91,35 @@ class Shear(_Sampled, _Sliding):
 
     @property
     def per_sample(self) -> bool:
-        """False: the same slants for every sample."""
-        return False
+        """Whether the slants are jittered."""
+        return self.jitter > 0
 
     @property
     def slider(self) -> Slider | None:
-        """The factor."""
-        return Slider("shear", tuple(self.factors), self._at)
+        """The factor, unless it is jittered."""
+        return None if self.per_sample else Slider("shear", tuple(self.factors), self._at)
 
     def _at(self, values: Sequence[float]) -> Transform:
         return replace(self, factors=tuple(values))
 
     def inverse(self) -> Transform:
-        """The opposite slants."""
+        """The opposite slants; with jitter, undoing the very same draws."""
+        if self.per_sample:
+            return Inverse(self)
         return replace(self, factors=tuple(-factor + 0.0 for factor in self.factors))
 
     def _validated(self) -> dict[str, Any]:
         choice("direction", self.direction, ("horizontal", "vertical"))
-        return {"factors": numbers("factors", self.factors)}
+        jitter = number("jitter", self.jitter)
+        if jitter < 0:
+            raise ValueError(f"jitter is the half-width of a draw, at least 0; got {jitter:g}.")
+        return {"factors": numbers("factors", self.factors), "jitter": jitter}
 
     def _matrices(self, elements: np.ndarray, draws: Draws | None) -> np.ndarray:
-        slide = -np.array(self.factors)[elements]  # rows count downwards
+        slants = np.array(self.factors)[elements]
+        if draws is not None:
+            slants = slants + self.jitter * (2 * draws.uniform() - 1)
+        slide = -slants  # rows count downwards
         zero, one = np.array(0), np.array(1)
         if self.direction == "horizontal":
             return linear(one, slide, zero, one)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -11,10 +11,11 @@ import numpy as np
 
 from invariscope.draws import Draws
 from invariscope.transforms._affine import _Sampled
-from invariscope.transforms._checks import choice, count, number, numbers
+from invariscope.transforms._checks import choice, count, need_range, number, numbers
 from invariscope.transforms._matrices import shifted
 from invariscope.transforms._sliding import Slider, _Sliding
 from invariscope.transforms.base import Transform
+from invariscope.transforms.inverse import Inverse
 
 Shift = tuple[float, float]
 
@@ -36,6 +37,8 @@ class Translation(_Sampled, _Sliding):
 
     Args:
         shifts_px: (dx, dy) for each element; 3 × 3 shifts by 2 pixels by default.
+        jitter_px: half-width of the uniform draws added to each dx and dy, for each (seed, sample index,
+            element).
         interpolation: "bilinear", "bicubic" or "nearest".
         padding: "zeros", "border" or "reflection".
     Raises:
@@ -51,6 +54,8 @@ class Translation(_Sampled, _Sliding):
     """
 
     shifts_px: Sequence[Sequence[float]] = tuple((dx, dy) for dy in (-2, 0, 2) for dx in (-2, 0, 2))
+    _: KW_ONLY
+    jitter_px: float = 0.0
 
     @classmethod
     def range(
@@ -71,13 +76,27 @@ class Translation(_Sampled, _Sliding):
         return cls([(dx, dy) for dy in steps for dx in steps], **sampling)
 
     @classmethod
+    def uniform(cls, m: int, reach_px: float | None = None, **sampling: Any) -> Translation:
+        """`m` shifts drawn for each sample, dx and dy uniform up to `reach_px` pixels each way.
+
+        Raises:
+            ValueError: no reach; translations have no end.
+        """
+        need_range("Translation", "Translation.uniform(8, 3), up to 3 px each way", reach_px)
+        return cls([(0.0, 0.0)] * count("m", m), jitter_px=number("reach_px", reach_px), **sampling)
+
+    @classmethod
     def examples(cls) -> tuple[Transform, ...]:
-        """A grid of whole pixels, and fractions of a pixel."""
-        return cls.grid(1), cls.range(-1.5, 1.5, 4, direction="vertical", padding="reflection")
+        """A grid of whole pixels, fractions of a pixel, and draws."""
+        fractions = cls.range(-1.5, 1.5, 4, direction="vertical", padding="reflection")
+        return cls.grid(1), fractions, cls.uniform(3, 2)
 
     @property
     def labels(self) -> tuple[str, ...]:
         """The shifts: "+3 px" where all are horizontal, "(+3, -1) px" otherwise."""
+        if self.per_sample:
+            spread = f" ± {self.jitter_px:g} px"
+            return tuple(f"({_signed(dx)}, {_signed(dy)}){spread}" for dx, dy in self.shifts_px)
         if all(dy == 0 for _, dy in self.shifts_px):
             return tuple(f"{_signed(dx)} px" for dx, _ in self.shifts_px)
         return tuple(f"({_signed(dx)}, {_signed(dy)}) px" for dx, dy in self.shifts_px)
@@ -90,12 +109,14 @@ class Translation(_Sampled, _Sliding):
 
     @property
     def per_sample(self) -> bool:
-        """False: the same shifts for every sample."""
-        return False
+        """Whether the shifts are jittered."""
+        return self.jitter_px > 0
 
     @property
     def slider(self) -> Slider | None:
-        """The shift along the one axis on which the elements differ; None where they do on both."""
+        """The shift along the one axis on which elements differ; None where they do on both, or are drawn."""
+        if self.per_sample:
+            return None
         across = {dx for dx, _ in self.shifts_px}, {dy for _, dy in self.shifts_px}
         if min(map(len, across)) > 1:
             return None
@@ -107,14 +128,22 @@ class Translation(_Sampled, _Sliding):
         return replace(self, shifts_px=tuple((other, v) if axis else (v, other) for v in values))
 
     def inverse(self) -> Transform:
-        """The opposite shifts."""
+        """The opposite shifts; with jitter, undoing the very same draws."""
+        if self.per_sample:
+            return Inverse(self)
         return replace(self, shifts_px=tuple((-dx + 0.0, -dy + 0.0) for dx, dy in self.shifts_px))
 
     def _validated(self) -> dict[str, Any]:
-        return {"shifts_px": tuple(_pair(k, shift) for k, shift in enumerate(_listed(self.shifts_px)))}
+        jitter = number("jitter_px", self.jitter_px)
+        if jitter < 0:
+            raise ValueError(f"jitter_px is the half-width of a draw, at least 0; got {jitter:g}.")
+        shifts = tuple(_pair(k, shift) for k, shift in enumerate(_listed(self.shifts_px)))
+        return {"shifts_px": shifts, "jitter_px": jitter}
 
     def _matrices(self, elements: np.ndarray, draws: Draws | None) -> np.ndarray:
         shifts = np.array(self.shifts_px)[elements]
+        if draws is not None:
+            shifts = shifts + self.jitter_px * (2 * draws.uniforms(2) - 1)
         return shifted(shifts[..., 0], shifts[..., 1])
 
 
