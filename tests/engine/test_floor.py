@@ -162,3 +162,72 @@ def test_an_interrupted_measurement_goes_on_with_its_floor(net, digits, tmp_path
     found = quick(net, digits[0], turns, checkpoint=file, **options).table
     for column in ("value", "floor", "ci_low"):
         np.testing.assert_allclose(found[column], expected[column], rtol=1e-6)
+
+
+def cosine(a, b):
+    return -float(a @ b / np.sqrt((a @ a) * (b @ b)))
+
+
+def length(a, b):
+    return float(np.sqrt(((a - b) ** 2).sum()))
+
+
+ROUND = iv.Rotation.circle(8)
+
+
+@pytest.fixture(scope="module")
+def returned():
+    """A layer, inputs, its responses to round trips (sample, element, ...) and to the inputs themselves."""
+    torch.manual_seed(0)
+    layer = nn.Sequential(nn.Conv2d(1, 8, 4), nn.Tanh()).double()
+    x = torch.rand(40, 1, 5, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        back = torch.stack([layer[0](x_j) for x_j in ROUND.round_trip(x).unbind(1)], 1)
+        return layer, x, back.numpy(), layer[0](x).numpy()
+
+
+def floor_of(layer, x, measure):
+    result = quick(layer, x, ROUND, measures=[measure], layers="0", precision="float64")
+    return by_row(result, "floor")[measure.label, "0", "all"]
+
+
+@pytest.mark.parametrize("action", [None, "spatial", "regular"])
+@pytest.mark.parametrize(("distance", "naive"), [("cosine", cosine), ("l2", length)])
+def test_the_floor_of_a_deviation_compares_round_trips_with_the_inputs_own_response(
+    returned, action, distance, naive
+):
+    layer, x, back, own = returned
+    options = {"feature_action": action, "distance": distance}
+    whole = [[(back[i, j].ravel(), own[i].ravel()) for j in range(8)] for i in range(40)]
+    apart = [
+        [(back[i, j, c].ravel(), own[i, c].ravel()) for j in range(8) for c in range(8)] for i in range(40)
+    ]
+    expected = np.mean([naive(*pair) for pairs in apart for pair in pairs])
+    found = floor_of(layer, x, iv.EquivarianceDeviation(kind="channelwise", **options))
+    assert found == pytest.approx(expected, rel=1e-9)
+    if action is not None:
+        expected = np.mean([naive(*pair) for pairs in whole for pair in pairs])
+        found = floor_of(layer, x, iv.EquivarianceDeviation(**options))
+        assert found == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_floor_under_the_twirl_compares_round_trips_with_their_mean(returned):
+    layer, x, back, _ = returned
+    twirled = iv.EquivarianceDeviation(kind="channelwise", reference="twirl", distance="l2")
+    expected = np.mean(
+        [length(m, orbit.mean(0)[c]) for orbit in back for maps in orbit for c, m in enumerate(maps)]
+    )
+    assert floor_of(layer, x, twirled) == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_floor_of_a_fitted_action_fits_round_trips(returned):
+    layer, x, back, _ = returned
+    fitted = iv.EquivarianceDeviation(feature_action="fitted")
+    expected = fitted.oracle(back.reshape(40, 8, -1), None, np.arange(40))[""]
+    assert floor_of(layer, x, fitted) == pytest.approx(float(expected), rel=1e-6)
+
+
+def test_exact_elements_leave_a_deviation_no_floor(net, digits):
+    measure = iv.EquivarianceDeviation(kind="channelwise", distance="l2")
+    floors = by_row(quick(net, digits[0], iv.QuarterTurns(), measures=[measure]), "floor")
+    assert floors[measure.label, "0", "all"] < 1e-12

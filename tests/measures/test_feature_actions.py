@@ -13,6 +13,7 @@ from test_every_measure import final_values
 from torch import nn
 
 import invariscope as iv
+from invariscope.statistics.fitted_action import FittedAction
 from invariscope.zoo import build, load
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -378,3 +379,46 @@ def test_a_result_with_an_action_of_its_own_is_saved_and_says_which(tmp_path):
 
 def turns_of_points():
     return iv.Orthogonal.turns(4)
+
+
+ALTERNATING, ALIKE = [[[1.0]], [[-1.0]], [[1.0]], [[-1.0]]], [[[1.0]]] * 4
+
+
+@pytest.mark.parametrize(
+    ("measure", "row"),
+    [
+        (lambda action: iv.EquivarianceDeviation(feature_action=action, distance="l2"), "latent_l2_"),
+        (lambda action: iv.EquivarianceError(feature_action=action), ""),
+    ],
+)
+@pytest.mark.parametrize("kind", [iv.MatrixAction, iv.FibreAction])
+def test_actions_of_one_kind_stand_beside_each_other_under_their_labels(kind, measure, row):
+    # The sum of a turning corner's pixels with alternating signs changes its sign with every quarter.
+    x = torch.zeros(10, 1, 2, 2)
+    x[:, 0, 0, 0] = torch.arange(1.0, 11.0)
+
+    def signs(x):
+        corners = torch.stack([x[:, 0, 0, 0], x[:, 0, 1, 0], x[:, 0, 1, 1], x[:, 0, 0, 1]], 1)
+        return {"flat": corners @ torch.tensor([1.0, -1.0, 1.0, -1.0])[:, None]}
+
+    wanted = [measure(kind(ALTERNATING, label="odd")), measure(kind(ALIKE, label="even"))]
+    result = iv.measure(signs, x, iv.QuarterTurns(), measures=wanted, progress=False)
+    rows = result.table.set_index("measure").value
+    names = [m.label for m in wanted]
+    assert [name.split(".")[1] for name in names] == [f"{row}odd", f"{row}even"]
+    assert rows[names[0]] < 1e-12 < 0.1 < rows[names[1]]
+
+
+def test_a_label_that_could_not_be_part_of_a_rows_name_is_refused():
+    for make in (
+        lambda label: iv.FibreAction("regular", label=label),
+        lambda label: FittedAction(label=label),
+    ):
+        for label in ("two words", "dotted.name", "1st", 7):
+            with pytest.raises(ValueError, match="rows are named after label"):
+                make(label)
+
+
+def test_named_representations_name_their_rows():
+    assert iv.EquivarianceDeviation(feature_action="regular").label == "equivariance_deviation.latent_regular"
+    assert iv.EquivarianceDeviation(feature_action="vector").label == "equivariance_deviation.latent_vector"

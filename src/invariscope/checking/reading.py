@@ -10,7 +10,7 @@ import numpy as np
 
 from invariscope.checking.tolerances import Rounding
 from invariscope.checking.verdict import LayerVerdict, Verdict, Worst
-from invariscope.measures.equivariance_error import EquivarianceError, called
+from invariscope.measures.equivariance_error import EquivarianceError
 from invariscope.readers.base import LayerKey
 from invariscope.result import Result
 from invariscope.statistics.feature_actions import ActionByLayer
@@ -44,7 +44,8 @@ def verdict_of(
         worst = _worst(own, transform, rounding.get((layer, call), last), below)
         position = rows.get((wanted.row_name("action"), layer, call), {"value": 0.0})["value"]
         action = _action(wanted, int(position), layer)
-        found.append(LayerVerdict(layer, call, action, row["value"], row["null"], worst))
+        grid = row.get("grid", "")
+        found.append(LayerVerdict(layer, call, action, row["value"], row["null"], worst, grid))
     order = tuple(rounding)
     return Verdict(what, tuple(found), order, options["seed"], options["samples"], result)
 
@@ -62,7 +63,7 @@ def _curves(result: Result) -> dict[tuple[str, str, int], dict[int, dict[str, An
 
 def _action(wanted: EquivarianceError, position: int, layer: str) -> str:
     action = wanted.actions[position]
-    return called(action.at(layer) if isinstance(action, ActionByLayer) else action)
+    return (action.at(layer) if isinstance(action, ActionByLayer) else action).called
 
 
 def _worst(

@@ -53,6 +53,7 @@ class LayerVerdict:
         mean: the error on average.
         null: the same with the response to another sample.
         worst: the decisive pair; None where the response is 0 for every sample.
+        grid: why positions on it cannot follow exactly, such as strides that left it off the image's centre.
     """
 
     layer: str
@@ -61,6 +62,7 @@ class LayerVerdict:
     mean: float
     null: float
     worst: Worst | None
+    grid: str = ""
 
     @property
     def holds(self) -> bool:
@@ -125,6 +127,7 @@ class Verdict:
         lines = {"model": self._place(first), "expected": f"{self.what}, action {first.action!r}"}
         lines |= _details(first.worst)
         lines |= {"null": f"{first.null:.3g}, the mean error against another sample's response"}
+        lines |= {"positions": first.grid} if first.grid else {}
         if len(self.broken) > 1:
             lines["also broken"] = _listed([layer.short for layer in self.broken[1:]])
         lines["replay"] = self._replay(first.worst)

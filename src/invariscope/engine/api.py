@@ -23,6 +23,7 @@ from invariscope.engine.assemble import Assembler
 from invariscope.engine.baseline import random_band, randomized, refuse_unrandom
 from invariscope.engine.calibration import normalization_of
 from invariscope.engine.cautions import add_cautions
+from invariscope.engine.centring import add_grid_notes
 from invariscope.engine.options import Options
 from invariscope.engine.precision import check_precision
 from invariscope.engine.run import LayerKey, Run, walk
@@ -159,6 +160,7 @@ def _measure(
     assembler = assembled(run)
     run.notes[:0] = check.notes
     run.notes += add_cautions(assembler.rows, wanted)
+    run.notes += add_grid_notes(assembler.rows, wanted, run, transform, options.seed)
     told = account(watch, run, assembler.rows, source.length)
     provenance = _provenance(reader, source, transform, wanted, options, run, time.perf_counter() - started)
     provenance |= told

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from invariscope.engine.acting import acting_elements
+from invariscope.engine.centring import grids_for
 from invariscope.engine.checkpoint import Checkpoint
 from invariscope.engine.floor import floor_notes, with_floor
 from invariscope.engine.guards import finite_samples, inspected, non_finite, refuse_nonfinite, refuse_unstable
@@ -32,6 +33,7 @@ from invariscope.engine.progress import ticking
 from invariscope.engine.sources import Fingerprint, Source, Window, refuse_second_walk
 from invariscope.measures.base import Measure
 from invariscope.readers.base import OK, Inspection, LayerInfo, LayerKey, Reader, Reading
+from invariscope.readers.grids import Grid
 from invariscope.statistics.base import Block, NotApplicableError, Statistic
 from invariscope.statistics.orbit_state import NonFiniteError
 from invariscope.statistics.pairs import partners
@@ -50,6 +52,7 @@ class Run:
         inapplicable: why a statistic does not apply to a layer.
         forwards: inputs that went through the model, those of a pilot included.
         reach: how many times as wide intervals are, where the walk stops by their width.
+        grids: where the units of feature maps stand, as far as that matters and is known.
     """
 
     strata: Strata
@@ -65,6 +68,7 @@ class Run:
     orbit: np.ndarray | None = None
     notes: list[str] = field(default_factory=list)
     reach: float = 1.0
+    grids: dict[LayerKey, Grid] = field(default_factory=dict)
 
 
 class Runner:
@@ -145,6 +149,7 @@ class Runner:
         reach = 1.0 if self.enough is None else SEQUENTIAL_REACH
         run = Run(strata, inspection, input_shape=tuple(window.inputs.shape[1:]), reach=reach)
         run.notes += refuse_unstable(self.reader, window.inputs[:4], options)
+        run.grids = grids_for(self.reader, first, inspection, self.needs.layers, options)
         shown = self.transform.orbit(first[:1], indices=window.indices[:1], seed=options.seed)[0]
         run.orbit = shown.detach().float().cpu().numpy().copy()
         self._walk_pilot(run)

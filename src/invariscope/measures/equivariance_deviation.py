@@ -147,7 +147,7 @@ class EquivarianceDeviation(Measure):
     def form(self) -> str:
         """The kind, with distance and action where they are not the kind's own: "latent", "latent_l2"."""
         distance = [] if self.distance == _ALLOWED[self.kind][0] else [self.distance]
-        action = [] if self.feature_action is None else [self.action.name]
+        action = [] if self.feature_action is None else [self.action.called]
         return "_".join([self.kind, *distance, *action])
 
     @property
@@ -159,6 +159,11 @@ class EquivarianceDeviation(Measure):
             return FittedAction()
         own = "spatial" if self.kind == "channelwise" else "trivial"
         return as_feature_action(own if self.feature_action is None else self.feature_action)
+
+    @property
+    def has_floor(self) -> bool:
+        """True: after a round trip there is nothing left to undo, whatever the action."""
+        return True
 
     @property
     def probes(self) -> tuple[Probe, ...]:

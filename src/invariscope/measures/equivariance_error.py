@@ -97,7 +97,7 @@ class EquivarianceError(Measure):
     @property
     def form(self) -> str:
         """The actions, and the place if it is the output, unless they are as usual."""
-        named = "_or_".join(map(called, self.actions))
+        named = "_or_".join(action.called for action in self.actions)
         parts = (named if named != "spatial" else "", self.of if self.of != "layers" else "")
         return "_".join(part for part in parts if part)
 
@@ -142,8 +142,8 @@ class EquivarianceError(Measure):
         """The actions that fit less well, with their errors."""
         if len(means) < 2:
             return ""
-        others = (f"{called(self.actions[k])}: {value:.3g}" for k, value in means.items() if k != best)
-        return f"of the actions {called(self.actions[best])} fits best; {', '.join(others)}"
+        others = (f"{self.actions[k].called}: {value:.3g}" for k, value in means.items() if k != best)
+        return f"of the actions {self.actions[best].called} fits best; {', '.join(others)}"
 
     def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
         """The definition, response by response, for quarter turns."""
@@ -199,16 +199,6 @@ class EquivarianceError(Measure):
                 {"feature_action": ("spatial", "trivial")}, maps, 1.0, output="action"
             ),  # 0.52 and 0.71
         )
-
-
-def called(action: FeatureAction) -> str:
-    """What a person calls an action.
-
-    >>> called(as_feature_action("regular")), called(as_feature_action("spatial"))
-    ('regular', 'spatial')
-    """
-    representation = getattr(action, "representation", None)
-    return representation if isinstance(representation, str) else action.name
 
 
 def _mean(errors: np.ndarray) -> float:

@@ -26,10 +26,7 @@ _PARTS = {
     "transformation_variance": TransformationVariance,
     "sample_variance": SampleVariance,
 }
-_SMALLER = (
-    "coarser than the inputs: turns and flips can be exact only where its strides leave the grid centred on "
-    "the image, shifts only where they are whole strides"
-)
+_SMALLER = "coarser than the inputs: shifts can be exact only where they are whole strides"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -235,6 +235,10 @@ class Statistic(abc.ABC):
         """What must be known of all untransformed inputs beforehand, such as thresholds; usually nothing."""
         return None
 
+    def moves_positions(self, layer: str, axes: int) -> bool:
+        """Whether values of a layer of so many unit axes change places under an action that it applies."""
+        return False
+
     def units_of(self, shape: tuple[int, ...]) -> int:
         """How many units of a layer of that shape the sums are kept for."""
         return math.prod(shape)

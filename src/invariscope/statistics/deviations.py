@@ -43,6 +43,10 @@ class Deviations(SampleStatistic):
     exclude_identity: bool = False
     action: FeatureAction = field(default_factory=TrivialAction)
 
+    def moves_positions(self, layer: str, axes: int) -> bool:
+        """As the action does."""
+        return self.action.moves_positions(layer, axes)
+
     def rows(self, block: Block) -> dict[str, Tensor]:
         """The discrepancies of each sample of the block."""
         responses, central = self._vectors(block)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping
-from dataclasses import InitVar, dataclass
+from dataclasses import InitVar, dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, ClassVar
 
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from invariscope.registry import unknown
 from invariscope.statistics.base import Block, NotApplicableError
+from invariscope.statistics.fitted_action import refuse_label
 from invariscope.statistics.representations import NAMED, as_representation, matrices_of
 
 _SAME = 1e-6  # of a matrix's entries: what still counts as the identity
@@ -23,6 +24,18 @@ class FeatureAction(abc.ABC):
     """An action of a transform's elements on a layer."""
 
     name: ClassVar[str]
+
+    @property
+    def called(self) -> str:
+        """What a person calls it, and rows are named after: its label, its representation, or its kind.
+
+        >>> FibreAction("regular").called, MatrixAction([[[1.0]]], label="sign").called
+        ('regular', 'sign')
+        """
+        representation = getattr(self, "representation", None)
+        return getattr(self, "label", "") or (
+            representation if isinstance(representation, str) else self.name
+        )
 
     @abc.abstractmethod
     def kernel(self, block: Block) -> np.ndarray | None:
@@ -37,8 +50,13 @@ class FeatureAction(abc.ABC):
         """
 
     @abc.abstractmethod
-    def moves_positions(self, block: Block) -> bool:
-        """Whether values change places on this layer, so that some may leave the image."""
+    def moves_positions(self, layer: str, axes: int) -> bool:
+        """Whether values change places on this layer, so that some may leave the image.
+
+        Args:
+            layer: its name.
+            axes: how many axes its units have: 3 for maps (C, H, W).
+        """
 
     def moved(self, block: Block, responses: Tensor) -> Tensor:
         """(sample, element, unit...) what the elements make of (sample, unit...) responses."""
@@ -64,7 +82,7 @@ class TrivialAction(FeatureAction):
         """The maps as they are."""
         return maps
 
-    def moves_positions(self, block: Block) -> bool:
+    def moves_positions(self, layer: str, axes: int) -> bool:
         """No."""
         return False
 
@@ -83,7 +101,7 @@ class SpatialAction(FeatureAction):
         """The transform's own action, scaled to the size of the maps."""
         return block.acted(maps, inverse=inverse)
 
-    def moves_positions(self, block: Block) -> bool:
+    def moves_positions(self, layer: str, axes: int) -> bool:
         """Yes."""
         return True
 
@@ -104,6 +122,7 @@ class FibreAction(FeatureAction):
             such as a field type of escnn, or `D_from_matrix(R)`, such as e3nn's irreps.
         elements: what is given to `representation(g)`, in the order of the transform's elements; by default
             the elements that the object's own group lists, in its order.
+        label: what rows of results are named after, so that one run can hold several such actions.
     Raises:
         ValueError: an unknown name, or matrices of another shape. When measured: matrices that do not
             multiply as the transform's group does; the pair is named.
@@ -113,9 +132,11 @@ class FibreAction(FeatureAction):
     name: ClassVar[str] = "fibre"
     representation: Any
     elements: InitVar[Any] = None
+    label: str = field(default="", kw_only=True)
 
     def __post_init__(self, elements: Any) -> None:
         object.__setattr__(self, "representation", as_representation(self.representation, elements))
+        refuse_label(self.label)
 
     def kernel(self, block: Block) -> np.ndarray | None:
         """Of maps the identity alone; of flat layers that of the representation."""
@@ -131,9 +152,9 @@ class FibreAction(FeatureAction):
         moved = block.acted(maps, inverse=inverse) if maps.ndim == 5 else maps
         return _mixed(moved, matrices, 0, inverse=inverse)
 
-    def moves_positions(self, block: Block) -> bool:
+    def moves_positions(self, layer: str, axes: int) -> bool:
         """In maps."""
-        return block.values.ndim == 4
+        return axes == 3
 
 
 @dataclass(frozen=True)
@@ -147,6 +168,7 @@ class MatrixAction(FeatureAction):
     Args:
         representation, elements: as of `FibreAction`.
         axis: of the response without its samples; the last one by default.
+        label: as of `FibreAction`.
     Raises:
         ValueError, TypeError: as `FibreAction`.
     """
@@ -155,9 +177,11 @@ class MatrixAction(FeatureAction):
     representation: Any
     elements: InitVar[Any] = None
     axis: int = -1
+    label: str = field(default="", kw_only=True)
 
     def __post_init__(self, elements: Any) -> None:
         object.__setattr__(self, "representation", as_representation(self.representation, elements))
+        refuse_label(self.label)
 
     def kernel(self, block: Block) -> np.ndarray | None:
         """That of the representation."""
@@ -167,7 +191,7 @@ class MatrixAction(FeatureAction):
         """Entries mixed."""
         return _mixed(maps, matrices_of(self.representation, block), self.axis, inverse=inverse)
 
-    def moves_positions(self, block: Block) -> bool:
+    def moves_positions(self, layer: str, axes: int) -> bool:
         """No."""
         return False
 
@@ -216,9 +240,12 @@ class ActionByLayer(FeatureAction):
         """As the layer's action says."""
         return self.at(block.layer).acted(block, maps, inverse=inverse)
 
-    def moves_positions(self, block: Block) -> bool:
+    def moves_positions(self, layer: str, axes: int) -> bool:
         """As the layer's action does."""
-        return self.at(block.layer).moves_positions(block)
+        try:
+            return self.at(layer).moves_positions(layer, axes)
+        except NotApplicableError:
+            return False
 
 
 def fits(pattern: str, layer: str) -> bool:

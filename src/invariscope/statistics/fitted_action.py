@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 
@@ -16,17 +16,33 @@ class FittedAction:
         ridge: the penalty, as a share of the units' mean variance.
         dims: the largest number of directions in which a layer is seen; a larger one is projected.
         seed: of the halves and the projection.
+        label: what rows of results are named after, so that one run can hold several such actions.
     Raises:
-        ValueError: a ridge that is not above 0, or fewer than one dimension.
+        ValueError: a ridge that is not above 0, fewer than one dimension, or a label that names no rows.
     """
 
     name: ClassVar[str] = "fitted"
     ridge: float = 1e-3
     dims: int = 64
     seed: int = 0
+    label: str = field(default="", kw_only=True)
 
     def __post_init__(self) -> None:
         if not 0 < self.ridge < float("inf"):
             raise ValueError(f"ridge is a share of the units' variance, above 0; got {self.ridge!r}")
         if not isinstance(self.dims, int) or self.dims < 1:
             raise ValueError(f"dims is a whole number, at least 1; got {self.dims!r}")
+        refuse_label(self.label)
+
+    @property
+    def called(self) -> str:
+        """What rows are named after."""
+        return self.label or self.name
+
+
+def refuse_label(label: str) -> None:
+    """Raises a ValueError for what cannot be a part of a row's name, in which dots separate."""
+    if not isinstance(label, str) or (label and not label.isidentifier()):
+        raise ValueError(
+            f"rows are named after label, a word of letters, digits and _ such as 'type_1'; got {label!r}."
+        )

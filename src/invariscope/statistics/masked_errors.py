@@ -27,6 +27,10 @@ class MaskedErrors(SampleStatistic):
 
     paired: ClassVar[bool] = True
 
+    def moves_positions(self, layer: str, axes: int) -> bool:
+        """Yes."""
+        return True
+
     def rows(self, block: Block) -> dict[str, Tensor]:
         """The sums of each sample of the block."""
         if block.values.ndim != 4:

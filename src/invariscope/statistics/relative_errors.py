@@ -35,6 +35,10 @@ class RelativeErrors(SampleStatistic):
     paired: ClassVar[bool] = True
     actions: tuple[FeatureAction, ...] = field(default_factory=lambda: (SpatialAction(),))
 
+    def moves_positions(self, layer: str, axes: int) -> bool:
+        """As any of the actions does."""
+        return any(action.moves_positions(layer, axes) for action in self.actions)
+
     def rows(self, block: Block) -> dict[str, Tensor | np.ndarray]:
         """The errors of each sample of the block."""
         found: dict[str, Tensor | np.ndarray] = {"index": block.indices}
@@ -76,7 +80,7 @@ def _null(block: Block, action: FeatureAction, rest: Tensor, norms: Callable[[Te
 
 def _trip(block: Block, action: FeatureAction, there: Tensor, rest: Tensor) -> Tensor:
     """(sample, element) what the action there and back changes."""
-    if block.restored or not action.moves_positions(block):
+    if block.restored or not _moves(action, block):
         return torch.zeros(there.shape[:2], dtype=torch.float64, device=there.device)
     try:
         back = action.acted(block, there, inverse=True)
@@ -88,12 +92,16 @@ def _trip(block: Block, action: FeatureAction, there: Tensor, rest: Tensor) -> T
 
 def _kept(block: Block, action: FeatureAction, *, inverse_first: bool) -> Tensor | None:
     """Flags of the units that t and t⁻¹, in either order, return; None where all are, or nobody can say."""
-    if not action.moves_positions(block):
+    if not _moves(action, block):
         return None
     try:
         return kept_positions(block, inverse_first=inverse_first)
     except NotApplicableError:  # no inverse
         return None
+
+
+def _moves(action: FeatureAction, block: Block) -> bool:
+    return action.moves_positions(block.layer, block.values.ndim - 1)
 
 
 def _norms_over(kept: Tensor | None) -> Callable[[Tensor], Tensor]:

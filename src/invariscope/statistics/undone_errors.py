@@ -27,6 +27,10 @@ class UndoneErrors(SampleStatistic):
 
     mask: bool = True
 
+    def moves_positions(self, layer: str, axes: int) -> bool:
+        """Yes."""
+        return True
+
     def rows(self, block: Block) -> Mapping[str, Tensor | np.ndarray]:
         """The errors of each sample of the block."""
         expected = block.moved(block.probe("identity")[:, 0])

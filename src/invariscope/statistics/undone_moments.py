@@ -75,6 +75,10 @@ class UndoneMoments(Statistic):
     def _sums(self) -> OrbitMoments:
         return OrbitMoments(self.spread)
 
+    def moves_positions(self, layer: str, axes: int) -> bool:
+        """Yes."""
+        return True
+
     def bucket_bytes(self, units: int, elements: int) -> int:
         """As for `OrbitMoments`."""
         return self._sums.bucket_bytes(units, elements)
