@@ -116,10 +116,11 @@ def _cautions(result: Result, told: str, prefix: str) -> list[str]:
     rows = result.cautions
     rows = rows[~((rows["measure"] == told) & (told in names.HEADLINE))]
     found = []
-    for (measure, caution), own in rows.groupby(["measure", "caution"], sort=False):
+    groups: Any = rows.groupby(["measure", "caution"], sort=False)
+    for (measure, caution), own in groups:
         count = len(own)
         where = _layer({"label": own["layer"].iloc[0]}) if count == 1 else f"{count} layers"
-        title = names.measure_title(str(measure)).lower()
+        title = names.measure_title(measure).lower()
         found.append(_sentence(prefix, f"the {title} of {where} is {caution}."))
     return found
 
