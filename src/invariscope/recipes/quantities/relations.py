@@ -68,6 +68,19 @@ def log_correlation(
 
 
 @quantity
+def log_explained(
+    cells: Cells, *, among: list[str], of: str, against: str, layer: str = _LAST, of_layer: str = _LAST
+) -> Estimate:
+    """The share of the variance of log(of) over networks that log(against) explains, whatever the direction.
+
+    The square of the correlation; the interval as that of the slope, between 0 and 1.
+    """
+    found = _over_networks(cells, among, (of, of_layer), (against, layer), _explained)
+    low, high = max(found.interval.low, 0.0), min(found.interval.high, 1.0)
+    return replace(found, interval=replace(found.interval, low=low, high=high))
+
+
+@quantity
 def departure(cells: Cells, *, cell: str, way: Literal["noise", "toward"] = "noise") -> Estimate:
     """G/r² where half of the predictions have flipped, over its value at the smallest radius.
 
@@ -180,3 +193,7 @@ def _slope(x: np.ndarray, y: np.ndarray) -> float:
 
 def _correlation(x: np.ndarray, y: np.ndarray) -> float:
     return float(np.corrcoef(x, y)[0, 1]) if np.ptp(x) and np.ptp(y) else math.nan
+
+
+def _explained(x: np.ndarray, y: np.ndarray) -> float:
+    return _correlation(x, y) ** 2
