@@ -123,7 +123,7 @@ MEASURES: dict[str, tuple[Measure, Measure | None]] = {
     "twirl": (iv.Twirl(), None),
 }
 # At how many samples alone these are simulated.
-DEAR = {"stability:median": 256, "worst_element": 128, "cka": 128, "same_equivariance": 128}
+DEAR = {"stability:median": 128, "worst_element": 128, "cka": 128, "same_equivariance": 128}
 _SKIPPED = {"by_element", "tail_by_element", "largest", "element", "channels", "label", "transform"}
 
 
@@ -211,6 +211,7 @@ class Row:
     replicates: np.ndarray
     truth: float
     uncovered: str = ""
+    reach: float = 1.0
 
 
 def rows_of(
@@ -228,7 +229,7 @@ def rows_of(
             if values.ratio is not None and known.ratio is not None:
                 yield f"{name} ratio".strip(), Row(values.ratio, float(known.ratio[0]))
         elif isinstance(values, LayerValues):
-            yield name, Row(values.values, float(known.values[0]), values.uncovered)
+            yield name, Row(values.values, float(known.values[0]), values.uncovered, values.reach)
         elif isinstance(values, ElementValues):
             yield name, Row(values.values.mean(axis=1), float(known.values[0].mean()))
 
@@ -237,7 +238,7 @@ def covered(measure: Measure, name: str, row: Row, sizes: np.ndarray) -> bool | 
     """Whether the interval holds the population's value; None where none is issued."""
     if row.uncovered or len(row.replicates) < 2 or sizes.min() < MIN_PER_GROUP or not np.isfinite(row.truth):
         return None
-    found = jackknife(float(row.replicates[0]), row.replicates[1:].tolist(), sizes.tolist())
+    found = jackknife(float(row.replicates[0]), row.replicates[1:].tolist(), sizes.tolist(), reach=row.reach)
     if not np.isfinite(found.low):
         return None
     low, high = measure.bounds(name.removesuffix("ratio").strip())
@@ -252,7 +253,15 @@ def by_class(measure: Measure, states: Final, truths: list[Any]) -> Iterator[tup
     for name in parts[0]:
         stacked = np.stack([part[name].replicates for part in parts])
         rare = next((part[name].uncovered for part in parts if part[name].uncovered), "")
-        yield name, Row(stacked.mean(axis=0), float(np.mean([part[name].truth for part in parts])), rare)
+        yield (
+            name,
+            Row(
+                stacked.mean(axis=0),
+                float(np.mean([part[name].truth for part in parts])),
+                rare,
+                parts[0][name].reach,
+            ),
+        )
 
 
 @dataclass(frozen=True)

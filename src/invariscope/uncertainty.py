@@ -64,7 +64,8 @@ def jackknife(
         value: the estimate from all samples.
         replicates: the estimate without group g, for each of the G groups.
         sizes: samples in each group; they may differ.
-        reach: how many times as wide, where the number of samples was chosen by the width.
+        reach: how many times as wide, and as large an error, as simulation found it to need: for medians,
+            and where the number of samples was chosen by the width.
     Returns:
         NaN bounds where a replicate is not finite or a group is empty.
     Source:
@@ -84,7 +85,8 @@ def jackknife(
     centre = float(count * value - np.sum((1 - share) * omitted))
     pseudo = value / share - (1 / share - 1) * omitted
     error = math.sqrt(np.mean((pseudo - centre) ** 2 / (1 / share - 1)))
-    half = reach * float(special.stdtrit(count - 1, 0.5 + LEVEL / 2)) * error
+    error *= reach
+    half = float(special.stdtrit(count - 1, 0.5 + LEVEL / 2)) * error
     return Interval(centre - half, centre + half, centre, error)
 
 
@@ -152,7 +154,8 @@ def _difference(a: dict[str, Any], b: dict[str, Any], name_a: str, name_b: str) 
     interval = MISSING
     if a.get("replicates") and b.get("replicates"):
         omitted = np.subtract(b["replicates"], a["replicates"])
-        interval = jackknife(difference, omitted, a["group_sizes"])
+        reach = max(a.get("reach", 1.0), b.get("reach", 1.0))
+        interval = jackknife(difference, omitted, a["group_sizes"], reach=reach)
     return {
         **dict(zip(("measure", "layer", "call", "stratum"), _key(a), strict=True)),
         "a": name_a,

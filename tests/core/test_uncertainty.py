@@ -173,3 +173,23 @@ def test_one_result_cannot_be_compared():
 def test_results_without_a_layer_in_common_are_refused():
     with pytest.raises(ValueError, match="no measure and layer in common"):
         compare([_result("a", {"x": 1.0}), _result("b", {"y": 1.0})])
+
+
+def test_a_wider_reach_widens_the_interval_and_the_error_alike():
+    plain = jackknife(3.0, [2.0, 4.0, 3.5], [5, 5, 5])
+    wide = jackknife(3.0, [2.0, 4.0, 3.5], [5, 5, 5], reach=1.2)
+    assert wide.centre == plain.centre
+    assert wide.error == pytest.approx(1.2 * plain.error)
+    assert wide.high - wide.low == pytest.approx(1.2 * (plain.high - plain.low))
+    assert wide.p > plain.p
+
+
+def test_a_difference_is_as_wide_as_the_wider_of_both_values_needs():
+    a, b = _result("a", {"x": 1.0}), _result("b", {"x": 1.5})
+    b.rows[0]["replicates"] = [1.5 + 0.05 * (g % 3) for g in range(8)]
+    plain = compare([a, b])
+    b.rows[0]["reach"] = 1.2
+    wide = compare([a, b])
+    width = (plain["ci_high"] - plain["ci_low"]).item()
+    assert width > 0
+    assert (wide["ci_high"] - wide["ci_low"]).item() == pytest.approx(1.2 * width)

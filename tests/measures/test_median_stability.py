@@ -51,8 +51,7 @@ def test_a_network_on_digits_gives_what_the_definition_says_of_its_activations()
     for output, value in expected.items():
         got = table.set_index("measure").value[f"stability.{output}"]
         assert got == pytest.approx(value, rel=1e-4)
-    assert len(x) < 256  # too few for intervals of medians that cover
-    assert table.ci_low.isna().all()
+    assert table.ci_low.notna().all()
     assert table.set_index("measure").null["stability.D"] > 0.5
 
 

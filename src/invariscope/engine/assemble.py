@@ -239,8 +239,9 @@ class Assembler:
             if isinstance(values, UnitValues):
                 self._add_units(measure, name, key, stratum, values)
             elif isinstance(values, LayerValues):
+                wider = replace(stratum, reach=stratum.reach * values.reach)
                 row = _row(
-                    name, key, stratum, len(self.transform), values.values, None, bounds, values.uncovered
+                    name, key, wider, len(self.transform), values.values, None, bounds, values.uncovered
                 )
                 row |= {"null": values.null, "undefined": values.undefined}
                 self.rows.append(row | ({"note": values.note} if values.note else {}))
@@ -374,6 +375,8 @@ class Assembler:
         ratio = _nanmean(np.stack(ratios)) if ratios else None
         bounds = measure.bounds(measure.output_of(name))
         uncovered = next((part.uncovered for part in parts if part.uncovered), "")
+        widest = max(getattr(part, "reach", 1.0) for part in parts)
+        stratum = replace(stratum, reach=stratum.reach * widest)
         row = _row(name, key, stratum, len(self.transform), layer, ratio, bounds, uncovered)
         return row | {"note": reason} if reason else row
 
@@ -429,6 +432,7 @@ def _row(
     if len(layer) > 1 and uncovered:
         row |= {"note": uncovered, "group_sizes": stratum.sizes.tolist()}
     elif len(layer) > 1:
+        row |= {"reach": stratum.reach} if stratum.reach != 1 else {}
         row |= {"replicates": layer[1:].tolist(), "group_sizes": stratum.sizes.tolist()}
     elif stratum.members and stratum.reason:
         row["note"] = stratum.reason

@@ -104,6 +104,7 @@ class LayerValues:
         undefined: how many terms were left out because they have no value (a zero vector's cosine).
         note: what a reader of the value should know, such as why there is none.
         uncovered: why the value can have no interval that covers; "" where it can.
+        reach: how many times as wide its interval must be to cover, as found by simulation.
     """
 
     values: np.ndarray
@@ -111,6 +112,7 @@ class LayerValues:
     undefined: int = 0
     note: str = ""
     uncovered: str = ""
+    reach: float = 1.0
 
 
 @dataclass(frozen=True)
