@@ -240,3 +240,28 @@ def test_points_are_checked_under_rotations_of_space():
     rotations = iv.RandomOrthogonal(4)
     assert iv.assert_invariant(Norms(), points, rotations, below=1e-5).broken == ()
     broken(iv.assert_invariant, nn.Sequential(nn.Linear(3, 2)), points, rotations, below=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("ending", "said"),
+    [
+        (
+            lambda h: {"logits": h.mean((2, 3)), "features": h},
+            r"several tensors \(\['logits'\], \['features'\]\)",
+        ),
+        (lambda h: None, "returns no tensor"),
+        (lambda h: h.mean((2, 3)).argmax(1), "int64"),
+    ],
+    ids=["several", "none", "integers"],
+)
+def test_an_output_that_is_not_one_tensor_of_numbers_is_refused(ending, said):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(1, 2, 1)
+
+        def forward(self, x):
+            return ending(self.conv(x))
+
+    with pytest.raises(TypeError, match=said):
+        iv.assert_invariant(Net(), torch.rand(4, 1, 6, 6), iv.QuarterTurns())

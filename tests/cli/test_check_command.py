@@ -75,6 +75,7 @@ ERRORS = [
     (["--max", "0:anova.shrae:1"], "unknown output of anova"),
     (["--max", "3:same_equivariance:1"], "applies to none"),
     (["--max", "0:anova:1", "--junit", "nowhere/a.xml"], "there is no folder"),
+    (["--max", "0:anova:1", "--junit", "."], "is a folder; name a file"),
     (["--max", "0:anova:1", "--samples", "1"], "at least 2"),
 ]
 
@@ -84,3 +85,28 @@ def test_what_cannot_be_checked_ends_with_2_and_writes_nothing(options, said, fa
     junit = [] if "--junit" in options else ["--junit", "a.xml"]
     assert said in fails("check", "net.py:make", "digits.npz", *TURNS, *options, *junit)
     assert list(Path().glob("*.xml")) == []
+
+
+def test_a_layer_that_loses_every_sample_keeps_no_limit(invoke):
+    Path("lost.py").write_text(
+        "import torch\nfrom torch import nn\n\ndef make():\n"
+        "    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Conv2d(2, 2, 3))\n"
+        "    model[1].weight.data[0] = torch.nan\n    return model\n"
+    )
+    limit = ["--max", "*:normalized_variance:100", "--nonfinite", "skip"]
+    done = invoke("check", "lost.py:make", "digits.npz", *TURNS, *limit)
+    assert done.exit_code == 1
+    assert "no sample has finite responses" in done.stderr
+
+
+def test_a_factory_that_fails_is_no_broken_limit(fails):
+    Path("boom.py").write_text("def make():\n    raise RuntimeError('no weights here')\n")
+    said = fails("check", "boom.py:make", "digits.npz", *TURNS, "--max", "*:normalized_variance:1")
+    assert "boom.py:make failed with RuntimeError: no weights here" in said
+
+
+def test_an_output_that_needs_labels_says_so_where_there_are_none(fails):
+    np.savez("plain.npz", x=np.random.default_rng(0).random((64, 1, 8, 8), np.float32))
+    limit = ["--min", "output:prediction.accuracy:1"]
+    said = fails("check", "net.py:make", "plain.npz", *TURNS, *limit)
+    assert "Some outputs need labels, and the data have none." in said

@@ -111,3 +111,18 @@ def test_curves_hold_the_floor_of_every_element(responses):
 def test_options_that_mean_nothing_are_refused(options, said):
     with pytest.raises(ValueError, match=said):
         iv.EquivarianceError(**options)
+
+
+def test_the_null_leaves_out_the_identity_as_the_error_does():
+    x = torch.rand(6, 1, 4, 4, dtype=torch.float64)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(16, 3, dtype=torch.float64))
+    result = iv.measure(
+        model, x, iv.QuarterTurns(), measures=[iv.EquivarianceError(feature_action="trivial")],
+        layers="1", precision="float64", intervals=False, progress=False,
+    )  # fmt: skip
+    with torch.no_grad():
+        turned = torch.stack([model(torch.rot90(x, k, (2, 3))) for k in range(4)], 1)
+    other = turned[[1, 0, 3, 2, 5, 4], :1]  # the neighbour, untransformed
+    shares = (turned - other).norm(dim=2) / other.norm(dim=2)
+    row = next(row for row in result.rows if row["measure"].endswith("trivial"))
+    assert row["null"] == pytest.approx(shares[:, 1:].mean().item(), rel=1e-12)

@@ -13,7 +13,7 @@ from invariscope.checking.verdict import SymmetryError, Verdict
 from invariscope.engine.api import measure, untouched_generators
 from invariscope.engine.sources import Source, as_source, refuse_second_walk
 from invariscope.measures.equivariance_error import EquivarianceError
-from invariscope.readers.base import Inspection, as_reader
+from invariscope.readers.base import OK, Inspection, as_reader
 from invariscope.registry import unknown
 from invariscope.result import Result
 from invariscope.statistics.feature_actions import ActionByLayer, fits
@@ -196,10 +196,26 @@ def _looked_at(
             transform.act(moved, input_size=size, seed=options["seed"])
         reader = as_reader(model)
         inspection = reader.inspect(moved[:, 0], device=options["device"], precision=options["precision"])
+    if wanted.of == "output":
+        _refuse_output(inspection)
     names = [info.layer for info in inspection.layers]
     for action in wanted.actions:
         _refuse_unmatched(action, names)
     return inspection, first[0].numel()
+
+
+def _refuse_output(inspection: Inspection) -> None:
+    """Raises a TypeError for a model's output that cannot be judged as a whole."""
+    remedy = "name layers with layers=, or wrap the model so that it returns one tensor of floating values"
+    if inspection.output is None:
+        raise TypeError(f"the model returns no tensor: {remedy}.")
+    if inspection.output_parts:
+        listed = ", ".join(inspection.output_parts)
+        raise TypeError(
+            f"the model returns several tensors ({listed}), of which one would be judged: {remedy}."
+        )
+    if inspection.output.status != OK:
+        raise TypeError(f"the model's output cannot be judged ({inspection.output.status}): {remedy}.")
 
 
 def _refuse_unmatched(action: Any, names: list[str]) -> None:

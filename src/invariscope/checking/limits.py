@@ -168,12 +168,26 @@ def _judged(limit: Limit, result: Result) -> list[Outcome]:
     if not chosen:
         raise _no_layer(limit, result, [row["layer"] for row in rows])
     columns = ("layer", "call", "value", "ci_low", "ci_high")
-    return [Outcome(limit, *(row[name] for name in columns), note=row.get("note", "")) for row in chosen]
+    found = [Outcome(limit, *(row[name] for name in columns), note=row.get("note", "")) for row in chosen]
+    return found + [_lost(limit, *key) for key in _nonfinite(limit, result)]
+
+
+def _nonfinite(limit: Limit, result: Result) -> list[tuple[str, int]]:
+    """Layers that lost all of their samples, so that no row speaks of them."""
+    lost = [entry for entry in result.provenance["skipped"] if "non-finite" in str(entry["reason"])]
+    keys = ((str(entry["layer"]), int(entry["call"])) for entry in lost)
+    return [key for key in keys if fits(limit.pattern, key[0])]
+
+
+def _lost(limit: Limit, layer: str, call: int) -> Outcome:
+    return Outcome(limit, layer, call, math.nan, math.nan, math.nan, note="no sample has finite responses")
 
 
 def _no_rows(limit: Limit, result: Result) -> ValueError:
     own = dict.fromkeys(row["measure"] for row in result.rows if limit.measure.owns(row["measure"]))
-    return unknown(f"output of {limit.measure.name}", limit.row, own)
+    labelled = result.provenance.get("data", {}).get("classes", True)
+    hint = "" if labelled else "Some outputs need labels, and the data have none."
+    return unknown(f"output of {limit.measure.name}", limit.row, own, hint=hint)
 
 
 def _no_layer(limit: Limit, result: Result, layers: list[str]) -> ValueError:

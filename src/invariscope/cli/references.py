@@ -36,7 +36,7 @@ def load_reference(text: str) -> Any:
     Raises:
         FileNotFoundError: no such file.
         ImportError: no such module.
-        ValueError: the module has no such name.
+        ValueError: the module has no such name, or the user's code failed.
     """
     match = _REFERENCE.fullmatch(text)
     assert match
@@ -47,9 +47,12 @@ def load_reference(text: str) -> Any:
         module = _file(Path(place).absolute()) if place.endswith(".py") else _module(place)
         found = _member(module, name, place)
         return found() if _is_factory(found) else found
-    except Exception as error:
+    except (ValueError, TypeError, OSError, ImportError) as error:
         error.add_note(f"(from {text}; --debug shows where)")
         raise
+    except Exception as error:
+        told = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{text} failed with {told} (--debug shows where)") from error
 
 
 @functools.cache

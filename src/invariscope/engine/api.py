@@ -249,7 +249,10 @@ def _provenance(
         "options": options.described() | _drawn(options) | {"forwarded_inputs": run.forwards},
         "measures": {measure.label: _described(measure) for measure in wanted},
         "notes": [*run.notes, *run.inspection.notes, *skips],
-        "skipped": [{"layer": i.layer, "call": i.call, "reason": i.status} for i in skipped],
+        "skipped": [
+            *({"layer": i.layer, "call": i.call, "reason": i.status} for i in skipped),
+            *_lost(run),
+        ],
         "unused": list(run.inspection.unused),
     }
 
@@ -272,3 +275,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [_plain(entry) for entry in value]
     return value if value is None or isinstance(value, str | bool | int | float) else str(value)
+
+
+def _lost(run: Run) -> list[dict[str, Any]]:
+    """Layers of which no sample was left."""
+    gone = [(key, n) for key, n in run.skipped_samples.items() if n >= run.samples]
+    return [
+        {"layer": k[0], "call": k[1], "reason": f"all {n} samples have non-finite responses"} for k, n in gone
+    ]

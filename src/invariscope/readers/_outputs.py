@@ -44,3 +44,13 @@ def suffixes(paths: list[Path]) -> list[str]:
     (['', '[1][0]', '[1][1]'], ['', '[features]'])
     """
     return ["" if not rank else "".join(f"[{key}]" for key in path) for rank, path in enumerate(paths)]
+
+
+def part_names(output: Any) -> tuple[str, ...]:
+    """How the tensors of an output are reached, where there are several.
+
+    >>> part_names({"logits": Tensor(), "features": (Tensor(), Tensor())}), part_names(Tensor())
+    (("['logits']", "['features'][0]", "['features'][1]"), ())
+    """
+    names = ["".join(f"[{key!r}]" for key in path) for path, _ in tensors_in(output)]
+    return tuple(names) if len(names) > 1 else ()

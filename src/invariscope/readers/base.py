@@ -74,12 +74,14 @@ class Inspection:
         unused: layers that the forward never ran (`out_proj` inside attention, say).
         notes: what the reader did otherwise than a plain forward.
         output: the model's return value (the first tensor in it); None if it holds no tensor.
+        output_parts: what its tensors are called, where it returns several: "[logits]".
     """
 
     layers: tuple[LayerInfo, ...]
     unused: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     output: LayerInfo | None = None
+    output_parts: tuple[str, ...] = ()
 
 
 Sink: TypeAlias = Callable[[Reading], None]

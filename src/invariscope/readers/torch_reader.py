@@ -14,6 +14,7 @@ from invariscope.readers._copies import Placed, home, place, uncompiled
 from invariscope.readers._fingerprint import fingerprint_module
 from invariscope.readers._generators import Generator, Streams, global_generators, put_back
 from invariscope.readers._modules import Site, module_kind, never_ran, survey
+from invariscope.readers._outputs import part_names
 from invariscope.readers._plan import (
     Calls,
     Candidate,
@@ -146,6 +147,7 @@ class TorchReader(Reader):
             unused=_shown(unused, as_selector(self.layers)),
             notes=_notes(placed, sites, drawn),
             output=describe_output(trials, self.name),
+            output_parts=part_names(trials.large.output),
         )
         calls = slots_of(chosen, trials)
         tables = operation_tables(calls, large.operations, sites)

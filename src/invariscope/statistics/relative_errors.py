@@ -21,11 +21,11 @@ class RelativeErrors(SampleStatistic):
     """‖a(t_j x_i) − t_j a(x_i)‖ / ‖t_j a(x_i)‖ of every sample and element, under each of several actions.
 
     Columns (sample, element) for action number k: "error.k", NaN for the identity and where both norms are
-    0, infinite where the lower one alone is; "null.k", the same with the partner's a(z) in place of a(x_i),
-    NaN where there is none; "trip.k", ‖t_j⁻¹ t_j a(x_i) − a(x_i)‖ / ‖a(x_i)‖, what the action itself loses,
-    NaN where the elements have no inverse. And (sample,) "undefined.k", elements other than the identity
-    without an error, and "index". An action that a layer does not have has no columns. Needs the responses
-    to the probe "identity".
+    0, infinite where the lower one alone is; "null.k", the same with the partner's a(z) in place of a(x_i)
+    above and below, NaN also where there is none; "trip.k", ‖t_j⁻¹ t_j a(x_i) − a(x_i)‖ / ‖a(x_i)‖, what the
+    action itself loses, NaN where the elements have no inverse. And (sample,) "undefined.k", elements other
+    than the identity without an error, and "index". An action that a layer does not have has no columns.
+    Needs the responses to the probe "identity".
 
     Args:
         actions: of the elements on the responses. Where positions move, units whose content comes from
@@ -61,11 +61,12 @@ def _columns(block: Block, action: FeatureAction) -> dict[str, Tensor]:
     expected = action.moved(block, rest)
     error = _shares(norms(responses - expected), norms(expected))
     still = [j for j in block.probes["identity"] if j < block.elements]
-    error[:, still] = torch.nan
+    null = _null(block, action, rest, norms)
+    error[:, still] = null[:, still] = torch.nan
     return {
         "error": error,
         "undefined": error.isnan().sum(1) - len(still),
-        "null": _null(block, action, rest, norms),
+        "null": null,
         "trip": _trip(block, action, expected, rest),
     }
 

@@ -109,6 +109,8 @@ def check(
         raise FileNotFoundError(
             f"--junit {junit}: there is no folder {junit.absolute().parent}; make it first"
         )
+    if junit is not None and junit.is_dir():
+        raise IsADirectoryError(f"--junit {junit} is a folder; name a file")
     settings = {"samples": samples, "seed": seed, "batch_size": batch_size, "device": device}
     settings |= {"precision": precision, "nonfinite": nonfinite, "unstable": unstable, "progress": progress}
     request = {"split": split, "data_dir": data_dir}
