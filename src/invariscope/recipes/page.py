@@ -27,6 +27,7 @@ from invariscope.recipes.verdicts import (
 NOTE = "NOTE.txt"
 _NONE = "–"
 _SHOWN = 6
+_RULE = "A claim is confirmed if every one of its cases is, and refuted if any one is."
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Page:
             recipe.about.strip(),
             self._how(),
             self._trouble(),
-            *(["## Claims", _claims(found)] if found else []),
+            *(["## Claims", _RULE, _claims(found)] if found else []),
             *tables,
             *self._trainings(),
             *(["## Figures", *map(_figure, drawn)] if drawn else []),
