@@ -58,7 +58,7 @@ def test_without_any_value_the_page_says_so():
 
 def test_another_measure_is_reported_without_a_claim_about_samples():
     (sentence,) = said(net([1.0, 3.0], measure="anova.share_transform"))
-    assert sentence == "The anova: share transform goes from 1.000 (layer0) to 3.000 (layer1)."
+    assert sentence == "The ANOVA: share transform goes from 1.000 (layer0) to 3.000 (layer1)."
 
 
 def test_a_comparison_leads_and_counts_the_layers_whose_interval_excludes_zero():
@@ -113,7 +113,7 @@ def test_the_comparison_claims_only_what_the_intervals_show(rows, words):
 def test_layers_without_an_interval_do_not_count():
     rows = differences((-0.2, -0.1), (-0.5, -0.5)).assign(ci_low=[-0.2, NAN], ci_high=[-0.1, NAN])
     sentence = findings.compared(rows, "anova.share_transform", "rotation")
-    assert "lower than plain in anova: share transform in 1 of 1 layers with intervals (most in" in sentence
+    assert "lower than plain in ANOVA: share transform in 1 of 1 layers with intervals (most in" in sentence
 
 
 def test_no_difference_is_claimed_where_no_interval_was_issued():
@@ -170,3 +170,8 @@ def test_only_words_that_occur_are_explained():
     assert [word for word, _ in words([net([0.5])])] == ["value"]
     told = words([result([row("a", 0.5, null=1.0, dead_units=2), row("a", 0.5, stratum="cat")])])
     assert [word for word, _ in told] == ["value", "null", "dead", "class"]
+
+
+def test_a_single_layer_has_a_value_and_no_span():
+    (sentence,) = said(result([row("output", 2.0, measure="stability_curve.gain")], **ROTATION))
+    assert sentence == "The stability curve: gain of output is 2.000."

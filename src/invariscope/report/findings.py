@@ -82,7 +82,9 @@ def _extremes(result: Result, measure: str, prefix: str) -> str:
     fixed = Fixed.of(row["value"] for row in rows)
     least, most = fixed(low["value"]), fixed(high["value"])
     if measure not in RELATIVE:
-        title = names.measure_title(measure).lower()
+        title = _in_words(measure)
+        if len(rows) == 1:
+            return _sentence(prefix, f"the {title} of {_layer(low)} is {least}.")
         span = f"from {least} ({_layer(low)}) to {most} ({_layer(high)})"
         return _sentence(prefix, f"the {title} goes {span}.")
     moves = f"{transform_name(result)} moves the units of {_layer(low)}"
@@ -91,6 +93,12 @@ def _extremes(result: Result, measure: str, prefix: str) -> str:
         return _sentence(prefix, f"{moves} {least} {does}.")
     rest = f"and those of {_layer(high)}, the least invariant, {most} times as much"
     return _sentence(prefix, f"{moves}, the most invariant layer, {least} {does}, {rest}.")
+
+
+def _in_words(measure: str) -> str:
+    """A measure's name within a sentence: initialisms stay as they are."""
+    title = names.measure_title(measure)
+    return title if title[:2].isupper() else title[:1].lower() + title[1:]
 
 
 def _layer(row: dict[str, Any]) -> str:
@@ -120,7 +128,7 @@ def _cautions(result: Result, told: str, prefix: str) -> list[str]:
     for (measure, caution), own in groups:
         count = len(own)
         where = _layer({"label": own["layer"].iloc[0]}) if count == 1 else f"{count} layers"
-        title = names.measure_title(measure).lower()
+        title = _in_words(measure)
         found.append(_sentence(prefix, f"the {title} of {where} is {caution}."))
     return found
 
@@ -176,9 +184,7 @@ def _changes(lower: list[Any], higher: list[Any], total: str, measure: str, firs
     """Which layers changed which way, the one that changed most in front of its list."""
     invariance = measure in names.HEADLINE
     down, up = ("more", "less") if invariance else ("lower", "higher")
-    than = (
-        f"invariant than {first}" if invariance else f"than {first} in {names.measure_title(measure).lower()}"
-    )
+    than = f"invariant than {first}" if invariance else f"than {first} in {_in_words(measure)}"
     if not lower and not higher:
         return f"neither {down} nor {up} {than} in any of {total}"
     if not lower:
