@@ -127,8 +127,19 @@ def test_bad_input_gets_one_clear_line_and_leaves_nothing(arguments, said, fails
     assert contents(workplace) <= before
 
 
-def test_a_defect_keeps_its_traceback(invoke):
+def test_a_factory_that_fails_is_the_users_to_mend(invoke):
     done = invoke("measure", "net.py:broken", "digits.npz", "-t", "quarter_turns")
+    assert done.exit_code == 2
+    assert "net.py:broken failed with KeyError" in done.stderr
+    assert not Path("run").exists()
+
+
+def test_a_defect_keeps_its_traceback(invoke, monkeypatch):
+    def defect(*_, **__):
+        raise KeyError("ours")
+
+    monkeypatch.setattr("invariscope.engine.api.walk", defect)
+    done = invoke("measure", "net.py:make", "digits.npz", "-t", "quarter_turns")
     assert isinstance(done.exception, KeyError)
     assert "error:" not in done.stderr
     assert not Path("run").exists()
