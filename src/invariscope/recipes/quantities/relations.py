@@ -171,7 +171,7 @@ def _over_networks(
     family = np.repeat(np.arange(len(families)), [len(members) for members in families])
     omitted = [statistic(x[family != out], y[family != out]) for out in range(len(families))]
     found = Estimate.of(statistic(x, y), omitted, [len(members) for members in families], " ".join(names))
-    return replace(found, over="networks" if len(families) == len(names) else "families of networks")
+    return replace(found, over="networks" if len(among) == 1 else "families of networks")
 
 
 def _families(cells: Cells, among: list[str]) -> list[list[str]]:
