@@ -116,14 +116,16 @@ MEASURES: dict[str, tuple[Measure, Measure | None]] = {
         iv.Stability(average="median", subset=2500),
     ),
     "equivariance_deviation": (iv.EquivarianceDeviation(), None),
+    "equivariance_error": (iv.EquivarianceError(feature_action="trivial"), None),
     "worst_element": (iv.WorstElement(), None),
     "information": (iv.Information(), iv.Information(pilot=20_000)),
     "cka": (iv.CKA(), iv.CKA(samples=3000)),
     "consistency": (iv.Consistency(), None),
+    "prediction": (iv.Prediction(), None),
     "twirl": (iv.Twirl(), None),
 }
 # At how many samples alone these are simulated.
-DEAR = {"stability:median": 128, "worst_element": 128, "cka": 128, "same_equivariance": 128}
+DEAR = {"cka": 128, "same_equivariance": 128}
 _SKIPPED = {"by_element", "tail_by_element", "largest", "element", "channels", "label", "transform"}
 
 
@@ -225,13 +227,13 @@ def rows_of(
         if isinstance(values, UnitValues):
             kept = values.counted & np.isfinite(known.values[0])
             mean = float(known.values[0][kept].mean()) if kept.any() else float("nan")
-            yield name, Row(values.layer_values(), mean, values.uncovered)
+            yield name, Row(values.layer_values(), mean, values.uncovered, values.reach)
             if values.ratio is not None and known.ratio is not None:
-                yield f"{name} ratio".strip(), Row(values.ratio, float(known.ratio[0]))
+                yield f"{name} ratio".strip(), Row(values.ratio, float(known.ratio[0]), reach=values.reach)
         elif isinstance(values, LayerValues):
             yield name, Row(values.values, float(known.values[0]), values.uncovered, values.reach)
         elif isinstance(values, ElementValues):
-            yield name, Row(values.values.mean(axis=1), float(known.values[0].mean()))
+            yield name, Row(values.values.mean(axis=1), float(known.values[0].mean()), values.uncovered)
 
 
 def covered(measure: Measure, name: str, row: Row, sizes: np.ndarray) -> bool | None:
@@ -259,7 +261,7 @@ def by_class(measure: Measure, states: Final, truths: list[Any]) -> Iterator[tup
                 stacked.mean(axis=0),
                 float(np.mean([part[name].truth for part in parts])),
                 rare,
-                parts[0][name].reach,
+                max(part[name].reach for part in parts),
             ),
         )
 

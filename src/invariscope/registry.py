@@ -9,6 +9,7 @@ import pkgutil
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
@@ -84,9 +85,7 @@ class Registry(Generic[T]):
 
     def names(self) -> list[str]:
         """Every registered name, in alphabetical order."""
-        package = importlib.import_module(self.package)
-        for module in pkgutil.iter_modules(package.__path__, f"{self.package}."):
-            importlib.import_module(module.name)
+        _import_all(self.package)
         # Whether a class is abstract is only known once it is complete, so not yet in `add`.
         return sorted(name for name, cls in self._classes.items() if _is_public(cls))
 
@@ -102,6 +101,13 @@ class Registry(Generic[T]):
     def classes(self) -> dict[str, type[T]]:
         """Every registered class by name."""
         return {name: self._classes[name] for name in self.names()}
+
+
+@cache
+def _import_all(package: str) -> None:
+    """Every module of a package, once: looking for files takes longer than a small measurement."""
+    for module in pkgutil.iter_modules(importlib.import_module(package).__path__, f"{package}."):
+        importlib.import_module(module.name)
 
 
 def _is_public(cls: type) -> bool:

@@ -20,6 +20,8 @@ LEVEL = 0.95
 # Intervals of a run that stops when they are narrow enough are made wider by this, because it stops rather
 # when chance has made them narrow: simulated in benchmarks/sequential.py.
 SEQUENTIAL_REACH = 1.1
+# Of what a jackknife counts twice: simulated in benchmarks/coverage.py.
+_TAKEN_OFF = 0.45
 # How the note of a row begins that more samples would give an interval.
 TOO_FEW = "no interval: a group has"
 NOT_YET = "no interval yet: "
@@ -88,6 +90,52 @@ def jackknife(
     error *= reach
     half = float(special.stdtrit(count - 1, 0.5 + LEVEL / 2)) * error
     return Interval(centre - half, centre + half, centre, error)
+
+
+def interaction_reach(
+    values: np.ndarray, together: np.ndarray, pairs: np.ndarray, sizes: Sequence[int]
+) -> float:
+    """How many times as wide an interval is to be where groups act on a value in pairs, at most 1.
+
+    A jackknife counts the part of the variance that pairs of samples make nearly twice. Where this part
+    decides, as for a positive quantity that is next to zero, intervals are too wide. Its size is seen when
+    two groups are left out at once:
+
+    .. math:: n^2\\theta - (n - n_g)^2\\theta_{(g)} - (n - n_h)^2\\theta_{(h)}
+        + (n - n_g - n_h)^2\\theta_{(gh)} \\propto 2\\mu + \\alpha_g + \\alpha_h + 2\\beta_{gh}
+
+    holds for any quadratic functional, and what is left of these when a sum of two parts is taken from them
+    estimates the variance of β. A little less than half of the excess is taken off, with which intervals of
+    information cover: triples of samples pass for pairs here, the more so the fewer samples there are.
+
+    Args:
+        values: (replicate,) the value, and without each group.
+        together: (pair,) the value without two groups.
+        pairs: (pair, 2) which two; all of them, of four groups or more.
+        sizes: samples in each group.
+    Source:
+        Efron and Stein 1981, doi:10.1214/aos/1176345462, on the bias.
+
+    >>> pairs = np.array([(g, h) for g in range(4) for h in range(g)])
+    >>> interaction_reach(np.zeros(5), np.zeros(6), pairs, [8] * 4)
+    1.0
+    """
+    size, count = np.asarray(sizes, float), len(sizes)
+    found = jackknife(float(values[0]), values[1:].tolist(), sizes)
+    if len(pairs) <= count or not found.error > 0 or not np.isfinite(together).all():
+        return 1.0
+    n, first, second = size.sum(), size[pairs[:, 0]], size[pairs[:, 1]]
+    single = (n - size) ** 2 * values[1:]
+    mixed = n**2 * values[0] - single[pairs].sum(axis=1) + (n - first - second) ** 2 * together
+    mixed /= first * second
+    design = np.zeros((len(pairs), count))
+    np.put_along_axis(design, pairs, 1.0, axis=1)
+    rest = mixed - design @ np.linalg.lstsq(design, mixed, rcond=None)[0]
+    interaction = np.square(rest).sum() / (len(pairs) - count) / 4
+    counted = 4 * (count - 2) / (count * (count - 1) ** 2)
+    true = 2 / (count * (count - 1))  # of the bias-corrected estimate
+    excess = (counted - true) * interaction / found.error**2
+    return math.sqrt(1 - _TAKEN_OFF * min(excess, 1 - true / counted))
 
 
 def reaches_null(row: Mapping[str, Any], *, ideal: float = 0.0) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,7 @@ from invariscope.measures.base import LayerContext
 from invariscope.measures.variance import NormalizedVariance
 from invariscope.result import Result
 from invariscope.statistics.base import Block, Membership
-from invariscope.uncertainty import GROUPS, MISSING, compare, jackknife
+from invariscope.uncertainty import GROUPS, MISSING, compare, interaction_reach, jackknife
 
 
 def test_for_a_mean_of_equal_groups_the_jackknife_is_the_textbook_standard_error():
@@ -41,11 +43,42 @@ def test_no_interval_is_issued_where_a_group_is_missing(replicates, sizes):
     assert jackknife(1.0, replicates, sizes) == MISSING or np.isnan(jackknife(1.0, replicates, sizes).low)
 
 
-def test_every_run_of_eight_positions_holds_each_group_once():
+def _left_out(formula, groups):
+    """The value, without each group, without each pair, and the pairs."""
+    pairs = np.array(list(itertools.combinations(range(len(groups)), 2)))
+    rest = [[], *([g] for g in range(len(groups))), *pairs.tolist()]
+    values = np.array([formula(np.delete(groups, few, axis=0)) for few in rest])
+    return *np.split(values, [1 + len(groups)]), pairs
+
+
+def test_intervals_of_a_linear_value_stay_as_wide_as_they_are():
+    groups = np.random.default_rng(0).normal(size=(8, 5))
+    values, together, pairs = _left_out(np.mean, groups)
+    assert interaction_reach(values, together, pairs, [5] * 8) == pytest.approx(1)
+
+
+def test_what_pairs_of_groups_make_of_the_variance_is_counted_less_often():
+    rng, sizes = np.random.default_rng(1), [6] * 8
+    found = []
+    for groups in rng.normal(size=(2000, 8, 6, 12)):  # twelve squared means, all of them truly zero
+        values, together, pairs = _left_out(lambda g: np.square(g.mean(axis=(0, 1))).sum(), groups)
+        interval = jackknife(values[0], values[1:], sizes)
+        found.append([interval.centre, interval.error, interaction_reach(values, together, pairs, sizes)])
+    centre, error, reach = np.transpose(found)
+    # By hand, in units of the variance of β: pairs make 1/28 of the variance of the centre and 3/49 of the
+    # square of the jackknife's error, in which a group's pairs with itself make another 2/343.
+    assert np.square(error).mean() / centre.var() == pytest.approx((3 / 49 + 2 / 343) * 28, rel=0.05)
+    taken_off = 0.45 * (3 / 49 - 1 / 28)
+    left = (3 / 49 + 2 / 343 - taken_off) * 28
+    assert left < np.square(reach * error).mean() / centre.var() < left + 0.2  # never more than all of it
+
+
+def test_every_run_of_eight_pairs_of_neighbours_holds_each_group_once():
     groups = group_of(np.arange(8000))
-    assert (np.sort(groups.reshape(1000, 8), axis=1) == np.arange(8)).all()
+    assert (groups[::2] == groups[1::2]).all()
+    assert (np.sort(groups[::2].reshape(500, 8), axis=1) == np.arange(8)).all()
     # No period in the data, of classes say, falls into one group.
-    for period in (2, 5, 8, 10, 16):
+    for period in (2, 4, 5, 8, 10, 16, 32):
         counts = np.bincount(groups[::period], minlength=GROUPS)
         assert counts.min() > 0.8 * counts.mean(), (period, counts)
 

@@ -156,4 +156,17 @@ def test_an_interval_that_would_not_cover_is_not_issued_and_the_note_says_why():
         assert math.isnan(rows[measure]["ci_low"]), measure
         assert reason in rows[measure]["note"], measure
     assert math.isfinite(rows["normalized_variance"]["ratio_low"])
-    assert math.isfinite(rows["worst_element"]["ci_low"])
+
+
+def test_a_mean_that_a_few_nearly_silent_samples_decide_has_no_interval():
+    x = torch.rand(128, 1, 8, 8, generator=torch.Generator().manual_seed(2))
+    x[:3] *= 1e-3  # their responses are next to zero, and noise beside them is not
+    halves = [lambda x: x, lambda x: x + 0.01]
+    error = iv.EquivarianceError(feature_action="trivial")
+    options = {"measures": error, "layers": "0", "progress": False}
+    dark = iv.measure(nn.Sequential(nn.Flatten()), x, halves, **options)
+    bright = iv.measure(nn.Sequential(nn.Flatten()), x[3:], halves, **options)
+    for result, issued in ((dark, False), (bright, True)):
+        row = next(row for row in result.rows if row["measure"] == "equivariance_error.trivial")
+        assert math.isfinite(row["ci_low"]) == issued
+        assert ("hardly any response" in row.get("note", "")) == (not issued)

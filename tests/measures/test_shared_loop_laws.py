@@ -232,11 +232,12 @@ def test_a_tail_that_the_mean_hides_is_seen():
 def test_zero_responses_have_no_relative_distance_and_are_counted():
     responses = np.random.default_rng(0).normal(size=(5, 3, 2))
     responses[2, 0] = 0
-    found = final_values(iv.WorstElement(), responses)[""]
-    assert found.undefined == 3
-    assert found.values[0] == pytest.approx(
-        float(iv.WorstElement().oracle(np.delete(responses, 2, 0), None)[""])
-    )
+    found = final_values(iv.WorstElement(), responses)
+    without = iv.WorstElement().oracle(np.delete(responses, 2, 0), None)
+    assert found["tail"].undefined == 3
+    assert found["tail"].values[0] == pytest.approx(float(without["tail"]))
+    assert found[""].undefined == 0
+    assert found[""].values[0] > float(without[""])  # its gaps count, over one norm less
     nothing = final_values(iv.WorstElement(), np.zeros((4, 3, 2)))
     assert all(np.isnan(values.values).all() for values in nothing.values())
 

@@ -239,9 +239,9 @@ class Assembler:
             if isinstance(values, UnitValues):
                 self._add_units(measure, name, key, stratum, values)
             elif isinstance(values, LayerValues):
-                wider = replace(stratum, reach=stratum.reach * values.reach)
+                reaching = replace(stratum, reach=stratum.reach * values.reach)
                 row = _row(
-                    name, key, wider, len(self.transform), values.values, None, bounds, values.uncovered
+                    name, key, reaching, len(self.transform), values.values, None, bounds, values.uncovered
                 )
                 row |= {"null": values.null, "undefined": values.undefined}
                 self.rows.append(row | ({"note": values.note} if values.note else {}))
@@ -255,7 +255,8 @@ class Assembler:
     ) -> None:
         bounds = measure.bounds(measure.output_of(name))
         own = (values.layer_values(), values.ratio, bounds, values.uncovered)
-        row = _row(name, key, stratum, len(self.transform), *own)
+        reaching = replace(stratum, reach=stratum.reach * values.reach)
+        row = _row(name, key, reaching, len(self.transform), *own)
         row |= {
             "null": values.layer_null(),
             "units": int(values.counted.size),
@@ -295,6 +296,9 @@ class Assembler:
         xs = xs or tuple(range(len(self.transform)))
         points = tuple(zip(self.transform.labels, map(float, xs), strict=True))
         kept = values.values[:1] if values.uncovered else values.values
+        if values.rare is not None:
+            kept = kept.copy()
+            kept[1:, values.rare] = np.nan
         self._add_points(name, key, stratum, kept, parameter, points, bounds)
 
     def _add_own_curve(

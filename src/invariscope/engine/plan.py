@@ -20,22 +20,25 @@ _CPU_BYTES, _DEVICE_BYTES = 12 << 20, 1 << 30
 def group_of(positions: np.ndarray, *, groups: int = GROUPS) -> np.ndarray:
     """The fixed jackknife group of each sample, from its position alone.
 
-    Every run of `groups` positions that starts at a multiple of `groups` holds each group once, in
-    an order that a hash of the run decides, so that groups are balanced and no period in the data
-    falls into one of them.
+    Two neighbours, which are partners wherever a null needs a second sample, share a group. Every run
+    of `groups` such pairs that starts at a multiple holds each group once, in an order that a hash of the
+    run decides, so that groups are balanced and no period in the data falls into one of them.
 
-    >>> sorted(group_of(np.arange(8)).tolist())
+    >>> group_of(np.arange(16))[::2].tolist() == group_of(np.arange(16))[1::2].tolist()
+    True
+    >>> sorted(group_of(np.arange(0, 16, 2)).tolist())
     [0, 1, 2, 3, 4, 5, 6, 7]
     """
     if groups == 1:
         return np.zeros(len(positions), np.int64)
-    run = (positions // groups).astype(np.uint64)
+    pairs = positions // 2
+    run = (pairs // groups).astype(np.uint64)
     with np.errstate(over="ignore"):
         mixed = (run + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
         mixed ^= mixed >> np.uint64(29)
         mixed *= np.uint64(0xBF58476D1CE4E5B9)
     odd_step = (mixed >> np.uint64(40)) * np.uint64(2) + np.uint64(1)
-    order = (positions.astype(np.uint64) * odd_step + (mixed >> np.uint64(52))) % np.uint64(groups)
+    order = (pairs.astype(np.uint64) * odd_step + (mixed >> np.uint64(52))) % np.uint64(groups)
     return order.astype(np.int64)
 
 

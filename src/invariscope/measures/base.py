@@ -56,6 +56,7 @@ class UnitValues:
         null: (unit...) the value expected when the pairing is destroyed, or None.
         note: what a reader of the layer's value should know.
         uncovered: why the layer's value can have no interval that covers; "" where it can.
+        reach: how many times as wide its interval is to be.
     """
 
     values: np.ndarray
@@ -68,6 +69,7 @@ class UnitValues:
     masked: int = 0
     note: str = ""
     uncovered: str = ""
+    reach: float = 1.0
 
     def layer_values(self) -> np.ndarray:
         """(replicate,) mean over the counted units that have a value; NaN where none has."""
@@ -87,11 +89,13 @@ class UnitValues:
 class ElementValues:
     """(replicate, element) values of one layer: a curve. Its mean over elements is the layer's value.
 
-    `uncovered` says why they can have no intervals that cover, where that is so.
+    `uncovered` says why they can have no intervals that cover, where that is so; `rare` (element,) marks
+    those whose own value can have none.
     """
 
     values: np.ndarray
     uncovered: str = ""
+    rare: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

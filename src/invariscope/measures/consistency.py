@@ -17,6 +17,7 @@ from invariscope.measures.base import (
     Measure,
     Values,
 )
+from invariscope.measures.uncovered import few, few_events
 from invariscope.statistics.sample_table import SampleTable
 from invariscope.statistics.top_choices import TopChoices
 
@@ -72,10 +73,19 @@ class Consistency(Measure):
         """Both shares with their nulls, and the curve."""
         (table,) = finals
         pairs, kept = _chance(table)
+        same = _same(table)
+        moved = same[:, table["moving"][0] > 0]
+        curve = table.replicates(lambda part: _same(part).mean(axis=0))
         return {
-            "": LayerValues(table.replicates(lambda part: part["agreeing"].mean()), pairs),
-            "untransformed": LayerValues(table.replicates(_kept), kept),
-            "by_element": ElementValues(table.replicates(lambda part: _same(part).mean(axis=0))),
+            "": LayerValues(
+                table.replicates(lambda part: part["agreeing"].mean()),
+                pairs,
+                uncovered=_too_few(table["agreeing"] < 1, table["agreeing"] > 0),
+            ),
+            "untransformed": LayerValues(
+                table.replicates(_kept), kept, uncovered=_too_few(~moved.all(axis=1), moved.any(axis=1))
+            ),
+            "by_element": ElementValues(curve, rare=few(same.sum(axis=0), len(same))),
         }
 
     def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
@@ -104,6 +114,13 @@ class Consistency(Measure):
             KnownAnswer({}, outputs, 3 / 4, output="untransformed"),
             KnownAnswer({}, outputs, [1.0, 1.0, 0.5], output="by_element"),
         )
+
+
+def _too_few(changing: np.ndarray, keeping: np.ndarray) -> str:
+    """Why there can be no interval: nearly all samples keep their prediction, or nearly all change it."""
+    return few_events(int(changing.sum()), len(changing), "predictions change") or few_events(
+        int(keeping.sum()), len(keeping), "predictions stay"
+    )
 
 
 def _same(part: SampleTable) -> np.ndarray:

@@ -19,6 +19,7 @@ from invariscope.measures.base import (
     Measure,
     Values,
 )
+from invariscope.measures.uncovered import OF_RELATIVE, few_decide
 from invariscope.registry import unknown
 from invariscope.statistics.feature_actions import FeatureAction, as_feature_action
 from invariscope.statistics.relative_errors import RelativeErrors
@@ -129,6 +130,8 @@ class EquivarianceError(Measure):
                 null=_mean(table[f"null.{best}"]),
                 undefined=int(table[f"undefined.{best}"].sum()),
                 note=self._others(means, best),
+                uncovered=few_decide(errors),
+                reach=OF_RELATIVE,
             ),
             "by_element": ElementValues(table.replicates(lambda part: _column_means(part[f"error.{best}"]))),
             "action_by_element": ElementValues(_column_largest(table[f"trip.{best}"])[None]),

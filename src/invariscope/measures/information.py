@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,6 +12,7 @@ from invariscope.measures.base import KnownAnswer, LayerContext, Measure, UnitVa
 from invariscope.statistics.bin_kernel import BINS
 from invariscope.statistics.bin_pilot import chosen_units, element_orders, label_orders, sample_hashes
 from invariscope.statistics.binned import BinCounts, InformationBits
+from invariscope.uncertainty import interaction_reach
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +100,22 @@ class Information(Measure):
         if found.entropy[0] > 0:
             about |= {"label": found.about_class, "label_share": found.about_class}
             whole["label_share"] = np.where(found.entropy > 0, found.entropy, np.nan)[:, None]
-        return {name: _in_layer(bits / whole[name], found) for name, bits in about.items()}
+        reach = {name: self._reach(name, bits, found) for name, bits in about.items()}
+        return {
+            name: replace(_in_layer(bits / whole[name], found), reach=reach[name])
+            for name, bits in about.items()
+        }
+
+    @staticmethod
+    def _reach(name: str, bits: np.ndarray, found: InformationBits) -> float:
+        """Bits next to none rest on pairs of samples, which a jackknife counts twice."""
+        together = found.together
+        if together is None or found.single.all():
+            return 1.0
+        plain = together.about_element if name.startswith("transform") else together.about_class
+        layer = plain[:, ~found.single].mean(axis=1)
+        values, pairs = np.split(layer, [1 + len(together.sizes)])
+        return interaction_reach(values, pairs, together.pairs, together.sizes.tolist())
 
     def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
         """The definition, unit by unit."""

@@ -8,9 +8,15 @@ from typing import Any, ClassVar
 import numpy as np
 
 from invariscope.measures.base import ElementValues, Identity, KnownAnswer, LayerContext, Measure
+from invariscope.measures.uncovered import few, few_events
 from invariscope.statistics.prediction_counts import PredictionCounts
 
 OUTPUTS = ("accuracy", "probability_true", "flips")
+# What happens to the samples that a share counts, and to the others.
+_EVENTS = {
+    "accuracy": ("predictions are right", "predictions are wrong"),
+    "flips": ("predictions change", "predictions stay"),
+}
 
 
 @dataclass(frozen=True)
@@ -60,9 +66,20 @@ class Prediction(Measure):
     def evaluate(self, finals: Any, layer: LayerContext) -> dict[str, ElementValues]:
         """One curve per output; those that need labels are left out without them."""
         (found,) = finals
-        shares = found.shares
-        curves = {name: ElementValues(shares[:, row]) for row, name in enumerate(OUTPUTS)}
+        samples = int(found.samples[0])
+        curves = {name: self._curve(name, found.shares[:, row], samples) for row, name in enumerate(OUTPUTS)}
         return {name: curve for name, curve in curves.items() if np.isfinite(curve.values[0]).any()}
+
+    @staticmethod
+    def _curve(name: str, shares: np.ndarray, samples: int) -> ElementValues:
+        """An element with (nearly) no mistake, or no hit, has a share without an interval."""
+        if name not in _EVENTS or not np.isfinite(shares[0]).all():
+            return ElementValues(shares)
+        happened = np.rint(shares[0] * samples).astype(int)
+        often, seldom = int(happened.max()), int(samples - happened.min())
+        yes, no = _EVENTS[name]
+        uncovered = few_events(often, samples, yes) or few_events(seldom, samples, no)
+        return ElementValues(shares, uncovered, few(happened, samples))
 
     def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
         """The definition; element 0 stands for the untransformed input."""

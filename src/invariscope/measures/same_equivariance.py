@@ -15,6 +15,7 @@ from invariscope.measures.base import (
     Measure,
     UnitValues,
 )
+from invariscope.measures.uncovered import OF_RELATIVE, few_decide
 from invariscope.measures.variance import NormalizedVariance, SampleVariance, TransformationVariance
 from invariscope.statistics.kept_positions import LOST
 from invariscope.statistics.sample_table import SampleTable
@@ -199,7 +200,12 @@ def _direct(table: SampleTable) -> LayerValues:
         defined = errors[np.isfinite(errors)]
         return float(defined.mean()) if defined.size else float("nan")
 
-    return LayerValues(table.replicates(mean), undefined=int(table["zero"].sum()))
+    return LayerValues(
+        table.replicates(mean),
+        undefined=int(table["zero"].sum()),
+        uncovered=few_decide(table["error"]),
+        reach=OF_RELATIVE,
+    )
 
 
 def _naive_error(activations: np.ndarray) -> np.ndarray:

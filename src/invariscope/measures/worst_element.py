@@ -27,17 +27,21 @@ _FEW = "no interval: too few samples lie in a tail, and eight groups of them do 
 class WorstElement(Measure):
     """The largest discrepancy from the untransformed response, over elements, on average and in the tails.
 
-    .. math:: d_{ij} = \\frac{\\|a(t_j x_i) - a(x_i)\\|}{\\|a(x_i)\\|}, \\qquad
-        W = \\max_j \\langle d_{ij} \\rangle_i, \\qquad
+    .. math:: W = \\max_j \\frac{\\langle\\|a(t_j x_i) - a(x_i)\\|\\rangle_i}
+                         {\\langle\\|a(x_i)\\|\\rangle_i}, \\qquad
+        d_{ij} = \\frac{\\|a(t_j x_i) - a(x_i)\\|}{\\|a(x_i)\\|}, \\qquad
         \\mathrm{tail} = Q_{0.95, i}(\\max_j d_{ij}), \\qquad
         \\mathrm{largest} = \\max_{ij} d_{ij}
 
     Shapes: activations (sample, element, unit...) to one number of each kind a layer: W; `element`, the
     position of the element that has it (its label stands in `result.curves`); `tail`, what the worst
     element does to the worst twentieth of the samples (linearly interpolated quantile); `largest`. Curves:
-    `by_element`, the mean over samples; `tail_by_element`, their 95 % quantile; `largest_by_element`.
-    Samples whose untransformed response is zero have no distance: left out and counted (`undefined`). The
-    null of W takes a(x) from another sample, over whose norm distances are then.
+    `by_element`, the ratio of means that W is the largest of; `tail_by_element`, the 95 % quantile of d;
+    `largest_by_element`. Samples whose untransformed response is zero have no d: the tails leave them out
+    and count them (`undefined`). The null of W takes a(x) from another sample.
+
+    A ratio of means, since d is huge for a sample with next to no response: a mean of d would rest on few of
+    those.
 
     Misleads: W is a maximum of estimates: with few samples noise picks the element, and W is too large.
     `largest` grows with the number of samples and has no interval; nor have `element` and `tail`. Only the
@@ -48,14 +52,14 @@ class WorstElement(Measure):
 
     >>> responses = np.array([[[2.0], [3.0], [4.0]], [[1.0], [1.0], [3.0]]])
     >>> {k: v.tolist() for k, v in WorstElement().oracle(responses, None).items() if k in ("", "element")}
-    {'': 1.5, 'element': 2.0}
+    {'': 1.3333333333333333, 'element': 2.0}
     """
 
     single: ClassVar[frozenset[str]] = frozenset({"element", "largest", "largest_by_element"})
     unaveraged: ClassVar[frozenset[str]] = frozenset({"element"})
     summary: ClassVar[str] = "Which transformation moves a representation the most, and how far at worst."
     reading: ClassVar[str] = (
-        "Distances in units of the untransformed response's norm: 0 is invariant, 1 as far as to the origin. "
+        "Distances in units of the untransformed responses' norm: 0 is invariant, 1 as far as to the origin. "
         "Compare with the null, the distance from another sample. Means hide tails: `tail` and `largest` do "
         "not, but `largest` grows with the number of samples."
     )
@@ -70,18 +74,17 @@ class WorstElement(Measure):
         return (RelativeDistances(),)
 
     def evaluate(self, finals: Any, layer: LayerContext) -> dict[str, Values]:
-        """The worst mean with its element, the tails, and the curves."""
+        """The worst ratio of means with its element, the tails, and the curves."""
         (table,) = finals
         undefined = int(np.isnan(table["distance"]).sum())
-        null = float(_means(table["null"]).max())
-        means = table.replicates(lambda part: _means(part["distance"]))
-        place = float(means[0].argmax()) if np.isfinite(means[0]).all() else float("nan")
+        ratios = table.replicates(lambda part: _ratios(part["gap"], part["size"]))
+        place = float(ratios[0].argmax()) if np.isfinite(ratios[0]).all() else float("nan")
         return {
-            "": LayerValues(means.max(axis=1), null, undefined),
-            "element": LayerValues(np.array([place]), undefined=undefined),
+            "": LayerValues(ratios.max(axis=1), null=_null(table)),
+            "element": LayerValues(np.array([place])),
             "tail": LayerValues(table.replicates(_tail), undefined=undefined, uncovered=_FEW),
             "largest": LayerValues(np.array([_largest(table)]), undefined=undefined),
-            "by_element": ElementValues(means),
+            "by_element": ElementValues(ratios),
             "tail_by_element": ElementValues(table.replicates(_tails), uncovered=_FEW),
             "largest_by_element": ElementValues(_maxima(table)[None]),
         }
@@ -93,7 +96,9 @@ class WorstElement(Measure):
             size = np.sqrt(np.sum(orbit[0] ** 2))
             if size > 0:
                 rows.append([np.sqrt(np.sum((response - orbit[0]) ** 2)) / size for response in orbit])
-        means = np.mean(rows, axis=0)
+        flat = activations.reshape(*activations.shape[:2], -1)
+        gaps = [[np.linalg.norm(response - orbit[0]) for response in orbit] for orbit in flat]
+        means = np.mean(gaps, axis=0) / np.mean([np.linalg.norm(orbit[0]) for orbit in flat])
         return {
             "": means.max(),
             "element": np.array(float(np.argmax(means))),
@@ -111,14 +116,14 @@ class WorstElement(Measure):
 
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
-        """Distances 0, 1/2, 1 and 0, 0, 2: the last element is worst, 3/2 on average."""
+        """Norms 2 and 1, gaps 0, 1, 2 and 0, 0, 2: the last element is worst, by 2 in units of 3/2."""
         responses = [[[2.0], [3.0], [4.0]], [[1.0], [1.0], [3.0]]]
         return (
-            KnownAnswer({}, responses, 1.5),
+            KnownAnswer({}, responses, 4 / 3),
             KnownAnswer({}, responses, 2.0, output="element"),
             KnownAnswer({}, responses, 1.95, output="tail"),
             KnownAnswer({}, responses, 2.0, output="largest"),
-            KnownAnswer({}, responses, [0.0, 0.25, 1.5], output="by_element"),
+            KnownAnswer({}, responses, [0.0, 1 / 3, 4 / 3], output="by_element"),
             KnownAnswer({}, responses, [0.0, 0.475, 1.95], output="tail_by_element"),
             KnownAnswer({}, responses, [0.0, 0.5, 2.0], output="largest_by_element"),
         )
@@ -129,10 +134,16 @@ def _defined(distances: np.ndarray) -> np.ndarray:
     return distances[np.isfinite(distances).all(axis=1)]
 
 
-def _means(distances: np.ndarray) -> np.ndarray:
-    """(element,) mean over the samples that have a value; NaN where none has."""
-    rows = _defined(distances)
-    return rows.mean(axis=0) if len(rows) else np.full(distances.shape[1], np.nan)
+def _ratios(gaps: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """(element,) mean gap over the mean norm; NaN where no sample has a response."""
+    below = sizes.mean() if len(sizes) else 0.0
+    return gaps.mean(axis=0) / below if below > 0 else np.full(gaps.shape[1], np.nan)
+
+
+def _null(table: SampleTable) -> float:
+    """W with the untransformed response of another sample; NaN where no sample has a partner."""
+    paired = np.isfinite(table["null"]).all(axis=1)
+    return float(_ratios(table["null"][paired], table["size"][paired]).max())
 
 
 def _worst(part: SampleTable) -> np.ndarray:

@@ -34,8 +34,6 @@ def _equal(a: Any, b: Any) -> bool:
         return np.array_equal(a, b)
     if isinstance(a, dict):
         return a.keys() == b.keys() and all(_equal(a[key], b[key]) for key in a)
-    if isinstance(a, tuple):
-        return len(a) == len(b) and all(_equal(*pair) for pair in zip(a, b, strict=True))
     return a == b
 
 
@@ -43,7 +41,7 @@ def global_generators(device: str) -> tuple[Generator, ...]:
     """Those of torch (CPU, and the model's device), NumPy and Python."""
     found = [
         Generator("torch", torch.get_rng_state, torch.set_rng_state, _torch_seeded),
-        Generator("NumPy", np.random.get_state, np.random.set_state, _numpy_seeded),
+        Generator("NumPy", _numpy_state, np.random.set_state, _numpy_seeded),
         Generator("Python", random.getstate, random.setstate, lambda seed: random.Random(seed).getstate()),
     ]
     if torch.device(device).type != "cpu":
@@ -55,8 +53,12 @@ def _torch_seeded(seed: int) -> torch.Tensor:
     return torch.Generator().manual_seed(seed).get_state()
 
 
+def _numpy_state() -> Any:
+    return np.random.get_state(legacy=False)
+
+
 def _numpy_seeded(seed: int) -> Any:
-    return np.random.RandomState(seed).get_state()
+    return np.random.RandomState(seed).get_state(legacy=False)
 
 
 def _device_generator(device: str) -> Generator:
@@ -83,7 +85,7 @@ def _wrapped(value: Any) -> Generator | None:
         bits = value.bit_generator
         return Generator("own", lambda: bits.state, lambda state: setattr(bits, "state", state), _unseeded)
     if isinstance(value, np.random.RandomState):
-        return Generator("own", value.get_state, value.set_state, _unseeded)
+        return Generator("own", lambda: value.get_state(legacy=False), value.set_state, _unseeded)
     if isinstance(value, random.Random):
         return Generator("own", value.getstate, value.setstate, _unseeded)
     return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,7 @@ class InformationBits:
         elements: how many.
         about_element, about_class: (replicate, chosen) less the mean over the permutations.
         entropy: (replicate,) bits of the class itself.
+        together: the same bits as they are, also without any two groups; None below three groups.
     """
 
     shape: tuple[int, ...]
@@ -62,6 +64,24 @@ class InformationBits:
     about_element: np.ndarray
     about_class: np.ndarray
     entropy: np.ndarray
+    together: Together | None = None
+
+
+@dataclass(frozen=True)
+class Together:
+    """Bits as they are, which tell how far groups of samples act on them in pairs.
+
+    Args:
+        pairs: (pair, 2) two groups.
+        sizes: (group,) samples.
+        about_element, about_class: (1 + groups + pairs, chosen) of all samples, without each group, without
+            each pair of groups.
+    """
+
+    pairs: np.ndarray
+    sizes: np.ndarray
+    about_element: np.ndarray
+    about_class: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -160,6 +180,7 @@ class BinCounts(Statistic):
     def finalize(self, state: BinState, groups: list[list[int]]) -> InformationBits:
         """Bits from the counts of all groups, and of all but each."""
         by_element, by_class = (_Replicates(counts, groups) for counts in (state.by_element, state.by_class))
+        sizes = np.array([state.counts[group].sum() for group in groups])
         return InformationBits(
             shape=state.shape,
             chosen=state.bins.chosen,
@@ -168,6 +189,7 @@ class BinCounts(Statistic):
             about_element=np.stack([_unbiased(counts) for counts in by_element]),
             about_class=np.stack([_unbiased(counts) for counts in by_class]),
             entropy=np.array([_entropy(counts[0, :, 0].sum(axis=-1)) for counts in by_class]),
+            together=_together(by_element, by_class, sizes) if len(groups) > 2 else None,
         )
 
 
@@ -188,8 +210,20 @@ class _Replicates:
         if len(self.groups) > 1:
             yield from (self.whole - self._of(group) for group in self.groups)
 
+    def plain(self, pairs: np.ndarray) -> np.ndarray:
+        """(1 + group + pair, unit) bits as they are: of all groups, and without one and without two of them."""
+        parts = [self.counts[group, 0].sum(axis=0, dtype=self.counts.dtype) for group in self.groups]
+        left_out = [[], *([g] for g in range(len(parts))), *pairs.tolist()]
+        rest = np.stack([self.whole[0] - sum(parts[g] for g in few) for few in left_out])
+        return mutual_information(rest)
+
     def _of(self, buckets: list[int]) -> np.ndarray:
         return self.counts[buckets].sum(axis=0, dtype=self.counts.dtype)
+
+
+def _together(by_element: _Replicates, by_class: _Replicates, sizes: np.ndarray) -> Together:
+    pairs = np.array(list(combinations(range(len(sizes)), 2)))
+    return Together(pairs, sizes, by_element.plain(pairs), by_class.plain(pairs))
 
 
 def _unbiased(counts: np.ndarray) -> np.ndarray:

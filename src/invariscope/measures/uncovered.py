@@ -1,0 +1,64 @@
+"""Why some values can have no interval that covers: too little of what they are made of was seen."""
+
+from __future__ import annotations
+
+import numpy as np
+
+# Simulated in benchmarks/coverage.py: below these, intervals hold the true value too seldom.
+_EVEN_SHARE = 0.7
+EVENTS = 5
+# How many times as wide the intervals of means of relative sizes are, whose skewness makes them too narrow.
+OF_RELATIVE = 1.1
+
+
+def few_decide(terms: np.ndarray) -> str:
+    r"""Why the mean of (sample, ...) relative sizes can have no interval; "" where it can.
+
+    .. math:: \frac{(\sum_i d_i)^2}{n \sum_i d_i^2} < 0.7
+
+    Where the response to a sample is next to zero its relative displacement is huge: the mean then rests on
+    such samples, and may not even exist in the population.
+
+    Args:
+        terms: NaN where a sample has none; elements without any, such as the identity, do not count.
+
+    >>> few_decide(np.array([[1.0], [2.0], [1.0]]))
+    ''
+    >>> few_decide(np.array([[np.nan, 0.1], [np.nan, 50.0], [np.nan, 0.2]]))[:20]
+    'no interval yet: a f'
+    """
+    moving = terms[:, np.isfinite(terms).any(axis=0)]
+    sizes = moving[np.isfinite(moving).all(axis=1)].mean(axis=1)
+    squares = np.square(sizes).sum()
+    if not squares or sizes.sum() ** 2 >= _EVEN_SHARE * len(sizes) * squares:
+        return ""
+    return "no interval yet: a few samples with hardly any response decide the mean"
+
+
+def few(happened: np.ndarray, samples: int) -> np.ndarray:
+    """Where something happened to too few of the samples, or to nearly all of them, for an interval.
+
+    >>> few(np.array([0, 5, 60, 64]), 64).tolist()
+    [True, False, True, True]
+    """
+    return np.minimum(happened, samples - happened) < EVENTS
+
+
+def few_events(happened: int, samples: int, what: str) -> str:
+    """Why the share of samples to which something happens can have no interval; "" where it can.
+
+    Where it happened to none, the note says for how many it may still happen: to fewer than
+    1 − 0.05^{1/n} of all, with 95 % confidence.
+
+    >>> few_events(2, 64, "predictions change")
+    'no interval yet: predictions change for 2 of 64 samples only'
+    >>> few_events(0, 64, "predictions change")
+    'no interval yet: predictions change for none of 64 samples (for fewer than 4.6 % of all, at 95 %)'
+    """
+    if happened >= EVENTS:
+        return ""
+    if happened:
+        return f"no interval yet: {what} for {happened} of {samples} samples only"
+    most = 100 * (1 - 0.05 ** (1 / max(samples, 1)))
+    known = f"for fewer than {most:.2g} % of all, at 95 %"
+    return f"no interval yet: {what} for none of {samples} samples ({known})"
