@@ -12,6 +12,7 @@ from torch import Tensor
 from invariscope.registry import unknown
 
 INTERPOLATIONS = ("spline", "fourier", "bilinear")
+_LARGE = 16  # from which a product an image is faster than one for all
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +50,7 @@ class Derivatives:
     @cached_property
     def first(self) -> tuple[Tensor, Tensor]:
         """∂/∂x and ∂/∂y, a pixel."""
-        return self._along(1, self.images), self._along(1, self.images.mT).mT
+        return self._across(1), self._down(1)
 
     @cached_property
     def second(self) -> tuple[Tensor, Tensor]:
@@ -60,19 +61,33 @@ class Derivatives:
         """
         if self.interpolation == "bilinear":
             raise ValueError("bilinear interpolation has no second derivative: take interpolation='spline'")
-        return self._along(2, self.images), self._along(2, self.images.mT).mT
+        return self._across(2), self._down(2)
+
+    def _across(self, order: int) -> Tensor:
+        """The derivative along the last axis."""
+        if self.interpolation == "spline":
+            return self.images @ self._matrix(self.size[1], order).T
+        return self._along(order, self.images)
+
+    def _down(self, order: int) -> Tensor:
+        """The derivative along the last axis but one."""
+        if self.interpolation != "spline":
+            return self._along(order, self.images.mT).mT
+        matrix = self._matrix(self.size[0], order)
+        if max(self.size) >= _LARGE:
+            return matrix @ self.images
+        return torch.einsum("ij,...jk->...ik", matrix, self.images)  # one product for all small images
+
+    def _matrix(self, n: int, order: int) -> Tensor:
+        return torch.from_numpy(_spline_matrix(n, order).copy()).to(self.images)
 
     def _along(self, order: int, images: Tensor) -> Tensor:
-        """The derivative along the last axis."""
         n = images.shape[-1]
         if self.interpolation == "bilinear":
             return _right_differences(images)
-        if self.interpolation == "fourier":
-            wave = torch.from_numpy(_wave_factors(n, order)).to(images.device)
-            spectrum = torch.fft.rfft(images, dim=-1)
-            return torch.fft.irfft(spectrum * wave.to(spectrum.dtype), n=n, dim=-1)
-        matrix = torch.from_numpy(_spline_matrix(n, order).copy()).to(images)
-        return images @ matrix.T
+        wave = torch.from_numpy(_wave_factors(n, order)).to(images.device)
+        spectrum = torch.fft.rfft(images, dim=-1)
+        return torch.fft.irfft(spectrum * wave.to(spectrum.dtype), n=n, dim=-1)
 
 
 def check_interpolation(interpolation: str) -> None:

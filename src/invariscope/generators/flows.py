@@ -56,7 +56,7 @@ class AffineFlow(Generator):
         """−v·∇ of the images."""
         along_x, along_y = at.first
         velocity_x, velocity_y = self._velocity(at, input_size or at.size)
-        return -(velocity_x * along_x + velocity_y * along_y)
+        return (along_x * -velocity_x).addcmul_(along_y, velocity_y, value=-1)
 
     def _velocity(self, at: Derivatives, input_size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """Pixels of these images along x and y, (height, width)."""

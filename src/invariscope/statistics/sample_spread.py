@@ -69,9 +69,10 @@ class SampleSpread(Statistic):
         """Adds the block's samples."""
         offsets = _responses(block).numpy() - state.pivot
         for bucket, samples in block.membership:
+            chosen = offsets[samples]
             state.counts[bucket] += len(samples)
-            state.sums[bucket] += offsets[samples].sum(axis=0)
-            state.squares[bucket] += np.square(offsets[samples]).sum()
+            state.sums[bucket] += chosen.sum(axis=0)
+            state.squares[bucket] += np.einsum("iu,iu->", chosen, chosen)
 
     def enlarge(self, state: SpreadState, buckets: int) -> None:
         """Room for more buckets."""
