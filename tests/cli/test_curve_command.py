@@ -17,10 +17,10 @@ def test_a_curve_is_measured_shown_and_saved_with_its_report(invoke):
     output = saved.curves.query("measure == 'stability_curve.D'")
     assert len(output) == 4
     assert set(saved.curves.query("measure == 'layer_stability_curve.D'")["layer"]) == {"0"}
-    assert "Stability of a against the radius" in done.output
+    assert "Response of a, squared, relative to another sample" in done.output
     assert number(output["value"].iloc[0]) in done.output
     assert "of the predictions flip, up to a radius of" in done.output
-    assert "Half have flipped at" in done.output
+    assert "Half of the predictions flip" in done.output
     assert "Stability against the size of the displacement" in Path("c/report.html").read_text()
 
 
@@ -33,6 +33,16 @@ def test_the_same_curve_as_in_python_under_the_same_seed(invoke):
     data = zoo.load("mnist_subset")
     found = iv.stability_curve(model, data, samples=16, radii=2, seed=5, progress=False)
     assert found.curves.value.equals(iv.load("curve").curves.value)
+
+
+def test_no_number_is_cut_on_a_narrow_terminal(invoke, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    done = invoke("curve", "net.py:make", "digits.npz", "--radii", 2, "--label", "a")
+    curves = iv.load("curve").curves
+    responses = curves[curves["measure"].isin([f"stability_curve.{name}" for name in ("D", "G", "R")])]
+    assert len(responses) == 6
+    for value in responses["value"]:
+        assert number(value) in done.stdout
 
 
 def test_too_small_images_end_with_one_line(fails):

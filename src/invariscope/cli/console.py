@@ -16,8 +16,8 @@ Tick = Callable[[int, "int | None"], None]
 
 
 def show(*things: Any) -> None:
-    """Tables, paths, sentences: what the command was asked for."""
-    Console(highlight=False).print(*things)
+    """Tables, paths, sentences: what the command was asked for. What is too wide is not cut."""
+    Console(highlight=False).print(*things, crop=False)
 
 
 def show_line(text: str) -> None:

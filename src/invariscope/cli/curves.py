@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,16 +19,14 @@ if TYPE_CHECKING:
     from invariscope.result import Result
 
 MOST_COLUMNS = 8
-RADIUS_COLUMNS = {
-    "D": "D",
-    "G": "G",
-    "R": "R",
+RESPONSES = {
+    "D": "deformed (D)",
+    "G": "noise (G)",
+    "R": "R = D/G",
     "G_toward": "toward another",
     "G_over_r2": "G / r²",
-    "accuracy": "accuracy, deformed",
-    "accuracy_noise": "noise",
-    "accuracy_toward": "toward another",
 }
+ACCURACIES = {"accuracy": "deformed", "accuracy_noise": "noise", "accuracy_toward": "toward another"}
 BUMPS = {
     "stability_curve.bump": "deformed",
     "stability_curve.bump_noise": "noise",
@@ -67,32 +65,45 @@ def spread(epochs: Sequence[int], *, most: int = MOST_COLUMNS) -> list[int]:
     return [epochs[place] for place in np.linspace(0, len(epochs) - 1, most).round().astype(int)]
 
 
-def radius_table(result: Result, *, most: int = MOST_COLUMNS) -> Table:
-    """The output's stability curves at some radii."""
+def radius_tables(result: Result) -> Iterator[Table]:
+    """The output's response at some radii, and the accuracy where there are labels."""
+    response = f"Response of {result.name}, squared, relative to another sample"
+    for title, columns in ((response, RESPONSES), (f"Accuracy of {result.name}", ACCURACIES)):
+        yield from _radii(result, title, columns)
+
+
+def _radii(
+    result: Result, title: str, columns: Mapping[str, str], *, most: int = MOST_COLUMNS
+) -> Iterator[Table]:
+    """One table, if any of the columns was measured."""
     own = (row for row in result.curve_rows if row["stratum"] == "all")
     rows = [row for row in own if row["measure"].startswith("stability_curve.")]
     curves: dict[str, dict[int, float]] = {}
     for row in rows:
         curves.setdefault(row["measure"].rpartition(".")[2], {})[row["element"]] = row["value"]
     radius = {row["element"]: row["x"] for row in rows}
-    shown = [name for name in RADIUS_COLUMNS if name in curves]
+    shown = [name for name in columns if name in curves]
     cells = [
         [number(radius[element]), *(number(curves[name][element]) for name in shown)]
         for element in spread(sorted(radius, key=lambda element: radius[element]), most=most)
     ]
-    titles = ["radius", *(RADIUS_COLUMNS[name] for name in shown)]
-    return plain_table(f"Stability of {result.name} against the radius", titles, cells, text=0)
+    if shown:
+        yield plain_table(title, ["radius", *(columns[name] for name in shown)], cells, text=0)
 
 
 def bump_table(result: Result) -> Table:
-    """Where half of the predictions have flipped; a dash where they never do."""
+    """The radius at which half of the predictions have flipped, where they do."""
     rows = {row["measure"]: row for row in result.rows}
     cells = [
-        [way, number(rows[name]["value"]), interval(rows[name]["ci_low"], rows[name]["ci_high"])]
+        [way, _reached(rows[name]["value"]), interval(rows[name]["ci_low"], rows[name]["ci_high"])]
         for name, way in BUMPS.items()
         if name in rows
     ]
-    return plain_table("Half have flipped at", ["", "radius", "95 % interval"], cells)
+    return plain_table("Half of the predictions flip", ["", "from radius", "95 % interval"], cells)
+
+
+def _reached(radius: float) -> str:
+    return "never" if math.isnan(radius) else number(radius)
 
 
 def overhead_text(history: History) -> str:

@@ -27,20 +27,31 @@ if TYPE_CHECKING:
     from invariscope.result import Result
 
 OUTPUT = "output"
+# A column of words may become as narrow as this.
+MOST_WORDS = 16
 
 
 def plain_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, text: int = 1) -> Table:
-    """A table whose first `text` columns are words and whose others are numbers, aligned right."""
+    """A table whose first `text` columns are words and whose others are numbers, aligned right.
+
+    Where there is little room words wrap; numbers never do, since a cut number is a wrong one.
+    """
+    cells = [tuple(map(Text, row)) for row in rows]
     table = Table(
         title=Text(title, style="bold"), title_justify="left", header_style="bold", box=None, pad_edge=False
     )
     for index, column in enumerate(columns):
         words = index < text
+        longest = max(cell.cell_len for cell in (Text(column), *(row[index] for row in cells)))
         table.add_column(
-            Text(column), justify="left" if words else "right", overflow="fold", no_wrap=not words
+            Text(column),
+            justify="left" if words else "right",
+            overflow="fold",
+            no_wrap=not words,
+            min_width=min(longest, MOST_WORDS) if words else longest,
         )
-    for row in rows:
-        table.add_row(*map(Text, row))
+    for row in cells:
+        table.add_row(*row)
     return table
 
 

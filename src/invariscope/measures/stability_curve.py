@@ -126,7 +126,8 @@ class LayerStabilityCurve(_Curves):
     )
     reading: ClassVar[str] = (
         "D, G: 1 is as far as another sample. R = D/G: below 1, more stable to the transformation than to "
-        "noise. G over r² is flat as long as the layer is linear; a small R alone does not mean a small D."
+        "noise. G over r² is flat as long as the layer is linear; a small R alone does not mean a small D. "
+        "gain: G over r² at the smallest radius, how strongly the layer amplifies a faint noise."
     )
 
     @classmethod
@@ -169,7 +170,9 @@ class StabilityCurve(_Curves):
     )
     reading: ClassVar[str] = (
         "D, G: 1 is as far as another sample. R = D/G: below 1, more stable to the transformation than to "
-        "noise; it does not say that D is small. Where predictions flip, G over r² leaves its plateau."
+        "noise; it does not say that D is small. Where predictions flip, G over r² leaves its plateau. "
+        "bump: the radius at which half of the predictions have flipped, by the transformation, by noise, "
+        "toward another sample; no value where they never do. gain: G over r² at the smallest radius."
     )
 
     def statistics(self) -> tuple[Statistic, ...]:

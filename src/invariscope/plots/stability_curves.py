@@ -77,8 +77,10 @@ class StabilityCurves(ChartPlot):
     title = "Stability against the size of the displacement"
     reading = (
         "The radius is how far the input moves: by a smooth deformation, by noise of the same norm, or "
-        "toward another sample. Where deformations lie below noise, the network is more stable to them. The "
-        "vertical line is where half of the predictions have flipped. Bands are 95 % intervals over samples."
+        "toward another sample. Where deformations lie below noise, the network is more stable to them. A "
+        "vertical line, where there is one, is the radius at which half of the predictions have flipped "
+        "under noise (or, where noise never flips so many, toward another sample or deformed). Bands are "
+        "95 % intervals over samples."
     )
     order = 58
 
@@ -189,8 +191,11 @@ class BumpImages(GridPlot):
         reached: whether predictions do flip there; otherwise it is the largest radius.
     """
 
-    title = "What makes the network change its mind"
-    reading = "Inputs at the radius at which half of the predictions have flipped, or else at the largest."
+    title = "What inputs moved so far look like"
+    reading = (
+        "A few inputs, and the same moved by the radius beside each row: the one at which half of the "
+        "predictions have flipped, or, where they never do, the largest."
+    )
     order = 59
 
     columns: tuple[str, ...]

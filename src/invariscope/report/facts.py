@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from invariscope.plots.shared import labels as names
+from invariscope.report import stability
 from invariscope.report.findings import main_measure, transform_name
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ def _data(result: Result) -> str:
 
 def _transform(result: Result) -> str:
     labels = result.provenance.get("transform", {}).get("labels") or ()
+    if stability.has_curves(result):
+        return f"{transform_name(result)}, {len(labels)} sizes: radius {stability.radii(result)}"
     if not labels:
         return transform_name(result)
     listed = ", ".join(map(str, labels)) if len(labels) <= 5 else f"{labels[0]} … {labels[-1]}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from invariscope.plots.shared import labels as names
 from invariscope.plots.shared.digits import Fixed
+from invariscope.report import stability
 from invariscope.uncertainty import reaches_null
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ def title(results: Sequence[Result]) -> str:
     """
     models = list(dict.fromkeys(names.model_names(results)))
     who = join(models) if len(models) <= 3 else f"{len(models)} networks"
+    if all(map(stability.has_curves, results)):
+        return f"Stability against the size of the displacement: {who}"
     transforms = list(dict.fromkeys(transform_name(result) for result in results))
     return f"Invariance under {transforms[0] if len(transforms) == 1 else 'transformations'}: {who}"
 
@@ -57,13 +60,15 @@ def sentences(results: Sequence[Result], differences: pd.DataFrame | None) -> li
     measure = main_measure(results)
     if measure is None:
         return ["No layer has a value: see the notes for the reason."]
-    found = [] if differences is None else _comparisons(differences, measure, transform_name(results[0]))
+    found = []
+    if differences is not None and not any(map(stability.has_curves, results)):
+        found = _comparisons(differences, measure, transform_name(results[0]))
     named = (
         list(zip(names.model_names(results), results, strict=True))
         if len(results) > 1
         else [("", results[0])]
     )
-    found += [_extremes(result, measure, name) for name, result in named]
+    found += [sentence for name, result in named for sentence in _leading(result, measure, name)]
     found += [_nulls(result, measure, name) for name, result in named]
     found += [sentence for name, result in named for sentence in _cautions(result, measure, name)]
     found += [_accuracy(result, name) for name, result in named]
@@ -72,6 +77,13 @@ def sentences(results: Sequence[Result], differences: pd.DataFrame | None) -> li
 
 def _with_value(rows: pd.DataFrame, column: str = "value") -> list[dict[str, Any]]:
     return [row for row in rows.to_dict("records") if math.isfinite(row[column])]  # type: ignore[misc]
+
+
+def _leading(result: Result, measure: str, prefix: str) -> list[str]:
+    """Curves against the radius speak for themselves; otherwise the layers that stand out."""
+    if stability.has_curves(result):
+        return [_sentence(prefix, text) for text in stability.sentences(result)]
+    return [_extremes(result, measure, prefix)]
 
 
 def _extremes(result: Result, measure: str, prefix: str) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from invariscope.plots.shared import labels as names
 from invariscope.plots.shared.band import random_rows
+from invariscope.report.stability import has_curves
 
 if TYPE_CHECKING:
     from invariscope.result import Result
@@ -40,7 +41,8 @@ _INTERVALS = {
 def row_table(results: Sequence[Result]) -> dict[str, Any]:
     """Every row of every result, without the columns that hold nothing.
 
-    The first view shows the main measure over all samples; filters show the rest.
+    The first view shows the main measure over all samples, or all measures where curves say more than any
+    of them; filters show the rest.
     """
     records = [
         {**row, "model": name, "label": names.layer_label(row["layer"], int(row["call"]))}
@@ -48,7 +50,8 @@ def row_table(results: Sequence[Result]) -> dict[str, Any]:
         for row in _with_random(result)
     ]
     measures = names.layered_measures(results) or names.headline_first(row["measure"] for row in records)
-    return build(records, ROW_COLUMNS, {"measure": measures[0], "stratum": "all"})
+    first = "" if all(map(has_curves, results)) else measures[0]
+    return build(records, ROW_COLUMNS, {"measure": first, "stratum": "all"})
 
 
 def _with_random(result: Result) -> list[dict[str, Any]]:

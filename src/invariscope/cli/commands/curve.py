@@ -21,9 +21,16 @@ def curve(
     model: shared.Model,
     data: shared.Data,
     radii: Annotated[
-        int, typer.Option(metavar="INT", help="Temperatures of the deformations, from T1/15 to 2·T2.")
+        int,
+        typer.Option(
+            metavar="INT",
+            help="How many sizes of deformation, in equal ratios: from ones far below a pixel to ones that "
+            "fold the image.",
+        ),
     ] = 30,
-    cutoff: Annotated[int, typer.Option(metavar="INT", help="Most half waves of a deformation.")] = 3,
+    cutoff: Annotated[
+        int, typer.Option(metavar="INT", help="Most half waves across a deformation: more is finer.")
+    ] = 3,
     layers: Annotated[
         list[str] | None,
         typer.Option(
@@ -102,10 +109,11 @@ def _measured(
 
 
 def _show(result: Result, out: Path) -> None:
-    from invariscope.cli.curves import bump_table, radius_table
+    from invariscope.cli.curves import bump_table, radius_tables
     from invariscope.cli.tables import remarks
 
-    show(radius_table(result), "")
+    for table in radius_tables(result):
+        show(table, "")
     show(bump_table(result), "")
     for remark in remarks(result):
         notice(f"note: {remark}")

@@ -1,0 +1,75 @@
+"""What a report says of curves against the radius: only what happened."""
+
+import pytest
+from plot_rows import NAN, curve, result, row
+
+from invariscope.report import findings, stability
+from invariscope.report.facts import key_facts
+from invariscope.report.tables import row_table
+
+LADDER = {"transform": {"family": "deformation_ladder", "labels": ["T 1e-05", "T 1e-03"]}}
+
+
+def points(name, values):
+    place = {"measure": f"stability_curve.{name}", "parameter": "radius"}
+    return [curve(k, value, x=x, **place) for k, (x, value) in enumerate(values)]
+
+
+def measured(*, bump=NAN, flips=(0.0, 0.25), **options):
+    bounds = {"ci_low": bump - 0.5, "ci_high": bump + 0.5}
+    rows = [
+        row("output", bump, measure="stability_curve.bump_noise", **bounds),
+        row("output", NAN, measure="stability_curve.bump", ci_low=NAN, ci_high=NAN),
+        *(row(f"conv{k}", 0.5, measure="layer_stability_curve.gain") for k in (1, 2)),
+    ]
+    curves = points("D", [(1.0, 0.1), (4.0, 0.5)]) + points("R", [(4.0, 0.5), (1.0, 2.0)])
+    curves += points("flips", [(1.0, 0.0), (4.0, 0.125)])
+    curves += points("flips_noise", list(zip((1.0, 4.0), flips, strict=True)))
+    curves += points("accuracy", [(1.0, 0.9), (4.0, 0.75)])
+    return result(rows, curves=curves, **LADDER, **options)
+
+
+def said(*results):
+    return findings.sentences(results, None)
+
+
+def test_where_predictions_flip_leads_and_the_rest_says_how_close_it_came():
+    assert said(measured(bump=3.0, flips=(0.0, 0.75)))[0].replace("\u00a0", " ") == (
+        "Half of the predictions have flipped at a radius of 3.000 (95 % interval 2.500 to 3.500) by noise; "
+        "up to 4.000 never so many, at most 12.5 % by smooth deformations."
+    )
+
+
+def test_no_event_is_told_of_where_none_happened():
+    first, *_ = said(measured())
+    assert first.replace("\u00a0", " ") == (
+        "Up to a radius of 4.000 at most 12.5 % by smooth deformations, 25.0 % by noise of the predictions "
+        "flip, never half."
+    )
+    assert not any("have flipped" in sentence for sentence in said(measured()))
+
+
+def test_deformations_are_set_beside_noise_and_the_accuracy_at_the_largest_radius_is_given():
+    _, beside, accuracy = (sentence.replace("\u00a0", " ") for sentence in said(measured()))
+    assert "between 0.5000 (radius 4.000) and 2.000 (radius 1.000) times" in beside
+    assert accuracy == "At the largest radius, 4.000, the accuracy is 75.0 % under smooth deformations."
+
+
+def test_the_heading_and_the_facts_speak_of_radii_and_not_of_an_invariance():
+    assert findings.title([measured()]) == "Stability against the size of the displacement: net"
+    assert dict(key_facts([measured()]))["Transform"] == ["deformation ladder, 2 sizes: radius 1.000 … 4.000"]
+
+
+def test_several_networks_are_told_apart():
+    assert said(measured(name="a"), measured(name="b"))[3].startswith("In b, up to a radius")
+
+
+def test_the_table_shows_all_rows_at_first_those_of_flips_included():
+    filters = row_table([measured()])["filters"]
+    assert [chosen["selected"] for chosen in filters] == [""]
+
+
+@pytest.mark.parametrize("parameter", ["element", "radius"])
+def test_only_curves_against_the_radius_lead_the_page(parameter):
+    rows = [curve(0, 0.1, measure="stability_curve.D", parameter=parameter)]
+    assert stability.has_curves(result([row("a", 0.5)], curves=rows)) == (parameter == "radius")
