@@ -24,7 +24,7 @@ BELOW = {
     "readers": set(),
     "result": set(),
     "weights": set(),
-    "measures": {"statistics", "generators"},
+    "measures": {"statistics", "generators", "uncertainty"},
     "storage": {"result"},
     "uncertainty": {"result"},
     "engine": {"transforms", "readers", "measures", "statistics", "result", "uncertainty"},

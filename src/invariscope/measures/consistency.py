@@ -75,6 +75,7 @@ class Consistency(Measure):
         pairs, kept = _chance(table)
         same = _same(table)
         moved = same[:, table["moving"][0] > 0]
+        few_kept = _too_few(~np.all(moved, axis=1), np.any(moved, axis=1))
         curve = table.replicates(lambda part: _same(part).mean(axis=0))
         return {
             "": LayerValues(
@@ -82,9 +83,7 @@ class Consistency(Measure):
                 pairs,
                 uncovered=_too_few(table["agreeing"] < 1, table["agreeing"] > 0),
             ),
-            "untransformed": LayerValues(
-                table.replicates(_kept), kept, uncovered=_too_few(~moved.all(axis=1), moved.any(axis=1))
-            ),
+            "untransformed": LayerValues(table.replicates(_kept), kept, uncovered=few_kept),
             "by_element": ElementValues(curve, rare=few(same.sum(axis=0), len(same))),
         }
 
@@ -116,10 +115,11 @@ class Consistency(Measure):
         )
 
 
-def _too_few(changing: np.ndarray, keeping: np.ndarray) -> str:
+def _too_few(changing: Any, keeping: Any) -> str:
     """Why there can be no interval: nearly all samples keep their prediction, or nearly all change it."""
-    return few_events(int(changing.sum()), len(changing), "predictions change") or few_events(
-        int(keeping.sum()), len(keeping), "predictions stay"
+    changed, kept, samples = int(np.sum(changing)), int(np.sum(keeping)), len(changing)
+    return few_events(changed, samples, "predictions change") or few_events(
+        kept, samples, "predictions stay"
     )
 
 

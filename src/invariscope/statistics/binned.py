@@ -211,7 +211,7 @@ class _Replicates:
             yield from (self.whole - self._of(group) for group in self.groups)
 
     def plain(self, pairs: np.ndarray) -> np.ndarray:
-        """(1 + group + pair, unit) bits as they are: of all groups, and without one and without two of them."""
+        """(1 + group + pair, unit) bits as they are: of all groups, without one, and without two of them."""
         parts = [self.counts[group, 0].sum(axis=0, dtype=self.counts.dtype) for group in self.groups]
         left_out = [[], *([g] for g in range(len(parts))), *pairs.tolist()]
         rest = np.stack([self.whole[0] - sum(parts[g] for g in few) for few in left_out])

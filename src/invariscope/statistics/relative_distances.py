@@ -18,9 +18,9 @@ from invariscope.statistics.sample_table import SampleStatistic
 class RelativeDistances(SampleStatistic):
     """‖a(t_j x_i) − a(x_i)‖ of every sample and element, and ‖a(x_i)‖.
 
-    Columns: "gap" (sample, element) and "size" (sample,); "distance" (sample, element), their ratio, NaN where
-    a(x_i) is zero; and "null" (sample, element), the gap from the partner's a(z), NaN where there is none.
-    Needs the responses to the probe "identity".
+    Columns: "gap" (sample, element) and "size" (sample,); "distance" (sample, element), their ratio, NaN
+    where a(x_i) is zero; and "null" (sample, element), the gap from the partner's a(z), NaN where there is
+    none. Needs the responses to the probe "identity".
     """
 
     paired: ClassVar[bool] = True

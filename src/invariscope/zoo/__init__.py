@@ -18,6 +18,7 @@ from invariscope.zoo.datasets import load
 from invariscope.zoo.epochs import Progress, evaluate
 from invariscope.zoo.image_data import ImageData
 from invariscope.zoo.networks import NETWORKS, build, network, parameter_count
+from invariscope.zoo.recognized import recognize_elements
 from invariscope.zoo.scale_detection import scale_detection, unit_displacements
 from invariscope.zoo.training import QUICK, train
 from invariscope.zoo.weights import Card, load_network, load_weights, save_network
@@ -42,6 +43,7 @@ __all__ = [
     "network",
     "nt_xent",
     "parameter_count",
+    "recognize_elements",
     "save_network",
     "scale_detection",
     "train",

@@ -13,8 +13,8 @@ from torch.nn import functional
 
 from invariscope.zoo.course import Course, Training
 from invariscope.zoo.epochs import Progress
+from invariscope.zoo.features import Features
 from invariscope.zoo.image_data import ImageData, as_image_data
-from invariscope.zoo.trainable import last_linear
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -76,13 +76,17 @@ def contrastive(
         progress=progress,
     )
     lesson = Pairs(tuple(views) if isinstance(views, Sequence) else (views,), intensity, temperature)
-    projected = _Projected(model, projection, seed)
-    head = {f"model.{projected.head}.{part}" for part in ("weight", "bias")}
+    projected = Features(
+        model,
+        lambda width: _projection(width, projection),
+        seed=seed,
+        purpose="contrastive training shapes what enters the last linear layer",
+    )
     return course(
         projected,
         as_image_data(data),
         lesson,
-        chosen=frozenset(name for name, _ in projected.named_parameters() if name not in head),
+        chosen=projected.trained,
         settings={**lesson.describe(), "projection": projection},
     )
 
@@ -159,34 +163,7 @@ class Pairs:
         return {"views": views, "intensity": self.intensity, "temperature": self.temperature}
 
 
-class _Projected(nn.Module):
-    """A classifier's features, what enters its last linear layer, through two more layers."""
-
-    def __init__(self, model: nn.Module, values: int, seed: int) -> None:
-        super().__init__()
-        if values < 1:
-            raise ValueError(f"projection is a number of values, at least 1; got {values}")
-        self.head = last_linear(
-            model,
-            "contrastive training shapes what enters the last linear layer",
-            instead="take a network with one",
-        )
-        self.model = model
-        width = model.get_submodule(self.head).in_features
-        assert isinstance(width, int)
-        device = next(model.parameters()).device
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
-            layers = [nn.Linear(width, width), nn.ReLU(), nn.Linear(width, values)]
-        self.projection = nn.Sequential(*layers).to(device)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(sample, values)."""
-        entered: list[Tensor] = []
-        layer = self.model.get_submodule(self.head)
-        hook = layer.register_forward_pre_hook(lambda module, inputs: entered.append(inputs[0]))
-        try:
-            self.model(x)
-        finally:
-            hook.remove()
-        return self.projection(entered[-1])
+def _projection(width: int, values: int) -> nn.Module:
+    if values < 1:
+        raise ValueError(f"projection is a number of values, at least 1; got {values}")
+    return nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, values))

@@ -2,132 +2,40 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from invariscope.recipes.kinds.base import Kind, Workshop, check_data, check_network
-from invariscope.recipes.kinds.train import NETWORK, images_of
+from invariscope.recipes.kinds.unlabelled import Unlabelled
 
 if TYPE_CHECKING:
-    from torch import nn
-
-    from invariscope.transforms import Transform
-    from invariscope.zoo import ImageData, Progress, Training
-
-_FEW = 64
+    from invariscope.zoo import Training
 
 
 @dataclass(frozen=True, kw_only=True)
-class Contrast(Kind):
+class Contrast(Unlabelled):
     """Trains all but the last linear layer, as `zoo.contrastive` does.
 
-    The last layer keeps its random weights. A `train` cell that starts from this one, with
-    `trained = ["fc2.*"]` or whatever that layer is called, puts a linear probe on the features.
-
     Args:
-        data: a data set of the zoo; the images of its training split.
-        network, network_options: an architecture of the zoo that ends with a linear layer.
         views: transforms, as in Python; each view is moved by an element of each.
-        epochs, intensity, temperature, projection, batch_size, lr, schedule, precision, channels_last, seed:
-            as in `zoo.contrastive`; the seed is also that of the initial weights and of the subset.
-        samples: a seeded subset of the training images; None: all.
-        standardize: mean 0 and deviation 1 in each channel, by the training images.
+        intensity, temperature, projection: as in `zoo.contrastive`.
     """
 
-    gives: ClassVar[Literal["network", "result"]] = "network"
-
-    data: str
-    network: str
     views: list[str]
-    epochs: int
-    network_options: dict[str, Any] = field(default_factory=dict)
     intensity: float = 0.0
     temperature: float = 0.5
     projection: int = 64
-    batch_size: int = 256
-    lr: float = 1e-3
-    schedule: Literal["constant", "cosine"] = "constant"
-    precision: Literal["float32", "bf16"] = "float32"
-    channels_last: bool = True
-    seed: int = 0
-    samples: int | None = None
-    standardize: bool = True
 
-    @property
-    def needs(self) -> tuple[str, ...]:
-        """None."""
-        return ()
-
-    @property
-    def data_sets(self) -> tuple[tuple[str, str], ...]:
-        """The training split."""
-        return ((self.data, "train"),)
-
-    def check(self) -> None:
-        """Network, data set and views exist; numbers are in range."""
+    def _lesson(self) -> dict[str, Any]:
+        from invariscope.expressions import read_transform
         from invariscope.zoo.contrastive import Pairs
 
-        check_network(self.network, self.network_options)
-        check_data(self.data)
-        Pairs(self._views(), self.intensity, self.temperature)
-        if self.epochs < 1:
-            raise ValueError(f"epochs is at least 1; got epochs={self.epochs}")
+        views = tuple(map(read_transform, self.views))
+        Pairs(views, self.intensity, self.temperature)
+        named = ("intensity", "temperature", "projection")
+        return {"views": views, **{name: getattr(self, name) for name in named}}
 
-    def run(self, shop: Workshop) -> None:
-        """Writes `network/`."""
+    def _trainer(self) -> Callable[..., Training]:
         from invariscope import zoo
 
-        data = shop.data(self.data, "train", self.samples, seed=self.seed)
-        data = data.standardized() if self.standardize else data
-        card = zoo.Card(
-            network=self.network,
-            input_shape=data.shape,
-            classes=data.classes,
-            options=self.network_options,
-            seed=self.seed,
-        )
-        model = card.build()
-        place, progress = shop.kept / "training.safetensors", _progress(shop.log)
-        trained = self._train(model, data, epochs=self.epochs, checkpoint=place, progress=progress)
-        zoo.save_network(shop.folder / NETWORK, model, replace(card, training=trained.describe()))
-
-    def _train(self, model: nn.Module, data: ImageData, **options: Any) -> Training:
-        from invariscope import zoo
-
-        named = ("intensity", "temperature", "projection", "batch_size", "lr", "schedule", "seed")
-        given = {name: getattr(self, name) for name in (*named, "precision", "channels_last")}
-        return zoo.contrastive(model, data, views=self._views(), **{**given, **options})
-
-    def _views(self) -> tuple[Transform, ...]:
-        from invariscope.expressions import read_transform
-
-        return tuple(map(read_transform, self.views))
-
-    def rehearsal(self, other: Mapping[str, Kind]) -> tuple[Any, float]:
-        """A training step of one image."""
-        options = (self.data, self.network, tuple(self.network_options.items()), self.views, self.precision)
-        return ("contrast", *map(str, options)), float(self.epochs * (self.samples or images_of(self.data)))
-
-    def rehearse(self, other: Mapping[str, Kind], data_dir: Path | None) -> float:
-        """Two small epochs, the second of which counts."""
-        from invariscope import zoo
-
-        data = zoo.load(self.data, split="test", data_dir=data_dir, samples=_FEW)
-        options = self.network_options
-        model = zoo.build(self.network, input_shape=data.shape, classes=len(data.classes), **options)
-        times = [time.perf_counter()]
-        self._train(
-            model, data, epochs=2, batch_size=_FEW, progress=lambda at: times.append(time.perf_counter())
-        )
-        return (times[-1] - times[-2]) / _FEW
-
-
-def _progress(log: Callable[[str], None]) -> Callable[[Progress], None]:
-    def tell(at: Progress) -> None:
-        if at.batch == at.batches:
-            log(f"epoch {at.epoch} of {at.epochs}, last loss {at.loss:.4f}")
-
-    return tell
+        return zoo.contrastive
