@@ -16,6 +16,7 @@ from invariscope import recipes, storage, zoo
 from invariscope.recipes.kinds import Workshop
 from invariscope.recipes.kinds.contrast import Contrast
 from invariscope.recipes.kinds.measure import Measure
+from invariscope.recipes.kinds.recognize import Recognize
 from invariscope.recipes.kinds.train import Train
 from invariscope.recipes.quantities import NoValueError
 
@@ -23,6 +24,10 @@ SMALL = {"filters": 2, "fc": 8}
 CONTRAST = Contrast(
     data="mnist_subset", network="simple_conv", network_options=SMALL, samples=96, batch_size=48, epochs=2,
     views=["Translation()", "QuarterTurns()"], intensity=0.2,
+)  # fmt: skip
+RECOGNIZE = Recognize(
+    data="mnist_subset", network="simple_conv", network_options=SMALL, samples=96, batch_size=48, epochs=2,
+    transform="QuarterTurns()",
 )  # fmt: skip
 MEASURE = Measure(
     data="mnist_subset", network="simple_conv", network_options=SMALL, samples=64, layers=["log_softmax"],
@@ -72,6 +77,25 @@ def test_a_network_trained_without_labels_takes_a_probe_that_leaves_its_features
 def test_a_contrast_cell_that_cannot_run_is_refused_before_it_does(options, said):
     with pytest.raises(ValueError, match=said):
         replace(CONTRAST, **({"intensity": 0.0} | options)).check()
+
+
+def test_a_network_learns_which_element_was_applied(tmp_path):
+    encoder = ran(RECOGNIZE, tmp_path / "encoder")
+    expected = zoo.build("simple_conv", **SMALL)
+    data = zoo.load("mnist_subset", split="train", samples=96).standardized()
+    turns = iv.QuarterTurns()
+    zoo.recognize_elements(expected, data, epochs=2, transform=turns, batch_size=48, channels_last=True)
+    model, card = zoo.load_network(encoder / "network")
+    assert all(map(torch.equal, model.state_dict().values(), expected.state_dict().values()))
+    assert card.training is not None
+    assert card.training["recognized"]["family"] == "quarter_turns"
+    assert RECOGNIZE.rehearse({}, None) > 0
+    assert RECOGNIZE.rehearsal({})[0] != CONTRAST.rehearsal({})[0]
+
+
+def test_a_cell_whose_elements_cannot_be_told_apart_is_refused_before_it_runs():
+    with pytest.raises(ValueError, match="two or more, the same for every image"):
+        replace(RECOGNIZE, transform="Rotation.uniform(4)").check()
 
 
 def test_cells_that_differ_in_seed_and_size_are_rehearsed_once():

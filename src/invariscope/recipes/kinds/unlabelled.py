@@ -103,7 +103,7 @@ class Unlabelled(Kind):
     def rehearsal(self, other: Mapping[str, Kind]) -> tuple[Any, float]:
         """A training step of one image."""
         network = (self.data, self.network, tuple(self.network_options.items()), self.precision)
-        alike = (type(self).__name__, *network, repr(self._lesson()))
+        alike = (type(self).__name__, *map(str, network), repr(self._lesson()))
         return alike, float(self.epochs * (self.samples or images_of(self.data)))
 
     def rehearse(self, other: Mapping[str, Kind], data_dir: Path | None) -> float:
