@@ -144,7 +144,17 @@ class Result:
 
     def labelled(self, label: str) -> Result:
         """The same result under another model name, for tables and plots."""
-        model = {**self.provenance.get("model", {}), "label": label}
+        return self._of_model(label=label)
+
+    def weighted(self, weights: str) -> Result:
+        """The same result, saying what the model's weights are: "random, seed 0".
+
+        It stands in `provenance["model"]["weights"]`, and in reports beside the model's name.
+        """
+        return self._of_model(weights=weights)
+
+    def _of_model(self, **facts: str) -> Result:
+        model = {**self.provenance.get("model", {}), **facts}
         return replace(self, provenance={**self.provenance, "model": model})
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+import invariscope as iv
 from invariscope.cli.data import FileData, load_data
 from invariscope.cli.exported import load_exported, only_tensors
 from invariscope.cli.models import Request, load_model, read_network
@@ -352,3 +353,22 @@ def test_damaged_and_malicious_files_are_refused(file, content, workplace):
     with pytest.raises(ValueError, match="cannot be read as arrays"):
         load_data(file)
     assert not Path("sentinel").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "weights"),
+    [
+        (("zoo:fully_connected",), "random, seed 4"),
+        (("net.py:make",), None),
+        (("net.py:make", "--weights", "random"), "random, seed 4"),
+    ],
+)
+@pytest.mark.parametrize("name", ["measure", "curve"])
+def test_results_say_which_weights_were_drawn_just_now(invoke, name, options, weights):
+    more = ("-t", "quarter_turns") if name == "measure" else ("--radii", 2)
+    model, *rest = options
+    done = invoke(name, model, "digits.npz", *rest, *more, "--seed", 4, "--out", "r")
+    assert done.exit_code == 0, done.output
+    assert iv.load("r").provenance["model"].get("weights") == weights
+    page = Path("r/report.html").read_text()
+    assert ("<small>weights: random, seed 4</small>" in page) == (weights is not None)

@@ -16,6 +16,7 @@ from invariscope.cli.references import is_reference, load_reference
 from invariscope.registry import closest, unknown
 
 if TYPE_CHECKING:
+    from invariscope.result import Result
     from invariscope.zoo import Card
 
 FORMS = {
@@ -59,12 +60,21 @@ class Request:
 
 @dataclass(frozen=True)
 class Named:
-    """A model, what to call it, whether its weights are freshly drawn, and its card, if it has one."""
+    """A model, what to call it, whether its weights are freshly drawn, and its card, if it has one.
+
+    Args:
+        seed: of weights that are freshly drawn.
+    """
 
     model: Any
     label: str
     fresh: bool = False
     card: Card | None = None
+    seed: int = 0
+
+    def told(self, result: Result) -> Result:
+        """The result; it says so where the weights were drawn just now."""
+        return result.weighted(f"random, seed {self.seed}") if self.fresh else result
 
     def prepared(self, data: Any) -> Any:
         """Images of a data set standardised as for the network's training, other data as they are."""
@@ -82,7 +92,7 @@ def load_model(name: str, request: Request | None = None) -> Named:
         ImportError: an optional package is missing; the message names it.
     """
     request = request or Request()
-    found = _found(name, request)
+    found = replace(_found(name, request), seed=request.seed)
     if request.weights is None:
         return found
     if request.weights != RANDOM:

@@ -32,6 +32,18 @@ WORDS = {
 }
 
 
+def networks(results: Sequence[Result]) -> list[tuple[str, str]]:
+    """(name, what its weights are) of every model; nothing of the weights where nobody said."""
+    return [
+        (name, _weights(result)) for name, result in zip(names.model_names(results), results, strict=True)
+    ]
+
+
+def _weights(result: Result) -> str:
+    said = str(result.provenance.get("model", {}).get("weights") or "")
+    return said and f"weights: {said}"
+
+
 def key_facts(results: Sequence[Result]) -> list[tuple[str, list[str]]]:
     """Heading and lines: what all results share is said once."""
     parts: dict[str, Callable[[Result], str]] = {

@@ -12,7 +12,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from invariscope.plots.shared.labels import as_results, measure_title, model_names
+from invariscope.plots.shared.labels import as_results, measure_title
 from invariscope.plots.shared.theme import DARK, LIGHT, Theme
 from invariscope.report import comparison, facts, figures, findings, tables
 from invariscope.report.digits import with_places
@@ -85,7 +85,7 @@ def render(results: Sequence[Result], *, title: str | None = None) -> str:
         words=facts.words(results),
         provenance=facts.provenance(results),
         cite=facts.citation(results),
-        models=model_names(results),
+        models=facts.networks(results),
         payload=payload,
         policy=_policy(scripts.values()),
         light=_variables(LIGHT),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from invariscope.cli import options as shared
-from invariscope.cli.commands.measure import batch_size_of, named_model
+from invariscope.cli.commands.measure import batch_size_of
 from invariscope.cli.console import complain, notice, show, show_line
 from invariscope.cli.errors import Debug, command
 
@@ -136,6 +136,7 @@ def _measured(
     from invariscope.checking.limits import needed
     from invariscope.cli.data import load_data
     from invariscope.cli.expressions import read_transform
+    from invariscope.cli.naming import named_model
 
     elements = read_transform(transform)
     inputs = load_data(data, **request)

@@ -99,13 +99,13 @@ def _measured(
     options: dict[str, Any],
 ) -> Result:
     import invariscope as iv
-    from invariscope.cli.commands.measure import named_model
     from invariscope.cli.data import load_data
+    from invariscope.cli.naming import named_model
 
     inputs = load_data(data, split=split, data_dir=data_dir)
     named = named_model(model, weights, inputs, options["seed"])
     options["label"] = options["label"] or named.label
-    return iv.stability_curve(named.model, named.prepared(inputs), **options)
+    return named.told(iv.stability_curve(named.model, named.prepared(inputs), **options))
 
 
 def _show(result: Result, out: Path) -> None:

@@ -197,6 +197,7 @@ def _measured(
     import invariscope as iv
     from invariscope.cli.data import load_data
     from invariscope.cli.expressions import read_measures, read_transform
+    from invariscope.cli.naming import named_model
 
     elements, wanted = read_transform(transform), read_measures(measures)
     inputs = load_data(data, split=split, data_dir=data_dir)
@@ -205,21 +206,7 @@ def _measured(
     settings = replace(settings, label=settings.label or named.label)
     keywords = {field.name: getattr(settings, field.name) for field in fields(settings)}
     result = iv.measure(named.model, inputs, elements, measures=wanted, **keywords)
-    return _illustrated(result, named, inputs, elements)
-
-
-def named_model(name: str, weights: str | None, inputs: Any, seed: int) -> Named:
-    """The model for these inputs; a notice where its weights were drawn just now."""
-    from invariscope.cli.models import Request, load_model
-
-    classes = getattr(inputs, "classes", None)
-    request = Request(
-        weights, shape=getattr(inputs, "shape", None), classes=classes and len(classes), seed=seed
-    )
-    named = load_model(name, request)
-    if named.fresh and weights is None:
-        notice(f"{name} has random weights (seed {seed}): train it first, or give --weights FILE")
-    return named
+    return _illustrated(named.told(result), named, inputs, elements)
 
 
 def _illustrated(result: Result, named: Named, inputs: Any, elements: Transform) -> Result:
