@@ -358,7 +358,7 @@ def test_damaged_and_malicious_files_are_refused(file, content, workplace):
 @pytest.mark.parametrize(
     ("options", "weights"),
     [
-        (("zoo:fully_connected",), "random, seed 4"),
+        (("zoo:min_cnn",), "random, seed 4"),
         (("net.py:make",), None),
         (("net.py:make", "--weights", "random"), "random, seed 4"),
     ],
