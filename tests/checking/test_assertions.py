@@ -45,7 +45,7 @@ def test_one_wrong_weight_tie_is_found_in_its_layer(c4, images, layer, precision
     first = error.verdict.broken[0]
     assert first.layer == layer
     assert first.worst.error > 0.2
-    assert str(error).startswith(f"'{layer}' is the first layer that is not equivariant: relative error ")
+    assert str(error).startswith(f"layer {layer!r} (Slipped) is the first that is not equivariant: relative ")
     assert f"layer {C4_LAYERS.index(layer) + 1} of 10" in str(error)
 
 
@@ -147,12 +147,25 @@ def test_the_named_layers_alone_are_checked(c4, images):
     assert [layer.layer for layer in error.verdict.broken] == ["conv3"]
 
 
+def test_a_layer_with_a_number_for_a_name_is_told_with_its_module_and_every_action_that_was_tried(images):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU())
+    said = str(broken(iv.assert_equivariant, model, images, TURNS))
+    assert said.startswith("layer '0' (Conv2d) is the first that is not equivariant")
+    assert "equivariant, by any of the actions 'spatial', 'regular', 'trivial'; '" in said
+    assert "also broken  1 (ReLU) " in said
+    alone = str(broken(iv.assert_equivariant, model, images, TURNS, feature_action="spatial"))
+    assert "expected     equivariant, action 'spatial'\n" in alone
+
+
 def test_a_dead_layer_does_not_pass(images):
     model = pointwise()
     with torch.no_grad():
         model[0].bias.fill_(-100.0)
     error = broken(iv.assert_equivariant, model, images, TURNS)
-    assert str(error).startswith("'1' gives 0 for every input: nothing shows whether it is equivariant")
+    assert str(error).startswith(
+        "layer '1' (ReLU) gives 0 for every input: nothing shows whether it is equivariant"
+    )
 
 
 def test_a_tolerance_that_another_sample_would_pass_too_is_said_to_show_nothing(images):

@@ -19,7 +19,7 @@ def test_limits_that_hold_end_with_0_and_are_listed(invoke):
     done = checked(invoke, "--max", "*:normalized_variance:2", "--min", "output:prediction.accuracy:0")
     assert done.exit_code == 0, done.output
     assert done.stdout.splitlines()[-1] == "5 of 5 limits hold"
-    assert "Limits of make" in done.stdout
+    assert "Limits of net:make" in done.stdout
 
 
 def test_a_broken_limit_ends_with_1_and_is_named(invoke):
@@ -62,7 +62,7 @@ def test_the_junit_file_replaces_the_old_one(invoke):
     assert done.exit_code == 1
     root = ElementTree.parse("a.xml").getroot()
     assert (root.get("tests"), root.get("failures")) == ("4", "4")
-    assert root.find("testsuite/testcase").get("classname") == "make.normalized_variance"
+    assert root.find("testsuite/testcase").get("classname") == "net:make.normalized_variance"
 
 
 ERRORS = [

@@ -37,7 +37,7 @@ def weights_of(model: nn.Module) -> list[float]:
 
 def test_code_of_the_user_may_be_a_factory_or_a_model(workplace):
     made, ready = load_model("net.py:make"), load_model("net.py:ready")
-    assert (made.label, ready.label) == ("make", "ready")
+    assert (made.label, ready.label) == ("net:make", "net:ready")
     assert weights_of(made.model) == weights_of(ready.model)
 
 

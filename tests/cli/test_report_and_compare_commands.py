@@ -20,7 +20,7 @@ def test_compare_shows_both_values_the_difference_and_its_interval(measured, inv
 def test_runs_of_one_name_are_told_apart(measured, invoke):
     measured("a")
     measured("b")
-    assert "make (1)  make (2)" in invoke("compare", "a", "b").stdout
+    assert "net:make (1)  net:make (2)" in invoke("compare", "a", "b").stdout
 
 
 def test_the_mean_over_classes_can_be_compared(measured, invoke, fails):

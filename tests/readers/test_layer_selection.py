@@ -129,6 +129,16 @@ def test_a_pattern_that_matches_nothing_names_the_closest_layers() -> None:
     )
 
 
+def test_a_word_for_layers_that_have_numbers_for_names_says_so() -> None:
+    model = nn.Sequential(nn.Linear(3, 2), nn.ReLU())
+    with pytest.raises(ValueError, match="no layer matches 'conv") as caught:
+        TorchReader(model, layers="conv*").inspect(torch.rand(2, 3))
+    assert str(caught.value) == (
+        "no layer matches 'conv*' in Sequential. Its layers have numbers for names, such as '0', '1'. "
+        "`invariscope list layers MODEL` shows all 2, with what each is."
+    )
+
+
 def test_the_number_of_layers_in_the_message_is_that_of_the_listing() -> None:
     assert len(dict(chosen("residual", None))) == 14
 

@@ -13,7 +13,7 @@ from invariscope.checking.verdict import SymmetryError, Verdict
 from invariscope.engine.api import measure, untouched_generators
 from invariscope.engine.sources import Source, as_source, refuse_second_walk
 from invariscope.measures.equivariance_error import EquivarianceError
-from invariscope.readers.base import OK, Inspection, as_reader
+from invariscope.readers.base import OK, Inspection, LayerKey, as_reader
 from invariscope.registry import unknown
 from invariscope.result import Result
 from invariscope.statistics.feature_actions import ActionByLayer, fits
@@ -161,7 +161,7 @@ def _asserted(
     _refuse_undefined(result, wanted)
     device = str(options["device"] or as_reader(model).device)
     rounding = roundings(inspection, model, inputs=inputs, device=device)
-    verdict = verdict_of(what, result, wanted, transform, rounding, below, options)
+    verdict = verdict_of(what, result, wanted, transform, rounding, below, options, _kinds(inspection))
     if session.hears is not None:
         session.hears(verdict.summary)
     if verdict.broken:
@@ -202,6 +202,12 @@ def _looked_at(
     for action in wanted.actions:
         _refuse_unmatched(action, names)
     return inspection, first[0].numel()
+
+
+def _kinds(inspection: Inspection) -> dict[LayerKey, str]:
+    """The classes of the layers that are modules; operations bear theirs in their names."""
+    own = (info for info in inspection.layers if not info.kind.startswith("function"))
+    return {(info.layer, info.call): info.kind for info in own}
 
 
 def _refuse_output(inspection: Inspection) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from invariscope.checking.verdict import LayerVerdict, Verdict, Worst
 from invariscope.measures.equivariance_error import EquivarianceError
 from invariscope.readers.base import LayerKey
 from invariscope.result import Result
+from invariscope.statistics.base import NotApplicableError
 from invariscope.statistics.feature_actions import ActionByLayer
 from invariscope.transforms.base import Transform
 
@@ -25,6 +27,7 @@ def verdict_of(
     rounding: Mapping[LayerKey, Rounding],
     below: float | None,
     options: Mapping[str, Any],
+    kinds: Mapping[LayerKey, str],
 ) -> Verdict:
     """Every layer's decisive pair beside its tolerance.
 
@@ -33,6 +36,7 @@ def verdict_of(
         rounding: of every layer, in the order in which they run.
         below: the tolerance, if it was given.
         options: with the seed and the number of samples.
+        kinds: of the layers that are modules, their classes.
     """
     rows = {(row["measure"], row["layer"], row["call"]): row for row in result.rows}
     curves, last = _curves(result), list(rounding.values())[-1]
@@ -43,9 +47,10 @@ def verdict_of(
         own = {output: curves.get((wanted.row_name(output), layer, call), {}) for output in _CURVES}
         worst = _worst(own, transform, rounding.get((layer, call), last), below)
         position = rows.get((wanted.row_name("action"), layer, call), {"value": 0.0})["value"]
+        tried = tuple(dict.fromkeys(_tried(wanted, layer)))
         action = _action(wanted, int(position), layer)
-        grid = row.get("grid", "")
-        found.append(LayerVerdict(layer, call, action, row["value"], row["null"], worst, grid))
+        about = {"grid": row.get("grid", ""), "kind": kinds.get((layer, call), ""), "tried": tried}
+        found.append(LayerVerdict(layer, call, action, row["value"], row["null"], worst, **about))
     order = tuple(rounding)
     return Verdict(what, tuple(found), order, options["seed"], options["samples"], result)
 
@@ -64,6 +69,13 @@ def _curves(result: Result) -> dict[tuple[str, str, int], dict[int, dict[str, An
 def _action(wanted: EquivarianceError, position: int, layer: str) -> str:
     action = wanted.actions[position]
     return (action.at(layer) if isinstance(action, ActionByLayer) else action).called
+
+
+def _tried(wanted: EquivarianceError, layer: str) -> Iterator[str]:
+    """What the actions are called that are given for the layer."""
+    for position in range(len(wanted.actions)):
+        with suppress(NotApplicableError):
+            yield _action(wanted, position, layer)
 
 
 def _worst(

@@ -54,6 +54,8 @@ class LayerVerdict:
         null: the same with the response to another sample.
         worst: the decisive pair; None where the response is 0 for every sample.
         grid: why positions on it cannot follow exactly, such as strides that left it off the image's centre.
+        kind: the module's class, "" for what is no module.
+        tried: the actions any one of which would have done; of these `action` fits best.
     """
 
     layer: str
@@ -63,6 +65,8 @@ class LayerVerdict:
     null: float
     worst: Worst | None
     grid: str = ""
+    kind: str = ""
+    tried: tuple[str, ...] = ()
 
     @property
     def holds(self) -> bool:
@@ -76,8 +80,17 @@ class LayerVerdict:
 
     @property
     def name(self) -> str:
-        """The layer, and which call of it if it has several."""
-        return self.layer if self.call == 0 else f"{self.layer} (call {self.call})"
+        """The layer, what kind of module it is, and which call of it if it has several."""
+        about = (self.kind, f"call {self.call}" if self.call else "")
+        said = ", ".join(part for part in about if part)
+        return f"{self.layer} ({said})" if said else self.layer
+
+    @property
+    def expected(self) -> str:
+        """The action, or the actions, and which of several fits best."""
+        if len(self.tried) < 2:
+            return f"action {self.action!r}"
+        return f"by any of the actions {', '.join(map(repr, self.tried))}; {self.action!r} fits best"
 
     @property
     def short(self) -> str:
@@ -124,7 +137,7 @@ class Verdict:
     def message(self) -> str:
         """What a failed test shows."""
         first = self.broken[0]
-        lines = {"model": self._place(first), "expected": f"{self.what}, action {first.action!r}"}
+        lines = {"model": self._place(first), "expected": f"{self.what}, {first.expected}"}
         lines |= _details(first.worst)
         lines |= {"null": f"{first.null:.3g}, the mean error against another sample's response"}
         lines |= {"positions": first.grid} if first.grid else {}
@@ -170,10 +183,11 @@ def _closeness(layer: LayerVerdict) -> float:
 
 
 def _headline(first: LayerVerdict, what: str, *, alone: bool) -> str:
+    name = first.name.replace(first.layer, f"layer {first.layer!r}", 1)
     if first.worst is None:
-        return f"{first.name!r} gives 0 for every input: nothing shows whether it is {what}"
-    which = "is" if alone else "is the first layer that is"
-    return f"{first.name!r} {which} not {what}: relative error {first.worst}"
+        return f"{name} gives 0 for every input: nothing shows whether it is {what}"
+    which = "is" if alone else "is the first that is"
+    return f"{name} {which} not {what}: relative error {first.worst}"
 
 
 def _details(worst: Worst | None) -> dict[str, str]:

@@ -106,7 +106,7 @@ def _found(name: str, request: Request) -> Named:
     if scheme in _SCHEMES and rest:
         return _SCHEMES[scheme](rest, request)
     if is_reference(name):
-        return Named(load_reference(name), rest)
+        return Named(load_reference(name), f"{Path(scheme).name.removesuffix('.py')}:{rest}")
     return _from_path(Path(name))
 
 

@@ -91,10 +91,14 @@ class Directory:
             return ValueError(
                 f"{pattern!r} exists in {self.model} but never ran in its forward: there is nothing to read"
             )
-        near = ", ".join(map(repr, closest(pattern, self.names) or self.names[:3]))
+        near = closest(pattern, self.names)
+        numbered = [] if near else [name for name in self.names if name[:1].isdecimal()]
+        lead = "Its layers have numbers for names, such as" if numbered else "Closest:"
+        listed = ", ".join(map(repr, near or (numbered or self.names)[:3]))
+        kinds = ", with what each is" if numbered else ""
         return ValueError(
-            f"no layer matches {pattern!r} in {self.model}. Closest: {near}. "
-            f"`invariscope list layers MODEL` shows all {self.listed}."
+            f"no layer matches {pattern!r} in {self.model}. {lead} {listed}. "
+            f"`invariscope list layers MODEL` shows all {self.listed}{kinds}."
         )
 
 
