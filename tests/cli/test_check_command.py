@@ -20,6 +20,8 @@ def test_limits_that_hold_end_with_0_and_are_listed(invoke):
     assert done.exit_code == 0, done.output
     assert done.stdout.splitlines()[-1] == "5 of 5 limits hold"
     assert "Limits of net:make" in done.stdout
+    named = checked(invoke, "--max", "0:normalized_variance:2", "--label", "trial 7")
+    assert "Limits of trial 7" in named.stdout
 
 
 def test_a_broken_limit_ends_with_1_and_is_named(invoke):

@@ -7,6 +7,12 @@ from typing import Annotated
 
 import typer
 
+
+def batch_size_of(text: str) -> int | str:
+    """A number, or the word that stands for it."""
+    return int(text) if text.isdigit() else text
+
+
 Model = Annotated[
     str,
     typer.Argument(
@@ -46,3 +52,44 @@ Weights = Annotated[
     ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
+Transform = Annotated[
+    str,
+    typer.Option(
+        "--transform",
+        "-t",
+        metavar="TEXT",
+        help="As in Python, such as `Rotation.circle(16)`, `quarter_turns`, "
+        "`Grid(Flip(), Scale([0.8, 1.0]))`; or `file.py:name` of a list of callables.",
+        show_default=False,
+    ),
+]
+Samples = Annotated[
+    int | None, typer.Option(metavar="INT", help="A seeded subset of this size.", show_default="all")
+]
+Out = Annotated[Path, typer.Option(metavar="FOLDER", help="Where the result goes: empty or new.")]
+Label = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TEXT", help="The model's name in tables and plots.", show_default="as MODEL names it"
+    ),
+]
+Seed = Annotated[
+    int, typer.Option(metavar="INT", help="Of the subset, of random weights, and of whatever else is drawn.")
+]
+BatchSize = Annotated[
+    str, typer.Option(parser=batch_size_of, metavar="INT", help="Inputs per forward, or `auto`.")
+]
+Device = Annotated[
+    str | None, typer.Option(metavar="NAME", help="`cpu`, `cuda:0`, ...", show_default="the model's")
+]
+Precision = Annotated[str, typer.Option(metavar="NAME", help="`float32`, `float64` or `bf16`.")]
+Nonfinite = Annotated[
+    str, typer.Option(metavar="NAME", help="NaN and infinite responses: `raise` or `skip` such samples.")
+]
+Unstable = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME", help="Outputs that depend on chance or on the batch: `refuse` or `measure`."
+    ),
+]
+Progress = Annotated[bool, typer.Option(" /--no-progress", help="No progress bar.", show_default=False)]

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from invariscope.cli import options as shared
-from invariscope.cli.commands.measure import batch_size_of
 from invariscope.cli.console import complain, notice, show, show_line
 from invariscope.cli.errors import Debug, command
 
@@ -25,16 +24,7 @@ BROKEN = 1
 def check(
     model: shared.Model,
     data: shared.Data,
-    transform: Annotated[
-        str,
-        typer.Option(
-            "--transform",
-            "-t",
-            metavar="TEXT",
-            help="As in Python, such as `Rotation.circle(16)`, or `file.py:name` of a list of callables.",
-            show_default=False,
-        ),
-    ],
+    transform: shared.Transform,
     most: Annotated[
         list[str] | None,
         typer.Option(
@@ -57,36 +47,18 @@ def check(
         Path | None,
         typer.Option(metavar="FILE", help="Also as JUnit XML, replacing the file.", show_default="none"),
     ] = None,
-    samples: Annotated[
-        int | None, typer.Option(metavar="INT", help="A seeded subset of this size.", show_default="all")
-    ] = None,
+    samples: shared.Samples = None,
+    label: shared.Label = None,
     weights: shared.Weights = None,
     split: shared.Split = None,
     data_dir: shared.DataDir = None,
-    seed: Annotated[
-        int, typer.Option(metavar="INT", help="Of the subset, of random weights and random elements.")
-    ] = 0,
-    batch_size: Annotated[
-        str, typer.Option(parser=batch_size_of, metavar="INT", help="Inputs per forward, or `auto`.")
-    ] = "auto",
-    device: Annotated[
-        str | None, typer.Option(metavar="NAME", help="`cpu`, `cuda:0`, ...", show_default="the model's")
-    ] = None,
-    precision: Annotated[
-        str, typer.Option(metavar="NAME", help="`float32`, `float64` or `bf16`.")
-    ] = "float32",
-    nonfinite: Annotated[
-        str, typer.Option(metavar="NAME", help="NaN and infinite responses: `raise` or `skip` such samples.")
-    ] = "raise",
-    unstable: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME", help="Outputs that depend on chance or on the batch: `refuse` or `measure`."
-        ),
-    ] = "refuse",
-    progress: Annotated[
-        bool, typer.Option(" /--no-progress", help="No progress bar.", show_default=False)
-    ] = True,
+    seed: shared.Seed = 0,
+    batch_size: shared.BatchSize = "auto",
+    device: shared.Device = None,
+    precision: shared.Precision = "float32",
+    nonfinite: shared.Nonfinite = "raise",
+    unstable: shared.Unstable = "refuse",
+    progress: shared.Progress = True,
     debug: Debug = False,
 ) -> None:
     """Checks that a model's numbers keep their limits: for continuous integration.
@@ -113,6 +85,7 @@ def check(
         raise IsADirectoryError(f"--junit {junit} is a folder; name a file")
     settings = {"samples": samples, "seed": seed, "batch_size": batch_size, "device": device}
     settings |= {"precision": precision, "nonfinite": nonfinite, "unstable": unstable, "progress": progress}
+    settings["label"] = label
     request = {"split": split, "data_dir": data_dir}
     result = _measured(model, data, transform, limits, weights, request, settings)
     outcomes = judged(limits, result)
@@ -141,9 +114,8 @@ def _measured(
     elements = read_transform(transform)
     inputs = load_data(data, **request)
     named = named_model(model, weights, inputs, settings["seed"])
-    return iv.measure(
-        named.model, named.prepared(inputs), elements, label=named.label, **needed(limits), **settings
-    )
+    settings |= {"label": settings["label"] or named.label} | needed(limits)
+    return iv.measure(named.model, named.prepared(inputs), elements, **settings)
 
 
 def _show(result: Result, outcomes: Sequence[Outcome]) -> None:

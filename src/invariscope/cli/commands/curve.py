@@ -37,31 +37,17 @@ def curve(
             metavar="GLOB", help="Also layers that match, such as `conv*`. May repeat.", show_default="output"
         ),
     ] = None,
-    samples: Annotated[
-        int | None, typer.Option(metavar="INT", help="A seeded subset of this size.", show_default="all")
-    ] = None,
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the result goes: empty or new.")] = Path(
-        "curve"
-    ),
+    samples: shared.Samples = None,
+    out: shared.Out = Path("curve"),
     overwrite: shared.Overwrite = False,
-    label: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="The model's name in tables and plots.")
-    ] = None,
+    label: shared.Label = None,
     weights: shared.Weights = None,
     split: shared.Split = None,
     data_dir: shared.DataDir = None,
-    seed: Annotated[
-        int, typer.Option(metavar="INT", help="Of the subset, of random weights, deformations and noise.")
-    ] = 0,
-    device: Annotated[
-        str | None, typer.Option(metavar="NAME", help="`cpu`, `cuda:0`, ...", show_default="the model's")
-    ] = None,
-    precision: Annotated[
-        str, typer.Option(metavar="NAME", help="`float32`, `float64` or `bf16`.")
-    ] = "float32",
-    progress: Annotated[
-        bool, typer.Option(" /--no-progress", help="No progress bar.", show_default=False)
-    ] = True,
+    seed: shared.Seed = 0,
+    device: shared.Device = None,
+    precision: shared.Precision = "float32",
+    progress: shared.Progress = True,
     debug: Debug = False,
 ) -> None:
     """Measures how far a model's answers move as its images are moved further and further.

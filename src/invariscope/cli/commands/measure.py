@@ -20,26 +20,11 @@ if TYPE_CHECKING:
     from invariscope.transforms.base import Transform
 
 
-def batch_size_of(text: str) -> int | str:
-    """A number, or the word that stands for it."""
-    return int(text) if text.isdigit() else text
-
-
 @command
 def measure(
     model: shared.Model,
     data: shared.Data,
-    transform: Annotated[
-        str,
-        typer.Option(
-            "--transform",
-            "-t",
-            metavar="TEXT",
-            help="As in Python, such as `Rotation.circle(16)`, `quarter_turns`, "
-            "`Grid(Flip(), Scale([0.8, 1.0]))`; or `file.py:name` of a list of callables.",
-            show_default=False,
-        ),
-    ],
+    transform: shared.Transform,
     measures: Annotated[
         list[str],
         typer.Option(
@@ -56,31 +41,17 @@ def measure(
         ),
     ] = None,
     by_class: Annotated[bool, typer.Option("--by-class", help="Also each class alone.")] = False,
-    samples: Annotated[
-        int | None, typer.Option(metavar="INT", help="A seeded subset of this size.", show_default="all")
-    ] = None,
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the result goes: empty or new.")] = Path(
-        "run"
-    ),
+    samples: shared.Samples = None,
+    out: shared.Out = Path("run"),
     overwrite: shared.Overwrite = False,
-    label: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="The model's name in tables and plots.")
-    ] = None,
+    label: shared.Label = None,
     weights: shared.Weights = None,
     split: shared.Split = None,
     data_dir: shared.DataDir = None,
-    seed: Annotated[
-        int, typer.Option(metavar="INT", help="Of the subset, of random weights and random elements.")
-    ] = 0,
-    batch_size: Annotated[
-        str, typer.Option(parser=batch_size_of, metavar="INT", help="Inputs per forward, or `auto`.")
-    ] = "auto",
-    device: Annotated[
-        str | None, typer.Option(metavar="NAME", help="`cpu`, `cuda:0`, ...", show_default="the model's")
-    ] = None,
-    precision: Annotated[
-        str, typer.Option(metavar="NAME", help="`float32`, `float64` or `bf16`.")
-    ] = "float32",
+    seed: shared.Seed = 0,
+    batch_size: shared.BatchSize = "auto",
+    device: shared.Device = None,
+    precision: shared.Precision = "float32",
     baseline: Annotated[
         str | None,
         typer.Option(
@@ -121,15 +92,8 @@ def measure(
             " /--no-intervals", help="Leave the intervals out: an eighth of the memory.", show_default=False
         ),
     ] = True,
-    nonfinite: Annotated[
-        str, typer.Option(metavar="NAME", help="NaN and infinite responses: `raise` or `skip` such samples.")
-    ] = "raise",
-    unstable: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME", help="Outputs that depend on chance or on the batch: `refuse` or `measure`."
-        ),
-    ] = "refuse",
+    nonfinite: shared.Nonfinite = "raise",
+    unstable: shared.Unstable = "refuse",
     memory_gb: Annotated[
         float | None, typer.Option(metavar="GB", help="Budget for sums.", show_default="half of what is free")
     ] = None,
@@ -144,9 +108,7 @@ def measure(
             show_default="none",
         ),
     ] = None,
-    progress: Annotated[
-        bool, typer.Option(" /--no-progress", help="No progress bar.", show_default=False)
-    ] = True,
+    progress: shared.Progress = True,
     debug: Debug = False,
 ) -> None:
     """Measures how a model's layers respond when its inputs are transformed.
