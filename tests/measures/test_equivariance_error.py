@@ -81,7 +81,8 @@ def test_the_best_of_several_actions_is_taken_and_the_others_are_told():
     chosen = {r["layer"]: int(r["value"]) for r in result.rows if r["measure"].endswith(".action")}
     assert (chosen["0"], chosen["2"]) == (1, 2)
     notes = {r["layer"]: r["note"] for r in result.rows if r["measure"] == measure.label}
-    assert notes["0"].startswith("of the actions spatial fits best; regular: ")
+    assert notes["0"].startswith("no interval: a group has 0 samples")
+    assert "; of the actions spatial fits best; regular: " in notes["0"]
 
 
 def test_curves_hold_the_floor_of_every_element(responses):
@@ -97,6 +98,40 @@ def test_curves_hold_the_floor_of_every_element(responses):
     gaps = (back - still).flatten(1).norm(dim=1) / still.flatten(1).norm(dim=1)
     assert points[1]["floor"] < 1e-6
     assert points[2]["floor"] == pytest.approx(float(gaps.max()), rel=1e-5)
+
+
+SHAKY = [iv.Rotation([0, 90, 20]), iv.Translation([(0, 0), (0.5, 0.25), (2, 0)])]
+
+
+@pytest.mark.parametrize("transform", SHAKY)
+@pytest.mark.parametrize("action", ["spatial", "trivial"])
+def test_the_floor_is_the_error_of_round_trips_by_brute_force(responses, transform, action):
+    model, images, _ = responses
+    measure = iv.EquivarianceError(feature_action=action)
+    result = iv.measure(
+        model, images, transform, measures=measure, layers="conv1", floor=True, progress=False
+    )
+    with torch.no_grad():
+        still, *back = (model.conv1(x).double() for x in (images, *transform.round_trip(images).unbind(1)))
+    back = torch.stack(back, 1)
+    ones = torch.ones_like(back)
+    if action == "spatial":  # what comes from outside the map is left out
+        ones = transform.act(transform.act(ones, input_size=(28, 28)), inverse=True, input_size=(28, 28))
+    kept = (ones >= 0.999).double()
+    gaps, sizes = (((a * kept) ** 2).sum((2, 3, 4)).sqrt() for a in (back - still[:, None], still[:, None]))
+    expected = (gaps / sizes)[:, 1:].numpy()
+    floors = {row["measure"]: row.get("floor") for row in result.rows}
+    assert floors[measure.label] == pytest.approx(expected.mean(), rel=1e-4)
+    assert floors[measure.row_name("largest")] == pytest.approx(expected.max(), rel=1e-4)
+    assert expected.mean() > 0.01
+
+
+def test_positions_and_what_the_inputs_do_not_enter_have_no_floor(responses):
+    model, images, _ = responses
+    measure = iv.EquivarianceError(feature_action=["spatial", "trivial"])
+    result = iv.measure(model, images, SHAKY[0], measures=measure, layers="conv1", floor=True, progress=False)
+    without = {measure.output_of(row["measure"]) for row in result.rows if np.isnan(row.get("floor", np.nan))}
+    assert without == {"element", "sample", "action", "action_by_element"}
 
 
 @pytest.mark.parametrize(

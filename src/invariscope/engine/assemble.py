@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from invariscope.engine.rows import (
+    NO_UNIT,
+    Stratum,
+    beyond_float32,
+    finite_mean,
+    interval_of,
+    layer_replicates,
+    mean_units,
+    row_of,
+    why_none,
+    with_note,
+)
 from invariscope.engine.run import OUTPUT, LayerKey, Run
 from invariscope.measures.base import (
     CurveValues,
@@ -23,33 +35,7 @@ from invariscope.result import MapKey
 from invariscope.statistics.base import Statistic
 from invariscope.statistics.round_trip import OnRoundTrip
 from invariscope.transforms.base import Transform
-from invariscope.uncertainty import GROUPS, MIN_PER_GROUP, MISSING, TOO_FEW, Interval, jackknife
-
-
-@dataclass(frozen=True)
-class Stratum:
-    """A part of the samples: its label, its buckets by group, how many samples each group has.
-
-    Args:
-        reach: how many times as wide its intervals are, for what chose the number of samples.
-    """
-
-    label: str
-    members: list[list[int]]
-    sizes: np.ndarray
-    reach: float = 1.0
-
-    @property
-    def reason(self) -> str:
-        """Why no interval can be issued; empty where one can."""
-        if len(self.sizes) < GROUPS:
-            return (
-                f"no interval: no class has {MIN_PER_GROUP} samples in each of {GROUPS} groups "
-                "(or intervals were switched off, or did not fit in memory: see the notes)"
-            )
-        if self.sizes.min() < MIN_PER_GROUP:
-            return f"{TOO_FEW} {self.sizes.min()} samples, {MIN_PER_GROUP} are needed"
-        return ""
+from invariscope.uncertainty import GROUPS
 
 
 class Assembler:
@@ -139,7 +125,7 @@ class Assembler:
             return
         whole = self._stratum(source, measure, None)
         self._add(measure, key, whole, self._evaluate(measure, source, whole))
-        if measure.scope == "layers" and self.run.strata.by_class:
+        if self.run.strata.by_class:
             self._classes(measure, key)
 
     def _repeat(self, measure: Measure, key: LayerKey, source: LayerKey) -> None:
@@ -216,8 +202,9 @@ class Assembler:
     def _add(self, measure: Measure, key: LayerKey, stratum: Stratum, outputs: Mapping[str, Values]) -> None:
         rows, points, floors = len(self.rows), len(self.curves), self._floors(measure, key, stratum)
         self._add_outputs(measure, key, stratum, outputs)
-        for row in self.rows[rows:] if floors else ():
-            row["floor"] = float(_layer_replicates(floors[measure.output_of(row["measure"])])[0])
+        for row in self.rows[rows:]:
+            if (own := floors.get(measure.output_of(row["measure"]))) is not None:
+                row["floor"] = float(layer_replicates(own)[0])
         for point in self.curves[points:] if floors else ():
             along = floors.get(measure.output_of(point["measure"]))
             if isinstance(along, ElementValues):
@@ -229,7 +216,11 @@ class Assembler:
         if not all((key, statistic) in self.run.states for statistic in statistics):
             return {}
         found = self._evaluated(measure, statistics, key, stratum, whole=True)
-        return {output: v for output, v in found.items() if not isinstance(v, CurveValues)}
+        return {
+            output: values
+            for output, values in found.items()
+            if output not in measure.floorless and not isinstance(values, CurveValues)
+        }
 
     def _add_outputs(
         self, measure: Measure, key: LayerKey, stratum: Stratum, outputs: Mapping[str, Values]
@@ -240,11 +231,11 @@ class Assembler:
                 self._add_units(measure, name, key, stratum, values)
             elif isinstance(values, LayerValues):
                 reaching = replace(stratum, reach=stratum.reach * values.reach)
-                row = _row(
+                row = row_of(
                     name, key, reaching, len(self.transform), values.values, None, bounds, values.uncovered
                 )
                 row |= {"null": values.null, "undefined": values.undefined}
-                self.rows.append(row | ({"note": values.note} if values.note else {}))
+                self.rows.append(with_note(row, values.note))
             elif isinstance(values, CurveValues):
                 self._add_own_curve(measure, name, key, stratum, values)
             else:
@@ -256,7 +247,8 @@ class Assembler:
         bounds = measure.bounds(measure.output_of(name))
         own = (values.layer_values(), values.ratio, bounds, values.uncovered)
         reaching = replace(stratum, reach=stratum.reach * values.reach)
-        row = _row(name, key, reaching, len(self.transform), *own)
+        row = row_of(name, key, reaching, len(self.transform), *own)
+        row |= {} if np.isfinite(row["value"]) else {"note": NO_UNIT}
         row |= {
             "null": values.layer_null(),
             "units": int(values.counted.size),
@@ -266,26 +258,25 @@ class Assembler:
             "counted_units": int(values.counted.sum()),
         }
         row |= {"masked_units": values.masked} if values.masked else {}
-        notes = [note for note in (row.get("note"), values.note) if note]
-        self.rows.append(row | ({"note": "; ".join(notes)} if notes else {}))
+        self.rows.append(with_note(row, values.note))
         self.maps[name, key[0], stratum.label, key[1]] = self._stored(values.values[0], key, measure)
 
     def _stored(self, values: np.ndarray, key: LayerKey, measure: Measure) -> np.ndarray:
         """Maps keep the precision of the activations: float32 for float32, unless its range is too small."""
         double = getattr(self.run.states[key, measure.statistics()[0]], "double", True)
-        return np.array(values, np.float64 if double or _beyond_float32(values) else np.float32, order="C")
+        return np.array(values, np.float64 if double or beyond_float32(values) else np.float32, order="C")
 
     def _add_curve(
         self, measure: Measure, name: str, key: LayerKey, stratum: Stratum, values: ElementValues
     ) -> None:
         bounds = measure.bounds(measure.output_of(name))
         self.rows.append(
-            _row(
+            row_of(
                 name,
                 key,
                 stratum,
                 len(self.transform),
-                _layer_replicates(values),
+                layer_replicates(values),
                 None,
                 bounds,
                 values.uncovered,
@@ -322,7 +313,7 @@ class Assembler:
         bounds: tuple[float, float],
     ) -> None:
         for number, (label, x) in enumerate(points[: values.shape[1]]):
-            interval = _interval(values[:, number], stratum, bounds)
+            interval = interval_of(values[:, number], stratum, bounds)
             self.curves.append(
                 {
                     **dict(zip(("layer", "call"), key, strict=True)),
@@ -355,7 +346,7 @@ class Assembler:
             row = self._mean_values(measure, name, key, parts, stratum, reason)
             row |= self._mean_floor(name, key, [part.label for part, _ in found])
             if units:
-                columns, merged = _mean_units(units)
+                columns, merged = mean_units(units)
                 row |= columns
                 self.maps[name, key[0], "mean", key[1]] = self._stored(merged, key, measure)
             self.rows.append(row)
@@ -364,39 +355,25 @@ class Assembler:
         """The mean of the classes' floors, where there are any."""
         same = [r for r in self.rows if r["measure"] == name and (r["layer"], r["call"]) == key]
         floors = [row["floor"] for row in same if row["stratum"] in classes and "floor" in row]
-        return {"floor": float(_nanmean(np.array(floors)[:, None])[0])} if floors else {}
+        return {"floor": float(finite_mean(np.array(floors)[:, None])[0])} if floors else {}
 
     def _mean_values(
         self, measure: Measure, name: str, key: LayerKey, parts: list[Any], stratum: Stratum, reason: str
     ) -> dict[str, Any]:
         replicates = 1 if reason else 1 + GROUPS
-        layer = _nanmean(np.stack([_layer_replicates(part)[:replicates] for part in parts]))
+        layer = finite_mean(np.stack([layer_replicates(part)[:replicates] for part in parts]))
         ratios = [
             part.ratio[:replicates]
             for part in parts
             if isinstance(part, UnitValues) and part.ratio is not None
         ]
-        ratio = _nanmean(np.stack(ratios)) if ratios else None
+        ratio = finite_mean(np.stack(ratios)) if ratios else None
         bounds = measure.bounds(measure.output_of(name))
         uncovered = next((part.uncovered for part in parts if part.uncovered), "")
         widest = max(getattr(part, "reach", 1.0) for part in parts)
         stratum = replace(stratum, reach=stratum.reach * widest)
-        row = _row(name, key, stratum, len(self.transform), layer, ratio, bounds, uncovered)
-        return row | {"note": reason} if reason else row
-
-
-def _layer_replicates(part: Values) -> np.ndarray:
-    """(replicate,) values of the layer."""
-    if isinstance(part, UnitValues):
-        return part.layer_values()
-    return _nanmean(part.values.T) if isinstance(part, ElementValues) else part.values
-
-
-def _beyond_float32(values: np.ndarray) -> bool:
-    """Whether a finite value is too large or too small for float32, as squares of extreme responses are."""
-    size = np.abs(values[np.isfinite(values) & (values != 0)])
-    limits = np.finfo(np.float32)
-    return bool(((size > limits.max) | (size < limits.tiny)).any())
+        row = row_of(name, key, stratum, len(self.transform), layer, ratio, bounds, uncovered)
+        return row | {"note": why_none(uncovered, reason)} if reason else row
 
 
 def _finalize(run: Run, key: LayerKey, statistic: Any, groups: list[list[int]]) -> Any:
@@ -409,77 +386,3 @@ def _finalize(run: Run, key: LayerKey, statistic: Any, groups: list[list[int]]) 
             cache.clear()
         cache[token] = statistic.finalize(run.states[key, statistic], groups)
     return cache[token]
-
-
-def _row(
-    name: str,
-    key: LayerKey,
-    stratum: Stratum,
-    elements: int,
-    layer: np.ndarray,
-    ratio: np.ndarray | None,
-    bounds: tuple[float, float],
-    uncovered: str = "",
-) -> dict[str, Any]:
-    interval = MISSING if uncovered else _interval(layer, stratum, bounds)
-    row: dict[str, Any] = {
-        "measure": name,
-        "layer": key[0],
-        "call": key[1],
-        "stratum": stratum.label,
-        "value": float(layer[0]),
-        "ci_low": interval.low,
-        "ci_high": interval.high,
-        "samples": int(stratum.sizes.sum()),
-        "elements": elements,
-    }
-    if len(layer) > 1 and uncovered:
-        row |= {"note": uncovered, "group_sizes": stratum.sizes.tolist()}
-    elif len(layer) > 1:
-        row |= {"reach": stratum.reach} if stratum.reach != 1 else {}
-        row |= {"replicates": layer[1:].tolist(), "group_sizes": stratum.sizes.tolist()}
-    elif stratum.members and stratum.reason:
-        row["note"] = stratum.reason
-    if len(layer) > 1 and not uncovered and not np.isfinite(interval.low):
-        row["note"] = "no interval: without one of the groups no unit has a value"
-    if not np.isfinite(layer[0]):
-        row["note"] = "no unit is left to average over: all are dead, sparse or infinite"
-    if ratio is not None:
-        around = _interval(ratio, stratum, bounds)
-        row |= {"value_ratio": float(ratio[0]), "ratio_low": around.low, "ratio_high": around.high}
-        row |= {"ratio_replicates": ratio[1:].tolist()} if len(ratio) > 1 else {}
-    return row
-
-
-def _interval(values: np.ndarray, stratum: Stratum, bounds: tuple[float, float]) -> Interval:
-    """The jackknife interval, cut at the smallest and largest value that the measure can have."""
-    if len(values) < 2:
-        return MISSING
-    found = jackknife(float(values[0]), values[1:].tolist(), stratum.sizes.tolist(), reach=stratum.reach)
-    return (
-        replace(found, low=max(found.low, bounds[0]), high=min(found.high, bounds[1]))
-        if found.error >= 0
-        else found
-    )
-
-
-def _mean_units(parts: list[UnitValues]) -> tuple[dict[str, Any], np.ndarray]:
-    maps = np.stack([np.where(np.isfinite(part.values[0]), part.values[0], np.nan) for part in parts])
-    nulls = np.array([part.layer_null() for part in parts])
-    columns = {
-        "null": float(_nanmean(nulls[:, None])[0]),
-        "units": int(parts[0].counted.size),
-        "dead_units": int(np.isnan(maps).all(axis=0).sum()),
-        "sparse_units": int((~np.any([part.counted for part in parts], axis=0)).sum()),
-    }
-    columns["sparse_units"] -= columns["dead_units"]
-    columns["counted_units"] = int(np.any([part.counted for part in parts], axis=0).sum())
-    return columns, _nanmean(maps)
-
-
-def _nanmean(values: np.ndarray) -> np.ndarray:
-    """Mean over the leading axis of what is finite; NaN where nothing is, without a warning."""
-    finite = np.isfinite(values)
-    counts = finite.sum(axis=0)
-    sums = np.where(finite, values, 0.0).sum(axis=0)
-    return np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)

@@ -145,7 +145,7 @@ class Runner:
         inspection = inspected(self.reader, probe, options, samples=samples, only_layers=only_layers)
         if self.needs.labels and window.labels is None:
             raise ValueError("one of the measures needs class labels: give data as (inputs, labels)")
-        strata = Strata(options.by_class and bool(self.needs.layers))
+        strata = Strata(options.by_class)
         reach = 1.0 if self.enough is None else SEQUENTIAL_REACH
         run = Run(strata, inspection, input_shape=tuple(window.inputs.shape[1:]), reach=reach)
         run.notes += refuse_unstable(self.reader, window.inputs[:4], options)

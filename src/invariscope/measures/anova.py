@@ -123,10 +123,10 @@ class Anova(Measure):
             "share_sample": table.share(table.sample, null=table.unpaired_sample),
             "share_transform": table.share(table.transform),
             "share_residual": table.share(table.residual, null=table.unpaired_residual),
-            "F": table.units(table.f[:1], note=_NO_INTERVAL),
-            "p": table.units(tests.p[:1], note=_NO_INTERVAL),
-            "F_oneway": table.units(table.f_oneway[:1], note=_NO_INTERVAL),
-            **{REJECTING.format(k): LayerValues(v, note=_NO_INTERVAL) for k, v in rejecting.items()},
+            "F": table.units(table.f[:1], uncovered=_NO_INTERVAL),
+            "p": table.units(tests.p[:1], uncovered=_NO_INTERVAL),
+            "F_oneway": table.units(table.f_oneway[:1], uncovered=_NO_INTERVAL),
+            **{REJECTING.format(k): LayerValues(v, uncovered=_NO_INTERVAL) for k, v in rejecting.items()},
         }
 
     def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:

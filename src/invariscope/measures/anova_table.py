@@ -117,7 +117,9 @@ class Table:
         rare = self.parts.uncovered(found.counted, self.min_firing)
         return replace(found, null=chance, uncovered=rare)
 
-    def units(self, values: np.ndarray, *, ratio: np.ndarray | None = None, note: str = "") -> UnitValues:
+    def units(
+        self, values: np.ndarray, *, ratio: np.ndarray | None = None, uncovered: str = ""
+    ) -> UnitValues:
         """Values with the units that count; infinite ones are left out of means."""
         infinite = np.isinf(values[0])
         counted = self.valid & ~infinite
@@ -128,7 +130,7 @@ class Table:
             sparse=int(self.sparse.sum()),
             infinite=int((infinite & self.valid).sum()),
             ratio=ratio,
-            note=note,
+            uncovered=uncovered,
         )
 
 

@@ -247,6 +247,9 @@ class Measure(abc.ABC):
     unaveraged: ClassVar[frozenset[str]] = frozenset()
     """Outputs of which a mean over classes says nothing, such as positions in a list."""
 
+    floorless: ClassVar[frozenset[str]] = frozenset()
+    """Outputs without a floor: positions, and numbers into which the transformed inputs do not enter."""
+
     maps_differ: ClassVar[bool] = False
     """Whether a feature map gives other outputs than a flat layer of the same values."""
 

@@ -19,7 +19,7 @@ from invariscope.measures.base import (
     Measure,
     Values,
 )
-from invariscope.measures.uncovered import OF_RELATIVE, few_decide
+from invariscope.measures.uncovered import EXTREME, OF_RELATIVE, PLACE, few_decide
 from invariscope.registry import unknown
 from invariscope.statistics.feature_actions import FeatureAction, as_feature_action
 from invariscope.statistics.relative_errors import RelativeErrors
@@ -73,6 +73,7 @@ class EquivarianceError(Measure):
         | {"action_by_element", "sample_by_element"}
     )
     unaveraged: ClassVar[frozenset[str]] = frozenset({"element", "sample", "action"})
+    floorless: ClassVar[frozenset[str]] = frozenset({"element", "sample", "action", "action_by_element"})
     summary: ClassVar[str] = "How far a layer is from moving as it should, in units of its response."
     reading: ClassVar[str] = (
         "0: the layer follows the transform exactly; 1: the error is as large as the response. A layer that "
@@ -134,11 +135,13 @@ class EquivarianceError(Measure):
                 reach=OF_RELATIVE,
             ),
             "by_element": ElementValues(table.replicates(lambda part: _column_means(part[f"error.{best}"]))),
-            "action_by_element": ElementValues(_column_largest(table[f"trip.{best}"])[None]),
+            "action_by_element": ElementValues(
+                _column_largest(table[f"trip.{best}"])[None], uncovered=EXTREME
+            ),
         }
         found |= _extremes(errors, table["index"])
         if len(self.actions) > 1:
-            found["action"] = LayerValues(np.array([float(best)]))
+            found["action"] = LayerValues(np.array([float(best)]), uncovered=PLACE)
         return found
 
     def _others(self, means: dict[int, float], best: int) -> str:
@@ -233,10 +236,10 @@ def _extremes(errors: np.ndarray, indices: np.ndarray) -> dict[str, Values]:
     place = float("nan") if np.isnan(largest).all() else float(at)
     numbers = range(len(largest))
     return {
-        "largest": LayerValues(largest[at : at + 1]),
-        "element": LayerValues(np.array([place])),
-        "sample": LayerValues(worst[at : at + 1]),
-        "largest_by_element": ElementValues(largest[None]),
+        "largest": LayerValues(largest[at : at + 1], uncovered=EXTREME),
+        "element": LayerValues(np.array([place]), uncovered=PLACE),
+        "sample": LayerValues(worst[at : at + 1], uncovered=PLACE),
+        "largest_by_element": ElementValues(largest[None], uncovered=EXTREME),
         "sample_by_element": CurveValues(
             worst[None], "element", tuple(map(float, numbers)), tuple(map(str, numbers))
         ),

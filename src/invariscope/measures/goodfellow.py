@@ -95,13 +95,13 @@ class Goodfellow(Measure):
         counted = self._best(np.take_along_axis(score, better, axis=1)[0, 0])
         outputs = {"": score, "local": local, "global": shares.fires}
         few = shares.samples * self.alpha < _FIRING
-        note = f"no interval: fewer than {_FIRING} samples are expected to fire" if few else ""
+        uncovered = f"no interval yet: fewer than {_FIRING} samples are expected to fire" if few else ""
         return {
             name: UnitValues(
                 _of_sign(values[:1] if few else values, better, dead),
                 counted,
                 dead=int(dead.sum()),
-                note=note,
+                uncovered=uncovered,
             )
             for name, values in outputs.items()
         }

@@ -20,6 +20,8 @@ from invariscope.statistics.sample_table import SampleTable
 
 _PART = (1 << 20) + 1  # draws of its own, apart from those of transforms and of other noise
 
+_AN_ERROR = "no interval: it is an error itself, of the directions and not of the samples"
+
 
 @dataclass(frozen=True)
 class TinySteps(Probe):
@@ -98,6 +100,7 @@ class GradientNorm(Measure):
     step: float = 1e-3
 
     single: ClassVar[frozenset[str]] = frozenset({"probe_error"})
+    floorless: ClassVar[frozenset[str]] = frozenset({"", "probe_error", "relative", "noisy"})
     beside_noise: ClassVar[Mapping[str, str]] = {"moved": "moved_to_noisy"}
     summary: ClassVar[str] = "How strongly a representation reacts to any change, beside the transformation."
     reading: ClassVar[str] = (
@@ -138,7 +141,7 @@ class GradientNorm(Measure):
         with np.errstate(divide="ignore", invalid="ignore"):
             return {
                 "": LayerValues(norm),
-                "probe_error": LayerValues(np.array([_probe_error(gradients)])),
+                "probe_error": LayerValues(np.array([_probe_error(gradients)]), uncovered=_AN_ERROR),
                 "relative": LayerValues(norm / apart),
                 "moved": LayerValues(moved / apart),
                 "noisy": LayerValues(noisy / apart),

@@ -77,6 +77,7 @@ class Stability(Measure):
     preset: str | None = None
 
     ideals: ClassVar[Mapping[str, float]] = {"G": float("nan")}
+    floorless: ClassVar[frozenset[str]] = frozenset({"G"})
     beside_noise: ClassVar[Mapping[str, str]] = {"D": "R"}
     summary: ClassVar[str] = (
         "How far the transformation moves a representation, relative to noise of equal size."

@@ -7,6 +7,9 @@ import numpy as np
 # Simulated in benchmarks/coverage.py: below these, intervals hold the true value too seldom.
 _EVEN_SHARE = 0.7
 EVENTS = 5
+# Outputs that never have an interval, whatever the number of samples.
+PLACE = "no interval: it is a position, not a quantity"
+EXTREME = "no interval: the largest of a sample grows with its size"
 # How many times as wide the intervals of means of relative sizes are, whose skewness makes them too narrow.
 OF_RELATIVE = 1.1
 
@@ -28,6 +31,8 @@ def few_decide(terms: np.ndarray) -> str:
     'no interval yet: a f'
     """
     moving = terms[:, np.isfinite(terms).any(axis=0)]
+    if not moving.size:  # a dead layer, which has no value either
+        return ""
     sizes = moving[np.isfinite(moving).all(axis=1)].mean(axis=1)
     squares = np.square(sizes).sum()
     if not squares or sizes.sum() ** 2 >= _EVEN_SHARE * len(sizes) * squares:

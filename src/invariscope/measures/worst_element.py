@@ -16,6 +16,7 @@ from invariscope.measures.base import (
     Measure,
     Values,
 )
+from invariscope.measures.uncovered import EXTREME, PLACE
 from invariscope.statistics.relative_distances import RelativeDistances
 from invariscope.statistics.sample_table import SampleTable
 
@@ -57,6 +58,7 @@ class WorstElement(Measure):
 
     single: ClassVar[frozenset[str]] = frozenset({"element", "largest", "largest_by_element"})
     unaveraged: ClassVar[frozenset[str]] = frozenset({"element"})
+    floorless: ClassVar[frozenset[str]] = frozenset({"element"})
     summary: ClassVar[str] = "Which transformation moves a representation the most, and how far at worst."
     reading: ClassVar[str] = (
         "Distances in units of the untransformed responses' norm: 0 is invariant, 1 as far as to the origin. "
@@ -81,12 +83,12 @@ class WorstElement(Measure):
         place = float(ratios[0].argmax()) if np.isfinite(ratios[0]).all() else float("nan")
         return {
             "": LayerValues(ratios.max(axis=1), null=_null(table)),
-            "element": LayerValues(np.array([place])),
+            "element": LayerValues(np.array([place]), uncovered=PLACE),
             "tail": LayerValues(table.replicates(_tail), undefined=undefined, uncovered=_FEW),
-            "largest": LayerValues(np.array([_largest(table)]), undefined=undefined),
+            "largest": LayerValues(np.array([_largest(table)]), undefined=undefined, uncovered=EXTREME),
             "by_element": ElementValues(ratios),
             "tail_by_element": ElementValues(table.replicates(_tails), uncovered=_FEW),
-            "largest_by_element": ElementValues(_maxima(table)[None]),
+            "largest_by_element": ElementValues(_maxima(table)[None], uncovered=EXTREME),
         }
 
     def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:

@@ -1,0 +1,148 @@
+"""The parts of a row of results: its interval, or why it has none, and means over units and classes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from invariscope.measures.base import ElementValues, UnitValues, Values
+from invariscope.readers.base import LayerKey
+from invariscope.uncertainty import GROUPS, MIN_PER_GROUP, MISSING, NOT_YET, TOO_FEW, Interval, jackknife
+
+NO_UNIT = "no unit is left to average over: all are dead, sparse or infinite"
+_NOTHING = "no value: what it is made of is undefined for all samples, or it is 0 divided by 0"
+_INFINITE = "infinite: it is divided by 0"
+
+
+@dataclass(frozen=True)
+class Stratum:
+    """A part of the samples: its label, its buckets by group, how many samples each group has.
+
+    Args:
+        reach: how many times as wide its intervals are, for what chose the number of samples.
+    """
+
+    label: str
+    members: list[list[int]]
+    sizes: np.ndarray
+    reach: float = 1.0
+
+    @property
+    def reason(self) -> str:
+        """Why no interval can be issued; empty where one can."""
+        if len(self.sizes) < GROUPS:
+            return (
+                f"no interval: no class has {MIN_PER_GROUP} samples in each of {GROUPS} groups "
+                "(or intervals were switched off, or did not fit in memory: see the notes)"
+            )
+        if self.sizes.min() < MIN_PER_GROUP:
+            return f"{TOO_FEW} {self.sizes.min()} samples, {MIN_PER_GROUP} are needed"
+        return ""
+
+
+def layer_replicates(part: Values) -> np.ndarray:
+    """(replicate,) values of the layer."""
+    if isinstance(part, UnitValues):
+        return part.layer_values()
+    return finite_mean(part.values.T) if isinstance(part, ElementValues) else part.values
+
+
+def beyond_float32(values: np.ndarray) -> bool:
+    """Whether a finite value is too large or too small for float32, as squares of extreme responses are."""
+    size = np.abs(values[np.isfinite(values) & (values != 0)])
+    limits = np.finfo(np.float32)
+    return bool(((size > limits.max) | (size < limits.tiny)).any())
+
+
+def row_of(
+    name: str,
+    key: LayerKey,
+    stratum: Stratum,
+    elements: int,
+    layer: np.ndarray,
+    ratio: np.ndarray | None,
+    bounds: tuple[float, float],
+    uncovered: str = "",
+) -> dict[str, Any]:
+    """The row of one output of one layer, with its interval or the reason why there is none.
+
+    Args:
+        layer: (replicate,) values: of all samples, and without each group of them.
+        ratio: (replicate,) of the ratio of means that stands beside them.
+        bounds: smallest and largest possible value.
+        uncovered: why an interval would not cover; "" where it would.
+    """
+    interval = MISSING if uncovered else interval_of(layer, stratum, bounds)
+    row: dict[str, Any] = {
+        "measure": name,
+        "layer": key[0],
+        "call": key[1],
+        "stratum": stratum.label,
+        "value": float(layer[0]),
+        "ci_low": interval.low,
+        "ci_high": interval.high,
+        "samples": int(stratum.sizes.sum()),
+        "elements": elements,
+    }
+    if why := why_none(uncovered, stratum.reason if stratum.members else ""):
+        row |= {"note": why} | ({"group_sizes": stratum.sizes.tolist()} if len(layer) > 1 else {})
+    elif len(layer) > 1:
+        row |= {"reach": stratum.reach} if stratum.reach != 1 else {}
+        row |= {"replicates": layer[1:].tolist(), "group_sizes": stratum.sizes.tolist()}
+    if len(layer) > 1 and not uncovered and not np.isfinite(interval.low):
+        row["note"] = "no interval: without one of the groups it has no value"
+    if not np.isfinite(layer[0]):
+        row["note"] = _NOTHING if np.isnan(layer[0]) else _INFINITE
+    if ratio is not None:
+        around = interval_of(ratio, stratum, bounds)
+        row |= {"value_ratio": float(ratio[0]), "ratio_low": around.low, "ratio_high": around.high}
+        row |= {"ratio_replicates": ratio[1:].tolist()} if len(ratio) > 1 else {}
+    return row
+
+
+def why_none(uncovered: str, reason: str) -> str:
+    """Why there is no interval: of what more samples would mend, that there are too few comes first."""
+    return reason if reason and (not uncovered or uncovered.startswith(NOT_YET)) else uncovered
+
+
+def interval_of(values: np.ndarray, stratum: Stratum, bounds: tuple[float, float]) -> Interval:
+    """The jackknife interval, cut at the smallest and largest value that the measure can have."""
+    if len(values) < 2:
+        return MISSING
+    found = jackknife(float(values[0]), values[1:].tolist(), stratum.sizes.tolist(), reach=stratum.reach)
+    return (
+        replace(found, low=max(found.low, bounds[0]), high=min(found.high, bounds[1]))
+        if found.error >= 0
+        else found
+    )
+
+
+def with_note(row: dict[str, Any], note: str) -> dict[str, Any]:
+    """The row with what its measure says of it: beside why it has no interval, instead of why no value."""
+    told = [row["note"]] if "note" in row and np.isfinite(row["value"]) else []
+    return row | {"note": "; ".join([*told, note])} if note else row
+
+
+def mean_units(parts: list[UnitValues]) -> tuple[dict[str, Any], np.ndarray]:
+    """Counts of units, and the map of means, from those of the classes."""
+    maps = np.stack([np.where(np.isfinite(part.values[0]), part.values[0], np.nan) for part in parts])
+    nulls = np.array([part.layer_null() for part in parts])
+    columns = {
+        "null": float(finite_mean(nulls[:, None])[0]),
+        "units": int(parts[0].counted.size),
+        "dead_units": int(np.isnan(maps).all(axis=0).sum()),
+        "sparse_units": int((~np.any([part.counted for part in parts], axis=0)).sum()),
+    }
+    columns["sparse_units"] -= columns["dead_units"]
+    columns["counted_units"] = int(np.any([part.counted for part in parts], axis=0).sum())
+    return columns, finite_mean(maps)
+
+
+def finite_mean(values: np.ndarray) -> np.ndarray:
+    """Mean over the leading axis of what is finite; NaN where nothing is, without a warning."""
+    finite = np.isfinite(values)
+    counts = finite.sum(axis=0)
+    sums = np.where(finite, values, 0.0).sum(axis=0)
+    return np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
