@@ -144,7 +144,22 @@ def test_missing_data_are_said_in_one_line_before_anything_runs(recipe, tmp_path
     code, _, notes = invoke(path, "--out", tmp_path / "out", "--data-dir", tmp_path)
     assert code == 2
     assert notes.count("\n") == 1
+    assert (
+        "these cells read mnist (train), mnist_subset (train, test), and there are no train files of mnist in"
+        in notes
+    )
     assert "train-images-idx3-ubyte" in notes
+
+
+def test_the_data_sets_are_said_in_one_line_with_those_that_are_missing(recipe, tmp_path, out):
+    assert "data sets: mnist_subset (train, test)\n" in invoke(recipe(), "--cells", "--out", out)[2]
+    assert "data sets: mnist_subset (train, test)\n" in invoke(recipe(), "--dry-run", "--out", out)[2]
+    elsewhere = recipe(('data = "mnist_subset"', 'data = "mnist"'))
+    listed = invoke(elsewhere, "--cells", "--out", tmp_path / "out", "--data-dir", tmp_path)[2]
+    assert (
+        "data sets: mnist (train), mnist_subset (train, test); not found: mnist (give their folder with"
+        in listed
+    )
 
 
 def test_a_note_beside_the_data_stands_on_the_page(finished, recipe, tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ A recipe is one file, NAME.toml, in this package or anywhere else; `invariscope 
 from __future__ import annotations
 
 from invariscope.recipes.cells import Cell, Plan, planned
+from invariscope.recipes.data_needed import data_in_words, missing_data, refuse_missing_data
 from invariscope.recipes.estimate import estimated
 from invariscope.recipes.figures import check_figures
 from invariscope.recipes.outcomes import Outcomes
@@ -31,12 +32,15 @@ __all__ = [
     "RecipeError",
     "Runner",
     "Store",
+    "data_in_words",
     "estimated",
     "find",
     "load",
+    "missing_data",
     "names",
     "own_command",
     "read",
+    "refuse_missing_data",
     "run_cell",
 ]
 

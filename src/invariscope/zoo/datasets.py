@@ -86,6 +86,18 @@ def files(name: str, *, split: str = "test", data_dir: str | Path | None = None)
     return [] if DATASETS[name].make is not None else _located(name, split, data_dir)[1]
 
 
+def present(name: str, *, split: str = "test", data_dir: str | Path | None = None) -> bool:
+    """Whether the files that `load` reads for the same arguments are there; none is fetched.
+
+    Raises:
+        ValueError: no such data set.
+    """
+    if name not in DATASETS:
+        raise unknown("data set", name, DATASETS, hint="`invariscope list datasets` shows all.")
+    dataset = DATASETS[name]
+    return dataset.make is not None or _search(dataset, split, _place(dataset, data_dir)) is not None
+
+
 def _check(name: str, images: np.ndarray, labels: np.ndarray, paths: list[Path]) -> None:
     if len(images) != len(labels) or labels.max(initial=0) >= len(DATASETS[name].classes):
         raise ValueError(
@@ -101,12 +113,7 @@ def _check(name: str, images: np.ndarray, labels: np.ndarray, paths: list[Path])
 
 def _located(name: str, split: str, data_dir: str | Path | None) -> tuple[Layout, list[Path]]:
     dataset = DATASETS[name]
-    if dataset.remote is None:
-        home = _BUNDLED
-    elif data_dir is not None:
-        home = Path(data_dir).expanduser()
-    else:
-        home = _home()
+    home = _place(dataset, data_dir)
     found = _search(dataset, split, home)
     if found is None and dataset.remote is not None and data_dir is None:
         _download(name, split, home)
@@ -114,6 +121,13 @@ def _located(name: str, split: str, data_dir: str | Path | None) -> tuple[Layout
     if found is None:
         raise _missing(name, split, home)
     return found
+
+
+def _place(dataset: Dataset, data_dir: str | Path | None) -> Path:
+    """Where its files are looked for."""
+    if dataset.remote is None:
+        return _BUNDLED
+    return _home() if data_dir is None else Path(data_dir).expanduser()
 
 
 def _home() -> Path:
@@ -156,12 +170,12 @@ def _missing(name: str, split: str, home: Path, more: str = "") -> FileNotFoundE
     remote = dataset.remote
     assert remote is not None, "a file of the package is gone"
     files = ", ".join(layout.files[split])
-    gz = "" if remote.archive else " (each also as .gz)"
+    gz = "" if remote.archive else " (or .gz)"
     folders = ", ".join(layout.folders)
+    source = f"in {' and '.join(remote.sha256)} at" if remote.archive else "at"
     here = "" if home.is_dir() else " (there is no such folder)"
     return FileNotFoundError(
-        f"no {split} files of {name} in {home}{here}. Wanted: {files}{gz}, there or in a subfolder "
-        f"{folders}.{more} Get {' and '.join(remote.sha256)} from {remote.mirrors[0]}{dataset.hint}, and "
-        f"give their folder as data_dir (--data-dir) or in the variable {VARIABLE}. "
-        "The bundled 'mnist_subset' needs no files."
+        f"no {split} files of {name} in {home}{here}, nor below it in {folders}: {files}{gz}.{more} They are "
+        f"{source} {remote.mirrors[0]}{dataset.hint}; give their folder as data_dir (--data-dir) or in the "
+        f"variable {VARIABLE}. The bundled 'mnist_subset' needs none."
     )

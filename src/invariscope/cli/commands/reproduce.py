@@ -55,7 +55,9 @@ def reproduce(
         int | None,
         typer.Option(metavar="INT", min=1, help="Shared by all cells at a time.", show_default="all cores"),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Estimate the time and stop.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say the data sets, estimate the time and stop.")
+    ] = False,
     cells: Annotated[bool, typer.Option("--cells", help="List the cells and stop.")] = False,
     cell: Annotated[
         str | None,
@@ -85,7 +87,9 @@ def reproduce(
     chosen = plan.with_needs(plan.matching(only or []))
     if cells:
         _list(chosen, store)
-    elif cell is not None:
+        return
+    recipes.refuse_missing_data(chosen if cell is None else plan.with_needs((plan[cell],)), data_dir)
+    if cell is not None:
         _run_one(store, plan[cell], threads)
     elif dry_run:
         _estimate(store, chosen, jobs, threads)
@@ -111,6 +115,7 @@ def _make_folder(out: Path) -> None:
 
 
 def _list(chosen: tuple[Cell, ...], store: Store) -> None:
+    from invariscope import recipes
     from invariscope.cli.tables import plain_table
 
     rows = []
@@ -122,6 +127,9 @@ def _list(chosen: tuple[Cell, ...], store: Store) -> None:
             f"Cells of {store.plan.recipe.title}", ["cell", "kind", "number", "stage", ""], rows, text=2
         )
     )
+    missing = recipes.missing_data(chosen, store.data_dir)
+    lost = f"; not found: {', '.join(missing)} (give their folder with --data-dir)" if missing else ""
+    notice(f"data sets: {recipes.data_in_words(chosen)}{lost}")
     stages = sorted({cell.stage for cell in store.plan.cells})
     for stage in stages:
         numbers = [n for n, cell in enumerate(store.plan.cells) if cell.stage == stage]
@@ -156,6 +164,7 @@ def _estimate(store: Store, chosen: tuple[Cell, ...], jobs: int, threads: int) -
     from invariscope import recipes
     from invariscope.cli.tables import plain_table
 
+    notice(f"data sets: {recipes.data_in_words(chosen)}")
     waiting = [cell for cell in chosen if _state(store, cell) != "finished"]
     share = max(1, threads // jobs)
     seconds = recipes.estimated(store, waiting, threads=share, log=notice)
