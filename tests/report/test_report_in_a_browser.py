@@ -195,7 +195,13 @@ async def _walk_column(page, profile):
         return texts
 
 
-PHONE, DESK = 390, 1280
+PHONE, TABLET, DESK = 390, 600, 1280
+EDGES = """[...document.querySelectorAll('[data-table=rows] tbody td')].map(c =>
+    c.getBoundingClientRect().right)"""
+LABELS = """[...document.querySelectorAll('[data-table=rows] tbody td')].map(c =>
+    getComputedStyle(c, '::before').content)"""
+CUT = """[...document.querySelectorAll('.frames span')].filter(s => s.offsetParent
+    && s.scrollWidth > s.clientWidth).map(s => s.textContent)"""
 CHARTS = """[...document.querySelectorAll('.picture:not([hidden]) .chart')].map(c => c.parentElement)
     .map(box => [box.closest('section').id, box.scrollWidth - box.clientWidth])"""
 NAMES = """[...document.querySelectorAll('#class_heatmap .chart')].slice(0, 1).flatMap(c =>
@@ -218,14 +224,15 @@ def demo_page(tmp_path_factory):
 @pytest.fixture(scope="module")
 def at_width(demo_page):
     _, page, folder = demo_page
-    return {w: asyncio.run(_fitted(page, folder / f"profile{w}", w)) for w in (PHONE, DESK)}
+    return {w: asyncio.run(_fitted(page, folder / f"profile{w}", w)) for w in (PHONE, TABLET, DESK)}
 
 
 async def _fitted(page, profile, width):
     async with opened(page, profile, width=width) as tab:
         await asyncio.sleep(0.3)
         found = {"charts": await tab.run(CHARTS), "angles": await tab.run(NAMES)}
-        found["faded"] = await tab.run(FADED)
+        found |= {"faded": await tab.run(FADED), "edges": await tab.run(EDGES)}
+        found |= {"labels": await tab.run(LABELS), "headings": await tab.run(CUT)}
         await tab.run("document.querySelector('[data-table=rows] .scroll').scrollLeft = 1e5")
         await asyncio.sleep(0.3)
         found["cells"], found["pairs"] = [
@@ -246,8 +253,28 @@ def test_names_stand_upright_only_where_there_is_little_room(at_width):
 
 
 def test_a_table_that_goes_on_to_the_right_fades_out_there(at_width):
-    assert (at_width[PHONE]["faded"], at_width[PHONE]["at_the_end"]) == (True, False)
+    assert (at_width[TABLET]["faded"], at_width[TABLET]["at_the_end"]) == (True, False)
     assert at_width[DESK]["faded"] is False
+
+
+def test_a_phone_shows_every_number_of_a_row_with_its_name_and_fades_none(at_width):
+    assert at_width[PHONE]["faded"] is False
+    assert at_width[PHONE]["cells"] == at_width[DESK]["cells"]
+    assert all(right <= PHONE for right in at_width[PHONE]["edges"])
+    assert '"95 % interval\u00a0"' in at_width[PHONE]["labels"]
+    assert set(at_width[DESK]["labels"]) == {"none"}
+    assert at_width[PHONE]["headings"] == []
+
+
+def test_headings_above_images_are_not_cut(tmp_path):
+    page = write_report(sample_result(), tmp_path / "report.html")
+    assert asyncio.run(_cut_headings(page, tmp_path / "profile")) == []
+
+
+async def _cut_headings(page, profile):
+    async with opened(page, profile) as tab:
+        assert await tab.run("document.querySelectorAll('.frames span').length") > 8
+        return await tab.run(CUT)
 
 
 def test_the_page_shows_the_digits_of_the_terminal(demo_page, at_width):

@@ -133,6 +133,7 @@
     return made;
   };
 
+  // Roles are named since a narrow page lays rows out as blocks, which are no table any more.
   class Table {
     constructor(box, spec) {
       Object.assign(this, spec, { box, query: "", sort: null, limit: PAGE });
@@ -193,19 +194,20 @@
       const hidden = new Set(this.filters.filter((f) => f.selected).map((f) => f.column));
       const columns = this.columns.map((_, i) => i).filter((i) => !hidden.has(i));
       const top = Math.max(...rows.map((row) => row[this.barColumn()] ?? 0), 0);
-      const body = element("tbody", {}, ...rows.slice(0, this.limit).map((row) => this.row(row, columns, top)));
-      const head = element("thead", {}, element("tr", {}, ...columns.map((i) => this.heading(i))));
-      this.body.replaceChildren(element("table", { className: "rows" }, head, body));
+      const body = element("tbody", { role: "rowgroup" }, ...rows.slice(0, this.limit).map((row) => this.row(row, columns, top)));
+      const head = element("thead", { role: "rowgroup" }, element("tr", { role: "row" }, ...columns.map((i) => this.heading(i))));
+      this.body.replaceChildren(element("table", { className: "rows", role: "table" }, head, body));
       this.count.textContent = `${rows.length.toLocaleString("en")} of ${this.rows.length.toLocaleString("en")} rows`;
       this.more.hidden = rows.length <= this.limit;
       this.more.textContent = `Show all ${rows.length.toLocaleString("en")} rows`;
     }
     barColumn() { return this.columns.findIndex((c) => c.key === "value" && c.label === "Value"); }
     row(row, columns, top) {
-      return element("tr", {}, ...columns.map((i) => {
+      return element("tr", { role: "row" }, ...columns.map((i) => {
         const { key, kind } = this.columns[i];
         const text = this.text(row, i);
-        const cell = element("td", { textContent: text });
+        const cell = element("td", { textContent: text, role: "cell" });
+        cell.dataset.label = this.columns[i].label;
         if (kind === "text") cell.title = text;
         cell.classList.toggle("num", NUMERIC.has(kind));
         cell.classList.toggle("soft", NUMERIC.has(kind) && key !== "value");
@@ -219,7 +221,7 @@
     heading(i) {
       const { label, help, kind } = this.columns[i];
       const button = element("button", { type: "button", textContent: label, title: help });
-      const cell = element("th", { scope: "col" }, button);
+      const cell = element("th", { scope: "col", role: "columnheader" }, button);
       cell.classList.toggle("num", NUMERIC.has(kind));
       if (this.sort?.column === i) cell.ariaSort = this.sort.direction > 0 ? "ascending" : "descending";
       button.addEventListener("click", () => {
