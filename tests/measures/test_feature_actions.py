@@ -275,9 +275,20 @@ def test_actions_that_cannot_be_are_refused_when_measured(action, transform, sai
         to_null(Mixed(), CLOUDS, transform, action, layers="vectors")
 
 
+@pytest.mark.parametrize("forgetful", [np.zeros((4, 2, 2)), np.diag([1.0, 0.0])[None].repeat(4, 0)])
+def test_matrices_that_forget_a_direction_are_no_representation_though_they_multiply_well(forgetful):
+    layer = nn.Conv2d(1, 2, 3)
+    with pytest.raises(
+        ValueError, match=r"that of '0°', which changes nothing, is not the identity \(off by 1\)"
+    ):
+        to_null(nn.Sequential(layer), IMAGES, iv.QuarterTurns(), iv.FibreAction(forgetful))
+
+
 @pytest.mark.parametrize(
     ("make", "error", "said"),
     [
+        (lambda: iv.FibreAction(None), TypeError, "got NoneType"),
+        (lambda: iv.MatrixAction(3), TypeError, "got int"),
         (lambda: iv.EquivarianceDeviation(feature_action="regulr"), ValueError, "Closest: 'regular'"),
         (lambda: iv.EquivarianceDeviation(feature_action=3), TypeError, "got int"),
         (

@@ -85,6 +85,28 @@ def test_numbers_to_be_predicted_give_what_the_definition_gives(seed):
         np.testing.assert_allclose(found[output].values[0], expected, rtol=1e-9)
 
 
+@pytest.mark.parametrize("batches", [False, True])
+def test_numbers_to_be_predicted_are_no_classes(batches):
+    x, y = images(9), torch.rand(9, generator=torch.Generator().manual_seed(3))
+    model = nn.Sequential(nn.Flatten(), nn.Linear(x[0].numel(), 1))
+    data = [(x[:4], y[:4]), (x[4:], y[4:])] if batches else (x, y)
+    result = measured(model, data, iv.Twirl(targets="values"))
+    with torch.no_grad():
+        outputs = model(QUARTERS.orbit(x).flatten(0, 1)).unflatten(0, (9, 4)).double().numpy()
+    for output, expected in iv.Twirl(targets="values").oracle(outputs, y.double().numpy()).items():
+        assert value(result, output) == pytest.approx(float(expected), rel=1e-5)
+    with pytest.raises(ValueError, match=r"one whole number a sample, got torch\.float32"):
+        measured(model, data, iv.Twirl(targets="values"), by_class=True)
+
+
+@pytest.mark.parametrize("measure", [iv.Prediction(), iv.Twirl()])
+def test_numbers_to_be_predicted_are_refused_where_classes_are_needed(measure):
+    x, y = images(8), torch.rand(8, generator=torch.Generator().manual_seed(3))
+    for data in ((x, y), [(x[:4], y[:4]), (x[4:], y[4:])]):
+        with pytest.raises(ValueError, match="one whole number a sample"):
+            measured(net(), data, measure)
+
+
 DIGITS = zoo.load("mnist_subset", samples=40)
 SIMPLE = [
     iv.Consistency(),

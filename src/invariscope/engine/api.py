@@ -33,6 +33,7 @@ from invariscope.measures.base import Measure, as_measures
 from invariscope.measures.variance import TransformationVariance
 from invariscope.readers.base import Reader, as_reader
 from invariscope.result import SCHEMA, Result
+from invariscope.statistics.prediction_counts import refuse_numbers
 from invariscope.transforms import as_transform
 from invariscope.transforms.base import Transform
 
@@ -142,6 +143,8 @@ def _measure(
     started = time.perf_counter()
     with untouched_generators():
         source = as_source(data, samples=options.samples, seed=options.seed)
+        if not any(measure.predicts_numbers for measure in wanted):
+            refuse_numbers(source.labels)
         reader = as_reader(model, layers=options.layers, batch_axis=options.batch_axis)
         references = _references(model, source, transform, wanted, options)
         band = random_band(model, source, transform, wanted, options, references=references)

@@ -88,9 +88,12 @@ class Assembler:
     def _refuse_no_layer(self, measure: Measure) -> None:
         """Raises a ValueError with the reasons, if it is for reasons that the measure has no layer."""
         reasons = self._inapplicable(measure)
+        layers: dict[str, list[str]] = {}
+        for (layer, _), reason in reasons.items():
+            layers.setdefault(reason.rstrip("."), []).append(layer)
         if reasons:
-            shown = "; ".join(f"{layer}: {reason}" for (layer, _), reason in list(reasons.items())[:3])
-            raise ValueError(f"{measure.label} applies to none of the {len(reasons)} layers. {shown}")
+            shown = ". ".join(f"{_some(names)}: {reason}" for reason, names in list(layers.items())[:3])
+            raise ValueError(f"{measure.label} applies to none of the {len(reasons)} layers. {shown}.")
 
     def skipped(self, measure: Measure) -> list[dict[str, Any]]:
         """The layers to which the measure does not apply, with the reason."""
@@ -374,6 +377,11 @@ class Assembler:
         stratum = replace(stratum, reach=stratum.reach * widest)
         row = row_of(name, key, stratum, len(self.transform), layer, ratio, bounds, uncovered)
         return row | {"note": why_none(uncovered, reason)} if reason else row
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+    return ", ".join(names[:4]) + more
 
 
 def _finalize(run: Run, key: LayerKey, statistic: Any, groups: list[list[int]]) -> Any:

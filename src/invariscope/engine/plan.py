@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from invariscope.statistics.base import Membership
+from invariscope.statistics.prediction_counts import refuse_numbers
 from invariscope.uncertainty import GROUPS, MIN_PER_GROUP
 
 # A forward of more rows than this gains nothing on a CPU, and its activations leave the cache.
@@ -75,6 +76,7 @@ class Strata:
             return group
         if labels is None:
             raise ValueError("by_class=True needs labels: give data as (inputs, labels)")
+        refuse_numbers(labels)
         values, inverse = np.unique(labels.cpu().numpy(), return_inverse=True)
         for value in values.tolist():
             self.classes.setdefault(value, len(self.classes))

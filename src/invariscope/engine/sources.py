@@ -12,6 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+# What the entries of a list of labels may be.
+_LABELS = (int, float, str, np.number)
+
 WINDOW_SAMPLES = 2048
 WINDOW_BYTES = 64 << 20
 
@@ -174,7 +177,7 @@ def _is_pair(inputs: Any, labels: Any) -> bool:
     """Whether two things are inputs and their labels, rather than two batches of inputs."""
     if hasattr(labels, "ndim") and hasattr(inputs, "ndim"):
         return labels.ndim != inputs.ndim or labels.ndim == 1
-    return isinstance(labels, (list, tuple)) and all(isinstance(v, (int, str, np.integer)) for v in labels)
+    return isinstance(labels, (list, tuple)) and all(isinstance(v, _LABELS) for v in labels)
 
 
 def _array_source(inputs: Any, labels: Any) -> ArraySource:
@@ -255,7 +258,7 @@ def _tensor(values: Any) -> Tensor:
 
 
 def _labels(labels: Any) -> tuple[Tensor | None, tuple[str, ...] | None]:
-    """Class numbers, and the class names where the labels were words."""
+    """Class numbers, or numbers to be predicted; and the class names where the labels were words."""
     if labels is None:
         return None, None
     array = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
@@ -264,6 +267,8 @@ def _labels(labels: Any) -> tuple[Tensor | None, tuple[str, ...] | None]:
     if array.dtype.kind in "US" and array.ndim == 1:
         names, numbers = np.unique(array, return_inverse=True)
         return torch.from_numpy(numbers), tuple(map(str, names))
+    if array.dtype.kind == "f" and array.ndim == 1 and np.isfinite(array).all():
+        return torch.from_numpy(array.copy()), None
     if array.dtype.kind not in "iub" or array.ndim != 1:
         raise ValueError(
             f"labels must be one whole number a sample, got {array.dtype} of shape {array.shape}"

@@ -314,6 +314,11 @@ class Measure(abc.ABC):
         return self.ranges.get(output, self.range)
 
     @property
+    def predicts_numbers(self) -> bool:
+        """Whether labels are numbers to be predicted, and not classes."""
+        return False
+
+    @property
     def needs_reference(self) -> bool:
         """Whether the transformation variance of a random-weights copy is needed."""
         return False

@@ -68,6 +68,11 @@ class Twirl(Measure):
         if self.targets not in TARGETS:
             raise unknown("targets", str(self.targets), TARGETS)
 
+    @property
+    def predicts_numbers(self) -> bool:
+        """For the targets "values"."""
+        return self.targets == "values"
+
     def statistics(self) -> tuple[OrbitLosses]:
         """The losses of every sample."""
         return (OrbitLosses(self.targets),)

@@ -84,13 +84,23 @@ class Group:
     def refuse_no_representation(self, matrices: np.ndarray) -> None:
         """Raises a ValueError that names the first pair whose matrices do not multiply as the group does.
 
+        Matrices that all forget the same directions multiply well, but that of the identity is not 1 then.
+
         Args:
             matrices: (m, d, d), one an element.
         """
+        limit = _TOLERANCE * max(1.0, float(np.abs(matrices).max()))
+        off = float(np.abs(matrices[self.identity] - np.eye(matrices.shape[-1])).max())
+        if not off <= limit:
+            raise ValueError(
+                f"the matrices are no representation of this group: that of {self.labels[self.identity]!r}, "
+                f"which changes nothing, is not the identity (off by {off:.2g}). Give one an element, in the "
+                f"order {list(self.labels[:8])}."
+            )
         for j, row in enumerate(self.table):
             gaps = np.abs(matrices[j] @ matrices - matrices[row]).max(axis=(1, 2))
-            if not (gaps <= _TOLERANCE * max(1.0, float(np.abs(matrices).max()))).all():
-                k = int((~(gaps <= _TOLERANCE)).argmax())
+            if not (gaps <= limit).all():
+                k = int((~(gaps <= limit)).argmax())
                 raise ValueError(
                     f"the matrices are no representation of this group: the product of those of "
                     f"{self.labels[j]!r} and {self.labels[k]!r} is not that of {self.labels[row[k]]!r} "

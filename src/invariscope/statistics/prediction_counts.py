@@ -108,11 +108,22 @@ def probabilities(outputs: Tensor) -> Tensor:
     return outputs if proper else outputs.softmax(-1)
 
 
+def refuse_numbers(labels: Tensor | None) -> None:
+    """Raises a ValueError for labels that are no classes, but numbers to be predicted."""
+    if labels is not None and labels.is_floating_point():
+        raise ValueError(
+            f"class labels must be one whole number a sample, got {labels.dtype}: convert them with .long(). "
+            "Numbers to be predicted are for Twirl(targets='values') alone, without by_class"
+        )
+
+
 def checked_labels(labels: Tensor, classes: int) -> Tensor:
-    """The labels; a ValueError for those that the model has no output for."""
+    """The labels; a ValueError for those that the model has no output for, or that are no classes."""
+    refuse_numbers(labels)
     if bool((labels < 0).any()) or bool((labels >= classes).any()):
         raise ValueError(
             f"labels run from {int(labels.min())} to {int(labels.max())}, but the model has {classes} "
-            f"outputs (0 to {classes - 1}); give class numbers that fit the model, or leave out 'prediction'"
+            f"outputs (0 to {classes - 1}); give class numbers that fit the model, or leave out the measures "
+            "that need them, such as 'prediction'"
         )
     return labels

@@ -88,12 +88,19 @@ def _array(matrices: Any) -> np.ndarray:
     if isinstance(matrices, torch.Tensor):
         matrices = matrices.detach().cpu().numpy()
     try:
-        return np.asarray(matrices, dtype=np.float64)
+        found = np.asarray(matrices, dtype=np.float64)
     except (TypeError, ValueError):
-        raise TypeError(
-            "a representation is a name ('regular', 'vector'), matrices (m, d, d), or an object with "
-            f"representation(g) or D_from_matrix(R); got {type(matrices).__name__}."
-        ) from None
+        raise _no_representation(matrices) from None
+    if found.ndim == 0:
+        raise _no_representation(matrices)
+    return found
+
+
+def _no_representation(given: Any) -> TypeError:
+    return TypeError(
+        "a representation is a name ('regular', 'vector'), matrices (m, d, d), or an object with "
+        f"representation(g) or D_from_matrix(R); got {type(given).__name__}."
+    )
 
 
 def matrices_of(representation: Any, block: Block) -> np.ndarray:
