@@ -230,3 +230,25 @@ def coverage(draws, samples=128, most=4096, seed=0):
 def test_intervals_cover_at_the_stopping_time():
     # Twenty thousand draws are made by benchmarks/sequential.py; four hundred tell 95 % from 89 %.
     assert coverage(400, samples=512) > 0.91
+
+
+@pytest.mark.parametrize("measure", ["goodfellow", "information"])
+def test_measures_with_a_pilot_can_be_stopped_early(net, images, measure):
+    result = until(net, images, measures=["normalized_variance", measure], layers="0", width=0.5)
+    told = result.provenance["sequential"]
+    assert told["stopped"] in ("narrow enough", "no more samples")
+    assert f"a pilot forwarded {N} untransformed inputs once more" in result.provenance["notes"]
+    assert result.provenance["options"]["forwarded_inputs"] == N + 4 * told["samples"]
+
+
+def test_bfloat16_forwards_can_be_stopped_early(net, images):
+    result = until(net, images, precision="bf16", width=0.5)
+    assert result.provenance["sequential"]["stopped"] == "narrow enough"
+    assert result.provenance["precision_error"]["samples"] > 0
+
+
+def test_a_least_number_beyond_the_data_uses_all_and_says_that_no_look_was_due(net, images):
+    result = until(net, images[:200], width=0.5, at_least=5000)
+    assert used(result) == 200
+    (note,) = (n for n in result.provenance["notes"] if "were used" in n)
+    assert note.startswith("all 200 samples were used before the next look: ")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -56,6 +56,11 @@ class Options:
         self._whole("at_least", least=GROUPS * MIN_PER_GROUP)
         self._refuse_wrong_width()
         _refuse_missing_device(self.device)
+
+    def quiet(self) -> Options:
+        """The same for a walk within a run: of all samples, without classes, intervals and a word."""
+        whole = replace(self, width=None, decided_by=None)
+        return replace(whole, by_class=False, intervals=False, checkpoint=None, progress=False)
 
     def _refuse_wrong_width(self) -> None:
         if self.width is None:

@@ -42,7 +42,7 @@ def check_precision(
     labels = None if source.targets is None else source.targets[few]
     subset = ArraySource(source.inputs[few], labels, source.indices[few.numpy()])
     wanted = (NormalizedVariance(min_firing=0), *(m for m in measures if m.scope == "layers"))
-    quiet = replace(options, progress=False, checkpoint=None, by_class=False, intervals=False, floor=False)
+    quiet = replace(options.quiet(), floor=False)
     exact = walk(reader, subset, transform, wanted, replace(quiet, precision="float32"))
     coarse = walk(reader, subset, transform, wanted, quiet)
     error = _error(_layer_values(exact, wanted[0], transform), _layer_values(coarse, wanted[0], transform))

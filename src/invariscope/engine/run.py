@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -169,8 +169,7 @@ class Runner:
         if needs is None:
             return
         refuse_second_walk(self.source, "thresholds and bins come from a pilot, which walks the data first")
-        quiet = replace(self.options, by_class=False, intervals=False, checkpoint=None, progress=False)
-        runner = Runner(self.reader, self.source, as_it_is(), needs, quiet)
+        runner = Runner(self.reader, self.source, as_it_is(), needs, self.options.quiet())
         if runner.total is None and any(s.sized for s in needs.layers + needs.output):
             runner.total = sum(len(window.inputs) for window in self.source.windows())
         pilot = runner(lambda done, total: None)

@@ -156,7 +156,9 @@ class Watch:
             return f"all {used} samples were used: {where} ({widest['stratum']}) needs more for an interval"
         size = f"{widest['width']:.3g} wide, {self.stopping.width:g} was asked for"
         if not self.stopped:
-            return f"all {used} samples were used: the interval of {where} is {size}"
+            late = widest["width"] <= self.stopping.width  # but no look was due at the last sample
+            fewer = " before the next look" if late else ""
+            return f"all {used} samples were used{fewer}: the interval of {where} is {size}"
         of = "" if told["of"] is None else f" of {told['of']:,}"
         return f"stopped after {used}{of} samples: the widest deciding interval, of {where}, is {size}"
 
