@@ -153,6 +153,27 @@ class Record(nn.Module):
         return Features(x[:, :2] * 3, [x + 1, x + 2])
 
 
+class Wrapped:
+    """A tensor and what kind of tensor it is, as libraries of steerable networks pass on."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor, self.type = tensor, "odd"
+
+
+class Field(nn.Module):
+    def forward(self, x: Wrapped) -> Wrapped:
+        return Wrapped(x.tensor * 3 - 1)
+
+
+class WrappedTensors(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lin, self.field, self.again = nn.Linear(4, 3), Field(), Field()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.again(self.field(Wrapped(self.lin(x)))).tensor.exp()
+
+
 class Index(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x.argmax(1)

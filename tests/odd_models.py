@@ -34,6 +34,7 @@ from odd_layers import (
     SharedContainer,
     TwoViews,
     Windows,
+    WrappedTensors,
 )
 
 BATCH = 5
@@ -164,6 +165,11 @@ def shared_container() -> nn.Module:
 @odd(4)
 def many_outputs() -> nn.Module:
     return ManyOutputs().eval()
+
+
+@odd(4)
+def wrapped_tensors() -> nn.Module:
+    return WrappedTensors().eval()
 
 
 @odd(4)

@@ -161,6 +161,13 @@ def many_outputs(model: Any, x: Tensor) -> Readings:
 
 
 @oracle
+def wrapped_tensors(model: Any, x: Tensor) -> Readings:
+    log = Log()
+    log("exp", log("again", log("field", log("lin", model.lin(x)) * 3 - 1) * 3 - 1).exp())
+    return log
+
+
+@oracle
 def refused_layers(model: Any, x: Tensor) -> Readings:
     return chain(model, x, "lin")
 

@@ -1,4 +1,7 @@
-"""The tensors in what a module returns: one, or any nesting of tuples, lists, dicts and dataclasses."""
+"""The tensors in what a module returns: one, or any nesting of tuples, lists, dicts and dataclasses.
+
+So is what an object keeps as its attribute `tensor`, as the feature fields of escnn and e2cnn do.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,8 @@ def _parts(output: Any) -> list[tuple[Any, Any]]:
         return list(enumerate(output))
     if is_dataclass(output):
         return [(field.name, getattr(output, field.name)) for field in fields(output)]
-    return []
+    wrapped = getattr(output, "tensor", None)
+    return [("tensor", wrapped)] if isinstance(wrapped, Tensor) else []
 
 
 def pick(output: Any, path: Path) -> Any:
