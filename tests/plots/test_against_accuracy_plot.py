@@ -51,6 +51,22 @@ def test_the_line_and_the_interval_of_its_slope_are_those_of_a_linear_regression
         assert line.y[1] == pytest.approx(10**end if logarithmic else end)
 
 
+def test_accuracies_stand_on_even_steps_though_what_was_measured_is_logarithmic():
+    rows = zip(NAMES, R, (0.0, 0.4, 0.5, 0.9, 0.95), strict=True)
+    scored = [
+        result([row("fc", r, measure="stability.R"), row("output", a, measure="test.accuracy")], name=name)
+        for name, r, a in rows
+    ]
+    plot = AgainstAccuracy.prepare(scored)
+    assert (plot.accuracy, plot.scales) == ("test.accuracy", (True, False))
+    axes = plot.draw().axes[0]
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "linear")
+    known = stats.linregress(np.log10(R), [0.0, 0.4, 0.5, 0.9, 0.95])
+    assert plot.line.slope == pytest.approx(known.slope)
+    assert plot.line.y[1] == pytest.approx(known.intercept + known.slope * np.log10(R[-1]))
+    assert AgainstAccuracy.prepare(NETWORKS).scales == (True, True)
+
+
 def test_two_networks_have_no_line():
     plot = AgainstAccuracy.prepare(NETWORKS[:2])
     assert plot.line is None

@@ -51,6 +51,29 @@ def test_accuracy_is_the_first_view_and_shares_end_at_one():
     assert views[0].plot.span == (0.0, 1.02)
 
 
+def deviating(name, *values):
+    points = [curve(j, v, measure="equivariance_deviation.output.by_element") for j, v in enumerate(values)]
+    return result(curves=points, name=name)
+
+
+def test_models_far_apart_stand_on_a_logarithmic_axis_and_what_is_not_positive_is_not_shown():
+    far = [deviating("random", 0.0, 1e-7, 2e-7), deviating("plain", 1.0, 1.5, 0.5)]
+    plot = ElementCurve.prepare(far)
+    assert plot.logarithmic
+    axes = plot.draw().axes[0]
+    assert axes.get_yscale() == "log"
+    np.testing.assert_array_equal(axes.lines[0].get_ydata(), [NAN, 1e-7, 2e-7])
+    assert plot.chart().y_scale.__class__.__name__ == "LogScale"
+    near = [deviating("a", 0.1, 0.2), deviating("b", 1.0, 1.5)]
+    assert not ElementCurve.prepare(near).logarithmic
+    assert ElementCurve.prepare(near).draw().axes[0].get_yscale() == "linear"
+    assert ElementCurve.prepare(near, logarithmic=True).draw().axes[0].get_yscale() == "log"
+
+
+def test_values_below_zero_are_never_put_on_a_logarithmic_axis_unasked():
+    assert not ElementCurve.prepare([deviating("a", -0.5, 1.0, 2.0), deviating("b", 1e-6, 1e-6)]).logarithmic
+
+
 def test_a_result_without_curves_is_refused_and_has_no_view():
     assert ElementCurve.views([result()]) == []
     with pytest.raises(ValueError, match="no curve to show"):

@@ -10,6 +10,7 @@ from sample_results import sample_result
 import invariscope.plots
 from invariscope.plots import PLOTS, ChartPlot, View, draw
 from invariscope.plots.shared.theme import DARK, LIGHT
+from invariscope.registry import _import_all
 
 HOSTILE = r"$\frac{<b>$$x$$ </script>"
 SMALL = {"conv1": (4, 6, 6), HOSTILE: (8,), "out": (10,)}
@@ -116,6 +117,7 @@ def test_a_new_plot_is_one_new_file_and_stands_in_the_report(sample, tmp_path, m
 
     Path(tmp_path / "layer_count.py").write_text(NEW_PLOT)
     monkeypatch.setattr(invariscope.plots, "__path__", [*invariscope.plots.__path__, str(tmp_path)])
+    _import_all.cache_clear()
     try:
         assert "layer_count" in PLOTS.names()
         page = write_report(sample, tmp_path / "report.html").read_text()
@@ -123,7 +125,7 @@ def test_a_new_plot_is_one_new_file_and_stands_in_the_report(sample, tmp_path, m
         assert "More is deeper." in page
         assert '<img class="for-dark" src="data:image/png;base64,' in page
     finally:
-        PLOTS._classes.pop("layer_count")
+        PLOTS._classes.pop("layer_count", None)
         del invariscope.plots.layer_count, sys.modules["invariscope.plots.layer_count"]
 
 

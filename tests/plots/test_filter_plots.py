@@ -55,6 +55,13 @@ def test_each_line_is_a_frequency_on_a_logarithmic_scale():
     assert labels == ["λ = 0", "λ = 1", "λ = 6"]
 
 
+def test_panels_of_the_same_frequencies_share_one_legend_and_others_have_their_own():
+    both = FilterSpectra.prepare(table()).draw().axes
+    assert [ax.get_legend() is not None for ax in both] == [False, True]
+    other = table().query("layer == 'conv1' or eigenvalue != 1")
+    assert all(ax.get_legend() for ax in FilterSpectra.prepare(other).draw().axes)
+
+
 def test_zero_is_the_middle_grey_and_the_largest_weight_an_end():
     filters = np.array([[[0.0, -2.0], [1.0, 0.0]], [[0.0, 0.0], [0.0, 0.0]]])
     plot = FilterImages.prepare({"start": filters}, details={"start": "R² 0.2"})

@@ -88,3 +88,11 @@ def test_a_real_measurement_of_neurons_is_drawn(tmp_path):
     np.testing.assert_allclose(plot.series[0].value, measured.table["value"][:2])
     assert np.isfinite(plot.series[3].quartiles).all()
     plot.save(tmp_path / "neurons.svg")
+
+
+def test_the_axis_of_layers_says_what_its_labels_leave_out():
+    rows = [row(f"features.{k}", 0.5, measure="neuron_stability.shear") for k in (2, 6)]
+    axes = NeuronStability.prepare(result(rows)).draw().axes[0]
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["2", "6"]
+    assert axes.get_xlabel() == "layer of features"
+    assert NeuronStability.prepare(result(rows[:1])).draw().axes[0].get_xlabel() == "layer"

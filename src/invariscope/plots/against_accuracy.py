@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 # What may say how good a network is, the best first.
 ACCURACIES = ("test.error", "test.accuracy", "prediction.accuracy")
+# Of these a logarithm says something: of an accuracy, which ends at 1, it does not.
+_ERRORS = ("test.error",)
 _FEWEST, _SPAN, _LEVEL = 3, 4, 0.95  # networks for a line, a factor for logarithms, of intervals
 
 
@@ -57,15 +59,16 @@ class AgainstAccuracy(ChartPlot):
         measure: on the x axis.
         accuracy: on the y axis: "test.error", "test.accuracy" or "prediction.accuracy".
         families: the networks; those of one family share colour and marker, and are joined in their order.
-        logarithmic: whether both axes are, and the slope is that of the logarithms.
+        logarithmic: whether the x axis is, and with it that of an error; the slope is then that of the
+            logarithms. Accuracies, which end at 1, stand on even steps.
         line: fitted through all networks; None for fewer than three, or where none was asked for.
     """
 
     title = "Invariance against accuracy"
     reading = (
         "A dot is a network; bars are 95 % intervals over samples. The slope is that of the least-squares "
-        "line, in logarithms where the axes are logarithmic; its interval is Student's, as if no two "
-        "networks had anything in common."
+        "line, in (decimal) logarithms along axes that are logarithmic; its interval is Student's, as if no "
+        "two networks had anything in common."
     )
     order = 80
 
@@ -94,7 +97,8 @@ class AgainstAccuracy(ChartPlot):
             layer: where; None: each network's last layer that has a value.
             accuracy: None takes the first of "test.error", "test.accuracy", "prediction.accuracy" that is
                 there.
-            logarithmic: both axes; None: where all values are positive and those measured span a factor of 4.
+            logarithmic: the x axis, and the y axis of an error; None: where all values are positive and those
+                measured span a factor of 4.
             fit: whether to draw the least-squares line.
         Raises:
             ValueError: no such measure, or no network that has both.
@@ -108,12 +112,13 @@ class AgainstAccuracy(ChartPlot):
             where = "its last layer" if layer is None else f"layer {layer!r}"
             raise ValueError(f"no network has both {measure} of {where} and {accuracy}")
         x, y = (np.concatenate([getattr(family, axis) for family in families]) for axis in "xy")
-        positive = bool((x > 0).all() and (y > 0).all())
+        positive = bool((x > 0).all() and ((y > 0).all() or accuracy not in _ERRORS))
         if logarithmic and not positive:
             raise ValueError(f"logarithmic axes need positive values of {measure} and {accuracy}")
         if logarithmic is None:
             logarithmic = positive and bool(x.max() > _SPAN * x.min())
-        return cls(measure, accuracy, families, logarithmic, _fitted(x, y, logarithmic) if fit else None)
+        plain = cls(measure, accuracy, families, logarithmic, None)
+        return replace(plain, line=_fitted(x, y, plain.scales)) if fit else plain
 
     @classmethod
     def views(cls, results: Sequence[Result]) -> list[View]:
@@ -129,6 +134,11 @@ class AgainstAccuracy(ChartPlot):
         ]
 
     @property
+    def scales(self) -> tuple[bool, bool]:
+        """Which of both axes are logarithmic."""
+        return self.logarithmic, self.logarithmic and self.accuracy in _ERRORS
+
+    @property
     def slope(self) -> str:
         """The slope in words; empty where no line was fitted."""
         if self.line is None:
@@ -139,17 +149,17 @@ class AgainstAccuracy(ChartPlot):
         """Dots with intervals, families joined, and the fitted line."""
         from invariscope.plots.shared import static
 
-        figure, axes, colours = static.new_figure(8.0, 4.6, theme)
+        figure, axes, colours = static.new_figure(8.4, 5.2, theme)
         ax = axes[0, 0]
         for i, family in enumerate(self.families):
             _draw_family(ax, self._shown(family), i, colours)
         if self.line is not None:
             style = {"color": colours.muted, "linewidth": 1.4, "linestyle": "--", "zorder": 1}
             ax.plot(self.line.x, self.line.y, label=self.slope, **style)
-        if self.logarithmic:
-            ax.set_xscale("log")
-            ax.set_yscale("log")
-            static.plain_log_ticks(ax)
+        for logarithmic, rescale in zip(self.scales, (ax.set_xscale, ax.set_yscale), strict=True):
+            if logarithmic:
+                rescale("log")
+        static.plain_log_ticks(ax)
         static.horizontal_grid(ax, colours)
         static.axis_titles(ax, *self._titles, colours)
         static.legend(ax, colours)
@@ -159,8 +169,8 @@ class AgainstAccuracy(ChartPlot):
         """The same, interactive: network, values and intervals under the pointer."""
         from invariscope.plots.shared import interactive as live
 
-        scale = "log" if self.logarithmic else "linear"
-        chart = live.new_chart(height=380, min_width=300, x_axis_type=scale, y_axis_type=scale)
+        x, y = ("log" if logarithmic else "linear" for logarithmic in self.scales)
+        chart = live.new_chart(height=380, min_width=300, x_axis_type=x, y_axis_type=y)
         for axis, title in zip((chart.xaxis[0], chart.yaxis[0]), self._titles, strict=True):
             live.axis_title(axis, title)
         if self.line is not None:
@@ -174,10 +184,11 @@ class AgainstAccuracy(ChartPlot):
 
     def _shown(self, family: Family) -> Family:
         """With intervals that logarithmic axes can show: one that reaches 0 ends at the dot."""
-        if not self.logarithmic:
-            return family
         pairs = ((family.x, family.x_interval), (family.y, family.y_interval))
-        x, y = (np.where(interval > 0, interval, value[:, None]) for value, interval in pairs)
+        x, y = (
+            np.where(interval > 0, interval, value[:, None]) if logarithmic else interval
+            for logarithmic, (value, interval) in zip(self.scales, pairs, strict=True)
+        )
         return replace(family, x_interval=x, y_interval=y)
 
     @property
@@ -211,10 +222,10 @@ def _point(result: Result, measure: str, layer: str | None) -> np.ndarray | None
     return rows[["value", "ci_low", "ci_high"]].to_numpy(float)[-1] if len(rows) else None
 
 
-def _fitted(x: np.ndarray, y: np.ndarray, logarithmic: bool) -> Line | None:
+def _fitted(x: np.ndarray, y: np.ndarray, scales: tuple[bool, bool]) -> Line | None:
     from scipy import special
 
-    u, v = (np.log10(x), np.log10(y)) if logarithmic else (x, y)
+    u, v = (np.log10(part) if log else part for log, part in zip(scales, (x, y), strict=True))
     along = u - u.mean()
     if len(u) < _FEWEST or not along.any():
         return None
@@ -224,8 +235,7 @@ def _fitted(x: np.ndarray, y: np.ndarray, logarithmic: bool) -> Line | None:
     reach = float(special.stdtrit(len(u) - 2, 0.5 + _LEVEL / 2)) * error
     ends = np.array([u.min(), u.max()])
     heights = v.mean() + slope * (ends - u.mean())
-    if logarithmic:
-        ends, heights = 10**ends, 10**heights
+    ends, heights = (10**part if log else part for log, part in zip(scales, (ends, heights), strict=True))
     return Line(slope, slope - reach, slope + reach, ends, heights)
 
 
@@ -234,8 +244,10 @@ def _draw_family(ax: Axes, family: Family, i: int, colours: Theme) -> None:
     ax.hlines(family.y, *family.x_interval.T, color=colour, linewidth=1.1, alpha=0.5)
     ax.vlines(family.x, *family.y_interval.T, color=colour, linewidth=1.1, alpha=0.5)
     ax.plot(family.x, family.y, color=colour, linewidth=0.8, alpha=0.5)
-    marker = list(MARKERS.values())[i % len(MARKERS)]
-    ax.plot(family.x, family.y, color=colour, linestyle="", marker=marker, markersize=6, label=family.name)
+    # An edge in the surface's colour, so that dots that lie on each other stay apart.
+    style = {"linestyle": "", "marker": list(MARKERS.values())[i % len(MARKERS)], "markersize": 7}
+    style |= {"markeredgecolor": colours.surface, "markeredgewidth": 0.8, "alpha": 0.85}
+    ax.plot(family.x, family.y, color=colour, label=family.name, **style)
 
 
 def _chart_family(chart: Any, family: Family, i: int) -> Any:

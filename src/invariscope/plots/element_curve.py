@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from invariscope.result import Result
 
 HEADLINE = "prediction.accuracy"
+_APART = 100.0  # a factor between models from which on even steps hide all but the largest
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class ElementCurve(ChartPlot):
         parameter: name of the parameter on the x axis, "element" where there is no single one.
         layer: where the curve is read ("output" for predictions).
         series: one per model.
+        logarithmic: whether the y axis is; what is not positive is then not shown.
     """
 
     title = "Element by element"
@@ -56,6 +58,7 @@ class ElementCurve(ChartPlot):
     parameter: str
     layer: str
     series: tuple[CurveSeries, ...]
+    logarithmic: bool = False
 
     @classmethod
     def prepare(
@@ -65,6 +68,7 @@ class ElementCurve(ChartPlot):
         measure: str | None = None,
         layer: str | None = None,
         stratum: str = "all",
+        logarithmic: bool | None = None,
     ) -> ElementCurve:
         """One curve per result that holds it.
 
@@ -73,6 +77,8 @@ class ElementCurve(ChartPlot):
             measure: a measure of `result.curves`; None takes the accuracy or what comes first.
             layer: None takes the last layer that has this curve.
             stratum: "all", a class, or "mean".
+            logarithmic: the y axis; None: where no value is negative and the models' medians are positive and
+                lie further apart than a factor of 100.
         Raises:
             ValueError: no curves, or none of that measure, layer and stratum.
         """
@@ -86,7 +92,9 @@ class ElementCurve(ChartPlot):
         ]
         shown = [(name, rows) for name, rows in shown if len(rows)]
         parameter = _parameter([rows for _, rows in shown])
-        return cls(measure, parameter, layer, tuple(_series(name, rows, parameter) for name, rows in shown))
+        series = tuple(_series(name, rows, parameter) for name, rows in shown)
+        logarithmic = _far_apart(series) if logarithmic is None else logarithmic
+        return cls(measure, parameter, layer, series, logarithmic)
 
     @classmethod
     def views(cls, results: Sequence[Result]) -> list[View]:
@@ -123,10 +131,15 @@ class ElementCurve(ChartPlot):
         ax = axes[0, 0]
         for i, series in enumerate(self.series):
             colour = colours.series[i % len(colours.series)]
-            ax.fill_between(series.x, series.low, series.high, color=colour, alpha=0.16, linewidth=0)
+            value, low = self._positive(series)
+            ax.fill_between(series.x, low, series.high, color=colour, alpha=0.16, linewidth=0)
             style = {"linestyle": LINE_STYLES[DASHES[i % 4]], "marker": "o", "markersize": 4}
-            ax.plot(series.x, series.value, color=colour, label=series.name, linewidth=1.8, **style)
-        ax.set_ylim(*self.span)
+            ax.plot(series.x, value, color=colour, label=series.name, linewidth=1.8, **style)
+        if self.logarithmic:
+            ax.set_yscale("log")
+            static.plain_log_ticks(ax)
+        else:
+            ax.set_ylim(*self.span)
         static.horizontal_grid(ax, colours)
         static.axis_titles(ax, self._x_title, names.curve_title(self.measure), colours)
         if self.parameter == "element":
@@ -141,9 +154,12 @@ class ElementCurve(ChartPlot):
         """The same, interactive: element, value and interval under the pointer."""
         from invariscope.plots.shared import interactive as live
 
-        chart = live.new_chart(height=320)
-        chart.y_range = live.fixed(*self.span)
-        sources = [_chart_series(chart, series, i) for i, series in enumerate(self.series)]
+        chart = live.new_chart(height=320, y_axis_type="log" if self.logarithmic else "linear")
+        if not self.logarithmic:
+            chart.y_range = live.fixed(*self.span)
+        sources = [
+            _chart_series(chart, series, *self._positive(series), i) for i, series in enumerate(self.series)
+        ]
         if self.parameter == "element":
             live.name_columns(chart, self.series[0].labels)
         elif len(self.angle_ticks):
@@ -154,6 +170,13 @@ class ElementCurve(ChartPlot):
         for source in sources:
             live.hover_points(chart, source, shown)
         return chart
+
+    def _positive(self, series: CurveSeries) -> tuple[np.ndarray, np.ndarray]:
+        """Values and lower bounds as the axis can show them: a bound that is not positive is the value."""
+        if not self.logarithmic:
+            return series.value, series.low
+        value = np.where(series.value > 0, series.value, np.nan)
+        return value, np.where(series.low <= 0, value, series.low)
 
     @property
     def _x_title(self) -> str:
@@ -202,20 +225,29 @@ def _series(name: str, rows: pd.DataFrame, parameter: str) -> CurveSeries:
     )
 
 
-def _chart_series(chart: Any, series: CurveSeries, i: int) -> Any:
+def _far_apart(series: Sequence[CurveSeries]) -> bool:
+    """Whether the models' values are of such different sizes that only logarithms show them all."""
+    known = [values for s in series if len(values := s.value[np.isfinite(s.value)])]
+    middles = [float(np.median(values)) for values in known]
+    if not middles or min(middles) <= 0 or min(float(values.min()) for values in known) < 0:
+        return False
+    return max(middles) > _APART * min(middles)
+
+
+def _chart_series(chart: Any, series: CurveSeries, value: np.ndarray, low: np.ndarray, i: int) -> Any:
     from bokeh.models import ColumnDataSource
 
     from invariscope.plots.shared import interactive as live
 
     bounds = list(zip(series.low, series.high, strict=True))
     source = ColumnDataSource({
-        "x": series.x, "y": series.value, "low": series.low, "high": series.high,
+        "x": series.x, "y": value, "low": low, "high": series.high,
         "label": list(series.labels), "model": [series.name] * len(series.x),
         "text": [names.number(v) for v in series.value],
         "interval": [names.interval(*pair) for pair in bounds],
     })  # fmt: skip
     role = f"series:{i}"
-    if np.isfinite(series.low).any():
+    if np.isfinite(low).any():
         band = chart.varea("x", "low", "high", source=source, fill_alpha=0.16)
         live.themed(band.glyph, fill_color=role)
     line = chart.line("x", "y", source=source, line_width=2, line_dash=DASHES[i % 4])

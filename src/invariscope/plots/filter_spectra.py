@@ -105,11 +105,16 @@ class FilterSpectra(Plot):
         count = len(self.layers)
         figure, axes, colours = static.new_figure(0.8 + 4.2 * count, 3.4, theme, columns=count)
         for place, ax in enumerate(axes[0]):
-            self._panel(ax, place, colours)
+            self._panel(ax, place, colours, legend=place == count - 1 or not self._alike)
         static.axis_titles(axes[0, 0], "epoch", "power / power at the start", colours)
         return figure
 
-    def _panel(self, ax: Axes, place: int, colours: Theme) -> None:
+    @property
+    def _alike(self) -> bool:
+        """Whether the panels show the same frequencies, so that one legend is enough."""
+        return all(np.array_equal(values, self.eigenvalues[0]) for values in self.eigenvalues)
+
+    def _panel(self, ax: Axes, place: int, colours: Theme, *, legend: bool) -> None:
         from matplotlib import colormaps
         from matplotlib.ticker import MaxNLocator
 
@@ -131,6 +136,8 @@ class FilterSpectra(Plot):
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         static.heading(ax, self.layers[place], colours)
         static.axis_titles(ax, "epoch", "", colours)
+        if not legend:
+            return
         ax.legend(
             loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=static.SMALL_SIZE,
             labelcolor=colours.text, handlelength=1.2,

@@ -23,6 +23,7 @@ PREFIX = "neuron_stability."
 MARKERS = ("circle", "square", "triangle", "diamond")
 _MATPLOTLIB = {"circle": "o", "square": "s", "triangle": "^", "diamond": "D"}
 DODGE = 0.13
+CHANGE = "change / change between patches"
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ class NeuronStability(ChartPlot):
             )  # fmt: skip
         ax.set_ylim(0, self.top)
         static.horizontal_grid(ax, colours)
-        static.axis_titles(ax, "", "change of response, of that between patches", colours)
+        static.axis_titles(ax, names.layer_axis(self.layers), CHANGE, colours)
         static.name_ticks(ax, self.layers)
         static.legend(ax, colours)
         return figure
@@ -119,7 +120,8 @@ class NeuronStability(ChartPlot):
 
         chart = live.new_chart(height=320)
         chart.y_range = live.fixed(0, self.top)
-        live.axis_title(chart.yaxis[0], "change of response, of that between patches")
+        live.axis_title(chart.xaxis[0], names.layer_axis(self.layers))
+        live.axis_title(chart.yaxis[0], CHANGE)
         live.name_columns(chart, self.layers)
         chart.x_range = live.fixed(-0.6, len(self.layers) - 0.4)
         shown = {

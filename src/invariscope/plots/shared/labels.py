@@ -177,10 +177,36 @@ def axis_labels(names: Sequence[str]) -> list[str]:
     >>> axis_labels(["net.block1.conv", "net.block2.conv"])
     ['block1.conv', 'block2.conv']
     """
+    return [shorten(name) for name in _without_prefix(names)]
+
+
+def _without_prefix(names: Sequence[str]) -> list[str]:
     parts = [name.split(".") for name in names]
     while len(parts) > 1 and all(len(p) > 1 for p in parts) and len({p[0] for p in parts}) == 1:
         parts = [p[1:] for p in parts]
-    return [shorten(".".join(p)) for p in parts]
+    return [".".join(p) for p in parts]
+
+
+def shared_prefix(names: Sequence[str]) -> str:
+    """The dotted prefix that `axis_labels` leaves out.
+
+    >>> shared_prefix(["net.block1.conv", "net.block2.conv"]), shared_prefix(["conv1", "conv2"])
+    ('net', '')
+    """
+    if not names:
+        return ""
+    left, own = _without_prefix(names)[0], names[0]
+    return own[: len(own) - len(left)].rstrip(".")
+
+
+def layer_axis(names: Sequence[str]) -> str:
+    """What an axis of layers is called, with what their labels leave out.
+
+    >>> layer_axis(["features.2", "features.6"]), layer_axis(["conv1", "conv2"])
+    ('layer of features', 'layer')
+    """
+    prefix = shared_prefix(names)
+    return f"layer of {prefix}" if prefix else "layer"
 
 
 def number(value: float) -> str:
