@@ -217,7 +217,8 @@ def test_a_page_shows_published_numbers_where_there_are_any_and_what_intervals_a
     text = recipes.Page(recipes.Outcomes(store)).write(tmp_path / "page.md").read_text()
     tables = text.partition("## Normalized variance")[2].partition("## Trainings")[0]
     first, _, second = tables.partition("## Accuracy upright")
-    assert "| ours | 95 % interval | published | shortened |" in first
+    assert "| ours | 95 % interval | published |\n" in first
+    assert "Shortened in every row" in first
     assert "The interval is over" not in first
     assert "| ours | 95 % interval | shortened |" in second
     assert "The interval is over trainings." in second

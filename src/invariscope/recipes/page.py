@@ -13,6 +13,7 @@ from invariscope.plots.shared.labels import interval, number
 from invariscope.recipes.figures import Drawn, draw_all
 from invariscope.recipes.kinds.train import Train
 from invariscope.recipes.outcomes import Outcomes
+from invariscope.recipes.shortening import said_once
 from invariscope.recipes.verdicts import (
     CONFIRMED,
     REFUTED,
@@ -115,7 +116,7 @@ class Page:
         table = self.outcomes.plan.recipe.tables[index]
         cases = table_cases(self.outcomes.plan.recipe, index, self.outcomes)
         axes = list(cases[0].axes) if cases else []
-        shorter = [self._shortened(case) for case in cases]
+        common, shorter = said_once([self._shortened(case) for case in cases])
         published = ["published"] if table.published else []
         headings = [*axes, "ours", "95 % interval", *published, *(["shortened"] if any(shorter) else [])]
         rows = [
@@ -123,36 +124,35 @@ class Page:
             for case, text in zip(cases, shorter, strict=True)
         ]
         missing = list(dict.fromkeys(case.reason for case in cases if case.reason))
-        notes = [*_over(cases), *([f"No value: {_listed(missing)}."] if missing else [])]
+        notes = [common, *_over(cases), *([f"No value: {_listed(missing)}."] if missing else [])]
         return "\n\n".join(
             part for part in [f"## {table.title}", table.about.strip(), _grid(headings, rows), *notes] if part
         )
 
-    def _shortened(self, case: Case) -> str:
-        texts = [t for name in case.cells for t in self.outcomes.shortened(self.outcomes.plan[name])]
-        return "; ".join(dict.fromkeys(texts))
+    def _shortened(self, case: Case) -> list[str]:
+        return [t for name in case.cells for t in self.outcomes.shortened(self.outcomes.plan[name])]
 
     def _trainings(self) -> list[str]:
-        rows = []
-        for cell in self.outcomes.plan.cells:
-            if isinstance(cell.options, Train) and self.outcomes.manifest(cell):
-                known = self.outcomes.training(cell)
-                last = known["history"][-1]
-                rows.append([
-                    cell.name, cell.options.network, str(last["epoch"]), str(known["data"]["samples"]),
-                    number(known["accuracy"]), _duration(known["seconds"]),
-                    "; ".join(self.outcomes.shortened(cell)) or _NONE,
-                ])  # fmt: skip
-        headings = [
-            "cell",
-            "network",
-            "epochs",
-            "images",
-            "accuracy, last epoch",
-            "time",
-            "shortened (published)",
+        rows: list[list[str]] = []
+        trained = [
+            (cell, cell.options)
+            for cell in self.outcomes.plan.cells
+            if isinstance(cell.options, Train) and self.outcomes.manifest(cell)
         ]
-        return ["## Trainings", _grid(headings, rows)] if rows else []
+        if not trained:
+            return []
+        common, shorter = said_once([self.outcomes.shortened(cell) for cell, _ in trained])
+        for (cell, options), text in zip(trained, shorter, strict=True):
+            known = self.outcomes.training(cell)
+            last = known["history"][-1]
+            rows.append([
+                cell.name, options.network, str(last["epoch"]), str(known["data"]["samples"]),
+                number(known["accuracy"]), _duration(known["seconds"]),
+                *([text or _NONE] if any(shorter) else []),
+            ])  # fmt: skip
+        headings = ["cell", "network", "epochs", "images", "accuracy, last epoch", "time"]
+        headings += ["shortened (published)"] if any(shorter) else []
+        return ["## Trainings", _grid(headings, rows), common]
 
 
 def _notes_beside(outcomes: Outcomes) -> list[str]:
