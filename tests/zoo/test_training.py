@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from invariscope.transforms import Rotation
@@ -51,6 +52,19 @@ def test_a_few_steps_learn_digits():
     assert trained.test_accuracy > 0.85
     assert trained.history[1]["loss"] < trained.history[0]["loss"]
     assert trained.test_accuracy == evaluate(model, test)
+
+
+def half_size(data):
+    return F.avg_pool2d(data.images, 2), data.labels
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_network_that_is_equivariant_by_construction_learns_digits(seed):
+    """With the mean over the image in the place of the largest responses it is right on a third of them."""
+    model = build("c4_conv", input_shape=(1, 14, 14), fields=4, seed=seed)
+    data, test = load("mnist_subset", split="train", samples=1500), load("mnist_subset", samples=300)
+    options = {"epochs": 4, "batch_size": 32, "lr": 5e-3, "schedule": "cosine"}
+    assert train(model, half_size(data), test=half_size(test), **options).test_accuracy > 0.6
 
 
 @pytest.mark.parametrize("augmentation", [None, Shifted(4), Rotation.circle(8, jitter_deg=3)])
