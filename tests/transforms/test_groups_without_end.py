@@ -75,3 +75,16 @@ def test_draws_belong_to_their_samples_and_are_undone_by_the_inverse(transform):
 def test_ranges_that_make_no_sense_are_refused(make, said):
     with pytest.raises(ValueError, match=said):
         make()
+
+
+def test_affine_maps_are_drawn_part_by_part_and_sampled_once():
+    drawn = iv.Compose([iv.Rotation.uniform(2), iv.Scale.uniform(2, 0.8, 1.25)])
+    found = linear_parts(drawn, np.arange(4000), 0)
+    assert evenly(0.5 * np.log(np.linalg.det(found)), np.log(0.8), np.log(1.25))
+    assert evenly(np.arctan2(found[..., 0, 1], found[..., 0, 0]), -np.pi, np.pi)
+    x = torch.rand(1, 1, 9, 9)
+    maps = np.concatenate([found[0], np.zeros((2, 2, 1))], axis=-1)
+    torch.testing.assert_close(drawn.orbit(x, seed=0), iv.Affine(maps).orbit(x))
+    turned, scaled = drawn.parts
+    twice = torch.cat([scaled.orbit(turned.orbit(x)[:, j])[:, j : j + 1] for j in range(2)], 1)
+    assert not torch.allclose(drawn.orbit(x, seed=0), twice, atol=1e-2)

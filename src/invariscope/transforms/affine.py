@@ -29,6 +29,9 @@ class Affine(_Sampled):
     Misleads: other libraries list the inverse map (where an output pixel reads), or coordinates that run
     from -1 to 1 and distort rectangles. If content goes the wrong way, invert the matrices.
 
+    The same for every sample: no draw of affine maps is uniform. `Compose` of families that draw from a range
+    (`Rotation.uniform`, `Scale.uniform`, ...) draws them part by part, and samples once.
+
     Args:
         matrices: [[xx, xy, x], [yx, yy, y]] for each element.
         names: a label for each element; "#0", "#1", ... by default.
