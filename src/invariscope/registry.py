@@ -37,7 +37,7 @@ def unknown(kind: str, name: str, candidates: Iterable[str], *, hint: str = "") 
     >>> unknown("transform", "rotatoin", ["rotation", "flip"])
     ValueError("unknown transform 'rotatoin'. Closest: 'rotation'.")
     """
-    candidates = list(candidates)
+    candidates = list(dict.fromkeys(candidates))
     near = closest(name, candidates)
     listed = near or sorted(candidates)[:12]
     lead = "Closest" if near else "Known"

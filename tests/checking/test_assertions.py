@@ -278,3 +278,24 @@ def test_an_output_that_is_not_one_tensor_of_numbers_is_refused(ending, said):
 
     with pytest.raises(TypeError, match=said):
         iv.assert_invariant(Net(), torch.rand(4, 1, 6, 6), iv.QuarterTurns())
+
+
+def test_errors_about_actions_name_a_layer_once_and_print_no_mapping():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.act, self.fc = nn.ReLU(), nn.Linear(16, 2)
+
+        def forward(self, x):
+            return self.fc(self.act(self.act(x)).flatten(1))
+
+    images = torch.rand(8, 1, 4, 4)
+    with pytest.raises(ValueError, match="unknown layer of feature_action 'ac'") as caught:
+        iv.assert_equivariant(Twice(), images, TURNS, feature_action={"ac": "spatial"})
+    assert str(caught.value).count("'act'") == 1
+    actions = {"act": "spatial", "fc": "spatial"}
+    with pytest.raises(ValueError, match="layer 'fc' does not have the action 'spatial': ") as caught:
+        iv.assert_equivariant(Twice(), images, TURNS, feature_action=actions)
+    assert "'act'" not in str(caught.value)
+    with pytest.raises(ValueError, match="layer 'fc' has no action: no action is given for it"):
+        iv.assert_equivariant(Twice(), images, TURNS, feature_action={"act": "spatial"}, layers="*")

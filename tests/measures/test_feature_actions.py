@@ -13,6 +13,7 @@ from test_every_measure import final_values
 from torch import nn
 
 import invariscope as iv
+from invariscope.measures.base import as_measures
 from invariscope.statistics.fitted_action import FittedAction
 from invariscope.zoo import build, load
 
@@ -426,6 +427,14 @@ def turns_of_points():
 
 
 ALTERNATING, ALIKE = [[[1.0]], [[-1.0]], [[1.0]], [[-1.0]]], [[[1.0]]] * 4
+
+
+def test_actions_that_are_called_alike_are_refused_with_the_label_that_tells_them_apart():
+    wanted = [iv.EquivarianceDeviation(feature_action=iv.FibreAction(m)) for m in (ALTERNATING, ALIKE)]
+    with pytest.raises(ValueError, match=r"asked for 2 times.*FibreAction\(\.\.\., label='first'\)"):
+        as_measures(wanted)
+    with pytest.raises(ValueError, match=r"asked for 2 times: measure once per option set$"):
+        as_measures([wanted[0], wanted[0]])
 
 
 @pytest.mark.parametrize(

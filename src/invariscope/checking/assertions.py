@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from invariscope.checking.reading import verdict_of
+from invariscope.checking.reading import tried_actions, verdict_of
 from invariscope.checking.session import current
 from invariscope.checking.tolerances import roundings
 from invariscope.checking.verdict import SymmetryError, Verdict
@@ -245,14 +245,21 @@ def _measured(
         raise
 
 
+def _lacks(wanted: EquivarianceError, layer: str) -> str:
+    """Which actions a layer lacks, by what they are called."""
+    called = ", ".join(map(repr, tried_actions(wanted, layer)))
+    return f"does not have the action {called}" if called else "has no action"
+
+
 def _refuse_undefined(result: Result, wanted: EquivarianceError) -> None:
     """Raises a ValueError if some of the layers asked for do not have the action."""
     missing = [entry for entry in result.provenance["skipped"] if entry.get("measure") == wanted.label]
     if missing:
         first = missing[0]
-        reason = str(first["reason"]).removeprefix(f"{wanted.label}: ")
+        reason = str(first["reason"]).removeprefix(f"{wanted.label}: ").rstrip(".")
+        count = "one such layer" if len(missing) == 1 else f"{len(missing)} such layers"
         raise ValueError(
-            f"layer {first['layer']!r} does not have the action {wanted.feature_action!r}: {reason} "
-            f"({len(missing)} such layers). Leave them out with layers=, or say what each should do: "
+            f"layer {first['layer']!r} {_lacks(wanted, str(first['layer']))}: {reason} "
+            f"({count}). Leave them out with layers=, or say what each should do: "
             f"feature_action={{{first['layer']!r}: 'trivial', '*': ...}}."
         )

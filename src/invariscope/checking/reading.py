@@ -47,7 +47,7 @@ def verdict_of(
         own = {output: curves.get((wanted.row_name(output), layer, call), {}) for output in _CURVES}
         worst = _worst(own, transform, rounding.get((layer, call), last), below)
         position = rows.get((wanted.row_name("action"), layer, call), {"value": 0.0})["value"]
-        tried = tuple(dict.fromkeys(_tried(wanted, layer)))
+        tried = tried_actions(wanted, layer)
         action = _action(wanted, int(position), layer)
         about = {"grid": row.get("grid", ""), "kind": kinds.get((layer, call), ""), "tried": tried}
         found.append(LayerVerdict(layer, call, action, row["value"], row["null"], worst, **about))
@@ -69,6 +69,11 @@ def _curves(result: Result) -> dict[tuple[str, str, int], dict[int, dict[str, An
 def _action(wanted: EquivarianceError, position: int, layer: str) -> str:
     action = wanted.actions[position]
     return (action.at(layer) if isinstance(action, ActionByLayer) else action).called
+
+
+def tried_actions(wanted: EquivarianceError, layer: str) -> tuple[str, ...]:
+    """What the actions are called any one of which will do on the layer."""
+    return tuple(dict.fromkeys(_tried(wanted, layer)))
 
 
 def _tried(wanted: EquivarianceError, layer: str) -> Iterator[str]:

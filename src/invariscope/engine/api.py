@@ -106,11 +106,13 @@ def measure(
             interpolation and padding alone do to a value. Doubles the inputs that are forwarded; needs a
             transform with an inverse, and is NaN without.
         width: stop as soon as the 95 % interval of every deciding row is at most this wide. Arrays and
-            datasets are then taken in a seeded random order, streams as they come; looks are √2 apart. Such
-            intervals are a tenth wider, because runs stop rather when chance has made them narrow: at the
-            stopping time they cover in 93 to 97 % of simulated runs (benchmarks/results/sequential.md).
-            `provenance["sequential"]` says how many samples were used, and why.
-        at_least: samples before the first look, 64 or more.
+            datasets are then taken in a seeded random order of its own (the first 256 are not the subset that
+            samples=256 draws), streams as they come; looks are √2 apart. Such intervals are a tenth wider,
+            because runs stop rather when chance has made them narrow: at the stopping time they cover in 93
+            to 97 % of simulated runs (benchmarks/results/sequential.md). `provenance["sequential"]` says how
+            many samples were used, and why.
+        at_least: samples before the first look, 64 or more. Fewer samples than that are used without a look,
+            and a note says so.
         decided_by: the rows that decide, "measure" or "layer:measure" as globs ("conv*:normalized_variance").
             None: every row that has an interval, those of classes included.
 

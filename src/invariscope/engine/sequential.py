@@ -148,17 +148,19 @@ class Watch:
 
     def note(self, told: dict[str, Any]) -> str:
         """The same in a sentence."""
-        widest, used = told["widest"], f"{told['samples']:,}"
+        widest, used, first = told["widest"], f"{told['samples']:,}", self.stopping.at_least
+        early = told["samples"] < first
+        every = f"all {used} samples were used" + (f" without a look (at_least={first:,})" if early else "")
         if not widest:
-            return f"all {used} samples were used: no interval could be issued"
+            return f"{every}: no interval could be issued"
         where = f"{widest['measure']} of {widest['layer']}"
         if widest["width"] is None:
-            return f"all {used} samples were used: {where} ({widest['stratum']}) needs more for an interval"
+            return f"{every}: {where} ({widest['stratum']}) needs more for an interval"
         size = f"{widest['width']:.3g} wide, {self.stopping.width:g} was asked for"
         if not self.stopped:
             late = widest["width"] <= self.stopping.width  # but no look was due at the last sample
-            fewer = " before the next look" if late else ""
-            return f"all {used} samples were used{fewer}: the interval of {where} is {size}"
+            fewer = " before the next look" if late and not early else ""
+            return f"{every}{fewer}: the interval of {where} is {size}"
         of = "" if told["of"] is None else f" of {told['of']:,}"
         return f"stopped after {used}{of} samples: the widest deciding interval, of {where}, is {size}"
 

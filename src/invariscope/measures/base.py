@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -402,10 +402,18 @@ def as_measures(measures: Any) -> tuple[Measure, ...]:
     names = [measure.label for measure in found]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise ValueError(
-            f"measure {twice[0]!r} is asked for {names.count(twice[0])} times: measure once per option set"
-        )
+        same = [measure for measure in found if measure.label == twice[0]]
+        text = f"measure {twice[0]!r} is asked for {len(same)} times: measure once per option set"
+        raise ValueError(text + _relabel(same))
     return found
+
+
+def _relabel(same: Sequence[Measure]) -> str:
+    """How to tell apart measures that differ in actions which are called alike."""
+    actions = [getattr(measure, "feature_action", None) for measure in same]
+    if all(action == actions[0] for action in actions):
+        return ""
+    return ", or give the actions names of their own: FibreAction(..., label='first')"
 
 
 def _as_measure(entry: Any) -> Measure:
