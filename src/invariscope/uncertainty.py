@@ -21,7 +21,7 @@ LEVEL = 0.95
 # when chance has made them narrow: simulated in benchmarks/sequential.py.
 SEQUENTIAL_REACH = 1.1
 # Of what a jackknife counts twice: simulated in benchmarks/coverage.py.
-_TAKEN_OFF = 0.45
+_TAKEN_OFF = 0.8
 # How the note of a row begins that more samples would give an interval.
 TOO_FEW = "no interval: a group has"
 NOT_YET = "no interval yet: "
@@ -105,8 +105,8 @@ def interaction_reach(
         + (n - n_g - n_h)^2\\theta_{(gh)} \\propto 2\\mu + \\alpha_g + \\alpha_h + 2\\beta_{gh}
 
     holds for any quadratic functional, and what is left of these when a sum of two parts is taken from them
-    estimates the variance of β. A little less than half of the excess is taken off, with which intervals of
-    information cover: triples of samples pass for pairs here, the more so the fewer samples there are.
+    estimates the variance of β. Four fifths of the excess are taken off, with which intervals of information
+    cover: triples of samples pass for pairs here, the more so the fewer samples there are.
 
     Args:
         values: (replicate,) the value, and without each group.
