@@ -118,9 +118,7 @@ class Consistency(Measure):
 def _too_few(changing: Any, keeping: Any) -> str:
     """Why there can be no interval: nearly all samples keep their prediction, or nearly all change it."""
     changed, kept, samples = int(np.sum(changing)), int(np.sum(keeping)), len(changing)
-    return few_events(changed, samples, "predictions change") or few_events(
-        kept, samples, "predictions stay"
-    )
+    return few_events(changed, samples, "predictions change") or few_events(kept, samples, "predictions stay")
 
 
 def _same(part: SampleTable) -> np.ndarray:
