@@ -161,3 +161,13 @@ def test_the_null_leaves_out_the_identity_as_the_error_does():
     shares = (turned - other).norm(dim=2) / other.norm(dim=2)
     row = next(row for row in result.rows if row["measure"].endswith("trivial"))
     assert row["null"] == pytest.approx(shares[:, 1:].mean().item(), rel=1e-12)
+
+
+def test_every_curve_of_elements_stands_over_their_own_labels(responses):
+    model, images, activations = responses
+    measure = iv.EquivarianceError()
+    result = iv.measure(model, images, TURNS, measures=measure, layers="conv1", progress=False)
+    samples = result.curves[result.curves.measure == "equivariance_error.sample_by_element"]
+    assert samples.label.tolist() == list(TURNS.labels)
+    assert samples.x.tolist() == [0.0, 90.0, 180.0, 270.0]
+    np.testing.assert_array_equal(samples.value, measure.oracle(activations, None)["sample_by_element"])

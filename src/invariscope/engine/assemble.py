@@ -22,6 +22,7 @@ from invariscope.engine.rows import (
 )
 from invariscope.engine.run import OUTPUT, LayerKey, Run
 from invariscope.measures.base import (
+    BY_ELEMENT,
     CurveValues,
     ElementValues,
     LayerContext,
@@ -286,9 +287,7 @@ class Assembler:
             )
             | {"units": values.values.shape[1], "dead_units": 0, "sparse_units": 0}
         )
-        parameter, xs = next(iter(self.transform.parameters.items()), ("element", None))
-        xs = xs or tuple(range(len(self.transform)))
-        points = tuple(zip(self.transform.labels, map(float, xs), strict=True))
+        parameter, points = self._elements()
         kept = values.values[:1] if values.uncovered else values.values
         if values.rare is not None:
             kept = kept.copy()
@@ -300,10 +299,18 @@ class Assembler:
     ) -> None:
         """A curve along an axis of its own, and where there are any, those of the units as a map."""
         bounds = measure.bounds(measure.output_of(name))
-        points = tuple(zip(values.labels, values.x, strict=True))
-        self._add_points(name, key, stratum, values.values, values.parameter, points, bounds)
+        parameter, points = values.parameter, tuple(zip(values.labels, values.x, strict=True))
+        if parameter == BY_ELEMENT:
+            parameter, points = self._elements()
+        self._add_points(name, key, stratum, values.values, parameter, points, bounds)
         if values.units is not None:
             self.maps[name, key[0], stratum.label, key[1]] = self._stored(values.units, key, measure)
+
+    def _elements(self) -> tuple[str, tuple[tuple[str, float], ...]]:
+        """What elements differ by, and their labels and places on that axis."""
+        parameter, xs = next(iter(self.transform.parameters.items()), (BY_ELEMENT, None))
+        places = xs or tuple(range(len(self.transform)))
+        return parameter, tuple(zip(self.transform.labels, map(float, places), strict=True))
 
     def _add_points(
         self,

@@ -119,13 +119,18 @@ class LayerValues:
     reach: float = 1.0
 
 
+# The axis of a curve of elements that no one number stands for, such as a position in the data.
+BY_ELEMENT = "element"
+
+
 @dataclass(frozen=True)
 class CurveValues:
     """A curve along an axis of its own, which is not that of the elements; no one number stands for it.
 
     Args:
         values: (replicate, point): replicate 0 from all samples, the others without one group.
-        parameter: what the axis is, with its unit: "frequency_cpp".
+        parameter: what the axis is, with its unit: "frequency_cpp"; `BY_ELEMENT`: that of the elements, whose
+            own places and labels then stand in the result.
         x: (point,) places on the axis.
         labels: (point,) the places in words.
         units: (unit..., point) the curve of each unit or channel, which the result keeps as a map.

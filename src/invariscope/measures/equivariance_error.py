@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from invariscope.measures.base import (
+    BY_ELEMENT,
     CurveValues,
     ElementValues,
     Identity,
@@ -234,15 +235,13 @@ def _extremes(errors: np.ndarray, indices: np.ndarray) -> dict[str, Values]:
     worst = np.where(np.isnan(largest), np.nan, indices[filled.argmax(axis=0)])
     at = int(filled.max(axis=0).argmax())
     place = float("nan") if np.isnan(largest).all() else float(at)
-    numbers = range(len(largest))
+    numbers = tuple(map(float, range(len(largest))))
     return {
         "largest": LayerValues(largest[at : at + 1], uncovered=EXTREME),
         "element": LayerValues(np.array([place]), uncovered=PLACE),
         "sample": LayerValues(worst[at : at + 1], uncovered=PLACE),
         "largest_by_element": ElementValues(largest[None], uncovered=EXTREME),
-        "sample_by_element": CurveValues(
-            worst[None], "element", tuple(map(float, numbers)), tuple(map(str, numbers))
-        ),
+        "sample_by_element": CurveValues(worst[None], BY_ELEMENT, numbers, tuple(map(str, numbers))),
     }
 
 
