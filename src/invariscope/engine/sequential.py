@@ -153,9 +153,10 @@ class Watch:
         every = f"all {used} samples were used" + (f" without a look (at_least={first:,})" if early else "")
         if not widest:
             return f"{every}: no interval could be issued"
-        where = f"{widest['measure']} of {widest['layer']}"
+        where = f"{widest['measure']} of layer {widest['layer']!r}"
+        where += "" if widest["stratum"] == "all" else f" (stratum {widest['stratum']!r})"
         if widest["width"] is None:
-            return f"{every}: {where} ({widest['stratum']}) needs more for an interval"
+            return f"{every}: {where} needs more for an interval"
         size = f"{widest['width']:.3g} wide, {self.stopping.width:g} was asked for"
         if not self.stopped:
             late = widest["width"] <= self.stopping.width  # but no look was due at the last sample
