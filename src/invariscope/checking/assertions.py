@@ -116,7 +116,7 @@ def assert_equivariant(
             the elements are none; no tolerance can be derived.
 
     >>> import torch, invariscope as iv
-    >>> model = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 1), torch.nn.ReLU())
+    >>> model = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 1), torch.nn.Tanh())
     >>> verdict = iv.assert_equivariant(model, torch.rand(8, 1, 6, 6), iv.QuarterTurns())
     >>> [(layer.layer, layer.action) for layer in verdict.layers]
     [('0', 'spatial'), ('1', 'spatial')]
