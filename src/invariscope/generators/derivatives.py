@@ -8,6 +8,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from invariscope.registry import unknown
 
@@ -66,7 +67,7 @@ class Derivatives:
     def _across(self, order: int) -> Tensor:
         """The derivative along the last axis."""
         if self.interpolation == "spline":
-            return self.images @ self._matrix(self.size[1], order).T
+            return functional.linear(self.images, self._matrix(self.size[1], order))
         return self._along(order, self.images)
 
     def _down(self, order: int) -> Tensor:

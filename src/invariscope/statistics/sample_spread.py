@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from torch import Tensor
+import torch
 
 from invariscope.statistics.base import Block, Statistic, replicate_sums, with_buckets
+from invariscope.statistics.spread_kernel import add_offsets
 
 
 @dataclass
@@ -60,19 +61,16 @@ class SampleSpread(Statistic):
 
     def init(self, block: Block, *, buckets: int, pilot: Any = None) -> SpreadState:
         """An empty state around the first sample's response."""
-        pivot = _responses(block)[0].numpy()
+        pivot = _responses(block)[0].astype(np.float64)
         return SpreadState(
             pivot, np.zeros(buckets, np.int64), np.zeros((buckets, len(pivot))), np.zeros(buckets)
         )
 
     def update(self, state: SpreadState, block: Block) -> None:
         """Adds the block's samples."""
-        offsets = _responses(block).numpy() - state.pivot
-        for bucket, samples in block.membership:
-            chosen = offsets[samples]
-            state.counts[bucket] += len(samples)
-            state.sums[bucket] += chosen.sum(axis=0)
-            state.squares[bucket] += np.einsum("iu,iu->", chosen, chosen)
+        _, starts, buckets = runs = block.membership.runs
+        state.counts[buckets] += np.diff(starts)
+        add_offsets(_responses(block), state.pivot, runs, state.sums, state.squares)
 
     def enlarge(self, state: SpreadState, buckets: int) -> None:
         """Room for more buckets."""
@@ -107,6 +105,7 @@ class SampleSpread(Statistic):
             return Spread(counts, np.maximum(squares / counts - np.square(mean).sum(axis=1), 0))
 
 
-def _responses(block: Block) -> Tensor:
-    """(sample, unit) float64 responses to the untransformed inputs."""
-    return block.probe("identity")[:, 0].detach().flatten(1).double().cpu()
+def _responses(block: Block) -> np.ndarray:
+    """(sample, unit) responses to the untransformed inputs, in single precision at least."""
+    found = block.probe("identity")[:, 0].detach().flatten(1).cpu()
+    return (found if found.dtype in (torch.float32, torch.float64) else found.float()).contiguous().numpy()
