@@ -24,6 +24,8 @@ SEQUENTIAL_REACH = 1.1
 _TAKEN_OFF = 0.8
 # How the note of a row begins that more samples would give an interval.
 TOO_FEW = "no interval: a group has"
+# Groups are fixed and know nothing of classes: with so many of a class hardly one has fewer than eight.
+ENOUGH = "64 samples in all will do, and about 150 of a class for that class"
 NOT_YET = "no interval yet: "
 
 

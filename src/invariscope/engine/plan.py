@@ -11,7 +11,7 @@ from torch import Tensor
 
 from invariscope.statistics.base import Membership
 from invariscope.statistics.prediction_counts import refuse_numbers
-from invariscope.uncertainty import GROUPS, MIN_PER_GROUP
+from invariscope.uncertainty import ENOUGH, GROUPS, MIN_PER_GROUP
 
 # A forward of more rows than this gains nothing on a CPU, and its activations leave the cache.
 _CPU_ROWS, _DEVICE_ROWS = 512, 512
@@ -49,12 +49,13 @@ class Strata:
 
     A *cell* is a class × jackknife group. Nested, each cell has a bucket of its own, so that every
     class can have an interval. Crossed, a cell is counted in its class's bucket and in its group's:
-    far fewer buckets, and intervals over all samples only.
+    far fewer buckets, and intervals over all samples only; `why` says why.
     """
 
     by_class: bool
     groups: int = GROUPS
     nested: bool = True
+    why: str = ""
     classes: dict[int, int] = field(default_factory=dict)
 
     @property
@@ -136,15 +137,18 @@ def choose_buckets(
     count = max(len(strata.classes), 1)
     refuse_too_large(bucket * count, budget, f"{count} strata")
     if not intervals:
-        strata.groups = 1
-        return "intervals were switched off"
+        strata.groups, strata.why = 1, "intervals were switched off"
+        return strata.why
     filled = None if cells is None else np.bincount(cells, minlength=count * GROUPS).reshape(count, GROUPS)
     useful = filled is None or bool(filled.min(axis=1).max() >= MIN_PER_GROUP)
     strata.nested = not strata.by_class or (useful and bucket * count * GROUPS <= budget)
+    needed = f"{GROUPS} jackknife groups would need {_gib(bucket * count * GROUPS)}: raise memory_gb"
+    few = f"no class has {MIN_PER_GROUP} samples in each group; {ENOUGH}"
+    strata.why = needed if useful else few
     if bucket * strata.buckets <= budget:
         return ""
-    strata.groups, strata.nested = 1, True
-    return f"{GROUPS} jackknife groups would need {_gib(bucket * count * GROUPS)}: raise memory_gb"
+    strata.groups, strata.nested, strata.why = 1, True, needed
+    return needed
 
 
 def refuse_too_large(needed: int, budget: int, what: str) -> None:

@@ -9,7 +9,16 @@ import numpy as np
 
 from invariscope.measures.base import ElementValues, UnitValues, Values
 from invariscope.readers.base import LayerKey
-from invariscope.uncertainty import GROUPS, MIN_PER_GROUP, MISSING, NOT_YET, TOO_FEW, Interval, jackknife
+from invariscope.uncertainty import (
+    ENOUGH,
+    GROUPS,
+    MIN_PER_GROUP,
+    MISSING,
+    NOT_YET,
+    TOO_FEW,
+    Interval,
+    jackknife,
+)
 
 NO_UNIT = "no unit is left to average over: all are dead, sparse or infinite"
 _NOTHING = "no value: what it is made of is undefined for all samples, or it is 0 divided by 0"
@@ -22,23 +31,22 @@ class Stratum:
 
     Args:
         reach: how many times as wide its intervals are, for what chose the number of samples.
+        why: why its samples are in one group, where they are.
     """
 
     label: str
     members: list[list[int]]
     sizes: np.ndarray
     reach: float = 1.0
+    why: str = ""
 
     @property
     def reason(self) -> str:
         """Why no interval can be issued; empty where one can."""
         if len(self.sizes) < GROUPS:
-            return (
-                f"no interval: no class has {MIN_PER_GROUP} samples in each of {GROUPS} groups "
-                "(or intervals were switched off, or did not fit in memory: see the notes)"
-            )
+            return f"no interval: {self.why}"
         if self.sizes.min() < MIN_PER_GROUP:
-            return f"{TOO_FEW} {self.sizes.min()} samples, {MIN_PER_GROUP} are needed"
+            return f"{TOO_FEW} {self.sizes.min()} samples, {MIN_PER_GROUP} are needed; {ENOUGH}"
         return ""
 
 
