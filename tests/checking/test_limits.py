@@ -78,6 +78,25 @@ def test_a_limit_that_cannot_be_read_is_refused(text, said):
         read_limits([text], [])
 
 
+@pytest.mark.parametrize(
+    ("named", "meant"),
+    [
+        ("equivariance_deviation.channelwise", "EquivarianceDeviation(kind='channelwise')"),
+        ("equivariance_deviation.output.null", "EquivarianceDeviation(kind='output').null"),
+        ("stability.petrini2021.D", "Stability(preset='petrini2021').D"),
+        (
+            "EquivarianceDeviation(exclude_identity=True).channelwise",
+            "EquivarianceDeviation(exclude_identity=True, kind='channelwise')",
+        ),
+    ],
+)
+def test_an_option_in_the_place_of_an_output_is_named_with_what_was_meant(named, meant):
+    with pytest.raises(ValueError, match="is no output of") as caught:
+        Limit.read(f"output:{named}:1", upper=True)
+    assert f'write "{meant}" there' in str(caught.value)
+    assert Limit.read(f"output:{meant}:1", upper=True).bound == 1
+
+
 def test_nothing_to_check_is_refused():
     with pytest.raises(ValueError, match="give --max or --min"):
         read_limits([], [])
@@ -118,6 +137,11 @@ def test_a_layer_without_a_value_keeps_no_limit(sides):
 def test_a_limit_that_speaks_of_nothing_is_refused(text, said):
     with pytest.raises(ValueError, match=said):
         outcomes(text)
+
+
+def test_a_measure_of_several_outputs_asks_for_one_of_them():
+    with pytest.raises(ValueError, match=r"add the one that the limit .* is of: 'anova\.share_transform'"):
+        outcomes("conv1:anova:1")
 
 
 def test_what_must_be_measured_is_asked_for_once():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -61,6 +62,7 @@ class Limit:
         measures = read_measures([wanted])
         if len(measures) != 1:
             raise ValueError(f"the limit {text!r} names {len(measures)} measures; write a limit for each.")
+        _refuse_form(measures[0], output, text)
         return cls(text, pattern.strip(), measures[0], output, _number(value, text), upper)
 
     @property
@@ -185,7 +187,12 @@ def _lost(limit: Limit, layer: str, call: int) -> Outcome:
 
 def _no_rows(limit: Limit, result: Result) -> ValueError:
     own = dict.fromkeys(row["measure"] for row in result.rows if limit.measure.owns(row["measure"]))
-    labelled = result.provenance.get("data", {}).get("classes", True)
+    if own and not limit.output:
+        return ValueError(
+            f"{limit.measure.name} has several outputs; add the one that the limit {limit.text!r} is of: "
+            f"{', '.join(map(repr, own))}."
+        )
+    labelled = result.provenance.get("data", {}).get("labelled", True)
     hint = "" if labelled else "Some outputs need labels, and the data have none."
     return unknown(f"output of {limit.measure.name}", limit.row, own, hint=hint)
 
@@ -208,6 +215,30 @@ def _split(text: str) -> tuple[str, str]:
         if character == "." and depth == 0:
             return text[:place], text[place + 1 :]
     return text, ""
+
+
+def _refuse_form(measure: Measure, output: str, text: str) -> None:
+    """Raises for an option in the place of an output, such as the kind of a deviation."""
+    head, dot, rest = output.partition(".")
+    if head in ("", measure.form):
+        return
+    for option in dataclasses.fields(measure):  # type: ignore[arg-type]
+        if meant := _called(measure, option.name, head):
+            raise ValueError(
+                f"{head!r} in the limit {text!r} is no output of {measure.name} but its option "
+                f'{option.name!r}: write "{meant}{dot}{rest}" there.'
+            )
+
+
+def _called(measure: Measure, option: str, value: str) -> str:
+    """The measure with that value of an option, as it is written, if it is called after the value."""
+    given = {name: getattr(measure, name) for name in sorted(measure.named_options)} | {option: value}
+    try:
+        named = type(measure)(**given).form == value
+    except (TypeError, ValueError):
+        return ""
+    written = ", ".join(f"{name}={entry!r}" for name, entry in given.items())
+    return f"{type(measure).__name__}({written})" if named else ""
 
 
 def _number(text: str, limit: str) -> float:

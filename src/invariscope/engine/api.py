@@ -248,6 +248,7 @@ def _provenance(
             "samples": run.samples,
             "shape": list(run.input_shape),
             "classes": list(source.classes or ()),
+            "labelled": run.labelled,
             "fingerprint": run.fingerprint,
         },
         "transform": described | {"fingerprint": hashlib.blake2b(draws.encode(), digest_size=12).hexdigest()},

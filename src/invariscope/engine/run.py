@@ -53,6 +53,7 @@ class Run:
         forwards: inputs that went through the model, those of a pilot included.
         reach: how many times as wide intervals are, where the walk stops by their width.
         grids: where the units of feature maps stand, as far as that matters and is known.
+        labelled: whether the samples came with labels.
     """
 
     strata: Strata
@@ -69,6 +70,7 @@ class Run:
     notes: list[str] = field(default_factory=list)
     reach: float = 1.0
     grids: dict[LayerKey, Grid] = field(default_factory=dict)
+    labelled: bool = False
 
 
 class Runner:
@@ -148,6 +150,7 @@ class Runner:
         strata = Strata(options.by_class)
         reach = 1.0 if self.enough is None else SEQUENTIAL_REACH
         run = Run(strata, inspection, input_shape=tuple(window.inputs.shape[1:]), reach=reach)
+        run.labelled = window.labels is not None
         run.notes += refuse_unstable(self.reader, window.inputs[:4], options)
         run.grids = grids_for(self.reader, first, inspection, self.needs.layers, options)
         shown = self.transform.orbit(first[:1], indices=window.indices[:1], seed=options.seed)[0]
