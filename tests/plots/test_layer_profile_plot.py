@@ -87,8 +87,26 @@ def test_raw_variances_over_orders_of_magnitude_get_a_logarithmic_axis():
     assert LayerProfile.prepare(profile([1e-3, 10.0], measure="sample_variance")).logarithmic
 
 
-def test_a_measure_with_a_null_keeps_its_zero_however_small_a_layer_is():
+def test_multiples_of_a_change_of_sample_keep_their_zero_however_small_a_layer_is():
     assert not LayerProfile.prepare(profile([1e-3, 1.0], null=1.0)).logarithmic
+
+
+def test_a_broken_layer_stands_out_from_right_ones_although_the_null_is_far_above_both():
+    shown = profile([5e-6, 0.115, 0.0], null=82.0, ci_low=-1.0, ci_high=1.0, measure="lie.rotation")
+    plot = LayerProfile.prepare(shown)
+    assert plot.logarithmic
+    axes = plot.draw().axes[0]
+    assert axes.get_yscale() == "log"
+    np.testing.assert_array_equal(axes.lines[0].get_ydata(), [5e-6, 0.115, NAN])
+    bars = axes.collections[0].get_segments()
+    assert [bar[0][1] for bar in bars[:2]] == [5e-6, 0.115]
+    assert plot.chart().y_scale.__class__.__name__ == "LogScale"
+    near = profile([0.005, 0.115], null=82.0, measure="lie.rotation")
+    assert not LayerProfile.prepare(near).logarithmic
+
+
+def test_layers_with_values_below_zero_are_never_put_on_a_logarithmic_axis_unasked():
+    assert not LayerProfile.prepare(profile([-0.1, 1e-6, 1.0], measure="lie.rotation")).logarithmic
 
 
 def test_an_unknown_measure_is_refused_with_the_closest_one():

@@ -61,6 +61,22 @@ def test_another_measure_is_reported_without_a_claim_about_samples():
     assert sentence == "The ANOVA: share transform goes from 1.000 (layer0) to 3.000 (layer1)."
 
 
+DEVIATION = "equivariance_deviation.channelwise"
+
+
+def test_the_first_layer_at_which_a_value_jumps_is_named_beside_the_ends():
+    (sentence,) = said(net([4e-6, 5e-6, 0.115, 0.25, 3e-6], measure=DEVIATION))
+    assert sentence == (
+        "The equivariance deviation: channelwise goes from 3.000e−06 (layer4) to 0.2500 (layer3), and "
+        "jumps at layer2: 0.1150, after at most 5.000e−06 before it."
+    )
+
+
+@pytest.mark.parametrize("values", [[0.01, 0.9], [0.9, 1e-6], [0.0, 1e-6], [-1.0, 1e-6, 1.0]])
+def test_no_jump_is_told_of_where_values_rise_less_fall_or_have_nothing_to_rise_from(values):
+    assert "jumps" not in said(net(values, measure=DEVIATION))[0]
+
+
 def test_a_comparison_leads_and_counts_the_layers_whose_interval_excludes_zero():
     a, b = (
         with_replicates([0.5, 0.5, 0.5], "plain", 0.0),

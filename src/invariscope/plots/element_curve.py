@@ -10,6 +10,7 @@ import numpy as np
 
 from invariscope.plots.shared import labels as names
 from invariscope.plots.shared.base import ChartPlot, View
+from invariscope.plots.shared.scales import far_apart
 from invariscope.plots.shared.theme import DASHES, LINE_STYLES
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from invariscope.result import Result
 
 HEADLINE = "prediction.accuracy"
-_APART = 100.0  # a factor between models from which on even steps hide all but the largest
 
 
 @dataclass(frozen=True)
@@ -228,10 +228,10 @@ def _series(name: str, rows: pd.DataFrame, parameter: str) -> CurveSeries:
 def _far_apart(series: Sequence[CurveSeries]) -> bool:
     """Whether the models' values are of such different sizes that only logarithms show them all."""
     known = [values for s in series if len(values := s.value[np.isfinite(s.value)])]
-    middles = [float(np.median(values)) for values in known]
-    if not middles or min(middles) <= 0 or min(float(values.min()) for values in known) < 0:
+    middles = np.array([np.median(values) for values in known])
+    if not known or middles.min() <= 0 or min(values.min() for values in known) < 0:
         return False
-    return max(middles) > _APART * min(middles)
+    return far_apart(middles)
 
 
 def _chart_series(chart: Any, series: CurveSeries, value: np.ndarray, low: np.ndarray, i: int) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ import numpy as np
 from invariscope.plots.shared import labels as names
 from invariscope.plots.shared.band import Band, band_of, chart_bands, draw_bands
 from invariscope.plots.shared.base import ChartPlot, View
+from invariscope.plots.shared.scales import far_apart
 from invariscope.plots.shared.theme import DASHES, LINE_STYLES
 
 if TYPE_CHECKING:
@@ -53,14 +54,15 @@ class LayerProfile(ChartPlot):
         column: "value" (mean over units) or "value_ratio" (ratio of layer means).
         series: one per model.
         relative: x is the depth from 0 (first layer) to 1 (last) instead of the layer's number.
-        logarithmic: the scale of the values, for those that span orders of magnitude.
+        logarithmic: whether the axis of the values is; what is not positive is then not shown.
     """
 
     title = "Layer by layer"
     reading = (
         "A dot is a layer, in the order in which the layers run; the bar through it is the 95 % interval "
         "over samples, the dotted line the null: what the same number would be if an orbit consisted of "
-        "unrelated samples. A shaded band, where there is one, holds 95 % of networks with random weights."
+        "unrelated samples. A shaded band, where there is one, holds 95 % of networks with random weights. "
+        "On a logarithmic axis, taken where values differ more than a hundredfold, a value of zero has no dot."
     )
     order = 10
 
@@ -91,7 +93,8 @@ class LayerProfile(ChartPlot):
             stratum: "all", a class, or "mean".
             relative: None uses relative depth where the models' layers differ.
             layers: patterns of the layers that are shown; None: all.
-            logarithmic: the scale of the values; None: where a measure without a null spans two orders.
+            logarithmic: the scale of the values; None: where they differ by more than a factor of 100 and
+                none is negative. Multiples of a change of sample keep their zero: there small is small.
         Raises:
             ValueError: no such measure or stratum in any result.
         """
@@ -108,9 +111,9 @@ class LayerProfile(ChartPlot):
         if relative is None:
             relative = len({tuple(r["label"]) for _, r, _ in found}) > 1
         series = tuple(_series(name, r, column, relative, band) for name, r, band in found)
-        bounded = any(r["value_ratio"].notna().any() or r["null"].notna().any() for _, r, _ in found)
         if logarithmic is None:
-            logarithmic = not bounded and _spans_orders(series)
+            values = np.concatenate([one.value for one in series])
+            logarithmic = measure not in names.RELATIVE and far_apart(values)
         return cls(measure, column, series, relative, logarithmic)
 
     @classmethod
@@ -148,7 +151,7 @@ class LayerProfile(ChartPlot):
         figure, axes, colours = static.new_figure(min(14.0, 4.5 + 0.4 * deepest), 4.2, theme)
         ax = axes[0, 0]
         draw_bands(ax, *self._bands, colours)
-        for i, series in enumerate(self.series):
+        for i, series in enumerate(self._shown):
             _draw_series(ax, series, i, self._dodge(i), colours)
         static.horizontal_grid(ax, colours)
         static.axis_titles(ax, self._x_title, self._y_title, colours)
@@ -178,12 +181,17 @@ class LayerProfile(ChartPlot):
             live.name_columns(chart, self.series[0].layers)
             chart.x_range = live.fixed(-0.6, deepest - 0.4)
         chart_bands(chart, *self._bands)
-        sources = [_chart_series(chart, s, i, self._dodge(i)) for i, s in enumerate(self.series)]
+        sources = [_chart_series(chart, s, i, self._dodge(i)) for i, s in enumerate(self._shown)]
         shown = {"model": "@model", "layer": "@layer", "value": "@text", "95 %": "@interval", "null": "@null"}
         shown |= {"random nets": "@random"} if self._banded else {}
         for source in sources:
             live.hover_points(chart, source, {**shown, "units": "@units"})
         return chart
+
+    @property
+    def _shown(self) -> tuple[ProfileSeries, ...]:
+        """The series as the axis can show them."""
+        return tuple(map(_positive, self.series)) if self.logarithmic else self.series
 
     @property
     def _bands(self) -> tuple[list[np.ndarray], list[Band]]:
@@ -232,10 +240,10 @@ def _matching(labels: Iterable[str], patterns: Sequence[str] | None) -> list[boo
     return [patterns is None or any(fnmatchcase(label, one) for one in patterns) for label in labels]
 
 
-def _spans_orders(series: Sequence[ProfileSeries]) -> bool:
-    values = np.concatenate([s.value for s in series])
-    values = values[np.isfinite(values)]
-    return bool(len(values) and values.min() > 0 and values.max() > 100 * values.min())
+def _positive(series: ProfileSeries) -> ProfileSeries:
+    """What a logarithmic axis can show: an interval that reaches zero begins at the value."""
+    value, null = (np.where(part > 0, part, np.nan) for part in (series.value, series.null))
+    return replace(series, value=value, null=null, low=np.where(series.low <= 0, value, series.low))
 
 
 def _view_label(measure: str, column: str, found: dict[str, list[str]]) -> str:

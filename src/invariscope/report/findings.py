@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from invariscope.plots.shared import labels as names
 from invariscope.plots.shared.digits import Fixed
+from invariscope.plots.shared.scales import APART
 from invariscope.report import stability
 from invariscope.uncertainty import reaches_null
 
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from invariscope.result import Result
 
 ACCURACY = "prediction.accuracy"
-# Measures whose value is the response to the transformation in units of the response to a new sample.
-RELATIVE = ("normalized_variance", "normalized_distance")
 
 
 def title(results: Sequence[Result]) -> str:
@@ -93,18 +92,30 @@ def _extremes(result: Result, measure: str, prefix: str) -> str:
     low, high = (pick(rows, key=lambda row: row["value"]) for pick in (min, max))
     fixed = Fixed.of(row["value"] for row in rows)
     least, most = fixed(low["value"]), fixed(high["value"])
-    if measure not in RELATIVE:
+    if measure not in names.RELATIVE:
         title = _in_words(measure)
         if len(rows) == 1:
             return _sentence(prefix, f"the {title} of {_layer(low)} is {least}.")
         span = f"from {least} ({_layer(low)}) to {most} ({_layer(high)})"
-        return _sentence(prefix, f"the {title} goes {span}.")
+        return _sentence(prefix, f"the {title} goes {span}{_jump(rows, fixed)}.")
     moves = f"{transform_name(result)} moves the units of {_layer(low)}"
     does = f"times as much as a change of sample does{_spread(result, measure)}"
     if len(rows) == 1:
         return _sentence(prefix, f"{moves} {least} {does}.")
     rest = f"and those of {_layer(high)}, the least invariant, {most} times as much"
     return _sentence(prefix, f"{moves}, the most invariant layer, {least} {does}, {rest}.")
+
+
+def _jump(rows: list[dict[str, Any]], fixed: Fixed) -> str:
+    """The first layer whose value is of another size than all before it: where something breaks."""
+    if min(row["value"] for row in rows) < 0:
+        return ""
+    for place, row in enumerate(rows):
+        before = max((earlier["value"] for earlier in rows[:place]), default=0.0)
+        if before > 0 and row["value"] > APART * before:
+            rise = f"{fixed(row['value'])}, after at most {fixed(before)} before it"
+            return f", and jumps at {_layer(row)}: {rise}"
+    return ""
 
 
 def _in_words(measure: str) -> str:

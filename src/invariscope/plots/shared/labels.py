@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from invariscope.result import Result
 
 HEADLINE = ("normalized_variance", "normalized_distance", "transformation_variance")
+# Measures whose value is the response to the transformation in units of the response to a new sample.
+RELATIVE = ("normalized_variance", "normalized_distance")
 NOT_A_CLASS = ("all", "mean")
 FREQUENCY = "frequency_cpp"
 RADIUS = "radius"
