@@ -51,6 +51,17 @@ def test_accuracy_is_the_first_view_and_shares_end_at_one():
     assert views[0].plot.span == (0.0, 1.02)
 
 
+def test_a_curve_of_a_layer_names_it_and_says_that_others_have_one_too():
+    measure = "equivariance_deviation.channelwise.by_element"
+    curves = [curve(j, 0.5, measure=measure, layer=layer) for layer in ("conv1", "conv2") for j in range(2)]
+    (view,) = ElementCurve.views([result(curves=curves)])
+    assert view.label == "Equivariance deviation: channelwise, at conv2, the last of 2 layers"
+    assert view.plot.draw().axes[0].get_ylabel() == "Equivariance deviation: channelwise, at conv2"
+    assert view.plot.chart().yaxis[0].axis_label == "Equivariance deviation: channelwise, at conv2"
+    (alone,) = ElementCurve.views([result(curves=curves[:2])])
+    assert alone.label == "Equivariance deviation: channelwise, at conv1"
+
+
 def deviating(name, *values):
     points = [curve(j, v, measure="equivariance_deviation.output.by_element") for j, v in enumerate(values)]
     return result(curves=points, name=name)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from invariscope.result import Result
 
 HEADLINE = "prediction.accuracy"
+OUTPUT = "output"
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,9 @@ class ElementCurve(ChartPlot):
 
     title = "Element by element"
     reading = (
-        "How the network's answers change along the transformation. The shaded band is the 95 % interval "
-        "over samples. A network that is invariant in its output has a flat line."
+        "A value for each element of the transformation, at the layer that is named, else of the network's "
+        "answers. The shaded band is the 95 % interval over samples. The accuracy of a network that is "
+        "invariant in its output is a flat line; how to read other measures stands with their names below."
     )
     order = 60
 
@@ -99,10 +101,14 @@ class ElementCurve(ChartPlot):
     @classmethod
     def views(cls, results: Sequence[Result]) -> list[View]:
         """Every measure that has curves, accuracy first."""
-        return [
-            View(names.curve_title(measure), cls.prepare(results, measure=measure))
-            for measure in _curve_measures(results)
-        ]
+        plots = (cls.prepare(results, measure=measure) for measure in _curve_measures(results))
+        return [View(plot.value_title + _one_of(plot, results), plot) for plot in plots]
+
+    @property
+    def value_title(self) -> str:
+        """What is shown, and of which layer where it is not the output."""
+        title = names.curve_title(self.measure)
+        return title if self.layer == OUTPUT else f"{title}, at {self.layer}"
 
     @property
     def span(self) -> tuple[float, float]:
@@ -141,7 +147,7 @@ class ElementCurve(ChartPlot):
         else:
             ax.set_ylim(*self.span)
         static.horizontal_grid(ax, colours)
-        static.axis_titles(ax, self._x_title, names.curve_title(self.measure), colours)
+        static.axis_titles(ax, self._x_title, self.value_title, colours)
         if self.parameter == "element":
             static.name_ticks(ax, self.series[0].labels)
         elif len(self.angle_ticks):
@@ -165,7 +171,7 @@ class ElementCurve(ChartPlot):
         elif len(self.angle_ticks):
             chart.xaxis[0].ticker = self.angle_ticks
         live.axis_title(chart.xaxis[0], self._x_title)
-        live.axis_title(chart.yaxis[0], names.curve_title(self.measure))
+        live.axis_title(chart.yaxis[0], self.value_title)
         shown = {"model": "@model", "element": "@label", "value": "@text", "95 %": "@interval"}
         for source in sources:
             live.hover_points(chart, source, shown)
@@ -190,6 +196,12 @@ def _curve_measures(results: Sequence[Result]) -> list[str]:
     along = [table.loc[~table["parameter"].isin(own)] for table in tables]
     found = list(dict.fromkeys(name for table in along for name in table["measure"]))
     return sorted(found, key=lambda name: name != HEADLINE)
+
+
+def _one_of(plot: ElementCurve, results: Sequence[Result]) -> str:
+    """How many layers have such a curve, where only the last one is shown."""
+    count = len(_layers([_rows(result.curves, plot.measure, "all") for result in results]))
+    return f", the last of {count} layers" if count > 1 else ""
 
 
 def _rows(curves: pd.DataFrame, measure: str, stratum: str) -> pd.DataFrame:

@@ -62,7 +62,7 @@ class LayerProfile(ChartPlot):
         "A dot is a layer, in the order in which the layers run; the bar through it is the 95 % interval "
         "over samples, the dotted line the null: what the same number would be if an orbit consisted of "
         "unrelated samples. A shaded band, where there is one, holds 95 % of networks with random weights. "
-        "On a logarithmic axis, taken where values differ more than a hundredfold, a value of zero has no dot."
+        "On a logarithmic axis, taken where values are a hundredfold apart, a value of zero has no dot."
     )
     order = 10
 
