@@ -17,7 +17,7 @@ from torch import nn
 import invariscope as iv
 from invariscope import zoo
 from invariscope.draws import Draws
-from invariscope.statistics.bin_pilot import BinPilot
+from invariscope.statistics.bin_pilot import BinPilot, chosen_units
 from invariscope.statistics.firing import TopResponses
 
 EVERY_GROUP = ((0,), (1,), (2,))
@@ -283,9 +283,34 @@ def test_some_units_are_looked_at_the_others_are_nan_and_the_count_says_so():
         lambda x: {"a": x}, x, [lambda x: x, lambda x: -x], measures=iv.Information(units=12), progress=False
     )
     row = result.rows[0]
-    assert (row["units"], row["counted_units"], row["dead_units"]) == (30, 12, 0)
+    assert (row["units"], row["counted_units"], row["dead_units"]) == (12, 12, 0)
+    assert row["note"].endswith("12 of 30 units were looked at")
     assert np.isfinite(result.maps["information.transform", "a"]).sum() == 12
     assert {r["measure"] for r in result.rows} == {"information.transform", "information.transform_share"}
+
+
+def test_of_the_units_that_were_looked_at_the_dead_are_counted_in_classes_and_their_mean_too():
+    values = normal(80, 30)
+    values[:, ::2] = 3.0
+    result = iv.measure(
+        lambda x: {"a": x.abs(), "still": 0 * x},
+        (torch.from_numpy(values), np.arange(80) % 2),
+        [lambda x: x, lambda x: -x],
+        measures=iv.Information(units=12),
+        by_class=True,
+        progress=False,
+    )
+    counts = {
+        (row["layer"], row["stratum"]): (row["units"], row["dead_units"], row["sparse_units"])
+        for row in result.rows
+        if row["measure"] == "information.transform"
+    }
+    dead = int((chosen_units(30, 12, seed=0) % 2 == 0).sum())
+    assert 0 < dead < 12
+    assert {counts["a", stratum] for stratum in ("all", "0", "1", "mean")} == {(12, dead, 0)}
+    assert {counts["still", stratum] for stratum in ("all", "0", "1", "mean")} == {(12, 12, 0)}
+    notes = {row["note"] for row in result.rows if row["layer"] == "still" and row["stratum"] == "all"}
+    assert notes == {"no unit is left to average over: all are dead, sparse or infinite"}
 
 
 def test_the_pilot_keeps_the_samples_with_the_smallest_hashes_in_any_order():

@@ -255,7 +255,7 @@ class Assembler:
         row |= {} if np.isfinite(row["value"]) else {"note": NO_UNIT}
         row |= {
             "null": values.layer_null(),
-            "units": int(values.counted.size),
+            "units": values.units,
             "dead_units": values.dead,
             "sparse_units": values.sparse,
             "infinite_units": values.infinite,

@@ -136,12 +136,13 @@ def with_note(row: dict[str, Any], note: str) -> dict[str, Any]:
 def mean_units(parts: list[UnitValues]) -> tuple[dict[str, Any], np.ndarray]:
     """Counts of units, and the map of means, from those of the classes."""
     maps = np.stack([np.where(np.isfinite(part.values[0]), part.values[0], np.nan) for part in parts])
+    examined = True if parts[0].examined is None else parts[0].examined
     nulls = np.array([part.layer_null() for part in parts])
     columns = {
         "null": float(finite_mean(nulls[:, None])[0]),
-        "units": int(parts[0].counted.size),
-        "dead_units": int(np.isnan(maps).all(axis=0).sum()),
-        "sparse_units": int((~np.any([part.counted for part in parts], axis=0)).sum()),
+        "units": parts[0].units,
+        "dead_units": int((examined & np.isnan(maps).all(axis=0)).sum()),
+        "sparse_units": int((examined & ~np.any([part.counted for part in parts], axis=0)).sum()),
     }
     columns["sparse_units"] -= columns["dead_units"]
     columns["counted_units"] = int(np.any([part.counted for part in parts], axis=0).sum())

@@ -57,6 +57,7 @@ class UnitValues:
         note: what a reader of the layer's value should know.
         uncovered: why the layer's value can have no interval that covers; "" where it can.
         reach: how many times as wide its interval is to be.
+        examined: (unit...) the units that were looked at, where those are not all.
     """
 
     values: np.ndarray
@@ -70,6 +71,12 @@ class UnitValues:
     note: str = ""
     uncovered: str = ""
     reach: float = 1.0
+    examined: np.ndarray | None = None
+
+    @property
+    def units(self) -> int:
+        """How many units were looked at."""
+        return self.counted.size if self.examined is None else int(self.examined.sum())
 
     def layer_values(self) -> np.ndarray:
         """(replicate,) mean over the counted units that have a value; NaN where none has."""

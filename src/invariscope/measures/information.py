@@ -30,10 +30,10 @@ class Information(Measure):
     subtracted, of the elements within each sample and of the labels across whole samples: what is
     left is 0 on average where nothing is told, and may be negative.
 
-    At most `units` units of a layer are looked at, chosen by a hash; the others are NaN in the map,
-    and `counted_units` says how many there are. The bins come from at most `pilot` samples, chosen
-    likewise, and are those of all classes everywhere. Units whose responses are all in one bin are
-    *dead*: NaN, left out, counted.
+    At most `units` units of a layer are looked at, chosen by a hash; the others are NaN in the map. The
+    result's column `units` counts those that were, and a note says of how many. The bins come from at
+    most `pilot` samples, chosen likewise, and are those of all classes everywhere. Units whose
+    responses are all in one bin are *dead*: NaN, left out, counted.
 
     Misleads: I(J; A) is 0 wherever the distribution over all samples stays the same, although every
     single sample may move (a uniform rotation of images that have no upright position). A unit tells
@@ -184,12 +184,16 @@ def _in_layer(bits: np.ndarray, found: InformationBits) -> UnitValues:
     values, counted = np.full((len(bits), size), np.nan), np.zeros(size, bool)
     values[:, found.chosen] = np.where(found.single, np.nan, bits)
     counted[found.chosen] = ~found.single
-    shape = found.shape
+    examined = np.zeros(size, bool)
+    examined[found.chosen] = True
+    shape, some = found.shape, len(found.chosen) < size and counted.any()
     return UnitValues(
         values.reshape(-1, *shape),
         counted.reshape(shape),
         dead=int(found.single.sum()),
         null=np.zeros(shape),
+        note=f"{len(found.chosen)} of {size:,} units were looked at" if some else "",
+        examined=examined.reshape(shape),
     )
 
 

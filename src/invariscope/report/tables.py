@@ -27,7 +27,7 @@ ROW_COLUMNS = (
     ("value_ratio", "Ratio", "number", "ratio of the layer's means"),
     ("ratio", "Its interval", "interval", "95 % interval of the ratio"),
     ("samples", "n", "count", "samples"),
-    ("units", "Units", "count", "units in the layer"),
+    ("units", "Units", "count", "units of the layer that were looked at"),
     ("dead_units", "Dead", "count", "units that never respond, left out"),
     ("sparse_units", "Sparse", "count", "units that respond to too few samples, left out of the mean"),
 )
