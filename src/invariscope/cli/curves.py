@@ -10,8 +10,11 @@ import numpy as np
 
 from invariscope.cli.tables import Fixed, plain_table
 from invariscope.plots.shared.labels import headline_first, interval, layer_label, measure_title, number
+from invariscope.plots.stability_curves import MOST_LAYERS
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
     from rich.table import Table
 
@@ -27,6 +30,10 @@ RESPONSES = {
     "G_over_r2": "G / r²",
 }
 ACCURACIES = {"accuracy": "deformed", "accuracy_noise": "noise", "accuracy_toward": "toward another"}
+RADIUS = (
+    "the radius is the L2 norm of the change of an input over all its values (pixels and channels), in the "
+    "scale in which the model is given them; root mean square over samples"
+)
 BUMPS = {
     "stability_curve.bump": "deformed",
     "stability_curve.bump_noise": "noise",
@@ -89,6 +96,24 @@ def _radii(
     ]
     if shown:
         yield plain_table(title, ["radius", *(columns[name] for name in shown)], cells, text=0)
+
+
+def radius_remarks(result: Result, out: Path) -> list[str]:
+    """What the radius is, how many of them the tables leave out, and where the curves of layers are."""
+    own = [row for row in result.curve_rows if row["measure"].partition(".")[0].endswith("stability_curve")]
+    count = len({row["element"] for row in own})
+    layers = {(row["layer"], row["call"]) for row in own if row["measure"].startswith("layer_")}
+    found = [RADIUS]
+    if count > MOST_COLUMNS:
+        found.append(f"{MOST_COLUMNS} of the {count} radii are shown; the report has them all")
+    if layers:
+        drawn = (
+            f"; the report draws {MOST_LAYERS} of them" if len(layers) > MOST_LAYERS else " and the report"
+        )
+        table = f"`iv.load({str(out)!r}).curves` (`layer_stability_curve.D` and the like)"
+        many = "layers" if len(layers) > 1 else "layer"
+        found.append(f"the curves of {len(layers)} {many} are in {table}{drawn}")
+    return found
 
 
 def bump_table(result: Result) -> Table:

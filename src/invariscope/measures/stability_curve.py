@@ -28,6 +28,7 @@ from invariscope.statistics.sample_table import SampleTable
 
 # What the outputs of each way are called; the transformation's own have no suffix.
 SUFFIXES = dict(zip(WAYS, ("", "_noise", "_toward"), strict=True))
+_BY = {"": "by the transformation", "_noise": "by noise", "_toward": "toward another sample"}
 _SHARES = ("accuracy", "probability", "flips")
 _FLIPPED = 0.5
 
@@ -102,11 +103,12 @@ class LayerStabilityCurve(_Curves):
     with ‖η_ij‖ = ‖t_j x_i − x_i‖, and z another sample.
 
     Shapes: responses (sample, element, unit...) to one value per element, in `result.curves`, against the
-    radius r_j, the root of the mean squared displacement of the inputs. `G_toward` is the same for a step of
-    that length toward another sample, over the very pairs of its denominator, so that a step that arrives
-    gives exactly 1. `G_over_r2` and `G_toward_over_r2` are flat where the layer is linear; `gain`, in the
-    table, is the first of them at the smallest radius. `iv.stability_curve` takes rising temperatures of
-    smooth deformations as the elements.
+    radius r_j, the root of the mean over samples of the squared displacement of the inputs: an L2 norm over
+    all values of an input (pixels and channels), in the scale in which the network is given them. `G_toward`
+    is the same for a step of that length toward another sample, over the very pairs of its denominator, so
+    that a step that arrives gives exactly 1. `G_over_r2` and `G_toward_over_r2` are flat where the layer is
+    linear; `gain`, in the table, is the first of them at the smallest radius. `iv.stability_curve` takes
+    rising temperatures of smooth deformations as the elements.
 
     Misleads: each element has a noise of its own, so neighbouring points of a curve differ by chance too;
     the other sample is the next one in the data, of the same class where the data are sorted.
@@ -191,7 +193,7 @@ class StabilityCurve(_Curves):
             return found
         radius = _radius(table)
         flips = {s: shares[f"flips{s}"] for s in SUFFIXES.values() if f"flips{s}" in shares}
-        return {f"bump{s}": _bump(radius, share) for s, share in flips.items()} | found
+        return {f"bump{s}": _bump(radius, share, s) for s, share in flips.items()} | found
 
     def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
         """Also the predictions; those on the way to another sample from the last third."""
@@ -262,10 +264,11 @@ def _radius(table: SampleTable) -> np.ndarray:
     return table.replicates(lambda part: np.sqrt(np.square(part["radius"]).mean(axis=0)))
 
 
-def _bump(radius: np.ndarray, flips: np.ndarray) -> LayerValues:
+def _bump(radius: np.ndarray, flips: np.ndarray, suffix: str) -> LayerValues:
     """Where half of the predictions have flipped, by replicate, and a note where they never do."""
     found = np.array([_crossing(*pair) for pair in zip(radius, flips, strict=True)])
-    reached = f"at most {flips[0].max():.0%} of the predictions flip, up to a radius of {radius[0].max():.3g}"
+    most, largest = f"at most {flips[0].max():.0%}", f"{radius[0].max():.3g}"
+    reached = f"{most} of the predictions flip {_BY[suffix]}, up to a radius of {largest}"
     return LayerValues(found, note="" if np.isfinite(found[0]) else reached)
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 OUTPUT, PREFIX, EXAMPLES = "output", "stability_curve", "bump:"
 MOST_LAYERS = 6
+AXIS = "radius r (L2 norm of the change of an input)"
 
 
 @dataclass(frozen=True)
@@ -76,11 +77,12 @@ class StabilityCurves(ChartPlot):
 
     title = "Stability against the size of the displacement"
     reading = (
-        "The radius is how far the input moves: by a smooth deformation, by noise of the same norm, or "
-        "toward another sample. Where deformations lie below noise, the network is more stable to them. A "
-        "vertical line, where there is one, is the radius at which half of the predictions have flipped "
-        "under noise (or, where noise never flips so many, toward another sample or deformed). Bands are "
-        "95 % intervals over samples."
+        "The radius is how far the input moves, by a smooth deformation, by noise of the same norm, or "
+        "toward another sample: the L2 norm of the change over all its values (pixels and channels), in "
+        "the scale in which the network is given them, as the root mean square over samples. Where "
+        "deformations lie below noise, the network is more stable to them. A vertical line, where there is "
+        "one, is the radius at which half of the predictions have flipped under noise (or, where noise "
+        "never flips so many, toward another sample or deformed). Bands are 95 % intervals over samples."
     )
     order = 58
 
@@ -152,7 +154,7 @@ class StabilityCurves(ChartPlot):
         if np.isfinite(self.bump):
             ax.axvline(self.bump, color=colours.muted, linewidth=1.2, linestyle=":")
         static.horizontal_grid(ax, colours)
-        static.axis_titles(ax, "radius r", SHOWN[self.shown].axis, colours)
+        static.axis_titles(ax, AXIS, SHOWN[self.shown].axis, colours)
         static.legend(ax, colours)
         return figure
 
@@ -168,7 +170,7 @@ class StabilityCurves(ChartPlot):
             line = Span(location=self.bump, dimension="height", line_width=1.5, line_dash="dotted")
             chart.add_layout(live.themed(line, line_color="muted"))
         sources = [_chart_series(chart, series, i) for i, series in enumerate(self.series)]
-        live.axis_title(chart.xaxis[0], "radius r")
+        live.axis_title(chart.xaxis[0], AXIS)
         live.axis_title(chart.yaxis[0], SHOWN[self.shown].axis)
         shown = {"curve": "@name", "radius": "@radius", "value": "@text", "95 %": "@interval"}
         for source in sources:

@@ -95,12 +95,12 @@ def _measured(
 
 
 def _show(result: Result, out: Path) -> None:
-    from invariscope.cli.curves import bump_table, radius_tables
+    from invariscope.cli.curves import bump_table, radius_remarks, radius_tables
     from invariscope.cli.tables import remarks
 
     for table in radius_tables(result):
         show(table, "")
     show(bump_table(result), "")
-    for remark in remarks(result):
+    for remark in radius_remarks(result, out) + remarks(result):
         notice(f"note: {remark}")
     show_line(f"{out / 'report.html'}")
