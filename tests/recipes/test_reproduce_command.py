@@ -152,6 +152,17 @@ def test_missing_data_are_said_in_one_line_before_anything_runs(recipe, tmp_path
         in notes
     )
     assert "train-images-idx3-ubyte" in notes
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_the_data_are_looked_for(recipe, tmp_path):
+    path = recipe(('data = "mnist_subset"', 'data = "mnist"'))
+    (tmp_path / "file").write_text("mine")
+    for out, why in (("file", "it is a file"), ("file/sub", f"{tmp_path / 'file'} is a file")):
+        code, _, notes = invoke(path, "--out", tmp_path / out, "--data-dir", tmp_path)
+        assert code == 2
+        assert f"cannot hold the cells: {why}. Give a folder" in notes
+    assert (tmp_path / "file").read_text() == "mine"
 
 
 def test_the_data_sets_are_said_in_one_line_with_those_that_are_missing(recipe, tmp_path, out):

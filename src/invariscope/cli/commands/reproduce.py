@@ -81,7 +81,7 @@ def reproduce(
 
     plan = recipes.load(name, scale=scale)
     out = out or Path(Path(name).stem)
-    _make_folder(out)
+    _refuse_unwritable(out)
     store = recipes.Store(out, plan, data_dir)
     threads = threads or os.cpu_count() or 1
     chosen = plan.with_needs(plan.matching(only or []))
@@ -89,6 +89,7 @@ def reproduce(
         _list(chosen, store)
         return
     recipes.refuse_missing_data(chosen if cell is None else plan.with_needs((plan[cell],)), data_dir)
+    out.mkdir(parents=True, exist_ok=True)
     if cell is not None:
         _run_one(store, plan[cell], threads)
     elif dry_run:
@@ -104,14 +105,15 @@ def reproduce(
             raise typer.Exit(FAILED)
 
 
-def _make_folder(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        why = "it is a file" if out.is_file() else error.strerror or str(error)
-        raise ValueError(
-            f"--out {out} cannot hold the cells: {why}. Give a folder that can be written."
-        ) from error
+def _refuse_unwritable(out: Path) -> None:
+    """Raises a ValueError for a folder that cannot be made or written, without making it."""
+    path = out.absolute()
+    there = next(place for place in (path, *path.parents) if place.exists())
+    if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
+        return
+    where = "it" if there == path else str(there)
+    why = "may not be written" if there.is_dir() else "is a file"
+    raise ValueError(f"--out {out} cannot hold the cells: {where} {why}. Give a folder that can be written.")
 
 
 def _list(chosen: tuple[Cell, ...], store: Store) -> None:
