@@ -3,7 +3,7 @@
 import pytest
 from plot_rows import NAN, curve, result, row
 
-from invariscope.report import findings, stability
+from invariscope.report import figures, findings, stability
 from invariscope.report.facts import key_facts
 from invariscope.report.tables import row_table
 
@@ -31,6 +31,23 @@ def measured(*, bump=NAN, flips=(0.0, 0.25), **options):
 
 def said(*results):
     return findings.sentences(results, None)
+
+
+def test_the_curves_come_first_and_a_single_value_beside_them_is_no_chart():
+    alone = measured(bump=3.0)
+    alone = result([r for r in alone.rows if r["layer"] == "output"], curves=alone.curve_rows, **LADDER)
+    found, _ = figures.sections([alone])
+    assert found[0].name == "stability_curves"
+    assert found[0].order < figures.TABLE_ORDER
+    assert "layer_profile" not in [section.name for section in found]
+    with_layers, _ = figures.sections([measured(bump=3.0)])
+    (profile,) = [section for section in with_layers if section.name == "layer_profile"]
+    assert [picture.label for picture in profile.pictures] == ["Layer stability curve: gain"]
+
+
+def test_a_single_value_without_curves_is_still_shown():
+    found, _ = figures.sections([result([row("output", 0.5, measure="stability_curve.gain")])])
+    assert [section.name for section in found] == ["layer_profile"]
 
 
 def test_where_predictions_flip_leads_and_the_rest_says_how_close_it_came():

@@ -118,8 +118,19 @@ class LayerProfile(ChartPlot):
 
     @classmethod
     def views(cls, results: Sequence[Result]) -> list[View]:
-        """Every measure; for measures with both, the mean and the ratio of means."""
-        found = {column: names.layered_measures(results, column=column) for column in BOUNDS}
+        """Every measure; for measures with both, the mean and the ratio of means.
+
+        A single value that stands beside curves of its own family, such as where a curve crosses one half,
+        is no profile: the curves show it.
+        """
+        found = {
+            column: [
+                name
+                for name in names.layered_measures(results, column=column)
+                if not _sums_up_curves(name, results)
+            ]
+            for column in BOUNDS
+        }
         return [
             View(_view_label(measure, column, found), cls.prepare(results, measure=measure, column=column))
             for measure in names.headline_first([*found["value"], *found["value_ratio"]])
@@ -238,6 +249,13 @@ def _series(name: str, rows: Any, column: str, relative: bool, band: Band) -> Pr
 
 def _matching(labels: Iterable[str], patterns: Sequence[str] | None) -> list[bool]:
     return [patterns is None or any(fnmatchcase(label, one) for one in patterns) for label in labels]
+
+
+def _sums_up_curves(measure: str, results: Sequence[Result]) -> bool:
+    """Whether a measure has a single layer everywhere, and its family has curves."""
+    family = f"{measure.rpartition('.')[0]}."
+    curved = any(str(row["measure"]).startswith(family) for result in results for row in result.curve_rows)
+    return curved and max(len(names.rows_of(result, measure)) for result in results) < 2
 
 
 def _positive(series: ProfileSeries) -> ProfileSeries:

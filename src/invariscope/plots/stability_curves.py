@@ -84,7 +84,7 @@ class StabilityCurves(ChartPlot):
         "one, is the radius at which half of the predictions have flipped under noise (or, where noise "
         "never flips so many, toward another sample or deformed). Bands are 95 % intervals over samples."
     )
-    order = 58
+    order = 20
 
     shown: str
     layer: str
@@ -198,7 +198,7 @@ class BumpImages(GridPlot):
         "A few inputs, and the same moved by the radius beside each row: the one at which half of the "
         "predictions have flipped, or, where they never do, the largest."
     )
-    order = 59
+    order = 21
 
     columns: tuple[str, ...]
     frames: np.ndarray
