@@ -140,6 +140,30 @@ def test_what_is_allowed_is_the_largest_that_passes(images):
     broken(iv.assert_invariant, model, images, TURNS, below=error * (1 - 1e-9))
 
 
+def test_an_error_is_shown_with_the_digits_that_tell_it_from_what_is_allowed(images):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(144, 4))
+    error = broken(iv.assert_invariant, model, images, TURNS).verdict.broken[0].worst.error
+    for below in (error * (1 - 1e-5), error * (1 - 1e-12), error / 2):
+        said = str(broken(iv.assert_invariant, model, images, TURNS, below=below))
+        found, allowed = re.search(r"relative error (\S+), (\S+) allowed", said).groups()
+        assert float(found) > float(allowed)
+        assert float(found) == pytest.approx(error, rel=0.01)
+        assert f"tolerance    {below:.6g}, as given\n" in said
+    assert f"relative error {error:.3g}, {error / 2:.2g} allowed" in said
+
+
+def test_a_tolerance_of_one_part_is_one_number(images):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(144, 4))
+    said = str(broken(iv.assert_invariant, model, images, TURNS))
+    allowed = re.search(r", (\S+) allowed", said)[1]
+    assert f"tolerance    {allowed} for rounding (float32, " in said
+    said = str(broken(iv.assert_invariant, model, images, iv.Rotation([0, 20])))
+    allowed = re.search(r", (\S+) allowed", said)[1]
+    assert re.search(
+        rf"tolerance    {allowed}: \S+ for rounding \(.*\) \+ \S+ for interpolating the input\n", said
+    )
+
+
 def test_the_named_layers_alone_are_checked(c4, images):
     verdict = iv.assert_invariant(c4(), images, TURNS, layers=["pool", "fc"])
     assert [layer.layer for layer in verdict.layers] == ["pool", "fc"]

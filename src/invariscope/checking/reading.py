@@ -106,13 +106,14 @@ def _worst(
 def _allowed(
     rounding: Rounding, input_floor: float, action_floor: float, below: float | None
 ) -> tuple[float, str]:
-    """The tolerance, and what it consists of."""
+    """The tolerance, and the same in words with what it consists of."""
     if below is not None:
-        return float(below), "as given"
+        return float(below), f"{below:.6g}, as given"
     parts = [str(rounding)]
     parts += [f"{input_floor:.2g} for interpolating the input"] if input_floor else []
     parts += [f"{action_floor:.2g} for interpolating the response"] if action_floor else []
-    return rounding.value + input_floor + action_floor, " + ".join(parts)
+    whole = rounding.value + input_floor + action_floor
+    return whole, f"{whole:.2g}: {' + '.join(parts)}" if len(parts) > 1 else parts[0]
 
 
 def _label(transform: Transform, element: int) -> str:

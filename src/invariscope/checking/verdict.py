@@ -22,7 +22,7 @@ class Worst:
         element: its position among the transform's.
         label: its name, with its parameters.
         sample: its position in the data.
-        reason: what the tolerance consists of.
+        reason: the tolerance in words, and what it consists of.
     """
 
     error: float
@@ -40,7 +40,8 @@ class Worst:
         return math.inf if self.error > 0 else 0.0
 
     def __str__(self) -> str:
-        return f"{self.error:.3g}, {self.allowed:.2g} allowed"
+        error, allowed = _apart(self.error, self.allowed)
+        return f"{error}, {allowed} allowed"
 
 
 @dataclass(frozen=True)
@@ -178,6 +179,17 @@ class SymmetryError(AssertionError):
         self.verdict = verdict
 
 
+def _apart(error: float, allowed: float) -> tuple[str, str]:
+    """Both with as many digits as show which is the larger."""
+    texts = ("", "")
+    for digits in range(3, 18):
+        texts = f"{error:.{digits}g}", f"{allowed:.{digits - 1}g}"
+        shown = float(texts[0]) - float(texts[1])
+        if (shown > 0, shown < 0) == (error > allowed, error < allowed):
+            break
+    return texts
+
+
 def _closeness(layer: LayerVerdict) -> float:
     return math.inf if layer.worst is None else layer.worst.share
 
@@ -196,7 +208,7 @@ def _details(worst: Worst | None) -> dict[str, str]:
     return {
         "element": f"{worst.element}, {worst.label}",
         "sample": f"{worst.sample}",
-        "tolerance": f"{worst.allowed:.2g}, {worst.reason}",
+        "tolerance": worst.reason,
     }
 
 
