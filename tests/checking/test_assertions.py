@@ -268,6 +268,31 @@ def test_elements_that_do_not_fit_the_data_are_refused(assertion):
         assertion(Named(), iter([SQUARES]), TURNS)
 
 
+@pytest.mark.parametrize("assertion", [iv.assert_invariant, iv.assert_equivariant])
+@pytest.mark.parametrize("shape", [(1, 1, 6, 6), (1, 6, 6)], ids=["one image", "no batch axis"])
+def test_one_sample_is_too_few_for_the_null_and_may_lack_the_batch_axis(assertion, shape):
+    with pytest.raises(ValueError, match="got 1 sample of shape") as caught:
+        assertion(pointwise(), torch.rand(shape), TURNS)
+    said = str(caught.value)
+    assert f"of shape {shape[1:]}: each response is compared with another sample's, the null" in said
+    assert "at least two are needed. Samples are counted along the first axis; if it is missing" in said
+    assert "varian" not in said
+    assert "interval" not in said
+
+
+@pytest.mark.parametrize("colours", [1, 3])
+def test_images_whose_last_axis_is_a_channel_axis_are_asked_about(colours):
+    images = torch.rand(4, 28, 28, colours)
+    with pytest.raises(ValueError, match="got 28 × ") as caught:
+        iv.assert_invariant(pointwise(), images, TURNS)
+    said = str(caught.value)
+    assert f"Do channels come last, (n, H, W, {colours})? Then move them: x.movedim(-1, 1)." in said
+    assert TURNS.orbit(images.movedim(-1, 1)).shape == (4, 4, colours, 28, 28)
+    with pytest.raises(ValueError, match="got 28 × 20") as caught:
+        iv.assert_invariant(pointwise(), torch.rand(4, 1, 28, 20), TURNS)
+    assert "channels" not in str(caught.value)
+
+
 def test_points_are_checked_under_rotations_of_space():
     class Norms(nn.Module):
         def forward(self, x):

@@ -19,6 +19,8 @@ from invariscope.result import Result
 from invariscope.statistics.feature_actions import ActionByLayer, fits
 from invariscope.transforms.base import Transform, as_transform
 
+_FEW = "each response is compared with another sample's, the null, for which at least two are needed"
+
 
 def assert_invariant(
     model: Any,
@@ -153,7 +155,7 @@ def _asserted(
     options["samples"] = session.samples if options["samples"] is None else options["samples"]
     inexact = not all(transform.exact)
     _refuse_tolerance(below, transform)
-    source = as_source(data)
+    source = as_source(data, few=_FEW)
     refuse_second_walk(source, "the layers are looked at before they are measured")
     inspection, inputs = _looked_at(model, source, transform, wanted, options)
     floor = below is None and inexact

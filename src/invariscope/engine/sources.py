@@ -132,8 +132,16 @@ def refuse_second_walk(source: Source, why: str) -> None:
         raise ValueError(f"{why}; give an array, a Dataset or a DataLoader, not an iterator")
 
 
-def as_source(data: Any, *, samples: int | None = None, seed: int = 0) -> Source:
+VARIANCE = "a variance across samples needs at least two; an interval, 64"
+
+
+def as_source(data: Any, *, samples: int | None = None, seed: int = 0, few: str = VARIANCE) -> Source:
     """A source over whatever was given, or over a seeded subset of it.
+
+    Args:
+        data: see `iv.measure`.
+        samples, seed: of the subset.
+        few: what one sample is too few for.
 
     Raises:
         ValueError: no data, fewer than two samples, labels of another length.
@@ -141,8 +149,10 @@ def as_source(data: Any, *, samples: int | None = None, seed: int = 0) -> Source
     """
     source = data if isinstance(data, Source) else _whole_source(data)
     if source.length is not None and source.length < 2:
+        shape = f" of shape {tuple(source.inputs.shape[1:])}" if isinstance(source, ArraySource) else ""
         raise ValueError(
-            f"got {source.length} sample: a variance across samples needs at least two; an interval, 64"
+            f"got {source.length} sample{shape}: {few}. Samples are counted along the first axis; if it is "
+            "missing, stack several inputs: torch.stack([x0, x1, ...])."
         )
     return source if samples is None else _subset(source, samples, seed)
 

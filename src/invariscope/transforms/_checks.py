@@ -10,6 +10,8 @@ from torch import Tensor
 
 from invariscope.registry import unknown
 
+_MOST_COLOURS = 4
+
 
 def numbers(name: str, values: Any) -> tuple[float, ...]:
     """A non-empty list of finite numbers as a tuple of floats."""
@@ -85,7 +87,8 @@ def need_square(family: str, x: Tensor) -> None:
     if height != width:
         raise ValueError(
             f"{family} maps the pixel grid onto itself only where images are square; got {height} × {width}. "
-            "Crop or pad to a square, or use Rotation([0, 90, 180, 270]), which keeps the canvas."
+            f"{_last_hint(x)}Crop or pad to a square, or use Rotation([0, 90, 180, 270]), which keeps the "
+            "canvas."
         )
 
 
@@ -112,6 +115,14 @@ def _shape_hint(x: Tensor) -> str:
     if x.ndim == 3:
         return " Add the missing axis: x[:, None] for gray images, x[None] for a single image."
     return " For data that are no images, give callables: Elements([...])."
+
+
+def _last_hint(x: Tensor) -> str:
+    """The question whether the last axis, which is too short for a width, holds channels."""
+    channels, height, width = x.shape[-3:]
+    if width > _MOST_COLOURS or min(channels, height) <= _MOST_COLOURS:
+        return ""
+    return f"Do channels come last, (n, H, W, {width})? Then move them: x.movedim(-1, 1). "
 
 
 def _layer_shape(x: Tensor) -> str:
