@@ -33,7 +33,7 @@ def test_empty_data():
 
 
 def test_one_sample_has_no_variance_across_samples():
-    refused(ValueError, "got 1 sample: .* at least two", data=IMAGES[:1])
+    refused(ValueError, r"got 1 sample of shape \(1, 6, 6\): .* at least two", data=IMAGES[:1])
     refused(ValueError, "at least two", data=iter([IMAGES[:1]]))
 
 
