@@ -23,6 +23,7 @@ from invariscope.plots import PLOTS
 from invariscope.transforms.base import TRANSFORMS
 from invariscope.zoo import DATASETS, NETWORKS
 
+MARKUP = re.compile(r"\.\. math|\\[a-z]|>>>|:[a-z]+:|`")
 COMMANDS = ["demo", "train", "measure", "report", "compare", "reproduce", "explain"]
 LISTS = ["measures", "transforms", "models", "datasets", "plots", "recipes", "layers"]
 
@@ -106,14 +107,20 @@ def test_a_measure_is_explained_with_its_options(name, invoke):
     said = " ".join(invoke("explain", name).stdout.split())
     assert " ".join(cls.summary.split()) in said
     assert f"{cls.__name__}(" in said
-    assert not re.search(r"\.\. math|\\[a-z]|>>>", said)
+    assert not MARKUP.search(said)
 
 
 @pytest.mark.parametrize("name", TRANSFORMS.names())
 def test_a_transform_is_explained_with_the_ways_to_write_it(name, invoke):
     said = " ".join(invoke("explain", name).stdout.split())
     assert f"{TRANSFORMS.get(name).__name__}(" in said
-    assert not re.search(r"\.\. math|\\[a-z]|>>>", said)
+    assert not MARKUP.search(said)
+
+
+def test_names_in_a_text_are_plain_and_not_lost(invoke):
+    said = " ".join(invoke("explain", "normalized_distance").stdout.split())
+    assert "are as for TransformationDistance. With squared" in said
+    assert "as NormalizedVariance does" in said
 
 
 def test_an_output_of_a_measure_and_a_class_name_are_understood(invoke):

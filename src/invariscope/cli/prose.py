@@ -28,12 +28,14 @@ _FORMULA = re.compile(r"^\.\. math::[ \t]*(?P<first>.*)(?P<more>(?:\n[ \t]+\S.*|
 _SECTION = re.compile(r"^(Args|Returns|Raises|Source|Yields):[ \t]*$", re.M)
 _ENTRY = re.compile(r"^    (?P<names>\w[\w, *]*): ", re.M)
 _DOCTEST = re.compile(r"^>>> .*\n?(?:^(?!\s*$).*\n?)*", re.M)
+_ROLE = re.compile(r":[a-z:]+:`~?([^`]+)`")
 _TITLES = {"Args": "Options", "Raises": "Errors"}
 
 
 def page(text: str) -> Markdown:
-    """A docstring in the project's style: formulas and sections set for reading, doctests left out."""
-    head, *parts = _SECTION.split(_DOCTEST.sub("", text))
+    """A docstring in the project's style: formulas, names and sections set for reading, no doctests."""
+    plain = _ROLE.sub(r"`\1`", _DOCTEST.sub("", text))
+    head, *parts = _SECTION.split(plain)
     sections = zip(parts[::2], parts[1::2], strict=True)
     return Markdown(_FORMULA.sub(_formula, head) + "".join(_section(*section) for section in sections))
 
