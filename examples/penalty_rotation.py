@@ -12,6 +12,7 @@ variance of the last hidden layer, with its interval, and how far predictions di
 from __future__ import annotations
 
 import argparse
+import math
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -115,9 +116,22 @@ def judged(model: nn.Module, test: zoo.ImageData) -> list[str]:
     return [
         f"{upright:.1%}",
         f"{table.loc['prediction.accuracy'].value:.1%}",
-        f"{variance.value_ratio:.3f} ({variance.ratio_low:.3f} to {variance.ratio_high:.3f})",
-        f"{divergence.value:.3f} ({divergence.ci_low:.3f} to {divergence.ci_high:.3f})",
+        estimate(variance.value_ratio, variance.ratio_low, variance.ratio_high),
+        estimate(divergence.value, divergence.ci_low, divergence.ci_high),
     ]
+
+
+def estimate(value: float, low: float, high: float) -> str:
+    """A value with its interval, if it has one; a layer that never responds has neither."""
+    if math.isnan(value):
+        return "none: the layer is dead"
+    within = "" if math.isnan(low) else f" ({rounded(low)} to {rounded(high)})"
+    return rounded(value) + within
+
+
+def rounded(value: float) -> str:
+    """Three decimals, and no sign before a zero."""
+    return f"{round(value, 3) + 0.0:.3f}"
 
 
 def _options() -> argparse.Namespace:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -26,3 +28,10 @@ def test_the_example_prints_accuracy_beside_measured_invariance(tmp_path):
     ]
     assert variance["upright digits, variance"] < 0.6 * variance["upright digits"]
     assert all(0 <= float(cell.rstrip("%")) <= 100 for row in rows for cell in row[2:4])
+
+
+def test_a_dead_layer_has_no_value_and_zero_no_sign():
+    estimate = runpy.run_path(str(EXAMPLE))["estimate"]
+    assert estimate(math.nan, math.nan, math.nan) == "none: the layer is dead"
+    assert estimate(-1e-9, -1e-9, 1e-9) == "0.000 (0.000 to 0.000)"
+    assert estimate(-0.0012, math.nan, math.nan) == "-0.001"
