@@ -36,14 +36,25 @@ def save(result: Result, folder: Path, *, overwrite: bool = False) -> Path:
     return folder
 
 
-def refuse_used_folder(folder: Path, *, overwrite: bool = False, remedy: str = "overwrite=True") -> None:
-    """Raises FileExistsError for a folder in which a result, or anything else, lies already."""
+def refuse_used_folder(
+    folder: Path, *, overwrite: bool = False, remedy: str = "overwrite=True", called: str = ""
+) -> None:
+    """Raises FileExistsError for a folder in which a result, or anything else, lies already.
+
+    Args:
+        folder: which.
+        overwrite: whether that is no matter.
+        remedy: how to say so, in the words of whoever asks.
+        called: what the message calls the folder, if not by its name alone.
+    """
     if folder.exists() and not folder.is_dir():
         raise FileExistsError(f"{folder} is a file; give a folder to save the result in")
     if overwrite or not folder.exists() or not any(folder.iterdir()):
         return
     what = "a saved result" if (folder / JSON_NAME).exists() else "other files"
-    raise FileExistsError(f"{folder} already holds {what}. Give an empty or new folder, or {remedy}.")
+    raise FileExistsError(
+        f"{called or folder} already holds {what}. Give an empty or new folder, or {remedy}."
+    )
 
 
 def _umask() -> int:

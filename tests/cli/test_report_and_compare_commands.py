@@ -65,6 +65,12 @@ def test_a_folder_without_a_run_is_named(command, measured, fails):
     assert not Path("report.html").exists()
 
 
+def test_a_missing_run_is_told_before_a_page_that_is_there(fails):
+    Path("report.html").write_text("precious")
+    assert "no result.json in nowhere" in fails("report", "nowhere")
+    assert Path("report.html").read_text() == "precious"
+
+
 def test_a_truncated_run_is_refused(measured, fails):
     path = measured("a") / "result.json"
     path.write_text(path.read_text()[:-100])

@@ -13,18 +13,24 @@ _LAST = "result.json"
 
 
 @contextmanager
-def staged_folder(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
+def staged_folder(out: Path, *, usual: Path, overwrite: bool = False) -> Iterator[Path]:
     """Yields a scratch folder whose files become those of `out` when the block ends without an exception.
 
     A new `out` appears in one step. With `overwrite` the files of the same names are replaced one by one;
     files of other names in `out` stay. After an exception, Ctrl-C included, `out` is as it was.
+
+    Args:
+        out: the folder.
+        usual: what it is if the user names none, which the refusal then says.
+        overwrite: whether files may be replaced.
 
     Raises:
         FileExistsError: `out` holds something, and `overwrite` is not set. Raised before the block runs.
     """
     from invariscope.storage import refuse_used_folder
 
-    refuse_used_folder(out, overwrite=overwrite, remedy="--overwrite")
+    called = f"{out}, the default of --out," if out == usual else ""
+    refuse_used_folder(out, overwrite=overwrite, remedy="--overwrite", called=called)
     scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=_existing_parent(out)))
     try:
         yield scratch
@@ -44,7 +50,7 @@ def staged_file(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
     if out.is_dir():
         raise FileExistsError(f"{out} is a folder; give a file name, such as {out / 'report.html'}")
     if out.exists() and not overwrite:
-        raise FileExistsError(f"{out} exists already. Give another name, or --overwrite.")
+        raise FileExistsError(f"{out} exists already. Give another name with --out, or --overwrite.")
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=_existing_parent(out)) as folder:
         yield Path(folder) / out.name
         out.parent.mkdir(parents=True, exist_ok=True)

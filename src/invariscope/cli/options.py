@@ -28,7 +28,8 @@ Data = Annotated[
         metavar="DATA",
         show_default=False,
         help="`mnist_subset`, `mnist`, `fashion_mnist`, `cifar10`; a `.npz`, `.npy` or `.safetensors` file "
-        "with inputs `x` and labels `y`; or `file.py:factory`.",
+        "with inputs `x` (or `images`, `inputs`) and labels `y` (or `labels`, `targets`); or "
+        "`file.py:factory`.",
     ),
 ]
 Split = Annotated[

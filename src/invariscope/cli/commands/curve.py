@@ -15,6 +15,8 @@ from invariscope.cli.folders import staged_folder
 if TYPE_CHECKING:
     from invariscope.result import Result
 
+_USUAL = Path("curve")
+
 
 @command
 def curve(
@@ -38,7 +40,7 @@ def curve(
         ),
     ] = None,
     samples: shared.Samples = None,
-    out: shared.Out = Path("curve"),
+    out: shared.Out = _USUAL,
     overwrite: shared.Overwrite = False,
     label: shared.Label = None,
     weights: shared.Weights = None,
@@ -69,7 +71,7 @@ def curve(
         "seed": seed,
         "layers": layers or "output",
     }
-    with staged_folder(out, overwrite=overwrite) as stage:
+    with staged_folder(out, usual=_USUAL, overwrite=overwrite) as stage:
         found = _measured(model, data, weights, split, data_dir, given | chosen)
         found.save(stage)
         found.report(stage / "report.html")

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from invariscope.result import Result
     from invariscope.transforms.base import Transform
 
+_USUAL = Path("run")
+
 
 @command
 def measure(
@@ -42,7 +44,7 @@ def measure(
     ] = None,
     by_class: Annotated[bool, typer.Option("--by-class", help="Also each class alone.")] = False,
     samples: shared.Samples = None,
-    out: shared.Out = Path("run"),
+    out: shared.Out = _USUAL,
     overwrite: shared.Overwrite = False,
     label: shared.Label = None,
     weights: shared.Weights = None,
@@ -130,7 +132,7 @@ def measure(
     settings = Options(**given)
     request = {"weights": weights, "split": split, "data_dir": data_dir}
     try:
-        with staged_folder(out, overwrite=overwrite) as stage:
+        with staged_folder(out, usual=_USUAL, overwrite=overwrite) as stage:
             result = _measured(model, data, transform, measures, settings, **request)
             result.save(stage)
             result.report(stage / "report.html")

@@ -31,8 +31,9 @@ def report(
         invariscope report runs/plain
         invariscope report runs/plain runs/rotated --out comparison.html
     """
-    with staged_file(out, overwrite=overwrite) as page:
-        import invariscope as iv
+    import invariscope as iv
 
-        iv.write_report([iv.load(run) for run in runs], page)
+    found = [iv.load(run) for run in runs]
+    with staged_file(out, overwrite=overwrite) as page:
+        iv.write_report(found, page)
     show_line(str(out))
