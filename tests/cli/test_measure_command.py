@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -45,6 +46,19 @@ def test_the_numbers_are_those_of_the_python_call(measured):
     assert saved.table["layer"].tolist() == ["0", "3"]
     np.testing.assert_array_equal(saved.table["value"], direct.table["value"])
     np.testing.assert_array_equal(saved.table["ci_low"], direct.table["ci_low"])
+
+
+def test_positions_are_whole_numbers_and_no_table_holds_a_mean_of_p_values(invoke):
+    wanted = ("-t", "QuarterTurns()", "-m", "worst_element,anova", "--out", "o")
+    done = invoke("measure", "net.py:make", "digits.npz", *wanted)
+    assert done.exit_code == 0, done.output
+    found = iv.load("o").table.set_index(["measure", "layer"])["value"]
+    assert {"anova.p", "anova.F", "anova.F_oneway"} <= set(found.index.get_level_values("measure"))
+    assert "ANOVA: rejecting bonferroni" in done.output
+    for title in ("ANOVA: p of", "ANOVA: F of", "ANOVA: F oneway"):
+        assert title not in done.output
+    element = done.output.split("Worst element: element of")[1].split("Worst element")[0]
+    assert re.search(rf"^0 +{found['worst_element.element', '0']:.0f} ", element, re.M)
 
 
 def test_a_width_stops_the_command_early_and_says_so(invoke):

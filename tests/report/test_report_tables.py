@@ -1,7 +1,10 @@
 import pytest
 from plot_rows import NAN, result, row
 
+from invariscope.plots.layer_profile import LayerProfile
+from invariscope.plots.shared.labels import map_measures
 from invariscope.report.comparison import compare_all, table
+from invariscope.report.digits import with_places
 from invariscope.report.tables import row_table
 
 
@@ -39,6 +42,28 @@ def test_the_first_view_is_the_main_measure_over_all_samples():
     assert [f["selected"] for f in filters] == ["normalized_variance", "all"]
     assert filters[0]["titles"] == [("b", "B"), ("normalized_variance", "Normalized variance")]
     assert filters[1]["titles"] == [("all", "all samples"), ("0", "0")]
+
+
+TESTS = {"measures": {"anova": {"unit_only": ["anova.p"]}, "worst": {"positions": ["worst.element"]}}}
+
+
+def test_means_of_what_belongs_to_units_are_in_no_table_and_no_profile_but_stay_in_the_result():
+    shares = [row(layer, 0.5, measure="anova.rejecting_bonferroni") for layer in "xy"]
+    tests = [row(layer, 0.01, measure="anova.p") for layer in "xy"]
+    found = result([*tests, *shares], maps={("anova.p", "x"): [0.01, 0.02]}, **TESTS)
+    spec = row_table([found])
+    assert "anova.p" not in str(spec["rows"])
+    assert len(spec["rows"]) == 2
+    assert [view.plot.measure for view in LayerProfile.views([found])] == ["anova.rejecting_bonferroni"]
+    assert "anova.p" in set(found.table["measure"])
+    assert map_measures(found) == ["anova.p"]
+    untold = result([*tests, *shares])
+    assert "anova.p" in str(row_table([untold])["rows"])
+
+
+def test_positions_have_no_decimals_beside_other_values():
+    rows = [row("x", 27.0, measure="worst.element"), row("x", 0.5, measure="worst")]
+    assert with_places(row_table([result(rows, **TESTS)]))["places"] == [0, 4]
 
 
 def test_the_differences_name_both_networks_in_their_headings():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
@@ -12,12 +12,14 @@ from rich.text import Text
 
 from invariscope.plots.shared.digits import Fixed, probability
 from invariscope.plots.shared.labels import (
+    for_tables,
     headline_first,
     interval,
     layer_label,
     measure_title,
     model_names,
     number,
+    positions,
     rows_of,
 )
 
@@ -57,12 +59,12 @@ def plain_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
 
 def result_tables(result: Result) -> Iterator[Table]:
     """One table for each measure of layers, and one for all measures of the output."""
-    table = result.table
+    table = for_tables(result.table, [result])
     outputs = table.query("layer == @OUTPUT and measure.str.contains('.', regex=False)")
     for measure in headline_first(name for name in table["measure"] if name not in set(outputs["measure"])):
         yield _layers(result, measure)
     if len(outputs):
-        yield _outputs(outputs.query("stratum == 'all'"))
+        yield _outputs(outputs.query("stratum == 'all'"), positions([result]))
 
 
 def _layers(result: Result, measure: str) -> Table:
@@ -71,7 +73,7 @@ def _layers(result: Result, measure: str) -> Table:
     columns = ["layer", "value", "95 % interval"]
     columns += ["mean of classes"] if means else []
     columns += ["null", *(["random nets"] if bands else []), "units", "dead", "sparse"]
-    fixed = Fixed.of(rows["value"])
+    fixed = Fixed(0) if measure in positions([result]) else Fixed.of(rows["value"])
     cells = [
         [
             row["label"],
@@ -102,12 +104,16 @@ def _bands(result: Result, measure: str) -> dict[tuple[str, int], tuple[float, f
     return {(row["layer"], row["call"]): (row["low"], row["high"]) for row in rows}
 
 
-def _outputs(rows: pd.DataFrame) -> Table:
+def _outputs(rows: pd.DataFrame, places: set[str]) -> Table:
     cells = [
-        [measure_title(row["measure"]), number(row["value"]), interval(row["ci_low"], row["ci_high"])]
+        [measure_title(row["measure"]), _value(row, places), interval(row["ci_low"], row["ci_high"])]
         for row in rows.to_dict("records")
     ]
     return plain_table("Output, mean over elements", ["", "value", "95 % interval"], cells)
+
+
+def _value(row: Mapping[str, Any], places: set[str]) -> str:
+    return Fixed(0)(row["value"]) if row["measure"] in places else number(row["value"])
 
 
 def _count(value: Any) -> str:

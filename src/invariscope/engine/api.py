@@ -269,9 +269,11 @@ def _drawn(options: Options) -> dict[str, Any]:
 
 
 def _described(measure: Measure) -> dict[str, Any]:
-    """What a report says of a measure."""
+    """What a report says of a measure, and the rows that it shows in another way than most."""
     texts = {"summary": measure.summary, "reading": measure.reading, "source": measure.source()}
-    return {"options": _plain(measure.options), **texts}
+    kinds = {"positions": measure.positions, "unit_only": measure.unit_only}
+    named = {kind: sorted(map(measure.row_name, outputs)) for kind, outputs in kinds.items() if outputs}
+    return {"options": _plain(measure.options), **texts, **named}
 
 
 def _plain(value: Any) -> Any:

@@ -346,7 +346,7 @@ class Assembler:
         """Mean over classes: of layer values, and of maps where they are finite."""
         reason = next((s.reason for s, _ in found if s.reason), "")
         sizes = np.sum([stratum.sizes for stratum, _ in found], axis=0)
-        for output in (name for name in found[0][1] if name not in measure.unaveraged):
+        for output in (name for name in found[0][1] if name not in measure.positions):
             parts = [outputs[output] for _, outputs in found]
             name = measure.row_name(output)
             units = [part for part in parts if isinstance(part, UnitValues)]

@@ -41,6 +41,8 @@ class Anova(Measure):
     the mean": `rejecting_bonferroni`, `rejecting_benjamini_hochberg`, `rejecting_benjamini_yekutieli`.
     Units that the transformation does not move have F = 0 and p = 1; without a residual F is infinite,
     p = 0, and the unit is left out of the mean F. Dead and sparse units are left out of everything.
+    F and p belong to units: read their maps. Tables for people show the shares of rejecting units instead
+    of a layer's mean F or p, which `result.table` has.
     The nulls of `share_sample` and `share_residual` are those of rows of independently drawn samples, where
     the two are as 1 to m − 1; the transformation's share does not depend on the pairing.
 
@@ -90,6 +92,7 @@ class Anova(Measure):
         (0.0, 1.0),
     )
     ideals: ClassVar[Mapping[str, float]] = {"share_sample": 1.0}
+    unit_only: ClassVar[frozenset[str]] = frozenset({"F", "p", "F_oneway"})
     # They grow with the number of samples, as tests do: a value without one group is of another size.
     single: ClassVar[frozenset[str]] = frozenset({"F", "p", "F_oneway", *map(REJECTING.format, CORRECTIONS)})
 

@@ -256,8 +256,11 @@ class Measure(abc.ABC):
     beside_noise: ClassVar[Mapping[str, str]] = {}
     """Outputs in units of the distance between samples, each with that which divides it by noise's."""
 
-    unaveraged: ClassVar[frozenset[str]] = frozenset()
-    """Outputs of which a mean over classes says nothing, such as positions in a list."""
+    positions: ClassVar[frozenset[str]] = frozenset()
+    """Outputs that are positions in a list: whole numbers, of which a mean over classes says nothing."""
+
+    unit_only: ClassVar[frozenset[str]] = frozenset()
+    """Outputs to be read in maps alone: a layer's mean of its units' p-values says nothing."""
 
     floorless: ClassVar[frozenset[str]] = frozenset()
     """Outputs without a floor: positions, and numbers into which the transformed inputs do not enter."""

@@ -73,7 +73,7 @@ class EquivarianceError(Measure):
         {"largest", "element", "sample", "action", "largest_by_element"}
         | {"action_by_element", "sample_by_element"}
     )
-    unaveraged: ClassVar[frozenset[str]] = frozenset({"element", "sample", "action"})
+    positions: ClassVar[frozenset[str]] = frozenset({"element", "sample", "action"})
     floorless: ClassVar[frozenset[str]] = frozenset({"element", "sample", "action", "action_by_element"})
     summary: ClassVar[str] = "How far a layer is from moving as it should, in units of its response."
     reading: ClassVar[str] = (

@@ -57,7 +57,7 @@ class WorstElement(Measure):
     """
 
     single: ClassVar[frozenset[str]] = frozenset({"element", "largest", "largest_by_element"})
-    unaveraged: ClassVar[frozenset[str]] = frozenset({"element"})
+    positions: ClassVar[frozenset[str]] = frozenset({"element"})
     floorless: ClassVar[frozenset[str]] = frozenset({"element"})
     summary: ClassVar[str] = "Which transformation moves a representation the most, and how far at worst."
     reading: ClassVar[str] = (

@@ -57,6 +57,7 @@ def compare_all(results: Sequence[Result]) -> Differences:
         rows = compare([result.labelled(name) for name, result in named])
     except ValueError as error:
         return Differences(None, str(error))
+    rows = names.for_tables(rows, results)
     rows["label"] = [names.layer_label(*pair) for pair in zip(rows["layer"], rows["call"], strict=True)]
     return Differences(rows, "", _chart_list(rows, several=len(results) > 2))
 

@@ -44,14 +44,17 @@ def row_table(results: Sequence[Result]) -> dict[str, Any]:
     The first view shows the main measure over all samples, or all measures where curves say more than any
     of them; filters show the rest.
     """
+    apart = names.unit_only(results)
     records = [
         {**row, "model": name, "label": names.layer_label(row["layer"], int(row["call"]))}
         for name, result in zip(names.model_names(results), results, strict=True)
         for row in _with_random(result)
+        if row["measure"] not in apart
     ]
     measures = names.layered_measures(results) or names.headline_first(row["measure"] for row in records)
     first = "" if all(map(has_curves, results)) else measures[0]
-    return build(records, ROW_COLUMNS, {"measure": first, "stratum": "all"})
+    spec = build(records, ROW_COLUMNS, {"measure": first, "stratum": "all"})
+    return {**spec, "whole": sorted(names.positions(results))}
 
 
 def _with_random(result: Result) -> list[dict[str, Any]]:

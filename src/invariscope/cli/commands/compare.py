@@ -32,9 +32,11 @@ def compare(
     """
     import invariscope as iv
     from invariscope.cli.tables import difference_tables, distinct_names
+    from invariscope.plots.shared.labels import for_tables
     from invariscope.registry import unknown
 
-    differences = iv.compare(distinct_names([iv.load(run_a), iv.load(run_b)]))
+    runs = distinct_names([iv.load(run_a), iv.load(run_b)])
+    differences = for_tables(iv.compare(runs), runs)
     strata = list(dict.fromkeys(differences["stratum"]))
     if stratum not in strata:
         raise unknown("stratum", stratum, strata)

@@ -67,11 +67,33 @@ def table_measures(results: Sequence[Result], *, column: str = "value") -> list[
 def layered_measures(results: Sequence[Result], *, column: str = "value") -> list[str]:
     """Measures with values in at least two layers; those of single layers only if there are no others.
 
-    A value of the output alone, such as an accuracy, is no profile.
+    A value of the output alone, such as an accuracy, is no profile, nor is what belongs to units alone.
     """
-    found = table_measures(results, column=column)
+    apart = unit_only(results)
+    found = [name for name in table_measures(results, column=column) if name not in apart]
     layers = {name: [len(rows_of(result, name)) for result in results] for name in found}
     return [name for name in found if max(layers[name]) > 1] or found
+
+
+def positions(results: Sequence[Result]) -> set[str]:
+    """Measures whose values are positions in a list, and are shown as whole numbers."""
+    return _declared(results, "positions")
+
+
+def unit_only(results: Sequence[Result]) -> set[str]:
+    """Measures that are read unit by unit: tables and profiles leave their means over a layer out."""
+    return _declared(results, "unit_only")
+
+
+def for_tables(rows: pd.DataFrame, results: Sequence[Result]) -> pd.DataFrame:
+    """The rows of these results that people are shown: all but those that belong to units alone."""
+    return rows.loc[~rows["measure"].isin(list(unit_only(results)))].copy()
+
+
+def _declared(results: Sequence[Result], kind: str) -> set[str]:
+    """Rows that the measures themselves name as of that kind."""
+    told = (about for result in results for about in (result.provenance.get("measures") or {}).values())
+    return {str(name) for about in told if isinstance(about, dict) for name in about.get(kind) or ()}
 
 
 def map_measures(result: Result) -> list[str]:
