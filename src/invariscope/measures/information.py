@@ -192,7 +192,7 @@ def _in_layer(bits: np.ndarray, found: InformationBits) -> UnitValues:
         counted.reshape(shape),
         dead=int(found.single.sum()),
         null=np.zeros(shape),
-        note=f"{len(found.chosen)} of {size:,} units were looked at" if some else "",
+        note=f"{len(found.chosen):,} of {size:,} units were looked at" if some else "",
         examined=examined.reshape(shape),
     )
 
