@@ -210,6 +210,17 @@ NAMES = """[...document.querySelectorAll('#class_heatmap .chart')].slice(0, 1).f
     .map(m => m.major_label_orientation).filter(angle => typeof angle == 'number'))"""
 CELLS = """[...document.querySelectorAll('[data-table={}] tbody tr')].map(row =>
     [...row.cells].map(cell => cell.textContent))"""
+# Of each bar: the value, its share of the room, where its text ends, where it begins, whether one sees it.
+BARS = """[...document.querySelectorAll('[data-table=rows] td.bar')].map(cell => {
+    const text = document.createRange(), own = getComputedStyle(cell);
+    const bar = getComputedStyle(cell, '::after');
+    text.selectNodeContents(cell);
+    const inner = cell.clientWidth - parseFloat(own.paddingLeft) - parseFloat(own.paddingRight);
+    const bottom = cell.getBoundingClientRect().bottom - parseFloat(own.borderBottomWidth);
+    return [parseFloat(cell.textContent), parseFloat(bar.width) / inner, text.getBoundingClientRect().bottom,
+        bottom - parseFloat(own.paddingBottom) - parseFloat(bar.height),
+        own.backgroundImage == 'none' && parseFloat(bar.height) >= 2 && !/, 0\\)$/.test(bar.backgroundColor)];
+})"""
 FADED = "document.querySelector('[data-table=rows] .scroll').classList.contains('more-right')"
 
 
@@ -255,6 +266,26 @@ def test_names_stand_upright_only_where_there_is_little_room(at_width):
 def test_a_table_that_goes_on_to_the_right_fades_out_there(at_width):
     assert (at_width[TABLET]["faded"], at_width[TABLET]["at_the_end"]) == (True, False)
     assert at_width[DESK]["faded"] is False
+
+
+@pytest.mark.parametrize("width", [PHONE, DESK])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_digit_lies_on_a_bar_and_bars_are_as_long_as_the_values_are_large(width, scheme, tmp_path):
+    page = write_report(sample_result(), tmp_path / "report.html")
+    bars = asyncio.run(_bars(page, tmp_path / "profile", width, scheme))
+    assert len(bars) == len(
+        sample_result().table.query("measure == 'normalized_variance' and stratum == 'all'")
+    )
+    largest = max(value for value, *_ in bars)
+    for value, share, text_ends, bar_begins, drawn in bars:
+        assert drawn
+        assert text_ends <= bar_begins + 1
+        assert math.isclose(share, value / largest, abs_tol=0.02)
+
+
+async def _bars(page, profile, width, scheme):
+    async with opened(page, profile, width=width, scheme=scheme) as tab:
+        return await tab.run(BARS)
 
 
 def test_a_phone_shows_every_number_of_a_row_with_its_name_and_fades_none(at_width):
