@@ -257,7 +257,12 @@
       // A table that has just been replaced is in no box any more.
       box?.classList.toggle("more-right", box.scrollLeft + box.clientWidth < box.scrollWidth - 2);
     };
-    const sizes = new ResizeObserver((seen) => seen.forEach(({ target }) => look(target.closest(".scroll"))));
+    // A chart takes its new size only after its box has, inside a shadow root that no observer sees: when
+    // sizes have come to rest, and charts have been laid out in the frame before, all boxes are looked at.
+    let rest;
+    const again = () => requestAnimationFrame(() => document.querySelectorAll(".scroll").forEach(look));
+    const later = () => { clearTimeout(rest); rest = setTimeout(again, 150); };
+    const sizes = new ResizeObserver((seen) => { seen.forEach(({ target }) => look(target.closest(".scroll"))); later(); });
     for (const box of document.querySelectorAll(".scroll")) {
       const watch = () => { for (const part of [box, ...box.children]) sizes.observe(part); };
       box.addEventListener("scroll", () => look(box), { passive: true });
