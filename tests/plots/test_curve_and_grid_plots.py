@@ -55,11 +55,11 @@ def test_a_curve_of_a_layer_names_it_and_says_that_others_have_one_too():
     measure = "equivariance_deviation.channelwise.by_element"
     curves = [curve(j, 0.5, measure=measure, layer=layer) for layer in ("conv1", "conv2") for j in range(2)]
     (view,) = ElementCurve.views([result(curves=curves)])
-    assert view.label == "Equivariance deviation: channelwise, at conv2, the last of 2 layers"
-    assert view.plot.draw().axes[0].get_ylabel() == "Equivariance deviation: channelwise, at conv2"
-    assert view.plot.chart().yaxis[0].axis_label == "Equivariance deviation: channelwise, at conv2"
+    assert view.label == "Equivariance deviation: channelwise, at layer conv2, the last of 2"
+    assert view.plot.draw().axes[0].get_ylabel() == "Equivariance deviation: channelwise, at layer conv2"
+    assert view.plot.chart().yaxis[0].axis_label == "Equivariance deviation: channelwise, at layer conv2"
     (alone,) = ElementCurve.views([result(curves=curves[:2])])
-    assert alone.label == "Equivariance deviation: channelwise, at conv1"
+    assert alone.label == "Equivariance deviation: channelwise, at layer conv1"
 
 
 def deviating(name, *values):

@@ -72,6 +72,16 @@ def test_the_first_layer_at_which_a_value_jumps_is_named_beside_the_ends():
     )
 
 
+def test_of_similarities_it_is_one_plus_the_value_that_jumps():
+    values = [-1.0, -1.0, -0.885]
+    rows = [row(f"layer{i}", v, measure=DEVIATION) for i, v in enumerate(values)]
+    ones = [row(f"layer{i}", v, measure=f"{DEVIATION}.one_plus") for i, v in enumerate([-1e-7, 6e-8, 0.115])]
+    (sentence,) = said(result([*rows, *ones], **ROTATION))
+    assert sentence.endswith(
+        "to −0.885 (layer2), and one plus it jumps at layer2: 0.1150, after at most 1.000e−07 before it."
+    )
+
+
 @pytest.mark.parametrize("values", [[0.01, 0.9], [0.9, 1e-6], [0.0, 1e-6], [-1.0, 1e-6, 1.0]])
 def test_no_jump_is_told_of_where_values_rise_less_fall_or_have_nothing_to_rise_from(values):
     assert "jumps" not in said(net(values, measure=DEVIATION))[0]

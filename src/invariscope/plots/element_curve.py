@@ -108,7 +108,7 @@ class ElementCurve(ChartPlot):
     def value_title(self) -> str:
         """What is shown, and of which layer where it is not the output."""
         title = names.curve_title(self.measure)
-        return title if self.layer == OUTPUT else f"{title}, at {self.layer}"
+        return title if self.layer == OUTPUT else f"{title}, at layer {self.layer}"
 
     @property
     def span(self) -> tuple[float, float]:
@@ -201,7 +201,7 @@ def _curve_measures(results: Sequence[Result]) -> list[str]:
 def _one_of(plot: ElementCurve, results: Sequence[Result]) -> str:
     """How many layers have such a curve, where only the last one is shown."""
     count = len(_layers([_rows(result.curves, plot.measure, "all") for result in results]))
-    return f", the last of {count} layers" if count > 1 else ""
+    return f", the last of {count}" if count > 1 else ""
 
 
 def _rows(curves: pd.DataFrame, measure: str, stratum: str) -> pd.DataFrame:

@@ -97,7 +97,7 @@ def _extremes(result: Result, measure: str, prefix: str) -> str:
         if len(rows) == 1:
             return _sentence(prefix, f"the {title} of {_layer(low)} is {least}.")
         span = f"from {least} ({_layer(low)}) to {most} ({_layer(high)})"
-        return _sentence(prefix, f"the {title} goes {span}{_jump(rows, fixed)}.")
+        return _sentence(prefix, f"the {title} goes {span}{_jump(result, measure, rows)}.")
     moves = f"{transform_name(result)} moves the units of {_layer(low)}"
     does = f"times as much as a change of sample does{_spread(result, measure)}"
     if len(rows) == 1:
@@ -106,15 +106,20 @@ def _extremes(result: Result, measure: str, prefix: str) -> str:
     return _sentence(prefix, f"{moves}, the most invariant layer, {least} {does}, {rest}.")
 
 
-def _jump(rows: list[dict[str, Any]], fixed: Fixed) -> str:
-    """The first layer whose value is of another size than all before it: where something breaks."""
+def _jump(result: Result, measure: str, rows: list[dict[str, Any]]) -> str:
+    """The first layer whose value is of another size than all before it: where something breaks.
+
+    Similarities with a minus sign crowd at −1: of those it is one plus the value that jumps.
+    """
+    lead = ""
     if min(row["value"] for row in rows) < 0:
-        return ""
+        rows, lead = _with_value(names.rows_of(result, f"{measure}.one_plus")), "one plus it "
+    fixed = Fixed.of(row["value"] for row in rows)
     for place, row in enumerate(rows):
-        before = max((earlier["value"] for earlier in rows[:place]), default=0.0)
+        before = max((abs(earlier["value"]) for earlier in rows[:place]), default=0.0)
         if before > 0 and row["value"] > APART * before:
             rise = f"{fixed(row['value'])}, after at most {fixed(before)} before it"
-            return f", and jumps at {_layer(row)}: {rise}"
+            return f", and {lead}jumps at {_layer(row)}: {rise}"
     return ""
 
 
