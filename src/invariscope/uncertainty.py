@@ -108,7 +108,7 @@ def interaction_reach(
 
     holds for any quadratic functional, and what is left of these when a sum of two parts is taken from them
     estimates the variance of β. Four fifths of the excess are taken off, with which intervals of information
-    cover: triples of samples pass for pairs here, the more so the fewer samples there are.
+    cover in simulations: its values are no quadratic functionals, and beyond pairs there are triples.
 
     Args:
         values: (replicate,) the value, and without each group.
