@@ -26,7 +26,7 @@ import torch
 
 import invariscope as iv
 from invariscope.engine.acting import acting_elements
-from invariscope.engine.plan import group_of
+from invariscope.engine.order import pair_numbers
 from invariscope.measures.base import ElementValues, LayerContext, LayerValues, Measure, UnitValues
 from invariscope.measures.noise_probes import EqualNoise
 from invariscope.statistics.base import Block, Membership, Statistic
@@ -140,7 +140,7 @@ def block_of(drawn: Simulated, lo: int, hi: int, *, output: bool, plain: bool = 
     few = few.reshape(*few.shape[:2], -1)[:, :, 9 : 9 + CLASSES] if output else few
     count, width = few.shape[:2]
     positions = np.arange(lo, hi)
-    groups = group_of(positions) + (0 if plain else GROUPS * drawn.labels[lo:hi])
+    groups = positions // 2 % GROUPS + (0 if plain else GROUPS * drawn.labels[lo:hi])
     noise = {} if plain else {EqualNoise().name: tuple(range(ELEMENTS, width))}
     return Block(
         values=torch.from_numpy(np.ascontiguousarray(few)).flatten(0, 1),
@@ -151,12 +151,12 @@ def block_of(drawn: Simulated, lo: int, hi: int, *, output: bool, plain: bool = 
         membership=Membership(groups[:, None]),
         indices=positions,
         labels=torch.from_numpy(drawn.labels[lo:hi]),
-        ranks=positions,
+        positions=positions,
         sizes=np.full(count, len(drawn.labels)),
         probes={"identity": (0,)} | noise,
         partners=partners(count),
         total=len(drawn.labels),
-        act=lambda maps, indices, inverse: _TURNS.act(maps, inverse=inverse),
+        act=lambda maps, indices, keys, inverse: _TURNS.act(maps, inverse=inverse),
         acting=acting_elements(_TURNS, seed=0),
         input_shape=SHAPE,
     )
@@ -330,8 +330,10 @@ def simulate(kind: str, samples: int, known: Population, draws: int, *, seed: in
     for _ in range(draws):
         drawn = simulated(kind, rng, samples)
         states = states_of(chosen.values(), drawn, samples)
-        sizes = np.bincount(group_of(np.arange(samples)), minlength=GROUPS)
-        cells = np.bincount(group_of(np.arange(samples)) + GROUPS * drawn.labels, minlength=CLASSES * GROUPS)
+        sizes = np.bincount(pair_numbers(samples) % GROUPS, minlength=GROUPS)
+        cells = np.bincount(
+            pair_numbers(samples) % GROUPS + GROUPS * drawn.labels, minlength=CLASSES * GROUPS
+        )
         for name, measure in chosen.items():
             found = outputs_of(measure, states, None, whole=False)
             for output, row in rows_of(measure, found, known.whole[name]):

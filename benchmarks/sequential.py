@@ -21,7 +21,7 @@ import torch
 import invariscope as iv
 from benchmarks.coverage import MEASURES, outputs_of, population, rows_of, simulated, states_of
 from invariscope import zoo
-from invariscope.engine.plan import group_of
+from invariscope.engine.order import pair_numbers
 from invariscope.engine.sequential import Stopping
 from invariscope.uncertainty import GROUPS, SEQUENTIAL_REACH, jackknife
 
@@ -89,7 +89,7 @@ def of_layer(kind: str, width: float, draws: int, most: int = 2048) -> tuple[flo
         for look in stretches(stopping, most).tolist():
             found = outputs_of(measure, states_of([measure], drawn, look), None, whole=False)
             row = dict(rows_of(measure, found, truth))[""]
-            sizes = np.bincount(group_of(np.arange(look)), minlength=GROUPS).tolist()
+            sizes = np.bincount(pair_numbers(look) % GROUPS, minlength=GROUPS).tolist()
             interval = jackknife(
                 row.replicates[0], row.replicates[1:].tolist(), sizes, reach=SEQUENTIAL_REACH
             )

@@ -1,8 +1,9 @@
-"""Random numbers keyed by what they belong to, so that batches and processes cannot change them."""
+"""Random numbers keyed by what they belong to: no order, batch or process changes them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import IntEnum
 from typing import Any
 
 import numpy as np
@@ -11,68 +12,149 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _WORD = 0xFFFF_FFFF_FFFF_FFFF
 
 
+class Stream(IntEnum):
+    """What a number is drawn for. Numbers of different streams are independent for every seed and key.
+
+    The values enter every draw: append new streams, and never renumber the present ones.
+    """
+
+    TRANSFORM = 0
+    REDRAWN_FIELD = 1
+    NOISE_DIRECTION = 2
+    DEFORMATION_SIZE = 3
+    DRAWN_ELEMENT = 4
+    CORRUPTION = 5
+    RANK = 10
+    CLUSTER_RANK = 11
+    GROUP = 12
+    OCCURRENCE = 13
+    EQUAL_NOISE = 20
+    GRADIENT_STEP = 21
+    OUTPUT_DIRECTION = 22
+    BIN_UNIT = 30
+    BIN_SAMPLE = 31
+    ELEMENT_ORDER = 32
+    LABEL_ORDER = 33
+    FIRING_SAMPLE = 34
+    PROJECTION = 35
+    FITTED_HALF = 36
+    ORBIT_RESERVOIR = 37
+    DISTANCE_RESERVOIR = 38
+    KEPT_RESPONSE = 39
+    NEURON = 50
+    NEURON_PLACE = 51
+    NEURON_DEFORMATION = 52
+    PENALTY_ELEMENT = 60
+    RANDOM_WEIGHTS = 61
+    CHANNEL_ORDER = 62
+    CHANCE = 63
+
+
 @dataclass(frozen=True, eq=False)
 class Draws:
-    """The draws of a batch: a pure function of (seed, sample index, element), with no state to move.
+    """The draws of a batch: a pure function of (seed, stream, path, key, slot), with no state to move.
 
-    The hash is the finaliser of splitmix64, applied once for each word of the key.
+    The hash is the finaliser of splitmix64, applied once for each word.
 
     Args:
         seed: any integer.
-        indices: the samples' global indices, int64 (sample,).
-        slots: how many elements each sample draws for.
-        part: position within a composition, so that its parts draw independently.
+        keys: (sample,) who the samples are, 64-bit integers.
+        slots: number of elements that each sample draws for.
+        stream: what the numbers are for.
+        path: position within a composition, or the number of an attempt, so that parts draw independently.
         chosen: (slot,) the elements that the slots stand for; by default 0, 1, 2, ...
+        indices: (sample,) positions in the data set, for coefficients given by position; by default the keys.
 
     Source:
         Steele, Lea and Flood 2014, doi:10.1145/2660193.2660195.
 
-    >>> whole = Draws(seed=7, indices=np.arange(4), slots=2).uniform()
-    >>> last = Draws(seed=7, indices=np.array([3]), slots=2).uniform()
+    >>> whole = Draws(seed=7, keys=np.arange(4), slots=2).uniform()
+    >>> last = Draws(seed=7, keys=np.array([3]), slots=2).uniform()
     >>> bool((whole[3] == last[0]).all())
     True
     """
 
     seed: int
-    indices: np.ndarray
-    slots: int
-    part: int = 0
+    keys: np.ndarray
+    slots: int = 1
+    stream: Stream = Stream.TRANSFORM
+    path: tuple[int, ...] = ()
     chosen: np.ndarray | None = None
+    indices: np.ndarray | None = None
+
+    def under(self, *path: int, stream: Stream | None = None) -> Draws:
+        """Independent draws of the same samples, for a part of what these are for."""
+        return replace(self, path=(*self.path, *path), stream=self.stream if stream is None else stream)
+
+    def take(self, rows: np.ndarray) -> Draws:
+        """The draws of some of the samples."""
+        indices = None if self.indices is None else self.indices[rows]
+        return replace(self, keys=self.keys[rows], indices=indices)
+
+    @property
+    def positions(self) -> np.ndarray:
+        """(sample,) positions in the data set."""
+        return self.keys if self.indices is None else self.indices
+
+    def words(self) -> np.ndarray:
+        """Independent 64-bit words, uint64 (sample, slot)."""
+        start = np.array([self.seed & _WORD], dtype=np.uint64)
+        for word in (int(self.stream), len(self.path), *self.path):
+            start = _absorb(start, np.array([word & _WORD], dtype=np.uint64))
+        key = _absorb(start, np.asarray(self.keys).astype(np.uint64))[:, None]
+        slots = np.arange(self.slots) if self.chosen is None else self.chosen
+        return _absorb(key, slots.astype(np.uint64))
 
     def uniform(self) -> np.ndarray:
-        """Independent values in [0, 1), float64 (sample, element)."""
-        return _unit_interval(self._keys())
+        """Independent values in [0, 1), float64 (sample, slot)."""
+        return _unit_interval(self.words())
 
     def uniforms(self, size: int) -> np.ndarray:
-        """Several for each: independent values in [0, 1), float64 (sample, element, size)."""
-        return _unit_interval(_absorb(self._keys()[..., None], np.arange(size, dtype=np.uint64)))
+        """Several per slot: independent values in [0, 1), float64 (sample, slot, size)."""
+        return _unit_interval(_absorb(self.words()[..., None], np.arange(size, dtype=np.uint64)))
 
     def normal(self, size: int) -> np.ndarray:
-        """Independent standard normal values, float64 (sample, element, size), by Box and Muller."""
+        """Independent standard normal values, float64 (sample, slot, size), by Box and Muller."""
         half = -(-size // 2)
-        keys = self._keys()[..., None]
+        keys = self.words()[..., None]
         first, second = (_absorb(keys, np.arange(k * half, (k + 1) * half, dtype=np.uint64)) for k in (0, 1))
         radius = np.sqrt(-2 * np.log1p(-_unit_interval(first)))
         angle = 2 * np.pi * _unit_interval(second)
         return np.concatenate([radius * np.cos(angle), radius * np.sin(angle)], axis=-1)[..., :size]
 
-    def _keys(self) -> np.ndarray:
-        """(sample, element) the hash of each key."""
-        start = np.array([self.seed & _WORD], dtype=np.uint64)
-        key = _absorb(start, np.array([self.part], dtype=np.uint64))
-        key = _absorb(key, self.indices.astype(np.uint64))[:, None]
-        slots = np.arange(self.slots) if self.chosen is None else self.chosen
-        return _absorb(key, slots.astype(np.uint64))
+
+def drawn_words(keys: np.ndarray, seed: int, stream: Stream) -> np.ndarray:
+    """(sample,) one 64-bit word per sample.
+
+    >>> rising = drawn_words(np.arange(3), 0, Stream.RANK)
+    >>> bool((rising == drawn_words(np.arange(3)[::-1], 0, Stream.RANK)[::-1]).all())
+    True
+    """
+    return Draws(seed, keys, stream=stream).words()[:, 0]
 
 
-def sample_indices(indices: Any, samples: int) -> np.ndarray:
-    """The given global indices as an array, 0 .. samples - 1 where none are given."""
-    if indices is None:
+def drawn_seed(seed: int, stream: Stream, *path: int) -> int:
+    """A 64-bit seed for another library's generator."""
+    return int(Draws(seed, np.zeros(1, np.uint64), stream=stream, path=path).words()[0, 0])
+
+
+def numpy_generator(seed: int, stream: Stream, *path: int) -> np.random.Generator:
+    """A NumPy generator of its own, for what is drawn once and not per sample."""
+    return np.random.default_rng(drawn_seed(seed, stream, *path))
+
+
+def sample_keys(given: Any, samples: int, *, name: str = "indices") -> np.ndarray:
+    """The given integers, one per sample, as an array; 0 … samples - 1 by default.
+
+    Raises:
+        ValueError: another number of them, or no integers.
+    """
+    if given is None:
         return np.arange(samples)
-    chosen = np.asarray(indices)
+    chosen = np.asarray(given)
     if chosen.shape != (samples,) or chosen.dtype.kind not in "iu":
         raise ValueError(
-            f"indices name each sample of the batch with one integer: expected shape ({samples},), "
+            f"{name} identify each sample of the batch by one integer: expected shape ({samples},), "
             f"got shape {chosen.shape} of {chosen.dtype}."
         )
     return chosen

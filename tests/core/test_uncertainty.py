@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from invariscope.engine.plan import group_of
+from invariscope.engine.order import pair_numbers
 from invariscope.measures.base import LayerContext
 from invariscope.measures.variance import NormalizedVariance
 from invariscope.result import Result
@@ -74,7 +74,7 @@ def test_what_pairs_of_groups_make_of_the_variance_is_counted_less_often():
 
 
 def test_every_run_of_eight_pairs_of_neighbours_holds_each_group_once():
-    groups = group_of(np.arange(8000))
+    groups = pair_numbers(8000) % GROUPS
     assert (groups[::2] == groups[1::2]).all()
     assert (np.sort(groups[::2].reshape(500, 8), axis=1) == np.arange(8)).all()
     # No period in the data, of classes say, falls into one group.
@@ -95,7 +95,7 @@ def _units(kind, rng, samples, elements, units):
 def layer_interval(activations, measure):
     """The layer's value, its interval, and the ratio's, as the engine makes them."""
     (spec, _), samples = measure.statistics(), len(activations)
-    buckets = group_of(np.arange(samples))
+    buckets = pair_numbers(samples) % GROUPS
     order = np.argsort(buckets, kind="stable")
     import torch
 

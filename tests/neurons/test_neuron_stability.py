@@ -11,13 +11,13 @@ from torch import nn
 
 import invariscope as iv
 from invariscope import zoo
-from invariscope.engine.plan import group_of
+from invariscope.engine.order import pair_numbers
 from invariscope.neurons.crops import Looking, Patches, cut, cut_moved, looking_of, responses
 from invariscope.neurons.deformations import KINDS, NORMS, Deformations
 from invariscope.neurons.displacements import Displacements
 from invariscope.readers.prefix import up_to
 from invariscope.readers.receptive_field import ReceptiveField
-from invariscope.uncertainty import jackknife
+from invariscope.uncertainty import GROUPS, jackknife
 
 IMAGES = torch.rand(80, 3, 24, 28, generator=torch.Generator().manual_seed(0))
 
@@ -219,7 +219,9 @@ def alphas_and_rest(model, **options):
     from invariscope.neurons.settings import Settings
 
     looking = looking_of(model, "5", (3, 24, 28), reach=Deformations().reach)
-    listening = Listening(looking, IMAGES, np.arange(80), np.arange(5), 5, Settings(**options))
+    listening = Listening(
+        looking, IMAGES, np.arange(80), pair_numbers(80) % GROUPS, np.arange(5), 5, Settings(**options)
+    )
     with up_to(model, "5") as run, torch.no_grad():
         return listening.measured(run, "5")
 
@@ -242,7 +244,7 @@ def test_replicates_are_the_values_without_a_group_of_images():
     (row,) = (row for row in result.rows if row["measure"] == "neuron_stability.rotation")
     assert row["group_sizes"] == [10] * 8
     assert row["ci_low"] <= row["ci_high"]
-    kept = np.flatnonzero(group_of(np.arange(80)) != 2)
+    kept = np.flatnonzero(pair_numbers(80) % GROUPS != 2)
     found = alphas_and_rest(small_net(), seed=1)
     x, moved = found.rest[kept], found.moved[kept][:, :, 1]
     alone = (moved.mean(axis=0) / (2 * x.var(axis=0, ddof=1))).mean()
@@ -299,7 +301,9 @@ def test_the_cost_that_is_announced_is_what_is_forwarded(options, caplog):
 
     settings = Settings(draws=2, **options)
     with up_to(model, "5") as run, torch.no_grad():
-        Listening(looking, IMAGES, np.arange(80), np.arange(5), 5, settings).measured(run, "5")
+        Listening(
+            looking, IMAGES, np.arange(80), pair_numbers(80) % GROUPS, np.arange(5), 5, settings
+        ).measured(run, "5")
     assert sum(n for n, _, *size in seen if tuple(size) == looking.crop) == cost.crops
     assert sum(n for n, _, *size in seen if tuple(size) == (24, 28)) == cost.whole_images
     with caplog.at_level(logging.INFO, logger="invariscope"):
@@ -389,7 +393,7 @@ def simulated(rng, weights, offsets, samples):
     moved = features + 0.3 * rng.normal(size=features.shape) * (0.5 + np.abs(features[:, :1]))
     rest, after = (np.maximum(part @ weights + offsets, 0) for part in (features, moved))
     image = np.repeat(np.arange(samples)[:, None], rest.shape[1], axis=1)
-    group = group_of(np.arange(samples))
+    group = pair_numbers(samples) % GROUPS
     return Displacements(np.square(after - rest)[:, :, None], rest, image, rest, group, True)
 
 

@@ -155,7 +155,7 @@ def _asserted(
     options["samples"] = session.samples if options["samples"] is None else options["samples"]
     inexact = not all(transform.exact)
     _refuse_tolerance(below, transform)
-    source = as_source(data, few=_FEW)
+    source = as_source(data, seed=options["seed"], few=_FEW)
     refuse_second_walk(source, "the layers are looked at before they are measured")
     inspection, inputs = _looked_at(model, source, transform, wanted, options)
     floor = below is None and inexact
@@ -163,7 +163,9 @@ def _asserted(
     _refuse_undefined(result, wanted)
     device = str(options["device"] or as_reader(model).device)
     rounding = roundings(inspection, model, inputs=inputs, device=device)
-    verdict = verdict_of(what, result, wanted, transform, rounding, below, options, _kinds(inspection))
+    keys = source.keys_by_position if transform.per_sample else None
+    about = (rounding, below, options, _kinds(inspection))
+    verdict = verdict_of(what, result, wanted, transform, *about, keys=keys)
     if session.hears is not None:
         session.hears(verdict.summary)
     if verdict.broken:
@@ -188,7 +190,8 @@ def _looked_at(
     model: Any, source: Source, transform: Transform, wanted: EquivarianceError, options: dict[str, Any]
 ) -> tuple[Inspection, int]:
     """Every layer of the model in order, and the values of one input."""
-    first = next(iter(source.windows())).inputs[:3]
+    window = next(iter(source.windows()))
+    first = window.part(0, min(3, len(window))).inputs
     with untouched_generators():
         transform.check(first)
         moved = transform.orbit(first, seed=options["seed"])

@@ -28,6 +28,8 @@ def verdict_of(
     below: float | None,
     options: Mapping[str, Any],
     kinds: Mapping[LayerKey, str],
+    *,
+    keys: np.ndarray | None,
 ) -> Verdict:
     """Every layer's decisive pair beside its tolerance.
 
@@ -37,6 +39,7 @@ def verdict_of(
         below: the tolerance, if it was given.
         options: with the seed and the number of samples.
         kinds: of the layers that are modules, their classes.
+        keys: (sample,) by which elements were drawn, if they were.
     """
     rows = {(row["measure"], row["layer"], row["call"]): row for row in result.rows}
     curves, last = _curves(result), list(rounding.values())[-1]
@@ -52,7 +55,7 @@ def verdict_of(
         about = {"grid": row.get("grid", ""), "kind": kinds.get((layer, call), ""), "tried": tried}
         found.append(LayerVerdict(layer, call, action, row["value"], row["null"], worst, **about))
     order = tuple(rounding)
-    return Verdict(what, tuple(found), order, options["seed"], options["samples"], result)
+    return Verdict(what, tuple(found), order, options["seed"], options["samples"], result, keys)
 
 
 _CURVES = ("largest_by_element", "action_by_element", "sample_by_element")

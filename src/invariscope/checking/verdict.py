@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+
+import numpy as np
 
 from invariscope.readers.base import LayerKey
 from invariscope.result import Result
@@ -109,6 +111,8 @@ class Verdict:
         order: every layer of the model in that order, those that were not checked included.
         seed, samples: with which the same is found again.
         result: of `iv.measure`, with curves by element.
+        keys: (sample,) by which elements were drawn, by position in the data; None: the elements are the same
+            for all samples.
     """
 
     what: str
@@ -117,6 +121,7 @@ class Verdict:
     seed: int
     samples: int | None
     result: Result
+    keys: np.ndarray | None = field(default=None, compare=False, repr=False)
 
     @cached_property
     def broken(self) -> tuple[LayerVerdict, ...]:
@@ -167,7 +172,8 @@ class Verdict:
         if worst is None:
             return said
         i, j = worst.sample, worst.element
-        input_ = f"transform.orbit(inputs[{i}:{i + 1}], indices=[{i}], seed={self.seed})[0, {j}]"
+        own = "" if self.keys is None else f", keys=[{self.keys[i]}]"
+        input_ = f"transform.orbit(inputs[{i}:{i + 1}], indices=[{i}]{own}, seed={self.seed})[0, {j}]"
         return f"{said}; the input is {input_}"
 
 

@@ -16,5 +16,5 @@ def acting_elements(transform: Transform, *, seed: int) -> ActingElements:
     return ActingElements(transform.labels, transform.table, partial(_linear, transform, seed))
 
 
-def _linear(transform: Transform, seed: int, indices: np.ndarray) -> np.ndarray | None:
-    return linear_parts(transform, indices, seed)
+def _linear(transform: Transform, seed: int, indices: np.ndarray, keys: np.ndarray) -> np.ndarray | None:
+    return linear_parts(transform, indices, keys, seed)

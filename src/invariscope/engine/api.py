@@ -67,6 +67,8 @@ def measure(
     width: float | None = None,
     at_least: int = 128,
     decided_by: str | None = None,
+    ids: Any = None,
+    clusters: Any = None,
 ) -> Result:
     """Measures how a model's representations respond when its inputs are transformed.
 
@@ -83,7 +85,7 @@ def measure(
         layers: glob, list of globs, or predicate on `LayerInfo`; None reads every leaf module and every
             functional operation.
         by_class: also measure each class of the labels alone, and their mean, in the same pass.
-        samples: measure a seeded subset of this many samples.
+        samples: measure a seeded subset of this many samples; of a stream the first.
         batch_size: inputs per forward (samples × elements, at least one whole orbit), or "auto".
         device: where to run; None: where the model's parameters are.
         precision: "float32" (the model as it is), "float64", or "bf16" (a bfloat16 copy).
@@ -106,8 +108,8 @@ def measure(
             interpolation and padding alone do to a value. Doubles the inputs that are forwarded; needs a
             transform with an inverse, and is NaN without.
         width: stop as soon as the 95 % interval of every deciding row is at most this wide. Arrays and
-            datasets are then taken in a seeded random order of its own (the first 256 are not the subset that
-            samples=256 draws), streams as they come; looks are √2 apart. Such intervals are a tenth wider,
+            datasets are walked in a seeded random order, of which samples= takes the first; streams as they
+            come. Looks are √2 apart. Such intervals are a tenth wider,
             because runs stop rather when chance has made them narrow: at the stopping time they cover in 93
             to 97 % of simulated runs (benchmarks/results/sequential.md). `provenance["sequential"]` says how
             many samples were used, and why.
@@ -115,6 +117,13 @@ def measure(
             and a note says so.
         decided_by: the rows that decide, "measure" or "layer:measure" as globs ("conv*:normalized_variance").
             None: every row that has an interval, those of classes included.
+        ids: one integer or string per sample that identifies it, in the order of the data. Draws, pairs,
+            groups and subsets follow these identities, so that numbers do not depend on the order in which
+            samples are stored. By default samples of arrays are identified by their content, those of
+            datasets and streams by their index.
+        clusters: one integer or string per sample: equal for samples that belong together, such as crops of
+            one image or frames of one video. Intervals are then over clusters, and nulls pair a sample with
+            one from another cluster.
 
     Returns:
         A `Result` with `table`, `maps`, `curves`, `baseline`, `provenance`.
@@ -144,7 +153,8 @@ def _measure(
         )
     started = time.perf_counter()
     with untouched_generators():
-        source = as_source(data, samples=options.samples, seed=options.seed)
+        who = {"ids": options.ids, "clusters": options.clusters}
+        source = as_source(data, samples=options.samples, seed=options.seed, **who)
         if not any(measure.predicts_numbers for measure in wanted):
             refuse_numbers(source.labels)
         reader = as_reader(model, layers=options.layers, batch_axis=options.batch_axis)
@@ -160,7 +170,7 @@ def _measure(
 
         watch = watching(options, wanted, lambda run: assembled(run).rows)
         if watch is not None:
-            source = LookSource(source, watch.stopping, options.seed)
+            source = LookSource(source, watch.stopping)
         run = walk(reader, source, transform, wanted, options, enough=watch)
     assembler = assembled(run)
     run.notes[:0] = check.notes
@@ -249,6 +259,7 @@ def _provenance(
             "shape": list(run.input_shape),
             "classes": list(source.classes or ()),
             "labelled": run.labelled,
+            **source.walked(),
             "fingerprint": run.fingerprint,
         },
         "transform": described | {"fingerprint": hashlib.blake2b(draws.encode(), digest_size=12).hexdigest()},

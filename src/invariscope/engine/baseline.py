@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from invariscope.draws import Stream, drawn_seed
 from invariscope.engine.assemble import Assembler
 from invariscope.engine.options import Options
 from invariscope.engine.precision import check_precision
@@ -62,7 +63,7 @@ def randomized(model: nn.Module, *, seed: int) -> nn.Module:
 
 def draw_seed(seed: int, draw: int) -> int:
     """The seed of one draw's weights: a longer baseline begins with the draws of a shorter one."""
-    return int(np.random.SeedSequence((seed, draw)).generate_state(1)[0])
+    return drawn_seed(seed, Stream.RANDOM_WEIGHTS, draw)
 
 
 def random_band(

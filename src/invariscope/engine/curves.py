@@ -10,8 +10,9 @@ import numpy as np
 import torch
 
 from invariscope.engine.api import measure
-from invariscope.engine.sources import Source, Window, as_source, refuse_second_walk
-from invariscope.measures.base import Measure
+from invariscope.engine.sources import Source, as_source, refuse_second_walk
+from invariscope.engine.window import Window
+from invariscope.measures.base import Batch, Measure
 from invariscope.measures.noise_probes import EqualNoise, TowardNeighbour
 from invariscope.measures.stability_curve import LayerStabilityCurve, StabilityCurve
 from invariscope.result import Result
@@ -74,7 +75,8 @@ def stability_curve(
         Petrini et al. 2021, arXiv:2105.02468, sections 2 and 3 and appendix.
     """
     _refuse_own(options)
-    source = as_source(data, samples=samples, seed=seed)
+    who = {name: options.pop(name, None) for name in ("ids", "clusters")}
+    source = as_source(data, samples=samples, seed=seed, **who)
     refuse_second_walk(source, "the size of the images must be known before the first forward")
     few = _first(source)
     ladder = _ladder(few, radii, c=cutoff, interpolation=interpolation)
@@ -96,11 +98,7 @@ def _refuse_own(options: dict[str, Any]) -> None:
 def _first(source: Source) -> Window:
     """The first samples: a few pairs of neighbours."""
     for window in source.windows():
-        return Window(
-            window.inputs[:_SHOWN],
-            None if window.labels is None else window.labels[:_SHOWN],
-            window.indices[:_SHOWN],
-        )
+        return window.part(0, min(_SHOWN, len(window)))
     raise ValueError("the data are empty: the iterable gave no batch")
 
 
@@ -133,11 +131,11 @@ def _illustrated(result: Result, few: Window, ladder: Transform, *, seed: int) -
 
 def _versions(few: Window, ladder: Transform, seed: int) -> dict[str, torch.Tensor]:
     """(sample, element, ...) inputs as the pass forwarded them, by what they are."""
-    x, indices = few.inputs.detach(), few.indices
-    orbit = ladder.orbit(x, indices=indices, seed=seed)
+    x, batch = few.inputs.detach(), Batch(few.indices, few.keys, few.partners, seed)
+    orbit = ladder.orbit(x, indices=batch.indices, keys=batch.keys, seed=seed)
     return {
         "as it is": x[:, None].expand_as(orbit),
         "deformed": orbit,
-        "noise": EqualNoise().inputs(x, orbit, indices=indices, seed=seed),
-        "toward another": TowardNeighbour().inputs(x, orbit, indices=indices, seed=seed),
+        "noise": EqualNoise().inputs(x, orbit, batch=batch),
+        "toward another": TowardNeighbour().inputs(x, orbit, batch=batch),
     }

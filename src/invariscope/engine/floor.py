@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import numpy as np
 from torch import Tensor
 
 from invariscope.engine.needs import Needs
 from invariscope.engine.options import Options
-from invariscope.measures.base import Measure, Probe
+from invariscope.measures.base import Batch, Measure, Probe
 from invariscope.statistics.base import Statistic
 from invariscope.statistics.round_trip import PROBE, OnRoundTrip
 from invariscope.transforms.base import Transform
@@ -38,9 +37,9 @@ class RoundTrip(Probe):
         """One an element."""
         return elements
 
-    def inputs(self, x: Tensor, orbit: Tensor, *, indices: np.ndarray, seed: int) -> Tensor:
+    def inputs(self, x: Tensor, orbit: Tensor, *, batch: Batch) -> Tensor:
         """The samples, transformed and brought back with the draws of their orbits."""
-        return self.transform.round_trip(x, indices=indices, seed=seed)
+        return self.transform.round_trip(x, indices=batch.indices, keys=batch.keys, seed=batch.seed)
 
 
 def with_floor(needs: Needs, measures: tuple[Measure, ...], transform: Transform) -> Needs:

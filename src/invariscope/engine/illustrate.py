@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from invariscope.engine.sources import as_source
+from invariscope.engine.window import Window
 from invariscope.readers.base import Reading, as_reader
 from invariscope.result import Result
 from invariscope.transforms import as_transform
@@ -48,21 +49,22 @@ def illustrate(
     """
     means = _layer_means(result, measure)
     transform = as_transform(transform)
-    inputs = _sample(data, sample)
-    index = np.array([sample])
-    orbit = transform.orbit(inputs, indices=index, seed=result.provenance.get("seed", 0))[0]
+    seed = result.provenance.get("seed", 0)
+    one = _sample(data, sample, seed)
+    orbit = transform.orbit(one.inputs, indices=one.indices, keys=one.keys, seed=seed)[0]
     examples = {"orbit": orbit.detach().cpu().numpy()}
     if means:
         examples |= _features(model, orbit, means)
     return replace(result, examples=examples)
 
 
-def _sample(data: Any, sample: int) -> torch.Tensor:
+def _sample(data: Any, sample: int, seed: int) -> Window:
+    """The sample at that position in the data."""
     seen = 0
-    for window in as_source(data).windows():
-        if seen <= sample < seen + len(window.inputs):
-            return window.inputs[sample - seen : sample - seen + 1]
-        seen += len(window.inputs)
+    for window in as_source(data, seed=seed).windows():
+        seen += len(window)
+        if len(found := np.flatnonzero(window.indices == sample)):
+            return window.part(found[0], found[0] + 1)
     raise ValueError(f"sample={sample}, but the data hold {seen}")
 
 

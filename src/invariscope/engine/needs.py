@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invariscope.engine.sources import Window
-from invariscope.measures.base import Identity, Measure, Probe
+from invariscope.engine.window import Window
+from invariscope.measures.base import Batch, Identity, Measure, Probe
 from invariscope.statistics.base import Statistic
 from invariscope.transforms.base import Transform
 
@@ -68,6 +68,11 @@ class Needs:
         return any(statistic.paired for statistic in self.layers + self.output)
 
     @property
+    def positions(self) -> bool:
+        """Whether the order of the data within each stratum matters, as in published protocols."""
+        return any(getattr(statistic, "selection", None) for statistic in self.layers + self.output)
+
+    @property
     def distances(self) -> bool:
         """Whether it matters how far each input lies from its untransformed sample."""
         return any(statistic.measures_inputs for statistic in self.layers + self.output)
@@ -78,9 +83,10 @@ def settle(needs: Needs, transform: Transform, windows: Iterable[Window], *, siz
 
     def orbits() -> Iterator[tuple[Tensor, Tensor]]:
         for window in windows:
-            for lo in range(0, len(window.inputs), size):
-                x, indices = window.inputs[lo : lo + size], window.indices[lo : lo + size]
-                yield x, transform.orbit(x, indices=indices, seed=seed)
+            for lo in range(0, len(window), size):
+                part = window.part(lo, min(lo + size, len(window)))
+                x = part.inputs
+                yield x, transform.orbit(x, indices=part.indices, keys=part.keys, seed=seed)
 
     return replace(needs, probes=tuple(p.settled(orbits()) if p.unsettled else p for p in needs.probes))
 
@@ -108,11 +114,9 @@ class Layout:
         return torch.stack(found).cpu().numpy()
 
 
-def lay_out(
-    transform: Transform, probes: tuple[Probe, ...], x: Tensor, *, indices: np.ndarray, seed: int
-) -> Layout:
+def lay_out(transform: Transform, probes: tuple[Probe, ...], x: Tensor, *, batch: Batch) -> Layout:
     """The orbits of a few samples, and behind each orbit the probes that are no element of it."""
-    orbit = transform.orbit(x, indices=indices, seed=seed)
+    orbit = transform.orbit(x, indices=batch.indices, keys=batch.keys, seed=batch.seed)
     found: dict[str, tuple[int, ...]] = {}
     extra: list[Tensor] = []
     width = len(transform)
@@ -120,7 +124,7 @@ def lay_out(
         if isinstance(probe, Identity) and transform.identity is not None:
             found[probe.name] = (transform.identity,)
             continue
-        extra.append(probe.inputs(x, orbit, indices=indices, seed=seed).to(orbit))
+        extra.append(probe.inputs(x, orbit, batch=batch).to(orbit))
         found[probe.name] = tuple(range(width, width + extra[-1].shape[1]))
         width += extra[-1].shape[1]
     return Layout(*_as_rows(orbit, torch.cat(extra, dim=1) if extra else None), found)

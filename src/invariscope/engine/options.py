@@ -41,6 +41,8 @@ class Options:
     width: float | None = None
     at_least: int = 128
     decided_by: str | None = None
+    ids: Any = None
+    clusters: Any = None
 
     def __post_init__(self) -> None:
         choices = {"precision": PRECISIONS, "nonfinite": ("raise", "skip"), "unstable": ("refuse", "measure")}

@@ -18,31 +18,6 @@ _CPU_ROWS, _DEVICE_ROWS = 512, 512
 _CPU_BYTES, _DEVICE_BYTES = 12 << 20, 1 << 30
 
 
-def group_of(positions: np.ndarray, *, groups: int = GROUPS) -> np.ndarray:
-    """The fixed jackknife group of each sample, from its position alone.
-
-    Two neighbours, which are partners wherever a null needs a second sample, share a group. Every run
-    of `groups` such pairs that starts at a multiple holds each group once, in an order that a hash of the
-    run decides, so that groups are balanced and no period in the data falls into one of them.
-
-    >>> group_of(np.arange(16))[::2].tolist() == group_of(np.arange(16))[1::2].tolist()
-    True
-    >>> sorted(group_of(np.arange(0, 16, 2)).tolist())
-    [0, 1, 2, 3, 4, 5, 6, 7]
-    """
-    if groups == 1:
-        return np.zeros(len(positions), np.int64)
-    pairs = positions // 2
-    run = (pairs // groups).astype(np.uint64)
-    with np.errstate(over="ignore"):
-        mixed = (run + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
-        mixed ^= mixed >> np.uint64(29)
-        mixed *= np.uint64(0xBF58476D1CE4E5B9)
-    odd_step = (mixed >> np.uint64(40)) * np.uint64(2) + np.uint64(1)
-    order = (pairs.astype(np.uint64) * odd_step + (mixed >> np.uint64(52))) % np.uint64(groups)
-    return order.astype(np.int64)
-
-
 @dataclass
 class Strata:
     """Classes in the order in which they are met, and the buckets in which samples are counted.
@@ -70,9 +45,9 @@ class Strata:
             return Membership(cells[:, None])
         return Membership(np.stack([cells % self.groups, self.groups + cells // self.groups], axis=1))
 
-    def cells_of(self, positions: np.ndarray, labels: Tensor | None) -> np.ndarray:
-        """The cell of each sample; classes not met before get a stratum."""
-        group = group_of(positions, groups=self.groups)
+    def cells_of(self, groups: np.ndarray, labels: Tensor | None) -> np.ndarray:
+        """The cell of each sample, from its jackknife group; classes not met before get a stratum."""
+        group = groups % self.groups
         if not self.by_class:
             return group
         if labels is None:
@@ -84,16 +59,15 @@ class Strata:
         strata = np.array([self.classes[value] for value in values.tolist()])
         return strata[inverse] * self.groups + group
 
-    def ranks_of(self, labels: Tensor | None, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Position of each sample within its stratum, and the stratum's size."""
-        if not self.by_class or labels is None:
-            return np.arange(count), np.full(count, count)
-        values = labels.cpu().numpy()
-        ranks, sizes = np.empty(count, np.int64), np.empty(count, np.int64)
+    def positions_of(self, labels: Tensor | None, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Position of each sample within its stratum in the order of the data, and the stratum's size."""
+        values = labels.cpu().numpy() if self.by_class and labels is not None else np.zeros(len(indices))
+        positions, sizes = np.empty(len(indices), np.int64), np.empty(len(indices), np.int64)
         for value in np.unique(values):
             members = np.flatnonzero(values == value)
-            ranks[members], sizes[members] = np.arange(len(members)), len(members)
-        return ranks, sizes
+            positions[members[np.argsort(indices[members])]] = np.arange(len(members))
+            sizes[members] = len(members)
+        return positions, sizes
 
     def members(self, stratum: int | None) -> list[list[int]]:
         """Buckets by group: of one stratum, or of all."""
@@ -169,13 +143,19 @@ def chunks(order: np.ndarray, size: int) -> Sequence[np.ndarray]:
     return [order[lo : lo + size] for lo in range(0, len(order), size)]
 
 
-def paired_chunks(count: int, size: int) -> Sequence[np.ndarray]:
-    """Positions 0, 1, ... in blocks that hold a sample together with its partner; see `statistics.pairs`.
+def paired_chunks(pairs: np.ndarray, size: int) -> Sequence[np.ndarray]:
+    """Places 0, 1, ... in blocks of about `size` that hold whole pairs.
 
-    >>> [chunk.tolist() for chunk in paired_chunks(7, 2)]
+    Args:
+        pairs: (place,) numbers of the pairs, rising.
+
+    >>> [chunk.tolist() for chunk in paired_chunks(np.array([0, 0, 1, 1, 2, 2, 2]), 2)]
     [[0, 1], [2, 3], [4, 5, 6]]
     """
-    found = chunks(np.arange(count), max(2, size - size % 2))
-    if len(found) > 1 and len(found[-1]) == 1:
-        found = [*found[:-2], np.concatenate(found[-2:])]
-    return found
+    starts = np.flatnonzero(np.diff(pairs, prepend=-1))
+    blocks, low = [], 0
+    for start, end in zip(starts, np.append(starts[1:], len(pairs)), strict=True):
+        if end - low > size and start > low:
+            blocks.append(np.arange(low, start))
+            low = start
+    return [*blocks, np.arange(low, len(pairs))]

@@ -6,12 +6,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import torch
 
 from invariscope.engine.assemble import Assembler
 from invariscope.engine.options import Options
 from invariscope.engine.run import LayerKey, Run, walk
-from invariscope.engine.sources import ArraySource, Source
+from invariscope.engine.sources import Source, as_source
 from invariscope.measures.base import Measure
 from invariscope.measures.variance import NormalizedVariance
 from invariscope.readers.base import Reader
@@ -36,20 +35,19 @@ def check_precision(
     """Measures the first samples at both precisions; nothing to do unless bfloat16 was asked for."""
     if options.precision != "bf16":
         return PrecisionCheck()
-    if not isinstance(source, ArraySource):
+    if source.length is None:
         return PrecisionCheck(notes=("bfloat16 forwards of a stream: their error was not measured",))
-    few = torch.arange(min(_SAMPLES, source.length))
-    labels = None if source.targets is None else source.targets[few]
-    subset = ArraySource(source.inputs[few], labels, source.indices[few.numpy()])
+    samples = min(_SAMPLES, source.length)
+    subset = as_source(source, samples=samples, seed=options.seed)
     wanted = (NormalizedVariance(min_firing=0), *(m for m in measures if m.scope == "layers"))
     quiet = replace(options.quiet(), floor=False)
     exact = walk(reader, subset, transform, wanted, replace(quiet, precision="float32"))
     coarse = walk(reader, subset, transform, wanted, quiet)
     error = _error(_layer_values(exact, wanted[0], transform), _layer_values(coarse, wanted[0], transform))
-    error["samples"] = len(few)
+    error["samples"] = samples
     note = (
         f"bfloat16 forwards moved a layer's normalized variance by {error['median']:.2%} (median) and at "
-        f"most {error['largest']:.2%} (layer {error['layer']!r}) on {len(few)} samples"
+        f"most {error['largest']:.2%} (layer {error['layer']!r}) on {samples} samples"
     )
     return PrecisionCheck(_dead(exact, wanted), error, (note,))
 

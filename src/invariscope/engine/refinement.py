@@ -84,7 +84,8 @@ def worst_element(
     if tolerance is not None and not 0 < tolerance < float("inf"):
         raise ValueError(f"tolerance is a distance above 0 in the parameter's unit; got {tolerance!r}")
     slider = _slider(as_transform(transform))
-    source = as_source(data, samples=samples, seed=seed)
+    who = {name: options.pop(name, None) for name in ("ids", "clusters")}
+    source = as_source(data, samples=samples, seed=seed, **who)
     refuse_second_walk(source, "a refinement measures the same samples again")
     search = _Search(model, source, slider, options | {"seed": seed})
     listed = search.measure(as_transform(transform))

@@ -17,7 +17,14 @@ from invariscope.engine.acting import acting_elements
 from invariscope.engine.centring import grids_for
 from invariscope.engine.checkpoint import Checkpoint
 from invariscope.engine.floor import floor_notes, with_floor
-from invariscope.engine.guards import finite_samples, inspected, non_finite, refuse_nonfinite, refuse_unstable
+from invariscope.engine.guards import (
+    finite_samples,
+    inspected,
+    non_finite,
+    refuse_nonfinite,
+    refuse_other_shape,
+    refuse_unstable,
+)
 from invariscope.engine.needs import Needs, lay_out, settle
 from invariscope.engine.options import Options
 from invariscope.engine.plan import (
@@ -30,13 +37,13 @@ from invariscope.engine.plan import (
     rows_per_forward,
 )
 from invariscope.engine.progress import ticking
-from invariscope.engine.sources import Fingerprint, Source, Window, refuse_second_walk
-from invariscope.measures.base import Measure
+from invariscope.engine.sources import Source, refuse_second_walk
+from invariscope.engine.window import Fingerprint, Window
+from invariscope.measures.base import Batch, Measure
 from invariscope.readers.base import OK, Inspection, LayerInfo, LayerKey, Reader, Reading
 from invariscope.readers.grids import Grid
 from invariscope.statistics.base import Block, NotApplicableError, Statistic
 from invariscope.statistics.orbit_state import NonFiniteError
-from invariscope.statistics.pairs import partners
 from invariscope.transforms.base import Transform
 from invariscope.transforms.elements import Elements
 from invariscope.uncertainty import SEQUENTIAL_REACH
@@ -52,6 +59,7 @@ class Run:
         inapplicable: why a statistic does not apply to a layer.
         forwards: inputs that went through the model, those of a pilot included.
         reach: how many times as wide intervals are, where the walk stops by their width.
+        shapes: the unit shape of each layer, as the inspection found it.
         grids: where the units of feature maps stand, as far as that matters and is known.
         labelled: whether the samples came with labels.
     """
@@ -69,6 +77,7 @@ class Run:
     orbit: np.ndarray | None = None
     notes: list[str] = field(default_factory=list)
     reach: float = 1.0
+    shapes: dict[LayerKey, tuple[int, ...]] = field(default_factory=dict)
     grids: dict[LayerKey, Grid] = field(default_factory=dict)
     labelled: bool = False
 
@@ -99,6 +108,7 @@ class Runner:
         self.pilot: dict[tuple[LayerKey, Statistic], Any] = {}
         self.total = source.length
         self.before = 0  # samples in the windows that have been walked
+        self.output_shape: tuple[int, ...] | None = None
         self.checkpoint = self._checkpoint() if options.checkpoint else None
         self.resumed: tuple[int, int, str] | None = None
 
@@ -140,21 +150,22 @@ class Runner:
         return self.run
 
     def _begin(self, window: Window) -> Run:
-        first, options = window.inputs[:3], self.options
+        few, options = window.part(0, min(3, len(window))), self.options
+        first = few.inputs
         self.transform.check(first)
-        probe = self.transform.orbit(first, indices=window.indices[:3], seed=options.seed)[:, 0]
-        samples, only_layers = self.source.length or len(window.inputs), not self.needs.output
+        moved = self.transform.orbit(first, indices=few.indices, keys=few.keys, seed=options.seed)
+        samples, only_layers, probe = self.source.length or len(window), not self.needs.output, moved[:, 0]
         inspection = inspected(self.reader, probe, options, samples=samples, only_layers=only_layers)
         if self.needs.labels and window.labels is None:
             raise ValueError("one of the measures needs class labels: give data as (inputs, labels)")
         strata = Strata(options.by_class)
         reach = 1.0 if self.enough is None else SEQUENTIAL_REACH
-        run = Run(strata, inspection, input_shape=tuple(window.inputs.shape[1:]), reach=reach)
+        run = Run(strata, inspection, input_shape=tuple(first.shape[1:]), reach=reach)
+        run.shapes = {(info.layer, info.call): info.shape for info in inspection.layers}
         run.labelled = window.labels is not None
-        run.notes += refuse_unstable(self.reader, window.inputs[:4], options)
+        run.notes += refuse_unstable(self.reader, window.part(0, min(4, len(window))).inputs, options)
         run.grids = grids_for(self.reader, first, inspection, self.needs.layers, options)
-        shown = self.transform.orbit(first[:1], indices=window.indices[:1], seed=options.seed)[0]
-        run.orbit = shown.detach().float().cpu().numpy().copy()
+        run.orbit = moved[0].detach().float().cpu().numpy().copy()
         self._walk_pilot(run)
         self._plan_memory(run)
         if self.checkpoint is not None:
@@ -174,7 +185,7 @@ class Runner:
         refuse_second_walk(self.source, "thresholds and bins come from a pilot, which walks the data first")
         runner = Runner(self.reader, self.source, as_it_is(), needs, self.options.quiet())
         if runner.total is None and any(s.sized for s in needs.layers + needs.output):
-            runner.total = sum(len(window.inputs) for window in self.source.windows())
+            runner.total = sum(len(window) for window in self.source.windows())
         pilot = runner(lambda done, total: None)
         everything = [list(range(pilot.strata.buckets))]
         self.pilot = {(k, s): s.finalize(state, everything) for (k, s), state in pilot.states.items()}
@@ -213,10 +224,10 @@ class Runner:
 
     def _known_cells(self, run: Run) -> np.ndarray | None:
         """The cells of all samples, if they can be known before the walk."""
-        labels = self.source.labels
-        if self.source.length is None or (run.strata.by_class and labels is None):
+        labels, order = self.source.labels, self.source.order
+        if order is None or (run.strata.by_class and labels is None):
             return None
-        return run.strata.cells_of(np.arange(self.source.length), labels)
+        return run.strata.cells_of(order.groups, labels)
 
     def _device(self) -> str:
         return self.options.device or self.reader.device
@@ -226,18 +237,14 @@ class Runner:
     ) -> None:
         run = self.run
         assert run is not None
-        positions = np.arange(self.before, self.before + len(window.inputs))
-        cells = run.strata.cells_of(positions, window.labels)
-        ranks, sizes = run.strata.ranks_of(window.labels, len(positions))
+        cells = run.strata.cells_of(window.groups, window.labels)
+        places = self._places(window) if self.needs.positions else None
         self._enlarge(run)
-        for block, chosen in enumerate(self._blocks(cells)):
+        for block, chosen in enumerate(self._blocks(window, cells)):
             if not self._done_before(number, block, digest):
-                shared = {
-                    "membership": run.strata.membership(cells[chosen]),
-                    "ranks": ranks[chosen],
-                    "sizes": sizes[chosen],
-                    "partners": partners(len(chosen)) if self.needs.paired else None,
-                }
+                shared: dict[str, Any] = {"membership": run.strata.membership(cells[chosen])}
+                if places is not None:
+                    shared |= {"positions": places[0][chosen], "sizes": places[1][chosen]}
                 self._block(window, chosen, shared)
                 run.samples += len(chosen)
                 self._save(number, block + 1, digest)
@@ -246,10 +253,22 @@ class Runner:
             )
         self.before += len(cells)
 
-    def _blocks(self, cells: np.ndarray) -> Sequence[np.ndarray]:
-        """Samples that are forwarded together: those of one bucket, or whole pairs where pairs are needed."""
+    def _places(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
+        """Positions in the order of the data, and sizes, of the strata."""
+        assert self.run is not None
+        if len(window) != self.source.length:
+            raise ValueError(
+                "this preset follows the order of the samples in their file, of each class if by_class: give "
+                "the data as arrays, (inputs, labels)"
+            )
+        return self.run.strata.positions_of(window.labels, window.indices)
+
+    def _blocks(self, window: Window, cells: np.ndarray) -> Sequence[np.ndarray]:
+        """Samples that are forwarded together: those of one bucket, or whole pairs if pairs are needed."""
         if self.needs.paired:
-            return paired_chunks(len(cells), self.per_block)
+            return paired_chunks(window.pairs, self.per_block)
+        if window.clusters is not None:
+            return paired_chunks(window.clusters, self.per_block)
         return chunks(np.argsort(cells, kind="stable"), self.per_block)
 
     def _done_before(self, number: int, block: int, digest: str) -> bool:
@@ -276,15 +295,19 @@ class Runner:
     def _block(self, window: Window, chosen: np.ndarray, shared: dict[str, Any]) -> None:
         run = self.run
         assert run is not None
-        inputs, indices = window.inputs[torch.from_numpy(chosen)], window.indices[chosen]
-        laid = lay_out(self.forwarded, self.needs.probes, inputs, indices=indices, seed=self.options.seed)
+        inputs, batch = window.take(chosen), self._batch(window, chosen)
+        laid = lay_out(self.forwarded, self.needs.probes, inputs, batch=batch)
         shared |= {
             "samples": len(chosen),
             "elements": len(self.forwarded),
             "sample_step": laid.sample_step,
             "element_step": laid.element_step,
             "probes": laid.probes,
-            "indices": indices,
+            "indices": batch.indices,
+            "keys": batch.keys,
+            "ranks": window.first + chosen,
+            "partners": batch.partners if self.needs.paired else None,
+            "clusters": None if window.clusters is None else window.clusters[chosen],
             "labels": None if window.labels is None else window.labels[torch.from_numpy(chosen)],
             "total": self.total,
             "unit_bytes": self.unit_bytes,
@@ -294,18 +317,29 @@ class Runner:
             "input_shape": tuple(inputs.shape[1:]),
             "distances": laid.distances(inputs) if self.needs.distances else None,
         }
-        output = self.forward(laid.rows, lambda reading: self._reduce(reading, shared))
+        rows = len(laid.rows)
+        output = self.forward(laid.rows, lambda reading: self._reduce(reading, shared, rows))
         run.forwards += len(laid.rows)
         if self.needs.output:
-            block = Block(values=_first_tensor(output), layer=OUTPUT[0], **shared)
-            self._update_all(OUTPUT, self.needs.output, block)
+            values = _first_tensor(output)
+            self.output_shape = self.output_shape or tuple(values.shape[1:])
+            refuse_other_shape(OUTPUT, tuple(values.shape), self.output_shape, rows=rows)
+            self._update_all(OUTPUT, self.needs.output, Block(values=values, layer=OUTPUT[0], **shared))
 
-    def _reduce(self, reading: Reading, shared: dict[str, Any]) -> None:
+    def _batch(self, window: Window, chosen: np.ndarray) -> Batch:
+        """Who the samples of a block are; partners stand in one block where pairs are needed."""
+        place = np.full(len(window) + 1, -1)
+        place[chosen] = np.arange(len(chosen))
+        mates = place[window.partners[chosen]]
+        return Batch(window.indices[chosen], window.keys[chosen], mates, self.options.seed)
+
+    def _reduce(self, reading: Reading, shared: dict[str, Any], rows: int) -> None:
         run = self.run
         assert run is not None
         if reading.status != OK or reading.values is None:
             return
         key = (reading.layer, reading.call)
+        refuse_other_shape(key, tuple(reading.values.shape), run.shapes.get(key), rows=rows)
         if reading.alias_of is not None and self._same_numbers(reading, run):
             run.aliases[key] = run.aliases.get(reading.alias_of, reading.alias_of)
             return
@@ -316,9 +350,8 @@ class Runner:
         """Whether a view has the numbers of what it repeats: pooling tells a flattened map from the map."""
         if not self.needs.pools:
             return True
-        shapes = {(info.layer, info.call): info.shape for info in run.inspection.layers}
         assert reading.alias_of is not None
-        return shapes.get((reading.layer, reading.call)) == shapes.get(reading.alias_of)
+        return run.shapes.get((reading.layer, reading.call)) == run.shapes.get(reading.alias_of)
 
     def _update_all(self, key: LayerKey, statistics: tuple[Statistic, ...], block: Block) -> None:
         run = self.run
@@ -387,10 +420,11 @@ def _act(
     seed: int,
     maps: Tensor,
     indices: np.ndarray,
+    keys: np.ndarray,
     inverse: bool,
 ) -> Tensor:
     size = (input_size[0], input_size[1]) if len(input_size) == 2 else None
-    return transform.act(maps, inverse=inverse, input_size=size, indices=indices, seed=seed)
+    return transform.act(maps, inverse=inverse, input_size=size, indices=indices, keys=keys, seed=seed)
 
 
 def _first_tensor(output: Any) -> Tensor:

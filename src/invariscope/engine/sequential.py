@@ -9,11 +9,11 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from invariscope.engine.options import Options
-from invariscope.engine.sources import WINDOW_BYTES, WINDOW_SAMPLES, ArraySource, Source, StreamSource, Window
+from invariscope.engine.sources import Source
+from invariscope.engine.window import Window
 from invariscope.measures.base import Measure
 from invariscope.registry import unknown
 from invariscope.uncertainty import NOT_YET, SEQUENTIAL_REACH, TOO_FEW
@@ -102,10 +102,12 @@ class Watch:
     stopping: Stopping
     rows: Callable[[Run], Sequence[dict[str, Any]]]
     stopped: bool = False
+    walked: int = 0
 
     def __call__(self, run: Run, walked: int) -> bool:
         """Whether to stop after `walked` samples, at which a resumed run may have stood before."""
-        if run.samples != walked or walked not in self._looks(walked):
+        passed, self.walked = self.walked, walked
+        if run.samples != walked or len(self._looks(walked)) == len(self._looks(passed)):
             return False
         found = self.stopping.widest(self.rows(replace(run, notes=[])))
         self._refuse_undecidable(found)
@@ -206,20 +208,16 @@ def watching(
 
 @dataclass
 class LookSource(Source):
-    """The samples of another source, shuffled where possible, in windows that end where looks are due.
+    """The samples of another source, in windows that end where looks are due.
 
-    A stream comes in its own order; arrays and datasets in one that the seed decides, so that the samples
-    of an early stop are a random part of all.
+    Samples of arrays and datasets come by rank, so that those of an early stop are a random part of all.
     """
 
     whole: Source
     stopping: Stopping
-    seed: int
 
     def __post_init__(self) -> None:
-        self.name, self.order = self.whole.name, None
-        if self.whole.length is not None and _at_random(self.whole):
-            self.order = np.random.default_rng((self.seed, 0x100C)).permutation(self.whole.length)
+        self.name, self.order = self.whole.name, self.whole.order
 
     @property
     def classes(self) -> tuple[str, ...] | None:  # type: ignore[override]
@@ -234,47 +232,28 @@ class LookSource(Source):
     @property
     def labels(self) -> Tensor | None:
         """All labels in the order of the walk, if known beforehand."""
-        labels = self.whole.labels
-        return labels if labels is None or self.order is None else labels[torch.from_numpy(self.order)]
+        return self.whole.labels
+
+    def walked(self) -> dict[str, str]:
+        """As the whole."""
+        return self.whole.walked()
 
     def windows(self) -> Iterator[Window]:
-        """The samples, cut at the looks."""
-        looks, done = self.stopping.looks(), 0
+        """The samples, cut at the looks; where clusters are paired, at the next end of a pair."""
+        looks = self.stopping.looks()
         due = next(looks)
-        for window in self._ordered():
-            lo = 0
-            while lo < len(window.inputs):
-                hi = min(len(window.inputs), lo + due - done)
-                yield Window(window.inputs[lo:hi], _part(window.labels, lo, hi), window.indices[lo:hi])
-                done, lo = done + hi - lo, hi
-                due = next(looks) if done == due else due
-
-    def _ordered(self) -> Iterator[Window]:
-        if self.order is None:
-            yield from self.whole.windows()
-        elif isinstance(self.whole, ArraySource):
-            yield from _picked(self.whole, self.order)
-        else:
-            assert isinstance(self.whole, StreamSource)
-            shuffled = replace(self.whole, batches=self.whole.batches.in_order(self.order))  # type: ignore[attr-defined]
-            for window in shuffled.windows():
-                yield replace(window, indices=self.order[window.indices])
+        for window in self.whole.windows():
+            low = 0
+            while low < len(window):
+                high = min(len(window), _end_of_pair(window, max(due - window.first, low + 1)))
+                yield window.part(low, high)
+                low = high
+                while due <= window.first + high:
+                    due = next(looks)
 
 
-def _at_random(source: Source) -> bool:
-    """Whether its samples can be read in any order."""
-    return isinstance(source, ArraySource) or hasattr(getattr(source, "batches", None), "in_order")
-
-
-def _part(labels: Tensor | None, lo: int, hi: int) -> Tensor | None:
-    return None if labels is None else labels[lo:hi]
-
-
-def _picked(source: ArraySource, order: np.ndarray) -> Iterator[Window]:
-    """The samples in that order, copied a window at a time."""
-    rows = int(np.clip(WINDOW_BYTES // max(source.inputs[:1].nbytes, 1), 1, WINDOW_SAMPLES))
-    rows = max(_RUN, rows // _RUN * _RUN)
-    for lo in range(0, len(order), rows):
-        chosen = torch.from_numpy(order[lo : lo + rows])
-        labels = None if source.targets is None else source.targets[chosen]
-        yield Window(source.inputs[chosen], labels, source.indices[order[lo : lo + rows]])
+def _end_of_pair(window: Window, size: int) -> int:
+    """The first end of a pair at which there are so many samples."""
+    if size >= len(window):
+        return len(window)
+    return int(np.searchsorted(window.pairs, window.pairs[size - 1], side="right"))

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from invariscope.draws import Draws
-from invariscope.engine.sources import Fingerprint, Source, as_source
+from invariscope.draws import Draws, Stream
+from invariscope.engine.sources import Source, as_source
+from invariscope.engine.window import Fingerprint, Window
 from invariscope.generators import Derivatives
 from invariscope.lie.contributions import contributions
 from invariscope.lie.rows import Terms, as_result
@@ -99,13 +100,15 @@ def lie_derivative(
     started, digest = time.perf_counter(), Fingerprint()
     source = as_source(data, samples=samples, seed=seed)
     derive = _deriver(model, measure, layerwise=layerwise, precision=precision, probes=probes, seed=seed)
-    parts = [derive(inputs, indices) for inputs, indices in _batches(source, batch_size, digest)]
+    batches = _batches(source, batch_size, digest)
+    parts = [(derive(batch.inputs, batch.keys), batch.groups) for batch in batches]
     if not parts:
         raise ValueError("the data are empty: the iterable gave no batch")
-    terms = reduce(Terms.followed_by, parts)
+    terms, groups = reduce(Terms.followed_by, [part for part, _ in parts]), [own for _, own in parts]
     seconds = time.perf_counter() - started
     data = digest.hexdigest()
-    return as_result(model, source, terms, measure, data, label=label, seconds=seconds, seed=seed)
+    own = {"groups": np.concatenate(groups), "label": label, "seconds": seconds, "seed": seed}
+    return as_result(model, source, terms, measure, data, **own)
 
 
 _Derive = Callable[[Tensor, np.ndarray], Terms]
@@ -114,7 +117,7 @@ _Derive = Callable[[Tensor, np.ndarray], Terms]
 def _deriver(
     model: nn.Module, measure: LieDerivative, *, layerwise: bool, precision: str, probes: int, seed: int
 ) -> _Derive:
-    """From images and their positions in the data to what the layers add, or to the whole alone."""
+    """From images and their keys to what the layers add, or to the whole alone."""
     dtype = _DTYPES[precision]
     options = {"layerwise": layerwise, "dtype": dtype, "probes": probes, "seed": seed}
     backward = cache(partial(_backward, model, measure, **options))
@@ -122,11 +125,11 @@ def _deriver(
         return backward()
     forward = _forward(model, measure, dtype=dtype)
 
-    def derive(inputs: Tensor, indices: np.ndarray) -> Terms:
+    def derive(inputs: Tensor, keys: np.ndarray) -> Terms:
         try:
             return forward(inputs)
         except NotForwardError:
-            return backward()(inputs, indices)
+            return backward()(inputs, keys)
 
     return derive
 
@@ -161,7 +164,7 @@ def _backward(
     """Every layer's part, along each value of the output or along random directions."""
     run = traced(model, layerwise=layerwise, dtype=dtype)
 
-    def derive(inputs: Tensor, indices: np.ndarray) -> Terms:
+    def derive(inputs: Tensor, keys: np.ndarray) -> Terms:
         trace = run(inputs)
         if not trace.output.requires_grad:
             raise ValueError(
@@ -169,20 +172,20 @@ def _backward(
                 "none (detach, argmax). Measure with iv.LieDerivative(), which takes differences of forwards."
             )
         exact = trace.output[0].numel() <= EXACT_OUTPUTS
-        along = _axes(trace) if exact else _signs(trace, indices, probes=probes, seed=seed)
+        along = _axes(trace) if exact else _signs(trace, keys, probes=probes, seed=seed)
         found = contributions(trace, measure.flows, along, interpolation=measure.interpolation)
         return Terms.of(trace, found, exact=exact)
 
     return derive
 
 
-def _batches(source: Source, size: int, digest: Fingerprint) -> Iterator[tuple[Tensor, np.ndarray]]:
-    """Images and their positions in the data, a few at a time."""
+def _batches(source: Source, size: int, digest: Fingerprint) -> Iterator[Window]:
+    """A few images at a time."""
     for window in source.windows():
         digest.add(window)
-        need_images(window.inputs)
-        for lo in range(0, len(window.inputs), size):
-            yield window.inputs[lo : lo + size], window.indices[lo : lo + size]
+        need_images(window.store)
+        for low in range(0, len(window), size):
+            yield window.part(low, min(low + size, len(window)))
 
 
 def need_images(x: Tensor) -> None:
@@ -200,12 +203,9 @@ def _axes(trace: Trace) -> Iterator[Tensor]:
         yield direction
 
 
-def _signs(trace: Trace, indices: np.ndarray, *, probes: int, seed: int) -> Iterator[Tensor]:
-    """Directions of ±1, drawn by (seed, index, number)."""
+def _signs(trace: Trace, keys: np.ndarray, *, probes: int, seed: int) -> Iterator[Tensor]:
+    """Directions of ±1, drawn by (seed, key, number)."""
     for number in range(probes):
-        draws = Draws(seed=seed, indices=np.asarray(indices), slots=1, part=_PART + number)
+        draws = Draws(seed, keys, stream=Stream.OUTPUT_DIRECTION, path=(number,))
         values = np.sign(draws.normal(trace.output[0].numel()))
         yield torch.from_numpy(values).to(trace.output).reshape(trace.output.shape)
-
-
-_PART = 1 << 21  # far from the parts of compositions and noises

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 
 import invariscope
-from invariscope.engine.plan import group_of
 from invariscope.engine.sources import Source
 from invariscope.lie.contributions import Contributions
 from invariscope.measures.lie_derivative import LieDerivative
@@ -128,12 +127,16 @@ def as_result(
     measure: LieDerivative,
     fingerprint: str,
     *,
+    groups: np.ndarray,
     label: str | None,
     seconds: float,
     seed: int,
 ) -> Result:
-    """Rows of the output and of every layer, and the products of terms."""
-    groups = group_of(np.arange(len(terms.whole)))
+    """Rows of the output and of every layer, and the products of terms.
+
+    Args:
+        groups: (sample,) jackknife groups.
+    """
     rows, maps = [], {}
     for number, flow in enumerate(measure.flows):
         name = f"{measure.name}.{flow.name}"

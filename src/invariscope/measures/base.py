@@ -153,6 +153,23 @@ class CurveValues:
 Values = UnitValues | ElementValues | LayerValues | CurveValues
 
 
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Who the samples of one forward are.
+
+    Args:
+        indices: (sample,) positions in the data.
+        keys: (sample,) integers that identify the samples; draws depend on (seed, key) alone.
+        partners: (sample,) the sample of the batch that each is paired with, -1 for none.
+        seed: of the draws.
+    """
+
+    indices: np.ndarray
+    keys: np.ndarray
+    partners: np.ndarray
+    seed: int
+
+
 @dataclass(frozen=True)
 class Probe(abc.ABC):
     """Further inputs that are forwarded with each sample's orbit, through the model once for all measures.
@@ -179,13 +196,13 @@ class Probe(abc.ABC):
         return self
 
     @abc.abstractmethod
-    def inputs(self, x: Tensor, orbit: Tensor, *, indices: np.ndarray, seed: int) -> Tensor:
+    def inputs(self, x: Tensor, orbit: Tensor, *, batch: Batch) -> Tensor:
         """(sample, column, ...) inputs.
 
         Args:
             x: (sample, ...) the untransformed samples.
             orbit: (sample, element, ...) their orbits.
-            indices: (sample,) positions in the data set; draws depend on (seed, index) alone.
+            batch: who the samples are.
         """
 
 
@@ -202,7 +219,7 @@ class Identity(Probe):
         """One."""
         return 1
 
-    def inputs(self, x: Tensor, orbit: Tensor, *, indices: np.ndarray, seed: int) -> Tensor:
+    def inputs(self, x: Tensor, orbit: Tensor, *, batch: Batch) -> Tensor:
         """The samples themselves."""
         return x[:, None]
 
@@ -371,7 +388,7 @@ class Measure(abc.ABC):
         Element 0 is the untransformed input; the responses to `probes` stand behind the elements, in
         their order (the identity's excepted). With `needs_action` the elements are quarter turns.
         Outputs that the definition cannot give for these arguments are left out.
-        An oracle with a third argument `indices` gets the samples' positions in the data set.
+        An oracle with a third argument `keys` gets the samples' keys.
         """
 
     @classmethod

@@ -10,15 +10,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invariscope.draws import Draws
-from invariscope.measures.base import Identity, KnownAnswer, LayerContext, LayerValues, Measure, Probe
+from invariscope.draws import Draws, Stream
+from invariscope.measures.base import (
+    Batch,
+    Identity,
+    KnownAnswer,
+    LayerContext,
+    LayerValues,
+    Measure,
+    Probe,
+)
 from invariscope.measures.noise_probes import EqualNoise
 from invariscope.statistics.displacements import Displacements
 from invariscope.statistics.probe_gradients import ProbeGradients
 from invariscope.statistics.sample_spread import SampleSpread
 from invariscope.statistics.sample_table import SampleTable
-
-_PART = (1 << 20) + 1  # draws of its own, apart from those of transforms and of other noise
 
 _AN_ERROR = "no interval: it is an error itself, of the directions and not of the samples"
 
@@ -44,11 +50,11 @@ class TinySteps(Probe):
         """Two a direction."""
         return 2 * self.draws
 
-    def inputs(self, x: Tensor, orbit: Tensor, *, indices: np.ndarray, seed: int) -> Tensor:
+    def inputs(self, x: Tensor, orbit: Tensor, *, batch: Batch) -> Tensor:
         """(sample, 2·draws, ...) displaced inputs: all forward, then all back."""
         if not x.is_floating_point():
             raise TypeError(f"gradient_norm displaces the inputs, which needs floating values, got {x.dtype}")
-        draws = Draws(seed=seed, indices=np.asarray(indices), slots=self.draws, part=_PART)
+        draws = Draws(batch.seed, batch.keys, self.draws, Stream.GRADIENT_STEP)
         size = x[0].numel()
         normal = torch.from_numpy(draws.normal(size))
         ways = normal * (size**0.5 / normal.norm(dim=2, keepdim=True))

@@ -11,7 +11,15 @@ from torch import Tensor
 
 from invariscope.generators import Derivatives, Generator, as_generators
 from invariscope.generators.derivatives import check_interpolation
-from invariscope.measures.base import Identity, KnownAnswer, LayerContext, LayerValues, Measure, Probe
+from invariscope.measures.base import (
+    Batch,
+    Identity,
+    KnownAnswer,
+    LayerContext,
+    LayerValues,
+    Measure,
+    Probe,
+)
 from invariscope.registry import unknown
 from invariscope.statistics.base import Statistic
 from invariscope.statistics.lie_squares import LieSquares
@@ -46,7 +54,7 @@ class AlongGenerators(Probe):
         """Two a generator."""
         return 2 * len(self.generators)
 
-    def inputs(self, x: Tensor, orbit: Tensor, *, indices: np.ndarray, seed: int) -> Tensor:
+    def inputs(self, x: Tensor, orbit: Tensor, *, batch: Batch) -> Tensor:
         """(sample, column, ...) inputs."""
         at = Derivatives(x, self.interpolation)
         moves = [h * generator.tangent(at) for generator, h in zip(self.generators, self.steps, strict=True)]

@@ -9,9 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invariscope.draws import Draws
-from invariscope.measures.base import Probe
-from invariscope.statistics.pairs import partners
+from invariscope.draws import Draws, Stream
+from invariscope.measures.base import Batch, Probe
 
 
 @dataclass(frozen=True)
@@ -48,9 +47,9 @@ class EqualNoise(Probe):
         """One an element."""
         return elements
 
-    def inputs(self, x: Tensor, orbit: Tensor, *, indices: np.ndarray, seed: int) -> Tensor:
-        """(sample, element, ...) the noisy inputs; draws depend on (seed, index, element) alone."""
-        draws = Draws(seed=seed, indices=np.asarray(indices), slots=orbit.shape[1], part=_NOISE_PART)
+    def inputs(self, x: Tensor, orbit: Tensor, *, batch: Batch) -> Tensor:
+        """(sample, element, ...) the noisy inputs; draws depend on (seed, key, element) alone."""
+        draws = Draws(batch.seed, batch.keys, orbit.shape[1], Stream.EQUAL_NOISE)
         normal = torch.from_numpy(draws.normal(x[0].numel())).to(x.device, x.dtype)
         reach = displacements(x, orbit)[..., None]
         if self.radius != "per_sample":
@@ -63,9 +62,6 @@ def displacements(x: Tensor, orbit: Tensor) -> Tensor:
     if not x.is_floating_point():
         raise TypeError(f"noise is added to the inputs, which needs floating values, got {x.dtype}")
     return (orbit - x[:, None]).flatten(2).norm(dim=2)
-
-
-_NOISE_PART = 1 << 20  # far from the parts of a composition, whose draws must be independent of the noise
 
 
 @dataclass(frozen=True)
@@ -86,9 +82,9 @@ class TowardNeighbour(Probe):
         """One an element."""
         return elements
 
-    def inputs(self, x: Tensor, orbit: Tensor, *, indices: np.ndarray, seed: int) -> Tensor:
+    def inputs(self, x: Tensor, orbit: Tensor, *, batch: Batch) -> Tensor:
         """(sample, element, ...) points on the way; a sample without a partner, or equal to it, stays."""
-        others = torch.from_numpy(np.maximum(partners(len(x)), 0)).to(x.device)
+        others = torch.from_numpy(np.maximum(batch.partners, 0)).to(x.device)
         way = x[others] - x
         length = way.flatten(1).norm(dim=1)[:, None]
         share = displacements(x, orbit) / length

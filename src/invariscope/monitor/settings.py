@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from invariscope.engine.options import Options
-from invariscope.engine.sources import Fingerprint, Source, as_source
+from invariscope.engine.sources import Source, as_source, held
+from invariscope.engine.window import Fingerprint
 from invariscope.measures.base import Measure
 from invariscope.registry import unknown
 from invariscope.transforms.base import Transform
@@ -35,10 +36,10 @@ def as_options(further: Mapping[str, Any], **own: Any) -> Options:
 
 def probe_set(data: Any, samples: int | None, seed: int) -> Source:
     """A seeded subset of the data, copied into memory; all of them where there are few."""
-    whole = as_source(data)
+    whole = as_source(data, seed=seed)
     if samples is None:
         samples = SAMPLES if whole.length is None else min(SAMPLES, whole.length)
-    return as_source(whole, samples=samples, seed=seed)
+    return held(as_source(whole, samples=samples, seed=seed), seed)
 
 
 def described(

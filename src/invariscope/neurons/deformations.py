@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invariscope.draws import Draws
+from invariscope.draws import Draws, Stream
 from invariscope.registry import unknown
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 KINDS = ("translation", "rotation", "compression", "shear")
 NORMS = ("rms", "frobenius")
 # Draws of one sample for several purposes are told apart by their part.
-_PART = 1 << 21
 
 
 @dataclass(frozen=True)
@@ -60,13 +59,13 @@ class Deformations:
         if self.draws < 1:
             raise ValueError(f"draws is a whole number from 1; got {self.draws!r}")
 
-    def drawn(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def drawn(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """U (sample, kind, draw, 2, 2) and t (sample, kind, draw, 2), of Frobenius norm √2 and length 1."""
-        shape = (len(indices), len(self.kinds), self.draws)
+        shape = (len(keys), len(self.kinds), self.draws)
         matrices, shifts = np.zeros((*shape, 2, 2)), np.zeros((*shape, 2))
         for column, kind in enumerate(self.kinds):
-            part = _PART + KINDS.index(kind)
-            chance = Draws(seed=self.seed, indices=indices, slots=self.draws, part=part).uniform()
+            path = (KINDS.index(kind),)
+            chance = Draws(self.seed, keys, self.draws, Stream.NEURON_DEFORMATION, path).uniform()
             cosine, sine = np.cos(2 * np.pi * chance), np.sin(2 * np.pi * chance)
             sign, none = np.where(chance < 0.5, -1.0, 1.0), np.zeros_like(chance)
             entries = {

@@ -9,15 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invariscope.draws import Draws
-from invariscope.engine.plan import group_of
+from invariscope.draws import Draws, Stream
 from invariscope.neurons.crops import Looking, Patches, Run, cut, cut_moved, responses
 from invariscope.neurons.displacements import Displacements
 from invariscope.neurons.settings import Settings
 
 # How many images show that crops answer as whole images do, and how many patches tell a centroid.
 CALIBRATION = (4, 32)
-_PLACE = (1 << 21) + 64
 
 
 @dataclass(frozen=True)
@@ -27,7 +25,8 @@ class Listening:
     Args:
         looking: what they see.
         images: (sample, C, H, W), as the model takes them.
-        indices: (sample,) their positions in the data set.
+        keys: (sample,) integers that identify the images.
+        groups: (sample,) their jackknife groups.
         neurons: (neuron,) the feature maps to which they belong.
         maps: how many there are.
         settings: all the rest.
@@ -35,7 +34,8 @@ class Listening:
 
     looking: Looking
     images: Tensor
-    indices: np.ndarray
+    keys: np.ndarray
+    groups: np.ndarray
     neurons: np.ndarray
     maps: int
     settings: Settings
@@ -57,8 +57,7 @@ class Listening:
             rest = self._heard(run, len(rows), lambda part: self._cut(rows[part]), channels)
             rest = rest.reshape(image.shape)
         moved = self._moved(run, image, chosen, rest, pivots)
-        group = group_of(np.arange(len(self.images)))
-        return Displacements(moved, rest, image, other, group, self.images.dtype == torch.float64)
+        return Displacements(moved, rest, image, other, self.groups, self.images.dtype == torch.float64)
 
     def placed(self, values: np.ndarray) -> np.ndarray:
         """(map,) the neurons' values at the numbers of their feature maps; NaN for those not measured."""
@@ -68,7 +67,7 @@ class Listening:
 
     def _random_places(self) -> np.ndarray:
         """(image, 2) rows and columns of neurons whose windows lie inside."""
-        chance = Draws(seed=self.settings.seed, indices=self.indices, slots=2, part=_PLACE).uniform()
+        chance = Draws(self.settings.seed, self.keys, 2, Stream.NEURON_PLACE).uniform()
         rows, columns = self.looking.interior
         first = np.array([rows.start, columns.start])
         return first + np.floor(chance * [len(rows), len(columns)]).astype(np.int64)
@@ -167,7 +166,7 @@ class Listening:
         rows = self._rows(image[:, :count].ravel(), places.reshape(-1, 2))
         about = np.tile(pivots[:count], (len(image), 1))
         channels = None if shared else np.tile(self.neurons, len(image))
-        matrices, shifts = self.settings.ensemble.drawn(self.indices)
+        matrices, shifts = self.settings.ensemble.drawn(self.keys)
         moved = np.zeros((*rest.shape, len(self.settings.ensemble.kinds)))
         for kind, draw in np.ndindex(matrices.shape[1:3]):
             u, t = matrices[rows.images, kind, draw], shifts[rows.images, kind, draw]

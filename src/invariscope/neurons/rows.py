@@ -15,7 +15,8 @@ import torch
 from torch import nn
 
 import invariscope
-from invariscope.engine.sources import Fingerprint, Source, Window
+from invariscope.engine.sources import Source
+from invariscope.engine.window import Fingerprint, Window
 from invariscope.measures.base import UnitValues
 from invariscope.neurons.cost import Cost
 from invariscope.neurons.settings import Settings
@@ -97,8 +98,8 @@ def as_result(
         "model": {"name": reader.name, "label": label, "fingerprint": reader.fingerprint()},
         "data": {
             "name": source.name,
-            "samples": len(images.inputs),
-            "shape": list(images.inputs.shape[1:]),
+            "samples": len(images),
+            "shape": list(images.store.shape[1:]),
             "classes": list(source.classes or ()),
             "fingerprint": digest.hexdigest(),
         },

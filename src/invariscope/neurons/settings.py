@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from invariscope.draws import Stream, numpy_generator
 from invariscope.neurons.deformations import KINDS, Deformations
 from invariscope.registry import unknown
 
@@ -67,7 +68,7 @@ class Settings:
         if isinstance(self.neurons, int | np.integer):
             if not 1 <= self.neurons <= maps:
                 raise ValueError(f"neurons={self.neurons}, but layer {layer!r} has {maps} feature maps")
-            return np.sort(np.random.default_rng((self.seed, 0x4E)).permutation(maps)[: self.neurons])
+            return np.sort(numpy_generator(self.seed, Stream.NEURON).permutation(maps)[: self.neurons])
         found = np.asarray(self.neurons)
         if found.ndim != 1 or found.dtype.kind not in "iu" or not len(found):
             raise ValueError(f"neurons are numbers of feature maps; got {self.neurons!r}")

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from invariscope.engine.sources import Source, Window, as_source
+from invariscope.engine.sources import Source, as_source, held
+from invariscope.engine.window import Window
 from invariscope.neurons.cost import Cost
 from invariscope.neurons.crops import looking_of
 from invariscope.neurons.deformations import KINDS
@@ -142,14 +143,12 @@ def _gathered(model: nn.Module, images: Any, settings: Settings) -> tuple[Source
     """All images in memory."""
     if not isinstance(model, nn.Module):
         raise TypeError(f"neurons are those of a torch.nn.Module; got {type(model).__name__}")
-    source = as_source(images, samples=settings.samples, seed=settings.seed)
-    windows = list(source.windows())
-    inputs = torch.cat([window.inputs for window in windows])
-    if len(inputs) < 2:
-        raise ValueError(f"got {len(inputs)} image: a change of patch needs at least two; an interval, 64")
-    labels = [window.labels for window in windows if window.labels is not None]
-    indices = np.concatenate([window.indices for window in windows])
-    return source, Window(inputs, torch.cat(labels) if labels else None, indices)
+    few = "a change of patch needs at least two; an interval, 64"
+    source = as_source(images, samples=settings.samples, seed=settings.seed, few=few)
+    (window,) = held(source, settings.seed).windows()
+    if len(window) < 2:
+        raise ValueError(f"got {len(window)} image: {few}")
+    return source, window
 
 
 def _layers(
@@ -166,9 +165,8 @@ def _layers(
         looking = looking_of(model, name, images.shape[1:], reach=settings.ensemble.reach)
         with up_to(model, name) as run, torch.no_grad():
             maps = run(images[:1]).shape[1]
-        found.append(
-            (name, Listening(looking, images, window.indices, settings.chosen(name, maps), maps, settings))
-        )
+        chosen = settings.chosen(name, maps)
+        found.append((name, Listening(looking, images, window.keys, window.groups, chosen, maps, settings)))
     yield from found
 
 

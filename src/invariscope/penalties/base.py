@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from invariscope.draws import Draws
+from invariscope.draws import Draws, Stream
 from invariscope.engine.acting import acting_elements
 from invariscope.engine.needs import Layout, lay_out
-from invariscope.measures.base import Probe
+from invariscope.measures.base import Batch, Probe
 from invariscope.readers.base import LayerKey, Selection
 from invariscope.readers.in_graph import output_in_graph, responses_in_graph
 from invariscope.statistics.base import Block, Membership
@@ -119,20 +119,20 @@ class Penalty(abc.ABC):
         if len(x) < 2:
             raise ValueError(f"a penalty compares samples: a batch needs at least two, got {len(x)}")
         seed, transform = self.seed + _STRIDE * (step or 0), self._drawn(step)
-        indices = np.arange(len(x))
-        laid = lay_out(transform, self._probes, x, indices=indices, seed=seed)
+        batch = Batch(np.arange(len(x)), np.arange(len(x)), partners(len(x)), seed)
+        laid = lay_out(transform, self._probes, x, batch=batch)
         if self._of_output:
             read = {_OUTPUT: output_in_graph(model, laid.rows)}
         else:
             read = responses_in_graph(model, laid.rows, layers=self.layers)
-        block = _block(laid, transform, x, indices, seed)
+        block = _block(laid, transform, x, batch)
         return {key: self._value(replace(block, values=values)) for key, values in read.items()}
 
     def drawn_elements(self, step: int | None = None) -> tuple[int, ...]:
         """Positions of the elements that a step forwards, in order."""
         if self.elements is None:
             return tuple(range(len(self.transform)))
-        draws = Draws(self.seed, np.array([step or 0]), len(self._candidates), _PART)
+        draws = Draws(self.seed, np.array([step or 0]), len(self._candidates), Stream.PENALTY_ELEMENT)
         order = np.argsort(draws.uniform()[0], kind="stable")[: self.elements]
         return tuple(sorted(self._candidates[place] for place in order.tolist()))
 
@@ -141,20 +141,18 @@ class Penalty(abc.ABC):
         return whole if self.elements is None else _Chosen(whole, self.drawn_elements(step))
 
 
-_PART = 1 << 22  # far from the parts of compositions and noises
-
-
 def _drawing(probes: Sequence[Probe]) -> list[Probe]:
     """The probes that draw: all but the untransformed input."""
     return [probe for probe in probes if probe.name != "identity"]
 
 
-def _block(laid: Layout, transform: Transform, x: Tensor, indices: np.ndarray, seed: int) -> Block:
+def _block(laid: Layout, transform: Transform, x: Tensor, batch: Batch) -> Block:
     """What a statistic sees of a layer, its values still to come."""
     size = (x.shape[2], x.shape[3]) if x.ndim == 4 else None
 
-    def act(maps: Tensor, samples: np.ndarray, inverse: bool) -> Tensor:
-        return transform.act(maps, inverse=inverse, input_size=size, indices=samples, seed=seed)
+    def act(maps: Tensor, indices: np.ndarray, keys: np.ndarray, inverse: bool) -> Tensor:
+        who = {"indices": indices, "keys": keys, "seed": batch.seed}
+        return transform.act(maps, inverse=inverse, input_size=size, **who)
 
     return Block(
         values=laid.rows,
@@ -163,11 +161,11 @@ def _block(laid: Layout, transform: Transform, x: Tensor, indices: np.ndarray, s
         sample_step=laid.sample_step,
         element_step=laid.element_step,
         membership=Membership(np.zeros((len(x), 1), np.int64)),
-        indices=indices,
+        indices=batch.indices,
         probes=laid.probes,
-        partners=partners(len(x)),
+        partners=batch.partners,
         act=act,
-        acting=acting_elements(transform, seed=seed),
+        acting=acting_elements(transform, seed=batch.seed),
         per_sample=transform.per_sample,
         input_shape=tuple(x.shape[1:]),
     )

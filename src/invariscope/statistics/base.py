@@ -66,15 +66,19 @@ class Block:
         membership: the buckets in which the samples are counted.
         indices: (sample,) int64 positions in the data set.
         labels: (sample,) int64 class numbers, or None.
-        ranks, sizes: (sample,) position of a sample within its stratum, and the stratum's size.
+        keys: (sample,) integers that identify the samples, by which draws are made; by default the indices.
+        ranks: (sample,) places in the order of the walk; by default the indices.
+        positions, sizes: (sample,) position of a sample within its stratum in the order of the data, and
+            the stratum's size.
         probes: columns of the responses to further inputs of each sample, by the probe's name. Column c
             of sample i stands in row i·sample_step + c·element_step; columns from `elements` on lie
             behind the orbit, a smaller one is an element of it.
         partners: (sample,) the sample of this block that each is paired with where pairing is to be
             destroyed, -1 for none; None where nobody asked.
+        clusters: (sample,) equal for neighbours that belong together; None where none do.
         total: how many samples the whole walk has, where it is known.
         unit_bytes: memory that a state may take for each unit, where a statistic can make do with less.
-        act: (maps, indices, inverse) to maps: what the elements should do to (sample, element, unit...)
+        act: (maps, indices, keys, inverse) to maps: what the elements should do to (sample, element, unit...)
             maps; raises TypeError where no action is declared. None where nothing is known.
         acting: what is known of the elements beside `act`: their group, how they turn vectors.
         per_sample: whether an element means something else for each sample.
@@ -94,19 +98,27 @@ class Block:
     membership: Membership
     indices: np.ndarray
     labels: Tensor | None = None
-    ranks: np.ndarray | None = None
+    keys: np.ndarray = field(default=None)  # type: ignore[assignment]  # __post_init__ fills both
+    ranks: np.ndarray = field(default=None)  # type: ignore[assignment]
+    positions: np.ndarray | None = None
     sizes: np.ndarray | None = None
     probes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     partners: np.ndarray | None = None
+    clusters: np.ndarray | None = None
     total: int | None = None
     unit_bytes: float = float("inf")
-    act: Callable[[Tensor, np.ndarray, bool], Tensor] | None = None
+    act: Callable[[Tensor, np.ndarray, np.ndarray, bool], Tensor] | None = None
     acting: ActingElements | None = None
     per_sample: bool = False
     distances: np.ndarray | None = None
     restored: bool = False
     input_shape: tuple[int, ...] = ()
     layer: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("keys", "ranks"):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, self.indices)
 
     def rows_of(self, samples: np.ndarray, elements: np.ndarray) -> np.ndarray:
         """The rows of the given samples (first axis) and elements (second axis)."""
@@ -153,20 +165,20 @@ class Block:
         copies = responses[:, None].expand(-1, self.elements, *responses.shape[1:])
         return copies if self.restored else self.acted(copies, inverse=False)
 
-    def acted(self, maps: Tensor, *, inverse: bool, indices: np.ndarray | None = None) -> Tensor:
+    def acted(self, maps: Tensor, *, inverse: bool, samples: slice = slice(None)) -> Tensor:
         """The action of the elements, or of their inverses, on (sample, element, unit...) maps.
 
         Args:
-            maps: of this block's samples, or of those that `indices` names.
+            maps: of this block's samples, or of some of them.
             inverse: undo the elements instead.
-            indices: (sample,) positions in the data set.
+            samples: which samples of the block the maps belong to.
         Raises:
             NotApplicableError: the elements have no action, or no inverse, on this layer.
         """
         if self.act is None:
             raise NotApplicableError("the transform declares no action on feature maps")
         try:
-            return self.act(maps, self.indices if indices is None else indices, inverse)
+            return self.act(maps, self.indices[samples], self.keys[samples], inverse)
         except (TypeError, ValueError) as error:
             raise NotApplicableError(str(error)) from error
 
@@ -195,9 +207,12 @@ class Block:
             membership=self.membership.take(chosen),
             indices=self.indices[chosen],
             labels=None if self.labels is None else self.labels[torch.from_numpy(chosen)],
-            ranks=None if self.ranks is None else self.ranks[chosen],
+            keys=self.keys[chosen],
+            ranks=self.ranks[chosen],
+            positions=None if self.positions is None else self.positions[chosen],
             sizes=None if self.sizes is None else self.sizes[chosen],
             partners=None if self.partners is None else _kept_partners(self.partners, chosen),
+            clusters=None if self.clusters is None else self.clusters[chosen],
             distances=None if self.distances is None else self.distances[chosen],
         )
 

@@ -10,13 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invariscope.draws import Draws
+from invariscope.draws import Draws, Stream
 from invariscope.statistics.base import Block, Statistic, with_buckets
 from invariscope.statistics.bin_kernel import BINS
 from invariscope.statistics.orbit_state import NonFiniteError
-
-# Parts of the draws, so that no choice follows from another.
-_UNITS, _SAMPLES, _ELEMENTS, _LABELS = range(4)
 
 
 @dataclass(frozen=True)
@@ -28,7 +25,7 @@ class Bins:
         double: whether the activations are float64.
         chosen: (chosen,) units by their position in the flat layer.
         edges: (edge, chosen) a response's bin is the number of edges below it.
-        indices: (sample,) positions of all samples in the data, rising.
+        keys: (sample,) who the samples are, rising.
         labels: (sample,) their classes, counted from 0; nothing where there are no labels.
     """
 
@@ -36,48 +33,48 @@ class Bins:
     double: bool
     chosen: np.ndarray
     edges: np.ndarray
-    indices: np.ndarray
+    keys: np.ndarray
     labels: np.ndarray
 
     def known(self, block: Block) -> Block:
         """The block without samples that the pilot had to leave out."""
-        return block.repeated(np.isin(block.indices, self.indices).astype(np.int64))
+        return block.repeated(np.isin(block.keys, self.keys).astype(np.int64))
 
     @property
     def samples(self) -> int:
         """How many there are."""
-        return len(self.indices)
+        return len(self.keys)
 
     @property
     def classes(self) -> int:
         """How many there are; 0 without labels."""
         return int(self.labels.max()) + 1 if len(self.labels) else 0
 
-    def permuted(self, indices: np.ndarray, permutations: int, seed: int) -> np.ndarray:
+    def permuted(self, keys: np.ndarray, permutations: int, seed: int) -> np.ndarray:
         """(sample, 1 + permutations) classes of the given samples: their own, then permuted ones."""
         if not len(self.labels):
-            return np.zeros((len(indices), 0), np.int64)
+            return np.zeros((len(keys), 0), np.int64)
         if (permutations, seed) not in self._tables:
             self._tables[permutations, seed] = self._table(permutations, seed)
-        return self._tables[permutations, seed][np.searchsorted(self.indices, indices)]
+        return self._tables[permutations, seed][np.searchsorted(self.keys, keys)]
 
     @cached_property
     def _tables(self) -> dict[tuple[int, int], np.ndarray]:
         return {}
 
     def _table(self, permutations: int, seed: int) -> np.ndarray:
-        orders = label_orders(self.indices, permutations, seed=seed)
+        orders = label_orders(self.keys, permutations, seed=seed)
         return np.concatenate([self.labels[:, None], self.labels[orders]], axis=1)
 
     def pack(self) -> dict[str, np.ndarray]:
         """Everything as arrays."""
-        named = {name: getattr(self, name) for name in ("chosen", "edges", "indices", "labels")}
+        named = {name: getattr(self, name) for name in ("chosen", "edges", "keys", "labels")}
         return named | {"shape": np.array(self.shape, np.int64), "double": np.array(self.double)}
 
     @classmethod
     def unpack(cls, arrays: dict[str, np.ndarray]) -> Bins:
         """Everything from arrays."""
-        named = {name: arrays[name] for name in ("chosen", "edges", "indices", "labels")}
+        named = {name: arrays[name] for name in ("chosen", "edges", "keys", "labels")}
         return cls(tuple(arrays["shape"].tolist()), bool(arrays["double"]), **named)
 
 
@@ -88,7 +85,7 @@ class BinPilotState:
     Args:
         counts: (bucket,) samples, all in the first.
         shape, double, chosen: see `Bins`.
-        indices, labels: of all samples so far.
+        keys, labels: of all samples so far.
         hashes: (kept,) of the samples in `rows`.
         rows: (kept, chosen) responses.
     """
@@ -97,7 +94,7 @@ class BinPilotState:
     shape: tuple[int, ...]
     double: bool
     chosen: np.ndarray
-    indices: np.ndarray
+    keys: np.ndarray
     labels: np.ndarray
     hashes: np.ndarray
     rows: np.ndarray
@@ -137,9 +134,9 @@ class BinPilot(Statistic):
         first = block.rows_of(np.arange(block.samples), np.arange(1))[:, 0]
         labels = _classes(block.labels) if self.labels else state.labels[:0]
         state.counts[0] += block.samples
-        state.indices = np.concatenate([state.indices, block.indices])
+        state.keys = np.concatenate([state.keys, block.keys])
         state.labels = np.concatenate([state.labels, labels])
-        hashes = sample_hashes(block.indices, seed=self.seed)
+        hashes = sample_hashes(block.keys, seed=self.seed)
         self._keep(state, hashes, responses_of(block.values, state.chosen)[first])
 
     def _keep(self, state: BinPilotState, hashes: np.ndarray, rows: np.ndarray) -> None:
@@ -153,7 +150,7 @@ class BinPilot(Statistic):
 
     def pack(self, state: BinPilotState) -> dict[str, np.ndarray]:
         """Everything as arrays."""
-        named = ("counts", "chosen", "indices", "labels", "hashes", "rows")
+        named = ("counts", "chosen", "keys", "labels", "hashes", "rows")
         arrays = {name: getattr(state, name) for name in named}
         return arrays | {"shape": np.array(state.shape, np.int64), "double": np.array(state.double)}
 
@@ -167,18 +164,18 @@ class BinPilot(Statistic):
         """Both together."""
         both = self.unpack(self.pack(first))
         both.counts = first.counts + second.counts
-        both.indices = np.concatenate([first.indices, second.indices])
+        both.keys = np.concatenate([first.keys, second.keys])
         both.labels = np.concatenate([first.labels, second.labels])
         self._keep(both, second.hashes, second.rows)
         return both
 
     def finalize(self, state: BinPilotState, groups: list[list[int]]) -> Bins:
         """The bins of all samples, whatever the groups."""
-        order = np.argsort(state.indices, kind="stable")
-        labels = state.labels if len(state.labels) == len(state.indices) else state.labels[:0]
+        order = np.argsort(state.keys, kind="stable")
+        labels = state.labels if len(state.labels) == len(state.keys) else state.labels[:0]
         classes = np.unique(labels, return_inverse=True)[1][order] if len(labels) else labels
         edges = bin_edges(state.rows.astype(np.float64), double=state.double)
-        return Bins(state.shape, state.double, state.chosen, edges, state.indices[order], classes)
+        return Bins(state.shape, state.double, state.chosen, edges, state.keys[order], classes)
 
 
 def bin_edges(rows: np.ndarray, *, double: bool) -> np.ndarray:
@@ -208,24 +205,24 @@ def chosen_units(units: int, most: int, *, seed: int) -> np.ndarray:
     """(chosen,) positions of at most so many units of a flat layer, rising."""
     if units <= most:
         return np.arange(units)
-    draws = Draws(seed, np.arange(units), 1, part=_UNITS).uniform()[:, 0]
+    draws = Draws(seed, np.arange(units), stream=Stream.BIN_UNIT).uniform()[:, 0]
     return np.sort(np.argsort(draws, kind="stable")[:most])
 
 
-def sample_hashes(indices: np.ndarray, *, seed: int) -> np.ndarray:
+def sample_hashes(keys: np.ndarray, *, seed: int) -> np.ndarray:
     """(sample,) the samples with the smallest of these numbers say where the bins are."""
-    return Draws(seed, indices, 1, part=_SAMPLES).uniform()[:, 0]
+    return Draws(seed, keys, stream=Stream.BIN_SAMPLE).uniform()[:, 0]
 
 
-def element_orders(indices: np.ndarray, permutations: int, elements: int, *, seed: int) -> np.ndarray:
+def element_orders(keys: np.ndarray, permutations: int, elements: int, *, seed: int) -> np.ndarray:
     """(sample, permutation, element) places to which the elements of each sample go."""
-    draws = Draws(seed, indices, permutations * elements, part=_ELEMENTS).uniform()
-    return draws.reshape(len(indices), permutations, elements).argsort(axis=-1, kind="stable")
+    draws = Draws(seed, keys, permutations * elements, Stream.ELEMENT_ORDER).uniform()
+    return draws.reshape(len(keys), permutations, elements).argsort(axis=-1, kind="stable")
 
 
-def label_orders(indices: np.ndarray, permutations: int, *, seed: int) -> np.ndarray:
+def label_orders(keys: np.ndarray, permutations: int, *, seed: int) -> np.ndarray:
     """(sample, permutation) which sample's label each sample gets, by position among all of them."""
-    return Draws(seed, indices, permutations, part=_LABELS).uniform().argsort(axis=0, kind="stable")
+    return Draws(seed, keys, permutations, Stream.LABEL_ORDER).uniform().argsort(axis=0, kind="stable")
 
 
 def responses_of(values: Tensor, chosen: np.ndarray) -> np.ndarray:

@@ -138,9 +138,9 @@ class BinCounts(Statistic):
             return
         rows = responses_of(block.values, state.bins.chosen)
         samples, elements = np.arange(block.samples), np.arange(block.elements)
-        key = np.ascontiguousarray(block.indices, np.int64).tobytes()
+        key = np.ascontiguousarray(block.keys, np.int64).tobytes()
         orders = _orders(self.seed, self.permutations, block.elements, key)
-        classes = state.bins.permuted(block.indices, self.permutations, self.seed)
+        classes = state.bins.permuted(block.keys, self.permutations, self.seed)
         _, starts, buckets = block.membership.runs
         state.counts[buckets] += np.diff(starts)
         count_bins(
@@ -245,7 +245,7 @@ def _kinds(bins: Bins, elements: int) -> tuple[np.dtype, np.dtype]:
 @lru_cache(maxsize=4)
 def _orders(seed: int, permutations: int, elements: int, key: bytes) -> np.ndarray:
     """(sample, 1 + permutations, element) places: every layer of a block asks for the same."""
-    indices = np.frombuffer(key, np.int64)
-    found = element_orders(indices, permutations, elements, seed=seed)
-    plain = np.broadcast_to(np.arange(elements), (len(indices), 1, elements))
+    keys = np.frombuffer(key, np.int64)
+    found = element_orders(keys, permutations, elements, seed=seed)
+    plain = np.broadcast_to(np.arange(elements), (len(keys), 1, elements))
     return np.ascontiguousarray(np.concatenate([plain, found], axis=1))

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from invariscope.draws import Stream, drawn_words
 from invariscope.statistics.base import Block, Statistic, with_buckets
-from invariscope.statistics.drawn_subset import drawn, of_stratum, smallest
+from invariscope.statistics.drawn_subset import of_stratum, smallest
 
 
 @dataclass
@@ -72,7 +73,7 @@ class DistanceReservoir(Statistic):
 
     def update(self, state: DistanceState, block: Block) -> None:
         """Adds the block's samples."""
-        keys, rest = drawn(block.indices, self.seed), _responses(block)
+        keys, rest = drawn_words(block.keys, self.seed, Stream.DISTANCE_RESERVOIR), _responses(block)
         for bucket, samples in block.membership:
             state.counts[bucket] += len(samples)
             state.keys = np.concatenate([state.keys, keys[samples]])

@@ -5,22 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 
-def drawn(indices: np.ndarray, seed: int) -> np.ndarray:
-    """(sample,) uint64 numbers that look random, from positions in the data set and a seed.
-
-    >>> bool((drawn(np.arange(3), 0) == drawn(np.arange(3)[::-1], 0)[::-1]).all())
-    True
-    """
-    mixed = indices.astype(np.uint64) + np.uint64(1)
-    with np.errstate(over="ignore"):
-        mixed = mixed * np.uint64(0x9E3779B97F4A7C15) + np.uint64(seed % 2**32) * np.uint64(
-            0xD1B54A32D192ED03
-        )
-        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-            mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
-    return mixed ^ (mixed >> np.uint64(31))
-
-
 def smallest(keys: np.ndarray, buckets: np.ndarray, size: int) -> np.ndarray:
     """Rows of the `size` smallest keys of each bucket.
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invariscope.draws import Draws
+from invariscope.draws import Draws, Stream
 from invariscope.statistics.base import Block, Statistic, replicate_sums, with_buckets
 from invariscope.statistics.bounds import at_most
 from invariscope.statistics.firing_kernel import count_firing, keep_largest
@@ -95,7 +95,8 @@ class TopResponses(Statistic):
         """Lets the block's responses compete for a place among the largest."""
         chosen = np.arange(block.samples)
         if state.level:
-            chosen = np.flatnonzero(Draws(self.seed, block.indices, 1).uniform()[:, 0] < 0.5**state.level)
+            drawn = Draws(self.seed, block.keys, stream=Stream.FIRING_SAMPLE).uniform()[:, 0]
+            chosen = np.flatnonzero(drawn < 0.5**state.level)
         rows = _plain(block.values)[block.rows_of(chosen, np.arange(1))[:, 0]]
         state.counts[0] += len(chosen)
         state.seen += block.samples

@@ -166,12 +166,12 @@ class ActingElements:
         labels: a name an element.
         table: gives the group table, or None.
         linear: gives the matrices (sample or 1, element, d, d) by which the elements turn vectors in the
-            inputs with these indices, or None.
+            inputs with these indices and keys, or None.
     """
 
     labels: tuple[str, ...]
     table: Callable[[], np.ndarray | None]
-    linear: Callable[[np.ndarray], np.ndarray | None]
+    linear: Callable[[np.ndarray, np.ndarray], np.ndarray | None]
 
     @cached_property
     def group(self) -> Group | None:

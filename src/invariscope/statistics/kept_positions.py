@@ -39,10 +39,11 @@ def kept_positions(block: Block, *, inverse_first: bool = False) -> Tensor:
 
 def _error(block: Block, pattern: Tensor, inverse_first: bool) -> Tensor:
     """(sample, element, unit...) by how much the action there and back changes a (unit...) map."""
-    indices = block.indices if block.per_sample else block.indices[:1]
-    maps = pattern.expand(len(indices), block.elements, *pattern.shape)
-    there = block.acted(maps, inverse=inverse_first, indices=indices)
-    return (block.acted(there, inverse=not inverse_first, indices=indices) - maps).abs()
+    samples = slice(None) if block.per_sample else slice(1)
+    count = len(block.indices[samples])
+    maps = pattern.expand(count, block.elements, *pattern.shape)
+    there = block.acted(maps, inverse=inverse_first, samples=samples)
+    return (block.acted(there, inverse=not inverse_first, samples=samples) - maps).abs()
 
 
 def _patterns(block: Block) -> list[Tensor]:

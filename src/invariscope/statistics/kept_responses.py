@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from invariscope.draws import Stream, drawn_words
 from invariscope.statistics.base import Block, Statistic, with_buckets
 from invariscope.statistics.bin_pilot import chosen_units, responses_of
-from invariscope.statistics.drawn_subset import drawn, of_stratum, smallest
+from invariscope.statistics.drawn_subset import of_stratum, smallest
 from invariscope.statistics.sample_table import SampleTable
 from invariscope.statistics.top_choices import moving
 
@@ -67,7 +68,7 @@ class KeptResponses(Statistic):
 
     def update(self, state: KeptState, block: Block) -> None:
         """Adds the block's samples, and forgets those whose number is too large."""
-        keys = drawn(block.indices, self.seed)
+        keys = drawn_words(block.keys, self.seed, Stream.KEPT_RESPONSE)
         wanted, into = [], []
         for bucket, samples in block.membership:
             state.counts[bucket] += len(samples)

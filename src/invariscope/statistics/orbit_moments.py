@@ -104,7 +104,7 @@ class OrbitMoments(Statistic):
         # Collapsed first: a selection may repeat a sample 64 times, and maps are large.
         block = replace(block, values=self._collapsed(block.values))
         if self.selection is not None:
-            block = block.repeated(SELECTIONS[self.selection](block.ranks, block.sizes))
+            block = block.repeated(SELECTIONS[self.selection](block.positions, block.sizes))
             if not block.samples:
                 return
         rows, _ = as_rows(block.values)

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from invariscope.draws import Stream, drawn_words
 from invariscope.statistics.base import Block
 from invariscope.statistics.bucket_sums import BucketSums, SumStatistic
-from invariscope.statistics.drawn_subset import drawn
 from invariscope.statistics.finite import finite
 from invariscope.statistics.projection import projected
 
@@ -82,7 +82,7 @@ class OrbitRegression(SumStatistic):
         orbits = self._seen(block.orbits().flatten(0, 1)).numpy()
         # Not in place: float64 responses are the model's own.
         y = orbits.reshape(block.samples, block.elements, -1) - state.fixed
-        halves = halves_of(block.indices, seed=self.seed)
+        halves = halves_of(block.keys if block.clusters is None else block.clusters, seed=self.seed)
         still = np.array([float(j in block.probes["identity"]) for j in range(block.elements)])
         for bucket, samples in block.membership:
             state.counts[bucket] += len(samples)
@@ -118,13 +118,13 @@ class OrbitRegression(SumStatistic):
         return RegressionSums(**found, moving=moving, units=int(np.prod(state.shape)))
 
 
-def halves_of(indices: np.ndarray, *, seed: int) -> np.ndarray:
-    """(sample,) 0 or 1 from positions in the data set.
+def halves_of(keys: np.ndarray, *, seed: int) -> np.ndarray:
+    """(sample,) 0 or 1, drawn by the sample's key.
 
     >>> halves_of(np.arange(8), seed=0).tolist() == halves_of(np.arange(8)[::-1], seed=0).tolist()[::-1]
     True
     """
-    return (drawn(indices, seed) >> np.uint64(63)).astype(np.int64)
+    return (drawn_words(keys, seed, Stream.FITTED_HALF) >> np.uint64(63)).astype(np.int64)
 
 
 def _moments(x: np.ndarray, y: np.ndarray, still: np.ndarray) -> dict[str, Any]:

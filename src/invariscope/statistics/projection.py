@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invariscope.draws import Draws
+from invariscope.draws import Draws, Stream
 
-_ORDER, _SIGN = 0, 1
+_ORDER, _SIGN = 0, 1  # slots of a unit's draw
 
 
 def projected(responses: Tensor, dims: int, *, seed: int) -> Tensor:
@@ -36,7 +36,7 @@ def projected(responses: Tensor, dims: int, *, seed: int) -> Tensor:
 @lru_cache(maxsize=128)
 def _directions(units: int, dims: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """(unit,) which sum each unit enters, and with which sign."""
-    draws = Draws(seed, np.arange(units), 2).uniform()
+    draws = Draws(seed, np.arange(units), 2, Stream.PROJECTION).uniform()
     order = np.argsort(draws[:, _ORDER], kind="stable")
     place = np.empty(units, np.int64)
     place[order] = np.arange(units) % dims

@@ -122,7 +122,7 @@ def matrices_of(representation: Any, block: Block) -> np.ndarray:
                 "give all of them, as QuarterTurns() or Rotation.circle(8) do."
             )
         return _regular(acting.group)[None]
-    vectors = acting.linear(block.indices)
+    vectors = acting.linear(block.indices, block.keys)
     if vectors is None:
         raise ValueError(
             "the transform does not say how its elements turn vectors: give one of images or of point "

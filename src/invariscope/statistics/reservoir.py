@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from invariscope.draws import Stream, drawn_words
 from invariscope.statistics.base import Block, Statistic, replicate_sums, with_buckets
-from invariscope.statistics.drawn_subset import drawn, of_stratum, smallest
+from invariscope.statistics.drawn_subset import of_stratum, smallest
 from invariscope.statistics.mean_distances import LayerDistances, MeanDistances, as_channels
 from invariscope.statistics.orbit_state import NonFiniteError
 
@@ -74,7 +75,7 @@ class Reservoir(Statistic):
         along = _along(as_channels(block), maps=state.along.shape[1] > 1)
         if not np.isfinite(along).all():
             raise NonFiniteError
-        keys = drawn(block.indices, self.seed)
+        keys = drawn_words(block.keys, self.seed, Stream.ORBIT_RESERVOIR)
         chosen, into = [], []
         for bucket, samples in block.membership:
             state.counts[bucket] += len(samples)

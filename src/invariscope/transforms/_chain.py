@@ -39,7 +39,7 @@ class Step:
         return replace(
             motion,
             elements=np.asarray(self.elements)[motion.elements],
-            draws=replace(motion.draws, part=self.part),
+            draws=motion.draws.under(self.part) if self.part else motion.draws,
             inverse=motion.inverse != self.inverse,
         )
 

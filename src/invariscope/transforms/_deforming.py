@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invariscope.draws import Draws, sample_indices
+from invariscope.draws import Draws, sample_keys
 from invariscope.transforms._checks import need_images, need_map_of, need_tensor
 from invariscope.transforms._warping import Warp, field_of, folds, warped
 from invariscope.transforms.base import Motion, Transform
@@ -97,13 +97,13 @@ class _Deforming(Transform):
         Give them to `Diffeomorphism.from_coefficients` to replay the fields at any resolution.
 
         Args:
-            indices: global indices of the samples.
+            indices: the samples' positions, or the keys by which `orbit` drew.
             size: (H, W) of the images, where the temperature follows from a displacement in pixels.
             seed: as given to `orbit`.
         """
         given = np.atleast_1d(np.asarray(indices))
-        chosen = sample_indices(given, len(given))
-        draws = Draws(seed=seed, indices=chosen, slots=len(self))
+        chosen = sample_keys(given, len(given))
+        draws = Draws(seed=seed, keys=chosen, slots=len(self))
         found = self._draw(np.arange(len(self)), draws, size)
         return found if found.ndim == 5 else found.expand(len(chosen), -1, -1, -1, -1)
 

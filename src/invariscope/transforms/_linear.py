@@ -18,7 +18,7 @@ class _Linear(Transform):
         """The matrices (column, d, d) or (sample, column, d, d) of the motion; None where there are none."""
 
 
-def linear_parts(transform: Transform, indices: Any, seed: int) -> np.ndarray | None:
+def linear_parts(transform: Transform, indices: Any, keys: Any, seed: int) -> np.ndarray | None:
     """(sample or 1, element, d, d) the matrices of all elements for these samples; None where unknown.
 
     >>> from invariscope.transforms import QuarterTurns
@@ -28,7 +28,7 @@ def linear_parts(transform: Transform, indices: Any, seed: int) -> np.ndarray | 
     """
     if not isinstance(transform, _Linear):
         return None
-    found = transform.linear_parts(transform._motion(len(indices), indices, seed))
+    found = transform.linear_parts(transform._motion(len(indices), indices, keys, seed))
     if found is None:
         return None
     return (found[None] if found.ndim == 3 else found) + 0.0  # without the sign of −0

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invariscope.draws import Draws, sample_indices
+from invariscope.draws import Draws, sample_keys
 from invariscope.registry import Registry, refuse_unknown_options, snake_case
 
 if TYPE_CHECKING:
@@ -117,14 +117,16 @@ class Transform(ABC):
         return len(self.labels)
 
     def orbit(
-        self, x: Shaped[Tensor, "sample ..."], *, indices: Any = None, seed: int = 0
+        self, x: Shaped[Tensor, "sample ..."], *, indices: Any = None, keys: Any = None, seed: int = 0
     ) -> Shaped[Tensor, "sample element ..."]:
-        """All elements applied to each sample.
+        """Apply all elements to each sample.
 
         Args:
             x: the batch, on any device.
-            indices: the samples' global indices (sample,), for families that draw per sample; by default
-                0, 1, 2, ... The draws depend on (seed, index, element) and on nothing else.
+            indices: (sample,) positions in the data, for transforms whose coefficients are given by
+                position; by default 0, 1, 2, ...
+            keys: (sample,) integers that identify the samples, for families that draw per sample; by
+                default the indices. Draws depend on (seed, key, element) and on nothing else.
             seed: of the draws.
         Returns:
             The orbits; elements may come first in memory, so that `orbit(x).transpose(0, 1)` costs nothing.
@@ -133,10 +135,10 @@ class Transform(ABC):
         """
         self.check(x)
         columns = x.unsqueeze(1).expand(len(x), len(self), *x.shape[1:])
-        return self._apply(columns, self._motion(len(x), indices, seed))
+        return self._apply(columns, self._motion(len(x), indices, keys, seed))
 
     def round_trip(
-        self, x: Shaped[Tensor, "sample ..."], *, indices: Any = None, seed: int = 0
+        self, x: Shaped[Tensor, "sample ..."], *, indices: Any = None, keys: Any = None, seed: int = 0
     ) -> Shaped[Tensor, "sample element ..."]:
         """Each element and then its inverse, applied to each sample: what interpolation and padding cost.
 
@@ -145,8 +147,8 @@ class Transform(ABC):
         """
         if not self.invertible:
             raise no_inverse(self)
-        moved = self.orbit(x, indices=indices, seed=seed)
-        return self._apply(moved, self._motion(len(x), indices, seed, inverse=True))
+        moved = self.orbit(x, indices=indices, keys=keys, seed=seed)
+        return self._apply(moved, self._motion(len(x), indices, keys, seed, inverse=True))
 
     def random(
         self, x: Shaped[Tensor, "sample ..."], *, generator: torch.Generator
@@ -161,7 +163,7 @@ class Transform(ABC):
         place = generator.device
         chosen = torch.randint(len(self), (len(x), 1), generator=generator, device=place).cpu().numpy()
         seed = int(torch.randint(2**62, (), generator=generator, device=place))
-        draws = Draws(seed=seed, indices=np.arange(len(x)), slots=1)
+        draws = Draws(seed=seed, keys=np.arange(len(x)))
         return self._apply(x.unsqueeze(1), Motion(chosen, draws)).squeeze(1)
 
     def act(
@@ -171,6 +173,7 @@ class Transform(ABC):
         inverse: bool = False,
         input_size: tuple[int, int] | None = None,
         indices: Any = None,
+        keys: Any = None,
         seed: int = 0,
     ) -> Float[Tensor, "sample element ..."]:
         """Element j, or its inverse, applied to `maps[:, j]`: what the transform should do to a feature map.
@@ -180,7 +183,7 @@ class Transform(ABC):
             inverse: undo the elements instead.
             input_size: (H, W) of the input, where the maps are smaller or larger: the action is scaled by the
                 ratio of the sizes. Transforms that shift by pixels ask for it.
-            indices: as given to `orbit`, for families that draw per sample.
+            indices, keys: as given to `orbit`, for families that draw per sample.
             seed: as given to `orbit`.
         Raises:
             TypeError: no action is declared, or the maps have no axes for it.
@@ -190,7 +193,8 @@ class Transform(ABC):
             raise ValueError(
                 f"maps have an element on axis 1: expected (n, {len(self)}, ...), got {tuple(maps.shape)}."
             )
-        motion = self._motion(len(maps), indices, seed, inverse=inverse, on_maps=True, input_size=input_size)
+        options: dict[str, Any] = {"inverse": inverse, "on_maps": True, "input_size": input_size}
+        motion = self._motion(len(maps), indices, keys, seed, **options)
         return self._apply(maps, motion)
 
     def describe(self) -> dict[str, Any]:
@@ -203,8 +207,10 @@ class Transform(ABC):
             "parameters": {name: list(values) for name, values in self.parameters.items()},
         }
 
-    def _motion(self, samples: int, indices: Any, seed: int, **options: Any) -> Motion:
-        draws = Draws(seed=seed, indices=sample_indices(indices, samples), slots=len(self))
+    def _motion(self, samples: int, indices: Any, keys: Any, seed: int, **options: Any) -> Motion:
+        places = sample_keys(indices, samples)
+        who = places if keys is None else sample_keys(keys, samples, name="keys")
+        draws = Draws(seed=seed, keys=who, slots=len(self), indices=places)
         return Motion(np.arange(len(self)), draws, **options)
 
 

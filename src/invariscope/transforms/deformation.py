@@ -96,13 +96,14 @@ class Deformation(_Deforming):
         if not self.per_sample:
             return self._values[columns]
         samples = len(self._values)
-        missing = draws.indices[(draws.indices < 0) | (draws.indices >= samples)]
+        places = draws.positions
+        missing = places[(places < 0) | (places >= samples)]
         if len(missing):
             raise ValueError(
                 f"coefficients were given for {samples} samples, and sample {int(missing[0])} has none. Give "
                 "(element, 2, p, q) for the same fields in all samples, or rows for all of them."
             )
-        rows = torch.from_numpy(np.ascontiguousarray(draws.indices)).to(self._values.device)
+        rows = torch.from_numpy(np.ascontiguousarray(places)).to(self._values.device)
         return self._values[rows[:, None], columns]
 
 

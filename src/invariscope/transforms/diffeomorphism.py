@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from invariscope.draws import Draws
+from invariscope.draws import Draws, Stream
 from invariscope.transforms import _modes as ensemble
 from invariscope.transforms._checks import choice, count, number
 from invariscope.transforms._deforming import Size, _Deforming
@@ -19,8 +19,7 @@ from invariscope.transforms._warping import folds
 from invariscope.transforms.base import Transform
 
 PRESETS = ("petrini2021",)
-# Rejected draws are drawn anew under a part of their own, far beyond the parts of any composition.
-_ATTEMPT, _MOST_ATTEMPTS = 2**32, 200
+_MOST_ATTEMPTS = 200
 
 
 @dataclass(frozen=True)
@@ -201,7 +200,7 @@ class Diffeomorphism(_Deforming):
 def sines(draws: Draws, spread: np.ndarray) -> np.ndarray:
     """Normal coefficients (sample, draw, 2, i, j) with the standard deviations (..., 2, i, j)."""
     modes = spread.shape[-3:]
-    return draws.normal(int(np.prod(modes))).reshape(len(draws.indices), draws.slots, *modes) * spread
+    return draws.normal(int(np.prod(modes))).reshape(len(draws.keys), draws.slots, *modes) * spread
 
 
 def _unfolded(found: np.ndarray, draws: Draws, spread: np.ndarray) -> np.ndarray:
@@ -211,7 +210,7 @@ def _unfolded(found: np.ndarray, draws: Draws, spread: np.ndarray) -> np.ndarray
         if not flat.any():
             return found
         rows = np.flatnonzero(flat.any(axis=1))
-        again = replace(draws, indices=draws.indices[rows], part=draws.part + attempt * _ATTEMPT)
+        again = draws.take(rows).under(attempt, stream=Stream.REDRAWN_FIELD)
         fresh = np.where(flat[rows][:, :, None, None, None], sines(again, spread), found[rows])
         found[rows] = fresh
         flat[rows] = folds(torch.from_numpy(fresh).flatten(0, 1)).numpy().reshape(fresh.shape[:2])

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from invariscope.draws import Draws
+from invariscope.draws import Draws, Stream
 from invariscope.transforms._checks import count, number
 from invariscope.transforms._deforming import Size, _Deforming
 from invariscope.transforms._modes import allowed_range, spectrum, whole
@@ -116,7 +116,7 @@ def _quantile(draws: Draws, beta: Sequence[float], part: int) -> np.ndarray:
     """Beta-distributed values (sample, draw)."""
     from scipy.special import betaincinv
 
-    return betaincinv(*beta, replace(draws, part=draws.part + part * _SIZES).uniform())
+    return betaincinv(*beta, draws.under(part, stream=Stream.DEFORMATION_SIZE).uniform())
 
 
 def _pair(name: str, value: Any) -> tuple[Any, Any]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from invariscope.draws import Draws, sample_indices
+from invariscope.draws import Draws, Stream, sample_keys
 from invariscope.transforms._checks import count, need_tensor, number
 from invariscope.transforms.base import Motion, Transform, as_transform
 
@@ -180,13 +180,13 @@ def isotropic_noise(
             f"{tuple(radii.shape)}" + ("." if torch.isfinite(radii).all() else ", not all finite.")
         )
     spread = (radii[:, None] if radii.ndim == 1 else radii).expand(len(x), draws)
-    keys = Draws(seed=seed, indices=sample_indices(indices, len(x)), slots=draws)
+    keys = Draws(seed=seed, keys=sample_keys(indices, len(x)), slots=draws)
     return _directed(x[:, None].expand(-1, draws, *x.shape[1:]), keys, spread)
 
 
 def _directed(values: Tensor, draws: Draws, radii: Tensor) -> Tensor:
     """Noise (sample, draw, ...) in the shape, dtype and place of the values, with these norms."""
-    own = replace(draws, part=draws.part + _DIRECTIONS)
+    own = draws.under(stream=Stream.NOISE_DIRECTION)
     found = own.normal(int(np.prod(values.shape[2:])))
     found /= np.linalg.norm(found, axis=2, keepdims=True)
     dtype = torch.float64 if values.dtype == torch.float64 else torch.float32

@@ -42,7 +42,7 @@ class VectorField(_Linear):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "of", as_transform(self.of))
-        if not isinstance(self.of, _Linear) or self._turns(self.of._motion(2, None, 0)) is None:
+        if not isinstance(self.of, _Linear) or self._turns(self.of._motion(2, None, None, 0)) is None:
             raise TypeError(
                 f"VectorField turns vectors of the plane, and {type(self.of).__name__} does not say how. "
                 "Give a transform of images such as QuarterTurns() or Rotation.circle(8)."
@@ -76,7 +76,7 @@ class VectorField(_Linear):
         """Elements that move whole pixels and have no rounding in their matrices."""
         if self.per_sample:
             return (False,) * len(self)
-        matrices = self.linear_parts(self._motion(1, None, 0))
+        matrices = self.linear_parts(self._motion(1, None, None, 0))
         whole = np.isin(matrices, (-1, 0, 1)).all(axis=(-2, -1))
         return tuple((whole & np.array(self.of.exact)).tolist())
 

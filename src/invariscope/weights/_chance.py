@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from invariscope.draws import Stream, numpy_generator
+
 
 @dataclass(frozen=True)
 class Chance:
@@ -41,7 +43,7 @@ def against_permutations(
     """
     if permutations < 1:
         raise ValueError(f"permutations is at least 1, got {permutations}: 999 give p-values down to 0.002.")
-    generator = np.random.default_rng(seed)
+    generator = numpy_generator(seed, Stream.CHANCE)
     value = statistic(np.arange(labels))
     if not np.isfinite(value):
         return Chance(value, *3 * (float("nan"),))

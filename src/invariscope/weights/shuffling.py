@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from invariscope.draws import Stream, numpy_generator
+
 M = TypeVar("M", bound=nn.Module)
 
 
@@ -43,7 +45,7 @@ def shuffled_channels(model: M, *, seed: int) -> M:
     True
     """
     shuffled = copy.deepcopy(model)
-    generator = np.random.default_rng(seed)
+    generator = numpy_generator(seed, Stream.CHANNEL_ORDER)
     found = 0
     seen: set[int] = set()  # a weight that two layers share is permuted once
     for name, module in shuffled.named_modules():

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from invariscope.draws import Draws
+from invariscope.draws import Draws, Stream
 from invariscope.registry import unknown
 from invariscope.zoo.image_data import ImageData
 
@@ -62,7 +62,7 @@ def corrupted(data: ImageData, name: str, *, seed: int = 0) -> ImageData:
     parts = []
     for start in range(0, len(data), _BLOCK):
         images = data.images[start : start + _BLOCK]
-        draws = Draws(seed=seed, indices=np.arange(start, start + len(images)), slots=1)
+        draws = Draws(seed=seed, keys=np.arange(start, start + len(images)), stream=Stream.CORRUPTION)
         parts.append(CORRUPTIONS[kind](images, severity, draws).clamp(0, 1))
     return replace(data, name=f"{data.name}, {kind}:{severity}", images=torch.cat(parts))
 

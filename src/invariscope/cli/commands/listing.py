@@ -127,7 +127,8 @@ def _few(inputs: Any, count: int = 3) -> Any:
     """The first samples of whatever `iv.measure` would take."""
     from invariscope.engine.sources import as_source
 
-    return next(iter(as_source(inputs).windows())).inputs[:count]
+    window = next(iter(as_source(inputs).windows()))
+    return window.part(0, min(count, len(window))).inputs
 
 
 def _layer_row(layer: LayerInfo) -> list[str]:
