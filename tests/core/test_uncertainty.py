@@ -73,16 +73,6 @@ def test_what_pairs_of_groups_make_of_the_variance_is_counted_less_often():
     assert left < np.square(reach * error).mean() / centre.var() < left + 0.2  # never more than all of it
 
 
-def test_every_run_of_eight_pairs_of_neighbours_holds_each_group_once():
-    groups = pair_numbers(8000) % GROUPS
-    assert (groups[::2] == groups[1::2]).all()
-    assert (np.sort(groups[::2].reshape(500, 8), axis=1) == np.arange(8)).all()
-    # No period in the data, of classes say, falls into one group.
-    for period in (2, 4, 5, 8, 10, 16, 32):
-        counts = np.bincount(groups[::period], minlength=GROUPS)
-        assert counts.min() > 0.8 * counts.mean(), (period, counts)
-
-
 def _units(kind, rng, samples, elements, units):
     base = rng.normal(size=(samples, 1, units))
     move = rng.normal(size=(samples, elements, units)) * np.linspace(0.2, 1.0, units)

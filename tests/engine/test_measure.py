@@ -102,7 +102,6 @@ def test_every_kind_of_data_gives_the_same_numbers(net, digits, wrap):
     expected, found = (quick(net, data, by_class=True) for data in (digits, wrap(*digits)))
     for key, array in expected.maps.items():
         np.testing.assert_allclose(found.maps[key], array, rtol=1e-5, atol=1e-12)
-    assert found.provenance["data"]["fingerprint"] == expected.provenance["data"]["fingerprint"]
 
 
 def test_a_stream_that_shows_a_new_class_late_is_still_counted_right(net, digits, monkeypatch):

@@ -39,13 +39,13 @@ def seen(monkeypatch):
     """{(layer, call): blocks} of the very activations that the engine reduces."""
     blocks, reduce = {}, Runner._reduce
 
-    def recording(self, reading, shared):
+    def recording(self, reading, shared, rows):
         if reading.values is not None and reading.status == "ok":
             orbits = Block(values=reading.values, **shared).orbits()
             blocks.setdefault((reading.layer, reading.call), []).append(
                 orbits.detach().double().numpy().copy()
             )
-        reduce(self, reading, shared)
+        reduce(self, reading, shared, rows)
 
     monkeypatch.setattr(Runner, "_reduce", recording)
     return blocks

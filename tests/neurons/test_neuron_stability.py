@@ -12,6 +12,7 @@ from torch import nn
 import invariscope as iv
 from invariscope import zoo
 from invariscope.engine.order import pair_numbers
+from invariscope.engine.sources import as_source
 from invariscope.neurons.crops import Looking, Patches, cut, cut_moved, looking_of, responses
 from invariscope.neurons.deformations import KINDS, NORMS, Deformations
 from invariscope.neurons.displacements import Displacements
@@ -214,14 +215,14 @@ def test_favourite_patches_are_those_of_the_largest_response():
     np.testing.assert_allclose(best.rest, -np.sort(-top, axis=0)[:7], atol=1e-5)
 
 
-def alphas_and_rest(model, **options):
+def alphas_and_rest(model, images=IMAGES, keys=None, groups=None, **options):
     from invariscope.neurons.measuring import Listening
     from invariscope.neurons.settings import Settings
 
     looking = looking_of(model, "5", (3, 24, 28), reach=Deformations().reach)
-    listening = Listening(
-        looking, IMAGES, np.arange(80), pair_numbers(80) % GROUPS, np.arange(5), 5, Settings(**options)
-    )
+    keys = np.arange(80) if keys is None else keys
+    groups = pair_numbers(80) % GROUPS if groups is None else groups
+    listening = Listening(looking, images, keys, groups, np.arange(5), 5, Settings(**options))
     with up_to(model, "5") as run, torch.no_grad():
         return listening.measured(run, "5")
 
@@ -244,8 +245,9 @@ def test_replicates_are_the_values_without_a_group_of_images():
     (row,) = (row for row in result.rows if row["measure"] == "neuron_stability.rotation")
     assert row["group_sizes"] == [10] * 8
     assert row["ci_low"] <= row["ci_high"]
-    kept = np.flatnonzero(pair_numbers(80) % GROUPS != 2)
-    found = alphas_and_rest(small_net(), seed=1)
+    (window,) = as_source(IMAGES, seed=1).windows()
+    kept = np.flatnonzero(window.groups != 2)
+    found = alphas_and_rest(small_net(), window.inputs, window.keys, window.groups, seed=1)
     x, moved = found.rest[kept], found.moved[kept][:, :, 1]
     alone = (moved.mean(axis=0) / (2 * x.var(axis=0, ddof=1))).mean()
     assert row["replicates"][2] == pytest.approx(alone)

@@ -85,7 +85,7 @@ def test_deviations_are_those_of_the_measure(options, to_null):
     measure = iv.EquivarianceDeviation(**options)
     result = iv.measure(
         model_of(),
-        images(),
+        [images()],  # a stream, whose pairs are neighbours
         TURNS,
         measures=measure,
         layers=layers,
@@ -108,7 +108,7 @@ def test_stability_is_that_of_the_measure_with_the_same_seed(kind):
     transform = iv.Rotation.circle(4, jitter_deg=5)
     result = iv.measure(
         model_of(),
-        images(),
+        [images()],  # a stream, whose keys are positions
         transform,
         measures="stability",
         seed=3,

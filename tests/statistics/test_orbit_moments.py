@@ -226,10 +226,10 @@ def test_windows_weigh_samples_as_the_2019_code_walked_them():
 def test_a_selection_counts_samples_as_often_as_it_says():
     activations = np.random.default_rng(8).normal(size=(130, 3, 4))
     spec = OrbitMoments(selection="windows")
-    block = replace(block_of(activations), ranks=np.arange(130), sizes=np.full(130, 130))
+    block = replace(block_of(activations), positions=np.arange(130), sizes=np.full(130, 130))
     state = spec.init(block, buckets=1)
     spec.update(state, block)
-    weights = orbit_moments.SELECTIONS["windows"](block.ranks, block.sizes)
+    weights = orbit_moments.SELECTIONS["windows"](block.positions, block.sizes)
     expected = np.average(activations.var(axis=1, ddof=1), axis=0, weights=weights)
     assert_close(spec.finalize(state, [[0]]).transformation_variance[0], expected, 1e-12)
 

@@ -11,7 +11,7 @@ from invariscope.transforms._linear import linear_parts
 
 
 def matrices(transform, samples=4000):
-    motion = transform._motion(samples, None, 0)
+    motion = transform._motion(samples, None, None, 0)
     return transform.moves(motion)
 
 

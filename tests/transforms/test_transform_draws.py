@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from invariscope.draws import _GOLDEN, Draws, _mix
+from invariscope.draws import _GOLDEN, Draws, Stream, _mix
 from invariscope.transforms import Compose, Grid, Rotation
 
 
-def uniform(seed: int = 0, samples: int = 2000, slots: int = 16, part: int = 0) -> np.ndarray:
-    return Draws(seed=seed, indices=np.arange(samples), slots=slots, part=part).uniform()
+def uniform(seed: int = 0, samples: int = 2000, slots: int = 16, **options: Any) -> np.ndarray:
+    return Draws(seed=seed, keys=np.arange(samples), slots=slots, **options).uniform()
 
 
 def noise(samples: int) -> torch.Tensor:
@@ -32,11 +34,13 @@ def test_draws_are_uniform_on_the_unit_interval() -> None:
     [
         uniform(seed=1),
         uniform(seed=-1),
-        uniform(part=1),
+        uniform(path=(1,)),
+        uniform(stream=Stream.RANK),
+        uniform(path=(0,), stream=Stream.RANK),
         np.roll(uniform(), 1, axis=0),
         np.roll(uniform(), 1, axis=1),
     ],
-    ids=["seed", "negative seed", "part", "neighbouring sample", "neighbouring element"],
+    ids=["seed", "negative seed", "path", "stream", "both", "neighbouring sample", "neighbouring element"],
 )
 def test_draws_of_another_key_are_unrelated(other: np.ndarray) -> None:
     correlation = np.corrcoef(uniform().ravel(), other.ravel())[0, 1]
@@ -53,11 +57,11 @@ def test_the_hash_is_splitmix64_as_published() -> None:
 
 
 def test_draws_are_the_same_on_every_machine_and_release() -> None:
-    values = Draws(seed=2024, indices=np.array([0, 1, 10**12]), slots=2).uniform()
+    values = Draws(seed=2024, keys=np.array([0, 1, 10**12]), slots=2).uniform()
     expected = [
-        [0.619869316345737, 0.677863901513815],
-        [0.9286152243670283, 0.15908398188972606],
-        [0.47217922920778765, 0.7785995924842936],
+        [0.7347480565204487, 0.24238410025469614],
+        [0.448194622639814, 0.7420278210670479],
+        [0.07120083319678328, 0.36017625727835456],
     ]
     np.testing.assert_array_equal(values, expected)
 
@@ -88,7 +92,7 @@ def test_every_sample_and_element_has_a_jitter_of_its_own() -> None:
 
 def test_jitter_stays_within_its_half_width_and_fills_it() -> None:
     rotation = Rotation([30], jitter_deg=2)
-    draws = Draws(seed=0, indices=np.arange(4000), slots=1)
+    draws = Draws(seed=0, keys=np.arange(4000), slots=1)
     matrices = rotation._matrices(np.zeros(1, dtype=int), draws)
     degrees = np.rad2deg(np.arctan2(matrices[..., 0, 1], matrices[..., 0, 0]))
     assert [degrees.min(), degrees.max()] == pytest.approx([28, 32], abs=0.01)

@@ -17,4 +17,4 @@ def acting_elements(transform: Transform, *, seed: int) -> ActingElements:
 
 
 def _linear(transform: Transform, seed: int, indices: np.ndarray, keys: np.ndarray) -> np.ndarray | None:
-    return linear_parts(transform, indices, keys, seed)
+    return linear_parts(transform, indices, seed, keys)

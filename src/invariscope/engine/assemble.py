@@ -178,7 +178,8 @@ class Assembler:
         # Sizes are those of the statistic across samples, the last one that the measure names.
         counts = self.run.states[source, measure.statistics()[-1]].counts
         sizes = np.array([counts[group].sum() for group in members])
-        return Stratum(label, members, sizes, self.run.reach, self.run.strata.why)
+        why, clusters = self.run.strata.why, self.run.independent(members)
+        return Stratum(label, members, sizes, self.run.reach, why, clusters)
 
     def _evaluate(self, measure: Measure, key: LayerKey, stratum: Stratum) -> Mapping[str, Values]:
         return self._evaluated(measure, measure.statistics(), key, stratum, whole=bool(stratum.reason))

@@ -40,7 +40,7 @@ def calibrated(model: nn.Module, data: Any, *, samples: int | None = 512, seed: 
     tensor([[0., 0.]], grad_fn=<NativeBatchNormBackward0>)
     """
     found = _copy_of(model)
-    source = as_source(data)
+    source = as_source(data, seed=seed)
     if samples is not None and source.length is not None:
         source = as_source(source, samples=min(samples, source.length), seed=seed)
     place = next((p for p in model.parameters()), torch.zeros(()))

@@ -56,7 +56,7 @@ def add_grid_notes(
     Returns:
         One sentence with the layers off the centre, if there are any.
     """
-    matrices = linear_parts(transform, np.arange(min(_DRAWN, run.samples)), None, seed)
+    matrices = linear_parts(transform, np.arange(min(_DRAWN, run.samples)), seed)
     if matrices is None or matrices.shape[-1] != 2 or len(run.input_shape) != 3:
         return []
     infos = {(info.layer, info.call): info for info in run.inspection.layers if info.status == OK}

@@ -32,6 +32,7 @@ class Stratum:
     Args:
         reach: how many times as wide its intervals are, for what chose the number of samples.
         why: why its samples are in one group, where they are.
+        clusters: how many clusters each group has; None where every sample is its own.
     """
 
     label: str
@@ -39,14 +40,16 @@ class Stratum:
     sizes: np.ndarray
     reach: float = 1.0
     why: str = ""
+    clusters: np.ndarray | None = None
 
     @property
     def reason(self) -> str:
         """Why no interval can be issued; empty where one can."""
         if len(self.sizes) < GROUPS:
             return f"no interval: {self.why}"
-        if self.sizes.min() < MIN_PER_GROUP:
-            return f"{TOO_FEW} {self.sizes.min()} samples, {MIN_PER_GROUP} are needed; {ENOUGH}"
+        counts, what = (self.sizes, "samples") if self.clusters is None else (self.clusters, "clusters")
+        if counts.min() < MIN_PER_GROUP:
+            return f"{TOO_FEW} {counts.min()} {what}, {MIN_PER_GROUP} are needed; {ENOUGH}"
         return ""
 
 

@@ -62,6 +62,7 @@ class Run:
         shapes: the unit shape of each layer, as the inspection found it.
         grids: where the units of feature maps stand, as far as that matters and is known.
         labelled: whether the samples came with labels.
+        clusters: (bucket, cluster) for every cluster with a sample in the bucket; None: there are none.
     """
 
     strata: Strata
@@ -80,6 +81,15 @@ class Run:
     shapes: dict[LayerKey, tuple[int, ...]] = field(default_factory=dict)
     grids: dict[LayerKey, Grid] = field(default_factory=dict)
     labelled: bool = False
+    clusters: set[tuple[int, int]] | None = None
+
+    def independent(self, members: list[list[int]]) -> np.ndarray | None:
+        """(group,) number of clusters in these buckets; None where every sample is its own."""
+        if self.clusters is None:
+            return None
+        groups = {bucket: group for group, own in enumerate(members) for bucket in own}
+        found = {(groups[bucket], cluster) for bucket, cluster in self.clusters if bucket in groups}
+        return np.bincount([group for group, _ in found], minlength=len(members))
 
 
 class Runner:
@@ -240,6 +250,10 @@ class Runner:
         cells = run.strata.cells_of(window.groups, window.labels)
         places = self._places(window) if self.needs.positions else None
         self._enlarge(run)
+        if window.clusters is not None:
+            buckets = run.strata.membership(cells).buckets
+            met = zip(buckets.T.ravel().tolist(), np.tile(window.clusters, buckets.shape[1]).tolist(), strict=True)
+            run.clusters = (run.clusters or set()) | set(met)
         for block, chosen in enumerate(self._blocks(window, cells)):
             if not self._done_before(number, block, digest):
                 shared: dict[str, Any] = {"membership": run.strata.membership(cells[chosen])}

@@ -18,7 +18,7 @@ class _Linear(Transform):
         """The matrices (column, d, d) or (sample, column, d, d) of the motion; None where there are none."""
 
 
-def linear_parts(transform: Transform, indices: Any, keys: Any, seed: int) -> np.ndarray | None:
+def linear_parts(transform: Transform, indices: Any, seed: int, keys: Any = None) -> np.ndarray | None:
     """(sample or 1, element, d, d) the matrices of all elements for these samples; None where unknown.
 
     >>> from invariscope.transforms import QuarterTurns
