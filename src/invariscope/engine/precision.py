@@ -40,7 +40,7 @@ def check_precision(
         return PrecisionCheck(notes=("bfloat16 forwards of a stream: their error was not measured",))
     few = torch.arange(min(_SAMPLES, source.length))
     labels = None if source.targets is None else source.targets[few]
-    subset = ArraySource(source.inputs[few], labels, source.indices[few.numpy()])
+    subset = ArraySource(source.inputs[few], labels, source.indices[few.numpy()], labelling=source.labelling)
     wanted = (NormalizedVariance(min_firing=0), *(m for m in measures if m.scope == "layers"))
     quiet = replace(options.quiet(), floor=False)
     exact = walk(reader, subset, transform, wanted, replace(quiet, precision="float32"))
@@ -55,7 +55,7 @@ def check_precision(
 
 
 def _layer_values(run: Run, measure: Measure, transform: Transform) -> dict[LayerKey, float]:
-    assembler = Assembler(run, (measure,), transform, classes=None, references={}, dead={})
+    assembler = Assembler(run, (measure,), transform, labelling=None, references={}, dead={})
     assembler()
     return {(row["layer"], row["call"]): row["value"] for row in assembler.rows}
 

@@ -18,6 +18,7 @@ from invariscope.engine.centring import grids_for
 from invariscope.engine.checkpoint import Checkpoint
 from invariscope.engine.floor import floor_notes, with_floor
 from invariscope.engine.guards import finite_samples, inspected, non_finite, refuse_nonfinite, refuse_unstable
+from invariscope.engine.labels import Labelling
 from invariscope.engine.needs import Needs, lay_out, settle
 from invariscope.engine.options import Options
 from invariscope.engine.plan import (
@@ -54,6 +55,7 @@ class Run:
         reach: how many times as wide intervals are, where the walk stops by their width.
         grids: where the units of feature maps stand, as far as that matters and is known.
         labelled: whether the samples came with labels.
+        labelling: what those labels mean.
     """
 
     strata: Strata
@@ -71,6 +73,7 @@ class Run:
     reach: float = 1.0
     grids: dict[LayerKey, Grid] = field(default_factory=dict)
     labelled: bool = False
+    labelling: Labelling = field(default_factory=Labelling)
 
 
 class Runner:
@@ -92,7 +95,7 @@ class Runner:
     ) -> None:
         self.enough = enough
         self.reader, self.source, self.transform, self.options = reader, source, transform, options
-        self.needs = needs
+        self.needs, self.labelling = needs, source.labelling.named(options.classes)
         self.forwarded = transform if needs.orbits else as_it_is()
         self.acting = acting_elements(transform, seed=options.seed)
         self.run: Run | None = None
@@ -141,16 +144,15 @@ class Runner:
 
     def _begin(self, window: Window) -> Run:
         first, options = window.inputs[:3], self.options
+        self.labelling.check(window.labels, by_class=options.by_class, compared=self.needs.labels)
         self.transform.check(first)
         probe = self.transform.orbit(first, indices=window.indices[:3], seed=options.seed)[:, 0]
         samples, only_layers = self.source.length or len(window.inputs), not self.needs.output
         inspection = inspected(self.reader, probe, options, samples=samples, only_layers=only_layers)
-        if self.needs.labels and window.labels is None:
-            raise ValueError("one of the measures needs class labels: give data as (inputs, labels)")
         strata = Strata(options.by_class)
         reach = 1.0 if self.enough is None else SEQUENTIAL_REACH
         run = Run(strata, inspection, input_shape=tuple(window.inputs.shape[1:]), reach=reach)
-        run.labelled = window.labels is not None
+        run.labelled, run.labelling = window.labels is not None, self.labelling
         run.notes += refuse_unstable(self.reader, window.inputs[:4], options)
         run.grids = grids_for(self.reader, first, inspection, self.needs.layers, options)
         shown = self.transform.orbit(first[:1], indices=window.indices[:1], seed=options.seed)[0]
@@ -277,6 +279,7 @@ class Runner:
         run = self.run
         assert run is not None
         inputs, indices = window.inputs[torch.from_numpy(chosen)], window.indices[chosen]
+        labels = None if window.labels is None else window.labels[torch.from_numpy(chosen)]
         laid = lay_out(self.forwarded, self.needs.probes, inputs, indices=indices, seed=self.options.seed)
         shared |= {
             "samples": len(chosen),
@@ -285,7 +288,9 @@ class Runner:
             "element_step": laid.element_step,
             "probes": laid.probes,
             "indices": indices,
-            "labels": None if window.labels is None else window.labels[torch.from_numpy(chosen)],
+            "labels": self.labelling.numbers(labels),
+            "names": self.labelling.names,
+            "unaligned": self.labelling.unaligned,
             "total": self.total,
             "unit_bytes": self.unit_bytes,
             "act": partial(_act, self.transform, tuple(inputs.shape[2:]), self.options.seed),

@@ -217,14 +217,9 @@ class LookSource(Source):
     seed: int
 
     def __post_init__(self) -> None:
-        self.name, self.order = self.whole.name, None
+        self.name, self.labelling, self.order = self.whole.name, self.whole.labelling, None
         if self.whole.length is not None and _at_random(self.whole):
             self.order = np.random.default_rng((self.seed, 0x100C)).permutation(self.whole.length)
-
-    @property
-    def classes(self) -> tuple[str, ...] | None:  # type: ignore[override]
-        """The class names of the whole."""
-        return self.whole.classes
 
     @property
     def length(self) -> int | None:

@@ -12,8 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# What the entries of a list of labels may be.
-_LABELS = (int, float, str, np.number)
+from invariscope.engine.labels import Labelling, is_pair, one_target, refuse_listed_pair
 
 WINDOW_SAMPLES = 2048
 WINDOW_BYTES = 64 << 20
@@ -32,7 +31,12 @@ class Source(abc.ABC):
     """A finite sequence of samples that can be walked once, in order, in bounded memory."""
 
     name: str = "data"
-    classes: tuple[str, ...] | None = None
+    labelling: Labelling
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """The class names, if there are any."""
+        return self.labelling.classes
 
     @property
     @abc.abstractmethod
@@ -57,7 +61,7 @@ class ArraySource(Source):
     targets: Tensor | None
     indices: np.ndarray
     name: str = "data"
-    classes: tuple[str, ...] | None = None
+    labelling: Labelling = field(default_factory=Labelling)
 
     @property
     def length(self) -> int:
@@ -81,12 +85,7 @@ class StreamSource(Source):
     batches: Iterable[Any]
     count: int | None = None
     name: str = "data"
-    names: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def classes(self) -> tuple[str, ...] | None:  # type: ignore[override]
-        """The class names met so far, where labels are words."""
-        return tuple(self.names) or None
+    labelling: Labelling = field(default_factory=Labelling)
 
     @property
     def length(self) -> int | None:
@@ -103,7 +102,7 @@ class StreamSource(Source):
         held: list[tuple[Tensor, Tensor | None]] = []
         seen = 0
         for batch in self.batches:
-            held.append(_pair(batch, self.names))
+            held.append(_pair(batch, self.labelling))
             rows, size = sum(len(x) for x, _ in held), sum(x.nbytes for x, _ in held)
             if rows >= WINDOW_SAMPLES or size >= WINDOW_BYTES:
                 yield _window(held, seen)
@@ -116,12 +115,11 @@ def _window(held: list[tuple[Tensor, Tensor | None]], first: int) -> Window:
     shapes = sorted({tuple(x.shape[1:]) for x, _ in held})
     if len(shapes) > 1:
         raise ValueError(
-            f"batches hold inputs of different shapes, {shapes[0]} and {shapes[-1]}; resize them to one"
+            f"batches hold inputs of different shapes, {shapes[0]} and {shapes[-1]}; resize them to one. "
+            "Inputs and their targets go in a tuple: (inputs, targets)"
         )
     inputs = torch.cat([x for x, _ in held])
     labels = None if held[0][1] is None else torch.cat([y for _, y in held if y is not None])
-    if labels is not None and len(labels) != len(inputs):
-        raise ValueError("some batches come with labels and some without; give labels for all or for none")
     return Window(inputs, labels, np.arange(first, first + len(inputs)))
 
 
@@ -159,47 +157,35 @@ def as_source(data: Any, *, samples: int | None = None, seed: int = 0, few: str 
 
 def _whole_source(data: Any) -> Source:
     if hasattr(data, "images") and hasattr(data, "labels"):
-        source = _array_source(data.images, data.labels)
-        source.name, source.classes = (
-            getattr(data, "name", "data"),
-            tuple(getattr(data, "classes", ())) or None,
-        )
+        source = _array_source(data.images, data.labels, Labelling.of(data))
+        source.name = getattr(data, "name", "data")
         return source
     if isinstance(data, (Tensor, np.ndarray)):
         return _array_source(data, None)
-    if isinstance(data, tuple) and len(data) == 2 and _is_pair(*data):
+    if is_pair(data):
         return _array_source(*data)
     if isinstance(data, torch.utils.data.DataLoader):
-        return StreamSource(data, _loader_length(data), name=type(data.dataset).__name__)
+        return StreamSource(data, _loader_length(data), type(data.dataset).__name__, Labelling.of(data))
     if isinstance(data, torch.utils.data.IterableDataset):
-        return StreamSource((_batched(item) for item in data), name=type(data).__name__)
+        items = (_batched(item) for item in data)
+        return StreamSource(items, name=type(data).__name__, labelling=Labelling.of(data))
     if isinstance(data, torch.utils.data.Dataset):
         return _dataset_source(data)
+    refuse_listed_pair(data)
     if isinstance(data, Iterable) and not isinstance(data, (str, bytes, dict)):
-        return StreamSource(data)
+        return StreamSource(data, labelling=Labelling.of(data))
     raise TypeError(
         "data must be an array or tensor (sample, ...), a pair (inputs, labels), a Dataset, a DataLoader, "
         f"or an iterable of batches; got {type(data).__name__}"
     )
 
 
-def _is_pair(inputs: Any, labels: Any) -> bool:
-    """Whether two things are inputs and their labels, rather than two batches of inputs."""
-    if hasattr(labels, "ndim") and hasattr(inputs, "ndim"):
-        return labels.ndim != inputs.ndim or labels.ndim == 1
-    return isinstance(labels, (list, tuple)) and all(isinstance(v, _LABELS) for v in labels)
-
-
-def _array_source(inputs: Any, labels: Any) -> ArraySource:
-    inputs = _tensor(inputs)
+def _array_source(inputs: Any, labels: Any, labelling: Labelling | None = None) -> ArraySource:
+    inputs, labelling = _tensor(inputs), labelling or Labelling()
     if inputs.ndim == 0 or len(inputs) == 0:
         raise ValueError(f"the data are empty (shape {tuple(inputs.shape)}); give at least two samples")
-    targets, classes = _labels(labels)
-    if targets is not None and len(targets) != len(inputs):
-        raise ValueError(
-            f"{len(inputs)} inputs came with {len(targets)} labels; give one label for each input"
-        )
-    return ArraySource(inputs, targets, np.arange(len(inputs)), classes=classes)
+    targets = labelling.read(labels, len(inputs), whole=True)
+    return ArraySource(inputs, targets, np.arange(len(inputs)), labelling=labelling)
 
 
 def _dataset_source(data: Any) -> StreamSource:
@@ -208,7 +194,7 @@ def _dataset_source(data: Any) -> StreamSource:
     length = len(data)
     if length == 0:
         raise ValueError(f"the {type(data).__name__} is empty; give at least two samples")
-    return StreamSource(_Items(data, length), length, name=type(data).__name__)
+    return StreamSource(_Items(data, length), length, type(data).__name__, Labelling.of(data))
 
 
 def _loader_length(loader: Any) -> int | None:
@@ -239,51 +225,20 @@ def _batched(item: Any) -> Any:
     if not isinstance(item, (tuple, list)):
         return _tensor(item)[None]
     inputs = _tensor(next(iter(item)))[None]
-    return (inputs, [_plain(item[1])]) if len(item) > 1 else inputs
+    return (inputs, one_target(item[1])) if len(item) > 1 else inputs
 
 
-def _plain(label: Any) -> Any:
-    return label.item() if isinstance(label, (Tensor, np.ndarray, np.generic)) else label
-
-
-def _pair(batch: Any, names: dict[str, int]) -> tuple[Tensor, Tensor | None]:
-    """Inputs and class numbers; words are numbered in the order in which they are met."""
-    if not isinstance(batch, (tuple, list)) or len(batch) < 2:
-        single = isinstance(batch, (tuple, list)) and len(batch) == 1
-        return _tensor(next(iter(batch)) if single else batch), None
-    inputs, (numbers, words) = _tensor(batch[0]), _labels(batch[1])
-    assert numbers is not None
-    if len(numbers) != len(inputs):
-        raise ValueError(f"a batch of {len(inputs)} inputs came with {len(numbers)} labels")
-    if words is not None:
-        known = [names.setdefault(words[number], len(names)) for number in numbers.tolist()]
-        numbers = torch.tensor(known)
-    return inputs, numbers
+def _pair(batch: Any, labelling: Labelling) -> tuple[Tensor, Tensor | None]:
+    """Inputs and their labels, if these are labels."""
+    first, *others = batch if isinstance(batch, (tuple, list)) and len(batch) else [batch]
+    inputs = _tensor(first)
+    return inputs, labelling.read(others[0] if others else None, len(inputs))
 
 
 def _tensor(values: Any) -> Tensor:
     if isinstance(values, (Tensor, np.ndarray)):
         return torch.as_tensor(values)
     raise TypeError(f"inputs must be tensors or arrays, got {type(values).__name__}; convert them first")
-
-
-def _labels(labels: Any) -> tuple[Tensor | None, tuple[str, ...] | None]:
-    """Class numbers, or numbers to be predicted; and the class names where the labels were words."""
-    if labels is None:
-        return None, None
-    array = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
-    if array.dtype == object and all(isinstance(label, str) for label in array.ravel()):
-        array = array.astype(str)
-    if array.dtype.kind in "US" and array.ndim == 1:
-        names, numbers = np.unique(array, return_inverse=True)
-        return torch.from_numpy(numbers), tuple(map(str, names))
-    if array.dtype.kind == "f" and array.ndim == 1 and np.isfinite(array).all():
-        return torch.from_numpy(array.copy()), None
-    if array.dtype.kind not in "iub" or array.ndim != 1:
-        raise ValueError(
-            f"labels must be one whole number a sample, got {array.dtype} of shape {array.shape}"
-        )
-    return torch.from_numpy(array.astype(np.int64)), None
 
 
 def _subset(source: Source, samples: int, seed: int) -> ArraySource:
@@ -295,7 +250,7 @@ def _subset(source: Source, samples: int, seed: int) -> ArraySource:
         chosen = np.sort(generator.permutation(source.length)[:samples])
         picked = torch.from_numpy(chosen)
         labels = None if source.targets is None else source.targets[picked]
-        return ArraySource(source.inputs[picked], labels, chosen, source.name, source.classes)
+        return ArraySource(source.inputs[picked], labels, chosen, source.name, source.labelling)
     return _picked(source, samples, generator) if source.length else _reservoir(source, samples, generator)
 
 
@@ -311,7 +266,7 @@ def _picked(source: Source, samples: int, generator: np.random.Generator) -> Arr
         rows.append((window.inputs[mine], None if window.labels is None else window.labels[mine]))
     inputs = torch.cat([x for x, _ in rows])
     labels = None if rows[0][1] is None else torch.cat([y for _, y in rows if y is not None])
-    return ArraySource(inputs, labels, chosen, source.name, source.classes)
+    return ArraySource(inputs, labels, chosen, source.name, source.labelling)
 
 
 def _reservoir(source: Source, samples: int, generator: np.random.Generator) -> ArraySource:
@@ -328,7 +283,8 @@ def _reservoir(source: Source, samples: int, generator: np.random.Generator) -> 
     rows = sorted(held.values(), key=lambda row: row[0])
     labels = None if rows[0][2] is None else torch.stack([label for *_, label in rows if label is not None])
     indices = np.array([index for index, *_ in rows])
-    return ArraySource(torch.stack([x for _, x, _ in rows]), labels, indices, source.name, source.classes)
+    inputs = torch.stack([x for _, x, _ in rows])
+    return ArraySource(inputs, labels, indices, source.name, source.labelling)
 
 
 class Fingerprint:

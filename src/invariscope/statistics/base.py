@@ -65,7 +65,9 @@ class Block:
         sample_step, element_step: see `values`; blocks come sample-major or element-major.
         membership: the buckets in which the samples are counted.
         indices: (sample,) int64 positions in the data set.
-        labels: (sample,) int64 class numbers, or None.
+        labels: (sample,) int64 class numbers, or floats to be predicted, or None.
+        names: how many outputs the class names are for, if labels refer to outputs by name.
+        unaligned: why labels cannot be compared with the model's outputs; "" if they can.
         ranks, sizes: (sample,) position of a sample within its stratum, and the stratum's size.
         probes: columns of the responses to further inputs of each sample, by the probe's name. Column c
             of sample i stands in row i·sample_step + c·element_step; columns from `elements` on lie
@@ -94,6 +96,8 @@ class Block:
     membership: Membership
     indices: np.ndarray
     labels: Tensor | None = None
+    names: int | None = None
+    unaligned: str = ""
     ranks: np.ndarray | None = None
     sizes: np.ndarray | None = None
     probes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
