@@ -26,7 +26,7 @@ class Targets(NamedTuple):
 
     kind: str
     values: Tensor | None = None
-    count: int | None = None
+    length: int | None = None
     came: str = ""
     words: Mapping[int, str] = {}
 
@@ -76,10 +76,10 @@ class Labelling:
                 kinds.
         """
         found = read_targets(targets, whole=whole)
-        if found.count is not None and found.count != inputs:
+        if found.length is not None and found.length != inputs:
             shape = "" if found.kind != OTHER else f" ({found.came})"
             raise ValueError(
-                f"{inputs} inputs came with {found.count} labels{shape}; give one label per input. In a "
+                f"{inputs} inputs came with {found.length} labels{shape}; give one label per input. In a "
                 "tuple of two arrays the second holds the targets; batches of inputs go in a list"
             )
         self._meet(found)
