@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -213,9 +214,9 @@ def _of_array(array: np.ndarray) -> Targets:
     if array.dtype == object:
         return _of_objects(array)
     if array.dtype.kind == "S":
-        return _of_words(np.char.decode(array, "utf-8", "backslashreplace"))
+        return _of_words(np.char.decode(array, "utf-8", "backslashreplace").tolist())
     if array.dtype.kind == "U":
-        return _of_words(array)
+        return _of_words(array.tolist())
     if array.dtype.kind in "iub":
         return Targets(CLASS, torch.from_numpy(array.astype(np.int64)), len(array), str(array.dtype))
     if array.dtype.kind == "f":
@@ -225,6 +226,8 @@ def _of_array(array: np.ndarray) -> Targets:
 
 
 def _of_objects(array: np.ndarray) -> Targets:
+    if all(isinstance(entry, str) for entry in array):
+        return _of_words(list(map(str, array)))
     missing = sum(map(_is_missing, array))
     if missing == len(array):
         return Targets(NONE)
@@ -233,8 +236,6 @@ def _of_objects(array: np.ndarray) -> Targets:
             f"labels are missing (None or NaN) for {missing} of {len(array)} samples: leave those samples out"
         )
     kinds = sorted({type(entry).__name__ for entry in array})
-    if all(isinstance(entry, str) for entry in array):
-        return _of_words(array.astype(str))
     if all(isinstance(entry, int | np.integer) for entry in array):
         return Targets(CLASS, torch.from_numpy(array.astype(np.int64)), len(array), kinds[0])
     return Targets(OTHER, None, len(array), f"{' and '.join(kinds)} objects")
@@ -245,13 +246,13 @@ def _is_missing(entry: Any) -> bool:
     return none or (isinstance(entry, float | np.floating) and bool(np.isnan(entry)))
 
 
-def _of_words(array: np.ndarray) -> Targets:
-    words, inverse = np.unique(array, return_inverse=True)
-    numbers = np.array([word_number(str(word)) for word in words], np.int64)
-    known = dict(zip(numbers.tolist(), map(str, words), strict=True))
-    return Targets(WORD, torch.from_numpy(numbers[inverse]), len(array), "str", known)
+def _of_words(words: list[str]) -> Targets:
+    numbers = [word_number(word) for word in words]
+    known = dict(zip(numbers, words, strict=True))
+    return Targets(WORD, torch.tensor(numbers, dtype=torch.int64), len(words), "str", known)
 
 
+@lru_cache(maxsize=1 << 16)
 def word_number(word: str) -> int:
     """The number of a word: 63 bits of a digest, the same wherever the word is met.
 
