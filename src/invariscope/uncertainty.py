@@ -220,6 +220,12 @@ def _difference(a: dict[str, Any], b: dict[str, Any], name_a: str, name_b: str) 
 
 
 def _refuse_unpaired(first: Result, other: Result) -> None:
+    seeds = [result.provenance.get("seed") for result in (first, other)]
+    if seeds[0] != seeds[1]:
+        raise ValueError(
+            f"{first.name} and {other.name} were measured with the seeds {seeds[0]} and {seeds[1]}, which "
+            "draw other pairs and groups of samples; a paired comparison needs the same seed"
+        )
     for part, name in (("data", "fingerprint"), ("transform", "fingerprint")):
         ours, theirs = (r.provenance.get(part, {}).get(name) for r in (first, other))
         if ours != theirs:

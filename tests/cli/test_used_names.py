@@ -36,3 +36,15 @@ def test_the_help_names_every_array_name_that_is_read(invoke):
     np.savez("named.npz", inputs=digits["x"], targets=digits["y"])
     done = invoke("measure", "net.py:make", "named.npz", *MEASURE[3:], "--by-class")
     assert done.exit_code == 0, done.output
+
+
+@pytest.mark.parametrize("command", [("measure", "-t", "quarter_turns"), ("curve", "--radii", "2")])
+def test_words_as_labels_are_compared_with_outputs_by_the_names_given(command, invoke, fails):
+    digits, names = np.load("digits.npz"), np.array(["nil", "one", "two"])
+    np.savez("words.npz", x=digits["x"], y=names[digits["y"]])
+    name, *options = command
+    asked = (name, "net.py:make", "words.npz", *options, "--no-progress")
+    asked += ("-m", "prediction") if name == "measure" else ()
+    assert "--classes on the command line" in fails(*asked)
+    done = invoke(*asked, "--classes", ", ".join(names))
+    assert done.exit_code == 0, done.output

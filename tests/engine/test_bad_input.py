@@ -46,7 +46,9 @@ def test_labels_of_another_length():
 
 
 def test_labels_that_are_no_classes():
-    refused(ValueError, "one whole number a sample", data=(IMAGES, torch.rand(20)))
+    numbers = (IMAGES, torch.rand(20))
+    refused(ValueError, "got float32. Numbers to be predicted", data=numbers, by_class=True)
+    refused(ValueError, "got float32. Numbers to be predicted", data=numbers, measures="prediction")
 
 
 def test_classes_without_labels():
@@ -258,7 +260,11 @@ def test_no_measure_at_all():
 
 
 def test_one_hot_labels():
-    refused(ValueError, "one whole number a sample", data=(IMAGES, torch.eye(20)))
+    one_hot = (IMAGES, torch.eye(20))
+    message = r"one integer per sample.*float32 of shape \(20, 20\), which is one-hot: use labels.argmax\(1\)"
+    refused(ValueError, message, data=one_hot, by_class=True)
+    refused(ValueError, message, data=one_hot, measures="twirl")
+    refused(ValueError, message, data=one_hot, measures="prediction")
 
 
 def test_a_preset_beside_an_option_that_contradicts_it():

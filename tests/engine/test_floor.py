@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 import invariscope as iv
+from invariscope.engine.sources import as_source
 
 BLURRING = [iv.Rotation([0, 20, 45]), iv.Rotation([10, 20, 45]), iv.Translation([(0.5, 0), (0, 0.25)])]
 
@@ -223,7 +224,8 @@ def test_the_floor_under_the_twirl_compares_round_trips_with_their_mean(returned
 def test_the_floor_of_a_fitted_action_fits_round_trips(returned):
     layer, x, back, _ = returned
     fitted = iv.EquivarianceDeviation(feature_action="fitted")
-    expected = fitted.oracle(back.reshape(40, 8, -1), None, np.arange(40))[""]
+    keys = as_source(x).order.keys
+    expected = fitted.oracle(back.reshape(40, 8, -1), None, keys)[""]
     assert floor_of(layer, x, fitted) == pytest.approx(float(expected), rel=1e-6)
 
 

@@ -120,7 +120,7 @@ def block_of(activations, labels, lo, hi, *, probes=None, buckets=None, indices=
     )
 
 
-def turned(maps, indices, inverse):
+def turned(maps, indices, keys, inverse):
     return QuarterTurns().act(maps, inverse=inverse)
 
 

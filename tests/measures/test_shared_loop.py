@@ -95,7 +95,7 @@ def test_numbers_to_be_predicted_are_no_classes(batches):
         outputs = model(QUARTERS.orbit(x).flatten(0, 1)).unflatten(0, (9, 4)).double().numpy()
     for output, expected in iv.Twirl(targets="values").oracle(outputs, y.double().numpy()).items():
         assert value(result, output) == pytest.approx(float(expected), rel=1e-5)
-    with pytest.raises(ValueError, match=r"one whole number a sample, got torch\.float32"):
+    with pytest.raises(ValueError, match=r"one integer per sample; got float32"):
         measured(model, data, iv.Twirl(targets="values"), by_class=True)
 
 
@@ -103,7 +103,7 @@ def test_numbers_to_be_predicted_are_no_classes(batches):
 def test_numbers_to_be_predicted_are_refused_where_classes_are_needed(measure):
     x, y = images(8), torch.rand(8, generator=torch.Generator().manual_seed(3))
     for data in ((x, y), [(x[:4], y[:4]), (x[4:], y[4:])]):
-        with pytest.raises(ValueError, match="one whole number a sample"):
+        with pytest.raises(ValueError, match="one integer per sample"):
             measured(net(), data, measure)
 
 

@@ -11,6 +11,7 @@ from torch import nn
 
 import invariscope as iv
 from invariscope import zoo
+from invariscope.draws import Draws, Stream
 from invariscope.engine.order import pair_numbers
 from invariscope.engine.sources import as_source
 from invariscope.neurons.crops import Looking, Patches, cut, cut_moved, looking_of, responses
@@ -65,10 +66,8 @@ def test_the_mean_of_a_ramp_moves_with_translations_alone():
 
 def means_of_random_patches(images, size, reach):
     """The responses of a mean filter to the patches that the default seed chooses."""
-    from invariscope.draws import Draws
-    from invariscope.neurons.measuring import _PLACE
-
-    chance = Draws(seed=0, indices=np.arange(len(images)), slots=2, part=_PLACE).uniform()
+    keys = as_source(images).order.keys
+    chance = Draws(0, keys, 2, Stream.NEURON_PLACE).uniform()
     free = np.array(images.shape[-2:]) - np.array(size) + 1 - 2 * reach
     corners = reach + np.floor(chance * free).astype(int)
     return [
@@ -103,15 +102,13 @@ def test_the_frobenius_norm_sets_the_matrix_whatever_the_window():
 
 def brute_force(model, layer, images, kinds, seed):
     """Every patch deformed within its whole image, every image forwarded whole, every pair summed."""
-    from invariscope.draws import Draws
-    from invariscope.neurons.measuring import _PLACE
-
+    keys = as_source(images, seed=seed).order.keys
     looking = looking_of(model, layer, images.shape[1:], reach=Deformations(kinds).reach)
     rows, columns = looking.interior
-    chance = Draws(seed=seed, indices=np.arange(len(images)), slots=2, part=_PLACE).uniform()
+    chance = Draws(seed, keys, 2, Stream.NEURON_PLACE).uniform()
     first = np.array([rows.start, columns.start])
     places = first + np.floor(chance * [len(rows), len(columns)]).astype(int)
-    matrices, shifts = Deformations(kinds, seed=seed).drawn(np.arange(len(images)))
+    matrices, shifts = Deformations(kinds, seed=seed).drawn(keys)
     height, width = images.shape[-2:]
     y, x = np.mgrid[:height, :width].astype(float)
     rest, moved = [], []

@@ -103,6 +103,11 @@ def test_own_class_contrast_reads_the_diagonal():
     # t with 2 degrees of freedom, 4.303, times 0.1/√3.
     assert estimate.interval.high == pytest.approx(-0.7 + 4.302653 * 0.1 / math.sqrt(3), abs=1e-5)
     assert estimate.over == "classes"
+    unordered = Result(
+        rows=(), arrays=maps, provenance={"data": {"classes": list(classes), "classes_ordered": False}}
+    )
+    with pytest.raises(NoValueError, match="nothing says which unit"):
+        found(Shelf(net=unordered), "own_class_contrast", cell="net", layer="out")
 
 
 def test_the_spread_over_networks_has_the_interval_of_a_standard_deviation():

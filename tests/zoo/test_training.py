@@ -306,9 +306,10 @@ LABELS = FEW.labels
         ((FEW.images, LABELS - 1), ValueError, r"labels count from 0, got -1"),
         ((FEW.images, LABELS + 5), ValueError, r"labels go up to \d+, the model has only 10 classes"),
         ((FEW.images / 0, LABELS), ValueError, r"not finite"),
+        ((FEW.images, ["one"] * len(FEW.images)), TypeError, "y holds words or objects; number the classes"),
         (FEW.images, TypeError, r"an ImageData or a pair \(x, y\), got Tensor"),
     ],
-    ids=["lengths", "empty", "bytes", "float labels", "negative", "classes", "nan", "no labels"],
+    ids=["lengths", "empty", "bytes", "float labels", "negative", "classes", "nan", "words", "no labels"],
 )
 def test_unusable_data_are_refused(data, error, message):
     with pytest.raises(error, match=message):

@@ -13,6 +13,11 @@ def batch_size_of(text: str) -> int | str:
     return int(text) if text.isdigit() else text
 
 
+def names_of(text: str) -> tuple[str, ...]:
+    """Names separated by commas."""
+    return tuple(name.strip() for name in text.split(","))
+
+
 Model = Annotated[
     str,
     typer.Argument(
@@ -62,6 +67,16 @@ Transform = Annotated[
         help="As in Python, such as `Rotation.circle(16)`, `quarter_turns`, "
         "`Grid(Flip(), Scale([0.8, 1.0]))`; or `file.py:name` of a list of callables.",
         show_default=False,
+    ),
+]
+Classes = Annotated[
+    str | None,
+    typer.Option(
+        parser=names_of,
+        metavar="NAMES",
+        help="Class names in the order of the model's outputs, such as `cat,dog,emu`; without them, labels "
+        "that are words cannot be compared with outputs.",
+        show_default="the data's own",
     ),
 ]
 Samples = Annotated[

@@ -8,7 +8,7 @@ import json
 import platform
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -33,7 +33,6 @@ from invariscope.measures.base import Measure, as_measures
 from invariscope.measures.variance import TransformationVariance
 from invariscope.readers.base import Reader, as_reader
 from invariscope.result import SCHEMA, Result
-from invariscope.statistics.prediction_counts import refuse_numbers
 from invariscope.transforms import as_transform
 from invariscope.transforms.base import Transform
 
@@ -48,6 +47,7 @@ def measure(
     measures: Any = ("normalized_variance",),
     layers: Any = None,
     by_class: bool = False,
+    classes: Sequence[str] | None = None,
     samples: int | None = None,
     batch_size: int | str = "auto",
     device: str | None = None,
@@ -78,13 +78,17 @@ def measure(
 
     Args:
         model: an `nn.Module`, a `Reader`, or a callable from inputs to {layer: array}.
-        data: array or tensor (sample, ...), (inputs, labels), a Dataset, a DataLoader, or an
-            iterable of batches. Inputs must be what the model expects (floating images, say).
+        data: array or tensor (sample, ...), a tuple (inputs, labels), a Dataset, a DataLoader, or an
+            iterable of batches. Inputs must be what the model expects (floating images, say). Labels are
+            one integer or word per sample; other targets, such as masks, are set aside.
         transform: a `Transform`, or a list of callables on batches: the elements.
         measures: measure objects or registry names (`iv.list_measures()`).
         layers: glob, list of globs, or predicate on `LayerInfo`; None reads every leaf module and every
             functional operation.
         by_class: also measure each class of the labels alone, and their mean, in the same pass.
+        classes: names in the order of the model's outputs, which also name the strata. Measures that
+            compare labels with outputs need them if labels are words, unless the data name their classes
+            themselves (`data.classes`, `class_to_idx`).
         samples: measure a seeded subset of this many samples; of a stream the first.
         batch_size: inputs per forward (samples × elements, at least one whole orbit), or "auto".
         device: where to run; None: where the model's parameters are.
@@ -155,15 +159,13 @@ def _measure(
     with untouched_generators():
         who = {"ids": options.ids, "clusters": options.clusters}
         source = as_source(data, samples=options.samples, seed=options.seed, **who)
-        if not any(measure.predicts_numbers for measure in wanted):
-            refuse_numbers(source.labels)
         reader = as_reader(model, layers=options.layers, batch_axis=options.batch_axis)
         references = _references(model, source, transform, wanted, options)
         band = random_band(model, source, transform, wanted, options, references=references)
         check = check_precision(reader, source, transform, wanted, options)
 
         def assembled(run: Run) -> Assembler:
-            known = {"classes": source.classes, "references": references, "dead": check.dead}
+            known = {"labelling": run.labelling, "references": references, "dead": check.dead}
             assembler = Assembler(run, wanted, transform, **known)
             assembler()
             return assembler
@@ -174,6 +176,7 @@ def _measure(
         run = walk(reader, source, transform, wanted, options, enough=watch)
     assembler = assembled(run)
     run.notes[:0] = check.notes
+    run.notes += run.labelling.notes(predicted=any(measure.predicts_numbers for measure in wanted))
     run.notes += add_cautions(assembler.rows, wanted)
     run.notes += add_grid_notes(assembler.rows, wanted, run, transform, options.seed)
     told = account(watch, run, assembler.rows, source.length)
@@ -204,7 +207,7 @@ def _references(
     )
     only, plain = (TransformationVariance(min_firing=0),), replace(options, floor=False)
     run = walk(reader, source, transform, only, plain)
-    assembler = Assembler(run, only, transform, classes=None, references={}, dead={})
+    assembler = Assembler(run, only, transform, labelling=None, references={}, dead={})
     assembler()
     return {
         (layer, call): array
@@ -257,7 +260,8 @@ def _provenance(
             "name": source.name,
             "samples": run.samples,
             "shape": list(run.input_shape),
-            "classes": list(source.classes or ()),
+            "classes": list(run.labelling.classes or ()),
+            "classes_ordered": bool(run.labelling.order),
             "labelled": run.labelled,
             **source.walked(),
             "fingerprint": run.fingerprint,

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from invariscope.engine.arrival import without_partners
+from invariscope.engine.labels import Labelling
 from invariscope.engine.rows import (
     NO_UNIT,
     Stratum,
@@ -48,12 +50,12 @@ class Assembler:
         measures: tuple[Measure, ...],
         transform: Transform,
         *,
-        classes: tuple[str, ...] | None,
+        labelling: Labelling | None,
         references: dict[LayerKey, np.ndarray],
         dead: dict[tuple[LayerKey, Statistic], np.ndarray],
     ) -> None:
         self.run, self.measures, self.transform = run, measures, transform
-        self.classes, self.references, self.dead = classes, references, dead
+        self.labelling, self.references, self.dead = labelling or Labelling(), references, dead
         self.rows: list[dict[str, Any]] = []
         self.curves: list[dict[str, Any]] = []
         self.maps: dict[MapKey, np.ndarray] = {}
@@ -71,6 +73,8 @@ class Assembler:
         for key, measures in wanted.items():
             for measure, source in measures:
                 self._layer(measure, key, source)
+        if self.run.arrival.is_sorted:
+            without_partners(self.rows, self.curves, self.measures)
         self._sort_by_measure()
 
     def _sort_by_measure(self) -> None:
@@ -154,7 +158,8 @@ class Assembler:
 
     def _classes(self, measure: Measure, key: LayerKey) -> None:
         found: list[tuple[Stratum, Mapping[str, Values]]] = []
-        for value, number in sorted(self.run.strata.classes.items()):
+        for value in self.labelling.ranked(self.run.strata.classes):
+            number = self.run.strata.classes[value]
             stratum = self._stratum(key, measure, number, label=self._class_label(value))
             if stratum.sizes.sum() >= 2:
                 found.append((stratum, self._evaluate(measure, key, stratum)))
@@ -168,7 +173,7 @@ class Assembler:
         return next(iter(self.run.states))[0]
 
     def _class_label(self, value: int) -> str:
-        label = self.classes[value] if self.classes and 0 <= value < len(self.classes) else str(value)
+        label = self.labelling.name(value)
         return f"class {label}" if label in ("all", "mean") else label
 
     def _stratum(

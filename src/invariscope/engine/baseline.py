@@ -124,7 +124,7 @@ def _values(
     check = check_precision(reader, source, transform, wanted, options)
     run = walk(reader, source, transform, wanted, options)
     assembler = Assembler(
-        run, wanted, transform, classes=source.classes, references=references, dead=check.dead
+        run, wanted, transform, labelling=run.labelling, references=references, dead=check.dead
     )
     assembler()
     for row in assembler.rows:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -22,6 +22,7 @@ class Options:
 
     layers: Any = None
     by_class: bool = False
+    classes: Sequence[str] | None = None
     samples: int | None = None
     batch_size: int | str = "auto"
     device: str | None = None
@@ -49,6 +50,7 @@ class Options:
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise unknown(name, str(getattr(self, name)), allowed)
+        object.__setattr__(self, "classes", _distinct_names(self.classes))
         self._whole("batch_size", least=1, besides=("auto",))
         self._whole("samples", least=2, besides=(None,))
         self._whole("seed", least=0)
@@ -105,7 +107,23 @@ class Options:
         if self.width is not None:
             names += ("width", "at_least", "decided_by")
         layers = self.layers if isinstance(self.layers, (str, list, tuple, type(None))) else repr(self.layers)
-        return {name: getattr(self, name) for name in names} | {"layers": layers}
+        classes = None if self.classes is None else list(self.classes)
+        return {name: getattr(self, name) for name in names} | {"layers": layers, "classes": classes}
+
+
+def _distinct_names(classes: Any) -> tuple[str, ...] | None:
+    """The class names as text; each must be named once."""
+    if classes is None:
+        return None
+    if isinstance(classes, str) or not isinstance(classes, Iterable):
+        raise ValueError(f"classes= is a list of names, such as ['cat', 'dog']; got {classes!r}")
+    names = tuple(classes)
+    if not names or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"classes= is a list of names, such as ['cat', 'dog']; got {list(names)[:5]!r}")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"classes= names {twice[0]!r} more than once; give each output a name of its own")
+    return tuple(map(str, names))
 
 
 def _refuse_missing_device(device: str | None) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from invariscope.statistics.base import Membership
-from invariscope.statistics.prediction_counts import refuse_numbers
+from invariscope.statistics.class_labels import class_numbers
 from invariscope.uncertainty import ENOUGH, GROUPS, MIN_PER_GROUP
 
 # A forward of more rows than this gains nothing on a CPU, and its activations leave the cache.
@@ -20,7 +20,7 @@ _CPU_BYTES, _DEVICE_BYTES = 12 << 20, 1 << 30
 
 @dataclass
 class Strata:
-    """Classes in the order in which they are met, and the buckets in which samples are counted.
+    """Classes by their label (of a word, its digest), and the buckets in which samples are counted.
 
     A *cell* is a class × jackknife group. Nested, each cell has a bucket of its own, so that every
     class can have an interval. Crossed, a cell is counted in its class's bucket and in its group's:
@@ -52,8 +52,7 @@ class Strata:
             return group
         if labels is None:
             raise ValueError("by_class=True needs labels: give data as (inputs, labels)")
-        refuse_numbers(labels)
-        values, inverse = np.unique(labels.cpu().numpy(), return_inverse=True)
+        values, inverse = np.unique(class_numbers(labels).cpu().numpy(), return_inverse=True)
         for value in values.tolist():
             self.classes.setdefault(value, len(self.classes))
         strata = np.array([self.classes[value] for value in values.tolist()])

@@ -53,7 +53,7 @@ def check_precision(
 
 
 def _layer_values(run: Run, measure: Measure, transform: Transform) -> dict[LayerKey, float]:
-    assembler = Assembler(run, (measure,), transform, classes=None, references={}, dead={})
+    assembler = Assembler(run, (measure,), transform, labelling=None, references={}, dead={})
     assembler()
     return {(row["layer"], row["call"]): row["value"] for row in assembler.rows}
 

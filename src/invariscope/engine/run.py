@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from invariscope.engine.acting import acting_elements
+from invariscope.engine.arrival import UNKNOWN, Arrival
 from invariscope.engine.centring import grids_for
 from invariscope.engine.checkpoint import Checkpoint
 from invariscope.engine.floor import floor_notes, with_floor
@@ -25,6 +26,7 @@ from invariscope.engine.guards import (
     refuse_other_shape,
     refuse_unstable,
 )
+from invariscope.engine.labels import Labelling
 from invariscope.engine.needs import Needs, lay_out, settle
 from invariscope.engine.options import Options
 from invariscope.engine.plan import (
@@ -63,6 +65,8 @@ class Run:
         grids: where the units of feature maps stand, as far as that matters and is known.
         labelled: whether the samples came with labels.
         clusters: (bucket, cluster) for every cluster with a sample in the bucket; None: there are none.
+        labelling: what those labels mean.
+        arrival: whether the labels of a stream come sorted.
     """
 
     strata: Strata
@@ -81,7 +85,9 @@ class Run:
     shapes: dict[LayerKey, tuple[int, ...]] = field(default_factory=dict)
     grids: dict[LayerKey, Grid] = field(default_factory=dict)
     labelled: bool = False
+    labelling: Labelling = field(default_factory=Labelling)
     clusters: set[tuple[int, int]] | None = None
+    arrival: Arrival = field(default_factory=Arrival)
 
     def independent(self, members: list[list[int]]) -> np.ndarray | None:
         """(group,) number of clusters in these buckets; None where every sample is its own."""
@@ -111,7 +117,7 @@ class Runner:
     ) -> None:
         self.enough = enough
         self.reader, self.source, self.transform, self.options = reader, source, transform, options
-        self.needs = needs
+        self.needs, self.labelling = needs, source.labelling.named(options.classes)
         self.forwarded = transform if needs.orbits else as_it_is()
         self.acting = acting_elements(transform, seed=options.seed)
         self.run: Run | None = None
@@ -162,20 +168,21 @@ class Runner:
     def _begin(self, window: Window) -> Run:
         few, options = window.part(0, min(3, len(window))), self.options
         first = few.inputs
+        self.labelling.check(window.labels, by_class=options.by_class, compared=self.needs.labels)
         self.transform.check(first)
         moved = self.transform.orbit(first, indices=few.indices, keys=few.keys, seed=options.seed)
         samples, only_layers, probe = self.source.length or len(window), not self.needs.output, moved[:, 0]
         inspection = inspected(self.reader, probe, options, samples=samples, only_layers=only_layers)
-        if self.needs.labels and window.labels is None:
-            raise ValueError("one of the measures needs class labels: give data as (inputs, labels)")
         strata = Strata(options.by_class)
         reach = 1.0 if self.enough is None else SEQUENTIAL_REACH
         run = Run(strata, inspection, input_shape=tuple(first.shape[1:]), reach=reach)
         run.shapes = {(info.layer, info.call): info.shape for info in inspection.layers}
-        run.labelled = window.labels is not None
+        run.labelled, run.labelling = window.labels is not None, self.labelling
         run.notes += refuse_unstable(self.reader, window.part(0, min(4, len(window))).inputs, options)
         run.grids = grids_for(self.reader, first, inspection, self.needs.layers, options)
         run.orbit = moved[0].detach().float().cpu().numpy().copy()
+        if self.needs.paired and window.labels is None and self.source.walked()["order"] == "arrival":
+            run.notes.append(UNKNOWN)
         self._walk_pilot(run)
         self._plan_memory(run)
         if self.checkpoint is not None:
@@ -250,10 +257,7 @@ class Runner:
         cells = run.strata.cells_of(window.groups, window.labels)
         places = self._places(window) if self.needs.positions else None
         self._enlarge(run)
-        if window.clusters is not None:
-            buckets = run.strata.membership(cells).buckets
-            met = zip(buckets.T.ravel().tolist(), np.tile(window.clusters, buckets.shape[1]).tolist(), strict=True)
-            run.clusters = (run.clusters or set()) | set(met)
+        self._meet(run, window, cells)
         for block, chosen in enumerate(self._blocks(window, cells)):
             if not self._done_before(number, block, digest):
                 shared: dict[str, Any] = {"membership": run.strata.membership(cells[chosen])}
@@ -266,6 +270,15 @@ class Runner:
                 min(self.before + (block + 1) * self.per_block, self.before + len(cells)), self.source.length
             )
         self.before += len(cells)
+
+    def _meet(self, run: Run, window: Window, cells: np.ndarray) -> None:
+        """Count clusters, and whether the labels of a stream come sorted."""
+        if window.clusters is not None:
+            buckets = run.strata.membership(cells).buckets.T
+            clusters = np.broadcast_to(window.clusters, buckets.shape)
+            run.clusters = (run.clusters or set()) | set(zip(buckets.flat, clusters.flat, strict=True))
+        if self.source.walked()["order"] == "arrival" and window.labels is not None:
+            run.arrival.add(window.labels)
 
     def _places(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
         """Positions in the order of the data, and sizes, of the strata."""
@@ -310,6 +323,7 @@ class Runner:
         run = self.run
         assert run is not None
         inputs, batch = window.take(chosen), self._batch(window, chosen)
+        labels = None if window.labels is None else window.labels[torch.from_numpy(chosen)]
         laid = lay_out(self.forwarded, self.needs.probes, inputs, batch=batch)
         shared |= {
             "samples": len(chosen),
@@ -322,7 +336,9 @@ class Runner:
             "ranks": window.first + chosen,
             "partners": batch.partners if self.needs.paired else None,
             "clusters": None if window.clusters is None else window.clusters[chosen],
-            "labels": None if window.labels is None else window.labels[torch.from_numpy(chosen)],
+            "labels": self.labelling.numbers(labels),
+            "names": self.labelling.names,
+            "unaligned": self.labelling.unaligned,
             "total": self.total,
             "unit_bytes": self.unit_bytes,
             "act": partial(_act, self.transform, tuple(inputs.shape[2:]), self.options.seed),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
+from invariscope.engine.arrival import SORTED
 from invariscope.engine.options import Options
 from invariscope.engine.sources import Source
 from invariscope.engine.window import Window
@@ -107,6 +108,8 @@ class Watch:
     def __call__(self, run: Run, walked: int) -> bool:
         """Whether to stop after `walked` samples, at which a resumed run may have stood before."""
         passed, self.walked = self.walked, walked
+        if run.arrival.shows_a_part:
+            return False
         if run.samples != walked or len(self._looks(walked)) == len(self._looks(passed)):
             return False
         found = self.stopping.widest(self.rows(replace(run, notes=[])))
@@ -183,7 +186,7 @@ def account(
     if watch is None:
         return {}
     told = watch.told(run, rows, total)
-    run.notes.append(watch.note(told))
+    run.notes.append(f"all samples were used: {SORTED}" if run.arrival.is_sorted else watch.note(told))
     return {"sequential": told}
 
 
@@ -217,12 +220,7 @@ class LookSource(Source):
     stopping: Stopping
 
     def __post_init__(self) -> None:
-        self.name, self.order = self.whole.name, self.whole.order
-
-    @property
-    def classes(self) -> tuple[str, ...] | None:  # type: ignore[override]
-        """The class names of the whole."""
-        return self.whole.classes
+        self.name, self.labelling, self.order = self.whole.name, self.whole.labelling, self.whole.order
 
     @property
     def length(self) -> int | None:

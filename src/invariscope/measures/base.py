@@ -282,6 +282,9 @@ class Measure(abc.ABC):
     floorless: ClassVar[frozenset[str]] = frozenset()
     """Outputs without a floor: positions, and numbers into which the transformed inputs do not enter."""
 
+    of_partners: ClassVar[tuple[str, ...]] = ()
+    """Globs of the outputs that rest on a sample's partner, beside every `null` of a paired statistic."""
+
     maps_differ: ClassVar[bool] = False
     """Whether a feature map gives other outputs than a flat layer of the same values."""
 

@@ -94,6 +94,7 @@ class EquivarianceDeviation(Measure):
     feature_action: FeatureAction | FittedAction | str | None = None
 
     range: ClassVar[tuple[float, float]] = (-1.0, float("inf"))
+    of_partners: ClassVar[tuple[str, ...]] = ("to_null",)
     summary: ClassVar[str] = "How far a representation is from moving as the group says it should."
     reading: ClassVar[str] = (
         "Cosines: −1 is perfectly equivariant (or invariant, for the trivial action); distances: 0. "

@@ -123,6 +123,7 @@ class LayerStabilityCurve(_Curves):
     {'D': [0.0, 0.0625], 'G': [0.0, 0.25], 'R': [nan, 0.25]}
     """
 
+    of_partners: ClassVar[tuple[str, ...]] = ("*_toward*",)
     summary: ClassVar[str] = (
         "How far larger and larger displacements move each layer, beside noise of the same size."
     )
@@ -167,6 +168,7 @@ class StabilityCurve(_Curves):
     """
 
     scope: ClassVar[str] = "output"
+    of_partners: ClassVar[tuple[str, ...]] = ("*_toward*",)
     summary: ClassVar[str] = (
         "How far larger and larger displacements move the output, and when they change its predictions."
     )

@@ -18,7 +18,7 @@ from invariscope.transforms.base import Transform
 SAMPLES = 256
 _OWN = {"samples", "seed", "layers", "by_class", "label", "progress", "checkpoint"}
 _FURTHER = sorted(set(Options.__dataclass_fields__) - _OWN)
-_DESCRIBED = ("layers", "by_class", "precision", "nonfinite", "unstable")
+_DESCRIBED = ("layers", "by_class", "classes", "precision", "nonfinite", "unstable")
 
 
 def as_options(further: Mapping[str, Any], **own: Any) -> Options:

@@ -65,7 +65,9 @@ class Block:
         sample_step, element_step: see `values`; blocks come sample-major or element-major.
         membership: the buckets in which the samples are counted.
         indices: (sample,) int64 positions in the data set.
-        labels: (sample,) int64 class numbers, or None.
+        labels: (sample,) int64 class numbers, or floats to be predicted, or None.
+        names: how many outputs the class names are for, if labels refer to outputs by name.
+        unaligned: why labels cannot be compared with the model's outputs; "" if they can.
         keys: (sample,) integers that identify the samples, by which draws are made; by default the indices.
         ranks: (sample,) places in the order of the walk; by default the indices.
         positions, sizes: (sample,) position of a sample within its stratum in the order of the data, and
@@ -98,6 +100,8 @@ class Block:
     membership: Membership
     indices: np.ndarray
     labels: Tensor | None = None
+    names: int | None = None
+    unaligned: str = ""
     keys: np.ndarray = field(default=None)  # type: ignore[assignment]  # __post_init__ fills both
     ranks: np.ndarray = field(default=None)  # type: ignore[assignment]
     positions: np.ndarray | None = None

@@ -13,6 +13,7 @@ from torch import Tensor
 from invariscope.draws import Draws, Stream
 from invariscope.statistics.base import Block, Statistic, with_buckets
 from invariscope.statistics.bin_kernel import BINS
+from invariscope.statistics.class_labels import class_numbers
 from invariscope.statistics.orbit_state import NonFiniteError
 
 
@@ -241,6 +242,6 @@ def responses_of(values: Tensor, chosen: np.ndarray) -> np.ndarray:
 
 def _classes(labels: Tensor | None) -> np.ndarray:
     """(sample,) class numbers; nothing where the labels are none."""
-    if labels is None or labels.ndim != 1 or labels.is_floating_point():
+    if labels is None or labels.is_floating_point():
         return np.zeros(0, np.int64)
-    return labels.cpu().numpy().astype(np.int64)
+    return class_numbers(labels).cpu().numpy().astype(np.int64)

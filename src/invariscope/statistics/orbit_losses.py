@@ -11,8 +11,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from invariscope.statistics.base import Block, NotApplicableError
+from invariscope.statistics.class_labels import labels_among, predicted_numbers
 from invariscope.statistics.finite import finite
-from invariscope.statistics.prediction_counts import checked_labels, probabilities
+from invariscope.statistics.prediction_counts import probabilities
 from invariscope.statistics.sample_table import SampleStatistic
 
 
@@ -36,8 +37,7 @@ class OrbitLosses(SampleStatistic):
         if block.labels is None:
             raise NotApplicableError("a loss needs labels: give data as (inputs, labels)")
         found = finite(block.orbits()).flatten(2)
-        labels = block.labels.to(found.device)
-        found, wanted = self._classes(found, labels) if self.targets == "classes" else _values(found, labels)
+        found, wanted = _classes(found, block) if self.targets == "classes" else _values(found, block)
         mean = found.mean(1)
         partners = np.full(block.samples, -1) if block.partners is None else block.partners
         other = mean[torch.from_numpy(np.maximum(partners, 0)).to(found.device)]
@@ -49,20 +49,24 @@ class OrbitLosses(SampleStatistic):
             "symmetry": (found - mean[:, None]).square().sum(2).mean(1),
         }
 
-    def _classes(self, found: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """(sample, element, class) probabilities and (sample, class) one-hot labels."""
-        if found.shape[2] < 2:
-            raise NotApplicableError(
-                "class labels need an output for each class, and the model has one output; "
-                "for numbers to be predicted take Twirl(targets='values')"
-            )
-        checked = checked_labels(labels, found.shape[2])
-        return probabilities(found), functional.one_hot(checked.long(), found.shape[2]).double()
+
+def _classes(found: Tensor, block: Block) -> tuple[Tensor, Tensor]:
+    """(sample, element, class) probabilities and (sample, class) one-hot labels."""
+    if found.shape[2] < 2:
+        raise NotApplicableError(
+            "class labels need an output for each class, and the model has one output; "
+            "for numbers to be predicted take Twirl(targets='values')"
+        )
+    labels = labels_among(block, found.shape[2])
+    assert labels is not None
+    return probabilities(found), functional.one_hot(labels.long(), found.shape[2]).double()
 
 
-def _values(found: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+def _values(found: Tensor, block: Block) -> tuple[Tensor, Tensor]:
     """(sample, element, value) outputs and (sample, value) targets."""
-    wanted = labels.double().reshape(len(labels), -1)
+    assert block.labels is not None
+    labels = predicted_numbers(block.labels, names=block.names, unaligned=block.unaligned)
+    wanted = labels.to(found.device)[:, None]
     if wanted.shape[1] != found.shape[2]:
         raise NotApplicableError(
             f"each sample has {wanted.shape[1]} number to be predicted, and the model has {found.shape[2]} "

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from invariscope.statistics.base import Block, Statistic, replicate_sums, with_buckets
+from invariscope.statistics.class_labels import labels_among
 
 ROWS = ("correct", "probability", "flipped")
 
@@ -70,8 +71,8 @@ class PredictionCounts(Statistic):
         found = np.full((len(ROWS), *top.shape), np.nan)
         if "identity" in block.probes:
             found[2] = (top != block.probe("identity").argmax(-1)).cpu().numpy()
-        if block.labels is not None:
-            labels = checked_labels(block.labels.to(outputs.device), outputs.shape[-1])
+        labels = labels_among(block, outputs.shape[-1])
+        if labels is not None:
             found[0] = (top == labels[:, None]).cpu().numpy()
             picked = labels[:, None, None].expand(*top.shape, 1)
             found[1] = probabilities(outputs).gather(-1, picked)[..., 0].cpu().numpy()
@@ -106,24 +107,3 @@ def probabilities(outputs: Tensor) -> Tensor:
         outputs.sum(-1), torch.ones((), dtype=outputs.dtype, device=outputs.device), atol=1e-4
     )
     return outputs if proper else outputs.softmax(-1)
-
-
-def refuse_numbers(labels: Tensor | None) -> None:
-    """Raises a ValueError for labels that are no classes, but numbers to be predicted."""
-    if labels is not None and labels.is_floating_point():
-        raise ValueError(
-            f"class labels must be one whole number a sample, got {labels.dtype}: convert them with .long(). "
-            "Numbers to be predicted are for Twirl(targets='values') alone, without by_class"
-        )
-
-
-def checked_labels(labels: Tensor, classes: int) -> Tensor:
-    """The labels; a ValueError for those that the model has no output for, or that are no classes."""
-    refuse_numbers(labels)
-    if bool((labels < 0).any()) or bool((labels >= classes).any()):
-        raise ValueError(
-            f"labels run from {int(labels.min())} to {int(labels.max())}, but the model has {classes} "
-            f"outputs (0 to {classes - 1}); give class numbers that fit the model, or leave out the measures "
-            "that need them, such as 'prediction'"
-        )
-    return labels

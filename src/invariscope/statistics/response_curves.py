@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from invariscope.statistics.base import Block
-from invariscope.statistics.prediction_counts import checked_labels, probabilities
+from invariscope.statistics.class_labels import labels_among
+from invariscope.statistics.prediction_counts import probabilities
 from invariscope.statistics.sample_table import SampleStatistic
 
 WAYS = ("moved", "noisy", "toward")
@@ -64,16 +65,14 @@ class PredictionCurves(SampleStatistic):
         if block.values.ndim != 2 or block.values.shape[1] < 2:
             return {}
         first = block.probe("identity").argmax(-1)
-        labels = None
-        if block.labels is not None:
-            labels = checked_labels(block.labels.to(first.device), block.values.shape[1])[:, None]
+        labels = labels_among(block, block.values.shape[1])
         found: dict[str, Tensor | np.ndarray] = {}
         for name, outputs in versions(block, self.noise, self.toward):
             top = outputs.argmax(-1)
             found[f"flips.{name}"] = (top != first).double()
             if labels is not None:
-                found[f"accuracy.{name}"] = (top == labels).double()
-                picked = labels[..., None].expand(*top.shape, 1)
+                found[f"accuracy.{name}"] = (top == labels[:, None]).double()
+                picked = labels[:, None, None].expand(*top.shape, 1)
                 found[f"probability.{name}"] = probabilities(outputs.double()).gather(-1, picked)[..., 0]
         return found
 

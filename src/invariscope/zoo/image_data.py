@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -123,6 +124,10 @@ def as_image_data(data: ImageData | tuple[Any, Any]) -> ImageData:
     if not isinstance(data, ImageData):
         if not isinstance(data, (tuple, list)) or len(data) != 2:
             raise TypeError(f"data is an ImageData or a pair (x, y), got {type(data).__name__}.")
+        if not isinstance(data[1], Tensor) and np.asarray(data[1]).dtype.kind not in "iufb":
+            raise TypeError(
+                "y holds words or objects; number the classes from 0, in the order of the network's outputs."
+            )
         images, labels = (torch.as_tensor(part) for part in data)
         data = ImageData("data", "train", images, labels, ())
     if not data.images.is_floating_point() or data.labels.is_floating_point():

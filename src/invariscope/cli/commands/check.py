@@ -47,6 +47,7 @@ def check(
         Path | None,
         typer.Option(metavar="FILE", help="Also as JUnit XML, replacing the file.", show_default="none"),
     ] = None,
+    classes: shared.Classes = None,
     samples: shared.Samples = None,
     label: shared.Label = None,
     weights: shared.Weights = None,
@@ -85,7 +86,7 @@ def check(
         raise IsADirectoryError(f"--junit {junit} is a folder; name a file")
     settings = {"samples": samples, "seed": seed, "batch_size": batch_size, "device": device}
     settings |= {"precision": precision, "nonfinite": nonfinite, "unstable": unstable, "progress": progress}
-    settings["label"] = label
+    settings |= {"label": label, "classes": classes}
     request = {"split": split, "data_dir": data_dir}
     result = _measured(model, data, transform, limits, weights, request, settings)
     outcomes = judged(limits, result)

@@ -39,6 +39,7 @@ def curve(
             metavar="GLOB", help="Also layers that match, such as `conv*`. May repeat.", show_default="output"
         ),
     ] = None,
+    classes: shared.Classes = None,
     samples: shared.Samples = None,
     out: shared.Out = _USUAL,
     overwrite: shared.Overwrite = False,
@@ -70,6 +71,7 @@ def curve(
         "samples": samples,
         "seed": seed,
         "layers": layers or "output",
+        "classes": classes,
     }
     with staged_folder(out, usual=_USUAL, overwrite=overwrite) as stage:
         found = _measured(model, data, weights, split, data_dir, given | chosen)

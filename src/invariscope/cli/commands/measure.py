@@ -43,6 +43,7 @@ def measure(
         ),
     ] = None,
     by_class: Annotated[bool, typer.Option("--by-class", help="Also each class alone.")] = False,
+    classes: shared.Classes = None,
     samples: shared.Samples = None,
     out: shared.Out = _USUAL,
     overwrite: shared.Overwrite = False,

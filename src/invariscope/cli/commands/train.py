@@ -147,7 +147,7 @@ def _as_images(data: Any, name: str) -> ImageData:
 
     pair = (data.images, data.labels) if isinstance(data, FileData) else data
     if isinstance(data, FileData) and data.labels is None:
-        raise ValueError(f"{name} holds no labels; training needs them, one whole number a sample, named y")
+        raise ValueError(f"{name} holds no labels; training needs them, one integer per sample, named y")
     images = as_image_data(pair)
     names = images.classes or tuple(map(str, range(int(images.labels.max()) + 1)))
     return images if isinstance(data, ImageData) else replace(images, name=Path(name).name, classes=names)

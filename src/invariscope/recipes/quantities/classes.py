@@ -14,7 +14,10 @@ def own_class_contrast(cells: Cells, *, cell: str, layer: str, measure: str = NV
     The interval is over the classes.
     """
     result = cells.result(cell)
-    classes = [str(name) for name in result.provenance.get("data", {}).get("classes", ())]
+    data = result.provenance.get("data", {})
+    if not data.get("classes_ordered", True):
+        raise NoValueError(f"nothing says which unit of {layer} of {cell} stands for which class")
+    classes = [str(name) for name in data.get("classes", ())]
     rows = []
     for name in classes:
         if (measure, layer, name, 0) not in result.maps:

@@ -1,0 +1,107 @@
+"""Streams whose labels come sorted: there, a sample's neighbour is no random other sample."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from invariscope.measures.base import Measure, owner
+
+SORTED = (
+    "the labels of this stream come sorted, so that a sample's neighbour is no random other sample: shuffle "
+    "the stream, or give an array or a Dataset"
+)
+UNKNOWN = (
+    "a stream's samples are paired as they arrive; without labels nothing shows whether similar samples "
+    "arrive together, which makes nulls too small: shuffle the stream, or give an array or a Dataset"
+)
+_STANDARD_ERRORS = 4.0
+_FEWEST = 16  # samples: below, an order by class is too likely by chance
+
+
+@dataclass
+class Arrival:
+    """How often two samples that arrive together share a class, beside how often they would by chance.
+
+    Args:
+        counts: samples by class.
+        pairs: pairs of neighbours so far, and how many of them share a class.
+        runs: how many times the class changed, plus one.
+        last: the class of the last sample.
+    """
+
+    counts: dict[int, int] = field(default_factory=dict)
+    pairs: int = 0
+    same: int = 0
+    runs: int = 0
+    last: int | None = None
+
+    def add(self, labels: Tensor) -> None:
+        """Count the labels of a window in."""
+        values = labels.cpu().numpy()
+        for value, count in zip(*np.unique(values, return_counts=True), strict=True):
+            self.counts[int(value)] = self.counts.get(int(value), 0) + int(count)
+        whole = len(values) // 2 * 2
+        self.pairs += whole // 2
+        self.same += int((values[:whole:2] == values[1:whole:2]).sum())
+        changes = int((values[1:] != values[:-1]).sum())
+        self.runs += changes + (self.last is None or values[0] != self.last)
+        self.last = int(values[-1])
+
+    @property
+    def is_sorted(self) -> bool:
+        """Whether neighbours share a class far more often than by chance.
+
+        >>> import torch
+        >>> sorted_, mixed = Arrival(), Arrival()
+        >>> sorted_.add(torch.arange(40) // 10), mixed.add(torch.arange(40) % 4)
+        (None, None)
+        >>> sorted_.is_sorted, mixed.is_sorted
+        (True, False)
+        """
+        samples = sum(self.counts.values())
+        if len(self.counts) < 2 or samples < _FEWEST:
+            return False
+        chance = sum((count / samples) ** 2 for count in self.counts.values())
+        error = math.sqrt(chance * (1 - chance) / self.pairs)
+        return self.runs == len(self.counts) or self.same / self.pairs - chance > _STANDARD_ERRORS * error
+
+
+    @property
+    def shows_a_part(self) -> bool:
+        """Whether what has come so far may be no random part: labels come sorted, or one class alone came."""
+        return self.is_sorted or len(self.counts) == 1
+
+
+def without_partners(
+    rows: Iterable[dict[str, Any]], points: Iterable[dict[str, Any]], measures: Sequence[Measure]
+) -> None:
+    """Remove, in place, what rests on a sample's partner: nulls, and outputs made of them."""
+    for row in rows:
+        measure = owner(row["measure"], measures)
+        if not any(statistic.paired for statistic in measure.statistics()):
+            continue
+        if _of_partners(measure, row["measure"]):
+            _clear(row)
+        elif math.isfinite(row.get("null", math.nan)):
+            row["null"] = math.nan
+            row["note"] = "; ".join(filter(None, (row.get("note"), f"no null: {SORTED}")))
+    for point in points:
+        if _of_partners(owner(point["measure"], measures), point["measure"]):
+            point |= dict.fromkeys(("value", "ci_low", "ci_high"), math.nan)
+
+
+def _of_partners(measure: Measure, row: str) -> bool:
+    return any(fnmatchcase(measure.output_of(row), pattern) for pattern in measure.of_partners)
+
+
+def _clear(row: dict[str, Any]) -> None:
+    for name in ("replicates", "reach", "corrected"):
+        row.pop(name, None)
+    row |= dict.fromkeys(("value", "ci_low", "ci_high", "null"), math.nan) | {"note": f"no value: {SORTED}"}
