@@ -1,9 +1,10 @@
-"""Generators of random numbers that a model may draw from: watched, replaced by our own, put back."""
+"""Generators of random numbers that models and callables draw from: watched, seeded by us, put back."""
 
 from __future__ import annotations
 
+import functools
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -44,7 +45,7 @@ def global_generators(device: str) -> tuple[Generator, ...]:
         Generator("NumPy", _numpy_state, np.random.set_state, _numpy_seeded),
         Generator("Python", random.getstate, random.setstate, lambda seed: random.Random(seed).getstate()),
     ]
-    if torch.device(device).type != "cpu":
+    if torch.device(device).type not in ("cpu", "meta"):
         found.append(_device_generator(device))
     return tuple(found)
 
@@ -58,7 +59,9 @@ def _numpy_state() -> Any:
 
 
 def _numpy_seeded(seed: int) -> Any:
-    return np.random.RandomState(seed).get_state(legacy=False)
+    # A whole number must be below 2**32; more bits come as words.
+    words = seed if seed < 2**32 else [seed & 0xFFFF_FFFF, seed >> 32]
+    return np.random.RandomState(words).get_state(legacy=False)
 
 
 def _device_generator(device: str) -> Generator:
@@ -74,29 +77,74 @@ def _device_generator(device: str) -> Generator:
 
 def own_generators(model: nn.Module) -> tuple[Generator, ...]:
     """Those that the modules hold as plain attributes."""
-    held = {id(value): value for module in model.modules() for value in vars(module).values()}
+    return _distinct(value for module in model.modules() for value in vars(module).values())
+
+
+def callable_generators(function: Callable[..., Any]) -> tuple[Generator, ...]:
+    """Those that a callable holds: as an attribute, an argument bound to it, or a variable around it.
+
+    Attributes of the objects that it holds count too, and those of the modules in them; deeper ones are not
+    looked for.
+    """
+    holders = [*_parts(function)]
+    holders += [module for part in holders if isinstance(part, nn.Module) for module in part.modules()]
+    attributes = [value for holder in holders for value in getattr(holder, "__dict__", {}).values()]
+    return _distinct([*holders, *attributes])
+
+
+def _parts(function: Any) -> Iterator[Any]:
+    """The callable, and what is bound to it."""
+    yield function
+    if isinstance(function, functools.partial):
+        yield from _parts(function.func)
+        yield from (*function.args, *function.keywords.values())
+    yield from _bound(function)
+
+
+def _bound(function: Any) -> Iterator[Any]:
+    """The object of a method, the defaults of a function, and the variables around it."""
+    yield from (holder for holder in [getattr(function, "__self__", None)] if holder is not None)
+    yield from getattr(function, "__defaults__", None) or ()
+    yield from (getattr(function, "__kwdefaults__", None) or {}).values()
+    for cell in getattr(function, "__closure__", None) or ():
+        try:
+            yield cell.cell_contents
+        except ValueError:  # not assigned yet
+            continue
+
+
+def _distinct(values: Iterable[Any]) -> tuple[Generator, ...]:
+    held = {id(value): value for value in values}
     return tuple(generator for value in held.values() if (generator := _wrapped(value)) is not None)
 
 
 def _wrapped(value: Any) -> Generator | None:
     if isinstance(value, torch.Generator):
-        return Generator("own", value.get_state, lambda state: _set_state(value, state), _unseeded)
+        return _own_torch(value)
     if isinstance(value, np.random.Generator):
         bits = value.bit_generator
-        return Generator("own", lambda: bits.state, lambda state: setattr(bits, "state", state), _unseeded)
+        kind: Any = type(bits)
+        return Generator(
+            "own", lambda: bits.state, lambda state: setattr(bits, "state", state), lambda seed: kind(seed).state
+        )
     if isinstance(value, np.random.RandomState):
-        return Generator("own", lambda: value.get_state(legacy=False), value.set_state, _unseeded)
+        return Generator("own", lambda: value.get_state(legacy=False), value.set_state, _numpy_seeded)
     if isinstance(value, random.Random):
-        return Generator("own", value.getstate, value.setstate, _unseeded)
+        return Generator("own", value.getstate, value.setstate, lambda seed: random.Random(seed).getstate())
     return None
+
+
+def _own_torch(generator: torch.Generator) -> Generator:
+    device = generator.device
+
+    def seeded(seed: int) -> torch.Tensor:
+        return torch.Generator(device).manual_seed(seed).get_state()
+
+    return Generator("own", generator.get_state, lambda state: _set_state(generator, state), seeded)
 
 
 def _set_state(generator: torch.Generator, state: torch.Tensor) -> None:
     generator.set_state(state)
-
-
-def _unseeded(seed: int) -> Any:
-    raise AssertionError("a model's own generator is put back, never seeded")
 
 
 @contextmanager
@@ -108,6 +156,15 @@ def put_back(generators: Sequence[Generator]) -> Iterator[list[Any]]:
     finally:
         for generator, state in zip(generators, states, strict=True):
             generator.write(state)
+
+
+@contextmanager
+def seeded(generators: Sequence[Generator], seed: int) -> Iterator[None]:
+    """Inside, the generators start from the seed; on exit they are where they were."""
+    with put_back(generators):
+        for generator in generators:
+            generator.write(generator.seeded(seed))
+        yield
 
 
 class Streams:
