@@ -125,7 +125,10 @@ def _wrapped(value: Any) -> Generator | None:
         bits = value.bit_generator
         kind: Any = type(bits)
         return Generator(
-            "own", lambda: bits.state, lambda state: setattr(bits, "state", state), lambda seed: kind(seed).state
+            "own",
+            lambda: bits.state,
+            lambda state: setattr(bits, "state", state),
+            lambda seed: kind(seed).state,
         )
     if isinstance(value, np.random.RandomState):
         return Generator("own", lambda: value.get_state(legacy=False), value.set_state, _numpy_seeded)

@@ -136,9 +136,9 @@ def test_callables_are_tried_once() -> None:
 
     transform = Elements([counted])
     transform.orbit(images(5))
-    assert calls == [5, 3, 3, 1]
+    assert calls == [3, 3, 1, 5]
     transform.orbit(images(5))
-    assert calls == [5, 3, 3, 1, 5]
+    assert calls == [3, 3, 1, 5, 5]
 
 
 @pytest.mark.parametrize("function", DRAWING)
@@ -193,7 +193,7 @@ class Counter:
         (Counter(), ValueError, "two calls from the same state of all known generators"),
         (lambda x: x.long(), TypeError, r"'draw 1' must return floating-point values; it returned int64"),
         (lambda x: x.numpy(), TypeError, "'draw 1' must return a tensor"),
-        (lambda x: x[0], ValueError, "one result per sample"),
+        (lambda x: x[0, 0], ValueError, "one result per sample"),
         (lambda x: x[..., : random.randint(1, 8)], ValueError, "one shape and dtype"),
     ],
 )

@@ -159,8 +159,8 @@ class Elements(Transform):
             where = tuple(
                 torch.from_numpy(axis).to(values.device) for axis in np.nonzero(elements == element)
             )
-            piece = result_of(callables[element], values[where], self._labels[element], out)
             self._tried(motion, element, callables, values[tuple(axis[:PROBED] for axis in where)])
+            piece = result_of(callables[element], values[where], self._labels[element], out)
             if out is None:
                 out = piece.new_empty(values.shape[1], values.shape[0], *piece.shape[1:]).transpose(0, 1)
             out = out.index_put_(where, piece)
