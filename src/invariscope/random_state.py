@@ -16,12 +16,20 @@ from torch import nn
 
 @dataclass(frozen=True)
 class Generator:
-    """One generator: how to read and write its state, and a state to start from."""
+    """One generator: how to read and write its state, a state to start from, and a shorter way there."""
 
     name: str
     read: Callable[[], Any]
     write: Callable[[Any], None]
     seeded: Callable[[int], Any]
+    restart: Callable[[int], Any] | None = None
+
+    def start(self, seed: int) -> None:
+        """Starts from the seed."""
+        if self.restart is None:
+            self.write(self.seeded(seed))
+        else:
+            self.restart(seed)
 
     def moved_from(self, state: Any) -> bool:
         """Whether anything was drawn since that state."""
@@ -41,9 +49,27 @@ def _equal(a: Any, b: Any) -> bool:
 def global_generators(device: str) -> tuple[Generator, ...]:
     """Those of torch (CPU, and the model's device), NumPy and Python."""
     found = [
-        Generator("torch", torch.get_rng_state, torch.set_rng_state, _torch_seeded),
-        Generator("NumPy", _numpy_state, np.random.set_state, _numpy_seeded),
-        Generator("Python", random.getstate, random.setstate, lambda seed: random.Random(seed).getstate()),
+        Generator(
+            "torch",
+            torch.get_rng_state,
+            torch.set_rng_state,
+            _torch_seeded,
+            torch.default_generator.manual_seed,
+        ),
+        Generator(
+            "NumPy",
+            _numpy_state,
+            np.random.set_state,
+            _numpy_seeded,
+            lambda seed: np.random.seed(_words(seed)),
+        ),
+        Generator(
+            "Python",
+            random.getstate,
+            random.setstate,
+            lambda seed: random.Random(seed).getstate(),
+            random.seed,
+        ),
     ]
     if torch.device(device).type not in ("cpu", "meta"):
         found.append(_device_generator(device))
@@ -59,9 +85,12 @@ def _numpy_state() -> Any:
 
 
 def _numpy_seeded(seed: int) -> Any:
-    # A whole number must be below 2**32; more bits come as words.
-    words = seed if seed < 2**32 else [seed & 0xFFFF_FFFF, seed >> 32]
-    return np.random.RandomState(words).get_state(legacy=False)
+    return np.random.RandomState(_words(seed)).get_state(legacy=False)
+
+
+def _words(seed: int) -> Any:
+    """A seed as NumPy takes it: a number below 2**32, or more bits as words."""
+    return seed if seed < 2**32 else [seed & 0xFFFF_FFFF, seed >> 32]
 
 
 def _device_generator(device: str) -> Generator:
@@ -159,15 +188,6 @@ def put_back(generators: Sequence[Generator]) -> Iterator[list[Any]]:
     finally:
         for generator, state in zip(generators, states, strict=True):
             generator.write(state)
-
-
-@contextmanager
-def seeded(generators: Sequence[Generator], seed: int) -> Iterator[None]:
-    """Inside, the generators start from the seed; on exit they are where they were."""
-    with put_back(generators):
-        for generator in generators:
-            generator.write(generator.seeded(seed))
-        yield
 
 
 class Streams:

@@ -154,11 +154,11 @@ def test_drawn_does_not_depend_on_the_batch_the_order_or_the_generators(function
 
 
 def test_draws_of_elements_and_samples_are_of_the_functions_distribution() -> None:
-    draws = Drawn(torch_noise, 50).orbit(torch.zeros(40, 3))
+    draws = Drawn(torch_noise, 25).orbit(torch.zeros(80, 3))
     assert abs(float(draws.std()) - 0.3) < 0.01  # 6,000 values: 0.003 is one standard error
     flat = draws.double().flatten(0, 1)
     assert len(flat.unique(dim=0)) == 2000
-    assert float(torch.corrcoef(draws[:, :2, 0].T)[0, 1].abs()) < 0.5
+    assert abs(float(torch.corrcoef(draws[:, :2, 0].T)[0, 1])) < 0.4
 
 
 def test_a_held_generator_is_where_it_was_after_drawn() -> None:
@@ -190,7 +190,7 @@ class Counter:
 @pytest.mark.parametrize(
     ("function", "error", "message"),
     [
-        (Counter(), ValueError, "two calls from the same state of all known generators"),
+        (Counter(), ValueError, "two calls with the same seed gave different"),
         (lambda x: x.long(), TypeError, r"'draw 1' must return floating-point values; it returned int64"),
         (lambda x: x.numpy(), TypeError, "'draw 1' must return a tensor"),
         (lambda x: x[0, 0], ValueError, "one result per sample"),

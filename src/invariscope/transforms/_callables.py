@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from invariscope.random_state import Generator, callable_generators, global_generators, put_back, seeded
+from invariscope.random_state import Generator, callable_generators, global_generators, put_back
 
 PROBED = 3
 """Samples that a callable is tried on."""
@@ -43,8 +43,8 @@ def result_of(
     if earlier is not None and (found.shape[1:], found.dtype) != (earlier.shape[2:], earlier.dtype):
         raise ValueError(
             f"all elements must return one shape and dtype: element {label!r} returned "
-            f"{tuple(found.shape[1:])} of {found.dtype} per sample, an earlier one {tuple(earlier.shape[2:])} "
-            f"of {earlier.dtype}."
+            f"{tuple(found.shape[1:])} of {found.dtype} per sample, an earlier one "
+            f"{tuple(earlier.shape[2:])} of {earlier.dtype}."
         )
     return found
 
@@ -77,11 +77,11 @@ def _called(
     function: Callable[[Any], Any], batch: Tensor, generators: Sequence[Generator], label: str, *, seed: int
 ) -> tuple[Tensor, bool]:
     """The result from generators in a given state, and whether any of them moved."""
-    with seeded(generators, seed):
-        before = [generator.read() for generator in generators]
-        found = result_of(function, batch.detach().clone(), label)
-        moved = any(g.moved_from(state) for g, state in zip(generators, before, strict=True))
-    return found, moved
+    for generator in generators:
+        generator.start(seed)
+    before = [generator.read() for generator in generators]
+    found = result_of(function, batch.detach().clone(), label)
+    return found, any(g.moved_from(state) for g, state in zip(generators, before, strict=True))
 
 
 def _refuse_neighbours(
@@ -111,8 +111,8 @@ _APART = (
 def _draws(label: str) -> ValueError:
     return ValueError(
         f"element {label!r} draws random numbers: two calls on the same samples gave different results, so "
-        "numbers would depend on the batch size. Wrap the function, iv.Drawn(f, draws=8): its draws depend on "
-        "the seed and the sample alone. Or list functions with fixed parameters."
+        "numbers would depend on the batch size. Wrap the function, iv.Drawn(f, draws=8), whose draws depend "
+        "on the seed and the sample alone, or list functions with fixed parameters."
     )
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from invariscope.random_state import seeded
+from invariscope.random_state import Generator, put_back
 from invariscope.transforms._callables import generators_of, result_of
 from invariscope.transforms._checks import count, need_tensor
 from invariscope.transforms._drawn import _Drawn
@@ -24,11 +24,11 @@ class Drawn(_Drawn):
 
     .. math:: t_{ij} x_i = f(x_i; \omega_{ij}), \quad \omega_{ij} \text{ from (seed, sample, draw)}
 
-    For each sample and draw, the function is called on a batch of that one sample, while the global generators
-    of torch, NumPy and Python start from a seed of their own; afterwards they are where they were. So numbers
-    do not depend on batch size, order, or process. Generators that the function holds (as an attribute, a
-    bound argument, or a variable around it, and attributes of these) are seeded and put back too. One that
-    draws from anything else, or remembers earlier calls, is refused.
+    For each sample and draw, the function is called on a batch of that one sample. Each call starts the
+    global generators of torch, NumPy and Python from a seed of its own; afterwards they are where they were.
+    So numbers do not depend on batch size, order, or process. Generators that the function holds (as an
+    attribute, a bound argument, a variable around it, or an attribute of these) are seeded and put back too.
+    A function that draws from anything else, or remembers earlier calls, is refused.
 
     There is no inverse, and no action on feature maps.
 
@@ -97,42 +97,41 @@ class Drawn(_Drawn):
     def inverse(self) -> Transform:
         """Refuses: what a function did cannot be undone."""
         raise TypeError(
-            "Drawn has no known inverse. Keep the untransformed samples instead, or list functions with fixed "
-            "parameters and what undoes them: Elements([...], inverses=[...])."
+            "Drawn has no known inverse. Keep the untransformed samples instead, or list functions with "
+            "fixed parameters and what undoes them: Elements([...], inverses=[...])."
         )
 
     def _apply(self, values: Tensor, motion: Motion) -> Tensor:
         if motion.on_maps or motion.inverse:
             raise TypeError(
-                "Drawn moves inputs: what the function means for a feature map is not known, and it cannot be "
-                "undone. Give functions with fixed parameters and declare it: Elements([...], actions=[...])."
+                "Drawn moves inputs: what the function means for a feature map is not known, and it cannot "
+                "be undone. Give functions with fixed parameters instead, and declare what they mean there: "
+                "Elements([...], actions=[...])."
             )
-        seeds = (motion.draws.uniform() * 2.0**53).astype(np.int64)
+        generators = generators_of(self.function, values)
+        with put_back(generators):
+            return self._stacked(values, motion.draws.uniform(), generators)
+
+    def _stacked(self, values: Tensor, uniform: np.ndarray, generators: Sequence[Generator]) -> Tensor:
+        """All draws, each from a seed that a uniform number of its own gives."""
+        seeds = (uniform * 2.0**53).astype(np.int64)
         out: Tensor | None = None
         for sample, column in np.ndindex(*values.shape[:2]):
-            piece = self._piece(values[sample, column], int(seeds[sample, column]), out)
+            call = partial(self._called, values[sample, column], int(seeds[sample, column]), generators)
+            piece = call(out)
+            self._refuse_unrepeatable(piece, call)
             if out is None:
                 out = piece.new_empty(*values.shape[:2], *piece.shape[1:])
             out[sample, column] = piece[0]
         assert out is not None
         return out
 
-    def _piece(self, sample: Tensor, seed: int, earlier: Tensor | None) -> Tensor:
-        found = self._called(sample, seed, earlier)
-        if not self._repeatable and not sample.is_meta:
-            if not torch.equal(found.nan_to_num(), self._called(sample, seed, None).nan_to_num()):
-                raise ValueError(
-                    f"{self.labels[0]!r}: two calls from the same state of all known generators gave different "
-                    "results. Drawn seeds the global generators of torch, NumPy and Python, and those that the "
-                    "function holds; let it draw from these, and keep nothing between calls."
-                )
-            self._repeatable.append(True)
-        return found
-
-    def _called(self, sample: Tensor, seed: int, earlier: Tensor | None) -> Tensor:
-        batch = sample[None].clone()
-        with seeded(generators_of(self.function, batch), seed):
-            found = result_of(self.function, batch, self.labels[0], earlier)
+    def _called(
+        self, sample: Tensor, seed: int, generators: Sequence[Generator], earlier: Tensor | None = None
+    ) -> Tensor:
+        for generator in generators:
+            generator.start(seed)
+        found = result_of(self.function, sample[None].clone(), self.labels[0], earlier)
         if not found.is_floating_point():
             raise TypeError(
                 f"{self.labels[0]!r} must return floating-point values; it returned "
@@ -140,9 +139,21 @@ class Drawn(_Drawn):
             )
         return found
 
+    def _refuse_unrepeatable(self, found: Tensor, call: Callable[[], Tensor]) -> None:
+        """Looks once whether the same seed gives the same result."""
+        if self._repeatable or found.is_meta:
+            return
+        if not torch.equal(found.nan_to_num(), call().nan_to_num()):
+            raise ValueError(
+                f"{self.labels[0]!r}: two calls with the same seed gave different results. Drawn seeds the "
+                "global generators of torch, NumPy and Python, and those that the function holds; let it "
+                "draw from these, and keep nothing between calls."
+            )
+        self._repeatable.append(True)
+
     @cached_property
     def _repeatable(self) -> list[bool]:
-        """Not empty once a repeated call was seen to repeat its result."""
+        """Not empty once a repeated call has repeated its result."""
         return []
 
 
