@@ -20,6 +20,7 @@ from invariscope.engine.floor import floor_notes, with_floor
 from invariscope.engine.guards import finite_samples, inspected, non_finite, refuse_nonfinite, refuse_unstable
 from invariscope.engine.needs import Needs, lay_out, settle
 from invariscope.engine.options import Options
+from invariscope.engine.padding import padding_notes
 from invariscope.engine.plan import (
     Strata,
     available_bytes,
@@ -152,6 +153,7 @@ class Runner:
         run = Run(strata, inspection, input_shape=tuple(window.inputs.shape[1:]), reach=reach)
         run.labelled = window.labels is not None
         run.notes += refuse_unstable(self.reader, window.inputs[:4], options)
+        run.notes += padding_notes(self.transform, window.inputs, seed=options.seed)
         run.grids = grids_for(self.reader, first, inspection, self.needs.layers, options)
         shown = self.transform.orbit(first[:1], indices=window.indices[:1], seed=options.seed)[0]
         run.orbit = shown.detach().float().cpu().numpy().copy()
