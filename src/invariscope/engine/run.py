@@ -311,7 +311,8 @@ class Runner:
         if reading.alias_of is not None and self._same_numbers(reading, run):
             run.aliases[key] = run.aliases.get(reading.alias_of, reading.alias_of)
             return
-        block = Block(values=reading.values, layer=reading.layer, **shared)
+        unclear = key in run.inspection.unclear
+        block = Block(values=reading.values, layer=reading.layer, unclear=unclear, **shared)
         self._update_all(key, self.needs.layers, block)
 
     def _same_numbers(self, reading: Reading, run: Run) -> bool:
