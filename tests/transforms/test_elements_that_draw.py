@@ -127,7 +127,7 @@ def test_a_generator_that_moves_without_an_effect_is_let_in() -> None:
     assert Elements([turned]).orbit(images()).shape == (6, 1, 1, 8, 8)
 
 
-def test_callables_are_tried_once() -> None:
+def test_callables_are_tried_once_on_one_sample_and_once_on_several() -> None:
     calls: list[int] = []
 
     def counted(x: Tensor) -> Tensor:
@@ -135,6 +135,11 @@ def test_callables_are_tried_once() -> None:
         return x
 
     transform = Elements([counted])
+    transform.orbit(images(1))
+    assert calls == [1, 1, 1]
+    transform.orbit(images(1))
+    assert calls == [1, 1, 1, 1]
+    calls.clear()
     transform.orbit(images(5))
     assert calls == [3, 3, 1, 5]
     transform.orbit(images(5))

@@ -168,17 +168,18 @@ class Elements(Transform):
         return out
 
     def _tried(self, motion: Motion, element: int, callables: Callables, batch: Tensor) -> None:
-        """Refuses a callable that is not steady; once for each that was tried on several samples."""
+        """Refuses a callable that is not steady; once on a single sample, and once on several."""
         key = (motion.on_maps, motion.inverse, element)
-        if key in self._steady or batch.is_meta:  # nothing to compare there
+        enough = min(len(batch), 2)
+        if self._steady.get(key, 0) >= enough or batch.is_meta:  # nothing to compare on meta
             return
         refuse_unsteady(callables[element], batch, self._labels[element])
-        if len(batch) > 1:
-            self._steady.add(key)
+        self._steady[key] = enough
 
     @cached_property
-    def _steady(self) -> set[tuple[bool, bool, int]]:
-        return set()
+    def _steady(self) -> dict[tuple[bool, bool, int], int]:
+        """How many samples each callable was tried on."""
+        return {}
 
     def _chosen(self, motion: Motion) -> Callables:
         if not motion.on_maps:
