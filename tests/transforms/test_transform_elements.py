@@ -41,9 +41,9 @@ def test_results_may_have_another_shape_and_dtype_than_the_data() -> None:
         (
             lambda t: t.double(),
             ValueError,
-            r"of torch.float64 a sample, an earlier one \(2,\) of torch.float32",
+            r"of torch.float64 per sample, an earlier one \(2,\) of torch.float32",
         ),
-        (lambda t: t.sum(), ValueError, r"one result a sample"),
+        (lambda t: t.sum(), ValueError, r"one result per sample"),
     ],
 )
 def test_results_that_are_no_orbit_are_refused(function, error: type, message: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from invariscope.transforms import TRANSFORMS, Elements, Flip, Noise, Rotation, Transform, Translation
+from invariscope.transforms import TRANSFORMS, Drawn, Elements, Flip, Noise, Rotation, Transform, Translation
 from invariscope.transforms._affine import _Affine
 from invariscope.transforms._matrices import linear
 from invariscope.transforms.inverse import Inverse
@@ -54,10 +54,10 @@ def assert_undone(transform: Transform, x: Tensor) -> None:
 
 
 def declares_an_action(transform: Transform) -> bool:
-    """Whether no callable without a declared action takes part, and no noise, which has none."""
+    """Whether no callable without a declared action takes part, and nothing else without one."""
     if isinstance(transform, Elements):
         return transform.actions is not None
-    if isinstance(transform, Noise):
+    if isinstance(transform, Noise | Drawn):
         return False
     parts = getattr(transform, "parts", None) or [part for part in [getattr(transform, "of", None)] if part]
     return all(declares_an_action(part) for part in parts)

@@ -72,7 +72,6 @@ class Arrival:
         error = math.sqrt(chance * (1 - chance) / self.pairs)
         return self.runs == len(self.counts) or self.same / self.pairs - chance > _STANDARD_ERRORS * error
 
-
     @property
     def shows_a_part(self) -> bool:
         """Whether what has come so far may be no random part: labels come sorted, or one class alone came."""

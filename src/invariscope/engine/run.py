@@ -29,6 +29,7 @@ from invariscope.engine.guards import (
 from invariscope.engine.labels import Labelling
 from invariscope.engine.needs import Needs, lay_out, settle
 from invariscope.engine.options import Options
+from invariscope.engine.padding import padding_notes
 from invariscope.engine.plan import (
     Strata,
     available_bytes,
@@ -179,6 +180,9 @@ class Runner:
         run.shapes = {(info.layer, info.call): info.shape for info in inspection.layers}
         run.labelled, run.labelling = window.labels is not None, self.labelling
         run.notes += refuse_unstable(self.reader, window.part(0, min(4, len(window))).inputs, options)
+        run.notes += padding_notes(
+            self.transform, window.part(0, min(64, len(window))).inputs, seed=options.seed
+        )
         run.grids = grids_for(self.reader, first, inspection, self.needs.layers, options)
         run.orbit = moved[0].detach().float().cpu().numpy().copy()
         if self.needs.paired and window.labels is None and self.source.walked()["order"] == "arrival":
@@ -373,7 +377,8 @@ class Runner:
         if reading.alias_of is not None and self._same_numbers(reading, run):
             run.aliases[key] = run.aliases.get(reading.alias_of, reading.alias_of)
             return
-        block = Block(values=reading.values, layer=reading.layer, **shared)
+        unclear = key in run.inspection.unclear
+        block = Block(values=reading.values, layer=reading.layer, unclear=unclear, **shared)
         self._update_all(key, self.needs.layers, block)
 
     def _same_numbers(self, reading: Reading, run: Run) -> bool:

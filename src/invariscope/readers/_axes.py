@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -25,26 +25,29 @@ class BatchAxis:
         per_sample: its rows per sample: 1, or more for windows and batch × heads.
         sample_major: the rows of one sample lie together (windows, heads), else samples alternate (torch.cat
             of several branches).
+        channels_last: a sample's values are a map (row, column..., channel), to be handed over with its
+            channels first.
     """
 
     axis: int
     per_sample: int = 1
     sample_major: bool = True
+    channels_last: bool = field(default=False, repr=False)
 
     @property
     def plain(self) -> bool:
         """Whether the tensor already is (batch, *unit)."""
-        return self.axis == 0 and self.per_sample == 1
+        return self.axis == 0 and self.per_sample == 1 and not self.channels_last
 
     def holds(self, shape: Sequence[int], batch: int) -> bool:
         """Whether a tensor of this shape has its batch here."""
         return len(shape) > self.axis and shape[self.axis] == batch * self.per_sample
 
     def arrange(self, tensor: Shaped[Tensor, " ..."], batch: int) -> Shaped[Tensor, "batch ..."]:
-        """A view with the batch in front; several rows a sample become the first unit axis."""
+        """A view with the batch in front, then channels; several rows per sample are the first unit axis."""
         front = tensor.movedim(self.axis, 0)
         if self.per_sample == 1:
-            return front
+            return front.movedim(-1, 1) if self.channels_last else front
         if self.sample_major:
             return front.unflatten(0, (batch, self.per_sample))
         return front.unflatten(0, (self.per_sample, batch)).transpose(0, 1)

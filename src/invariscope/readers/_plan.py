@@ -95,10 +95,11 @@ class Trials:
         if event.tensor is None:
             info = LayerInfo(name, event.index, (), "none", event.kind, None, event.problem)
             return Candidate(event, info, None)
-        verdict = event.problem or self._axis(event, event.tensor, name)
+        verdict = _with_layout(event.problem or self._axis(event, event.tensor, name), event)
         if event.source == FUNCTION and self._no_layer(event.tensor, verdict):
             return None
         info = describe(name, self._call(event), event.kind, event.tensor, verdict, self.large.batch)
+        info = replace(info, unclear=event.unclear)
         return Candidate(event, info, verdict if isinstance(verdict, BatchAxis) else None)
 
     def _axis(self, event: Event, tensor: Tensor, name: str) -> BatchAxis | str:
@@ -142,6 +143,13 @@ class Trials:
         info = candidate.info
         fresh = describe(info.layer, info.call, info.kind, before, verdict, self.large.batch)
         return Candidate(candidate.event, fresh, verdict if isinstance(verdict, BatchAxis) else None)
+
+
+def _with_layout(verdict: BatchAxis | str, event: Event) -> BatchAxis | str:
+    """The axis of a map with channels last says so: it is handed over with channels first."""
+    if isinstance(verdict, str) or verdict.axis or verdict.per_sample > 1 or not event.channels_last:
+        return verdict
+    return replace(verdict, channels_last=True)
 
 
 def describe(

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from invariscope.readers._generators import own_generators, put_back
+from invariscope.random_state import own_generators, put_back
 from invariscope.readers._modules import is_scripted
 
 _TABLES = ("_parameters", "_buffers", "_modules")

@@ -6,7 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import torch
@@ -16,6 +16,7 @@ from torch.utils.hooks import RemovableHandle
 
 from invariscope.readers._aliases import Footprint
 from invariscope.readers._functions import OperationMode, unobserved
+from invariscope.readers._layouts import Layouts
 from invariscope.readers._modules import Site
 from invariscope.readers._outputs import Path, suffixes, tensors_in
 from invariscope.readers.base import FailedForward
@@ -41,6 +42,8 @@ class Event:
         kind: as in LayerInfo.
         default: read where the user selects nothing.
         tensor: kept alive, so that no other tensor can take its memory; None if there was no tensor at all.
+        channels_last: it is a map (sample, row, column..., channel).
+        unclear: its features come last, and it is not known whether the other axes are rows and columns.
     """
 
     source: str
@@ -53,6 +56,8 @@ class Event:
     tensor: Tensor | None
     footprint: Footprint | None
     problem: str = ""
+    channels_last: bool = False
+    unclear: bool = False
 
     @property
     def key(self) -> EventKey:
@@ -80,6 +85,7 @@ class Recording:
     failed: tuple[BaseException, Site] | None = None
     output: Any = None
     wrote_input: bool = False
+    layouts: Layouts = field(default_factory=Layouts)
 
     @property
     def ran(self) -> set[str]:
@@ -121,7 +127,9 @@ class Recording:
         for (path, tensor), suffix in zip(found, suffixes([path for path, _ in found]), strict=True):
             problem = unreadable(tensor)
             footprint = None if problem else Footprint.of(tensor)
-            self._note(Event(source, site, index, path, suffix, kind, default, tensor, footprint, problem))
+            event = Event(source, site, index, path, suffix, kind, default, tensor, footprint, problem)
+            last, unclear = self.layouts.channels_last(tensor), self.layouts.unclear(tensor)
+            self._note(replace(event, channels_last=last, unclear=unclear))
 
     def _note(self, event: Event) -> None:
         self.events[event.key] = event
@@ -178,7 +186,8 @@ def record(model: nn.Module, sites: Sequence[Site], x: Tensor, *, shape: Sequenc
         for handle in _hooks(sites, recording):
             stack.callback(handle.remove)
         try:
-            with OperationMode(recording.function):
+            recording.layouts.begin(x)
+            with recording.layouts, OperationMode(recording.function):
                 recording.output = model(x)
         except Exception as error:
             name = "the model" + _place(recording, error)

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 from torch.utils.hooks import RemovableHandle
 
+from invariscope.random_state import Streams
 from invariscope.readers._aliases import same_values
 from invariscope.readers._copies import Placed
 from invariscope.readers._functions import OperationMode, unobserved
-from invariscope.readers._generators import Streams
 from invariscope.readers._modules import Site
 from invariscope.readers._outputs import pick
 from invariscope.readers._plan import Calls, SiteKey, Slot

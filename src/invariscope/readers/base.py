@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
 from torch import Tensor
@@ -26,8 +27,9 @@ class Reading:
     Args:
         layer: the layer's name.
         call: which run of the layer within this forward, from 0.
-        values: (batch, *unit), the batch axis moved to the front. A view of the model's own tensor: reduce or
-            copy it before returning, since a later in-place operation may overwrite it.
+        values: (batch, *unit), the batch axis moved to the front, and the channels of maps behind it. A view
+            of the model's own tensor: reduce or copy it before returning, since a later in-place operation
+            may overwrite it.
         batch_axis: where the batch axis was in the tensor that the layer produced.
         alias_of: (layer, call) of an earlier reading of the same forward that holds the same values in the
             same order; None if there is none.
@@ -49,11 +51,13 @@ class LayerInfo:
     Args:
         layer: the layer's name.
         call: which run of the layer within one forward, from 0.
-        shape: of one sample's units, without the batch axis; for a skipped layer of the whole tensor.
+        shape: of one sample's units, without the batch axis; for a skipped layer of the whole tensor. Feature
+            maps are (C, H, W), also where the network holds their channels last.
         dtype: "float32".
         kind: the module's class ("Conv2d"), or the operation ("function add").
         alias_of: (layer, call) that it repeats, if any.
         status: "ok", or why it is skipped.
+        unclear: features come last, and it is not known whether the other axes are rows and columns.
     """
 
     layer: str
@@ -63,6 +67,7 @@ class LayerInfo:
     kind: str
     alias_of: LayerKey | None
     status: str = OK
+    unclear: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,11 @@ class Inspection:
     notes: tuple[str, ...] = ()
     output: LayerInfo | None = None
     output_parts: tuple[str, ...] = ()
+
+    @cached_property
+    def unclear(self) -> frozenset[LayerKey]:
+        """The layers of which it is not known whether they are maps."""
+        return frozenset((info.layer, info.call) for info in self.layers if info.unclear)
 
 
 Sink: TypeAlias = Callable[[Reading], None]

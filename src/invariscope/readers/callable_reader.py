@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from invariscope.random_state import Streams, global_generators, put_back
 from invariscope.readers._axes import BatchAxis, find_batch_axis
 from invariscope.readers._fingerprint import fingerprint_callable
-from invariscope.readers._generators import Streams, global_generators, put_back
 from invariscope.readers._makers import no_model
 from invariscope.readers._plan import describe
 from invariscope.readers._recording import probes, unreadable

@@ -26,7 +26,7 @@ _KEPT = """relu relu6 leaky_relu elu selu celu gelu silu mish hardswish hardtanh
     clamp clamp_min clamp_max maximum minimum where lerp addcmul addcdiv sin cos cat softmax
     log_softmax channel_shuffle contiguous clone detach to type type_as float double half bfloat16 cpu
     cuda requires_grad"""
-_POINTWISE = frozenset(_KEPT.split())
+POINTWISE = frozenset(_KEPT.split())
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class _Following(TorchFunctionMode):
     ) -> None:
         grid, before, after = self.grids[inputs[0]], sizes[0], tuple(output.shape[2:])
         new: Grid | None = None
-        if len(after) == len(before) and name in _POINTWISE:
+        if len(after) == len(before) and name in POINTWISE:
             whole = {self.grids[t] for t, size in zip(inputs, sizes, strict=True) if size == after}
             new = whole.pop() if len(whole) == 1 else None
         elif len(after) == len(before) and name in _STEPS:

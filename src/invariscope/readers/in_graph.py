@@ -13,6 +13,7 @@ from torch.utils.hooks import RemovableHandle
 
 from invariscope.readers._copies import uncompiled
 from invariscope.readers._functions import OperationMode, unobserved
+from invariscope.readers._layouts import Layouts
 from invariscope.readers._modules import Site, module_kind, survey
 from invariscope.readers._outputs import suffixes, tensors_in
 from invariscope.readers._selection import Directory, Selector, as_selector
@@ -37,8 +38,8 @@ def output_in_graph(model: nn.Module, x: Tensor) -> Tensor:
 def responses_in_graph(model: nn.Module, x: Tensor, *, layers: Selection = None) -> dict[LayerKey, Tensor]:
     """Responses (row, unit...) by layer and call, from one forward of the model as it is, with gradients.
 
-    Layers have the names that `iv.measure` gives them. Read are tensors with the batch on their first axis.
-    Each is a copy, which later operations in place do not change.
+    Layers have the names that `iv.measure` gives them. Read are tensors with the batch on their first axis;
+    maps have their channels on the second. Each is a copy, which later operations in place do not change.
 
     Args:
         model: what runs; its mode, buffers and hooks are its own affair.
@@ -52,11 +53,12 @@ def responses_in_graph(model: nn.Module, x: Tensor, *, layers: Selection = None)
     _need_module(model)
     plain = uncompiled(model)
     watch = _Watch(as_selector(layers), len(x))
+    watch.layouts.begin(x)
     with ExitStack() as stack:
         for site in survey(plain):
             for handle in watch.hooks(site):
                 stack.callback(handle.remove)
-        with OperationMode(watch.operation):
+        with watch.layouts, OperationMode(watch.operation):
             plain(x)
     watch.check(module_kind(plain))
     return watch.found
@@ -80,6 +82,7 @@ class _Watch:
     counts: Counter[str] = field(default_factory=Counter)
     around: list[Site] = field(default_factory=list)
     misshapen: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    layouts: Layouts = field(default_factory=Layouts)
 
     def hooks(self, site: Site) -> Iterator[RemovableHandle]:
         """Follows one module; scripted ones take no hooks."""
@@ -125,7 +128,8 @@ class _Watch:
         if not self.selector(LayerInfo(name, call, shape, dtype, kind, None), default=default):
             return
         if tensor.shape[:1] == (self.rows,):
-            self.found[name, call] = tensor.clone()
+            last = self.layouts.channels_last(tensor)
+            self.found[name, call] = (tensor.movedim(-1, 1) if last else tensor).clone()
         else:
             self.misshapen[name] = tuple(tensor.shape)
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from invariscope.random_state import Generator, Streams, global_generators, put_back
 from invariscope.readers._copies import Placed, home, place, uncompiled
 from invariscope.readers._fingerprint import fingerprint_module
-from invariscope.readers._generators import Generator, Streams, global_generators, put_back
 from invariscope.readers._modules import Site, module_kind, never_ran, survey
 from invariscope.readers._outputs import part_names
 from invariscope.readers._plan import (

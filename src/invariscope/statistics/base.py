@@ -20,6 +20,16 @@ class NotApplicableError(ValueError):
     """A layer lacks what a statistic needs; the message says what. The layer is left out and listed."""
 
 
+class UnclearLayoutError(NotApplicableError):
+    """It is not known which axes of a layer are rows and columns, so that no action can be judged."""
+
+
+UNCLEAR = (
+    "its features come last, and the forward does not show which of the other axes are rows and columns: if "
+    "it is a map with channels last, read it through a callable that moves its channels to the front"
+)
+
+
 @dataclass(frozen=True)
 class Membership:
     """The buckets in which each sample of a block is counted.
@@ -90,6 +100,7 @@ class Block:
             that the action has nothing left to undo.
         input_shape: the shape of one input of the model, such as (3, 32, 32); () where it is not known.
         layer: the layer's name; "" where it does not matter.
+        unclear: whether features come last, and it is not known what the other axes are.
     """
 
     values: Tensor
@@ -118,6 +129,7 @@ class Block:
     restored: bool = False
     input_shape: tuple[int, ...] = ()
     layer: str = ""
+    unclear: bool = False
 
     def __post_init__(self) -> None:
         for name in ("keys", "ranks"):
@@ -178,13 +190,17 @@ class Block:
             samples: which samples of the block the maps belong to.
         Raises:
             NotApplicableError: the elements have no action, or no inverse, on this layer.
+            UnclearLayoutError: nobody knows which axes they should move.
         """
         if self.act is None:
             raise NotApplicableError("the transform declares no action on feature maps")
+        if self.unclear:
+            raise UnclearLayoutError(UNCLEAR)
         try:
             return self.act(maps, self.indices[samples], self.keys[samples], inverse)
         except (TypeError, ValueError) as error:
-            raise NotApplicableError(str(error)) from error
+            unclear = getattr(error, "unclear_layout", False)
+            raise (UnclearLayoutError if unclear else NotApplicableError)(str(error)) from error
 
     def with_orbits(self, orbits: Tensor) -> Block:
         """The block with other (sample, element, unit...) values in place of the orbits, and no probes."""

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invariscope.statistics.base import Block, NotApplicableError
+from invariscope.statistics.base import Block, NotApplicableError, UnclearLayoutError
 from invariscope.statistics.feature_actions import FeatureAction, SpatialAction
 from invariscope.statistics.kept_positions import kept_positions
 from invariscope.statistics.sample_table import SampleStatistic
@@ -46,6 +46,8 @@ class RelativeErrors(SampleStatistic):
         for number, action in enumerate(self.actions):
             try:
                 columns = _columns(block, action)
+            except UnclearLayoutError:  # an action that leaves the layer as it is proves nothing either
+                raise
             except NotApplicableError as error:
                 reasons.append(str(error))
             else:

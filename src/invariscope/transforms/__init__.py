@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # for editors and type checkers only; at run time `__getattr_
         DiffeomorphismAugmentation as DiffeomorphismAugmentation,
     )
     from invariscope.transforms.dihedral import Dihedral as Dihedral
+    from invariscope.transforms.drawn import Drawn as Drawn
     from invariscope.transforms.elements import Elements as Elements
     from invariscope.transforms.flip import Flip as Flip
     from invariscope.transforms.grid import Grid as Grid

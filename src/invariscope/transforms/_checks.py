@@ -92,13 +92,19 @@ def need_square(family: str, x: Tensor) -> None:
         )
 
 
+class ChannelsLastError(ValueError):
+    """A map has the shape of one with channels last."""
+
+    unclear_layout = True
+
+
 def need_map_of(family: str, maps: Tensor, input_size: tuple[int, int]) -> None:
     """Refuses maps (n, m, C, H, W) that have the shape of (n, m, H, W, C), for inputs (H, W) of that size."""
     shape = tuple(maps.shape[-3:])
     first, last = _stretch(shape[:2], input_size), _stretch(shape[1:], input_size)
     if (first == 0 and last > 0) or (first <= 0.1 and last > 0.2):
         height, width = input_size
-        raise ValueError(
+        raise ChannelsLastError(
             f"{family} acts on maps with channels first (C, H, W); the shape {shape}, for inputs of "
             f"{height} × {width}, is that of a map with channels last. Read it through a callable that "
             "moves its channels to the front."

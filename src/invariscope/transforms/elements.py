@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from invariscope.transforms._callables import PROBED, refuse_unsteady, result_of
 from invariscope.transforms._checks import need_tensor, numbers
 from invariscope.transforms.base import Motion, Transform
 from invariscope.transforms.inverse import Inverse
@@ -29,10 +31,10 @@ class Elements(Transform):
     Without `inverses` the transform cannot be undone; without `actions` it refuses to act on feature maps:
     what a callable means there only its author knows.
 
-    Misleads: a callable that draws at random (most augmentation classes) uses its own library's global
-    generator, so its draws depend on the batches and the seed of a measurement does not hold them. Give one
-    callable for each fixed parameter instead. One that mixes samples (batch statistics, mixup) breaks the
-    idea of an orbit.
+    Before they are used, callables are called a few times on up to three samples: one that draws random
+    numbers (most augmentation classes) is refused, for its numbers would depend on the batch size and not on
+    the seed: wrap it in `Drawn`. One whose result for a sample depends on the others of its batch (batch
+    statistics, mixup) is refused as well.
 
     Args:
         callables: a list, or one callable.
@@ -44,7 +46,8 @@ class Elements(Transform):
         identity: index of the element that changes nothing, if there is one.
     Raises:
         TypeError: no callables, a callable that returns no tensor; `inverse` or `act` where undeclared.
-        ValueError: an empty list, lists of different lengths, results of different shapes.
+        ValueError: an empty list, lists of different lengths, results of different shapes; a callable that
+            draws random numbers, or mixes samples.
 
     >>> import torch
     >>> gains = Elements([lambda x: x, lambda x: 2 * x], labels=["as it is", "doubled"], identity=0)
@@ -156,12 +159,27 @@ class Elements(Transform):
             where = tuple(
                 torch.from_numpy(axis).to(values.device) for axis in np.nonzero(elements == element)
             )
-            piece = _result(callables[element], values[where], self._labels[element], out)
+            self._tried(motion, element, callables, values[tuple(axis[:PROBED] for axis in where)])
+            piece = result_of(callables[element], values[where], self._labels[element], out)
             if out is None:
                 out = piece.new_empty(values.shape[1], values.shape[0], *piece.shape[1:]).transpose(0, 1)
             out = out.index_put_(where, piece)
         assert out is not None
         return out
+
+    def _tried(self, motion: Motion, element: int, callables: Callables, batch: Tensor) -> None:
+        """Refuses a callable that is not steady; once on a single sample, and once on several."""
+        key = (motion.on_maps, motion.inverse, element)
+        enough = min(len(batch), 2)
+        if self._steady.get(key, 0) >= enough or batch.is_meta:  # nothing to compare on meta
+            return
+        refuse_unsteady(callables[element], batch, self._labels[element])
+        self._steady[key] = enough
+
+    @cached_property
+    def _steady(self) -> dict[tuple[bool, bool, int], int]:
+        """How many samples each callable was tried on."""
+        return {}
 
     def _chosen(self, motion: Motion) -> Callables:
         if not motion.on_maps:
@@ -176,24 +194,6 @@ class Elements(Transform):
             "what these callables mean for a feature map is not declared, so they cannot act on one. "
             f"Declare it: Elements([...], {option}=[...])."
         )
-
-
-def _result(function: Callable[[Any], Any], batch: Tensor, label: str, earlier: Tensor | None) -> Tensor:
-    found = function(batch)
-    if not isinstance(found, Tensor):
-        raise TypeError(f"element {label!r} must return a tensor; it returned {type(found).__name__}.")
-    if found.ndim == 0 or len(found) != len(batch):
-        raise ValueError(
-            f"element {label!r} must return one result a sample: {len(batch)} samples went in, "
-            f"the result has shape {tuple(found.shape)}."
-        )
-    if earlier is not None and (found.shape[1:], found.dtype) != (earlier.shape[2:], earlier.dtype):
-        raise ValueError(
-            f"all elements must return one shape and dtype: element {label!r} returned "
-            f"{tuple(found.shape[1:])} of {found.dtype} a sample, an earlier one {tuple(earlier.shape[2:])} "
-            f"of {earlier.dtype}."
-        )
-    return found
 
 
 def _callables(name: str, given: Any) -> Callables:

@@ -1,0 +1,53 @@
+"""Whether what a transform puts around an image fits the images' background."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from invariscope.transforms._filling import fills_with_zeros
+from invariscope.transforms.base import Transform
+
+SAMPLES = 64
+"""How many images are looked at."""
+
+_USUAL = (0.1, 0.9)  # quantiles of border pixels between which the fill is no stranger
+_SEEN = 0.1  # of the images' standard deviation
+
+
+def padding_notes(transform: Transform, x: Tensor, *, seed: int = 0) -> list[str]:
+    """A sentence if the transform fills with zeros, and zeros are unlike the border of the images.
+
+    Zero is unlike the border if, in some channel, it lies outside the middle 80 % of border pixels, and more
+    than a tenth of the images' standard deviation from their median.
+
+    Args:
+        transform: what moves the images.
+        x: (sample, C, H, W) images, up to 64 of which are looked at; anything else gives no sentence.
+        seed: of the transform's draws.
+    """
+    if x.ndim != 4 or not x.is_floating_point():
+        return []
+    names = fills_with_zeros(transform, (x.shape[2], x.shape[3]), seed=seed)
+    border = _unlike_zero(x[:SAMPLES].detach().double()) if names else None
+    if border is None:
+        return []
+    return [
+        f"{' and '.join(names)} fills what moves into the image with 0, but the images' border is about "
+        f"{border:.2g} (median): values partly measure that frame. Use padding='border' or "
+        "padding='reflection', or standardise after the transform."
+    ]
+
+
+def _unlike_zero(x: Tensor) -> float | None:
+    """The border's median in the channel where zero is most unlike it; None if it is not."""
+    edges = [x[:, :, 0], x[:, :, -1], x[:, :, :, 0], x[:, :, :, -1]]
+    border = torch.cat(edges, dim=2).transpose(0, 1).flatten(1)
+    if not border.isfinite().all():
+        return None
+    low, middle, high = border.quantile(torch.tensor([_USUAL[0], 0.5, _USUAL[1]]).to(border), dim=1)
+    spread = x.transpose(0, 1).flatten(1).std(dim=1)
+    strange = ((low > 0) | (high < 0)) & (middle.abs() > _SEEN * spread)
+    if not strange.any():
+        return None
+    return float(middle[(middle.abs() * strange).argmax()])

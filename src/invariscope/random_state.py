@@ -1,0 +1,212 @@
+"""Generators of random numbers that models and callables draw from: watched, seeded by us, put back."""
+
+from __future__ import annotations
+
+import functools
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+
+@dataclass(frozen=True)
+class Generator:
+    """One generator: how to read and write its state, a state to start from, and a shorter way there."""
+
+    name: str
+    read: Callable[[], Any]
+    write: Callable[[Any], None]
+    seeded: Callable[[int], Any]
+    restart: Callable[[int], Any] | None = None
+
+    def start(self, seed: int) -> None:
+        """Starts from the seed."""
+        if self.restart is None:
+            self.write(self.seeded(seed))
+        else:
+            self.restart(seed)
+
+    def moved_from(self, state: Any) -> bool:
+        """Whether anything was drawn since that state."""
+        return not _equal(self.read(), state)
+
+
+def _equal(a: Any, b: Any) -> bool:
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, np.ndarray):
+        return np.array_equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(_equal(a[key], b[key]) for key in a)
+    return a == b
+
+
+def global_generators(device: str) -> tuple[Generator, ...]:
+    """Those of torch (CPU, and the model's device), NumPy and Python."""
+    found = [
+        Generator(
+            "torch",
+            torch.get_rng_state,
+            torch.set_rng_state,
+            _torch_seeded,
+            torch.default_generator.manual_seed,
+        ),
+        Generator(
+            "NumPy",
+            _numpy_state,
+            np.random.set_state,
+            _numpy_seeded,
+            lambda seed: np.random.seed(_words(seed)),
+        ),
+        Generator(
+            "Python",
+            random.getstate,
+            random.setstate,
+            lambda seed: random.Random(seed).getstate(),
+            random.seed,
+        ),
+    ]
+    if torch.device(device).type not in ("cpu", "meta"):
+        found.append(_device_generator(device))
+    return tuple(found)
+
+
+def _torch_seeded(seed: int) -> torch.Tensor:
+    return torch.Generator().manual_seed(seed).get_state()
+
+
+def _numpy_state() -> Any:
+    return np.random.get_state(legacy=False)
+
+
+def _numpy_seeded(seed: int) -> Any:
+    return np.random.RandomState(_words(seed)).get_state(legacy=False)
+
+
+def _words(seed: int) -> Any:
+    """A seed as NumPy takes it: a number below 2**32, or more bits as words."""
+    return seed if seed < 2**32 else [seed & 0xFFFF_FFFF, seed >> 32]
+
+
+def _device_generator(device: str) -> Generator:
+    backend = torch.get_device_module(torch.device(device))
+    indexed = () if torch.device(device).type == "mps" else (device,)
+    return Generator(
+        device,
+        lambda: backend.get_rng_state(*indexed),
+        lambda state: backend.set_rng_state(state, *indexed),
+        lambda seed: torch.Generator(device).manual_seed(seed).get_state(),
+    )
+
+
+def own_generators(model: nn.Module) -> tuple[Generator, ...]:
+    """Those that the modules hold as plain attributes."""
+    return _distinct(value for module in model.modules() for value in vars(module).values())
+
+
+def callable_generators(function: Callable[..., Any]) -> tuple[Generator, ...]:
+    """Those that a callable holds: as an attribute, an argument bound to it, or a variable around it.
+
+    Attributes of the objects that it holds count too, and those of the modules in them; deeper ones are not
+    looked for.
+    """
+    holders = [*_parts(function)]
+    holders += [module for part in holders if isinstance(part, nn.Module) for module in part.modules()]
+    attributes = [value for holder in holders for value in getattr(holder, "__dict__", {}).values()]
+    return _distinct([*holders, *attributes])
+
+
+def _parts(function: Any) -> Iterator[Any]:
+    """The callable, and what is bound to it."""
+    yield function
+    if isinstance(function, functools.partial):
+        yield from _parts(function.func)
+        yield from (*function.args, *function.keywords.values())
+    yield from _bound(function)
+
+
+def _bound(function: Any) -> Iterator[Any]:
+    """The object of a method, the defaults of a function, and the variables around it."""
+    yield from (holder for holder in [getattr(function, "__self__", None)] if holder is not None)
+    yield from getattr(function, "__defaults__", None) or ()
+    yield from (getattr(function, "__kwdefaults__", None) or {}).values()
+    for cell in getattr(function, "__closure__", None) or ():
+        try:
+            yield cell.cell_contents
+        except ValueError:  # not assigned yet
+            continue
+
+
+def _distinct(values: Iterable[Any]) -> tuple[Generator, ...]:
+    held = {id(value): value for value in values}
+    return tuple(generator for value in held.values() if (generator := _wrapped(value)) is not None)
+
+
+def _wrapped(value: Any) -> Generator | None:
+    if isinstance(value, torch.Generator):
+        return _own_torch(value)
+    if isinstance(value, np.random.Generator):
+        bits = value.bit_generator
+        kind: Any = type(bits)
+        return Generator(
+            "own",
+            lambda: bits.state,
+            lambda state: setattr(bits, "state", state),
+            lambda seed: kind(seed).state,
+        )
+    if isinstance(value, np.random.RandomState):
+        return Generator("own", lambda: value.get_state(legacy=False), value.set_state, _numpy_seeded)
+    if isinstance(value, random.Random):
+        return Generator("own", value.getstate, value.setstate, lambda seed: random.Random(seed).getstate())
+    return None
+
+
+def _own_torch(generator: torch.Generator) -> Generator:
+    device = generator.device
+
+    def seeded(seed: int) -> torch.Tensor:
+        return torch.Generator(device).manual_seed(seed).get_state()
+
+    return Generator("own", generator.get_state, lambda state: _set_state(generator, state), seeded)
+
+
+def _set_state(generator: torch.Generator, state: torch.Tensor) -> None:
+    generator.set_state(state)
+
+
+@contextmanager
+def put_back(generators: Sequence[Generator]) -> Iterator[list[Any]]:
+    """On exit the generators are where they were; yields their states on entry."""
+    states = [generator.read() for generator in generators]
+    try:
+        yield states
+    finally:
+        for generator, state in zip(generators, states, strict=True):
+            generator.write(state)
+
+
+class Streams:
+    """Private streams behind the global generators, for the models that draw from them.
+
+    Within `active()` the global generators continue our streams; outside they are the user's, unmoved.
+    """
+
+    def __init__(self, generators: Sequence[Generator], seed: int) -> None:
+        self.generators = tuple(generators)
+        self.states = [generator.seeded(seed) for generator in self.generators]
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """One forward's worth."""
+        with put_back(self.generators):
+            for generator, state in zip(self.generators, self.states, strict=True):
+                generator.write(state)
+            try:
+                yield
+            finally:
+                self.states = [generator.read() for generator in self.generators]

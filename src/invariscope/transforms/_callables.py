@@ -1,0 +1,129 @@
+"""Callables as elements: what they may return, and whether chance or the rest of the batch decides it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from invariscope.random_state import Generator, callable_generators, global_generators, put_back
+
+PROBED = 3
+"""Samples that a callable is tried on."""
+
+_STATES = 16
+# A repeated call repeats its rounding, up to what parallel sums on a GPU do; another batch size may not.
+_TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
+_COARSE = 5e-2
+
+
+def generators_of(function: Callable[..., Any], batch: Tensor) -> tuple[Generator, ...]:
+    """The global generators, that of the batch's device included, and those that the callable holds."""
+    return (*global_generators(str(batch.device)), *callable_generators(function))
+
+
+def result_of(
+    function: Callable[[Any], Any], batch: Tensor, label: str, earlier: Tensor | None = None
+) -> Tensor:
+    """What the callable makes of a batch; raises unless it is a tensor with one result per sample.
+
+    Args:
+        earlier: (sample, element, ...) results of other elements, whose shape and dtype it must have.
+    """
+    found = function(batch)
+    if not isinstance(found, Tensor):
+        raise TypeError(f"element {label!r} must return a tensor; it returned {type(found).__name__}.")
+    if found.ndim == 0 or len(found) != len(batch):
+        raise ValueError(
+            f"element {label!r} must return one result per sample: {len(batch)} samples went in, "
+            f"the result has shape {tuple(found.shape)}."
+        )
+    if earlier is not None and (found.shape[1:], found.dtype) != (earlier.shape[2:], earlier.dtype):
+        raise ValueError(
+            f"all elements must return one shape and dtype: element {label!r} returned "
+            f"{tuple(found.shape[1:])} of {found.dtype} per sample, an earlier one "
+            f"{tuple(earlier.shape[2:])} of {earlier.dtype}."
+        )
+    return found
+
+
+def refuse_unsteady(function: Callable[[Any], Any], batch: Tensor, label: str) -> None:
+    """Raises unless each sample's result is the same in every call, alone as among others.
+
+    Global generators, and those that the callable holds, are left as they were. One that moves them is tried
+    from several states, so that rare changes show.
+
+    Args:
+        function: from a batch to a tensor with the same samples first.
+        batch: (sample, ...) up to three different samples.
+        label: what to call it.
+    Raises:
+        ValueError: it draws random numbers, or its results depend on the batch.
+    """
+    generators = generators_of(function, batch)
+    with put_back(generators):
+        first, moved = _called(function, batch, generators, label, seed=0)
+        for seed in range(1, _STATES if moved else 2):
+            again, _ = _called(function, batch, generators, label, seed=seed)
+            if _differ(first, again, exactly=moved):
+                raise _draws(label)
+        if len(batch) > 1:
+            _refuse_neighbours(function, batch, first, generators, label)
+
+
+def _called(
+    function: Callable[[Any], Any], batch: Tensor, generators: Sequence[Generator], label: str, *, seed: int
+) -> tuple[Tensor, bool]:
+    """The result from generators in a given state, and whether any of them moved."""
+    for generator in generators:
+        generator.start(seed)
+    before = [generator.read() for generator in generators]
+    found = result_of(function, batch.detach().clone(), label)
+    return found, any(g.moved_from(state) for g, state in zip(generators, before, strict=True))
+
+
+def _refuse_neighbours(
+    function: Callable[[Any], Any], batch: Tensor, first: Tensor, generators: Sequence[Generator], label: str
+) -> None:
+    try:
+        alone, _ = _called(function, batch[-1:], generators, label, seed=0)
+        same = not _differ(first[-1:], alone, exactly=False)
+    except Exception as error:
+        raise ValueError(
+            f"element {label!r} fails on a sample alone, and not on {len(batch)} samples together: {error}. "
+            f"{_APART}"
+        ) from error
+    if not same:
+        raise ValueError(
+            f"element {label!r} depends on the batch: a sample alone gave another result than among "
+            f"{len(batch)}, so numbers would depend on the batch size. {_APART}"
+        )
+
+
+_APART = (
+    "An element moves each sample by itself; apply the function to one at a time: "
+    "lambda x: torch.cat([f(sample[None]) for sample in x])."
+)
+
+
+def _draws(label: str) -> ValueError:
+    return ValueError(
+        f"element {label!r} draws random numbers: two calls on the same samples gave different results, so "
+        "numbers would depend on the batch size. Wrap the function, iv.Drawn(f, draws=8), whose draws depend "
+        "on the seed and the sample alone, or list functions with fixed parameters."
+    )
+
+
+def _differ(a: Any, b: Any, *, exactly: bool) -> bool:
+    """Whether two results differ beyond rounding; `exactly`: at all."""
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return True
+    if torch.equal(a, b):
+        return False
+    wide, other = a.detach().nan_to_num().double(), b.detach().nan_to_num().double()
+    largest = float((wide - other).abs().max())
+    if exactly or not a.is_floating_point():
+        return largest > 0
+    return largest > _TOLERANCE.get(a.dtype, _COARSE) * float(wide.square().mean().sqrt())

@@ -1,0 +1,162 @@
+"""Any function that draws random numbers, such as an augmentation, as the elements of a transform."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, dataclass
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from invariscope.draws import Stream
+from invariscope.random_state import Generator, put_back
+from invariscope.transforms._callables import generators_of, result_of
+from invariscope.transforms._checks import count, need_tensor
+from invariscope.transforms._drawn import _Drawn
+from invariscope.transforms.base import Motion, Transform
+
+
+@dataclass(frozen=True)
+class Drawn(_Drawn):
+    r"""Draws of a function that uses random numbers: for any library's augmentations.
+
+    .. math:: t_{ij} x_i = f(x_i; \omega_{ij}), \quad \omega_{ij} \text{ from (seed, sample, draw)}
+
+    For each sample and draw, the function is called on a batch of that one sample. Each call starts the
+    global generators of torch, NumPy and Python from a seed of its own; afterwards they are where they were.
+    So numbers do not depend on batch size, order, or process. Generators that the function holds (as an
+    attribute, a bound argument, a variable around it, or an attribute of these) are seeded and put back too.
+    A function that draws from anything else, or remembers earlier calls, is refused.
+
+    There is no inverse, and no action on feature maps.
+
+    Misleads: one call per sample and draw is slower than one per batch. The draws stand for the function's
+    distribution; whether some of them change nothing is up to the function.
+
+    Args:
+        function: from a batch, a tensor (1, ...), to a tensor of floating-point values, in one shape for all
+            samples and draws.
+        draws: elements of each sample.
+        label: what to call the draws; the function's own name by default.
+    Raises:
+        TypeError: nothing to call, or a result that is no tensor of floating-point values; an inverse, or
+            feature maps.
+        ValueError: no draw, results of different shapes, or randomness that cannot be seeded.
+
+    >>> import torch
+    >>> noisy = Drawn(lambda x: x + 0.1 * torch.randn_like(x), draws=3)
+    >>> orbit = noisy.orbit(torch.zeros(4, 5))
+    >>> bool(torch.equal(orbit[2:], noisy.orbit(torch.zeros(2, 5), indices=[2, 3])))
+    True
+    """
+
+    function: Callable[[Any], Any]
+    draws: int = 8
+    _: KW_ONLY
+    label: str | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.function, Transform):
+            raise TypeError(
+                f"Drawn wraps a function that draws; {type(self.function).__name__} is a transform already."
+            )
+        if not callable(self.function):
+            raise TypeError(
+                f"Drawn wraps a function from a batch to a batch; got {type(self.function).__name__}."
+            )
+        count("draws", self.draws)
+
+    @classmethod
+    def examples(cls) -> tuple[Transform, ...]:
+        """Three random changes of brightness."""
+        return (cls(_brightened, 3, label="brightness"),)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The draws, such as "RandomErasing 1", or "draw 1" for a function without a name."""
+        own = getattr(self.function, "__name__", type(self.function).__name__)
+        name = self.label or ("draw" if own in ("<lambda>", "partial") else own)
+        return tuple(f"{name} {k + 1}" for k in range(self.draws))
+
+    @property
+    def drawn(self) -> int:
+        """How many draws each sample gets."""
+        return self.draws
+
+    @property
+    def invertible(self) -> bool:
+        """False."""
+        return False
+
+    def check(self, x: Any) -> None:
+        """Raises a TypeError for what is no tensor with samples on its first axis."""
+        need_tensor("Drawn", x)
+
+    def inverse(self) -> Transform:
+        """Refuses: what a function did cannot be undone."""
+        raise TypeError(
+            "Drawn has no known inverse. Keep the untransformed samples instead, or list functions with "
+            "fixed parameters and what undoes them: Elements([...], inverses=[...])."
+        )
+
+    def _apply(self, values: Tensor, motion: Motion) -> Tensor:
+        if motion.on_maps or motion.inverse:
+            raise TypeError(
+                "Drawn moves inputs: what the function means for a feature map is not known, and it cannot "
+                "be undone. Give functions with fixed parameters instead, and declare what they mean there: "
+                "Elements([...], actions=[...])."
+            )
+        generators = generators_of(self.function, values)
+        with put_back(generators):
+            return self._stacked(values, motion.draws.under(stream=Stream.DRAWN_ELEMENT).words(), generators)
+
+    def _stacked(self, values: Tensor, words: np.ndarray, generators: Sequence[Generator]) -> Tensor:
+        """All draws, each from a seed of its own."""
+        seeds = words >> np.uint64(11)  # NumPy and Python take 53 bits as they are
+        out: Tensor | None = None
+        for sample, column in np.ndindex(*values.shape[:2]):
+            call = partial(self._called, values[sample, column], int(seeds[sample, column]), generators)
+            piece = call(out)
+            self._refuse_unrepeatable(piece, call)
+            if out is None:
+                out = piece.new_empty(*values.shape[:2], *piece.shape[1:])
+            out[sample, column] = piece[0]
+        assert out is not None
+        return out
+
+    def _called(
+        self, sample: Tensor, seed: int, generators: Sequence[Generator], earlier: Tensor | None = None
+    ) -> Tensor:
+        for generator in generators:
+            generator.start(seed)
+        found = result_of(self.function, sample[None].clone(), self.labels[0], earlier)
+        if not found.is_floating_point():
+            raise TypeError(
+                f"{self.labels[0]!r} must return floating-point values; it returned "
+                f"{str(found.dtype).removeprefix('torch.')}. Convert them: lambda x: f(x).float()."
+            )
+        return found
+
+    def _refuse_unrepeatable(self, found: Tensor, call: Callable[[], Tensor]) -> None:
+        """Looks once whether the same seed gives the same result."""
+        if self._repeatable or found.is_meta:
+            return
+        if not torch.equal(found.nan_to_num(), call().nan_to_num()):
+            raise ValueError(
+                f"{self.labels[0]!r}: two calls with the same seed gave different results. Drawn seeds the "
+                "global generators of torch, NumPy and Python, and those that the function holds; let it "
+                "draw from these, and keep nothing between calls."
+            )
+        self._repeatable.append(True)
+
+    @cached_property
+    def _repeatable(self) -> list[bool]:
+        """Not empty once a repeated call has repeated its result."""
+        return []
+
+
+def _brightened(x: Tensor) -> Tensor:
+    return x * (0.9 + 0.2 * torch.rand(1)).to(x)
