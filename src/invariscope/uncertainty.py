@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,6 +37,20 @@ class Interval:
     high: float
     centre: float = math.nan
     error: float = math.nan
+
+    @property
+    def columns(self) -> dict[str, float]:
+        """The columns of a row of results: both ends and the bias-corrected estimate between them."""
+        return {"ci_low": self.low, "ci_high": self.high, "corrected": self.centre}
+
+    def within(self, least: float = -math.inf, most: float = math.inf) -> Interval:
+        """The interval cut at the smallest and largest possible value; NaN stays NaN.
+
+        >>> Interval(-0.1, 0.3, 0.1).within(0.0, 1.0).columns
+        {'ci_low': 0.0, 'ci_high': 0.3, 'corrected': 0.1}
+        """
+        low, high, centre = (float(np.clip(x, least, most)) for x in (self.low, self.high, self.centre))
+        return replace(self, low=low, high=high, centre=centre)
 
     @property
     def p(self) -> float:
@@ -213,8 +227,7 @@ def _difference(a: dict[str, Any], b: dict[str, Any], name_a: str, name_b: str) 
         "value_a": a["value"],
         "value_b": b["value"],
         "difference": difference,
-        "ci_low": interval.low,
-        "ci_high": interval.high,
+        **interval.columns,
         "p": interval.p,
     }
 

@@ -12,7 +12,7 @@ from invariscope.measures.base import LayerContext
 from invariscope.measures.variance import NormalizedVariance
 from invariscope.result import Result
 from invariscope.statistics.base import Block, Membership
-from invariscope.uncertainty import GROUPS, MISSING, compare, interaction_reach, jackknife
+from invariscope.uncertainty import GROUPS, MISSING, Interval, compare, interaction_reach, jackknife
 
 
 def test_for_a_mean_of_equal_groups_the_jackknife_is_the_textbook_standard_error():
@@ -29,6 +29,15 @@ def test_the_jackknife_removes_the_bias_of_a_squared_mean():
     omitted = [np.delete(x, g).mean() ** 2 for g in range(4)]
     interval = jackknife(x.mean() ** 2, omitted, [1] * 4)
     assert interval.centre == pytest.approx(x.mean() ** 2 - x.var(ddof=1) / 4)
+
+
+def test_an_interval_is_cut_at_impossible_values_and_its_centre_with_it():
+    assert Interval(-0.4, -0.1, -0.2, 0.05).within(0.0, 1.0).columns == {
+        "ci_low": 0.0,
+        "ci_high": 0.0,
+        "corrected": 0.0,
+    }
+    assert all(np.isnan(bound) for bound in MISSING.within(0.0, 1.0).columns.values())
 
 
 def test_groups_of_unequal_size_weigh_by_their_size():
