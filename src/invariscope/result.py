@@ -185,7 +185,14 @@ class Result:
         return storage.to_xarray(self)
 
     def _repr_html_(self) -> str:
-        return self.table.to_html()
+        from invariscope.plots.shared.labels import outside
+
+        table = self.table
+        apart = sum(map(outside, table["value"], table["ci_low"], table["ci_high"]))
+        note = (
+            f"{apart} of {len(table)} values lie outside of their own interval; see <code>corrected</code>."
+        )
+        return table.to_html() + (f"<p>{note}</p>" if apart else "")
 
 
 def frame_of(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> pd.DataFrame:

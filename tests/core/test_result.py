@@ -54,6 +54,12 @@ def test_the_corrected_estimate_stands_between_the_ends_of_its_interval():
     assert COLUMNS[-2:] == ["undefined", "note"]
 
 
+def test_a_notebook_is_told_of_values_outside_of_their_own_interval(result):
+    assert "outside" not in result._repr_html_()
+    rows = tuple({**row, "value": 0.9, "ci_low": 0.2, "ci_high": 0.3} for row in result.rows[:1])
+    assert "1 of 1 values lie outside of their own interval" in Result(rows)._repr_html_()
+
+
 def test_maps_answer_to_two_three_or_four_keys(result):
     short = result.maps["normalized_variance", "conv1"]
     assert short is result.maps["normalized_variance", "conv1", "all", 0]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from invariscope.plots.shared.labels import interval, number
+from invariscope.plots.shared.labels import interval, number, outside_note
 from invariscope.recipes.figures import Drawn, draw_all
 from invariscope.recipes.kinds.train import Train
 from invariscope.recipes.outcomes import Outcomes
@@ -205,14 +205,17 @@ def _numbers(case: Case, published: Sequence[str]) -> list[str]:
     known = [_NONE if case.published is None else number(case.published) for _ in published]
     if case.estimate is None:
         return [_NONE, _NONE, *known]
-    bounds = case.estimate.interval
-    return [number(case.estimate.value), interval(bounds.low, bounds.high), *known]
+    value, around = case.estimate.value, case.estimate.interval
+    span = interval(around.low, around.high, value=value, corrected=around.centre)
+    return [number(value), span, *known]
 
 
 def _over(cases: Sequence[Case]) -> list[str]:
-    """What the intervals are over, where that is not samples."""
-    over = {case.estimate.over for case in cases if case.estimate is not None} - {"samples"}
-    return [f"The interval is over {what}." for what in sorted(over)]
+    """What the intervals are over, if that is not samples, and what a number in front of them is."""
+    known = [case.estimate for case in cases if case.estimate is not None]
+    over = {estimate.over for estimate in known} - {"samples"}
+    rows = [{"value": estimate.value, **estimate.interval.columns} for estimate in known]
+    return [*(f"The interval is over {what}." for what in sorted(over)), *outside_note(rows)]
 
 
 def _figure(drawn: Drawn) -> str:
