@@ -122,7 +122,7 @@ def _count(value: Any) -> str:
 
 
 def difference_tables(differences: pd.DataFrame, *, stratum: str = "all") -> Iterator[Table]:
-    """One table for each measure: both values, the difference, its interval, p."""
+    """One table for each measure: both values, the difference, its interval, p, and p adjusted."""
     chosen = differences.query("stratum == @stratum")
     for measure in headline_first(chosen["measure"]):
         rows = chosen.query("measure == @measure")
@@ -132,7 +132,7 @@ def difference_tables(differences: pd.DataFrame, *, stratum: str = "all") -> Ite
 
 
 def difference_table(rows: pd.DataFrame, title: str) -> Table:
-    """Layer, first, second, difference with interval, p."""
+    """Layer, first, second, difference with interval, p, and p adjusted for the number of layers."""
     first, second = rows["a"].iloc[0], rows["b"].iloc[0]
     fixed = Fixed.of([*rows["value_a"], *rows["value_b"]])
     cells = [
@@ -143,10 +143,11 @@ def difference_table(rows: pd.DataFrame, title: str) -> Table:
             fixed(row["difference"], sign="+"),
             fixed.row_interval(row, value="difference", sign="+"),
             probability(row["p"]),
+            probability(row["p_holm"]),
         ]
         for row in rows.to_dict("records")
     ]
-    return plain_table(title, ["layer", first, second, "difference", "95 % interval", "p"], cells)
+    return plain_table(title, ["layer", first, second, "difference", "95 % interval", "p", "p (Holm)"], cells)
 
 
 def distinct_names(results: Sequence[Result]) -> list[Result]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from invariscope.plots.shared.digits import probability
 from invariscope.plots.shared.labels import interval, number, outside_note
 from invariscope.recipes.figures import Drawn, draw_all
 from invariscope.recipes.kinds.train import Train
@@ -28,7 +29,21 @@ from invariscope.recipes.verdicts import (
 NOTE = "NOTE.txt"
 _NONE = "–"
 _SHOWN = 6
-_RULE = "A claim is confirmed if every one of its cases is, and refuted if any one is."
+_CLAIMS = (
+    "claim",
+    "verdict",
+    "for",
+    "against",
+    "against (Holm)",
+    "undecided",
+    "no value",
+    "how it is tested",
+)
+_RULE = (
+    "A claim is confirmed if every one of its cases is, and refuted if any one is. Among many cases chance "
+    "alone may refute one: the column *against (Holm)* counts those that stay refuted after adjustment for "
+    "the number of cases (adjusted p at most 0.05). That every case is confirmed needs no adjustment."
+)
 
 
 @dataclass(frozen=True)
@@ -173,14 +188,14 @@ def _claims(found: Sequence[Verdict]) -> str:
     rows = []
     for verdict in found:
         count = verdict.counts
-        numbers = (
-            [str(count[word]) for word in (CONFIRMED, REFUTED, UNDECIDED, UNTESTED)]
-            if verdict.cases
-            else [_NONE] * 4
+        for_, against, undecided, untested = (
+            count[word] for word in (CONFIRMED, REFUTED, UNDECIDED, UNTESTED)
         )
+        known = (for_, against, verdict.firmly_against, undecided, untested)
+        numbers = [str(number) if verdict.cases else _NONE for number in known]
         about = verdict.claim.untested or verdict.claim.about
         rows.append([verdict.claim.text, f"*{verdict.word}*", *numbers, about])
-    return _grid(["claim", "verdict", "for", "against", "undecided", "no value", "how it is tested"], rows)
+    return _grid(_CLAIMS, rows)
 
 
 def _cases(verdict: Verdict) -> str:
@@ -191,13 +206,15 @@ def _cases(verdict: Verdict) -> str:
         [
             *map(str, case.axes.values()),
             *_numbers(case, ()),
+            probability(case.p),
+            probability(case.p_holm),
             f"*{case.verdict}*" + (f": {case.reason}" if case.reason else ""),
         ]
         for case in verdict.cases
     ]
     said = [f"Holds where the value is {verdict.claim.holds}.", *_over(verdict.cases)]
     heading = f"### {verdict.claim.text}\n\n{' '.join(said)}"
-    return heading + "\n\n" + _grid([*axes, "value", "95 % interval", "verdict"], rows)
+    return heading + "\n\n" + _grid([*axes, "value", "95 % interval", "p", "p (Holm)", "verdict"], rows)
 
 
 def _numbers(case: Case, published: Sequence[str]) -> list[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from invariscope.plots.shared import labels as names
+from invariscope.plots.shared.digits import probability
 from invariscope.report.figures import chart_json
 from invariscope.report.tables import build
 
@@ -27,7 +28,8 @@ COLUMNS = (
     ("value_b", "Second", "number", "value in the network compared with it"),
     ("value", "Difference", "number", "second minus first, on the same samples"),
     ("ci", "95 % interval", "interval", "of the difference; narrower than two separate ones suggest"),
-    ("p", "p", "p", "of no difference, not corrected for the number of rows"),
+    ("p", "p", "p", "of no difference, of this row alone"),
+    ("p_holm", "p (Holm)", "p", "adjusted for the number of rows of the same measure and samples"),
 )
 
 
@@ -102,7 +104,8 @@ def _chart(rows: Any, a: str, b: str) -> Any:
         "x": x, "y": rows["difference"].to_numpy(float), "layer": labels,
         "low": rows["ci_low"].to_numpy(float), "high": rows["ci_high"].to_numpy(float),
         "text": [names.number(v) for v in rows["difference"]],
-        "interval": spans, "p": [names.number(v) for v in rows["p"]],
+        "interval": spans, "p": [probability(v) for v in rows["p"]],
+        "adjusted": [probability(v) for v in rows["p_holm"]],
     })  # fmt: skip
     bar = chart.segment("x", "low", "x", "high", source=source, line_width=2, line_alpha=0.6)
     dots = chart.scatter("x", "y", source=source, size=9)
@@ -111,7 +114,9 @@ def _chart(rows: Any, a: str, b: str) -> Any:
     live.name_columns(chart, labels)
     live.axis_title(chart.yaxis[0], f"{names.shorten(b, 18)} − {names.shorten(a, 18)}")
     live.hover_points(
-        chart, source, {"layer": "@layer", "difference": "@text", "95 %": "@interval", "p": "@p"}
+        chart,
+        source,
+        {"layer": "@layer", "difference": "@text", "95 %": "@interval", "p": "@p", "p (Holm)": "@adjusted"},
     )
     return chart
 
