@@ -12,7 +12,7 @@ from test_shared_loop import DIGITS, QUARTERS, images, measured, net, rows, to_i
 from torch import nn
 
 import invariscope as iv
-from invariscope.measures.worst_element import chosen_by_chance, largest_ratios
+from invariscope.measures.worst_element import chosen_by_chance, reach_of_largest
 from invariscope.statistics.projection import projected
 from invariscope.statistics.reservoir import drawn
 from invariscope.uncertainty import jackknife
@@ -245,8 +245,8 @@ def worst_covered(rng, rivals, draws=400, samples=64):
         means = np.stack(
             [gaps.mean(axis=0), *(gaps[group != left_out].mean(axis=0) for left_out in range(8))]
         )
-        values = largest_ratios(means)
-        interval = jackknife(values[0], values[1:], np.bincount(group))
+        values, reach = means.max(axis=1), reach_of_largest(means)
+        interval = jackknife(values[0], values[1:], np.bincount(group), reach=reach)
         issued[draw] = not chosen_by_chance(means)
         covered[draw] = interval.low <= 1 <= interval.high
     return issued.mean(), covered[issued].mean()
@@ -258,6 +258,14 @@ def test_the_interval_of_the_worst_element_covers_also_if_several_are_as_bad(riv
     assert issued >= least
     # Four hundred draws tell 95 % from 91 %.
     assert 0.92 <= covered <= 0.98
+
+
+def test_the_interval_of_the_worst_element_is_as_wide_as_that_element_has_alone():
+    ratios = np.array([[1.0, 1.01]] + [[1.03, 1.0], [0.98, 1.02]] * 4)
+    values = ratios.max(axis=1)
+    wide = jackknife(values[0], values[1:], [8] * 8, reach=reach_of_largest(ratios))
+    assert wide.error == pytest.approx(jackknife(1.01, ratios[1:, 1], [8] * 8).error)
+    assert reach_of_largest(ratios[:1]) == reach_of_largest(ratios[:, :1]) == 1
 
 
 def test_a_tail_that_the_mean_hides_is_seen():

@@ -87,7 +87,12 @@ class WorstElement(Measure):
         ratios = table.replicates(lambda part: _ratios(part["gap"], part["size"]))
         place = float(ratios[0].argmax()) if np.isfinite(ratios[0]).all() else float("nan")
         return {
-            "": LayerValues(largest_ratios(ratios), null=_null(table), uncovered=chosen_by_chance(ratios)),
+            "": LayerValues(
+                ratios.max(axis=1),
+                null=_null(table),
+                uncovered=chosen_by_chance(ratios),
+                reach=reach_of_largest(ratios),
+            ),
             "element": LayerValues(np.array([place]), uncovered=PLACE),
             "tail": LayerValues(table.replicates(_tail), undefined=undefined, uncovered=_FEW),
             "largest": LayerValues(np.array([_largest(table)]), undefined=undefined, uncovered=EXTREME),
@@ -147,17 +152,24 @@ def _ratios(gaps: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     return gaps.mean(axis=0) / below if below > 0 else np.full(gaps.shape[1], np.nan)
 
 
-def largest_ratios(ratios: np.ndarray) -> np.ndarray:
-    """(replicate,) the largest ratio; without a group, halfway to that of the element chosen on all samples.
+def _scaled(values: np.ndarray) -> np.ndarray:
+    """(group, ...) deviations of the replicates without a group; their norm is the standard error."""
+    omitted = values[1:]
+    return np.sqrt(1 - 1 / len(omitted)) * (omitted - omitted.mean(axis=0))
 
-    If several elements are about as bad, the largest of each replicate tends to be the same few groups'
-    doing, and a jackknife of the maximum is too narrow; one of the chosen element is too wide and forgets
-    the choice. Halfway covers in simulations (docs/decisions/jackknife_limits.md).
+
+def reach_of_largest(ratios: np.ndarray) -> float:
+    """How many times as wide the interval of the largest of (replicate, element) means is to be, at least 1.
+
+    If several elements are about as bad, the largest varies less from replicate to replicate than over
+    samples: its interval is then as wide as that of the element that is the worst on all samples.
     """
-    largest = ratios.max(axis=1)
-    if np.isfinite(ratios).all():
-        largest[1:] = (largest[1:] + ratios[1:, ratios[0].argmax()]) / 2
-    return largest
+    if len(ratios) < 3 or not np.isfinite(ratios).all():
+        return 1.0
+    largest, chosen = (
+        np.linalg.norm(_scaled(values)) for values in (ratios.max(axis=1), ratios[:, ratios[0].argmax()])
+    )
+    return float(max(1.0, chosen / largest)) if largest > 0 else 1.0
 
 
 def chosen_by_chance(ratios: np.ndarray) -> str:
@@ -179,13 +191,12 @@ def chosen_by_chance(ratios: np.ndarray) -> str:
     >>> chosen_by_chance(ratios)
     ''
     """
-    omitted, worst = ratios[1:], int(ratios[0].argmax())
-    if len(omitted) < 2 or not np.isfinite(ratios).all():
+    if len(ratios) < 3 or not np.isfinite(ratios).all():
         return ""
-    scaled = np.sqrt(1 - 1 / len(omitted)) * (omitted - omitted.mean(axis=0))
+    scaled, worst = _scaled(ratios), int(ratios[0].argmax())
     apart = np.linalg.norm(scaled - scaled[:, [worst]], axis=0)
     rivals = scaled[:, ratios[0, worst] - ratios[0] <= 2 * apart]
-    signs = np.array(list(itertools.product((-1.0, 1.0), repeat=len(omitted))))
+    signs = np.array(list(itertools.product((-1.0, 1.0), repeat=len(scaled))))
     excess = (signs @ rivals).max(axis=1).mean()
     if excess <= _MOST_EXCESS * np.linalg.norm(scaled[:, worst]):
         return ""

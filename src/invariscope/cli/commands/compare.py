@@ -32,7 +32,7 @@ def compare(
     """
     import invariscope as iv
     from invariscope.cli.tables import difference_tables, distinct_names
-    from invariscope.plots.shared.labels import for_tables, outside_note
+    from invariscope.plots.shared.labels import for_tables, outside_note, where
     from invariscope.registry import unknown
 
     runs = distinct_names([iv.load(run_a), iv.load(run_b)])
@@ -42,7 +42,7 @@ def compare(
         raise unknown("stratum", stratum, strata)
     for table in difference_tables(differences, stratum=stratum):
         show(table, "")
-    shown = differences[differences["stratum"] == stratum].to_dict("records")
+    shown = where(differences, stratum=stratum).to_dict("records")
     for line in outside_note(shown, value="difference"):  # type: ignore[arg-type]
         show(line)
     show(
