@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 SCHEMA = 1
 COLUMNS = [
     *("measure", "layer", "call", "stratum"),
-    *("value", "ci_low", "ci_high", "null", "floor", "value_ratio", "ratio_low", "ratio_high"),
-    *("samples", "elements", "units", "dead_units", "sparse_units"),
+    *("value", "ci_low", "ci_high", "corrected", "null", "floor", "value_ratio", "ratio_low", "ratio_high"),
+    *("samples", "elements", "units", "dead_units", "sparse_units", "undefined", "note"),
 ]
 CURVE_COLUMNS = [
     *("measure", "layer", "call", "stratum", "element", "label", "parameter", "x"),
-    *("value", "ci_low", "ci_high", "samples"),
+    *("value", "ci_low", "ci_high", "corrected", "samples"),
 ]
 BASELINE_COLUMNS = ["measure", "layer", "call", "stratum", "mean", "low", "high", "draws"]
 CAUTION_COLUMNS = ["measure", "layer", "call", "stratum", "caution"]
@@ -94,13 +94,18 @@ class Result:
 
     @property
     def table(self) -> pd.DataFrame:
-        """One row per measure × layer × stratum, in the order in which the layers run."""
-        return _frame(self.rows, COLUMNS)
+        """One row per measure × layer × stratum, in the order in which the layers run.
+
+        `corrected` is the bias-corrected estimate at the interval's centre, `undefined` the number of terms
+        without a value that were left out, and `note` says why a number or an interval is missing ("" if
+        there is nothing to say). Numbers that do not apply are NaN.
+        """
+        return frame_of(self.rows, COLUMNS)
 
     @property
     def curves(self) -> pd.DataFrame:
         """One row per measure × layer × element: accuracy against angle, and the like."""
-        return _frame(self.curve_rows, CURVE_COLUMNS)
+        return frame_of(self.curve_rows, CURVE_COLUMNS)
 
     @property
     def baseline(self) -> pd.DataFrame:
@@ -108,17 +113,17 @@ class Result:
 
         Empty unless it was asked for (`iv.measure(..., baseline="random")`).
         """
-        return _frame(self.baseline_rows, BASELINE_COLUMNS)
+        return frame_of(self.baseline_rows, BASELINE_COLUMNS)
 
     @property
     def notes(self) -> pd.DataFrame:
         """Why a number or an interval is missing, for the rows where one is."""
-        return _frame([row for row in self.rows if row.get("note")], NOTE_COLUMNS)
+        return frame_of([row for row in self.rows if row.get("note")], NOTE_COLUMNS)
 
     @property
     def cautions(self) -> pd.DataFrame:
         """The rows whose value insensitivity, or chance, would explain as well as invariance, and why."""
-        return _frame([row for row in self.rows if row.get("caution")], CAUTION_COLUMNS)
+        return frame_of([row for row in self.rows if row.get("caution")], CAUTION_COLUMNS)
 
     @property
     def maps(self) -> Maps:
@@ -180,12 +185,22 @@ class Result:
         return storage.to_xarray(self)
 
     def _repr_html_(self) -> str:
-        return self.table.to_html()
+        from invariscope.plots.shared.labels import outside
+
+        table = self.table
+        apart = sum(map(outside, table["value"], table["ci_low"], table["ci_high"]))
+        note = (
+            f"{apart} of {len(table)} values lie outside of their own interval; see <code>corrected</code>."
+        )
+        return table.to_html() + (f"<p>{note}</p>" if apart else "")
 
 
-def _frame(rows: Any, columns: list[str]) -> pd.DataFrame:
+def frame_of(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> pd.DataFrame:
+    """Return rows as a frame with these columns: NaN for a missing number, "" for a missing note."""
     import pandas as pd
 
+    absent = {"note": ""}
     return pd.DataFrame(
-        [{name: row.get(name, np.nan) for name in columns} for row in rows], columns=list(columns)
+        [{name: row.get(name, absent.get(name, np.nan)) for name in columns} for row in rows],
+        columns=list(columns),
     )

@@ -175,9 +175,11 @@ def _decode(value: Any) -> Any:
 
 
 def to_xarray(result: Result) -> Any:
-    """The numeric columns of the table as an `xarray.Dataset` over measure, layer, call, stratum."""
+    """The columns of the table as an `xarray.Dataset` over measure, layer, call, stratum."""
     try:
         import xarray
     except ImportError as error:
         raise ImportError("to_xarray needs xarray: pip install 'invariscope[xarray]'") from error
-    return xarray.Dataset.from_dataframe(result.table.set_index(["measure", "layer", "call", "stratum"]))
+    found = xarray.Dataset.from_dataframe(result.table.set_index(["measure", "layer", "call", "stratum"]))
+    # Combinations that have no row have no note either; a NaN among texts could not be written to a file.
+    return found.assign(note=found["note"].fillna("").astype(str))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,21 +31,60 @@ NOT_YET = "no interval yet: "
 
 @dataclass(frozen=True)
 class Interval:
-    """A two-sided interval, its centre (the bias-corrected estimate) and the standard error."""
+    """A two-sided interval, its centre (the bias-corrected estimate) and the standard error.
+
+    Args:
+        low, high: its ends.
+        centre: the bias-corrected estimate.
+        error: its standard error; NaN if unknown.
+        freedom: degrees of freedom of the error.
+        logarithmic: whether the interval is symmetric around the centre's logarithm.
+    """
 
     low: float
     high: float
     centre: float = math.nan
     error: float = math.nan
+    freedom: float = GROUPS - 1
+    logarithmic: bool = False
+
+    @property
+    def columns(self) -> dict[str, float]:
+        """The columns of a row of results: both ends and the bias-corrected estimate between them."""
+        return {"ci_low": self.low, "ci_high": self.high, "corrected": self.centre}
+
+    def within(self, least: float = -math.inf, most: float = math.inf) -> Interval:
+        """The interval cut at the smallest and largest possible value; NaN stays NaN.
+
+        >>> Interval(-0.1, 0.3, 0.1).within(0.0, 1.0).columns
+        {'ci_low': 0.0, 'ci_high': 0.3, 'corrected': 0.1}
+        """
+        low, high, centre = (float(np.clip(x, least, most)) for x in (self.low, self.high, self.centre))
+        return replace(self, low=low, high=high, centre=centre)
+
+    def exponential(self) -> Interval:
+        """The interval of the exponential of the value."""
+        low, high, centre = (math.exp(bound) for bound in (self.low, self.high, self.centre))
+        return Interval(low, high, centre, centre * self.error, self.freedom, logarithmic=True)
 
     @property
     def p(self) -> float:
         """Two-sided p-value of the hypothesis that the true value is zero."""
+        return self.p_at(0.0)
+
+    def p_at(self, bound: float) -> float:
+        """Two-sided p-value of the hypothesis that the true value is `bound`; NaN without an error.
+
+        It is 0.05 if `bound` is an end of the interval.
+        """
         from scipy import special
 
         if not self.error > 0:
             return math.nan
-        return float(2 * special.stdtr(GROUPS - 1, -abs(self.centre) / self.error))
+        distance = abs(self.centre - bound)
+        if self.logarithmic:
+            distance = self.centre * abs(math.log(self.centre / bound)) if bound > 0 else math.inf
+        return float(2 * special.stdtr(self.freedom, -distance / self.error))
 
 
 MISSING = Interval(math.nan, math.nan)
@@ -91,7 +130,7 @@ def jackknife(
     error = math.sqrt(np.mean((pseudo - centre) ** 2 / (1 / share - 1)))
     error *= reach
     half = float(special.stdtrit(count - 1, 0.5 + LEVEL / 2)) * error
-    return Interval(centre - half, centre + half, centre, error)
+    return Interval(centre - half, centre + half, centre, error, count - 1)
 
 
 def interaction_reach(
@@ -160,26 +199,68 @@ def reaches_null(row: Mapping[str, Any], *, ideal: float = 0.0) -> bool:
     return high >= null - slack if null >= ideal else low <= null + slack
 
 
-def compare(results: Sequence[Result]) -> pd.DataFrame:
+def holm(p: Sequence[float] | np.ndarray) -> np.ndarray:
+    """Adjust the p-values of one family for their number.
+
+    .. math:: p_{(k)}^{\\text{Holm}} = \\min\\Bigl(1, \\max_{i \\le k}\\, (m - i + 1)\\, p_{(i)}\\Bigr)
+
+    with the m values in ascending order. Rejecting where the adjusted value is at most 0.05 rejects a true
+    hypothesis anywhere in the family with a probability of at most 0.05, however the tests depend on each
+    other. NaN is outside the family and stays NaN.
+
+    Source:
+        Holm 1979, Scandinavian Journal of Statistics 6, 65-70.
+
+    >>> holm([0.01, 0.04, float("nan"), 0.03]).round(6)
+    array([0.03, 0.06,  nan, 0.06])
+    """
+    values = np.asarray(p, float)
+    known = np.flatnonzero(~np.isnan(values))
+    order = known[np.argsort(values[known], kind="stable")]
+    adjusted = np.full(values.shape, np.nan)
+    steps = np.arange(len(order), 0, -1) * values[order]
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    return adjusted
+
+
+def compare(*results: Result | Sequence[Result]) -> pd.DataFrame:
     """Paired differences between results on the same samples: each result against the first.
 
     A row per measure × layer × stratum that both results hold, in the order of the first one's
-    layers: `value_a` (first), `value_b`, `difference` = b − a, its 95 % interval, and the two-sided
-    p-value of no difference. The samples are the same, so whatever they have in common cancels;
-    the interval is therefore narrower than the two separate ones suggest. No correction for the
-    number of rows is made.
+    layers: `value_a` (first), `value_b`, `difference` = b − a, its 95 % interval with the bias-corrected
+    difference `corrected` at its centre, the two-sided p-value `p` of no difference, and `p_holm`. The
+    samples are the same, so whatever they have in common cancels; the interval is therefore narrower than
+    the two separate ones suggest.
+
+    `p_holm` is adjusted by Holm's procedure for the number of rows that are tested at once: those of one
+    measure output and stratum, over all layers, calls and pairs of results in this call. Intervals and `p`
+    are those of each row alone.
+
+    Args:
+        results: two results or more, one by one or as a list.
 
     Raises:
         ValueError: fewer than two results, different samples or transforms, or no layer in common.
     """
     import pandas as pd
 
-    if not isinstance(results, (list, tuple)):
-        raise TypeError(f"compare takes a list of results, got a {type(results).__name__}")
-    if len(results) < 2:
-        raise ValueError(f"compare needs at least two results, got {len(results)}")
-    rows = [row for other in results[1:] for row in _paired_rows(results[0], other)]
-    return pd.DataFrame(rows)
+    several = _several(results)
+    table = pd.DataFrame([row for other in several[1:] for row in _paired_rows(several[0], other)])
+    families = table.groupby(["measure", "stratum"], sort=False)["p"]
+    return table.assign(p_holm=families.transform(lambda p: holm(p.to_numpy())))
+
+
+def _several(results: Sequence[Any]) -> Sequence[Result]:
+    """The results that `compare` was given, one by one or as a list."""
+    from invariscope.result import Result
+
+    given = results[0] if len(results) == 1 and isinstance(results[0], (list, tuple)) else results
+    wrong = [type(one).__name__ for one in given if not isinstance(one, Result)]
+    if wrong:
+        raise TypeError(f"compare takes results, one by one or as a list; got a {wrong[0]}")
+    if len(given) < 2:
+        raise ValueError(f"compare needs at least two results, got {len(given)}")
+    return given
 
 
 def _paired_rows(first: Result, other: Result) -> list[dict[str, Any]]:
@@ -213,8 +294,7 @@ def _difference(a: dict[str, Any], b: dict[str, Any], name_a: str, name_b: str) 
         "value_a": a["value"],
         "value_b": b["value"],
         "difference": difference,
-        "ci_low": interval.low,
-        "ci_high": interval.high,
+        **interval.columns,
         "p": interval.p,
     }
 

@@ -44,7 +44,20 @@ def test_the_table_has_the_documented_columns_and_nan_where_one_does_not_apply(r
     assert result.table.columns.tolist() == COLUMNS
     assert result.curves.columns.tolist() == CURVE_COLUMNS
     assert math.isnan(result.table["floor"][0])
+    assert result.table["note"].tolist() == ["", "no unit is left"]
     assert result.notes["note"].tolist() == ["no unit is left"]
+
+
+def test_the_corrected_estimate_stands_between_the_ends_of_its_interval():
+    for columns in (COLUMNS, CURVE_COLUMNS):
+        assert columns.index("ci_high") + 1 == columns.index("corrected")
+    assert COLUMNS[-2:] == ["undefined", "note"]
+
+
+def test_a_notebook_is_told_of_values_outside_of_their_own_interval(result):
+    assert "outside" not in result._repr_html_()
+    rows = tuple({**row, "value": 0.9, "ci_low": 0.2, "ci_high": 0.3} for row in result.rows[:1])
+    assert "1 of 1 values lie outside of their own interval" in Result(rows)._repr_html_()
 
 
 def test_maps_answer_to_two_three_or_four_keys(result):
@@ -154,3 +167,5 @@ def test_the_table_as_an_xarray_dataset_is_labelled_by_measure_layer_call_and_st
     where = {"measure": "normalized_variance", "layer": "conv1", "call": 0, "stratum": "all"}
     assert float(dataset["value"].sel(where)) == 0.25
     assert float(dataset["units"].sel(where)) == 10
+    assert dataset["note"].sel(where) == ""
+    assert dataset["note"].sel({**where, "layer": "fc"}) == "no unit is left"

@@ -12,7 +12,7 @@ from invariscope.measures.base import LayerContext
 from invariscope.measures.variance import NormalizedVariance
 from invariscope.result import Result
 from invariscope.statistics.base import Block, Membership
-from invariscope.uncertainty import GROUPS, MISSING, compare, interaction_reach, jackknife
+from invariscope.uncertainty import GROUPS, MISSING, Interval, compare, holm, interaction_reach, jackknife
 
 
 def test_for_a_mean_of_equal_groups_the_jackknife_is_the_textbook_standard_error():
@@ -29,6 +29,15 @@ def test_the_jackknife_removes_the_bias_of_a_squared_mean():
     omitted = [np.delete(x, g).mean() ** 2 for g in range(4)]
     interval = jackknife(x.mean() ** 2, omitted, [1] * 4)
     assert interval.centre == pytest.approx(x.mean() ** 2 - x.var(ddof=1) / 4)
+
+
+def test_an_interval_is_cut_at_impossible_values_and_its_centre_with_it():
+    assert Interval(-0.4, -0.1, -0.2, 0.05).within(0.0, 1.0).columns == {
+        "ci_low": 0.0,
+        "ci_high": 0.0,
+        "corrected": 0.0,
+    }
+    assert all(np.isnan(bound) for bound in MISSING.within(0.0, 1.0).columns.values())
 
 
 def test_groups_of_unequal_size_weigh_by_their_size():
@@ -181,6 +190,61 @@ def test_paired_differences_cancel_what_the_samples_have_in_common():
     assert table["ci_high"].tolist() == pytest.approx([0.0, -0.5])
 
 
+def test_results_are_given_one_by_one_or_as_a_list():
+    several = [_result(name, {"x": value, "y": 2.0}) for name, value in (("a", 1.0), ("b", 1.5), ("c", 3.0))]
+    assert compare(*several).equals(compare(several))
+    assert compare(*several)["b"].tolist() == ["b", "b", "c", "c"]
+
+
+def test_holms_adjustment_worked_by_hand():
+    # In ascending order 0.01, 0.02, 0.03, 0.6, times 4, 3, 2, 1, never below the one before.
+    p = [0.03, 0.01, np.nan, 0.6, 0.02]
+    assert holm(p).tolist() == pytest.approx([0.06, 0.04, np.nan, 0.6, 0.06], nan_ok=True)
+    assert holm([0.4, 0.3, 0.5]).tolist() == pytest.approx([0.9, 0.9, 0.9])
+    assert holm([0.9, 0.8]).tolist() == [1.0, 1.0]
+    assert holm([]).tolist() == holm([np.nan])[:0].tolist() == []
+
+
+def test_holms_adjustment_keeps_the_chance_of_any_false_rejection():
+    rng = np.random.default_rng(0)
+    p = rng.uniform(size=(4000, 10))
+    any_plain, any_adjusted = ((of(p) <= 0.05).any(axis=1).mean() for of in (np.array, _rows_adjusted))
+    assert any_plain > 0.35
+    assert any_adjusted == pytest.approx(0.05, abs=0.01)
+
+
+def _rows_adjusted(p):
+    return np.array([holm(row) for row in p])
+
+
+def test_a_family_is_all_layers_of_one_output_and_stratum():
+    a, b = (_result(name, dict.fromkeys("xyz", 1.0)) for name in "ab")
+    for number, row in enumerate(b.rows):
+        row["replicates"] = [1 + 0.01 * (g - 3.5 + number) * (g % 3) for g in range(8)]
+    b.rows[2]["replicates"] = None
+    more = [
+        Result(
+            tuple({**row, "stratum": stratum} for row in r.rows for stratum in ("all", "cat")),
+            provenance=r.provenance,
+        )
+        for r in (a, b)
+    ]
+    table = compare(more)
+    for _, family in table.groupby("stratum"):
+        assert family["p"].isna().tolist() == [False, False, True]
+        assert family["p_holm"].tolist() == pytest.approx(holm(family["p"].to_numpy()).tolist(), nan_ok=True)
+        assert family["p_holm"].min() == pytest.approx(2 * family["p"].min())
+
+
+@pytest.mark.parametrize("scale", ["plain", "exponential"])
+def test_a_p_value_is_5_percent_at_the_ends_of_the_interval(scale):
+    found = jackknife(3.0, [2.0, 4.0, 3.5], [5, 5, 5])
+    found = found if scale == "plain" else found.exponential()
+    assert found.p_at(found.low) == pytest.approx(0.05)
+    assert found.p_at(found.high) == pytest.approx(0.05)
+    assert found.p_at(found.centre) == pytest.approx(1)
+
+
 def test_results_on_other_samples_are_not_paired():
     with pytest.raises(ValueError, match="different data"):
         compare([_result("a", {"x": 1.0}), _result("b", {"x": 1.0}, data="other")])
@@ -189,8 +253,9 @@ def test_results_on_other_samples_are_not_paired():
 
 
 def test_one_result_cannot_be_compared():
-    with pytest.raises(ValueError, match="at least two"):
-        compare([_result("a", {"x": 1.0})])
+    for given in (([_result("a", {"x": 1.0})],), (_result("a", {"x": 1.0}),), ()):
+        with pytest.raises(ValueError, match="at least two"):
+            compare(*given)
 
 
 def test_results_without_a_layer_in_common_are_refused():

@@ -206,8 +206,8 @@ def test_two_conventions_are_not_compared():
     )
     with pytest.raises(ValueError, match="two conventions"):
         iv.compare([plain, standard])
-    with pytest.raises(TypeError, match="a list of results"):
-        iv.compare(plain)
+    with pytest.raises(TypeError, match="one by one or as a list; got a str"):
+        iv.compare(plain, "standard")
 
 
 def test_a_stream_is_checked_for_chance_too():

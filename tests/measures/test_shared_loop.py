@@ -186,10 +186,11 @@ def test_an_interval_stands_beside_every_number_that_can_have_one(measure):
     result = measured(model_for(measure), (images(96), torch.arange(96) % 3), measure)
     single = {measure.row_name(output) for output in measure.single}
     for row in result.rows:
-        assert row["ci_low"] <= row["ci_high"] or "no interval" in row["note"], row
+        assert row["ci_low"] <= row["corrected"] <= row["ci_high"] or "no interval" in row["note"], row
     assert any(row["ci_low"] <= row["ci_high"] for row in result.rows if row["measure"] not in single)
     table = result.table
     assert table[table.measure.isin(single)].ci_low.isna().all()
+    assert (table.corrected.isna() == table.ci_low.isna()).all()
 
 
 @pytest.mark.parametrize("measure", ALL, **NAMES)

@@ -12,8 +12,10 @@ from test_shared_loop import DIGITS, QUARTERS, images, measured, net, rows, to_i
 from torch import nn
 
 import invariscope as iv
+from invariscope.measures.worst_element import chosen_by_chance, reach_of_largest
 from invariscope.statistics.projection import projected
 from invariscope.statistics.reservoir import drawn
+from invariscope.uncertainty import jackknife
 
 
 class Constant(nn.Module):
@@ -221,6 +223,51 @@ def test_the_worst_element_is_found_and_its_distance_is_what_it_does():
     np.testing.assert_allclose(curve.value, [0, 0.1, 2, 0.1], atol=1e-5)
 
 
+def test_the_largest_of_equally_bad_elements_has_no_interval_and_a_clear_one_keeps_its_own():
+    rng = np.random.default_rng(0)
+    equal = rng.normal(1, 0.1, size=(9, 16))
+    assert "chance decides which of" in chosen_by_chance(equal)
+    clear = equal - np.where(np.arange(16) == 5, 0, 0.9)
+    assert chosen_by_chance(clear) == ""
+    assert chosen_by_chance(equal[:1]) == chosen_by_chance(np.full((9, 3), np.nan)) == ""
+    # Elements that move alike are never told apart by chance, however equal they are.
+    assert chosen_by_chance(np.repeat(equal[:, :1], 16, axis=1)) == ""
+
+
+def worst_covered(rng, rivals, draws=400, samples=64):
+    """Whether an interval was issued, and whether it covers, for so many equally bad elements of eight."""
+    group = np.arange(samples) // 2 % 8
+    truth = np.where(np.arange(8) < rivals, 1.0, 0.7)
+    issued, covered = np.zeros((2, draws), bool)
+    for draw in range(draws):
+        noise = 0.3 * rng.normal(size=(samples, 1)) + 0.4 * rng.normal(size=(samples, 8))
+        gaps = truth * np.exp(noise - 0.125)
+        means = np.stack(
+            [gaps.mean(axis=0), *(gaps[group != left_out].mean(axis=0) for left_out in range(8))]
+        )
+        values, reach = means.max(axis=1), reach_of_largest(means)
+        interval = jackknife(values[0], values[1:], np.bincount(group), reach=reach)
+        issued[draw] = not chosen_by_chance(means)
+        covered[draw] = interval.low <= 1 <= interval.high
+    return issued.mean(), covered[issued].mean()
+
+
+@pytest.mark.parametrize(("rivals", "least"), [(1, 0.99), (2, 0.97), (3, 0.9)])
+def test_the_interval_of_the_worst_element_covers_also_if_several_are_as_bad(rivals, least):
+    issued, covered = worst_covered(np.random.default_rng(rivals), rivals)
+    assert issued >= least
+    # Four hundred draws tell 95 % from 91 %.
+    assert 0.92 <= covered <= 0.98
+
+
+def test_the_interval_of_the_worst_element_is_as_wide_as_that_element_has_alone():
+    ratios = np.array([[1.0, 1.01]] + [[1.03, 1.0], [0.98, 1.02]] * 4)
+    values = ratios.max(axis=1)
+    wide = jackknife(values[0], values[1:], [8] * 8, reach=reach_of_largest(ratios))
+    assert wide.error == pytest.approx(jackknife(1.01, ratios[1:, 1], [8] * 8).error)
+    assert reach_of_largest(ratios[:1]) == reach_of_largest(ratios[:, :1]) == 1
+
+
 def test_a_tail_that_the_mean_hides_is_seen():
     responses = np.ones((40, 2, 1))
     responses[:4, 1] = 101.0
@@ -236,7 +283,7 @@ def test_zero_responses_have_no_relative_distance_and_are_counted():
     without = iv.WorstElement().oracle(np.delete(responses, 2, 0), None)
     assert found["tail"].undefined == 3
     assert found["tail"].values[0] == pytest.approx(float(without["tail"]))
-    assert found[""].undefined == 0
+    assert found[""].undefined is None  # W leaves nothing out
     assert found[""].values[0] > float(without[""])  # its gaps count, over one norm less
     nothing = final_values(iv.WorstElement(), np.zeros((4, 3, 2)))
     assert all(np.isnan(values.values).all() for values in nothing.values())

@@ -11,11 +11,12 @@ import pytest
 from invariscope.recipes import read
 from invariscope.recipes.kinds.combined import combined
 from invariscope.recipes.quantities import QUANTITIES, Estimate, NoValueError, check, worked_out
+from invariscope.recipes.quantities.base import around
 from invariscope.recipes.recipe import Claim, Recipe
 from invariscope.recipes.text import Text
-from invariscope.recipes.verdicts import decided, verdicts
+from invariscope.recipes.verdicts import decided, p_value, verdicts
 from invariscope.result import Result
-from invariscope.uncertainty import Interval, jackknife
+from invariscope.uncertainty import Interval, holm, jackknife
 
 NV = "normalized_variance"
 SIZES = [10] * 8
@@ -192,6 +193,27 @@ def test_a_claim_is_confirmed_by_all_cases_and_refuted_by_one():
     assert claim_over([0.1, 0.2]) == ("confirmed", {"confirmed": 2})
     assert claim_over([0.1, 0.9]) == ("refuted", {"confirmed": 1, "refuted": 1})
     assert claim_over([0.1, 0.5]) == ("undecided", {"confirmed": 1, "undecided": 1})
+
+
+@pytest.mark.parametrize("holds", ["< 0.6", "> 0.4", "!= 0.55", "0.5 ± 0.1", "0.9 ± 0.1", "0.6 ± 0.1"])
+@pytest.mark.parametrize("error", [0.001, 0.02, 0.2])
+def test_a_p_value_decides_as_the_interval_does(holds, error):
+    estimate = Estimate(0.5, around(0.5, error, 7))
+    assert (p_value(estimate, holds) < 0.05) == (decided(estimate, holds) != "undecided")
+
+
+def test_cases_of_a_claim_are_one_family_and_those_that_stay_against_are_counted():
+    shelf = Shelf(**{f"n{i}": result({"x": v}) for i, v in enumerate([0.1, 0.516, 0.9, 0.501])})
+    claim = Claim(
+        text="low", axes={"i": [0, 1, 2, 3]}, value={"quantity": "overall", "cell": "n{i}"}, holds="< 0.5"
+    )
+    recipe = Recipe(title="", source="", cells=[], claims=[claim], text=Text("r.toml", ""))
+    (verdict,) = verdicts(recipe, shelf)
+    plain = [case.p for case in verdict.cases]
+    assert [case.verdict for case in verdict.cases] == ["confirmed", "refuted", "refuted", "undecided"]
+    assert [case.p_holm for case in verdict.cases] == pytest.approx(holm(plain).tolist())
+    assert plain[1] < 0.05 < verdict.cases[1].p_holm
+    assert verdict.firmly_against == 1
 
 
 def test_classes_measured_apart_become_strata_and_their_mean():

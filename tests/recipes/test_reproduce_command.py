@@ -80,7 +80,7 @@ def test_one_failing_cell_does_not_stop_the_others_and_stands_on_the_page(recipe
     trouble = page.partition("## Cells that failed")[2].partition("\n## ")[0]
     assert "**nv/all_conv**: error: " in trouble
     assert "variance across samples needs at least two" in trouble
-    assert "| The two networks differ. | *not tested* | 0 | 0 | 0 | 1 |" in page
+    assert "| The two networks differ. | *not tested* | 0 | 0 | 0 | 0 | 1 |" in page
     assert "No value: nv/simple_conv is not finished, nv/all_conv is not finished." in page
     assert "No figure: none of its cells is finished." in page
 

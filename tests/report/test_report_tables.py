@@ -2,10 +2,11 @@ import pytest
 from plot_rows import NAN, result, row
 
 from invariscope.plots.layer_profile import LayerProfile
-from invariscope.plots.shared.labels import map_measures
+from invariscope.plots.shared.labels import OUTSIDE, map_measures
 from invariscope.report.comparison import compare_all, table
 from invariscope.report.digits import with_places
-from invariscope.report.tables import row_table
+from invariscope.report.page import render
+from invariscope.report.tables import row_table, shows_corrected
 
 
 def keys(spec):
@@ -29,6 +30,22 @@ def test_missing_numbers_are_null_and_intervals_are_pairs():
     value, interval = keys(spec).index("value"), keys(spec).index("ci")
     assert [r[value] for r in spec["rows"]] == [None, 0.5, None]
     assert [r[interval] for r in spec["rows"]] == [None, [0.25, 0.75], None]
+
+
+def test_a_value_outside_of_its_interval_shows_the_corrected_estimate():
+    around = {"ci_low": 0.25, "ci_high": 0.75, "corrected": 0.5}
+    spec = row_table([result([row("a", 0.8, **around), row("b", 0.7, **around)])])
+    interval = keys(spec).index("ci")
+    assert [r[interval] for r in spec["rows"]] == [[0.25, 0.75, 0.5, 1], [0.25, 0.75, 0.5]]
+    assert shows_corrected(spec)
+    assert not shows_corrected(row_table([result([row("b", 0.7, **around)])]))
+    assert not shows_corrected(None)
+
+
+def test_the_page_explains_corrected_estimates_only_if_it_shows_one():
+    around = {"ci_low": 0.25, "ci_high": 0.75, "corrected": 0.5}
+    pages = [render([result([row("a", value, **around)])]) for value in (0.8, 0.7)]
+    assert [f'<p class="reading">{OUTSIDE}' in page for page in pages] == [True, False]
 
 
 def test_the_first_view_is_the_main_measure_over_all_samples():

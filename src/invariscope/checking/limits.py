@@ -1,4 +1,8 @@
-"""Limits that a model's numbers must keep: written in a line, judged on a result."""
+"""Limits that a model's numbers must keep: written in a line, judged on a result.
+
+A value decides by itself. Nothing is tested, so there is no p-value, and nothing is adjusted for the number
+of layers and limits; the 95 % interval beside each value is that of this value alone.
+"""
 
 from __future__ import annotations
 

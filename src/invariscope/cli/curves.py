@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from invariscope.cli.tables import Fixed, plain_table
-from invariscope.plots.shared.labels import headline_first, interval, layer_label, measure_title, number
+from invariscope.plots.shared.labels import headline_first, layer_label, measure_title, number, row_interval
 from invariscope.plots.stability_curves import MOST_LAYERS
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def bump_table(result: Result) -> Table:
     """The radius at which half of the predictions have flipped, where they do."""
     rows = {row["measure"]: row for row in result.rows}
     cells = [
-        [way, _reached(rows[name]["value"]), interval(rows[name]["ci_low"], rows[name]["ci_high"])]
+        [way, _reached(rows[name]["value"]), row_interval(rows[name])]
         for name, way in BUMPS.items()
         if name in rows
     ]

@@ -14,12 +14,13 @@ from invariscope.plots.shared.digits import Fixed, probability
 from invariscope.plots.shared.labels import (
     for_tables,
     headline_first,
-    interval,
     layer_label,
     measure_title,
     model_names,
     number,
+    outside_note,
     positions,
+    row_interval,
     rows_of,
 )
 
@@ -78,7 +79,7 @@ def _layers(result: Result, measure: str) -> Table:
         [
             row["label"],
             fixed(row["value"]),
-            fixed.interval(row["ci_low"], row["ci_high"]),
+            fixed.row_interval(row),
             *([fixed(means.get((row["layer"], row["call"]), math.nan))] if means else []),
             fixed(row["null"]),
             *(
@@ -106,7 +107,7 @@ def _bands(result: Result, measure: str) -> dict[tuple[str, int], tuple[float, f
 
 def _outputs(rows: pd.DataFrame, places: set[str]) -> Table:
     cells = [
-        [measure_title(row["measure"]), _value(row, places), interval(row["ci_low"], row["ci_high"])]
+        [measure_title(row["measure"]), _value(row, places), row_interval(row)]
         for row in rows.to_dict("records")
     ]
     return plain_table("Output, mean over elements", ["", "value", "95 % interval"], cells)
@@ -121,7 +122,7 @@ def _count(value: Any) -> str:
 
 
 def difference_tables(differences: pd.DataFrame, *, stratum: str = "all") -> Iterator[Table]:
-    """One table for each measure: both values, the difference, its interval, p."""
+    """One table for each measure: both values, the difference, its interval, p, and p adjusted."""
     chosen = differences.query("stratum == @stratum")
     for measure in headline_first(chosen["measure"]):
         rows = chosen.query("measure == @measure")
@@ -131,7 +132,7 @@ def difference_tables(differences: pd.DataFrame, *, stratum: str = "all") -> Ite
 
 
 def difference_table(rows: pd.DataFrame, title: str) -> Table:
-    """Layer, first, second, difference with interval, p."""
+    """Layer, first, second, difference with interval, p, and p adjusted for the number of layers."""
     first, second = rows["a"].iloc[0], rows["b"].iloc[0]
     fixed = Fixed.of([*rows["value_a"], *rows["value_b"]])
     cells = [
@@ -140,12 +141,13 @@ def difference_table(rows: pd.DataFrame, title: str) -> Table:
             fixed(row["value_a"]),
             fixed(row["value_b"]),
             fixed(row["difference"], sign="+"),
-            fixed.interval(row["ci_low"], row["ci_high"], sign="+"),
+            fixed.row_interval(row, value="difference", sign="+"),
             probability(row["p"]),
+            probability(row["p_holm"]),
         ]
         for row in rows.to_dict("records")
     ]
-    return plain_table(title, ["layer", first, second, "difference", "95 % interval", "p"], cells)
+    return plain_table(title, ["layer", first, second, "difference", "95 % interval", "p", "p (Holm)"], cells)
 
 
 def distinct_names(results: Sequence[Result]) -> list[Result]:
@@ -162,6 +164,8 @@ def remarks(result: Result) -> list[str]:
     for entry in skipped:
         reasons.setdefault(str(entry["reason"]), []).append(str(entry["layer"]))
     lines += [f"skipped {_some(layers)}: {reason}" for reason, layers in reasons.items()]
+    shown = for_tables(result.table, [result]).query("stratum == 'all'").to_dict("records")
+    lines += outside_note(shown)
     missing = Counter(map(str, result.notes["note"]))
     return lines + [f"{note} ({_rows(count)})" for note, count in sorted(missing.items())]
 

@@ -17,6 +17,7 @@ from invariscope.engine.rows import (
     finite_mean,
     interval_of,
     layer_replicates,
+    left_out,
     mean_units,
     row_of,
     why_none,
@@ -244,7 +245,7 @@ class Assembler:
                 row = row_of(
                     name, key, reaching, len(self.transform), values.values, None, bounds, values.uncovered
                 )
-                row |= {"null": values.null, "undefined": values.undefined}
+                row |= {"null": values.null} | left_out([values])
                 self.rows.append(with_note(row, values.note))
             elif isinstance(values, CurveValues):
                 self._add_own_curve(measure, name, key, stratum, values)
@@ -340,8 +341,7 @@ class Assembler:
                     "parameter": parameter,
                     "x": x,
                     "value": float(values[0, number]),
-                    "ci_low": interval.low,
-                    "ci_high": interval.high,
+                    **interval.columns,
                     "samples": int(stratum.sizes.sum()),
                 }
             )
@@ -359,7 +359,7 @@ class Assembler:
             if len(units) < len(parts) and not all(isinstance(part, LayerValues) for part in parts):
                 continue
             stratum = Stratum("mean", [], sizes, self.run.reach)
-            row = self._mean_values(measure, name, key, parts, stratum, reason)
+            row = self._mean_values(measure, name, key, parts, stratum, reason) | left_out(parts)
             row |= self._mean_floor(name, key, [part.label for part, _ in found])
             if units:
                 columns, merged = mean_units(units)

@@ -17,6 +17,7 @@ from invariscope.result import Result
 from invariscope.transforms import as_transform
 from invariscope.transforms._sliding import Slider, _Sliding
 from invariscope.transforms.base import Transform
+from invariscope.uncertainty import MISSING
 
 # New places on each side of the best one so far: the distance to its neighbours becomes a fifth.
 _EACH_SIDE = 4
@@ -218,10 +219,10 @@ def _rows(listed: Result, search: _Search, key: LayerKey, place: float) -> Itera
     shared = {"layer": layer, "call": call, "stratum": "all", "elements": len(search.places)}
     shared |= {"samples": points["refined"]["samples"]}
     reach = search.reach(key, place)
-    where = {"value": place, "ci_low": np.nan, "ci_high": np.nan}
+    where = {"value": place, **MISSING.columns}
     note = f"{search.slider.name}; neighbours no further than {reach:.3g} were measured"
     for output, point in points.items():
-        values = {name: point[name] for name in ("value", "ci_low", "ci_high")}
+        values = {name: point[name] for name in ("value", *MISSING.columns)}
         yield {"measure": f"{_WORST}.{output}", **shared, **values, "note": f"at {_shown(search, place)}"}
     yield {"measure": f"{_WORST}.refined_parameter", **shared, **where, "note": note}
 

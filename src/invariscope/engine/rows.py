@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from invariscope.measures.base import ElementValues, UnitValues, Values
+from invariscope.measures.base import ElementValues, LayerValues, UnitValues, Values
 from invariscope.readers.base import LayerKey
 from invariscope.uncertainty import (
     ENOUGH,
@@ -92,8 +93,7 @@ def row_of(
         "call": key[1],
         "stratum": stratum.label,
         "value": float(layer[0]),
-        "ci_low": interval.low,
-        "ci_high": interval.high,
+        **interval.columns,
         "samples": int(stratum.sizes.sum()),
         "elements": elements,
     }
@@ -123,11 +123,14 @@ def interval_of(values: np.ndarray, stratum: Stratum, bounds: tuple[float, float
     if len(values) < 2:
         return MISSING
     found = jackknife(float(values[0]), values[1:].tolist(), stratum.sizes.tolist(), reach=stratum.reach)
-    return (
-        replace(found, low=max(found.low, bounds[0]), high=min(found.high, bounds[1]))
-        if found.error >= 0
-        else found
-    )
+    return found.within(*bounds)
+
+
+def left_out(parts: Sequence[Values]) -> dict[str, int]:
+    """The column `undefined`: how many terms were left out, over all parts, if that applies."""
+    found = (part.undefined for part in parts if isinstance(part, LayerValues))
+    counts = [count for count in found if count is not None]
+    return {"undefined": sum(counts)} if counts else {}
 
 
 def with_note(row: dict[str, Any], note: str) -> dict[str, Any]:

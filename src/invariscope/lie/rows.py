@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
+import math
 import platform
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -21,7 +22,7 @@ from invariscope.measures.lie_derivative import LieDerivative
 from invariscope.readers.base import as_reader
 from invariscope.readers.passages import Trace
 from invariscope.result import SCHEMA, MapKey, Result
-from invariscope.uncertainty import GROUPS, MIN_PER_GROUP, jackknife
+from invariscope.uncertainty import GROUPS, MIN_PER_GROUP, MISSING, jackknife
 
 REST = "(other operations)"
 # Of a squared norm, by bytes a number: rounding.
@@ -183,12 +184,11 @@ def _row(name: str, key: tuple[str, int], values: np.ndarray, groups: np.ndarray
     }
     if sizes.min() < MIN_PER_GROUP:
         note = f"no interval: a group has {sizes.min()} samples, {MIN_PER_GROUP} are needed"
-        return row | {"ci_low": float("nan"), "ci_high": float("nan"), "note": note}
+        return row | MISSING.columns | {"note": note}
     sums = np.bincount(groups, weights=values, minlength=GROUPS)
     omitted = ((sums.sum() - sums) / (len(values) - sizes)).tolist()
     interval = jackknife(row["value"], omitted, sizes.tolist())
-    low = interval.low if (values < 0).any() else max(interval.low, 0.0)
-    row |= {"ci_low": low, "ci_high": interval.high}
+    row |= interval.within(-math.inf if (values < 0).any() else 0.0).columns
     return row | {"replicates": omitted, "group_sizes": sizes.tolist()}
 
 

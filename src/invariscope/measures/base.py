@@ -112,7 +112,8 @@ class LayerValues:
     Args:
         values: replicate 0 from all samples, the others without one group.
         null: the value expected when the pairing is destroyed.
-        undefined: how many terms were left out because they have no value (a zero vector's cosine).
+        undefined: how many terms were left out because they have no value (a zero vector's cosine); None
+            if every term of this kind of value has one.
         note: what a reader of the value should know, such as why there is none.
         uncovered: why the value can have no interval that covers; "" where it can.
         reach: how many times as wide its interval must be to cover, as found by simulation.
@@ -120,7 +121,7 @@ class LayerValues:
 
     values: np.ndarray
     null: float = float("nan")
-    undefined: int = 0
+    undefined: int | None = None
     note: str = ""
     uncovered: str = ""
     reach: float = 1.0

@@ -58,7 +58,8 @@ class _Distance(Measure):
         found = _squared(final, layer) if isinstance(final, Moments) else final
         whole, nulls = self._of(found.layer), self._null(found.layer)
         null = float("nan") if nulls is None else float(nulls[0])
-        outputs: dict[str, Values] = {"": LayerValues(whole[:, 0], null, found.layer.undefined)}
+        undefined = found.layer.undefined if self.distance == "cosine" else None
+        outputs: dict[str, Values] = {"": LayerValues(whole[:, 0], null, undefined)}
         if found.channels is not None:
             still = (found.channels.along[0] == 0) & (found.channels.across[0] == 0)
             values = np.where(still, np.nan, self._of(found.channels))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -19,8 +20,11 @@ from invariscope.measures.base import (
 from invariscope.measures.uncovered import EXTREME, PLACE
 from invariscope.statistics.relative_distances import RelativeDistances
 from invariscope.statistics.sample_table import SampleTable
+from invariscope.uncertainty import NOT_YET
 
 _TAIL = 0.95
+# In standard errors: how much too large the largest of several means may be on average to have an interval.
+_MOST_EXCESS = 1.2
 _FEW = "no interval: too few samples lie in a tail, and eight groups of them do not tell how sure it is"
 
 
@@ -44,7 +48,8 @@ class WorstElement(Measure):
     A ratio of means, since d is huge for a sample with next to no response: a mean of d would rest on few of
     those.
 
-    Misleads: W is a maximum of estimates: with few samples noise picks the element, and W is too large.
+    Misleads: W is a maximum of estimates: with few samples noise picks the element, and W is too large. If
+    chance decides among many elements that are about as bad, W has no interval but the reason.
     `largest` grows with the number of samples and has no interval; nor have `element` and `tail`. Only the
     listed elements are searched; `iv.worst_element` looks between them too.
 
@@ -82,7 +87,12 @@ class WorstElement(Measure):
         ratios = table.replicates(lambda part: _ratios(part["gap"], part["size"]))
         place = float(ratios[0].argmax()) if np.isfinite(ratios[0]).all() else float("nan")
         return {
-            "": LayerValues(ratios.max(axis=1), null=_null(table)),
+            "": LayerValues(
+                ratios.max(axis=1),
+                null=_null(table),
+                uncovered=chosen_by_chance(ratios),
+                reach=reach_of_largest(ratios),
+            ),
             "element": LayerValues(np.array([place]), uncovered=PLACE),
             "tail": LayerValues(table.replicates(_tail), undefined=undefined, uncovered=_FEW),
             "largest": LayerValues(np.array([_largest(table)]), undefined=undefined, uncovered=EXTREME),
@@ -140,6 +150,57 @@ def _ratios(gaps: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     """(element,) mean gap over the mean norm; NaN where no sample has a response."""
     below = sizes.mean() if len(sizes) else 0.0
     return gaps.mean(axis=0) / below if below > 0 else np.full(gaps.shape[1], np.nan)
+
+
+def _scaled(values: np.ndarray) -> np.ndarray:
+    """(group, ...) deviations of the replicates without a group; their norm is the standard error."""
+    omitted = values[1:]
+    return np.sqrt(1 - 1 / len(omitted)) * (omitted - omitted.mean(axis=0))
+
+
+def reach_of_largest(ratios: np.ndarray) -> float:
+    """How many times as wide the interval of the largest of (replicate, element) means is to be, at least 1.
+
+    If several elements are about as bad, the largest varies less from replicate to replicate than over
+    samples: its interval is then as wide as that of the element that is the worst on all samples.
+    """
+    if len(ratios) < 3 or not np.isfinite(ratios).all():
+        return 1.0
+    largest, chosen = (
+        np.linalg.norm(_scaled(values)) for values in (ratios.max(axis=1), ratios[:, ratios[0].argmax()])
+    )
+    return float(max(1.0, chosen / largest)) if largest > 0 else 1.0
+
+
+def chosen_by_chance(ratios: np.ndarray) -> str:
+    r"""Why the largest of (replicate, element) means can have no interval; "" if it can.
+
+    An element is a rival of the worst one if its mean is within two standard errors of the difference. Were
+    all rivals equally bad in truth, the largest of their means would be too large by
+
+    .. math:: b = \Bigl\langle \max_{j\ \text{rival}} \sum_g \epsilon_g q_{gj} \Bigr\rangle_{\epsilon = \pm 1}
+
+    on average, with q the deviations of the leave-one-group-out values, scaled to the standard error. If b
+    exceeds 1.2 standard errors of the worst element, the bias outweighs what an interval covers.
+
+    >>> ratios = np.zeros((9, 20))
+    >>> ratios[1:] = np.random.default_rng(0).normal(size=(8, 20))
+    >>> chosen_by_chance(ratios)
+    'no interval yet: chance decides which of 20 elements is the worst'
+    >>> ratios[:, 3] += 100.0
+    >>> chosen_by_chance(ratios)
+    ''
+    """
+    if len(ratios) < 3 or not np.isfinite(ratios).all():
+        return ""
+    scaled, worst = _scaled(ratios), int(ratios[0].argmax())
+    apart = np.linalg.norm(scaled - scaled[:, [worst]], axis=0)
+    rivals = scaled[:, ratios[0, worst] - ratios[0] <= 2 * apart]
+    signs = np.array(list(itertools.product((-1.0, 1.0), repeat=len(scaled))))
+    excess = (signs @ rivals).max(axis=1).mean()
+    if excess <= _MOST_EXCESS * np.linalg.norm(scaled[:, worst]):
+        return ""
+    return f"{NOT_YET}chance decides which of {rivals.shape[1]} elements is the worst"
 
 
 def _null(table: SampleTable) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from invariscope.result import COLUMNS, Result
+from invariscope.result import COLUMNS, Result, frame_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +36,7 @@ class History:
     @property
     def table(self) -> pd.DataFrame:
         """One row per epoch × measure × layer × stratum; after `epoch`, the columns of `Result.table`."""
-        return _frame(self.rows, EPOCH_COLUMNS)
+        return frame_of(self.rows, EPOCH_COLUMNS)
 
     @property
     def times(self) -> pd.DataFrame:
@@ -45,7 +45,7 @@ class History:
         `training_seconds` is all that went by since the previous call, tests and logging included, NaN for
         the first call; `measuring_seconds` is what the call itself took.
         """
-        return _frame(self.time_rows, TIME_COLUMNS)
+        return frame_of(self.time_rows, TIME_COLUMNS)
 
     @property
     def overhead(self) -> float:
@@ -70,11 +70,3 @@ def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _undefined(value: Any) -> bool:
     return isinstance(value, float) and not math.isfinite(value)
-
-
-def _frame(rows: tuple[dict[str, Any], ...], columns: list[str]) -> pd.DataFrame:
-    import pandas as pd
-
-    return pd.DataFrame(
-        [{name: row.get(name, math.nan) for name in columns} for row in rows], columns=columns
-    )

@@ -7,7 +7,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -46,7 +46,7 @@ def row_of(
     interval, around = (_interval(part, sizes) for part in (layer_values, values.ratio))
     row: dict[str, Any] = {
         **{"measure": measure, "layer": layer, "call": 0, "stratum": "all"},
-        **{"value": float(layer_values[0]), "ci_low": interval.low, "ci_high": interval.high},
+        **{"value": float(layer_values[0]), **interval.columns},
         **{"value_ratio": float(values.ratio[0]), "ratio_low": around.low, "ratio_high": around.high},
         **{"samples": samples, "elements": draws, "units": int(values.counted.size)},
         **{"dead_units": values.dead, "sparse_units": values.sparse, "infinite_units": values.infinite},
@@ -63,8 +63,7 @@ def row_of(
 def _interval(values: np.ndarray, sizes: np.ndarray) -> Interval:
     if len(values) < 2:
         return MISSING
-    found = jackknife(float(values[0]), values[1:].tolist(), sizes.tolist())
-    return replace(found, low=max(found.low, 0.0)) if found.error >= 0 else found
+    return jackknife(float(values[0]), values[1:].tolist(), sizes.tolist()).within(0.0)
 
 
 def as_result(

@@ -26,7 +26,10 @@ OUTPUT = "output"
 
 @dataclass(frozen=True)
 class CurveSeries:
-    """One model: an entry per element, sorted by x; bounds are NaN where no interval was issued."""
+    """One model: an entry per element, sorted by x; bounds are NaN where no interval was issued.
+
+    `spans` are the intervals as texts.
+    """
 
     name: str
     x: np.ndarray
@@ -34,6 +37,7 @@ class CurveSeries:
     value: np.ndarray
     low: np.ndarray
     high: np.ndarray
+    spans: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -234,6 +238,7 @@ def _series(name: str, rows: pd.DataFrame, parameter: str) -> CurveSeries:
         value=rows["value"].to_numpy(float),
         low=rows["ci_low"].to_numpy(float),
         high=rows["ci_high"].to_numpy(float),
+        spans=tuple(map(names.row_interval, rows.to_dict("records"))),
     )
 
 
@@ -251,12 +256,11 @@ def _chart_series(chart: Any, series: CurveSeries, value: np.ndarray, low: np.nd
 
     from invariscope.plots.shared import interactive as live
 
-    bounds = list(zip(series.low, series.high, strict=True))
     source = ColumnDataSource({
         "x": series.x, "y": value, "low": low, "high": series.high,
         "label": list(series.labels), "model": [series.name] * len(series.x),
         "text": [names.number(v) for v in series.value],
-        "interval": [names.interval(*pair) for pair in bounds],
+        "interval": list(series.spans),
     })  # fmt: skip
     role = f"series:{i}"
     if np.isfinite(low).any():

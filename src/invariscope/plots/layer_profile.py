@@ -32,7 +32,7 @@ DODGE = 0.14
 
 @dataclass(frozen=True)
 class ProfileSeries:
-    """One model: places, values, interval, null and random weights, an entry per layer; NaN where absent."""
+    """One model: an entry per layer; NaN where absent. `spans` are the intervals as texts."""
 
     name: str
     layers: tuple[str, ...]
@@ -43,6 +43,7 @@ class ProfileSeries:
     null: np.ndarray
     units: np.ndarray
     random: Band
+    spans: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -244,7 +245,14 @@ def _series(name: str, rows: Any, column: str, relative: bool, band: Band) -> Pr
         null=null,
         units=rows["units"].to_numpy(float),
         random=random,
+        spans=tuple(_span(row, column) for row in rows.to_dict("records")),
     )
+
+
+def _span(row: dict[str, Any], column: str) -> str:
+    if column == "value":
+        return names.row_interval(row)
+    return names.interval(*(row[bound] for bound in BOUNDS[column]))
 
 
 def _matching(labels: Iterable[str], patterns: Sequence[str] | None) -> list[bool]:
@@ -286,12 +294,11 @@ def _chart_series(chart: Any, series: ProfileSeries, i: int, shift: float) -> An
 
     from invariscope.plots.shared import interactive as live
 
-    bounds = list(zip(series.low, series.high, strict=True))
     source = ColumnDataSource({
         "x": series.x + shift, "y": series.value, "low": series.low, "high": series.high,
         "expected": series.null, "layer": list(series.layers), "model": [series.name] * len(series.layers),
         "text": [names.number(v) for v in series.value], "null": [names.number(v) for v in series.null],
-        "interval": [names.interval(*pair) for pair in bounds],
+        "interval": list(series.spans),
         "random": [names.interval(*pair) for pair in zip(series.random.low, series.random.high, strict=True)],
         "units": [f"{n:,.0f}" for n in series.units],
     })  # fmt: skip

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from invariscope.plots.shared.labels import interval, number
+from invariscope.plots.shared.digits import probability
+from invariscope.plots.shared.labels import interval, number, outside_note
 from invariscope.recipes.figures import Drawn, draw_all
 from invariscope.recipes.kinds.train import Train
 from invariscope.recipes.outcomes import Outcomes
@@ -28,7 +29,21 @@ from invariscope.recipes.verdicts import (
 NOTE = "NOTE.txt"
 _NONE = "–"
 _SHOWN = 6
-_RULE = "A claim is confirmed if every one of its cases is, and refuted if any one is."
+_CLAIMS = (
+    "claim",
+    "verdict",
+    "for",
+    "against",
+    "against (Holm)",
+    "undecided",
+    "no value",
+    "how it is tested",
+)
+_RULE = (
+    "A claim is confirmed if every one of its cases is, and refuted if any one is. Among many cases chance "
+    "alone may refute one: the column *against (Holm)* counts those that stay refuted after adjustment for "
+    "the number of cases (adjusted p at most 0.05). That every case is confirmed needs no adjustment."
+)
 
 
 @dataclass(frozen=True)
@@ -173,14 +188,14 @@ def _claims(found: Sequence[Verdict]) -> str:
     rows = []
     for verdict in found:
         count = verdict.counts
-        numbers = (
-            [str(count[word]) for word in (CONFIRMED, REFUTED, UNDECIDED, UNTESTED)]
-            if verdict.cases
-            else [_NONE] * 4
+        for_, against, undecided, untested = (
+            count[word] for word in (CONFIRMED, REFUTED, UNDECIDED, UNTESTED)
         )
+        known = (for_, against, verdict.firmly_against, undecided, untested)
+        numbers = [str(number) if verdict.cases else _NONE for number in known]
         about = verdict.claim.untested or verdict.claim.about
         rows.append([verdict.claim.text, f"*{verdict.word}*", *numbers, about])
-    return _grid(["claim", "verdict", "for", "against", "undecided", "no value", "how it is tested"], rows)
+    return _grid(_CLAIMS, rows)
 
 
 def _cases(verdict: Verdict) -> str:
@@ -191,13 +206,15 @@ def _cases(verdict: Verdict) -> str:
         [
             *map(str, case.axes.values()),
             *_numbers(case, ()),
+            probability(case.p),
+            probability(case.p_holm),
             f"*{case.verdict}*" + (f": {case.reason}" if case.reason else ""),
         ]
         for case in verdict.cases
     ]
     said = [f"Holds where the value is {verdict.claim.holds}.", *_over(verdict.cases)]
     heading = f"### {verdict.claim.text}\n\n{' '.join(said)}"
-    return heading + "\n\n" + _grid([*axes, "value", "95 % interval", "verdict"], rows)
+    return heading + "\n\n" + _grid([*axes, "value", "95 % interval", "p", "p (Holm)", "verdict"], rows)
 
 
 def _numbers(case: Case, published: Sequence[str]) -> list[str]:
@@ -205,14 +222,17 @@ def _numbers(case: Case, published: Sequence[str]) -> list[str]:
     known = [_NONE if case.published is None else number(case.published) for _ in published]
     if case.estimate is None:
         return [_NONE, _NONE, *known]
-    bounds = case.estimate.interval
-    return [number(case.estimate.value), interval(bounds.low, bounds.high), *known]
+    value, around = case.estimate.value, case.estimate.interval
+    span = interval(around.low, around.high, value=value, corrected=around.centre)
+    return [number(value), span, *known]
 
 
 def _over(cases: Sequence[Case]) -> list[str]:
-    """What the intervals are over, where that is not samples."""
-    over = {case.estimate.over for case in cases if case.estimate is not None} - {"samples"}
-    return [f"The interval is over {what}." for what in sorted(over)]
+    """What the intervals are over, if that is not samples, and what a number in front of them is."""
+    known = [case.estimate for case in cases if case.estimate is not None]
+    over = {estimate.over for estimate in known} - {"samples"}
+    rows = [{"value": estimate.value, **estimate.interval.columns} for estimate in known]
+    return [*(f"The interval is over {what}." for what in sorted(over)), *outside_note(rows)]
 
 
 def _figure(drawn: Drawn) -> str:

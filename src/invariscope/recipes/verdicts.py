@@ -6,7 +6,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -15,6 +15,7 @@ from invariscope.recipes.quantities import Cells, Estimate, NoValueError, check,
 from invariscope.recipes.recipe import Claim, Recipe, Table
 from invariscope.recipes.text import Place
 from invariscope.registry import unknown
+from invariscope.uncertainty import LEVEL, holm
 
 CONFIRMED, REFUTED, UNDECIDED, UNTESTED = "confirmed", "refuted", "undecided", "not tested"
 _NUMBER = r"(-?\d+(?:\.\d+)?)"
@@ -33,6 +34,8 @@ class Case:
         reason: why there is none.
         published: the published number, or None.
         verdict: of a claim's case.
+        p: of the hypothesis that a claim's value lies at the nearest bound of its comparison; NaN if unknown.
+        p_holm: the same, adjusted for the number of the claim's cases.
     """
 
     axes: Mapping[str, Any]
@@ -41,14 +44,25 @@ class Case:
     reason: str = ""
     published: float | None = None
     verdict: str = ""
+    p: float = math.nan
+    p_holm: float = math.nan
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What all cases of a claim say together."""
+    """What all cases of a claim say together.
+
+    A claim is confirmed only if every case is, which needs no adjustment for their number. It is refuted if
+    any case is, which chance alone brings about among many: `firmly_against` counts those that stay.
+    """
 
     claim: Claim
     cases: tuple[Case, ...]
+
+    @property
+    def firmly_against(self) -> int:
+        """Refuted cases that stay so after Holm's adjustment for their number; none without a p-value."""
+        return sum(case.verdict == REFUTED and case.p_holm <= 1 - LEVEL for case in self.cases)
 
     @property
     def counts(self) -> Counter[str]:
@@ -87,13 +101,31 @@ def decided(estimate: Estimate | None, holds: str) -> str:
     return CONFIRMED if inside else REFUTED if outside else UNDECIDED
 
 
+def p_value(estimate: Estimate | None, holds: str) -> float:
+    """Two-sided p-value that decides as the interval does: at or below 0.05 if `decided` decides.
+
+    It is of the hypothesis that the true value equals the comparison's bound; of two bounds the nearer one
+    decides. NaN if the standard error is not known.
+
+    >>> from invariscope.uncertainty import jackknife
+    >>> round(p_value(Estimate(3.0, jackknife(3.0, [2.0, 4.0], [5, 5])), "> 2"), 6)
+    0.5
+    """
+    least, most, _ = _parsed(holds)
+    if estimate is None:
+        return math.nan
+    return max(estimate.interval.p_at(bound) for bound in (least, most) if math.isfinite(bound))
+
+
 def verdicts(recipe: Recipe, cells: Cells) -> list[Verdict]:
     """Every claim with its cases."""
     found = []
     for number, claim in enumerate(recipe.claims):
         place = Place(recipe.text, "claims", number)
-        cases = () if claim.untested else tuple(_cases(recipe, claim, place, cells))
-        found.append(Verdict(claim, cases))
+        cases = [] if claim.untested else _cases(recipe, claim, place, cells)
+        adjusted = holm([case.p for case in cases]).tolist()
+        family = (replace(case, p_holm=p) for case, p in zip(cases, adjusted, strict=True))
+        found.append(Verdict(claim, tuple(family)))
     return found
 
 
@@ -177,8 +209,10 @@ def _case(entry: Table | Claim, chosen: dict[str, Any], place: Place, cells: Cel
         estimate, other, reason = None, [], str(error)
     if estimate is not None and other:
         estimate = estimate.minus(other[0])
-    verdict = decided(estimate, entry.holds) if isinstance(entry, Claim) else ""
-    return Case(chosen, names, estimate, reason, published, verdict)
+    case = Case(chosen, names, estimate, reason, published)
+    if not isinstance(entry, Claim):
+        return case
+    return replace(case, verdict=decided(estimate, entry.holds), p=p_value(estimate, entry.holds))
 
 
 def _names(spec: Mapping[str, Any], cells: Cells) -> Sequence[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from invariscope.plots.shared import labels as names
+from invariscope.plots.shared.digits import probability
 from invariscope.report.figures import chart_json
 from invariscope.report.tables import build
 
@@ -26,8 +27,9 @@ COLUMNS = (
     ("value_a", "First", "number", "value in the first network"),
     ("value_b", "Second", "number", "value in the network compared with it"),
     ("value", "Difference", "number", "second minus first, on the same samples"),
-    ("ci", "95 % interval", "interval", "of the difference; narrower than two separate intervals suggest"),
-    ("p", "p", "p", "of no difference, not corrected for the number of rows"),
+    ("ci", "95 % interval", "interval", "of the difference; narrower than two separate ones suggest"),
+    ("p", "p", "p", "of no difference, of this row alone"),
+    ("p_holm", "p (Holm)", "p", "adjusted for the number of rows of the same measure and samples"),
 )
 
 
@@ -97,12 +99,13 @@ def _chart(rows: Any, a: str, b: str) -> Any:
     chart = live.new_chart(height=260)
     chart.x_range, chart.y_range = live.fixed(-0.6, len(labels) - 0.4), live.fixed(*_reach(rows))
     chart.add_layout(live.themed(Span(location=0, dimension="width", line_width=1.5), line_color="muted"))
-    bounds = zip(rows["ci_low"], rows["ci_high"], strict=True)
+    spans = [names.row_interval(row, value="difference") for row in rows.to_dict("records")]
     source = ColumnDataSource(data={
         "x": x, "y": rows["difference"].to_numpy(float), "layer": labels,
         "low": rows["ci_low"].to_numpy(float), "high": rows["ci_high"].to_numpy(float),
         "text": [names.number(v) for v in rows["difference"]],
-        "interval": [names.interval(*pair) for pair in bounds], "p": [names.number(v) for v in rows["p"]],
+        "interval": spans, "p": [probability(v) for v in rows["p"]],
+        "adjusted": [probability(v) for v in rows["p_holm"]],
     })  # fmt: skip
     bar = chart.segment("x", "low", "x", "high", source=source, line_width=2, line_alpha=0.6)
     dots = chart.scatter("x", "y", source=source, size=9)
@@ -111,7 +114,9 @@ def _chart(rows: Any, a: str, b: str) -> Any:
     live.name_columns(chart, labels)
     live.axis_title(chart.yaxis[0], f"{names.shorten(b, 18)} − {names.shorten(a, 18)}")
     live.hover_points(
-        chart, source, {"layer": "@layer", "difference": "@text", "95 %": "@interval", "p": "@p"}
+        chart,
+        source,
+        {"layer": "@layer", "difference": "@text", "95 %": "@interval", "p": "@p", "p (Holm)": "@adjusted"},
     )
     return chart
 

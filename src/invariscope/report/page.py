@@ -12,7 +12,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from invariscope.plots.shared.labels import as_results, measure_title
+from invariscope.plots.shared.labels import OUTSIDE, as_results, measure_title
 from invariscope.plots.shared.theme import DARK, LIGHT, Theme
 from invariscope.report import comparison, facts, figures, findings, tables
 from invariscope.report.digits import with_places
@@ -69,6 +69,7 @@ def render(results: Sequence[Result], *, title: str | None = None) -> str:
         "rows": tables.row_table(results),
         "differences": comparison.table(differences, several=len(results) > 2),
     }
+    corrected = {name: tables.shows_corrected(table) for name, table in shown.items()}
     payload = {
         "charts": charts,
         "tables": {name: table and with_places(table) for name, table in shown.items()},
@@ -87,6 +88,8 @@ def render(results: Sequence[Result], *, title: str | None = None) -> str:
         cite=facts.citation(results),
         models=facts.networks(results),
         payload=payload,
+        corrected=corrected,
+        outside=OUTSIDE,
         policy=_policy(scripts.values()),
         light=_variables(LIGHT),
         dark=_variables(DARK),

@@ -122,7 +122,9 @@
     if (kind === "text") return titles?.get(value) ?? value;
     if (kind === "count") return value === null ? "–" : Math.round(value).toLocaleString("en");
     if (kind === "interval") {
-      return value === null ? "–" : value.map((end) => fixed(end, places, isDifference)).join(" to ");
+      if (value === null) return "–";
+      const [low, high, corrected, isShown] = value.map((end) => fixed(end, places, isDifference));
+      return isShown ? `${corrected}; ${low} to ${high}` : `${low} to ${high}`;
     }
     if (kind === "p" && value !== null) return value < 0.001 ? "< 0.001" : value.toFixed(3);
     return fixed(value, places, isDifference);
@@ -239,10 +241,13 @@
         const safe = typeof value === "string" && /^[=+\-@\t]/.test(text) ? `'${text}` : text;
         return `"${safe.replaceAll('"', '""')}"`;
       };
-      const wide = (cells, kinds) => cells.flatMap((c, i) => (kinds[i] === "interval" ? c ?? ["", ""] : [c]));
-      const kinds = this.columns.map((c) => c.kind);
-      const heads = this.columns.flatMap((c) => (c.kind === "interval" ? [`${c.key}_low`, `${c.key}_high`] : [c.key]));
-      const lines = [heads, ...this.chosen().map((row) => wide(row, kinds))].map((line) => line.map(quote).join(","));
+      const parts = this.columns.map(({ key, kind }) => {
+        if (kind !== "interval") return [key];
+        return [`${key}_low`, `${key}_high`, ...(key === "ci" ? ["corrected"] : [])];
+      });
+      const wide = (cells) => cells.flatMap((cell, i) => (
+        this.columns[i].kind === "interval" ? parts[i].map((_, part) => cell?.[part]) : [cell]));
+      const lines = [parts.flat(), ...this.chosen().map(wide)].map((line) => line.map(quote).join(","));
       const link = element("a", { download: "invariscope.csv" });
       link.href = URL.createObjectURL(new Blob([lines.join("\r\n")], { type: "text/csv" }));
       link.click();

@@ -58,7 +58,7 @@ def _flips(result: Result) -> str:
 
 
 def _radius(row: dict[str, Any]) -> str:
-    bounds = names.interval(row["ci_low"], row["ci_high"])
+    bounds = names.row_interval(row)
     return names.number(row["value"]) + (f" (95\u00a0% interval {bounds})" if bounds != "–" else "")
 
 

@@ -20,7 +20,12 @@ ROW_COLUMNS = (
     ("measure", "Measure", "text", "what is measured"),
     ("stratum", "Samples of", "text", "all samples, one class, or the mean over classes"),
     ("value", "Value", "number", "mean over the layer's counted units"),
-    ("ci", "95 % interval", "interval", "over samples; the network and the elements are held fixed"),
+    (
+        "ci",
+        "95 % interval",
+        "interval",
+        f"over samples; the network and the elements are held fixed. {names.OUTSIDE}",
+    ),
     ("null", "Null", "number", "the same number if an orbit consisted of unrelated samples"),
     ("random", "Random nets", "interval", "95 % of the same architecture with random weights"),
     ("floor", "Floor", "number", "the same number caused by interpolation alone"),
@@ -32,7 +37,7 @@ ROW_COLUMNS = (
     ("sparse_units", "Sparse", "count", "units that respond to too few samples, left out of the mean"),
 )
 _INTERVALS = {
-    "ci": ("ci_low", "ci_high"),
+    "ci": ("ci_low", "ci_high", "corrected"),
     "ratio": ("ratio_low", "ratio_high"),
     "random": ("random_low", "random_high"),
 }
@@ -94,9 +99,28 @@ def build(
 
 def _cell(record: dict[str, Any], key: str, kind: str) -> Any:
     if kind == "interval":
-        low, high = (_finite(record.get(bound, math.nan)) for bound in _INTERVALS[key])
-        return None if low is None or high is None else [low, high]
+        return _interval(record, _INTERVALS[key])
     return str(record[key]) if kind == "text" else _finite(record.get(key, math.nan))
+
+
+def _interval(record: dict[str, Any], columns: Sequence[str]) -> list[float] | None:
+    """Both ends; behind them the corrected estimate, and a 1 if the page is to show it.
+
+    It is shown if the value lies outside of the interval.
+    """
+    cell = [_finite(record.get(name, math.nan)) for name in columns]
+    if cell[0] is None or cell[1] is None:
+        return None
+    found = [end for end in cell if end is not None]
+    if len(found) > 2 and names.outside(record["value"], record[columns[0]], record[columns[1]]):
+        found.append(1)
+    return found
+
+
+def shows_corrected(table: dict[str, Any] | None) -> bool:
+    """Whether any interval of a table shows the corrected estimate in front."""
+    rows = table["rows"] if table else ()
+    return any(isinstance(cell, list) and len(cell) > 3 for row in rows for cell in row)
 
 
 def _finite(value: float) -> float | None:

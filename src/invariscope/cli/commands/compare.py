@@ -32,7 +32,7 @@ def compare(
     """
     import invariscope as iv
     from invariscope.cli.tables import difference_tables, distinct_names
-    from invariscope.plots.shared.labels import for_tables
+    from invariscope.plots.shared.labels import for_tables, outside_note, where
     from invariscope.registry import unknown
 
     runs = distinct_names([iv.load(run_a), iv.load(run_b)])
@@ -42,4 +42,9 @@ def compare(
         raise unknown("stratum", stratum, strata)
     for table in difference_tables(differences, stratum=stratum):
         show(table, "")
-    show("p is of no difference, without a correction for the number of rows.")
+    shown = where(differences, stratum=stratum).to_dict("records")
+    for line in outside_note(shown, value="difference"):  # type: ignore[arg-type]
+        show(line)
+    show(
+        "p is of no difference. p (Holm) is adjusted for the number of rows of its table; intervals are not."
+    )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
-from invariscope.plots.shared.labels import number
+from invariscope.plots.shared.labels import interval, number, row_interval
 
 
 @dataclass(frozen=True)
@@ -40,11 +42,13 @@ class Fixed:
             return number(value)
         return f"{value:{sign},.{self.places}f}".replace("-", "−")
 
-    def interval(self, low: float, high: float, *, sign: str = "-") -> str:
+    def interval(self, low: float, high: float) -> str:
         """Both ends, or a dash where no interval was issued."""
-        if math.isnan(low) or math.isnan(high):
-            return number(math.nan)
-        return f"{self(low, sign=sign)} to {self(high, sign=sign)}"
+        return interval(low, high, show=self)
+
+    def row_interval(self, row: Mapping[str, Any], *, value: str = "value", sign: str = "-") -> str:
+        """The interval of a row, with the corrected estimate in front if the value lies outside of it."""
+        return row_interval(row, value=value, show=partial(self, sign=sign))
 
 
 def probability(value: float) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from invariscope.registry import unknown
 
@@ -250,10 +250,58 @@ def number(value: float) -> str:
     return f"{value:.3e}".replace("-", "−")
 
 
-def interval(low: float, high: float) -> str:
+OUTSIDE = (
+    "A number in front of an interval is the bias-corrected estimate at its centre, shown if the value lies "
+    "outside of the interval: more samples bring both together."
+)
+
+
+def outside(value: float, low: float, high: float) -> bool:
+    """Whether a value lies outside of its own interval, by more than rounding.
+
+    >>> outside(0.2, 0.25, 0.5), outside(0.3, 0.25, 0.5), outside(0.2, math.nan, math.nan)
+    (True, False, False)
+    """
+    slack = 1e-9 * max(abs(value), abs(low), abs(high))
+    return value < low - slack or value > high + slack
+
+
+def interval(
+    low: float,
+    high: float,
+    *,
+    value: float = math.nan,
+    corrected: float = math.nan,
+    show: Callable[[float], str] = number,
+) -> str:
     """An interval for people; a dash where none was issued.
+
+    The bias-corrected estimate stands in front if the value lies outside of its interval.
 
     >>> interval(0.25, 0.5), interval(float("nan"), 1.0)
     ('0.2500 to 0.5000', '–')
+    >>> interval(0.25, 0.5, value=0.2, corrected=0.375), interval(0.25, 0.5, value=0.3, corrected=0.375)
+    ('0.3750; 0.2500 to 0.5000', '0.2500 to 0.5000')
     """
-    return "–" if math.isnan(low) or math.isnan(high) else f"{number(low)} to {number(high)}"
+    if math.isnan(low) or math.isnan(high):
+        return "–"
+    ends = f"{show(low)} to {show(high)}"
+    return f"{show(corrected)}; {ends}" if outside(value, low, high) and not math.isnan(corrected) else ends
+
+
+def row_interval(
+    row: Mapping[str, Any], *, value: str = "value", show: Callable[[float], str] = number
+) -> str:
+    """The interval of a row of a result or a comparison, for people.
+
+    Args:
+        value: the column that the interval belongs to.
+        show: how each number is written.
+    """
+    corrected = row.get("corrected", math.nan)
+    return interval(row["ci_low"], row["ci_high"], value=row[value], corrected=corrected, show=show)
+
+
+def outside_note(rows: Iterable[Mapping[str, Any]], *, value: str = "value") -> list[str]:
+    """The line that explains corrected estimates in front of intervals, if any of the rows shows one."""
+    return [OUTSIDE] if any(outside(row[value], row["ci_low"], row["ci_high"]) for row in rows) else []

@@ -59,7 +59,7 @@ def _mean_row(key: _Key, array: np.ndarray, parts: Mapping[str, Result]) -> dict
     found: dict[str, Any] = {
         "measure": key[0], "layer": key[1], "call": key[2], "stratum": "mean", "value": value,
         "samples": sum(row["samples"] for row in rows), "elements": rows[0]["elements"],
-        "units": array.size, "counted_units": counted, "ci_low": float("nan"), "ci_high": float("nan"),
+        "units": array.size, "counted_units": counted, **MISSING.columns,
     }  # fmt: skip
     if not all(row.get("replicates") for row in rows):
         return found | {"note": "no interval: a class has too few samples"}
@@ -68,10 +68,7 @@ def _mean_row(key: _Key, array: np.ndarray, parts: Mapping[str, Result]) -> dict
     omitted = omitted + value - np.mean([row["value"] for row in rows])
     sizes = np.sum([row["group_sizes"] for row in rows], axis=0).tolist()
     interval = jackknife(value, omitted.tolist(), sizes) if np.isfinite(omitted).all() else MISSING
-    return found | {
-        "ci_low": interval.low, "ci_high": interval.high,
-        "replicates": omitted.tolist(), "group_sizes": sizes,
-    }  # fmt: skip
+    return found | interval.columns | {"replicates": omitted.tolist(), "group_sizes": sizes}
 
 
 def _row(result: Result, key: _Key) -> dict[str, Any]:

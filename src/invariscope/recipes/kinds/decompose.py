@@ -12,7 +12,7 @@ import numpy as np
 
 from invariscope.recipes.kinds.base import Kind, Workshop
 from invariscope.recipes.kinds.looking import RESULT
-from invariscope.uncertainty import GROUPS, jackknife
+from invariscope.uncertainty import GROUPS, MISSING, jackknife
 
 if TYPE_CHECKING:
     from invariscope.result import Result
@@ -147,7 +147,7 @@ class Decompose(Kind):
         units = (self.size // side) ** 2
         return {
             **{"measure": f"{NAME}.{name}", "layer": f"{side} px", "call": 0, "stratum": "all"},
-            **{"value": value, "ci_low": interval.low, "ci_high": interval.high},
+            **{"value": value, **interval.columns},
             **{"samples": self.fields, "elements": 1, "units": units, "counted_units": units},
             **{"replicates": omitted, "group_sizes": sizes},
         }
@@ -202,4 +202,4 @@ FORMULAS: dict[str, Callable[[Means], float]] = {
 
 def _place(row: Mapping[str, Any]) -> dict[str, Any]:
     """What a row and its point of a curve have in common."""
-    return {key: row[key] for key in ("measure", "call", "stratum", "value", "ci_low", "ci_high")}
+    return {key: row[key] for key in ("measure", "call", "stratum", "value", *MISSING.columns)}

@@ -144,6 +144,6 @@ def _share_row(name: str, shares: np.ndarray, sizes: np.ndarray) -> dict[str, An
     interval = jackknife(value, omitted.tolist(), sizes.tolist())
     return {
         "measure": f"test.{name}", "layer": "output", "call": 0, "stratum": "all", "value": value,
-        "ci_low": max(interval.low, 0.0), "ci_high": min(interval.high, 1.0), "samples": int(sizes.sum()),
-        "elements": 1, "replicates": omitted.tolist(), "group_sizes": sizes.tolist(),
+        **interval.within(0.0, 1.0).columns, "samples": int(sizes.sum()), "elements": 1,
+        "replicates": omitted.tolist(), "group_sizes": sizes.tolist(),
     }  # fmt: skip

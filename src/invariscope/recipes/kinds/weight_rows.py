@@ -212,7 +212,7 @@ def _interval(values: np.ndarray, sizes: tuple[int, ...]) -> dict[str, Any]:
     omitted = values[1:].tolist()
     interval = jackknife(float(values[0]), omitted, sizes) if sizes else MISSING
     kept = {"replicates": omitted, "group_sizes": list(sizes)} if np.isfinite(interval.low) else {}
-    return {"value": float(values[0]), "ci_low": interval.low, "ci_high": interval.high, **kept}
+    return {"value": float(values[0]), **interval.columns, **kept}
 
 
 def _chance_rows(name: str, layer: str, chance: Any, found: _Jackknifed) -> tuple[dict[str, Any], ...]:

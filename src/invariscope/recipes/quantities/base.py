@@ -83,7 +83,7 @@ def around(centre: float, error: float, freedom: int) -> Interval:
     if not math.isfinite(centre) or not math.isfinite(error):
         return MISSING
     reach = float(special.stdtrit(freedom, 0.5 + LEVEL / 2)) * error
-    return Interval(centre - reach, centre + reach, centre, error)
+    return Interval(centre - reach, centre + reach, centre, error, freedom)
 
 
 def spread_over(values: Sequence[float], over: str) -> Estimate:

@@ -33,4 +33,4 @@ def beyond_chance(
     if not rows:
         raise NoValueError(f"{cell} holds no finite {measure} of {layer or 'any layer'}")
     z, reach = rows[0]["value"], float(special.ndtri(0.5 + LEVEL / 2))
-    return Estimate(z, Interval(z - reach, z + reach, z, 1.0), over="permutations")
+    return Estimate(z, Interval(z - reach, z + reach, z, 1.0, math.inf), over="permutations")

@@ -19,7 +19,6 @@ from invariscope.recipes.quantities.base import (
     spread_over,
 )
 from invariscope.registry import unknown
-from invariscope.uncertainty import Interval
 
 LAWS = ("exponential", "power")
 
@@ -130,8 +129,4 @@ def _log_ratios(
 
 def _exponential(found: Estimate) -> Estimate:
     """The estimate and its interval, from those of the logarithm."""
-    low, high, centre = (
-        math.exp(bound) for bound in (found.interval.low, found.interval.high, found.interval.centre)
-    )
-    interval = Interval(low, high, centre, centre * found.interval.error)
-    return Estimate(math.exp(found.value), interval, over=found.over)
+    return Estimate(math.exp(found.value), found.interval.exponential(), over=found.over)

@@ -107,16 +107,9 @@ def quotient(above: Estimate, below: Estimate) -> Estimate:
     """
     logs = [_logarithm(above), _logarithm(below)]
     found = logs[0].minus(logs[1])
-    low, high, centre = (math.exp(bound) for bound in _bounds(found))
     omitted = tuple(math.exp(value) for value in found.omitted)
-    error = centre * found.interval.error
-    return replace(
-        found, value=math.exp(found.value), interval=Interval(low, high, centre, error), omitted=omitted
-    )
-
-
-def _bounds(estimate: Estimate) -> tuple[float, float, float]:
-    return estimate.interval.low, estimate.interval.high, estimate.interval.centre
+    interval = found.interval.exponential()
+    return replace(found, value=math.exp(found.value), interval=interval, omitted=omitted)
 
 
 def _logarithm(estimate: Estimate) -> Estimate:

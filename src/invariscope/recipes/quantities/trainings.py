@@ -18,7 +18,6 @@ from invariscope.recipes.quantities.base import (
     rows_of,
     spread_over,
 )
-from invariscope.uncertainty import Interval
 
 _OVER = "trainings"
 
@@ -64,10 +63,7 @@ def paired_ratio(
     if not ((first > 0) & (second > 0)).all():
         raise NoValueError(f"a ratio needs positive values of {measure}")
     logs = spread_over(np.log(first / second).tolist(), "pairs of trainings")
-    low, high, centre = (math.exp(x) for x in (logs.interval.low, logs.interval.high, logs.interval.centre))
-    return Estimate(
-        math.exp(logs.value), Interval(low, high, centre, centre * logs.interval.error), over=logs.over
-    )
+    return Estimate(math.exp(logs.value), logs.interval.exponential(), over=logs.over)
 
 
 def _pairs(

@@ -1,0 +1,34 @@
+"""What tables in the terminal show in their cells."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from invariscope.cli.tables import remarks, result_tables
+from invariscope.plots.shared.labels import OUTSIDE
+from invariscope.result import Result
+
+
+def _row(value, **columns):
+    place = {"measure": "m", "layer": "conv", "call": 0, "stratum": "all", "value": value}
+    return place | {"ci_low": 0.42, "ci_high": 0.44, "corrected": 0.43} | columns
+
+
+def _text(result):
+    console = Console(file=io.StringIO(), width=160)
+    for table in result_tables(result):
+        console.print(table)
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize("place", [{}, {"layer": "output", "measure": "m.n"}])
+def test_a_value_outside_of_its_interval_shows_the_corrected_estimate_in_front_of_it(place):
+    apart, inside = (Result((_row(value, **place),)) for value in (0.41, 0.425))
+    assert "0.4100  0.4300; 0.4200 to 0.4400" in _text(apart)
+    assert "0.4200 to 0.4400" in _text(inside)
+    assert "; " not in _text(inside)
+    assert remarks(apart) == [OUTSIDE]
+    assert remarks(inside) == []
