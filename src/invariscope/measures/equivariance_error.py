@@ -137,7 +137,9 @@ class EquivarianceError(Measure):
             ),
             "by_element": ElementValues(table.replicates(lambda part: _column_means(part[f"error.{best}"]))),
             "action_by_element": ElementValues(
-                _column_largest(table[f"trip.{best}"])[None], uncovered=EXTREME
+                _column_largest(table[f"trip.{best}"])[None],
+                uncovered=EXTREME,
+                counted=layer.moved(errors.shape[1]),
             ),
         }
         found |= _extremes(errors, table["index"])

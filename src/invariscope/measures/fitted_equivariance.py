@@ -97,7 +97,7 @@ class FittedEquivariance(Measure):
         return {
             "": LayerValues(fitted[:, sums.moving].mean(axis=1)),
             "invariance": LayerValues(plain[:, sums.moving].mean(axis=1)),
-            "by_element": ElementValues(fitted),
+            "by_element": ElementValues(fitted, counted=layer.moved(fitted.shape[1])),
         }
 
     def oracle(

@@ -80,15 +80,16 @@ class WorstElement(Measure):
         (table,) = finals
         undefined = int(np.isnan(table["distance"]).sum())
         ratios = table.replicates(lambda part: _ratios(part["gap"], part["size"]))
+        moved = layer.moved(ratios.shape[1])
         place = float(ratios[0].argmax()) if np.isfinite(ratios[0]).all() else float("nan")
         return {
             "": LayerValues(ratios.max(axis=1), null=_null(table)),
             "element": LayerValues(np.array([place]), uncovered=PLACE),
             "tail": LayerValues(table.replicates(_tail), undefined=undefined, uncovered=_FEW),
             "largest": LayerValues(np.array([_largest(table)]), undefined=undefined, uncovered=EXTREME),
-            "by_element": ElementValues(ratios),
-            "tail_by_element": ElementValues(table.replicates(_tails), uncovered=_FEW),
-            "largest_by_element": ElementValues(_maxima(table)[None], uncovered=EXTREME),
+            "by_element": ElementValues(ratios, counted=moved),
+            "tail_by_element": ElementValues(table.replicates(_tails), uncovered=_FEW, counted=moved),
+            "largest_by_element": ElementValues(_maxima(table)[None], uncovered=EXTREME, counted=moved),
         }
 
     def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:

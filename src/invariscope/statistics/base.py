@@ -59,7 +59,7 @@ class Block:
 
     Args:
         values: (row, unit...); the response to element j of sample i stands in row
-            i·sample_step + j·element_step.
+            i·sample_step + j·element_step. One number per row becomes one unit, (row, 1).
         samples: how many samples.
         elements: how many elements of each.
         sample_step, element_step: see `values`; blocks come sample-major or element-major.
@@ -107,6 +107,10 @@ class Block:
     restored: bool = False
     input_shape: tuple[int, ...] = ()
     layer: str = ""
+
+    def __post_init__(self) -> None:
+        if self.values.ndim == 1:
+            object.__setattr__(self, "values", self.values[:, None])
 
     def rows_of(self, samples: np.ndarray, elements: np.ndarray) -> np.ndarray:
         """The rows of the given samples (first axis) and elements (second axis)."""
