@@ -18,6 +18,7 @@ from invariscope.measures.base import (
 )
 from invariscope.measures.uncovered import EXTREME, PLACE
 from invariscope.statistics.relative_distances import RelativeDistances
+from invariscope.statistics.rounding import ratio
 from invariscope.statistics.sample_table import SampleTable
 
 _TAIL = 0.95
@@ -81,9 +82,9 @@ class WorstElement(Measure):
         undefined = int(np.isnan(table["distance"]).sum())
         ratios = table.replicates(lambda part: _ratios(part["gap"], part["size"]))
         moved = layer.moved(ratios.shape[1])
-        place = float(ratios[0].argmax()) if np.isfinite(ratios[0]).all() else float("nan")
+        place = float("nan") if np.isnan(ratios[0]).all() else float(np.nanargmax(ratios[0]))
         return {
-            "": LayerValues(ratios.max(axis=1), null=_null(table)),
+            "": LayerValues(np.array([_highest(row) for row in ratios]), null=_null(table)),
             "element": LayerValues(np.array([place]), uncovered=PLACE),
             "tail": LayerValues(table.replicates(_tail), undefined=undefined, uncovered=_FEW),
             "largest": LayerValues(np.array([_largest(table)]), undefined=undefined, uncovered=EXTREME),
@@ -138,15 +139,19 @@ def _defined(distances: np.ndarray) -> np.ndarray:
 
 
 def _ratios(gaps: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """(element,) mean gap over the mean norm; NaN where no sample has a response."""
-    below = sizes.mean() if len(sizes) else 0.0
-    return gaps.mean(axis=0) / below if below > 0 else np.full(gaps.shape[1], np.nan)
+    """(element,) mean gap over the mean norm; where no sample has a response, infinite, or NaN for no gap."""
+    return ratio(gaps.sum(axis=0), sizes.sum())
+
+
+def _highest(ratios: np.ndarray) -> float:
+    """The largest that there is; NaN if there is none."""
+    return float("nan") if np.isnan(ratios).all() else float(np.nanmax(ratios))
 
 
 def _null(table: SampleTable) -> float:
     """W with the untransformed response of another sample; NaN where no sample has a partner."""
     paired = np.isfinite(table["null"]).all(axis=1)
-    return float(_ratios(table["null"][paired], table["size"][paired]).max())
+    return _highest(_ratios(table["null"][paired], table["size"][paired]))
 
 
 def _worst(part: SampleTable) -> np.ndarray:
