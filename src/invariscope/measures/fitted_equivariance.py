@@ -140,5 +140,5 @@ class FittedEquivariance(Measure):
 
 
 def _explained(left: np.ndarray, total: np.ndarray) -> np.ndarray:
-    """(element,) R²; NaN where nothing varies and nothing is left, −∞ where nothing varies and something is."""
+    """(element,) R²; where nothing varies NaN if nothing is left, else −∞."""
     return 1 - ratio(left, total)
