@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from invariscope.autocast import without_autocast
 from invariscope.engine.sources import as_source
 from invariscope.readers.base import Reading, as_reader
 from invariscope.result import Result
@@ -18,6 +19,7 @@ _MIN_SIDE = 4
 _MAX_LAYERS = 3
 
 
+@without_autocast()
 def illustrate(
     result: Result,
     model: Any,
