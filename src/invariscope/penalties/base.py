@@ -33,7 +33,8 @@ class Penalty(abc.ABC):
     """A measure of one batch as a loss: penalty(model, x) is a scalar, whose gradient reaches the model.
 
     The batch's orbits, and what else the measure forwards, go through the model in one forward, in the mode
-    in which the model is and under autocast if the caller is; the formula itself is computed without. The value is the mean over the layers; a layer in which nothing varies adds 0.
+    in which the model is and under autocast if the caller is; the formula itself is computed without. The
+    value is the mean over the layers; a layer in which nothing varies adds 0.
 
     Args:
         transform: as `iv.measure` takes it.
