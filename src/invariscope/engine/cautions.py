@@ -12,7 +12,7 @@ from invariscope.uncertainty import reaches_null
 # Shares of the response to another sample: below, a value counts as small and a null as perfect.
 _SMALL = 0.1
 _LISTED = 4
-# Means of unit ratios and ratios of means of ordinary layers differ by a factor of 2 or 3 at most.
+# Of ordinary layers both differ by a few percent; ten leaves room for units of unlike sensitivity.
 _APART = 10.0
 
 UNPAIRED = "no better than the null, the value that unrelated samples give"
