@@ -10,7 +10,14 @@ from torch import nn
 
 import invariscope as iv
 from invariscope.cli.tables import remarks
-from invariscope.engine.cautions import AS_NOISE, INSENSITIVE, UNPAIRED, add_cautions
+from invariscope.engine.cautions import (
+    AS_NOISE,
+    CARRIED,
+    INSENSITIVE,
+    OUTWEIGHED,
+    UNPAIRED,
+    add_cautions,
+)
 from invariscope.measures.base import as_measures
 from invariscope.report.findings import sentences
 from invariscope.uncertainty import reaches_null
@@ -170,3 +177,51 @@ def test_a_mean_that_a_few_nearly_silent_samples_decide_has_no_interval():
         row = next(row for row in result.rows if row["measure"] == "equivariance_error.trivial")
         assert math.isfinite(row["ci_low"]) == issued
         assert ("hardly any response" in row.get("note", "")) == (not issued)
+
+
+class Units(nn.Module):
+    """Units that follow the mean of an image, and perhaps one that hardly varies between samples."""
+
+    def __init__(self, spoiled):
+        super().__init__()
+        self.spoiled, self.end = spoiled, nn.Identity()
+
+    def forward(self, x):
+        mean, corner = x.mean((1, 2, 3))[:, None], x[:, 0, :1, 0]
+        quiet = 0.01 * (corner > 2) + 1e-6 * mean
+        return self.end(torch.cat([mean + 0.02 * corner, mean - 0.02 * corner, quiet][: 2 + self.spoiled], 1))
+
+
+@pytest.mark.parametrize("spoiled", [False, True])
+def test_a_mean_that_nearly_dead_units_carry_is_flagged_with_what_to_read_instead(spoiled):
+    images = torch.rand(160, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    images[:, 0, 0, 0] = 3  # alike in all samples, and not where turns take it
+    result = iv.measure(Units(spoiled), images, iv.QuarterTurns(), layers="end", progress=False)
+    (row,) = result.rows
+    assert row["value_ratio"] < 1
+    assert (row["value"] > 1e5) == spoiled
+    assert (CARRIED in row.get("caution", "")) == spoiled
+    assert any("value_ratio" in text for text in result.provenance["notes"]) == spoiled
+
+
+@pytest.mark.parametrize(
+    ("measure", "value", "ratio", "expected"),
+    [
+        ("normalized_variance", 0.05, 0.9, OUTWEIGHED),
+        ("normalized_variance", 3.0, 0.9, ""),
+        ("normalized_variance", 1e-9, 1e-12, ""),  # both are small
+        ("normalized_variance", math.inf, 1.0, ""),
+        ("anova.share_transform", 0.9, 0.01, ""),  # a share is nobody's outlier
+    ],
+)
+def test_means_near_the_ratio_of_means_and_shares_are_not_flagged(measure, value, ratio, expected):
+    row = {"measure": measure, "layer": "a", "call": 0, "stratum": "all", "value": value}
+    row |= {"value_ratio": ratio, "ci_low": value, "ci_high": value}
+    found = add_cautions([row], as_measures(measure.partition(".")[0]))
+    assert row.get("caution", "") == expected
+    assert [text.partition(" is ")[2] for text in found] == ([expected] if expected else [])
+
+
+def test_ordinary_layers_are_not_flagged(results):
+    texts = [text for result in results.values() for text in result.cautions["caution"]]
+    assert not any(CARRIED in text or OUTWEIGHED in text for text in texts)

@@ -177,6 +177,23 @@ def test_flips_are_counted_from_the_untransformed_input_although_it_is_no_elemen
     assert result.curves["measure"].unique().tolist() == ["prediction.flips"]
 
 
+def test_means_over_elements_leave_out_the_untransformed_input_at_which_nothing_can_change():
+    class Left(torch.nn.Module):
+        def forward(self, x):
+            gap = x[..., :2].sum((1, 2, 3)) - x[..., 2:].sum((1, 2, 3))
+            return torch.stack([gap, -gap], 1)
+
+    generator = torch.Generator().manual_seed(0)
+    data = torch.rand(64, 1, 4, 4, generator=generator), torch.arange(64) % 2
+    result = quick(Left(), data, iv.Flip(), measures=["prediction", "consistency"])
+    values, notes = (part.set_index("measure") for part in (result.table, result.notes))
+    values = values["value"]
+    assert values["prediction.flips"] == 1
+    assert "predictions stay for none" in notes.loc["prediction.flips", "note"]
+    assert values["prediction.accuracy"] == 0.5  # every answer is right once: over both elements
+    assert values["consistency.by_element"] == values["consistency.untransformed"] == 0
+
+
 def test_a_shuffled_null_is_near_one_and_beside_the_value(net, digits):
     row = quick(net, digits[0]).table.iloc[0]
     assert row["null"] >= 1.0

@@ -21,7 +21,8 @@ from invariscope.measures.base import (
     UnitValues,
     as_measures,
 )
-from invariscope.statistics.base import Block, Membership
+from invariscope.measures.noise_probes import EqualNoise, TowardNeighbour
+from invariscope.statistics.base import Block, Membership, NotApplicableError
 from invariscope.statistics.pairs import partners
 from invariscope.transforms import QuarterTurns
 
@@ -40,7 +41,8 @@ ANSWERS = [
 def final_values(measure, activations, labels=None, **feeding):
     """The measure's values through its statistics; see `finals_of`."""
     return measure.evaluate(
-        finals_of(measure, activations, labels, **feeding), LayerContext("layer", 0, shape_of(activations))
+        finals_of(measure, activations, labels, **feeding),
+        LayerContext("layer", 0, shape_of(activations), identity=0),
     )
 
 
@@ -136,6 +138,14 @@ def case_for(measure, seed=0, samples=40):
     return base + 0.3 * rng.normal(size=(samples, columns, *maps)) + 2.0, labels
 
 
+def still_at_the_identity(measure, activations, labels):
+    """The case with probes that move as far as each element where the identity's: not at all."""
+    behind = columns_behind(measure, activations.shape[1])
+    as_far = [p.name for p in measure.probes if isinstance(p, (EqualNoise, TowardNeighbour))]
+    activations[:, [behind[name][0] for name in as_far]] = activations[:, :1]
+    return activations, labels
+
+
 def plain(values):
     return values.values[0]
 
@@ -228,6 +238,40 @@ def test_values_are_of_a_declared_kind_and_within_the_declared_range(measure):
         assert isinstance(values, (UnitValues, ElementValues, LayerValues, CurveValues))
         assert np.nanmin(values.values) >= low
         assert np.nanmax(values.values) <= high
+
+
+@pytest.mark.parametrize("measure", [p for p in INSTANCES if p.values[0].scope == "layers"])
+def test_one_number_per_sample_is_one_unit(measure):
+    activations, labels = case_for(measure)
+    numbers = activations.reshape(*activations.shape[:2], -1)[..., 0]
+    answers = [answer_or_refusal(measure, case, labels) for case in (numbers, numbers[..., None])]
+    assert answers[0].keys() == answers[1].keys()
+    for output, values in answers[0].items():
+        np.testing.assert_array_equal(values, answers[1][output])
+
+
+def answer_or_refusal(measure, activations, labels):
+    try:
+        found = final_values(measure, activations, labels)
+    except NotApplicableError:
+        return {}
+    return {output: plain(values).ravel() for output, values in found.items()}
+
+
+@pytest.mark.parametrize("measure", INSTANCES)
+def test_a_mean_over_elements_leaves_out_what_is_known_beforehand_at_the_identity(measure):
+    by_definition = getattr(measure, "exclude_identity", True)  # an option: the flat mean keeps the identity
+    cases = [still_at_the_identity(measure, *case_for(measure, seed=seed)) for seed in range(4)]
+    answers, found = [measure.oracle(*case) for case in cases], final_values(measure, *cases[0])
+    for output in (name for name, values in found.items() if isinstance(values, ElementValues)):
+        if output not in answers[0]:  # the definition cannot tell from responses alone
+            continue
+        curve, *others = (answer[output] for answer in answers)
+        known = all(np.isclose(curve[0], other[0], rtol=1e-9, equal_nan=True) for other in others)
+        # A fit predicts the identity up to its ridge: known, too, as the measure's own value has it.
+        known |= output == "by_element" and np.isclose(answers[0][""], np.mean(curve[1:]))
+        expected = np.mean(curve[1:]) if known and by_definition else np.nanmean(curve)
+        np.testing.assert_allclose(found[output].layer_values()[0], expected, rtol=1e-9)
 
 
 def test_names_objects_and_classes_all_give_measures():

@@ -254,6 +254,27 @@ def test_pairs_without_a_response_to_compare_with_are_left_out_of_the_direct_err
     )
 
 
+@pytest.mark.parametrize(
+    ("silent", "silent_at_rest", "expected"),
+    [((1,), (), None), ((1,), (2, 3), None), ((0, 1, 2, 3, 4), (), np.nan), ((0, 1), (2, 3, 4), np.inf)],
+)
+def test_the_direct_error_is_that_of_the_spatial_action_also_over_zero(silent, silent_at_rest, expected):
+    activations = np.random.default_rng(0).normal(size=(5, 4, 2, 3, 3))
+    activations[list(silent)] = 0.0
+    activations[list(silent_at_rest), 0] = 0.0
+    direct = final_values(iv.SameEquivariance(), activations)["direct"]
+    error = final_values(iv.EquivarianceError(), activations)
+    np.testing.assert_array_equal(direct.values, error[""].values)
+    assert direct.undefined == error[""].undefined == 3 * len(silent + silent_at_rest)
+    assert direct.note == error[""].note
+    assert ("infinite" in direct.note) == bool(silent_at_rest)
+    assert np.isinf(error["largest"].values[0]) == bool(silent_at_rest)  # which no test may overlook
+    if expected is None:
+        rest = np.setdiff1d(np.arange(5), silent + silent_at_rest)
+        expected = iv.SameEquivariance().oracle(activations[rest], None)["direct"]
+    np.testing.assert_allclose(direct.values[0], expected, rtol=1e-12)
+
+
 def test_intervals_and_classes_come_with_it():
     torch.manual_seed(1)
     net = nn.Sequential(nn.Conv2d(2, 3, 3))

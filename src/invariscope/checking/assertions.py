@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from invariscope.autocast import without_autocast
 from invariscope.checking.reading import tried_actions, verdict_of
 from invariscope.checking.session import current
 from invariscope.checking.tolerances import roundings
@@ -140,6 +141,7 @@ def _natural(transform: Transform) -> tuple[str, ...]:
     return ("spatial", "trivial") if transform.table() is None else ("spatial", "regular", "trivial")
 
 
+@without_autocast()
 def _asserted(
     what: str,
     model: Any,

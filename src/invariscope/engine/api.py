@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 import invariscope
+from invariscope.autocast import without_autocast
 from invariscope.engine.arena import kept_memory
 from invariscope.engine.assemble import Assembler
 from invariscope.engine.baseline import random_band, randomized, refuse_unrandom
@@ -39,6 +40,7 @@ from invariscope.transforms.base import Transform
 _MAX_ORBIT_VALUES = 1 << 20
 
 
+@without_autocast()
 def measure(
     model: Any,
     data: Any,
@@ -92,7 +94,8 @@ def measure(
         samples: measure a seeded subset of this many samples; of a stream the first.
         batch_size: inputs per forward (samples × elements, at least one whole orbit), or "auto".
         device: where to run; None: where the model's parameters are.
-        precision: "float32" (the model as it is), "float64", or "bf16" (a bfloat16 copy).
+        precision: "float32" (the model as it is), "float64", or "bf16" (a bfloat16 copy). A surrounding
+            `torch.autocast` does not reach the model; one in the model's own forward does.
         seed: for draws of the transform and of the subset; the same seed gives the same numbers
             whatever the batch size.
         checkpoint: a file for the sums, written every half minute and removed at the end; the same

@@ -207,7 +207,9 @@ class Assembler:
         state = self.run.states[key, statistics[0]]
         dead = self.dead.get((key, measure.statistics()[-1]))
         shape, reference = getattr(state, "shape", ()), self.references.get(key)
-        context = LayerContext(*key, shape, reference, dead, self.run.input_shape)
+        context = LayerContext(
+            *key, shape, reference, dead, self.run.input_shape, identity=self.transform.identity
+        )
         return measure.evaluate(tuple(finals[s] for s in statistics), context)
 
     def _add(self, measure: Measure, key: LayerKey, stratum: Stratum, outputs: Mapping[str, Values]) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from invariscope.autocast import without_autocast
 from invariscope.engine.sources import as_source
 
 STORED, BATCH = "stored running statistics", "statistics of each batch"
@@ -17,6 +18,7 @@ STORED, BATCH = "stored running statistics", "statistics of each batch"
 _MARK = "normalized_by"
 
 
+@without_autocast()
 def calibrated(model: nn.Module, data: Any, *, samples: int | None = 512, seed: int = 0) -> nn.Module:
     """A copy whose batch normalisation has the statistics of the data, in eval mode.
 

@@ -1,4 +1,4 @@
-"""Where insensitivity, and not invariance, may explain a number: one rule for all measures."""
+"""Where insensitivity, or a few units, may explain a number: one rule for all measures."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from invariscope.uncertainty import reaches_null
 # Shares of the response to another sample: below, a value counts as small and a null as perfect.
 _SMALL = 0.1
 _LISTED = 4
+# Of ordinary layers both differ by a few percent; ten leaves room for units of unlike sensitivity.
+_APART = 10.0
 
 UNPAIRED = "no better than the null, the value that unrelated samples give"
 INSENSITIVE = (
@@ -20,6 +22,16 @@ INSENSITIVE = (
 )
 AS_NOISE = (
     "small, but noise of equal size moves the layer as little: insensitivity may explain it, not invariance"
+)
+
+
+CARRIED = (
+    "more than 10 times the ratio of the layer's means: a few units that hardly vary between samples carry "
+    "it, and value_ratio says what the layer does"
+)
+OUTWEIGHED = (
+    "less than a tenth of the ratio of the layer's means: a few units that vary most move farther than the "
+    "others, and value_ratio says what the layer as a whole does"
 )
 
 
@@ -32,9 +44,10 @@ def add_cautions(rows: Sequence[dict[str, Any]], measures: Iterable[Measure]) ->
     owned = [(row, m) for row in rows if row["stratum"] == "all" for m in measures if m.owns(row["measure"])]
     places = {(row["measure"], row["layer"], row["call"]): row for row, _ in owned}
     for row, measure in owned:
-        if found := _of_null(row, measure) or _of_noise(row, measure, places):
-            row["caution"] = found
-            listed.setdefault((row["measure"], found), []).append(row["layer"])
+        found = [_of_null(row, measure) or _of_noise(row, measure, places), _of_ratio(row, measure)]
+        for text in filter(None, found):
+            row["caution"] = f"{row['caution']}; {text}" if "caution" in row else text
+            listed.setdefault((row["measure"], text), []).append(row["layer"])
     return [f"{name} of {_some(layers)} is {text}" for (name, text), layers in listed.items()]
 
 
@@ -57,6 +70,17 @@ def _of_noise(
         return ""
     high = noise["ci_high"] if math.isfinite(noise["ci_high"]) else noise["value"]
     return AS_NOISE if high >= 1 else ""
+
+
+def _of_ratio(row: Mapping[str, Any], measure: Measure) -> str:
+    """Where a mean of unit ratios and the ratio of means tell different stories; shares cannot."""
+    value, ratio = row["value"], row.get("value_ratio", math.nan)
+    bounded = math.isfinite(measure.bounds(measure.output_of(row["measure"]))[1])
+    if bounded or not math.isfinite(value) or not math.isfinite(ratio) or max(value, ratio) < _SMALL:
+        return ""
+    if value > _APART * ratio:
+        return CARRIED
+    return OUTWEIGHED if ratio > _APART * value else ""
 
 
 def _some(layers: Sequence[str]) -> str:

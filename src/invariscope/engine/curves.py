@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from invariscope.autocast import without_autocast
 from invariscope.engine.api import measure
 from invariscope.engine.sources import Source, as_source, refuse_second_walk
 from invariscope.engine.window import Window
@@ -27,6 +28,7 @@ _SHOWN = 4
 _MOST_VALUES = 1 << 20
 
 
+@without_autocast()
 def stability_curve(
     model: Any,
     data: Any,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from invariscope.autocast import without_autocast
 from invariscope.engine.sources import as_source
 from invariscope.engine.window import Window
 from invariscope.readers.base import Reading, as_reader
@@ -19,6 +20,7 @@ _MIN_SIDE = 4
 _MAX_LAYERS = 3
 
 
+@without_autocast()
 def illustrate(
     result: Result,
     model: Any,

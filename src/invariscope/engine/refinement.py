@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from invariscope.autocast import without_autocast
 from invariscope.engine.api import measure
 from invariscope.engine.sources import Source, as_source, refuse_second_walk
 from invariscope.measures.worst_element import WorstElement
@@ -30,6 +31,7 @@ _CURVES = {
 }
 
 
+@without_autocast()
 def worst_element(
     model: Any,
     data: Any,

@@ -56,9 +56,7 @@ class Stratum:
 
 def layer_replicates(part: Values) -> np.ndarray:
     """(replicate,) values of the layer."""
-    if isinstance(part, UnitValues):
-        return part.layer_values()
-    return finite_mean(part.values.T) if isinstance(part, ElementValues) else part.values
+    return part.layer_values() if isinstance(part, UnitValues | ElementValues) else part.values
 
 
 def beyond_float32(values: np.ndarray) -> bool:

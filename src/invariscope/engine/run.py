@@ -179,7 +179,7 @@ class Runner:
         run = Run(strata, inspection, input_shape=tuple(first.shape[1:]), reach=reach)
         run.shapes = {(info.layer, info.call): info.shape for info in inspection.layers}
         run.labelled, run.labelling = window.labels is not None, self.labelling
-        run.notes += refuse_unstable(self.reader, window.part(0, min(4, len(window))).inputs, options)
+        run.notes += refuse_unstable(self.reader, _first(window, 4), options)
         run.notes += padding_notes(
             self.transform, window.part(0, min(64, len(window))).inputs, seed=options.seed
         )
@@ -443,6 +443,10 @@ def walk(
 def as_it_is() -> Transform:
     """The transform whose only element changes nothing."""
     return Elements([_same], labels=["as it is"], identity=0)
+
+
+def _first(window: Window, count: int) -> Tensor:
+    return window.part(0, min(count, len(window))).inputs
 
 
 def _same(x: Tensor) -> Tensor:

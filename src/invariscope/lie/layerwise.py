@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from invariscope.autocast import without_autocast
 from invariscope.draws import Draws, Stream
 from invariscope.engine.sources import Source, as_source
 from invariscope.engine.window import Fingerprint, Window
@@ -28,6 +29,7 @@ EXACT_OUTPUTS = 64
 _DTYPES = {"float64": torch.float64, "float32": torch.float32}
 
 
+@without_autocast()
 def lie_derivative(
     model: nn.Module,
     data: Any,

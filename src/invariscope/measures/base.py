@@ -33,6 +33,7 @@ class LayerContext:
         input_shape: the shape of one input, such as (3, 32, 32).
         resolution: responses are known to no better than this share of a unit's size, as when an
             interpolating action has moved them; 0: to rounding.
+        identity: position of the element that changes nothing; None: none of them is known to.
     """
 
     layer: str
@@ -42,6 +43,15 @@ class LayerContext:
     dead: np.ndarray | None = None
     input_shape: tuple[int, ...] = ()
     resolution: float = 0.0
+    identity: int | None = None
+
+    def moved(self, elements: int) -> np.ndarray:
+        """(element,) False for the identity, at which a discrepancy is 0 by construction.
+
+        >>> LayerContext("fc", 0, (10,), identity=0).moved(3).tolist()
+        [False, True, True]
+        """
+        return np.arange(elements) != (-1 if self.identity is None else self.identity)
 
 
 @dataclass(frozen=True)
@@ -94,15 +104,30 @@ class UnitValues:
 
 @dataclass(frozen=True)
 class ElementValues:
-    """(replicate, element) values of one layer: a curve. Its mean over elements is the layer's value.
+    """A curve over the elements, and which of them go into the layer's own value, their mean.
 
-    `uncovered` says why they can have no intervals that cover, where that is so; `rare` (element,) marks
-    those whose own value can have none.
+    Args:
+        values: (replicate, element): replicate 0 from all samples, the others without one group.
+        uncovered: why they can have no intervals that cover; "" where they can.
+        rare: (element,) those whose own value can have no interval.
+        counted: (element,) those whose mean is the layer's value; None: all. What is known beforehand at
+            the identity, such as a flip rate of 0, counts for nothing: `LayerContext.moved`.
     """
 
     values: np.ndarray
     uncovered: str = ""
     rare: np.ndarray | None = None
+    counted: np.ndarray | None = None
+
+    def layer_values(self) -> np.ndarray:
+        """(replicate,) mean over the counted elements that have a value; NaN if none has.
+
+        >>> ElementValues(np.array([[0.0, 1.0, np.nan, 0.5]]), counted=np.arange(4) > 0).layer_values()
+        array([0.75])
+        """
+        kept = ~np.isnan(self.values) & (True if self.counted is None else self.counted)
+        sums, counts = np.where(kept, self.values, 0.0).sum(axis=1), kept.sum(axis=1)
+        return np.divide(sums, counts, out=np.full(len(kept), np.nan), where=counts > 0)
 
 
 @dataclass(frozen=True)

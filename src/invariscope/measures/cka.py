@@ -107,7 +107,7 @@ class CKA(Measure):
         null = _alignments(grams, grams[1:, shifted[:, None], shifted])
         return {
             "": LayerValues(values[:, moved].mean(axis=1), float(null[moved].mean())),
-            "by_element": ElementValues(values),
+            "by_element": ElementValues(values, counted=layer.moved(values.shape[1])),
         }
 
     def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:

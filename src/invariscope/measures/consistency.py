@@ -34,8 +34,9 @@ class Consistency(Measure):
     with ŷ(x) the class of the largest output.
 
     Shapes: outputs (sample, element, class) to one share of all pairs, one share of the elements that keep
-    the untransformed prediction (the identity left out), and `by_element`, the latter as a curve (where the
-    identity keeps its share of 1). The null takes the two predictions from different samples.
+    the untransformed prediction (the identity left out), and `by_element`, the latter as a curve, in which
+    the identity has a share of 1 that does not enter the curve's mean. The null takes the two predictions
+    from different samples.
 
     Misleads: labels are not used, so a constant prediction is perfectly consistent; compare with the null,
     which is then 1 too, and with the accuracy. Ties go to the first class.
@@ -84,7 +85,9 @@ class Consistency(Measure):
                 uncovered=_too_few(table["agreeing"] < 1, table["agreeing"] > 0),
             ),
             "untransformed": LayerValues(table.replicates(_kept), kept, uncovered=few_kept),
-            "by_element": ElementValues(curve, rare=few(same.sum(axis=0), len(same))),
+            "by_element": ElementValues(
+                curve, rare=few(same.sum(axis=0), len(same)), counted=layer.moved(curve.shape[1])
+            ),
         }
 
     def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:

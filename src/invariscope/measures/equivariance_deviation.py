@@ -24,6 +24,7 @@ from invariscope.statistics.feature_actions import FeatureAction, FibreAction, M
 from invariscope.statistics.fitted_action import FittedAction
 from invariscope.statistics.orbit_regression import OrbitRegression
 from invariscope.statistics.representations import MatrixStack
+from invariscope.statistics.rounding import ratio
 from invariscope.statistics.sample_table import SampleTable
 
 _ALLOWED = {
@@ -51,8 +52,8 @@ class EquivarianceDeviation(Measure):
 
     Raw cosines mislead: those of a random network crowd at −1, and so does their null, f̂ of another
     sample. `one_plus` is 1 + E beside its null, and `to_null` their ratio: 0 is equivariant, 1 no more so
-    than for another sample. The verdict depends on the action: a network can be equivariant under
-    another one than that of the kind chosen.
+    than for another sample; NaN if both are rounding, as for a constant network. The verdict depends on the
+    action: a network can be equivariant under another one than that of the kind chosen.
 
     Args:
         kind: "latent": a response is one vector, and unless said otherwise the action is trivial; any
@@ -192,8 +193,8 @@ class EquivarianceDeviation(Measure):
         if self.distance == "cosine":
             found["one_plus"] = LayerValues(1 + values, float(1 + null[0]), undefined)
             values, null = 1 + values, 1 + null
-        with np.errstate(divide="ignore", invalid="ignore"):
-            found["to_null"] = LayerValues(values / null, 1.0, undefined)
+        rounding = table.replicates(lambda part: part["rounding"].max(initial=0.0))
+        found["to_null"] = LayerValues(ratio(values, null, rounding=rounding), 1.0, undefined)
         return found
 
     def oracle(

@@ -20,6 +20,7 @@ from invariscope.measures.base import (
     Measure,
     Values,
 )
+from invariscope.measures.relative_mean import about_infinite, relative_mean
 from invariscope.measures.uncovered import EXTREME, OF_RELATIVE, PLACE, few_decide
 from invariscope.registry import unknown
 from invariscope.statistics.feature_actions import FeatureAction, as_feature_action
@@ -40,9 +41,10 @@ class EquivarianceError(Measure):
     `by_element`, the mean over samples; `largest_by_element`; `action_by_element`, at most
     ‖t⁻¹t a(x) − a(x)‖/‖a(x)‖, what the action's own interpolation loses; `sample_by_element`, the sample of
     the largest. Of several actions the one with the smallest E is taken, whose position is `action`. Where
-    positions move, units whose content comes from outside the image are left out. Pairs in which both
-    responses are 0 have no error: left out and counted (`undefined`). The null of E takes a(x) from another
-    sample.
+    positions move, units whose content comes from outside the image are left out. Pairs with ‖t a(x)‖ = 0 are
+    left out of the means and counted (`undefined`); `largest` is infinite if the layer responds to t x then.
+    A mean of nothing else is infinite too; NaN, if both responses are 0. The null of E takes a(x) from
+    another sample.
 
     Misleads: a layer that does not look at its input is perfect; the null shows it, being 0 too. A large bias
     makes every error small. `largest` grows with the number of samples and has no interval. Interpolation
@@ -122,22 +124,26 @@ class EquivarianceError(Measure):
         """The errors under the action that fits best."""
         (table,) = finals
         means = {
-            k: _mean(table[f"error.{k}"]) for k in range(len(self.actions)) if f"error.{k}" in table.columns
+            k: relative_mean(table[f"error.{k}"])
+            for k in range(len(self.actions))
+            if f"error.{k}" in table.columns
         }
         best = min(means, key=lambda k: (not means[k] < np.inf, means[k]))
         errors = table[f"error.{best}"]
         found: dict[str, Values] = {
             "": LayerValues(
-                table.replicates(lambda part: _mean(part[f"error.{best}"])),
-                null=_mean(table[f"null.{best}"]),
+                table.replicates(lambda part: relative_mean(part[f"error.{best}"])),
+                null=relative_mean(table[f"null.{best}"]),
                 undefined=int(table[f"undefined.{best}"].sum()),
-                note=self._others(means, best),
+                note="; ".join(filter(None, (self._others(means, best), about_infinite(errors)))),
                 uncovered=few_decide(errors),
                 reach=OF_RELATIVE,
             ),
             "by_element": ElementValues(table.replicates(lambda part: _column_means(part[f"error.{best}"]))),
             "action_by_element": ElementValues(
-                _column_largest(table[f"trip.{best}"])[None], uncovered=EXTREME
+                _column_largest(table[f"trip.{best}"])[None],
+                uncovered=EXTREME,
+                counted=layer.moved(errors.shape[1]),
             ),
         }
         found |= _extremes(errors, table["index"])
@@ -208,15 +214,9 @@ class EquivarianceError(Measure):
         )
 
 
-def _mean(errors: np.ndarray) -> float:
-    """Over all pairs that have an error."""
-    defined = errors[~np.isnan(errors)]
-    return float(defined.mean()) if defined.size else float("nan")
-
-
 def _column_means(errors: np.ndarray) -> np.ndarray:
-    """(element,) mean over the samples that have an error; NaN where none has."""
-    return np.array([_mean(column) for column in errors.T])
+    """(element,) mean over samples, see `relative_mean`."""
+    return np.array([relative_mean(column) for column in errors.T])
 
 
 def _column_largest(errors: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from invariscope.measures.base import ElementValues, LayerValues, Values
 from invariscope.measures.ridge_maps import held_out, naively_predicted
 from invariscope.statistics.fitted_action import FittedAction
 from invariscope.statistics.orbit_regression import RegressionSums
+from invariscope.statistics.rounding import ratio
 
 
 def fitted_deviation(
@@ -20,12 +21,10 @@ def fitted_deviation(
     kept = sums.moving if exclude_identity else np.ones_like(sums.moving)
     values, null = by_element[:, kept].mean(axis=1), crossed[:, kept].mean(axis=1)
     note = "" if action.dims >= sums.units else f"seen in {action.dims} directions of {sums.units} units"
-    with np.errstate(divide="ignore", invalid="ignore"):
-        to_null = values / null
     return {
         "": LayerValues(values, float(null[0]), note=note),
         "by_element": ElementValues(np.where(kept, by_element, np.nan)),
-        "to_null": LayerValues(to_null, 1.0, note=note),
+        "to_null": LayerValues(ratio(values, null), 1.0, note=note),
     }
 
 

@@ -19,6 +19,7 @@ from invariscope.measures.base import (
 from invariscope.measures.ridge_maps import held_out, naively_predicted
 from invariscope.statistics.fitted_action import FittedAction
 from invariscope.statistics.orbit_regression import OrbitRegression, halves_of
+from invariscope.statistics.rounding import ratio
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +98,7 @@ class FittedEquivariance(Measure):
         return {
             "": LayerValues(fitted[:, sums.moving].mean(axis=1)),
             "invariance": LayerValues(plain[:, sums.moving].mean(axis=1)),
-            "by_element": ElementValues(fitted),
+            "by_element": ElementValues(fitted, counted=layer.moved(fitted.shape[1])),
         }
 
     def oracle(
@@ -139,6 +140,5 @@ class FittedEquivariance(Measure):
 
 
 def _explained(left: np.ndarray, total: np.ndarray) -> np.ndarray:
-    """(element,) R²; NaN where there is nothing to explain."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(total > 0, 1 - left / total, np.nan)
+    """(element,) R²; where nothing varies NaN if nothing is left, else −∞."""
+    return 1 - ratio(left, total)

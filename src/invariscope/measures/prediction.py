@@ -28,8 +28,9 @@ class Prediction(Measure):
         \\mathrm{flips}_j = \\langle [\\arg\\max_k f_k(t_j x_i) \\ne \\arg\\max_k f_k(x_i)] \\rangle_i
 
     Shapes: outputs (sample, element, class) to one value per element, a share between 0 and 1, in
-    `result.curves`; the table holds their means over elements. Accuracy and probability need
-    labels; flips need none. Outputs that are probabilities already are taken as they are, others
+    `result.curves`. The table holds their means over elements: of accuracy and probability over all of
+    them, of flips over those other than the identity, at which nothing can flip. Accuracy and probability
+    need labels; flips need none. Outputs that are probabilities already are taken as they are, others
     go through a softmax (log-probabilities are unchanged by it).
 
     A flat accuracy curve is not an invariant network: the layers before the last may move as they
@@ -67,19 +68,24 @@ class Prediction(Measure):
         """One curve per output; those that need labels are left out without them."""
         (found,) = finals
         samples = int(found.samples[0])
-        curves = {name: self._curve(name, found.shares[:, row], samples) for row, name in enumerate(OUTPUTS)}
+        moved = layer.moved(found.shares.shape[2])
+        counted = {"flips": moved}
+        curves = {
+            name: self._curve(name, found.shares[:, row], samples, counted.get(name, np.ones_like(moved)))
+            for row, name in enumerate(OUTPUTS)
+        }
         return {name: curve for name, curve in curves.items() if np.isfinite(curve.values[0]).any()}
 
     @staticmethod
-    def _curve(name: str, shares: np.ndarray, samples: int) -> ElementValues:
+    def _curve(name: str, shares: np.ndarray, samples: int, counted: np.ndarray) -> ElementValues:
         """An element with (nearly) no mistake, or no hit, has a share without an interval."""
-        if name not in _EVENTS or not np.isfinite(shares[0]).all():
-            return ElementValues(shares)
+        if name not in _EVENTS or not np.isfinite(shares[0]).all() or not counted.any():
+            return ElementValues(shares, counted=counted)
         happened = np.rint(shares[0] * samples).astype(int)
-        often, seldom = int(happened.max()), int(samples - happened.min())
+        often, seldom = int(happened[counted].max()), int(samples - happened[counted].min())
         yes, no = _EVENTS[name]
         uncovered = few_events(often, samples, yes) or few_events(seldom, samples, no)
-        return ElementValues(shares, uncovered, few(happened, samples))
+        return ElementValues(shares, uncovered, few(happened, samples), counted)
 
     def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
         """The definition; element 0 stands for the untransformed input."""

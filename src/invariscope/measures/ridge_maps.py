@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from invariscope.statistics.orbit_regression import RegressionSums, halves_of
+from invariscope.statistics.rounding import without_rounding
 
 
 @dataclass(frozen=True)
@@ -46,22 +47,28 @@ def _judged(
     maps = _solved(spread.xx + penalty * np.eye(len(spread.xx)), spread.xy)
     count = sums.count[replicate, b]
     mapped = (maps * (test.xx @ maps)).sum(axis=(1, 2))
-    left = np.maximum(test.yy - 2 * (maps * test.xy).sum(axis=(1, 2)) + mapped, 0) * count
+    residual = test.yy - 2 * (maps * test.xy).sum(axis=(1, 2)) + mapped
+    left = np.maximum(without_rounding(residual, test.square), 0) * count
     # All ordered pairs, from the means, less those of a sample with itself.
     pairs = test.yy + mapped - 2 * ((test.x @ maps) * test.y).sum(axis=1)
-    crossed = np.maximum(count**2 * pairs - left, 0) / (count - 1)
+    others = without_rounding(count**2 * pairs - left, count**2 * test.square)
+    crossed = np.maximum(others, 0) / (count - 1)
     return left, crossed, test.yy * count, _difference(sums, replicate, b), float(count)
 
 
 @dataclass(frozen=True)
 class _Moments:
-    """Means around given centres: x (dim,), y (element, dim), x xᵀ, x yᵀ (element, dim, dim), ‖y‖²."""
+    """Means around given centres: x (dim,), y (element, dim), x xᵀ, x yᵀ (element, dim, dim), ‖y‖².
+
+    `square` is ‖y‖² as it was summed, whose rounding the differences carry.
+    """
 
     x: np.ndarray
     y: np.ndarray
     xx: np.ndarray
     xy: np.ndarray
     yy: np.ndarray
+    square: np.ndarray
 
 
 def _around(sums: RegressionSums, replicate: int, half: int, centre: int) -> _Moments:
@@ -72,8 +79,10 @@ def _around(sums: RegressionSums, replicate: int, half: int, centre: int) -> _Mo
     dx, dy = own_x - x, own_y - y
     xx = sums.xx[replicate, half] / count - np.outer(own_x, own_x) + np.outer(dx, dx)
     xy = sums.xy[replicate, half] / count - own_x[:, None] * own_y[:, None] + dx[:, None] * dy[:, None]
-    yy = sums.yy[replicate, half] / count - np.square(own_y).sum(axis=1) + np.square(dy).sum(axis=1)
-    return _Moments(dx, dy, xx, xy, np.maximum(yy, 0))
+    square = sums.yy[replicate, half] / count
+    yy = square - np.square(own_y).sum(axis=1) + np.square(dy).sum(axis=1)
+    varies = without_rounding(np.trace(xx), np.trace(sums.xx[replicate, half]) / count) > 0
+    return _Moments(dx, dy, xx * varies, xy * varies, np.maximum(without_rounding(yy, square), 0), square)
 
 
 def _solved(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -84,7 +93,8 @@ def _solved(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
 def _difference(sums: RegressionSums, replicate: int, half: int) -> np.ndarray:
     """(element,) Σ ‖y − x‖²."""
     crossed = np.trace(sums.xy[replicate, half], axis1=1, axis2=2)
-    return np.maximum(sums.yy[replicate, half] - 2 * crossed + np.trace(sums.xx[replicate, half]), 0)
+    squares = sums.yy[replicate, half] + np.trace(sums.xx[replicate, half])
+    return np.maximum(without_rounding(squares - 2 * crossed, squares), 0)
 
 
 def naively_predicted(

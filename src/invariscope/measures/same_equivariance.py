@@ -15,6 +15,7 @@ from invariscope.measures.base import (
     Measure,
     UnitValues,
 )
+from invariscope.measures.relative_mean import about_infinite, relative_mean
 from invariscope.measures.uncovered import OF_RELATIVE, few_decide
 from invariscope.measures.variance import NormalizedVariance, SampleVariance, TransformationVariance
 from invariscope.statistics.kept_positions import LOST
@@ -193,16 +194,11 @@ def _note(layer: LayerContext) -> str:
 
 
 def _direct(table: SampleTable) -> LayerValues:
-    """Mean over all defined pairs of a sample and an element other than the identity."""
-
-    def mean(part: SampleTable) -> float:
-        errors = part["error"]
-        defined = errors[np.isfinite(errors)]
-        return float(defined.mean()) if defined.size else float("nan")
-
+    """E of `EquivarianceError` under the spatial action."""
     return LayerValues(
-        table.replicates(mean),
-        undefined=int(table["zero"].sum()),
+        table.replicates(lambda part: relative_mean(part["error"])),
+        undefined=int(table["undefined"].sum()),
+        note=about_infinite(table["error"]),
         uncovered=few_decide(table["error"]),
         reach=OF_RELATIVE,
     )

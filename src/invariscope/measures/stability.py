@@ -139,7 +139,7 @@ class Stability(Measure):
             return {
                 "D": LayerValues(moved, null.get("moved", np.nan) / apart[0], reach=wide),
                 "G": LayerValues(noisy, null.get("noisy", np.nan) / apart[0], reach=wide),
-                "R": LayerValues(moved / noisy, reach=wide),
+                "R": LayerValues(above["moved"] / above["noisy"], reach=wide),
             }
 
     @property

@@ -62,7 +62,7 @@ class _Curves(Measure):
     def evaluate(self, finals: Any, layer: LayerContext) -> dict[str, Values]:
         """Curves against the radius where it is known, against the elements otherwise."""
         table, spread = finals[-2:]
-        return _placed(_curves(table, spread), table)
+        return _placed(_curves(table, spread), table, layer)
 
     def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
         """The definition, pair by pair; behind the elements stand as many noisy responses, then the ways.
@@ -190,7 +190,7 @@ class StabilityCurve(_Curves):
             f"{name.partition('.')[0]}{SUFFIXES[name.partition('.')[2]]}": _mean(predictions, name)
             for name in predictions.columns
         }
-        found = _placed(_curves(table, spread) | shares, table)
+        found = _placed(_curves(table, spread) | shares, table, layer)
         if "radius" not in table.columns:
             return found
         radius = _radius(table)
@@ -233,15 +233,21 @@ def _curves(table: SampleTable, spread: Spread) -> dict[str, np.ndarray]:
     return found
 
 
-def _placed(curves: dict[str, np.ndarray], table: SampleTable) -> dict[str, Values]:
+def _placed(curves: dict[str, np.ndarray], table: SampleTable, layer: LayerContext) -> dict[str, Values]:
     """The curves as values: along the radius where it is known."""
     if "radius" not in table.columns:
-        return {name: ElementValues(curve) for name, curve in curves.items()}
+        return {name: _along_elements(name, curve, layer) for name, curve in curves.items()}
     x = tuple(_radius(table)[0].tolist())
     labels = tuple(f"r = {radius:.3g}" for radius in x)
     smallest = int(np.argmin(np.where(np.array(x) > 0, x, np.inf)))
     found: dict[str, Values] = {"gain": LayerValues(curves["G_over_r2"][:, smallest])}
     return found | {name: CurveValues(curve, "radius", x, labels) for name, curve in curves.items()}
+
+
+def _along_elements(name: str, curve: np.ndarray, layer: LayerContext) -> ElementValues:
+    """Displacements and flips are 0 at the identity; shares of right answers are not."""
+    right = name.startswith(("accuracy", "probability"))
+    return ElementValues(curve, counted=None if right else layer.moved(curve.shape[1]))
 
 
 def _mean(table: SampleTable, name: str) -> np.ndarray:

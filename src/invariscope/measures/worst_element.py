@@ -19,6 +19,7 @@ from invariscope.measures.base import (
 )
 from invariscope.measures.uncovered import EXTREME, PLACE
 from invariscope.statistics.relative_distances import RelativeDistances
+from invariscope.statistics.rounding import ratio
 from invariscope.statistics.sample_table import SampleTable
 from invariscope.uncertainty import NOT_YET
 
@@ -85,10 +86,11 @@ class WorstElement(Measure):
         (table,) = finals
         undefined = int(np.isnan(table["distance"]).sum())
         ratios = table.replicates(lambda part: _ratios(part["gap"], part["size"]))
-        place = float(ratios[0].argmax()) if np.isfinite(ratios[0]).all() else float("nan")
+        moved = layer.moved(ratios.shape[1])
+        place = float("nan") if np.isnan(ratios[0]).all() else float(np.nanargmax(ratios[0]))
         return {
             "": LayerValues(
-                ratios.max(axis=1),
+                np.array([_highest(row) for row in ratios]),
                 null=_null(table),
                 uncovered=chosen_by_chance(ratios),
                 reach=reach_of_largest(ratios),
@@ -96,9 +98,9 @@ class WorstElement(Measure):
             "element": LayerValues(np.array([place]), uncovered=PLACE),
             "tail": LayerValues(table.replicates(_tail), undefined=undefined, uncovered=_FEW),
             "largest": LayerValues(np.array([_largest(table)]), undefined=undefined, uncovered=EXTREME),
-            "by_element": ElementValues(ratios),
-            "tail_by_element": ElementValues(table.replicates(_tails), uncovered=_FEW),
-            "largest_by_element": ElementValues(_maxima(table)[None], uncovered=EXTREME),
+            "by_element": ElementValues(ratios, counted=moved),
+            "tail_by_element": ElementValues(table.replicates(_tails), uncovered=_FEW, counted=moved),
+            "largest_by_element": ElementValues(_maxima(table)[None], uncovered=EXTREME, counted=moved),
         }
 
     def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
@@ -147,9 +149,13 @@ def _defined(distances: np.ndarray) -> np.ndarray:
 
 
 def _ratios(gaps: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """(element,) mean gap over the mean norm; NaN where no sample has a response."""
-    below = sizes.mean() if len(sizes) else 0.0
-    return gaps.mean(axis=0) / below if below > 0 else np.full(gaps.shape[1], np.nan)
+    """(element,) mean gap over the mean norm; where no sample has a response, infinite, or NaN for no gap."""
+    return ratio(gaps.sum(axis=0), sizes.sum())
+
+
+def _highest(ratios: np.ndarray) -> float:
+    """The largest that there is; NaN if there is none."""
+    return float("nan") if np.isnan(ratios).all() else float(np.nanmax(ratios))
 
 
 def _scaled(values: np.ndarray) -> np.ndarray:
@@ -206,7 +212,7 @@ def chosen_by_chance(ratios: np.ndarray) -> str:
 def _null(table: SampleTable) -> float:
     """W with the untransformed response of another sample; NaN where no sample has a partner."""
     paired = np.isfinite(table["null"]).all(axis=1)
-    return float(_ratios(table["null"][paired], table["size"][paired]).max())
+    return _highest(_ratios(table["null"][paired], table["size"][paired]))
 
 
 def _worst(part: SampleTable) -> np.ndarray:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from invariscope.autocast import without_autocast
 from invariscope.engine.sources import Source, as_source, held
 from invariscope.engine.window import Window
 from invariscope.neurons.cost import Cost
@@ -27,6 +28,7 @@ from invariscope.uncertainty import GROUPS, MIN_PER_GROUP
 _LOG = logging.getLogger(__name__)
 
 
+@without_autocast()
 def neuron_stability(
     model: nn.Module,
     layer: str | Sequence[str],

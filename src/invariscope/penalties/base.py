@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from invariscope.autocast import without_autocast
 from invariscope.draws import Draws, Stream
 from invariscope.engine.acting import acting_elements
 from invariscope.engine.needs import Layout, lay_out
@@ -32,7 +33,8 @@ class Penalty(abc.ABC):
     """A measure of one batch as a loss: penalty(model, x) is a scalar, whose gradient reaches the model.
 
     The batch's orbits, and what else the measure forwards, go through the model in one forward, in the mode
-    in which the model is. The value is the mean over the layers; a layer in which nothing varies adds 0.
+    in which the model is and under autocast if the caller is; the formula itself is computed without. The
+    value is the mean over the layers; a layer in which nothing varies adds 0.
 
     Args:
         transform: as `iv.measure` takes it.
@@ -120,13 +122,15 @@ class Penalty(abc.ABC):
             raise ValueError(f"a penalty compares samples: a batch needs at least two, got {len(x)}")
         seed, transform = self.seed + _STRIDE * (step or 0), self._drawn(step)
         batch = Batch(np.arange(len(x)), np.arange(len(x)), partners(len(x)), seed)
-        laid = lay_out(transform, self._probes, x, batch=batch)
+        with without_autocast():
+            laid = lay_out(transform, self._probes, x, batch=batch)
         if self._of_output:
             read = {_OUTPUT: output_in_graph(model, laid.rows)}
         else:
             read = responses_in_graph(model, laid.rows, layers=self.layers)
         block = _block(laid, transform, x, batch)
-        return {key: self._value(replace(block, values=values)) for key, values in read.items()}
+        with without_autocast():
+            return {k: self._value(replace(block, values=_widened(values))) for k, values in read.items()}
 
     def drawn_elements(self, step: int | None = None) -> tuple[int, ...]:
         """Positions of the elements that a step forwards, in order."""
@@ -139,6 +143,11 @@ class Penalty(abc.ABC):
     def _drawn(self, step: int | None) -> Transform:
         whole: Transform = self.transform
         return whole if self.elements is None else _Chosen(whole, self.drawn_elements(step))
+
+
+def _widened(values: Tensor) -> Tensor:
+    """Half precision, as autocast gives it, in float32."""
+    return values if values.dtype in (torch.float32, torch.float64) else values.float()
 
 
 def _drawing(probes: Sequence[Probe]) -> list[Probe]:

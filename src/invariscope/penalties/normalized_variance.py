@@ -78,7 +78,7 @@ class NormalizedVariance(Penalty):
         return False
 
     def _value(self, block: Block) -> Tensor:
-        orbits = _widened(block.orbits()).flatten(2)
+        orbits = block.orbits().flatten(2)
         along, across = _variance(orbits, 1), _variance(orbits, 0)
         with torch.no_grad():
             threshold = _threshold(orbits)
@@ -96,11 +96,6 @@ class NormalizedVariance(Penalty):
         if len(orbits) < self.min_firing:
             return torch.zeros_like(orbits[0, 0], dtype=torch.bool)
         return (orbits != 0).any(dim=1).sum(dim=0) < self.min_firing
-
-
-def _widened(orbits: Tensor) -> Tensor:
-    """Half precision, as autocast gives it, in float32."""
-    return orbits if orbits.dtype in (torch.float32, torch.float64) else orbits.float()
 
 
 def _variance(orbits: Tensor, axis: int) -> Tensor:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from invariscope.autocast import without_autocast
 from invariscope.random_state import own_generators, put_back
 from invariscope.readers._modules import is_scripted
 
@@ -19,7 +20,9 @@ _TABLES = ("_parameters", "_buffers", "_modules")
 
 @contextmanager
 def preserved(model: nn.Module) -> Iterator[None]:
-    """Eval mode, no compiled calls and no attention fast path inside; everything as before on exit.
+    """Eval mode; no compiled calls, no attention fast path and no autocast of the caller's inside.
+
+    Everything is as before on exit.
 
     Kept: each module's mode and attributes, buffers, gradients, requires_grad, the model's own generators,
     torch's fast path switch. The modes are set directly: a model's own `train()` may do more (merge adapters
@@ -30,7 +33,7 @@ def preserved(model: nn.Module) -> Iterator[None]:
     tensors = [_TensorState.of(tensor) for tensor in _may_change(model)]
     kept = {id(state.tensor) for state in tensors}
     weights = [_WeightState.of(name, weight, kept) for name, weight in model.named_parameters()]
-    with put_back(own_generators(model)):
+    with put_back(own_generators(model)), without_autocast():
         try:
             torch.backends.mha.set_fastpath_enabled(False)  # it would run inner layers without their hooks
             for state in modules:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from invariscope.autocast import without_autocast
 from invariscope.random_state import Streams, global_generators, put_back
 from invariscope.readers._axes import BatchAxis, find_batch_axis
 from invariscope.readers._fingerprint import fingerprint_callable
@@ -110,7 +111,8 @@ class CallableReader(Reader):
             if streams is None:
                 generators = global_generators(device or self.device)
                 streams = Streams([g for g in generators if g.name in plan.drawn], seed)
-            with torch.no_grad(), streams.active() if streams.generators else nullcontext():
+            drawing = streams.active() if streams.generators else nullcontext()
+            with torch.no_grad(), without_autocast(), drawing:
                 found = self._arrays(x)
             _deliver(found, plan.axes, len(x), sink)
             return _output(found)
@@ -144,7 +146,7 @@ class CallableReader(Reader):
         return _Plan(Inspection(tuple(chosen), notes=notes, output=output), axes, drawn)
 
     def _trial(self, x: Tensor, shape: Sequence[int]) -> dict[str, Tensor]:
-        with torch.no_grad():
+        with torch.no_grad(), without_autocast():
             try:
                 returned = self.function(x.clone())
                 found = {} if isinstance(returned, nn.Module) else self._named(returned)

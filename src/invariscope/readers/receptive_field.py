@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from invariscope.autocast import without_autocast
 from invariscope.readers._field_by_gradient import by_gradient
 from invariscope.readers._field_of_chain import Axis, of_chain
 from invariscope.registry import unknown
@@ -59,6 +60,7 @@ class ReceptiveField:
         )
 
 
+@without_autocast()
 def receptive_field(
     model: nn.Module, layer: str, input_shape: Sequence[int], *, method: str = "auto"
 ) -> ReceptiveField:

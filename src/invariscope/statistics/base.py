@@ -69,7 +69,7 @@ class Block:
 
     Args:
         values: (row, unit...); the response to element j of sample i stands in row
-            i·sample_step + j·element_step.
+            i·sample_step + j·element_step. One number per row becomes one unit, (row, 1).
         samples: how many samples.
         elements: how many elements of each.
         sample_step, element_step: see `values`; blocks come sample-major or element-major.
@@ -135,6 +135,8 @@ class Block:
         for name in ("keys", "ranks"):
             if getattr(self, name) is None:
                 object.__setattr__(self, name, self.indices)
+        if self.values.ndim == 1:
+            object.__setattr__(self, "values", self.values[:, None])
 
     def rows_of(self, samples: np.ndarray, elements: np.ndarray) -> np.ndarray:
         """The rows of the given samples (first axis) and elements (second axis)."""

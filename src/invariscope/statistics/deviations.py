@@ -16,6 +16,8 @@ from invariscope.statistics.sample_table import SampleStatistic
 
 KINDS = ("latent", "channelwise", "output")
 REFERENCES = ("kernel", "twirl")
+# What rounding explains, as a share of a response's size (as for dead units), and in a sum over units.
+_DOUBLE, _SINGLE, _OF_SUMS = 1e-10, 32 * torch.finfo(torch.float32).eps, 1e-13
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,8 @@ class Deviations(SampleStatistic):
 
     Columns (sample, element): "sum", over the vectors that have a value, and "count", how many those are;
     "null" and "null_count", the same with f̂ of the sample's partner; "undefined" (sample,) vectors without a
-    value. The identity element counts for nothing if it is left out.
+    value, and "rounding" (sample,) the largest discrepancy of one of its vectors that rounding explains. The
+    identity element counts for nothing if it is left out.
 
     Args:
         kind: "latent": one vector a response; "channelwise": one vector a channel; "output": one vector of
@@ -68,7 +71,17 @@ class Deviations(SampleStatistic):
         found["null"] = found["null"].masked_fill(lonely[:, None], 0)
         kept = responses.shape[1] - (len(left_out) if self.exclude_identity else 0)
         found["undefined"] = kept * responses.shape[2] - found["count"].sum(1)
+        found["rounding"] = self._rounding(block, own)
         return found
+
+    def _rounding(self, block: Block, expected: Tensor) -> Tensor:
+        """(sample,) what responses that are alike can differ by, in this distance."""
+        share = _DOUBLE if block.values.dtype == torch.float64 else _SINGLE
+        if self.distance in ("l2", "squared_l2"):
+            power = 1 if self.distance == "l2" else 2
+            return (share * expected.detach().norm(dim=-1).flatten(1).amax(1)) ** power
+        least = max(share**2 / 2, _OF_SUMS)
+        return torch.full(expected.shape[:1], least, dtype=torch.float64, device=expected.device)
 
     def _vectors(self, block: Block) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         """(sample, element, vector, unit) responses, and g f̂ of the samples that are asked for."""

@@ -80,7 +80,7 @@ class ElementCovariance(SumStatistic):
 
 def _differences(block: Block) -> Tensor:
     """(sample, element − 1, unit) float64."""
-    orbits = block.orbits().flatten(2) if block.values.ndim > 1 else block.orbits()[..., None]
+    orbits = block.orbits().flatten(2)
     return orbits[:, 1:].double() - orbits[:, :1]
 
 

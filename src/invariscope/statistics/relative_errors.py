@@ -21,11 +21,11 @@ class RelativeErrors(SampleStatistic):
     """‖a(t_j x_i) − t_j a(x_i)‖ / ‖t_j a(x_i)‖ of every sample and element, under each of several actions.
 
     Columns (sample, element) for action number k: "error.k", NaN for the identity and where both norms are
-    0, infinite where the lower one alone is; "null.k", the same with the partner's a(z) in place of a(x_i)
-    above and below, NaN also where there is none; "trip.k", ‖t_j⁻¹ t_j a(x_i) − a(x_i)‖ / ‖a(x_i)‖, what the
-    action itself loses, NaN where the elements have no inverse. And (sample,) "undefined.k", elements other
-    than the identity without an error, and "index". An action that a layer does not have has no columns.
-    Needs the responses to the probe "identity".
+    0, infinite where that of t_j a(x_i) alone is; "null.k", the same with the partner's a(z) in place of
+    a(x_i) above and below, NaN also where there is none; "trip.k", ‖t_j⁻¹ t_j a(x_i) − a(x_i)‖ / ‖a(x_i)‖,
+    what the action itself loses, NaN where the elements have no inverse. And (sample,) "undefined.k",
+    elements other than the identity whose denominator is 0, and "index". An action that a layer does not
+    have has no columns. Needs the responses to the probe "identity".
 
     Args:
         actions: of the elements on the responses. Where positions move, units whose content comes from
@@ -59,15 +59,15 @@ class RelativeErrors(SampleStatistic):
 
 def _columns(block: Block, action: FeatureAction) -> dict[str, Tensor]:
     responses, rest = block.orbits(), block.probe("identity")[:, 0].double()
-    norms = _norms_over(_kept(block, action, inverse_first=not block.restored))
+    norms = norms_over(_kept(block, action, inverse_first=not block.restored))
     expected = action.moved(block, rest)
-    error = _shares(norms(responses - expected), norms(expected))
+    error = norms(responses - expected) / norms(expected)
     still = [j for j in block.probes["identity"] if j < block.elements]
     null = _null(block, action, rest, norms)
     error[:, still] = null[:, still] = torch.nan
     return {
         "error": error,
-        "undefined": error.isnan().sum(1) - len(still),
+        "undefined": zero_denominators(error, still),
         "null": null,
         "trip": _trip(block, action, expected, rest),
     }
@@ -76,7 +76,7 @@ def _columns(block: Block, action: FeatureAction) -> dict[str, Tensor]:
 def _null(block: Block, action: FeatureAction, rest: Tensor, norms: Callable[[Tensor], Tensor]) -> Tensor:
     partners = np.full(block.samples, -1) if block.partners is None else block.partners
     expected = action.moved(block, rest[torch.from_numpy(np.maximum(partners, 0)).to(rest.device)])
-    null = _shares(norms(block.orbits() - expected), norms(expected))
+    null = norms(block.orbits() - expected) / norms(expected)
     lonely = torch.from_numpy(partners < 0).to(null.device)
     return null.masked_fill(lonely[:, None], torch.nan)
 
@@ -89,8 +89,8 @@ def _trip(block: Block, action: FeatureAction, there: Tensor, rest: Tensor) -> T
         back = action.acted(block, there, inverse=True)
     except NotApplicableError:
         return torch.full(there.shape[:2], torch.nan, dtype=torch.float64, device=there.device)
-    norms, still = _norms_over(_kept(block, action, inverse_first=False)), rest[:, None].expand_as(back)
-    return _shares(norms(back - still), norms(still))
+    norms, still = norms_over(_kept(block, action, inverse_first=False)), rest[:, None].expand_as(back)
+    return norms(back - still) / norms(still)
 
 
 def _kept(block: Block, action: FeatureAction, *, inverse_first: bool) -> Tensor | None:
@@ -107,7 +107,12 @@ def _moves(action: FeatureAction, block: Block) -> bool:
     return action.moves_positions(block.layer, block.values.ndim - 1)
 
 
-def _norms_over(kept: Tensor | None) -> Callable[[Tensor], Tensor]:
+def zero_denominators(error: Tensor, still: list[int]) -> Tensor:
+    """(sample,) how many elements other than the identity have an error over 0, be it 0/0 or not."""
+    return (~error.isfinite()).sum(1) - len(still)
+
+
+def norms_over(kept: Tensor | None) -> Callable[[Tensor], Tensor]:
     """Euclidean norms (sample, element) over the kept units, in float64."""
 
     def norms(maps: Tensor) -> Tensor:
@@ -115,8 +120,3 @@ def _norms_over(kept: Tensor | None) -> Callable[[Tensor], Tensor]:
         return torch.linalg.vector_norm(chosen.flatten(2), dim=2, dtype=torch.float64)
 
     return norms
-
-
-def _shares(gaps: Tensor, sizes: Tensor) -> Tensor:
-    """Gaps in units of sizes; 0/0 is NaN, and anything else over 0 infinite."""
-    return gaps / sizes

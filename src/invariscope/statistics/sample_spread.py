@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from invariscope.statistics.base import Block, Statistic, replicate_sums, with_buckets
+from invariscope.statistics.rounding import without_rounding
 from invariscope.statistics.spread_kernel import add_offsets
 
 
@@ -101,8 +102,9 @@ class SampleSpread(Statistic):
             for part in (state.counts, state.sums, state.squares)
         )
         with np.errstate(divide="ignore", invalid="ignore"):
-            mean = sums / counts[:, None]
-            return Spread(counts, np.maximum(squares / counts - np.square(mean).sum(axis=1), 0))
+            mean, square = sums / counts[:, None], squares / counts
+            varied = without_rounding(square - np.square(mean).sum(axis=1), square)
+            return Spread(counts, np.maximum(varied, 0))
 
 
 def _responses(block: Block) -> np.ndarray:

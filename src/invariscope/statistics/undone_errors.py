@@ -11,6 +11,7 @@ from torch import Tensor
 
 from invariscope.statistics.base import Block
 from invariscope.statistics.kept_positions import kept_positions
+from invariscope.statistics.relative_errors import norms_over, zero_denominators
 from invariscope.statistics.sample_table import SampleStatistic
 
 
@@ -18,8 +19,9 @@ from invariscope.statistics.sample_table import SampleStatistic
 class UndoneErrors(SampleStatistic):
     """‖a(t_j x_i) − t_j a(x_i)‖ / ‖t_j a(x_i)‖ of every sample and element, over a layer's units.
 
-    In the table's column "error", (sample, element): NaN for the identity, and "zero", (sample,): how many
-    elements have a zero denominator, and NaN for it. Needs the responses to the probe "identity".
+    As `RelativeErrors` of the spatial action: in the table's column "error", (sample, element), NaN for the
+    identity and for 0/0, infinite for anything else over 0; "undefined", (sample,), how many other elements
+    have a zero denominator. Needs the responses to the probe "identity".
 
     Args:
         mask: leave out the units of t_j a(x_i) whose content comes from outside the image.
@@ -34,17 +36,8 @@ class UndoneErrors(SampleStatistic):
     def rows(self, block: Block) -> Mapping[str, Tensor | np.ndarray]:
         """The errors of each sample of the block."""
         expected = block.moved(block.probe("identity")[:, 0])
-        gaps = block.orbits() - expected
-        if self.mask:
-            kept = kept_positions(block, inverse_first=not block.restored)
-            gaps, expected = gaps * kept, expected * kept
-        error, size = _norms(gaps), _norms(expected)
-        others = np.arange(block.elements) != block.probes["identity"][0]
-        error = torch.where(size > 0, error / size, torch.nan)
-        error[:, torch.from_numpy(~others).to(error.device)] = torch.nan
-        return {"error": error, "zero": (size[:, torch.from_numpy(others).to(size.device)] == 0).sum(1)}
-
-
-def _norms(maps: Tensor) -> Tensor:
-    """(sample, element) Euclidean norms over the units, in float64."""
-    return torch.linalg.vector_norm(maps.flatten(2), dim=2, dtype=torch.float64)
+        kept = kept_positions(block, inverse_first=not block.restored) if self.mask else None
+        norms, still = norms_over(kept), [j for j in block.probes["identity"] if j < block.elements]
+        error = norms(block.orbits() - expected) / norms(expected)
+        error[:, still] = torch.nan
+        return {"error": error, "undefined": zero_denominators(error, still)}

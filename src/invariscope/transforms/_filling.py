@@ -25,7 +25,7 @@ def fills_with_zeros(transform: Transform, size: tuple[int, int], *, seed: int =
     """
     if isinstance(transform, _Chosen):
         return fills_with_zeros(transform.of, size, seed=seed)
-    motion = transform._motion(1, None, seed)
+    motion = transform._motion(1, None, None, seed)
     for run in _runs(transform):
         if not all_affine(run):
             return ()

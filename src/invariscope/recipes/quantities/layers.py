@@ -45,7 +45,7 @@ def layer_mean(cells: Cells, *, cell: str, measure: str = NV, stratum: str = "al
 def layer_value(
     cells: Cells, *, cell: str, measure: str = NV, layer: str = "output", stratum: str = "all"
 ) -> Estimate:
-    """The value of one layer; for predictions the mean over the elements."""
+    """The value of one layer; of predictions the mean over elements, without the identity for flips."""
     result = cells.result(cell)
     rows = [row for row in rows_of(result, measure, stratum) if row["layer"] == layer]
     if not rows:

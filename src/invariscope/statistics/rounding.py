@@ -1,0 +1,28 @@
+"""What rounding leaves where a difference is zero."""
+
+from __future__ import annotations
+
+import numpy as np
+
+_LEFT = 64 * float(np.finfo(np.float64).eps)
+
+
+def without_rounding(difference: np.ndarray, parts: np.ndarray) -> np.ndarray:
+    """A difference of float64 sums as large as `parts`; 0 where no more is left than rounding explains.
+
+    >>> without_rounding(np.array([1e-16, 1e-3, np.nan]), np.ones(3))
+    array([0.   , 0.001,   nan])
+    """
+    return np.where(difference <= _LEFT * parts, 0.0, difference)
+
+
+def ratio(above: np.ndarray, below: np.ndarray, *, rounding: np.ndarray | float = 0.0) -> np.ndarray:
+    """above / below; where rounding explains what is below, infinite, and NaN if it explains both.
+
+    >>> ratio(np.array([1.0, 1.0, 1e-9]), np.array([2.0, 0.0, 1e-9]), rounding=1e-8)
+    array([0.5, inf, nan])
+    """
+    nothing = np.abs(below) <= rounding
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = above / below
+    return np.where(nothing, np.where(np.abs(above) <= rounding, np.nan, np.inf), found)
