@@ -124,7 +124,7 @@ def test_the_merge_law_check_rejects_a_merge_that_forgets_the_reference():
     rng, spec = np.random.default_rng(1), OrbitMoments()
     parts = [rng.normal(size=(k, 4, 6)) for k in (3, 9)]
     a, b = (accumulated(spec, part, []) for part in parts)
-    forgetful = spec.merge(a, replace(b, pivot=a.pivot))
+    forgetful = spec.merge(a, replace(b, references=a.references))
     with pytest.raises(AssertionError):
         assert_close(
             spec.finalize(forgetful, [[0]]).sample_variance[0], brute(np.concatenate(parts))[1], 1e-6
@@ -192,13 +192,15 @@ def test_a_single_non_finite_response_is_noticed(bad):
         accumulated(OrbitMoments(), activations, [])
 
 
-def test_firing_counts_samples_with_any_response():
-    activations = np.zeros((4, 3, 2))
-    activations[1, 2, 0] = 5.0
-    activations[2, 0, 0] = -1.0
-    activations[:, :, 1] = 7.0
+def test_samples_count_as_unusual_if_they_differ_from_the_usual_response_at_any_element():
+    activations = np.zeros((9, 3, 3))
+    activations[6, 2, 0] = 5.0
+    activations[7, 0, 0] = -1.0
+    activations[:, :, 1] = [7.0, 8.0, 9.0]  # the same for all samples
+    activations[:, :, 2] = 0.25  # at its bias, but for one sample that moves it back and forth
+    activations[8, :, 2] += [0.0, 1.0, -1.0]
     moments = OrbitMoments().finalize(accumulated(OrbitMoments(), activations, [2]), [[0]])
-    assert moments.firing.tolist() == [2, 4]
+    assert moments.unusual.tolist() == [2, 0, 1]
 
 
 def test_the_tensor_version_for_other_devices_equals_the_kernel():
@@ -209,7 +211,7 @@ def test_the_tensor_version_for_other_devices_equals_the_kernel():
     spec.update(state, block)
     moments = spec.finalize(state, [[0]])
     expected = spec.finalize(accumulated(spec, activations, []), [[0]])
-    for field in ("transformation_variance", "sample_variance", "firing"):
+    for field in ("transformation_variance", "sample_variance", "unusual"):
         assert_close(getattr(moments, field), getattr(expected, field), 1e-6)
 
 

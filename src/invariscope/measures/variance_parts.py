@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from invariscope.statistics.moments import Moments
+from invariscope.statistics.references import rounding
 
 # Where units respond to fewer samples, intervals of the mean of their ratios cover in less than 92 % of draws
 # (benchmarks/coverage.py); the ratio of means needs no such rule.
@@ -44,7 +45,7 @@ class Parts:
     @cached_property
     def threshold(self) -> np.ndarray:
         """Variances up to this are rounding: a rotated black corner holds 1e-17, not zero."""
-        tiny = 1e-10 if self.across.double else 32 * float(np.finfo(np.float32).eps)
+        tiny = rounding(self.across.double)
         scale = self.across.scale
         layer = np.sqrt(np.mean(scale**2)) if scale.size else 0.0
         tiny = max(tiny, self.resolution)
@@ -63,16 +64,18 @@ class Parts:
         return self.still & (self.along.transformation_variance[0] <= self.threshold)
 
     def sparse(self, min_firing: int) -> np.ndarray:
-        """Units that respond to fewer samples than that, where there are as many samples; dead ones aside."""
-        if self.across.samples.flat[0] < min_firing:
-            return np.zeros_like(self.dead)
-        return (self.across.firing < min_firing) & ~self.dead
+        """Units that all but a few samples give the usual response of; those that no sample moves aside.
+
+        A few: fewer than `min_firing`, and than a quarter of the samples.
+        """
+        few = self.across.unusual < min(min_firing, self.across.clusters / 4)
+        return few & ~self.still & ~self.dead
 
     def uncovered(self, counted: np.ndarray, min_firing: int) -> str:
         """Why a mean of ratios over these units can have no interval; "" where it can."""
         if not min_firing or not counted.any():
             return ""
-        firing = float(np.median(self.across.firing[counted]))
+        firing = float(np.median(self.across.unusual[counted]))
         return (
             ""
             if firing >= RARE

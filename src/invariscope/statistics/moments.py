@@ -25,7 +25,10 @@ class Moments:
         onto: (group, unit...) Σ_j q_j·E_gj.
         within: Σ_ij (a_ij − ā_i)².
         total: Σ_ij h_ij².
-        firing: (unit...) number of samples with a response other than zero.
+        unusual: (unit...) number of clusters (samples, if there are none) that give something other than the
+            usual response of the unit.
+        clusters: number of clusters.
+        decisive: (2,) Σ d and Σ d² over clusters, d the part of `within` of all units that a cluster adds.
         pivot_mean: (unit...) p̄.
         pivot_squares: (unit...) Σ_j q_j².
         double: whether the activations were float64.
@@ -40,7 +43,9 @@ class Moments:
     onto: np.ndarray
     within: np.ndarray
     total: np.ndarray
-    firing: np.ndarray
+    unusual: np.ndarray
+    clusters: int
+    decisive: np.ndarray
     pivot_mean: np.ndarray
     pivot_squares: np.ndarray
     double: bool
