@@ -11,6 +11,7 @@ from torch import Tensor
 
 from invariscope.statistics.base import Block, replicate_sums
 from invariscope.statistics.bucket_sums import BucketSums, SumStatistic
+from invariscope.statistics.fixed_points import FixedPoints
 from invariscope.statistics.mean_distances import LayerDistances, MeanDistances, as_channels
 from invariscope.statistics.orbit_state import NonFiniteError
 
@@ -62,7 +63,7 @@ class Directions(SumStatistic):
             for name, part in found.items():
                 state.sums[f"{view}.{name}"][bucket] += part[chosen].sum(0).cpu().numpy()
 
-    def relative_to(self, state: BucketSums, fixed: np.ndarray) -> dict[str, np.ndarray]:
+    def relative_to(self, state: BucketSums, fixed: FixedPoints | None) -> dict[str, np.ndarray]:
         """Nothing is relative to anything here."""
         return state.sums
 

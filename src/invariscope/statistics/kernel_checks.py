@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 
 def refuse_unless(fits: bool, what: str, found: tuple, beside: str, other: tuple) -> None:
     """Raises a ValueError that shows both shapes.
@@ -15,3 +17,10 @@ def refuse_unless(fits: bool, what: str, found: tuple, beside: str, other: tuple
         raise ValueError(
             f"sizes do not fit together: {what} {tuple(map(int, found))}, {beside} {tuple(map(int, other))}"
         )
+
+
+def refuse_rows(places: np.ndarray, shape: tuple[int, ...]) -> None:
+    """Raises a ValueError unless all places are rows of an array of that shape."""
+    if places.size:
+        refuse_unless(int(places.min()) >= 0, "row", (int(places.min()),), "rows", shape)
+        refuse_unless(int(places.max()) < shape[0], "row", (int(places.max()),), "rows", shape)
