@@ -7,11 +7,13 @@ from functools import cached_property
 
 import numpy as np
 
+from invariscope.measures.uncovered import few_decisive
 from invariscope.statistics.moments import Moments
 from invariscope.statistics.references import rounding
+from invariscope.uncertainty import NOT_YET
 
-# Where units respond to fewer samples, intervals of the mean of their ratios cover in less than 92 % of draws
-# (benchmarks/coverage.py); the ratio of means needs no such rule.
+# Where units leave their usual response for fewer samples, intervals of the mean of their ratios cover in
+# less than 92 % of draws (benchmarks/coverage.py); the ratio of means needs no such rule.
 RARE = 40
 
 
@@ -71,16 +73,28 @@ class Parts:
         few = self.across.unusual < min(min_firing, self.across.clusters / 4)
         return few & ~self.still & ~self.dead
 
+    @cached_property
+    def few_decide(self) -> str:
+        """Why nothing that the spread along orbits enters can have an interval; "" if it can."""
+        return few_decisive(*self.along.decisive.tolist())
+
     def uncovered(self, counted: np.ndarray, min_firing: int) -> str:
-        """Why a mean of ratios over these units can have no interval; "" where it can."""
-        if not min_firing or not counted.any():
-            return ""
-        firing = float(np.median(self.across.unusual[counted]))
-        return (
-            ""
-            if firing >= RARE
-            else f"no interval yet: half of the units respond to fewer than {RARE} samples"
-        )
+        """Why a mean of ratios over these units can have no interval; "" if it can."""
+        if self.few_decide or not min_firing or not counted.any():
+            return self.few_decide
+        moved = float(np.median(self.across.unusual[counted]))
+        few = f"{NOT_YET}half of the units leave their usual response for fewer than {RARE} samples"
+        return "" if moved >= RARE else few
+
+    def ratio(self, above: np.ndarray, below: np.ndarray) -> np.ndarray:
+        """(replicate,) mean of one over mean of the other, over the units that are not dead.
+
+        Without replicates, which an interval would be taken from, if few samples decide.
+        """
+        found = layer_ratio(above, below, self.dead)
+        if self.few_decide:
+            found[1:] = np.nan
+        return found
 
     @cached_property
     def null(self) -> np.ndarray:

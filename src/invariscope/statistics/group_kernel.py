@@ -5,6 +5,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from invariscope.statistics.base import replicate_sums
 from invariscope.statistics.kernel_checks import refuse_unless
 from invariscope.statistics.orbit_kernel import OPTIONS, TILE
 
@@ -41,43 +42,64 @@ def _fill(columns, j, left, members, strata, counts, pivots, reference, part, mo
 
 
 @numba.njit(**OPTIONS)
-def _group_products(columns, groups, pivots, reference, centred, found):
+def _add_replicate(part, start, share, steps, squared, sums, squares):
+    """Adds Σ_i h_ij of one element to the sums over elements of one replicate."""
+    for u in range(len(part)):
+        moved = (part[u] - start[u]) * share + steps[u]
+        squared[u] += part[u] * part[u]
+        sums[u] += moved
+        squares[u] += moved * moved
+
+
+@numba.njit(**OPTIONS)
+def _group_products(columns, groups, pivots, reference, shares, found):
     """Fills what `group_products` returns."""
     members, edges, strata, counts = groups
-    squared, along, onto, moved = found
+    squared, moving, mean, shifted = found
     elements, units = columns.shape[1:]
-    parts, column = np.empty((len(edges) - 1, TILE)), np.empty(TILE)
+    replicates = len(squared)
+    parts, column, without = np.empty((len(edges) - 1, TILE)), np.empty(TILE), np.empty(TILE)
+    starts, sums, squares = np.empty((3, replicates, TILE))
+    steps = np.empty(TILE)
     for left in range(0, units, TILE):
         right = min(left + TILE, units)
         width = right - left
+        sums[:] = 0.0
+        squares[:] = 0.0
+        origin, total = pivots[reference, 0, left:right], mean[left:right]
         for j in range(elements):
-            q = centred[j, left:right]
+            pivot = pivots[reference, j, left:right]
             column[:] = 0.0
+            for u in range(width):
+                steps[u] = np.float64(pivot[u]) - np.float64(origin[u])
             for g in range(len(edges) - 1):
                 one, many = edges[g], edges[g + 1]
                 if many - one == 1 and strata[one] == reference:
-                    part = columns[members[one], j, left:right]
+                    _add(columns[members[one], j, left:right], column[:width])
                 else:
-                    part = parts[g, :width]
                     within = (members[one:many], strata[one:many], counts[one:many])
-                    _fill(columns, j, left, *within, pivots, reference, part, moved[g, left:right])
-                sums, products = along[g, left:right], onto[g, left:right]
-                for u in range(width):
-                    column[u] += part[u]
-                    sums[u] += part[u]
-                    products[u] += q[u] * part[u]
-            whole = squared[0, left:right]
+                    into = shifted[g, left:right]
+                    _fill(columns, j, left, *within, pivots, reference, parts[g, :width], into)
+                    _add(parts[g, :width], column[:width])
+            for r in range(replicates):
+                rest = column
+                if r > 0:
+                    one, many = edges[r - 1], edges[r]
+                    part = parts[r - 1, :width]
+                    if many - one == 1 and strata[one] == reference:
+                        part = columns[members[one], j, left:right]
+                    rest = without
+                    for u in range(width):
+                        rest[u] = column[u] - part[u]
+                if j == 0:
+                    starts[r, :width] = rest[:width]
+                into = squared[r, left:right]
+                _add_replicate(rest[:width], starts[r], shares[r], steps, into, sums[r], squares[r])
             for u in range(width):
-                whole[u] += column[u] * column[u]
-            for g in range(len(squared) - 1):
-                one, many = edges[g], edges[g + 1]
-                if many - one == 1 and strata[one] == reference:
-                    part = columns[members[one], j, left:right]
-                else:
-                    part = parts[g, :width]
-                without = squared[1 + g, left:right]
-                for u in range(width):
-                    without[u] += (column[u] - part[u]) * (column[u] - part[u])
+                total[u] += column[u] * shares[0]
+        for r in range(replicates):
+            for u in range(width):
+                moving[r, left + u] = max(squares[r, u] - sums[r, u] * sums[r, u] / elements, 0.0)
 
 
 def group_products(
@@ -90,6 +112,9 @@ def group_products(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """What the variances need of the column sums, for all groups of buckets and for all but each.
 
+    Means over samples are compared between elements by their differences to that of the first element, so
+    that neither the unit's offset nor the distance from the fixed orbit costs them digits.
+
     Args:
         columns: (bucket, element, unit) sums of h_ij, relative to the fixed orbit of the bucket's stratum.
         groups: buckets by group.
@@ -97,9 +122,9 @@ def group_products(
         pivots: (stratum, element, unit) the fixed orbits p_j.
         reference: the stratum whose fixed orbit all sums are to be relative to.
     Returns:
-        With E_gj the sums of the samples of each group relative to that orbit, and q_j the orbit minus its
-        mean: Σ_j E_j² as (replicate, unit), Σ_j E_gj and Σ_j q_j·E_gj as (group, unit), and what Σ_ij h_ij²
-        grows by, as (group, unit).
+        With E_j the sums relative to that orbit: (replicate, unit) Σ_j E_j²; (replicate, unit)
+        Σ_j (ā_j − ā)², ā_j the mean over samples; (unit,) Σ_j E_j/n over all groups; and (group, unit) what
+        Σ_ij h_ij² grows by.
     Raises:
         ValueError: sizes that do not fit together.
     """
@@ -107,12 +132,13 @@ def group_products(
     edges = np.cumsum([0, *map(len, groups)])
     _check(columns, members, strata, counts, pivots, reference)
     own = np.where(counts[members] > 0, strata[members], reference)  # an empty bucket has nothing to move
-    pivot = pivots[reference].astype(np.float64)
-    units, count = columns.shape[2], len(groups)
-    squared = np.zeros((count + 1 if count > 1 else 1, units))
-    found = (squared, *(np.zeros((count, units)) for _ in range(3)))
+    samples = replicate_sums(np.array([counts[group].sum() for group in groups], float))
+    with np.errstate(divide="ignore"):
+        shares = 1 / samples
+    (units, count), replicates = (columns.shape[2], len(groups)), len(samples)
+    found = (*np.zeros((2, replicates, units)), np.zeros(units), np.zeros((count, units)))
     wanted = (members, edges, own, counts[members].astype(np.float64))
-    _group_products(columns, wanted, pivots, reference, pivot - pivot.mean(axis=0), found)
+    _group_products(columns, wanted, pivots, reference, shares, found)
     return found
 
 

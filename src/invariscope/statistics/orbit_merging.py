@@ -20,7 +20,7 @@ def packed(state: OrbitState) -> dict[str, np.ndarray]:
     facts = {"shape": state.shape, "facts": (state.double, state.channels_last)}
     arrays = {name: np.array(value, np.int64) for name, value in facts.items()}
     arrays |= {f"sums.{name}": array for name, array in state.sums.on_host().arrays().items()}
-    used = int(state.strata.max()) + 1
+    used = max(int(state.strata.max()), 0) + 1
     for name in _REFERENCES:
         arrays[f"references.{name}"] = getattr(state.references.on_host(), name)[:used]
     for stratum, few in state.waiting.items():

@@ -209,13 +209,12 @@ class OrbitMoments(Statistic):
         members = [bucket for group in groups for bucket in group]
         counts = replicate_sums(np.array([state.counts[group].sum() for group in groups], float))
         reference, sums = _largest_stratum(state, members), state.sums
-        pivot = state.references.pivot[reference].astype(np.float64)
-        mean = pivot.mean(axis=0)
-        squared, along, onto, moved = group_products(
-            sums.columns, groups, state.strata, state.counts, state.references.pivot, reference
+        pivots = state.references.pivot
+        squared, moving, mean, moved = group_products(
+            sums.columns, groups, state.strata, state.counts, pivots, reference
         )
         within, total = by_group(sums.within, groups), by_group(sums.total, groups) + moved
-        finals = (squared, along, onto, replicate_sums(within), replicate_sums(total))
+        finals = (squared, moving, replicate_sums(within), replicate_sums(total))
         shape = partial(in_layer_shape, state)
         deviations = squares = None
         if self._standard:
@@ -228,8 +227,7 @@ class OrbitMoments(Statistic):
             unusual=shape(unusual_counts(state, members)),
             clusters=int(state.clusters[members].sum()),
             decisive=sums.decisive[members].sum(axis=0),
-            pivot_mean=shape(mean),
-            pivot_squares=shape(((pivot - mean) ** 2).sum(axis=0)),
+            mean=shape(pivots[reference].mean(axis=0, dtype=np.float64) + mean / state.elements),
             double=state.double,
             row_deviations=deviations,
             element_deviation=squares,

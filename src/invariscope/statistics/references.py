@@ -58,8 +58,8 @@ class References:
 
     @classmethod
     def empty(cls, elements: int, units: int, kind: np.dtype) -> References:
-        """Of no stratum yet."""
-        return cls(np.zeros((0, elements, units), kind), np.zeros((0, 2, units)), np.zeros(0, bool))
+        """Of no stratum yet, with room for one."""
+        return cls(np.zeros((1, elements, units), kind), np.zeros((1, 2, units)), np.zeros(1, bool))
 
     def make_room(self, strata: int) -> None:
         """Room for so many strata, or for twice as many as there were: rooms are copied when they grow."""

@@ -15,8 +15,8 @@ from invariscope.statistics.orbit_moments import OrbitMoments
 from invariscope.statistics.orbit_state import OrbitState
 
 # Arrays of `Moments` by what stands in front of their unit axes.
-_WITH_LEAD = ("squared", "along", "onto", "within", "total", "row_deviations", "element_deviation")
-_PLAIN = ("unusual", "pivot_mean", "pivot_squares")
+_WITH_LEAD = ("squared", "moving", "within", "total", "row_deviations", "element_deviation")
+_PLAIN = ("unusual", "mean")
 
 
 @dataclass
