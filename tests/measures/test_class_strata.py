@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 
 import numpy as np
 import pytest
 import torch
-from test_every_measure import shape_of
+from torch import nn
 
+import invariscope as iv
 from invariscope.measures.anova import GREENHOUSE_GEISSER, Anova
 from invariscope.measures.base import LayerContext, UnitValues
 from invariscope.measures.distances import (
@@ -37,6 +39,7 @@ MEASURES = [
         for d in DISTANCES
     ),
 ]
+SHAPE = (3, 2, 2)
 SIZES = {0: 70, 1: 2, 2: 13, 3: 4, 4: 71}  # 64 samples and more make a window of the 2019 code
 
 
@@ -88,25 +91,23 @@ def blocks_of(responses, labels, names, size, *, nested, order, indices=None):
         )
 
 
-def states_of(measure, blocks, buckets, *, shards=1, resume=False):
-    """The states that a measure needs, from blocks dealt out to shards and merged."""
-    found = []
-    for statistic in dict.fromkeys(measure.statistics()):
-        shares = []
-        for share in range(shards):
-            mine = list(itertools.islice(blocks, share, None, shards))
-            state = statistic.init(mine[0], buckets=buckets)
-            for number, block in enumerate(mine):
-                statistic.update(state, block)
-                if resume and number % 3 == 0:
-                    arrays = {name: np.array(part) for name, part in statistic.pack(state).items()}
-                    state = statistic.unpack(arrays)
-            shares.append(state)
-        whole = shares[0]
-        for other in shares[1:]:
-            whole = statistic.merge(whole, other)
-        found.append((statistic, whole))
-    return dict(found)
+def state_of(statistic, blocks, buckets, *, shards=1, resume=False):
+    """A statistic's state from blocks dealt out to shards and merged."""
+    shares = []
+    for share in range(shards):
+        mine = list(itertools.islice(blocks, share, None, shards))
+        state = statistic.init(mine[0], buckets=buckets)
+        for number, block in enumerate(mine):
+            statistic.update(state, block)
+            if resume and number % 3 == 0:
+                arrays = {name: np.array(part) for name, part in statistic.pack(state).items()}
+                state = statistic.unpack(arrays)
+        shares.append(state)
+    return functools.reduce(statistic.merge, shares)
+
+
+def states_of(measure, blocks, buckets):
+    return {statistic: state_of(statistic, blocks, buckets) for statistic in measure.statistics()}
 
 
 def values_of(measure, states, groups, shape):
@@ -114,26 +115,47 @@ def values_of(measure, states, groups, shape):
     return measure.evaluate(tuple(finals), LayerContext("a", 0, shape))
 
 
-def in_a_run(measure, responses, labels, wanted, *, names, size, nested, order, **walk):
-    """A measure's values of some classes, from a run over all of them."""
+@functools.cache
+def walked(statistic, dtype, walk):
+    """The state of a run over all classes."""
+    responses, labels = classes(dtype)
+    walk = dict(walk)
+    names, order = dict(enumerate(walk.pop("names"))), ordered(labels, walk.pop("order"))
+    size, nested = walk.pop("size"), walk.pop("nested")
     blocks = list(blocks_of(responses, labels, names, size, nested=nested, order=order))
-    count = GROUPS * len(SIZES) if nested else GROUPS + len(SIZES)
-    states = states_of(measure, blocks, count, **walk)
-    found = {}
-    for label in wanted:
-        number = names[label]
-        groups = [[number * GROUPS + g] for g in range(GROUPS)] if nested else [[GROUPS + number]]
-        found[label] = values_of(measure, states, groups, shape_of(responses))
-    return found
+    return state_of(statistic, blocks, buckets_of(nested), **walk)
 
 
-def alone(measure, responses, labels, label):
-    """The measure's values of one class, from a run over it alone."""
+def buckets_of(nested):
+    return GROUPS * len(SIZES) if nested else GROUPS + len(SIZES)
+
+
+@functools.cache
+def walked_alone(statistic, dtype, label):
+    """The state of a run over one class."""
+    responses, labels = classes(dtype)
     mine = np.flatnonzero(labels == label)
     own = {"nested": True, "order": np.arange(len(mine)), "indices": mine}
     blocks = list(blocks_of(responses[mine], labels[mine], {label: 0}, 7, **own))
-    states = states_of(measure, blocks, GROUPS)
-    return values_of(measure, states, [list(range(GROUPS))], shape_of(responses))
+    return state_of(statistic, blocks, GROUPS)
+
+
+def in_a_run(measure, dtype, label, walk):
+    """A measure's values of a class, from a run over all of them."""
+    number = walk["names"][label]
+    nested = walk["nested"]
+    groups = [[number * GROUPS + g] for g in range(GROUPS)] if nested else [[GROUPS + number]]
+    if SIZES[label] < 64:  # without intervals, as the engine does
+        groups = [[bucket for group in groups for bucket in group]]
+    key = tuple(walk.items())
+    states = {statistic: walked(statistic, dtype, key) for statistic in measure.statistics()}
+    return values_of(measure, states, groups, SHAPE)
+
+
+def alone(measure, dtype, label):
+    """The measure's values of one class, from a run over it alone."""
+    states = {statistic: walked_alone(statistic, dtype, label) for statistic in measure.statistics()}
+    return values_of(measure, states, [list(range(GROUPS))], SHAPE)
 
 
 def assert_same(found, expected, tolerance):
@@ -153,10 +175,10 @@ def assert_same(found, expected, tolerance):
 
 
 WALKS = [
-    {"size": 7, "nested": True, "names": [0, 1, 2, 3, 4], "order": "stored"},
-    {"size": 16, "nested": False, "names": [3, 0, 4, 2, 1], "order": "by class"},
-    {"size": 3, "nested": True, "names": [4, 3, 2, 1, 0], "order": "reversed", "shards": 3},
-    {"size": 32, "nested": False, "names": [1, 2, 3, 4, 0], "order": "stored", "resume": True, "shards": 2},
+    {"size": 7, "nested": True, "names": (0, 1, 2, 3, 4), "order": "stored"},
+    {"size": 16, "nested": False, "names": (3, 0, 4, 2, 1), "order": "by class"},
+    {"size": 3, "nested": True, "names": (4, 3, 2, 1, 0), "order": "reversed", "shards": 3},
+    {"size": 32, "nested": False, "names": (1, 2, 3, 4, 0), "order": "stored", "resume": True, "shards": 2},
 ]
 TOLERANCES = {np.float32: 1e-6, np.float64: 1e-12}
 
@@ -170,11 +192,102 @@ def ordered(labels, how):
 @pytest.mark.parametrize("dtype", TOLERANCES)
 @pytest.mark.parametrize("measure", MEASURES, ids=repr)
 def test_a_class_inside_a_run_is_the_class_alone(measure, dtype):
+    for label in SIZES:
+        right = alone(measure, dtype, label)
+        for walk in WALKS:
+            assert_same(in_a_run(measure, dtype, label, walk), right, TOLERANCES[dtype])
+
+
+@pytest.mark.parametrize("dtype", TOLERANCES)
+def test_classes_equal_the_definition_and_degenerate_units_are_told_apart(dtype):
     responses, labels = classes(dtype)
-    right = {label: alone(measure, responses, labels, label) for label in SIZES}
-    for walk in WALKS:
-        order = ordered(labels, walk["order"])
-        names = dict(enumerate(walk["names"]))
-        found = in_a_run(measure, responses, labels, SIZES, **walk | {"order": order, "names": names})
-        for label in SIZES:
-            assert_same(found[label], right[label], TOLERANCES[dtype])
+    measure = NormalizedVariance()
+    for label in SIZES:
+        values = in_a_run(measure, dtype, label, WALKS[1])[""].values[0]
+        alive = np.isfinite(values)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            right = measure.oracle(responses[labels == label].astype(np.float64), None)[""]
+        np.testing.assert_allclose(values[alive], right[alive], rtol=1e3 * TOLERANCES[dtype])
+        assert alive.all() == (label != 2)
+    odd = in_a_run(measure, dtype, 2, WALKS[1])[""]
+    assert np.isnan(odd.values[0, 0]).all()
+    assert np.isposinf(odd.values[0, 1, 0, 0])
+    assert (odd.dead, odd.infinite, odd.sparse) == (4, 1, 1)
+    assert not odd.counted[1, 0].any()
+
+
+@pytest.mark.parametrize("nested", [True, False])
+def test_all_samples_together_do_not_depend_on_how_classes_are_walked(nested):
+    responses, labels = classes(np.float64)
+    measure, names = NormalizedVariance(), dict(enumerate(range(len(SIZES))))
+    order = np.arange(len(labels))
+    blocks = list(blocks_of(responses, labels, names, 9, nested=nested, order=order))
+    members = [[s * GROUPS + g for s in range(len(SIZES) if nested else 1)] for g in range(GROUPS)]
+    found = values_of(measure, states_of(measure, blocks, buckets_of(nested)), members, SHAPE)[""]
+    np.testing.assert_allclose(found.values[0], measure.oracle(responses, None)[""], rtol=1e-11)
+    for g in (0, 5):
+        rest = responses[np.arange(len(labels)) // 2 % GROUPS != g]
+        np.testing.assert_allclose(found.values[1 + g], measure.oracle(rest, None)[""], rtol=1e-11)
+
+
+def test_a_unit_that_is_sparse_in_all_classes_is_sparse_in_all_samples_unless_its_usual_responses_differ():
+    labels = np.arange(80) % 2
+    responses = np.random.default_rng(0).normal(size=(80, 3, 3))
+    responses[:, :, 1:] = 0.5
+    responses[labels == 1, :, 2] = 0.75
+    responses[[13, 18], 1, 1:] = 2.0
+    blocks = list(blocks_of_two(responses, labels))
+    states = states_of(NormalizedVariance(), blocks, 2)
+    both, first = (values_of(NormalizedVariance(), states, groups, (3,))[""] for groups in ([[0, 1]], [[0]]))
+    assert both.counted.tolist() == [True, False, True]
+    assert first.counted.tolist() == [True, False, False]
+
+
+def blocks_of_two(responses, labels):
+    """Blocks of nine samples, a bucket per class."""
+    for few in np.split(np.arange(len(labels)), range(9, len(labels), 9)):
+        yield Block(
+            values=torch.as_tensor(responses[few]).flatten(0, 1),
+            samples=len(few),
+            elements=responses.shape[1],
+            sample_step=responses.shape[1],
+            element_step=1,
+            membership=Membership(labels[few, None], labels[few, None]),
+            indices=few,
+        )
+
+
+def net(dtype):
+    """In float32 without arithmetic, whose rounding would depend on the batch."""
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(108, 5)]
+    return nn.Sequential(*(layers if dtype == torch.float64 else layers[1:3])).to(dtype)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-6)])
+def test_measuring_by_class_gives_what_measuring_the_class_gives(dtype, tolerance):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(60, 1, 8, 8, generator=generator, dtype=dtype)
+    y = torch.randint(0, 4, (60,), generator=generator)
+    x[:, :, :3, :3] = 0  # dead where no turn brings anything
+    x *= 1 + 9 * y[:, None, None, None]
+    measures = [
+        iv.NormalizedVariance(),
+        iv.NormalizedVariance(preset="tmeasures"),
+        iv.Anova(),
+        iv.NormalizedDistance(),
+    ]
+    shared = {"precision": str(dtype).removeprefix("torch."), "progress": False}
+    for names, batch in (([0, 1, 2, 3], "auto"), ([2, 0, 3, 1], 12)):
+        renamed = torch.tensor(names)[y]
+        for measure in measures:
+            options = shared | {"measures": measure}
+            run = iv.measure(
+                net(dtype), (x, renamed), iv.QuarterTurns(), by_class=True, batch_size=batch, **options
+            ).table
+            for label in (0, 3):
+                single = iv.measure(net(dtype), x[y == label], iv.QuarterTurns(), **options).table
+                own = run[run.stratum == str(names[label])].reset_index(drop=True)
+                for column in ("value", "value_ratio", "null", "dead_units", "sparse_units", "samples"):
+                    if column in single:
+                        np.testing.assert_allclose(own[column], single[column], rtol=tolerance, atol=1e-30)
