@@ -59,6 +59,16 @@ class Membership:
             return np.zeros(len(buckets), np.int64)
         return self.strata.T.ravel()[order[starts]]
 
+    @cached_property
+    def by_stratum(self) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+        """Of each stratum the samples in the order of the block, and the bucket in which each is counted."""
+        strata = np.zeros_like(self.buckets) if self.strata is None else self.strata
+        found = {}
+        for stratum in np.unique(strata).tolist():
+            samples, column = np.nonzero(strata == stratum)
+            found[stratum] = samples, self.buckets[samples, column]
+        return found
+
     def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
         """(bucket, its samples)."""
         samples, edges, buckets = self.runs

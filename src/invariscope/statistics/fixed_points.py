@@ -36,14 +36,8 @@ class FixedPoints:
         self.strata[buckets] = strata
         self._make_room(int(strata.max()) + 1)
         for stratum in np.unique(strata[~self.known[strata]]).tolist():
-            self.values[stratum] = point(self._first(membership, stratum))
+            self.values[stratum] = point(int(membership.by_stratum[stratum][0][0]))
             self.known[stratum] = True
-
-    @staticmethod
-    def _first(membership: Membership, stratum: int) -> int:
-        if membership.strata is None:
-            return 0
-        return int(np.flatnonzero((membership.strata == stratum).any(axis=1))[0])
 
     def _make_room(self, strata: int) -> None:
         if strata > len(self.known):

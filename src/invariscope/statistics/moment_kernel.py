@@ -48,13 +48,20 @@ def _across(flat, starts, step, pivot, column, spread):
             column[u] += (h1 + h2) + (h3 + h4)
             spread[u] += (h1 * h1 + h2 * h2) + (h3 * h3 + h4 * h4)
         i += 4
-    while i < len(starts):
+    while i + 1 < len(starts):
+        r1, r2 = flat[starts[i] + step :], flat[starts[i + 1] + step :]
+        for u in range(width):
+            origin = np.float64(pivot[u])
+            h1, h2 = np.float64(r1[u]) - origin, np.float64(r2[u]) - origin
+            column[u] += h1 + h2
+            spread[u] += h1 * h1 + h2 * h2
+        i += 2
+    if i < len(starts):
         row = flat[starts[i] + step :]
         for u in range(width):
             h = np.float64(row[u]) - np.float64(pivot[u])
             column[u] += h
             spread[u] += h * h
-        i += 1
 
 
 @numba.njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})
@@ -80,30 +87,51 @@ def _orbits(flat, starts, step, weights, width, spreads, weighted, contributions
 @numba.njit(**OPTIONS)
 def _add_rows(parts, samples, sums):
     """Adds the parts of the given samples."""
-    for i in samples:
-        part = parts[i]
+    i = 0
+    while i + 3 < len(samples):
+        p1, p2, p3, p4 = (
+            parts[samples[i]],
+            parts[samples[i + 1]],
+            parts[samples[i + 2]],
+            parts[samples[i + 3]],
+        )
+        for u in range(len(sums)):
+            sums[u] += (p1[u] + p2[u]) + (p3[u] + p4[u])
+        i += 4
+    while i < len(samples):
+        part = parts[samples[i]]
         for u in range(len(sums)):
             sums[u] += part[u]
+        i += 1
 
 
 @numba.njit(**OPTIONS)
-def _add_unusual(weighted, usual, tolerance, counts):
-    """Counts the units at which one sample gives something other than the usual response."""
-    for u in range(len(counts)):
-        counts[u] += abs(weighted[u] - usual[u]) > tolerance[u]
+def _add_unusual(weighted, samples, usual, tolerance, counts):
+    """Counts the units at which each of the samples gives something other than the usual response."""
+    i = 0
+    while i + 1 < len(samples):
+        w1, w2 = weighted[samples[i]], weighted[samples[i + 1]]
+        for u in range(len(counts)):
+            first = 1.0 if abs(w1[u] - usual[u]) > tolerance[u] else 0.0
+            counts[u] += first + (1.0 if abs(w2[u] - usual[u]) > tolerance[u] else 0.0)
+        i += 2
+    if i < len(samples):
+        w1 = weighted[samples[i]]
+        for u in range(len(counts)):
+            counts[u] += 1.0 if abs(w1[u] - usual[u]) > tolerance[u] else 0.0
 
 
 @numba.njit(**OPTIONS)
-def _add_unusual_clusters(weighted, members, first, usual, tolerance, counts):
-    """The same for clusters: a unit counts once per cluster of which a sample gives something else."""
-    together = np.empty(len(counts), np.int64)
-    for k in range(len(members)):
+def _add_clusters(weighted, samples, first, usual, tolerance, counts):
+    """The same, but a unit counts once per cluster of which a sample gives something else."""
+    together = np.zeros(len(counts))
+    for k in range(len(samples)):
         if first[k]:
-            together[:] = 0
-        _add_unusual(weighted[members[k]], usual, tolerance, together)
-        if k + 1 == len(members) or first[k + 1]:
+            together[:] = 0.0
+        _add_unusual(weighted, samples[k : k + 1], usual, tolerance, together)
+        if k + 1 == len(samples) or first[k + 1]:
             for u in range(len(counts)):
-                counts[u] += together[u] > 0
+                counts[u] += 1.0 if together[u] > 0 else 0.0
 
 
 @numba.njit(**OPTIONS)
@@ -129,13 +157,11 @@ def _reduce(values, steps, runs, weights, references, sums, lo, hi):
             bucket, one, many = buckets[run], edges[run], edges[run + 1]
             members = samples[one:many]
             _add_rows(spreads, members, within[bucket, left:right])
-            counts, stratum = unusual[bucket, left:right], strata[run]
-            common, tolerance = usual[stratum, 0, left:right], usual[stratum, 1, left:right]
+            usually, counts = usual[strata[run], :, left:right], unusual[bucket, left:right]
             if clustered:
-                _add_unusual_clusters(weighted, members, first[one:many], common, tolerance, counts)
+                _add_clusters(weighted, members, first[one:many], usually[0], usually[1], counts)
             else:
-                for i in members:
-                    _add_unusual(weighted[i], common, tolerance, counts)
+                _add_unusual(weighted, members, usually[0], usually[1], counts)
             spread, fixed = total[bucket, left:right], strata[run] * elements * units + left
             for few in range(0, len(members), 4):
                 rows = starts[members[few : few + 4]] + left

@@ -139,20 +139,18 @@ class OrbitMoments(Statistic):
 
     def _wait(self, state: OrbitState, stratum: int, orbits: Orbits, block: Block) -> None:
         """Lets a block's samples of a stratum wait, or takes its reference if there are enough by now."""
-        membership, before = block.membership, state.waiting.get(stratum)
-        numbers = np.zeros_like(membership.buckets) if membership.strata is None else membership.strata
-        samples, column = np.nonzero(numbers == stratum)
+        (samples, buckets), before = block.membership.by_stratum[stratum], state.waiting.get(stratum)
         missing = FIRST - (0 if before is None else len(before))
         first = samples[:missing]
         few = Waiting(
             orbits.view[torch.from_numpy(first).to(orbits.rows.device)],
-            membership.buckets[first, column[:missing]],
+            buckets[:missing],
             None if block.clusters is None else block.clusters[first],
         )
-        if not few.orbits.sum().isfinite():
-            raise NonFiniteError
         together = few if before is None else before.and_then(few)
         if len(together) < FIRST:
+            if not few.orbits.sum().isfinite():  # of all others the sums show it
+                raise NonFiniteError
             state.waiting[stratum] = together
             return
         state.references.take(stratum, together.orbits, double=state.double)

@@ -65,7 +65,7 @@ class Sums:
             columns=np.zeros((buckets, elements, units)),
             within=np.zeros((buckets, units)),
             total=np.zeros((buckets, units)),
-            unusual=np.zeros((buckets, units), np.int64),
+            unusual=np.zeros((buckets, units)),
             decisive=np.zeros((buckets, 2)),
             deviations=np.zeros((buckets, units)) if standard else None,
             squares=np.zeros((buckets, elements, units)) if standard else None,

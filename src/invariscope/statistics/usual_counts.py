@@ -19,7 +19,7 @@ def unusual_counts(state: OrbitState, buckets: list[int]) -> np.ndarray:
     parts = [[b for b in filled if state.strata[b] == stratum] for stratum in strata]
     counts = [state.sums.unusual[part].sum(axis=0) for part in parts]
     if len(strata) < 2:
-        return counts[0] if counts else np.zeros(state.sums.unusual.shape[1], np.int64)
+        return counts[0] if counts else np.zeros(state.sums.unusual.shape[1])
     sizes = [int(state.clusters[part].sum()) for part in parts]
     usual = [state.references.usual[stratum] for stratum in strata]
     common = _most_shared(usual, [size - count for size, count in zip(sizes, counts, strict=True)])
@@ -50,7 +50,7 @@ def _most_shared(usual: list[np.ndarray], support: list[np.ndarray]) -> np.ndarr
 
     It finds the response that more than half of them give, if there is one; without one no unit is sparse.
     """
-    found, weight = usual[0].copy(), support[0].astype(np.int64)
+    found, weight = usual[0].copy(), support[0]
     for own, votes in zip(usual[1:], support[1:], strict=True):
         weight = np.where(_same(own, found), weight + votes, weight - votes)
         found, weight = np.where(weight < 0, own, found), np.abs(weight)
