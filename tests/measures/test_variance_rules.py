@@ -66,20 +66,35 @@ def test_small_but_real_variances_at_a_large_offset_keep_their_value():
     np.testing.assert_allclose(found.values[0], NormalizedVariance().oracle(activations, None)[""], rtol=1e-6)
 
 
-def test_a_unit_that_fires_for_few_samples_is_sparse_and_left_out_of_the_mean():
+@pytest.mark.parametrize("usual", [0.0, 0.25])
+@pytest.mark.parametrize(("samples", "few"), [(8, 2), (19, 5), (20, 5), (64, 16), (200, 20)])
+def test_a_unit_at_its_usual_response_for_all_but_a_few_samples_is_sparse_and_left_out(usual, samples, few):
     rng = np.random.default_rng(0)
-    activations = rng.normal(size=(64, 4, 2))
-    activations[19:, :, 1] = 0.0
+    activations = rng.normal(size=(samples, 4, 3))
+    activations[:, :, 1:] = usual * np.arange(4)[:, None]
+    activations[1 : few + 1, 3, 1] += 1 + rng.random(few)
+    activations[1:few, 3, 2] += 1 + rng.random(few - 1)
     found = units(NormalizedVariance(), activations)
+    assert (found.sparse, found.dead, found.infinite) == (1, 0, 0)
+    assert found.counted.tolist() == [True, True, False]
+    assert np.isfinite(found.values[0]).all()
+    assert units(NormalizedVariance(min_firing=0), activations).sparse == 0
+
+
+def test_a_unit_at_its_bias_in_all_but_two_samples_spoils_no_replicate():
+    activations = np.random.default_rng(0).normal(size=(64, 4, 2))
+    activations[:, :, 1] = 0.25
+    activations[[8, 16], 1, 1] = 1.0
+    buckets, groups = np.arange(64) % 8, [[g] for g in range(8)]
+    found = units(NormalizedVariance(), activations, buckets=buckets, groups=groups)
     assert found.sparse == 1
-    assert found.counted.tolist() == [True, False]
-    assert np.isfinite(found.values[0, 1])
-    activations[19, 0, 1] = 1.0
-    assert units(NormalizedVariance(), activations).sparse == 0
+    assert np.isfinite(found.layer_values()).all()
+    assert not np.isfinite(found.values[:, 1]).all()
 
 
-def test_with_fewer_samples_than_the_threshold_no_unit_is_called_sparse():
-    assert units(NormalizedVariance(), np.random.default_rng(0).normal(size=(12, 4, 2))).sparse == 0
+def test_a_unit_that_follows_the_element_alone_is_infinite_and_not_sparse_too():
+    found = units(NormalizedVariance(), orbits(MOVING, ELEMENTS_ONLY))
+    assert (found.sparse, found.infinite) == (0, 1)
 
 
 def test_the_ratio_of_means_differs_from_the_mean_of_ratios():

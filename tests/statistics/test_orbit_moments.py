@@ -16,6 +16,7 @@ from invariscope.statistics import orbit_moments
 from invariscope.statistics.base import Block, Membership
 from invariscope.statistics.orbit_moments import OrbitMoments
 from invariscope.statistics.orbit_state import NonFiniteError
+from invariscope.statistics.references import References
 
 
 def block_of(activations, *, buckets=None, element_major=False, first=0):
@@ -124,7 +125,7 @@ def test_the_merge_law_check_rejects_a_merge_that_forgets_the_reference():
     rng, spec = np.random.default_rng(1), OrbitMoments()
     parts = [rng.normal(size=(k, 4, 6)) for k in (3, 9)]
     a, b = (accumulated(spec, part, []) for part in parts)
-    forgetful = spec.merge(a, replace(b, pivot=a.pivot))
+    forgetful = spec.merge(a, replace(b, references=a.references))
     with pytest.raises(AssertionError):
         assert_close(
             spec.finalize(forgetful, [[0]]).sample_variance[0], brute(np.concatenate(parts))[1], 1e-6
@@ -192,13 +193,15 @@ def test_a_single_non_finite_response_is_noticed(bad):
         accumulated(OrbitMoments(), activations, [])
 
 
-def test_firing_counts_samples_with_any_response():
-    activations = np.zeros((4, 3, 2))
-    activations[1, 2, 0] = 5.0
-    activations[2, 0, 0] = -1.0
-    activations[:, :, 1] = 7.0
+def test_samples_count_as_unusual_if_they_differ_from_the_usual_response_at_any_element():
+    activations = np.zeros((9, 3, 3))
+    activations[6, 2, 0] = 5.0
+    activations[7, 0, 0] = -1.0
+    activations[:, :, 1] = [7.0, 8.0, 9.0]  # the same for all samples
+    activations[:, :, 2] = 0.25  # at its bias, but for one sample that moves it back and forth
+    activations[8, :, 2] += [0.0, 1.0, -1.0]
     moments = OrbitMoments().finalize(accumulated(OrbitMoments(), activations, [2]), [[0]])
-    assert moments.firing.tolist() == [2, 4]
+    assert moments.unusual.tolist() == [2, 0, 1]
 
 
 def test_the_tensor_version_for_other_devices_equals_the_kernel():
@@ -209,7 +212,7 @@ def test_the_tensor_version_for_other_devices_equals_the_kernel():
     spec.update(state, block)
     moments = spec.finalize(state, [[0]])
     expected = spec.finalize(accumulated(spec, activations, []), [[0]])
-    for field in ("transformation_variance", "sample_variance", "firing"):
+    for field in ("transformation_variance", "sample_variance", "unusual"):
         assert_close(getattr(moments, field), getattr(expected, field), 1e-6)
 
 
@@ -268,3 +271,85 @@ def test_a_first_sample_far_from_all_others_costs_no_accuracy():
     activations[0] += 1e3
     moments = OrbitMoments().finalize(accumulated(OrbitMoments(), activations, [1]), [[0]])
     assert_close(moments.sample_variance[0], brute(activations)[1], 1e-6)
+
+
+def test_clusters_are_counted_once_however_many_of_their_samples_differ():
+    activations = np.zeros((16, 3, 2))
+    activations[4:8, 1, 0] = 1.0  # all of cluster 1
+    activations[[9, 13], 2, 0] = 1.0  # one of each of clusters 2 and 3
+    activations[:, :, 1] = np.random.default_rng(0).normal(size=(16, 3))
+    states = []
+    for clusters in (np.repeat(np.arange(4), 4), None):
+        block = replace(block_of(activations), clusters=clusters)
+        states.append(OrbitMoments().init(block, buckets=1))
+        OrbitMoments().update(states[-1], block)
+    clustered, single = (OrbitMoments().finalize(state, [[0]]) for state in states)
+    assert clustered.clusters == 4
+    assert clustered.unusual.tolist() == [3, 4]
+    assert (single.clusters, single.unusual[0]) == (16, 6)
+    each = activations.var(axis=1, ddof=0).sum(axis=1) * 3
+    parts = each.reshape(4, 4).sum(axis=1)
+    assert_close(clustered.decisive, [parts.sum(), (parts**2).sum()], 1e-12)
+    assert_close(single.decisive, [each.sum(), (each**2).sum()], 1e-12)
+
+
+def test_samples_that_wait_for_a_reference_are_counted_and_change_nothing_later():
+    rng, spec = np.random.default_rng(0), OrbitMoments("std")
+    activations = 1e3 + rng.normal(size=(12, 4, 6))
+    asked, quiet = (spec.init(block_of(activations[:1]), buckets=1) for _ in range(2))
+    for lo, hi in ((0, 3), (3, 4), (4, 12)):
+        for state in (asked, quiet):
+            spec.update(state, block_of(activations[lo:hi]))
+        early = spec.finalize(asked, [[0]])
+        if hi == 4:
+            assert 0 in asked.waiting
+            assert early.samples.item() == 4
+            assert_close(early.sample_variance[0], brute(activations[:4])[1], 1e-12)
+            asked = spec.unpack({name: np.array(part) for name, part in spec.pack(asked).items()})
+    for one, other in zip(asked.sums.arrays().values(), quiet.sums.arrays().values(), strict=True):
+        assert (one == other).all()
+    assert (asked.references.pivot == quiet.references.pivot).all()
+
+
+@pytest.mark.parametrize("sizes", [(2, 2), (3, 4), (2, 30), (30, 3), (9, 9)])
+def test_states_that_still_wait_are_merged_like_any_other(sizes):
+    rng, spec = np.random.default_rng(0), OrbitMoments("std")
+    parts = [1e3 + rng.normal(size=(n, 4, 6)) for n in sizes]
+    for part in parts:
+        part[:, :, 0] = 0.25
+    parts[0][1, 2, 0] = 1.0
+    states = [accumulated(spec, part, []) for part in parts]
+    before = [spec.finalize(state, [[0]]).sample_variance for state in states]
+    found = spec.finalize(spec.merge(*states), [[0]])
+    assert_close(found.sample_variance[0], brute(np.concatenate(parts))[1], 1e-12)
+    assert found.samples.item() == sum(sizes)
+    assert found.unusual[0] == 1
+    after = [spec.finalize(state, [[0]]).sample_variance for state in states]
+    assert all((one == other).all() for one, other in zip(before, after, strict=True))
+
+
+def test_the_reference_is_the_lower_median_of_the_first_five_samples():
+    activations = np.random.default_rng(0).normal(size=(9, 3, 40))
+    for count in (1, 2, 3, 4, 5, 9):
+        state = accumulated(OrbitMoments(), activations[:count], [])
+        OrbitMoments().finalize(state, [[0]])
+        few = np.sort(activations[: min(count, 5)], axis=0)
+        assert (state.references.pivot[0] == few[(len(few) - 1) // 2]).all()
+
+
+def test_references_on_another_device_are_those_of_the_host():
+    orbits = torch.from_numpy(np.random.default_rng(0).normal(size=(5, 3, 40)))
+    orbits[1:4, :, :20] = 0.5
+    host, device = (References.empty(3, 40, np.dtype(np.float64)) for _ in range(2))
+    device = device.on(torch.device("cpu"))
+    for references in (host, device):
+        references.take(0, orbits, double=True)
+    assert (host.pivot == device.pivot.numpy()).all()
+    np.testing.assert_allclose(host.usual, device.usual.numpy(), rtol=1e-12)
+
+
+def test_a_layer_of_another_width_is_refused_by_name():
+    spec, activations = OrbitMoments(), np.ones((6, 4, 40))
+    state = accumulated(spec, activations, [])
+    with pytest.raises(ValueError, match=r"'keep' gave responses of shape \(4,\).* \(40,\)"):
+        spec.update(state, replace(block_of(activations[..., :4]), layer="keep"))

@@ -18,6 +18,7 @@ from invariscope.engine.rows import (
     interval_of,
     layer_replicates,
     left_out,
+    mean_over_classes,
     mean_units,
     row_of,
     why_none,
@@ -379,13 +380,13 @@ class Assembler:
         self, measure: Measure, name: str, key: LayerKey, parts: list[Any], stratum: Stratum, reason: str
     ) -> dict[str, Any]:
         replicates = 1 if reason else 1 + GROUPS
-        layer = finite_mean(np.stack([layer_replicates(part)[:replicates] for part in parts]))
+        layer = mean_over_classes(np.stack([layer_replicates(part)[:replicates] for part in parts]))
         ratios = [
             part.ratio[:replicates]
             for part in parts
             if isinstance(part, UnitValues) and part.ratio is not None
         ]
-        ratio = finite_mean(np.stack(ratios)) if ratios else None
+        ratio = mean_over_classes(np.stack(ratios)) if ratios else None
         bounds = measure.bounds(measure.output_of(name))
         uncovered = next((part.uncovered for part in parts if part.uncovered), "")
         widest = max(getattr(part, "reach", 1.0) for part in parts)

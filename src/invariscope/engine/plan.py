@@ -41,9 +41,11 @@ class Strata:
 
     def membership(self, cells: np.ndarray) -> Membership:
         """The buckets in which samples of these cells are counted."""
+        number = cells // self.groups
         if self.nested:
-            return Membership(cells[:, None])
-        return Membership(np.stack([cells % self.groups, self.groups + cells // self.groups], axis=1))
+            return Membership(cells[:, None], number[:, None])
+        buckets = np.stack([cells % self.groups, self.groups + number], axis=1)
+        return Membership(buckets, np.stack([np.zeros_like(number), 1 + number], axis=1))
 
     def cells_of(self, groups: np.ndarray, labels: Tensor | None) -> np.ndarray:
         """The cell of each sample, from its jackknife group; classes not met before get a stratum."""

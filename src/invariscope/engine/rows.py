@@ -153,6 +153,19 @@ def mean_units(parts: list[UnitValues]) -> tuple[dict[str, Any], np.ndarray]:
     return columns, finite_mean(maps)
 
 
+def mean_over_classes(replicates: np.ndarray) -> np.ndarray:
+    """(replicate,) mean of (class, replicate) values over the classes that have a value.
+
+    A replicate that one of these classes lacks would be a mean over other classes: it is NaN.
+
+    >>> mean_over_classes(np.array([[1.0, 2.0, 3.0], [3.0, 4.0, np.nan], [np.nan, np.nan, 1.0]]))
+    array([ 2.,  3., nan])
+    """
+    known = replicates[np.isfinite(replicates[:, 0])]
+    usable = np.isfinite(known).all(axis=0) & (len(known) > 0)
+    return np.where(usable, np.where(np.isfinite(known), known, 0.0).sum(axis=0) / max(len(known), 1), np.nan)
+
+
 def finite_mean(values: np.ndarray) -> np.ndarray:
     """Mean over the leading axis of what is finite; NaN where nothing is, without a warning."""
     finite = np.isfinite(values)

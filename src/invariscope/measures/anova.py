@@ -60,7 +60,8 @@ class Anova(Measure):
             4(m + 2)(m − 1) bytes a unit and jackknife group, refused where that does not fit `memory_gb`.
         correction: the one share of rejecting units to report; None: all three.
         alpha: level of the tests, for all units of a layer together.
-        min_firing: a unit that responds to fewer samples is sparse and left out, as for the variances.
+        min_firing: units that leave their usual response for fewer samples are sparse and left out, as for
+            the variances.
 
     Raises:
         ValueError: an option that does not exist, or a level outside of 0 to 1.

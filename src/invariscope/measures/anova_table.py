@@ -10,7 +10,7 @@ import numpy as np
 
 from invariscope.measures.base import UnitValues
 from invariscope.measures.rejections import f_critical, f_survival, share_rejecting
-from invariscope.measures.variance_parts import Parts, layer_ratio
+from invariscope.measures.variance_parts import Parts
 from invariscope.statistics.moments import Moments
 
 # A residual this far below the variation along orbits is the rounding of a difference of two sums.
@@ -113,7 +113,7 @@ class Table:
             values = part / self.total
             chance = None if null is None else null / self.total[0]
         values[:, self.parts.dead] = np.nan
-        found = self.units(values, ratio=layer_ratio(part, self.total, self.parts.dead))
+        found = self.units(values, ratio=self.parts.ratio(part, self.total))
         rare = self.parts.uncovered(found.counted, self.min_firing)
         return replace(found, null=chance, uncovered=rare)
 

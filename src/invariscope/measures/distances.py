@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from invariscope.measures.base import KnownAnswer, LayerContext, LayerValues, Measure, UnitValues, Values
+from invariscope.measures.uncovered import few_decisive
 from invariscope.measures.variance_parts import Parts
 from invariscope.registry import unknown
 from invariscope.statistics.base import Statistic
@@ -39,6 +40,7 @@ class _Distance(Measure):
     seed: int = 0
 
     maps_differ: ClassVar[bool] = True
+    along_orbits: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.distance not in DISTANCES:
@@ -59,13 +61,15 @@ class _Distance(Measure):
         whole, nulls = self._of(found.layer), self._null(found.layer)
         null = float("nan") if nulls is None else float(nulls[0])
         undefined = found.layer.undefined if self.distance == "cosine" else None
-        outputs: dict[str, Values] = {"": LayerValues(whole[:, 0], null, undefined)}
+        few = few_decisive(*found.layer.decisive) if self.along_orbits else ""
+        outputs: dict[str, Values] = {"": LayerValues(whole[:, 0], null, undefined, uncovered=few)}
         if found.channels is not None:
             still = (found.channels.along[0] == 0) & (found.channels.across[0] == 0)
             values = np.where(still, np.nan, self._of(found.channels))
             live = np.isfinite(values[0])
             nulls = self._null(found.channels)
-            outputs["channels"] = UnitValues(values, live, dead=int((~live).sum()), null=nulls)
+            dead = int((~live).sum())
+            outputs["channels"] = UnitValues(values, live, dead=dead, null=nulls, uncovered=few)
         return outputs
 
     @abc.abstractmethod
@@ -84,7 +88,7 @@ class _Distance(Measure):
         for output, vectors in views.items():
             along = _naive(vectors, self.distance)
             across = _naive(np.swapaxes(vectors, 0, 1), self.distance)
-            values = self._of(MeanDistances(along, across))
+            values = self._of(MeanDistances(along, across, (0.0, 0.0)))
             found[output] = values if output else values[0]
         return found
 
@@ -169,6 +173,8 @@ class SampleDistance(_Distance):
         "have larger distances, so that layers cannot be compared with it."
     )
 
+    along_orbits: ClassVar[bool] = False
+
     def _of(self, found: MeanDistances) -> np.ndarray:
         return found.across
 
@@ -245,14 +251,14 @@ def _squared(moments: Moments, layer: LayerContext) -> LayerDistances:
     null = _by_channel(parts.null[None])[0]
     alive = _by_channel((~parts.dead)[None])[0] > 0
     factor, whole = np.where(alive, 2.0, np.nan), 2.0 if alive.any() else float("nan")
-    return LayerDistances(
-        MeanDistances(
-            whole * along.sum(axis=1, keepdims=True),
-            whole * across.sum(axis=1, keepdims=True),
-            null=whole * null.sum(keepdims=True),
-        ),
-        MeanDistances(factor * along, factor * across, null=factor * null) if parts.dead.ndim > 1 else None,
-    )
+    total, squares = moments.decisive.tolist()
+    decisive = (total, squares)
+    sums = (whole * part.sum(axis=1, keepdims=True) for part in (along, across))
+    both = MeanDistances(next(sums), next(sums), decisive, null=whole * null.sum(keepdims=True))
+    if parts.dead.ndim < 2:
+        return LayerDistances(both, None)
+    channels = MeanDistances(factor * along, factor * across, decisive, null=factor * null)
+    return LayerDistances(both, channels)
 
 
 def _by_channel(values: np.ndarray) -> np.ndarray:

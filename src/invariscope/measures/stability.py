@@ -11,6 +11,7 @@ import numpy as np
 from invariscope.measures.base import Identity, KnownAnswer, LayerContext, LayerValues, Measure, Probe
 from invariscope.measures.noise_probes import EqualNoise
 from invariscope.measures.presets import Presets, apply_preset
+from invariscope.measures.uncovered import few_decisive
 from invariscope.registry import unknown
 from invariscope.statistics.base import Statistic
 from invariscope.statistics.displacements import Displacements, UnitDisplacements
@@ -133,14 +134,24 @@ class Stability(Measure):
             far = spread.medians if self.average == "median" else spread.distance
             apart = far(diagonal=self._diagonal)
             null = {name: _null(table, name, middle) for name in _MOVES}
+        few = {name: self._few_decide(table, name) for name in _MOVES}
         wide = 1.0 if self.average == "mean" else _OF_MEDIANS
         with np.errstate(divide="ignore", invalid="ignore"):
             moved, noisy = above["moved"] / apart, above["noisy"] / apart
+            chance = {name: value / apart[0] for name, value in null.items()}
             return {
-                "D": LayerValues(moved, null.get("moved", np.nan) / apart[0], reach=wide),
-                "G": LayerValues(noisy, null.get("noisy", np.nan) / apart[0], reach=wide),
-                "R": LayerValues(above["moved"] / above["noisy"], reach=wide),
+                "D": LayerValues(moved, chance["moved"], reach=wide, uncovered=few["moved"]),
+                "G": LayerValues(noisy, chance["noisy"], reach=wide, uncovered=few["noisy"]),
+                "R": LayerValues(
+                    above["moved"] / above["noisy"], reach=wide, uncovered=few["moved"] or few["noisy"]
+                ),
             }
+
+    def _few_decide(self, table: SampleTable, name: str) -> str:
+        """Why a mean over samples has no interval; medians do not depend on a few of them."""
+        if self.average != "mean":
+            return ""
+        return few_decisive(*table.decisive(table[name].sum(axis=1)))
 
     @property
     def _diagonal(self) -> bool:

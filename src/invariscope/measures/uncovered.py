@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from invariscope.uncertainty import DECISIVE, NOT_YET
+
 # Simulated in benchmarks/coverage.py: below these, intervals hold the true value too seldom.
 _EVEN_SHARE = 0.7
 EVENTS = 5
@@ -12,6 +14,28 @@ PLACE = "no interval: it is a position, not a quantity"
 EXTREME = "no interval: the largest of a sample grows with its size"
 # How many times as wide the intervals of means of relative sizes are, whose skewness makes them too narrow.
 OF_RELATIVE = 1.1
+
+
+def few_decisive(total: float, squares: float) -> str:
+    r"""Explain why a mean of non-negative parts that few samples decide has no interval; "" if it has one.
+
+    .. math:: n_\mathrm{eff} = \frac{(\sum_i d_i)^2}{\sum_i d_i^2} < 8
+
+    Eight groups of which one or two hold nearly all of the total say little about how far it scatters.
+
+    Args:
+        total: Σ d, d ≥ 0 what a sample (or cluster) adds.
+        squares: Σ d².
+
+    >>> few_decisive(10.0, 10.0)
+    ''
+    >>> few_decisive(12.0, 50.0)
+    'no interval yet: 2.9 samples decide the value, of which there should be 8'
+    """
+    if not squares > 0 or total**2 >= DECISIVE * squares:
+        return ""
+    found = total**2 / squares
+    return f"{NOT_YET}{found:.2g} samples decide the value, of which there should be {DECISIVE:g}"
 
 
 def few_decide(terms: np.ndarray) -> str:

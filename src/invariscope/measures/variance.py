@@ -14,7 +14,6 @@ from invariscope.measures.variance_parts import (
     Parts,
     fold,
     holds_maps,
-    layer_ratio,
     naively_collapsed,
     naively_folded,
 )
@@ -49,8 +48,9 @@ class _Variance(Measure):
             are left alone. None: units stay units; "after":
             mean of unit values per map; "ratio": ratio of the map's means; "before_mean",
             "before_max", "before_sum": the map is collapsed before any statistic.
-        min_firing: a unit that responds to fewer samples than this is *sparse*: counted and left
-            out of the layer's mean, whose interval would not cover. Applies from that many samples on.
+        min_firing: a unit is *sparse* if fewer samples than this, and fewer than a quarter of them, make it
+            give anything other than its usual response at any element. Sparse units are counted and left out
+            of the layer's mean, whose interval would not cover. 0: no unit is sparse.
         protocol: which samples count. None: all, once. "quiroga2019": across samples the first
             ⌊n/64⌋·64; along orbits the windows of 64 samples that start at each of the first ⌊n/64⌋.
         preset: "slides", "quiroga2019", "quiroga2019_full" or "tmeasures": sets the other options
@@ -144,7 +144,8 @@ class TransformationVariance(_Variance):
     )
 
     def _units(self, parts: Parts, layer: LayerContext) -> UnitValues:
-        return _plain_units(self, parts, parts.transformation, null=None if parts.standard else parts.null)
+        null = None if parts.standard else parts.null
+        return _plain_units(self, parts, parts.transformation, null=null, uncovered=parts.few_decide)
 
     def _naive(self, along: np.ndarray, across: np.ndarray, values: np.ndarray) -> np.ndarray:
         return naively_folded(along, self.pool)
@@ -256,7 +257,7 @@ class NormalizedVariance(_Variance):
             null = None if parts.standard or self.norm != "sample" else parts.null / below[0]
         values = np.where(dead, 1.0 if self.degenerate == "one" else np.nan, values)
         counted = np.asarray(np.isfinite(values[0]) & ~sparse)
-        ratio = layer_ratio(above, below, dead)
+        ratio = parts.ratio(above, below)
         if not holds_maps(values, self.pool):
             out = (int(dead.sum()), int(sparse.sum()), int(infinite.sum()))
             rare = parts.uncovered(counted, self.min_firing)
@@ -264,7 +265,9 @@ class NormalizedVariance(_Variance):
         folded = self._folded(values, above, below, counted)
         alive = np.isfinite(folded[0])
         whole = dead.all(axis=tuple(range(1, dead.ndim)))
-        return UnitValues(folded, alive, int(whole.sum()), int((~alive & ~whole).sum()), 0, ratio)
+        sparse_maps = int((~alive & ~whole).sum())
+        few = parts.few_decide
+        return UnitValues(folded, alive, int(whole.sum()), sparse_maps, 0, ratio, uncovered=few)
 
     def _folded(
         self, values: np.ndarray, above: np.ndarray, below: np.ndarray, counted: np.ndarray
@@ -316,13 +319,15 @@ class NormalizedVariance(_Variance):
 
 
 def _plain_units(
-    measure: _Variance, parts: Parts, values: np.ndarray, *, null: np.ndarray | None
+    measure: _Variance, parts: Parts, values: np.ndarray, *, null: np.ndarray | None, uncovered: str = ""
 ) -> UnitValues:
     """TV or SV per unit or, pooled, per map."""
     dead, sparse = parts.dead, measure._sparse(parts)
     if holds_maps(values, measure.pool):
         whole = dead.all(axis=tuple(range(1, dead.ndim)))
         alive = np.asarray(~whole)
-        return UnitValues(fold(values, np.ones_like(dead)), alive, int(whole.sum()))
+        folded = fold(values, np.ones_like(dead))
+        return UnitValues(folded, alive, int(whole.sum()), uncovered=uncovered)
     counted = np.asarray(~dead & ~sparse)
-    return UnitValues(values, counted, int(dead.sum()), int(sparse.sum()), null=null)
+    out = (int(dead.sum()), int(sparse.sum()))
+    return UnitValues(values, counted, *out, null=null, uncovered=uncovered)

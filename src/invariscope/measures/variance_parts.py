@@ -7,10 +7,13 @@ from functools import cached_property
 
 import numpy as np
 
+from invariscope.measures.uncovered import few_decisive
 from invariscope.statistics.moments import Moments
+from invariscope.statistics.references import rounding
+from invariscope.uncertainty import NOT_YET
 
-# Where units respond to fewer samples, intervals of the mean of their ratios cover in less than 92 % of draws
-# (benchmarks/coverage.py); the ratio of means needs no such rule.
+# Where units leave their usual response for fewer samples, intervals of the mean of their ratios cover in
+# less than 92 % of draws (benchmarks/coverage.py); the ratio of means needs no such rule.
 RARE = 40
 
 
@@ -44,7 +47,7 @@ class Parts:
     @cached_property
     def threshold(self) -> np.ndarray:
         """Variances up to this are rounding: a rotated black corner holds 1e-17, not zero."""
-        tiny = 1e-10 if self.across.double else 32 * float(np.finfo(np.float32).eps)
+        tiny = rounding(self.across.double)
         scale = self.across.scale
         layer = np.sqrt(np.mean(scale**2)) if scale.size else 0.0
         tiny = max(tiny, self.resolution)
@@ -63,21 +66,35 @@ class Parts:
         return self.still & (self.along.transformation_variance[0] <= self.threshold)
 
     def sparse(self, min_firing: int) -> np.ndarray:
-        """Units that respond to fewer samples than that, where there are as many samples; dead ones aside."""
-        if self.across.samples.flat[0] < min_firing:
-            return np.zeros_like(self.dead)
-        return (self.across.firing < min_firing) & ~self.dead
+        """Units that all but a few samples give the usual response of; those that no sample moves aside.
+
+        A few: fewer than `min_firing`, and than a quarter of the samples.
+        """
+        few = self.across.unusual < min(min_firing, self.across.clusters / 4)
+        return few & ~self.still & ~self.dead
+
+    @cached_property
+    def few_decide(self) -> str:
+        """Why nothing that the spread along orbits enters can have an interval; "" if it can."""
+        return few_decisive(*self.along.decisive.tolist())
 
     def uncovered(self, counted: np.ndarray, min_firing: int) -> str:
-        """Why a mean of ratios over these units can have no interval; "" where it can."""
-        if not min_firing or not counted.any():
-            return ""
-        firing = float(np.median(self.across.firing[counted]))
-        return (
-            ""
-            if firing >= RARE
-            else f"no interval yet: half of the units respond to fewer than {RARE} samples"
-        )
+        """Why a mean of ratios over these units can have no interval; "" if it can."""
+        if self.few_decide or not min_firing or not counted.any():
+            return self.few_decide
+        moved = float(np.median(self.across.unusual[counted]))
+        few = f"{NOT_YET}half of the units leave their usual response for fewer than {RARE} samples"
+        return "" if moved >= RARE else few
+
+    def ratio(self, above: np.ndarray, below: np.ndarray) -> np.ndarray:
+        """(replicate,) mean of one over mean of the other, over the units that are not dead.
+
+        Without replicates, which an interval would be taken from, if few samples decide.
+        """
+        found = layer_ratio(above, below, self.dead)
+        if self.few_decide:
+            found[1:] = np.nan
+        return found
 
     @cached_property
     def null(self) -> np.ndarray:

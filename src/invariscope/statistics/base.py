@@ -36,21 +36,48 @@ class Membership:
 
     Args:
         buckets: (sample, k) int64; every sample is counted in k buckets.
+        strata: (sample, k) int64 the stratum that each of these buckets is a part of; None: all of them 0.
+            Sums of one stratum may share what they are relative to; those of different strata never do.
 
     >>> [(bucket, samples.tolist()) for bucket, samples in Membership(np.array([[1], [0], [1]]))]
     [(0, [1]), (1, [0, 2])]
     """
 
     buckets: np.ndarray
+    strata: np.ndarray | None = None
+
+    @cached_property
+    def _sorted(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """The order in which visits are sorted by bucket, the buckets met, where each begins, all visits."""
+        flat = self.buckets.T.ravel()
+        order = np.argsort(flat, kind="stable")
+        buckets, starts = np.unique(flat[order], return_index=True)
+        return order, buckets, starts, flat
 
     @cached_property
     def runs(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(visit,) samples sorted by bucket, (run + 1,) where each bucket's run begins, (run,) buckets."""
         count, each = self.buckets.shape
-        flat = self.buckets.T.ravel()
-        order = np.argsort(flat, kind="stable")
-        buckets, starts = np.unique(flat[order], return_index=True)
+        order, buckets, starts, flat = self._sorted
         return np.tile(np.arange(count), each)[order], np.append(starts, len(flat)), buckets
+
+    @cached_property
+    def run_strata(self) -> np.ndarray:
+        """(run,) the stratum of each run's bucket."""
+        order, buckets, starts, _ = self._sorted
+        if self.strata is None:
+            return np.zeros(len(buckets), np.int64)
+        return self.strata.T.ravel()[order[starts]]
+
+    @cached_property
+    def by_stratum(self) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+        """Of each stratum the samples in the order of the block, and the bucket in which each is counted."""
+        strata = np.zeros_like(self.buckets) if self.strata is None else self.strata
+        found = {}
+        for stratum in np.unique(strata).tolist():
+            samples, column = np.nonzero(strata == stratum)
+            found[stratum] = samples, self.buckets[samples, column]
+        return found
 
     def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
         """(bucket, its samples)."""
@@ -60,7 +87,7 @@ class Membership:
 
     def take(self, chosen: np.ndarray) -> Membership:
         """Of the chosen samples alone."""
-        return Membership(self.buckets[chosen])
+        return Membership(self.buckets[chosen], None if self.strata is None else self.strata[chosen])
 
 
 @dataclass(frozen=True)
@@ -87,7 +114,6 @@ class Block:
             behind the orbit, a smaller one is an element of it.
         partners: (sample,) the sample of this block that each is paired with where pairing is to be
             destroyed, -1 for none; None where nobody asked.
-        clusters: (sample,) equal for neighbours that belong together; None where none do.
         total: how many samples the whole walk has, where it is known.
         unit_bytes: memory that a state may take for each unit, where a statistic can make do with less.
         act: (maps, indices, keys, inverse) to maps: what the elements should do to (sample, element, unit...)
@@ -96,6 +122,8 @@ class Block:
         per_sample: whether an element means something else for each sample.
         distances: (sample, column) Euclidean distance of each input from the untransformed sample; None where
             nobody asked.
+        clusters: (sample,) int64 or None; neighbours of equal number belong together, such as crops of one
+            image. What counts independent observations counts clusters.
         restored: whether the inputs were brought back by the inverse elements before the model saw them, so
             that the action has nothing left to undo.
         input_shape: the shape of one input of the model, such as (3, 32, 32); () where it is not known.
@@ -283,6 +311,10 @@ class Statistic(abc.ABC):
     @abc.abstractmethod
     def bucket_bytes(self, units: int, elements: int) -> int:
         """Memory that one bucket of a layer's state takes."""
+
+    def stratum_bytes(self, units: int, elements: int) -> int:
+        """Memory that each stratum takes besides its buckets; usually none."""
+        return 0
 
     def piloted_bytes(self, units: int, elements: int, pilot: Any) -> int:
         """The same, where the final value of the pilot decides it."""

@@ -7,6 +7,9 @@ from typing import Any
 import numba
 import numpy as np
 
+from invariscope.statistics.kernel_checks import refuse_rows, refuse_unless
+from invariscope.statistics.visits import Visits
+
 BINS = 16
 TILE = 64  # units: the counts that one sample touches stay in the second cache
 _LOGS = np.append(0.0, np.arange(1, 4096) * np.log2(np.arange(1, 4096)))  # of counts, which most are small
@@ -48,18 +51,7 @@ def _add_classes(histogram, classes, counts, left):
 
 
 @numba.njit(**_OPTIONS)
-def count_bins(rows, places, edges, orders, classes, runs, by_element, by_class):
-    """Adds a block's orbits to the counts of their buckets.
-
-    Args:
-        rows: (row, unit) responses.
-        places: (sample, element) rows of each orbit.
-        edges: (edge, unit) in the type of `rows`; a bin's number is how many edges are below a response.
-        orders: (sample, draw, element) where each element is counted: as it is, then permuted.
-        classes: (sample, draw) where each sample is counted, likewise; nothing where there are no classes.
-        runs: see `Membership.runs`.
-        by_element, by_class: (bucket, draw, element or class, unit, bin) counts.
-    """
+def _count_bins(rows, places, edges, orders, classes, runs, by_element, by_class):
     samples, starts, buckets = runs
     units, elements = rows.shape[1], places.shape[1]
     for left in range(0, units, TILE):
@@ -77,6 +69,51 @@ def count_bins(rows, places, edges, orders, classes, runs, by_element, by_class)
                     for j in range(elements):
                         _add_elements(bins[j : j + 1], np.zeros(1, np.int64), histogram, 0)
                     _add_classes(histogram[0], classes[i], classwise, left)
+
+
+def count_bins(
+    rows: np.ndarray,
+    places: np.ndarray,
+    edges: np.ndarray,
+    orders: np.ndarray,
+    classes: np.ndarray,
+    visits: Visits,
+    by_element: np.ndarray,
+    by_class: np.ndarray,
+) -> None:
+    """Adds a block's orbits to the counts of their buckets.
+
+    Args:
+        rows: (row, unit) responses.
+        places: (sample, element) rows of each orbit.
+        edges: (edge, unit) in the type of `rows`; a bin's number is how many edges are below a response.
+        orders: (sample, draw, element) where each element is counted: as it is, then permuted.
+        classes: (sample, draw) where each sample is counted, likewise; nothing where there are no classes.
+        visits: which samples are added to which buckets.
+        by_element, by_class: (bucket, draw, element or class, unit, bin) counts.
+    Raises:
+        ValueError: sizes that do not fit together.
+    """
+    sample, bucket, _ = visits.reach
+    units, elements, draws = rows.shape[1], places.shape[1], by_element.shape[1]
+    labelled = by_class.shape[2] > 0
+    refuse_unless(len(edges) < BINS and edges.shape[1:] == (units,), "rows", rows.shape, "edges", edges.shape)
+    refuse_unless(
+        by_element.shape[2:] == (elements, units, BINS), "rows", rows.shape, "counts", by_element.shape
+    )
+    fits = by_class.shape[:2] == by_element.shape[:2] and by_class.shape[3:] == (units, BINS)
+    refuse_unless(fits, "counts by class", by_class.shape, "counts", by_element.shape)
+    refuse_rows(places, rows.shape)
+    refuse_unless(orders.shape[1:] == (draws, elements), "orders", orders.shape, "counts", by_element.shape)
+    refuse_rows(orders, (elements,))
+    refuse_unless(0 <= sample < min(len(places), len(orders)), "sample", (sample,), "orders", orders.shape)
+    refuse_unless(0 <= bucket < len(by_element), "bucket", (bucket,), "counts", by_element.shape)
+    if labelled:
+        refuse_unless(classes.shape[1:] == (draws,), "classes", classes.shape, "counts", by_class.shape)
+        refuse_unless(sample < len(classes), "sample", (sample,), "classes", classes.shape)
+        refuse_rows(classes, by_class.shape[2:])
+    runs = (visits.samples, visits.edges, visits.buckets)
+    _count_bins(rows, places, edges, orders, classes, runs, by_element, by_class)
 
 
 @numba.njit(**_OPTIONS)

@@ -14,6 +14,7 @@ from invariscope.statistics.base import Block, Statistic, with_buckets
 from invariscope.statistics.bin_kernel import BINS, count_bins, mutual_information
 from invariscope.statistics.bin_pilot import BinPilot, Bins, element_orders, responses_of
 from invariscope.statistics.bounds import at_most
+from invariscope.statistics.visits import Visits
 
 
 @dataclass
@@ -141,18 +142,18 @@ class BinCounts(Statistic):
         key = np.ascontiguousarray(block.keys, np.int64).tobytes()
         orders = _orders(self.seed, self.permutations, block.elements, key)
         classes = state.bins.permuted(block.keys, self.permutations, self.seed)
-        _, starts, buckets = block.membership.runs
-        state.counts[buckets] += np.diff(starts)
+        visits = Visits.of(block.membership, block.clusters)
         count_bins(
             rows,
             block.rows_of(samples, elements),
             at_most(state.bins.edges, rows.dtype),
             orders,
             classes,
-            block.membership.runs,
+            visits,
             state.by_element,
             state.by_class,
         )
+        state.counts[visits.buckets] += visits.sizes
 
     def enlarge(self, state: BinState, buckets: int) -> None:
         """Room for more buckets."""

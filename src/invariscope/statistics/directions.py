@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,8 +13,10 @@ from torch import Tensor
 
 from invariscope.statistics.base import Block, replicate_sums
 from invariscope.statistics.bucket_sums import BucketSums, SumStatistic
+from invariscope.statistics.fixed_points import FixedPoints
 from invariscope.statistics.mean_distances import LayerDistances, MeanDistances, as_channels
 from invariscope.statistics.orbit_state import NonFiniteError
+from invariscope.statistics.visits import Visits
 
 # Cosines are between -1 and 1; their sums over pairs are right to about this much.
 _ROUNDING = 1e-13
@@ -22,13 +26,18 @@ _ROUNDING = 1e-13
 class Directions(SumStatistic):
     """Sums of responses divided by their length, of whole layers and of single channels.
 
-    With n' vectors û of length 1, the mean of 1 − cos over their pairs is (n'² − ‖Σû‖²)/(n'(n' − 1)),
-    and, from the other side, the sum over components of the variance of û. Vectors of length zero have
-    no direction: they are left out, and counted.
+    With h = û − p for n' vectors û of length 1 and a fixed direction p per stratum, the mean of 1 − cos over
+    their pairs is (n'·Σ‖h‖² − ‖Σh‖²)/(n'(n' − 1)): the sum over components of the variance of û, which loses
+    nothing where all vectors point nearly the same way. Vectors of length zero have no direction: they are
+    left out, and counted.
     """
 
     def bucket_bytes(self, units: int, elements: int) -> int:
         """A sum a unit and element, twice for feature maps, which have directions by channel too."""
+        return 16 * units * elements
+
+    def stratum_bytes(self, units: int, elements: int) -> int:
+        """As much again."""
         return 16 * units * elements
 
     def init(self, block: Block, *, buckets: int, pilot: Any = None) -> BucketSums:
@@ -43,32 +52,44 @@ class Directions(SumStatistic):
             for view, vectors in views.items()
             for name, size in _sizes(*vectors.shape[1:]).items()
         }
+        sums["decisive"] = np.zeros((buckets, 2))
         double = block.values.dtype == torch.float64
-        return BucketSums(np.zeros(buckets, np.int64), sums, shape, double)
+        fixed = FixedPoints.empty(buckets, (len(views), block.elements, math.prod(shape)))
+        return BucketSums(np.zeros(buckets, np.int64), sums, shape, double, fixed)
 
     def update(self, state: BucketSums, block: Block) -> None:
         """Adds a block's orbits."""
-        values = as_channels(block)
-        self._add(state, "layer", values.flatten(2)[:, :, None], block)
-        if "channels.directions" in state.sums:
-            self._add(state, "channels", values, block)
-        for bucket, samples in block.membership:
-            state.counts[bucket] += len(samples)
+        values, fixed = as_channels(block), state.fixed
+        assert fixed is not None
+        views = {"layer": values.flatten(2)[:, :, None]}
+        views |= {"channels": values} if "channels.directions" in state.sums else {}
+        found = {view: _directions(vectors) for view, vectors in views.items()}
+        fixed.meet(block.membership, partial(_first_directions, found))
+        visits = Visits.of(block.membership, block.clusters)
+        along = found["layer"]["along"].cpu().numpy()[:, 0]
+        state.sums["decisive"][visits.buckets] += visits.sums_of_clusters(along)
+        state.counts[visits.buckets] += visits.sizes
+        for number, (view, parts) in enumerate(found.items()):
+            for bucket, stratum, samples in visits:
+                _add(state, view, bucket, parts, samples, fixed.values[stratum, number])
 
-    def _add(self, state: BucketSums, view: str, vectors: Tensor, block: Block) -> None:
-        found = _directions(vectors)
-        for bucket, samples in block.membership:
-            chosen = torch.from_numpy(samples).to(vectors.device)
-            for name, part in found.items():
-                state.sums[f"{view}.{name}"][bucket] += part[chosen].sum(0).cpu().numpy()
-
-    def relative_to(self, state: BucketSums, fixed: np.ndarray) -> dict[str, np.ndarray]:
-        """Nothing is relative to anything here."""
-        return state.sums
+    def relative_to(self, state: BucketSums, fixed: FixedPoints | None) -> dict[str, np.ndarray]:
+        """The sums of the same directions, relative to others."""
+        assert state.fixed is not None
+        assert fixed is not None
+        moves, sums = state.fixed.moves_to(fixed), dict(state.sums)
+        for number, view in enumerate(name for name in ("layer", "channels") if f"{name}.rows" in sums):
+            own, present = sums[f"{view}.directions"], sums[f"{view}.present"][..., None]
+            move = moves[:, number].reshape(own.shape)
+            sums[f"{view}.directions"] = own + present * move
+            grown = (move * (2 * own + present * move)).sum(axis=-1)
+            sums[f"{view}.squares"] = sums[f"{view}.squares"] + grown
+        return sums
 
     def finalize(self, state: BucketSums, groups: list[list[int]]) -> LayerDistances:
         """Mean cosine distances, of all samples and of all but each group's."""
         channels = "channels.directions" in state.sums
+        state = self.together(state, groups)
         return LayerDistances(
             _distances(state, "layer", groups), _distances(state, "channels", groups) if channels else None
         )
@@ -77,10 +98,35 @@ class Directions(SumStatistic):
 def _sizes(elements: int, vectors: int, components: int) -> dict[str, tuple[int, ...]]:
     return {
         "directions": (elements, vectors, components),
+        "squares": (elements, vectors),
         "present": (elements, vectors),
         "along": (vectors,),
         "rows": (vectors,),
     }
+
+
+def _first_directions(found: dict[str, dict[str, Tensor]], sample: int) -> np.ndarray:
+    """(view, element, unit) the directions of one sample."""
+    parts = [part["directions"][sample].flatten(1).cpu().numpy() for part in found.values()]
+    return np.stack(parts)
+
+
+def _add(
+    state: BucketSums,
+    view: str,
+    bucket: int,
+    parts: dict[str, Tensor],
+    samples: np.ndarray,
+    fixed: np.ndarray,
+) -> None:
+    """Adds some samples to one view's sums of a bucket."""
+    chosen = {name: part[torch.from_numpy(samples).to(part.device)] for name, part in parts.items()}
+    own = chosen["directions"]
+    offsets = own - torch.from_numpy(fixed).to(own.device).reshape(own.shape[1:])
+    chosen["directions"] = offsets * chosen["present"][..., None]
+    chosen["squares"] = chosen["directions"].square().sum(-1)
+    for name, part in chosen.items():
+        state.sums[f"{view}.{name}"][bucket] += part.sum(0).cpu().numpy()
 
 
 def _directions(vectors: Tensor) -> dict[str, Tensor]:
@@ -102,20 +148,21 @@ def _distances(state: BucketSums, view: str, groups: list[list[int]]) -> MeanDis
     along, rows, present = (
         state.replicates(f"{view}.{name}", groups) for name in ("along", "rows", "present")
     )
-    sums = state.sums[f"{view}.directions"]
+    sums, squared = state.sums[f"{view}.directions"], state.replicates(f"{view}.squares", groups)
     parts = [sums[members].sum(axis=0) for members in groups]
     whole = sum(parts[1:], parts[0])
     # One replicate at a time: each is as large as the layer times the elements.
     squares = [np.square(whole).sum(-1)]
     squares += [np.square(whole - part).sum(-1) for part in parts] if len(parts) > 1 else []
     with np.errstate(divide="ignore", invalid="ignore"):
-        across = (present**2 - np.stack(squares)) / (present * (present - 1))
+        across = (present * squared - np.stack(squares)) / (present * (present - 1))
         across = _above_rounding(np.where(present > 1, across, np.nan))
         defined = np.isfinite(across)
         mean = np.where(defined, across, 0.0).sum(axis=1) / defined.sum(axis=1)
         counts = replicate_sums(np.array([state.counts[members].sum() for members in groups], float))
         missing = counts[0] * present.shape[1] * present.shape[2] - present[0].sum()
-        return MeanDistances(_above_rounding(along / rows), mean, int(missing))
+        total, squares = state.replicates("decisive", groups)[0].tolist()
+        return MeanDistances(_above_rounding(along / rows), mean, (total, squares), int(missing))
 
 
 def _above_rounding(distances: np.ndarray) -> np.ndarray:

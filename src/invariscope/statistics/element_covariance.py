@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from invariscope.statistics.base import Block, replicate_sums
 from invariscope.statistics.bucket_sums import BucketSums, SumStatistic
+from invariscope.statistics.fixed_points import FixedPoints
 from invariscope.statistics.orbit_state import NonFiniteError
 
 _UNIT_CHUNK = 1 << 14
@@ -38,40 +40,50 @@ class ElementCovariance(SumStatistic):
         """A sum a unit and difference, and a product a pair of differences."""
         return 8 * units * (elements + 2) * (elements - 1) // 2
 
+    def stratum_bytes(self, units: int, elements: int) -> int:
+        """A difference per unit and element."""
+        return 8 * units * (elements - 1)
+
     def init(self, block: Block, *, buckets: int, pilot: Any = None) -> BucketSums:
-        """An empty state; sums are relative to the first sample's differences."""
-        first = _differences(block)[0].cpu().numpy()
-        count, units = first.shape
+        """An empty state; sums are relative to the differences of the first sample of each stratum."""
+        count, units = block.elements - 1, math.prod(block.values.shape[1:])
         sums = {
             "differences": np.zeros((buckets, count, units)),
             "products": np.zeros((buckets, count * (count + 1) // 2, units)),
         }
         shape, double = tuple(block.values.shape[1:]), block.values.dtype == torch.float64
-        return BucketSums(np.zeros(buckets, np.int64), sums, shape, double, first)
+        fixed = FixedPoints.empty(buckets, (count, units))
+        return BucketSums(np.zeros(buckets, np.int64), sums, shape, double, fixed)
 
     def update(self, state: BucketSums, block: Block) -> None:
         """Adds a block's orbits."""
         found = _differences(block)
         if not found.sum().isfinite():
             raise NonFiniteError
-        found -= torch.from_numpy(state.fixed).to(found.device)
+        fixed = state.fixed
+        assert fixed is not None
+        fixed.meet(block.membership, lambda sample: found[sample].cpu().numpy())
         for bucket, samples in block.membership:
             state.counts[bucket] += len(samples)
             chosen = found[torch.from_numpy(samples).to(found.device)]
+            chosen -= torch.from_numpy(fixed.values[fixed.strata[bucket]]).to(found.device)
             state.sums["differences"][bucket] += chosen.sum(0).cpu().numpy()
             _add_products(state.sums["products"][bucket], chosen)
 
-    def relative_to(self, state: BucketSums, fixed: np.ndarray) -> dict[str, np.ndarray]:
+    def relative_to(self, state: BucketSums, fixed: FixedPoints | None) -> dict[str, np.ndarray]:
         """The sums and products of the same differences, relative to others."""
-        move, counts = state.fixed - fixed, state.counts[:, None, None]
-        rows, columns = np.triu_indices(len(move))
+        assert state.fixed is not None
+        assert fixed is not None
+        move, counts = state.fixed.moves_to(fixed), state.counts[:, None, None]
+        rows, columns = np.triu_indices(move.shape[1])
         sums = state.sums["differences"]
-        cross = move[rows] * sums[:, columns] + move[columns] * sums[:, rows]
-        products = state.sums["products"] + cross + counts * move[rows] * move[columns]
+        cross = move[:, rows] * sums[:, columns] + move[:, columns] * sums[:, rows]
+        products = state.sums["products"] + cross + counts * move[:, rows] * move[:, columns]
         return {"differences": sums + counts * move, "products": products}
 
     def finalize(self, state: BucketSums, groups: list[list[int]]) -> Sphericity:
         """The factor, of all samples and of all but each group's."""
+        state = self.together(state, groups)
         counts = replicate_sums(np.array([state.counts[members].sum() for members in groups], float))
         sums, products = state.replicates("differences", groups), state.replicates("products", groups)
         found = [_epsilon(*parts) for parts in zip(sums, products, counts.tolist(), strict=True)]

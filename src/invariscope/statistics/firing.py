@@ -15,6 +15,7 @@ from invariscope.statistics.base import Block, Statistic, replicate_sums, with_b
 from invariscope.statistics.bounds import at_most
 from invariscope.statistics.firing_kernel import count_firing, keep_largest
 from invariscope.statistics.orbit_state import NonFiniteError
+from invariscope.statistics.visits import Visits
 
 SIGNS = (1, -1)
 _LEAST = 1024  # samples: thresholds are never taken from fewer because of memory
@@ -222,9 +223,9 @@ class FiringCounts(Statistic):
         samples = np.arange(block.samples)
         places = block.rows_of(samples, _columns(block))
         first = block.rows_of(samples, np.array(block.probes["identity"]))[:, 0]
-        _, edges, buckets = block.membership.runs
-        state.counts[buckets] += np.diff(edges)
-        count_firing(rows, places, first, state.bounds, block.membership.runs, state.sums)
+        visits = Visits.of(block.membership, block.clusters)
+        count_firing(rows, places, first, state.bounds, visits, state.sums)
+        state.counts[visits.buckets] += visits.sizes
 
     def enlarge(self, state: FiringState, buckets: int) -> None:
         """Room for more buckets."""

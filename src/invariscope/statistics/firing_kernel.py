@@ -7,6 +7,9 @@ from typing import Any
 import numba
 import numpy as np
 
+from invariscope.statistics.kernel_checks import refuse_rows, refuse_unless
+from invariscope.statistics.visits import Visits
+
 TILE = 512  # units: their heaps' least values, or their counts, stay in the nearest cache
 _OPTIONS: Any = {"nogil": True, "cache": True, "boundscheck": False, "error_model": "numpy"}
 
@@ -29,13 +32,7 @@ def _replace_least(heap, value):
 
 
 @numba.njit(**_OPTIONS)
-def keep_largest(rows, largest):
-    """Lets every response, and its negative, into the heap of its unit if it is larger than the least there.
-
-    Args:
-        rows: (row, unit) responses.
-        largest: (2, unit, kept) heaps, changed in place.
-    """
+def _keep_largest(rows, largest):
     units = rows.shape[1]
     for left in range(0, units, TILE):
         right = min(left + TILE, units)
@@ -51,6 +48,20 @@ def keep_largest(rows, largest):
                     low[u] = -largest[1, left + u, 0]
 
 
+def keep_largest(rows: np.ndarray, largest: np.ndarray) -> None:
+    """Lets every response, and its negative, into the heap of its unit if it is larger than the least there.
+
+    Args:
+        rows: (row, unit) responses.
+        largest: (2, unit, kept) heaps, changed in place.
+    Raises:
+        ValueError: sizes that do not fit together.
+    """
+    fits = largest.shape[:2] == (2, rows.shape[1]) and largest.shape[2] > 0
+    refuse_unless(fits, "rows", rows.shape, "largest responses", largest.shape)
+    _keep_largest(rows, largest)
+
+
 @numba.njit(**_OPTIONS)
 def _add(sums, first, fired):
     """Adds what one sample's orbit gives to the counts of one sign."""
@@ -62,19 +73,8 @@ def _add(sums, first, fired):
 
 
 @numba.njit(**_OPTIONS)
-def count_firing(rows, places, first, bounds, runs, sums):
-    """Adds a block's orbits to the counts of their buckets.
-
-    Args:
-        rows: (row, unit) responses.
-        places: (sample, element) rows of each orbit.
-        first: (sample,) rows of the untransformed inputs.
-        bounds: (2, unit) responses above the one, or below the other, fire.
-        runs: see `Membership.runs`.
-        sums: (bucket, 3, 2, unit) int64, see `FiringState`.
-    """
+def _count_firing(rows, places, first, bounds, samples, edges, buckets, sums):
     units = rows.shape[1]
-    samples, edges, buckets = runs
     for left in range(0, units, TILE):
         right = min(left + TILE, units)
         width = right - left
@@ -93,3 +93,34 @@ def count_firing(rows, places, first, bounds, runs, sums):
                 start = rows[first[i], left:right]
                 _add(into[:, 0], start > high, above)
                 _add(into[:, 1], start < low, below)
+
+
+def count_firing(
+    rows: np.ndarray,
+    places: np.ndarray,
+    first: np.ndarray,
+    bounds: np.ndarray,
+    visits: Visits,
+    sums: np.ndarray,
+) -> None:
+    """Adds a block's orbits to the counts of their buckets.
+
+    Args:
+        rows: (row, unit) responses.
+        places: (sample, element) rows of each orbit.
+        first: (sample,) rows of the untransformed inputs.
+        bounds: (2, unit) responses above the one, or below the other, fire.
+        visits: which samples are added to which buckets.
+        sums: (bucket, 3, 2, unit) int64, see `FiringState`.
+    Raises:
+        ValueError: sizes that do not fit together.
+    """
+    sample, bucket, _ = visits.reach
+    units = rows.shape[1:]
+    refuse_unless(bounds.shape == (2, *units), "rows", rows.shape, "bounds", bounds.shape)
+    refuse_unless(sums.shape[1:] == (3, 2, *units), "rows", rows.shape, "sums", sums.shape)
+    refuse_rows(places, rows.shape)
+    refuse_rows(first, rows.shape)
+    refuse_unless(0 <= sample < min(len(places), len(first)), "sample", (sample,), "places", places.shape)
+    refuse_unless(0 <= bucket < len(sums), "bucket", (bucket,), "sums", sums.shape)
+    _count_firing(rows, places, first, bounds, visits.samples, visits.edges, visits.buckets, sums)

@@ -7,27 +7,26 @@ from functools import cached_property
 
 import numpy as np
 
-from invariscope.statistics.base import replicate_sums
-
 
 @dataclass(frozen=True)
 class Moments:
     """Sums over n samples and m elements, per unit, and the variances that follow from them.
 
     Arrays are (replicate, unit...): replicate 0 uses every sample, the others leave a group out.
-    With h_ij = a_ij − p_j for a fixed orbit p, E_j = Σ_i h_ij, and q_j = p_j − p̄:
+    With h_ij = a_ij − p_j for a fixed orbit p, and E_j = Σ_i h_ij:
 
     Args:
         samples: (replicate, 1...) number of samples n.
         elements: number of elements m.
         squared: Σ_j E_j².
-        along: (group, unit...) Σ_j E_gj, of each group that a replicate leaves out.
-        onto: (group, unit...) Σ_j q_j·E_gj.
+        moving: Σ_j (ā_j − ā)².
         within: Σ_ij (a_ij − ā_i)².
         total: Σ_ij h_ij².
-        firing: (unit...) number of samples with a response other than zero.
-        pivot_mean: (unit...) p̄.
-        pivot_squares: (unit...) Σ_j q_j².
+        unusual: (unit...) number of clusters (samples, if there are none) that give something other than the
+            usual response of the unit.
+        clusters: number of clusters.
+        decisive: (2,) Σ d and Σ d² over clusters, d the part of `within` of all units that a cluster adds.
+        mean: (unit...) ā.
         double: whether the activations were float64.
         row_deviations: Σ_i std_j a_ij, where standard deviations were asked for.
         element_deviation: mean over j of std_i a_ij, likewise.
@@ -36,13 +35,13 @@ class Moments:
     samples: np.ndarray
     elements: int
     squared: np.ndarray
-    along: np.ndarray
-    onto: np.ndarray
+    moving: np.ndarray
     within: np.ndarray
     total: np.ndarray
-    firing: np.ndarray
-    pivot_mean: np.ndarray
-    pivot_squares: np.ndarray
+    unusual: np.ndarray
+    clusters: int
+    decisive: np.ndarray
+    mean: np.ndarray
     double: bool
     row_deviations: np.ndarray | None = None
     element_deviation: np.ndarray | None = None
@@ -52,14 +51,14 @@ class Moments:
         """Replicate 0 alone, for what needs no interval: most of the work is in the others."""
         if len(self.samples) == 1:
             return self
-        alone = {name: getattr(self, name)[:1] for name in ("samples", "squared", "within", "total")}
-        groups = {name: getattr(self, name).sum(axis=0, keepdims=True) for name in ("along", "onto")}
-        return replace(self, **alone, **groups)
+        summed = ("samples", "squared", "moving", "within", "total")
+        return replace(self, **{name: getattr(self, name)[:1] for name in summed})
 
     @cached_property
     def transformation_variance(self) -> np.ndarray:
         """⟨Var_j a_ij⟩_i: mean over samples of the variance along the orbit."""
-        return self.within / (self.samples * (self.elements - 1))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return self.within / (self.samples * (self.elements - 1))
 
     @cached_property
     def sample_variance(self) -> np.ndarray:
@@ -71,9 +70,7 @@ class Moments:
     @cached_property
     def element_variance(self) -> np.ndarray:
         """Var_j of the mean response to element j."""
-        n, m = self.samples, self.elements
-        squares = self.pivot_squares + (2 * replicate_sums(self.onto) + self.squared / n) / n
-        return np.maximum(squares - (replicate_sums(self.along) / n) ** 2 / m, 0) / (m - 1)
+        return self.moving / (self.elements - 1)
 
     @cached_property
     def total_variance(self) -> np.ndarray:
@@ -86,7 +83,8 @@ class Moments:
     def transformation_deviation(self) -> np.ndarray:
         """⟨std_j a_ij⟩_i; only where standard deviations were asked for."""
         assert self.row_deviations is not None
-        return self.row_deviations / self.samples
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return self.row_deviations / self.samples
 
     @cached_property
     def sample_deviation(self) -> np.ndarray:
@@ -97,6 +95,6 @@ class Moments:
     @cached_property
     def scale(self) -> np.ndarray:
         """(unit...) root mean square response."""
-        n, m, whole = self.samples[0], self.elements, self.whole
-        mean = self.pivot_mean + whole.along[0] / (n * m)
-        return np.sqrt(mean**2 + (n * m - 1) / (n * m) * whole.total_variance[0])
+        n, m = self.samples[0], self.elements
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.sqrt(self.mean**2 + (n * m - 1) / (n * m) * self.whole.total_variance[0])

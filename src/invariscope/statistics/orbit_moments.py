@@ -11,19 +11,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invariscope.statistics.base import Block, Statistic, replicate_sums
-from invariscope.statistics.moment_kernel import column_products, reduce_orbits
+from invariscope.statistics.base import Block, Membership, Statistic, replicate_sums
+from invariscope.statistics.group_kernel import group_products
 from invariscope.statistics.moments import Moments
-from invariscope.statistics.orbit_reduction import add_deviations, as_rows, orbit_view, reduce_on_device
+from invariscope.statistics.orbit_merging import merged, packed, unpacked
+from invariscope.statistics.orbit_reduction import Orbits, add_orbits, stands_last
 from invariscope.statistics.orbit_state import (
     NonFiniteError,
     OrbitState,
     Sums,
+    Waiting,
     by_group,
     element_deviations,
     in_layer_shape,
-    shifted,
 )
+from invariscope.statistics.references import FIRST, References
+from invariscope.statistics.usual_counts import unusual_counts
+from invariscope.statistics.visits import Visits
 
 _COLLAPSE = {
     "before_mean": partial(torch.mean, dtype=torch.float64),
@@ -53,8 +57,9 @@ SELECTIONS = {"windows": _windows, "whole_batches": _whole_batches}
 class OrbitMoments(Statistic):
     """Sums from which every variance of the family follows: along orbits, across samples, in total.
 
-    With e_ij = a_ij − a_i0 and h_ij = a_ij − p_j for one fixed orbit p per unit, one pass keeps
-    Σ_i h_ij for every element, Σ_ij h_ij², and Σ_ij (e_ij − ē_i)², all in float64.
+    With e_ij = a_ij − a_i0 and h_ij = a_ij − p_j for one fixed orbit p per unit and stratum, one pass keeps
+    Σ_i h_ij for every element, Σ_ij h_ij², and Σ_ij (e_ij − ē_i)², all in float64. The fixed orbit is the
+    median of the first five samples of the stratum, which wait until they are there.
 
     Args:
         spread: "variance", or "std" to keep mean standard deviations too.
@@ -68,30 +73,37 @@ class OrbitMoments(Statistic):
     collapse: str | None = None
     selection: str | None = None
 
+    @property
+    def _standard(self) -> bool:
+        return self.spread == "std"
+
     def units_of(self, shape: tuple[int, ...]) -> int:
-        """All of them, or one a feature map where maps are collapsed first."""
+        """All of them, or one per feature map where maps are collapsed first."""
         return shape[0] if self.collapse is not None and len(shape) > 2 else math.prod(shape)
 
     def bucket_bytes(self, units: int, elements: int) -> int:
-        """Sums a unit and element, and three a unit; twice as many with standard deviations."""
-        columns = 2 if self.spread == "std" else 1
-        return 8 * units * (columns * elements + 3)
+        """Sums per unit and element, and three per unit; twice as many with standard deviations."""
+        columns = 2 if self._standard else 1
+        return 8 * units * (columns * elements + 3 + (1 if self._standard else 0)) + 32
+
+    def stratum_bytes(self, units: int, elements: int) -> int:
+        """The fixed orbit and the usual response, as float64: twice what float32 takes."""
+        return 8 * units * (2 * elements + 2)
 
     def init(self, block: Block, *, buckets: int, pilot: Any = None) -> OrbitState:
-        """An empty state; the fixed orbit is the mean of a few orbits that stand far apart in the block."""
+        """An empty state."""
         values = self._collapsed(block.values)
-        rows, channels_last = as_rows(values)
-        # A power of two of equal responses has exactly their mean, so that they differ from it by zero.
-        few = 1 << min(block.samples.bit_length() - 1, 2)
-        apart = block.samples // few
-        pivot = orbit_view(rows, block)[::apart][:few].mean(0)
+        units = math.prod(values.shape[1:])
+        kind = np.dtype(np.float64 if values.dtype == torch.float64 else np.float32)
         return OrbitState(
             shape=tuple(values.shape[1:]),
             double=block.values.dtype == torch.float64,
-            pivot=np.ascontiguousarray(pivot.cpu().numpy()),
             counts=np.zeros(buckets, np.int64),
-            sums=Sums.empty(buckets, *pivot.shape, standard=self.spread == "std"),
-            channels_last=channels_last,
+            clusters=np.zeros(buckets, np.int64),
+            strata=np.full(buckets, -1),
+            sums=Sums.empty(buckets, block.elements, units, standard=self._standard),
+            references=References.empty(block.elements, units, kind),
+            channels_last=stands_last(values),
         )
 
     def _collapsed(self, values: Tensor) -> Tensor:
@@ -100,32 +112,67 @@ class OrbitMoments(Statistic):
         return _COLLAPSE[self.collapse](values, dim=tuple(range(2, values.ndim)))
 
     def update(self, state: OrbitState, block: Block) -> None:
-        """Adds a block's orbits to their buckets."""
-        # Collapsed first: a selection may repeat a sample 64 times, and maps are large.
-        block = replace(block, values=self._collapsed(block.values))
+        """Adds a block's orbits to their buckets.
+
+        Raises:
+            NonFiniteError: a response is NaN or infinite.
+            ValueError: the responses have another shape than those before.
+        """
+        if self.collapse is not None:  # first: a selection may repeat a sample 64 times, and maps are large
+            block = replace(block, values=self._collapsed(block.values))
+        _refuse_another_shape(block, state)
         if self.selection is not None:
             block = block.repeated(SELECTIONS[self.selection](block.positions, block.sizes))
             if not block.samples:
                 return
-        rows, _ = as_rows(block.values)
-        _, edges, buckets = block.membership.runs
-        state.counts[buckets] += np.diff(edges)
-        if rows.device.type != "cpu" and state.device_pivot is None:  # new, merged, or from a checkpoint
-            state.move_to(rows.device)
-        if state.device_pivot is None:
-            self._reduce_on_host(state, block, rows)
-        else:
-            reduce_on_device(rows, block, state)
-        if self.spread == "std":
-            add_deviations(rows, block, state)
+        state.take_back()
+        orbits = Orbits.of_block(block, channels_last=state.channels_last)
+        if orbits.rows.device.type != "cpu" and state.device is None:  # new, merged, or from a checkpoint
+            state.move_to(orbits.rows.device)
+        visits = Visits.of(block.membership, block.clusters)
+        state.count(visits)
+        if not (ready := state.references.settled[visits.strata]).all():
+            for stratum in np.unique(visits.strata[~ready]).tolist():
+                self._wait(state, stratum, orbits, block)
+            visits = visits.only(state.references.settled[visits.strata])
+        add_orbits(state, orbits, visits, standard=self._standard)
 
-    def _reduce_on_host(self, state: OrbitState, block: Block, rows: Tensor) -> None:
-        sums, steps = state.sums, (block.sample_step, block.element_step)
-        kept = (sums.columns, sums.within, sums.total, sums.firing)
-        if not reduce_orbits(
-            rows.numpy(), steps, block.membership.runs, state.pivot, *kept, threads=torch.get_num_threads()
-        ):
-            raise NonFiniteError
+    def _wait(self, state: OrbitState, stratum: int, orbits: Orbits, block: Block) -> None:
+        """Lets a block's samples of a stratum wait, or takes its reference if there are enough by now."""
+        (samples, buckets), before = block.membership.by_stratum[stratum], state.waiting.get(stratum)
+        missing = FIRST - (0 if before is None else len(before))
+        first = samples[:missing]
+        few = Waiting(
+            orbits.view[torch.from_numpy(first).to(orbits.rows.device)],
+            buckets[:missing],
+            None if block.clusters is None else block.clusters[first],
+        )
+        together = few if before is None else before.and_then(few)
+        if len(together) < FIRST:
+            if not few.orbits.sum().isfinite():  # of all others the sums show it
+                raise NonFiniteError
+            state.waiting[stratum] = together
+            return
+        state.references.take(stratum, together.orbits, double=state.double)
+        state.references.settled[stratum] = True
+        if before is not None:
+            del state.waiting[stratum]
+            self._add_waiting(state, stratum, before)
+
+    def _add_waiting(self, state: OrbitState, stratum: int, few: Waiting) -> None:
+        """Adds samples that waited to the sums, relative to the reference of their stratum."""
+        membership = Membership(few.buckets[:, None], np.full((len(few), 1), stratum))
+        visits = Visits.of(membership, few.clusters)
+        add_orbits(state, Orbits.of_waiting(few), visits, standard=self._standard)
+
+    def _lend(self, state: OrbitState) -> None:
+        """Adds the samples that wait for the time being, relative to what they alone give as a reference."""
+        if state.lent:
+            return
+        for stratum, few in state.waiting.items():
+            state.references.take(stratum, few.orbits, double=state.double)
+            self._add_waiting(state, stratum, few)
+        state.lent = bool(state.waiting)
 
     def enlarge(self, state: OrbitState, buckets: int) -> None:
         """Room for more buckets."""
@@ -133,54 +180,71 @@ class OrbitMoments(Statistic):
 
     def pack(self, state: OrbitState) -> dict[str, np.ndarray]:
         """The sums as arrays."""
-        plain = {"shape": state.shape, "facts": (state.double, state.channels_last)}
-        arrays = {name: np.array(value, np.int64) for name, value in plain.items()}
-        sums = {f"sums.{name}": array for name, array in state.sums.on_host().arrays().items()}
-        return arrays | sums | {"pivot": state.pivot, "counts": state.counts}
+        return packed(state)
 
     def unpack(self, arrays: dict[str, np.ndarray]) -> OrbitState:
         """The sums from arrays."""
-        double, channels_last = arrays["facts"].tolist()
-        return OrbitState(
-            shape=tuple(arrays["shape"].tolist()),
-            double=bool(double),
-            pivot=arrays["pivot"],
-            counts=arrays["counts"],
-            sums=Sums(**{name[5:]: array for name, array in arrays.items() if name.startswith("sums.")}),
-            channels_last=bool(channels_last),
-        )
+        return unpacked(arrays)
 
     def merge(self, first: OrbitState, second: OrbitState) -> OrbitState:
-        """The sums of both, relative to the first one's fixed orbit."""
-        other = shifted(second, first.pivot.astype(np.float64))
-        mine, theirs = first.sums.on_host().arrays(), other.arrays()
-        sums = Sums(**{name: mine[name] + theirs[name] for name in mine})
-        counts = first.counts + second.counts
-        return replace(first, counts=counts, sums=sums, device_pivot=None)
+        """The sums of both, relative to the first one's fixed orbits."""
+        both, waiting = merged(first, second)
+        for stratum, few in waiting.items():
+            if not both.references.settled[stratum]:
+                if len(few) < FIRST:
+                    both.waiting[stratum] = few
+                    continue
+                both.references.take(stratum, few.orbits[:FIRST], double=both.double)
+                both.references.settled[stratum] = True
+            self._add_waiting(both, stratum, few)
+        return both
 
     def finalize(self, state: OrbitState, groups: list[list[int]]) -> Moments:
         """Moments of the samples in the given groups of buckets; see `Statistic.finalize`."""
-        counts = replicate_sums(np.array([state.counts[members].sum() for members in groups], float))
-        parts: list[Any] = [
-            None if a is None else by_group(a, groups) for a in vars(state.sums.on_host()).values()
-        ]
-        columns, within, total, firing, deviations, squares = parts
-        pivot = state.pivot.astype(np.float64)
-        mean = pivot.mean(axis=0)
-        squared, along, onto = column_products(columns, pivot - mean)
-        finals = (squared, along, onto, replicate_sums(within), replicate_sums(total))
+        self._lend(state)
+        if state.device is not None:
+            state.on_host()  # the next update takes them back to the device
+        members = [bucket for group in groups for bucket in group]
+        counts = replicate_sums(np.array([state.counts[group].sum() for group in groups], float))
+        reference, sums = _largest_stratum(state, members), state.sums
+        pivots = state.references.pivot
+        squared, moving, mean, moved = group_products(
+            sums.columns, groups, state.strata, state.counts, pivots, reference
+        )
+        within, total = by_group(sums.within, groups), by_group(sums.total, groups) + moved
+        finals = (squared, moving, replicate_sums(within), replicate_sums(total))
         shape = partial(in_layer_shape, state)
-        if deviations is not None:
-            squares = shape(element_deviations(squares, columns, counts))
-            deviations = shape(replicate_sums(deviations))
+        deviations = squares = None
+        if self._standard:
+            deviations = shape(replicate_sums(by_group(sums.deviations, groups)))
+            squares = shape(element_deviations(state, groups, reference, counts))
         return Moments(
             counts.reshape(-1, *(1 for _ in state.shape)),
             state.elements,
             *map(shape, finals),
-            firing=shape(firing.sum(axis=0)),
-            pivot_mean=shape(mean),
-            pivot_squares=shape(((pivot - mean) ** 2).sum(axis=0)),
+            unusual=shape(unusual_counts(state, members)),
+            clusters=int(state.clusters[members].sum()),
+            decisive=sums.decisive[members].sum(axis=0),
+            mean=shape(pivots[reference].mean(axis=0, dtype=np.float64) + mean / state.elements),
             double=state.double,
             row_deviations=deviations,
             element_deviation=squares,
         )
+
+
+def _refuse_another_shape(block: Block, state: OrbitState) -> None:
+    """Raises a ValueError that names the layer and both shapes."""
+    found = tuple(block.values.shape[1:])
+    if found != state.shape or block.elements != state.elements:
+        raise ValueError(
+            f"layer {block.layer!r} gave responses of shape {found} to {block.elements} elements, after "
+            f"{state.shape} to {state.elements}: a unit must mean the same for all samples"
+        )
+
+
+def _largest_stratum(state: OrbitState, buckets: list[int]) -> int:
+    """The stratum that most of the samples of these buckets belong to."""
+    filled = [bucket for bucket in buckets if state.counts[bucket]]
+    if not filled:
+        return 0
+    return int(np.bincount(state.strata[filled], weights=state.counts[filled]).argmax())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from invariscope.draws import Stream, drawn_words
 from invariscope.statistics.base import Block
 from invariscope.statistics.bucket_sums import BucketSums, SumStatistic
 from invariscope.statistics.finite import finite
+from invariscope.statistics.fixed_points import FixedPoints
 from invariscope.statistics.projection import projected
 
 
@@ -41,7 +43,7 @@ class RegressionSums:
 
 @dataclass(frozen=True)
 class OrbitRegression(SumStatistic):
-    """First and second moments of x = φ(x_i) and y_j = φ(t_j x_i), around one sample's response.
+    """First and second moments of x = φ(x_i) and y_j = φ(t_j x_i), around one response per stratum.
 
     A hash of the sample's position and the seed says to which half it belongs. Needs the responses to
     the probe "identity". Memory depends on elements × dims² alone.
@@ -60,9 +62,9 @@ class OrbitRegression(SumStatistic):
         return 16 * ((1 + elements) * dims * (dims + 1) + 2 * elements + 1)
 
     def init(self, block: Block, *, buckets: int, pilot: Any = None) -> BucketSums:
-        """Empty sums around the first sample's response."""
-        fixed = self._seen(block.probe("identity")[:1, 0])[0].numpy()
-        dims, elements = len(fixed), block.elements
+        """Empty sums."""
+        dims, elements = min(math.prod(block.values.shape[1:]), self.dims), block.elements
+        fixed = FixedPoints.empty(buckets, (dims,))
         shapes = {
             "count": (),
             "x": (dims,),
@@ -78,41 +80,48 @@ class OrbitRegression(SumStatistic):
 
     def update(self, state: BucketSums, block: Block) -> None:
         """Adds the block's samples."""
-        x = self._seen(block.probe("identity")[:, 0]).numpy() - state.fixed
+        x = self._seen(block.probe("identity")[:, 0]).numpy()
         orbits = self._seen(block.orbits().flatten(0, 1)).numpy()
-        # Not in place: float64 responses are the model's own.
-        y = orbits.reshape(block.samples, block.elements, -1) - state.fixed
+        y = orbits.reshape(block.samples, block.elements, -1)
+        fixed = state.fixed
+        assert fixed is not None
+        fixed.meet(block.membership, lambda sample: x[sample])
         halves = halves_of(block.keys if block.clusters is None else block.clusters, seed=self.seed)
         still = np.array([float(j in block.probes["identity"]) for j in range(block.elements)])
         for bucket, samples in block.membership:
             state.counts[bucket] += len(samples)
+            point = fixed.values[fixed.strata[bucket]]
             for half in (0, 1):
                 mine = samples[halves[samples] == half]
-                for name, part in _moments(x[mine], y[mine], still).items():
+                for name, part in _moments(x[mine] - point, y[mine] - point, still).items():
                     state.sums[name][bucket, half] += part
 
     def _seen(self, responses: Tensor) -> Tensor:
         """(row, dim) float64 on the host."""
         return projected(finite(responses).flatten(1), self.dims, seed=self.seed).cpu()
 
-    def relative_to(self, state: BucketSums, fixed: np.ndarray) -> dict[str, np.ndarray]:
-        """The same moments around another response."""
-        moved = fixed - state.fixed
+    def relative_to(self, state: BucketSums, fixed: FixedPoints | None) -> dict[str, np.ndarray]:
+        """The same moments around other responses."""
+        assert state.fixed is not None
+        assert fixed is not None
+        moved = -state.fixed.moves_to(fixed)[:, None]
         old, count = state.sums, state.sums["count"][..., None]
-        across = old["y"][..., :, None, :] * moved[:, None]
-        outer = np.outer(moved, moved)
-        own = old["x"][..., :, None] * moved
+        across = old["y"][..., None, :] * moved[:, :, None, :, None]
+        outer = moved[..., :, None] * moved[..., None, :]
+        own = old["x"][..., :, None] * moved[..., None, :]
         counts = count[..., None]
+        along = (old["y"] * moved[:, :, None]).sum(axis=-1)
         return old | {
             "x": old["x"] - count * moved,
-            "y": old["y"] - counts * moved,
+            "y": old["y"] - counts * moved[:, :, None],
             "xx": old["xx"] - own - own.swapaxes(-1, -2) + counts * outer,
-            "xy": old["xy"] - own[..., None, :, :] - across + counts[..., None] * outer,
-            "yy": old["yy"] - 2 * old["y"] @ moved + count * (moved @ moved),
+            "xy": old["xy"] - own[..., None, :, :] - across + counts[..., None] * outer[..., None, :, :],
+            "yy": old["yy"] - 2 * along + count * np.square(moved).sum(axis=-1, keepdims=True),
         }
 
     def finalize(self, state: BucketSums, groups: list[list[int]]) -> RegressionSums:
         """The sums of all groups, and without each."""
+        state = self.together(state, groups)
         found = {name: state.replicates(name, groups) for name in state.sums}
         moving = found.pop("still")[0].sum(axis=0) == 0
         return RegressionSums(**found, moving=moving, units=int(np.prod(state.shape)))

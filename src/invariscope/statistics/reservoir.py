@@ -14,6 +14,9 @@ from invariscope.statistics.base import Block, Statistic, replicate_sums, with_b
 from invariscope.statistics.drawn_subset import of_stratum, smallest
 from invariscope.statistics.mean_distances import LayerDistances, MeanDistances, as_channels
 from invariscope.statistics.orbit_state import NonFiniteError
+from invariscope.statistics.visits import Visits
+
+_SUMS = ("counts", "along", "decisive")
 
 
 @dataclass
@@ -23,6 +26,7 @@ class ReservoirState:
     Args:
         counts: (bucket,) samples.
         along: (bucket, 1 + channel) sums of mean distances along orbits, of the layer and of channels.
+        decisive: (bucket, 2) Σ d and Σ d² over clusters, d what each adds to `along` of the layer.
         keys: (kept,) uint64 the drawn number of each kept sample.
         buckets: (kept,) the bucket in which it is kept.
         orbits: (kept, element, channel, position) in the precision of the activations.
@@ -31,6 +35,7 @@ class ReservoirState:
 
     counts: np.ndarray
     along: np.ndarray
+    decisive: np.ndarray
     keys: np.ndarray
     buckets: np.ndarray
     orbits: np.ndarray
@@ -68,13 +73,16 @@ class Reservoir(Statistic):
         maps = orbits.shape[2] if len(shape) > 1 else 0
         along = np.zeros((buckets, 1 + maps))
         nothing = np.zeros(0, np.uint64), np.zeros(0, np.int64)
-        return ReservoirState(np.zeros(buckets, np.int64), along, *nothing, orbits, shape)
+        empty = np.zeros(buckets, np.int64), along, np.zeros((buckets, 2))
+        return ReservoirState(*empty, *nothing, orbits, shape)
 
     def update(self, state: ReservoirState, block: Block) -> None:
         """Adds a block's orbits."""
         along = _along(as_channels(block), maps=state.along.shape[1] > 1)
         if not np.isfinite(along).all():
             raise NonFiniteError
+        visits = Visits.of(block.membership, block.clusters)
+        state.decisive[visits.buckets] += visits.sums_of_clusters(along[:, 0])
         keys = drawn_words(block.keys, self.seed, Stream.ORBIT_RESERVOIR)
         chosen, into = [], []
         for bucket, samples in block.membership:
@@ -103,7 +111,8 @@ class Reservoir(Statistic):
 
     def enlarge(self, state: ReservoirState, buckets: int) -> None:
         """Room for more buckets."""
-        state.counts, state.along = with_buckets(state.counts, buckets), with_buckets(state.along, buckets)
+        for name in _SUMS:
+            setattr(state, name, with_buckets(getattr(state, name), buckets))
 
     def pack(self, state: ReservoirState) -> dict[str, np.ndarray]:
         """The state as arrays."""
@@ -120,7 +129,7 @@ class Reservoir(Statistic):
             name: np.concatenate([getattr(first, name), getattr(second, name)])
             for name in ("keys", "buckets", "orbits")
         }
-        sums = {"counts": first.counts + second.counts, "along": first.along + second.along}
+        sums = {name: getattr(first, name) + getattr(second, name) for name in _SUMS}
         merged = replace(first, **sums, **both)
         self._cut(merged)
         return merged
@@ -132,10 +141,14 @@ class Reservoir(Statistic):
         across = self._across(state, groups)
         with np.errstate(divide="ignore", invalid="ignore"):
             along = sums / counts[:, None]
-        layer = MeanDistances(along[:, :1], across[:, :1])
-        return LayerDistances(
-            layer, MeanDistances(along[:, 1:], across[:, 1:]) if len(state.shape) > 1 else None
+        members = [bucket for group in groups for bucket in group]
+        total, squares = state.decisive[members].sum(axis=0).tolist()
+        views = (
+            MeanDistances(along[:, part], across[:, part], (total, squares))
+            for part in (slice(0, 1), slice(1, None))
         )
+        layer, channels = views
+        return LayerDistances(layer, channels if len(state.shape) > 1 else None)
 
     def _across(self, state: ReservoirState, groups: list[list[int]]) -> np.ndarray:
         """(replicate, 1 + channel) mean distance of pairs of the stratum's kept samples."""

@@ -10,6 +10,7 @@ import torch
 
 from invariscope.statistics.base import Block, NotApplicableError, replicate_sums
 from invariscope.statistics.bucket_sums import BucketSums, SumStatistic
+from invariscope.statistics.fixed_points import FixedPoints
 
 _VALUES = 1 << 22  # of the maps that are transformed at once
 
@@ -69,7 +70,7 @@ class RingPowers(SumStatistic):
                 state.sums["power"][bucket] += found[:, :-1]
                 state.sums["moment"][bucket] += found[:, -1]
 
-    def relative_to(self, state: BucketSums, fixed: np.ndarray) -> dict[str, np.ndarray]:
+    def relative_to(self, state: BucketSums, fixed: FixedPoints | None) -> dict[str, np.ndarray]:
         """The sums: they are relative to nothing."""
         return state.sums
 

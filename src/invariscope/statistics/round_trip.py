@@ -36,6 +36,10 @@ class OnRoundTrip(Statistic):
         """The same once more."""
         return self.of.bucket_bytes(units, elements)
 
+    def stratum_bytes(self, units: int, elements: int) -> int:
+        """The same once more."""
+        return self.of.stratum_bytes(units, elements)
+
     def piloted_bytes(self, units: int, elements: int, pilot: Any) -> int:
         """The same once more."""
         return self.of.piloted_bytes(units, elements, pilot)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -23,12 +23,14 @@ class TableState:
         buckets: (sample, k) the buckets in which each is counted.
         columns: (sample, ...) float64, by name.
         size: how many buckets there are.
+        clusters: (sample,) see `Block.clusters`; nothing where there are none.
     """
 
     indices: list[np.ndarray]
     buckets: list[np.ndarray]
     columns: dict[str, list[np.ndarray]]
     size: int
+    clusters: list[np.ndarray] = field(default_factory=list)
 
     @property
     def counts(self) -> np.ndarray:
@@ -44,11 +46,13 @@ class SampleTable:
         columns: (sample, ...) float64, by name.
         group: (sample,) the jackknife group of each.
         groups: how many groups there are.
+        clusters: (sample,) numbers of the clusters to which samples belong; None: every sample is one.
     """
 
     columns: Mapping[str, np.ndarray]
     group: np.ndarray
     groups: int
+    clusters: np.ndarray | None = None
 
     def __getitem__(self, name: str) -> np.ndarray:
         """(sample, ...) one column, of all samples."""
@@ -64,6 +68,13 @@ class SampleTable:
 
     def _of(self, rows: np.ndarray) -> SampleTable:
         return SampleTable({name: column[rows] for name, column in self.columns.items()}, self.group[rows], 1)
+
+    def decisive(self, contributions: np.ndarray) -> tuple[float, float]:
+        """Σ d and Σ d² over clusters of what their samples add."""
+        parts = contributions
+        if self.clusters is not None:
+            parts = np.bincount(np.unique(self.clusters, return_inverse=True)[1], contributions)
+        return float(parts.sum()), float((parts * parts).sum())
 
     def replicates(self, formula: Callable[[SampleTable], Any]) -> np.ndarray:
         """(replicate, ...) a formula over all samples, then over all but each group's."""
@@ -97,6 +108,8 @@ class SampleStatistic(Statistic):
             state.columns[name].append(_host(column))
         state.indices.append(block.indices)
         state.buckets.append(block.membership.buckets)
+        if block.clusters is not None:
+            state.clusters.append(block.clusters)
 
     def enlarge(self, state: TableState, buckets: int) -> None:
         """Room for more buckets."""
@@ -106,18 +119,22 @@ class SampleStatistic(Statistic):
         """The table as arrays."""
         columns = {f"columns.{name}": np.concatenate(parts) for name, parts in state.columns.items()}
         own = {"indices": np.concatenate(state.indices), "buckets": np.concatenate(state.buckets)}
+        own |= {"clusters": np.concatenate(state.clusters)} if state.clusters else {}
         return own | {"size": np.array(state.size)} | columns
 
     def unpack(self, arrays: dict[str, np.ndarray]) -> TableState:
         """The table from arrays."""
         columns = {name[8:]: [part] for name, part in arrays.items() if name.startswith("columns.")}
-        return TableState([arrays["indices"]], [arrays["buckets"]], columns, arrays["size"].item())
+        clusters = [arrays["clusters"]] if "clusters" in arrays else []
+        size = arrays["size"].item()
+        return TableState([arrays["indices"]], [arrays["buckets"]], columns, size, clusters)
 
     def merge(self, first: TableState, second: TableState) -> TableState:
         """The rows of both."""
         columns = {name: parts + second.columns[name] for name, parts in first.columns.items()}
-        size = max(first.size, second.size)
-        return TableState(first.indices + second.indices, first.buckets + second.buckets, columns, size)
+        size, clusters = max(first.size, second.size), first.clusters + second.clusters
+        own = first.indices + second.indices, first.buckets + second.buckets
+        return TableState(*own, columns, size, clusters)
 
     def finalize(self, state: TableState, groups: list[list[int]]) -> SampleTable:
         """The rows of the samples in the given buckets, in the order of the data set."""
@@ -128,7 +145,8 @@ class SampleStatistic(Statistic):
         rows = np.flatnonzero(group >= 0)
         rows = rows[np.argsort(indices[rows], kind="stable")]
         columns = {name: np.concatenate(parts)[rows] for name, parts in state.columns.items()}
-        return SampleTable(columns, group[rows], len(groups))
+        clusters = np.concatenate(state.clusters)[rows] if state.clusters else None
+        return SampleTable(columns, group[rows], len(groups), clusters)
 
 
 def _host(column: Tensor | np.ndarray) -> np.ndarray:

@@ -7,28 +7,21 @@ from typing import Any
 import numba
 import numpy as np
 
+from invariscope.statistics.kernel_checks import refuse_unless
+from invariscope.statistics.visits import Visits
+
 TILE = 1024  # units: their sums stay in the nearest cache
 _OPTIONS: Any = {"nogil": True, "cache": True, "boundscheck": False, "fastmath": {"reassoc"}}
 
 
 @numba.njit(**_OPTIONS)
-def add_offsets(rows, pivot, runs, sums, squares):
-    """Adds the offsets of responses from a pivot, and their squares, to the sums of their buckets.
-
-    Args:
-        rows: (sample, unit) responses.
-        pivot: (unit,) float64.
-        runs: see `Membership.runs`.
-        sums: (bucket, unit) changed in place.
-        squares: (bucket,) of all units together, changed in place.
-    """
-    samples, starts, buckets = runs
-    units = len(pivot)
+def _add_offsets(rows, pivots, samples, starts, buckets, strata, sums, squares):
+    units = rows.shape[1]
     for left in range(0, units, TILE):
         right = min(left + TILE, units)
-        rest = pivot[left:right]
         for run in range(len(buckets)):
             into, total = sums[buckets[run], left:right], 0.0
+            rest = pivots[strata[run], left:right]
             for i in samples[starts[run] : starts[run + 1]]:
                 row = rows[i, left:right]
                 for u in range(right - left):
@@ -36,3 +29,29 @@ def add_offsets(rows, pivot, runs, sums, squares):
                     into[u] += away
                     total += away * away
             squares[buckets[run]] += total
+
+
+def add_offsets(
+    rows: np.ndarray, pivots: np.ndarray, visits: Visits, sums: np.ndarray, squares: np.ndarray
+) -> None:
+    """Adds the offsets of responses from the pivot of their stratum, and their squares, to their buckets.
+
+    Args:
+        rows: (sample, unit) responses.
+        pivots: (stratum, unit) float64.
+        visits: which samples are added to which buckets.
+        sums: (bucket, unit) changed in place.
+        squares: (bucket,) of all units together, changed in place.
+    Raises:
+        ValueError: sizes that do not fit together.
+    """
+    sample, bucket, stratum = visits.reach
+    refuse_unless(
+        rows.shape[1:] == pivots.shape[1:] == sums.shape[1:], "rows", rows.shape, "sums", sums.shape
+    )
+    refuse_unless(pivots.shape[1:] == sums.shape[1:], "pivots", pivots.shape, "sums", sums.shape)
+    refuse_unless(0 <= sample < len(rows), "sample", (sample,), "rows", rows.shape)
+    refuse_unless(0 <= bucket < len(sums) == len(squares), "bucket", (bucket,), "sums", sums.shape)
+    refuse_unless(0 <= stratum < len(pivots), "stratum", (stratum,), "pivots", pivots.shape)
+    parts = (visits.samples, visits.edges, visits.buckets, visits.strata)
+    _add_offsets(rows, pivots, *parts, sums, squares)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 
 from invariscope.statistics.base import Block, Statistic
 from invariscope.statistics.kept_positions import kept_positions
@@ -14,8 +15,8 @@ from invariscope.statistics.orbit_moments import OrbitMoments
 from invariscope.statistics.orbit_state import OrbitState
 
 # Arrays of `Moments` by what stands in front of their unit axes.
-_WITH_LEAD = ("squared", "along", "onto", "within", "total", "row_deviations", "element_deviation")
-_PLAIN = ("firing", "pivot_mean", "pivot_squares")
+_WITH_LEAD = ("squared", "moving", "within", "total", "row_deviations", "element_deviation")
+_PLAIN = ("unusual", "mean")
 
 
 @dataclass
@@ -83,18 +84,24 @@ class UndoneMoments(Statistic):
         """As for `OrbitMoments`."""
         return self._sums.bucket_bytes(units, elements)
 
+    def stratum_bytes(self, units: int, elements: int) -> int:
+        """As for `OrbitMoments`."""
+        return self._sums.stratum_bytes(units, elements)
+
     def init(self, block: Block, *, buckets: int, pilot: Any = None) -> UndoneState:
         """An empty state; a layer without an action is refused here."""
-        undone = block.with_orbits(block.undone())
-        moments = self._sums.init(undone, buckets=buckets)
+        moments = self._sums.init(block.with_orbits(block.undone()), buckets=buckets)
         kept = np.ones(moments.shape, bool)
         return UndoneState(moments, kept & _kept(block) if self.mask else kept)
 
     def update(self, state: UndoneState, block: Block) -> None:
         """Adds a block's orbits, undone."""
-        self._sums.update(state.moments, block.with_orbits(block.undone()))
         if self.mask and block.per_sample:
             state.kept &= _kept(block)
+        undone = block.undone()
+        # What left the image must not decide whose samples weigh most.
+        gone = torch.from_numpy(~state.kept).to(undone.device)
+        self._sums.update(state.moments, block.with_orbits(undone.masked_fill(gone, 0.0)))
 
     def enlarge(self, state: UndoneState, buckets: int) -> None:
         """Room for more buckets."""

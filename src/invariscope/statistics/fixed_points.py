@@ -1,0 +1,89 @@
+"""What plain sums are relative to: the first sample of each stratum."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from invariscope.statistics.base import Membership, with_buckets
+
+
+@dataclass
+class FixedPoints:
+    """A point per stratum, near all others of that stratum.
+
+    Args:
+        values: (stratum, ...) float64.
+        known: (stratum,) whether a sample of it has come by.
+        strata: (bucket,) the stratum of each bucket, -1 until a sample is counted there.
+    """
+
+    values: np.ndarray
+    known: np.ndarray
+    strata: np.ndarray
+
+    @classmethod
+    def empty(cls, buckets: int, shape: tuple[int, ...]) -> FixedPoints:
+        """Of no stratum yet."""
+        return cls(np.zeros((0, *shape)), np.zeros(0, bool), np.full(buckets, -1))
+
+    def meet(self, membership: Membership, point: Callable[[int], np.ndarray]) -> None:
+        """Takes the points of strata that are new, from the first of their samples in a block."""
+        _, _, buckets = membership.runs
+        strata = membership.run_strata
+        self.strata[buckets] = strata
+        self._make_room(int(strata.max()) + 1)
+        for stratum in np.unique(strata[~self.known[strata]]).tolist():
+            self.values[stratum] = point(int(membership.by_stratum[stratum][0][0]))
+            self.known[stratum] = True
+
+    def _make_room(self, strata: int) -> None:
+        if strata > len(self.known):
+            room = max(strata, 2 * len(self.known))
+            self.values, self.known = with_buckets(self.values, room), with_buckets(self.known, room)
+
+    def enlarge(self, buckets: int) -> None:
+        """Room for more buckets."""
+        self.strata = np.concatenate([self.strata, np.full(buckets - len(self.strata), -1)])
+
+    def copy(self) -> FixedPoints:
+        """With arrays of its own."""
+        return FixedPoints(*(np.array(part) for part in vars(self).values()))
+
+    def merged(self, other: FixedPoints) -> FixedPoints:
+        """These points, and the other's of the strata that are not among them."""
+        both = self.copy()
+        both._make_room(len(other.known))
+        new = np.flatnonzero(other.known & ~both.known[: len(other.known)])
+        both.values[new], both.known[new] = other.values[new], True
+        both.strata = np.maximum(self.strata, other.strata)
+        return both
+
+    def moves_to(self, target: FixedPoints) -> np.ndarray:
+        """(bucket, ...) this point of each bucket minus the target's; 0 for empty buckets."""
+        found = np.zeros((len(self.strata), *self.values.shape[1:]))
+        filled = np.flatnonzero(self.strata >= 0)
+        strata = self.strata[filled]
+        found[filled] = self.values[strata] - target.values[strata]
+        return found
+
+    def shared(self, buckets: list[int]) -> FixedPoints | None:
+        """The point of the first of these buckets for all strata; None if they are of one stratum anyway."""
+        strata = [stratum for stratum in self.strata[buckets].tolist() if stratum >= 0]
+        if len(set(strata)) < 2:
+            return None
+        return FixedPoints(
+            np.broadcast_to(self.values[strata[0]], self.values.shape), self.known, self.strata
+        )
+
+    def pack(self) -> dict[str, np.ndarray]:
+        """As named arrays."""
+        return {f"fixed.{name}": part for name, part in vars(self).items()}
+
+    @classmethod
+    def unpack(cls, arrays: dict[str, np.ndarray]) -> FixedPoints:
+        """From the arrays that `pack` gave."""
+        values, known, strata = (arrays[f"fixed.{name}"] for name in ("values", "known", "strata"))
+        return cls(values, known.astype(bool), strata)
