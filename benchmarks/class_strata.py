@@ -1,4 +1,4 @@
-"""How far a class inside a run is from the class alone, and from the definition.
+"""How far a class inside a run is from the class alone.
 
     python -m benchmarks.class_strata [--seeds 3] [--out FILE]
 
@@ -31,9 +31,17 @@ SIZES = (70, 2, 13, 4, 71)  # 64 samples and more make a window of the 2019 code
 ELEMENTS, SHAPE = 4, (3, 2, 2)
 PRECISIONS = {"float32": np.float32, "float64": np.float64}
 DISTANCES = ("sqeuclidean", "euclidean", "cosine")
-FAMILY = (iv.TransformationVariance, iv.SampleVariance, iv.NormalizedVariance)
+FAMILY = {
+    "transformation_variance": iv.TransformationVariance,
+    "sample_variance": iv.SampleVariance,
+    "normalized_variance": iv.NormalizedVariance,
+}
 MEASURES: dict[str, Measure] = {
-    **{f"{cls.name}, {spread}": cls(spread=spread) for cls in FAMILY for spread in ("variance", "std")},
+    **{
+        f"{title}, {spread}": cls(spread=spread)
+        for title, cls in FAMILY.items()
+        for spread in ("variance", "std")
+    },
     **{
         f"normalized_variance, {preset}": iv.NormalizedVariance(preset=preset)
         for preset in ("tmeasures", "quiroga2019", "quiroga2019_full")
@@ -188,10 +196,8 @@ class Worst:
     def and_of(self, found: dict[str, Any], right: dict[str, Any]) -> Worst:
         """With one class more."""
         apart = max(difference(numbers_of(found[k]), numbers_of(right[k])) for k in right)
-        return Worst(
-            max(self.apart, apart),
-            self.other + any(counts_of(found[k]) != counts_of(right[k]) for k in right),
-        )
+        other = any(counts_of(found[k]) != counts_of(right[k]) for k in right)
+        return Worst(max(self.apart, apart), self.other + other)
 
 
 def compared(seeds: int) -> dict[tuple[str, str, str], Worst]:
@@ -233,11 +239,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     worst = compared(given.seeds)
+    sizes = ", ".join(map(str, SIZES))
     page = (
         "# A class inside a run, and the class alone\n\n"
-        "Largest relative difference of layer values, maps and nulls of a class inside a run from those of the "
-        f"class measured alone, over five classes of {', '.join(map(str, SIZES))} samples and {given.seeds} draws; "
-        "and how many times counts of dead, sparse or infinite units differed. Written by "
+        "Largest relative difference of layer values, maps and nulls of a class inside a run from those of\n"
+        f"the class measured alone, over five classes of {sizes} samples and {given.seeds} draws; and how many\n"
+        "times the counts of dead, sparse or infinite units differed. Written by\n"
         "`python -m benchmarks.class_strata --out benchmarks/results/class_strata.md`.\n\n"
         f"{table(worst, 0)}\n\n{table(worst, 1)}\n"
     )
