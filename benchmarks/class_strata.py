@@ -1,0 +1,257 @@
+"""How far a class inside a run is from the class alone.
+
+    python -m benchmarks.class_strata [--seeds 3] [--out FILE]
+
+Responses are drawn: five classes of 70, 2, 13, 4 and 71 samples, 4 elements, 3 channels of 2 × 2 units. The classes
+lie up to a thousand standard deviations apart; in one of them a channel is dead, one unit follows the element
+alone, and one is at its bias but for two samples. They go through the measures' own statistics in other orders,
+under other names, in other batches, in shards that are merged and in states that are written down and read again.
+The largest relative differences over layer values, maps and nulls are printed; counts of units must be equal.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import invariscope as iv
+from invariscope.measures.base import LayerContext, LayerValues, Measure, UnitValues
+from invariscope.statistics.base import Block, Membership, Statistic
+from invariscope.uncertainty import GROUPS
+
+SIZES = (70, 2, 13, 4, 71)  # 64 samples and more make a window of the 2019 code
+ELEMENTS, SHAPE = 4, (3, 2, 2)
+PRECISIONS = {"float32": np.float32, "float64": np.float64}
+DISTANCES = ("sqeuclidean", "euclidean", "cosine")
+FAMILY = {
+    "transformation_variance": iv.TransformationVariance,
+    "sample_variance": iv.SampleVariance,
+    "normalized_variance": iv.NormalizedVariance,
+}
+MEASURES: dict[str, Measure] = {
+    **{
+        f"{title}, {spread}": cls(spread=spread)
+        for title, cls in FAMILY.items()
+        for spread in ("variance", "std")
+    },
+    **{
+        f"normalized_variance, {preset}": iv.NormalizedVariance(preset=preset)
+        for preset in ("tmeasures", "quiroga2019", "quiroga2019_full")
+    },
+    **{f"normalized_variance, pool={pool}": iv.NormalizedVariance(pool=pool) for pool in ("after", "ratio")},
+    "normalized_variance, norm=total": iv.NormalizedVariance(norm="total"),
+    "anova": iv.Anova(),
+    "anova, greenhouse_geisser": iv.Anova(sphericity="greenhouse_geisser"),
+    **{f"normalized_distance, {kind}": iv.NormalizedDistance(distance=kind) for kind in DISTANCES},
+    **{f"sample_distance, {kind}": iv.SampleDistance(distance=kind) for kind in DISTANCES},
+}
+
+
+@dataclass(frozen=True)
+class Walk:
+    """One way to go through the samples.
+
+    Args:
+        order: "stored", "reversed" or "by class".
+        names: the number of each class.
+        batch: samples per block.
+        nested: whether classes have jackknife groups of their own.
+        shards: states that are merged.
+        resumed: whether states are written down and read again on the way.
+    """
+
+    order: str = "stored"
+    names: tuple[int, ...] = (0, 1, 2, 3, 4)
+    batch: int = 16
+    nested: bool = True
+    shards: int = 1
+    resumed: bool = False
+
+
+WALKS = {
+    "as stored": Walk(),
+    "sorted by class": Walk(order="by class"),
+    "reversed": Walk(order="reversed"),
+    "classes renamed": Walk(names=(3, 0, 4, 2, 1)),
+    "batches of 3": Walk(batch=3),
+    "batches of 64": Walk(batch=64),
+    "crossed buckets": Walk(nested=False, order="by class"),
+    "three shards, merged": Walk(batch=5, shards=3),
+    "interrupted and resumed": Walk(batch=7, nested=False, resumed=True),
+}
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Responses (sample, element, unit...) and the class of each sample."""
+
+    responses: np.ndarray
+    labels: np.ndarray
+
+
+def drawn(seed: int, precision: str) -> Drawn:
+    """See the head of this file."""
+    rng = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(len(SIZES)), SIZES)
+    away = (len(SIZES), 1, *SHAPE)
+    far = 10.0 ** rng.uniform(-1, 3, away) * rng.choice([-1, 1], away)
+    noise = 10.0 ** rng.uniform(-2, 0, SHAPE) * rng.normal(size=(len(labels), ELEMENTS, *SHAPE))
+    found = far[labels] + noise + rng.normal(size=(len(labels), 1, *SHAPE))
+    odd = np.flatnonzero(labels == 2)
+    found[odd, :, 0] = 0.3
+    found[odd, :, 1, 0, 0] = np.arange(1, ELEMENTS + 1) / 10
+    found[odd, :, 1, 0, 1] = 0.25
+    found[odd[[7, 9]], 1:3, 1, 0, 1] = 0.5
+    mixed = rng.permutation(len(labels))
+    return Drawn(found[mixed].astype(PRECISIONS[precision]), labels[mixed])
+
+
+def blocks_of(data: Drawn, walk: Walk, indices: np.ndarray) -> Iterator[Block]:
+    """The blocks of a walk over the samples at these positions."""
+    labels = data.labels[indices]
+    orders = {"stored": slice(None), "reversed": slice(None, None, -1)}
+    order = np.argsort(labels, kind="stable") if walk.order == "by class" else orders[walk.order]
+    places, strata = np.arange(len(labels)), np.array(walk.names)[labels]
+    group = places // 2 % GROUPS
+    ranks = np.array([np.sum(labels[:i] == labels[i]) for i in places])
+    sizes = np.bincount(labels, minlength=len(SIZES))[labels]
+    if walk.nested:
+        buckets, numbers = (strata * GROUPS + group)[:, None], strata[:, None]
+    else:
+        buckets = np.stack([group, GROUPS + strata], axis=1)
+        numbers = np.stack([np.zeros_like(strata), 1 + strata], axis=1)
+    for few in np.split(places[order], range(walk.batch, len(labels), walk.batch)):
+        values = torch.from_numpy(data.responses[indices[few]]).flatten(0, 1)
+        steps = {"samples": len(few), "elements": ELEMENTS, "sample_step": ELEMENTS, "element_step": 1}
+        membership = Membership(buckets[few], numbers[few])
+        strata_of = {"ranks": ranks[few], "sizes": sizes[few], "total": len(labels)}
+        yield Block(values=values, membership=membership, indices=indices[few], **steps, **strata_of)
+
+
+def state_of(statistic: Statistic, blocks: list[Block], walk: Walk) -> Any:
+    """The state of a walk, merged from its shards."""
+    buckets = GROUPS * len(SIZES) if walk.nested else GROUPS + len(SIZES)
+    shares = []
+    for share in range(walk.shards):
+        mine = list(itertools.islice(blocks, share, None, walk.shards))
+        state = statistic.init(mine[0], buckets=buckets)
+        for number, block in enumerate(mine):
+            statistic.update(state, block)
+            if walk.resumed and number % 3 == 0:
+                state = statistic.unpack({k: np.array(part) for k, part in statistic.pack(state).items()})
+        shares.append(state)
+    return functools.reduce(statistic.merge, shares)
+
+
+def values_of(measure: Measure, states: dict[Statistic, Any], buckets: list[int]) -> dict[str, Any]:
+    """The measure's values from all of these buckets."""
+    finals = tuple(s.finalize(states[s], [buckets]) for s in measure.statistics())
+    return dict(measure.evaluate(finals, LayerContext("drawn", 0, SHAPE)))
+
+
+def buckets_of(walk: Walk, label: int) -> list[int]:
+    """Where the samples of a class are counted."""
+    number = walk.names[label]
+    return [number * GROUPS + g for g in range(GROUPS)] if walk.nested else [GROUPS + number]
+
+
+def numbers_of(values: UnitValues | LayerValues) -> np.ndarray:
+    """The value of the layer, of every unit, and the null."""
+    if isinstance(values, LayerValues):
+        return np.array([values.values[0], values.null])
+    null = [] if values.null is None else [np.ravel(values.null)]
+    return np.concatenate([values.layer_values()[:1], values.values[0].ravel(), *null])
+
+
+def counts_of(values: UnitValues | LayerValues) -> tuple:
+    """How many units count for nothing, by reason."""
+    if isinstance(values, LayerValues):
+        return (values.undefined,)
+    return values.units, values.dead, values.sparse, values.infinite, values.counted.tobytes()
+
+
+def difference(found: np.ndarray, right: np.ndarray) -> float:
+    """The largest relative difference; infinite if one is finite where the other is not."""
+    same = (found == right) | (np.isnan(found) & np.isnan(right))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        apart = np.where(same, 0.0, np.abs(found - right) / np.abs(right))
+    return float(np.nan_to_num(apart, nan=np.inf, posinf=np.inf).max())
+
+
+@dataclass(frozen=True)
+class Worst:
+    """The largest difference, and how many classes had other counts."""
+
+    apart: float = 0.0
+    other: int = 0
+
+    def and_of(self, found: dict[str, Any], right: dict[str, Any]) -> Worst:
+        """With one class more."""
+        apart = max(difference(numbers_of(found[k]), numbers_of(right[k])) for k in right)
+        other = any(counts_of(found[k]) != counts_of(right[k]) for k in right)
+        return Worst(max(self.apart, apart), self.other + other)
+
+
+def compared(seeds: int) -> dict[tuple[str, str, str], Worst]:
+    """By measure, walk and precision."""
+    worst: dict[tuple[str, str, str], Worst] = {}
+    statistics = {s for measure in MEASURES.values() for s in measure.statistics()}
+    for seed, precision in itertools.product(range(seeds), PRECISIONS):
+        data = drawn(seed, precision)
+        alone = {}
+        for label in range(len(SIZES)):
+            own = list(blocks_of(data, Walk(batch=11), np.flatnonzero(data.labels == label)))
+            alone[label] = {s: state_of(s, own, Walk()) for s in statistics}
+        for name, walk in WALKS.items():
+            blocks = list(blocks_of(data, walk, np.arange(len(data.labels))))
+            states = {s: state_of(s, blocks, walk) for s in statistics}
+            for (title, measure), label in itertools.product(MEASURES.items(), range(len(SIZES))):
+                found = values_of(measure, states, buckets_of(walk, label))
+                right = values_of(measure, alone[label], buckets_of(Walk(), label))
+                key = (title, name, precision)
+                worst[key] = worst.get(key, Worst()).and_of(found, right)
+    return worst
+
+
+def table(worst: dict[tuple[str, str, str], Worst], column: int) -> str:
+    """Worst differences by measure (column 0) or by walk (1), as Markdown."""
+    kind = ("measure", "walk")[column]
+    lines = [f"| {kind} | float32 | float64 | other counts |", "| --- | --- | --- | --- |"]
+    for name in dict.fromkeys(key[column] for key in worst):
+        mine = {key: found for key, found in worst.items() if key[column] == name}
+        cells = [max(found.apart for key, found in mine.items() if key[2] == p) for p in PRECISIONS]
+        lines.append(f"| {name} | {cells[0]:.0e} | {cells[1]:.0e} | {sum(f.other for f in mine.values())} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Prints the tables, or writes them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--out", type=Path)
+    given = parser.parse_args()
+    worst = compared(given.seeds)
+    sizes = ", ".join(map(str, SIZES))
+    page = (
+        "# A class inside a run, and the class alone\n\n"
+        "Largest relative difference of layer values, maps and nulls of a class inside a run from those of\n"
+        f"the class measured alone, over five classes of {sizes} samples and {given.seeds} draws; and how many\n"
+        "times the counts of dead, sparse or infinite units differed. Written by\n"
+        "`python -m benchmarks.class_strata --out benchmarks/results/class_strata.md`.\n\n"
+        f"{table(worst, 0)}\n\n{table(worst, 1)}\n"
+    )
+    if given.out:
+        given.out.write_text(page, encoding="utf-8")
+    print(page)
+
+
+if __name__ == "__main__":
+    main()
