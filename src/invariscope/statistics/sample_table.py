@@ -19,14 +19,14 @@ class TableState:
     """What was kept of each sample so far, in pieces, a piece a block.
 
     Args:
-        indices: (sample,) positions in the data set.
+        ranks: (sample,) places in the order of the walk.
         buckets: (sample, k) the buckets in which each is counted.
         columns: (sample, ...) float64, by name.
         size: how many buckets there are.
         clusters: (sample,) see `Block.clusters`; nothing where there are none.
     """
 
-    indices: list[np.ndarray]
+    ranks: list[np.ndarray]
     buckets: list[np.ndarray]
     columns: dict[str, list[np.ndarray]]
     size: int
@@ -40,7 +40,7 @@ class TableState:
 
 @dataclass(frozen=True)
 class SampleTable:
-    """Numbers of the chosen samples, in the order of the data set.
+    """Numbers of the chosen samples, in the order of the walk.
 
     Args:
         columns: (sample, ...) float64, by name.
@@ -100,13 +100,13 @@ class SampleStatistic(Statistic):
         """A table without rows; a layer to which the statistic does not apply is refused here."""
         one = block.repeated((np.arange(block.samples) == 0).astype(np.int64))
         empty = {name: [_host(column)[:0]] for name, column in self.rows(one).items()}
-        return TableState([block.indices[:0]], [block.membership.buckets[:0]], empty, buckets)
+        return TableState([block.ranks[:0]], [block.membership.buckets[:0]], empty, buckets)
 
     def update(self, state: TableState, block: Block) -> None:
         """Adds the block's samples."""
         for name, column in self.rows(block).items():
             state.columns[name].append(_host(column))
-        state.indices.append(block.indices)
+        state.ranks.append(block.ranks)
         state.buckets.append(block.membership.buckets)
         if block.clusters is not None:
             state.clusters.append(block.clusters)
@@ -118,7 +118,7 @@ class SampleStatistic(Statistic):
     def pack(self, state: TableState) -> dict[str, np.ndarray]:
         """The table as arrays."""
         columns = {f"columns.{name}": np.concatenate(parts) for name, parts in state.columns.items()}
-        own = {"indices": np.concatenate(state.indices), "buckets": np.concatenate(state.buckets)}
+        own = {"ranks": np.concatenate(state.ranks), "buckets": np.concatenate(state.buckets)}
         own |= {"clusters": np.concatenate(state.clusters)} if state.clusters else {}
         return own | {"size": np.array(state.size)} | columns
 
@@ -127,23 +127,23 @@ class SampleStatistic(Statistic):
         columns = {name[8:]: [part] for name, part in arrays.items() if name.startswith("columns.")}
         clusters = [arrays["clusters"]] if "clusters" in arrays else []
         size = arrays["size"].item()
-        return TableState([arrays["indices"]], [arrays["buckets"]], columns, size, clusters)
+        return TableState([arrays["ranks"]], [arrays["buckets"]], columns, size, clusters)
 
     def merge(self, first: TableState, second: TableState) -> TableState:
         """The rows of both."""
         columns = {name: parts + second.columns[name] for name, parts in first.columns.items()}
         size, clusters = max(first.size, second.size), first.clusters + second.clusters
-        own = first.indices + second.indices, first.buckets + second.buckets
+        own = first.ranks + second.ranks, first.buckets + second.buckets
         return TableState(*own, columns, size, clusters)
 
     def finalize(self, state: TableState, groups: list[list[int]]) -> SampleTable:
-        """The rows of the samples in the given buckets, in the order of the data set."""
-        buckets, indices = np.concatenate(state.buckets), np.concatenate(state.indices)
-        group = np.full(len(indices), -1)
+        """The rows of the samples in the given buckets, in the order of the walk."""
+        buckets, ranks = np.concatenate(state.buckets), np.concatenate(state.ranks)
+        group = np.full(len(ranks), -1)
         for number, members in enumerate(groups):
             group[np.isin(buckets, members).any(axis=1)] = number
         rows = np.flatnonzero(group >= 0)
-        rows = rows[np.argsort(indices[rows], kind="stable")]
+        rows = rows[np.argsort(ranks[rows], kind="stable")]
         columns = {name: np.concatenate(parts)[rows] for name, parts in state.columns.items()}
         clusters = np.concatenate(state.clusters)[rows] if state.clusters else None
         return SampleTable(columns, group[rows], len(groups), clusters)
