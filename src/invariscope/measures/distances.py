@@ -252,12 +252,12 @@ def _squared(moments: Moments, layer: LayerContext) -> LayerDistances:
     alive = _by_channel((~parts.dead)[None])[0] > 0
     factor, whole = np.where(alive, 2.0, np.nan), 2.0 if alive.any() else float("nan")
     decisive = tuple(moments.decisive.tolist())
-    sums = (whole * part.sum(axis=1, keepdims=True) for part in (along, across))
-    layer = MeanDistances(*sums, decisive, null=whole * null.sum(keepdims=True))
+    sums = [whole * part.sum(axis=1, keepdims=True) for part in (along, across)]
+    together = MeanDistances(*sums, decisive, null=whole * null.sum(keepdims=True))
     if parts.dead.ndim < 2:
-        return LayerDistances(layer, None)
+        return LayerDistances(together, None)
     channels = MeanDistances(factor * along, factor * across, decisive, null=factor * null)
-    return LayerDistances(layer, channels)
+    return LayerDistances(together, channels)
 
 
 def _by_channel(values: np.ndarray) -> np.ndarray:

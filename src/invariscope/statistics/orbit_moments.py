@@ -141,23 +141,31 @@ class OrbitMoments(Statistic):
         """Lets a block's samples of a stratum wait, or takes its reference if there are enough by now."""
         (samples, buckets), before = block.membership.by_stratum[stratum], state.waiting.get(stratum)
         missing = FIRST - (0 if before is None else len(before))
+        if before is None and len(samples) >= FIRST:
+            self._settle(state, stratum, orbits, samples[:FIRST])
+            return
         first = samples[:missing]
         few = Waiting(
             orbits.view[torch.from_numpy(first).to(orbits.rows.device)],
             buckets[:missing],
             None if block.clusters is None else block.clusters[first],
         )
+        if not few.orbits.sum().isfinite():
+            raise NonFiniteError
         together = few if before is None else before.and_then(few)
         if len(together) < FIRST:
-            if not few.orbits.sum().isfinite():  # of all others the sums show it
-                raise NonFiniteError
             state.waiting[stratum] = together
             return
-        state.references.take(stratum, together.orbits, double=state.double)
-        state.references.settled[stratum] = True
+        self._settle(state, stratum, Orbits.of_waiting(together), np.arange(FIRST))
+        state.waiting.pop(stratum, None)
         if before is not None:
-            del state.waiting[stratum]
             self._add_waiting(state, stratum, before)
+
+    def _settle(self, state: OrbitState, stratum: int, orbits: Orbits, samples: np.ndarray) -> None:
+        """Takes the reference of a stratum from some samples, for good."""
+        rows, (first, step) = orbits.rows, orbits.steps
+        state.references.take(stratum, rows, samples * first, step, double=state.double)
+        state.references.settled[stratum] = True
 
     def _add_waiting(self, state: OrbitState, stratum: int, few: Waiting) -> None:
         """Adds samples that waited to the sums, relative to the reference of their stratum."""
@@ -170,7 +178,8 @@ class OrbitMoments(Statistic):
         if state.lent:
             return
         for stratum, few in state.waiting.items():
-            state.references.take(stratum, few.orbits, double=state.double)
+            self._settle(state, stratum, Orbits.of_waiting(few), np.arange(len(few)))
+            state.references.settled[stratum] = False
             self._add_waiting(state, stratum, few)
         state.lent = bool(state.waiting)
 
@@ -194,8 +203,7 @@ class OrbitMoments(Statistic):
                 if len(few) < FIRST:
                     both.waiting[stratum] = few
                     continue
-                both.references.take(stratum, few.orbits[:FIRST], double=both.double)
-                both.references.settled[stratum] = True
+                self._settle(both, stratum, Orbits.of_waiting(few), np.arange(FIRST))
             self._add_waiting(both, stratum, few)
         return both
 
