@@ -7,7 +7,9 @@ import numpy as np
 
 from invariscope.statistics.base import replicate_sums
 from invariscope.statistics.kernel_checks import refuse_unless
-from invariscope.statistics.orbit_kernel import OPTIONS, TILE
+from invariscope.statistics.orbit_kernel import OPTIONS
+
+TILE = 256  # units: sums of nine replicates stay in the nearest cache
 
 
 @numba.njit(**OPTIONS)

@@ -144,22 +144,21 @@ class OrbitMoments(Statistic):
         if before is None and len(samples) >= FIRST:
             self._settle(state, stratum, orbits, samples[:FIRST])
             return
-        first = samples[:missing]
-        few = Waiting(
-            orbits.view[torch.from_numpy(first).to(orbits.rows.device)],
-            buckets[:missing],
-            None if block.clusters is None else block.clusters[first],
-        )
-        if not few.orbits.sum().isfinite():
-            raise NonFiniteError
-        together = few if before is None else before.and_then(few)
+        view = orbits.view
+        if before is None:
+            room = view.new_empty((FIRST, *view.shape[1:])) if state.spare is None else state.spare
+            before, state.spare = Waiting.none_yet(room, clustered=block.clusters is not None), None
+        together = before.and_of(view, samples[:missing], buckets[:missing], block.clusters)
         if len(together) < FIRST:
+            if not together.orbits.sum().isfinite():  # of all others the sums show it
+                raise NonFiniteError
             state.waiting[stratum] = together
             return
         self._settle(state, stratum, Orbits.of_waiting(together), np.arange(FIRST))
         state.waiting.pop(stratum, None)
-        if before is not None:
+        if len(before):
             self._add_waiting(state, stratum, before)
+        state.spare = together.room
 
     def _settle(self, state: OrbitState, stratum: int, orbits: Orbits, samples: np.ndarray) -> None:
         """Takes the reference of a stratum from some samples, for good."""
@@ -210,6 +209,7 @@ class OrbitMoments(Statistic):
     def finalize(self, state: OrbitState, groups: list[list[int]]) -> Moments:
         """Moments of the samples in the given groups of buckets; see `Statistic.finalize`."""
         self._lend(state)
+        state.spare = None
         if state.device is not None:
             state.on_host()  # the next update takes them back to the device
         members = [bucket for group in groups for bucket in group]
