@@ -2,11 +2,12 @@
 
     python -m benchmarks.class_strata [--seeds 3] [--out FILE]
 
-Responses are drawn: five classes of 70, 2, 13, 4 and 71 samples, 4 elements, 3 channels of 2 × 2 units. The classes
-lie up to a thousand standard deviations apart; in one of them a channel is dead, one unit follows the element
-alone, and one is at its bias but for two samples. They go through the measures' own statistics in other orders,
-under other names, in other batches, in shards that are merged and in states that are written down and read again.
-The largest relative differences over layer values, maps and nulls are printed; counts of units must be equal.
+Responses are drawn: five classes of 70, 2, 13, 4 and 71 samples, 4 elements, 3 channels of 2 × 2 units. The
+classes lie up to a thousand standard deviations apart; in one of them a channel is dead, one unit follows the
+element alone, and one is at its bias but for two samples. They go through the measures' own statistics in other
+orders, under other names, in other batches, in shards that are merged and in states that are written down and
+read again. The largest relative differences over layer values, maps and nulls are printed; counts of units must
+be equal.
 """
 
 from __future__ import annotations
@@ -243,8 +244,8 @@ def main() -> None:
     page = (
         "# A class inside a run, and the class alone\n\n"
         "Largest relative difference of layer values, maps and nulls of a class inside a run from those of\n"
-        f"the class measured alone, over five classes of {sizes} samples and {given.seeds} draws; and how many\n"
-        "times the counts of dead, sparse or infinite units differed. Written by\n"
+        f"the class measured alone, over five classes of {sizes} samples and {given.seeds} draws; and how\n"
+        "many times the counts of dead, sparse or infinite units differed. Written by\n"
         "`python -m benchmarks.class_strata --out benchmarks/results/class_strata.md`.\n\n"
         f"{table(worst, 0)}\n\n{table(worst, 1)}\n"
     )

@@ -87,17 +87,32 @@ def test_groups_that_do_not_fit_the_sums_are_refused(changed):
         group_products(**given | changed)
 
 
-@pytest.mark.parametrize("changed", [{"orbits": 6}, {"pivot": 4}, {"usual": 4}, {"weights": 4}])
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"rows": ROWS[:, :4]},
+        {"starts": np.arange(6)},
+        {"starts": np.array([-1])},
+        {"starts": np.array([len(ROWS) - 2])},
+        {"step": len(ROWS)},
+        {"pivot": np.ones((ELEMENTS, 4))},
+        {"usual": np.ones((2, 4))},
+        {"weights": np.ones(4)},
+    ],
+)
 def test_references_of_another_size_are_refused(changed):
-    sizes = {"orbits": 5, "pivot": UNITS, "usual": UNITS, "weights": ELEMENTS} | changed
+    given = {
+        "rows": ROWS,
+        "starts": np.array([0, ELEMENTS]),
+        "step": 1,
+        "weights": np.ones(ELEMENTS),
+        "share": 1e-10,
+        "pivot": np.ones((ELEMENTS, UNITS)),
+        "usual": np.ones((2, UNITS)),
+    }
+    take_reference(**given)
     with REFUSED:
-        take_reference(
-            np.ones((sizes["orbits"], ELEMENTS, UNITS)),
-            np.ones(sizes["weights"]),
-            1e-10,
-            np.ones((ELEMENTS, sizes["pivot"])),
-            np.ones((2, sizes["usual"])),
-        )
+        take_reference(**given | changed)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,9 @@ import numpy as np
 
 from invariscope.statistics.base import replicate_sums
 from invariscope.statistics.kernel_checks import refuse_unless
-from invariscope.statistics.orbit_kernel import OPTIONS, TILE
+from invariscope.statistics.orbit_kernel import OPTIONS
+
+TILE = 256  # units: sums of nine replicates stay in the nearest cache
 
 
 @numba.njit(**OPTIONS)
@@ -42,11 +44,12 @@ def _fill(columns, j, left, members, strata, counts, pivots, reference, part, mo
 
 
 @numba.njit(**OPTIONS)
-def _add_replicate(part, start, share, steps, squared, sums, squares):
-    """Adds Σ_i h_ij of one element to the sums over elements of one replicate."""
+def _add_replicate(column, part, start, share, steps, squared, sums, squares):
+    """Adds Σ_i h_ij of one element, without those of a group, to the sums over elements of one replicate."""
     for u in range(len(part)):
-        moved = (part[u] - start[u]) * share + steps[u]
-        squared[u] += part[u] * part[u]
+        rest = column[u] - part[u]
+        moved = (rest - start[u]) * share + steps[u]
+        squared[u] += rest * rest
         sums[u] += moved
         squares[u] += moved * moved
 
@@ -58,7 +61,7 @@ def _group_products(columns, groups, pivots, reference, shares, found):
     squared, moving, mean, shifted = found
     elements, units = columns.shape[1:]
     replicates = len(squared)
-    parts, column, without = np.empty((len(edges) - 1, TILE)), np.empty(TILE), np.empty(TILE)
+    parts, column, nothing = np.empty((len(edges) - 1, TILE)), np.empty(TILE), np.zeros(TILE)
     starts, sums, squares = np.empty((3, replicates, TILE))
     steps = np.empty(TILE)
     for left in range(0, units, TILE):
@@ -82,19 +85,17 @@ def _group_products(columns, groups, pivots, reference, shares, found):
                     _fill(columns, j, left, *within, pivots, reference, parts[g, :width], into)
                     _add(parts[g, :width], column[:width])
             for r in range(replicates):
-                rest = column
+                part = nothing[:width]
                 if r > 0:
                     one, many = edges[r - 1], edges[r]
                     part = parts[r - 1, :width]
                     if many - one == 1 and strata[one] == reference:
                         part = columns[members[one], j, left:right]
-                    rest = without
-                    for u in range(width):
-                        rest[u] = column[u] - part[u]
                 if j == 0:
-                    starts[r, :width] = rest[:width]
-                into = squared[r, left:right]
-                _add_replicate(rest[:width], starts[r], shares[r], steps, into, sums[r], squares[r])
+                    for u in range(width):
+                        starts[r, u] = column[u] - part[u]
+                into, start = squared[r, left:right], starts[r]
+                _add_replicate(column, part, start, shares[r], steps, into, sums[r], squares[r])
             for u in range(width):
                 total[u] += column[u] * shares[0]
         for r in range(replicates):
@@ -136,8 +137,8 @@ def group_products(
     with np.errstate(divide="ignore"):
         shares = 1 / samples
     (units, count), replicates = (columns.shape[2], len(groups)), len(samples)
-    squared, between = np.zeros((2, replicates, units))
-    found = (squared, between, np.zeros(units), np.zeros((count, units)))
+    squared, moving = np.zeros((2, replicates, units))
+    found = squared, moving, np.zeros(units), np.zeros((count, units))
     wanted = (members, edges, own, counts[members].astype(np.float64))
     _group_products(columns, wanted, pivots, reference, shares, found)
     return found

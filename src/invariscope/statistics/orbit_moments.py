@@ -141,23 +141,30 @@ class OrbitMoments(Statistic):
         """Lets a block's samples of a stratum wait, or takes its reference if there are enough by now."""
         (samples, buckets), before = block.membership.by_stratum[stratum], state.waiting.get(stratum)
         missing = FIRST - (0 if before is None else len(before))
-        first = samples[:missing]
-        few = Waiting(
-            orbits.view[torch.from_numpy(first).to(orbits.rows.device)],
-            buckets[:missing],
-            None if block.clusters is None else block.clusters[first],
-        )
-        together = few if before is None else before.and_then(few)
+        if before is None and len(samples) >= FIRST:
+            self._settle(state, stratum, orbits, samples[:FIRST])
+            return
+        view = orbits.view
+        if before is None:
+            room = view.new_empty((FIRST, *view.shape[1:])) if state.spare is None else state.spare
+            before, state.spare = Waiting.none_yet(room, clustered=block.clusters is not None), None
+        together = before.and_of(view, samples[:missing], buckets[:missing], block.clusters)
         if len(together) < FIRST:
-            if not few.orbits.sum().isfinite():  # of all others the sums show it
+            if not together.orbits.sum().isfinite():  # of all others the sums show it
                 raise NonFiniteError
             state.waiting[stratum] = together
             return
-        state.references.take(stratum, together.orbits, double=state.double)
-        state.references.settled[stratum] = True
-        if before is not None:
-            del state.waiting[stratum]
+        self._settle(state, stratum, Orbits.of_waiting(together), np.arange(FIRST))
+        state.waiting.pop(stratum, None)
+        if len(before):
             self._add_waiting(state, stratum, before)
+        state.spare = together.room
+
+    def _settle(self, state: OrbitState, stratum: int, orbits: Orbits, samples: np.ndarray) -> None:
+        """Takes the reference of a stratum from some samples, for good."""
+        rows, (first, step) = orbits.rows, orbits.steps
+        state.references.take(stratum, rows, samples * first, step, double=state.double)
+        state.references.settled[stratum] = True
 
     def _add_waiting(self, state: OrbitState, stratum: int, few: Waiting) -> None:
         """Adds samples that waited to the sums, relative to the reference of their stratum."""
@@ -170,7 +177,8 @@ class OrbitMoments(Statistic):
         if state.lent:
             return
         for stratum, few in state.waiting.items():
-            state.references.take(stratum, few.orbits, double=state.double)
+            self._settle(state, stratum, Orbits.of_waiting(few), np.arange(len(few)))
+            state.references.settled[stratum] = False
             self._add_waiting(state, stratum, few)
         state.lent = bool(state.waiting)
 
@@ -194,14 +202,14 @@ class OrbitMoments(Statistic):
                 if len(few) < FIRST:
                     both.waiting[stratum] = few
                     continue
-                both.references.take(stratum, few.orbits[:FIRST], double=both.double)
-                both.references.settled[stratum] = True
+                self._settle(both, stratum, Orbits.of_waiting(few), np.arange(FIRST))
             self._add_waiting(both, stratum, few)
         return both
 
     def finalize(self, state: OrbitState, groups: list[list[int]]) -> Moments:
         """Moments of the samples in the given groups of buckets; see `Statistic.finalize`."""
         self._lend(state)
+        state.spare = None
         if state.device is not None:
             state.on_host()  # the next update takes them back to the device
         members = [bucket for group in groups for bucket in group]

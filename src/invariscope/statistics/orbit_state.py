@@ -77,17 +77,37 @@ class Waiting:
     """Orbits of the first samples of a stratum, which has no reference yet.
 
     Args:
-        orbits: (visit, element, unit) copies.
+        orbits: (visit, element, unit) copies, the first of `room`.
         buckets: (visit,) where they are to be counted.
         clusters: (visit,) see `Block.clusters`.
+        room: memory for more orbits, if there is any left.
     """
 
     orbits: Tensor
     buckets: np.ndarray
     clusters: np.ndarray | None
+    room: Tensor | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.buckets)
+
+    @classmethod
+    def none_yet(cls, room: Tensor, *, clustered: bool) -> Waiting:
+        """Nobody, with room for some."""
+        nothing = np.zeros(0, np.int64)
+        return cls(room[:0], nothing, nothing if clustered else None, room)
+
+    def and_of(self, view: Tensor, samples: np.ndarray, buckets: np.ndarray, clusters: Any) -> Waiting:
+        """These, and copies of some samples of a (sample, element, unit) view, for which there is room."""
+        count = len(self) + len(samples)
+        room = self.room if self.room is not None and len(self.room) >= count else None
+        if room is None:
+            room = torch.cat([self.orbits, view.new_empty((count - len(self), *view.shape[1:]))])
+        for place, sample in enumerate(samples.tolist(), start=len(self)):
+            room[place].copy_(view[sample])
+        if clusters is not None and self.clusters is not None:
+            clusters = np.concatenate([self.clusters, clusters[samples]])
+        return Waiting(room[:count], np.concatenate([self.buckets, buckets]), clusters, room)
 
     def and_then(self, later: Waiting) -> Waiting:
         """These, and the later ones."""
@@ -111,6 +131,7 @@ class OrbitState:
         references: what they are relative to, by stratum.
         waiting: by stratum, samples for which there is no reference yet.
         lent: whether `sums` holds those that wait for now, relative to a reference from them alone.
+        spare: memory in which samples have waited, for those of other strata.
         device: where the sums are, if not on the host.
     """
 
@@ -124,6 +145,7 @@ class OrbitState:
     channels_last: bool = False
     waiting: dict[int, Waiting] = field(default_factory=dict)
     lent: bool = False
+    spare: Tensor | None = field(default=None, repr=False)
     device: torch.device | None = None
 
     @property

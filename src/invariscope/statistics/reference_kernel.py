@@ -5,14 +5,13 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from invariscope.statistics.kernel_checks import refuse_unless
+from invariscope.statistics.kernel_checks import refuse_rows, refuse_unless
 from invariscope.statistics.orbit_kernel import OPTIONS, TILE, along
 
 
 @numba.njit(**OPTIONS)
-def _median_of_five(rows, found):
+def _median_of_five(a, b, c, d, e, found):
     """Without sorting: the least and the largest of four cannot be it."""
-    a, b, c, d, e = rows[0], rows[1], rows[2], rows[3], rows[4]
     for u in range(len(found)):
         low = max(min(a[u], b[u]), min(c[u], d[u]))
         high = min(max(a[u], b[u]), max(c[u], d[u]))
@@ -20,28 +19,31 @@ def _median_of_five(rows, found):
 
 
 @numba.njit(**OPTIONS)
-def _medians(orbits, pivot):
-    """Fills the (element, unit) lower median of one to five (sample, element, unit) orbits."""
-    count, elements, units = orbits.shape
-    for j in range(elements):
+def _medians(rows, starts, step, pivot):
+    """Fills the (element, unit) lower median of one to five orbits."""
+    count, few = len(starts), np.empty(len(starts), rows.dtype)
+    for j in range(len(pivot)):
+        at = starts + j * step
         if count == 5:
-            _median_of_five(orbits[:, j], pivot[j])
+            _median_of_five(rows[at[0]], rows[at[1]], rows[at[2]], rows[at[3]], rows[at[4]], pivot[j])
             continue
-        for u in range(units):
-            pivot[j, u] = np.sort(orbits[:, j, u])[(count - 1) // 2]
+        for u in range(pivot.shape[1]):
+            for i in range(count):
+                few[i] = rows[at[i], u]
+            pivot[j, u] = np.sort(few)[(count - 1) // 2]
 
 
 @numba.njit(**OPTIONS)
-def _summaries(orbits, weights, weighted, squares):
+def _summaries(rows, starts, step, weights, weighted, squares):
     """Fills (sample, unit) weighted sums, and (unit,) sums of squares over samples and elements."""
-    count, elements, units = orbits.shape
-    flat, sums, spread = orbits.reshape(-1), np.empty(TILE), np.empty(TILE)
+    (units, flat), elements = (rows.shape[1], rows.reshape(-1)), len(weights)
+    sums, spread = np.empty(TILE), np.empty(TILE)
     for left in range(0, units, TILE):
         width = min(TILE, units - left)
         into = squares[left : left + width]
-        for i in range(count):
-            first = i * elements * units + left
-            along(flat, first, units, weights, sums[:width], spread, weighted[i, left : left + width])
+        for i in range(len(starts)):
+            first = starts[i] * units + left
+            along(flat, first, step * units, weights, sums[:width], spread, weighted[i, left : left + width])
             for u in range(width):
                 head = np.float64(flat[first + u])
                 into[u] += head * (elements * head + 2 * sums[u]) + spread[u]
@@ -54,37 +56,46 @@ def _most_agreed(weighted, tolerance, found):
     for u in range(len(found)):
         best = 0
         for i in range(count):
-            agree = 0
+            own, far, agree = weighted[i, u], tolerance[u], 0
             for k in range(count):
-                agree += abs(weighted[i, u] - weighted[k, u]) <= tolerance[u]
+                agree += abs(own - weighted[k, u]) <= far
             if agree > best:
-                best, found[u] = agree, weighted[i, u]
+                best, found[u] = agree, own
+            if 2 * best > count:  # the others cannot be more
+                break
 
 
 def take_reference(
-    orbits: np.ndarray, weights: np.ndarray, share: float, pivot: np.ndarray, usual: np.ndarray
+    rows: np.ndarray,
+    starts: np.ndarray,
+    step: int,
+    weights: np.ndarray,
+    share: float,
+    pivot: np.ndarray,
+    usual: np.ndarray,
 ) -> None:
     """Fills the median orbit and the usual response; see `References`.
 
     Args:
-        orbits: (sample, element, unit) of one to five samples.
+        rows: (row, unit), C-contiguous float32 or float64.
+        starts: (sample,) the row in which each of one to five orbits begins.
+        step: rows from one element to the next.
         weights: (element,) of the weighted sum.
         share: τ.
-        pivot: (element, unit) in the type of `orbits`.
+        pivot: (element, unit) in the type of `rows`.
         usual: (2, unit) float64.
     Raises:
         ValueError: sizes that do not fit together.
     """
-    count, elements, units = orbits.shape
-    refuse_unless(
-        0 < count <= 5 and pivot.shape == (elements, units), "orbits", orbits.shape, "pivot", pivot.shape
-    )
-    refuse_unless(usual.shape == (2, units), "usual responses", usual.shape, "orbits", orbits.shape)
-    refuse_unless(weights.shape == (elements,), "weights", weights.shape, "orbits", orbits.shape)
-    orbits = np.ascontiguousarray(orbits)
+    (count, elements), units = (len(starts), len(weights)), rows.shape[1]
+    refuse_unless(pivot.shape == (elements, units), "pivot", pivot.shape, "rows", rows.shape)
+    refuse_unless(usual.shape == (2, units), "usual responses", usual.shape, "rows", rows.shape)
+    refuse_unless(0 < count <= 5, "orbits", (count,), "at most", (5,))
+    refuse_rows(starts, rows.shape)
+    refuse_rows(starts + (elements - 1) * step, rows.shape)
     weighted, squares = np.empty((count, units)), np.zeros(units)
-    _medians(orbits, pivot)
-    _summaries(orbits, weights, weighted, squares)
+    _medians(rows, starts, step, pivot)
+    _summaries(rows, starts, step, weights, weighted, squares)
     usual[1] = usual_tolerance(squares / (count * elements), share) * weights.sum()
     _most_agreed(weighted, usual[1], usual[0])
 

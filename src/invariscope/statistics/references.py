@@ -69,13 +69,22 @@ class References:
                 _enlarged(part, room) for part in (self.pivot, self.usual, self.settled)
             )
 
-    def take(self, stratum: int, orbits: Tensor, *, double: bool) -> None:
-        """Takes the reference of a stratum from (sample, element, unit) orbits, at most `FIRST`."""
-        weights, share = orbit_weights(orbits.shape[1]), rounding(double)
-        pivot, usual = self.pivot[stratum], self.usual[stratum]
+    def take(self, stratum: int, rows: Tensor, starts: np.ndarray, step: int, *, double: bool) -> None:
+        """Takes the reference of a stratum from at most `FIRST` orbits.
+
+        Args:
+            rows: (row, unit) responses.
+            starts: (sample,) the row in which each orbit begins.
+            step: rows from one element to the next.
+            double: whether the activations were float64.
+        """
+        pivot, usual, share = self.pivot[stratum], self.usual[stratum], rounding(double)
+        weights = orbit_weights(len(pivot))
         if isinstance(self.pivot, np.ndarray):
-            take_reference(orbits.numpy(), weights, share, pivot, usual)
+            take_reference(rows.numpy(), starts, step, weights, share, pivot, usual)
             return
+        places = torch.from_numpy(starts[:, None] + step * np.arange(len(pivot))).to(rows.device)
+        orbits = rows[places]
         pivot.copy_(orbits.sort(dim=0).values[(len(orbits) - 1) // 2])
         sums = weighted_sums(orbits)
         squares = orbits.double().square().mean((0, 1))
