@@ -251,12 +251,13 @@ def _squared(moments: Moments, layer: LayerContext) -> LayerDistances:
     null = _by_channel(parts.null[None])[0]
     alive = _by_channel((~parts.dead)[None])[0] > 0
     factor, whole = np.where(alive, 2.0, np.nan), 2.0 if alive.any() else float("nan")
-    decisive = tuple(moments.decisive.tolist())
+    total, squares = moments.decisive.tolist()
     sums = [whole * part.sum(axis=1, keepdims=True) for part in (along, across)]
-    together = MeanDistances(*sums, decisive, null=whole * null.sum(keepdims=True))
+    null_of_all = whole * null.sum(keepdims=True)
+    together = MeanDistances(sums[0], sums[1], (total, squares), null=null_of_all)
     if parts.dead.ndim < 2:
         return LayerDistances(together, None)
-    channels = MeanDistances(factor * along, factor * across, decisive, null=factor * null)
+    channels = MeanDistances(factor * along, factor * across, (total, squares), null=factor * null)
     return LayerDistances(together, channels)
 
 

@@ -62,7 +62,7 @@ class References:
         return cls(np.zeros((1, elements, units), kind), np.zeros((1, 2, units)), np.zeros(1, bool))
 
     def make_room(self, strata: int) -> None:
-        """Room for so many strata, or for four times as many as there were: rooms are copied when they grow."""
+        """Room for so many strata, or for four times as many as there were, since growing copies."""
         if strata > len(self.settled):
             room = max(strata, 4 * len(self.settled))
             self.pivot, self.usual, self.settled = (
