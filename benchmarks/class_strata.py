@@ -4,10 +4,10 @@
 
 Responses are drawn: five classes of 70, 2, 13, 4 and 71 samples, 4 elements, 3 channels of 2 × 2 units. The
 classes lie up to a thousand standard deviations apart; in one of them a channel is dead, one unit follows the
-element alone, and one is at its bias but for two samples. They go through the measures' own statistics in other
-orders, under other names, in other batches, in shards that are merged and in states that are written down and
-read again. The largest relative differences over layer values, maps and nulls are printed; counts of units must
-be equal.
+element alone, and one is at its bias but for two samples. They go through the measures' own statistics in
+other orders, under other names, in other batches, in shards that are merged and in states that are written
+down and read again. The largest relative differences over layer values, maps and nulls are printed; counts of
+units must be equal.
 """
 
 from __future__ import annotations

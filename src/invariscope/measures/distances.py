@@ -252,13 +252,13 @@ def _squared(moments: Moments, layer: LayerContext) -> LayerDistances:
     alive = _by_channel((~parts.dead)[None])[0] > 0
     factor, whole = np.where(alive, 2.0, np.nan), 2.0 if alive.any() else float("nan")
     total, squares = moments.decisive.tolist()
-    decisive = (total, squares)
-    sums = (whole * part.sum(axis=1, keepdims=True) for part in (along, across))
-    both = MeanDistances(next(sums), next(sums), decisive, null=whole * null.sum(keepdims=True))
+    sums = [whole * part.sum(axis=1, keepdims=True) for part in (along, across)]
+    null_of_all = whole * null.sum(keepdims=True)
+    together = MeanDistances(sums[0], sums[1], (total, squares), null=null_of_all)
     if parts.dead.ndim < 2:
-        return LayerDistances(both, None)
-    channels = MeanDistances(factor * along, factor * across, decisive, null=factor * null)
-    return LayerDistances(both, channels)
+        return LayerDistances(together, None)
+    channels = MeanDistances(factor * along, factor * across, (total, squares), null=factor * null)
+    return LayerDistances(together, channels)
 
 
 def _by_channel(values: np.ndarray) -> np.ndarray:

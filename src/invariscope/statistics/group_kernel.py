@@ -44,14 +44,25 @@ def _fill(columns, j, left, members, strata, counts, pivots, reference, part, mo
 
 
 @numba.njit(**OPTIONS)
-def _add_replicate(column, part, start, share, steps, squared, sums, squares):
-    """Adds Σ_i h_ij of one element, without those of a group, to the sums over elements of one replicate."""
-    for u in range(len(part)):
-        rest = column[u] - part[u]
-        moved = (rest - start[u]) * share + steps[u]
-        squared[u] += rest * rest
-        sums[u] += moved
-        squares[u] += moved * moved
+def _square(rest, squared):
+    for u in range(len(rest)):
+        squared[u] += rest[u] * rest[u]
+
+
+@numba.njit(**OPTIONS)
+def _move(rest, start, share, steps, moved):
+    for u in range(len(rest)):
+        moved[u] = (rest[u] - start[u]) * share + steps[u]
+
+
+# Short loops of one result each: of longer ones the compiler cannot prove that their arrays are apart.
+@numba.njit(**OPTIONS)
+def _add_replicate(rest, start, share, steps, squared, sums, squares, moved):
+    """Adds Σ_i h_ij of one element to the sums over elements of one replicate."""
+    _square(rest, squared)
+    _move(rest, start, share, steps, moved)
+    _add(moved, sums)
+    _square(moved, squares)
 
 
 @numba.njit(**OPTIONS)
@@ -61,7 +72,12 @@ def _group_products(columns, groups, pivots, reference, shares, found):
     squared, moving, mean, shifted = found
     elements, units = columns.shape[1:]
     replicates = len(squared)
-    parts, column, nothing = np.empty((len(edges) - 1, TILE)), np.empty(TILE), np.zeros(TILE)
+    parts, column, moved, rest = (
+        np.empty((len(edges) - 1, TILE)),
+        np.empty(TILE),
+        np.empty(TILE),
+        np.empty(TILE),
+    )
     starts, sums, squares = np.empty((3, replicates, TILE))
     steps = np.empty(TILE)
     for left in range(0, units, TILE):
@@ -85,17 +101,18 @@ def _group_products(columns, groups, pivots, reference, shares, found):
                     _fill(columns, j, left, *within, pivots, reference, parts[g, :width], into)
                     _add(parts[g, :width], column[:width])
             for r in range(replicates):
-                part = nothing[:width]
+                rest[:] = column
                 if r > 0:
                     one, many = edges[r - 1], edges[r]
                     part = parts[r - 1, :width]
                     if many - one == 1 and strata[one] == reference:
                         part = columns[members[one], j, left:right]
-                if j == 0:
                     for u in range(width):
-                        starts[r, u] = column[u] - part[u]
-                into, start = squared[r, left:right], starts[r]
-                _add_replicate(column, part, start, shares[r], steps, into, sums[r], squares[r])
+                        rest[u] = column[u] - part[u]
+                if j == 0:
+                    starts[r] = rest
+                own, into = rest[:width], squared[r, left:right]
+                _add_replicate(own, starts[r], shares[r], steps, into, sums[r], squares[r], moved[:width])
             for u in range(width):
                 total[u] += column[u] * shares[0]
         for r in range(replicates):

@@ -22,7 +22,9 @@ def packed(state: OrbitState) -> dict[str, np.ndarray]:
     arrays |= {f"sums.{name}": array for name, array in state.sums.on_host().arrays().items()}
     used = max(int(state.strata.max()), 0) + 1
     for name in _REFERENCES:
-        arrays[f"references.{name}"] = getattr(state.references.on_host(), name)[:used]
+        part = np.array(getattr(state.references.on_host(), name)[:used])
+        part[~state.references.settled[:used]] = 0
+        arrays[f"references.{name}"] = part
     for stratum, few in state.waiting.items():
         own: dict[str, Any] = {"orbits": few.orbits.cpu().numpy(), "buckets": few.buckets}
         own |= {} if few.clusters is None else {"clusters": few.clusters}

@@ -19,50 +19,75 @@ def _median_of_five(a, b, c, d, e, found):
 
 
 @numba.njit(**OPTIONS)
-def _medians(rows, starts, step, pivot):
-    """Fills the (element, unit) lower median of one to five orbits."""
-    count, few = len(starts), np.empty(len(starts), rows.dtype)
-    for j in range(len(pivot)):
+def _medians(rows, starts, step, left, pivot):
+    """Fills the (element, unit) lower median of one to five orbits, of a tile of units."""
+    count, few, (elements, width) = len(starts), np.empty(len(starts), rows.dtype), pivot.shape
+    right = left + width
+    for j in range(elements):
         at = starts + j * step
         if count == 5:
-            _median_of_five(rows[at[0]], rows[at[1]], rows[at[2]], rows[at[3]], rows[at[4]], pivot[j])
+            a, b, c = rows[at[0], left:right], rows[at[1], left:right], rows[at[2], left:right]
+            _median_of_five(a, b, c, rows[at[3], left:right], rows[at[4], left:right], pivot[j])
             continue
-        for u in range(pivot.shape[1]):
+        for u in range(width):
             for i in range(count):
-                few[i] = rows[at[i], u]
+                few[i] = rows[at[i], left + u]
             pivot[j, u] = np.sort(few)[(count - 1) // 2]
 
 
 @numba.njit(**OPTIONS)
-def _summaries(rows, starts, step, weights, weighted, squares):
-    """Fills (sample, unit) weighted sums, and (unit,) sums of squares over samples and elements."""
+def _add_squares(head, sums, spread, elements, squares):
+    """Adds Σ_j a_j² of one orbit."""
+    for u in range(len(squares)):
+        origin = np.float64(head[u])
+        squares[u] += origin * (elements * origin + 2 * sums[u]) + spread[u]
+
+
+@numba.njit(**OPTIONS)
+def _summaries(rows, starts, step, weights, pivot, weighted, squares):
+    """Fills medians, (sample, unit) weighted sums, and (unit,) sums of squares over samples and elements."""
     (units, flat), elements = (rows.shape[1], rows.reshape(-1)), len(weights)
     sums, spread = np.empty(TILE), np.empty(TILE)
     for left in range(0, units, TILE):
-        width = min(TILE, units - left)
-        into = squares[left : left + width]
+        right = min(left + TILE, units)
+        width = right - left
+        _medians(rows, starts, step, left, pivot[:, left:right])
         for i in range(len(starts)):
             first = starts[i] * units + left
-            along(flat, first, step * units, weights, sums[:width], spread, weighted[i, left : left + width])
-            for u in range(width):
-                head = np.float64(flat[first + u])
-                into[u] += head * (elements * head + 2 * sums[u]) + spread[u]
+            along(flat, first, step * units, weights, sums[:width], spread, weighted[i, left:right])
+            _add_squares(flat[first:], sums, spread, elements, squares[left:right])
+
+
+@numba.njit(**OPTIONS)
+def _count_agreeing(first, second, tolerance, agree, other):
+    for u in range(len(tolerance)):
+        same = 1.0 if abs(first[u] - second[u]) <= tolerance[u] else 0.0
+        agree[u] += same
+        other[u] += same
+
+
+@numba.njit(**OPTIONS)
+def _prefer(own, agree, best, found):
+    for u in range(len(found)):
+        found[u] = own[u] if agree[u] > best[u] else found[u]
+        best[u] = max(agree[u], best[u])
 
 
 @numba.njit(**OPTIONS)
 def _most_agreed(weighted, tolerance, found):
     """Fills (unit,) of the (sample, unit) sums the one that most agree with; the first such one."""
     count = len(weighted)
-    for u in range(len(found)):
-        best = 0
+    agree = np.empty((count, TILE))
+    for left in range(0, len(found), TILE):
+        right = min(left + TILE, len(found))
+        few, far, into = weighted[:, left:right], tolerance[left:right], found[left:right]
+        agree[:] = 0.0
         for i in range(count):
-            own, far, agree = weighted[i, u], tolerance[u], 0
-            for k in range(count):
-                agree += abs(own - weighted[k, u]) <= far
-            if agree > best:
-                best, found[u] = agree, own
-            if 2 * best > count:  # the others cannot be more
-                break
+            for k in range(i):
+                _count_agreeing(few[i], few[k], far, agree[i], agree[k])
+        into[:] = few[0]
+        for i in range(1, count):
+            _prefer(few[i], agree[i], agree[0], into)
 
 
 def take_reference(
@@ -94,8 +119,7 @@ def take_reference(
     refuse_rows(starts, rows.shape)
     refuse_rows(starts + (elements - 1) * step, rows.shape)
     weighted, squares = np.empty((count, units)), np.zeros(units)
-    _medians(rows, starts, step, pivot)
-    _summaries(rows, starts, step, weights, weighted, squares)
+    _summaries(rows, starts, step, weights, pivot, weighted, squares)
     usual[1] = usual_tolerance(squares / (count * elements), share) * weights.sum()
     _most_agreed(weighted, usual[1], usual[0])
 

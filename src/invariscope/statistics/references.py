@@ -62,9 +62,9 @@ class References:
         return cls(np.zeros((1, elements, units), kind), np.zeros((1, 2, units)), np.zeros(1, bool))
 
     def make_room(self, strata: int) -> None:
-        """Room for so many strata, or for twice as many as there were: rooms are copied when they grow."""
+        """Room for so many strata, or for four times as many as there were, since growing copies."""
         if strata > len(self.settled):
-            room = max(strata, 2 * len(self.settled))
+            room = max(strata, 4 * len(self.settled))
             self.pivot, self.usual, self.settled = (
                 _enlarged(part, room) for part in (self.pivot, self.usual, self.settled)
             )
@@ -105,7 +105,8 @@ class References:
 def _enlarged(part: Any, room: int) -> Any:
     if isinstance(part, Tensor):
         return torch.cat([part, part.new_zeros((room - len(part), *part.shape[1:]))])
-    grown = np.zeros((room, *part.shape[1:]), part.dtype)  # what nobody writes to takes no memory
+    # Memory that nobody writes to costs nothing; flags are small, and must be down.
+    grown = np.zeros(room, bool) if part.ndim == 1 else np.empty((room, *part.shape[1:]), part.dtype)
     grown[: len(part)] = part
     return grown
 
