@@ -5,10 +5,12 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
+from torch import Tensor
 
 from invariscope.statistics.group import ActingElements
 from invariscope.transforms._linear import linear_parts
 from invariscope.transforms.base import Transform
+from invariscope.transforms.elements import Elements
 
 
 def acting_elements(transform: Transform, *, seed: int) -> ActingElements:
@@ -18,3 +20,26 @@ def acting_elements(transform: Transform, *, seed: int) -> ActingElements:
 
 def _linear(transform: Transform, seed: int, indices: np.ndarray, keys: np.ndarray) -> np.ndarray | None:
     return linear_parts(transform, indices, seed, keys)
+
+
+def act_on_maps(
+    transform: Transform,
+    input_size: tuple[int, ...],
+    seed: int,
+    maps: Tensor,
+    indices: np.ndarray,
+    keys: np.ndarray,
+    inverse: bool,
+) -> Tensor:
+    """The action of the elements, or of their inverses, on feature maps of inputs of that size."""
+    size = (input_size[0], input_size[1]) if len(input_size) == 2 else None
+    return transform.act(maps, inverse=inverse, input_size=size, indices=indices, keys=keys, seed=seed)
+
+
+def as_it_is() -> Transform:
+    """The transform whose only element changes nothing."""
+    return Elements([_same], labels=["as it is"], identity=0)
+
+
+def _same(x: Tensor) -> Tensor:
+    return x

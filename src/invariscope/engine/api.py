@@ -27,12 +27,13 @@ from invariscope.engine.cautions import add_cautions
 from invariscope.engine.centring import add_grid_notes
 from invariscope.engine.options import Options
 from invariscope.engine.precision import check_precision
-from invariscope.engine.run import LayerKey, Run, walk
+from invariscope.engine.run import walk
 from invariscope.engine.sequential import LookSource, account, watching
 from invariscope.engine.sources import Source, as_source
+from invariscope.engine.state import Run
 from invariscope.measures.base import Measure, as_measures
 from invariscope.measures.variance import TransformationVariance
-from invariscope.readers.base import Reader, as_reader
+from invariscope.readers.base import LayerKey, Reader, as_reader
 from invariscope.result import SCHEMA, Result
 from invariscope.transforms import as_transform
 from invariscope.transforms.base import Transform

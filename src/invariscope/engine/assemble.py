@@ -24,7 +24,7 @@ from invariscope.engine.rows import (
     why_none,
     with_note,
 )
-from invariscope.engine.run import OUTPUT, LayerKey, Run
+from invariscope.engine.state import OUTPUT, Run
 from invariscope.measures.base import (
     BY_ELEMENT,
     CurveValues,
@@ -36,6 +36,7 @@ from invariscope.measures.base import (
     Values,
     owner,
 )
+from invariscope.readers.base import LayerKey
 from invariscope.result import MapKey
 from invariscope.statistics.base import Statistic
 from invariscope.statistics.round_trip import OnRoundTrip

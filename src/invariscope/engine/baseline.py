@@ -17,10 +17,10 @@ from invariscope.engine.assemble import Assembler
 from invariscope.engine.options import Options
 from invariscope.engine.precision import check_precision
 from invariscope.engine.progress import ticking
-from invariscope.engine.run import LayerKey, walk
+from invariscope.engine.run import walk
 from invariscope.engine.sources import Source, refuse_second_walk
 from invariscope.measures.base import Measure
-from invariscope.readers.base import as_reader
+from invariscope.readers.base import LayerKey, as_reader
 from invariscope.transforms.base import Transform
 
 # What is left outside on either side: the band holds the middle 95 % of the draws.

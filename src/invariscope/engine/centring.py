@@ -17,7 +17,7 @@ from invariscope.transforms._linear import linear_parts
 from invariscope.transforms.base import Transform
 
 if TYPE_CHECKING:
-    from invariscope.engine.run import Run
+    from invariscope.engine.state import Run
 
 _DRAWN = 64  # samples whose draws stand for all
 _SEEN_PX = 1e-3

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from invariscope.engine.run import Run
+    from invariscope.engine.state import Run
     from invariscope.statistics.base import Statistic
 
 _EVERY_SECONDS = 30.0

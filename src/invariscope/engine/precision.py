@@ -9,11 +9,12 @@ import numpy as np
 
 from invariscope.engine.assemble import Assembler
 from invariscope.engine.options import Options
-from invariscope.engine.run import LayerKey, Run, walk
+from invariscope.engine.run import walk
 from invariscope.engine.sources import Source, as_source
+from invariscope.engine.state import Run
 from invariscope.measures.base import Measure
 from invariscope.measures.variance import NormalizedVariance
-from invariscope.readers.base import Reader
+from invariscope.readers.base import LayerKey, Reader
 from invariscope.statistics.base import Statistic
 from invariscope.transforms.base import Transform
 

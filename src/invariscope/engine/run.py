@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invariscope.engine.acting import acting_elements
-from invariscope.engine.arrival import UNKNOWN, Arrival
+from invariscope.engine.acting import act_on_maps, acting_elements, as_it_is
+from invariscope.engine.arrival import UNKNOWN
 from invariscope.engine.centring import grids_for
 from invariscope.engine.checkpoint import Checkpoint
 from invariscope.engine.floor import floor_notes, with_floor
@@ -26,7 +25,6 @@ from invariscope.engine.guards import (
     refuse_other_shape,
     refuse_unstable,
 )
-from invariscope.engine.labels import Labelling
 from invariscope.engine.needs import Needs, lay_out, settle
 from invariscope.engine.options import Options
 from invariscope.engine.padding import padding_notes
@@ -41,62 +39,14 @@ from invariscope.engine.plan import (
 )
 from invariscope.engine.progress import ticking
 from invariscope.engine.sources import Source, refuse_second_walk
+from invariscope.engine.state import OUTPUT, Run
 from invariscope.engine.window import Fingerprint, Window
 from invariscope.measures.base import Batch, Measure
-from invariscope.readers.base import OK, Inspection, LayerInfo, LayerKey, Reader, Reading
-from invariscope.readers.grids import Grid
+from invariscope.readers.base import OK, LayerInfo, LayerKey, Reader, Reading
 from invariscope.statistics.base import Block, NotApplicableError, Statistic
 from invariscope.statistics.orbit_state import NonFiniteError
 from invariscope.transforms.base import Transform
-from invariscope.transforms.elements import Elements
 from invariscope.uncertainty import SEQUENTIAL_REACH
-
-OUTPUT: LayerKey = ("output", 0)
-
-
-@dataclass
-class Run:
-    """What one pass leaves behind: states by layer and statistic, and how they came about.
-
-    Args:
-        inapplicable: why a statistic does not apply to a layer.
-        forwards: inputs that went through the model, those of a pilot included.
-        reach: how many times as wide intervals are, where the walk stops by their width.
-        shapes: the unit shape of each layer, as the inspection found it.
-        grids: where the units of feature maps stand, as far as that matters and is known.
-        labelled: whether the samples came with labels.
-        clusters: (bucket, cluster) for every cluster with a sample in the bucket; None: there are none.
-        labelling: what those labels mean.
-        arrival: whether the labels of a stream come sorted.
-    """
-
-    strata: Strata
-    inspection: Inspection
-    states: dict[tuple[LayerKey, Statistic], Any] = field(default_factory=dict)
-    aliases: dict[LayerKey, LayerKey] = field(default_factory=dict)
-    inapplicable: dict[tuple[LayerKey, Statistic], str] = field(default_factory=dict)
-    skipped_samples: dict[LayerKey, int] = field(default_factory=dict)
-    samples: int = 0
-    forwards: int = 0
-    input_shape: tuple[int, ...] = ()
-    fingerprint: str = ""
-    orbit: np.ndarray | None = None
-    notes: list[str] = field(default_factory=list)
-    reach: float = 1.0
-    shapes: dict[LayerKey, tuple[int, ...]] = field(default_factory=dict)
-    grids: dict[LayerKey, Grid] = field(default_factory=dict)
-    labelled: bool = False
-    labelling: Labelling = field(default_factory=Labelling)
-    clusters: set[tuple[int, int]] | None = None
-    arrival: Arrival = field(default_factory=Arrival)
-
-    def independent(self, members: list[list[int]]) -> np.ndarray | None:
-        """(group,) number of clusters in these buckets; None where every sample is its own."""
-        if self.clusters is None:
-            return None
-        groups = {bucket: group for group, own in enumerate(members) for bucket in own}
-        found = {(groups[bucket], cluster) for bucket, cluster in self.clusters if bucket in groups}
-        return np.bincount([group for group, _ in found], minlength=len(members))
 
 
 class Runner:
@@ -345,7 +295,7 @@ class Runner:
             "unaligned": self.labelling.unaligned,
             "total": self.total,
             "unit_bytes": self.unit_bytes,
-            "act": partial(_act, self.transform, tuple(inputs.shape[2:]), self.options.seed),
+            "act": partial(act_on_maps, self.transform, tuple(inputs.shape[2:]), self.options.seed),
             "acting": self.acting,
             "per_sample": self.transform.per_sample,
             "input_shape": tuple(inputs.shape[1:]),
@@ -440,30 +390,8 @@ def walk(
     return run
 
 
-def as_it_is() -> Transform:
-    """The transform whose only element changes nothing."""
-    return Elements([_same], labels=["as it is"], identity=0)
-
-
 def _first(window: Window, count: int) -> Tensor:
     return window.part(0, min(count, len(window))).inputs
-
-
-def _same(x: Tensor) -> Tensor:
-    return x
-
-
-def _act(
-    transform: Transform,
-    input_size: tuple[int, ...],
-    seed: int,
-    maps: Tensor,
-    indices: np.ndarray,
-    keys: np.ndarray,
-    inverse: bool,
-) -> Tensor:
-    size = (input_size[0], input_size[1]) if len(input_size) == 2 else None
-    return transform.act(maps, inverse=inverse, input_size=size, indices=indices, keys=keys, seed=seed)
 
 
 def _first_tensor(output: Any) -> Tensor:

@@ -20,7 +20,7 @@ from invariscope.registry import unknown
 from invariscope.uncertainty import NOT_YET, SEQUENTIAL_REACH, TOO_FEW
 
 if TYPE_CHECKING:
-    from invariscope.engine.run import Run
+    from invariscope.engine.state import Run
 
 # Looks at this ratio of samples: a look at every block would stop at whichever interval chance made narrow.
 _APART = math.sqrt(2)
