@@ -219,7 +219,7 @@ def test_the_provenance_says_what_identifies_samples_and_how_they_were_walked():
 
 
 def test_the_published_windows_follow_the_order_of_the_file_in_every_class():
-    x, y = data()
+    x, y = data(400)  # windows of 64 in every class
     nv = iv.NormalizedVariance(preset="quiroga2019")
     whole = measured((x, y), measures=[nv], by_class=True)
     alone = measured(x[y == 1], measures=[nv])
