@@ -205,8 +205,11 @@ def reduce_orbits(
         pool = _pool(threads)
         futures = [pool.submit(reduce, lo, min(lo + share, units)) for lo in range(0, units, share)]
         parts = [future.result() for future in futures]
-    checks, contributions = zip(*parts, strict=True)
-    return np.sum(contributions, axis=0) if math.isfinite(sum(checks)) else None
+    check, contributions = parts[0]
+    for other, more in parts[1:]:
+        check += other
+        contributions += more
+    return contributions if math.isfinite(check) else None
 
 
 def _refuse_sizes(

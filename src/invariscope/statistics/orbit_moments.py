@@ -150,7 +150,7 @@ class OrbitMoments(Statistic):
             before, state.spare = Waiting.none_yet(room, clustered=block.clusters is not None), None
         together = before.and_of(view, samples[:missing], buckets[:missing], block.clusters)
         if len(together) < FIRST:
-            if not together.orbits.sum().isfinite():  # of all others the sums show it
+            if not math.isfinite(together.orbits.sum().item()):  # of all others the sums show it
                 raise NonFiniteError
             state.waiting[stratum] = together
             return
