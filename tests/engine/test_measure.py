@@ -272,7 +272,7 @@ def test_a_checkpoint_keeps_its_buckets_when_the_memory_budget_has_changed(net, 
 
     monkeypatch.setattr(checkpoint.Checkpoint, "due", lambda self: True)
     data = torch.rand(300, 1, 8, 8, generator=torch.Generator().manual_seed(2)), torch.arange(300) % 3
-    small = {"by_class": True, "batch_size": 12, "memory_gb": 1e-4}
+    small = {"by_class": True, "batch_size": 12, "memory_gb": 2e-4}
     expected = quick(net, data, **small)
     assert any("raise memory_gb" in note for note in expected.provenance["notes"])
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from invariscope.statistics.base import Membership
 from invariscope.statistics.class_labels import class_numbers
+from invariscope.statistics.references import FIRST
 from invariscope.uncertainty import ENOUGH, GROUPS, MIN_PER_GROUP
 
 # A forward of more rows than this gains nothing on a CPU, and its activations leave the cache.
@@ -38,6 +39,11 @@ class Strata:
         """Buckets in use."""
         count = max(len(self.classes), 1)
         return count * self.groups if self.nested else count + self.groups
+
+    @property
+    def references(self) -> int:
+        """Strata with reference points of their own; crossed buckets of groups share one more."""
+        return max(len(self.classes), 1) + (not self.nested)
 
     def membership(self, cells: np.ndarray) -> Membership:
         """The buckets in which samples of these cells are counted."""
@@ -79,6 +85,23 @@ class Strata:
         return [[s * self.groups + g for s in strata] for g in range(self.groups)]
 
 
+@dataclass(frozen=True)
+class Size:
+    """Bytes that sums take over all layers.
+
+    Args:
+        bucket: of each bucket.
+        stratum: of each stratum besides its buckets.
+    """
+
+    bucket: int
+    stratum: int
+
+    def of(self, buckets: int, strata: int) -> int:
+        """Bytes of so many."""
+        return self.bucket * buckets + self.stratum * strata
+
+
 def rows_per_forward(batch_size: int | str, largest: int, device: str) -> int:
     """Inputs per forward: as asked, or as many as keep the largest layer's block small.
 
@@ -99,28 +122,29 @@ def available_bytes(memory_gb: float | None) -> int:
 
 
 def choose_buckets(
-    strata: Strata, bucket: int, *, budget: int, intervals: bool, cells: np.ndarray | None
+    strata: Strata, size: Size, *, budget: int, intervals: bool, cells: np.ndarray | None
 ) -> str:
     """Sets the groups and the nesting that are useful and fit; returns why there are no intervals, if so.
 
     Args:
-        bucket: bytes of one bucket over all layers.
+        size: memory over all layers.
         cells: the cells of all samples, where they are known beforehand.
     Raises:
         ValueError: not even one bucket a stratum fits the budget.
     """
     count = max(len(strata.classes), 1)
-    refuse_too_large(bucket * count, budget, f"{count} strata")
+    refuse_too_large(size.of(count, count), budget, f"{count} strata")
     if not intervals:
         strata.groups, strata.why = 1, "intervals were switched off"
         return strata.why
     filled = None if cells is None else np.bincount(cells, minlength=count * GROUPS).reshape(count, GROUPS)
     useful = filled is None or bool(filled.min(axis=1).max() >= MIN_PER_GROUP)
-    strata.nested = not strata.by_class or (useful and bucket * count * GROUPS <= budget)
-    needed = f"{GROUPS} jackknife groups would need {_gib(bucket * count * GROUPS)}: raise memory_gb"
+    whole = size.of(count * GROUPS, count)
+    strata.nested = not strata.by_class or (useful and whole <= budget)
+    needed = f"{GROUPS} jackknife groups would need {_gib(whole)}: raise memory_gb"
     few = f"no class has {MIN_PER_GROUP} samples in each group; {ENOUGH}"
     strata.why = needed if useful else few
-    if bucket * strata.buckets <= budget:
+    if size.of(strata.buckets, strata.references) <= budget:
         return ""
     strata.groups, strata.nested, strata.why = 1, True, needed
     return needed
@@ -137,6 +161,21 @@ def refuse_too_large(needed: int, budget: int, what: str) -> None:
 
 def _gib(size: int) -> str:
     return f"{size / 2**30:.3g} GiB"
+
+
+def by_cell(cells: np.ndarray, groups: int) -> np.ndarray:
+    """Places in the order of their cells, behind the first few of each stratum, which serve as its reference.
+
+    >>> by_cell(np.array([1, 0, 0, 1, 0, 1, 1, 0]), groups=2).tolist()
+    [0, 1, 2, 3, 4, 7, 5, 6]
+    """
+    strata = cells // groups
+    place = np.empty(len(cells), np.int64)
+    order = np.argsort(strata, kind="stable")
+    starts = np.searchsorted(strata[order], strata[order])
+    place[order] = np.arange(len(cells)) - starts
+    late = place >= FIRST
+    return np.lexsort((np.where(late, cells, strata), late))
 
 
 def chunks(order: np.ndarray, size: int) -> Sequence[np.ndarray]:

@@ -29,8 +29,10 @@ from invariscope.engine.needs import Needs, lay_out, settle
 from invariscope.engine.options import Options
 from invariscope.engine.padding import padding_notes
 from invariscope.engine.plan import (
+    Size,
     Strata,
     available_bytes,
+    by_cell,
     choose_buckets,
     chunks,
     paired_chunks,
@@ -172,12 +174,13 @@ class Runner:
         per_block = max(1, rows // self.needs.width(self.forwarded))
         # The reduction takes samples four at a time.
         self.per_block = per_block - (per_block % 4 if per_block > 4 else 0)
-        self.bucket_bytes = sum(self._bytes_of(s, info) for s in self.needs.layers for info in read)
+        found = [self._bytes_of(s, info) for s in self.needs.layers for info in read]
+        self.size = Size(sum(bucket for bucket, _ in found), sum(stratum for _, stratum in found))
         self.budget = available_bytes(self.options.memory_gb)
-        self.unit_bytes = (self.budget - self.bucket_bytes) / max(sum(sizes) * len(self.needs.layers), 1)
+        self.unit_bytes = (self.budget - self.size.of(1, 1)) / max(sum(sizes) * len(self.needs.layers), 1)
         reason = choose_buckets(
             run.strata,
-            self.bucket_bytes,
+            self.size,
             budget=self.budget,
             intervals=self.options.intervals,
             cells=self._known_cells(run),
@@ -185,13 +188,14 @@ class Runner:
         if reason:
             run.notes.append(f"no intervals: {reason}")
 
-    def _bytes_of(self, statistic: Statistic, info: LayerInfo) -> int:
-        """Memory of one bucket of a layer's state, by what the pilot has found where there is one."""
-        units = statistic.units_of(info.shape)
+    def _bytes_of(self, statistic: Statistic, info: LayerInfo) -> tuple[int, int]:
+        """Memory of one bucket, and of one stratum, of a layer's state, by what the pilot has found."""
+        units, elements = statistic.units_of(info.shape), len(self.forwarded)
+        stratum = statistic.stratum_bytes(units, elements)
         if statistic.pilot is None:
-            return statistic.bucket_bytes(units, len(self.forwarded))
+            return statistic.bucket_bytes(units, elements), stratum
         known = self.pilot.get(((info.layer, info.call), statistic.pilot))
-        return 0 if known is None else statistic.piloted_bytes(units, len(self.forwarded), known)
+        return (0 if known is None else statistic.piloted_bytes(units, elements, known)), stratum
 
     def _known_cells(self, run: Run) -> np.ndarray | None:
         """The cells of all samples, if they can be known before the walk."""
@@ -250,7 +254,8 @@ class Runner:
             return paired_chunks(window.pairs, self.per_block)
         if window.clusters is not None:
             return paired_chunks(window.clusters, self.per_block)
-        return chunks(np.argsort(cells, kind="stable"), self.per_block)
+        assert self.run is not None
+        return chunks(by_cell(cells, self.run.strata.groups), self.per_block)
 
     def _done_before(self, number: int, block: int, digest: str) -> bool:
         """Whether a checkpoint already holds this block."""
@@ -268,7 +273,8 @@ class Runner:
 
     def _enlarge(self, run: Run) -> None:
         """Room for classes that a stream has shown only now."""
-        refuse_too_large(self.bucket_bytes * run.strata.buckets, self.budget, "the classes met so far")
+        needed = self.size.of(run.strata.buckets, run.strata.references)
+        refuse_too_large(needed, self.budget, "the classes met so far")
         for (_, statistic), state in run.states.items():
             if len(state.counts) < run.strata.buckets:
                 statistic.enlarge(state, run.strata.buckets)
