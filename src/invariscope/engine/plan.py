@@ -11,6 +11,7 @@ from torch import Tensor
 
 from invariscope.statistics.base import Membership
 from invariscope.statistics.class_labels import class_numbers
+from invariscope.statistics.references import FIRST
 from invariscope.uncertainty import ENOUGH, GROUPS, MIN_PER_GROUP
 
 # A forward of more rows than this gains nothing on a CPU, and its activations leave the cache.
@@ -137,6 +138,31 @@ def refuse_too_large(needed: int, budget: int, what: str) -> None:
 
 def _gib(size: int) -> str:
     return f"{size / 2**30:.3g} GiB"
+
+
+def by_cell(cells: np.ndarray, groups: int) -> np.ndarray:
+    """Places of samples, those of a cell together, after the first few of all and of each class.
+
+    What a stratum is measured relative to follows from its first samples, which must be the same whatever the
+    other classes are, and however many groups there are.
+
+    Args:
+        cells: (place,) class × group.
+        groups: how many groups a class has.
+
+    >>> by_cell(np.array([3, 1, 3, 0, 0, 2, 3, 1, 2, 3]), 2).tolist()
+    [0, 1, 2, 3, 4, 7, 5, 6, 8, 9]
+    >>> by_cell(np.array([1, 1, 0, 1, 0, 1, 1, 0]), 2).tolist()
+    [0, 1, 2, 3, 4, 7, 5, 6]
+    """
+    classes = cells // groups
+    order = np.argsort(classes, kind="stable")
+    starts = np.flatnonzero(np.diff(classes[order], prepend=-1))
+    sizes = np.diff(starts, append=len(cells))
+    within = np.empty(len(cells), np.int64)
+    within[order] = np.arange(len(cells)) - np.repeat(starts, sizes)
+    later = np.where(within < FIRST, classes, classes.max(initial=0) + 1 + cells)
+    return np.argsort(np.where(np.arange(len(cells)) < FIRST, -1, later), kind="stable")
 
 
 def chunks(order: np.ndarray, size: int) -> Sequence[np.ndarray]:

@@ -33,6 +33,7 @@ from invariscope.engine.padding import padding_notes
 from invariscope.engine.plan import (
     Strata,
     available_bytes,
+    by_cell,
     choose_buckets,
     chunks,
     paired_chunks,
@@ -300,7 +301,8 @@ class Runner:
             return paired_chunks(window.pairs, self.per_block)
         if window.clusters is not None:
             return paired_chunks(window.clusters, self.per_block)
-        return chunks(np.argsort(cells, kind="stable"), self.per_block)
+        assert self.run is not None
+        return chunks(by_cell(cells, self.run.strata.groups), self.per_block)
 
     def _done_before(self, number: int, block: int, digest: str) -> bool:
         """Whether a checkpoint already holds this block."""
@@ -469,6 +471,8 @@ def _act(
 def _first_tensor(output: Any) -> Tensor:
     """The model's prediction: its output, or the first tensor in it."""
     while not isinstance(output, Tensor):
+        if output is None:
+            raise ValueError("the model returned None for some inputs; it must return one result per input")
         if isinstance(output, dict):
             output = next(iter(output.values()))
         elif isinstance(output, (tuple, list)):
