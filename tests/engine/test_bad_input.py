@@ -314,3 +314,27 @@ def test_responses_that_are_no_numbers_are_refused_whatever_is_measured(measure)
     images[1, 0, 0, 0] = float("nan")
     labels = torch.zeros(len(images), dtype=torch.long)
     refused(ValueError, "NaN", data=(images, labels), measures=[measure])
+
+
+def test_a_model_that_returns_nothing_for_some_inputs():
+    class Mute(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner, self.calls = nn.Linear(4, 3), 0
+
+        def forward(self, x):
+            self.calls += 1
+            found = self.inner(x)
+            return found if self.calls < 6 else None
+
+    x = torch.randn(20, 4, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(ValueError, match="the model returned None for some inputs"):
+        iv.measure(
+            Mute(),
+            x,
+            [torch.sin, torch.cos],
+            measures="consistency",
+            batch_size=4,
+            unstable="measure",
+            progress=False,
+        )

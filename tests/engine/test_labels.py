@@ -158,8 +158,10 @@ def test_words_are_no_numbers_to_be_predicted():
         measured((X, WORDS), nn.Linear(5, 1), measures=[iv.Twirl(targets="values")], classes=NAMES)
 
 
-@pytest.mark.parametrize("classes", ["cat", 3, [], [1, 2], ["cat", "dog", "cat"]])
-def test_classes_are_distinct_names(classes):
+@pytest.mark.parametrize(
+    "classes", ["cat", 3, [], [1, 2], ["cat", "dog", "cat"], {"cat": 1, "dog": 0}, {"cat"}]
+)
+def test_classes_are_distinct_names_in_an_order(classes):
     with pytest.raises(ValueError, match="classes="):
         measured((X, Y), classes=classes)
 
@@ -289,6 +291,11 @@ def test_labels_missing_for_some_samples_are_refused(missing):
         measured((X, words))
     with pytest.raises(ValueError, match=r"some batches come with labels and some without|of two kinds"):
         measured(Items(X, words))
+
+
+def test_masked_labels_are_missing():
+    with pytest.raises(ValueError, match="masked for 1 of 80 samples"):
+        measured((X, np.ma.masked_array(Y.numpy(), mask=np.arange(N) == 3)))
 
 
 def test_no_label_at_all_is_no_label():

@@ -251,3 +251,18 @@ def test_sorted_streams_are_not_stopped_early_and_unlabelled_ones_are_cautioned(
     assert "come sorted" in stopped.provenance["notes"][-1]
     notes = " ".join(measured([x], measures=["equivariance_deviation"]).provenance["notes"])
     assert "without labels nothing shows" in notes
+
+
+def test_arrays_are_read_however_they_lie_in_memory():
+    x, _ = data(9)
+    swapped, turned = x.numpy().astype(">f8"), x.numpy()[::-1].copy()[::-1]
+    for form in (np.asfortranarray(x.numpy()), swapped, turned):
+        source = as_source(form)
+        assert torch.equal(source.inputs, x)
+        assert source.order.keys.tolist() == as_source(x).order.keys.tolist()
+
+
+def test_ids_in_bytes_are_the_ids_in_words():
+    words = np.array([f"é{k}" for k in range(5)])
+    coded = np.char.encode(words, "utf-8")
+    assert given_keys(coded, 5, name="ids").tolist() == given_keys(words, 5, name="ids").tolist()

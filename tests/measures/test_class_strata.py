@@ -291,3 +291,24 @@ def test_measuring_by_class_gives_what_measuring_the_class_gives(dtype, toleranc
                 for column in ("value", "value_ratio", "null", "dead_units", "sparse_units", "samples"):
                     if column in single:
                         np.testing.assert_allclose(own[column], single[column], rtol=tolerance, atol=1e-30)
+
+
+def test_sparse_units_follow_the_samples_and_neither_the_names_nor_what_else_is_measured():
+    generator = torch.Generator().manual_seed(0)
+    x = (torch.rand(40, 200, generator=generator) < 0.15).double()
+    y = np.arange(40) // 20
+    same = [lambda batch: batch, lambda batch: batch.clone()]
+
+    def counts(inputs, labels=None, extra=(), **options):
+        data = inputs if labels is None else (inputs, labels)
+        measures = ["normalized_variance", *extra]
+        shared = {"by_class": labels is not None, "precision": "float64", "progress": False}
+        table = iv.measure(nn.Sequential(nn.ReLU()), data, same, measures=measures, **shared | options).table
+        table = table[table.measure == "normalized_variance"]
+        return table[table.stratum != "mean"].sparse_units.astype(int).tolist()
+
+    alone = [count for part in (x, x[:20], x[20:]) for count in counts(part)]
+    assert 0 < min(alone[1:]) < max(alone) < 200
+    assert counts(x, y) == counts(x, y, batch_size=6) == counts(x, y, ("equivariance_deviation",)) == alone
+    assert counts(x, np.array(["b", "a"])[y]) == [alone[0], alone[2], alone[1]]
+    assert counts(x, y, intervals=False)[1:] == alone[1:]

@@ -129,6 +129,8 @@ def joined(batches: list[Batch]) -> Batch:
 
 
 def _tensor(values: Any) -> Tensor:
-    if isinstance(values, (Tensor, np.ndarray)):
+    if isinstance(values, np.ndarray) and (not values.dtype.isnative or min(values.strides, default=0) < 0):
+        values = np.ascontiguousarray(values, values.dtype.newbyteorder("="))  # torch takes neither
+    if isinstance(values, Tensor | np.ndarray):
         return torch.as_tensor(values)
     raise TypeError(f"inputs must be tensors or arrays, got {type(values).__name__}; convert them first")

@@ -183,6 +183,10 @@ def read_targets(targets: Any, *, whole: bool = True) -> Targets:
     """Tell integers, words, numbers and other targets apart; see `Labelling.read`."""
     if targets is None:
         return Targets(NONE)
+    if missing := int(np.ma.getmaskarray(targets).sum()) if isinstance(targets, np.ma.MaskedArray) else 0:
+        raise ValueError(
+            f"labels are masked for {missing} of {targets.size} samples: leave those samples out"
+        )
     values = targets.detach().cpu() if isinstance(targets, Tensor) else _array(targets)
     if values is None:
         return Targets(OTHER, came=type(targets).__name__)

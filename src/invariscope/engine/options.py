@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -115,6 +115,11 @@ def _distinct_names(classes: Any) -> tuple[str, ...] | None:
     """The class names as text; each must be named once."""
     if classes is None:
         return None
+    if isinstance(classes, Mapping | Set):
+        raise ValueError(
+            "classes= is a list of names in the order of the model's outputs; got a "
+            f"{type(classes).__name__}: give a list, such as sorted(class_to_idx, key=class_to_idx.get)"
+        )
     if isinstance(classes, str) or not isinstance(classes, Iterable):
         raise ValueError(f"classes= is a list of names, such as ['cat', 'dog']; got {classes!r}")
     names = tuple(classes)

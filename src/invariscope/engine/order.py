@@ -187,6 +187,7 @@ def given_keys(given: Any, samples: int | None, *, name: str) -> np.ndarray:
     if samples is not None and len(array) != samples:
         raise ValueError(f"{name} has {len(array)} entries for {samples} samples; give one per sample")
     if array.dtype.kind in "US":
+        array = np.char.decode(array, "utf-8", "backslashreplace") if array.dtype.kind == "S" else array
         words = (str(word).encode() for word in array.tolist())
         return np.frombuffer(b"".join(map(_digest, words)), np.int64)
     return array.astype(np.uint64).view(np.int64) if array.dtype.kind == "u" else array.astype(np.int64)

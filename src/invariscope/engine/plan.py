@@ -164,18 +164,28 @@ def _gib(size: int) -> str:
 
 
 def by_cell(cells: np.ndarray, groups: int) -> np.ndarray:
-    """Places in the order of their cells, behind the first few of each stratum, which serve as its reference.
+    """Places of samples, those of a cell together, after the first few of all and of each class.
 
-    >>> by_cell(np.array([1, 0, 0, 1, 0, 1, 1, 0]), groups=2).tolist()
+    What a stratum is measured relative to follows from its first samples, which must be the same whatever the
+    other classes are, and however many groups there are.
+
+    Args:
+        cells: (place,) class × group.
+        groups: how many groups a class has.
+
+    >>> by_cell(np.array([3, 1, 3, 0, 0, 2, 3, 1, 2, 3]), 2).tolist()
+    [0, 1, 2, 3, 4, 7, 5, 6, 8, 9]
+    >>> by_cell(np.array([1, 1, 0, 1, 0, 1, 1, 0]), 2).tolist()
     [0, 1, 2, 3, 4, 7, 5, 6]
     """
-    strata = cells // groups
-    place = np.empty(len(cells), np.int64)
-    order = np.argsort(strata, kind="stable")
-    starts = np.searchsorted(strata[order], strata[order])
-    place[order] = np.arange(len(cells)) - starts
-    late = place >= FIRST
-    return np.lexsort((np.where(late, cells, strata), late))
+    classes = cells // groups
+    order = np.argsort(classes, kind="stable")
+    starts = np.flatnonzero(np.diff(classes[order], prepend=-1))
+    sizes = np.diff(starts, append=len(cells))
+    within = np.empty(len(cells), np.int64)
+    within[order] = np.arange(len(cells)) - np.repeat(starts, sizes)
+    later = np.where(within < FIRST, classes, classes.max(initial=0) + 1 + cells)
+    return np.argsort(np.where(np.arange(len(cells)) < FIRST, -1, later), kind="stable")
 
 
 def chunks(order: np.ndarray, size: int) -> Sequence[np.ndarray]:

@@ -403,6 +403,8 @@ def _first(window: Window, count: int) -> Tensor:
 def _first_tensor(output: Any) -> Tensor:
     """The model's prediction: its output, or the first tensor in it."""
     while not isinstance(output, Tensor):
+        if output is None:
+            raise ValueError("the model returned None for some inputs; it must return one result per input")
         if isinstance(output, dict):
             output = next(iter(output.values()))
         elif isinstance(output, (tuple, list)):

@@ -89,6 +89,10 @@ class Deviations(SampleStatistic):
         if self.kind == "channelwise" and responses.ndim < 5:
             raise NotApplicableError("channels need feature maps (sample, channel, height, width)")
         if self.kind == "output":
+            if responses.flatten(2).shape[2] < 2:
+                raise NotApplicableError(
+                    "probabilities need an output for each class; the model has one output"
+                )
             responses = _probabilities(responses.flatten(2).double())
         centre = self._centre(block, responses)
 
