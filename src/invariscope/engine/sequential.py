@@ -108,7 +108,7 @@ class Watch:
     def __call__(self, run: Run, walked: int) -> bool:
         """Whether to stop after `walked` samples, at which a resumed run may have stood before."""
         passed, self.walked = self.walked, walked
-        if run.arrival.shows_a_part:
+        if run.arrival.looks_unshuffled:
             return False
         if run.samples != walked or len(self._looks(walked)) == len(self._looks(passed)):
             return False
