@@ -155,8 +155,8 @@ class Labelling:
         return (
             f"the labels are words ({shown}), and it is not known which output of the model belongs to which "
             "word: name the classes in the order of the outputs, classes=[...] (--classes on the command "
-            "line), or give class numbers. Otherwise leave out the labels, and the measures that compare with "
-            "them"
+            "line), or give class numbers. Otherwise leave out the labels, and the measures that compare "
+            "with them"
         )
 
     def check(self, labels: Tensor | None, *, by_class: bool, compared: bool) -> None:

@@ -19,12 +19,12 @@ from invariscope.engine.order import (
     INDEX,
     Identities,
     Order,
-    without_own_cluster,
     arrival_groups,
     given_keys,
     pair_numbers,
     refuse_repeated_ids,
     tensor_keys,
+    without_own_cluster,
 )
 from invariscope.engine.window import Window, window_of
 from invariscope.statistics.pairs import partners
