@@ -47,8 +47,8 @@ def test_labels_of_another_length():
 
 def test_labels_that_are_no_classes():
     numbers = (IMAGES, torch.rand(20))
-    refused(ValueError, "got float32. Numbers to be predicted", data=numbers, by_class=True)
-    refused(ValueError, "got float32. Numbers to be predicted", data=numbers, measures="prediction")
+    refused(ValueError, "got float32. Give classes as integers or words", data=numbers, by_class=True)
+    refused(ValueError, "got float32. Give classes as integers or words", data=numbers, measures="prediction")
 
 
 def test_classes_without_labels():

@@ -277,7 +277,7 @@ def test_negative_labels_are_no_classes(form, options):
     y = Y.clone()
     y[:12] = -1
     data = FORMS[form](X, y)
-    with pytest.raises(ValueError, match=r"are negative \(the least is -1\)"):
+    with pytest.raises(ValueError, match=r"are negative \(the lowest is -1\)"):
         measured(data, **options)
     assert measured(data).rows[0]["samples"] == N
 
