@@ -206,7 +206,7 @@ def test_two_conventions_are_not_compared():
     )
     with pytest.raises(ValueError, match="two conventions"):
         iv.compare([plain, standard])
-    with pytest.raises(TypeError, match="one by one or as a list; got a str"):
+    with pytest.raises(TypeError, match="as separate arguments or as a list; got a str"):
         iv.compare(plain, "standard")
 
 

@@ -225,7 +225,7 @@ def test_the_published_windows_follow_the_order_of_the_file_in_every_class():
     alone = measured(x[y == 1], measures=[nv])
     rows = whole.table.query("stratum == '1'").reset_index(drop=True)
     np.testing.assert_allclose(rows.value, alone.table.value, rtol=1e-9)
-    with pytest.raises(ValueError, match="follows the order of the samples in their file"):
+    with pytest.raises(ValueError, match="follows the order of the samples in the data"):
         measured([x], measures=[nv])
 
 
