@@ -149,7 +149,7 @@ def test_classes_must_name_every_label(form):
 
 
 def test_words_need_the_name_of_every_output():
-    with pytest.raises(ValueError, match="6 class names were given for a model of 5 outputs"):
+    with pytest.raises(ValueError, match="6 class names were given for a model with 5 outputs"):
         measured((X, WORDS), measures=["prediction"], classes=[*NAMES, "yak"])
 
 
