@@ -45,7 +45,7 @@ class Elements(Transform):
         inverse_actions: the inverses of the actions.
         identity: index of the element that changes nothing, if there is one.
     Raises:
-        TypeError: no callables, a callable that returns no tensor; `inverse` or `act` where undeclared.
+        TypeError: not callables, a callable that does not return a tensor; `inverse` or `act` if undeclared.
         ValueError: an empty list, lists of different lengths, results of different shapes; a callable that
             draws random numbers, or mixes samples.
 
@@ -139,7 +139,7 @@ class Elements(Transform):
         return self.inverses is not None
 
     def check(self, x: Any) -> None:
-        """Raises a TypeError for what is no tensor with samples on its first axis."""
+        """Raise TypeError unless `x` is a tensor with samples on its first axis."""
         need_tensor("Elements", x)
 
     def inverse(self) -> Transform:
