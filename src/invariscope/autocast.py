@@ -1,4 +1,4 @@
-"""Keeps the caller's autocast out of measurements, which say themselves in which number format they are."""
+"""Shields measurements, which set their own number format, from the caller's autocast."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ _KINDS = ("cpu", "cuda", "mps", "xpu")
 
 @contextmanager
 def without_autocast() -> Iterator[None]:
-    """Forwards and formulas run in their own number format inside, whatever the caller's autocast says.
+    """Disable the caller's autocast inside the context.
 
-    A model that enters autocast in its own forward still does. Also a decorator: `@without_autocast()`.
+    A model that enters autocast in its own forward still does. Also works as a decorator,
+    `@without_autocast()`.
 
     >>> x = torch.ones(1, 1)
     >>> with torch.autocast("cpu", dtype=torch.bfloat16):

@@ -1,4 +1,4 @@
-"""Random numbers keyed by what they belong to: no order, batch or process changes them."""
+"""Random numbers keyed by what they belong to, so that they do not depend on order, batch or process."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _WORD = 0xFFFF_FFFF_FFFF_FFFF
 
 
 class Stream(IntEnum):
-    """What a number is drawn for. Numbers of different streams are independent for every seed and key.
+    """Purpose of a draw. Numbers of different streams are independent for every seed and key.
 
-    The values enter every draw: append new streams, and never renumber the present ones.
+    The values enter every draw: add new streams, but never renumber existing ones.
     """
 
     TRANSFORM = 0
@@ -52,16 +52,16 @@ class Stream(IntEnum):
 
 @dataclass(frozen=True, eq=False)
 class Draws:
-    """The draws of a batch: a pure function of (seed, stream, path, key, slot), with no state to move.
+    """The draws of a batch: a pure function of (seed, stream, path, key, slot), without state.
 
-    The hash is the finaliser of splitmix64, applied once for each word.
+    The hash is the finaliser of splitmix64, applied once per word.
 
     Args:
         seed: any integer.
-        keys: (sample,) who the samples are, 64-bit integers.
+        keys: (sample,) 64-bit integers that identify the samples.
         slots: number of elements that each sample draws for.
-        stream: what the numbers are for.
-        path: position within a composition, or the number of an attempt, so that parts draw independently.
+        stream: purpose of the numbers.
+        path: position within a composition, or number of an attempt, so that parts draw independently.
         chosen: (slot,) the elements that the slots stand for; by default 0, 1, 2, ...
         indices: (sample,) positions in the data set, for coefficients given by position; by default the keys.
 
@@ -83,11 +83,11 @@ class Draws:
     indices: np.ndarray | None = None
 
     def under(self, *path: int, stream: Stream | None = None) -> Draws:
-        """Independent draws of the same samples, for a part of what these are for."""
+        """Return independent draws for the same samples, for a part of the purpose."""
         return replace(self, path=(*self.path, *path), stream=self.stream if stream is None else stream)
 
     def take(self, rows: np.ndarray) -> Draws:
-        """The draws of some of the samples."""
+        """Return the draws of some of the samples."""
         indices = None if self.indices is None else self.indices[rows]
         return replace(self, keys=self.keys[rows], indices=indices)
 
@@ -97,7 +97,7 @@ class Draws:
         return self.keys if self.indices is None else self.indices
 
     def words(self) -> np.ndarray:
-        """Independent 64-bit words, uint64 (sample, slot)."""
+        """Return independent 64-bit words, uint64 (sample, slot)."""
         start = np.array([self.seed & _WORD], dtype=np.uint64)
         for word in (int(self.stream), len(self.path), *self.path):
             start = _absorb(start, np.array([word & _WORD], dtype=np.uint64))
@@ -106,15 +106,15 @@ class Draws:
         return _absorb(key, slots.astype(np.uint64))
 
     def uniform(self) -> np.ndarray:
-        """Independent values in [0, 1), float64 (sample, slot)."""
+        """Return independent values in [0, 1), float64 (sample, slot)."""
         return _unit_interval(self.words())
 
     def uniforms(self, size: int) -> np.ndarray:
-        """Several per slot: independent values in [0, 1), float64 (sample, slot, size)."""
+        """Return several independent values in [0, 1) per slot, float64 (sample, slot, size)."""
         return _unit_interval(_absorb(self.words()[..., None], np.arange(size, dtype=np.uint64)))
 
     def normal(self, size: int) -> np.ndarray:
-        """Independent standard normal values, float64 (sample, slot, size), by Box and Muller."""
+        """Return independent standard normal values, float64 (sample, slot, size), by Box and Muller."""
         half = -(-size // 2)
         keys = self.words()[..., None]
         first, second = (_absorb(keys, np.arange(k * half, (k + 1) * half, dtype=np.uint64)) for k in (0, 1))
@@ -124,7 +124,7 @@ class Draws:
 
 
 def drawn_words(keys: np.ndarray, seed: int, stream: Stream) -> np.ndarray:
-    """(sample,) one 64-bit word per sample.
+    """Return (sample,) one 64-bit word per key.
 
     >>> rising = drawn_words(np.arange(3), 0, Stream.RANK)
     >>> bool((rising == drawn_words(np.arange(3)[::-1], 0, Stream.RANK)[::-1]).all())
@@ -134,27 +134,27 @@ def drawn_words(keys: np.ndarray, seed: int, stream: Stream) -> np.ndarray:
 
 
 def drawn_seed(seed: int, stream: Stream, *path: int) -> int:
-    """A 64-bit seed for another library's generator."""
+    """Return a 64-bit seed for another library's generator."""
     return int(Draws(seed, np.zeros(1, np.uint64), stream=stream, path=path).words()[0, 0])
 
 
 def numpy_generator(seed: int, stream: Stream, *path: int) -> np.random.Generator:
-    """A NumPy generator of its own, for what is drawn once and not per sample."""
+    """Return a separate NumPy generator, for what is drawn once and not per sample."""
     return np.random.default_rng(drawn_seed(seed, stream, *path))
 
 
 def sample_keys(given: Any, samples: int, *, name: str = "indices") -> np.ndarray:
-    """The given integers, one per sample, as an array; 0 … samples - 1 by default.
+    """Return the given integers, one per sample, as an array; 0 … samples - 1 by default.
 
     Raises:
-        ValueError: another number of them, or no integers.
+        ValueError: wrong length, or values that are not integers.
     """
     if given is None:
         return np.arange(samples)
     chosen = np.asarray(given)
     if chosen.shape != (samples,) or chosen.dtype.kind not in "iu":
         raise ValueError(
-            f"{name} identify each sample of the batch by one integer: expected shape ({samples},), "
+            f"{name} must be one integer per sample of the batch, of shape ({samples},); "
             f"got shape {chosen.shape} of {chosen.dtype}."
         )
     return chosen

@@ -1,4 +1,4 @@
-"""Generators of random numbers that models and callables draw from: watched, seeded by us, put back."""
+"""Random number generators that models and callables draw from: watched, seeded and restored."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch import nn
 
 @dataclass(frozen=True)
 class Generator:
-    """One generator: how to read and write its state, a state to start from, and a shorter way there."""
+    """A generator: how to read and write its state, the state of a seed, and a faster way to seed it."""
 
     name: str
     read: Callable[[], Any]
@@ -25,14 +25,14 @@ class Generator:
     restart: Callable[[int], Any] | None = None
 
     def start(self, seed: int) -> None:
-        """Starts from the seed."""
+        """Seed the generator."""
         if self.restart is None:
             self.write(self.seeded(seed))
         else:
             self.restart(seed)
 
     def moved_from(self, state: Any) -> bool:
-        """Whether anything was drawn since that state."""
+        """Return whether anything was drawn since this state."""
         return not _equal(self.read(), state)
 
 
@@ -47,7 +47,7 @@ def _equal(a: Any, b: Any) -> bool:
 
 
 def global_generators(device: str) -> tuple[Generator, ...]:
-    """Those of torch (CPU, and the model's device), NumPy and Python."""
+    """Return the global generators of torch (CPU and the given device), NumPy and Python."""
     found = [
         Generator(
             "torch",
@@ -89,7 +89,7 @@ def _numpy_seeded(seed: int) -> Any:
 
 
 def _words(seed: int) -> Any:
-    """A seed as NumPy takes it: a number below 2**32, or more bits as words."""
+    """Return a seed for NumPy: a number below 2**32, or a list of two 32-bit words."""
     return seed if seed < 2**32 else [seed & 0xFFFF_FFFF, seed >> 32]
 
 
@@ -105,15 +105,14 @@ def _device_generator(device: str) -> Generator:
 
 
 def own_generators(model: nn.Module) -> tuple[Generator, ...]:
-    """Those that the modules hold as plain attributes."""
+    """Return the generators that the modules hold as plain attributes."""
     return _distinct(value for module in model.modules() for value in vars(module).values())
 
 
 def callable_generators(function: Callable[..., Any]) -> tuple[Generator, ...]:
-    """Those that a callable holds: as an attribute, an argument bound to it, or a variable around it.
+    """Return the generators that a callable holds: as an attribute, a bound argument or a closure variable.
 
-    Attributes of the objects that it holds count too, and those of the modules in them; deeper ones are not
-    looked for.
+    Attributes of the objects that it holds, and of their submodules, are searched too; deeper ones are not.
     """
     holders = [*_parts(function)]
     holders += [module for part in holders if isinstance(part, nn.Module) for module in part.modules()]
@@ -122,7 +121,7 @@ def callable_generators(function: Callable[..., Any]) -> tuple[Generator, ...]:
 
 
 def _parts(function: Any) -> Iterator[Any]:
-    """The callable, and what is bound to it."""
+    """Yield the callable, and what is bound to it."""
     yield function
     if isinstance(function, functools.partial):
         yield from _parts(function.func)
@@ -131,7 +130,7 @@ def _parts(function: Any) -> Iterator[Any]:
 
 
 def _bound(function: Any) -> Iterator[Any]:
-    """The object of a method, the defaults of a function, and the variables around it."""
+    """Yield the object of a method, the defaults of a function, and its closure variables."""
     yield from (holder for holder in [getattr(function, "__self__", None)] if holder is not None)
     yield from getattr(function, "__defaults__", None) or ()
     yield from (getattr(function, "__kwdefaults__", None) or {}).values()
@@ -181,7 +180,7 @@ def _set_state(generator: torch.Generator, state: torch.Tensor) -> None:
 
 @contextmanager
 def put_back(generators: Sequence[Generator]) -> Iterator[list[Any]]:
-    """On exit the generators are where they were; yields their states on entry."""
+    """Restore the generators on exit; yield their states on entry."""
     states = [generator.read() for generator in generators]
     try:
         yield states
@@ -191,9 +190,9 @@ def put_back(generators: Sequence[Generator]) -> Iterator[list[Any]]:
 
 
 class Streams:
-    """Private streams behind the global generators, for the models that draw from them.
+    """Private streams that replace the global generators for models that draw from them.
 
-    Within `active()` the global generators continue our streams; outside they are the user's, unmoved.
+    Within `active()` the global generators continue the private streams; outside, they have the user's state.
     """
 
     def __init__(self, generators: Sequence[Generator], seed: int) -> None:
@@ -202,7 +201,7 @@ class Streams:
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """One forward's worth."""
+        """Use the private streams for one forward."""
         with put_back(self.generators):
             for generator, state in zip(self.generators, self.states, strict=True):
                 generator.write(state)

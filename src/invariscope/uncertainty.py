@@ -27,7 +27,7 @@ TOO_FEW = "no interval: a group has"
 # Groups are fixed and know nothing of classes: with so many of a class hardly one has fewer than eight.
 ENOUGH = "64 samples in all will do, and about 150 of a class for that class"
 NOT_YET = "no interval yet: "
-# Samples (clusters) that must decide a mean of variances or squared distances: (Σd)²/Σd² of what each adds.
+# Effective number of samples (clusters) that a mean of variances or squared distances needs: (Σd)²/Σd².
 DECISIVE = 8.0
 
 
@@ -36,11 +36,11 @@ class Interval:
     """A two-sided interval, its centre (the bias-corrected estimate) and the standard error.
 
     Args:
-        low, high: its ends.
-        centre: the bias-corrected estimate.
-        error: its standard error; NaN if unknown.
+        low, high: ends of the interval.
+        centre: bias-corrected estimate.
+        error: standard error; NaN if unknown.
         freedom: degrees of freedom of the error.
-        logarithmic: whether the interval is symmetric around the centre's logarithm.
+        logarithmic: whether the interval is symmetric in the logarithm.
     """
 
     low: float
@@ -52,11 +52,11 @@ class Interval:
 
     @property
     def columns(self) -> dict[str, float]:
-        """The columns of a row of results: both ends and the bias-corrected estimate between them."""
+        """Columns of a row of results: both ends and the bias-corrected estimate between them."""
         return {"ci_low": self.low, "ci_high": self.high, "corrected": self.centre}
 
     def within(self, least: float = -math.inf, most: float = math.inf) -> Interval:
-        """The interval cut at the smallest and largest possible value; NaN stays NaN.
+        """Return the interval cut at the smallest and largest possible value; NaN stays NaN.
 
         >>> Interval(-0.1, 0.3, 0.1).within(0.0, 1.0).columns
         {'ci_low': 0.0, 'ci_high': 0.3, 'corrected': 0.1}
@@ -65,7 +65,7 @@ class Interval:
         return replace(self, low=low, high=high, centre=centre)
 
     def exponential(self) -> Interval:
-        """The interval of the exponential of the value."""
+        """Return the interval of the exponential of the value."""
         low, high, centre = (math.exp(bound) for bound in (self.low, self.high, self.centre))
         return Interval(low, high, centre, centre * self.error, self.freedom, logarithmic=True)
 
@@ -75,9 +75,9 @@ class Interval:
         return self.p_at(0.0)
 
     def p_at(self, bound: float) -> float:
-        """Two-sided p-value of the hypothesis that the true value is `bound`; NaN without an error.
+        """Return the two-sided p-value of the hypothesis that the true value is `bound`.
 
-        It is 0.05 if `bound` is an end of the interval.
+        It is 0.05 if `bound` is an end of the interval, and NaN if the standard error is unknown.
         """
         from scipy import special
 
@@ -206,9 +206,9 @@ def holm(p: Sequence[float] | np.ndarray) -> np.ndarray:
 
     .. math:: p_{(k)}^{\\text{Holm}} = \\min\\Bigl(1, \\max_{i \\le k}\\, (m - i + 1)\\, p_{(i)}\\Bigr)
 
-    with the m values in ascending order. Rejecting where the adjusted value is at most 0.05 rejects a true
-    hypothesis anywhere in the family with a probability of at most 0.05, however the tests depend on each
-    other. NaN is outside the family and stays NaN.
+    with the m values in ascending order. If hypotheses with an adjusted value of at most 0.05 are rejected,
+    the probability of rejecting any true one is at most 0.05, however the tests depend on each other. NaN
+    does not count and stays NaN.
 
     Source:
         Holm 1979, Scandinavian Journal of Statistics 6, 65-70.
@@ -226,9 +226,9 @@ def holm(p: Sequence[float] | np.ndarray) -> np.ndarray:
 
 
 def compare(*results: Result | Sequence[Result]) -> pd.DataFrame:
-    """Paired differences between results on the same samples: each result against the first.
+    """Compare results on the same samples by paired differences, each result with the first.
 
-    A row per measure × layer × stratum that both results hold, in the order of the first one's
+    Returns a row per measure × layer × stratum that both results hold, in the order of the first one's
     layers: `value_a` (first), `value_b`, `difference` = b − a, its 95 % interval with the bias-corrected
     difference `corrected` at its centre, the two-sided p-value `p` of no difference, and `p_holm`. The
     samples are the same, so whatever they have in common cancels; the interval is therefore narrower than
@@ -236,10 +236,10 @@ def compare(*results: Result | Sequence[Result]) -> pd.DataFrame:
 
     `p_holm` is adjusted by Holm's procedure for the number of rows that are tested at once: those of one
     measure output and stratum, over all layers, calls and pairs of results in this call. Intervals and `p`
-    are those of each row alone.
+    are not adjusted.
 
     Args:
-        results: two results or more, one by one or as a list.
+        results: two or more results, as separate arguments or as a list.
 
     Raises:
         ValueError: fewer than two results, different samples or transforms, or no layer in common.
@@ -253,13 +253,13 @@ def compare(*results: Result | Sequence[Result]) -> pd.DataFrame:
 
 
 def _several(results: Sequence[Any]) -> Sequence[Result]:
-    """The results that `compare` was given, one by one or as a list."""
+    """Return the results given to `compare`, as separate arguments or as a list."""
     from invariscope.result import Result
 
     given = results[0] if len(results) == 1 and isinstance(results[0], (list, tuple)) else results
     wrong = [type(one).__name__ for one in given if not isinstance(one, Result)]
     if wrong:
-        raise TypeError(f"compare takes results, one by one or as a list; got a {wrong[0]}")
+        raise TypeError(f"compare takes results, as separate arguments or as a list; got a {wrong[0]}")
     if len(given) < 2:
         raise ValueError(f"compare needs at least two results, got {len(given)}")
     return given
@@ -305,8 +305,8 @@ def _refuse_unpaired(first: Result, other: Result) -> None:
     seeds = [result.provenance.get("seed") for result in (first, other)]
     if seeds[0] != seeds[1]:
         raise ValueError(
-            f"{first.name} and {other.name} were measured with the seeds {seeds[0]} and {seeds[1]}, which "
-            "draw other pairs and groups of samples; a paired comparison needs the same seed"
+            f"{first.name} and {other.name} were measured with seeds {seeds[0]} and {seeds[1]}, which "
+            "draw different pairs and groups of samples; measure both with the same seed"
         )
     for part, name in (("data", "fingerprint"), ("transform", "fingerprint")):
         ours, theirs = (r.provenance.get(part, {}).get(name) for r in (first, other))

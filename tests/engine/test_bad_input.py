@@ -47,8 +47,8 @@ def test_labels_of_another_length():
 
 def test_labels_that_are_no_classes():
     numbers = (IMAGES, torch.rand(20))
-    refused(ValueError, "got float32. Numbers to be predicted", data=numbers, by_class=True)
-    refused(ValueError, "got float32. Numbers to be predicted", data=numbers, measures="prediction")
+    refused(ValueError, "got float32. Give classes as integers or words", data=numbers, by_class=True)
+    refused(ValueError, "got float32. Give classes as integers or words", data=numbers, measures="prediction")
 
 
 def test_classes_without_labels():
@@ -206,7 +206,7 @@ def test_two_conventions_are_not_compared():
     )
     with pytest.raises(ValueError, match="two conventions"):
         iv.compare([plain, standard])
-    with pytest.raises(TypeError, match="one by one or as a list; got a str"):
+    with pytest.raises(TypeError, match="as separate arguments or as a list; got a str"):
         iv.compare(plain, "standard")
 
 

@@ -149,7 +149,7 @@ def test_classes_must_name_every_label(form):
 
 
 def test_words_need_the_name_of_every_output():
-    with pytest.raises(ValueError, match="6 class names were given for a model of 5 outputs"):
+    with pytest.raises(ValueError, match="6 class names were given for a model with 5 outputs"):
         measured((X, WORDS), measures=["prediction"], classes=[*NAMES, "yak"])
 
 
@@ -279,7 +279,7 @@ def test_negative_labels_are_no_classes(form, options):
     y = Y.clone()
     y[:12] = -1
     data = FORMS[form](X, y)
-    with pytest.raises(ValueError, match=r"are negative \(the least is -1\)"):
+    with pytest.raises(ValueError, match=r"are negative \(the lowest is -1\)"):
         measured(data, **options)
     assert measured(data).rows[0]["samples"] == N
 
@@ -318,14 +318,14 @@ def test_a_list_of_inputs_and_labels_asks_for_a_tuple(labels):
 
 def test_a_list_of_two_batches_is_one():
     assert measured([X[:40], X[40:]]).rows[0]["samples"] == N
-    with pytest.raises(ValueError, match=r"different shapes.*go in a tuple"):
+    with pytest.raises(ValueError, match=r"different shapes.*as a tuple"):
         measured([X, torch.eye(N)])
 
 
 def test_two_batches_in_a_tuple_are_asked_for_as_a_list():
-    with pytest.raises(ValueError, match=r"80 inputs came with 20 labels.*batches of inputs go in a list"):
+    with pytest.raises(ValueError, match=r"80 inputs came with 20 labels.*give batches of inputs as a list"):
         measured((X, X[:20]))
-    with pytest.raises(ValueError, match="one integer per sample; got one int for all: 3"):
+    with pytest.raises(ValueError, match="one integer per sample; got a single int for all: 3"):
         measured((X, 3))
 
 

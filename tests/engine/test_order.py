@@ -203,7 +203,7 @@ def test_ids_identify_samples_and_are_refused_where_they_cannot():
     x, _ = data(20)
     with pytest.raises(ValueError, match="ids has 3 entries for 20 samples"):
         measured(x, ids=[1, 2, 3])
-    with pytest.raises(ValueError, match="ids must all be different, but 1 of 20 repeat another"):
+    with pytest.raises(ValueError, match="ids must all be different, but 1 of 20 repeat an earlier one"):
         measured(x, ids=[*range(19), 0])
     with pytest.raises(ValueError, match=r"ids must be one integer or string per sample, got float64"):
         measured(x, ids=np.linspace(0, 1, 20))
@@ -225,7 +225,7 @@ def test_the_published_windows_follow_the_order_of_the_file_in_every_class():
     alone = measured(x[y == 1], measures=[nv])
     rows = whole.table.query("stratum == '1'").reset_index(drop=True)
     np.testing.assert_allclose(rows.value, alone.table.value, rtol=1e-9)
-    with pytest.raises(ValueError, match="follows the order of the samples in their file"):
+    with pytest.raises(ValueError, match="follows the order of the samples in the data"):
         measured([x], measures=[nv])
 
 
@@ -250,7 +250,7 @@ def test_sorted_streams_are_not_stopped_early_and_unlabelled_ones_are_cautioned(
     assert stopped.provenance["data"]["samples"] == 400
     assert "come sorted" in stopped.provenance["notes"][-1]
     notes = " ".join(measured([x], measures=["equivariance_deviation"]).provenance["notes"])
-    assert "without labels nothing shows" in notes
+    assert "cannot be checked without labels" in notes
 
 
 def test_arrays_are_read_however_they_lie_in_memory():

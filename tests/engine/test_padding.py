@@ -47,7 +47,7 @@ UNSAID = [
 @pytest.mark.parametrize("transform", SAID)
 def test_zeros_around_images_that_are_dark_by_another_number_are_noted(transform) -> None:
     (note,) = padding_notes(transform, STANDARDISED)
-    assert "with 0, but the images' border is about -0.43 (median)" in note
+    assert "does not fit the images' border, which is about -0.43 (median)" in note
     assert "padding='border'" in note
 
 

@@ -107,7 +107,7 @@ def test_own_class_contrast_reads_the_diagonal():
     unordered = Result(
         rows=(), arrays=maps, provenance={"data": {"classes": list(classes), "classes_ordered": False}}
     )
-    with pytest.raises(NoValueError, match="nothing says which unit"):
+    with pytest.raises(NoValueError, match="it is not known which unit"):
         found(Shelf(net=unordered), "own_class_contrast", cell="net", layer="out")
 
 

@@ -110,7 +110,7 @@ def test_a_callable_that_mixes_samples_is_refused(function) -> None:
 
 def test_a_callable_that_needs_company_is_refused() -> None:
     alone = nn.BatchNorm1d(4).train()
-    with pytest.raises(ValueError, match=r"'#1' fails on a sample alone, and not on 3.*one at a time"):
+    with pytest.raises(ValueError, match=r"'#1' fails on a single sample, but not on 3.*one at a time"):
         Elements([torch.neg, alone], labels=["negative", "#1"]).orbit(images().flatten(1)[:, :4])
 
 
@@ -199,7 +199,7 @@ class Counter:
         (lambda x: x.long(), TypeError, r"'draw 1' must return floating-point values; it returned int64"),
         (lambda x: x.numpy(), TypeError, "'draw 1' must return a tensor"),
         (lambda x: x[0, 0], ValueError, "one result per sample"),
-        (lambda x: x[..., : random.randint(1, 8)], ValueError, "one shape and dtype"),
+        (lambda x: x[..., : random.randint(1, 8)], ValueError, "same shape and dtype"),
     ],
 )
 def test_what_is_no_draw_is_refused(function, error: type, message: str) -> None:

@@ -36,8 +36,8 @@ def test_results_may_have_another_shape_and_dtype_than_the_data() -> None:
     ("function", "error", "message"),
     [
         (lambda t: t.numpy(), TypeError, "element '#1' must return a tensor; it returned ndarray"),
-        (lambda t: t[:1], ValueError, r"3 samples went in, the result has shape \(1, 2\)"),
-        (lambda t: t[:, :1], ValueError, r"one shape and dtype: element '#1' returned \(1,\)"),
+        (lambda t: t[:1], ValueError, r"for 3 samples it returned shape \(1, 2\)"),
+        (lambda t: t[:, :1], ValueError, r"same shape and dtype; element '#1' returned \(1,\)"),
         (
             lambda t: t.double(),
             ValueError,

@@ -1,7 +1,7 @@
-"""Limits that a model's numbers must keep: written in a line, judged on a result.
+"""Limits on a model's values: written as one line, and checked on a result.
 
-A value decides by itself. Nothing is tested, so there is no p-value, and nothing is adjusted for the number
-of layers and limits; the 95 % interval beside each value is that of this value alone.
+The value alone decides. This is not a hypothesis test: there is no p-value, and no adjustment for the number
+of layers and limits; the 95 % interval beside each value holds for this value alone.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ def batch_size_of(text: str) -> int | str:
 
 
 def names_of(text: str) -> tuple[str, ...]:
-    """Names separated by commas."""
+    """Return the names in a comma-separated list."""
     return tuple(name.strip() for name in text.split(","))
 
 

@@ -31,13 +31,13 @@ def act_on_maps(
     keys: np.ndarray,
     inverse: bool,
 ) -> Tensor:
-    """The action of the elements, or of their inverses, on feature maps of inputs of that size."""
+    """Apply the elements, or their inverses, to feature maps of inputs of this size."""
     size = (input_size[0], input_size[1]) if len(input_size) == 2 else None
     return transform.act(maps, inverse=inverse, input_size=size, indices=indices, keys=keys, seed=seed)
 
 
 def as_it_is() -> Transform:
-    """The transform whose only element changes nothing."""
+    """Return the transform whose only element changes nothing."""
     return Elements([_same], labels=["as it is"], identity=0)
 
 

@@ -73,7 +73,7 @@ def measure(
     ids: Any = None,
     clusters: Any = None,
 ) -> Result:
-    """Measures how a model's representations respond when its inputs are transformed.
+    """Measure how a model's representations respond when its inputs are transformed.
 
     Every transformed input goes through the model once, whatever the number of measures; the
     responses are reduced where they are produced and never stored. Nothing about the model, and no
@@ -83,7 +83,7 @@ def measure(
         model: an `nn.Module`, a `Reader`, or a callable from inputs to {layer: array}.
         data: array or tensor (sample, ...), a tuple (inputs, labels), a Dataset, a DataLoader, or an
             iterable of batches. Inputs must be what the model expects (floating images, say). Labels are
-            one integer or word per sample; other targets, such as masks, are set aside.
+            one integer or word per sample; other targets, such as masks, are ignored with a note.
         transform: a `Transform`, or a list of callables on batches: the elements.
         measures: measure objects or registry names (`iv.list_measures()`).
         layers: glob, list of globs, or predicate on `LayerInfo`; None reads every leaf module and every
@@ -92,7 +92,7 @@ def measure(
         classes: names in the order of the model's outputs, which also name the strata. Measures that
             compare labels with outputs need them if labels are words, unless the data name their classes
             themselves (`data.classes`, `class_to_idx`).
-        samples: measure a seeded subset of this many samples; of a stream the first.
+        samples: measure a seeded subset of this many samples; of a stream, the first ones.
         batch_size: inputs per forward (samples × elements, at least one whole orbit), or "auto".
         device: where to run; None: where the model's parameters are.
         precision: "float32" (the model as it is), "float64", or "bf16" (a bfloat16 copy). A surrounding
@@ -116,20 +116,20 @@ def measure(
             interpolation and padding alone do to a value. Doubles the inputs that are forwarded; needs a
             transform with an inverse, and is NaN without.
         width: stop as soon as the 95 % interval of every deciding row is at most this wide. Arrays and
-            datasets are walked in a seeded random order, of which samples= takes the first; streams as they
-            come. Looks are √2 apart. Such intervals are a tenth wider,
-            because runs stop rather when chance has made them narrow: at the stopping time they cover in 93
-            to 97 % of simulated runs (benchmarks/results/sequential.md). `provenance["sequential"]` says how
-            many samples were used, and why.
+            datasets are read in a seeded random order, the same from which samples= takes the first; streams
+            as they come. Intervals are looked at each time the number of samples has grown by √2. They are a
+            tenth wider, because runs tend to stop when chance has made them narrow: at the stopping time they
+            cover in 93 to 97 % of simulated runs (benchmarks/results/sequential.md).
+            `provenance["sequential"]` records how many samples were used, and why.
         at_least: samples before the first look, 64 or more. Fewer samples than that are used without a look,
             and a note says so.
         decided_by: the rows that decide, "measure" or "layer:measure" as globs ("conv*:normalized_variance").
             None: every row that has an interval, those of classes included.
         ids: one integer or string per sample that identifies it, in the order of the data. Draws, pairs,
-            groups and subsets follow these identities, so that numbers do not depend on the order in which
-            samples are stored. By default samples of arrays are identified by their content, those of
-            datasets and streams by their index.
-        clusters: one integer or string per sample: equal for samples that belong together, such as crops of
+            groups and subsets follow these ids, so that results do not depend on the order in which samples
+            are stored. By default, samples of arrays are identified by their content, those of datasets and
+            streams by their index.
+        clusters: one integer or string per sample, equal for samples that belong together, such as crops of
             one image or frames of one video. Intervals are then over clusters, and nulls pair a sample with
             one from another cluster.
 

@@ -1,4 +1,4 @@
-"""Streams whose labels come sorted: there, a sample's neighbour is no random other sample."""
+"""Detects streams with sorted labels, in which a sample's neighbour is not a random other sample."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from torch import Tensor
 from invariscope.measures.base import Measure, owner
 
 SORTED = (
-    "the labels of this stream come sorted, so that a sample's neighbour is no random other sample: shuffle "
+    "the labels of this stream come sorted, so a sample's neighbour is not a random other sample: shuffle "
     "the stream, or give an array or a Dataset"
 )
 UNKNOWN = (
-    "a stream's samples are paired as they arrive; without labels nothing shows whether similar samples "
-    "arrive together, which makes nulls too small: shuffle the stream, or give an array or a Dataset"
+    "the samples of a stream are paired as they arrive; if similar samples arrive together, nulls are too "
+    "small, which cannot be checked without labels: shuffle the stream, or give an array or a Dataset"
 )
 _STANDARD_ERRORS = 4.0
 _FEWEST = 16  # samples: below, an order by class is too likely by chance
@@ -27,11 +27,12 @@ _FEWEST = 16  # samples: below, an order by class is too likely by chance
 
 @dataclass
 class Arrival:
-    """How often two samples that arrive together share a class, beside how often they would by chance.
+    """How often neighbours in a stream share a class, compared with chance.
 
     Args:
         counts: samples by class.
-        pairs: pairs of neighbours so far, and how many of them share a class.
+        pairs: pairs of neighbours so far.
+        same: how many of these pairs share a class.
         runs: how many times the class changed, plus one.
         last: the class of the last sample.
     """
@@ -43,7 +44,7 @@ class Arrival:
     last: int | None = None
 
     def add(self, labels: Tensor) -> None:
-        """Count the labels of a window in."""
+        """Add the labels of a window."""
         values = labels.cpu().numpy()
         for value, count in zip(*np.unique(values, return_counts=True), strict=True):
             self.counts[int(value)] = self.counts.get(int(value), 0) + int(count)
@@ -73,15 +74,15 @@ class Arrival:
         return self.runs == len(self.counts) or self.same / self.pairs - chance > _STANDARD_ERRORS * error
 
     @property
-    def shows_a_part(self) -> bool:
-        """Whether what has come so far may be no random part: labels come sorted, or one class alone came."""
+    def looks_unshuffled(self) -> bool:
+        """Whether the samples so far may not be a random part: labels are sorted, or all of one class."""
         return self.is_sorted or len(self.counts) == 1
 
 
-def without_partners(
+def remove_partner_outputs(
     rows: Iterable[dict[str, Any]], points: Iterable[dict[str, Any]], measures: Sequence[Measure]
 ) -> None:
-    """Remove, in place, what rests on a sample's partner: nulls, and outputs made of them."""
+    """Remove, in place, what depends on a sample's partner: nulls, and outputs computed from them."""
     for row in rows:
         measure = owner(row["measure"], measures)
         if not any(statistic.paired for statistic in measure.statistics()):

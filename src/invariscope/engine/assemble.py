@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from invariscope.engine.arrival import without_partners
+from invariscope.engine.arrival import remove_partner_outputs
 from invariscope.engine.labels import Labelling
 from invariscope.engine.rows import (
     NO_UNIT,
@@ -77,7 +77,7 @@ class Assembler:
             for measure, source in measures:
                 self._layer(measure, key, source)
         if self.run.arrival.is_sorted:
-            without_partners(self.rows, self.curves, self.measures)
+            remove_partner_outputs(self.rows, self.curves, self.measures)
         self._sort_by_measure()
 
     def _sort_by_measure(self) -> None:

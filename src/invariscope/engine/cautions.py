@@ -1,4 +1,4 @@
-"""Where insensitivity, or a few units, may explain a number: one rule for all measures."""
+"""Cautions about numbers that insensitivity, or a few units, may explain: one rule for all measures."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from invariscope.uncertainty import reaches_null
 # Shares of the response to another sample: below, a value counts as small and a null as perfect.
 _SMALL = 0.1
 _LISTED = 4
-# Of ordinary layers both differ by a few percent; ten leaves room for units of unlike sensitivity.
+# In ordinary layers both differ by a few percent; ten leaves room for units of unequal sensitivity.
 _APART = 10.0
 
 UNPAIRED = "no better than the null, the value that unrelated samples give"
@@ -26,19 +26,19 @@ AS_NOISE = (
 
 
 CARRIED = (
-    "more than 10 times the ratio of the layer's means: a few units that hardly vary between samples carry "
-    "it, and value_ratio says what the layer does"
+    "more than 10 times the ratio of the layer's means: a few units that hardly vary between samples "
+    "dominate it; value_ratio describes the layer as a whole"
 )
 OUTWEIGHED = (
-    "less than a tenth of the ratio of the layer's means: a few units that vary most move farther than the "
-    "others, and value_ratio says what the layer as a whole does"
+    "less than a tenth of the ratio of the layer's means: the few units that vary most move farther than the "
+    "others; value_ratio describes the layer as a whole"
 )
 
 
 def add_cautions(rows: Sequence[dict[str, Any]], measures: Iterable[Measure]) -> list[str]:
-    """Puts `caution` into the rows over all samples that need one; returns them in sentences.
+    """Add `caution` to the rows over all samples that need one, and return the cautions as sentences.
 
-    A sentence for each measure's output and caution, with the layers that it holds for.
+    There is one sentence per output of a measure and caution, with the layers to which it applies.
     """
     listed: dict[tuple[str, str], list[str]] = {}
     owned = [(row, m) for row in rows if row["stratum"] == "all" for m in measures if m.owns(row["measure"])]
@@ -73,7 +73,7 @@ def _of_noise(
 
 
 def _of_ratio(row: Mapping[str, Any], measure: Measure) -> str:
-    """Where a mean of unit ratios and the ratio of means tell different stories; shares cannot."""
+    """Return a caution if the mean of unit ratios and the ratio of means disagree; shares are exempt."""
     value, ratio = row["value"], row.get("value_ratio", math.nan)
     bounded = math.isfinite(measure.bounds(measure.output_of(row["measure"]))[1])
     if bounded or not math.isfinite(value) or not math.isfinite(ratio) or max(value, ratio) < _SMALL:

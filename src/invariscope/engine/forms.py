@@ -1,4 +1,4 @@
-"""The forms in which people have data: arrays, pairs, datasets, loaders, iterables of batches."""
+"""Supported forms of data: arrays, pairs, datasets, loaders, iterables of batches."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Batch = tuple[Tensor, Tensor | None]
 
 @dataclass(frozen=True)
 class Form:
-    """Data of one of three kinds: tensors in memory, the items of a dataset, or batches that come by.
+    """Data in one of three forms: tensors in memory, the items of a dataset, or batches.
 
     Args:
         inputs, targets: (sample, ...) tensors in memory, and their labels.
         items: a map-style dataset.
         batches: an iterable of batches.
-        count: how many samples the batches hold, if that is known.
+        count: number of samples in the batches, if known.
     """
 
     inputs: Tensor | None = None
@@ -43,11 +43,11 @@ class Form:
 
 
 def form_of(data: Any) -> Form:
-    """What was given.
+    """Return the form of the given data.
 
     Raises:
-        ValueError: no data, or labels of another length.
-        TypeError: nothing that could be read as samples.
+        ValueError: no data, or labels of a different length.
+        TypeError: data that cannot be read as samples.
     """
     labelling, name = Labelling.of(data), type(data).__name__
     if hasattr(data, "images") and hasattr(data, "labels"):
@@ -70,7 +70,7 @@ def form_of(data: Any) -> Form:
     if isinstance(data, Iterable) and not isinstance(data, (str, bytes, dict)):
         return Form(batches=data, labelling=labelling)
     raise TypeError(
-        "data must be an array or tensor (sample, ...), a pair (inputs, labels), a Dataset, a DataLoader, "
+        "data must be an array or tensor (sample, ...), a tuple (inputs, labels), a Dataset, a DataLoader "
         f"or an iterable of batches; got {type(data).__name__}"
     )
 
@@ -98,7 +98,7 @@ def _loader_length(loader: Any) -> int | None:
 
 
 def batched(item: Any) -> Any:
-    """One item of a dataset as a batch of one."""
+    """Return an item of a dataset as a batch of one sample."""
     if not isinstance(item, (tuple, list)):
         return _tensor(item)[None]
     inputs = _tensor(next(iter(item)))[None]
@@ -106,14 +106,14 @@ def batched(item: Any) -> Any:
 
 
 def read(batch: Any, labelling: Labelling) -> Batch:
-    """Inputs and their labels, if these are labels."""
+    """Return the inputs of a batch, and its targets if they are labels or numbers."""
     first, *others = batch if isinstance(batch, (tuple, list)) and len(batch) else [batch]
     inputs = _tensor(first)
     return inputs, labelling.read(others[0] if others else None, len(inputs))
 
 
 def joined(batches: list[Batch]) -> Batch:
-    """All inputs and labels of several batches.
+    """Join the inputs and labels of several batches.
 
     Raises:
         ValueError: inputs of different shapes.
@@ -121,8 +121,8 @@ def joined(batches: list[Batch]) -> Batch:
     shapes = sorted({tuple(x.shape[1:]) for x, _ in batches})
     if len(shapes) > 1:
         raise ValueError(
-            f"batches hold inputs of different shapes, {shapes[0]} and {shapes[-1]}; resize them to one. "
-            "Inputs and their targets go in a tuple: (inputs, targets)"
+            f"batches hold inputs of different shapes, {shapes[0]} and {shapes[-1]}; resize all inputs to "
+            "one shape. If these are inputs and their targets, give them as a tuple: (inputs, targets)"
         )
     labels = [y for _, y in batches if y is not None]
     return torch.cat([x for x, _ in batches]), torch.cat(labels) if labels else None

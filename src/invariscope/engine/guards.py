@@ -59,24 +59,24 @@ def non_finite(key: LayerKey, block: Block) -> ValueError:
 def refuse_other_shape(
     key: LayerKey, came: tuple[int, ...], expected: tuple[int, ...] | None, *, rows: int
 ) -> None:
-    """Raises a ValueError if a layer's units have another shape than the trial forward showed.
+    """Raise ValueError if the shape of a layer's units differs from that in the trial forward.
 
     Args:
-        came: shape of the reading, its rows first.
-        expected: the unit shape that was inspected; None: the layer was not.
-        rows: inputs that were forwarded, for each of which there must be a row.
+        came: shape of the reading, rows first.
+        expected: unit shape found by the inspection; None if the layer was not inspected.
+        rows: number of inputs forwarded, each of which must have a row.
     """
     named = f"layer {key[0]!r} (call {key[1]})"
     if expected is not None and came[1:] != tuple(expected):
         raise ValueError(
             f"{named} changed its shape between forwards: units of shape {tuple(expected)} at first, "
-            f"{came[1:]} now. A unit must mean the same in every forward: pad the inputs to one size, or "
+            f"{came[1:]} now. A unit must be the same in every forward: pad the inputs to one size, or "
             "select other layers with layers="
         )
     if came[:1] != (rows,):
         raise ValueError(
-            f"{named} gave responses of shape {came} for {rows} inputs: there must be one row per input. "
-            "Select other layers with layers=, or say with batch_axis= which axis follows the batch"
+            f"{named} gave responses of shape {came} for {rows} inputs, instead of one row per input. "
+            "Select other layers with layers=, or name the batch axis with batch_axis="
         )
 
 

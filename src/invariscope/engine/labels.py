@@ -1,4 +1,4 @@
-"""What comes beside the inputs: labels (integers or words), numbers to be predicted, other targets."""
+"""Targets of the inputs: labels (integers or words), numbers to be predicted, and others."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _WRAPPERS = 8  # how deep a data set may lie inside loaders and subsets
 
 
 class Targets(NamedTuple):
-    """Targets as they came: kind, (sample,) values, how many, what they look like, the words in them."""
+    """Targets as given: kind, (sample,) values, number, type and shape as text, words by number."""
 
     kind: str
     values: Tensor | None = None
@@ -36,15 +36,15 @@ class Targets(NamedTuple):
 class Labelling:
     """What the labels of a source mean.
 
-    Words stand for themselves: each has a number that is a digest of the word, so that no result depends on
-    the order in which words are met. To which output of a model a word belongs is known only if the class
-    names are given in the order of the outputs, by the data or by the user.
+    The number of a word is a digest of it, so that no result depends on the order in which words occur. The
+    model output that a word belongs to is known only if the class names are given in the order of the
+    outputs, by the data or by the user.
 
     Args:
         order: class names in the order of the model's outputs; () if unknown.
         given: whether the user gave them, rather than the data.
-        words: the words met so far, by number.
-        met: the kinds of targets met so far, and what they look like.
+        words: the words seen so far, by number.
+        met: the kinds of targets seen so far, with type and shape as text.
     """
 
     order: tuple[str, ...] = ()
@@ -54,11 +54,11 @@ class Labelling:
 
     @classmethod
     def of(cls, data: Any) -> Labelling:
-        """The labelling of data that may name their classes themselves."""
+        """Return the labelling of data, with the class names that they have, if any."""
         return cls(class_names(data))
 
     def named(self, classes: Sequence[str] | None) -> Labelling:
-        """The same labels, with class names that take the place of the data's own."""
+        """Return the same labels with these class names instead of the data's own."""
         return self if classes is None else replace(self, order=tuple(classes), given=True)
 
     @property
@@ -70,18 +70,19 @@ class Labelling:
         """Return (sample,) labels: integers, numbers of words, or floats; None for anything else.
 
         Args:
-            targets: what came beside so many inputs.
-            whole: whether these are all targets there are, and not those of one batch.
+            targets: the targets of these inputs.
+            inputs: number of inputs.
+            whole: whether these are the targets of all samples, not of one batch.
         Raises:
-            ValueError: targets of another length, labels that are missing for some samples, labels of two
-                kinds.
+            ValueError: targets of a different length, labels that are missing for some samples, labels of
+                two kinds.
         """
         found = read_targets(targets, whole=whole)
         if found.length is not None and found.length != inputs:
             shape = "" if found.kind != OTHER else f" ({found.came})"
             raise ValueError(
                 f"{inputs} inputs came with {found.length} labels{shape}; give one label per input. In a "
-                "tuple of two arrays the second holds the targets; batches of inputs go in a list"
+                "tuple of two arrays, the second holds the targets; give batches of inputs as a list"
             )
         self._meet(found)
         return found.values
@@ -98,10 +99,10 @@ class Labelling:
             raise ValueError(f"labels are of two kinds: {kinds}; give labels of one kind")
 
     def numbers(self, labels: Tensor | None) -> Tensor | None:
-        """Return words as places among the class names, if those are known; other labels as they are.
+        """Return words as positions in the class names, if these are known; other labels unchanged.
 
         Raises:
-            ValueError: a label that is not among the class names that the user gave.
+            ValueError: a label that is not among the class names.
         """
         if labels is None or labels.is_floating_point() or not self.order:
             return labels
@@ -119,25 +120,25 @@ class Labelling:
     def _place(self, word: str) -> int:
         if word not in self.order:
             whose = "classes=" if self.given else "the data's own class names"
-            hint = f"It is a label, but not in {whose}; name every class, in the order of the outputs."
+            hint = f"This label is not in {whose}; name every class, in the order of the outputs."
             raise unknown("class", word, self.order, hint=hint)
         return self.order.index(word)
 
     def name(self, label: int) -> str:
-        """The name of a class."""
+        """Return the name of a class."""
         if self.words:
             return self.words[label]
         return self.order[label] if 0 <= label < len(self.order) else str(label)
 
     def ranked(self, labels: Iterable[int]) -> list[int]:
-        """The labels in the order of the class names or, for words without an order, of the words."""
+        """Sort labels by the class names, or words without an order alphabetically."""
         if not self.words:
             return sorted(labels)
         return sorted(labels, key=lambda n: self._place(self.words[n]) if self.order else self.words[n])
 
     @property
     def names(self) -> int | None:
-        """How many outputs the class names are for, if the labels are words and refer to outputs by them."""
+        """Number of class names, if the labels are words that refer to outputs by these names."""
         return len(self.order) if self.words and self.order else None
 
     @property
@@ -145,20 +146,21 @@ class Labelling:
         """Why labels cannot be compared with a model's outputs; "" if they can."""
         if OTHER in self.met:
             return (
-                f"{NEEDED} to be compared with the model's outputs; got {self.met[OTHER]}. Or leave out the "
-                "targets, and the measures that compare with them"
+                f"{NEEDED} to be compared with the model's outputs; got {self.met[OTHER]}. Otherwise leave "
+                "out the targets, and the measures that compare with them"
             )
         if not self.words or self.order:
             return ""
         shown = ", ".join(map(repr, sorted(self.words.values())[:3])) + ", …" * (len(self.words) > 3)
         return (
-            f"the labels are words ({shown}), and nothing says which output of the model stands for which: "
-            "name the classes in the order of the outputs, classes=[...] (--classes on the command line), or "
-            "give class numbers. Or leave out the labels, and the measures that compare with them"
+            f"the labels are words ({shown}), and it is not known which output of the model belongs to which "
+            "word: name the classes in the order of the outputs, classes=[...] (--classes on the command "
+            "line), or give class numbers. Otherwise leave out the labels, and the measures that compare "
+            "with them"
         )
 
     def check(self, labels: Tensor | None, *, by_class: bool, compared: bool) -> None:
-        """Raise ValueError if there are no labels for strata, or for a measure that compares with them."""
+        """Raise ValueError if strata or a measure need labels and there are none."""
         what = "by_class=True" if by_class else "one of the measures"
         if self.numbers(labels) is not None or not (by_class or compared):
             return
@@ -167,10 +169,10 @@ class Labelling:
         raise ValueError(f"{what} needs labels: give data as (inputs, labels)")
 
     def notes(self, *, predicted: bool) -> list[str]:
-        """Remarks on targets that no measure used.
+        """Return notes on targets that no measure used.
 
         Args:
-            predicted: whether numbers are what a measure compares with.
+            predicted: whether a measure compares predictions with numbers.
         """
         if OTHER in self.met:
             return [f"the targets were not used: {NEEDED}; got {self.met[OTHER]}"]
@@ -180,7 +182,7 @@ class Labelling:
 
 
 def read_targets(targets: Any, *, whole: bool = True) -> Targets:
-    """Tell integers, words, numbers and other targets apart; see `Labelling.read`."""
+    """Classify targets as integers, words, numbers or others; see `Labelling.read`."""
     if targets is None:
         return Targets(NONE)
     if missing := int(np.ma.getmaskarray(targets).sum()) if isinstance(targets, np.ma.MaskedArray) else 0:
@@ -202,7 +204,7 @@ def read_targets(targets: Any, *, whole: bool = True) -> Targets:
 def _no_axis(targets: Any, values: Tensor | np.ndarray) -> Targets:
     if isinstance(values, np.ndarray) and values.dtype == object:
         return Targets(OTHER, came=type(targets).__name__)
-    raise ValueError(f"{NEEDED}; got one {type(targets).__name__} for all: {str(targets)[:40]}")
+    raise ValueError(f"{NEEDED}; got a single {type(targets).__name__} for all: {str(targets)[:40]}")
 
 
 def _of_tensor(values: Tensor) -> Targets:
@@ -237,7 +239,7 @@ def _of_objects(array: np.ndarray) -> Targets:
         return Targets(NONE)
     if missing:
         raise ValueError(
-            f"labels are missing (None or NaN) for {missing} of {len(array)} samples: leave those samples out"
+            f"labels are missing (None or NaN) for {missing} of {len(array)} samples; leave those samples out"
         )
     kinds = sorted({type(entry).__name__ for entry in array})
     if all(isinstance(entry, int | np.integer) for entry in array):
@@ -258,7 +260,7 @@ def _of_words(words: list[str]) -> Targets:
 
 @lru_cache(maxsize=1 << 16)
 def word_number(word: str) -> int:
-    """The number of a word: 63 bits of a digest, the same wherever the word is met.
+    """Return the number of a word: 63 bits of a digest, which do not depend on anything else.
 
     >>> word_number("cat") == word_number("cat") != word_number("dog")
     True
@@ -268,7 +270,7 @@ def word_number(word: str) -> int:
 
 
 def _array(targets: Any) -> np.ndarray | None:
-    """Anything but a tensor as an array; None if it is not one."""
+    """Convert anything but a tensor to an array; None if that fails."""
     if isinstance(targets, dict):
         return None
     if isinstance(targets, list | tuple) and any(isinstance(entry, str) for entry in targets):
@@ -281,7 +283,7 @@ def _array(targets: Any) -> np.ndarray | None:
 
 
 def described(values: Tensor | np.ndarray, *, whole: bool = True) -> str:
-    """Type and shape, and how labels could be made of them.
+    """Describe type and shape, and how to convert the targets to labels.
 
     >>> described(torch.zeros(40, 1, dtype=torch.long))
     'int64 of shape (40, 1): use labels[:, 0]'
@@ -304,14 +306,14 @@ def _remedy(values: Tensor | np.ndarray) -> str:
 
 
 def one_target(target: Any) -> Any:
-    """The target of one sample as the targets of a batch of one."""
+    """Return the target of a sample as the targets of a batch of one sample."""
     if target is None:
         return None
     return target[None] if isinstance(target, Tensor | np.ndarray) else [target]
 
 
 def is_pair(data: Any) -> bool:
-    """Whether data are (inputs, targets): two entries in a tuple, the first of them an array."""
+    """Return whether data are (inputs, targets): a tuple of two entries, the first an array."""
     return isinstance(data, tuple) and len(data) == 2 and isinstance(data[0], Tensor | np.ndarray)
 
 
@@ -327,7 +329,7 @@ def refuse_listed_pair(data: Any) -> None:
 
 
 def class_names(data: Any) -> tuple[str, ...]:
-    """The class names of a data object, or of the one that it wraps, in their order; () if it has none."""
+    """Return the ordered class names of a data object, or of the one that it wraps; () if it has none."""
     for _ in range(_WRAPPERS):
         found = _ordered(getattr(data, "class_to_idx", None)) or _listed(getattr(data, "classes", None))
         data = getattr(data, "dataset", None)
@@ -337,7 +339,7 @@ def class_names(data: Any) -> tuple[str, ...]:
 
 
 def _ordered(numbers: Any) -> tuple[str, ...]:
-    """The names of torchvision's `class_to_idx`, if each number has one."""
+    """Return the names in torchvision's `class_to_idx`, if each number has exactly one."""
     if not isinstance(numbers, Mapping) or set(numbers.values()) != set(range(len(numbers))):
         return ()
     return _unique(sorted(numbers, key=lambda name: numbers[name]))
@@ -350,7 +352,7 @@ def _listed(names: Any) -> tuple[str, ...]:
 
 
 def _unique(names: Iterable[Any]) -> tuple[str, ...]:
-    """Names as text: synonyms joined, and numbers behind names that several classes share.
+    """Return names as text: synonyms joined, and a number after names that several classes share.
 
     >>> _unique([("crane",), ("maillot", "tank suit"), ("crane",)])
     ('crane (0)', 'maillot, tank suit', 'crane (2)')

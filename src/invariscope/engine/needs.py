@@ -69,7 +69,7 @@ class Needs:
 
     @property
     def positions(self) -> bool:
-        """Whether the order of the data within each stratum matters, as in published protocols."""
+        """Whether the order of the data within each stratum matters, as in some published protocols."""
         return any(getattr(statistic, "selection", None) for statistic in self.layers + self.output)
 
     @property

@@ -112,7 +112,7 @@ class Options:
 
 
 def _distinct_names(classes: Any) -> tuple[str, ...] | None:
-    """The class names as text; each must be named once."""
+    """Return the class names as text; raise ValueError unless all are different."""
     if classes is None:
         return None
     if isinstance(classes, Mapping | Set):
@@ -121,13 +121,13 @@ def _distinct_names(classes: Any) -> tuple[str, ...] | None:
             f"{type(classes).__name__}: give a list, such as sorted(class_to_idx, key=class_to_idx.get)"
         )
     if isinstance(classes, str) or not isinstance(classes, Iterable):
-        raise ValueError(f"classes= is a list of names, such as ['cat', 'dog']; got {classes!r}")
+        raise ValueError(f"classes= must be a list of names, such as ['cat', 'dog']; got {classes!r}")
     names = tuple(classes)
     if not names or not all(isinstance(name, str) for name in names):
-        raise ValueError(f"classes= is a list of names, such as ['cat', 'dog']; got {list(names)[:5]!r}")
+        raise ValueError(f"classes= must be a list of names, such as ['cat', 'dog']; got {list(names)[:5]!r}")
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise ValueError(f"classes= names {twice[0]!r} more than once; give each output a name of its own")
+        raise ValueError(f"classes= names {twice[0]!r} more than once; give each output a different name")
     return tuple(map(str, names))
 
 

@@ -1,7 +1,8 @@
-"""Who the samples are, and the order in which they are walked: keys, ranks, partners and groups.
+"""How samples are identified, and the order in which they are walked: keys, ranks, partners and groups.
 
-Numbers must not depend on the order in which data are stored. Each sample has a 64-bit key; its rank is its
-place in the order of a hash of seed and key. Pairs, jackknife groups, subsets and draws follow both.
+Results must not depend on the order in which data are stored. Each sample has a 64-bit key; its rank is its
+position when samples are sorted by a hash of seed and key. Pairs, jackknife groups, subsets and draws follow
+keys and ranks.
 """
 
 from __future__ import annotations
@@ -23,15 +24,15 @@ CONTENT, IDS, INDEX = "content", "ids", "index"
 
 @dataclass(frozen=True, eq=False)
 class Order:
-    """The samples in the order of their walk.
+    """The samples in the order of the walk.
 
     Args:
         keys: (sample,) by position in the data.
         walk: (rank,) positions in the data.
-        pairs: (rank,) numbers of the pairs, rising: samples of one pair stand together.
+        pairs: (rank,) pair numbers, ascending: the samples of a pair are adjacent.
         partners: (rank,) rank of each sample's partner, -1 for none.
         groups: (rank,) jackknife groups.
-        clusters: (rank,) numbers of the clusters, or None where every sample is its own.
+        clusters: (rank,) cluster numbers; None if there are no clusters.
         kind: where the keys come from: "content", "ids" or "index".
         arrival: whether samples are walked as they are stored, not by rank.
     """
@@ -50,14 +51,14 @@ class Order:
 
     @property
     def name(self) -> str:
-        """The order in a word, for the provenance."""
+        """Name of the order, for the provenance."""
         return "arrival" if self.arrival else "rank"
 
     def first(self, samples: int) -> Order:
-        """The first few samples of the walk, paired anew."""
+        """Return the first samples of the walk, paired anew."""
         clusters = None if self.clusters is None else self.clusters[:samples]
         if self.arrival:
-            mates = apart(partners(samples), clusters)
+            mates = without_own_cluster(partners(samples), clusters)
             cut = {"walk": self.walk[:samples], "groups": self.groups[:samples], "clusters": clusters}
             return replace(self, **cut, partners=mates, pairs=pair_numbers(samples))
         return _order(Identities(self.keys, self.kind), self.walk[:samples], clusters)
@@ -65,12 +66,12 @@ class Order:
 
 @dataclass(frozen=True, eq=False)
 class Identities:
-    """Keys of all samples by position, and which of them belong together.
+    """Keys of all samples by position, and their clusters.
 
     Args:
         keys: (sample,) int64, all different.
         kind: see `Order`.
-        clusters: (sample,) int64, equal for samples that belong together; None: none do.
+        clusters: (sample,) int64, equal for samples that belong together; None if there are no clusters.
     """
 
     keys: np.ndarray
@@ -78,7 +79,7 @@ class Identities:
     clusters: np.ndarray | None = None
 
     def ranked(self, seed: int, samples: int | None = None) -> Order:
-        """All samples, or the first few, by rank."""
+        """Order all samples, or only the first ones, by rank."""
         own = drawn_words(self.keys, seed, Stream.RANK)
         if self.clusters is None:
             walk = np.lexsort((self.keys, own))[:samples]
@@ -88,23 +89,23 @@ class Identities:
         return _order(self, walk, _runs(self.clusters[walk]))
 
     def arrived(self, seed: int) -> Order:
-        """All samples as they are stored, for a stream that is held in memory."""
+        """Order all samples as they are stored, for a stream that is held in memory."""
         walk = np.arange(len(self.keys))
         clusters = None if self.clusters is None else self.clusters
         known = replace(_order(self, walk, None), clusters=clusters, arrival=True)
-        mates = apart(known.partners, clusters)
+        mates = without_own_cluster(known.partners, clusters)
         return replace(known, partners=mates, groups=arrival_groups(known.pairs, clusters, seed))
 
 
-def apart(mates: np.ndarray, clusters: np.ndarray | None) -> np.ndarray:
-    """The partners, without those from the sample's own cluster."""
+def without_own_cluster(mates: np.ndarray, clusters: np.ndarray | None) -> np.ndarray:
+    """Return the partners, with -1 for those from the sample's own cluster."""
     if clusters is None:
         return mates
     return np.where((mates >= 0) & (clusters[mates] != clusters), mates, -1)
 
 
 def arrival_groups(pairs: np.ndarray, clusters: np.ndarray | None, seed: int) -> np.ndarray:
-    """(sample,) jackknife groups of a stream: by chance, whole pairs or whole clusters.
+    """Draw the (sample,) jackknife groups of a stream, keeping pairs or clusters whole.
 
     >>> groups = arrival_groups(np.repeat(np.arange(4), 2), None, 0)
     >>> bool((groups[::2] == groups[1::2]).all())
@@ -115,7 +116,7 @@ def arrival_groups(pairs: np.ndarray, clusters: np.ndarray | None, seed: int) ->
 
 
 def pair_numbers(count: int) -> np.ndarray:
-    """(rank,) pairs 0, 0, 1, 1, ...; of an odd number the last three are one pair.
+    """Return (rank,) pair numbers 0, 0, 1, 1, ...; if the count is odd, the last three share a number.
 
     >>> pair_numbers(7).tolist()
     [0, 0, 1, 1, 2, 2, 2]
@@ -124,7 +125,7 @@ def pair_numbers(count: int) -> np.ndarray:
 
 
 def _order(known: Identities, walk: np.ndarray, runs: np.ndarray | None) -> Order:
-    """The order of this walk; `runs` (rank,) counts the clusters along it."""
+    """Pair and group the samples of a walk; `runs` (rank,) numbers the clusters along it."""
     place = np.arange(len(walk)) if runs is None else runs
     starts = np.flatnonzero(np.diff(place, prepend=-1))
     sizes = np.diff(starts, append=len(walk))
@@ -137,12 +138,12 @@ def _order(known: Identities, walk: np.ndarray, runs: np.ndarray | None) -> Orde
 
 
 def _runs(clusters: np.ndarray) -> np.ndarray:
-    """(rank,) 0 for the first run of equal numbers, 1 for the next, ..."""
+    """Number the runs of equal values: (rank,) 0 for the first run, 1 for the next, ..."""
     return np.cumsum(np.append(False, clusters[1:] != clusters[:-1])).astype(np.int64)
 
 
 def content_keys(inputs: Iterable[Any]) -> np.ndarray:
-    """(sample,) digests of the samples' bytes; equal samples are counted, so that every key is different."""
+    """Return (sample,) digests of the samples' bytes, made unique for equal samples by a running number."""
     digests = np.frombuffer(b"".join(map(_digest, inputs)), np.int64)
     order = np.argsort(digests, kind="stable")
     runs = _runs(digests[order]) if len(digests) else digests
@@ -158,7 +159,7 @@ def _digest(sample: Any) -> bytes:
 
 
 def tensor_keys(inputs: Tensor) -> np.ndarray:
-    """(sample,) keys of the samples of one tensor, from their bytes."""
+    """Return (sample,) keys of the samples in a tensor, from their bytes."""
     import torch
 
     rows = inputs.detach().cpu().contiguous().reshape(len(inputs), -1)
@@ -168,14 +169,14 @@ def tensor_keys(inputs: Tensor) -> np.ndarray:
 
 
 def given_keys(given: Any, samples: int | None, *, name: str) -> np.ndarray:
-    """(sample,) int64 from integers, or from digests of words.
+    """Return (sample,) int64 keys: the given integers, or digests of the given strings.
 
     Args:
         given: integers or strings, one per sample.
-        samples: how many there must be; None where that is not known.
-        name: of the option, for errors.
+        samples: how many there must be; None if unknown.
+        name: name of the option, for errors.
     Raises:
-        ValueError: another number of them, or neither integers nor strings.
+        ValueError: wrong length, or neither integers nor strings.
     """
     array = given.detach().cpu().numpy() if isinstance(given, Tensor) else np.asarray(given)
     if array.dtype == object and all(isinstance(entry, str) for entry in array.ravel()):
@@ -194,10 +195,10 @@ def given_keys(given: Any, samples: int | None, *, name: str) -> np.ndarray:
 
 
 def refuse_repeated_ids(keys: np.ndarray) -> None:
-    """Raises a ValueError if two samples have one key."""
+    """Raise ValueError if two samples have the same key."""
     if len(np.unique(keys)) < len(keys):
         repeated = len(keys) - len(np.unique(keys))
         raise ValueError(
-            f"ids must all be different, but {repeated} of {len(keys)} repeat another. To say which samples "
-            "belong together, give clusters="
+            f"ids must all be different, but {repeated} of {len(keys)} repeat an earlier one. If equal ids "
+            "mark samples that belong together, give them as clusters="
         )

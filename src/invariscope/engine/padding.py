@@ -1,4 +1,4 @@
-"""Whether what a transform puts around an image fits the images' background."""
+"""Checks whether zeros that a transform puts around an image fit the background."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from invariscope.transforms._filling import fills_with_zeros
 from invariscope.transforms.base import Transform
 
 SAMPLES = 64
-"""How many images are looked at."""
+"""How many images are checked."""
 
-_USUAL = (0.1, 0.9)  # quantiles of border pixels between which the fill is no stranger
-_SEEN = 0.1  # of the images' standard deviation
+_USUAL = (0.1, 0.9)  # quantiles of the border pixels between which zero fits
+_SEEN = 0.1  # distance from the median that matters, in standard deviations of the images
 
 
 def padding_notes(transform: Transform, x: Tensor, *, seed: int = 0) -> list[str]:
-    """A sentence if the transform fills with zeros, and zeros are unlike the border of the images.
+    """Return a note if the transform fills with zeros, and zero is unlike the border of the images.
 
     Zero is unlike the border if, in some channel, it lies outside the middle 80 % of border pixels, and more
     than a tenth of the images' standard deviation from their median.
 
     Args:
-        transform: what moves the images.
-        x: (sample, C, H, W) images, up to 64 of which are looked at; anything else gives no sentence.
-        seed: of the transform's draws.
+        transform: the transform of the images.
+        x: (sample, C, H, W) images, of which up to 64 are checked; anything else gives no note.
+        seed: seed of the transform's draws.
     """
     if x.ndim != 4 or not x.is_floating_point():
         return []
@@ -33,14 +33,14 @@ def padding_notes(transform: Transform, x: Tensor, *, seed: int = 0) -> list[str
     if border is None:
         return []
     return [
-        f"{' and '.join(names)} fills what moves into the image with 0, but the images' border is about "
-        f"{border:.2g} (median): values partly measure that frame. Use padding='border' or "
+        f"padding with zeros ({', '.join(names)}) does not fit the images' border, which is about "
+        f"{border:.2g} (median), so values partly measure a frame of zeros. Use padding='border' or "
         "padding='reflection', or standardise after the transform."
     ]
 
 
 def _unlike_zero(x: Tensor) -> float | None:
-    """The border's median in the channel where zero is most unlike it; None if it is not."""
+    """Return the border's median in the channel whose border is least like zero; None if zero fits."""
     edges = [x[:, :, 0], x[:, :, -1], x[:, :, :, 0], x[:, :, :, -1]]
     border = torch.cat(edges, dim=2).transpose(0, 1).flatten(1)
     if not border.isfinite().all():

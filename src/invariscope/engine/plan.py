@@ -21,7 +21,7 @@ _CPU_BYTES, _DEVICE_BYTES = 12 << 20, 1 << 30
 
 @dataclass
 class Strata:
-    """Classes by their label (of a word, its digest), and the buckets in which samples are counted.
+    """Classes by label (a digest for words), and the buckets in which samples are counted.
 
     A *cell* is a class × jackknife group. Nested, each cell has a bucket of its own, so that every
     class can have an interval. Crossed, a cell is counted in its class's bucket and in its group's:
@@ -54,7 +54,7 @@ class Strata:
         return Membership(buckets, np.stack([np.zeros_like(number), 1 + number], axis=1))
 
     def cells_of(self, groups: np.ndarray, labels: Tensor | None) -> np.ndarray:
-        """The cell of each sample, from its jackknife group; classes not met before get a stratum."""
+        """Return the cell of each sample, given its jackknife group; new classes get a stratum."""
         group = groups % self.groups
         if not self.by_class:
             return group
@@ -67,7 +67,7 @@ class Strata:
         return strata[inverse] * self.groups + group
 
     def positions_of(self, labels: Tensor | None, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Position of each sample within its stratum in the order of the data, and the stratum's size."""
+        """Return each sample's position in its stratum, in the order of the data, and the stratum's size."""
         values = labels.cpu().numpy() if self.by_class and labels is not None else np.zeros(len(indices))
         positions, sizes = np.empty(len(indices), np.int64), np.empty(len(indices), np.int64)
         for value in np.unique(values):
@@ -194,10 +194,11 @@ def chunks(order: np.ndarray, size: int) -> Sequence[np.ndarray]:
 
 
 def paired_chunks(pairs: np.ndarray, size: int) -> Sequence[np.ndarray]:
-    """Places 0, 1, ... in blocks of about `size` that hold whole pairs.
+    """Split positions 0, 1, ... into blocks of about `size` that hold whole pairs.
 
     Args:
-        pairs: (place,) numbers of the pairs, rising.
+        pairs: (position,) pair numbers, ascending.
+        size: number of positions per block; more if a pair is larger.
 
     >>> [chunk.tolist() for chunk in paired_chunks(np.array([0, 0, 1, 1, 2, 2, 2]), 2)]
     [[0, 1], [2, 3], [4, 5, 6]]

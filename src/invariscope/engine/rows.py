@@ -33,7 +33,7 @@ class Stratum:
     Args:
         reach: how many times as wide its intervals are, for what chose the number of samples.
         why: why its samples are in one group, where they are.
-        clusters: how many clusters each group has; None where every sample is its own.
+        clusters: number of clusters per group; None if there are no clusters.
     """
 
     label: str
@@ -125,7 +125,7 @@ def interval_of(values: np.ndarray, stratum: Stratum, bounds: tuple[float, float
 
 
 def left_out(parts: Sequence[Values]) -> dict[str, int]:
-    """The column `undefined`: how many terms were left out, over all parts, if that applies."""
+    """Return the column `undefined`: how many terms all parts left out, if any part can leave out terms."""
     found = (part.undefined for part in parts if isinstance(part, LayerValues))
     counts = [count for count in found if count is not None]
     return {"undefined": sum(counts)} if counts else {}
@@ -154,9 +154,9 @@ def mean_units(parts: list[UnitValues]) -> tuple[dict[str, Any], np.ndarray]:
 
 
 def mean_over_classes(replicates: np.ndarray) -> np.ndarray:
-    """(replicate,) mean of (class, replicate) values over the classes that have a value.
+    """Return (replicate,) the mean of (class, replicate) values over the classes that have a value.
 
-    A replicate that one of these classes lacks would be a mean over other classes: it is NaN.
+    A replicate that one of these classes lacks is NaN, since it would be a mean over fewer classes.
 
     >>> mean_over_classes(np.array([[1.0, 2.0, 3.0], [3.0, 4.0, np.nan], [np.nan, np.nan, 1.0]]))
     array([ 2.,  3., nan])

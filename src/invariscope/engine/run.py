@@ -230,7 +230,7 @@ class Runner:
         self.before += len(cells)
 
     def _meet(self, run: Run, window: Window, cells: np.ndarray) -> None:
-        """Count clusters, and whether the labels of a stream come sorted."""
+        """Record clusters, and whether the labels of a stream come sorted."""
         if window.clusters is not None:
             buckets = run.strata.membership(cells).buckets.T
             clusters = np.broadcast_to(window.clusters, buckets.shape)
@@ -239,17 +239,17 @@ class Runner:
             run.arrival.add(window.labels)
 
     def _places(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
-        """Positions in the order of the data, and sizes, of the strata."""
+        """Return each sample's position in its stratum, in the order of the data, and the stratum's size."""
         assert self.run is not None
         if len(window) != self.source.length:
             raise ValueError(
-                "this preset follows the order of the samples in their file, of each class if by_class: give "
-                "the data as arrays, (inputs, labels)"
+                "this preset follows the order of the samples in the data (within each class, if "
+                "by_class=True), which needs all of them in memory: give arrays, (inputs, labels)"
             )
         return self.run.strata.positions_of(window.labels, window.indices)
 
     def _blocks(self, window: Window, cells: np.ndarray) -> Sequence[np.ndarray]:
-        """Samples that are forwarded together: those of one bucket, or whole pairs if pairs are needed."""
+        """Return the samples to forward together: those of one bucket, or whole pairs if pairs are needed."""
         if self.needs.paired:
             return paired_chunks(window.pairs, self.per_block)
         if window.clusters is not None:
@@ -317,7 +317,7 @@ class Runner:
             self._update_all(OUTPUT, self.needs.output, Block(values=values, layer=OUTPUT[0], **shared))
 
     def _batch(self, window: Window, chosen: np.ndarray) -> Batch:
-        """Who the samples of a block are; partners stand in one block where pairs are needed."""
+        """Return positions, keys and partners of a block; if pairs are needed, blocks hold whole pairs."""
         place = np.full(len(window) + 1, -1)
         place[chosen] = np.arange(len(chosen))
         mates = place[window.partners[chosen]]

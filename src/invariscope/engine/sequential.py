@@ -108,7 +108,7 @@ class Watch:
     def __call__(self, run: Run, walked: int) -> bool:
         """Whether to stop after `walked` samples, at which a resumed run may have stood before."""
         passed, self.walked = self.walked, walked
-        if run.arrival.shows_a_part:
+        if run.arrival.looks_unshuffled:
             return False
         if run.samples != walked or len(self._looks(walked)) == len(self._looks(passed)):
             return False
@@ -213,7 +213,7 @@ def watching(
 class LookSource(Source):
     """The samples of another source, in windows that end where looks are due.
 
-    Samples of arrays and datasets come by rank, so that those of an early stop are a random part of all.
+    Samples of arrays and datasets come by rank, so that a run that stops early uses a random subset.
     """
 
     whole: Source
@@ -233,11 +233,11 @@ class LookSource(Source):
         return self.whole.labels
 
     def walked(self) -> dict[str, str]:
-        """As the whole."""
+        """Return the keys and order of the other source."""
         return self.whole.walked()
 
     def windows(self) -> Iterator[Window]:
-        """The samples, cut at the looks; where clusters are paired, at the next end of a pair."""
+        """Yield the samples, cut at the looks or, if clusters are paired, at the next end of a pair."""
         looks = self.stopping.looks()
         due = next(looks)
         for window in self.whole.windows():
@@ -251,7 +251,7 @@ class LookSource(Source):
 
 
 def _end_of_pair(window: Window, size: int) -> int:
-    """The first end of a pair at which there are so many samples."""
+    """Return the first end of a pair at or after `size` samples."""
     if size >= len(window):
         return len(window)
     return int(np.searchsorted(window.pairs, window.pairs[size - 1], side="right"))

@@ -1,4 +1,4 @@
-"""Samples in the order of their walk, from whatever a person has."""
+"""Sources of samples in the order of the walk, from any supported form of data."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from invariscope.engine.order import (
     INDEX,
     Identities,
     Order,
-    apart,
     arrival_groups,
     given_keys,
     pair_numbers,
     refuse_repeated_ids,
     tensor_keys,
+    without_own_cluster,
 )
 from invariscope.engine.window import Window, window_of
 from invariscope.statistics.pairs import partners
@@ -46,7 +46,7 @@ class Source(abc.ABC):
 
     @property
     def classes(self) -> tuple[str, ...] | None:
-        """The class names, if there are any."""
+        """Class names, if there are any."""
         return self.labelling.classes
 
     @property
@@ -61,15 +61,15 @@ class Source(abc.ABC):
 
     @abc.abstractmethod
     def windows(self) -> Iterator[Window]:
-        """The samples, in the order of the walk."""
+        """Yield the samples in the order of the walk."""
 
     @property
     def keys_by_position(self) -> np.ndarray | None:
-        """(sample,) keys in the order of the data; None: their indices."""
+        """(sample,) keys in the order of the data; None if their indices are the keys."""
         return None if self.order is None else self.order.keys
 
     def walked(self) -> dict[str, str]:
-        """What identifies the samples, and the order in which they are walked, for the provenance."""
+        """Return what identifies the samples, and the order of the walk, for the provenance."""
         if self.order is None:
             return {"keys": INDEX, "order": "arrival"}
         return {"keys": self.order.kind, "order": self.order.name}
@@ -77,7 +77,7 @@ class Source(abc.ABC):
 
 @dataclass
 class ArraySource(Source):
-    """Samples that lie in memory.
+    """Samples in memory.
 
     Args:
         inputs: (row, ...) in the order of the data.
@@ -102,7 +102,7 @@ class ArraySource(Source):
         return None if self.targets is None else self.targets[torch.from_numpy(self.order.walk)]
 
     def windows(self) -> Iterator[Window]:
-        """Everything at once; inputs are copied block by block."""
+        """Yield everything at once; inputs are copied block by block."""
         yield window_of(self.inputs, self.labels, self.order, rows=self.order.walk)
 
 
@@ -121,7 +121,7 @@ class DatasetSource(Source):
         return len(self.order)
 
     def windows(self) -> Iterator[Window]:
-        """Items gathered to windows of a bounded size, which end with a pair."""
+        """Yield items gathered into windows of bounded size, each of which ends with a pair."""
         waiting, low = _Waiting(), 0
         for rank, position in enumerate(self.order.walk.tolist()):
             waiting.add(read(batched(self.items[position]), self.labelling))
@@ -141,11 +141,11 @@ class StreamSource(Source):
     """Samples that come in batches, are walked as they come, and are not kept.
 
     Args:
-        batches: anything that gives them.
-        count: how many samples they hold, if that is known.
+        batches: an iterable of batches.
+        count: number of samples, if known.
         ids, clusters: (sample,) int64 in the order of arrival, if they were given.
-        seed: of the groups.
-        limit: how many samples to take; None: all.
+        seed: seed of the groups.
+        limit: how many samples to take; None takes all.
     """
 
     batches: Iterable[Any]
@@ -164,15 +164,15 @@ class StreamSource(Source):
 
     @property
     def keys_by_position(self) -> np.ndarray | None:
-        """The ids, if they were given."""
+        """Ids, if they were given."""
         return self.ids
 
     def walked(self) -> dict[str, str]:
-        """Samples of a stream are walked as they come."""
+        """Return what identifies the samples; a stream is walked in order of arrival."""
         return {"keys": INDEX if self.ids is None else IDS, "order": "arrival"}
 
     def windows(self) -> Iterator[Window]:
-        """Batches gathered to windows of a bounded size: whole pairs, the last of which may hold three."""
+        """Yield batches gathered into windows of bounded size and whole pairs; the last may hold three."""
         waiting, first = _Waiting(), 0
         for batch in self._batches():
             waiting.add(batch)
@@ -199,7 +199,7 @@ class StreamSource(Source):
         ranks = np.arange(first, first + len(inputs))
         ids, clusters = self._given("ids", ranks), self._given("clusters", ranks)
         pairs = first // 2 + pair_numbers(len(ranks))
-        mates = apart(partners(len(ranks)), clusters)
+        mates = without_own_cluster(partners(len(ranks)), clusters)
         groups = arrival_groups(pairs, clusters, self.seed)
         keys = ranks if ids is None else ids
         return Window(inputs, labels, ranks, keys, pairs, mates, groups, clusters, first=first)
@@ -209,14 +209,19 @@ class StreamSource(Source):
         if given is None:
             return None
         if ranks[-1] >= len(given):
-            raise ValueError(f"{name} has {len(given)} entries, but the stream gave more samples")
+            raise ValueError(
+                f"{name} has {len(given)} entries, but the stream gave more samples; give one per sample"
+            )
         return given[ranks]
 
     def _refuse_other_length(self, samples: int) -> None:
         for name in ("ids", "clusters"):
             given = getattr(self, name)
             if self.limit is None and given is not None and len(given) != samples:
-                raise ValueError(f"{name} has {len(given)} entries, but the stream gave {samples} samples")
+                raise ValueError(
+                    f"{name} has {len(given)} entries, but the stream gave {samples} samples; give one per "
+                    "sample"
+                )
 
 
 class _Waiting:
@@ -234,7 +239,7 @@ class _Waiting:
 
     @property
     def full(self) -> bool:
-        """Whether that is enough for a window."""
+        """Whether these batches fill a window."""
         return self.rows >= WINDOW_SAMPLES or self.size >= WINDOW_BYTES
 
 
@@ -257,18 +262,18 @@ def as_source(
     clusters: Any = None,
     few: str = VARIANCE,
 ) -> Source:
-    """Return a source over whatever was given, or over a seeded subset of it.
+    """Return a source for the given data, or for a seeded subset of them.
 
     Args:
         data: see `iv.measure`.
-        samples: how many: those of the lowest rank, or the first of a stream.
-        seed: of the ranks and groups.
+        samples: size of the subset: the samples of lowest rank, or the first of a stream.
+        seed: seed of the ranks and groups.
         ids, clusters: see `iv.measure`.
-        few: what one sample is too few for.
+        few: reason why one sample is too few, for the error.
 
     Raises:
-        ValueError: no data, fewer than two samples, labels of another length.
-        TypeError: nothing that could be read as samples.
+        ValueError: no data, fewer than two samples, or labels of a different length.
+        TypeError: data that cannot be read as samples.
     """
     source = data if isinstance(data, Source) else _ordered(form_of(data), seed, ids, clusters)
     if source.length is not None and source.length < 2:
@@ -281,7 +286,7 @@ def as_source(
 
 
 def _ordered(form: Form, seed: int, ids: Any, clusters: Any) -> Source:
-    """The source with who its samples are, and the order in which they are walked."""
+    """Return the source of a form, with the keys and the order of its samples."""
     count, about = form.length, (form.name, form.labelling)
     together = None if clusters is None else given_keys(clusters, count, name="clusters")
     named = None if ids is None else given_keys(ids, count, name="ids")
@@ -301,10 +306,10 @@ def _ordered(form: Form, seed: int, ids: Any, clusters: Any) -> Source:
 
 
 def held(source: Source, seed: int) -> ArraySource:
-    """The samples of a source in memory, in the order of their walk."""
+    """Return a source that holds the samples in memory, in the order of the walk."""
     windows = list(source.windows())
     if not windows:
-        raise ValueError("the data are empty: the iterable gave no batch")
+        raise ValueError("the data are empty: the iterable gave no batch; give at least two samples")
     inputs, labels = joined([(window.inputs, window.labels) for window in windows])
     order = source.order
     if order is None:
@@ -316,13 +321,13 @@ def held(source: Source, seed: int) -> ArraySource:
 
 
 def _subset(source: Source, samples: int, seed: int) -> Source:
-    """The samples of the lowest rank; of a stream the first, which are then kept in memory."""
+    """Take the samples of lowest rank; of a stream the first, which are then kept in memory."""
     if source.length is not None and samples > source.length:
-        raise ValueError(f"samples={samples}, but there are only {source.length}")
+        raise ValueError(f"samples={samples}, but there are only {source.length}; lower samples=")
     if isinstance(source, ArraySource | DatasetSource):
         return replace(source, order=source.order.first(samples))
     assert isinstance(source, StreamSource)
     found = held(replace(source, limit=samples), seed)
     if found.length < samples:
-        raise ValueError(f"samples={samples}, but there are only {found.length}")
+        raise ValueError(f"samples={samples}, but there are only {found.length}; lower samples=")
     return found

@@ -1,4 +1,4 @@
-"""What one pass over the data leaves behind."""
+"""State of one pass over the data."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ OUTPUT: LayerKey = ("output", 0)
 
 @dataclass
 class Run:
-    """What one pass leaves behind: states by layer and statistic, and how they came about.
+    """State of one pass: statistics by layer, and how they were obtained.
 
     Args:
         inapplicable: why a statistic does not apply to a layer.
-        forwards: inputs that went through the model, those of a pilot included.
-        reach: how many times as wide intervals are, where the walk stops by their width.
-        shapes: the unit shape of each layer, as the inspection found it.
-        grids: where the units of feature maps stand, as far as that matters and is known.
-        labelled: whether the samples came with labels.
-        clusters: (bucket, cluster) for every cluster with a sample in the bucket; None: there are none.
-        labelling: what those labels mean.
+        forwards: number of inputs forwarded through the model, including those of a pilot.
+        reach: factor that widens the intervals if the walk stops by their width.
+        shapes: the unit shape of each layer, from the inspection.
+        grids: positions of the units of feature maps, if needed and known.
+        labelled: whether the samples have labels.
+        labelling: meaning of the labels.
+        clusters: (bucket, cluster) for every cluster with a sample in the bucket; None if there are no
+            clusters.
         arrival: whether the labels of a stream come sorted.
     """
 
@@ -54,7 +55,7 @@ class Run:
     arrival: Arrival = field(default_factory=Arrival)
 
     def independent(self, members: list[list[int]]) -> np.ndarray | None:
-        """(group,) number of clusters in these buckets; None where every sample is its own."""
+        """Return the (group,) number of clusters in these buckets; None if there are no clusters."""
         if self.clusters is None:
             return None
         groups = {bucket: group for group, own in enumerate(members) for bucket in own}

@@ -1,4 +1,4 @@
-"""Some samples of the walk, and a digest of those that passed by."""
+"""Consecutive samples of the walk, and a digest of all samples that were walked."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from invariscope.engine.order import CONTENT, Order
 
 @dataclass(frozen=True, eq=False)
 class Window:
-    """Some samples in the order of the walk; whole pairs.
+    """Consecutive samples in the order of the walk, in whole pairs.
 
     Args:
         store: (row, ...) inputs, not necessarily in that order.
-        rows: (sample,) rows of the store; None: all of them as they stand.
+        rows: (sample,) rows of the store; None if the store is in the order of the walk.
         labels: (sample,) or None.
         indices: (sample,) positions in the data.
         keys: (sample,) int64 that identify the samples.
-        pairs: (sample,) numbers of the pairs, rising.
-        partners: (sample,) where in the window each sample's partner stands, -1 for none.
+        pairs: (sample,) pair numbers, ascending.
+        partners: (sample,) position of each sample's partner in the window, -1 for none.
         groups: (sample,) jackknife groups.
-        clusters: (sample,) numbers of the clusters, or None.
+        clusters: (sample,) cluster numbers, or None.
         first: rank of the first sample.
         digested: whether keys are digests of the inputs.
     """
@@ -48,21 +48,21 @@ class Window:
 
     @property
     def ranks(self) -> np.ndarray:
-        """(sample,) places in the order of the walk."""
+        """(sample,) positions in the walk."""
         return np.arange(self.first, self.first + len(self))
 
     @property
     def inputs(self) -> Tensor:
-        """(sample, ...) all inputs; a copy where the store has another order."""
+        """(sample, ...) all inputs; a copy if the store has a different order."""
         return self.store if self.rows is None else self.take(np.arange(len(self)))
 
     def take(self, chosen: np.ndarray) -> Tensor:
-        """(chosen, ...) inputs of some of the samples."""
+        """Return the (chosen, ...) inputs of some samples."""
         rows = chosen if self.rows is None else self.rows[chosen]
         return self.store[torch.from_numpy(rows)]
 
     def part(self, low: int, high: int) -> Window:
-        """The samples from `low` up to, but not including, `high`; partners beyond are none."""
+        """Return the samples from `low` to before `high`; partners outside that range become -1."""
         mates = self.partners[low:high] - low
         cut: dict[str, Any] = {
             name: None if getattr(self, name) is None else getattr(self, name)[low:high]
@@ -82,12 +82,12 @@ def window_of(
     high: int | None = None,
     rows: np.ndarray | None = None,
 ) -> Window:
-    """The samples of ranks `low` up to `high`, which lie in a store.
+    """Return the window of the samples with ranks from `low` to before `high`.
 
     Args:
         store: their inputs.
         labels: their labels, in the order of the walk.
-        rows: where in the store they are; None: as they stand.
+        rows: their rows in the store; None if the store is in the order of the walk.
     """
     high = len(order) if high is None else high
     positions = order.walk[low:high]
@@ -108,7 +108,7 @@ def window_of(
 
 
 class Fingerprint:
-    """A digest of the samples as they pass by, so that two results can be known to share them.
+    """Running digest of the walked samples, which shows whether two results share them.
 
     It depends on the samples, their labels, and how they are paired and grouped.
     """
@@ -117,7 +117,7 @@ class Fingerprint:
         self._hash = hashlib.blake2b(digest_size=12)
 
     def add(self, window: Window) -> None:
-        """Count a window's samples in."""
+        """Add the samples of a window."""
         self._hash.update(str((tuple(window.store.shape[1:]), window.store.dtype)).encode())
         for array in (window.keys, window.groups):
             self._hash.update(np.ascontiguousarray(array).data)
@@ -128,5 +128,5 @@ class Fingerprint:
                 self._hash.update(array.numpy().data)
 
     def hexdigest(self) -> str:
-        """The digest so far."""
+        """Return the digest so far."""
         return self._hash.hexdigest()

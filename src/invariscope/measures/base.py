@@ -33,7 +33,7 @@ class LayerContext:
         input_shape: the shape of one input, such as (3, 32, 32).
         resolution: responses are known to no better than this share of a unit's size, as when an
             interpolating action has moved them; 0: to rounding.
-        identity: position of the element that changes nothing; None: none of them is known to.
+        identity: position of the element that changes nothing; None if none is known to.
     """
 
     layer: str
@@ -46,7 +46,7 @@ class LayerContext:
     identity: int | None = None
 
     def moved(self, elements: int) -> np.ndarray:
-        """(element,) False for the identity, at which a discrepancy is 0 by construction.
+        """Return an (element,) mask, False for the identity, whose discrepancy is 0 by construction.
 
         >>> LayerContext("fc", 0, (10,), identity=0).moved(3).tolist()
         [False, True, True]
@@ -104,14 +104,14 @@ class UnitValues:
 
 @dataclass(frozen=True)
 class ElementValues:
-    """A curve over the elements, and which of them go into the layer's own value, their mean.
+    """A curve over the elements, whose mean is the layer's value.
 
     Args:
-        values: (replicate, element): replicate 0 from all samples, the others without one group.
-        uncovered: why they can have no intervals that cover; "" where they can.
-        rare: (element,) those whose own value can have no interval.
-        counted: (element,) those whose mean is the layer's value; None: all. What is known beforehand at
-            the identity, such as a flip rate of 0, counts for nothing: `LayerContext.moved`.
+        values: (replicate, element): replicate 0 from all samples, each other without one group.
+        uncovered: why the values have no intervals that cover; "" if they have.
+        rare: (element,) elements whose own value has no interval.
+        counted: (element,) elements that enter the mean; None for all. Values of the identity that are known
+            beforehand, such as a flip rate of 0, do not count; see `LayerContext.moved`.
     """
 
     values: np.ndarray
@@ -120,7 +120,7 @@ class ElementValues:
     counted: np.ndarray | None = None
 
     def layer_values(self) -> np.ndarray:
-        """(replicate,) mean over the counted elements that have a value; NaN if none has.
+        """Return (replicate,) the mean over counted elements that have a value; NaN if none has.
 
         >>> ElementValues(np.array([[0.0, 1.0, np.nan, 0.5]]), counted=np.arange(4) > 0).layer_values()
         array([0.75])
@@ -181,13 +181,13 @@ Values = UnitValues | ElementValues | LayerValues | CurveValues
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Who the samples of one forward are.
+    """Positions, keys and partners of the samples in one forward.
 
     Args:
         indices: (sample,) positions in the data.
-        keys: (sample,) integers that identify the samples; draws depend on (seed, key) alone.
-        partners: (sample,) the sample of the batch that each is paired with, -1 for none.
-        seed: of the draws.
+        keys: (sample,) integers that identify the samples; draws depend only on (seed, key).
+        partners: (sample,) position in the batch of each sample's partner, -1 for none.
+        seed: seed of the draws.
     """
 
     indices: np.ndarray
@@ -228,7 +228,7 @@ class Probe(abc.ABC):
         Args:
             x: (sample, ...) the untransformed samples.
             orbit: (sample, element, ...) their orbits.
-            batch: who the samples are.
+            batch: positions, keys and partners of the samples.
         """
 
 
@@ -309,7 +309,7 @@ class Measure(abc.ABC):
     """Outputs without a floor: positions, and numbers into which the transformed inputs do not enter."""
 
     of_partners: ClassVar[tuple[str, ...]] = ()
-    """Globs of the outputs that rest on a sample's partner, beside every `null` of a paired statistic."""
+    """Globs of the outputs that depend on a sample's partner, besides every `null` of a paired statistic."""
 
     maps_differ: ClassVar[bool] = False
     """Whether a feature map gives other outputs than a flat layer of the same values."""

@@ -201,7 +201,10 @@ def _naive_bins(values: np.ndarray, plain: np.ndarray, least: float) -> np.ndarr
     """(sample, element) bins of one unit: at the quantiles of `plain`, values that repeat by themselves."""
     tolerance = 1e-10 * max(np.sqrt((plain**2).mean()), least)
     groups: list[list[float]] = []
-    for quantile in np.quantile(plain, np.arange(1, BINS) / BINS):
+    ordered, last = sorted(plain.tolist()), len(plain) - 1
+    for k in range(1, BINS):
+        below = last * k // BINS
+        quantile = (ordered[below] + ordered[min(below + 1, last)]) / 2
         if groups and quantile - groups[-1][0] <= tolerance:
             groups[-1].append(quantile)
         else:

@@ -1,4 +1,4 @@
-"""The mean of relative errors, for every measure that has one."""
+"""Mean of relative errors, shared by all measures that have one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def relative_mean(errors: np.ndarray) -> float:
-    """Mean over all pairs whose denominator is not 0; without any, infinite for x/0 and NaN for 0/0.
+    """Return the mean over pairs whose denominator is not 0; without any, infinite for x/0, NaN for 0/0.
 
     >>> relative_mean(np.array([0.5, 1.5, np.nan, np.inf])), relative_mean(np.array([np.nan, np.inf]))
     (1.0, inf)
@@ -18,14 +18,14 @@ def relative_mean(errors: np.ndarray) -> float:
 
 
 def about_infinite(errors: np.ndarray) -> str:
-    """What to know of the pairs that respond to the transformed input alone; "" where there are none.
+    """Return a note on pairs that respond only to the transformed input; "" if there are none.
 
     >>> about_infinite(np.array([0.5, np.inf]))
-    '1 of 2 errors is infinite (no response to the sample as it is) and left out of the mean'
+    '1 of 2 errors is infinite (no response to the untransformed sample) and left out of the mean'
     """
     infinite = int(np.isinf(errors).sum())
-    left_out = "and left out of the mean" if np.isfinite(errors).any() else "as all are"
+    left_out = " and left out of the mean" if np.isfinite(errors).any() else ""
     verb = "is" if infinite == 1 else "are"
     whole = infinite + int(np.isfinite(errors).sum())
-    reason = "no response to the sample as it is"
-    return f"{infinite} of {whole} errors {verb} infinite ({reason}) {left_out}" if infinite else ""
+    reason = "no response to the untransformed sample"
+    return f"{infinite} of {whole} errors {verb} infinite ({reason}){left_out}" if infinite else ""

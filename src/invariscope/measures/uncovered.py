@@ -1,4 +1,4 @@
-"""Why some values can have no interval that covers: too little of what they are made of was seen."""
+"""Reasons why a value has no interval that covers: too few samples decide it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ EVENTS = 5
 # Outputs that never have an interval, whatever the number of samples.
 PLACE = "no interval: it is a position, not a quantity"
 EXTREME = "no interval: the largest of a sample grows with its size"
-# How many times as wide the intervals of means of relative sizes are, whose skewness makes them too narrow.
+# Factor that widens intervals of means of relative sizes, whose skewness makes them too narrow.
 OF_RELATIVE = 1.1
 
 
@@ -21,33 +21,34 @@ def few_decisive(total: float, squares: float) -> str:
 
     .. math:: n_\mathrm{eff} = \frac{(\sum_i d_i)^2}{\sum_i d_i^2} < 8
 
-    Eight groups of which one or two hold nearly all of the total say little about how far it scatters.
+    If one or two of the eight groups hold nearly all of the total, the groups say little about its spread.
 
     Args:
-        total: Σ d, d ≥ 0 what a sample (or cluster) adds.
+        total: Σ d, with d ≥ 0 the contribution of a sample (or cluster).
         squares: Σ d².
 
     >>> few_decisive(10.0, 10.0)
     ''
     >>> few_decisive(12.0, 50.0)
-    'no interval yet: 2.9 samples decide the value, of which there should be 8'
+    'no interval yet: 2.9 samples decide the value; 8 are needed'
     """
     if not squares > 0 or total**2 >= DECISIVE * squares:
         return ""
     found = total**2 / squares
-    return f"{NOT_YET}{found:.2g} samples decide the value, of which there should be {DECISIVE:g}"
+    return f"{NOT_YET}{found:.2g} samples decide the value; {DECISIVE:g} are needed"
 
 
 def few_decide(terms: np.ndarray) -> str:
-    r"""Why the mean of (sample, ...) relative sizes can have no interval; "" where it can.
+    r"""Explain why the mean of (sample, ...) relative sizes has no interval; "" if it has one.
 
     .. math:: \frac{(\sum_i d_i)^2}{n \sum_i d_i^2} < 0.7
 
-    Where the response to a sample is next to zero its relative displacement is huge: the mean then rests on
+    If the response to a sample is next to zero, its relative displacement is huge: the mean then rests on
     such samples, and may not even exist in the population.
 
     Args:
-        terms: NaN where a sample has none; elements without any, such as the identity, do not count.
+        terms: NaN for samples without a value; elements without any values, such as the identity, do not
+            count.
 
     >>> few_decide(np.array([[1.0], [2.0], [1.0]]))
     ''
@@ -65,7 +66,7 @@ def few_decide(terms: np.ndarray) -> str:
 
 
 def few(happened: np.ndarray, samples: int) -> np.ndarray:
-    """Where something happened to too few of the samples, or to nearly all of them, for an interval.
+    """Return whether something happened to too few samples, or to all but too few, for an interval.
 
     >>> few(np.array([0, 5, 60, 64]), 64).tolist()
     [True, False, True, True]
@@ -74,20 +75,20 @@ def few(happened: np.ndarray, samples: int) -> np.ndarray:
 
 
 def few_events(happened: int, samples: int, what: str) -> str:
-    """Why the share of samples to which something happens can have no interval; "" where it can.
+    """Explain why the share of samples to which something happens has no interval; "" if it has one.
 
-    Where it happened to none, the note says for how many it may still happen: to fewer than
-    1 − 0.05^{1/n} of all, with 95 % confidence.
+    If it happened to none, the note gives an upper bound: fewer than 1 − 0.05^{1/n} of all samples, with 95 %
+    confidence.
 
     >>> few_events(2, 64, "predictions change")
-    'no interval yet: predictions change for 2 of 64 samples only'
+    'no interval yet: predictions change for only 2 of 64 samples'
     >>> few_events(0, 64, "predictions change")
     'no interval yet: predictions change for none of 64 samples (for fewer than 4.6 % of all, at 95 %)'
     """
     if happened >= EVENTS:
         return ""
     if happened:
-        return f"no interval yet: {what} for {happened} of {samples} samples only"
+        return f"no interval yet: {what} for only {happened} of {samples} samples"
     most = 100 * (1 - 0.05 ** (1 / max(samples, 1)))
     known = f"for fewer than {most:.2g} % of all, at 95 %"
     return f"no interval yet: {what} for none of {samples} samples ({known})"

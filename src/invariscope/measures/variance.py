@@ -48,7 +48,7 @@ class _Variance(Measure):
             are left alone. None: units stay units; "after":
             mean of unit values per map; "ratio": ratio of the map's means; "before_mean",
             "before_max", "before_sum": the map is collapsed before any statistic.
-        min_firing: a unit is *sparse* if fewer samples than this, and fewer than a quarter of them, make it
+        min_firing: a unit is *sparse* if fewer samples than this, and fewer than a quarter of all, make it
             give anything other than its usual response at any element. Sparse units are counted and left out
             of the layer's mean, whose interval would not cover. 0: no unit is sparse.
         protocol: which samples count. None: all, once. "quiroga2019": across samples the first

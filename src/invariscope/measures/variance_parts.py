@@ -66,20 +66,21 @@ class Parts:
         return self.still & (self.along.transformation_variance[0] <= self.threshold)
 
     def sparse(self, min_firing: int) -> np.ndarray:
-        """Units that all but a few samples give the usual response of; those that no sample moves aside.
+        """(unit,) whether too few samples make a unit leave its usual response.
 
-        A few: fewer than `min_firing`, and than a quarter of the samples.
+        Too few: fewer than `min_firing`, and fewer than a quarter of the samples (or clusters). Dead units,
+        and those that no sample moves, are not sparse.
         """
         few = self.across.unusual < min(min_firing, self.across.clusters / 4)
         return few & ~self.still & ~self.dead
 
     @cached_property
     def few_decide(self) -> str:
-        """Why nothing that the spread along orbits enters can have an interval; "" if it can."""
+        """Why values computed from the spread along orbits have no interval; "" if they have one."""
         return few_decisive(*self.along.decisive.tolist())
 
     def uncovered(self, counted: np.ndarray, min_firing: int) -> str:
-        """Why a mean of ratios over these units can have no interval; "" if it can."""
+        """Explain why a mean of ratios over these units has no interval; "" if it has one."""
         if self.few_decide or not min_firing or not counted.any():
             return self.few_decide
         moved = float(np.median(self.across.unusual[counted]))
@@ -87,9 +88,9 @@ class Parts:
         return "" if moved >= RARE else few
 
     def ratio(self, above: np.ndarray, below: np.ndarray) -> np.ndarray:
-        """(replicate,) mean of one over mean of the other, over the units that are not dead.
+        """Return (replicate,) mean of one over mean of the other, over the units that are not dead.
 
-        Without replicates, which an interval would be taken from, if few samples decide.
+        If few samples decide, replicates are NaN, so that there is no interval.
         """
         found = layer_ratio(above, below, self.dead)
         if self.few_decide:

@@ -24,9 +24,9 @@ from invariscope.statistics.sample_table import SampleTable
 from invariscope.uncertainty import NOT_YET
 
 _TAIL = 0.95
-# In standard errors: how much too large the largest of several means may be on average to have an interval.
+# Largest average excess of a maximum of means, in standard errors, with which it still has an interval.
 _MOST_EXCESS = 1.2
-_FEW = "no interval: too few samples lie in a tail, and eight groups of them do not tell how sure it is"
+_FEW = "no interval: too few samples lie in a tail for eight groups to show its uncertainty"
 
 
 @dataclass(frozen=True)
@@ -39,20 +39,20 @@ class WorstElement(Measure):
         \\mathrm{tail} = Q_{0.95, i}(\\max_j d_{ij}), \\qquad
         \\mathrm{largest} = \\max_{ij} d_{ij}
 
-    Shapes: activations (sample, element, unit...) to one number of each kind a layer: W; `element`, the
-    position of the element that has it (its label stands in `result.curves`); `tail`, what the worst
-    element does to the worst twentieth of the samples (linearly interpolated quantile); `largest`. Curves:
-    `by_element`, the ratio of means that W is the largest of; `tail_by_element`, the 95 % quantile of d;
-    `largest_by_element`. Samples whose untransformed response is zero have no d: the tails leave them out
-    and count them (`undefined`). The null of W takes a(x) from another sample.
+    Shapes: activations (sample, element, unit...) to these numbers per layer: W; `element`, the position of
+    the element that attains it (its label is in `result.curves`); `tail`, the discrepancy that the worst
+    twentieth of the samples exceed under their worst element (linearly interpolated quantile); `largest`.
+    Curves: `by_element`, the ratios of means, the largest of which is W; `tail_by_element`, the 95 % quantile
+    of d; `largest_by_element`. Samples whose untransformed response is zero have no d: the tails leave them
+    out and count them (`undefined`). The null of W takes a(x) from another sample.
 
-    A ratio of means, since d is huge for a sample with next to no response: a mean of d would rest on few of
-    those.
+    W is a ratio of means: d is huge for samples with next to no response, and a few of those would decide a
+    mean of d.
 
-    Misleads: W is a maximum of estimates: with few samples noise picks the element, and W is too large. If
-    chance decides among many elements that are about as bad, W has no interval but the reason.
-    `largest` grows with the number of samples and has no interval; nor have `element` and `tail`. Only the
-    listed elements are searched; `iv.worst_element` looks between them too.
+    Misleads: W is a maximum of estimates: with few samples, noise picks the element, and W is too large. If
+    chance decides among many elements that are about equally bad, W has no interval, with the reason.
+    `largest` grows with the number of samples and has no interval; nor do `element` and `tail`. Only the
+    listed elements are searched; `iv.worst_element` also searches between them.
 
     Source:
         The worst-case transformation of Engstrom et al. 2019, arXiv:1712.02779, applied to representations.
@@ -149,25 +149,25 @@ def _defined(distances: np.ndarray) -> np.ndarray:
 
 
 def _ratios(gaps: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """(element,) mean gap over the mean norm; where no sample has a response, infinite, or NaN for no gap."""
+    """Return (element,) mean gap / mean norm; without any response, infinite, or NaN if there is no gap."""
     return ratio(gaps.sum(axis=0), sizes.sum())
 
 
 def _highest(ratios: np.ndarray) -> float:
-    """The largest that there is; NaN if there is none."""
+    """Return the largest ratio that is not NaN; NaN if there is none."""
     return float("nan") if np.isnan(ratios).all() else float(np.nanmax(ratios))
 
 
 def _scaled(values: np.ndarray) -> np.ndarray:
-    """(group, ...) deviations of the replicates without a group; their norm is the standard error."""
+    """Return (group, ...) scaled deviations of the replicates; their norm is the standard error."""
     omitted = values[1:]
     return np.sqrt(1 - 1 / len(omitted)) * (omitted - omitted.mean(axis=0))
 
 
 def reach_of_largest(ratios: np.ndarray) -> float:
-    """How many times as wide the interval of the largest of (replicate, element) means is to be, at least 1.
+    """Return the factor, at least 1, that widens the interval of the largest of (replicate, element) means.
 
-    If several elements are about as bad, the largest varies less from replicate to replicate than over
+    If several elements are about equally bad, the largest varies less between replicates than between sets of
     samples: its interval is then as wide as that of the element that is the worst on all samples.
     """
     if len(ratios) < 3 or not np.isfinite(ratios).all():
@@ -179,10 +179,10 @@ def reach_of_largest(ratios: np.ndarray) -> float:
 
 
 def chosen_by_chance(ratios: np.ndarray) -> str:
-    r"""Why the largest of (replicate, element) means can have no interval; "" if it can.
+    r"""Explain why the largest of (replicate, element) means has no interval; "" if it has one.
 
-    An element is a rival of the worst one if its mean is within two standard errors of the difference. Were
-    all rivals equally bad in truth, the largest of their means would be too large by
+    An element is a rival of the worst one if their means differ by at most two standard errors of the
+    difference. If all rivals were in truth equally bad, the largest of their means would be too large by
 
     .. math:: b = \Bigl\langle \max_{j\ \text{rival}} \sum_g \epsilon_g q_{gj} \Bigr\rangle_{\epsilon = \pm 1}
 
@@ -210,13 +210,13 @@ def chosen_by_chance(ratios: np.ndarray) -> str:
 
 
 def _null(table: SampleTable) -> float:
-    """W with the untransformed response of another sample; NaN where no sample has a partner."""
+    """Return W with the untransformed response of another sample; NaN if no sample has a partner."""
     paired = np.isfinite(table["null"]).all(axis=1)
     return _highest(_ratios(table["null"][paired], table["size"][paired]))
 
 
 def _worst(part: SampleTable) -> np.ndarray:
-    """(sample,) largest distance of each sample that has one."""
+    """Return (sample,) the largest distance of each sample that has one."""
     return _defined(part["distance"]).max(axis=1)
 
 

@@ -1,4 +1,4 @@
-"""Which axis of a feature map holds the channels: followed through one forward."""
+"""Tracks through a forward which axis of a feature map holds the channels."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from invariscope.readers._functions import operation_name
 from invariscope.readers.grids import POINTWISE
 
 Layout: TypeAlias = tuple[int, ...]
-"""Where the axes (channel, row, column...) of an image are in a tensor; () if features come last, and more is
-not known."""
+"""Positions of an image's axes (channel, row, column...) in a tensor; () if it is only known that features
+come last."""
 
 UNCLEAR: Layout = ()
 _MAP = 4  # axes of the smallest map, samples included
 
-# These take and make (sample, channel, axis...), whatever came before.
+# These take and return (sample, channel, axis...), whatever came before.
 _FIRST = {
     f"{kind}{d}d" for d in (2, 3) for kind in ("conv", "conv_transpose", "max_pool", "avg_pool", "lp_pool")
 }
@@ -28,18 +28,18 @@ _FIRST |= {f"adaptive_{kind}_pool{d}d" for d in (2, 3) for kind in ("avg", "max"
 _FIRST |= {f"{name}_with_indices" for name in _FIRST if "max" in name}
 _FIRST |= {"batch_norm", "instance_norm", "group_norm", "interpolate", "pixel_shuffle", "pixel_unshuffle"}
 _PERMUTING = {"permute", "transpose", "swapaxes", "swapdims", "movedim", "moveaxis"}
-# Sizes may change here, and axes stay what they are.
+# These may change sizes, but not the meaning of axes.
 _KEEPING = {"cat", "roll", "flip", "pad", "chunk", "split", "tensor_split", "narrow"}
 _RESHAPING = {"view", "reshape", "view_as", "reshape_as", "unflatten", "expand"}
 _NORMS = {"layer_norm", "rms_norm"}
 
 
 class Layouts(TorchFunctionMode):
-    """Keeps the layout of every tensor of four axes or more for which it is known.
+    """Records the layout of every tensor of four or more axes, if known.
 
-    Convolutions, pools and normalisations of channels make maps with channels first; permutations move the
+    Convolutions, pools and normalisations of channels return maps with channels first; permutations move the
     axes, and operations that keep a tensor's shape keep them. Linear layers and normalisations over the last
-    axis keep them if that is the channels', and tell that features come last if nothing was known.
+    axis keep them if that is the channel axis; if nothing was known, they show that features come last.
     """
 
     def __init__(self) -> None:
@@ -47,26 +47,26 @@ class Layouts(TorchFunctionMode):
         self._known: Any = WeakIdKeyDictionary()
 
     def begin(self, x: Any) -> None:
-        """Images (sample, C, H, W) are known by having fewer channels than columns."""
+        """Start from images, recognised as (sample, C, H, W) by having fewer channels than columns."""
         if isinstance(x, Tensor) and x.ndim >= _MAP and x.shape[1] < x.shape[-1]:
             self._known[x] = _first(x)
 
     def of(self, tensor: Tensor) -> Layout | None:
-        """None if it is not known."""
+        """Return the layout of a tensor; None if unknown."""
         return self._known.get(tensor)
 
     def channels_last(self, tensor: Tensor) -> bool:
-        """Whether it is (sample, row, column..., channel)."""
+        """Return whether the layout is (sample, row, column..., channel)."""
         return self.of(tensor) == (tensor.ndim - 1, *range(1, tensor.ndim - 1))
 
     def unclear(self, tensor: Tensor) -> bool:
-        """Whether features come last, and nothing is known of the other axes."""
+        """Return whether it is only known that features come last."""
         return self.of(tensor) == UNCLEAR
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Runs the operation, and notes the layout of what it made."""
+        """Run the operation, and record the layouts of its results."""
         options = kwargs or {}
         result = func(*args, **options)
         outputs = [t for t in _tensors([result]) if t.ndim >= _MAP]
@@ -105,7 +105,7 @@ class Layouts(TorchFunctionMode):
         return None
 
     def _common(self, inputs: Iterator[Tensor]) -> Layout | None:
-        """What is known of all of them: a whole layout says more than an unclear one."""
+        """Return the layout that the inputs share; a known one takes precedence over an unclear one."""
         found = {layout for tensor in inputs if (layout := self.of(tensor)) is not None}
         whole = found - {UNCLEAR}
         if len(whole) > 1:
@@ -118,14 +118,14 @@ def _first(tensor: Tensor) -> Layout:
 
 
 def _mixed(before: Tensor, known: Layout | None) -> Layout | None:
-    """The layout after the last axis was mixed."""
+    """Return the layout after an operation that mixes the last axis."""
     if known is None:
         return UNCLEAR
     return known if not known or known[0] == before.ndim - 1 else None
 
 
 def _permuted(func: Any, args: tuple[Any, ...], options: dict[str, Any], known: Layout) -> Layout | None:
-    """Where the axes are afterwards, seen by doing the same to a tensor whose sizes all differ."""
+    """Return the layout after a permutation, found by applying it to a tensor whose sizes all differ."""
     if not args:
         return None
     sizes = tuple(range(2, 2 + args[0].ndim))

@@ -21,7 +21,7 @@ class NotApplicableError(ValueError):
 
 
 class UnclearLayoutError(NotApplicableError):
-    """It is not known which axes of a layer are rows and columns, so that no action can be judged."""
+    """Raised if it is not known which axes of a layer are rows and columns, so no action can be judged."""
 
 
 UNCLEAR = (
@@ -313,7 +313,7 @@ class Statistic(abc.ABC):
         """Memory that one bucket of a layer's state takes."""
 
     def stratum_bytes(self, units: int, elements: int) -> int:
-        """Memory that each stratum takes besides its buckets; usually none."""
+        """Return the memory that each stratum takes besides its buckets; usually none."""
         return 0
 
     def piloted_bytes(self, units: int, elements: int, pilot: Any) -> int:

@@ -1,4 +1,4 @@
-"""Labels as statistics take them: class numbers that refer to outputs, or numbers to be predicted."""
+"""Labels for statistics: class numbers that refer to outputs, or numbers to be predicted."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def class_numbers(labels: Tensor) -> Tensor:
     negative = int((labels < 0).sum())
     if negative:
         raise ValueError(
-            f"{NEEDED}, counted from 0; {negative} of {len(labels)} are negative (the least is "
-            f"{int(labels.min())}). Leave unlabelled samples out, as inputs[labels >= 0]; "
-            "if negative numbers name classes, use words as labels"
+            f"{NEEDED}, counted from 0; {negative} of {len(labels)} are negative (the lowest is "
+            f"{int(labels.min())}). Leave unlabelled samples out, for example inputs[labels >= 0]; "
+            "if negative numbers stand for classes, use words as labels"
         )
     return labels
 
@@ -34,12 +34,12 @@ def class_numbers(labels: Tensor) -> Tensor:
 def _about_floats(labels: Tensor) -> str:
     kind, missing = str(labels.dtype).removeprefix("torch."), int(labels.isnan().sum())
     if missing:
-        return f"{missing} of {len(labels)} are missing (NaN): leave those samples out"
+        return f"{missing} of {len(labels)} are missing (NaN); leave those samples out"
     if bool((labels == labels.round()).all()):
         return f"got whole numbers as {kind}: use labels.long(), or labels.astype(int) in NumPy"
     return (
-        f"got {kind}. Numbers to be predicted are for Twirl(targets='values') alone, without by_class; "
-        "labels of classes are integers, or words"
+        f"got {kind}. Give classes as integers or words; numbers to be predicted are only for "
+        "Twirl(targets='values'), without by_class"
     )
 
 
@@ -47,7 +47,7 @@ def labels_among(block: Block, outputs: int) -> Tensor | None:
     """Return each sample's label as the number of a model output; None if there are no labels.
 
     Raises:
-        ValueError: labels that are not known to refer to outputs, or that refer to outputs that do not exist.
+        ValueError: labels that cannot be matched with outputs, or refer to outputs that do not exist.
     """
     if block.unaligned:
         raise ValueError(block.unaligned)
@@ -55,8 +55,8 @@ def labels_among(block: Block, outputs: int) -> Tensor | None:
         return None
     if block.names not in (None, outputs):
         raise ValueError(
-            f"{block.names} class names were given for a model of {outputs} outputs; labels that are words "
-            "need the name of every output, in order: classes=[...]"
+            f"{block.names} class names were given for a model with {outputs} outputs; if labels are words, "
+            "name every output, in order: classes=[...]"
         )
     return checked_labels(block.labels.to(block.values.device), outputs)
 
@@ -89,6 +89,6 @@ def predicted_numbers(labels: Tensor, *, names: int | None = None, unaligned: st
     bad = int((~labels.isfinite()).sum())
     if bad:
         raise ValueError(
-            f"{bad} of {len(labels)} numbers to be predicted are NaN or infinite: leave those samples out"
+            f"{bad} of {len(labels)} numbers to be predicted are NaN or infinite; leave those samples out"
         )
     return labels.to(torch.float64)

@@ -37,7 +37,7 @@ class Directions(SumStatistic):
         return 16 * units * elements
 
     def stratum_bytes(self, units: int, elements: int) -> int:
-        """As much again."""
+        """Return the memory of the reference directions, as much as that of a bucket."""
         return 16 * units * elements
 
     def init(self, block: Block, *, buckets: int, pilot: Any = None) -> BucketSums:

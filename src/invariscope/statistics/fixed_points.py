@@ -1,4 +1,4 @@
-"""What plain sums are relative to: the first sample of each stratum."""
+"""Reference points of plain sums: the first sample of each stratum."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from invariscope.statistics.base import Membership, with_buckets
 
 @dataclass
 class FixedPoints:
-    """A point per stratum, near all others of that stratum.
+    """A reference point per stratum: its first sample, near all others.
 
     Args:
         values: (stratum, ...) float64.
-        known: (stratum,) whether a sample of it has come by.
+        known: (stratum,) whether the stratum has had a sample.
         strata: (bucket,) the stratum of each bucket, -1 until a sample is counted there.
     """
 
@@ -26,11 +26,11 @@ class FixedPoints:
 
     @classmethod
     def empty(cls, buckets: int, shape: tuple[int, ...]) -> FixedPoints:
-        """Of no stratum yet."""
+        """Return the points of no stratum yet."""
         return cls(np.zeros((0, *shape)), np.zeros(0, bool), np.full(buckets, -1))
 
     def meet(self, membership: Membership, point: Callable[[int], np.ndarray]) -> None:
-        """Takes the points of strata that are new, from the first of their samples in a block."""
+        """Set the points of new strata, each to its first sample in a block."""
         _, _, buckets = membership.runs
         strata = membership.run_strata
         self.strata[buckets] = strata
@@ -45,15 +45,15 @@ class FixedPoints:
             self.values, self.known = with_buckets(self.values, room), with_buckets(self.known, room)
 
     def enlarge(self, buckets: int) -> None:
-        """Room for more buckets."""
+        """Make room for more buckets."""
         self.strata = np.concatenate([self.strata, np.full(buckets - len(self.strata), -1)])
 
     def copy(self) -> FixedPoints:
-        """With arrays of its own."""
+        """Return a copy with its own arrays."""
         return FixedPoints(*(np.array(part) for part in vars(self).values()))
 
     def merged(self, other: FixedPoints) -> FixedPoints:
-        """These points, and the other's of the strata that are not among them."""
+        """Return these points, and the other's for strata that these lack."""
         both = self.copy()
         both._make_room(len(other.known))
         new = np.flatnonzero(other.known & ~both.known[: len(other.known)])
@@ -62,7 +62,7 @@ class FixedPoints:
         return both
 
     def moves_to(self, target: FixedPoints) -> np.ndarray:
-        """(bucket, ...) this point of each bucket minus the target's; 0 for empty buckets."""
+        """Return (bucket, ...) each bucket's point minus the target's; 0 for empty buckets."""
         found = np.zeros((len(self.strata), *self.values.shape[1:]))
         filled = np.flatnonzero(self.strata >= 0)
         strata = self.strata[filled]
@@ -70,7 +70,7 @@ class FixedPoints:
         return found
 
     def shared(self, buckets: list[int]) -> FixedPoints | None:
-        """The point of the first of these buckets for all strata; None if they are of one stratum anyway."""
+        """Return the first bucket's point for all strata; None if the buckets are of one stratum anyway."""
         strata = [stratum for stratum in self.strata[buckets].tolist() if stratum >= 0]
         if len(set(strata)) < 2:
             return None
@@ -79,11 +79,11 @@ class FixedPoints:
         )
 
     def pack(self) -> dict[str, np.ndarray]:
-        """As named arrays."""
+        """Return the points as named arrays."""
         return {f"fixed.{name}": part for name, part in vars(self).items()}
 
     @classmethod
     def unpack(cls, arrays: dict[str, np.ndarray]) -> FixedPoints:
-        """From the arrays that `pack` gave."""
+        """Restore the points from the arrays that `pack` returned."""
         values, known, strata = (arrays[f"fixed.{name}"] for name in ("values", "known", "strata"))
         return cls(values, known.astype(bool), strata)

@@ -1,4 +1,4 @@
-"""Sizes are compared before a compiled loop, which would read whatever lies behind an array."""
+"""Checks of sizes before a compiled loop, which would otherwise read beyond the end of an array."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def refuse_unless(fits: bool, what: str, found: tuple, beside: str, other: tuple) -> None:
-    """Raises a ValueError that shows both shapes.
+    """Raise ValueError with both shapes unless they fit.
 
     >>> refuse_unless(False, "units", (12, 4), "sums", (8, 40))
     Traceback (most recent call last):
@@ -20,7 +20,7 @@ def refuse_unless(fits: bool, what: str, found: tuple, beside: str, other: tuple
 
 
 def refuse_rows(places: np.ndarray, shape: tuple[int, ...]) -> None:
-    """Raises a ValueError unless all places are rows of an array of that shape."""
+    """Raise ValueError unless all places are rows of an array of this shape."""
     if places.size:
         refuse_unless(int(places.min()) >= 0, "row", (int(places.min()),), "rows", shape)
         refuse_unless(int(places.max()) < shape[0], "row", (int(places.max()),), "rows", shape)

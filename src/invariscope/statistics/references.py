@@ -1,4 +1,4 @@
-"""What the sums of a stratum are relative to, and the response that its units usually give."""
+"""Reference orbits to which the sums of a stratum are relative, and the usual responses of its units."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ FIRST = 5  # samples of a stratum that its reference is taken from
 
 
 def rounding(double: bool) -> float:
-    """Share τ of a unit's size below which differences are rounding."""
+    """Return τ, the share of a unit's size below which differences count as rounding."""
     return 1e-10 if double else 32 * float(np.finfo(np.float32).eps)
 
 
 @cache
 def orbit_weights(elements: int) -> np.ndarray:
-    """(element,) weights w_j between 1 and 2 of the sum that tells orbits apart.
+    """Return (element,) weights w_j between 1 and 2 of the sum by which orbits are compared.
 
-    No few of them stand in a simple ratio, so that orbits of equal weighted sums are equal.
+    No few of them have simple ratios, so that orbits with equal weighted sums are equal.
 
     >>> orbit_weights(3).round(3).tolist()
     [1.618, 1.236, 1.854]
@@ -34,22 +34,22 @@ def orbit_weights(elements: int) -> np.ndarray:
 
 @dataclass
 class References:
-    r"""Of each stratum one orbit near all others, and the usual response of its units.
+    r"""A reference orbit per stratum, near all others, and the usual response of its units.
 
     A sample gives a unit's usual response if its weighted sum
 
     .. math:: S_i = w_0 a_{i0} + \sum_{j>0} w_j (a_{ij} - a_{i0})
 
-    is within τ·s·Σ_j w_j of the usual one: it is if a_i0 and all differences are within τ·s of theirs. The
-    size s of a unit is estimated from the samples that the reference is taken from: the root mean square of
-    the unit's responses, or a thousandth of that of the layer if that is larger. τ is 1e-10 for float64
-    activations, 32 ε for float32.
+    is within τ·s·Σ_j w_j of the usual one. This is the case if a_i0 and all differences are within τ·s of the
+    usual ones. The size s of a unit is estimated from the samples that the reference is taken from: the root
+    mean square of the unit's responses, or a thousandth of the layer's if that is larger. τ is 1e-10 for
+    float64 activations, 32 ε for float32.
 
     Args:
         pivot: (stratum, element, unit) in the precision of the rows: the element-wise lower median.
-        usual: (stratum, 2, unit) float64: the weighted sum that most of those samples agree on (of the first
-            of them that has the most agreeing with it), and the tolerance τ·s·Σ_j w_j.
-        settled: (stratum,) whether `FIRST` samples were there to take them from.
+        usual: (stratum, 2, unit) float64: the weighted sum of the sample with which most of the first samples
+            agree (the first such sample), and the tolerance τ·s·Σ_j w_j.
+        settled: (stratum,) whether there were `FIRST` samples to take them from.
     """
 
     pivot: Any
@@ -58,11 +58,11 @@ class References:
 
     @classmethod
     def empty(cls, elements: int, units: int, kind: np.dtype) -> References:
-        """Of no stratum yet, with room for one."""
+        """Return references of no stratum yet, with room for one."""
         return cls(np.zeros((1, elements, units), kind), np.zeros((1, 2, units)), np.zeros(1, bool))
 
     def make_room(self, strata: int) -> None:
-        """Room for so many strata, or for four times as many as there were, since growing copies."""
+        """Make room for this many strata, at least four times the present number, since growing copies."""
         if strata > len(self.settled):
             room = max(strata, 4 * len(self.settled))
             self.pivot, self.usual, self.settled = (
@@ -70,12 +70,12 @@ class References:
             )
 
     def take(self, stratum: int, rows: Tensor, starts: np.ndarray, step: int, *, double: bool) -> None:
-        """Takes the reference of a stratum from at most `FIRST` orbits.
+        """Take the reference of a stratum from at most `FIRST` orbits.
 
         Args:
             rows: (row, unit) responses.
-            starts: (sample,) the row in which each orbit begins.
-            step: rows from one element to the next.
+            starts: (sample,) first row of each orbit.
+            step: number of rows from one element to the next.
             double: whether the activations were float64.
         """
         pivot, usual, share = self.pivot[stratum], self.usual[stratum], rounding(double)
@@ -93,11 +93,11 @@ class References:
         usual[0] = sums.gather(0, agreeing.argmax(0, keepdim=True))[0]
 
     def on_host(self) -> References:
-        """As arrays."""
+        """Return the references as arrays."""
         return References(_array(self.pivot), _array(self.usual), self.settled)
 
     def on(self, device: torch.device) -> References:
-        """As tensors."""
+        """Return the references as tensors."""
         pivot, usual = (torch.from_numpy(part).to(device) for part in (self.pivot, self.usual))
         return References(pivot, usual, self.settled)
 
@@ -105,7 +105,7 @@ class References:
 def _enlarged(part: Any, room: int) -> Any:
     if isinstance(part, Tensor):
         return torch.cat([part, part.new_zeros((room - len(part), *part.shape[1:]))])
-    # Memory that nobody writes to costs nothing; flags are small, and must be down.
+    # Memory that is never written to costs nothing; flags are small, and must start as False.
     grown = np.zeros(room, bool) if part.ndim == 1 else np.empty((room, *part.shape[1:]), part.dtype)
     grown[: len(part)] = part
     return grown
@@ -116,7 +116,7 @@ def _array(part: Any) -> np.ndarray:
 
 
 def weighted_sums(orbits: Tensor) -> Tensor:
-    """(sample, unit) w_0·a_i0 + Σ_j w_j (a_ij − a_i0) of (sample, element, unit) orbits, in float64."""
+    """Return (sample, unit) w_0·a_i0 + Σ_j w_j (a_ij − a_i0), in float64, of (sample, element, unit)."""
     weights = torch.from_numpy(orbit_weights(orbits.shape[1])).to(orbits.device)
     wide = orbits.double()
     differences = (wide[:, 1:] - wide[:, :1]) * weights[1:, None]
@@ -124,5 +124,5 @@ def weighted_sums(orbits: Tensor) -> Tensor:
 
 
 def agree(sums: Any, usual: Any, tolerance: Any) -> Any:
-    """Whether weighted sums are those of the usual response."""
+    """Return whether weighted sums are those of the usual response."""
     return abs(sums - usual) <= tolerance

@@ -33,15 +33,15 @@ class OnRoundTrip(Statistic):
         return self.of.units_of(shape)
 
     def bucket_bytes(self, units: int, elements: int) -> int:
-        """The same once more."""
+        """Delegate to the wrapped statistic."""
         return self.of.bucket_bytes(units, elements)
 
     def stratum_bytes(self, units: int, elements: int) -> int:
-        """The same once more."""
+        """Delegate to the wrapped statistic."""
         return self.of.stratum_bytes(units, elements)
 
     def piloted_bytes(self, units: int, elements: int, pilot: Any) -> int:
-        """The same once more."""
+        """Delegate to the wrapped statistic."""
         return self.of.piloted_bytes(units, elements, pilot)
 
     def init(self, block: Block, *, buckets: int, pilot: Any = None) -> Any:

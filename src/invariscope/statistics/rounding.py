@@ -1,4 +1,4 @@
-"""What rounding leaves where a difference is zero."""
+"""Differences and ratios without what rounding leaves of a zero."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _LEFT = 64 * float(np.finfo(np.float64).eps)
 
 
 def without_rounding(difference: np.ndarray, parts: np.ndarray) -> np.ndarray:
-    """A difference of float64 sums as large as `parts`; 0 where no more is left than rounding explains.
+    """Return differences of float64 sums of size `parts`, with 0 for those that rounding explains.
 
     >>> without_rounding(np.array([1e-16, 1e-3, np.nan]), np.ones(3))
     array([0.   , 0.001,   nan])
@@ -17,7 +17,7 @@ def without_rounding(difference: np.ndarray, parts: np.ndarray) -> np.ndarray:
 
 
 def ratio(above: np.ndarray, below: np.ndarray, *, rounding: np.ndarray | float = 0.0) -> np.ndarray:
-    """above / below; where rounding explains what is below, infinite, and NaN if it explains both.
+    """Return above / below: infinite if rounding explains the denominator, NaN if it explains both.
 
     >>> ratio(np.array([1.0, 1.0, 1e-9]), np.array([2.0, 0.0, 1e-9]), rounding=1e-8)
     array([0.5, inf, nan])

@@ -1,4 +1,4 @@
-"""How many samples give something other than a unit's usual response, over several strata or states."""
+"""Counts of samples that do not give a unit's usual response, over several strata or states."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from invariscope.statistics.references import agree
 
 
 def unusual_counts(state: OrbitState, buckets: list[int]) -> np.ndarray:
-    """(unit,) clusters of these buckets that give something other than the usual response of all of them.
+    """Return (unit,) the number of clusters in these buckets that do not give the common usual response.
 
-    The usual response of several strata is that of the strata that have the most to show for theirs; a
-    stratum whose own is another counts as a whole.
+    The strata vote on the common usual response. All clusters of a stratum with a different usual response
+    are counted.
     """
     filled = [bucket for bucket in buckets if state.counts[bucket]]
     strata = np.unique(state.strata[filled]) if filled else np.zeros(0, np.int64)
@@ -32,23 +32,24 @@ def unusual_counts(state: OrbitState, buckets: list[int]) -> np.ndarray:
 def merged_usual(
     first: np.ndarray, second: np.ndarray, *, mine: np.ndarray, theirs: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Of two (2, unit) usual responses to one stratum the one with more support, and whether they agree.
+    """Return the better supported of two (2, unit) usual responses of a stratum, and whether they agree.
 
     Args:
-        mine, theirs: (unit,) how many clusters give them.
+        mine, theirs: (unit,) how many clusters give the first and the second.
     """
     return np.where(mine >= theirs, first, second), _same(first, second)
 
 
 def _same(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """(unit,) whether two (2, unit) usual responses are one."""
+    """Return (unit,) whether two (2, unit) usual responses are the same."""
     return agree(first[0], second[0], np.maximum(first[1], second[1]))
 
 
 def _most_shared(usual: list[np.ndarray], support: list[np.ndarray]) -> np.ndarray:
-    """(2, unit) by a vote of all strata, each with the clusters that give its own usual response.
+    """Return the (2, unit) usual response by a vote of the strata, weighted by the clusters that give theirs.
 
-    It finds the response that more than half of them give, if there is one; without one no unit is sparse.
+    This finds the response that more than half of the clusters give, if there is one; otherwise the unit is
+    not sparse.
     """
     found, weight = usual[0].copy(), support[0]
     for own, votes in zip(usual[1:], support[1:], strict=True):

@@ -13,11 +13,11 @@ from invariscope.statistics.base import Membership
 
 @dataclass(frozen=True)
 class Visits:
-    """The runs of a membership: each is the samples that one bucket gets from a block.
+    """Samples of a block sorted by bucket; the samples of one bucket form a run.
 
     Args:
         samples: (visit,) sorted by bucket.
-        edges: (run + 1,) where each bucket's run begins.
+        edges: (run + 1,) first visit of each bucket's run.
         buckets, strata: (run,) the bucket of each run, and the stratum of that bucket.
         first: (visit,) whether a visit is the first of its cluster in its run.
 
@@ -34,9 +34,9 @@ class Visits:
 
     @classmethod
     def of(cls, membership: Membership, clusters: np.ndarray | None) -> Visits:
-        """All visits of a block; without clusters every sample is one of its own.
+        """Return all visits of a block; without clusters, every sample counts as its own cluster.
 
-        They are kept with the membership, which all layers share.
+        They are cached in the membership, which all layers share.
         """
         known = membership.__dict__.get("_visits")
         if known is None or known[0] is not clusters:
@@ -54,12 +54,12 @@ class Visits:
         return cls(samples, edges, buckets, membership.run_strata, first)
 
     def __iter__(self) -> Iterator[tuple[int, int, np.ndarray]]:
-        """(bucket, stratum, its samples)."""
+        """Yield (bucket, stratum, samples) of each run."""
         for run, bucket in enumerate(self.buckets.tolist()):
             yield bucket, int(self.strata[run]), self.samples[self.edges[run] : self.edges[run + 1]]
 
     def only(self, runs: np.ndarray) -> Visits:
-        """The visits of the chosen (run,) runs."""
+        """Return the visits of the runs chosen by a (run,) mask."""
         sizes = np.diff(self.edges)
         visits = np.repeat(runs, sizes)
         edges = np.append(0, np.cumsum(sizes[runs]))
@@ -67,32 +67,32 @@ class Visits:
 
     @cached_property
     def sizes(self) -> np.ndarray:
-        """(run,) samples."""
+        """(run,) number of samples."""
         return np.diff(self.edges)
 
     @cached_property
     def _starts(self) -> np.ndarray:
-        """(cluster,) the first visit of each."""
+        """(cluster,) first visit of each cluster."""
         return np.flatnonzero(self.first)
 
     @cached_property
     def _edges_of_clusters(self) -> np.ndarray:
-        """(run + 1,) the first cluster of each run."""
+        """(run + 1,) first cluster of each run."""
         return np.searchsorted(self._starts, self.edges)
 
     @cached_property
     def clusters(self) -> np.ndarray:
-        """(run,) how many clusters each run holds."""
+        """(run,) number of clusters in each run."""
         return np.diff(self._edges_of_clusters)
 
     @cached_property
     def reach(self) -> tuple[int, int, int]:
-        """The largest sample, bucket and stratum; -1 where one is negative."""
+        """Largest sample, bucket and stratum; -1 for one that has negative entries."""
         parts = (self.samples, self.buckets, self.strata)
         return tuple(int(part.max()) if part.min() >= 0 else -1 for part in parts)  # type: ignore[return-value]
 
     def sums_of_clusters(self, contributions: np.ndarray) -> np.ndarray:
-        """(run, 2) Σ d and Σ d² over the clusters of each run, from (sample,) contributions."""
+        """Return (run, 2) Σ d and Σ d² over the clusters of each run, from (sample,) contributions."""
         sums = np.add.reduceat(contributions[self.samples], self._starts)
         edges, found = self._edges_of_clusters[:-1], np.empty((len(self.buckets), 2))
         np.add.reduceat(sums, edges, out=found[:, 0])

@@ -1,4 +1,4 @@
-"""Callables as elements: what they may return, and whether chance or the rest of the batch decides it."""
+"""Checks of callables as elements: what they return, and whether chance or the batch affects it."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ from torch import Tensor
 from invariscope.random_state import Generator, callable_generators, global_generators, put_back
 
 PROBED = 3
-"""Samples that a callable is tried on."""
+"""Number of samples on which a callable is tried."""
 
 _STATES = 16
-# A repeated call repeats its rounding, up to what parallel sums on a GPU do; another batch size may not.
+# Repeated calls round alike, except for parallel sums on a GPU; calls with another batch size may not.
 _TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
 _COARSE = 5e-2
 
 
 def generators_of(function: Callable[..., Any], batch: Tensor) -> tuple[Generator, ...]:
-    """The global generators, that of the batch's device included, and those that the callable holds."""
+    """Return the global generators, including that of the batch's device, and those of the callable."""
     return (*global_generators(str(batch.device)), *callable_generators(function))
 
 
 def result_of(
     function: Callable[[Any], Any], batch: Tensor, label: str, earlier: Tensor | None = None
 ) -> Tensor:
-    """What the callable makes of a batch; raises unless it is a tensor with one result per sample.
+    """Call the element on a batch; raise unless it returns a tensor with one result per sample.
 
     Args:
-        earlier: (sample, element, ...) results of other elements, whose shape and dtype it must have.
+        earlier: (sample, element, ...) results of other elements, whose shape and dtype it must match.
     """
     found = function(batch)
     if not isinstance(found, Tensor):
         raise TypeError(f"element {label!r} must return a tensor; it returned {type(found).__name__}.")
     if found.ndim == 0 or len(found) != len(batch):
         raise ValueError(
-            f"element {label!r} must return one result per sample: {len(batch)} samples went in, "
-            f"the result has shape {tuple(found.shape)}."
+            f"element {label!r} must return one result per sample; for {len(batch)} samples it returned "
+            f"shape {tuple(found.shape)}."
         )
     if earlier is not None and (found.shape[1:], found.dtype) != (earlier.shape[2:], earlier.dtype):
         raise ValueError(
-            f"all elements must return one shape and dtype: element {label!r} returned "
+            f"all elements must return the same shape and dtype; element {label!r} returned "
             f"{tuple(found.shape[1:])} of {found.dtype} per sample, an earlier one "
             f"{tuple(earlier.shape[2:])} of {earlier.dtype}."
         )
@@ -50,15 +50,15 @@ def result_of(
 
 
 def refuse_unsteady(function: Callable[[Any], Any], batch: Tensor, label: str) -> None:
-    """Raises unless each sample's result is the same in every call, alone as among others.
+    """Raise unless each sample's result is the same in every call, alone and among others.
 
-    Global generators, and those that the callable holds, are left as they were. One that moves them is tried
-    from several states, so that rare changes show.
+    Global generators, and those that the callable holds, are restored. A callable that draws from them is
+    tried from several states, so that rare changes show.
 
     Args:
-        function: from a batch to a tensor with the same samples first.
+        function: maps a batch to a tensor whose first axis holds the same samples.
         batch: (sample, ...) up to three different samples.
-        label: what to call it.
+        label: name of the element.
     Raises:
         ValueError: it draws random numbers, or its results depend on the batch.
     """
@@ -76,7 +76,7 @@ def refuse_unsteady(function: Callable[[Any], Any], batch: Tensor, label: str) -
 def _called(
     function: Callable[[Any], Any], batch: Tensor, generators: Sequence[Generator], label: str, *, seed: int
 ) -> tuple[Tensor, bool]:
-    """The result from generators in a given state, and whether any of them moved."""
+    """Return the result with seeded generators, and whether any of them was used."""
     for generator in generators:
         generator.start(seed)
     before = [generator.read() for generator in generators]
@@ -92,18 +92,18 @@ def _refuse_neighbours(
         same = not _differ(first[-1:], alone, exactly=False)
     except Exception as error:
         raise ValueError(
-            f"element {label!r} fails on a sample alone, and not on {len(batch)} samples together: {error}. "
+            f"element {label!r} fails on a single sample, but not on {len(batch)} samples together: {error}. "
             f"{_APART}"
         ) from error
     if not same:
         raise ValueError(
-            f"element {label!r} depends on the batch: a sample alone gave another result than among "
-            f"{len(batch)}, so numbers would depend on the batch size. {_APART}"
+            f"element {label!r} depends on the batch: a sample alone gave a different result than among "
+            f"{len(batch)}, so values would depend on the batch size. {_APART}"
         )
 
 
 _APART = (
-    "An element moves each sample by itself; apply the function to one at a time: "
+    "An element must treat each sample independently; apply the function to one at a time: "
     "lambda x: torch.cat([f(sample[None]) for sample in x])."
 )
 
@@ -111,13 +111,13 @@ _APART = (
 def _draws(label: str) -> ValueError:
     return ValueError(
         f"element {label!r} draws random numbers: two calls on the same samples gave different results, so "
-        "numbers would depend on the batch size. Wrap the function, iv.Drawn(f, draws=8), whose draws depend "
-        "on the seed and the sample alone, or list functions with fixed parameters."
+        "values would depend on the batch size. Wrap the function in iv.Drawn(f, draws=8), whose draws "
+        "depend only on the seed and the sample, or list functions with fixed parameters."
     )
 
 
 def _differ(a: Any, b: Any, *, exactly: bool) -> bool:
-    """Whether two results differ beyond rounding; `exactly`: at all."""
+    """Return whether two results differ by more than rounding or, if `exactly`, at all."""
     if a.shape != b.shape or a.dtype != b.dtype:
         return True
     if torch.equal(a, b):

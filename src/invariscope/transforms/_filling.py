@@ -1,4 +1,4 @@
-"""Which transforms make up what moves into an image from outside."""
+"""Detects transforms that fill with zeros where content moves in from outside the image."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from invariscope.transforms._chain import Step, _apply_run, _Chain, _families, a
 from invariscope.transforms._chosen import _Chosen
 from invariscope.transforms.base import Motion, Transform
 
-_COVERED = 1 - 1e-3  # what a white image keeps where interpolation reads nothing from outside
+_COVERED = 1 - 1e-3  # least value of a transformed white image if interpolation reads nothing from outside
 
 
 def fills_with_zeros(transform: Transform, size: tuple[int, int], *, seed: int = 0) -> tuple[str, ...]:
-    """Names of the families that put 0 into images of that size, where content moves in from outside.
+    """Return the names of the transforms that put zeros into images of this size.
 
-    Families after a callable, which may change what the background is, are not looked at.
+    Transforms after a callable, which may change the background, are not checked.
 
     >>> from invariscope.transforms import QuarterTurns, Rotation
     >>> fills_with_zeros(Rotation([0, 30]), (8, 8)), fills_with_zeros(QuarterTurns(), (8, 8))
@@ -41,7 +41,7 @@ def _runs(transform: Transform) -> list[list[Step]]:
 
 
 def _uncovers(run: list[Step], size: tuple[int, int], motion: Motion) -> bool:
-    """Whether zeros appear in a white image."""
+    """Return whether zeros appear in a transformed white image."""
     if common_sampling(_families(run)).padding != "zeros":
         return False
     white = torch.ones(1, len(motion.elements), 1, *size)

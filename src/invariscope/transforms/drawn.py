@@ -21,30 +21,30 @@ from invariscope.transforms.base import Motion, Transform
 
 @dataclass(frozen=True)
 class Drawn(_Drawn):
-    r"""Draws of a function that uses random numbers: for any library's augmentations.
+    r"""Random draws of a function, such as an augmentation from any library.
 
     .. math:: t_{ij} x_i = f(x_i; \omega_{ij}), \quad \omega_{ij} \text{ from (seed, sample, draw)}
 
-    For each sample and draw, the function is called on a batch of that one sample. Each call starts the
-    global generators of torch, NumPy and Python from a seed of its own; afterwards they are where they were.
-    So numbers do not depend on batch size, order, or process. Generators that the function holds (as an
-    attribute, a bound argument, a variable around it, or an attribute of these) are seeded and put back too.
-    A function that draws from anything else, or remembers earlier calls, is refused.
+    For each sample and draw, the function is called on a batch that holds only this sample. Each call seeds
+    the global generators of torch, NumPy and Python anew and restores them afterwards, so results do not
+    depend on batch size, order or process. Generators that the function holds (as an attribute, a bound
+    argument, a closure variable, or an attribute of one of these) are seeded and restored too. A function
+    that draws from any other generator, or keeps state between calls, raises ValueError.
 
     There is no inverse, and no action on feature maps.
 
-    Misleads: one call per sample and draw is slower than one per batch. The draws stand for the function's
-    distribution; whether some of them change nothing is up to the function.
+    Misleads: one call per sample and draw is slower than one per batch. The draws represent the function's
+    distribution; some of them may leave the sample unchanged.
 
     Args:
-        function: from a batch, a tensor (1, ...), to a tensor of floating-point values, in one shape for all
-            samples and draws.
-        draws: elements of each sample.
-        label: what to call the draws; the function's own name by default.
+        function: maps a batch, a tensor (1, ...), to a tensor of floating-point values, of the same shape for
+            all samples and draws.
+        draws: number of draws per sample.
+        label: name of the draws; by default the name of the function.
     Raises:
-        TypeError: nothing to call, or a result that is no tensor of floating-point values; an inverse, or
-            feature maps.
-        ValueError: no draw, results of different shapes, or randomness that cannot be seeded.
+        TypeError: `function` is not callable, or its result is not a floating-point tensor; `inverse` or
+            `act`.
+        ValueError: `draws` is less than 1, results of different shapes, or randomness that cannot be seeded.
 
     >>> import torch
     >>> noisy = Drawn(lambda x: x + 0.1 * torch.randn_like(x), draws=3)
@@ -61,29 +61,31 @@ class Drawn(_Drawn):
     def __post_init__(self) -> None:
         if isinstance(self.function, Transform):
             raise TypeError(
-                f"Drawn wraps a function that draws; {type(self.function).__name__} is a transform already."
+                f"Drawn wraps a function that draws random numbers; {type(self.function).__name__} is a "
+                "transform already: use it without Drawn."
             )
         if not callable(self.function):
             raise TypeError(
-                f"Drawn wraps a function from a batch to a batch; got {type(self.function).__name__}."
+                f"Drawn wraps a function from a batch to a batch; got {type(self.function).__name__}. Give a "
+                "callable."
             )
         count("draws", self.draws)
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:
-        """Three random changes of brightness."""
+        """Return three random changes of brightness."""
         return (cls(_brightened, 3, label="brightness"),)
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The draws, such as "RandomErasing 1", or "draw 1" for a function without a name."""
+        """Names of the draws, such as "RandomErasing 1", or "draw 1" for a function without a name."""
         own = getattr(self.function, "__name__", type(self.function).__name__)
         name = self.label or ("draw" if own in ("<lambda>", "partial") else own)
         return tuple(f"{name} {k + 1}" for k in range(self.draws))
 
     @property
     def drawn(self) -> int:
-        """How many draws each sample gets."""
+        """Number of draws per sample."""
         return self.draws
 
     @property
@@ -92,11 +94,11 @@ class Drawn(_Drawn):
         return False
 
     def check(self, x: Any) -> None:
-        """Raises a TypeError for what is no tensor with samples on its first axis."""
+        """Raise TypeError unless `x` is a tensor with samples on its first axis."""
         need_tensor("Drawn", x)
 
     def inverse(self) -> Transform:
-        """Refuses: what a function did cannot be undone."""
+        """Raise TypeError: a function's draws cannot be undone."""
         raise TypeError(
             "Drawn has no known inverse. Keep the untransformed samples instead, or list functions with "
             "fixed parameters and what undoes them: Elements([...], inverses=[...])."
@@ -105,8 +107,8 @@ class Drawn(_Drawn):
     def _apply(self, values: Tensor, motion: Motion) -> Tensor:
         if motion.on_maps or motion.inverse:
             raise TypeError(
-                "Drawn moves inputs: what the function means for a feature map is not known, and it cannot "
-                "be undone. Give functions with fixed parameters instead, and declare what they mean there: "
+                "Drawn only moves inputs: how the function acts on feature maps is not known, and it cannot "
+                "be undone. List functions with fixed parameters instead, and declare their actions: "
                 "Elements([...], actions=[...])."
             )
         generators = generators_of(self.function, values)
@@ -114,7 +116,7 @@ class Drawn(_Drawn):
             return self._stacked(values, motion.draws.under(stream=Stream.DRAWN_ELEMENT).words(), generators)
 
     def _stacked(self, values: Tensor, words: np.ndarray, generators: Sequence[Generator]) -> Tensor:
-        """All draws, each from a seed of its own."""
+        """Return all draws, each with its own seed."""
         seeds = words >> np.uint64(11)  # NumPy and Python take 53 bits as they are
         out: Tensor | None = None
         for sample, column in np.ndindex(*values.shape[:2]):
@@ -141,20 +143,20 @@ class Drawn(_Drawn):
         return found
 
     def _refuse_unrepeatable(self, found: Tensor, call: Callable[[], Tensor]) -> None:
-        """Looks once whether the same seed gives the same result."""
+        """Check once that the same seed gives the same result."""
         if self._repeatable or found.is_meta:
             return
         if not torch.equal(found.nan_to_num(), call().nan_to_num()):
             raise ValueError(
                 f"{self.labels[0]!r}: two calls with the same seed gave different results. Drawn seeds the "
-                "global generators of torch, NumPy and Python, and those that the function holds; let it "
-                "draw from these, and keep nothing between calls."
+                "global generators of torch, NumPy and Python, and those that the function holds; let the "
+                "function draw only from these, and keep no state between calls."
             )
         self._repeatable.append(True)
 
     @cached_property
     def _repeatable(self) -> list[bool]:
-        """Not empty once a repeated call has repeated its result."""
+        """Not empty once a repeated call has given the same result."""
         return []
 
 

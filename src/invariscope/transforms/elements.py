@@ -31,10 +31,10 @@ class Elements(Transform):
     Without `inverses` the transform cannot be undone; without `actions` it refuses to act on feature maps:
     what a callable means there only its author knows.
 
-    Before they are used, callables are called a few times on up to three samples: one that draws random
-    numbers (most augmentation classes) is refused, for its numbers would depend on the batch size and not on
-    the seed: wrap it in `Drawn`. One whose result for a sample depends on the others of its batch (batch
-    statistics, mixup) is refused as well.
+    Before use, each callable is tried a few times on up to three samples. Callables that draw random numbers
+    (most augmentation classes) are refused, since results would depend on the batch size and not on the seed:
+    wrap them in `Drawn`. Callables whose result for a sample depends on the rest of its batch (batch
+    statistics, mixup) are refused as well.
 
     Args:
         callables: a list, or one callable.
@@ -45,7 +45,7 @@ class Elements(Transform):
         inverse_actions: the inverses of the actions.
         identity: index of the element that changes nothing, if there is one.
     Raises:
-        TypeError: no callables, a callable that returns no tensor; `inverse` or `act` where undeclared.
+        TypeError: not callables, a callable that does not return a tensor; `inverse` or `act` if undeclared.
         ValueError: an empty list, lists of different lengths, results of different shapes; a callable that
             draws random numbers, or mixes samples.
 
@@ -139,7 +139,7 @@ class Elements(Transform):
         return self.inverses is not None
 
     def check(self, x: Any) -> None:
-        """Raises a TypeError for what is no tensor with samples on its first axis."""
+        """Raise TypeError unless `x` is a tensor with samples on its first axis."""
         need_tensor("Elements", x)
 
     def inverse(self) -> Transform:
@@ -168,7 +168,7 @@ class Elements(Transform):
         return out
 
     def _tried(self, motion: Motion, element: int, callables: Callables, batch: Tensor) -> None:
-        """Refuses a callable that is not steady; once on a single sample, and once on several."""
+        """Check that a callable is deterministic and independent per sample, on one sample or on several."""
         key = (motion.on_maps, motion.inverse, element)
         enough = min(len(batch), 2)
         if self._steady.get(key, 0) >= enough or batch.is_meta:  # nothing to compare on meta
@@ -178,7 +178,7 @@ class Elements(Transform):
 
     @cached_property
     def _steady(self) -> dict[tuple[bool, bool, int], int]:
-        """How many samples each callable was tried on."""
+        """Number of samples on which each callable was tried."""
         return {}
 
     def _chosen(self, motion: Motion) -> Callables:

@@ -16,7 +16,7 @@ def own_class_contrast(cells: Cells, *, cell: str, layer: str, measure: str = NV
     result = cells.result(cell)
     data = result.provenance.get("data", {})
     if not data.get("classes_ordered", True):
-        raise NoValueError(f"nothing says which unit of {layer} of {cell} stands for which class")
+        raise NoValueError(f"it is not known which unit of {layer} of {cell} belongs to which class")
     classes = [str(name) for name in data.get("classes", ())]
     rows = []
     for name in classes:
