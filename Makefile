@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 WORKERS ?= auto
+SEED ?= 0
 
 VENV := .venv
 BENCH := .venv-bench
@@ -17,7 +18,8 @@ demo: $(VENV)/.demo  ## train two small networks on digits, measure both, write 
 	$(BIN)/invariscope demo
 
 test: $(VENV)/.dev  ## run the tests, with coverage of src, and build the documentation strictly
-	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist loadgroup --cov --cov-report term:skip-covered
+	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist loadgroup --global-seed $(SEED) \
+	  --cov --cov-report term:skip-covered
 
 lint: $(VENV)/.dev  ## check style, formatting and types
 	$(BIN)/ruff check .

@@ -12,6 +12,8 @@ import invariscope as iv
 from invariscope.checking.session import Session, using
 from invariscope.controls import OrbitAverage
 
+pytestmark = pytest.mark.usefixtures("seeded")
+
 TURNS = iv.QuarterTurns()
 C4_LAYERS = ["conv1", "relu1", "pool1", "conv2", "relu2", "conv3", "relu3", "pool", "fc", "log_softmax"]
 

@@ -11,6 +11,8 @@ from invariscope.checking.tolerances import Rounding, roundings
 from invariscope.readers import as_reader
 from invariscope.zoo import build
 
+pytestmark = pytest.mark.usefixtures("seeded")
+
 
 def of(model, x, **options):
     """The roundings of a model's layers."""

@@ -89,6 +89,7 @@ def test_what_cannot_be_checked_ends_with_2_and_writes_nothing(options, said, fa
     assert list(Path().glob("*.xml")) == []
 
 
+@pytest.mark.usefixtures("seeded")
 def test_a_layer_that_loses_every_sample_keeps_no_limit(invoke):
     Path("lost.py").write_text(
         "import torch\nfrom torch import nn\n\ndef make():\n"

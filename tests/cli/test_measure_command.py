@@ -228,6 +228,7 @@ def test_the_transform_of_a_result_is_the_one_that_was_written(measured):
     assert described["labels"] == ["0°", "90°", "180°", "270°"]
 
 
+@pytest.mark.usefixtures("seeded")
 def test_layers_that_are_skipped_are_named_below_the_table(invoke, workplace):
     Path("odd.py").write_text(
         "from torch import nn\n"

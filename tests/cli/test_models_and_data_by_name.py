@@ -237,6 +237,7 @@ def test_weights_need_a_file_and_a_module(workplace):
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory) -> Path:
+    torch.manual_seed(0)
     path = tmp_path_factory.mktemp("exported") / "net.pt2"
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU()).eval()
     batch = {0: torch.export.Dim("batch")}
@@ -322,6 +323,7 @@ def test_inputs_alone_have_no_labels(workplace):
 
 
 def test_code_of_the_user_may_return_data(workplace):
+    torch.manual_seed(0)
     Path("pairs.py").write_text("import torch\ndef make(): return torch.rand(4, 3), torch.arange(4)\n")
     assert len(load_data("pairs.py:make")) == 2
 

@@ -10,6 +10,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import invariscope as iv
 
+pytestmark = pytest.mark.usefixtures("seeded")
+
 TURNS = iv.QuarterTurns()
 IMAGES = torch.rand(20, 1, 6, 6, generator=torch.Generator().manual_seed(0))
 
@@ -289,13 +291,13 @@ def test_what_only_the_transformation_moves_is_infinite_in_every_precision():
         assert row.rows[0]["infinite_units"] == 3 * 16
 
 
-@pytest.mark.parametrize("nonfinite", ["raise", "skip"])
-def test_finite_responses_that_overflow_when_subtracted_are_named_as_such(nonfinite):
+def test_responses_whose_differences_are_beyond_float32_keep_their_variance():
     signs = np.where(np.arange(8)[:, None, None] % 2, 3e38, -3e38)
     orbits = (signs * np.ones((1, 2, 3))).astype(np.float32)
     elements = [lambda x: x[:, 0], lambda x: x[:, 1]]
-    with pytest.raises(ValueError, match=r"up to 3e\+38: their differences are beyond float32"):
-        iv.measure(lambda x: {"a": x}, orbits, elements, progress=False, nonfinite=nonfinite)
+    measures = ["sample_variance", "transformation_variance"]
+    found = iv.measure(lambda x: {"a": x}, orbits, elements, measures=measures, progress=False)
+    assert found.table["value"].tolist() == pytest.approx([8 / 7 * 9e76, 0.0], rel=1e-6)
 
 
 @pytest.mark.parametrize("scale", [1e20, 1e-23])

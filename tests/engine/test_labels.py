@@ -13,6 +13,8 @@ import invariscope as iv
 from invariscope.engine.labels import Labelling, class_names, read_targets, word_number
 from invariscope.engine.sources import as_source
 
+pytestmark = pytest.mark.usefixtures("seeded")
+
 NAMES = ["gnu", "cat", "emu", "dog", "fox"]  # neither sorted nor in the order of meeting
 N = 80
 
@@ -25,6 +27,7 @@ Y = torch.randint(0, 5, (N,), generator=generator())
 X = F.one_hot(Y, 5).float() * 9 + torch.rand(N, 5, generator=generator(1))
 WORDS = [NAMES[k] for k in Y]
 SHIFTS = [lambda v: v, lambda v: v + 1, lambda v: v * torch.tensor([1.0, 1.5, 1.0, 1.0, 0.8])]
+torch.manual_seed(0)
 MIXED = nn.Sequential(nn.Linear(5, 5), nn.Tanh())
 with torch.no_grad():
     MIXED[0].weight.copy_(0.1 * torch.eye(5) + 0.05 * torch.randn(5, 5, generator=generator(2)))

@@ -230,6 +230,7 @@ def test_double_forwards_are_double(net, digits):
 
 
 def test_units_dead_in_float32_are_dead_in_bfloat16(digits):
+    torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(1, 3, 1))
     with torch.no_grad():
         model[0].weight[1] = 0.0
@@ -344,6 +345,7 @@ def test_a_silent_map_is_not_shown_as_the_most_invariant(net, digits):
 
 
 def test_maps_that_are_collapsed_first_need_the_memory_of_what_is_left_of_them():
+    torch.manual_seed(0)
     model = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3, padding=1))
     images = torch.randn(80, 1, 64, 64)
     budget = 8 * 4 * (2 * 4 + 3) * 8 * 2 / 2**30  # eight groups of four maps, twice

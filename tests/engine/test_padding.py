@@ -82,6 +82,7 @@ def test_the_median_is_that_of_the_channel_that_differs() -> None:
 
 
 def test_the_note_reaches_the_result_once() -> None:
+    torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU())
     for padding, expected in (("zeros", 1), ("border", 0)):
         result = iv.measure(model, STANDARDISED, iv.Rotation([0, 30], padding=padding), progress=False)

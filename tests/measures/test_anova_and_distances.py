@@ -14,9 +14,9 @@ from test_every_measure import block_of, final_values, finals_of, shape_of
 
 import invariscope as iv
 from invariscope import zoo
+from invariscope.draws import Stream, drawn_words
 from invariscope.measures.base import LayerContext
 from invariscope.measures.rejections import CORRECTIONS, f_critical, f_survival, share_rejecting
-from invariscope.statistics.drawn_subset import drawn
 from invariscope.statistics.reservoir import Reservoir
 
 SHARES = ("share_sample", "share_transform", "share_residual")
@@ -269,7 +269,7 @@ def test_a_layer_that_nothing_moves_has_no_normalized_distance():
 def test_the_reservoir_holds_the_same_samples_in_any_order_partition_and_merge():
     activations = two_way(9, samples=50, units=5).astype(np.float64)
     measure = iv.SampleDistance(distance="euclidean", reservoir=12)
-    kept = np.argsort(drawn(np.arange(50), 0))[:12]
+    kept = np.argsort(drawn_words(np.arange(50), 0, Stream.ORBIT_RESERVOIR))[:12]
     expected = measure.oracle(activations[kept], None)[""]
     assert of_all(measure, activations)[""] == pytest.approx(expected, rel=1e-12)
     order = np.random.default_rng(0).permutation(50)
@@ -284,7 +284,7 @@ def test_a_reservoir_of_several_buckets_is_that_of_their_union():
     buckets = np.arange(60) % 4
     finals = finals_of(measure, activations, buckets=buckets, groups=((0,), (1,), (2,), (3,)))
     found = measure.evaluate(finals, LayerContext("layer", 0, shape_of(activations)))[""]
-    kept = np.argsort(drawn(np.arange(60), 0))[:16]
+    kept = np.argsort(drawn_words(np.arange(60), 0, Stream.ORBIT_RESERVOIR))[:16]
     assert found.values[0] == pytest.approx(measure.oracle(activations[kept], None)[""], rel=1e-12)
     rest = kept[buckets[kept] != 2]
     assert found.values[3] == pytest.approx(measure.oracle(activations[rest], None)[""], rel=1e-12)

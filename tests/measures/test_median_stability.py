@@ -9,8 +9,9 @@ from test_every_measure import final_values, finals_of, plain
 
 import invariscope as iv
 from invariscope import zoo
+from invariscope.draws import Stream, drawn_words
+from invariscope.measures.base import Batch
 from invariscope.measures.noise_probes import EqualNoise
-from invariscope.statistics.drawn_subset import drawn
 
 DIGITS = zoo.load("mnist_subset", samples=72)
 
@@ -39,10 +40,11 @@ def test_any_array_gives_what_the_definition_says(samples, moved, units, scale, 
 def test_a_network_on_digits_gives_what_the_definition_says_of_its_activations():
     model, x, transform = zoo.build("simple_conv", filters=4).eval(), DIGITS.images, iv.Diffeomorphism(2)
     measure = iv.Stability(average="median")
-    table = iv.measure(model, DIGITS, transform, measures=measure, layers="relu4", progress=False).table
-    indices = np.arange(len(x))
-    orbit = transform.orbit(x, indices=indices)
-    noisy = EqualNoise().inputs(x, orbit, indices=indices, seed=0)
+    keys = np.arange(len(x))
+    options = {"measures": measure, "layers": "relu4", "progress": False, "ids": keys}
+    table = iv.measure(model, DIGITS, transform, **options).table
+    orbit = transform.orbit(x, keys=keys)
+    noisy = EqualNoise().inputs(x, orbit, batch=Batch(keys, keys, np.full(len(x), -1), seed=0))
     inputs = torch.cat([x[:, None], orbit, x[:, None], noisy], dim=1)
     kept = {}
     model.relu4.register_forward_hook(lambda _, given, out: kept.update(out=out.detach()))
@@ -58,7 +60,7 @@ def test_a_network_on_digits_gives_what_the_definition_says_of_its_activations()
 def test_the_denominator_is_the_median_over_the_pairs_of_the_drawn_subset():
     rng = np.random.default_rng(0)
     responses, indices = rng.normal(size=(30, 4, 6)), rng.permutation(300)[:30]
-    kept = np.argsort(drawn(indices, 5))[:7]
+    kept = np.argsort(drawn_words(indices, 5, Stream.DISTANCE_RESERVOIR))[:7]
     rest = responses[kept, 0]
     pairs = [np.square(a - b).sum() for i, a in enumerate(rest) for k, b in enumerate(rest) if i != k]
     measure = iv.Stability(average="median", subset=7, seed=5)

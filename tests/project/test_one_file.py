@@ -20,7 +20,8 @@ pytestmark = pytest.mark.xdist_group("one_file")
 COPIED = (
     "src",
     "docs",
-    "tests/conftest.py",
+    "conftest.py",
+    "tests/unseeded_draws.py",
     "tests/measures",
     "tests/transforms",
     "pyproject.toml",

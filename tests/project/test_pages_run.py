@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 from marked_pages import ROOT, files_of, script_of
 
@@ -13,15 +10,9 @@ RUNNABLE = [pytest.param(page, id=str(page.relative_to(ROOT))) for page in PAGES
 
 
 @pytest.mark.parametrize("page", RUNNABLE)
-def test_marked_blocks_of_a_page_run_in_order(page, tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-c", script_of(page)],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-    )
-    assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+def test_marked_blocks_of_a_page_run_in_order(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    exec(compile(script_of(page), str(page), "exec"), {"__name__": "__main__"})
 
 
 def test_a_mark_before_anything_but_python_is_an_error(tmp_path):

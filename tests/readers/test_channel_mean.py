@@ -12,6 +12,7 @@ from invariscope.readers import ChannelMean, TorchReader
 from invariscope.zoo import build
 
 IMAGES = torch.rand(12, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+torch.manual_seed(0)
 MODEL = nn.Sequential(nn.Conv2d(1, 3, 3), nn.Dropout(0.5), nn.ReLU(), nn.Flatten(), nn.Linear(108, 2))
 
 
@@ -44,6 +45,8 @@ def test_layers_without_places_are_listed_as_skipped_with_the_reason():
 
 
 def test_a_repeated_map_stays_one_and_a_regrouped_one_does_not():
+    torch.manual_seed(0)
+
     class Regrouped(nn.Module):
         def __init__(self):
             super().__init__()
@@ -68,6 +71,7 @@ def test_a_repeated_map_stays_one_and_a_regrouped_one_does_not():
 
 
 def test_the_axis_of_the_channels_can_be_another():
+    torch.manual_seed(0)
     values = torch.rand(5, 4, 3)
     _, found = readings(ChannelMean(lambda x: {"tokens": x}, axis=-1), values)
     torch.testing.assert_close(found[0][1], values.mean(-1))

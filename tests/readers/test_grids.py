@@ -12,6 +12,9 @@ from invariscope.readers.base import as_reader
 from invariscope.readers.grids import grids
 from invariscope.zoo import build
 
+pytestmark = pytest.mark.usefixtures("seeded")
+
+torch.manual_seed(0)
 CONV = nn.Conv2d(1, 3, 3, stride=2, padding=1)
 
 

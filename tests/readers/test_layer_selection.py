@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from invariscope.readers import CallableReader, LayerInfo, Reader, TorchReader, as_reader
 from odd_models import ODD_MODELS
 
+pytestmark = pytest.mark.usefixtures("seeded")
+
 
 def chosen(name: str, layers: Any) -> list[tuple[str, int]]:
     model, x = ODD_MODELS[name]()

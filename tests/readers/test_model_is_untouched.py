@@ -18,6 +18,8 @@ from torch.nn.modules import module as module_globals
 from invariscope.readers import Reading, TorchReader, depends_on_batch
 from odd_models import ODD_MODELS, UNSTABLE_MODELS
 
+pytestmark = pytest.mark.usefixtures("seeded")
+
 ALL_MODELS = ODD_MODELS | UNSTABLE_MODELS
 
 _HOOKS = [

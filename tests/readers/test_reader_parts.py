@@ -16,6 +16,8 @@ from invariscope.readers._axes import BatchAxis, find_batch_axis, order_rows
 from invariscope.readers._functions import operation_name
 from odd_models import ODD_MODELS, UNSTABLE_MODELS
 
+pytestmark = pytest.mark.usefixtures("seeded")
+
 # --- the batch axis -------------------------------------------------------------------------------------
 
 

@@ -11,6 +11,8 @@ from invariscope import zoo
 from invariscope.readers.prefix import up_to
 from invariscope.readers.receptive_field import ReceptiveField, receptive_field
 
+pytestmark = pytest.mark.usefixtures("seeded")
+
 VGG11 = (64, "M", 128, "M", 256, 256, "M")
 
 
@@ -130,6 +132,9 @@ def test_sequences_have_windows_too():
 def test_padding_same_starts_where_torch_puts_it():
     model = nn.Sequential(nn.Conv1d(1, 1, 3, padding="same", dilation=3), nn.Identity())
     assert receptive_field(model, "1", (1, 20)).first_centre == (0.0,)
+
+
+torch.manual_seed(0)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from invariscope.readers import TorchReader
 from odd_models import ODD_MODELS
 
+pytestmark = pytest.mark.usefixtures("seeded")
+
 
 def test_a_scripted_module_gives_its_output_and_says_so() -> None:
     inspection, *_ = inspected("scripted_inside")

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from invariscope.readers import TorchReader
 from odd_models import ODD_MODELS
 
+pytestmark = pytest.mark.usefixtures("seeded")
+
 
 def expected(name: str, model: nn.Module, x: Tensor) -> Readings:
     """The oracle's readings, on a copy in eval mode (a wrapped forward cannot be copied)."""

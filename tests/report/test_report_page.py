@@ -71,6 +71,19 @@ def demo(demo_text):
     return Page(demo_text)
 
 
+@pytest.fixture(scope="module")
+def single(tmp_path_factory):
+    """The path of a page on one small result, below folders that were not there."""
+    path = tmp_path_factory.mktemp("single") / "new" / "folder" / "report.html"
+    assert write_report(plain(), str(path), title="My networks") == path
+    return path
+
+
+@pytest.fixture(scope="module")
+def single_page(single):
+    return Page(single.read_text(encoding="utf-8"))
+
+
 def test_the_page_of_the_demonstration_is_smaller_than_four_megabytes(demo_text):
     assert len(demo_text.encode()) < 4e6
 
@@ -160,15 +173,14 @@ def test_the_page_says_how_to_read_it_and_where_it_came_from(demo_text):
         assert text in demo_text
 
 
-def test_one_result_has_no_differences(tmp_path):
-    page = Page(written(plain(), tmp_path))
-    assert "differences" not in [a["id"] for a in page.all("section")]
-    assert page.payload["tables"]["differences"] is None
-    assert page.all("details")[0].keys() == {"class", "open"}
+def test_one_result_has_no_differences(single_page):
+    assert "differences" not in [a["id"] for a in single_page.all("section")]
+    assert single_page.payload["tables"]["differences"] is None
+    assert single_page.all("details")[0].keys() == {"class", "open"}
 
 
-def test_what_was_not_measured_has_no_section(tmp_path):
-    sections = [a["id"] for a in Page(written(plain(), tmp_path)).all("section")]
+def test_what_was_not_measured_has_no_section(single_page):
+    sections = [a["id"] for a in single_page.all("section")]
     assert sections == [
         "layer_profile",
         "rows",
@@ -254,14 +266,12 @@ def _hostile_strata(result):
     return replace(result, rows=rows, curve_rows=curves, arrays=arrays)
 
 
-def test_the_title_can_be_chosen(tmp_path):
-    assert Page(written(plain(), tmp_path, title="My networks")).text("h1") == ["My networks"]
+def test_the_title_can_be_chosen(single_page):
+    assert single_page.text("h1") == ["My networks"]
 
 
-def test_missing_folders_are_made_and_the_path_comes_back(tmp_path):
-    path = tmp_path / "new" / "folder" / "report.html"
-    assert write_report(plain(), str(path)) == path
-    assert [entry.name for entry in path.parent.iterdir()] == ["report.html"]
+def test_missing_folders_are_made_and_hold_the_page_alone(single):
+    assert [entry.name for entry in single.parent.iterdir()] == ["report.html"]
 
 
 def test_a_failure_leaves_the_older_report_and_nothing_else(tmp_path, monkeypatch):

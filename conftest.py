@@ -14,6 +14,8 @@ import torch  # noqa: E402
 
 torch.set_num_threads(1)
 
+pytest_plugins = ["unseeded_draws"]
+
 # A slow machine is no failure, and a failure must be seen again by whoever looks for it.
 hypothesis.settings.register_profile("suite", deadline=None, derandomize=True, print_blob=True)
 hypothesis.settings.load_profile("suite")
