@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from invariscope.measures.uncovered import few_decisive
+from invariscope.measures.uncovered import few_decisive, reach_of_uneven
 from invariscope.statistics.moments import Moments
 from invariscope.statistics.references import rounding
 from invariscope.uncertainty import NOT_YET
@@ -77,6 +77,11 @@ class Parts:
     def few_decide(self) -> str:
         """Why nothing that the spread along orbits enters can have an interval; "" if it can."""
         return few_decisive(*self.along.decisive.tolist())
+
+    @cached_property
+    def reach(self) -> float:
+        """How many times as wide the interval is of whatever the spread along orbits enters."""
+        return reach_of_uneven(*self.along.decisive.tolist())
 
     def uncovered(self, counted: np.ndarray, min_firing: int) -> str:
         """Why a mean of ratios over these units can have no interval; "" if it can."""
