@@ -6,11 +6,11 @@ import numpy as np
 
 from invariscope.uncertainty import DECISIVE, NOT_YET
 
-# Simulated in benchmarks/coverage.py: below these, intervals hold the true value too seldom.
+# Below these, intervals hold the true value too seldom (benchmarks/coverage.py, benchmarks/decisive.py).
 _EVEN_SHARE = 0.7
 EVENTS = 5
 # Below this evenness (Σd)²/(n Σd²) intervals are made wider, in proportion to what lacks.
-_UNEVEN, _OF_UNEVEN = 0.25, 1.6
+_UNEVEN, _OF_UNEVEN = 0.25, 3.0
 # Outputs that never have an interval, whatever the number of samples.
 PLACE = "no interval: it is a position, not a quantity"
 EXTREME = "no interval: the largest of a sample grows with its size"
@@ -21,7 +21,7 @@ OF_RELATIVE = 1.1
 def few_decisive(count: float, total: float, squares: float) -> str:
     r"""Explain why a mean of non-negative parts that few samples decide has no interval; "" if it has one.
 
-    .. math:: n_\mathrm{eff} = \frac{(\sum_i d_i)^2}{\sum_i d_i^2} < 8
+    .. math:: n_\mathrm{eff} = \frac{(\sum_i d_i)^2}{\sum_i d_i^2} < 5
 
     Eight groups of which one or two hold nearly all of the total say little about how far it scatters.
 
@@ -33,7 +33,7 @@ def few_decisive(count: float, total: float, squares: float) -> str:
     >>> few_decisive(64, 10.0, 10.0)
     ''
     >>> few_decisive(64, 12.0, 50.0)
-    'no interval yet: 2.9 samples decide the value, of which there should be 8'
+    'no interval yet: 2.9 samples decide the value, of which there should be 5'
     """
     if not squares > 0 or total**2 >= DECISIVE * squares:
         return ""
@@ -44,7 +44,7 @@ def few_decisive(count: float, total: float, squares: float) -> str:
 def reach_of_uneven(count: float, total: float, squares: float) -> float:
     r"""How many times as wide the interval of a mean of non-negative parts must be if they are uneven.
 
-    .. math:: 1 + 1.6 \max(0, 0.25 - n_\mathrm{eff}/n)
+    .. math:: 1 + 3 \max(0, 0.25 - n_\mathrm{eff}/n)
 
     Of parts with a long tail most draws hold too little: the mean is then too small, and so is its error.
     Parts are this uneven if the sensitivity of samples is log-normal with σ = 1 (0.05 in the median of 1,024
@@ -54,7 +54,7 @@ def reach_of_uneven(count: float, total: float, squares: float) -> float:
         count, total, squares: as for `few_decisive`.
 
     >>> reach_of_uneven(64, 32.0, 32.0), round(reach_of_uneven(100, 10.0, 10.0), 2)
-    (1.0, 1.24)
+    (1.0, 1.45)
     """
     even = total**2 / (count * squares) if squares > 0 else 1.0
     return 1 + _OF_UNEVEN * max(0.0, _UNEVEN - even)

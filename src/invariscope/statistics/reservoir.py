@@ -144,8 +144,7 @@ class Reservoir(Statistic):
         members = [bucket for group in groups for bucket in group]
         decisive = state.decisive[members].sum(axis=0)
         views = (
-            MeanDistances(along[:, part], across[:, part], decisive)
-            for part in (slice(0, 1), slice(1, None))
+            MeanDistances(along[:, part], across[:, part], decisive) for part in (slice(0, 1), slice(1, None))
         )
         layer, channels = views
         return LayerDistances(layer, channels if len(state.shape) > 1 else None)
