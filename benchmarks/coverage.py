@@ -1,13 +1,13 @@
-"""How often 95 % intervals hold the value of the population, by measure, number of samples and kind of unit.
+"""How often 95 % intervals hold the value of the population, by measure, number of samples and kind of data.
 
-    python -m benchmarks.coverage [--draws 2000] [--kinds relu ...] [--measures anova ...] [--counts FILE]
+    python -m benchmarks.coverage [--data-dir FOLDER] [--draws 2000] [--kinds relu ...] [--counts FILE]
     python -m benchmarks.coverage --join FILE ... --out PAGE
 
-Responses are simulated, not those of a network: a layer of 4 channels of 3 × 3 units, 4 elements, of which
-the first changes nothing, and as many noisy versions. They go through the measures' own statistics, jackknife
-groups and formulas. The population's value is that of a very large sample; where sparse units are left out of
-a mean, it is the population's mean over the units that were kept. "none" stands where no interval is issued.
-Measures that are slow to compute are simulated at one number of samples alone.
+Samples are drawn from populations of known values (`benchmarks.populations`); groups and partners are those
+of the engine, by rank. Responses go through the measures' own statistics and formulas. If sparse units are
+left out of a mean, the true value is the population's mean over the units that were kept. The kinds "real ..."
+need the files of MNIST in the folder `--data-dir`. Measures that are slow to compute are simulated at one
+number of samples, as are means over classes. Runs with other seeds add up with `--join`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import argparse
 import json
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,89 +25,58 @@ import numpy as np
 import torch
 
 import invariscope as iv
+from benchmarks.coverage_page import Tallies, Tally, page
+from benchmarks.coverage_sums import Additive
+from benchmarks.populations import ELEMENTS, Population, real, simulated
 from invariscope.engine.acting import acting_elements
-from invariscope.engine.order import pair_numbers
+from invariscope.engine.order import INDEX, Identities, pair_numbers
 from invariscope.measures.base import ElementValues, LayerContext, LayerValues, Measure, UnitValues
 from invariscope.measures.noise_probes import EqualNoise
 from invariscope.statistics.base import Block, Membership, Statistic
 from invariscope.statistics.pairs import partners
+from invariscope.statistics.sample_table import SampleStatistic, TableState
 from invariscope.uncertainty import GROUPS, MIN_PER_GROUP, jackknife
 
-SHAPE, ELEMENTS = (4, 3, 3), 4
-CLASSES = 2
-LOW, HIGH = 0.92, 0.97
-_LARGE, _PART = 40_000, 2_000
+SIZES = (64, 256, 1024)
+_PART, _KNOWN = 2_000, 40_000
 _TURNS = iv.QuarterTurns()
 
 Final = Mapping[Statistic, Any]
 
 
 @dataclass(frozen=True)
-class Simulated:
-    """Responses (sample, element and noisy version, unit...) and the class of each sample."""
+class Kind:
+    """A population, and how its samples are stored and grouped.
 
-    responses: np.ndarray
-    labels: np.ndarray
+    Args:
+        population: its name.
+        by_class: samples are stored sorted by class.
+        dealt: groups are dealt along the file, as this library once did, not by rank.
+        clusters: it is known which samples are copies of each other.
+    """
 
-
-def _scales() -> np.ndarray:
-    return np.linspace(0.2, 1.0, int(np.prod(SHAPE)), dtype=np.float32).reshape(SHAPE)
-
-
-def _thresholds(kind: str) -> np.ndarray:
-    """What a unit's drive must exceed: at 2, about 1 in 20 samples fires."""
-    units = int(np.prod(SHAPE))
-    rare = np.linspace(0.8, 2.4, units).reshape(SHAPE)
-    if kind == "sparse":
-        return rare
-    return np.where(np.arange(units).reshape(SHAPE) % 2 == 0, rare, 0.0)
+    population: str
+    by_class: bool = False
+    dealt: bool = False
+    clusters: bool = False
 
 
-def _linear(rng: np.random.Generator, base: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    away = rng.standard_normal((len(base), 2 * ELEMENTS, *SHAPE), dtype=np.float32)
-    away[:, 0] = 0
-    turned = np.array([0.0, 0.3, 0.6, 0.3], np.float32)[:, None, None, None] * _scales()
-    drive = base + 0.7 * (labels[:, None] * 2 - 1)[..., None, None, None] * _scales()[None, ::-1]
-    values = drive + _scales() * away
-    values[:, :ELEMENTS] += turned  # what the transformation does to all samples alike
-    return values
-
-
-def _normal(rng: np.random.Generator, samples: int) -> np.ndarray:
-    return rng.standard_normal((samples, 1, *SHAPE), dtype=np.float32)
-
-
-def _heavy(rng: np.random.Generator, samples: int) -> np.ndarray:
-    return (rng.standard_t(5, (samples, 1, *SHAPE)) / (5 / 3) ** 0.5).astype(np.float32)
-
-
-def _rectified(kind: str) -> Callable[[np.ndarray], np.ndarray]:
-    least = (0.0 if kind == "relu" else _thresholds(kind)) * np.ones(SHAPE)
-    return lambda values: np.maximum(values - least.astype(np.float32), 0)
-
-
-# Kind of unit: how samples differ, and what becomes of the drive.
-KINDS: dict[str, tuple[Callable[..., np.ndarray], Callable[[np.ndarray], np.ndarray]]] = {
-    "linear": (_normal, lambda values: values),
-    "relu": (_normal, _rectified("relu")),
-    "heavy": (_heavy, lambda values: values),
-    "mixed": (_normal, _rectified("mixed")),
-    "sparse": (_normal, _rectified("sparse")),
+KINDS: dict[str, Kind] = {
+    **{name: Kind(name) for name in ("linear", "relu", "heavy", "mixed", "sparse", "classes")},
+    "sorted": Kind("classes", by_class=True),
+    "sorted, dealt": Kind("classes", by_class=True, dealt=True),
+    **{name: Kind(name) for name in ("correlated", "log-normal", "3 percent", "copies")},
+    "copies, clusters=": Kind("copies", clusters=True),
+    "real maps": Kind("real maps"),
+    "real vector": Kind("real vector"),
 }
-
-
-def simulated(kind: str, rng: np.random.Generator, samples: int) -> Simulated:
-    """A draw of so many samples."""
-    base, shaped = KINDS[kind]
-    labels = rng.integers(0, CLASSES, samples)
-    return Simulated(shaped(_linear(rng, base(rng, samples), labels)), labels)
-
 
 # Name: the measure, and the same without its limit on the number of samples, for the population.
 MEASURES: dict[str, tuple[Measure, Measure | None]] = {
     "normalized_variance": (iv.NormalizedVariance(), None),
+    "transformation_variance": (iv.TransformationVariance(), None),
+    "sample_variance": (iv.SampleVariance(), None),
     "anova": (iv.Anova(), None),
-    "same_equivariance": (iv.SameEquivariance(), None),
     "normalized_distance": (iv.NormalizedDistance(), None),
     "normalized_distance:cosine": (iv.NormalizedDistance(distance="cosine"), None),
     "stability": (iv.Stability(), None),
@@ -116,7 +85,9 @@ MEASURES: dict[str, tuple[Measure, Measure | None]] = {
         iv.Stability(average="median", subset=2500),
     ),
     "equivariance_deviation": (iv.EquivarianceDeviation(), None),
+    "equivariance_deviation:l2": (iv.EquivarianceDeviation(distance="l2"), None),
     "equivariance_error": (iv.EquivarianceError(feature_action="trivial"), None),
+    "same_equivariance": (iv.SameEquivariance(), None),
     "worst_element": (iv.WorstElement(), None),
     "information": (iv.Information(), iv.Information(pilot=20_000)),
     "cka": (iv.CKA(), iv.CKA(samples=3000)),
@@ -125,84 +96,210 @@ MEASURES: dict[str, tuple[Measure, Measure | None]] = {
     "twirl": (iv.Twirl(), None),
 }
 # At how many samples alone these are simulated.
-DEAR = {"cka": 128, "same_equivariance": 128}
-_SKIPPED = {"by_element", "tail_by_element", "largest", "element", "channels", "label", "transform"}
+DEAR = dict.fromkeys(
+    ("same_equivariance", "information", "cka", "normalized_distance:cosine", "stability:median"), 256
+)
+# Those that are functions of sums over samples, which many draws share.
+SUMMED = (
+    *("normalized_variance", "transformation_variance", "anova", "stability", "equivariance_deviation"),
+    *("equivariance_error", "worst_element", "consistency", "prediction", "twirl"),
+)
+_AT_ONCE = 100
+# Means over classes are simulated at this size, of populations of two classes.
+BY_CLASS = 256
+_SKIPPED = {"by_element", "tail_by_element", "tail", "largest", "element", "channels", "label", "transform"}
 
 
-def block_of(drawn: Simulated, lo: int, hi: int, *, output: bool, plain: bool = False) -> Block:
-    """The samples lo to hi as the engine would forward them.
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Samples of a population in the order of their walk.
 
     Args:
-        output: the first units alone, as scores of classes.
+        chosen: (rank,) which samples of the population.
+        groups, partners, clusters: as in the engine's `Order`.
+        nested: whether classes have buckets of their own.
+    """
+
+    population: Population
+    chosen: np.ndarray
+    groups: np.ndarray
+    partners: np.ndarray
+    clusters: np.ndarray | None
+    nested: bool = False
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    @property
+    def classes(self) -> int:
+        """How many have buckets of their own."""
+        return self.population.classes if self.nested else 1
+
+    @property
+    def labels(self) -> np.ndarray:
+        """(rank,) classes."""
+        return self.population.labels[self.chosen]
+
+    @property
+    def buckets(self) -> np.ndarray:
+        """(rank,) the group, and the class where classes have buckets of their own."""
+        return self.groups + (GROUPS * self.labels if self.nested else 0)
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """(group,) samples."""
+        return np.bincount(self.groups, minlength=GROUPS)
+
+    @property
+    def independent(self) -> int:
+        """Samples, or clusters, of the smallest group of the smallest class."""
+        counted = slice(None) if self.clusters is None else np.unique(self.clusters, return_index=True)[1]
+        return int(np.bincount(self.buckets[counted], minlength=GROUPS * self.classes).min())
+
+
+def walked(kind: Kind, population: Population, chosen: np.ndarray, seed: int, *, nested: bool) -> Sample:
+    """The chosen samples, whole clusters of them, as the engine walks them."""
+    places = np.arange(len(chosen))
+    if kind.by_class:
+        chosen = chosen[np.argsort(population.labels[chosen], kind="stable")]
+    if kind.dealt:
+        groups = pair_numbers(len(chosen)) % GROUPS
+        return Sample(population, chosen, groups, partners(len(chosen)), None, nested)
+    clusters = places // population.together if kind.clusters else None
+    order = Identities(places, INDEX, clusters).ranked(seed)
+    return Sample(population, chosen[order.walk], order.groups, order.partners, order.clusters, nested)
+
+
+def drawn(
+    kind: Kind, population: Population, samples: int, rng: np.random.Generator, *, nested: bool
+) -> Sample:
+    """So many samples, drawn with replacement in whole clusters."""
+    size = population.together
+    first = rng.integers(0, len(population) // size, samples // size) * size
+    chosen = (first[:, None] + np.arange(size)).ravel()
+    return walked(kind, population, chosen, int(rng.integers(2**31)), nested=nested)
+
+
+def block_of(sample: Sample, lo: int, hi: int, *, output: bool, plain: bool = False) -> Block:
+    """The samples lo to hi of the walk as the engine would forward them.
+
+    Args:
+        output: the scores of classes, not the layer.
         plain: the untransformed inputs alone, as a pilot sees them.
     """
-    few = drawn.responses[lo:hi, : 1 if plain else None]
-    few = few.reshape(*few.shape[:2], -1)[:, :, 9 : 9 + CLASSES] if output else few
+    source = sample.population.scores if output else sample.population.responses
+    few = source[sample.chosen[lo:hi], : 1 if plain else None]
     count, width = few.shape[:2]
-    positions = np.arange(lo, hi)
-    groups = positions // 2 % GROUPS + (0 if plain else GROUPS * drawn.labels[lo:hi])
+    ranks, mates = np.arange(lo, hi), sample.partners[lo:hi] - lo
     noise = {} if plain else {EqualNoise().name: tuple(range(ELEMENTS, width))}
+    buckets = sample.groups if plain else sample.buckets
     return Block(
-        values=torch.from_numpy(np.ascontiguousarray(few)).flatten(0, 1),
+        values=torch.from_numpy(few).flatten(0, 1),
         samples=count,
         elements=1 if plain else ELEMENTS,
         sample_step=width,
         element_step=1,
-        membership=Membership(groups[:, None]),
-        indices=positions,
-        labels=torch.from_numpy(drawn.labels[lo:hi]),
-        positions=positions,
-        sizes=np.full(count, len(drawn.labels)),
+        membership=Membership(buckets[lo:hi, None]),
+        indices=ranks,
+        labels=torch.from_numpy(sample.labels[lo:hi]),
+        positions=ranks,
+        sizes=np.full(count, len(sample)),
         probes={"identity": (0,)} | noise,
-        partners=partners(count),
-        total=len(drawn.labels),
+        partners=np.where((mates >= 0) & (mates < count), mates, -1),
+        clusters=None if sample.clusters is None else sample.clusters[lo:hi],
+        total=len(sample),
         act=lambda maps, indices, keys, inverse: _TURNS.act(maps, inverse=inverse),
         acting=acting_elements(_TURNS, seed=0),
-        input_shape=SHAPE,
+        input_shape=sample.population.shape,
     )
 
 
-def states_of(measures: Iterable[Measure], drawn: Simulated, samples: int) -> dict[Statistic, Any]:
-    """The states of all statistics that the measures need, fed with the first so many samples."""
-    states: dict[Statistic, Any] = {}
-    parts = [(lo, min(lo + _PART, samples)) for lo in range(0, samples, _PART)]
-    for measure in measures:
+class Simulation:
+    """States of samples of one kind; what a table keeps of each sample is computed once for all draws."""
+
+    def __init__(self, kind: Kind, population: Population) -> None:
+        self.kind, self.population = kind, population
+        self._tables: dict[Statistic, Mapping[str, np.ndarray]] = {}
+
+    def everything(self) -> Sample:
+        """The whole population, several times with other partners if it is small."""
+        times = max(1, _KNOWN // len(self.population))
+        chosen = np.tile(np.arange(len(self.population)), times)
+        own = replace(self.kind, clusters=self.population.together > 1, dealt=False)
+        return walked(own, self.population, chosen, 0, nested=True)
+
+    def states(self, measures: Iterable[Measure], sample: Sample) -> dict[Statistic, Any]:
+        """The states of all statistics that the measures need."""
+        found: dict[Statistic, Any] = {}
+        for measure in measures:
+            for statistic in measure.statistics():
+                if statistic not in found:
+                    found[statistic] = self._state(statistic, measure, sample)
+        return found
+
+    def _state(self, statistic: Statistic, measure: Measure, sample: Sample) -> Any:
         output = measure.scope == "output"
-        for statistic in measure.statistics():
-            if statistic not in states:
-                states[statistic] = _state(statistic, drawn, parts, output)
-    return states
+        if isinstance(statistic, SampleStatistic) and not measure.of_partners:
+            return self._table(statistic, sample, output=output)
+        pilot = None
+        if statistic.pilot is not None:
+            state = _fed(statistic.pilot, sample, GROUPS, output=output, plain=True)
+            pilot = statistic.pilot.finalize(state, [list(range(GROUPS))])
+        return _fed(statistic, sample, GROUPS * sample.classes, output=output, pilot=pilot)
+
+    def table(self, measure: Measure) -> Mapping[str, np.ndarray]:
+        """What the measure's table keeps of each sample of the population."""
+        statistic = next(s for s in measure.statistics() if isinstance(s, SampleStatistic))
+        return self._columns(statistic, output=measure.scope == "output")
+
+    def _columns(self, statistic: SampleStatistic, *, output: bool) -> Mapping[str, np.ndarray]:
+        """The rows of all samples, without what a partner enters: nulls, which have no interval."""
+        if statistic not in self._tables:
+            everyone = np.arange(len(self.population))
+            alone = np.full(len(everyone), -1)
+            whole = Sample(self.population, everyone, 0 * everyone, alone, None)
+            state = _fed(statistic, whole, 1, output=output)
+            self._tables[statistic] = {name: np.concatenate(parts) for name, parts in state.columns.items()}
+        return self._tables[statistic]
+
+    def _table(self, statistic: SampleStatistic, sample: Sample, *, output: bool) -> TableState:
+        """The rows of these samples."""
+        known = self._columns(statistic, output=output)
+        columns = {name: [column[sample.chosen]] for name, column in known.items()}
+        clusters = [] if sample.clusters is None else [sample.clusters]
+        ranks, size = np.arange(len(sample)), GROUPS * sample.classes
+        return TableState([ranks], [sample.buckets[:, None]], columns, size, clusters)
 
 
-def _state(statistic: Statistic, drawn: Simulated, parts: list[tuple[int, int]], output: bool) -> Any:
-    pilot, state = None, None
-    if statistic.pilot is not None:
-        for lo, hi in parts:
-            block = block_of(drawn, lo, hi, output=output, plain=True)
-            state = state or statistic.pilot.init(block, buckets=GROUPS)
-            statistic.pilot.update(state, block)
-        pilot, state = statistic.pilot.finalize(state, [list(range(GROUPS))]), None
-    for lo, hi in parts:
-        block = block_of(drawn, lo, hi, output=output)
+def _fed(
+    statistic: Statistic,
+    sample: Sample,
+    buckets: int,
+    *,
+    output: bool,
+    plain: bool = False,
+    pilot: Any = None,
+) -> Any:
+    """The state of a statistic that is fed with all samples."""
+    state = None
+    for lo in range(0, len(sample), _PART):
+        block = block_of(sample, lo, min(lo + _PART, len(sample)), output=output, plain=plain)
         if state is None:
-            first = block_of(drawn, 0, 16, output=output)
-            state = statistic.init(first, buckets=CLASSES * GROUPS, pilot=pilot)
+            state = statistic.init(block, buckets=buckets, pilot=pilot)
         statistic.update(state, block)
     return state
 
 
-def members(stratum: int | None) -> list[list[int]]:
-    """Buckets by group, of one class or of all."""
-    classes = range(CLASSES) if stratum is None else [stratum]
-    return [[GROUPS * c + g for c in classes] for g in range(GROUPS)]
-
-
-def outputs_of(measure: Measure, states: Final, stratum: int | None, *, whole: bool) -> dict[str, Any]:
+def outputs_of(
+    measure: Measure, states: Final, sample: Sample, stratum: int | None = None, *, whole: bool = False
+) -> dict[str, Any]:
     """The measure's values, with those that leave out a group unless only the whole matters."""
-    groups = members(stratum)
+    classes = range(sample.classes) if stratum is None else [stratum]
+    groups = [[GROUPS * c + g for c in classes] for g in range(GROUPS)]
     groups = [[bucket for group in groups for bucket in group]] if whole else groups
     finals = tuple(s.finalize(states[s], groups) for s in measure.statistics())
-    found = measure.evaluate(finals, LayerContext("layer", 0, SHAPE, input_shape=SHAPE))
+    shape = sample.population.shape
+    found = measure.evaluate(finals, LayerContext("layer", 0, shape, input_shape=shape, identity=0))
     return {name: values for name, values in found.items() if name not in _SKIPPED}
 
 
@@ -233,131 +330,111 @@ def rows_of(
         elif isinstance(values, LayerValues):
             yield name, Row(values.values, float(known.values[0]), values.uncovered, values.reach)
         elif isinstance(values, ElementValues):
-            yield name, Row(values.values.mean(axis=1), float(known.values[0].mean()), values.uncovered)
+            true = float(known.layer_values()[0])
+            yield name, Row(values.layer_values(), true, values.uncovered)
 
 
-def covered(measure: Measure, name: str, row: Row, sizes: np.ndarray) -> bool | None:
+def covered(measure: Measure, name: str, row: Row, sample: Sample) -> bool | None:
     """Whether the interval holds the population's value; None where none is issued."""
-    if row.uncovered or len(row.replicates) < 2 or sizes.min() < MIN_PER_GROUP or not np.isfinite(row.truth):
+    if row.uncovered or sample.independent < MIN_PER_GROUP or not np.isfinite(row.truth):
         return None
-    found = jackknife(float(row.replicates[0]), row.replicates[1:].tolist(), sizes.tolist(), reach=row.reach)
+    sizes = sample.sizes.tolist()
+    found = jackknife(float(row.replicates[0]), row.replicates[1:].tolist(), sizes, reach=row.reach)
     if not np.isfinite(found.low):
         return None
     low, high = measure.bounds(name.removesuffix("ratio").strip())
     return bool(max(found.low, low) <= row.truth <= min(found.high, high))
 
 
-def by_class(measure: Measure, states: Final, truths: list[Any]) -> Iterator[tuple[str, Row]]:
+def by_class(measure: Measure, states: Final, sample: Sample, truths: list[Any]) -> Iterator[tuple[str, Row]]:
     """The mean over classes."""
     parts = [
-        dict(rows_of(measure, outputs_of(measure, states, c, whole=False), truths[c])) for c in range(CLASSES)
+        dict(rows_of(measure, outputs_of(measure, states, sample, c), truths[c]))
+        for c in range(sample.classes)
     ]
     for name in parts[0]:
-        stacked = np.stack([part[name].replicates for part in parts])
-        rare = next((part[name].uncovered for part in parts if part[name].uncovered), "")
-        yield (
-            name,
-            Row(
-                stacked.mean(axis=0),
-                float(np.mean([part[name].truth for part in parts])),
-                rare,
-                max(part[name].reach for part in parts),
-            ),
-        )
+        rows = [part[name] for part in parts]
+        values = np.stack([row.replicates for row in rows]).mean(axis=0)
+        rare = next((row.uncovered for row in rows if row.uncovered), "")
+        truth = float(np.mean([row.truth for row in rows]))
+        yield name, Row(values, truth, rare, max(row.reach for row in rows))
 
 
 @dataclass(frozen=True)
-class Population:
-    """Values of a very large sample: of all, and of each class."""
+class Truth:
+    """Values of a population: of all, and of each class."""
 
     whole: Mapping[str, Mapping[str, Any]]
     classes: Mapping[str, list[Mapping[str, Any]]]
 
-    def of(self, names: Iterable[str]) -> Population:
-        """Of some measures alone."""
-        return Population({name: self.whole[name] for name in names}, self.classes)
+
+def truth_of(simulation: Simulation, names: Iterable[str]) -> Truth:
+    """What every draw estimates; no unit of a population is sparse."""
+    whole, classes, everyone = {}, {}, simulation.everything()
+    for name in names:
+        measure: Any = MEASURES[name][1] or MEASURES[name][0]
+        measure = replace(measure, min_firing=0) if hasattr(measure, "min_firing") else measure
+        states = simulation.states([measure], everyone)
+        whole[name] = outputs_of(measure, states, everyone, whole=True)
+        if measure.scope == "layers" and everyone.classes == 2:
+            classes[name] = [outputs_of(measure, states, everyone, c, whole=True) for c in range(2)]
+    return Truth(whole, classes)
 
 
-def _with_all_units(measure: Any) -> Measure:
-    """The measure without a rule against sparse units, which a very large sample does not need."""
-    return replace(measure, min_firing=0) if hasattr(measure, "min_firing") else measure
-
-
-def population(kind: str, names: Iterable[str]) -> Population:
-    """What every draw of that kind estimates."""
-    rng, names = np.random.default_rng(99), list(names)
-    exact = {name: MEASURES[name][1] or MEASURES[name][0] for name in names}
-    exact = {name: _with_all_units(measure) for name, measure in exact.items()}
-    drawn = simulated(kind, rng, _LARGE)
-    states = states_of(exact.values(), drawn, _LARGE)
-    layers = {name for name, m in exact.items() if m.scope == "layers"}
-    return Population(
-        {name: outputs_of(m, states, None, whole=True) for name, m in exact.items()},
-        {name: [outputs_of(exact[name], states, c, whole=True) for c in range(CLASSES)] for name in layers},
-    )
-
-
-@dataclass
-class Tally:
-    """How many draws, in how many of them an interval was issued, and how many of those cover."""
-
-    draws: int = 0
-    issued: int = 0
-    hits: int = 0
-
-    def add(self, hit: bool | None) -> None:
-        """Counts a draw."""
-        self.draws += 1
-        self.issued += hit is not None
-        self.hits += bool(hit)
-
-    def __str__(self) -> str:
-        if self.issued < max(100, self.draws // 100):
-            return "none"
-        share = self.hits / self.issued
-        text = f"{100 * share:.1f} ± {100 * (share * (1 - share) / self.issued) ** 0.5:.1f}"
-        text += "" if self.issued == self.draws else f" ({self.issued / self.draws:.0%} issued)"
-        return text if LOW <= share <= HIGH else f"**{text}**"
-
-
-Tallies = dict[tuple[str, str], Tally]
-
-
-def simulate(kind: str, samples: int, known: Population, draws: int, *, seed: int = 7) -> Tallies:
-    """The tally of every row, at that number of samples; with classes where that is enough for them."""
+def simulate(
+    simulation: Simulation, samples: int, known: Truth, names: Iterable[str], draws: int, *, seed: int
+) -> Tallies:
+    """The tally of every row, at that number of samples."""
     rng, tallies = np.random.default_rng((seed, samples)), defaultdict(Tally)
-    chosen = {name: MEASURES[name][0] for name in known.whole}
+    chosen = {name: MEASURES[name][0] for name in names}
+    nested = samples == BY_CLASS and simulation.population.classes == 2
     for _ in range(draws):
-        drawn = simulated(kind, rng, samples)
-        states = states_of(chosen.values(), drawn, samples)
-        sizes = np.bincount(pair_numbers(samples) % GROUPS, minlength=GROUPS)
-        cells = np.bincount(
-            pair_numbers(samples) % GROUPS + GROUPS * drawn.labels, minlength=CLASSES * GROUPS
-        )
+        sample = drawn(simulation.kind, simulation.population, samples, rng, nested=nested)
+        states = simulation.states(chosen.values(), sample)
+        merged = replace(sample, nested=False)  # its sizes: those of all classes together
         for name, measure in chosen.items():
-            found = outputs_of(measure, states, None, whole=False)
+            found = outputs_of(measure, states, sample)
             for output, row in rows_of(measure, found, known.whole[name]):
-                tallies[name, output].add(covered(measure, output, row, sizes))
-            if measure.scope == "layers" and samples >= 2 * CLASSES * GROUPS * MIN_PER_GROUP:
-                usable = cells.min() >= MIN_PER_GROUP
-                for output, row in by_class(measure, states, known.classes[name]):
-                    hit = covered(measure, output, row, sizes) if usable else None
-                    tallies[name, f"{output} (mean of classes)".strip()].add(hit)
-    return tallies
+                tallies[name, output].add(covered(measure, output, row, merged))
+            if nested and name in known.classes:
+                for output, row in by_class(measure, states, sample, known.classes[name]):
+                    label = f"{output} (mean of classes)".strip()
+                    tallies[name, label].add(covered(measure, output, row, sample))
+    return dict(tallies)
 
 
-def table(found: Mapping[tuple[str, int], Tallies]) -> str:
-    """Rows: measure and output × samples. Columns: kinds of unit."""
-    kinds = list(dict.fromkeys(kind for kind, _ in found))
-    sizes = sorted({size for _, size in found})
-    rows = dict.fromkeys(key for tallies in found.values() for key in tallies)
-    lines = [f"| measure | samples | {' | '.join(kinds)} |", "| --- | --- |" + " --- |" * len(kinds)]
-    for name, output in rows:
-        for size in sizes:
-            cells = [str(found.get((kind, size), {}).get((name, output), "")) for kind in kinds]
-            if any(cells):
-                lines.append(f"| {f'{name} {output}'.strip()} | {size} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+def together(
+    simulation: Simulation, additive: Additive, samples: int, known: Truth, draws: int, *, seed: int
+) -> Tallies:
+    """The tallies of values that are functions of sums, many draws at once."""
+    rng, tallies = np.random.default_rng((seed, samples)), defaultdict(Tally)
+    for first in range(0, draws, _AT_ONCE):
+        several = [
+            drawn(simulation.kind, simulation.population, samples, rng, nested=False)
+            for _ in range(min(_AT_ONCE, draws - first))
+        ]
+        usable = np.array([one.independent >= MIN_PER_GROUP for one in several])
+        for key, values in additive.draws(several).rows_of(known.whole):
+            issued, hits = values.existing() & usable, values.hits() & usable
+            tallies[key].add_all(len(several), int(issued.sum()), int(hits.sum()))
+    return dict(tallies)
+
+
+def check(simulation: Simulation, additive: Additive, samples: int, known: Truth) -> float:
+    """The largest relative difference of a few draws' values from those of the measures themselves."""
+    rng, worst = np.random.default_rng(samples), 0.0
+    for _ in range(3):
+        sample = drawn(simulation.kind, simulation.population, samples, rng, nested=False)
+        measures = {name: MEASURES[name][0] for name in SUMMED}
+        states = simulation.states(measures.values(), sample)
+        for (name, output), values in additive.draws([sample]).rows_of(known.whole):
+            found = outputs_of(measures[name], states, sample)
+            row = dict(rows_of(measures[name], found, known.whole[name]))[output]
+            assert bool(values.issued[0]) == (not row.uncovered), (name, output, row.uncovered)
+            apart = np.abs(values.replicates[0] - row.replicates) / np.abs(row.replicates).max()
+            assert np.isclose(np.max(values.reach), row.reach) and np.isclose(np.max(values.truth), row.truth)
+            worst = max(worst, float(apart.max()))
+    return worst
 
 
 def main() -> None:
@@ -366,36 +443,61 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--draws", type=int, default=2000)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[64, 128, 256])
+    parser.add_argument("--seed", type=int, default=7, help="of the draws; runs of other seeds add up")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[*SIZES])
     parser.add_argument("--kinds", nargs="+", choices=[*KINDS], default=[*KINDS])
-    parser.add_argument("--measures", nargs="+", choices=[*MEASURES], default=[*MEASURES])
+    parser.add_argument(
+        "--measures", nargs="+", choices=[*MEASURES], help="draw by draw; default: sums of many draws at once"
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="compare these sums with the measures themselves"
+    )
+    parser.add_argument("--data-dir", type=Path, help="folder with the files of MNIST, for real activations")
     parser.add_argument("--counts", type=Path, help="keep what was counted, for --join")
     parser.add_argument("--join", type=Path, nargs="+", help="make the page of these, and simulate nothing")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
+    if arguments.data_dir is None and not arguments.join and any("real" in k for k in arguments.kinds):
+        parser.error("real activations need --data-dir, a folder with the files of MNIST")
     torch.set_num_threads(1)
     found = joined(arguments.join) if arguments.join else everything(arguments)
-    if arguments.counts:
-        arguments.counts.write_text(json.dumps(counted(found)), encoding="utf-8")
-    report = table(found)
-    print(report)
     if arguments.out:
-        arguments.out.write_text(report + "\n", encoding="utf-8")
+        arguments.out.write_text(page(found) + "\n", encoding="utf-8")
 
 
 def everything(arguments: argparse.Namespace) -> dict[tuple[str, int], Tallies]:
-    """Simulates every kind at every size."""
-    found = {}
-    for kind in arguments.kinds:
-        known = population(kind, arguments.measures)
+    """Simulates every kind at every size; prints and keeps what is done."""
+    found: dict[tuple[str, int], Tallies] = {}
+    for name in arguments.kinds:
+        kind = KINDS[name]
+        real_one = kind.population.startswith("real")
+        data = real(kind.population, arguments.data_dir) if real_one else simulated(kind.population)
+        simulation, started = Simulation(kind, data), time.process_time()
+        wanted = arguments.measures or SUMMED
+        known = truth_of(simulation, wanted)
+        additive = None if arguments.measures else Additive(data, simulation.table, clustered=kind.clusters)
+        print(f"{name}: its values took {time.process_time() - started:.0f} s", flush=True)
         for size in arguments.sizes:
-            chosen = [name for name in arguments.measures if DEAR.get(name, size) == size]
             started = time.process_time()
-            found[kind, size] = simulate(kind, size, known.of(chosen), arguments.draws)
-            print(f"{kind}, {size}: {time.process_time() - started:.0f} s", flush=True)
+            if arguments.check and additive is not None:
+                print(f"{name}, {size}: {check(simulation, additive, size, known):.1e}", flush=True)
+                continue
+            found[name, size] = _tallies(simulation, additive, size, known, arguments)
+            print(f"{name}, {size}: {time.process_time() - started:.0f} s", flush=True)
             if arguments.counts:
                 arguments.counts.write_text(json.dumps(counted(found)), encoding="utf-8")
+        simulated.cache_clear()
     return found
+
+
+def _tallies(
+    simulation: Simulation, additive: Additive | None, size: int, known: Truth, arguments: argparse.Namespace
+) -> Tallies:
+    draws, seed = arguments.draws, arguments.seed
+    if additive is not None:
+        return together(simulation, additive, size, known, draws, seed=seed)
+    chosen = [name for name in arguments.measures if DEAR.get(name, size) == size]
+    return simulate(simulation, size, known, chosen, draws, seed=seed) if chosen else {}
 
 
 def counted(found: Mapping[tuple[str, int], Tallies]) -> list[list[Any]]:
@@ -404,11 +506,14 @@ def counted(found: Mapping[tuple[str, int], Tallies]) -> list[list[Any]]:
 
 
 def joined(files: Iterable[Path]) -> dict[tuple[str, int], Tallies]:
-    """The tallies of several runs."""
-    found: dict[tuple[str, int], Tallies] = defaultdict(dict)
+    """The tallies of several runs, added up."""
+    found: dict[tuple[str, int], Tallies] = defaultdict(lambda: defaultdict(Tally))
     for file in files:
         for kind, size, name, output, *counts in json.loads(file.read_text(encoding="utf-8")):
-            found[kind, size][name, output] = Tally(*counts)
+            known = found[kind, size][name, output]
+            found[kind, size][name, output] = Tally(
+                *(a + b for a, b in zip(vars(known).values(), counts, strict=True))
+            )
     return found
 
 

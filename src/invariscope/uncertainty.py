@@ -28,7 +28,7 @@ TOO_FEW = "no interval: a group has"
 ENOUGH = "64 samples in all will do, and about 150 of a class for that class"
 NOT_YET = "no interval yet: "
 # Effective number of samples (clusters) that a mean of variances or squared distances needs: (Σd)²/Σd².
-DECISIVE = 8.0
+DECISIVE = 5.0
 
 
 @dataclass(frozen=True)

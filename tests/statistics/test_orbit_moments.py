@@ -289,8 +289,8 @@ def test_clusters_are_counted_once_however_many_of_their_samples_differ():
     assert (single.clusters, single.unusual[0]) == (16, 6)
     each = activations.var(axis=1, ddof=0).sum(axis=1) * 3
     parts = each.reshape(4, 4).sum(axis=1)
-    assert_close(clustered.decisive, [parts.sum(), (parts**2).sum()], 1e-12)
-    assert_close(single.decisive, [each.sum(), (each**2).sum()], 1e-12)
+    assert_close(clustered.decisive, [4, parts.sum(), (parts**2).sum()], 1e-12)
+    assert_close(single.decisive, [16, each.sum(), (each**2).sum()], 1e-12)
 
 
 def test_samples_that_wait_for_a_reference_are_counted_and_change_nothing_later():

@@ -115,7 +115,7 @@ class Table:
         values[:, self.parts.dead] = np.nan
         found = self.units(values, ratio=self.parts.ratio(part, self.total))
         rare = self.parts.uncovered(found.counted, self.min_firing)
-        return replace(found, null=chance, uncovered=rare)
+        return replace(found, null=chance, uncovered=rare, reach=self.parts.reach)
 
     def units(
         self, values: np.ndarray, *, ratio: np.ndarray | None = None, uncovered: str = ""

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from invariscope.measures.base import KnownAnswer, LayerContext, LayerValues, Measure, UnitValues, Values
-from invariscope.measures.uncovered import few_decisive
+from invariscope.measures.uncovered import few_decisive, reach_of_uneven
 from invariscope.measures.variance_parts import Parts
 from invariscope.registry import unknown
 from invariscope.statistics.base import Statistic
@@ -62,14 +62,16 @@ class _Distance(Measure):
         null = float("nan") if nulls is None else float(nulls[0])
         undefined = found.layer.undefined if self.distance == "cosine" else None
         few = few_decisive(*found.layer.decisive) if self.along_orbits else ""
-        outputs: dict[str, Values] = {"": LayerValues(whole[:, 0], null, undefined, uncovered=few)}
+        wide = reach_of_uneven(*found.layer.decisive) if self.along_orbits else 1.0
+        own = LayerValues(whole[:, 0], null, undefined, uncovered=few, reach=wide)
+        outputs: dict[str, Values] = {"": own}
         if found.channels is not None:
             still = (found.channels.along[0] == 0) & (found.channels.across[0] == 0)
             values = np.where(still, np.nan, self._of(found.channels))
             live = np.isfinite(values[0])
             nulls = self._null(found.channels)
             dead = int((~live).sum())
-            outputs["channels"] = UnitValues(values, live, dead=dead, null=nulls, uncovered=few)
+            outputs["channels"] = UnitValues(values, live, dead=dead, null=nulls, uncovered=few, reach=wide)
         return outputs
 
     @abc.abstractmethod
@@ -88,7 +90,7 @@ class _Distance(Measure):
         for output, vectors in views.items():
             along = _naive(vectors, self.distance)
             across = _naive(np.swapaxes(vectors, 0, 1), self.distance)
-            values = self._of(MeanDistances(along, across, (0.0, 0.0)))
+            values = self._of(MeanDistances(along, across, np.zeros(3)))
             found[output] = values if output else values[0]
         return found
 
@@ -251,13 +253,12 @@ def _squared(moments: Moments, layer: LayerContext) -> LayerDistances:
     null = _by_channel(parts.null[None])[0]
     alive = _by_channel((~parts.dead)[None])[0] > 0
     factor, whole = np.where(alive, 2.0, np.nan), 2.0 if alive.any() else float("nan")
-    total, squares = moments.decisive.tolist()
     sums = [whole * part.sum(axis=1, keepdims=True) for part in (along, across)]
-    null_of_all = whole * null.sum(keepdims=True)
-    together = MeanDistances(sums[0], sums[1], (total, squares), null=null_of_all)
+    null_of_all, decisive = whole * null.sum(keepdims=True), moments.decisive
+    together = MeanDistances(sums[0], sums[1], decisive, null=null_of_all)
     if parts.dead.ndim < 2:
         return LayerDistances(together, None)
-    channels = MeanDistances(factor * along, factor * across, (total, squares), null=factor * null)
+    channels = MeanDistances(factor * along, factor * across, decisive, null=factor * null)
     return LayerDistances(together, channels)
 
 

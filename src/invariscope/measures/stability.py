@@ -11,7 +11,7 @@ import numpy as np
 from invariscope.measures.base import Identity, KnownAnswer, LayerContext, LayerValues, Measure, Probe
 from invariscope.measures.noise_probes import EqualNoise
 from invariscope.measures.presets import Presets, apply_preset
-from invariscope.measures.uncovered import few_decisive
+from invariscope.measures.uncovered import few_decisive, reach_of_uneven
 from invariscope.registry import unknown
 from invariscope.statistics.base import Statistic
 from invariscope.statistics.displacements import Displacements, UnitDisplacements
@@ -135,15 +135,17 @@ class Stability(Measure):
             apart = far(diagonal=self._diagonal)
             null = {name: _null(table, name, middle) for name in _MOVES}
         few = {name: self._few_decide(table, name) for name in _MOVES}
-        wide = 1.0 if self.average == "mean" else _OF_MEDIANS
+        wide = {name: self._reach(table, name) for name in _MOVES}
         with np.errstate(divide="ignore", invalid="ignore"):
             moved, noisy = above["moved"] / apart, above["noisy"] / apart
             chance = {name: value / apart[0] for name, value in null.items()}
             return {
-                "D": LayerValues(moved, chance["moved"], reach=wide, uncovered=few["moved"]),
-                "G": LayerValues(noisy, chance["noisy"], reach=wide, uncovered=few["noisy"]),
+                "D": LayerValues(moved, chance["moved"], reach=wide["moved"], uncovered=few["moved"]),
+                "G": LayerValues(noisy, chance["noisy"], reach=wide["noisy"], uncovered=few["noisy"]),
                 "R": LayerValues(
-                    above["moved"] / above["noisy"], reach=wide, uncovered=few["moved"] or few["noisy"]
+                    above["moved"] / above["noisy"],
+                    reach=max(wide.values()),
+                    uncovered=few["moved"] or few["noisy"],
                 ),
             }
 
@@ -152,6 +154,12 @@ class Stability(Measure):
         if self.average != "mean":
             return ""
         return few_decisive(*table.decisive(table[name].sum(axis=1)))
+
+    def _reach(self, table: SampleTable, name: str) -> float:
+        """How many times as wide the interval is."""
+        if self.average != "mean":
+            return _OF_MEDIANS
+        return reach_of_uneven(*table.decisive(table[name].sum(axis=1)))
 
     @property
     def _diagonal(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -145,7 +145,8 @@ class TransformationVariance(_Variance):
 
     def _units(self, parts: Parts, layer: LayerContext) -> UnitValues:
         null = None if parts.standard else parts.null
-        return _plain_units(self, parts, parts.transformation, null=null, uncovered=parts.few_decide)
+        found = _plain_units(self, parts, parts.transformation, null=null)
+        return replace(found, uncovered=parts.few_decide, reach=parts.reach)
 
     def _naive(self, along: np.ndarray, across: np.ndarray, values: np.ndarray) -> np.ndarray:
         return naively_folded(along, self.pool)
@@ -261,13 +262,14 @@ class NormalizedVariance(_Variance):
         if not holds_maps(values, self.pool):
             out = (int(dead.sum()), int(sparse.sum()), int(infinite.sum()))
             rare = parts.uncovered(counted, self.min_firing)
-            return UnitValues(values, counted, *out, ratio, null, uncovered=rare)
+            return UnitValues(values, counted, *out, ratio, null, uncovered=rare, reach=parts.reach)
         folded = self._folded(values, above, below, counted)
         alive = np.isfinite(folded[0])
         whole = dead.all(axis=tuple(range(1, dead.ndim)))
         sparse_maps = int((~alive & ~whole).sum())
-        few = parts.few_decide
-        return UnitValues(folded, alive, int(whole.sum()), sparse_maps, 0, ratio, uncovered=few)
+        few, wide = parts.few_decide, parts.reach
+        out = (int(whole.sum()), sparse_maps, 0)
+        return UnitValues(folded, alive, *out, ratio, uncovered=few, reach=wide)
 
     def _folded(
         self, values: np.ndarray, above: np.ndarray, below: np.ndarray, counted: np.ndarray
@@ -319,7 +321,7 @@ class NormalizedVariance(_Variance):
 
 
 def _plain_units(
-    measure: _Variance, parts: Parts, values: np.ndarray, *, null: np.ndarray | None, uncovered: str = ""
+    measure: _Variance, parts: Parts, values: np.ndarray, *, null: np.ndarray | None
 ) -> UnitValues:
     """TV or SV per unit or, pooled, per map."""
     dead, sparse = parts.dead, measure._sparse(parts)
@@ -327,7 +329,7 @@ def _plain_units(
         whole = dead.all(axis=tuple(range(1, dead.ndim)))
         alive = np.asarray(~whole)
         folded = fold(values, np.ones_like(dead))
-        return UnitValues(folded, alive, int(whole.sum()), uncovered=uncovered)
+        return UnitValues(folded, alive, int(whole.sum()))
     counted = np.asarray(~dead & ~sparse)
     out = (int(dead.sum()), int(sparse.sum()))
-    return UnitValues(values, counted, *out, null=null, uncovered=uncovered)
+    return UnitValues(values, counted, *out, null=null)

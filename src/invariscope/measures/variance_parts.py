@@ -7,14 +7,15 @@ from functools import cached_property
 
 import numpy as np
 
-from invariscope.measures.uncovered import few_decisive
+from invariscope.measures.uncovered import few_decisive, reach_of_uneven
 from invariscope.statistics.moments import Moments
 from invariscope.statistics.references import rounding
 from invariscope.uncertainty import NOT_YET
 
-# Where units leave their usual response for fewer samples, intervals of the mean of their ratios cover in
-# less than 92 % of draws (benchmarks/coverage.py); the ratio of means needs no such rule.
-RARE = 40
+# If half of the units leave their usual response for fewer samples, and for less than a third of them, intervals
+# of the mean of their ratios cover in less than 92 % of draws (benchmarks/decisive.py); the ratio of means needs
+# no such rule.
+RARE, _RARE_SHARE = 50, 1 / 3
 
 
 @dataclass(frozen=True)
@@ -79,13 +80,18 @@ class Parts:
         """Why values computed from the spread along orbits have no interval; "" if they have one."""
         return few_decisive(*self.along.decisive.tolist())
 
+    @cached_property
+    def reach(self) -> float:
+        """How many times as wide the interval is of whatever the spread along orbits enters."""
+        return reach_of_uneven(*self.along.decisive.tolist())
+
     def uncovered(self, counted: np.ndarray, min_firing: int) -> str:
         """Explain why a mean of ratios over these units has no interval; "" if it has one."""
         if self.few_decide or not min_firing or not counted.any():
             return self.few_decide
-        moved = float(np.median(self.across.unusual[counted]))
-        few = f"{NOT_YET}half of the units leave their usual response for fewer than {RARE} samples"
-        return "" if moved >= RARE else few
+        moved, least = float(np.median(self.across.unusual[counted])), rare_below(self.across.clusters)
+        few = f"{NOT_YET}half of the units leave their usual response for fewer than {least:.0f} samples"
+        return "" if moved >= least else few
 
     def ratio(self, above: np.ndarray, below: np.ndarray) -> np.ndarray:
         """Return (replicate,) mean of one over mean of the other, over the units that are not dead.
@@ -101,6 +107,15 @@ class Parts:
     def null(self) -> np.ndarray:
         """Expected variance along a row of responses to independently drawn samples."""
         return self.across.sample_variance[0] + self.across.whole.element_variance[0]
+
+
+def rare_below(samples: int) -> float:
+    """How many samples half of the units must respond to for the mean of their ratios to have an interval.
+
+    >>> rare_below(60), rare_below(1000)
+    (20.0, 50)
+    """
+    return min(RARE, samples * _RARE_SHARE)
 
 
 def holds_maps(values: np.ndarray, pool: str | None) -> bool:

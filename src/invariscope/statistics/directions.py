@@ -52,7 +52,7 @@ class Directions(SumStatistic):
             for view, vectors in views.items()
             for name, size in _sizes(*vectors.shape[1:]).items()
         }
-        sums["decisive"] = np.zeros((buckets, 2))
+        sums["decisive"] = np.zeros((buckets, 3))
         double = block.values.dtype == torch.float64
         fixed = FixedPoints.empty(buckets, (len(views), block.elements, math.prod(shape)))
         return BucketSums(np.zeros(buckets, np.int64), sums, shape, double, fixed)
@@ -161,8 +161,8 @@ def _distances(state: BucketSums, view: str, groups: list[list[int]]) -> MeanDis
         mean = np.where(defined, across, 0.0).sum(axis=1) / defined.sum(axis=1)
         counts = replicate_sums(np.array([state.counts[members].sum() for members in groups], float))
         missing = counts[0] * present.shape[1] * present.shape[2] - present[0].sum()
-        total, squares = state.replicates("decisive", groups)[0].tolist()
-        return MeanDistances(_above_rounding(along / rows), mean, (total, squares), int(missing))
+        decisive = state.replicates("decisive", groups)[0]
+        return MeanDistances(_above_rounding(along / rows), mean, decisive, int(missing))
 
 
 def _above_rounding(distances: np.ndarray) -> np.ndarray:

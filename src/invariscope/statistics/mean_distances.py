@@ -17,14 +17,14 @@ class MeanDistances:
     Args:
         along, across: (replicate, vector) NaN where a vector has no defined pair.
         undefined: how many responses have no direction (the zero vectors of a cosine).
-        decisive: Σ d and Σ d² over clusters of samples, d what each adds to the distance along orbits of the
-            whole layer.
+        decisive: (3,) number of clusters of samples, Σ d and Σ d² over them, d what each adds to the distance
+            along orbits of the whole layer.
         null: (vector,) expected distance along rows of independently drawn samples, where it is known.
     """
 
     along: np.ndarray
     across: np.ndarray
-    decisive: tuple[float, float]
+    decisive: np.ndarray
     undefined: int = 0
     null: np.ndarray | None = None
 

@@ -25,7 +25,8 @@ class Moments:
         unusual: (unit...) number of clusters (samples, if there are none) that give something other than the
             usual response of the unit.
         clusters: number of clusters.
-        decisive: (2,) Σ d and Σ d² over clusters, d the part of `within` of all units that a cluster adds.
+        decisive: (3,) number of clusters, Σ d and Σ d² over them, d the part of `within` of all units that
+            each adds.
         mean: (unit...) ā.
         double: whether the activations were float64.
         row_deviations: Σ_i std_j a_ij, where standard deviations were asked for.

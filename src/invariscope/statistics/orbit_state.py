@@ -25,7 +25,7 @@ class Sums:
     With h_ij = a_ij − p_j for the fixed orbit p of the bucket's stratum:
     columns: (bucket, element, unit) Σ_i h_ij; within: (bucket, unit) Σ_ij (a_ij − ā_i)²;
     total: Σ_ij h_ij²; unusual: clusters with a response other than the usual one, see `References`;
-    decisive: (bucket, 2) Σ d and Σ d² over clusters, d what a cluster adds to `within` of all units;
+    decisive: (bucket, 3) number of clusters, Σ d and Σ d² over them, d what each adds to `within` of all units;
     deviations: Σ_i std_j a_ij and squares: (bucket, element, unit) Σ_i h_ij², for spread "std" only.
     """
 
@@ -66,7 +66,7 @@ class Sums:
             within=np.zeros((buckets, units)),
             total=np.zeros((buckets, units)),
             unusual=np.zeros((buckets, units)),
-            decisive=np.zeros((buckets, 2)),
+            decisive=np.zeros((buckets, 3)),
             deviations=np.zeros((buckets, units)) if standard else None,
             squares=np.zeros((buckets, elements, units)) if standard else None,
         )

@@ -26,7 +26,7 @@ class ReservoirState:
     Args:
         counts: (bucket,) samples.
         along: (bucket, 1 + channel) sums of mean distances along orbits, of the layer and of channels.
-        decisive: (bucket, 2) Σ d and Σ d² over clusters, d what each adds to `along` of the layer.
+        decisive: (bucket, 3) number of clusters, Σ d and Σ d² over them, d what each adds to `along` of the layer.
         keys: (kept,) uint64 the drawn number of each kept sample.
         buckets: (kept,) the bucket in which it is kept.
         orbits: (kept, element, channel, position) in the precision of the activations.
@@ -142,10 +142,9 @@ class Reservoir(Statistic):
         with np.errstate(divide="ignore", invalid="ignore"):
             along = sums / counts[:, None]
         members = [bucket for group in groups for bucket in group]
-        total, squares = state.decisive[members].sum(axis=0).tolist()
+        decisive = state.decisive[members].sum(axis=0)
         views = (
-            MeanDistances(along[:, part], across[:, part], (total, squares))
-            for part in (slice(0, 1), slice(1, None))
+            MeanDistances(along[:, part], across[:, part], decisive) for part in (slice(0, 1), slice(1, None))
         )
         layer, channels = views
         return LayerDistances(layer, channels if len(state.shape) > 1 else None)

@@ -69,12 +69,12 @@ class SampleTable:
     def _of(self, rows: np.ndarray) -> SampleTable:
         return SampleTable({name: column[rows] for name, column in self.columns.items()}, self.group[rows], 1)
 
-    def decisive(self, contributions: np.ndarray) -> tuple[float, float]:
-        """Σ d and Σ d² over clusters of what their samples add."""
+    def decisive(self, contributions: np.ndarray) -> tuple[int, float, float]:
+        """Number of clusters, Σ d and Σ d² over them, d what their samples add."""
         parts = contributions
         if self.clusters is not None:
             parts = np.bincount(np.unique(self.clusters, return_inverse=True)[1], contributions)
-        return float(parts.sum()), float((parts * parts).sum())
+        return len(parts), float(parts.sum()), float((parts * parts).sum())
 
     def replicates(self, formula: Callable[[SampleTable], Any]) -> np.ndarray:
         """(replicate, ...) a formula over all samples, then over all but each group's."""

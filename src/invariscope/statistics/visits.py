@@ -92,9 +92,10 @@ class Visits:
         return tuple(int(part.max()) if part.min() >= 0 else -1 for part in parts)  # type: ignore[return-value]
 
     def sums_of_clusters(self, contributions: np.ndarray) -> np.ndarray:
-        """Return (run, 2) Σ d and Σ d² over the clusters of each run, from (sample,) contributions."""
+        """Return (run, 3) number of clusters, Σ d and Σ d² over them, from (sample,) contributions."""
         sums = np.add.reduceat(contributions[self.samples], self._starts)
-        edges, found = self._edges_of_clusters[:-1], np.empty((len(self.buckets), 2))
-        np.add.reduceat(sums, edges, out=found[:, 0])
-        np.add.reduceat(sums * sums, edges, out=found[:, 1])
+        edges, found = self._edges_of_clusters[:-1], np.empty((len(self.buckets), 3))
+        found[:, 0] = self.clusters
+        np.add.reduceat(sums, edges, out=found[:, 1])
+        np.add.reduceat(sums * sums, edges, out=found[:, 2])
         return found

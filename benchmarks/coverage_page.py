@@ -1,0 +1,182 @@
+"""The page of `benchmarks.coverage`: what is asked of each kind of data, and which cells miss it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+LOW, HIGH, ISSUED, MISSED = 0.92, 0.97, 0.90, 0.08
+FEW = 20  # intervals, below which their coverage is not given
+
+
+@dataclass
+class Tally:
+    """How many draws, in how many of them an interval was issued, and how many of those cover."""
+
+    draws: int = 0
+    issued: int = 0
+    hits: int = 0
+
+    def add(self, hit: bool | None) -> None:
+        """Counts a draw."""
+        self.add_all(1, int(hit is not None), int(bool(hit)))
+
+    def add_all(self, draws: int, issued: int, hits: int) -> None:
+        """Counts several."""
+        self.draws += draws
+        self.issued += issued
+        self.hits += hits
+
+    @property
+    def coverage(self) -> float:
+        """Share of the intervals that hold the true value."""
+        return self.hits / max(self.issued, 1)
+
+    @property
+    def missing(self) -> float:
+        """Share of the draws whose interval was issued and does not hold the true value."""
+        return (self.issued - self.hits) / max(self.draws, 1)
+
+    def __str__(self) -> str:
+        if not self.issued:
+            return "none"
+        issued = 100 * self.issued / self.draws
+        share = "–" if self.issued < FEW else f"{100 * self.coverage:.1f}"
+        return f"{share} / {issued:.0f} / {100 * self.missing:.1f}"
+
+
+Tallies = dict[tuple[str, str], Tally]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A kind of data: what it is, and what is asked of its intervals.
+
+    Args:
+        title, text: for the reader.
+        asked: "coverage" (92 to 97 %, 90 % issued), "misses" (at most 8 % of draws) or "" (nothing).
+        least: from how many samples on it is asked.
+    """
+
+    title: str
+    text: str
+    asked: str = ""
+    least: int = 0
+
+
+SECTIONS: dict[str, Section] = {
+    "relu": Section("Rectified units", "Two classes, units of independent normal drives.", "coverage"),
+    "linear": Section("Linear units", "The same without the rectification.", "coverage"),
+    "classes": Section(
+        "Ten classes of different sensitivity",
+        "The classes move from 0.3 to 3 times as far as the units vary; rectified; over all samples.",
+        "coverage",
+    ),
+    "sorted": Section(
+        "Sorted by class", "The same ten classes, stored one after the other; groups by rank.", "coverage"
+    ),
+    "sorted, dealt": Section(
+        "Sorted by class, groups dealt along the file",
+        "What this library did once: pairs of neighbours went to the eight groups in turn. Every group then "
+        "had the same share of each class, and intervals were too narrow.",
+    ),
+    "correlated": Section(
+        "Correlated units", "36 rectified units follow 10 factors, samples and movements alike.", "coverage"
+    ),
+    "copies, clusters=": Section(
+        "Clusters of 4 near-copies, with clusters=",
+        "Copies differ by a tenth of a standard deviation. 64 samples are 16 clusters: too few for any.",
+        "coverage",
+        256,
+    ),
+    "copies": Section(
+        "Clusters of 4 near-copies, without clusters=",
+        "The same, not said to belong together: intervals are half as wide as they should be.",
+    ),
+    "real maps": Section(
+        "Real activations: maps",
+        "`relu5` of a SimpleConv (8 filters; three epochs of 20,000 images of MNIST; 96 % accuracy), its first "
+        "4 channels of 7 × 7 units, under quarter turns. The true values are those of 8,000 test images.",
+        "coverage",
+    ),
+    "real vector": Section(
+        "Real activations: a vector", "`fc1_relu` of the same network, all 64 units.", "coverage"
+    ),
+    "heavy": Section("Heavy-tailed units", "Samples differ by Student's t with 5 degrees.", "misses"),
+    "log-normal": Section(
+        "Log-normal sensitivity",
+        "Linear units; each sample moves exp(z) times as far, z standard normal. Of 64 samples 2 are expected "
+        "to decide, of 256 samples 8.5, of 1,024 samples 34.",
+        "misses",
+        256,
+    ),
+    "3 percent": Section(
+        "3 % of samples move 20 times as far",
+        "Linear units. Of 64 samples 2 are expected to decide, and 14 % of draws hold none of them, which no "
+        "draw can show; of 256 samples 9, of 1,024 samples 35.",
+        "misses",
+        256,
+    ),
+    "mixed": Section(
+        "Half of the units respond rarely", "To between 1 in 5 and 1 in 120 samples at rest.", "misses"
+    ),
+    "sparse": Section("All units respond rarely", "The same for all of them.", "misses"),
+}
+
+
+def wrong(section: Section, size: int, tally: Tally) -> str:
+    """How a cell misses what is asked; "" if it does not."""
+    if not section.asked or size < section.least:
+        return ""
+    if section.asked == "misses":
+        return "missing" if tally.missing > MISSED else ""
+    if tally.issued < ISSUED * tally.draws:
+        return "issued"
+    return "" if LOW <= tally.coverage <= HIGH else ("below" if tally.coverage < LOW else "above")
+
+
+def page(found: Mapping[tuple[str, int], Tallies]) -> str:
+    """A summary, and a table per kind of data."""
+    kinds = [kind for kind in SECTIONS if any(kind == known for known, _ in found)]
+    parts = [summary(found, kinds)]
+    for kind in kinds:
+        section = SECTIONS[kind]
+        parts.append(f"## {section.title}\n\n{section.text}\n\n{table(kind, found)}")
+    return "\n\n".join(parts)
+
+
+def summary(found: Mapping[tuple[str, int], Tallies], kinds: list[str]) -> str:
+    """Lines: kinds. Columns: cells, and how many of them miss what is asked in each way."""
+    lines = [
+        "| data | asked | cells | below 92 % | above 97 % | under 90 % issued | over 8 % miss |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for kind in kinds:
+        ways = list(_ways(kind, found))
+        counts = [ways.count(way) or "" for way in ("below", "above", "issued", "missing")]
+        asked = {"coverage": "92–97 %", "misses": "≤ 8 % miss", "": "nothing"}[SECTIONS[kind].asked]
+        lines.append(f"| {SECTIONS[kind].title} | {asked} | {len(ways)} | {' | '.join(map(str, counts))} |")
+    return "\n".join(lines)
+
+
+def _ways(kind: str, found: Mapping[tuple[str, int], Tallies]) -> Iterator[str]:
+    for (known, size), tallies in found.items():
+        if known == kind:
+            yield from (wrong(SECTIONS[kind], size, tally) for tally in tallies.values())
+
+
+def table(kind: str, found: Mapping[tuple[str, int], Tallies]) -> str:
+    """Lines: measure and output. Columns: numbers of samples."""
+    sizes = sorted({size for known, size in found if known == kind})
+    rows = dict.fromkeys(key for (known, _), t in found.items() if known == kind for key in t)
+    lines = [f"| | {' | '.join(f'{size:,}' for size in sizes)} |", "| --- |" + " --- |" * len(sizes)]
+    for name, output in rows:
+        cells = [_cell(kind, size, found[kind, size].get((name, output))) for size in sizes]
+        lines.append(f"| {f'{name} {output}'.strip()} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _cell(kind: str, size: int, tally: Tally | None) -> str:
+    if tally is None:
+        return ""
+    return f"**{tally}**" if wrong(SECTIONS[kind], size, tally) else str(tally)
