@@ -112,7 +112,7 @@ def block_of(activations, labels, lo, hi, *, probes=None, buckets=None, indices=
         membership=Membership(np.zeros((samples, 1), int) if buckets is None else buckets[lo:hi, None]),
         indices=np.arange(lo, hi) if indices is None else indices[lo:hi],
         labels=None if labels is None else torch.as_tensor(np.asarray(labels)[lo:hi]),
-        ranks=np.arange(lo, hi),
+        positions=np.arange(lo, hi),
         sizes=np.full(samples, samples),
         probes=probes or {},
         partners=partners(samples) if paired else None,

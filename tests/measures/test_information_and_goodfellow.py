@@ -16,8 +16,9 @@ from torch import nn
 
 import invariscope as iv
 from invariscope import zoo
-from invariscope.draws import Draws
-from invariscope.statistics.bin_pilot import BinPilot, chosen_units
+from invariscope.draws import Draws, Stream
+from invariscope.engine.sources import as_source
+from invariscope.statistics.bin_pilot import BETWEEN, BinPilot, chosen_units
 from invariscope.statistics.firing import TopResponses
 
 EVERY_GROUP = ((0,), (1,), (2,))
@@ -178,7 +179,8 @@ def test_where_memory_is_short_thresholds_come_from_a_hashed_subset_and_a_note_s
     measured = {"measures": "goodfellow", "progress": False, "memory_gb": 1e-6}
     result = iv.measure(lambda x: {"a": x}, x, [lambda x: x, lambda x: -x], **measured)
     (note,) = [note for note in result.provenance["notes"] if "thresholds" in note]
-    chosen = Draws(0, np.arange(5000), 1).uniform()[:, 0] < 0.125
+    keys = as_source(x).order.keys
+    chosen = Draws(0, keys, stream=Stream.FIRING_SAMPLE).uniform()[:, 0] < 0.125
     assert note.startswith(f"firing thresholds come from {chosen.sum()} of 5000 samples")
     plain = x.numpy().astype(float)
     fires = [(s * plain > np.quantile(s * plain[chosen], 0.99, axis=0)).mean(axis=0) for s in (1, -1)]
@@ -233,7 +235,8 @@ def test_bins_stay_those_of_all_samples_when_a_group_is_left_out():
     measure = iv.Information(permutations=0)
     found = final_values(measure, activations, labels, buckets=buckets, groups=EVERY_GROUP)
     for unit in range(2):
-        edges = np.quantile(activations[:, 0, unit], np.arange(1, 16) / 16)
+        ordered, below = np.sort(activations[:, 0, unit]), 59 * np.arange(1, 16) // 16
+        edges = ordered[below] + BETWEEN * (ordered[below + 1] - ordered[below])
         bins = np.searchsorted(edges, activations[:, :, unit])
         for group in range(3):
             kept = bins[buckets != group]
@@ -329,8 +332,9 @@ def test_the_pilot_keeps_the_samples_with_the_smallest_hashes_in_any_order():
         found.append(pilot.finalize(state, [[0]]))
     np.testing.assert_array_equal(found[0].edges, found[1].edges)
     np.testing.assert_array_equal(found[0].labels, found[1].labels)
-    chosen = np.argsort(Draws(5, np.arange(90), 1, part=1).uniform()[:, 0])[:20]
-    np.testing.assert_allclose(found[0].edges[7], np.median(values[chosen, 0], axis=0))
+    chosen = np.argsort(Draws(5, np.arange(90), stream=Stream.BIN_SAMPLE).uniform()[:, 0])[:20]
+    lower, upper = np.sort(values[chosen, 0], axis=0)[9:11]
+    np.testing.assert_allclose(found[0].edges[7], lower + BETWEEN * (upper - lower))
 
 
 def test_within_a_class_there_is_information_about_the_element_alone():

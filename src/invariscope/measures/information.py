@@ -10,7 +10,13 @@ import numpy as np
 
 from invariscope.measures.base import KnownAnswer, LayerContext, Measure, UnitValues
 from invariscope.statistics.bin_kernel import BINS
-from invariscope.statistics.bin_pilot import chosen_units, element_orders, label_orders, sample_hashes
+from invariscope.statistics.bin_pilot import (
+    BETWEEN,
+    chosen_units,
+    element_orders,
+    label_orders,
+    sample_hashes,
+)
 from invariscope.statistics.binned import BinCounts, InformationBits
 from invariscope.uncertainty import interaction_reach
 
@@ -204,7 +210,7 @@ def _naive_bins(values: np.ndarray, plain: np.ndarray, least: float) -> np.ndarr
     ordered, last = sorted(plain.tolist()), len(plain) - 1
     for k in range(1, BINS):
         below = last * k // BINS
-        quantile = (ordered[below] + ordered[min(below + 1, last)]) / 2
+        quantile = ordered[below] + BETWEEN * (ordered[min(below + 1, last)] - ordered[below])
         if groups and quantile - groups[-1][0] <= tolerance:
             groups[-1].append(quantile)
         else:

@@ -16,6 +16,9 @@ from invariscope.statistics.bin_kernel import BINS
 from invariscope.statistics.class_labels import class_numbers
 from invariscope.statistics.orbit_state import NonFiniteError
 
+# Where between two responses an edge lies: an irrational share, so that no multiple of a step lies on it.
+BETWEEN = (5**0.5 - 1) / 2
+
 
 @dataclass(frozen=True)
 class Bins:
@@ -189,10 +192,11 @@ def bin_edges(rows: np.ndarray, *, double: bool) -> np.ndarray:
     >>> bin_edges(np.array([[0.0]] * 9 + [[1.0]] * 7), double=True)[[0, 7, 9, 14], 0].round(3)
     array([-0.,  0.,  1.,  1.])
     """
-    # Midway between two responses: an edge on a response would leave its bin to the rounding of a forward.
+    # Between two responses: an edge on a response would leave its bin to the rounding of a forward.
     ordered, last = np.sort(rows, axis=0), len(rows) - 1
     below = last * np.arange(1, BINS) // BINS
-    quantiles = (ordered[below] + ordered[np.minimum(below + 1, last)]) / 2
+    lower, upper = ordered[below], ordered[np.minimum(below + 1, last)]
+    quantiles = lower + BETWEEN * (upper - lower)
     scale = np.sqrt((rows**2).mean(axis=0))
     tiny = 1e-10 if double else 32 * float(np.finfo(np.float32).eps)
     tolerance = tiny * np.maximum(scale, 1e-3 * np.sqrt((rows**2).mean()))

@@ -73,7 +73,7 @@ class Reservoir(Statistic):
         maps = orbits.shape[2] if len(shape) > 1 else 0
         along = np.zeros((buckets, 1 + maps))
         nothing = np.zeros(0, np.uint64), np.zeros(0, np.int64)
-        empty = np.zeros(buckets, np.int64), along, np.zeros((buckets, 2))
+        empty = np.zeros(buckets, np.int64), along, np.zeros((buckets, 3))
         return ReservoirState(*empty, *nothing, orbits, shape)
 
     def update(self, state: ReservoirState, block: Block) -> None:
