@@ -86,6 +86,7 @@ def blocks_of(responses, labels, names, size, *, nested, order, indices=None):
             indices=indices[few],
             labels=torch.as_tensor(labels[few]),
             ranks=np.array([positions[labels[i]][i] for i in few]),
+            positions=np.array([positions[labels[i]][i] for i in few]),
             sizes=np.array([SIZES[labels[i]] for i in few]),
             total=len(labels),
         )
