@@ -95,7 +95,6 @@ def test_a_late_ratio_sets_the_last_layers_against_the_first():
 
 
 def test_the_simulation_gives_the_theorys_exponents_where_they_are_reached(tmp_path):
-    torch.manual_seed(0)
     cell = ConstantFilters(layers=6, size=1024, dimensions=1, filter_size=2, stride=2, samples=512)
     cell.check()
     cell.run(Workshop(tmp_path, tmp_path))
@@ -109,7 +108,6 @@ def test_the_simulation_gives_the_theorys_exponents_where_they_are_reached(tmp_p
 
 
 def test_a_simulation_whose_last_layer_would_be_empty_is_refused():
-    torch.manual_seed(0)
     with pytest.raises(ValueError, match="size=48 is no multiple"):
         ConstantFilters(layers=5, size=48, filter_size=2, stride=2).check()
     with pytest.raises(ValueError, match="odd filter_size"):

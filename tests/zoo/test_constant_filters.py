@@ -9,8 +9,6 @@ import torch
 import invariscope as iv
 from invariscope import zoo
 
-pytestmark = pytest.mark.usefixtures("seeded")
-
 
 def test_a_layer_answers_a_pixel_with_the_filter_convolved_with_itself():
     x = torch.zeros(1, 1, 16, 16)
