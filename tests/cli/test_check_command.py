@@ -43,6 +43,7 @@ def test_the_value_that_is_judged_is_that_of_measure(invoke, measured):
     assert checked(invoke, "--max", f"3:normalized_variance:{below!r}", *same).exit_code == 1
 
 
+@pytest.mark.usefixtures("seeded")
 def test_a_dead_layer_does_not_pass_silently(invoke, workplace):
     (workplace / "dead.py").write_text(
         "import torch\nfrom torch import nn\n"

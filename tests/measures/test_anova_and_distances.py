@@ -19,6 +19,8 @@ from invariscope.measures.base import LayerContext
 from invariscope.measures.rejections import CORRECTIONS, f_critical, f_survival, share_rejecting
 from invariscope.statistics.reservoir import Reservoir
 
+pytestmark = pytest.mark.usefixtures("seeded")
+
 SHARES = ("share_sample", "share_transform", "share_residual")
 DISTANCE_CLASSES = (iv.TransformationDistance, iv.SampleDistance, iv.NormalizedDistance)
 MEASURES = [

@@ -16,10 +16,10 @@ TURNS = iv.QuarterTurns()
 NEARLY_FREE = FittedAction(ridge=1e-9)
 
 
-def fitted(model, data, **options):
+def fitted(model, data, *, ids=None, **options):
     """{row without the measure's name: row} of a fitted deviation."""
     measure = iv.EquivarianceDeviation(**{"feature_action": NEARLY_FREE} | options)
-    table = iv.measure(model, data, TURNS, measures=measure, progress=False).table
+    table = iv.measure(model, data, TURNS, measures=measure, progress=False, ids=ids).table
     return {measure.output_of(row.measure): row for row in table.itertuples()}
 
 
@@ -83,7 +83,7 @@ def test_the_null_is_that_of_all_pairs_of_a_half():
         fraction = x[:, 0, 0, 0] - x[:, 0, 0, 0].floor()
         return {"flat": orbits[x[:, 0, 0, 0].long(), (4 * fraction).round().long()]}
 
-    found = fitted(model, data + turn, feature_action=FittedAction(ridge=0.2))
+    found = fitted(model, data + turn, ids=np.arange(30), feature_action=FittedAction(ridge=0.2))
     places = [0, 1, 2, 3]
     order = [int(4 * float(torch.rot90(turn, k)[0, 0])) for k in places]
     y, halves, terms = orbits.numpy()[:, order], halves_of(np.arange(30), seed=0), []

@@ -17,7 +17,6 @@ from torch import nn
 import invariscope as iv
 from invariscope import zoo
 from invariscope.draws import Draws, Stream
-from invariscope.engine.sources import as_source
 from invariscope.statistics.bin_pilot import BETWEEN, BinPilot, chosen_units
 from invariscope.statistics.firing import TopResponses
 
@@ -97,7 +96,8 @@ def digits():
 def test_maps_of_a_network_equal_brute_force_on_its_responses(digits, measure):
     turns = iv.QuarterTurns()
     data = (digits.images, digits.labels)
-    result = iv.measure(digits.read, data, turns, measures=measure, progress=False)
+    ids = np.arange(len(digits.images))
+    result = iv.measure(digits.read, data, turns, measures=measure, progress=False, ids=ids)
     for layer, activations in digits.orbit(turns).items():
         expected = measure.oracle(activations, np.asarray(digits.labels))
         assert len(expected) >= 3
@@ -176,10 +176,10 @@ def test_a_stream_of_unknown_length_gives_the_same_numbers_and_an_iterator_is_re
 
 def test_where_memory_is_short_thresholds_come_from_a_hashed_subset_and_a_note_says_so():
     x = torch.from_numpy(normal(5000, 4)).float()
-    measured = {"measures": "goodfellow", "progress": False, "memory_gb": 1e-6}
+    keys = np.arange(5000)
+    measured = {"measures": "goodfellow", "progress": False, "memory_gb": 1e-6, "ids": keys}
     result = iv.measure(lambda x: {"a": x}, x, [lambda x: x, lambda x: -x], **measured)
     (note,) = [note for note in result.provenance["notes"] if "thresholds" in note]
-    keys = as_source(x).order.keys
     chosen = Draws(0, keys, stream=Stream.FIRING_SAMPLE).uniform()[:, 0] < 0.125
     assert note.startswith(f"firing thresholds come from {chosen.sum()} of 5000 samples")
     plain = x.numpy().astype(float)
@@ -427,6 +427,7 @@ def test_a_response_that_is_no_number_is_an_error_that_names_the_layer(measure):
 
 
 def test_a_score_of_a_few_firing_samples_has_no_interval_and_says_why():
+    torch.manual_seed(0)
     data = torch.randn(96, 1, 6, 6, generator=torch.Generator().manual_seed(0))
     net = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3))
     for alpha, issued in ((0.01, False), (0.2, True)):

@@ -17,9 +17,12 @@ from torch.autograd.functional import jvp as double_backward
 import invariscope as iv
 from invariscope import zoo
 from invariscope.generators import Derivatives, UserFlow, as_generators
+from invariscope.measures.base import Batch
 from invariscope.readers.passages import traced
 from invariscope.readers.tangents import NotForwardError, pushforward
 from invariscope.zoo.networks import build
+
+pytestmark = pytest.mark.usefixtures("seeded")
 
 SPATIAL = ("translation_x", "translation_y", "rotation", "scale", "shear_x", "shear_y", "hyperbolic")
 
@@ -171,7 +174,9 @@ def test_real_activations_give_the_oracle_s_values(simple_conv, digits):
     measure, turns = iv.LieDerivative(), iv.QuarterTurns()
     layers = ["conv1", "relu2", "fc1", "log_softmax"]
     result = iv.measure(simple_conv, digits, turns, measures=[measure], layers=layers, progress=False)
-    along = measure.probes[1].inputs(digits, digits[:, None], indices=np.arange(len(digits)), seed=0)
+    keys = np.arange(len(digits))
+    batch = Batch(keys, keys, np.full(len(digits), -1), seed=0)
+    along = measure.probes[1].inputs(digits, digits[:, None], batch=batch)
     inputs = torch.cat([digits[:, None], along], dim=1)
     kept = {}
     for name, module in simple_conv.named_children():

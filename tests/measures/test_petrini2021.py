@@ -1,5 +1,7 @@
 """The whole published convention of 2021, once more by hand: fields, images, noise, medians."""
 
+import functools
+
 import numpy as np
 import pytest
 import torch
@@ -7,11 +9,14 @@ from torch import nn
 
 import invariscope as iv
 from invariscope import zoo
-from invariscope.draws import Draws
+from invariscope.draws import Draws, Stream
 
 SAMPLES, DRAWS, SIDE, SEED = 20, 3, 14, 4
 IMAGES = zoo.load("mnist_subset", samples=SAMPLES).images[..., ::2, ::2].contiguous()
 TRANSFORM = iv.Diffeomorphism(DRAWS, delta_px=1.0, preset="petrini2021")
+
+KEYS = np.arange(SAMPLES)
+OPTIONS = {"layers": "3", "seed": SEED, "ids": KEYS, "intervals": False, "progress": False}
 
 
 def net():
@@ -48,10 +53,11 @@ def drawn_coefficients():
     temperature = 4 / (np.pi * SIDE**2 * np.log(3))
     i, j = np.meshgrid([1, 2, 3], [1, 2, 3], indexing="ij")
     deviation = np.where(np.hypot(i, j) < 3.5, np.sqrt(temperature / (i**2 + j**2)), 0)
-    normal = Draws(seed=SEED, indices=np.arange(SAMPLES), slots=DRAWS).normal(18)
+    normal = Draws(seed=SEED, keys=KEYS, slots=DRAWS).normal(18)
     return normal.reshape(SAMPLES, DRAWS, 2, 3, 3) * deviation
 
 
+@functools.cache
 def by_hand():
     """D, G and R of the output."""
     model = net().double()
@@ -59,7 +65,7 @@ def by_hand():
     fields = drawn_coefficients()
     moved = np.array([[displaced(image, c) for c in own] for image, own in zip(x, fields, strict=True)])
     norm = np.mean([np.linalg.norm(moved[i, k] - x[i]) for i in range(SAMPLES) for k in range(DRAWS)])
-    noise = Draws(seed=SEED, indices=np.arange(SAMPLES), slots=DRAWS, part=1 << 20).normal(SIDE * SIDE)
+    noise = Draws(SEED, KEYS, DRAWS, Stream.EQUAL_NOISE).normal(SIDE * SIDE)
     noise *= norm / np.linalg.norm(noise, axis=2, keepdims=True)
     noisy = x[:, None] + noise.reshape(SAMPLES, DRAWS, SIDE, SIDE)
 
@@ -81,9 +87,7 @@ def by_hand():
 
 def test_both_presets_together_are_the_published_convention():
     measure = iv.Stability(preset="petrini2021")
-    table = iv.measure(
-        net(), IMAGES, TRANSFORM, measures=measure, layers="3", seed=SEED, intervals=False, progress=False
-    ).table.set_index("measure")
+    table = iv.measure(net(), IMAGES, TRANSFORM, measures=measure, **OPTIONS).table.set_index("measure")
     for output, expected in by_hand().items():
         assert table.value[f"stability.petrini2021.{output}"] == pytest.approx(expected, rel=1e-3), output
 
@@ -98,8 +102,6 @@ def test_both_presets_together_are_the_published_convention():
     ],
 )
 def test_without_any_one_of_the_conventions_the_numbers_are_others(transform, measure):
-    table = iv.measure(
-        net(), IMAGES, transform, measures=measure, layers="3", seed=SEED, intervals=False, progress=False
-    ).table.set_index("measure")
+    table = iv.measure(net(), IMAGES, transform, measures=measure, **OPTIONS).table.set_index("measure")
     off = [abs(table.value[measure.row_name(name)] / value - 1) for name, value in by_hand().items()]
     assert max(off) > 0.005

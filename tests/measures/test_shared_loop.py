@@ -12,6 +12,7 @@ from torch import nn
 
 import invariscope as iv
 from invariscope import zoo
+from invariscope.measures.base import Batch
 
 ALL = [
     iv.Consistency(),
@@ -87,6 +88,7 @@ def test_numbers_to_be_predicted_give_what_the_definition_gives(seed):
 
 @pytest.mark.parametrize("batches", [False, True])
 def test_numbers_to_be_predicted_are_no_classes(batches):
+    torch.manual_seed(0)
     x, y = images(9), torch.rand(9, generator=torch.Generator().manual_seed(3))
     model = nn.Sequential(nn.Flatten(), nn.Linear(x[0].numel(), 1))
     data = [(x[:4], y[:4]), (x[4:], y[4:])] if batches else (x, y)
@@ -125,7 +127,8 @@ def test_a_networks_layers_get_what_the_definition_gives_for_their_activations(m
     if measure.scope == "output":
         wanted = ["output"]
     activations = responses_of(network, measure, wanted)
-    options = {} if measure.scope == "output" else {"layers": wanted}
+    options = {"ids": np.arange(len(DIGITS))}
+    options |= {} if measure.scope == "output" else {"layers": wanted}
     data = (DIGITS.images.double(), DIGITS.labels)
     result = measured(network, data, measure, **options)
     for layer in wanted:
@@ -137,9 +140,9 @@ def test_a_networks_layers_get_what_the_definition_gives_for_their_activations(m
 
 def responses_of(network, measure, wanted):
     """Activations (sample, element and probe column, unit...) by layer, from hooks."""
-    x, indices = DIGITS.images.double(), np.arange(len(DIGITS.images))
-    orbit = QUARTERS.orbit(x)
-    extra = [p.inputs(x, orbit, indices=indices, seed=0) for p in measure.probes if p.name != "identity"]
+    x, keys = DIGITS.images.double(), np.arange(len(DIGITS))
+    orbit, batch = QUARTERS.orbit(x), Batch(keys, keys, np.full(len(x), -1), seed=0)
+    extra = [p.inputs(x, orbit, batch=batch) for p in measure.probes if p.name != "identity"]
     rows = torch.cat([orbit, *extra], dim=1)
     kept = {}
     handles = [

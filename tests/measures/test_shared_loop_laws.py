@@ -17,6 +17,8 @@ from invariscope.measures.worst_element import chosen_by_chance, reach_of_larges
 from invariscope.statistics.projection import projected
 from invariscope.uncertainty import jackknife
 
+pytestmark = pytest.mark.usefixtures("seeded")
+
 
 class Constant(nn.Module):
     """The same output for everything."""
@@ -201,7 +203,7 @@ def test_the_loss_is_split_without_a_rest_and_averaging_removes_the_part_it_shou
 @pytest.mark.parametrize(
     ("outputs", "options", "labels", "message"),
     [
-        (3, {}, None, "needs class labels"),
+        (3, {}, None, "needs labels"),
         (3, {}, torch.full((24,), 7), "labels run from 7 to 7"),
         (1, {}, torch.zeros(24, dtype=torch.long), r"targets='values'"),
         (3, {"targets": "values"}, torch.zeros(24, dtype=torch.long), r"targets='classes'"),

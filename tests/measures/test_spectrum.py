@@ -109,6 +109,7 @@ def test_the_engine_gives_the_definition_on_the_maps_of_a_real_network():
 
 
 def test_classes_have_curves_of_their_own_and_a_result_comes_back_from_disk(tmp_path):
+    torch.manual_seed(0)
     data = zoo.load("mnist_subset")
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU())
     options = {"measures": ["spectrum"], "samples": 100, "by_class": True, "floor": True, "progress": False}
@@ -131,6 +132,7 @@ def test_silent_and_flat_maps_have_no_frequency_and_are_counted():
 
 
 def test_flat_layers_alone_are_refused():
+    torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(16, 4))
     with pytest.raises(ValueError, match=r"spectrum applies to none .* needs feature maps"):
         iv.measure(

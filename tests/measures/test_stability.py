@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 import invariscope as iv
+from invariscope.measures.base import Batch
 from invariscope.measures.stability import EqualNoise
 
 IMAGES = torch.randn(40, 1, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -53,7 +54,8 @@ def test_noise_of_the_mean_norm_has_that_norm_everywhere():
     orbit = SHIFTS.orbit(IMAGES)
     norms = (orbit - IMAGES[:, None]).flatten(2).norm(dim=2)
     probe = EqualNoise("mean").settled([(IMAGES[:17], orbit[:17]), (IMAGES[17:], orbit[17:])])
-    noisy = probe.inputs(IMAGES, orbit, indices=np.arange(40), seed=3)
+    batch = Batch(np.arange(40), np.arange(40), np.full(40, -1), seed=3)
+    noisy = probe.inputs(IMAGES, orbit, batch=batch)
     reached = (noisy - IMAGES[:, None]).flatten(2).norm(dim=2)
     assert torch.allclose(reached, norms[norms > 0].mean().expand_as(reached), rtol=1e-4)
 
@@ -73,6 +75,7 @@ def test_the_diagonal_costs_one_sample_in_n():
 
 
 def test_unit_medians_refuse_layers_too_large_to_keep_and_measure_the_others():
+    torch.manual_seed(0)
     images = torch.randn(12, 1, 40, 40)
     model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     measure = iv.Stability(average="unitwise_median")
@@ -99,6 +102,7 @@ def test_options_that_do_not_exist_are_refused(options):
 
 
 def test_noise_needs_floating_inputs():
+    torch.manual_seed(0)
     tokens = torch.randint(0, 9, (20, 6))
     model = nn.Sequential(nn.Embedding(9, 4), nn.Flatten())
     with pytest.raises(TypeError, match="floating"):

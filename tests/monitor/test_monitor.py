@@ -111,6 +111,7 @@ def test_training_with_a_monitor_gives_the_same_weights_as_without():
 
 
 def test_a_model_in_training_mode_is_measured_in_eval_mode_and_left_training():
+    torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(784), nn.Dropout(0.9), nn.Linear(784, 3))
     monitor = watched(layers=None)
     model.train()
@@ -265,6 +266,9 @@ class Returning(nn.Module):
         return self.output(self.linear(x.flatten(1)))
 
 
+torch.manual_seed(0)
+
+
 @pytest.mark.parametrize(
     ("model", "options", "message"),
     [
@@ -351,6 +355,7 @@ def test_a_folder_without_an_index_or_without_a_result_is_refused(tmp_path):
 
 
 def test_a_file_in_place_of_the_folder_is_refused_before_training(tmp_path):
+    torch.manual_seed(0)
     (tmp_path / "taken").write_text("something else")
     with pytest.raises(ValueError, match="cannot be a folder"):
         iv.Monitor(torch.rand(16, 1, 9, 9), iv.QuarterTurns(), folder=tmp_path / "taken")

@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from matplotlib.image import imread
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
@@ -34,6 +35,7 @@ class Shared(nn.Module):
 @pytest.fixture(scope="module")
 def monitored(tmp_path_factory):
     """A monitor of two epochs with classes, and the events read back."""
+    torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("events")
     with TensorBoardWriter(folder) as writer:
         monitor = Monitor(
@@ -84,6 +86,7 @@ def test_the_images_are_the_heat_maps_of_each_epoch(monitored):
 
 
 def test_heat_maps_can_be_left_out(tmp_path):
+    torch.manual_seed(0)
     with TensorBoardWriter(tmp_path, images=False) as writer:
         Monitor(DIGITS, iv.QuarterTurns(), writers=[writer])(Shared(), 0)
     tags = EventAccumulator(str(tmp_path)).Reload().Tags()

@@ -33,6 +33,7 @@ def small_net():
 
 def one_filter(kernel):
     """A linear neuron with that kernel, for images of one channel."""
+    torch.manual_seed(0)
     layer = nn.Conv2d(1, 1, kernel.shape, bias=False)
     with torch.no_grad():
         layer.weight.copy_(torch.as_tensor(kernel)[None, None])
@@ -263,6 +264,7 @@ def test_a_centroid_is_where_the_neuron_looks_and_a_rotation_about_it_moves_it_l
 
 
 def test_dead_and_sparse_neurons_are_counted_and_left_out():
+    torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
     with torch.no_grad():
         model[0].bias.copy_(torch.tensor([-50.0, 1.0, 1.0, 0.0]))

@@ -269,6 +269,8 @@ def test_calls_that_cannot_work_say_why():
 
 
 def test_a_layer_without_the_batch_in_front_is_refused_by_name():
+    torch.manual_seed(0)
+
     class Across(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x.flatten(1).T

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 import invariscope as iv
 from invariscope.transforms import Compose, Drawn, Elements, Grid, Inverse, Rotation
 
+pytestmark = pytest.mark.usefixtures("seeded")
+
 
 def images(samples: int = 6) -> Tensor:
     return torch.rand(samples, 1, 8, 8, generator=torch.Generator().manual_seed(3))

@@ -10,6 +10,8 @@ from torch import nn
 
 from invariscope.transforms import Elements, Rotation, as_transform
 
+pytestmark = pytest.mark.usefixtures("seeded")
+
 
 def test_token_sequences_are_moved_by_callables() -> None:
     tokens = torch.tensor([[1, 2, 3], [4, 5, 6]])

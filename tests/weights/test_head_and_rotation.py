@@ -11,6 +11,8 @@ from invariscope.weights import head_frequency_correlation, rotation_coupling, r
 from invariscope.weights._chance import against_permutations, correlation
 from invariscope.zoo import build
 
+pytestmark = pytest.mark.usefixtures("seeded")
+
 RNG = np.random.default_rng(0)
 SMOOTH, ROUGH = torch.ones(3, 3), torch.tensor([[1.0, -2, 1], [-2, 4, -2], [1, -2, 1]])
 
@@ -153,6 +155,9 @@ def test_the_order_of_the_filters_does_not_matter():
         model.conv1.weight.copy_(model.conv1.weight[order])
         model.conv2.weight.copy_(model.conv2.weight[:, order])
     assert rotation_coupling(model).correlation == pytest.approx(before)
+
+
+torch.manual_seed(0)
 
 
 @pytest.mark.parametrize(

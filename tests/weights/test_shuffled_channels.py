@@ -11,6 +11,8 @@ from torch.nn.utils.parametrizations import weight_norm
 from invariscope.weights import filter_spectrum, shuffled_channels
 from invariscope.zoo import build
 
+pytestmark = pytest.mark.usefixtures("seeded")
+
 
 def order_of(before: torch.Tensor, after: torch.Tensor) -> list[int]:
     """Which channel each one was; both (out, in, ...) of unlike channels."""
@@ -70,6 +72,9 @@ def test_a_weight_that_two_layers_share_stays_shared():
     shuffled = shuffled_channels(model, seed=0)
     assert shuffled[0].weight is shuffled[1].weight
     assert sorted(order_of(model[0].weight, shuffled[0].weight)) == [0, 1, 2, 3, 4]
+
+
+torch.manual_seed(0)
 
 
 @pytest.mark.parametrize(

@@ -239,6 +239,7 @@ def test_the_description_of_a_data_set_is_plain():
 
 
 def test_a_data_set_prints_in_a_line():
+    torch.manual_seed(0)
     data = load("mnist_subset")
     assert repr(data) == "<ImageData mnist_subset, test: 2,000 of 1 × 28 × 28 in 10 classes>"
     assert repr(data.standardized()).endswith("in 10 classes, standardised>")

@@ -11,6 +11,8 @@ from torch import nn
 
 from invariscope.zoo import NETWORKS, build, parameter_count
 
+pytestmark = pytest.mark.usefixtures("seeded")
+
 SHAPES = ((1, 28, 28), (3, 32, 32))
 # Narrow ones are as deep and far faster.
 NARROW = {

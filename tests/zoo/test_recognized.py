@@ -20,6 +20,7 @@ def encoder(seed: int = 0) -> nn.Module:
 
 
 def test_the_loss_is_the_mean_cross_entropy_over_images_and_elements():
+    torch.manual_seed(0)
     images = torch.arange(8.0).reshape(2, 1, 2, 2)
     top_left = nn.Sequential(nn.Flatten(), nn.Linear(4, 4, bias=False))
     top_left[1].weight.data = torch.zeros(4, 4)
@@ -79,6 +80,7 @@ def test_elements_that_cannot_be_told_apart_are_refused(transform):
 
 
 def test_a_network_without_a_linear_layer_is_refused():
+    torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(1, 2, 28), nn.Flatten())
     with pytest.raises(ValueError, match="named from what enters the last linear layer"):
         recognize_elements(model, FEW, epochs=1, transform=iv.QuarterTurns())

@@ -8,6 +8,8 @@ from torch import nn
 
 from invariscope.zoo import build
 
+pytestmark = pytest.mark.usefixtures("seeded")
+
 
 def outputs_of(model: nn.Module, x: torch.Tensor) -> dict[str, tuple[int, ...]]:
     found = {}

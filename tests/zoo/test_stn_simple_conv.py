@@ -12,6 +12,8 @@ from invariscope.engine.api import randomized
 from invariscope.zoo import build
 from invariscope.zoo.networks.stn_simple_conv import Turn
 
+pytestmark = pytest.mark.usefixtures("seeded")
+
 NARROW = {"filters": 2, "fc": 4, "localisation_filters": 2}
 
 

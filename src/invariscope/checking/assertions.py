@@ -63,6 +63,7 @@ def assert_invariant(
         ValueError, TypeError: as `iv.measure`; no tolerance can be derived.
 
     >>> import torch, invariscope as iv
+    >>> _ = torch.manual_seed(0)
     >>> model = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 1), torch.nn.AdaptiveAvgPool2d(1))
     >>> iv.assert_invariant(model, torch.rand(8, 1, 6, 6), iv.QuarterTurns()).broken
     ()
@@ -119,6 +120,7 @@ def assert_equivariant(
             the elements are none; no tolerance can be derived.
 
     >>> import torch, invariscope as iv
+    >>> _ = torch.manual_seed(0)
     >>> model = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 1), torch.nn.Tanh())
     >>> verdict = iv.assert_equivariant(model, torch.rand(8, 1, 6, 6), iv.QuarterTurns())
     >>> [(layer.layer, layer.action) for layer in verdict.layers]

@@ -142,6 +142,7 @@ def measure(
         TypeError: data or model of a kind that cannot be read, image transforms on other data.
 
     >>> import invariscope as iv, torch
+    >>> _ = torch.manual_seed(0)
     >>> model = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.ReLU())
     >>> result = iv.measure(model, torch.rand(16, 1, 9, 9), iv.QuarterTurns(), progress=False)
     >>> result.table["layer"].tolist()

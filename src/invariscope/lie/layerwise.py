@@ -87,6 +87,7 @@ def lie_derivative(
     Source:
         Gruver, Finzi, Goldblum and Wilson 2023, arXiv:2210.02984, section 4.
 
+    >>> _ = torch.manual_seed(0)
     >>> net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(98, 3))
     >>> found = lie_derivative(net, torch.rand(4, 1, 9, 9), generators="rotation").table
     >>> shares = found[found["measure"] == "lie_derivative.rotation.share"]

@@ -68,6 +68,7 @@ class Monitor:
         TypeError: an option that `iv.measure` does not have.
 
     >>> import torch, invariscope as iv
+    >>> _ = torch.manual_seed(0)
     >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(81, 3))
     >>> monitor = iv.Monitor(torch.rand(64, 1, 9, 9), iv.QuarterTurns(), every=2)
     >>> for epoch in range(5):

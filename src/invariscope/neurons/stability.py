@@ -94,6 +94,7 @@ def neuron_stability(
     Source:
         The ratio of Tomasini et al. 2022, arXiv:2210.01506, for one neuron and one kind of deformation.
 
+    >>> _ = torch.manual_seed(0)
     >>> net = nn.Sequential(nn.Conv2d(1, 4, 5), nn.ReLU())
     >>> found = neuron_stability(net, "1", torch.rand(64, 1, 12, 12), deformations=["rotation"])
     >>> found.table["measure"].tolist(), found.maps["neuron_stability.rotation", "1"].shape
@@ -130,6 +131,7 @@ def neuron_stability_cost(
         model, layer, images: as for `neuron_stability`.
         options: its options, the label aside.
 
+    >>> _ = torch.manual_seed(0)
     >>> net = nn.Sequential(nn.Conv2d(1, 4, 5), nn.ReLU())
     >>> (found,) = neuron_stability_cost(net, "1", torch.rand(64, 1, 12, 12))
     >>> found.crops, found.whole_images, round(found.equivalent)

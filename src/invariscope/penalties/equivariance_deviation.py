@@ -45,6 +45,7 @@ class EquivarianceDeviation(Penalty):
 
     >>> import torch
     >>> from invariscope.transforms import QuarterTurns
+    >>> _ = torch.manual_seed(0)
     >>> model = torch.nn.Conv2d(1, 2, 1)  # equivariant whatever its weights
     >>> images = torch.rand(4, 1, 3, 3, dtype=torch.float64)
     >>> penalty = EquivarianceDeviation(QuarterTurns(), layers="*", kind="channelwise", distance="l2")

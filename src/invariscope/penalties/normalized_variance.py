@@ -46,6 +46,7 @@ class NormalizedVariance(Penalty):
         Quiroga et al. 2019, doi:10.1007/978-3-030-27713-0_9, for TV and SV.
 
     >>> from invariscope.transforms import QuarterTurns
+    >>> _ = torch.manual_seed(0)
     >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(9, 2))
     >>> loss = NormalizedVariance(QuarterTurns(), layers="1")(model, torch.rand(4, 1, 3, 3))
     >>> loss.backward()
@@ -84,7 +85,7 @@ class NormalizedVariance(Penalty):
             threshold = _threshold(orbits)
             still = across <= threshold
             dead = still & (along <= threshold)
-            sparse = self._sparse(orbits)
+            sparse = self._sparse(orbits, threshold)
         fixed = self.fixed_denominator
         if self.average == "ratio":
             return ratio(along[~dead].sum(), across[~dead].sum(), fixed=fixed)
@@ -92,10 +93,10 @@ class NormalizedVariance(Penalty):
         shares = ratio(along[counted], across[counted], fixed=fixed)
         return shares.sum() / max(int(counted.sum()), 1)
 
-    def _sparse(self, orbits: Tensor) -> Tensor:
-        if len(orbits) < self.min_firing:
-            return torch.zeros_like(orbits[0, 0], dtype=torch.bool)
-        return (orbits != 0).any(dim=1).sum(dim=0) < self.min_firing
+    def _sparse(self, orbits: Tensor, threshold: Tensor) -> Tensor:
+        # The median is the usual response of every unit that has one: most samples give it.
+        unusual = (orbits - orbits.median(dim=0).values).abs() > threshold.sqrt()
+        return unusual.any(dim=1).sum(dim=0) < min(self.min_firing, len(orbits) / 4)
 
 
 def _variance(orbits: Tensor, axis: int) -> Tensor:

@@ -42,6 +42,7 @@ class Stability(Penalty):
 
     >>> import torch
     >>> from invariscope.transforms import Diffeomorphism
+    >>> _ = torch.manual_seed(0)
     >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3))
     >>> penalty = Stability(Diffeomorphism(2, delta_px=0.6), layers="1")
     >>> bool(penalty(model, torch.rand(4, 1, 8, 8), step=0) > 0)

@@ -85,6 +85,8 @@ def receptive_field(
             the whole image or windows of different sizes; no chain, for "analytic".
         TypeError: no module.
 
+    >>> import torch
+    >>> _ = torch.manual_seed(0)
     >>> net = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2))
     >>> receptive_field(net, "2", (1, 8, 8))
     ReceptiveField(size=(4, 4), jump=(2, 2), first_centre=(0.5, 0.5), method='analytic')

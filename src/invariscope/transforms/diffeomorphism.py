@@ -59,6 +59,7 @@ class Diffeomorphism(_Deforming):
 
     >>> Diffeomorphism(2).labels
     ('draw 1', 'draw 2')
+    >>> _ = torch.manual_seed(0)
     >>> Diffeomorphism(2).orbit(torch.rand(3, 1, 28, 28)).shape
     torch.Size([3, 2, 1, 28, 28])
     >>> [round(t, 7) for t in Diffeomorphism().temperatures((32, 28))]

@@ -47,6 +47,7 @@ class DiffeomorphismAugmentation(_Deforming):
         Petrini et al. 2021, arXiv:2105.02468, for the range.
 
     >>> generator = torch.Generator().manual_seed(0)
+    >>> _ = torch.manual_seed(0)
     >>> DiffeomorphismAugmentation().random(torch.rand(4, 3, 32, 32), generator=generator).shape
     torch.Size([4, 3, 32, 32])
     """

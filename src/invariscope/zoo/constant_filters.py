@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.utils import skip_init
 
 
 class ConstantFilterNet(nn.Sequential):
@@ -57,7 +59,8 @@ def _averaging(dimensions: int, filter_size: int, stride: int) -> nn.Conv2d:
     """A convolution over rows and columns, or over columns alone."""
     size, step = ((one if dimensions == 2 else 1, one) for one in (filter_size, stride))
     padding = (size[0] // 2, size[1] // 2) if stride == 1 else (0, 0)
-    conv = nn.Conv2d(1, 1, size, stride=step, padding=padding, padding_mode="circular", bias=False)
+    options: dict[str, Any] = {"stride": step, "padding": padding, "padding_mode": "circular", "bias": False}
+    conv = skip_init(nn.Conv2d, 1, 1, size, **options)  # nothing is drawn for weights that are given
     with torch.no_grad():
         conv.weight.fill_(1 / conv.weight.numel())
     return conv

@@ -23,6 +23,8 @@ def trainable_names(model: nn.Module, trainable: str | None) -> frozenset[str]:
     Raises:
         ValueError: a model without linear layers, or a glob that matches nothing.
 
+    >>> import torch
+    >>> _ = torch.manual_seed(0)
     >>> model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(8, 2))
     >>> sorted(trainable_names(model, "head")), sorted(trainable_names(model, "*.weight"))
     (['2.bias', '2.weight'], ['0.weight', '2.weight'])

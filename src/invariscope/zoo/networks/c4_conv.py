@@ -92,6 +92,7 @@ def c4_conv(
         Cohen and Welling 2016, arXiv:1602.07576.
 
     >>> from invariscope.zoo.networks import build
+    >>> _ = torch.manual_seed(0)
     >>> model, x = build("c4_conv").double(), torch.rand(2, 1, 28, 28, dtype=torch.float64)
     >>> torch.allclose(model(x), model(x.rot90(dims=(2, 3))))
     True

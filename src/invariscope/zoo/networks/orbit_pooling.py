@@ -49,6 +49,7 @@ def orbit_pooling(
         Anselmi et al. 2013, arXiv:1311.4158.
 
     >>> from invariscope.zoo.networks import build
+    >>> _ = torch.manual_seed(0)
     >>> model, x = build("orbit_pooling").double(), torch.rand(2, 1, 28, 28, dtype=torch.float64)
     >>> torch.allclose(model(x), model(x.rot90(dims=(2, 3))))
     True
