@@ -95,8 +95,8 @@ SECTIONS: dict[str, Section] = {
     ),
     "real maps": Section(
         "Real activations: maps",
-        "`relu5` of a SimpleConv (8 filters; three epochs of 20,000 images of MNIST; 96 % accuracy), its first "
-        "4 channels of 7 × 7 units, under quarter turns. The true values are those of 8,000 test images.",
+        "`relu5` of a SimpleConv (8 filters; three epochs of 20,000 images of MNIST; 96 % accuracy), its "
+        "first 4 channels of 7 × 7 units, under quarter turns. True values: those of 8,000 test images.",
         "coverage",
     ),
     "real vector": Section(
@@ -105,15 +105,15 @@ SECTIONS: dict[str, Section] = {
     "heavy": Section("Heavy-tailed units", "Samples differ by Student's t with 5 degrees.", "misses"),
     "log-normal": Section(
         "Log-normal sensitivity",
-        "Linear units; each sample moves exp(z) times as far, z standard normal. Of 64 samples 2 are expected "
-        "to decide, of 256 samples 8.5, of 1,024 samples 34.",
+        "Linear units; each sample moves exp(z) times as far, z standard normal. Of 64 samples 2 are "
+        "expected to decide, of 256 samples 8.5, of 1,024 samples 34; nothing is asked below five.",
         "misses",
         256,
     ),
     "3 percent": Section(
         "3 % of samples move 20 times as far",
         "Linear units. Of 64 samples 2 are expected to decide, and 14 % of draws hold none of them, which no "
-        "draw can show; of 256 samples 9, of 1,024 samples 35.",
+        "draw can show; of 256 samples 9, of 1,024 samples 35. Nothing is asked below five.",
         "misses",
         256,
     ),

@@ -1,8 +1,8 @@
 """Many draws at once, for values that are functions of sums over samples.
 
 What each sample of a population adds is computed once; a draw is then eight sums, of its groups, and the
-formulas of the measures are applied to all draws together. `python -m benchmarks.coverage --check` compares the
-values with those of the measures themselves.
+formulas of the measures are applied to all draws together. `python -m benchmarks.coverage --check` compares
+the values with those of the measures themselves.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from invariscope.uncertainty import DECISIVE, GROUPS
 _QUANTILE = float(special.stdtrit(GROUPS - 1, 0.975))
 _ROUNDING = (32 * np.finfo(np.float32).eps) ** 2
 _MIN_FIRING = iv.NormalizedVariance().min_firing
-_SINGLE = ("within", "moved", "noisy")  # what few samples may decide
+_SINGLE = ("within", "moved", "noisy", "mean_error")  # what few samples may decide
 
 Tables = Callable[[Any], Mapping[str, np.ndarray]]
 
@@ -64,7 +64,7 @@ class Draws:
 
     Args:
         pivot: (element, unit) the population's mean responses.
-        decisive: (draw, 3, 3) number, Σd, Σd² × what few samples may decide.
+        decisive: (draw, 3, part) number, Σd, Σd² of what few samples may decide.
         even: (draw,) whether relative errors are even enough.
         rows: samples, or clusters, of each draw.
     """
@@ -123,9 +123,10 @@ class Draws:
                 shared = _summed(above, ~dead) / _summed(below, ~dead)
             yield (name, output), Values(mean, enough & frequent, true, reach)
             yield (name, f"{output} ratio".strip()), Values(shared, enough, known.ratio[0], reach)
+        common = _medians(unusual, counted) >= rare_below(self.rows)
         known = truth["transformation_variance"][""].values[0].reshape(1, 1, -1)
         true = _means(known, counted)[:, 0]
-        yield ("transformation_variance", ""), Values(_means(along, counted), enough, true, reach)
+        yield ("transformation_variance", ""), Values(_means(along, counted), enough & common, true, reach)
 
     def _stability(self, truth: Mapping[str, Any]) -> Iterator[tuple[tuple[str, str], Values]]:
         n = self["count"]
@@ -150,10 +151,11 @@ class Draws:
             ("equivariance_deviation", "to_null"),
             Values(self["deviation"] / self["null"], always, float(known["to_null"].values[0])),
         )
+        enough, reach = self.decided("mean_error")
         error = float(truth["equivariance_error"][""].values[0])
         yield (
             ("equivariance_error", ""),
-            Values(self["error"] / self["defined"], self.even, error, OF_RELATIVE),
+            Values(self["error"] / self["defined"], self.even & enough, error, OF_RELATIVE * reach),
         )
         yield ("worst_element", ""), self._worst(float(truth["worst_element"][""].values[0]))
         yield from self._predictions(truth, n)
@@ -166,7 +168,7 @@ class Draws:
         self, truth: Mapping[str, Mapping[str, Any]], n: np.ndarray
     ) -> Iterator[tuple[tuple[str, str], Values]]:
         flips, count = self["flips"][:, :, 1:], n[:, 0]
-        issued = (self["changed"][:, 0] >= EVENTS) & (count - self["changed"][:, 0] >= EVENTS)
+        issued = (self["changed"][:, 0] >= EVENTS) & (self["kept"][:, 0] >= EVENTS)
         true = float(truth["consistency"][""].values[0])
         yield ("consistency", ""), Values(self["agreeing"] / n, issued, true)
         issued = (flips[:, 0].max(axis=1) >= EVENTS) & (count - flips[:, 0].min(axis=1) >= EVENTS)
@@ -187,7 +189,7 @@ class Additive:
         self.population = population
         self.size = population.together if clustered else 1
         columns = dict(_moments(population)) | dict(_of_tables(population, tables))
-        self.errors = columns.pop("errors")
+        self.errors, self.sizes = columns.pop("errors"), columns.pop("sizes")
         joined = {name: self._by_cluster(name, part) for name, part in columns.items()}
         pivot = population.responses[:, :ELEMENTS].reshape(len(population), ELEMENTS, -1)
         self.pivot = pivot.mean(axis=0, dtype=np.float64)
@@ -205,15 +207,19 @@ class Additive:
         return grouped.max(axis=1) if name == "unusual" else grouped.sum(axis=1)
 
     def sums(self, sample: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(group, column) sums, (3, 3) what decides, and whether few samples decide the mean error."""
+        """(group, column) sums, (3, part) what decides, and whether few samples decide the mean error."""
         order = np.argsort(sample.groups, kind="stable")[:: self.size]
         rows = sample.chosen[order] // self.size
         starts = np.searchsorted(sample.groups[order], np.arange(GROUPS))
         parts = self.single[rows]
-        decisive = np.stack([np.full(3, len(rows)), parts.sum(0), np.square(parts).sum(0)])
+        decisive = np.stack([np.full(len(_SINGLE), len(rows)), parts.sum(0), np.square(parts).sum(0)])
         sums = np.add.reduceat(self.rows[rows], starts)
         null = np.bincount(sample.groups, self._nulls(sample), GROUPS)
-        return np.column_stack([sums, null]), decisive, np.array(not few_decide(self.errors[sample.chosen]))
+        return (
+            np.column_stack([sums, null]),
+            decisive,
+            np.array(not few_decide(self.errors[sample.chosen], self.sizes[sample.chosen])),
+        )
 
     def _nulls(self, sample: Any) -> np.ndarray:
         """(rank,) Σ_j (1 − cos) to the mean response to the partner."""
@@ -258,13 +264,20 @@ def _of_tables(population: Population, tables: Tables) -> Iterator[tuple[str, np
     gaps = tables(iv.WorstElement())
     yield "gap", gaps["gap"]
     yield "size", gaps["size"].reshape(len(gaps["size"]))
-    errors = tables(iv.EquivarianceError(feature_action="trivial"))["error.0"]
+    relative = tables(iv.EquivarianceError(feature_action="trivial"))
+    errors = relative["error.0"]
+    yield "errors", errors
+    yield "sizes", relative["size.0"]
+    yield (
+        "mean_error",
+        np.where(np.isfinite(errors), errors, 0).sum(1) / np.maximum(np.isfinite(errors).sum(1), 1),
+    )
     yield "error", np.where(np.isfinite(errors), errors, 0).sum(axis=1)
     yield "defined", np.isfinite(errors).sum(axis=1).astype(float)
-    yield "errors", errors
     top = tables(iv.Consistency())
     yield "agreeing", top["agreeing"].reshape(len(top["agreeing"]))
     yield "changed", (top["agreeing"] < 1).reshape(len(top["agreeing"])).astype(float)
+    yield "kept", (top["agreeing"] > 0).reshape(len(top["agreeing"])).astype(float)
     yield "flips", (top["top"] != top["rest"]).astype(float)
     best = population.scores[:, :ELEMENTS].argmax(axis=2)
     yield "accuracy", (best == population.labels[:, None]).mean(axis=1)

@@ -4,9 +4,9 @@
 
 Two rules leave values without an interval: DECISIVE, the least (Σd)²/Σd² of what samples add to a layer's
 variance along orbits, and RARE, the least number of samples for which half of the units leave their usual
-response. Both are switched off here. The first table counts draws with an interval, intervals that hold the true
-value, and intervals that miss, by what DECISIVE could be; the second has layers of units that all respond to the
-same share of samples, and the coverage of the mean of their ratios.
+response. Both are switched off here. The first table counts draws with an interval, intervals that hold the
+true value, and intervals that miss, by what DECISIVE could be; the second has layers of units that all
+respond to the same share of samples, and the coverage of the mean of their ratios.
 """
 
 from __future__ import annotations

@@ -174,7 +174,7 @@ def _means(classes: int) -> np.ndarray:
 
 
 def real(name: str, data_dir: Path) -> Population:
-    """Activations of a SimpleConv after three epochs of MNIST; of maps some channels, of vectors all units."""
+    """Activations of a SimpleConv after three epochs; of maps some channels, of vectors all units."""
     layer, channels = _LAYERS[name]
     found, labels = _activations(data_dir)
     return Population(np.ascontiguousarray(found[layer][:, :, :channels]), found["fc2"], labels)

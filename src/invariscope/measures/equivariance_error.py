@@ -20,8 +20,8 @@ from invariscope.measures.base import (
     Measure,
     Values,
 )
-from invariscope.measures.relative_mean import about_infinite, relative_mean
-from invariscope.measures.uncovered import EXTREME, OF_RELATIVE, PLACE, few_decide
+from invariscope.measures.relative_mean import about_infinite, interval_of_errors, relative_mean
+from invariscope.measures.uncovered import EXTREME, PLACE
 from invariscope.registry import unknown
 from invariscope.statistics.feature_actions import FeatureAction, as_feature_action
 from invariscope.statistics.relative_errors import RelativeErrors
@@ -130,14 +130,15 @@ class EquivarianceError(Measure):
         }
         best = min(means, key=lambda k: (not means[k] < np.inf, means[k]))
         errors = table[f"error.{best}"]
+        few, wide = interval_of_errors(table, errors, table[f"size.{best}"])
         found: dict[str, Values] = {
             "": LayerValues(
                 table.replicates(lambda part: relative_mean(part[f"error.{best}"])),
                 null=relative_mean(table[f"null.{best}"]),
                 undefined=int(table[f"undefined.{best}"].sum()),
                 note="; ".join(filter(None, (self._others(means, best), about_infinite(errors)))),
-                uncovered=few_decide(errors),
-                reach=OF_RELATIVE,
+                uncovered=few,
+                reach=wide,
             ),
             "by_element": ElementValues(table.replicates(lambda part: _column_means(part[f"error.{best}"]))),
             "action_by_element": ElementValues(

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from invariscope.measures.uncovered import OF_RELATIVE, few_decide, few_decisive, reach_of_uneven
+from invariscope.statistics.sample_table import SampleTable
+
 
 def relative_mean(errors: np.ndarray) -> float:
     """Return the mean over pairs whose denominator is not 0; without any, infinite for x/0, NaN for 0/0.
@@ -15,6 +18,14 @@ def relative_mean(errors: np.ndarray) -> float:
     if defined.size:
         return float(defined.mean())
     return float("inf") if np.isinf(errors).any() else float("nan")
+
+
+def interval_of_errors(table: SampleTable, errors: np.ndarray, sizes: np.ndarray) -> tuple[str, float]:
+    """Why the mean of (sample, element) errors relative to sizes can have no interval, and how wide it is."""
+    known = np.isfinite(errors)
+    sums = np.where(known, errors, 0.0).sum(axis=1)
+    parts = table.decisive(np.divide(sums, known.sum(axis=1), out=0 * sums, where=known.any(axis=1)))
+    return few_decide(errors, sizes) or few_decisive(*parts), OF_RELATIVE * reach_of_uneven(*parts)
 
 
 def about_infinite(errors: np.ndarray) -> str:

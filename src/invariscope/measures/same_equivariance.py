@@ -15,8 +15,7 @@ from invariscope.measures.base import (
     Measure,
     UnitValues,
 )
-from invariscope.measures.relative_mean import about_infinite, relative_mean
-from invariscope.measures.uncovered import OF_RELATIVE, few_decide
+from invariscope.measures.relative_mean import about_infinite, interval_of_errors, relative_mean
 from invariscope.measures.variance import NormalizedVariance, SampleVariance, TransformationVariance
 from invariscope.statistics.kept_positions import LOST
 from invariscope.statistics.sample_table import SampleTable
@@ -195,12 +194,13 @@ def _note(layer: LayerContext) -> str:
 
 def _direct(table: SampleTable) -> LayerValues:
     """E of `EquivarianceError` under the spatial action."""
+    few, wide = interval_of_errors(table, table["error"], table["size"])
     return LayerValues(
         table.replicates(lambda part: relative_mean(part["error"])),
         undefined=int(table["undefined"].sum()),
         note=about_infinite(table["error"]),
-        uncovered=few_decide(table["error"]),
-        reach=OF_RELATIVE,
+        uncovered=few,
+        reach=wide,
     )
 
 

@@ -7,10 +7,10 @@ import numpy as np
 from invariscope.uncertainty import DECISIVE, NOT_YET
 
 # Below these, intervals hold the true value too seldom (benchmarks/coverage.py, benchmarks/decisive.py).
-_EVEN_SHARE = 0.7
+_EVEN_SHARE = 0.85
 EVENTS = 5
 # Below this evenness (Σd)²/(n Σd²) intervals are made wider, in proportion to what lacks.
-_UNEVEN, _OF_UNEVEN = 0.25, 3.0
+_UNEVEN, _OF_UNEVEN = 0.3, 5.0
 # Outputs that never have an interval, whatever the number of samples.
 PLACE = "no interval: it is a position, not a quantity"
 EXTREME = "no interval: the largest of a sample grows with its size"
@@ -44,47 +44,55 @@ def few_decisive(count: float, total: float, squares: float) -> str:
 def reach_of_uneven(count: float, total: float, squares: float) -> float:
     r"""How many times as wide the interval of a mean of non-negative parts must be if they are uneven.
 
-    .. math:: 1 + 3 \max(0, 0.25 - n_\mathrm{eff}/n)
+    .. math:: 1 + 5 \max(0, 0.3 - n_\mathrm{eff}/n)
 
     Of parts with a long tail most draws hold too little: the mean is then too small, and so is its error.
-    Parts are this uneven if the sensitivity of samples is log-normal with σ = 1 (0.05 in the median of 1,024
-    samples, 0.13 of 64), and not if ten classes differ by a factor of ten (0.37).
+    Parts are this uneven if the sensitivity of samples is log-normal with σ = 1 (the median of n_eff/n is 0.05
+    for 1,024 samples, 0.13 for 64), and not if ten classes differ by a factor of ten (0.37).
 
     Args:
         count, total, squares: as for `few_decisive`.
 
     >>> reach_of_uneven(64, 32.0, 32.0), round(reach_of_uneven(100, 10.0, 10.0), 2)
-    (1.0, 1.45)
+    (1.0, 2.0)
     """
     even = total**2 / (count * squares) if squares > 0 else 1.0
     return 1 + _OF_UNEVEN * max(0.0, _UNEVEN - even)
 
 
-def few_decide(terms: np.ndarray) -> str:
-    r"""Explain why the mean of (sample, ...) relative sizes has no interval; "" if it has one.
+def few_decide(errors: np.ndarray, sizes: np.ndarray) -> str:
+    r"""Explain why a mean of relative errors that silent samples decide has no interval; "" if it has one.
 
-    .. math:: \frac{(\sum_i d_i)^2}{n \sum_i d_i^2} < 0.7
+    .. math:: E(r) < 0.85 \, E(r s), \qquad E(d) = \frac{(\sum_i d_i)^2}{n \sum_i d_i^2}
 
-    If the response to a sample is next to zero, its relative displacement is huge: the mean then rests on
-    such samples, and may not even exist in the population.
+    A response next to zero has a huge relative error r: the mean then rests on such samples, and may not even
+    exist in the population. Relative errors are then much less even than the errors r·s themselves.
 
     Args:
-        terms: NaN for samples without a value; elements without any values, such as the identity, do not
-            count.
+        errors: (sample, element) relative; NaN if undefined. Elements without any, such as the identity, do
+            not count.
+        sizes: (sample, element) what they are relative to.
 
-    >>> few_decide(np.array([[1.0], [2.0], [1.0]]))
+    >>> few_decide(np.array([[1.0], [2.0], [9.0]]), np.ones((3, 1)))
     ''
-    >>> few_decide(np.array([[np.nan, 0.1], [np.nan, 50.0], [np.nan, 0.2]]))[:20]
+    >>> sizes = np.array([[1.0, 1.0], [0.01, 0.01], [1.0, 1.0]])
+    >>> few_decide(np.array([[np.nan, 0.1], [np.nan, 50.0], [np.nan, 0.2]]), sizes)[:20]
     'no interval yet: a f'
     """
-    moving = terms[:, np.isfinite(terms).any(axis=0)]
-    if not moving.size:  # a dead layer, which has no value either
+    moving = np.isfinite(errors).any(axis=0)
+    known = np.isfinite(errors[:, moving]).all(axis=1)
+    relative, scale = errors[known][:, moving], sizes[known][:, moving]
+    if not relative.any():  # perfect, or a dead layer, which has no value either
         return ""
-    sizes = moving[np.isfinite(moving).all(axis=1)].mean(axis=1)
-    squares = np.square(sizes).sum()
-    if not squares or sizes.sum() ** 2 >= _EVEN_SHARE * len(sizes) * squares:
+    if _evenness(relative.mean(axis=1)) >= _EVEN_SHARE * _evenness((relative * scale).mean(axis=1)):
         return ""
-    return "no interval yet: a few samples with hardly any response decide the mean"
+    return f"{NOT_YET}a few samples with hardly any response decide the mean"
+
+
+def _evenness(parts: np.ndarray) -> float:
+    """(Σd)²/(n Σd²): 1 for equal parts, 1/n for a single one."""
+    squares = np.square(parts).sum()
+    return float(parts.sum() ** 2 / (len(parts) * squares)) if squares > 0 else 1.0
 
 
 def few(happened: np.ndarray, samples: int) -> np.ndarray:

@@ -146,7 +146,7 @@ class TransformationVariance(_Variance):
     def _units(self, parts: Parts, layer: LayerContext) -> UnitValues:
         null = None if parts.standard else parts.null
         found = _plain_units(self, parts, parts.transformation, null=null)
-        return replace(found, uncovered=parts.few_decide, reach=parts.reach)
+        return replace(found, uncovered=parts.few_decide or found.uncovered, reach=parts.reach)
 
     def _naive(self, along: np.ndarray, across: np.ndarray, values: np.ndarray) -> np.ndarray:
         return naively_folded(along, self.pool)
@@ -332,4 +332,5 @@ def _plain_units(
         return UnitValues(folded, alive, int(whole.sum()))
     counted = np.asarray(~dead & ~sparse)
     out = (int(dead.sum()), int(sparse.sum()))
-    return UnitValues(values, counted, *out, null=null)
+    rare = parts.rarely_respond(counted, measure.min_firing)
+    return UnitValues(values, counted, *out, null=null, uncovered=rare)

@@ -12,9 +12,9 @@ from invariscope.statistics.moments import Moments
 from invariscope.statistics.references import rounding
 from invariscope.uncertainty import NOT_YET
 
-# If half of the units leave their usual response for fewer samples, and for less than a third of them, intervals
-# of the mean of their ratios cover in less than 92 % of draws (benchmarks/decisive.py); the ratio of means needs
-# no such rule.
+# If half of the units leave their usual response for fewer samples, and for less than a third of them,
+# intervals of means over units cover in less than 92 % of draws (benchmarks/decisive.py); the ratio of means,
+# in which no unit is left out, needs no such rule.
 RARE, _RARE_SHARE = 50, 1 / 3
 
 
@@ -86,9 +86,13 @@ class Parts:
         return reach_of_uneven(*self.along.decisive.tolist())
 
     def uncovered(self, counted: np.ndarray, min_firing: int) -> str:
-        """Explain why a mean of ratios over these units has no interval; "" if it has one."""
-        if self.few_decide or not min_firing or not counted.any():
-            return self.few_decide
+        """Why a mean over these units, which the spread along orbits enters, has no interval; else ""."""
+        return self.few_decide or self.rarely_respond(counted, min_firing)
+
+    def rarely_respond(self, counted: np.ndarray, min_firing: int) -> str:
+        """Why a mean over units of which the sparse ones are left out has no interval; "" if it has one."""
+        if not min_firing or not counted.any():
+            return ""
         moved, least = float(np.median(self.across.unusual[counted])), rare_below(self.across.clusters)
         few = f"{NOT_YET}half of the units leave their usual response for fewer than {least:.0f} samples"
         return "" if moved >= least else few

@@ -25,7 +25,7 @@ class Sums:
     With h_ij = a_ij − p_j for the fixed orbit p of the bucket's stratum:
     columns: (bucket, element, unit) Σ_i h_ij; within: (bucket, unit) Σ_ij (a_ij − ā_i)²;
     total: Σ_ij h_ij²; unusual: clusters with a response other than the usual one, see `References`;
-    decisive: (bucket, 3) number of clusters, Σ d and Σ d² over them, d what each adds to `within` of all units;
+    decisive: (bucket, 3) clusters, Σ d and Σ d² over them, d what each adds to `within` of all units;
     deviations: Σ_i std_j a_ij and squares: (bucket, element, unit) Σ_i h_ij², for spread "std" only.
     """
 

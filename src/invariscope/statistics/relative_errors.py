@@ -24,7 +24,8 @@ class RelativeErrors(SampleStatistic):
     0, infinite where that of t_j a(x_i) alone is; "null.k", the same with the partner's a(z) in place of
     a(x_i) above and below, NaN also where there is none; "trip.k", ‖t_j⁻¹ t_j a(x_i) − a(x_i)‖ / ‖a(x_i)‖,
     what the action itself loses, NaN where the elements have no inverse. And (sample,) "undefined.k",
-    elements other than the identity whose denominator is 0, and "index". An action that a layer does not
+    elements other than the identity whose denominator is 0, and "index"; (sample, element) "size.k", the
+    denominators. An action that a layer does not
     have has no columns. Needs the responses to the probe "identity".
 
     Args:
@@ -61,12 +62,14 @@ def _columns(block: Block, action: FeatureAction) -> dict[str, Tensor]:
     responses, rest = block.orbits(), block.probe("identity")[:, 0].double()
     norms = norms_over(_kept(block, action, inverse_first=not block.restored))
     expected = action.moved(block, rest)
-    error = norms(responses - expected) / norms(expected)
+    size = norms(expected)
+    error = norms(responses - expected) / size
     still = [j for j in block.probes["identity"] if j < block.elements]
     null = _null(block, action, rest, norms)
     error[:, still] = null[:, still] = torch.nan
     return {
         "error": error,
+        "size": size,
         "undefined": zero_denominators(error, still),
         "null": null,
         "trip": _trip(block, action, expected, rest),

@@ -26,7 +26,7 @@ class ReservoirState:
     Args:
         counts: (bucket,) samples.
         along: (bucket, 1 + channel) sums of mean distances along orbits, of the layer and of channels.
-        decisive: (bucket, 3) number of clusters, Σ d and Σ d² over them, d what each adds to `along` of the layer.
+        decisive: (bucket, 3) clusters, Σ d and Σ d² over them, d what each adds to `along` of the layer.
         keys: (kept,) uint64 the drawn number of each kept sample.
         buckets: (kept,) the bucket in which it is kept.
         orbits: (kept, element, channel, position) in the precision of the activations.

@@ -20,8 +20,8 @@ class UndoneErrors(SampleStatistic):
     """‖a(t_j x_i) − t_j a(x_i)‖ / ‖t_j a(x_i)‖ of every sample and element, over a layer's units.
 
     As `RelativeErrors` of the spatial action: in the table's column "error", (sample, element), NaN for the
-    identity and for 0/0, infinite for anything else over 0; "undefined", (sample,), how many other elements
-    have a zero denominator. Needs the responses to the probe "identity".
+    identity and for 0/0, infinite for anything else over 0; "size", the denominators; "undefined", (sample,),
+    how many other elements have a zero denominator. Needs the responses to the probe "identity".
 
     Args:
         mask: leave out the units of t_j a(x_i) whose content comes from outside the image.
@@ -38,6 +38,7 @@ class UndoneErrors(SampleStatistic):
         expected = block.moved(block.probe("identity")[:, 0])
         kept = kept_positions(block, inverse_first=not block.restored) if self.mask else None
         norms, still = norms_over(kept), [j for j in block.probes["identity"] if j < block.elements]
-        error = norms(block.orbits() - expected) / norms(expected)
+        size = norms(expected)
+        error = norms(block.orbits() - expected) / size
         error[:, still] = torch.nan
-        return {"error": error, "undefined": zero_denominators(error, still)}
+        return {"error": error, "size": size, "undefined": zero_denominators(error, still)}

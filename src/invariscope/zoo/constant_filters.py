@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -60,7 +60,8 @@ def _averaging(dimensions: int, filter_size: int, stride: int) -> nn.Conv2d:
     size, step = ((one if dimensions == 2 else 1, one) for one in (filter_size, stride))
     padding = (size[0] // 2, size[1] // 2) if stride == 1 else (0, 0)
     options: dict[str, Any] = {"stride": step, "padding": padding, "padding_mode": "circular", "bias": False}
-    conv = skip_init(nn.Conv2d, 1, 1, size, **options)  # nothing is drawn for weights that are given
+    # Nothing is drawn for weights that are given.
+    conv = cast(nn.Conv2d, skip_init(nn.Conv2d, 1, 1, size, **options))
     with torch.no_grad():
         conv.weight.fill_(1 / conv.weight.numel())
     return conv
