@@ -47,7 +47,7 @@ def reach_of_uneven(count: float, total: float, squares: float) -> float:
     .. math:: 1 + 5 \max(0, 0.3 - n_\mathrm{eff}/n)
 
     Of parts with a long tail most draws hold too little: the mean is then too small, and so is its error.
-    Parts are this uneven if the sensitivity of samples is log-normal with σ = 1 (the median of n_eff/n is 0.05
+    Parts are this uneven if the sensitivity of samples is log-normal with σ = 1 (median n_eff/n of 0.05
     for 1,024 samples, 0.13 for 64), and not if ten classes differ by a factor of ten (0.37).
 
     Args:
