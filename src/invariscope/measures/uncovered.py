@@ -47,8 +47,8 @@ def reach_of_uneven(count: float, total: float, squares: float) -> float:
     .. math:: 1 + 5 \max(0, 0.3 - n_\mathrm{eff}/n)
 
     Of parts with a long tail most draws hold too little: the mean is then too small, and so is its error.
-    Parts are this uneven if the sensitivity of samples is log-normal with σ = 1 (n_eff/n is 0.05 in the median
-    of 1,024 samples, 0.13 of 64), and not if ten classes differ by a factor of ten (0.37).
+    Parts are this uneven if the sensitivity of samples is log-normal with σ = 1 (n_eff/n is 0.05 in the
+    median of 1,024 samples, 0.13 of 64), and not if ten classes differ by a factor of ten (0.37).
 
     Args:
         count, total, squares: as for `few_decisive`.
