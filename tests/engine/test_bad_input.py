@@ -17,6 +17,7 @@ IMAGES = torch.rand(20, 1, 6, 6, generator=torch.Generator().manual_seed(0))
 
 
 def net():
+    torch.manual_seed(0)
     return nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(32, 2))
 
 

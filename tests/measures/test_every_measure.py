@@ -261,9 +261,11 @@ def answer_or_refusal(measure, activations, labels):
 @pytest.mark.parametrize("measure", INSTANCES)
 def test_a_mean_over_elements_leaves_out_what_is_known_beforehand_at_the_identity(measure):
     by_definition = getattr(measure, "exclude_identity", True)  # an option: the flat mean keeps the identity
-    cases = [still_at_the_identity(measure, *case_for(measure, seed=seed)) for seed in range(4)]
-    answers, found = [measure.oracle(*case) for case in cases], final_values(measure, *cases[0])
-    for output in (name for name, values in found.items() if isinstance(values, ElementValues)):
+    cases = [still_at_the_identity(measure, *case_for(measure, seed=seed)) for seed in range(3)]
+    found = final_values(measure, *cases[0])
+    curves = [name for name, values in found.items() if isinstance(values, ElementValues)]
+    answers = [measure.oracle(*case) for case in cases] if curves else []
+    for output in curves:
         if output not in answers[0]:  # the definition cannot tell from responses alone
             continue
         curve, *others = (answer[output] for answer in answers)

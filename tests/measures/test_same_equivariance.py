@@ -7,7 +7,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from test_every_measure import block_of, final_values
@@ -54,6 +54,7 @@ def values(result, output=""):
     return np.array([row["value"] for row in rows(result, output).values()])
 
 
+@settings(max_examples=30)
 @given(
     size=st.integers(1, 4),
     seed=st.integers(0, 2**32 - 1),

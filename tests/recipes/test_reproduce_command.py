@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -37,31 +38,31 @@ def invoke(*arguments: object) -> tuple[int, str, str]:
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGKILL])
 def test_a_run_that_is_ended_in_the_middle_keeps_its_cells_and_goes_on(recipe, tmp_path, sign):
     path, out = recipe(), tmp_path / "out"
-    arguments = [*COMMAND, str(path), "--out", str(out), "--threads", "1"]
-    arguments += ["--only", "train/*", "--only", "random/*"]
-    with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True) as started:
+    arguments = [str(path), "--out", str(out), "--threads", "1", "--only", "train/*"]
+    with subprocess.Popen([*COMMAND, *arguments], stderr=subprocess.PIPE, text=True) as started:
         assert started.stderr
-        while "[2/3]" not in (line := started.stderr.readline()):
+        while "[2/2]" not in (line := started.stderr.readline()):
             assert line, "ended before its second cell"
         started.send_signal(sign)
         said = started.stderr.read()
     before = states(out, path)
-    if len(before) == 3:
+    if len(before) == 2:
         pytest.skip("the signal came after the last cell: the machine is too busy to end a run in its middle")
     assert before
     if sign == signal.SIGINT:
         assert started.returncode == 130
-        assert f"{len(before)} of 3 cells are finished; the same command goes on from there." in said
+        assert f"{len(before)} of 2 cells are finished; the same command goes on from there." in said
     # A cell of a killed command runs on by itself, and is not run twice meanwhile.
     deadline = time.monotonic() + 60
-    while (done := run(*arguments[4:])).returncode and time.monotonic() < deadline:
-        assert "is being run by another process" in done.stderr
-    assert done.returncode == 0, done.stderr
+    while (done := invoke(*arguments))[0] and time.monotonic() < deadline:
+        assert "is being run by another process" in done[2]
+        time.sleep(0.5)
+    assert done[0] == 0, done[2]
     after = states(out, path)
-    assert set(after) == {"train/simple_conv", "train/all_conv", "random/0"}
+    assert set(after) == {"train/simple_conv", "train/all_conv"}
     assert {name: after[name] for name in before} == before
     page = (out / "tiny.md").read_text()
-    assert "3 of 6 cells are finished" in page
+    assert "2 of 6 cells are finished" in page
 
 
 def test_one_failing_cell_does_not_stop_the_others_and_stands_on_the_page(recipe, out):
@@ -93,7 +94,7 @@ def test_a_whole_page_holds_numbers_intervals_verdicts_and_figures(finished, rec
     text = page.read_text()
     assert "- Data: only a part of MNIST" in text
     assert "- Left out at this scale, 2 cells: random/1, random/2." in text
-    row = next(line for line in text.splitlines() if line.startswith("| simple_conv | 0."))
+    row = next(line for line in text.splitlines() if re.match(r"\| simple_conv \| \d\.\d", line))
     _, network, ours, interval, published, _ = (part.strip() for part in row.split("|"))
     assert (network, float(published)) == ("simple_conv", 0.7)
     table = text.partition("## Normalized variance")[2].partition("\n## ")[0]

@@ -23,6 +23,7 @@ def test_a_layer_answers_a_pixel_with_the_filter_convolved_with_itself():
     np.testing.assert_allclose(found, np.outer(down, along), atol=1e-7)
 
 
+@pytest.mark.usefixtures("seeded")
 def test_strides_average_blocks():
     x = torch.rand(2, 1, 8, 8)
     found = zoo.constant_filters(2, filter_size=2, stride=2)(x)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Any, cast
 
 import torch
 from torch import nn
-from torch.nn.utils import skip_init
 
 
 class ConstantFilterNet(nn.Sequential):
@@ -59,9 +57,10 @@ def _averaging(dimensions: int, filter_size: int, stride: int) -> nn.Conv2d:
     """A convolution over rows and columns, or over columns alone."""
     size, step = ((one if dimensions == 2 else 1, one) for one in (filter_size, stride))
     padding = (size[0] // 2, size[1] // 2) if stride == 1 else (0, 0)
-    options: dict[str, Any] = {"stride": step, "padding": padding, "padding_mode": "circular", "bias": False}
-    # Nothing is drawn for weights that are given.
-    conv = cast(nn.Conv2d, skip_init(nn.Conv2d, 1, 1, size, **options))
+    # Made without memory, so that nothing is drawn for weights that are given.
+    conv = nn.Conv2d(
+        1, 1, size, stride=step, padding=padding, padding_mode="circular", bias=False, device="meta"
+    ).to_empty(device="cpu")
     with torch.no_grad():
         conv.weight.fill_(1 / conv.weight.numel())
     return conv
