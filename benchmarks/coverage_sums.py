@@ -149,7 +149,7 @@ class Draws:
         )
         yield (
             ("equivariance_deviation", "to_null"),
-            Values(self["deviation"] / self["null"], always, float(known["to_null"].values[0])),
+            Values(deviation / (self["null"] / self["nulls"]), always, float(known["to_null"].values[0])),
         )
         enough, reach = self.decided("mean_error")
         error = float(truth["equivariance_error"][""].values[0])
@@ -214,20 +214,21 @@ class Additive:
         parts = self.single[rows]
         decisive = np.stack([np.full(len(_SINGLE), len(rows)), parts.sum(0), np.square(parts).sum(0)])
         sums = np.add.reduceat(self.rows[rows], starts)
-        null = np.bincount(sample.groups, self._nulls(sample), GROUPS)
+        nulls = [np.bincount(sample.groups, part, GROUPS) for part in self._nulls(sample)]
         return (
-            np.column_stack([sums, null]),
+            np.column_stack([sums, *nulls]),
             decisive,
             np.array(not few_decide(self.errors[sample.chosen], self.sizes[sample.chosen])),
         )
 
-    def _nulls(self, sample: Any) -> np.ndarray:
-        """(rank,) Σ_j (1 − cos) to the mean response to the partner."""
+    def _nulls(self, sample: Any) -> tuple[np.ndarray, np.ndarray]:
+        """(rank,) Σ_j (1 − cos) to the mean response to the partner, and over how many elements j."""
         other = self.centres[sample.chosen][sample.partners]
         products = np.einsum("iju,iu->ij", self.responses[sample.chosen], other)
         lengths = self.lengths[sample.chosen] * np.linalg.norm(other, axis=1)[:, None]
-        cosines = np.divide(products, lengths, out=np.ones_like(products), where=lengths > 0)
-        return np.where(sample.partners < 0, 0, (1 - cosines).sum(axis=1))
+        defined = (lengths > 0) & (sample.partners >= 0)[:, None]
+        cosines = np.divide(products, lengths, out=np.ones_like(products), where=defined)
+        return (1 - cosines).sum(axis=1), defined.sum(axis=1)
 
     def draws(self, samples: list[Any]) -> Draws:
         """All of these together."""
@@ -239,7 +240,8 @@ class Additive:
             found[name] = replicates[:, :, at : at + width].reshape(*replicates.shape[:2], *shape)
             at += width
         rows = len(samples[0]) // self.size
-        return Draws(found | {"null": replicates[:, :, -1]}, self.pivot, decisive, even, rows)
+        found |= {"null": replicates[:, :, -2], "nulls": replicates[:, :, -1]}
+        return Draws(found, self.pivot, decisive, even, rows)
 
 
 def _moments(population: Population) -> Iterator[tuple[str, np.ndarray]]:
