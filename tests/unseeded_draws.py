@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from unittest import mock
@@ -19,7 +19,7 @@ import pytest
 import rich.style  # noqa: F401  # draws from Python's generator, once, when it is imported
 import torch
 
-ADVICE = "Pass a generator of its own (torch, NumPy, Python), or call torch.manual_seed first (torch alone)."
+ADVICE = "Pass a generator of its own (torch, NumPy, Python), or seed the global one first."
 
 
 class Watch:
@@ -34,12 +34,19 @@ class Watch:
         random.seed(self._seed)
         self._start = _states()
         self._early = False
+        self._others: set[str] = set()  # NumPy and Python, seeded before they were drawn from
 
     def drawn(self) -> list[str]:
         """Names of the generators that were drawn from, and not seeded before."""
         now = _states()
         moved = [name for name in now if now[name] != self._start[name]]
-        return [name for name in moved if name != "torch" or self._early or self._unseeded()]
+        late = [name for name in moved if name != "torch" or self._early or self._unseeded()]
+        return [name for name in late if name not in self._others]
+
+    def before_seeding_of(self, name: str) -> None:
+        """Notes that the generator of NumPy or Python is seeded, if it was not drawn from until then."""
+        if _states()[name] == self._start[name]:
+            self._others.add(name)
 
     def before_seeding(self) -> None:
         """Notes what was drawn from torch's generator until it is seeded."""
@@ -68,8 +75,19 @@ def watched(seed: int, name: str) -> Iterator[Watch]:
         watch.before_seeding()
         return seeded(value)
 
+    def noting(name: str, seeding: Callable[..., Any]) -> Callable[..., Any]:
+        def seed_and_note(*arguments: Any) -> Any:
+            watch.before_seeding_of(name)
+            return seeding(*arguments)
+
+        return seed_and_note
+
     try:
-        with mock.patch.object(torch, "manual_seed", manual_seed):
+        with (
+            mock.patch.object(torch, "manual_seed", manual_seed),
+            mock.patch.object(np.random, "seed", noting("NumPy", np.random.seed)),
+            mock.patch.object(random, "seed", noting("Python", random.seed)),
+        ):
             yield watch
     finally:
         torch.set_rng_state(before[0])

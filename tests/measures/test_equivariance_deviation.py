@@ -119,6 +119,7 @@ def test_several_distances_stand_side_by_side_in_one_run_and_agree_with_runs_of_
         iv.measure(Pointwise(), IMAGES, iv.QuarterTurns(), measures=[several[0], several[0]], progress=False)
 
 
+@pytest.mark.usefixtures("seeded")
 def test_one_output_has_no_probabilities():
     model = nn.Sequential(nn.Flatten(), nn.Linear(243, 1))
     with pytest.raises(ValueError, match="an output for each class; the model has one output"):

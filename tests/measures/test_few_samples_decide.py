@@ -12,6 +12,8 @@ from invariscope.measures.uncovered import reach_of_uneven
 from invariscope.measures.variance_parts import rare_below
 from invariscope.uncertainty import DECISIVE
 
+pytestmark = pytest.mark.usefixtures("seeded")
+
 MEASURES = (
     iv.TransformationVariance(),
     iv.NormalizedVariance(),
