@@ -340,7 +340,7 @@ def test_the_reference_is_the_lower_median_of_the_first_five_samples():
 def test_references_on_another_device_are_those_of_the_host():
     orbits = torch.from_numpy(np.random.default_rng(0).normal(size=(5, 3, 40)))
     orbits[1:4, :, :20] = 0.5
-    host, device = (References.empty(3, 40, np.dtype(np.float64)) for _ in range(2))
+    host, device = (References.empty(1, 3, 40, np.dtype(np.float64)) for _ in range(2))
     device = device.on(torch.device("cpu"))
     for references in (host, device):
         references.take(0, orbits.flatten(0, 1), np.arange(5) * 3, 1, double=True)

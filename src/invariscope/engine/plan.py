@@ -16,7 +16,7 @@ from invariscope.uncertainty import ENOUGH, GROUPS, MIN_PER_GROUP
 
 # A forward of more rows than this gains nothing on a CPU, and its activations leave the cache.
 _CPU_ROWS, _DEVICE_ROWS = 512, 512
-_CPU_BYTES, _DEVICE_BYTES = 12 << 20, 1 << 30
+_CPU_BYTES, _DEVICE_BYTES = 16 << 20, 1 << 30
 
 
 @dataclass
@@ -49,9 +49,9 @@ class Strata:
         """The buckets in which samples of these cells are counted."""
         number = cells // self.groups
         if self.nested:
-            return Membership(cells[:, None], number[:, None])
+            return Membership(cells[:, None], number[:, None], self.references)
         buckets = np.stack([cells % self.groups, self.groups + number], axis=1)
-        return Membership(buckets, np.stack([np.zeros_like(number), 1 + number], axis=1))
+        return Membership(buckets, np.stack([np.zeros_like(number), 1 + number], axis=1), self.references)
 
     def cells_of(self, groups: np.ndarray, labels: Tensor | None) -> np.ndarray:
         """Return the cell of each sample, given its jackknife group; new classes get a stratum."""
@@ -163,34 +163,58 @@ def _gib(size: int) -> str:
     return f"{size / 2**30:.3g} GiB"
 
 
-def by_cell(cells: np.ndarray, groups: int) -> np.ndarray:
-    """Places of samples, those of a cell together, after the first few of all and of each class.
+def by_cell(cells: np.ndarray, strata: Strata, room: int) -> list[np.ndarray]:
+    """Places of samples in blocks, those of a cell together, after the first few of each stratum.
 
     What a stratum is measured relative to follows from its first samples, which must be the same whatever the
-    other classes are, and however many groups there are.
+    other classes are, and however many groups there are. Where a block has room for them, they arrive in one.
 
     Args:
         cells: (place,) class × group.
-        groups: how many groups a class has.
+        strata: what they are cells of.
+        room: how many places a block may have.
 
-    >>> by_cell(np.array([3, 1, 3, 0, 0, 2, 3, 1, 2, 3]), 2).tolist()
-    [0, 1, 2, 3, 4, 7, 5, 6, 8, 9]
-    >>> by_cell(np.array([1, 1, 0, 1, 0, 1, 1, 0]), 2).tolist()
-    [0, 1, 2, 3, 4, 7, 5, 6]
+    >>> cells = np.array([3, 1, 3, 0, 0, 2, 3, 1, 2, 3, 0, 0])
+    >>> [block.tolist() for block in by_cell(cells, Strata(True, groups=2), 6)]
+    [[1, 3, 4, 7, 10], [0, 2, 5, 6, 8], [11, 9]]
+    >>> [block.tolist() for block in by_cell(cells[:7], Strata(True, groups=2, nested=False), 6)]
+    [[0, 1, 2, 3, 4], [5, 6]]
     """
-    classes = cells // groups
+    classes = cells // strata.groups
     order = np.argsort(classes, kind="stable")
     starts = np.flatnonzero(np.diff(classes[order], prepend=-1))
-    sizes = np.diff(starts, append=len(cells))
     within = np.empty(len(cells), np.int64)
-    within[order] = np.arange(len(cells)) - np.repeat(starts, sizes)
-    later = np.where(within < FIRST, classes, classes.max(initial=0) + 1 + cells)
-    return np.argsort(np.where(np.arange(len(cells)) < FIRST, -1, later), kind="stable")
+    within[order] = np.arange(len(cells)) - np.repeat(starts, np.diff(starts, append=len(cells)))
+    late = classes.max(initial=0) + 1
+    run = np.where(within < FIRST, classes, late + cells)
+    if not strata.nested:  # all samples together are a stratum of their own
+        run[:FIRST] = -1
+    order = np.argsort(run, kind="stable")
+    ends = np.flatnonzero(np.diff(np.minimum(run[order], late), prepend=run[order[0]]))
+    return np.split(order, _cuts(ends, len(cells), room))
 
 
-def chunks(order: np.ndarray, size: int) -> Sequence[np.ndarray]:
-    """The order in blocks of `size` samples."""
-    return [order[lo : lo + size] for lo in range(0, len(order), size)]
+def _cuts(ends: np.ndarray, count: int, room: int) -> list[int]:
+    """Where blocks end: together with the runs that end there, as long as there are any.
+
+    >>> _cuts(np.array([5, 10, 15]), 40, 14)
+    [10, 15, 27]
+    """
+    found, low, size = [], 0, whole_fours(room)
+    while count - low > room:
+        inside = ends[(ends > low) & (ends <= low + room)]
+        low = int(inside[-1]) if len(inside) else low + size
+        found.append(low)
+    return found
+
+
+def whole_fours(room: int) -> int:
+    """How many samples make a block: the reduction takes them four at a time.
+
+    >>> whole_fours(14), whole_fours(3)
+    (12, 3)
+    """
+    return room - (room % 4 if room > 4 else 0)
 
 
 def paired_chunks(pairs: np.ndarray, size: int) -> Sequence[np.ndarray]:

@@ -34,10 +34,10 @@ from invariscope.engine.plan import (
     available_bytes,
     by_cell,
     choose_buckets,
-    chunks,
     paired_chunks,
     refuse_too_large,
     rows_per_forward,
+    whole_fours,
 )
 from invariscope.engine.progress import ticking
 from invariscope.engine.sources import Source, refuse_second_walk
@@ -171,9 +171,8 @@ class Runner:
         read = [info for info in run.inspection.layers if info.status == OK]
         sizes = [int(np.prod(info.shape)) for info in read]
         rows = rows_per_forward(self.options.batch_size, max(sizes, default=1), self._device())
-        per_block = max(1, rows // self.needs.width(self.forwarded))
-        # The reduction takes samples four at a time.
-        self.per_block = per_block - (per_block % 4 if per_block > 4 else 0)
+        self.room = max(1, rows // self.needs.width(self.forwarded))
+        self.per_block = whole_fours(self.room)
         found = [self._bytes_of(s, info) for s in self.needs.layers for info in read]
         self.size = Size(sum(bucket for bucket, _ in found), sum(stratum for _, stratum in found))
         self.budget = available_bytes(self.options.memory_gb)
@@ -224,10 +223,8 @@ class Runner:
                 self._block(window, chosen, shared)
                 run.samples += len(chosen)
                 self._save(number, block + 1, digest)
-            tick(
-                min(self.before + (block + 1) * self.per_block, self.before + len(cells)), self.source.length
-            )
-        self.before += len(cells)
+            self.before += len(chosen)
+            tick(self.before, self.source.length)
 
     def _meet(self, run: Run, window: Window, cells: np.ndarray) -> None:
         """Record clusters, and whether the labels of a stream come sorted."""
@@ -255,7 +252,7 @@ class Runner:
         if window.clusters is not None:
             return paired_chunks(window.clusters, self.per_block)
         assert self.run is not None
-        return chunks(by_cell(cells, self.run.strata.groups), self.per_block)
+        return by_cell(cells, self.run.strata, self.room)
 
     def _done_before(self, number: int, block: int, digest: str) -> bool:
         """Whether a checkpoint already holds this block."""

@@ -38,6 +38,7 @@ class Membership:
         buckets: (sample, k) int64; every sample is counted in k buckets.
         strata: (sample, k) int64 the stratum that each of these buckets is a part of; None: all of them 0.
             Sums of one stratum may share what they are relative to; those of different strata never do.
+        known: how many strata have been met so far, in this block or before.
 
     >>> [(bucket, samples.tolist()) for bucket, samples in Membership(np.array([[1], [0], [1]]))]
     [(0, [1]), (1, [0, 2])]
@@ -45,6 +46,7 @@ class Membership:
 
     buckets: np.ndarray
     strata: np.ndarray | None = None
+    known: int = 1
 
     @cached_property
     def _sorted(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -87,7 +89,9 @@ class Membership:
 
     def take(self, chosen: np.ndarray) -> Membership:
         """Of the chosen samples alone."""
-        return Membership(self.buckets[chosen], None if self.strata is None else self.strata[chosen])
+        return replace(
+            self, buckets=self.buckets[chosen], strata=None if self.strata is None else self.strata[chosen]
+        )
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,7 @@ class OrbitMoments(Statistic):
             clusters=np.zeros(buckets, np.int64),
             strata=np.full(buckets, -1),
             sums=Sums.empty(buckets, block.elements, units, standard=self._standard),
-            references=References.empty(block.elements, units, kind),
+            references=References.empty(block.membership.known, block.elements, units, kind),
             channels_last=stands_last(values),
         )
 

@@ -57,9 +57,11 @@ class References:
     settled: np.ndarray
 
     @classmethod
-    def empty(cls, elements: int, units: int, kind: np.dtype) -> References:
-        """Return references of no stratum yet, with room for one."""
-        return cls(np.zeros((1, elements, units), kind), np.zeros((1, 2, units)), np.zeros(1, bool))
+    def empty(cls, strata: int, elements: int, units: int, kind: np.dtype) -> References:
+        """Return references of no stratum yet, with room for some."""
+        return cls(
+            np.zeros((strata, elements, units), kind), np.zeros((strata, 2, units)), np.zeros(strata, bool)
+        )
 
     def make_room(self, strata: int) -> None:
         """Make room for this many strata, at least four times the present number, since growing copies."""
