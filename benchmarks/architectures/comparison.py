@@ -1,0 +1,229 @@
+"""One architecture: measured, compared with plain hooks, and looked at for what the measurement left behind."""
+
+from __future__ import annotations
+
+import copy
+import time
+import traceback
+import warnings
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+import invariscope as iv
+from benchmarks.architectures.catalogue import Architecture
+from benchmarks.architectures.plain_hooks import Leaf, floating_leaves, responses, tensors_of
+
+RELATIVE, ROUNDING = 1e-6, 1e-15
+DEAD = 1e-8  # beyond this share of a unit's size no standard deviation is rounding
+MEASURES = (
+    iv.TransformationVariance(min_firing=0),
+    iv.SampleVariance(min_firing=0),
+    iv.NormalizedVariance(min_firing=0),
+)
+
+
+@dataclass
+class Outcome:
+    """What came of one architecture.
+
+    Args:
+        leaves: floating readings with a batch axis that leaf modules have.
+        equal: those whose values agree with plain hooks.
+        wrong: those that do not, with what differs.
+        skipped: those that the library skipped, with its reason.
+        absent: those that it neither read nor skipped.
+        batch_dependent: those that plain hooks themselves cannot read one sample at a time.
+        others: reasons for which anything else was skipped, and how often.
+        refusal: the library's error, if it refused the model.
+        crash: any other error, with where it arose.
+        changed: what the measurement changed about the model.
+    """
+
+    library: str
+    name: str
+    leaves: int = 0
+    equal: int = 0
+    wrong: dict[str, str] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    absent: list[str] = field(default_factory=list)
+    batch_dependent: list[str] = field(default_factory=list)
+    others: Counter[str] = field(default_factory=Counter)
+    operations: int = 0
+    refusal: str = ""
+    crash: str = ""
+    changed: list[str] = field(default_factory=list)
+    warned: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def passed(self) -> bool:
+        """Everything that was read is right, everything else has a reason, and the model is as it was."""
+        return not (self.wrong or self.absent or self.refusal or self.crash or self.changed)
+
+
+def examine(architecture: Architecture) -> Outcome:
+    """Measures one architecture in both precisions and compares every leaf."""
+    outcome = Outcome(architecture.library, architecture.name)
+    started = time.perf_counter()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        _as_it_is(architecture, outcome)
+        _in_float64(architecture, outcome)
+    ours = {str(w.message).splitlines()[0] for w in caught if "invariscope" in str(w.filename)}
+    outcome.warned, outcome.seconds = sorted(ours), time.perf_counter() - started
+    return outcome
+
+
+def _measured(
+    model: nn.Module, x: Tensor, architecture: Architecture, outcome: Outcome, **options: Any
+) -> Any:
+    """A result, or None with the reason noted."""
+    try:
+        elements = list(architecture.elements)
+        return iv.measure(model, x, elements, measures=list(MEASURES), progress=False, **options)
+    except Exception as error:
+        kind, text = type(error).__name__, str(error).strip().splitlines()
+        said = f"{kind}: {text[0] if text else ''}"
+        raised = traceback.extract_tb(error.__traceback__)[-1]
+        if isinstance(error, ValueError | TypeError) and "/invariscope/" in raised.filename:
+            outcome.refusal = said
+        else:
+            outcome.crash = f"{said} ({raised.filename.rsplit('/', 1)[-1]}:{raised.lineno})"
+        return None
+
+
+def _as_it_is(architecture: Architecture, outcome: Outcome) -> None:
+    """The model itself in float32, before it has ever run: afterwards it must be what it was."""
+    model, x = architecture.make()
+    fresh, ran = copy.deepcopy(model), copy.deepcopy(model)
+    before = _forward(ran, x)
+    _measured(model, x, architecture, outcome)
+    if _marks(model) not in (_marks(fresh), _marks(ran)):
+        outcome.changed.append("hooks and attributes are neither those of before nor those after a forward")
+    state, original = model.state_dict(), fresh.state_dict()
+    if not all(_same(state[name], original[name]) for name in original) or len(state) != len(original):
+        outcome.changed.append("weights or buffers")
+    if any(module.training for module in model.modules()):
+        outcome.changed.append("mode")
+    after = _forward(model, x)
+    if len(before) != len(after) or not all(map(_same, before, after)):
+        outcome.changed.append("output")
+
+
+def _forward(model: nn.Module, x: Tensor) -> list[Tensor]:
+    with torch.no_grad():
+        return [tensor for _, tensor in tensors_of(model(x))]
+
+
+def _same(a: Any, b: Any) -> bool:
+    if not isinstance(a, Tensor) or not isinstance(b, Tensor):
+        return a is b or a == b
+    return a.shape == b.shape and bool(torch.equal(a.nan_to_num(), b.nan_to_num()))
+
+
+def _marks(model: nn.Module) -> list[tuple[int, tuple[str, ...]]]:
+    """Number of hooks and names of attributes, by module."""
+    return [
+        (len(module._forward_hooks) + len(module._forward_pre_hooks), tuple(sorted(vars(module))))
+        for module in model.modules()
+    ]
+
+
+def _in_float64(architecture: Architecture, outcome: Outcome) -> None:
+    model, x = architecture.make()
+    plain, moved = copy.deepcopy(model).double(), x.double() if x.is_floating_point() else x
+    wanted = floating_leaves(copy.deepcopy(plain), moved)
+    outcome.leaves = len(wanted)
+    result = _measured(model, x, architecture, outcome, precision="float64")
+    if result is None:
+        return
+    truth = responses(plain, moved, architecture.elements, wanted)
+    labels = {(leaf.label, leaf.key[1]) for leaf in wanted}
+    skipped = {(entry["layer"], entry["call"]): entry["reason"] for entry in result.provenance["skipped"]}
+    read = {(row["layer"], row["call"]) for row in result.rows}
+    outcome.operations = len(read - labels)
+    outcome.others = Counter(reason for key, reason in skipped.items() if key not in labels)
+    for leaf in wanted:
+        _judge(leaf, truth.get(leaf.key), result, skipped, read, outcome)
+
+
+def _judge(
+    leaf: Leaf, values: Tensor | None, result: Any, skipped: dict[Any, str], read: set[Any], outcome: Outcome
+) -> None:
+    key = leaf.label, leaf.key[1]
+    name = f"{leaf.label} (call {leaf.key[1]})"
+    if key in skipped:
+        outcome.skipped[name] = skipped[key]
+    elif key not in read:
+        outcome.absent.append(name)
+    elif values is None:
+        outcome.batch_dependent.append(name)
+    elif differs := difference(result, key, values):
+        outcome.wrong[name] = differs
+    else:
+        outcome.equal += 1
+
+
+def difference(result: Any, key: tuple[str, int], values: Tensor) -> str:
+    """How a layer's maps and values differ from those of (sample, element, *unit) responses; "" if they do not."""
+    along = values.var(1).mean(0).numpy()
+    across = values.var(0).mean(0).numpy()
+    rms = values.square().mean((0, 1)).sqrt().numpy()
+    size = np.maximum(np.maximum(rms, 1e-3 * np.sqrt(np.mean(rms**2))), np.finfo(float).tiny) ** 2
+    with np.errstate(all="ignore"):
+        ratio, slack = along / across, ROUNDING * size / across
+    expected = {
+        "transformation_variance": (along, ROUNDING * size),
+        "sample_variance": (across, ROUNDING * size),
+        "normalized_variance": (ratio, slack * (1 + ratio)),
+    }
+    dead = np.maximum(along, across) <= DEAD**2 * size
+    for measure, (value, rounding) in expected.items():
+        found = result.maps[measure, key[0], "all", key[1]]
+        if said := _map_differs(found, value, rounding, dead, across <= DEAD**2 * size):
+            return f"{measure}: {said}"
+        row = next(r for r in result.rows if (r["measure"], r["layer"], r["call"]) == (measure, *key))
+        mean = value[np.isfinite(_laid_out(found, value))].mean() if np.isfinite(found).any() else np.nan
+        if not np.isclose(row["value"], mean, rtol=RELATIVE, atol=1e-300, equal_nan=True):
+            return f"{measure}: the layer's value is {row['value']:.9g}, not {mean:.9g}"
+    return ""
+
+
+def _laid_out(found: np.ndarray, like: np.ndarray) -> np.ndarray:
+    """A map with its channels where the responses have them: the library puts them first."""
+    if found.shape == like.shape:
+        return found
+    last = np.moveaxis(found, 0, -1) if found.ndim else found
+    return last if last.shape == like.shape else found
+
+
+def _map_differs(
+    found: np.ndarray, value: np.ndarray, rounding: np.ndarray, dead: np.ndarray, constant: np.ndarray
+) -> str:
+    laid_out = _laid_out(found, value)
+    if laid_out.shape != value.shape:
+        return f"units of shape {found.shape}, not {value.shape}"
+    said = _units_differ(laid_out, value, rounding, dead, constant)
+    if said and found.ndim > 1 and len({*found.shape}) == 1:  # channels last, and as many as rows
+        return _units_differ(np.moveaxis(found, 0, -1), value, rounding, dead, constant)
+    return said
+
+
+def _units_differ(
+    found: np.ndarray, value: np.ndarray, rounding: np.ndarray, dead: np.ndarray, constant: np.ndarray
+) -> str:
+    if (np.isnan(found) & ~dead).any():
+        return f"{(np.isnan(found) & ~dead).sum()} units are called dead and are not"
+    if (np.isinf(found) & ~constant).any():
+        return f"{(np.isinf(found) & ~constant).sum()} units are called infinite and are not"
+    live = np.isfinite(found)
+    off = np.abs(found - value)[live] > (RELATIVE * np.abs(value) + rounding)[live]
+    if not off.any():
+        return ""
+    worst = (np.abs(found - value)[live] / np.maximum(np.abs(value[live]), 1e-300)).max()
+    return f"{off.sum()} of {live.sum()} units differ, by up to {worst:.2g} of their value"
