@@ -19,7 +19,7 @@ from benchmarks.architectures.catalogue import Architecture
 from benchmarks.architectures.plain_hooks import Leaf, floating_leaves, responses, tensors_of
 
 RELATIVE, ROUNDING = 1e-6, 1e-15
-DEAD = 1e-8  # beyond this share of a unit's size no standard deviation is rounding
+ZERO = 1e-10  # a standard deviation below this share of a unit's size is zero, in float64
 MEASURES = (
     iv.TransformationVariance(min_firing=0),
     iv.SampleVariance(min_firing=0),
@@ -170,60 +170,83 @@ def _judge(
 
 
 def difference(result: Any, key: tuple[str, int], values: Tensor) -> str:
-    """How a layer's maps and values differ from those of (sample, element, *unit) responses; "" if they do not."""
-    along = values.var(1).mean(0).numpy()
-    across = values.var(0).mean(0).numpy()
-    rms = values.square().mean((0, 1)).sqrt().numpy()
-    size = np.maximum(np.maximum(rms, 1e-3 * np.sqrt(np.mean(rms**2))), np.finfo(float).tiny) ** 2
-    with np.errstate(all="ignore"):
-        ratio, slack = along / across, ROUNDING * size / across
-    expected = {
-        "transformation_variance": (along, ROUNDING * size),
-        "sample_variance": (across, ROUNDING * size),
-        "normalized_variance": (ratio, slack * (1 + ratio)),
-    }
-    dead = np.maximum(along, across) <= DEAD**2 * size
-    for measure, (value, rounding) in expected.items():
+    """How a layer's values differ from those of (sample, element, *unit) responses; "" if they do not."""
+    truth = Truth.of(values.numpy())
+    for measure, (units, slack) in truth.expected().items():
         found = result.maps[measure, key[0], "all", key[1]]
-        if said := _map_differs(found, value, rounding, dead, across <= DEAD**2 * size):
+        if said := _map_differs(found, units, slack):
             return f"{measure}: {said}"
+        live = ~truth.dead & np.isfinite(units)
+        mean = units[live].mean() if live.any() else np.nan
         row = next(r for r in result.rows if (r["measure"], r["layer"], r["call"]) == (measure, *key))
-        mean = value[np.isfinite(_laid_out(found, value))].mean() if np.isfinite(found).any() else np.nan
-        if not np.isclose(row["value"], mean, rtol=RELATIVE, atol=1e-300, equal_nan=True):
+        allowed = RELATIVE * abs(mean) + (slack[live].max() if live.any() else 0)
+        if not (abs(row["value"] - mean) <= allowed or (np.isnan(mean) and np.isnan(row["value"]))):
             return f"{measure}: the layer's value is {row['value']:.9g}, not {mean:.9g}"
     return ""
 
 
-def _laid_out(found: np.ndarray, like: np.ndarray) -> np.ndarray:
-    """A map with its channels where the responses have them: the library puts them first."""
-    if found.shape == like.shape:
-        return found
-    last = np.moveaxis(found, 0, -1) if found.ndim else found
-    return last if last.shape == like.shape else found
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """Variances of every unit by their definition, and what is zero up to rounding.
+
+    Args:
+        along: transformation variance.
+        across: sample variance.
+        size: squared size of each unit's responses.
+    """
+
+    along: np.ndarray
+    across: np.ndarray
+    size: np.ndarray
+
+    @classmethod
+    def of(cls, values: np.ndarray) -> Truth:
+        """Of (sample, element, *unit) responses."""
+        squares = np.square(values).mean((0, 1))
+        size = np.maximum(np.maximum(squares, 1e-6 * squares.mean()), np.finfo(float).tiny)
+        return cls(values.var(1, ddof=1).mean(0), values.var(0, ddof=1).mean(0), size)
+
+    @property
+    def constant(self) -> np.ndarray:
+        """Units that no change of sample moves."""
+        return self.across <= ZERO**2 * self.size
+
+    @property
+    def dead(self) -> np.ndarray:
+        """Units that nothing moves."""
+        return self.constant & (self.along <= ZERO**2 * self.size)
+
+    def expected(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """{measure: (units, what rounding allows)}."""
+        slack = ROUNDING * self.size
+        with np.errstate(all="ignore"):
+            ratio = np.where(self.constant, np.where(self.dead, np.nan, np.inf), self.along / self.across)
+            ratio_slack = slack / self.across * (1 + ratio)
+        return {
+            "transformation_variance": (self.along, slack),
+            "sample_variance": (self.across, slack),
+            "normalized_variance": (ratio, ratio_slack),
+        }
 
 
-def _map_differs(
-    found: np.ndarray, value: np.ndarray, rounding: np.ndarray, dead: np.ndarray, constant: np.ndarray
-) -> str:
-    laid_out = _laid_out(found, value)
-    if laid_out.shape != value.shape:
-        return f"units of shape {found.shape}, not {value.shape}"
-    said = _units_differ(laid_out, value, rounding, dead, constant)
-    if said and found.ndim > 1 and len({*found.shape}) == 1:  # channels last, and as many as rows
-        return _units_differ(np.moveaxis(found, 0, -1), value, rounding, dead, constant)
-    return said
+def _map_differs(found: np.ndarray, units: np.ndarray, slack: np.ndarray) -> str:
+    """The same, of one map, whose channels the library puts first where they come last."""
+    layouts = [found] + ([np.moveaxis(found, 0, -1)] if found.ndim > 1 else [])
+    fitting = [laid_out for laid_out in layouts if laid_out.shape == units.shape]
+    if not fitting:
+        return f"units of shape {found.shape}, not {units.shape}"
+    said = [_units_differ(laid_out, units, slack) for laid_out in fitting]
+    return min(said, key=len)
 
 
-def _units_differ(
-    found: np.ndarray, value: np.ndarray, rounding: np.ndarray, dead: np.ndarray, constant: np.ndarray
-) -> str:
-    if (np.isnan(found) & ~dead).any():
-        return f"{(np.isnan(found) & ~dead).sum()} units are called dead and are not"
-    if (np.isinf(found) & ~constant).any():
-        return f"{(np.isinf(found) & ~constant).sum()} units are called infinite and are not"
-    live = np.isfinite(found)
-    off = np.abs(found - value)[live] > (RELATIVE * np.abs(value) + rounding)[live]
+def _units_differ(found: np.ndarray, units: np.ndarray, slack: np.ndarray) -> str:
+    if (np.isnan(found) != np.isnan(units)).any() or (np.isinf(found) != np.isinf(units)).any():
+        kinds = [f"{np.isnan(m).sum()} dead and {np.isinf(m).sum()} infinite" for m in (found, units)]
+        return f"of {found.size} units {kinds[0]}, not {kinds[1]}"
+    live = np.isfinite(units)
+    apart = np.abs(found - units)[live]
+    off = apart > (RELATIVE * np.abs(units) + slack)[live]
     if not off.any():
         return ""
-    worst = (np.abs(found - value)[live] / np.maximum(np.abs(value[live]), 1e-300)).max()
+    worst = (apart / np.maximum(np.abs(units[live]), 1e-300)).max()
     return f"{off.sum()} of {live.sum()} units differ, by up to {worst:.2g} of their value"
