@@ -18,8 +18,8 @@ import invariscope as iv
 from benchmarks.architectures.catalogue import Architecture
 from benchmarks.architectures.plain_hooks import Leaf, floating_leaves, responses, tensors_of
 
-RELATIVE, ROUNDING = 1e-6, 1e-15
-ZERO = 1e-10  # a standard deviation below this share of a unit's size is zero, in float64
+RELATIVE = 1e-6
+ROUNDING = 32  # of a response, in units in the last place
 MEASURES = (
     iv.TransformationVariance(min_firing=0),
     iv.SampleVariance(min_firing=0),
@@ -87,14 +87,16 @@ def _measured(
         elements = list(architecture.elements)
         return iv.measure(model, x, elements, measures=list(MEASURES), progress=False, **options)
     except Exception as error:
-        kind, text = type(error).__name__, str(error).strip().splitlines()
-        said = f"{kind}: {text[0] if text else ''}"
         raised = traceback.extract_tb(error.__traceback__)[-1]
         if isinstance(error, ValueError | TypeError) and "/invariscope/" in raised.filename:
-            outcome.refusal = said
+            outcome.refusal = _said(error)
         else:
-            outcome.crash = f"{said} ({raised.filename.rsplit('/', 1)[-1]}:{raised.lineno})"
+            outcome.crash = f"{_said(error)} ({raised.filename.rsplit('/', 1)[-1]}:{raised.lineno})"
         return None
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
 
 
 def _as_it_is(architecture: Architecture, outcome: Outcome) -> None:
@@ -110,7 +112,11 @@ def _as_it_is(architecture: Architecture, outcome: Outcome) -> None:
         outcome.changed.append("weights or buffers")
     if any(module.training for module in model.modules()):
         outcome.changed.append("mode")
-    after = _forward(model, x)
+    try:
+        after = _forward(model, x)
+    except Exception as error:
+        outcome.changed.append(f"its next forward fails: {_said(error)}")
+        return
     if len(before) != len(after) or not all(map(_same, before, after)):
         outcome.changed.append("output")
 
@@ -171,7 +177,7 @@ def _judge(
 
 def difference(result: Any, key: tuple[str, int], values: Tensor) -> str:
     """How a layer's values differ from those of (sample, element, *unit) responses; "" if they do not."""
-    truth = Truth.of(values.numpy())
+    truth = Truth.of(values)
     for measure, (units, slack) in truth.expected().items():
         found = result.maps[measure, key[0], "all", key[1]]
         if said := _map_differs(found, units, slack):
@@ -193,40 +199,53 @@ class Truth:
         along: transformation variance.
         across: sample variance.
         size: squared size of each unit's responses.
+        epsilon: of the layer's own number format, which may be float32 in a float64 model.
     """
 
     along: np.ndarray
     across: np.ndarray
     size: np.ndarray
+    epsilon: float
 
     @classmethod
-    def of(cls, values: np.ndarray) -> Truth:
+    def of(cls, responses: Tensor) -> Truth:
         """Of (sample, element, *unit) responses."""
+        values = responses.double().numpy()
         squares = np.square(values).mean((0, 1))
         size = np.maximum(np.maximum(squares, 1e-6 * squares.mean()), np.finfo(float).tiny)
-        return cls(values.var(1, ddof=1).mean(0), values.var(0, ddof=1).mean(0), size)
+        along, across = values.var(1, ddof=1).mean(0), values.var(0, ddof=1).mean(0)
+        return cls(along, across, size, torch.finfo(responses.dtype).eps)
+
+    @property
+    def _zero(self) -> np.ndarray:
+        share = 1e-10 if self.epsilon < 1e-12 else 32 * self.epsilon
+        return share**2 * self.size
 
     @property
     def constant(self) -> np.ndarray:
         """Units that no change of sample moves."""
-        return self.across <= ZERO**2 * self.size
+        return self.across <= self._zero
 
     @property
     def dead(self) -> np.ndarray:
         """Units that nothing moves."""
-        return self.constant & (self.along <= ZERO**2 * self.size)
+        return self.constant & (self.along <= self._zero)
 
     def expected(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """{measure: (units, what rounding allows)}."""
-        slack = ROUNDING * self.size
+        slack, across_slack = self._slack(self.along), self._slack(self.across)
         with np.errstate(all="ignore"):
             ratio = np.where(self.constant, np.where(self.dead, np.nan, np.inf), self.along / self.across)
-            ratio_slack = slack / self.across * (1 + ratio)
+            ratio_slack = (slack + across_slack * ratio) / self.across
         return {
             "transformation_variance": (self.along, slack),
-            "sample_variance": (self.across, slack),
+            "sample_variance": (self.across, across_slack),
             "normalized_variance": (ratio, ratio_slack),
         }
+
+    def _slack(self, variance: np.ndarray) -> np.ndarray:
+        rounding = ROUNDING * self.epsilon
+        return rounding * np.sqrt(self.size * variance) + rounding**2 * self.size
 
 
 def _map_differs(found: np.ndarray, units: np.ndarray, slack: np.ndarray) -> str:

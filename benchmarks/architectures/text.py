@@ -28,7 +28,8 @@ BART = {
     **{"encoder_layers": 2, "encoder_attention_heads": 4, "encoder_ffn_dim": 64},
     **{"decoder_layers": 2, "decoder_attention_heads": 4, "decoder_ffn_dim": 64},
 }
-EXPERTS = {**LLAMA, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32}
+LOOPED = {"experts_implementation": "eager"}  # the grouped product of matrices has no float64
+EXPERTS = {**LLAMA, **LOOPED, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32}
 
 
 def hf(
@@ -90,7 +91,7 @@ def decoders() -> Iterator[Architecture]:
     yield hf("Qwen2Model", "Qwen2Config", LLAMA)
     yield hf("Gemma2Model", "Gemma2Config", {**LLAMA, "sliding_window": 4, "query_pre_attn_scalar": 8})
     yield hf("PhiModel", "PhiConfig", TEXT)
-    yield hf("MixtralModel", "MixtralConfig", {**LLAMA, "num_local_experts": 4})
+    yield hf("MixtralModel", "MixtralConfig", {**LLAMA, "num_local_experts": 4, **LOOPED})
     yield hf("Qwen2MoeModel", "Qwen2MoeConfig", {**EXPERTS, "shared_expert_intermediate_size": 32})
     yield hf("MambaModel", "MambaConfig", _mamba())
     yield hf("RwkvModel", "RwkvConfig", _rwkv())
