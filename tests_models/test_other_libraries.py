@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, distributed, nn
-
-import invariscope as iv
 from benchmarks.architectures.comparison import MEASURES, difference
 from benchmarks.architectures.every import every
 from benchmarks.architectures.plain_hooks import floating_leaves, responses
+from torch import Tensor, distributed, nn
+
+import invariscope as iv
 
 ELEMENTS = [lambda v: v, lambda v: v.flip(-1)]
 ARCHITECTURES = {architecture.name: architecture for architecture in every()}

@@ -2,7 +2,7 @@
 
     python -m benchmarks.architectures [--only GLOB ...] [--out FILE]
 
-Needs transformers, timm and torch_geometric (`make test-models` sets up `.venv-models`); nothing is downloaded.
+Needs transformers, timm and torch_geometric, which `make test-models` installs; nothing is downloaded.
 The exit code is 1 if anything that is asked does not hold.
 """
 

@@ -1,4 +1,4 @@
-"""One architecture: measured, compared with plain hooks, and looked at for what the measurement left behind."""
+"""One architecture: measured, compared with plain hooks, and searched for what the measurement changed."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ class Outcome:
         batch_dependent: those that plain hooks themselves cannot read one sample at a time.
         others: reasons for which anything else was skipped, and how often.
         refusal: the library's error, if it refused the model.
+        draws: the model draws random numbers, as another seed shows: it must be refused.
         crash: any other error, with where it arose.
         changed: what the measurement changed about the model.
     """
@@ -55,6 +56,7 @@ class Outcome:
     others: Counter[str] = field(default_factory=Counter)
     operations: int = 0
     refusal: str = ""
+    draws: bool = False
     crash: str = ""
     changed: list[str] = field(default_factory=list)
     warned: list[str] = field(default_factory=list)
@@ -63,7 +65,9 @@ class Outcome:
     @property
     def passed(self) -> bool:
         """Everything that was read is right, everything else has a reason, and the model is as it was."""
-        return not (self.wrong or self.absent or self.refusal or self.crash or self.changed)
+        refused_rightly = self.draws and "depends on chance" in self.refusal
+        sound = self.draws == refused_rightly and (refused_rightly or not self.refusal)
+        return sound and not (self.wrong or self.absent or self.crash or self.changed)
 
 
 def examine(architecture: Architecture) -> Outcome:
@@ -104,6 +108,7 @@ def _as_it_is(architecture: Architecture, outcome: Outcome) -> None:
     model, x = architecture.make()
     fresh, ran = copy.deepcopy(model), copy.deepcopy(model)
     before = _forward(ran, x)
+    outcome.draws = not all(map(_same, before, _forward(ran, x, seed=1)))
     _measured(model, x, architecture, outcome)
     if _marks(model) not in (_marks(fresh), _marks(ran)):
         outcome.changed.append("hooks and attributes are neither those of before nor those after a forward")
@@ -121,8 +126,9 @@ def _as_it_is(architecture: Architecture, outcome: Outcome) -> None:
         outcome.changed.append("output")
 
 
-def _forward(model: nn.Module, x: Tensor) -> list[Tensor]:
-    with torch.no_grad():
+def _forward(model: nn.Module, x: Tensor, *, seed: int = 0) -> list[Tensor]:
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(seed)
         return [tensor for _, tensor in tensors_of(model(x))]
 
 

@@ -27,8 +27,8 @@ class Graphs(nn.Module):
 
     Args:
         parts: the modules.
-        call: (parts, features of all nodes, edges, number of the graph of each node) to features of nodes, or of
-            graphs.
+        call: (parts, features of all nodes, edges, number of the graph of each node) to features of nodes, or
+            of graphs.
     """
 
     def __init__(self, parts: dict[str, nn.Module], call: Call) -> None:

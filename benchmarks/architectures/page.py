@@ -21,11 +21,12 @@ def page(outcomes: list[Outcome]) -> list[str]:
         f"{versions}; random weights, small sizes, 12 samples, two or three elements. Made by "
         "`python -m benchmarks.architectures`. The list was fixed before its first run.",
         "",
-        "A *reading* is a floating tensor with a batch axis that a leaf module returns, as found by plain forward "
-        "hooks at batch sizes of 12, 7 and 5. It is *equal* if the transformation, sample and normalized variance "
-        "of every unit, and of the layer, agree with those of one forward per sample and element in float64, to "
-        "1e-6. *Unchanged*: a fresh model, measured in float32 before its first forward, returns bit for bit what "
-        "its copy returns, and its hooks, attributes, weights, buffers and modes are those of a copy.",
+        "A *reading* is a floating tensor with a batch axis that a leaf module returns, as found by plain "
+        "forward hooks at batch sizes of 12, 7 and 5. It is *equal* if the transformation, sample and "
+        "normalized variance of every unit, and of the layer, agree with those of one forward per sample and "
+        "element in float64, to 1e-6. *Unchanged*: a fresh model, measured in float32 before its first "
+        "forward, returns bit for bit what a copy returns that was never measured, and its hooks, "
+        "attributes, weights, buffers and modes are those of the copy, before or after that forward.",
         "",
         *totals(outcomes),
         "",
@@ -58,6 +59,7 @@ def totals(outcomes: list[Outcome]) -> list[str]:
 def _row(outcome: Outcome) -> str:
     remarks = [outcome.crash, outcome.refusal, *(f"changed: {what}" for what in outcome.changed)]
     remarks += [f"`{name}`: {what}" for name, what in list(outcome.wrong.items())[:2]]
+    remarks += ["it draws random numbers, as another seed shows"] if outcome.draws else []
     remarks += [f"neither read nor skipped: {', '.join(outcome.absent[:2])}"] if outcome.absent else []
     if outcome.batch_dependent:
         remarks.append(f"{len(outcome.batch_dependent)} readings change with the batch")

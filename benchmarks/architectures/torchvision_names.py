@@ -1,9 +1,9 @@
 """Lets timm be imported without torchvision, of which there is no build for every torch.
 
 timm's models take nothing from torchvision but a class of frozen norms to compare with; its data pipeline,
-which is imported along with them, takes more. Here every name of torchvision is an empty class, whose attributes
-are their own names, for as long as timm is being imported and no longer: other libraries see that torchvision is
-missing.
+which is imported along with them, takes more. Here every name of torchvision is an empty class, whose
+attributes are their own names, for as long as timm is being imported and no longer: other libraries see that
+torchvision is missing.
 """
 
 from __future__ import annotations
