@@ -24,7 +24,14 @@ from benchmarks.architectures.page import page, totals
 def _told(outcome: Outcome) -> str:
     what = "ok" if outcome.passed else "FAILED"
     counts = f"{outcome.equal} of {outcome.leaves} equal, {len(outcome.skipped)} skipped"
-    details = [outcome.crash, outcome.refusal, *outcome.changed, *outcome.absent[:3], *outcome.warned]
+    details = [
+        outcome.crash,
+        outcome.refusal,
+        *outcome.changed,
+        *outcome.absent[:3],
+        *outcome.unexpected[:3],
+        *outcome.warned,
+    ]
     details += [f"{name}: {said}" for name, said in list(outcome.wrong.items())[:3]]
     details += sorted(set(outcome.skipped.values()))
     lines = "".join(f"\n    {detail}" for detail in details if detail)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 import invariscope as iv
 from benchmarks.architectures.catalogue import Architecture
-from benchmarks.architectures.plain_hooks import Leaf, floating_leaves, responses, tensors_of
+from benchmarks.architectures.plain_hooks import Leaf, floating_leaves, leaves, responses, tensors_of
 
 RELATIVE = 1e-6
 ROUNDING = 32  # of a response, in units in the last place
@@ -37,6 +37,7 @@ class Outcome:
         wrong: those that do not, with what differs.
         skipped: those that the library skipped, with its reason.
         absent: those that it neither read nor skipped.
+        unexpected: readings of leaf modules in which plain hooks find no batch axis.
         batch_dependent: those that plain hooks themselves cannot read one sample at a time.
         others: reasons for which anything else was skipped, and how often.
         refusal: the library's error, if it refused the model.
@@ -52,6 +53,7 @@ class Outcome:
     wrong: dict[str, str] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
     absent: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
     batch_dependent: list[str] = field(default_factory=list)
     others: Counter[str] = field(default_factory=Counter)
     operations: int = 0
@@ -67,7 +69,7 @@ class Outcome:
         """Everything that was read is right, everything else has a reason, and the model is as it was."""
         refused_rightly = self.draws and "depends on chance" in self.refusal
         sound = self.draws == refused_rightly and (refused_rightly or not self.refusal)
-        return sound and not (self.wrong or self.absent or self.crash or self.changed)
+        return sound and not (self.wrong or self.absent or self.unexpected or self.crash or self.changed)
 
 
 def examine(architecture: Architecture) -> Outcome:
@@ -158,7 +160,10 @@ def _in_float64(architecture: Architecture, outcome: Outcome) -> None:
     labels = {(leaf.label, leaf.key[1]) for leaf in wanted}
     skipped = {(entry["layer"], entry["call"]): entry["reason"] for entry in result.provenance["skipped"]}
     read = {(row["layer"], row["call"]) for row in result.rows}
-    outcome.operations = len(read - labels)
+    modules = leaves(plain)
+    beside = {key for key in read - labels if key[0].split("[")[0] in modules}
+    outcome.unexpected = sorted(f"{layer} (call {call})" for layer, call in beside)
+    outcome.operations = len(read - labels - beside)
     outcome.others = Counter(reason for key, reason in skipped.items() if key not in labels)
     for leaf in wanted:
         _judge(leaf, truth.get(leaf.key), result, skipped, read, outcome)

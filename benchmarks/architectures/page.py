@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from benchmarks.architectures.comparison import Outcome
 
@@ -50,6 +50,7 @@ def totals(outcomes: list[Outcome]) -> list[str]:
         f"({(equal + wrong) / max(leaves, 1):.1%}) |",
         f"| of those, not equal to plain hooks | 0 | {wrong} |",
         f"| readings neither read nor skipped with a reason | 0 | {sum(len(o.absent) for o in outcomes)} |",
+        f"| readings without a batch axis that are read | 0 | {sum(len(o.unexpected) for o in outcomes)} |",
         f"| models that were refused | | {sum(bool(o.refusal) for o in outcomes)} |",
         f"| models that were changed | 0 | {sum(bool(o.changed) for o in outcomes)} |",
         f"| errors that are not ours | 0 | {sum(bool(o.crash) for o in outcomes)} |",
@@ -57,20 +58,30 @@ def totals(outcomes: list[Outcome]) -> list[str]:
 
 
 def _row(outcome: Outcome) -> str:
-    remarks = [outcome.crash, outcome.refusal, *(f"changed: {what}" for what in outcome.changed)]
-    remarks += [f"`{name}`: {what}" for name, what in list(outcome.wrong.items())[:2]]
-    remarks += ["it draws random numbers, as another seed shows"] if outcome.draws else []
-    remarks += [f"neither read nor skipped: {', '.join(outcome.absent[:2])}"] if outcome.absent else []
-    if outcome.batch_dependent:
-        remarks.append(f"{len(outcome.batch_dependent)} readings change with the batch")
     cells = [
         outcome.library,
         outcome.name,
         *map(str, (outcome.leaves, outcome.equal, len(outcome.skipped), outcome.operations)),
         "no" if outcome.changed else "yes",
-        _cell("; ".join(filter(None, remarks))),
+        _cell("; ".join(_remarks(outcome))),
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def _remarks(outcome: Outcome) -> Iterator[str]:
+    yield from filter(None, (outcome.crash, outcome.refusal))
+    if outcome.draws:
+        yield "it draws random numbers, as another seed shows"
+    yield from (f"changed: {what}" for what in outcome.changed)
+    yield from (f"`{name}`: {what}" for name, what in list(outcome.wrong.items())[:2])
+    for what, layers in (
+        ("neither read nor skipped", outcome.absent),
+        ("read though it has no batch axis", outcome.unexpected),
+        ("depends on the other samples of the batch", outcome.batch_dependent),
+    ):
+        if layers:
+            more = f" and {len(layers) - 2} more" if len(layers) > 2 else ""
+            yield f"{what}: {', '.join(layers[:2])}{more}"
 
 
 def _cell(text: str) -> str:
