@@ -30,7 +30,7 @@ lint: $(VENV)/.dev  ## check style, formatting and types
 bench: $(BENCH)/.bench  ## measure the overhead against bare forwards and against tmeasures
 	$(BENCH)/bin/python -m benchmarks.overhead
 
-test-models: $(MODELS)/.models  ## measure models of transformers, timm and torch_geometric beside plain hooks (about 15 minutes)
+test-models: $(MODELS)/.models  ## measure models of transformers, timm and torch_geometric beside plain hooks (about 10 minutes)
 	$(MODELS)/bin/python -m pytest tests_models
 	$(MODELS)/bin/python -m benchmarks.architectures
 
