@@ -19,7 +19,8 @@ def page(outcomes: list[Outcome]) -> list[str]:
         "# Architectures of other libraries",
         "",
         f"{versions}; random weights, small sizes, 12 samples, two or three elements. Made by "
-        "`python -m benchmarks.architectures`. The list was fixed before its first run.",
+        "`python -m benchmarks.architectures`. The list was fixed before its first run. Since then one "
+        "setting was added: mixtures of experts loop over them, because the grouped product has no float64.",
         "",
         "A *reading* is a floating tensor with a batch axis that a leaf module returns, as found by plain "
         "forward hooks at batch sizes of 12, 7 and 5. It is *equal* if the transformation, sample and "
