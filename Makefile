@@ -6,13 +6,14 @@ SEED ?= 0
 
 VENV := .venv
 BENCH := .venv-bench
+MODELS := .venv-models
 BIN := $(VENV)/bin
 # torch is pinned for every later install too, so that no other package can replace it.
 INSTALL := -m pip install -qq --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: demo test lint bench docs help again
+.PHONY: demo test lint bench test-models docs help again
 
 demo: $(VENV)/.demo  ## train two small networks on digits, measure both, write a report (about 2 minutes)
 	$(BIN)/invariscope demo
@@ -29,18 +30,23 @@ lint: $(VENV)/.dev  ## check style, formatting and types
 bench: $(BENCH)/.bench  ## measure the overhead against bare forwards and against tmeasures
 	$(BENCH)/bin/python -m benchmarks.overhead
 
+test-models: $(MODELS)/.models  ## measure models of transformers, timm and torch_geometric beside plain hooks (about 10 minutes)
+	$(MODELS)/bin/python -m pytest tests_models
+	$(MODELS)/bin/python -m benchmarks.architectures
+
 docs: $(VENV)/.dev  ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # An environment is finished when its stamp is there. `.unfinished` stays behind only where an
 # install was cut short; that environment is then made anew.
-HALF_MADE := $(patsubst %/.unfinished,%/.torch,$(wildcard $(VENV)/.unfinished $(BENCH)/.unfinished))
+HALF_MADE := $(patsubst %/.unfinished,%/.torch,$(wildcard \
+  $(VENV)/.unfinished $(BENCH)/.unfinished $(MODELS)/.unfinished))
 $(HALF_MADE): again
 
-$(VENV)/.torch $(BENCH)/.torch: %/.torch: constraints.txt
+$(VENV)/.torch $(BENCH)/.torch $(MODELS)/.torch: %/.torch: constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if v >= (3, 11) else \
 	  "Python 3.11 or later is needed, %s is %d.%d. Name another one: make PYTHON=python3.12" \
 	  % (sys.executable, v[0], v[1]))'
@@ -53,11 +59,16 @@ $(VENV)/.torch $(BENCH)/.torch: %/.torch: constraints.txt
 $(VENV)/.demo: EXTRAS :=
 $(VENV)/.dev: EXTRAS := [dev,docs]
 $(BENCH)/.bench: EXTRAS := [bench]
+$(MODELS)/.models: EXTRAS := [models]
+# timm asks for torchvision, of which there is no build for every torch, and whose names its models do without.
+$(MODELS)/.models: ALONE := timm
 
 $(VENV)/.demo $(VENV)/.dev: $(VENV)/.torch
 $(BENCH)/.bench: $(BENCH)/.torch
+$(MODELS)/.models: $(MODELS)/.torch
 
-$(VENV)/.demo $(VENV)/.dev $(BENCH)/.bench: pyproject.toml
+$(VENV)/.demo $(VENV)/.dev $(BENCH)/.bench $(MODELS)/.models: pyproject.toml
 	@touch $(@D)/.unfinished
 	$(@D)/bin/python $(INSTALL) --editable '.$(EXTRAS)'
+	$(if $(ALONE),$(@D)/bin/python $(INSTALL) --no-deps $(ALONE))
 	@rm $(@D)/.unfinished && touch $@

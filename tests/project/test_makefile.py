@@ -62,6 +62,7 @@ def installs(commands: list[str]) -> list[str]:
         ("lint", ["torch", ".[dev,docs]"]),
         ("docs", ["torch", ".[dev,docs]"]),
         ("bench", ["torch", ".[bench]"]),
+        ("test-models", ["torch", ".[models]", "timm"]),
     ],
 )
 def test_torch_is_installed_first_and_every_install_is_constrained(checkout, target, wanted):
@@ -114,6 +115,7 @@ def test_help_names_every_target(checkout):
         "test",
         "lint",
         "bench",
+        "test-models",
         "docs",
         "help",
     ]

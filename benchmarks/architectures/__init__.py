@@ -1,0 +1,1 @@
+"""Architectures of transformers, timm and PyTorch Geometric, each measured and compared with plain hooks."""

@@ -1,0 +1,63 @@
+"""Measures every architecture and compares it with plain hooks.
+
+    python -m benchmarks.architectures [--only GLOB ...] [--out FILE]
+
+Needs transformers, timm and torch_geometric, which `make test-models` installs; nothing is downloaded.
+The exit code is 1 if anything that is asked does not hold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import torch
+
+from benchmarks.architectures.comparison import Outcome, examine
+from benchmarks.architectures.every import every
+from benchmarks.architectures.page import page, totals
+
+
+def _told(outcome: Outcome) -> str:
+    what = "ok" if outcome.passed else "FAILED"
+    counts = f"{outcome.equal} of {outcome.leaves} equal, {len(outcome.skipped)} skipped"
+    details = [
+        outcome.crash,
+        outcome.refusal,
+        *outcome.changed,
+        *outcome.absent[:3],
+        *outcome.unexpected[:3],
+        *outcome.warned,
+    ]
+    details += [f"{name}: {said}" for name, said in list(outcome.wrong.items())[:3]]
+    details += sorted(set(outcome.skipped.values()))
+    lines = "".join(f"\n    {detail}" for detail in details if detail)
+    return f"{what} {outcome.library} {outcome.name}: {counts}, {outcome.seconds:.1f} s{lines}"
+
+
+def main() -> int:
+    """Runs the sweep."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", nargs="+", default=["*"])
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    logging.getLogger("transformers").setLevel(logging.ERROR)
+    outcomes = []
+    for architecture in every():
+        if any(fnmatchcase(architecture.name, pattern) for pattern in arguments.only):
+            outcomes.append(examine(architecture))
+            print(_told(outcomes[-1]), flush=True)
+    print("\n".join(totals(outcomes)))
+    if arguments.out:
+        arguments.out.write_text("\n".join(page(outcomes)) + "\n", encoding="utf-8")
+    return 0 if all(outcome.passed for outcome in outcomes) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,282 @@
+"""One architecture: measured, compared with plain hooks, and searched for what the measurement changed."""
+
+from __future__ import annotations
+
+import copy
+import time
+import traceback
+import warnings
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+import invariscope as iv
+from benchmarks.architectures.catalogue import Architecture
+from benchmarks.architectures.plain_hooks import Leaf, floating_leaves, leaves, responses, tensors_of
+
+RELATIVE = 1e-6
+ROUNDING = 32  # of a response, in units in the last place
+MEASURES = (
+    iv.TransformationVariance(min_firing=0),
+    iv.SampleVariance(min_firing=0),
+    iv.NormalizedVariance(min_firing=0),
+)
+
+
+@dataclass
+class Outcome:
+    """What came of one architecture.
+
+    Args:
+        leaves: floating readings with a batch axis that leaf modules have.
+        equal: those whose values agree with plain hooks.
+        wrong: those that do not, with what differs.
+        skipped: those that the library skipped, with its reason.
+        absent: those that it neither read nor skipped.
+        unexpected: readings of leaf modules in which plain hooks find no batch axis.
+        batch_dependent: those that plain hooks themselves cannot read one sample at a time.
+        others: reasons for which anything else was skipped, and how often.
+        refusal: the library's error, if it refused the model.
+        draws: the model draws random numbers, as another seed shows: it must be refused.
+        crash: any other error, with where it arose.
+        changed: what the measurement changed about the model.
+    """
+
+    library: str
+    name: str
+    leaves: int = 0
+    equal: int = 0
+    wrong: dict[str, str] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    absent: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
+    batch_dependent: list[str] = field(default_factory=list)
+    others: Counter[str] = field(default_factory=Counter)
+    operations: int = 0
+    refusal: str = ""
+    draws: bool = False
+    crash: str = ""
+    changed: list[str] = field(default_factory=list)
+    warned: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def passed(self) -> bool:
+        """Everything that was read is right, everything else has a reason, and the model is as it was."""
+        refused_rightly = self.draws and "depends on chance" in self.refusal
+        sound = self.draws == refused_rightly and (refused_rightly or not self.refusal)
+        return sound and not (self.wrong or self.absent or self.unexpected or self.crash or self.changed)
+
+
+def examine(architecture: Architecture) -> Outcome:
+    """Measures one architecture in both precisions and compares every leaf."""
+    outcome = Outcome(architecture.library, architecture.name)
+    started = time.perf_counter()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        _as_it_is(architecture, outcome)
+        _in_float64(architecture, outcome)
+    ours = {str(w.message).splitlines()[0] for w in caught if "invariscope" in str(w.filename)}
+    outcome.warned, outcome.seconds = sorted(ours), time.perf_counter() - started
+    return outcome
+
+
+def _measured(
+    model: nn.Module, x: Tensor, architecture: Architecture, outcome: Outcome, **options: Any
+) -> Any:
+    """A result, or None with the reason noted."""
+    try:
+        elements = list(architecture.elements)
+        return iv.measure(model, x, elements, measures=list(MEASURES), progress=False, **options)
+    except Exception as error:
+        raised = traceback.extract_tb(error.__traceback__)[-1]
+        if isinstance(error, ValueError | TypeError) and "/invariscope/" in raised.filename:
+            outcome.refusal = _said(error)
+        else:
+            outcome.crash = f"{_said(error)} ({raised.filename.rsplit('/', 1)[-1]}:{raised.lineno})"
+        return None
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
+
+
+def _as_it_is(architecture: Architecture, outcome: Outcome) -> None:
+    """The model itself in float32, before it has ever run: afterwards it must be what it was."""
+    model, x = architecture.make()
+    fresh, ran = copy.deepcopy(model), copy.deepcopy(model)
+    before = _forward(ran, x)
+    outcome.draws = not all(map(_same, before, _forward(ran, x, seed=1)))
+    _measured(model, x, architecture, outcome)
+    if _marks(model) not in (_marks(fresh), _marks(ran)):
+        outcome.changed.append("hooks and attributes are neither those of before nor those after a forward")
+    state, original = model.state_dict(), fresh.state_dict()
+    if not all(_same(state[name], original[name]) for name in original) or len(state) != len(original):
+        outcome.changed.append("weights or buffers")
+    if any(module.training for module in model.modules()):
+        outcome.changed.append("mode")
+    try:
+        after = _forward(model, x)
+    except Exception as error:
+        outcome.changed.append(f"its next forward fails: {_said(error)}")
+        return
+    if len(before) != len(after) or not all(map(_same, before, after)):
+        outcome.changed.append("output")
+
+
+def _forward(model: nn.Module, x: Tensor, *, seed: int = 0) -> list[Tensor]:
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(seed)
+        return [tensor for _, tensor in tensors_of(model(x))]
+
+
+def _same(a: Any, b: Any) -> bool:
+    if not isinstance(a, Tensor) or not isinstance(b, Tensor):
+        return a is b or a == b
+    return a.shape == b.shape and bool(torch.equal(a.nan_to_num(), b.nan_to_num()))
+
+
+def _marks(model: nn.Module) -> list[tuple[int, tuple[str, ...]]]:
+    """Number of hooks and names of attributes, by module."""
+    return [
+        (len(module._forward_hooks) + len(module._forward_pre_hooks), tuple(sorted(vars(module))))
+        for module in model.modules()
+    ]
+
+
+def _in_float64(architecture: Architecture, outcome: Outcome) -> None:
+    model, x = architecture.make()
+    plain, moved = copy.deepcopy(model).double(), x.double() if x.is_floating_point() else x
+    wanted = floating_leaves(copy.deepcopy(plain), moved)
+    outcome.leaves = len(wanted)
+    result = _measured(model, x, architecture, outcome, precision="float64")
+    if result is None:
+        return
+    truth = responses(plain, moved, architecture.elements, wanted)
+    labels = {(leaf.label, leaf.key[1]) for leaf in wanted}
+    skipped = {(entry["layer"], entry["call"]): entry["reason"] for entry in result.provenance["skipped"]}
+    read = {(row["layer"], row["call"]) for row in result.rows}
+    modules = leaves(plain)
+    beside = {key for key in read - labels if key[0].split("[")[0] in modules}
+    outcome.unexpected = sorted(f"{layer} (call {call})" for layer, call in beside)
+    outcome.operations = len(read - labels - beside)
+    outcome.others = Counter(reason for key, reason in skipped.items() if key not in labels)
+    for leaf in wanted:
+        _judge(leaf, truth.get(leaf.key), result, skipped, read, outcome)
+
+
+def _judge(
+    leaf: Leaf, values: Tensor | None, result: Any, skipped: dict[Any, str], read: set[Any], outcome: Outcome
+) -> None:
+    key = leaf.label, leaf.key[1]
+    name = f"{leaf.label} (call {leaf.key[1]})"
+    if key in skipped:
+        outcome.skipped[name] = skipped[key]
+    elif key not in read:
+        outcome.absent.append(name)
+    elif values is None:
+        outcome.batch_dependent.append(name)
+    elif differs := difference(result, key, values):
+        outcome.wrong[name] = differs
+    else:
+        outcome.equal += 1
+
+
+def difference(result: Any, key: tuple[str, int], values: Tensor) -> str:
+    """How a layer's values differ from those of (sample, element, *unit) responses; "" if they do not."""
+    truth = Truth.of(values)
+    for measure, (units, slack) in truth.expected().items():
+        found = result.maps[measure, key[0], "all", key[1]]
+        if said := _map_differs(found, units, slack):
+            return f"{measure}: {said}"
+        live = ~truth.dead & np.isfinite(units)
+        mean = units[live].mean() if live.any() else np.nan
+        row = next(r for r in result.rows if (r["measure"], r["layer"], r["call"]) == (measure, *key))
+        allowed = RELATIVE * abs(mean) + (slack[live].max() if live.any() else 0)
+        if not (abs(row["value"] - mean) <= allowed or (np.isnan(mean) and np.isnan(row["value"]))):
+            return f"{measure}: the layer's value is {row['value']:.9g}, not {mean:.9g}"
+    return ""
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """Variances of every unit by their definition, and what is zero up to rounding.
+
+    Args:
+        along: transformation variance.
+        across: sample variance.
+        size: squared size of each unit's responses.
+        epsilon: of the layer's own number format, which may be float32 in a float64 model.
+    """
+
+    along: np.ndarray
+    across: np.ndarray
+    size: np.ndarray
+    epsilon: float
+
+    @classmethod
+    def of(cls, responses: Tensor) -> Truth:
+        """Of (sample, element, *unit) responses."""
+        values = responses.double().numpy()
+        squares = np.square(values).mean((0, 1))
+        size = np.maximum(np.maximum(squares, 1e-6 * squares.mean()), np.finfo(float).tiny)
+        along, across = values.var(1, ddof=1).mean(0), values.var(0, ddof=1).mean(0)
+        return cls(along, across, size, torch.finfo(responses.dtype).eps)
+
+    @property
+    def _zero(self) -> np.ndarray:
+        share = 1e-10 if self.epsilon < 1e-12 else 32 * self.epsilon
+        return share**2 * self.size
+
+    @property
+    def constant(self) -> np.ndarray:
+        """Units that no change of sample moves."""
+        return self.across <= self._zero
+
+    @property
+    def dead(self) -> np.ndarray:
+        """Units that nothing moves."""
+        return self.constant & (self.along <= self._zero)
+
+    def expected(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """{measure: (units, what rounding allows)}."""
+        slack, across_slack = self._slack(self.along), self._slack(self.across)
+        with np.errstate(all="ignore"):
+            ratio = np.where(self.constant, np.where(self.dead, np.nan, np.inf), self.along / self.across)
+            ratio_slack = (slack + across_slack * ratio) / self.across
+        return {
+            "transformation_variance": (self.along, slack),
+            "sample_variance": (self.across, across_slack),
+            "normalized_variance": (ratio, ratio_slack),
+        }
+
+    def _slack(self, variance: np.ndarray) -> np.ndarray:
+        rounding = ROUNDING * self.epsilon
+        return rounding * np.sqrt(self.size * variance) + rounding**2 * self.size
+
+
+def _map_differs(found: np.ndarray, units: np.ndarray, slack: np.ndarray) -> str:
+    """The same, of one map, whose channels the library puts first where they come last."""
+    layouts = [found] + ([np.moveaxis(found, 0, -1)] if found.ndim > 1 else [])
+    fitting = [laid_out for laid_out in layouts if laid_out.shape == units.shape]
+    if not fitting:
+        return f"units of shape {found.shape}, not {units.shape}"
+    said = [_units_differ(laid_out, units, slack) for laid_out in fitting]
+    return min(said, key=len)
+
+
+def _units_differ(found: np.ndarray, units: np.ndarray, slack: np.ndarray) -> str:
+    if (np.isnan(found) != np.isnan(units)).any() or (np.isinf(found) != np.isinf(units)).any():
+        kinds = [f"{np.isnan(m).sum()} dead and {np.isinf(m).sum()} infinite" for m in (found, units)]
+        return f"of {found.size} units {kinds[0]}, not {kinds[1]}"
+    live = np.isfinite(units)
+    apart = np.abs(found - units)[live]
+    off = apart > (RELATIVE * np.abs(units) + slack)[live]
+    if not off.any():
+        return ""
+    worst = (apart / np.maximum(np.abs(units[live]), 1e-300)).max()
+    return f"{off.sum()} of {live.sum()} units differ, by up to {worst:.2g} of their value"

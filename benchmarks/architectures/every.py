@@ -1,0 +1,14 @@
+"""The list: fixed before any of its models was measured, and not shortened since."""
+
+from __future__ import annotations
+
+from benchmarks.architectures.catalogue import Architecture
+from benchmarks.architectures.graphs import graphs
+from benchmarks.architectures.images import images
+from benchmarks.architectures.perception import perception
+from benchmarks.architectures.text import text
+
+
+def every() -> list[Architecture]:
+    """All architectures, in the order of the page."""
+    return [*text(), *perception(), *images(), *graphs()]

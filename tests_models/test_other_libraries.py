@@ -1,0 +1,113 @@
+"""Models whose first forward changes them, as other libraries have them: measuring must not get in the way.
+
+Run by `make test-models`. The whole list of architectures is `python -m benchmarks.architectures`.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from benchmarks.architectures.comparison import MEASURES, difference
+from benchmarks.architectures.every import every
+from benchmarks.architectures.plain_hooks import floating_leaves, responses
+from torch import Tensor, distributed, nn
+
+import invariscope as iv
+
+ELEMENTS = [lambda v: v, lambda v: v.flip(-1)]
+ARCHITECTURES = {architecture.name: architecture for architecture in every()}
+
+
+def hooks(model: nn.Module) -> list[int]:
+    return [len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules()]
+
+
+def outputs(output: Any) -> list[Tensor]:
+    """The tensors of a model's output."""
+    parts = output if isinstance(output, tuple | list) else output.values() if hasattr(output, "keys") else ()
+    return [output] if isinstance(output, Tensor) else [tensor for part in parts for tensor in outputs(part)]
+
+
+@pytest.mark.parametrize("name", ["SegformerForSemanticSegmentation", "ViTModel"])
+def test_a_fresh_model_that_collects_its_hidden_states_gives_what_it_would_have_given(name):
+    """transformers puts up hooks in the first forward that asks for hidden states, and notes that it did."""
+    model, x = ARCHITECTURES[name].make()
+    twin = copy.deepcopy(model)
+    iv.measure(model, x, ELEMENTS, progress=False)
+    with torch.no_grad():
+        found, right = outputs(model(x)), outputs(twin(x))
+    assert len(found) == len(right)
+    assert all(map(torch.equal, found, right))
+    assert hooks(model) == hooks(twin)
+
+
+def test_a_model_that_has_run_gives_hidden_states_after_it_was_measured():
+    model, x = ARCHITECTURES["ViTModel"].make()
+    with torch.no_grad():
+        before = outputs(model(x))
+        iv.measure(model, x, ELEMENTS, progress=False)
+        after = outputs(model(x))
+    assert len(before) == len(after) > 2
+    assert all(map(torch.equal, before, after))
+
+
+@pytest.fixture
+def group() -> Iterator[distributed.device_mesh.DeviceMesh]:
+    """A process group of one."""
+    distributed.init_process_group("gloo", rank=0, world_size=1, store=distributed.HashStore())
+    yield distributed.device_mesh.init_device_mesh("cpu", (1,))
+    distributed.destroy_process_group()
+
+
+def network() -> nn.Sequential:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4))
+
+
+def test_a_fresh_sharded_model_is_measured_as_the_plain_one_and_trains_afterwards(group):
+    from torch.distributed.fsdp import fully_shard
+
+    plain, sharded = network(), network()
+    for part in (sharded[0], sharded[2], sharded):
+        fully_shard(part, mesh=group)
+    x = torch.randn(32, 8, generator=torch.Generator().manual_seed(0))
+    before = hooks(sharded)
+    tables = [iv.measure(model, x, ELEMENTS, progress=False).table for model in (plain, sharded)]
+    assert tables[0]["layer"].tolist() == tables[1]["layer"].tolist()
+    assert tables[0]["value"].tolist() == tables[1]["value"].tolist()
+    assert hooks(sharded) == before
+    for model in (plain, sharded):
+        model(x).square().sum().backward()
+    assert torch.equal(plain(x), sharded(x))
+    for weight, own in zip(sharded.parameters(), plain.parameters(), strict=True):
+        assert torch.equal(weight.grad.full_tensor(), own.grad)
+
+
+def test_a_sharded_model_that_has_run_is_measured_as_the_plain_one(group):
+    from torch.distributed.fsdp import fully_shard
+
+    plain, sharded = network(), network()
+    fully_shard(sharded, mesh=group)
+    x = torch.randn(32, 8, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(plain(x), sharded(x))
+    tables = [iv.measure(model, x, ELEMENTS, progress=False).table for model in (plain, sharded)]
+    assert tables[0]["value"].tolist() == tables[1]["value"].tolist()
+    assert torch.equal(plain(x), sharded(x))
+
+
+@pytest.mark.parametrize("factor", [1.0, 1 + 1e-5])
+def test_the_comparison_with_plain_hooks_sees_a_response_that_is_a_hundred_thousandth_off(factor):
+    model, x = network().double(), torch.randn(12, 8, generator=torch.Generator().manual_seed(0)).double()
+    wanted = floating_leaves(model, x)
+    found = iv.measure(model, x, ELEMENTS, measures=list(MEASURES), progress=False, precision="float64")
+    truth = responses(model, x, tuple(ELEMENTS), wanted)
+    assert [leaf.label for leaf in wanted] == ["0", "1", "2"]
+    for leaf in wanted:
+        moved = truth[leaf.key].clone()
+        moved[3, 1] *= factor
+        assert bool(difference(found, (leaf.label, 0), moved)) == (factor != 1)
