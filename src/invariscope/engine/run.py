@@ -17,14 +17,7 @@ from invariscope.engine.arrival import UNKNOWN
 from invariscope.engine.centring import grids_for
 from invariscope.engine.checkpoint import Checkpoint
 from invariscope.engine.floor import floor_notes, with_floor
-from invariscope.engine.guards import (
-    finite_samples,
-    inspected,
-    non_finite,
-    refuse_nonfinite,
-    refuse_other_shape,
-    refuse_unstable,
-)
+from invariscope.engine.guards import inspected, refuse_unstable
 from invariscope.engine.needs import Needs, lay_out, settle
 from invariscope.engine.options import Options
 from invariscope.engine.padding import padding_notes
@@ -40,13 +33,13 @@ from invariscope.engine.plan import (
     rows_per_forward,
 )
 from invariscope.engine.progress import ticking
+from invariscope.engine.reduction import Reduction
 from invariscope.engine.sources import Source, refuse_second_walk
-from invariscope.engine.state import OUTPUT, Run
+from invariscope.engine.state import Run
 from invariscope.engine.window import Fingerprint, Window
 from invariscope.measures.base import Batch, Measure
-from invariscope.readers.base import OK, LayerInfo, LayerKey, Reader, Reading
-from invariscope.statistics.base import Block, NotApplicableError, Statistic
-from invariscope.statistics.orbit_state import NonFiniteError
+from invariscope.readers.base import OK, LayerInfo, LayerKey, Reader
+from invariscope.statistics.base import Statistic
 from invariscope.transforms.base import Transform
 from invariscope.uncertainty import SEQUENTIAL_REACH
 
@@ -77,7 +70,6 @@ class Runner:
         self.pilot: dict[tuple[LayerKey, Statistic], Any] = {}
         self.total = source.length
         self.before = 0  # samples in the windows that have been walked
-        self.output_shape: tuple[int, ...] | None = None
         self.checkpoint = self._checkpoint() if options.checkpoint else None
         self.resumed: tuple[int, int, str] | None = None
 
@@ -148,6 +140,7 @@ class Runner:
             self.needs = settle(
                 self.needs, self.forwarded, self.source.windows(), size=self.per_block, seed=options.seed
             )
+        self.reduction = Reduction(run, self.needs, self.options, self.pilot)
         return run
 
     def _walk_pilot(self, run: Run) -> None:
@@ -307,14 +300,11 @@ class Runner:
             "input_shape": tuple(inputs.shape[1:]),
             "distances": laid.distances(inputs) if self.needs.distances else None,
         }
-        rows = len(laid.rows)
-        output = self.forward(laid.rows, lambda reading: self._reduce(reading, shared, rows))
+        self.reduction.begin(shared, rows=len(laid.rows))
+        output = self.forward(laid.rows, self.reduction.layer)
         run.forwards += len(laid.rows)
         if self.needs.output:
-            values = _first_tensor(output)
-            self.output_shape = self.output_shape or tuple(values.shape[1:])
-            refuse_other_shape(OUTPUT, tuple(values.shape), self.output_shape, rows=rows)
-            self._update_all(OUTPUT, self.needs.output, Block(values=values, layer=OUTPUT[0], **shared))
+            self.reduction.output(_first_tensor(output))
 
     def _batch(self, window: Window, chosen: np.ndarray) -> Batch:
         """Return positions, keys and partners of a block; if pairs are needed, blocks hold whole pairs."""
@@ -322,58 +312,6 @@ class Runner:
         place[chosen] = np.arange(len(chosen))
         mates = place[window.partners[chosen]]
         return Batch(window.indices[chosen], window.keys[chosen], mates, self.options.seed)
-
-    def _reduce(self, reading: Reading, shared: dict[str, Any], rows: int) -> None:
-        run = self.run
-        assert run is not None
-        if reading.status != OK or reading.values is None:
-            return
-        key = (reading.layer, reading.call)
-        refuse_other_shape(key, tuple(reading.values.shape), run.shapes.get(key), rows=rows)
-        if reading.alias_of is not None and self._same_numbers(reading, run):
-            run.aliases[key] = run.aliases.get(reading.alias_of, reading.alias_of)
-            return
-        unclear = key in run.inspection.unclear
-        block = Block(values=reading.values, layer=reading.layer, unclear=unclear, **shared)
-        self._update_all(key, self.needs.layers, block)
-
-    def _same_numbers(self, reading: Reading, run: Run) -> bool:
-        """Whether a view has the numbers of what it repeats: pooling tells a flattened map from the map."""
-        if not self.needs.pools:
-            return True
-        assert reading.alias_of is not None
-        return run.shapes.get((reading.layer, reading.call)) == run.shapes.get(reading.alias_of)
-
-    def _update_all(self, key: LayerKey, statistics: tuple[Statistic, ...], block: Block) -> None:
-        run = self.run
-        assert run is not None
-        if self.options.nonfinite == "skip":
-            block, left_out = finite_samples(block)
-            if left_out:
-                run.skipped_samples[key] = run.skipped_samples.get(key, 0) + left_out
-            if not block.samples:
-                return
-        elif not any(statistic.refuses_nonfinite for statistic in statistics):
-            refuse_nonfinite(key, block)
-        for statistic in statistics:
-            self._update(key, statistic, block)
-
-    def _update(self, key: LayerKey, statistic: Statistic, block: Block) -> None:
-        run = self.run
-        assert run is not None
-        if (key, statistic) in run.inapplicable:
-            return
-        try:
-            state = run.states.get((key, statistic))
-            if state is None:
-                pilot = None if statistic.pilot is None else self.pilot.get((key, statistic.pilot))
-                state = statistic.init(block, buckets=run.strata.buckets, pilot=pilot)
-                run.states[key, statistic] = state
-            statistic.update(state, block)
-        except NotApplicableError as error:
-            run.inapplicable[key, statistic] = str(error)
-        except NonFiniteError:
-            raise non_finite(key, block) from None
 
 
 def walk(
