@@ -87,7 +87,8 @@ def measure(
         transform: a `Transform`, or a list of callables on batches: the elements.
         measures: measure objects or registry names (`iv.list_measures()`).
         layers: glob, list of globs, or predicate on `LayerInfo`; None reads every leaf module and every
-            functional operation.
+            functional operation. A glob with "!" in front excludes: ["*", "!*where*"], or "!*where*" for
+            everything that None reads except those.
         by_class: also measure each class of the labels alone, and their mean, in the same pass.
         classes: names in the order of the model's outputs, which also name the strata. Measures that
             compare labels with outputs need them if labels are words, unless the data name their classes

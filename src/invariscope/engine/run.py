@@ -14,10 +14,11 @@ from torch import Tensor
 
 from invariscope.engine.acting import act_on_maps, acting_elements, as_it_is
 from invariscope.engine.arrival import UNKNOWN
+from invariscope.engine.audit import Audit
 from invariscope.engine.centring import grids_for
 from invariscope.engine.checkpoint import Checkpoint
 from invariscope.engine.floor import floor_notes, with_floor
-from invariscope.engine.guards import inspected, refuse_unstable
+from invariscope.engine.guards import inspected, refuse_unreadable, refuse_unstable
 from invariscope.engine.needs import Needs, lay_out, settle
 from invariscope.engine.options import Options
 from invariscope.engine.padding import padding_notes
@@ -38,10 +39,13 @@ from invariscope.engine.sources import Source, refuse_second_walk
 from invariscope.engine.state import Run
 from invariscope.engine.window import Fingerprint, Window
 from invariscope.measures.base import Batch, Measure
-from invariscope.readers.base import OK, LayerInfo, LayerKey, Reader
+from invariscope.readers.base import OK, Forward, LayerInfo, LayerKey, Reader
+from invariscope.readers.stability import different, examined
 from invariscope.statistics.base import Statistic
 from invariscope.transforms.base import Transform
 from invariscope.uncertainty import SEQUENTIAL_REACH
+
+_LOOKED_AT = 16  # samples from all over the first window
 
 
 class Runner:
@@ -70,6 +74,7 @@ class Runner:
         self.pilot: dict[tuple[LayerKey, Statistic], Any] = {}
         self.total = source.length
         self.before = 0  # samples in the windows that have been walked
+        self.audit: Audit | None = None
         self.checkpoint = self._checkpoint() if options.checkpoint else None
         self.resumed: tuple[int, int, str] | None = None
 
@@ -93,21 +98,32 @@ class Runner:
                     opened = self.reader.open(
                         device=options.device, precision=options.precision, seed=options.seed
                     )
-                    self.forward = stack.enter_context(opened)
+                    self._start(stack.enter_context(opened))
                 self._walk(number, window, digest.hexdigest(), tick)
                 if self.enough is not None and self.enough(self.run, self.before):
                     break
+            if self.audit is not None:
+                self.audit.finish()
         run = self._finished()
         run.fingerprint = digest.hexdigest()
         if self.checkpoint is not None:
             self.checkpoint.remove()
         return run
 
+    def _start(self, forward: Forward) -> None:
+        assert self.run is not None
+        self.reduction = Reduction(self.run, self.needs, self.options, self.pilot)
+        self.forward, self.audit = forward, None
+        if self.options.unstable == "refuse":
+            self.audit = Audit(forward, self.looked_at, self.looked, self.reduction.withdraw)
+
     def _finished(self) -> Run:
         if self.run is None:
             raise ValueError("the data are empty: the iterable gave no batch")
         if self.run.samples < 2:
             raise ValueError(f"got {self.run.samples} sample: a variance across samples needs at least two")
+        if not self.needs.output:
+            refuse_unreadable(self.run.inspection)
         return self.run
 
     def _begin(self, window: Window) -> Run:
@@ -123,7 +139,7 @@ class Runner:
         run = Run(strata, inspection, input_shape=tuple(first.shape[1:]), reach=reach)
         run.shapes = {(info.layer, info.call): info.shape for info in inspection.layers}
         run.labelled, run.labelling = window.labels is not None, self.labelling
-        run.notes += refuse_unstable(self.reader, _first(window, 4), options)
+        self._look(window, run)
         run.notes += padding_notes(
             self.transform, window.part(0, min(64, len(window))).inputs, seed=options.seed
         )
@@ -140,8 +156,25 @@ class Runner:
             self.needs = settle(
                 self.needs, self.forwarded, self.source.windows(), size=self.per_block, seed=options.seed
             )
-        self.reduction = Reduction(run, self.needs, self.options, self.pilot)
+        if not self.needs.output:
+            refuse_unreadable(run.inspection)
         return run
+
+    def _look(self, window: Window, run: Run) -> None:
+        """Look whether responses depend on chance, or on the other inputs of the batch."""
+        options = self.options
+        spread = np.linspace(0, len(window) - 1, min(len(window), _LOOKED_AT)).round().astype(np.int64)
+        chosen = spread[different(window.take(spread))]
+        who = {"indices": window.indices[chosen], "keys": window.keys[chosen]}
+        moved = self.transform.orbit(window.take(chosen), seed=options.seed, **who)
+        each = torch.arange(len(moved))
+        self.looked_at = moved[each, each % moved.shape[1]]
+        with self.reader.open(device=options.device, precision=options.precision) as forward:
+            found, self.looked = examined(forward, self.looked_at)
+        run.notes += refuse_unstable(found, options)
+        if options.unstable == "refuse":
+            for key, reason in found.layers.items():
+                run.withdraw(key, reason, self.needs.layers)
 
     def _walk_pilot(self, run: Run) -> None:
         """Gathers what must be known of the untransformed inputs beforehand, in a walk of its own."""
@@ -155,6 +188,8 @@ class Runner:
         pilot = runner(lambda done, total: None)
         everything = [list(range(pilot.strata.buckets))]
         self.pilot = {(k, s): s.finalize(state, everything) for (k, s), state in pilot.states.items()}
+        for key, reason in pilot.withdrawn.items():
+            run.withdraw(key, reason, self.needs.layers)
         run.forwards += pilot.forwards  # a checkpoint has counted them too, and says so when it is read
         run.notes.append(f"a pilot forwarded {pilot.forwards} untransformed inputs once more")
         noted = (note for (_, s), final in self.pilot.items() for note in s.notes(final))
@@ -301,10 +336,15 @@ class Runner:
             "distances": laid.distances(inputs) if self.needs.distances else None,
         }
         self.reduction.begin(shared, rows=len(laid.rows))
-        output = self.forward(laid.rows, self.reduction.layer)
+        audit, left_out = self.audit, len(run.withdrawn)
+        forward = self.forward if audit is None else audit.run
+        output = forward(laid.rows, self.reduction.layer)
         run.forwards += len(laid.rows)
         if self.needs.output:
             self.reduction.output(_first_tensor(output))
+        self.reduction.end()
+        if audit is not None and len(run.withdrawn) > left_out:
+            audit.again(laid.rows)
 
     def _batch(self, window: Window, chosen: np.ndarray) -> Batch:
         """Return positions, keys and partners of a block; if pairs are needed, blocks hold whole pairs."""
@@ -332,10 +372,6 @@ def walk(
         run = runner(tick)
     run.notes += floor_notes(measures, transform, options)
     return run
-
-
-def _first(window: Window, count: int) -> Tensor:
-    return window.part(0, min(count, len(window))).inputs
 
 
 def _first_tensor(output: Any) -> Tensor:

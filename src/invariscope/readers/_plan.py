@@ -18,6 +18,8 @@ from invariscope.readers.base import OK, AxisChoice, LayerInfo, LayerKey
 
 SiteKey: TypeAlias = tuple[str, str]
 
+UNEVEN = "how often it runs depends on the values or the number of the inputs"
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Slot:
@@ -84,8 +86,14 @@ class Trials:
 
     def candidates(self) -> list[Candidate]:
         """Everything that can be named, in the order of production."""
-        found = (self._candidate(event) for event in self.large.events.values())
+        found = (self._candidate(event) for event in (*self.large.events.values(), *self._dropped()))
         return [candidate for candidate in found if candidate is not None]
+
+    def _dropped(self) -> Iterable[Event]:
+        """Runs of modules for two inputs that did not happen for three."""
+        for key, event in self.small.events.items():
+            if event.source != FUNCTION and key not in self.large.events:
+                yield replace(event, tensor=None, problem=UNEVEN)
 
     def _candidate(self, event: Event) -> Candidate | None:
         name = event.site
@@ -105,7 +113,7 @@ class Trials:
     def _axis(self, event: Event, tensor: Tensor, name: str) -> BatchAxis | str:
         other = self.small.events.get(event.key)
         if other is None or other.tensor is None:
-            return "how often it runs depends on the batch size"
+            return UNEVEN
         return self.axis(other.tensor, tensor, name)
 
     def axis(self, small: Tensor, large: Tensor, name: str) -> BatchAxis | str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
@@ -33,7 +33,8 @@ class Reading:
         batch_axis: where the batch axis was in the tensor that the layer produced.
         alias_of: (layer, call) of an earlier reading of the same forward that holds the same values in the
             same order; None if there is none.
-        status: "ok", or why the layer is skipped (values may then be None).
+        status: "ok", or why the layer is skipped (values may then be None). A layer that turns out to be
+            unreadable in a later forward is skipped in the whole run.
     """
 
     layer: str
@@ -87,6 +88,20 @@ class Inspection:
     notes: tuple[str, ...] = ()
     output: LayerInfo | None = None
     output_parts: tuple[str, ...] = ()
+
+    @cached_property
+    def readable(self) -> frozenset[LayerKey]:
+        """The layers that are not skipped."""
+        return frozenset((info.layer, info.call) for info in self.layers if info.status == OK)
+
+    def without(self, key: LayerKey, reason: str) -> Inspection:
+        """The same with one layer skipped, which may be one that the trial forward did not run."""
+        if all((info.layer, info.call) != key for info in self.layers):
+            late = LayerInfo(*key, (), "none", "module", None, reason)
+            unused = tuple(name for name in self.unused if name != key[0])
+            return replace(self, layers=(*self.layers, late), unused=unused)
+        layers = (replace(i, status=reason) if (i.layer, i.call) == key else i for i in self.layers)
+        return replace(self, layers=tuple(layers))
 
     @cached_property
     def unclear(self) -> frozenset[LayerKey]:

@@ -41,6 +41,7 @@ class _Plan:
     inspection: Inspection
     axes: dict[str, BatchAxis]
     drawn: tuple[str, ...]
+    prediction: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +116,7 @@ class CallableReader(Reader):
             with torch.no_grad(), without_autocast(), drawing:
                 found = self._arrays(x)
             _deliver(found, plan.axes, len(x), sink)
-            return _output(found)
+            return found.get(plan.prediction)
 
         yield run
 
@@ -143,7 +144,8 @@ class CallableReader(Reader):
         notes = (f"the forward draws random numbers ({', '.join(drawn)})",) if drawn else ()
         prediction = "output" if "output" in large else list(large)[-1]
         output = next(replace(info, layer="output") for info in infos if info.layer == prediction)
-        return _Plan(Inspection(tuple(chosen), notes=notes, output=output), axes, drawn)
+        inspection = Inspection(tuple(chosen), notes=notes, output=output)
+        return _Plan(inspection, axes, drawn, prediction)
 
     def _trial(self, x: Tensor, shape: Sequence[int]) -> dict[str, Tensor]:
         with torch.no_grad(), without_autocast():
@@ -170,10 +172,11 @@ class CallableReader(Reader):
 
     def _chosen(self, infos: list[LayerInfo]) -> list[LayerInfo]:
         selector, names = as_selector(self.layers), tuple(info.layer for info in infos)
-        Directory(self.name, names, (), len(names)).check(selector.patterns or ())
+        directory = Directory(self.name, names, (), len(names))
+        directory.check(selector)
         chosen = [info for info in infos if selector(info, default=True)]
         if not chosen:
-            raise ValueError(f"layers={self.layers!r} selects none of the {len(names)} layers of {self.name}")
+            raise directory.nothing_chosen(selector, self.layers)
         return chosen
 
 
@@ -208,11 +211,7 @@ def _deliver(found: dict[str, Tensor], axes: dict[str, BatchAxis], batch: int, s
         tensor = found.get(name)
         if tensor is None or not axis.holds(tensor.shape, batch):
             got = "nothing" if tensor is None else f"shape {tuple(tensor.shape)}"
-            raise ValueError(
-                f"layer {name!r} gave {got} for {batch} inputs: axis {axis.axis} must be the batch"
-            )
-        sink(Reading(name, 0, axis.arrange(tensor, batch), axis.axis, None, OK))
-
-
-def _output(found: dict[str, Tensor]) -> Tensor:
-    return found["output"] if "output" in found else list(found.values())[-1]
+            reason = f"it gave {got} for {batch} inputs, where axis {axis.axis} should be the batch"
+            sink(Reading(name, 0, None, None, None, reason))
+        else:
+            sink(Reading(name, 0, axis.arrange(tensor, batch), axis.axis, None, OK))

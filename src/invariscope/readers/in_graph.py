@@ -136,7 +136,7 @@ class _Watch:
     def check(self, model: str) -> None:
         """Raises a ValueError unless every pattern was met, and every layer named could be read."""
         directory = Directory(model, tuple(self.names), (), sum(self.names.values()))
-        directory.check(self.selector.patterns or ())
+        directory.check(self.selector)
         if self.misshapen and (self.selector.patterns or not self.found):
             name, shape = next(iter(self.misshapen.items()))
             raise ValueError(

@@ -59,7 +59,7 @@ class TorchReader(Reader):
 
     Args:
         model: any module, in any mode, on any device.
-        layers: names, globs, a list of them, or a predicate on `LayerInfo`.
+        layers: names, globs, a list of them, or a predicate on `LayerInfo`; "!" in front excludes.
         batch_axis: the batch axis where several axes follow the batch: one for all, or {name or glob: axis}.
     """
 
@@ -140,7 +140,7 @@ class TorchReader(Reader):
         modules = frozenset(site.name for site in sites)
         trials = Trials(small, large, only_first_altered, as_axis_choice(self.batch_axis), modules)
         candidates = trials.candidates()
-        unused = never_ran(sites, large.ran)
+        unused = never_ran(sites, small.ran | large.ran)
         chosen = self._chosen(candidates, unused, trials)
         inspection = Inspection(
             layers=tuple(candidate.info for candidate in chosen),
@@ -158,12 +158,12 @@ class TorchReader(Reader):
         names = tuple(dict.fromkeys(c.info.layer for c in candidates))
         listed = {c.info.layer for c in candidates if c.event.default}
         directory = Directory(self.name, names, tuple(unused), len(listed))
-        directory.check(selector.patterns or ())
-        if isinstance(self.batch_axis, Mapping):
-            Directory(self.name, (*names, "output"), tuple(unused), len(listed)).check(self.batch_axis)
+        directory.check(selector)
+        for pattern in self.batch_axis if isinstance(self.batch_axis, Mapping) else ():
+            Directory(self.name, (*names, "output"), tuple(unused), len(listed)).find(pattern)
         chosen = [trials.ordered(candidate) for candidate in choose(candidates, selector)]
         if not chosen:
-            raise ValueError(f"layers={self.layers!r} selects none of the {len(names)} layers of {self.name}")
+            raise directory.nothing_chosen(selector, self.layers)
         return with_aliases(chosen, trials.large.batch)
 
 
@@ -174,7 +174,8 @@ def _generators(placed: Placed) -> tuple[Generator, ...]:
 def _installed(placed: Placed, plan: Plan, seed: int, stack: ExitStack) -> ModuleForward:
     drawn = [generator for generator in _generators(placed) if generator.name in plan.drawn]
     streams = Streams(drawn, seed) if drawn else None
-    forward = ModuleForward(placed, survey(placed.model), plan.calls, plan.tables, stack)
+    unused = plan.inspection.unused
+    forward = ModuleForward(placed, survey(placed.model), plan.calls, plan.tables, stack, unused=unused)
     forward.streams, forward.copies_input = streams, plan.wrote_input
     return forward
 
@@ -182,7 +183,7 @@ def _installed(placed: Placed, plan: Plan, seed: int, stack: ExitStack) -> Modul
 def _shown(unused: Sequence[str], selector: Selector) -> tuple[str, ...]:
     if selector.predicate is not None:
         return ()
-    return tuple(name for name in unused if selector.patterns is None or selector.names(name))
+    return tuple(name for name in unused if selector.names(name))
 
 
 def _notes(placed: Placed, sites: Sequence[Site], drawn: Sequence[str]) -> tuple[str, ...]:
