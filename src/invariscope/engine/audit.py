@@ -83,6 +83,8 @@ class Audit:
             )
 
     def _judge(self, found: Dependence) -> None:
+        if found:
+            self.finish()
         if found.chance or found.output:
             raise unstable(str(found))
         for key, reason in found.layers.items():

@@ -40,6 +40,7 @@ class Reduction:
     ) -> None:
         self.run, self.needs, self.options, self.pilot = run, needs, options, pilot
         self.kinds = {(info.layer, info.call): info.kind for info in run.inspection.layers}
+        self.repeating = {(info.layer, info.call) for info in run.inspection.layers if info.alias_of}
         self.masks = Masks()
         self.output_shape: tuple[int, ...] | None = None
         self.shared: dict[str, Any] = {}
@@ -99,7 +100,7 @@ class Reduction:
 
     def _read(self, key: LayerKey, values: Tensor, original: LayerKey | None) -> None:
         run = self.run
-        if original is not None and original not in run.withdrawn and self._same_numbers(key, original):
+        if original is not None and key in self.repeating and self._same_numbers(key, original):
             run.aliases[key] = run.aliases.get(original, original)
             return
         if key in run.aliases:
@@ -112,6 +113,8 @@ class Reduction:
 
     def _same_numbers(self, key: LayerKey, original: LayerKey) -> bool:
         """Whether a view has the numbers of what it repeats: pooling tells a flattened map from the map."""
+        if original in self.run.withdrawn:
+            return False
         return not self.needs.pools or self.run.shapes.get(key) == self.run.shapes.get(original)
 
     def _masked(self, key: LayerKey, block: Block) -> bool:

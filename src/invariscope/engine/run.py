@@ -172,6 +172,7 @@ class Runner:
         with self.reader.open(device=options.device, precision=options.precision) as forward:
             found, self.looked = examined(forward, self.looked_at)
         run.notes += refuse_unstable(found, options)
+        run.inspection = run.inspection.unrepeated(found.apart)
         if options.unstable == "refuse":
             for key, reason in found.layers.items():
                 run.withdraw(key, reason, self.needs.layers)

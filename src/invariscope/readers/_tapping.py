@@ -103,10 +103,8 @@ class Taps:
             kept = self.kept.get(original)
             if slot.releases:
                 self.kept.pop(original, None)
-            if kept is None:  # its original was left out
+            if kept is None or not _repeats(values, *kept):
                 original = None
-            elif not _repeats(values, *kept):
-                return f"it repeats {original[0]!r} for some inputs and not for others"
         elif slot.keeps:
             self.kept[slot.key] = (values, 0 if values.is_inference() else values._version)
         assert self.sink is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -102,6 +102,11 @@ class Inspection:
             return replace(self, layers=(*self.layers, late), unused=unused)
         layers = (replace(i, status=reason) if (i.layer, i.call) == key else i for i in self.layers)
         return replace(self, layers=tuple(layers))
+
+    def unrepeated(self, keys: Collection[LayerKey]) -> Inspection:
+        """The same with layers that are read for themselves, whatever they repeated in the trial forward."""
+        infos = (replace(i, alias_of=None) if (i.layer, i.call) in keys else i for i in self.layers)
+        return replace(self, layers=tuple(infos))
 
     @cached_property
     def unclear(self) -> frozenset[LayerKey]:

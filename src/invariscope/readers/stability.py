@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -37,6 +37,7 @@ class Dependence:
         neighbours_layer: likewise.
         output: the model's output is among what depends on neighbours.
         layers: why single layers cannot be read: they depend on neighbours, or run for some inputs only.
+        apart: layers that do not repeat another one, or not for all inputs.
     """
 
     chance: float = 0.0
@@ -45,6 +46,7 @@ class Dependence:
     neighbours_layer: str = ""
     output: bool = False
     layers: Mapping[LayerKey, str] = field(default_factory=dict)
+    apart: frozenset[LayerKey] = frozenset()
 
     def __bool__(self) -> bool:
         return bool(self.chance or self.neighbours)
@@ -152,7 +154,12 @@ def examined(forward: Forward, rows: Tensor) -> tuple[Dependence, Responses]:
         company.append(alone)
         found.compare(first, number, alone, 0)
         found.compare(turned, last - number, alone, 1)
-    return found.dependence(_uneven(company), first.repeats), first
+    if found.any:  # then the same inputs must still give the same responses
+        chance, chance_layer = largest_change(first, Responses.of(forward, rows))
+        if chance:
+            return Dependence(chance=chance, chance_layer=chance_layer), first
+    dependence = found.dependence(_uneven(company), first.repeats)
+    return replace(dependence, apart=frozenset(key for part in company for key in part.values)), first
 
 
 def compared(block: Responses, alone: Sequence[Responses]) -> Dependence:
@@ -181,6 +188,10 @@ class _Found:
         for key, values in one.values.items():
             if key in other.values and (key == _OUTPUT or values.shape[1:] == other.values[key].shape[1:]):
                 self.add(key, _difference(values[row], other.values[key][place]))
+
+    @property
+    def any(self) -> bool:
+        return any(self.sizes.values())
 
     def add(self, key: LayerKey, size: float) -> None:
         self.sizes[key] = max(size, self.sizes.get(key, 0.0))
@@ -228,7 +239,7 @@ def _difference(a: Tensor, b: Tensor) -> float:
 
 def _beyond_spread(a: Tensor, b: Tensor) -> float:
     """Largest distance between rows over the rms; 0 if it is small beside the spread of the rows."""
-    wide, other, same = _finite_in_both(a.flatten(1), b.flatten(1))
+    wide, other, same = _finite_in_both(a.reshape(len(a), -1), b.reshape(len(b), -1))
     if not same:
         return float("inf")
     rms = wide.square().mean(1).sqrt().max().clamp_min(torch.finfo(torch.float64).tiny)
