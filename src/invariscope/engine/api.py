@@ -193,7 +193,7 @@ def _measure(
     provenance["skipped"] += [entry for measure in wanted for entry in assembler.skipped(measure)]
     return Result(
         rows=tuple(assembler.rows),
-        baseline_rows=band,
+        baseline_rows=tuple(row for row in band if (row["layer"], row["call"]) not in run.withdrawn),
         curve_rows=tuple(assembler.curves),
         arrays=assembler.maps,
         provenance=provenance | ({"precision_error": check.error} if check.error else {}),
