@@ -39,7 +39,10 @@ class Masks:
             before: earlier responses of the layer had no mask.
         """
         lowest = float(values.amin()) if values.numel() else 0.0
-        if not lowest <= _LOWEST.get(values.dtype, _LOWEST_WIDE) or bool((values == torch.inf).any()):
+        floor = _LOWEST.get(values.dtype, _LOWEST_WIDE)
+        if (
+            not lowest <= floor or float(values.amax()) >= -floor
+        ):  # responses may be that large, of either sign
             return ""
         shape, operation = tuple(values.shape[1:]), kind.removeprefix("function ")
         if lowest > -torch.inf:
