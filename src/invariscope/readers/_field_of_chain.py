@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules import activation, batchnorm, conv, dropout, padding, pooling
 
 from invariscope.readers._copies import home, uncompiled
+from invariscope.readers._threads import in_this_thread
 from invariscope.readers.prefix import up_to
 
 _POINTWISE = (nn.Identity, nn.ChannelShuffle, nn.LocalResponseNorm, nn.Softmax2d)
@@ -93,8 +94,9 @@ class _Chain:
 
     def hooks(self, leaf: nn.Module) -> tuple[Any, Any]:
         """What is called before and after the leaf runs. It may write to its input, so before counts."""
-        return leaf.register_forward_pre_hook(self._enter), leaf.register_forward_hook(
-            self._leave, prepend=True
+        return (
+            leaf.register_forward_pre_hook(in_this_thread(self._enter)),
+            leaf.register_forward_hook(in_this_thread(self._leave), prepend=True),
         )
 
     def _enter(self, module: nn.Module, args: Any) -> None:

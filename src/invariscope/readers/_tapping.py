@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any, TypeAlias
@@ -26,12 +27,13 @@ _NOTHING = nullcontext()
 
 
 class Taps:
-    """What is read during one forward, and how far it got."""
+    """What is read during one forward, and how far it got; forwards of other threads are not ours."""
 
     def __init__(self, calls: Mapping[SiteKey, Calls]) -> None:
         self.calls = calls
         self.expected = sum(len(slots) for site in calls.values() for slots in site.slots)
         self.sink: Sink | None = None
+        self.thread: int | None = None
         self.batch = 0
         self.delivered = 0
         self.counts: dict[SiteKey, int] = {}
@@ -41,11 +43,16 @@ class Taps:
         """Before a forward."""
         self.batch, self.sink, self.delivered = batch, sink, 0
         self.counts.clear()
+        self.thread = threading.get_ident()
 
     def end(self) -> None:
         """After a forward, whatever became of it: no tensor outlives it here."""
-        self.sink = None
+        self.sink = self.thread = None
         self.kept.clear()
+
+    def ours(self) -> bool:
+        """Whether the forward that is running here is the one being read."""
+        return self.thread == threading.get_ident()
 
     def check(self) -> None:
         """Raises unless everything planned was read."""
@@ -61,7 +68,7 @@ class Taps:
 
     def take(self, key: SiteKey, site: Calls, output: Any) -> None:
         """Reads one run of one site."""
-        if self.sink is None:  # somebody runs the model beside our forwards
+        if not self.ours():  # somebody runs the model beside our forwards
             return
         run = self.counts.get(key, 0)
         self.counts[key] = run + 1
@@ -145,13 +152,14 @@ class Operations:
                 yield site.module.register_forward_hook(leave, always_call=True)
 
     def _pair(self, table: Table) -> tuple[Callable[..., None], Callable[..., None]]:
-        around = self.around
+        around, ours = self.around, self.taps.ours
 
         def enter(module: nn.Module, args: Any) -> None:
-            around.append(table)
+            if ours():
+                around.append(table)
 
         def leave(module: nn.Module, args: Any, output: Any) -> None:
-            if len(around) > 1:  # nothing to leave where somebody's pre-hook failed before ours
+            if ours() and len(around) > 1:  # nothing to leave where somebody's pre-hook failed before ours
                 around.pop()
 
         return enter, leave

@@ -27,21 +27,28 @@ from invariscope.readers._plan import (
     with_aliases,
 )
 from invariscope.readers._preserve import preserved
-from invariscope.readers._recording import SMALL, Recording, probes, record
+from invariscope.readers._recording import SMALL, Recording, forward_mode, probes, record
 from invariscope.readers._selection import Directory, Selector, as_axis_choice, as_selector
+from invariscope.readers._structure import Structure
 from invariscope.readers._tapping import ModuleForward
+from invariscope.readers._threads import alone
 from invariscope.readers.base import AxisChoice, Forward, Inspection, Precision, Reader, Selection, Sink
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What an inspection settled for one device and number format."""
+    """What an inspection settled for one device and number format.
+
+    Args:
+        settles: the first forward changes hooks or submodules, and must come before ours are put up.
+    """
 
     inspection: Inspection
     calls: Mapping[SiteKey, Calls]
     tables: Mapping[str, Mapping[str, SiteKey]]
     drawn: tuple[str, ...]
     wrote_input: bool
+    settles: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +102,7 @@ class TorchReader(Reader):
         self, x: Tensor, *, device: str | None = None, precision: Precision = "float32"
     ) -> Inspection:
         """Forwards two and three inputs and says what can be read; see `Reader.inspect`."""
-        placed = place(self.model, device=device, precision=precision)
+        placed = self._placed(device, precision)
         with preserved(placed.model):
             plan = self._plan(placed, x)
         self._plans[device, precision] = plan
@@ -106,7 +113,7 @@ class TorchReader(Reader):
         self, *, device: str | None = None, precision: Precision = "float32", seed: int = 0
     ) -> Iterator[Forward]:
         """Eval mode and hooks, all undone on exit; inspects on the first forward where nobody did before."""
-        placed = place(self.model, device=device, precision=precision)
+        placed = self._placed(device, precision)
         with preserved(placed.model), ExitStack() as stack:
             plan = self._plans.get((device, precision))
             forward: ModuleForward | None = None
@@ -116,18 +123,30 @@ class TorchReader(Reader):
                 if plan is None:
                     plan = self._plans[device, precision] = self._plan(placed, x)
                 if forward is None:
+                    if plan.settles:
+                        _settle(placed, x)
                     forward = _installed(placed, plan, seed, stack)
                 return forward(x, sink)
 
             yield run
 
+    def _placed(self, device: str | None, precision: Precision) -> Placed:
+        with alone(uncompiled(self.model)):  # not while another thread has hooks on what may be copied
+            return place(self.model, device=device, precision=precision)
+
     def _plan(self, placed: Placed, x: Tensor) -> Plan:
-        sites = survey(placed.model)
         rows, altered = (placed.feed(batch) for batch in probes(x))
-        generators = _generators(placed)
+        generators, fresh = _generators(placed), Structure.of(placed.model)
 
         with put_back(generators):
-            small = record(placed.model, sites, rows[:SMALL], shape=x.shape)
+            small = record(placed.model, survey(placed.model), rows[:SMALL], shape=x.shape)
+        settles = fresh != Structure.of(placed.model)
+        if settles:
+            fresh.refuse_new_weights(placed.model)
+        sites = survey(placed.model)
+        with put_back(generators):
+            if settles:  # what the first forward set up acts on the following ones
+                small = record(placed.model, sites, rows[:SMALL], shape=x.shape)
         with put_back(generators) as before:
             large = record(placed.model, sites, rows, shape=x.shape)
             drawn = tuple(g.name for g, state in zip(generators, before, strict=True) if g.moved_from(state))
@@ -151,7 +170,7 @@ class TorchReader(Reader):
         )
         calls = slots_of(chosen, trials)
         tables = operation_tables(calls, large.operations, sites)
-        return Plan(inspection, calls, tables, drawn, large.wrote_input)
+        return Plan(inspection, calls, tables, drawn, large.wrote_input, settles)
 
     def _chosen(self, candidates: list[Candidate], unused: Sequence[str], trials: Trials) -> list[Candidate]:
         selector = as_selector(self.layers)
@@ -169,6 +188,13 @@ class TorchReader(Reader):
 
 def _generators(placed: Placed) -> tuple[Generator, ...]:
     return global_generators(str(placed.device or "cpu"))
+
+
+def _settle(placed: Placed, x: Tensor) -> None:
+    """A first forward, for what it sets up."""
+    rows, _ = probes(x)
+    with put_back(_generators(placed)), forward_mode():
+        placed.model(placed.feed(rows[:SMALL]))
 
 
 def _installed(placed: Placed, plan: Plan, seed: int, stack: ExitStack) -> ModuleForward:
