@@ -147,8 +147,14 @@ class Scribbles(nn.Module):
 
 def state(model: Scribbles) -> list[Any]:
     return [
-        *(model.count, repr(model.shapes), list(model.ordered), list(model.recent), model.names, model.raw),
-        *(model.array.tolist(), str(model.plain.tolist()), model.parts[0][0].tolist(), model.parts[1].step),
+        *(model.count, repr(model.shapes), list(model.ordered), list(model.recent), len(model.names)),
+        *(
+            bytes(model.raw),
+            model.array.tolist(),
+            str(model.plain.tolist()),
+            model.parts[0][0].tolist(),
+            model.parts[1].step,
+        ),
         *(model.parts[2].level, model.parts[2].seen[0].tolist(), model.hidden[0].running_mean.tolist()),
         *(model.layer.bias.requires_grad, model.layer.training),
         model.generators["own"].get_state().tolist(),

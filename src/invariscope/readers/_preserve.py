@@ -34,7 +34,7 @@ def preserved(model: nn.Module) -> Iterator[None]:
         before = Snapshot(model, rescaled)
         kept = {id(weight) for weight in rescaled}
         weights = [_WeightState.of(name, weight, kept) for name, weight in model.named_parameters()]
-        with put_back(held_generators(before.held.values())):
+        with put_back(held_generators(before.objects)):
             try:
                 _prepare(model)
                 for weight in weights:

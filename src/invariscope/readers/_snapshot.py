@@ -17,6 +17,8 @@ from invariscope.readers._modules import is_scripted
 _NUMBERS = (int, float, bool, complex, str, bytes, type(None), torch.dtype, torch.device, torch.Size)
 _ATOMS = frozenset([*_NUMBERS, type, FunctionType, BuiltinFunctionType, ModuleType])
 
+_PLAIN = frozenset([dict, OrderedDict, list, set])
+
 
 class Snapshot:
     """The attributes of all modules of a model, and what they hold.
@@ -30,11 +32,16 @@ class Snapshot:
     Args:
         model: whose state is remembered now.
         besides: weights that a forward may rescale in place, which are copied too.
+
+    Attributes:
+        objects: modules and other objects that are no containers, generators of random numbers among them.
     """
 
     def __init__(self, model: nn.Module, besides: Iterable[Tensor] = ()) -> None:
-        self.held: dict[int, Any] = {}  # keeps the ids valid
+        self.objects: list[Any] = []
+        self._held: dict[int, Any] = {}  # keeps the ids valid
         self._parts: list[Any] = []
+        self._empty: list[Any] = []
         modules = list(model.modules())
         self._own = {_package(type(module)) for module in modules} - {"torch", "builtins"}
         self._weights = {place for weight in model.parameters() if (place := _place(weight)) is not None}
@@ -43,14 +50,21 @@ class Snapshot:
 
     def restore(self) -> None:
         """Put everything back, writing only what differs."""
+        for container in self._empty:
+            if container:
+                container.clear()
         for part in self._parts:
             part.restore()
 
     def _walk(self, waiting: list[Any]) -> None:
         while waiting:
             value = waiting.pop()
-            if type(value) not in _ATOMS and id(value) not in self.held:
-                self.held[id(value)] = value
+            if type(value) in _ATOMS:
+                continue
+            if type(value) in _PLAIN and not value:  # most tables of most modules
+                self._empty.append(value)
+            elif id(value) not in self._held:
+                self._held[id(value)] = value
                 waiting += self._remember(value)
 
     def _remember(self, value: Any) -> Iterable[Any]:
@@ -69,8 +83,11 @@ class Snapshot:
             return [*(() if isinstance(value, bytearray) else list(value)), *self._attributes(value)]
         elif isinstance(value, set):
             self._parts.append(_Set(value, set(value)))
+        elif isinstance(value, tuple):
+            return value
         else:
-            return value if isinstance(value, tuple) else self._attributes(value)
+            self.objects.append(value)
+            return self._attributes(value)
         return ()
 
     def _attributes(self, value: Any) -> list[Any]:

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from invariscope.random_state import Generator, Streams, global_generators, put_back
 from invariscope.readers._copies import Placed, home, place, uncompiled
-from invariscope.readers._fingerprint import fingerprint_module
 from invariscope.readers._modules import Site, module_kind, never_ran, survey
 from invariscope.readers._outputs import part_names
 from invariscope.readers._plan import (
@@ -32,7 +31,17 @@ from invariscope.readers._selection import Directory, Selector, as_axis_choice, 
 from invariscope.readers._structure import Structure
 from invariscope.readers._tapping import ModuleForward
 from invariscope.readers._threads import alone
-from invariscope.readers.base import AxisChoice, Forward, Inspection, Precision, Reader, Selection, Sink
+from invariscope.readers.base import (
+    AxisChoice,
+    Forward,
+    Identity,
+    Inspection,
+    Precision,
+    Reader,
+    Selection,
+    Sink,
+)
+from invariscope.readers.fingerprint import identify
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,9 +103,11 @@ class TorchReader(Reader):
         """Where its parameters are."""
         return str(home(self.model) or "cpu")
 
-    def fingerprint(self) -> str:
-        """SHA-256 over module classes and the names, shapes, dtypes and values of parameters and buffers."""
-        return fingerprint_module(uncompiled(self.model))
+    def identity(self) -> Identity:
+        """Classes, code, configuration, weights and buffers of all modules: see `identify`."""
+        model = uncompiled(self.model)
+        with alone(model):
+            return identify(model, self.name)
 
     def inspect(
         self, x: Tensor, *, device: str | None = None, precision: Precision = "float32"
