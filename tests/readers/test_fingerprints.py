@@ -287,6 +287,14 @@ def test_the_fingerprint_does_not_see_modes_gradients_or_memory_formats() -> Non
     assert TorchReader(model).fingerprint() == before
 
 
+def test_weights_have_a_digest_of_their_own() -> None:
+    first, second, third = Configured(1), Configured(2), Configured(1)
+    nn.init.zeros_(third.layer.weight)
+    identities = [TorchReader(model).identity() for model in (first, second, third)]
+    assert identities[0].weights == identities[1].weights != identities[2].weights
+    assert len({identity.digest for identity in identities}) == 3
+
+
 def test_a_compiled_model_has_the_fingerprint_of_the_model() -> None:
     model, _ = ODD_MODELS["plain_cnn"]()
     compiled = torch.compile(model, backend="eager")

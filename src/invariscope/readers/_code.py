@@ -23,7 +23,7 @@ def is_library(value: Any) -> bool:
 
 
 def function_parts(function: FunctionType) -> Iterator[tuple[str, Any]]:
-    """Whatever decides what a function returns, but its arguments."""
+    """Whatever decides what a function returns, but its arguments and the globals."""
     yield "name", function.__qualname__
     yield "code", function.__code__
     yield "defaults", function.__defaults__
@@ -33,8 +33,6 @@ def function_parts(function: FunctionType) -> Iterator[tuple[str, Any]]:
             yield name, _content(cell)
     if vars(function):
         yield "attributes", {k: v for k, v in vars(function).items() if k != "__wrapped__"}
-    if not _is_installed(function):
-        yield from _globals(function)
 
 
 def _content(cell: Any) -> Any:
@@ -49,8 +47,13 @@ def _is_installed(function: FunctionType) -> bool:
     return "site-packages" in path or "dist-packages" in path or module.partition(".")[0] == "invariscope"
 
 
-def _globals(function: FunctionType) -> Iterator[tuple[str, Any]]:
-    """The globals that the code names, and what it takes from modules of its own package."""
+def global_parts(function: FunctionType) -> Iterator[tuple[str, Any]]:
+    """The globals that the code names, and what it takes from modules of its own package.
+
+    None for installed packages, whose versions decide them.
+    """
+    if _is_installed(function):
+        return
     names, package = sorted(_names(function.__code__)), (function.__module__ or "").partition(".")[0]
     for name in names:
         value = function.__globals__.get(name, function)

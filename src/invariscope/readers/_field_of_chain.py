@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn.modules import activation, batchnorm, conv, dropout, padding, pooling
 
 from invariscope.readers._copies import home, uncompiled
-from invariscope.readers._threads import in_this_thread
 from invariscope.readers.prefix import up_to
+from invariscope.readers.threads import in_this_thread
 
 _POINTWISE = (nn.Identity, nn.ChannelShuffle, nn.LocalResponseNorm, nn.Softmax2d)
 _POINTWISE_BASES = (batchnorm._BatchNorm, dropout._DropoutNd)

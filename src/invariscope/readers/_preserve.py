@@ -14,7 +14,7 @@ from invariscope.random_state import held_generators, put_back
 from invariscope.readers._modules import is_scripted
 from invariscope.readers._sharding import resharded
 from invariscope.readers._snapshot import Snapshot
-from invariscope.readers._threads import alone, without_fast_path
+from invariscope.readers.threads import alone, without_fast_path
 
 
 @contextmanager

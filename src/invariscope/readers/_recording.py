@@ -19,8 +19,8 @@ from invariscope.readers._functions import OperationMode, unobserved
 from invariscope.readers._layouts import Layouts
 from invariscope.readers._modules import Site
 from invariscope.readers._outputs import Path, suffixes, tensors_in
-from invariscope.readers._threads import in_this_thread
 from invariscope.readers.base import FailedForward
+from invariscope.readers.threads import in_this_thread
 
 FUNCTION = "function"
 

@@ -74,6 +74,7 @@ class Snapshot:
                 self._parts.append(_Values.of(value))
         elif isinstance(value, np.ndarray):
             self._parts.append(_Array(value, value.copy()))
+            return value.ravel().tolist() if value.dtype.hasobject else ()
         elif isinstance(value, nn.Module) and is_scripted(value):  # its attributes live in C++
             self._parts.append(_Mode(value, value.training))
         elif isinstance(value, dict):

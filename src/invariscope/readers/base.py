@@ -50,10 +50,12 @@ class Identity:
 
     Args:
         digest: SHA-256 in hexadecimal digits.
+        weights: the same of a module's weights and buffers alone; of anything else, `digest` again.
         unseen: where the object holds something that the digest does not cover, and of what type it is.
     """
 
     digest: str
+    weights: str
     unseen: tuple[str, ...] = ()
 
 
@@ -183,10 +185,14 @@ class Reader(ABC):
         return self.identity().digest
 
     def described(self, label: str | None) -> dict[str, Any]:
-        """The model in the provenance of a result: "unseen" lists what the fingerprint does not cover."""
+        """Return what the provenance of a result says of the model.
+
+        "unseen" lists what the fingerprint does not cover.
+        """
         identity = self.identity()
         unseen = {"unseen": list(identity.unseen)} if identity.unseen else {}
-        return {"name": self.name, "label": label, "fingerprint": identity.digest} | unseen
+        digests = {"fingerprint": identity.digest, "weights": identity.weights}
+        return {"name": self.name, "label": label} | digests | unseen
 
     @abstractmethod
     def inspect(

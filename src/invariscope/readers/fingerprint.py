@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from invariscope.readers._code import class_parts, code_parts, function_parts, is_library
+from invariscope.readers._code import class_parts, code_parts, function_parts, global_parts, is_library
 from invariscope.readers._copies import uncompiled
 from invariscope.readers._modules import is_scripted, module_kind
 from invariscope.readers.base import Identity
@@ -33,6 +33,7 @@ _TORCH = (torch.dtype, torch.device, torch.Size, torch.memory_format, torch.layo
 _OPERATIONS = (torch._ops.OpOverload, torch._ops.OpOverloadPacket)
 # None of these decides a value.
 _IDLE = (type(threading.Lock()), type(threading.RLock()), threading.local, weakref.ref, logging.Logger)
+_DEEPEST = 80
 _INTERNAL = frozenset([*vars(nn.Module()), "_compiled_call_impl"])
 
 
@@ -50,8 +51,14 @@ def identify(value: Any, name: str) -> Identity:
         name: how to call it in `unseen`.
     """
     found = _Digests()
-    digest = found.of(value, name)
-    return Identity(digest.hex(), tuple(dict.fromkeys(found.unseen)))
+    digest = weights = _sha(found.of(value, name), *sorted(found.of_reached())).hex()
+    if isinstance(value, nn.Module):
+        named = [
+            *value.named_parameters(remove_duplicate=False),
+            *value.named_buffers(remove_duplicate=False),
+        ]
+        weights = _sha(*(part for n, tensor in named for part in (n, found.of(tensor, n)))).hex()
+    return Identity(digest, weights, tuple(dict.fromkeys(found.unseen)))
 
 
 class _Digests:
@@ -60,7 +67,16 @@ class _Digests:
     def __init__(self) -> None:
         self.known: dict[int, tuple[Any, bytes]] = {}  # with the objects, so that ids stay theirs
         self.around: dict[int, int] = {}
+        self.reached: dict[int, tuple[str, Any]] = {}
         self.unseen: list[str] = []
+
+    def of_reached(self) -> list[bytes]:
+        """Of the functions and classes that others name as globals; one by one, however long the chain."""
+        found = []
+        while self.reached:
+            where, value = self.reached.popitem()[1]
+            found.append(self.of(value, where))
+        return found
 
     def of(self, value: Any, where: str) -> bytes:
         """SHA-256 of a value; `where` it is, for `unseen`."""
@@ -70,6 +86,8 @@ class _Digests:
             return self.known[id(value)][1]
         if id(value) in self.around:
             return _sha("around", str(len(self.around) - self.around[id(value)]))
+        if len(self.around) >= _DEEPEST:
+            return self._not_seen(value, f"{where[:60]}...")
         self.around[id(value)] = len(self.around)
         try:
             digest = self._compound(value, where)
@@ -97,6 +115,10 @@ class _Digests:
     def _named(self, kind: str, parts: Iterable[tuple[str, Any]], where: str) -> bytes:
         """In the given order."""
         return _sha(kind, *(part for name, v in parts for part in (name, self.of(v, f"{where}.{name}"))))
+
+    def _not_seen(self, value: Any, where: str) -> bytes:
+        self.unseen.append(f"{where} ({type(value).__qualname__})")
+        return _sha("unseen", type(value).__qualname__)
 
     # --- kinds of values ------------------------------------------------------------------------------------
 
@@ -141,8 +163,7 @@ class _Digests:
         try:
             return _sha(meta, *(_bytes(part) for part in _plain_parts(value)))
         except Exception:  # a subclass or a layout without plain memory
-            self.unseen.append(f"{where} ({type(value).__name__})")
-            return meta
+            return _sha(meta, self._not_seen(value, where))
 
     def _array(self, value: Any, where: str) -> bytes:
         array = np.asarray(value)
@@ -155,7 +176,12 @@ class _Digests:
     def _function(self, value: FunctionType, where: str) -> bytes:
         if is_library(value):
             return _sha("function", value.__module__, value.__qualname__)
-        return self._named("function", function_parts(value), where)
+        named = list(global_parts(value))
+        for name, part in named:
+            if isinstance(part, (FunctionType, type)) and id(part) not in self.known:
+                self.reached[id(part)] = name, part
+        parts = [(n, p.__qualname__ if isinstance(p, (FunctionType, type)) else p) for n, p in named]
+        return self._named("function", [*function_parts(value), *parts], where)
 
     def _builtin(self, value: Any, where: str) -> bytes:
         owner = getattr(value, "__self__", None)
@@ -195,8 +221,7 @@ class _Digests:
                 saved = value.__reduce_ex__(4)
                 saved = saved if isinstance(saved, str) else [_listed(part) for part in saved]
         except Exception:
-            self.unseen.append(f"{where} ({kind.__qualname__})")
-            return _sha("unseen", kind.__qualname__)
+            return self._not_seen(value, where)
         if isinstance(saved, str):
             return _sha("global", str(kind.__module__), saved)
         return _sha("object", self.of(kind, where), self._saved(saved, where))
@@ -281,7 +306,7 @@ def _bytes(tensor: Tensor) -> memoryview:
 
 def _listed(part: Any) -> Any:
     """Iterators of entries as lists."""
-    return list(part) if hasattr(part, "__next__") else part
+    return list(part) if hasattr(part, "__next__") and not isinstance(part, type) else part
 
 
 def _sha(*parts: Any) -> bytes:

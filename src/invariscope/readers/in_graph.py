@@ -17,8 +17,8 @@ from invariscope.readers._layouts import Layouts
 from invariscope.readers._modules import Site, module_kind, survey
 from invariscope.readers._outputs import suffixes, tensors_in
 from invariscope.readers._selection import Directory, Selector, as_selector
-from invariscope.readers._threads import alone, in_this_thread
 from invariscope.readers.base import LayerInfo, LayerKey, Selection
+from invariscope.readers.threads import alone, in_this_thread
 
 
 def output_in_graph(model: nn.Module, x: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from invariscope.readers._copies import uncompiled
 from invariscope.readers._preserve import preserved
-from invariscope.readers._threads import in_this_thread
+from invariscope.readers.threads import in_this_thread
 from invariscope.registry import unknown
 
 

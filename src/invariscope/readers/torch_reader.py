@@ -30,7 +30,6 @@ from invariscope.readers._recording import SMALL, Recording, forward_mode, probe
 from invariscope.readers._selection import Directory, Selector, as_axis_choice, as_selector
 from invariscope.readers._structure import Structure
 from invariscope.readers._tapping import ModuleForward
-from invariscope.readers._threads import alone
 from invariscope.readers.base import (
     AxisChoice,
     Forward,
@@ -42,6 +41,7 @@ from invariscope.readers.base import (
     Sink,
 )
 from invariscope.readers.fingerprint import identify
+from invariscope.readers.threads import alone
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +113,7 @@ class TorchReader(Reader):
         self, x: Tensor, *, device: str | None = None, precision: Precision = "float32"
     ) -> Inspection:
         """Forwards two and three inputs and says what can be read; see `Reader.inspect`."""
-        placed = self._placed(device, precision)
+        placed = place(self.model, device=device, precision=precision)
         with preserved(placed.model):
             plan = self._plan(placed, x)
         self._plans[device, precision] = plan
@@ -124,7 +124,7 @@ class TorchReader(Reader):
         self, *, device: str | None = None, precision: Precision = "float32", seed: int = 0
     ) -> Iterator[Forward]:
         """Eval mode and hooks, all undone on exit; inspects on the first forward where nobody did before."""
-        placed = self._placed(device, precision)
+        placed = place(self.model, device=device, precision=precision)
         with preserved(placed.model), ExitStack() as stack:
             plan = self._plans.get((device, precision))
             forward: ModuleForward | None = None
@@ -140,10 +140,6 @@ class TorchReader(Reader):
                 return forward(x, sink)
 
             yield run
-
-    def _placed(self, device: str | None, precision: Precision) -> Placed:
-        with alone(uncompiled(self.model)):  # not while another thread has hooks on what may be copied
-            return place(self.model, device=device, precision=precision)
 
     def _plan(self, placed: Placed, x: Tensor) -> Plan:
         rows, altered = (placed.feed(batch) for batch in probes(x))
