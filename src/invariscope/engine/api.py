@@ -261,7 +261,7 @@ def _provenance(
             "torch": torch.__version__,
             "numpy": np.__version__,
         },
-        "model": {"name": reader.name, "label": options.label, "fingerprint": reader.fingerprint()},
+        "model": reader.described(options.label),
         "data": {
             "name": source.name,
             "samples": run.samples,

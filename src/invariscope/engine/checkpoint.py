@@ -107,6 +107,21 @@ class Checkpoint:
         self.path.unlink(missing_ok=True)
 
 
+def refuse_unseen(places: list[str]) -> None:
+    """Raise ValueError if a fingerprint leaves something out: a resumed run might then be another one.
+
+    Args:
+        places: what was left out, from `Identity.unseen`.
+    """
+    if places:
+        listed = ", ".join(places[:3]) + (f" and {len(places) - 3} more" if len(places) > 3 else "")
+        raise ValueError(
+            f"checkpoint= needs a fingerprint of the model and the transform, and cannot look into {listed}. "
+            "Have it hold arrays, plain values, functions, or objects that can be pickled instead, or "
+            "measure without checkpoint="
+        )
+
+
 def _load(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     from safetensors import SafetensorError, safe_open
 

@@ -16,7 +16,7 @@ from invariscope.engine.acting import act_on_maps, acting_elements, as_it_is
 from invariscope.engine.arrival import UNKNOWN
 from invariscope.engine.audit import Audit
 from invariscope.engine.centring import grids_for
-from invariscope.engine.checkpoint import Checkpoint
+from invariscope.engine.checkpoint import Checkpoint, refuse_unseen
 from invariscope.engine.floor import floor_notes, with_floor
 from invariscope.engine.guards import inspected, refuse_unreadable, refuse_unstable
 from invariscope.engine.needs import Needs, lay_out, settle
@@ -40,6 +40,7 @@ from invariscope.engine.state import Run
 from invariscope.engine.window import Fingerprint, Window
 from invariscope.measures.base import Batch, Measure
 from invariscope.readers.base import OK, Forward, LayerInfo, LayerKey, Reader
+from invariscope.readers.fingerprint import identify
 from invariscope.readers.stability import different, examined
 from invariscope.statistics.base import Statistic
 from invariscope.transforms.base import Transform
@@ -79,13 +80,20 @@ class Runner:
         self.resumed: tuple[int, int, str] | None = None
 
     def _checkpoint(self) -> Checkpoint:
+        identities = {
+            "model": self.reader.identity(),
+            "elements": identify(self.transform, "transform"),
+            "statistics": identify(self.needs, "measures"),
+            "layers": identify(self.options.layers, "layers"),
+        }
+        refuse_unseen([place for identity in identities.values() for place in identity.unseen])
         identity = {
-            "model": self.reader.fingerprint(),
             "transform": self.transform.describe(),
             "needs": repr(self.needs),
-            "options": self.options.described() | {"seed": self.options.seed},
+            "options": self.options.described() | {"seed": self.options.seed, "layers": None},
         }
-        return Checkpoint(Path(str(self.options.checkpoint)), identity)
+        digests = {name: identity.digest for name, identity in identities.items()}
+        return Checkpoint(Path(str(self.options.checkpoint)), identity | digests)
 
     def __call__(self, tick: Callable[[int, int | None], None]) -> Run:
         """Walks the source; `tick(samples done, samples in all)` is called after each block."""

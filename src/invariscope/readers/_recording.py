@@ -20,6 +20,7 @@ from invariscope.readers._layouts import Layouts
 from invariscope.readers._modules import Site
 from invariscope.readers._outputs import Path, suffixes, tensors_in
 from invariscope.readers.base import FailedForward
+from invariscope.readers.threads import in_this_thread
 
 FUNCTION = "function"
 
@@ -220,12 +221,12 @@ def _hooks(sites: Sequence[Site], recording: Recording) -> Iterator[RemovableHan
     for site in sites:
         if site.role != "scripted":
             enter, note, leave = _trio(site, recording)
-            yield site.module.register_forward_pre_hook(enter)
-            yield site.module.register_forward_hook(note)
+            yield site.module.register_forward_pre_hook(in_this_thread(enter))
+            yield site.module.register_forward_hook(in_this_thread(note))
             # Also called when an error passes, which the model itself may catch.
-            yield site.module.register_forward_hook(leave, always_call=True)
+            yield site.module.register_forward_hook(in_this_thread(leave), always_call=True)
     if scripted:  # scripted modules take no hooks of their own
-        yield register_module_forward_hook(on_scripted)
+        yield register_module_forward_hook(in_this_thread(on_scripted))
 
 
 def _trio(site: Site, recording: Recording) -> tuple[Callable[..., None], ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any, TypeAlias
@@ -28,7 +29,7 @@ _NOTHING = nullcontext()
 
 
 class Taps:
-    """What is read during one forward, and how far it got.
+    """What is read during one forward, and how far it got; forwards of other threads are not ours.
 
     Args:
         calls: what to read of each site.
@@ -42,6 +43,7 @@ class Taps:
         self.left_out: dict[SiteKey, str] = {}
         self.late: set[str] = set()
         self.sink: Sink | None = None
+        self.thread: int | None = None
         self.batch = 0
         self.counts: dict[SiteKey, int] = {}
         self.kept: dict[LayerKey, tuple[Tensor, int]] = {}
@@ -50,11 +52,16 @@ class Taps:
         """Before a forward."""
         self.batch, self.sink = batch, sink
         self.counts.clear()
+        self.thread = threading.get_ident()
 
     def end(self) -> None:
         """After a forward, whatever became of it: no tensor outlives it here."""
-        self.sink = None
+        self.sink = self.thread = None
         self.kept.clear()
+
+    def ours(self) -> bool:
+        """Whether the forward that is running here is the one being read."""
+        return self.thread == threading.get_ident()
 
     def report(self, sink: Sink) -> None:
         """After a complete forward: hand over why layers are left out, of this forward or an earlier one."""
@@ -69,7 +76,7 @@ class Taps:
 
     def take(self, key: SiteKey, site: Calls, output: Any) -> None:
         """Reads one run of one site."""
-        if self.sink is None:  # somebody runs the model beside our forwards
+        if not self.ours():  # somebody runs the model beside our forwards
             return
         run = self.counts.get(key, 0)
         self.counts[key] = run + 1
@@ -87,7 +94,7 @@ class Taps:
 
     def ran(self, name: str) -> None:
         """Note a module that the trial forward did not run."""
-        if self.sink is not None:
+        if self.ours():
             self.late.add(name)
 
     def _emit(self, slot: Slot, tensor: Any) -> str:
@@ -162,13 +169,14 @@ class Operations:
                 yield site.module.register_forward_hook(leave, always_call=True)
 
     def _pair(self, table: Table) -> tuple[Callable[..., None], Callable[..., None]]:
-        around = self.around
+        around, ours = self.around, self.taps.ours
 
         def enter(module: nn.Module, args: Any) -> None:
-            around.append(table)
+            if ours():
+                around.append(table)
 
         def leave(module: nn.Module, args: Any, output: Any) -> None:
-            if len(around) > 1:  # nothing to leave where somebody's pre-hook failed before ours
+            if ours() and len(around) > 1:  # nothing to leave where somebody's pre-hook failed before ours
                 around.pop()
 
         return enter, leave

@@ -46,6 +46,21 @@ class Reading:
 
 
 @dataclass(frozen=True)
+class Identity:
+    """What tells a model, function or transform apart.
+
+    Args:
+        digest: SHA-256 in hexadecimal digits.
+        weights: the same of a module's weights and buffers alone; of anything else, `digest` again.
+        unseen: where the object holds something that the digest does not cover, and of what type it is.
+    """
+
+    digest: str
+    weights: str
+    unseen: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class LayerInfo:
     """What is known of one run of one layer before anything is measured.
 
@@ -182,8 +197,22 @@ class Reader(ABC):
         """Where the model computes, "cpu" or "cuda:0"."""
 
     @abstractmethod
+    def identity(self) -> Identity:
+        """What decides the model's responses, as a digest that is the same in another process."""
+
     def fingerprint(self) -> str:
-        """A hex digest of what decides the model's responses; the same in another process."""
+        """The digest of `identity`."""
+        return self.identity().digest
+
+    def described(self, label: str | None) -> dict[str, Any]:
+        """Return what the provenance of a result says of the model.
+
+        "unseen" lists what the fingerprint does not cover.
+        """
+        identity = self.identity()
+        unseen = {"unseen": list(identity.unseen)} if identity.unseen else {}
+        digests = {"fingerprint": identity.digest, "weights": identity.weights}
+        return {"name": self.name, "label": label} | digests | unseen
 
     @abstractmethod
     def inspect(

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from invariscope.autocast import without_autocast
 from invariscope.random_state import Streams, global_generators, put_back
 from invariscope.readers._axes import BatchAxis, find_batch_axis
-from invariscope.readers._fingerprint import fingerprint_callable
 from invariscope.readers._makers import no_model
 from invariscope.readers._plan import describe
 from invariscope.readers._recording import probes, unreadable
@@ -24,6 +23,7 @@ from invariscope.readers.base import (
     AxisChoice,
     FailedForward,
     Forward,
+    Identity,
     Inspection,
     LayerInfo,
     Precision,
@@ -32,6 +32,7 @@ from invariscope.readers.base import (
     Selection,
     Sink,
 )
+from invariscope.readers.fingerprint import identify
 
 _KIND = "array"
 
@@ -84,9 +85,9 @@ class CallableReader(Reader):
         """Unknown, so the CPU."""
         return "cpu"
 
-    def fingerprint(self) -> str:
-        """SHA-256 over the code and the arrays, modules, numbers and texts that the callable holds."""
-        return fingerprint_callable(self.function)
+    def identity(self) -> Identity:
+        """Code, and whatever arrays, modules, values and functions it reaches: see `identify`."""
+        return identify(self.function, self.name)
 
     def inspect(
         self, x: Tensor, *, device: str | None = None, precision: Precision = "float32"

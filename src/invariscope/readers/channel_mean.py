@@ -13,6 +13,7 @@ from invariscope.readers.base import (
     OK,
     AxisChoice,
     Forward,
+    Identity,
     Inspection,
     LayerInfo,
     LayerKey,
@@ -81,9 +82,9 @@ class ChannelMean(Reader):
         """Where the model computes."""
         return self._reader.device
 
-    def fingerprint(self) -> str:
+    def identity(self) -> Identity:
         """That of the model."""
-        return self._reader.fingerprint()
+        return self._reader.identity()
 
     def inspect(
         self, x: Tensor, *, device: str | None = None, precision: Precision = "float32"

@@ -18,6 +18,7 @@ from invariscope.readers._modules import Site, module_kind, survey
 from invariscope.readers._outputs import suffixes, tensors_in
 from invariscope.readers._selection import Directory, Selector, as_selector
 from invariscope.readers.base import LayerInfo, LayerKey, Selection
+from invariscope.readers.threads import alone, in_this_thread
 
 
 def output_in_graph(model: nn.Module, x: Tensor) -> Tensor:
@@ -54,7 +55,7 @@ def responses_in_graph(model: nn.Module, x: Tensor, *, layers: Selection = None)
     plain = uncompiled(model)
     watch = _Watch(as_selector(layers), len(x))
     watch.layouts.begin(x)
-    with ExitStack() as stack:
+    with alone(plain), ExitStack() as stack:  # no other thread's measurement has it in eval mode now
         for site in survey(plain):
             for handle in watch.hooks(site):
                 stack.callback(handle.remove)
@@ -89,10 +90,10 @@ class _Watch:
         if site.role == "scripted":
             return
         enter, note, leave = self._trio(site)
-        yield site.module.register_forward_pre_hook(enter)
-        yield site.module.register_forward_hook(note)
+        yield site.module.register_forward_pre_hook(in_this_thread(enter))
+        yield site.module.register_forward_hook(in_this_thread(note))
         # Also called when an error passes, which the model itself may catch.
-        yield site.module.register_forward_hook(leave, always_call=True)
+        yield site.module.register_forward_hook(in_this_thread(leave), always_call=True)
 
     def _trio(self, site: Site) -> tuple[Callable[..., None], ...]:
         def enter(module: nn.Module, args: Any) -> None:

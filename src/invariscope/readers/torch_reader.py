@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from invariscope.random_state import Generator, Streams, global_generators, put_back
 from invariscope.readers._copies import Placed, home, place, uncompiled
-from invariscope.readers._fingerprint import fingerprint_module
 from invariscope.readers._modules import Site, module_kind, never_ran, survey
 from invariscope.readers._outputs import part_names
 from invariscope.readers._plan import (
@@ -27,21 +26,38 @@ from invariscope.readers._plan import (
     with_aliases,
 )
 from invariscope.readers._preserve import preserved
-from invariscope.readers._recording import SMALL, Recording, probes, record
+from invariscope.readers._recording import SMALL, Recording, forward_mode, probes, record
 from invariscope.readers._selection import Directory, Selector, as_axis_choice, as_selector
+from invariscope.readers._structure import Structure
 from invariscope.readers._tapping import ModuleForward
-from invariscope.readers.base import AxisChoice, Forward, Inspection, Precision, Reader, Selection, Sink
+from invariscope.readers.base import (
+    AxisChoice,
+    Forward,
+    Identity,
+    Inspection,
+    Precision,
+    Reader,
+    Selection,
+    Sink,
+)
+from invariscope.readers.fingerprint import identify
+from invariscope.readers.threads import alone
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What an inspection settled for one device and number format."""
+    """What an inspection settled for one device and number format.
+
+    Args:
+        settles: the first forward changes hooks or submodules, and must come before ours are put up.
+    """
 
     inspection: Inspection
     calls: Mapping[SiteKey, Calls]
     tables: Mapping[str, Mapping[str, SiteKey]]
     drawn: tuple[str, ...]
     wrote_input: bool
+    settles: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,9 +103,11 @@ class TorchReader(Reader):
         """Where its parameters are."""
         return str(home(self.model) or "cpu")
 
-    def fingerprint(self) -> str:
-        """SHA-256 over module classes and the names, shapes, dtypes and values of parameters and buffers."""
-        return fingerprint_module(uncompiled(self.model))
+    def identity(self) -> Identity:
+        """Classes, code, configuration, weights and buffers of all modules: see `identify`."""
+        model = uncompiled(self.model)
+        with alone(model):
+            return identify(model, self.name)
 
     def inspect(
         self, x: Tensor, *, device: str | None = None, precision: Precision = "float32"
@@ -116,18 +134,26 @@ class TorchReader(Reader):
                 if plan is None:
                     plan = self._plans[device, precision] = self._plan(placed, x)
                 if forward is None:
+                    if plan.settles:
+                        _settle(placed, x)
                     forward = _installed(placed, plan, seed, stack)
                 return forward(x, sink)
 
             yield run
 
     def _plan(self, placed: Placed, x: Tensor) -> Plan:
-        sites = survey(placed.model)
         rows, altered = (placed.feed(batch) for batch in probes(x))
-        generators = _generators(placed)
+        generators, fresh = _generators(placed), Structure.of(placed.model)
 
         with put_back(generators):
-            small = record(placed.model, sites, rows[:SMALL], shape=x.shape)
+            small = record(placed.model, survey(placed.model), rows[:SMALL], shape=x.shape)
+        settles = fresh != Structure.of(placed.model)
+        if settles:
+            fresh.refuse_new_weights(placed.model)
+        sites = survey(placed.model)
+        with put_back(generators):
+            if settles:  # what the first forward set up acts on the following ones
+                small = record(placed.model, sites, rows[:SMALL], shape=x.shape)
         with put_back(generators) as before:
             large = record(placed.model, sites, rows, shape=x.shape)
             drawn = tuple(g.name for g, state in zip(generators, before, strict=True) if g.moved_from(state))
@@ -151,7 +177,7 @@ class TorchReader(Reader):
         )
         calls = slots_of(chosen, trials)
         tables = operation_tables(calls, large.operations, sites)
-        return Plan(inspection, calls, tables, drawn, large.wrote_input)
+        return Plan(inspection, calls, tables, drawn, large.wrote_input, settles)
 
     def _chosen(self, candidates: list[Candidate], unused: Sequence[str], trials: Trials) -> list[Candidate]:
         selector = as_selector(self.layers)
@@ -169,6 +195,13 @@ class TorchReader(Reader):
 
 def _generators(placed: Placed) -> tuple[Generator, ...]:
     return global_generators(str(placed.device or "cpu"))
+
+
+def _settle(placed: Placed, x: Tensor) -> None:
+    """A first forward, for what it sets up."""
+    rows, _ = probes(x)
+    with put_back(_generators(placed)), forward_mode():
+        placed.model(placed.feed(rows[:SMALL]))
 
 
 def _installed(placed: Placed, plan: Plan, seed: int, stack: ExitStack) -> ModuleForward:
