@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import threading
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -205,3 +207,52 @@ def test_a_layer_that_differs_with_its_neighbours_late_in_the_run_is_left_out():
     result = measured(SortsRarely(), data, layers=["late", "SortsRarely"], batch_size=96)
     assert result.table.layer.tolist() == ["SortsRarely"]
     assert "depends on the other inputs of the batch" in result.provenance["skipped"][0]["reason"]
+
+
+# --- beside a thread that serves the model --------------------------------------------------------------
+
+
+@contextmanager
+def serving(net, x):
+    """Another thread that asks the model for single responses all the time; they must stay right."""
+    with torch.no_grad():
+        right = [net(x[i : i + 3]) for i in range(0, 12, 3)]
+    stop, wrong = threading.Event(), []
+
+    def serve():
+        while not stop.is_set():
+            for number, expected in enumerate(right):
+                try:
+                    with torch.no_grad():
+                        found = net(x[3 * number : 3 * number + 3])
+                except Exception as error:
+                    wrong.append(error)
+                else:
+                    wrong.extend([] if torch.allclose(found, expected) else [found])
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield wrong
+    finally:
+        stop.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("name", READ)
+def test_a_dynamic_model_is_read_right_beside_a_thread_that_serves_it(name):
+    planted = DYNAMIC_MODELS[name]
+    net, x = planted.build()
+    with serving(net, x) as wrong:
+        result = measured(net, x, batch_size=7)
+    assert_right(result, planted)
+    assert not wrong
+
+
+# Those with a state respond to the other thread's inputs too: what is right of them changes with its speed.
+@pytest.mark.parametrize("name", sorted(set(REFUSED) - {"another_function_after_some_forwards"}))
+def test_a_model_is_refused_beside_a_thread_that_serves_it(name):
+    planted = DYNAMIC_MODELS[name]
+    net, x = planted.build()
+    with serving(net, x), pytest.raises(ValueError, match=planted.refused):
+        measured(net, x, batch_size=7)
