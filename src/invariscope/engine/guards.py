@@ -9,6 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from invariscope.engine.options import Options
+from invariscope.readers._prediction import Prediction
 from invariscope.readers.base import OK, FailedForward, Inspection, LayerKey, Reader
 from invariscope.statistics.base import Block
 
@@ -81,7 +82,7 @@ def refuse_other_shape(
 
 
 def inspected(
-    reader: Reader, probe: Tensor, options: Options, *, samples: int, only_layers: bool
+    reader: Reader, probe: Tensor, options: Options, *, samples: int, of_output: bool
 ) -> Inspection:
     """What a trial forward of a few inputs shows.
 
@@ -90,15 +91,18 @@ def inspected(
         probe: (sample, ...) a few of the transformed inputs.
         options: device and precision.
         samples: how many there are, for the error of a model that fails.
-        only_layers: nothing but layers is measured, so that there must be one.
+        of_output: the prediction is measured, so that there must be one; otherwise there must be a layer.
     Raises:
-        ValueError: the model fails on such inputs, or none of the layers can be read.
+        ValueError: the model fails on such inputs, none of the layers can be read, or the model returns no
+            prediction.
     """
     try:
         inspection = reader.inspect(probe, device=options.device, precision=options.precision)
     except FailedForward as error:
         raise error.among((samples, *probe.shape[1:])) from error.__cause__
-    if only_layers and all(info.status != OK for info in inspection.layers):
+    if of_output and inspection.prediction.problem:
+        raise ValueError(inspection.prediction.problem)
+    if not of_output and all(info.status != OK for info in inspection.layers):
         raise _unreadable(inspection)
     return inspection
 
@@ -106,19 +110,27 @@ def inspected(
 def _unreadable(inspection: Inspection) -> ValueError:
     """The error that names the first layers with their reasons."""
     skipped = inspection.layers
+    if not skipped:
+        return ValueError("the model's forward produces no tensor, so that there is no layer to measure")
     listed = "; ".join(f"{info.layer!r}: {info.status}" for info in skipped[:_LISTED])
     more = f"; and {len(skipped) - _LISTED} more" if len(skipped) > _LISTED else ""
+    if any("batch_axis=" in info.status for info in skipped):
+        advice = "Say with batch_axis= which axis follows the batch, or select other layers."
+    else:
+        advice = (
+            "Measures need floating-point responses with one row per sample; select layers that have them."
+        )
     return ValueError(
-        f"none of the {len(skipped)} selected layers can be measured ({listed}{more}). "
-        "Select other layers, or say with batch_axis= which axis follows the batch."
+        f"none of the {len(skipped)} selected layers can be measured ({listed}{more}). {advice}"
     )
 
 
-def refuse_unstable(reader: Reader, inputs: Tensor, options: Options) -> list[str]:
+def refuse_unstable(reader: Reader, inputs: Tensor, options: Options, *, prediction: Prediction) -> list[str]:
     """Notes on a model whose output depends on chance or on its batch; an error unless asked for."""
     from invariscope.readers.stability import depends_on_batch
 
-    found = depends_on_batch(reader, inputs, device=options.device, precision=options.precision)
+    how = {"device": options.device, "precision": options.precision, "prediction": prediction}
+    found = depends_on_batch(reader, inputs, **how)
     if not found:
         return []
     if options.unstable == "refuse":

@@ -124,14 +124,16 @@ class Runner:
         self.labelling.check(window.labels, by_class=options.by_class, compared=self.needs.labels)
         self.transform.check(first)
         moved = self.transform.orbit(first, indices=few.indices, keys=few.keys, seed=options.seed)
-        samples, only_layers, probe = self.source.length or len(window), not self.needs.output, moved[:, 0]
-        inspection = inspected(self.reader, probe, options, samples=samples, only_layers=only_layers)
+        samples, of_output, probe = self.source.length or len(window), bool(self.needs.output), moved[:, 0]
+        inspection = inspected(self.reader, probe, options, samples=samples, of_output=of_output)
         strata = Strata(options.by_class)
         reach = 1.0 if self.enough is None else SEQUENTIAL_REACH
         run = Run(strata, inspection, input_shape=tuple(first.shape[1:]), reach=reach)
         run.shapes = {(info.layer, info.call): info.shape for info in inspection.layers}
         run.labelled, run.labelling = window.labels is not None, self.labelling
-        run.notes += refuse_unstable(self.reader, _first(window, 4), options)
+        run.notes += [inspection.prediction.note] if of_output and inspection.prediction.note else []
+        prediction = inspection.prediction
+        run.notes += refuse_unstable(self.reader, _first(window, 4), options, prediction=prediction)
         run.notes += padding_notes(
             self.transform, window.part(0, min(64, len(window))).inputs, seed=options.seed
         )
@@ -311,7 +313,7 @@ class Runner:
         output = self.forward(laid.rows, lambda reading: self._reduce(reading, shared, rows))
         run.forwards += len(laid.rows)
         if self.needs.output:
-            values = _first_tensor(output)
+            values = run.inspection.prediction.of(output, rows).detach()
             self.output_shape = self.output_shape or tuple(values.shape[1:])
             refuse_other_shape(OUTPUT, tuple(values.shape), self.output_shape, rows=rows)
             self._update_all(OUTPUT, self.needs.output, Block(values=values, layer=OUTPUT[0], **shared))
@@ -398,17 +400,3 @@ def walk(
 
 def _first(window: Window, count: int) -> Tensor:
     return window.part(0, min(count, len(window))).inputs
-
-
-def _first_tensor(output: Any) -> Tensor:
-    """The model's prediction: its output, or the first tensor in it."""
-    while not isinstance(output, Tensor):
-        if output is None:
-            raise ValueError("the model returned None for some inputs; it must return one result per input")
-        if isinstance(output, dict):
-            output = next(iter(output.values()))
-        elif isinstance(output, (tuple, list)):
-            output = output[0]
-        else:
-            output = torch.as_tensor(output)
-    return output

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from invariscope.readers._outputs import tensors_in
+from invariscope.readers._prediction import Prediction
 from invariscope.readers.base import LayerKey, Precision, Reader, Reading
 
 _BATCH = 4
@@ -52,7 +53,12 @@ class Dependence:
 
 
 def depends_on_batch(
-    reader: Reader, x: Tensor, *, device: str | None = None, precision: Precision = "float32"
+    reader: Reader,
+    x: Tensor,
+    *,
+    device: str | None = None,
+    precision: Precision = "float32",
+    prediction: Prediction | None = None,
 ) -> Dependence:
     """Forwards the same inputs twice, then the first and the last of them among other neighbours.
 
@@ -65,12 +71,15 @@ def depends_on_batch(
         x: (batch, ...) inputs; up to four are used.
         device: as in `Reader.open`.
         precision: as in `Reader.open`.
+        prediction: as an inspection of such inputs found it; None: the reader inspects them.
     """
+    if prediction is None:
+        prediction = reader.inspect(x, device=device, precision=precision).prediction
     rows = x[torch.arange(_BATCH, device=x.device) % len(x)]
     others = rows.clone()
     others[1:-1] = _another(rows)
     with reader.open(device=device, precision=precision) as forward:
-        first, again, moved = (_responses(forward, batch) for batch in (rows, rows, others))
+        first, again, moved = (_responses(forward, batch, prediction) for batch in (rows, rows, others))
     chance, chance_layer = _largest(first, again, lambda values: values)
     if chance:
         return Dependence(chance=chance, chance_layer=chance_layer)
@@ -85,16 +94,16 @@ def _another(rows: Tensor) -> Tensor:
     return different[0] if different else rows[0]
 
 
-def _responses(forward: Callable[..., object], x: Tensor) -> dict[LayerKey, Tensor]:
+def _responses(forward: Callable[..., object], x: Tensor, prediction: Prediction) -> dict[LayerKey, Tensor]:
     found: dict[LayerKey, Tensor] = {}
 
     def keep(reading: Reading) -> None:
         if reading.values is not None and reading.alias_of is None:
             found[reading.layer, reading.call] = reading.values.detach().clone()
 
-    output = next((tensor for _, tensor in tensors_in(forward(x, keep))), None)
-    if output is not None and output.is_floating_point() and output.dim() and len(output) == len(x):
-        found["output", -1] = output.detach().clone()
+    returned = forward(x, keep)
+    with suppress(ValueError):  # without a prediction, the layers alone are compared
+        found["output", -1] = prediction.of(returned, len(x)).detach().clone()
     return found
 
 
