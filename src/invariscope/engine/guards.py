@@ -118,7 +118,8 @@ def _unreadable(inspection: Inspection) -> ValueError:
         advice = "Say with batch_axis= which axis follows the batch, or select other layers."
     else:
         advice = (
-            "Measures need floating-point responses with one row per sample; select layers that have them."
+            "Measures need real floating-point values with one row per sample: select such layers, or wrap "
+            "the model so that it returns them."
         )
     return ValueError(
         f"none of the {len(skipped)} selected layers can be measured ({listed}{more}). {advice}"
