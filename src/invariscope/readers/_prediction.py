@@ -55,8 +55,9 @@ class Prediction:
         if not isinstance(tensor, Tensor) or not self.axis.holds(tensor.shape, batch):
             came = f"shape {tuple(tensor.shape)}" if isinstance(tensor, Tensor) else f"{_kind(tensor)}"
             raise ValueError(
-                f"the model's {_called(self.choice, self.path)} was {came} for {batch} inputs: axis "
-                f"{self.axis.axis} must hold one entry per input, as it did in the trial forwards. {REMEDY}"
+                f"the model's {_called(self.choice, self.path)} was {came} for {batch} inputs, and had one "
+                f"row per input on axis {self.axis.axis} in the trial forwards. All inputs must have one: "
+                "choose another part of the output with output=, or wrap the model"
             )
         found = self.axis.arrange(tensor, batch)
         return found[:, None] if found.ndim == 1 else found
