@@ -28,7 +28,8 @@ def read(reader: CallableReader, x: Tensor, **options: Any) -> tuple[Any, dict[s
         found[reading.layer] = reading.values.clone()
 
     with reader.open(**options) as forward:
-        return forward(x, sink), found
+        returned = forward(x, sink)
+    return reader.inspect(x).prediction.of(returned, len(x)), found
 
 
 def test_each_entry_is_a_layer_in_its_order_with_the_batch_in_front() -> None:

@@ -298,7 +298,7 @@ def test_something_else_is_an_error() -> None:
 
 
 def test_a_reader_keeps_its_own_selection() -> None:
-    with pytest.raises(TypeError, match="a reader has its own layers= and batch_axis="):
+    with pytest.raises(TypeError, match="a reader has its own layers=, batch_axis= and output="):
         as_reader(TorchReader(nn.Linear(2, 2)), layers="Linear")
 
 

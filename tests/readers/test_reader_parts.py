@@ -69,6 +69,11 @@ def test_rows_that_mix_samples_are_a_reason() -> None:
     assert found == "axis 0 has 2 rows a sample in an order that mixes samples"
 
 
+def test_numbers_of_several_things_per_sample_are_no_units() -> None:
+    found = order_rows(BatchAxis(0, per_sample=4), torch.zeros(12), torch.ones(12), 3)
+    assert str(found).startswith("axis 0 holds 4 numbers per sample: one row for each of several things")
+
+
 def test_arranging_never_copies() -> None:
     values = torch.rand(5, 12, 3)
     for axis in (BatchAxis(1), BatchAxis(1, 4), BatchAxis(1, 4, sample_major=False)):

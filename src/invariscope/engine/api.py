@@ -33,7 +33,7 @@ from invariscope.engine.sources import Source, as_source
 from invariscope.engine.state import Run
 from invariscope.measures.base import Measure, as_measures
 from invariscope.measures.variance import TransformationVariance
-from invariscope.readers.base import LayerKey, Reader, as_reader
+from invariscope.readers.base import LayerKey, Reader
 from invariscope.result import SCHEMA, Result
 from invariscope.transforms import as_transform
 from invariscope.transforms.base import Transform
@@ -63,6 +63,7 @@ def measure(
     unstable: str = "refuse",
     memory_gb: float | None = None,
     batch_axis: Any = None,
+    output: str | int | Callable[[Any], Any] | None = None,
     label: str | None = None,
     baseline: str | None = None,
     draws: int = 30,
@@ -108,6 +109,11 @@ def measure(
         unstable: "refuse" or "measure" a model whose output depends on chance or on its batch.
         memory_gb: budget for sums; None: half of the free memory.
         batch_axis: overrides the batch axis found for each layer.
+        output: which part of what the model returns is the prediction that measures of the output read: a
+            name ("logits"; a key or field), a number (1; a position) or a function from what the model
+            returns to a tensor with a row per sample. None: the only floating tensor in it that has a row
+            per sample, found on two batch sizes; several, or none, are an error if such a measure is asked
+            for.
         label: the model's name in tables and plots.
         baseline: "random" also measures the same architecture with random weights, in the same way, for
             `result.baseline`. It costs as many passes as there are draws, before the model's own; a
@@ -165,7 +171,7 @@ def _measure(
     with untouched_generators():
         who = {"ids": options.ids, "clusters": options.clusters}
         source = as_source(data, samples=options.samples, seed=options.seed, **who)
-        reader = as_reader(model, layers=options.layers, batch_axis=options.batch_axis)
+        reader = options.reader(model)
         references = _references(model, source, transform, wanted, options)
         band = random_band(model, source, transform, wanted, options, references=references)
         check = check_precision(reader, source, transform, wanted, options)
@@ -208,9 +214,7 @@ def _references(
     if not any(measure.needs_reference for measure in wanted):
         return {}
     refuse_unrandom(model, source, what="norm='random_net'")
-    reader = as_reader(
-        randomized(model, seed=options.seed), layers=options.layers, batch_axis=options.batch_axis
-    )
+    reader = options.reader(randomized(model, seed=options.seed))
     only, plain = (TransformationVariance(min_firing=0),), replace(options, floor=False)
     run = walk(reader, source, transform, only, plain)
     assembler = Assembler(run, only, transform, labelling=None, references={}, dead={})

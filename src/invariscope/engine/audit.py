@@ -10,7 +10,15 @@ from torch import Tensor
 
 from invariscope.engine.guards import unstable
 from invariscope.readers.base import LayerKey, Reading
-from invariscope.readers.stability import Dependence, Responses, compared, different, examined, largest_change
+from invariscope.readers.stability import (
+    Dependence,
+    Predicting,
+    Responses,
+    compared,
+    different,
+    examined,
+    largest_change,
+)
 
 _ROWS = 4
 _COPIES = 2  # of an input alone: models may squeeze a batch of one
@@ -25,16 +33,16 @@ class Audit:
     inputs of the first look are forwarded once more at the end.
 
     Args:
-        forward: the model.
+        model: its forwards.
         rows: the inputs of the first look.
         first: the responses to them.
         withdraw: leaves a layer out of the run.
     """
 
     def __init__(
-        self, forward: Any, rows: Tensor, first: Responses, withdraw: Callable[[LayerKey, str], None]
+        self, model: Predicting, rows: Tensor, first: Responses, withdraw: Callable[[LayerKey, str], None]
     ) -> None:
-        self.forward, self.rows, self.first, self.withdraw = forward, rows, first, withdraw
+        self.model, self.rows, self.first, self.withdraw = model, rows, first, withdraw
         self.block = 0
         self.inputs = 0
 
@@ -46,7 +54,7 @@ class Audit:
         """
         number, self.block = self.block, self.block + 1
         self.inputs += len(rows)
-        return self.forward(rows, sink) if number & (number - 1) else self._looking(rows, sink)
+        return self.model(rows, sink) if number & (number - 1) else self._looking(rows, sink)
 
     def _looking(self, rows: Tensor, sink: Callable[[Reading], None]) -> Any:
         chosen = torch.linspace(0, len(rows) - 1, _ROWS).round().long().tolist()
@@ -56,17 +64,15 @@ class Audit:
             block.add(reading, len(rows), chosen)
             sink(reading)
 
-        output = self.forward(rows, both)
-        block.add_output(output, len(rows), chosen)
-        alone = [
-            Responses.of(self.forward, rows[row].expand(_COPIES, *rows.shape[1:]), (0,)) for row in chosen
-        ]
+        output = self.model(rows, both)
+        block.add_output(self.model.predicted(output, len(rows)), chosen)
+        alone = [Responses.of(self.model, rows[row].expand(_COPIES, *rows.shape[1:]), (0,)) for row in chosen]
         self._judge(compared(block, alone))
         return output
 
     def again(self, rows: Tensor) -> None:
         """The first look once more, at the inputs of a block in which layers were left out."""
-        self._judge(examined(self.forward, rows[different(rows)])[0])
+        self._judge(examined(self.model, rows[different(rows)])[0])
 
     def finish(self) -> None:
         """Compare the inputs of the first look with themselves, after the last block.
@@ -74,7 +80,7 @@ class Audit:
         Raises:
             ValueError: the responses are no longer the same.
         """
-        size, layer = largest_change(self.first, Responses.of(self.forward, self.rows))
+        size, layer = largest_change(self.first, Responses.of(self.model, self.rows))
         if size:
             raise unstable(
                 f"the model's response depends on what it was given before: after {self.inputs:,} inputs the "

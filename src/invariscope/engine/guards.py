@@ -83,7 +83,7 @@ def refuse_other_shape(key: LayerKey, problem: str) -> None:
 
 
 def inspected(
-    reader: Reader, probe: Tensor, options: Options, *, samples: int, only_layers: bool
+    reader: Reader, probe: Tensor, options: Options, *, samples: int, of_output: bool
 ) -> Inspection:
     """What a trial forward of a few inputs shows.
 
@@ -92,15 +92,18 @@ def inspected(
         probe: (sample, ...) a few of the transformed inputs.
         options: device and precision.
         samples: how many there are, for the error of a model that fails.
-        only_layers: nothing but layers is measured, so that there must be one.
+        of_output: the prediction is measured, so that there must be one; otherwise there must be a layer.
     Raises:
-        ValueError: the model fails on such inputs, or none of the layers can be read.
+        ValueError: the model fails on such inputs, none of the layers can be read, or the model returns no
+            prediction.
     """
     try:
         inspection = reader.inspect(probe, device=options.device, precision=options.precision)
     except FailedForward as error:
         raise error.among((samples, *probe.shape[1:])) from error.__cause__
-    if only_layers:
+    if of_output and inspection.prediction.problem:
+        raise ValueError(inspection.prediction.problem)
+    if not of_output:
         refuse_unreadable(inspection)
     return inspection
 
@@ -113,11 +116,19 @@ def refuse_unreadable(inspection: Inspection) -> None:
 
 def _unreadable(inspection: Inspection) -> ValueError:
     skipped = inspection.layers
+    if not skipped:
+        return ValueError("the model's forward produces no tensor, so that there is no layer to measure")
     listed = "; ".join(f"{info.layer!r}: {info.status}" for info in skipped[:_LISTED])
     more = f"; and {len(skipped) - _LISTED} more" if len(skipped) > _LISTED else ""
+    if any("batch_axis=" in info.status for info in skipped):
+        advice = "Say with batch_axis= which axis follows the batch, or select other layers."
+    else:
+        advice = (
+            "Measures need real floating-point values with one row per sample: select such layers, or wrap "
+            "the model so that it returns them."
+        )
     return ValueError(
-        f"none of the {len(skipped)} selected layers can be measured ({listed}{more}). "
-        "Select other layers, or say with batch_axis= which axis follows the batch."
+        f"none of the {len(skipped)} selected layers can be measured ({listed}{more}). {advice}"
     )
 
 

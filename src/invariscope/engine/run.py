@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from invariscope.engine.acting import act_on_maps, acting_elements, as_it_is
 from invariscope.engine.arrival import UNKNOWN
@@ -41,7 +40,7 @@ from invariscope.engine.window import Fingerprint, Window
 from invariscope.measures.base import Batch, Measure
 from invariscope.readers.base import OK, Forward, LayerInfo, LayerKey, Reader
 from invariscope.readers.fingerprint import identify
-from invariscope.readers.stability import different, examined
+from invariscope.readers.stability import Predicting, different, examined
 from invariscope.statistics.base import Statistic
 from invariscope.transforms.base import Transform
 from invariscope.uncertainty import SEQUENTIAL_REACH
@@ -85,6 +84,7 @@ class Runner:
             "elements": identify(self.transform, "transform"),
             "statistics": identify(self.needs, "measures"),
             "layers": identify(self.options.layers, "layers"),
+            "output": identify(self.options.output, "output"),
         }
         refuse_unseen([place for identity in identities.values() for place in identity.unseen])
         identity = {
@@ -123,7 +123,8 @@ class Runner:
         self.reduction = Reduction(self.run, self.needs, self.options, self.pilot)
         self.forward, self.audit = forward, None
         if self.options.unstable == "refuse":
-            self.audit = Audit(forward, self.looked_at, self.looked, self.reduction.withdraw)
+            model = Predicting(forward, self.run.inspection.prediction)
+            self.audit = Audit(model, self.looked_at, self.looked, self.reduction.withdraw)
 
     def _finished(self) -> Run:
         if self.run is None:
@@ -140,13 +141,14 @@ class Runner:
         self.labelling.check(window.labels, by_class=options.by_class, compared=self.needs.labels)
         self.transform.check(first)
         moved = self.transform.orbit(first, indices=few.indices, keys=few.keys, seed=options.seed)
-        samples, only_layers, probe = self.source.length or len(window), not self.needs.output, moved[:, 0]
-        inspection = inspected(self.reader, probe, options, samples=samples, only_layers=only_layers)
+        samples, of_output, probe = self.source.length or len(window), bool(self.needs.output), moved[:, 0]
+        inspection = inspected(self.reader, probe, options, samples=samples, of_output=of_output)
         strata = Strata(options.by_class)
         reach = 1.0 if self.enough is None else SEQUENTIAL_REACH
         run = Run(strata, inspection, input_shape=tuple(first.shape[1:]), reach=reach)
         run.shapes = {(info.layer, info.call): info.shape for info in inspection.layers}
         run.labelled, run.labelling = window.labels is not None, self.labelling
+        run.notes += [inspection.prediction.note] if of_output and inspection.prediction.note else []
         self._look(window, run)
         run.notes += padding_notes(
             self.transform, window.part(0, min(64, len(window))).inputs, seed=options.seed
@@ -178,7 +180,8 @@ class Runner:
         each = torch.arange(len(moved))
         self.looked_at = moved[each, each % moved.shape[1]]
         with self.reader.open(device=options.device, precision=options.precision) as forward:
-            found, self.looked = examined(forward, self.looked_at)
+            model = Predicting(forward, run.inspection.prediction)
+            found, self.looked = examined(model, self.looked_at)
         run.notes += refuse_unstable(found, options)
         run.inspection = run.inspection.unrepeated(found.apart)
         if options.unstable == "refuse":
@@ -350,7 +353,7 @@ class Runner:
         output = forward(laid.rows, self.reduction.layer)
         run.forwards += len(laid.rows)
         if self.needs.output:
-            self.reduction.output(_first_tensor(output))
+            self.reduction.output(run.inspection.prediction.of(output, len(laid.rows)).detach())
         self.reduction.end()
         if audit is not None and len(run.withdrawn) > left_out:
             audit.again(laid.rows)
@@ -381,17 +384,3 @@ def walk(
         run = runner(tick)
     run.notes += floor_notes(measures, transform, options)
     return run
-
-
-def _first_tensor(output: Any) -> Tensor:
-    """The model's prediction: its output, or the first tensor in it."""
-    while not isinstance(output, Tensor):
-        if output is None:
-            raise ValueError("the model returned None for some inputs; it must return one result per input")
-        if isinstance(output, dict):
-            output = next(iter(output.values()))
-        elif isinstance(output, (tuple, list)):
-            output = output[0]
-        else:
-            output = torch.as_tensor(output)
-    return output

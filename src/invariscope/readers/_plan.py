@@ -11,8 +11,8 @@ from torch import Tensor
 from invariscope.readers._aliases import walk
 from invariscope.readers._axes import NO_AXIS, BatchAxis, find_batch_axis, order_rows
 from invariscope.readers._modules import Site
-from invariscope.readers._outputs import Path, tensors_in
-from invariscope.readers._recording import FUNCTION, Event, Recording, unreadable
+from invariscope.readers._outputs import Path, unreadable
+from invariscope.readers._recording import FUNCTION, Event, Recording
 from invariscope.readers._selection import Selector, axis_choice
 from invariscope.readers.base import OK, AxisChoice, LayerInfo, LayerKey
 
@@ -168,16 +168,6 @@ def describe(
     if isinstance(verdict, str):
         return LayerInfo(name, call, tuple(tensor.shape), dtype, kind, None, verdict)
     return LayerInfo(name, call, tuple(verdict.arrange(tensor, batch).shape[1:]), dtype, kind, None, OK)
-
-
-def describe_output(trials: Trials, kind: str) -> LayerInfo | None:
-    """The first tensor in what the model returned."""
-    small = next((tensor for _, tensor in tensors_in(trials.small.output)), None)
-    large = next((tensor for _, tensor in tensors_in(trials.large.output)), None)
-    if small is None or large is None:
-        return None
-    verdict = unreadable(large) or trials.axis(small, large, "output")
-    return describe("output", 0, kind, large, verdict, trials.large.batch)
 
 
 def choose(candidates: Iterable[Candidate], selector: Selector) -> list[Candidate]:

@@ -18,7 +18,7 @@ from invariscope.readers._aliases import Footprint
 from invariscope.readers._functions import OperationMode, unobserved
 from invariscope.readers._layouts import Layouts
 from invariscope.readers._modules import Site
-from invariscope.readers._outputs import Path, suffixes, tensors_in
+from invariscope.readers._outputs import Path, suffixes, tensors_in, unreadable
 from invariscope.readers.base import FailedForward
 from invariscope.readers.threads import in_this_thread
 
@@ -134,17 +134,6 @@ class Recording:
 
     def _note(self, event: Event) -> None:
         self.events[event.key] = event
-
-
-def unreadable(tensor: Tensor) -> str:
-    """Why no measure applies to such a tensor; empty if one does."""
-    if torch._C._functorch.is_functorch_wrapped_tensor(tensor):  # type: ignore[attr-defined]
-        return "it runs inside torch.func or vmap, where single values cannot be read"
-    if tensor.is_nested or tensor.layout is not torch.strided:
-        return "its tensor is not dense"
-    if not tensor.is_floating_point():
-        return f"its values are {str(tensor.dtype).removeprefix('torch.')}, not real floating-point numbers"
-    return ""
 
 
 def probes(x: Any) -> tuple[Tensor, Tensor]:

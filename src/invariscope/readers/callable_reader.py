@@ -15,8 +15,10 @@ from invariscope.autocast import without_autocast
 from invariscope.random_state import Streams, global_generators, put_back
 from invariscope.readers._axes import BatchAxis, find_batch_axis
 from invariscope.readers._makers import no_model
+from invariscope.readers._outputs import unreadable
 from invariscope.readers._plan import describe
-from invariscope.readers._recording import probes, unreadable
+from invariscope.readers._prediction import OutputChoice, Prediction, as_output_choice, settle
+from invariscope.readers._recording import LARGE, SMALL, probes
 from invariscope.readers._selection import Directory, as_axis_choice, as_selector, axis_choice
 from invariscope.readers.base import (
     OK,
@@ -31,6 +33,7 @@ from invariscope.readers.base import (
     Reading,
     Selection,
     Sink,
+    described,
 )
 from invariscope.readers.fingerprint import identify
 
@@ -42,7 +45,6 @@ class _Plan:
     inspection: Inspection
     axes: dict[str, BatchAxis]
     drawn: tuple[str, ...]
-    prediction: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,13 +52,14 @@ class CallableReader(Reader):
     """Reads a callable x -> {layer: array}: each entry is a layer, in the order of the dictionary.
 
     Arrays are torch tensors or anything NumPy understands, with the batch in front (or on the one axis that
-    follows it). A single array is the layer "output". The prediction is the entry "output", else the last.
+    follows it). A single array is the layer "output". The prediction is the entry "output", else the last one
+    that has a row per sample; `output` chooses another.
     Whatever the callable does besides (modes, gradients, its own state) is its own business.
 
     Args:
         function: gets the inputs as a torch tensor.
         layers: names, globs, a list of them, or a predicate on `LayerInfo`.
-        batch_axis: as for `TorchReader`.
+        batch_axis, output: as for `TorchReader`; a function for `output` is given {layer: tensor}.
     """
 
     fallback: ClassVar[bool] = True
@@ -64,11 +67,13 @@ class CallableReader(Reader):
     function: Callable[[Tensor], Any]
     layers: Selection = field(default=None, kw_only=True)
     batch_axis: AxisChoice = field(default=None, kw_only=True)
+    output: OutputChoice = field(default=None, kw_only=True)
     _plans: dict[str | None, _Plan] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         as_selector(self.layers)
         as_axis_choice(self.batch_axis)
+        as_output_choice(self.output)
 
     @classmethod
     def accepts(cls, model: Any) -> bool:
@@ -117,7 +122,7 @@ class CallableReader(Reader):
             with torch.no_grad(), without_autocast(), drawing:
                 found = self._arrays(x)
             _deliver(found, plan.axes, len(x), sink)
-            return found.get(plan.prediction)
+            return found
 
         yield run
 
@@ -143,10 +148,28 @@ class CallableReader(Reader):
         chosen = self._chosen(infos)
         axes = {i.layer: v for i in chosen if isinstance(v := verdicts[i.layer], BatchAxis)}
         notes = (f"the forward draws random numbers ({', '.join(drawn)})",) if drawn else ()
-        prediction = "output" if "output" in large else list(large)[-1]
-        output = next(replace(info, layer="output") for info in infos if info.layer == prediction)
-        inspection = Inspection(tuple(chosen), notes=notes, output=output)
-        return _Plan(inspection, axes, drawn, prediction)
+        prediction = self._prediction(small, large, verdicts)
+        output = described(prediction, _KIND)
+        inspection = Inspection(tuple(chosen), notes=notes, output=output, prediction=prediction)
+        return _Plan(inspection, axes, drawn)
+
+    def _prediction(
+        self, small: dict[str, Tensor], large: dict[str, Tensor], verdicts: dict[str, BatchAxis | str]
+    ) -> Prediction:
+        """The user's choice, else the entry "output", else the last one that has a row per sample."""
+        choice, default = self.output, self.output is None
+        if choice is None:
+            good = [name for name, verdict in verdicts.items() if isinstance(verdict, BatchAxis)]
+            choice = "output" if "output" in large else (good or list(large))[-1]
+        sizes, last = (SMALL, LARGE), axis_choice(self.batch_axis, "output")
+
+        def axis(before: Tensor, after: Tensor) -> BatchAxis | str:
+            named = next((n for n, tensor in large.items() if tensor is after), "output")
+            own = axis_choice(self.batch_axis, named)
+            return find_batch_axis(before.shape, after.shape, sizes, choice=last if own is None else own)
+
+        found = settle((small, large), choice, axis, LARGE)
+        return replace(found, note="") if default else found
 
     def _trial(self, x: Tensor, shape: Sequence[int]) -> dict[str, Tensor]:
         with torch.no_grad(), without_autocast():
@@ -201,7 +224,13 @@ def _layer_name(name: Any) -> str:
 def _tensor(name: str, value: Any) -> Tensor:
     if isinstance(value, Tensor):
         return value.detach()
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(
+            f"layer {name!r} must be an array of numbers, got {type(value).__name__}: return one array, or "
+            "{layer: array} for several"
+        ) from None
     if array.dtype.kind not in "fiubc":
         raise TypeError(f"layer {name!r} must be an array of numbers, got {type(value).__name__}")
     return torch.from_numpy(array if array.flags.writeable else array.copy())

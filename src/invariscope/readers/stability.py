@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from invariscope.readers._outputs import tensors_in
-from invariscope.readers.base import OK, LayerKey, Precision, Reader, Reading
+from invariscope.readers._prediction import Prediction
+from invariscope.readers.base import OK, Forward, LayerKey, Precision, Reader, Reading, Sink
 
 _BATCH = 4
 _OUTPUT: LayerKey = ("output", -1)
@@ -67,7 +69,12 @@ class Dependence:
 
 
 def depends_on_batch(
-    reader: Reader, x: Tensor, *, device: str | None = None, precision: Precision = "float32"
+    reader: Reader,
+    x: Tensor,
+    *,
+    device: str | None = None,
+    precision: Precision = "float32",
+    prediction: Prediction | None = None,
 ) -> Dependence:
     """Forwards inputs twice, in reverse order, and each of them in a batch of nothing but its copies.
 
@@ -80,9 +87,12 @@ def depends_on_batch(
         x: (batch, ...) inputs; four are used, different ones if there are as many.
         device: as in `Reader.open`.
         precision: as in `Reader.open`.
+        prediction: as an inspection of such inputs found it; None: the reader inspects them.
     """
+    if prediction is None:
+        prediction = reader.inspect(x, device=device, precision=precision).prediction
     with reader.open(device=device, precision=precision) as forward:
-        return examined(forward, x[different(x)])[0]
+        return examined(Predicting(forward, prediction), x[different(x)])[0]
 
 
 def different(x: Tensor) -> list[int]:
@@ -95,7 +105,22 @@ def different(x: Tensor) -> list[int]:
     return [found[k % len(found)] for k in range(_BATCH)]
 
 
-Forward = Callable[[Tensor, Callable[[Reading], None]], object]
+@dataclass(frozen=True, eq=False)
+class Predicting:
+    """Forwards of a model, and which part of what they return is its prediction."""
+
+    forward: Forward
+    prediction: Prediction
+
+    def __call__(self, x: Tensor, sink: Sink) -> Any:
+        """One forward."""
+        return self.forward(x, sink)
+
+    def predicted(self, output: Any, rows: int) -> Tensor | None:
+        """The prediction; None if there is none, and the layers alone count."""
+        with suppress(ValueError):
+            return self.prediction.of(output, rows)
+        return None
 
 
 @dataclass
@@ -113,10 +138,11 @@ class Responses:
     repeats: dict[LayerKey, LayerKey] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, forward: Forward, x: Tensor, rows: Sequence[int] | None = None) -> Responses:
+    def of(cls, model: Predicting, x: Tensor, rows: Sequence[int] | None = None) -> Responses:
         """Those of the given rows, or of all."""
         found = cls()
-        found.add_output(forward(x, lambda reading: found.add(reading, len(x), rows)), len(x), rows)
+        output = model(x, lambda reading: found.add(reading, len(x), rows))
+        found.add_output(model.predicted(output, len(x)), rows)
         return found
 
     def add(self, reading: Reading, batch: int, rows: Sequence[int] | None) -> None:
@@ -129,11 +155,10 @@ class Responses:
         elif len(reading.values) == batch:
             self.values[key] = _kept(reading.values, rows)
 
-    def add_output(self, output: object, batch: int, rows: Sequence[int] | None) -> None:
-        """Keep what the model returned, if it has a row per input."""
-        tensor = next((tensor for _, tensor in tensors_in(output)), None)
-        if tensor is not None and tensor.is_floating_point() and tensor.dim() and len(tensor) == batch:
-            self.values[_OUTPUT] = _kept(tensor, rows)
+    def add_output(self, prediction: Tensor | None, rows: Sequence[int] | None) -> None:
+        """Keep the prediction, if there is one."""
+        if prediction is not None:
+            self.values[_OUTPUT] = _kept(prediction, rows)
 
 
 def _kept(values: Tensor, rows: Sequence[int] | None) -> Tensor:
@@ -141,21 +166,21 @@ def _kept(values: Tensor, rows: Sequence[int] | None) -> Tensor:
     return values.clone() if rows is None else values[list(rows)]
 
 
-def examined(forward: Forward, rows: Tensor) -> tuple[Dependence, Responses]:
+def examined(model: Predicting, rows: Tensor) -> tuple[Dependence, Responses]:
     """What the responses to four inputs depend on, and these responses; see `depends_on_batch`."""
-    first, again = Responses.of(forward, rows), Responses.of(forward, rows)
+    first, again = Responses.of(model, rows), Responses.of(model, rows)
     chance, chance_layer = largest_change(first, again)
     if chance:
         return Dependence(chance=chance, chance_layer=chance_layer), first
-    turned, last = Responses.of(forward, rows.flip(0)), len(rows) - 1
+    turned, last = Responses.of(model, rows.flip(0)), len(rows) - 1
     found, company = _Found(), [first, again, turned]
     for number, row in enumerate(rows):
-        alone = Responses.of(forward, row.expand_as(rows), (number, last - number))
+        alone = Responses.of(model, row.expand_as(rows), (number, last - number))
         company.append(alone)
         found.compare(first, number, alone, 0)
         found.compare(turned, last - number, alone, 1)
     if found.any:  # then the same inputs must still give the same responses
-        chance, chance_layer = largest_change(first, Responses.of(forward, rows))
+        chance, chance_layer = largest_change(first, Responses.of(model, rows))
         if chance:
             return Dependence(chance=chance, chance_layer=chance_layer), first
     dependence = found.dependence(_uneven(company), first.repeats)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -13,18 +13,17 @@ from torch import Tensor, nn
 from invariscope.random_state import Generator, Streams, global_generators, put_back
 from invariscope.readers._copies import Placed, home, place, uncompiled
 from invariscope.readers._modules import Site, module_kind, never_ran, survey
-from invariscope.readers._outputs import part_names
 from invariscope.readers._plan import (
     Calls,
     Candidate,
     SiteKey,
     Trials,
     choose,
-    describe_output,
     operation_tables,
     slots_of,
     with_aliases,
 )
+from invariscope.readers._prediction import OutputChoice, Prediction, as_output_choice, settle
 from invariscope.readers._preserve import preserved
 from invariscope.readers._recording import SMALL, Recording, forward_mode, probes, record
 from invariscope.readers._selection import Directory, Selector, as_axis_choice, as_selector
@@ -39,6 +38,7 @@ from invariscope.readers.base import (
     Reader,
     Selection,
     Sink,
+    described,
 )
 from invariscope.readers.fingerprint import identify
 from invariscope.readers.threads import alone
@@ -70,23 +70,27 @@ class TorchReader(Reader):
     `head[logits]`. Runs of one layer within a forward are told apart by `call`, counted from 0.
 
     Read by default: modules without children, attention and recurrent modules, and operations that return
-    floating values with a batch axis. A container is read when a pattern names it. Not seen: what custom
-    autograd functions, scripted modules and compiled code do inside.
+    floating values with a batch axis; if there are none, the model itself. A container is read when a pattern
+    names it. Not seen: what custom autograd functions, scripted modules and compiled code do inside.
 
     Args:
         model: any module, in any mode, on any device.
         layers: names, globs, a list of them, or a predicate on `LayerInfo`; "!" in front excludes.
         batch_axis: the batch axis where several axes follow the batch: one for all, or {name or glob: axis}.
+        output: which part of what the model returns is its prediction: a name, a number or a function; None:
+            the only floating tensor in it that has a row per sample.
     """
 
     model: nn.Module
     layers: Selection = field(default=None, kw_only=True)
     batch_axis: AxisChoice = field(default=None, kw_only=True)
+    output: OutputChoice = field(default=None, kw_only=True)
     _plans: dict[tuple[str | None, str], Plan] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         as_selector(self.layers)
         as_axis_choice(self.batch_axis)
+        as_output_choice(self.output)
 
     @classmethod
     def accepts(cls, model: Any) -> bool:
@@ -168,16 +172,22 @@ class TorchReader(Reader):
         candidates = trials.candidates()
         unused = never_ran(sites, small.ran | large.ran)
         chosen = self._chosen(candidates, unused, trials)
+        prediction = self._prediction(trials)
         inspection = Inspection(
             layers=tuple(candidate.info for candidate in chosen),
             unused=_shown(unused, as_selector(self.layers)),
             notes=_notes(placed, sites, drawn),
-            output=describe_output(trials, self.name),
-            output_parts=part_names(trials.large.output),
+            output=described(prediction, self.name),
+            prediction=prediction,
         )
         calls = slots_of(chosen, trials)
         tables = operation_tables(calls, large.operations, sites)
         return Plan(inspection, calls, tables, drawn, large.wrote_input, settles)
+
+    def _prediction(self, trials: Trials) -> Prediction:
+        returned = trials.small.output, trials.large.output
+        axis = partial(trials.axis, name="output")
+        return settle(returned, self.output, axis, trials.large.batch)
 
     def _chosen(self, candidates: list[Candidate], unused: Sequence[str], trials: Trials) -> list[Candidate]:
         selector = as_selector(self.layers)
@@ -188,7 +198,9 @@ class TorchReader(Reader):
         for pattern in self.batch_axis if isinstance(self.batch_axis, Mapping) else ():
             Directory(self.name, (*names, "output"), tuple(unused), len(listed)).find(pattern)
         chosen = [trials.ordered(candidate) for candidate in choose(candidates, selector)]
-        if not chosen:
+        if not chosen and self.layers is None:  # operations on views alone, or on complex or whole numbers
+            chosen = [trials.ordered(c) for c in candidates if c.event.site == self.name]
+        elif not chosen:
             raise directory.nothing_chosen(selector, self.layers)
         return with_aliases(chosen, trials.large.batch)
 
