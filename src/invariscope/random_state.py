@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import functools
 import random
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
+
+_OWN = "own"
+_GLOBAL = threading.RLock()
 
 
 @dataclass(frozen=True)
@@ -104,9 +108,9 @@ def _device_generator(device: str) -> Generator:
     )
 
 
-def own_generators(model: nn.Module) -> tuple[Generator, ...]:
-    """Return the generators that the modules hold as plain attributes."""
-    return _distinct(value for module in model.modules() for value in vars(module).values())
+def held_generators(values: Iterable[Any]) -> tuple[Generator, ...]:
+    """Return the generators among some values."""
+    return _distinct(values)
 
 
 def callable_generators(function: Callable[..., Any]) -> tuple[Generator, ...]:
@@ -153,15 +157,15 @@ def _wrapped(value: Any) -> Generator | None:
         bits = value.bit_generator
         kind: Any = type(bits)
         return Generator(
-            "own",
+            _OWN,
             lambda: bits.state,
             lambda state: setattr(bits, "state", state),
             lambda seed: kind(seed).state,
         )
     if isinstance(value, np.random.RandomState):
-        return Generator("own", lambda: value.get_state(legacy=False), value.set_state, _numpy_seeded)
+        return Generator(_OWN, lambda: value.get_state(legacy=False), value.set_state, _numpy_seeded)
     if isinstance(value, random.Random):
-        return Generator("own", value.getstate, value.setstate, lambda seed: random.Random(seed).getstate())
+        return Generator(_OWN, value.getstate, value.setstate, lambda seed: random.Random(seed).getstate())
     return None
 
 
@@ -171,7 +175,7 @@ def _own_torch(generator: torch.Generator) -> Generator:
     def seeded(seed: int) -> torch.Tensor:
         return torch.Generator(device).manual_seed(seed).get_state()
 
-    return Generator("own", generator.get_state, lambda state: _set_state(generator, state), seeded)
+    return Generator(_OWN, generator.get_state, lambda state: _set_state(generator, state), seeded)
 
 
 def _set_state(generator: torch.Generator, state: torch.Tensor) -> None:
@@ -180,13 +184,18 @@ def _set_state(generator: torch.Generator, state: torch.Tensor) -> None:
 
 @contextmanager
 def put_back(generators: Sequence[Generator]) -> Iterator[list[Any]]:
-    """Restore the generators on exit; yield their states on entry."""
-    states = [generator.read() for generator in generators]
-    try:
-        yield states
-    finally:
-        for generator, state in zip(generators, states, strict=True):
-            generator.write(state)
+    """Restore the generators on exit; yield their states on entry.
+
+    One thread at a time has global generators here, so that measurements in several threads do not mix up
+    their draws.
+    """
+    with _GLOBAL if any(generator.name != _OWN for generator in generators) else nullcontext():
+        states = [generator.read() for generator in generators]
+        try:
+            yield states
+        finally:
+            for generator, state in zip(generators, states, strict=True):
+                generator.write(state)
 
 
 class Streams:
@@ -202,7 +211,7 @@ class Streams:
     @contextmanager
     def active(self) -> Iterator[None]:
         """Use the private streams for one forward."""
-        with put_back(self.generators):
+        with put_back(self.generators):  # one thread at a time
             for generator, state in zip(self.generators, self.states, strict=True):
                 generator.write(state)
             try:

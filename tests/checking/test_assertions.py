@@ -352,3 +352,49 @@ def test_errors_about_actions_name_a_layer_once_and_print_no_mapping():
     assert "'act'" not in str(caught.value)
     with pytest.raises(ValueError, match="layer 'fc' has no action: no action is given for it"):
         iv.assert_equivariant(Twice(), images, TURNS, feature_action={"act": "spatial"}, layers="*")
+
+
+class EnergyAndForces(nn.Module):
+    """An energy of the distances of points, and its forces, by name."""
+
+    def __init__(self):
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self.linear = nn.Linear(1, 8)
+
+    def forward(self, points):
+        with torch.enable_grad():
+            points = points.detach().requires_grad_(True)
+            squares = (points[:, :, None] - points[:, None]).pow(2).sum(-1, keepdim=True)
+            energy = torch.tanh(self.linear(squares)).sum((1, 2, 3))
+            forces = -torch.autograd.grad(energy.sum(), points)[0]
+        return {"energy": energy.detach(), "forces": forces.detach()}
+
+
+@pytest.mark.parametrize("named", [False, True], ids=["by the actions", "by layers="])
+def test_parts_of_the_output_have_actions_by_their_names(named):
+    points = torch.randn(16, 5, 3, generator=torch.Generator().manual_seed(0)).double()
+    actions = {"EnergyAndForces[forces]": "spatial", "EnergyAndForces": "trivial"}
+    layers = list(actions) if named else None
+    model, turns = EnergyAndForces().double(), iv.RandomOrthogonal(3)
+    verdict = iv.assert_equivariant(model, points, turns, feature_action=actions, layers=layers)
+    found = {layer.layer: layer.action for layer in verdict.layers}
+    assert found == {"EnergyAndForces": "trivial", "EnergyAndForces[forces]": "spatial"}
+    wrong = actions | {"EnergyAndForces[forces]": "trivial"}
+    error = broken(iv.assert_equivariant, model, points, turns, feature_action=wrong, layers=layers)
+    assert "EnergyAndForces[forces]" in str(error)
+    assert iv.assert_invariant(model, points, turns, output="energy").broken == ()
+
+
+def test_an_action_for_a_part_that_does_not_exist_is_answered_with_the_closest():
+    points = torch.randn(4, 5, 3, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(
+        ValueError, match=r"unknown layer .*'EnergyAndForces\[force\]'\. Closest: 'EnergyAndForces\["
+    ):
+        iv.assert_equivariant(
+            EnergyAndForces(),
+            points,
+            iv.RandomOrthogonal(3),
+            feature_action={"EnergyAndForces[force]": "spatial"},
+        )

@@ -331,7 +331,9 @@ def test_a_model_that_returns_nothing_for_some_inputs():
             return found if self.calls < 6 else None
 
     x = torch.randn(20, 4, generator=torch.Generator().manual_seed(0))
-    with pytest.raises(ValueError, match="the model returned None for some inputs"):
+    with pytest.raises(
+        ValueError, match="the model's output was None for 3 inputs, and had one row per input"
+    ):
         iv.measure(
             Mute(),
             x,

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import invariscope as iv
-from invariscope.engine.run import Runner
+from invariscope.engine.reduction import Reduction
 from invariscope.statistics.base import Block
 from odd_models import ODD_MODELS
 
@@ -37,17 +37,17 @@ def measured(model, x, **options):
 @pytest.fixture
 def seen(monkeypatch):
     """{(layer, call): blocks} of the very activations that the engine reduces."""
-    blocks, reduce = {}, Runner._reduce
+    blocks, reduce = {}, Reduction.layer
 
-    def recording(self, reading, shared, rows):
+    def recording(self, reading):
         if reading.values is not None and reading.status == "ok":
-            orbits = Block(values=reading.values, **shared).orbits()
+            orbits = Block(values=reading.values, **self.shared).orbits()
             blocks.setdefault((reading.layer, reading.call), []).append(
                 orbits.detach().double().numpy().copy()
             )
-        reduce(self, reading, shared, rows)
+        reduce(self, reading)
 
-    monkeypatch.setattr(Runner, "_reduce", recording)
+    monkeypatch.setattr(Reduction, "layer", recording)
     return blocks
 
 
@@ -94,17 +94,17 @@ def test_a_view_of_the_previous_layer_repeats_its_numbers_without_a_second_reduc
     )
     x = torch.randn(6, 1, 5, 5, generator=torch.Generator().manual_seed(0))
     reduced = []
-    original = Runner._update
+    original = Reduction._update
 
     def counting(self, key, statistic, block):
         reduced.append(key[0])
         return original(self, key, statistic, block)
 
-    Runner._update = counting
+    Reduction._update = counting
     try:
         result = measured(model.eval(), x)
     finally:
-        Runner._update = original
+        Reduction._update = original
     assert set(reduced) == {"0"}
     table = result.table.query("measure == 'normalized_variance'")
     assert table["layer"].tolist() == ["0", "1", "2", "3"]

@@ -298,7 +298,7 @@ def test_something_else_is_an_error() -> None:
 
 
 def test_a_reader_keeps_its_own_selection() -> None:
-    with pytest.raises(TypeError, match="a reader has its own layers= and batch_axis="):
+    with pytest.raises(TypeError, match="a reader has its own layers=, batch_axis= and output="):
         as_reader(TorchReader(nn.Linear(2, 2)), layers="Linear")
 
 
@@ -324,3 +324,45 @@ def test_layer_infos_compare_by_value() -> None:
     info = LayerInfo("conv", 0, (3,), "float32", "Conv2d", None)
     assert info == LayerInfo("conv", 0, (3,), "float32", "Conv2d", None)
     assert info.status == "ok"
+
+
+# --- exclusions -----------------------------------------------------------------------------------------
+
+
+class Gated(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lin, self.spare = nn.Linear(3, 3), nn.Linear(3, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.where(x > 0, self.lin(x), x) + 1
+
+
+@pytest.mark.parametrize(
+    ("layers", "expected"),
+    [
+        ("!*where*", ["lin", "add"]),
+        (["*", "!*where*"], ["lin", "add", "Gated"]),
+        (["!add", "*where*", "add"], ["where"]),
+        (["!lin", "!where"], ["add"]),
+    ],
+)
+def test_an_exclamation_mark_excludes(layers: Any, expected: list[str]) -> None:
+    found = TorchReader(Gated(), layers=layers).inspect(torch.rand(3, 3))
+    assert [info.layer for info in found.layers] == expected
+
+
+def test_an_exclusion_holds_for_callables_and_for_what_never_ran() -> None:
+    reader = CallableReader(lambda x: {"a": x, "b": x}, layers="!a")
+    assert [info.layer for info in reader.inspect(torch.rand(3, 3)).layers] == ["b"]
+    assert TorchReader(Gated(), layers="!spare").inspect(torch.rand(3, 3)).unused == ()
+
+
+def test_an_exclusion_that_matches_nothing_is_an_error() -> None:
+    with pytest.raises(ValueError, match=r"no layer matches '!wehre' in Gated. Closest: 'where'"):
+        TorchReader(Gated(), layers=["*", "!wehre"]).inspect(torch.rand(3, 3))
+
+
+def test_a_layer_that_never_ran_beside_others_is_listed_as_unused() -> None:
+    found = TorchReader(Gated(), layers=["lin", "spare"]).inspect(torch.rand(3, 3))
+    assert ([info.layer for info in found.layers], found.unused) == (["lin"], ("spare",))

@@ -7,7 +7,8 @@ import torch
 from reader_oracles import inspected, read
 from torch import Tensor, nn
 
-from invariscope.readers import TorchReader
+from invariscope.readers import Reading, TorchReader
+from invariscope.readers._plan import UNEVEN
 from odd_models import ODD_MODELS
 
 pytestmark = pytest.mark.usefixtures("seeded")
@@ -121,7 +122,7 @@ def test_layers_inside_a_caught_error_do_not_confuse_the_names() -> None:
     assert [key[0] for key in found] == ["first.lin", "first/relu", "second", "relu"]
 
 
-def test_a_forward_that_skips_a_layer_later_is_an_error() -> None:
+def test_a_forward_that_skips_a_layer_later_leaves_it_out_from_then_on() -> None:
     class Early(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -133,17 +134,15 @@ def test_a_forward_that_skips_a_layer_later_is_an_error() -> None:
 
     reader = TorchReader(Early())
     reader.inspect(torch.rand(3, 3))
-    with (
-        reader.open() as forward,
-        pytest.raises(ValueError, match=r"'second' \(call 0\) ran when .* not now"),
-    ):
-        forward(torch.rand(5, 3), lambda reading: None)
-    with TorchReader(reader.model, layers="first").open() as forward:
-        forward(torch.rand(3, 3), lambda reading: None)
-        forward(torch.rand(5, 3), lambda reading: None)
+    with reader.open() as forward:
+        for rows in (5, 2):
+            readings: list[Reading] = []
+            forward(torch.rand(rows, 3), readings.append)
+            found = {reading.layer: (reading.values is None, reading.status) for reading in readings}
+            assert found == {"first": (False, "ok"), "second": (True, UNEVEN)}
 
 
-def test_a_layer_that_runs_more_often_later_is_an_error() -> None:
+def test_a_layer_that_runs_more_often_later_is_left_out() -> None:
     class Loop(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -156,8 +155,33 @@ def test_a_layer_that_runs_more_often_later_is_an_error() -> None:
 
     reader = TorchReader(Loop())
     reader.inspect(torch.rand(3, 3))
-    with reader.open() as forward, pytest.raises(ValueError, match="'step' ran more often"):
-        forward(torch.rand(5, 3), lambda reading: None)
+    with reader.open() as forward:
+        readings: list[Reading] = []
+        forward(torch.rand(5, 3), readings.append)
+        assert readings[-1].status == UNEVEN
+        readings.clear()
+        forward(torch.rand(3, 3), readings.append)
+        assert [(r.values, r.status) for r in readings] == [(None, UNEVEN)]
+
+
+def test_a_module_that_first_runs_later_says_so() -> None:
+    class Late(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Linear(3, 3), nn.Linear(3, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.first(x)
+            return self.second(x) if len(x) > 3 else x
+
+    reader = TorchReader(Late())
+    assert reader.inspect(torch.rand(3, 3)).unused == ("second",)
+    with reader.open() as forward:
+        readings: list[Reading] = []
+        forward(torch.rand(5, 3), readings.append)
+    assert readings[-1].layer == "second"
+    assert readings[-1].values is None
+    assert readings[-1].status.startswith("it first ran after the trial forward")
 
 
 def test_a_loop_over_the_samples_skips_the_layer_and_reads_the_rest() -> None:
@@ -172,7 +196,7 @@ def test_a_loop_over_the_samples_skips_the_layer_and_reads_the_rest() -> None:
     reader = TorchReader(PerSample())
     infos = {(i.layer, i.call): i.status for i in reader.inspect(torch.rand(4, 3)).layers}
     assert infos["lin", 0] == "no axis follows the batch size"
-    assert infos["lin", 2] == "how often it runs depends on the batch size"
+    assert infos["lin", 2] == "how often it runs depends on the values or the number of the inputs"
     assert list(read(reader, torch.rand(7, 3))) == [("stack", 0), ("out", 0)]
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
+
+from torch import Tensor
 
 from invariscope.autocast import without_autocast
 from invariscope.checking.reading import tried_actions, verdict_of
@@ -14,7 +17,7 @@ from invariscope.checking.verdict import SymmetryError, Verdict
 from invariscope.engine.api import measure, untouched_generators
 from invariscope.engine.sources import Source, as_source, refuse_second_walk
 from invariscope.measures.equivariance_error import EquivarianceError
-from invariscope.readers.base import OK, Inspection, LayerKey, as_reader
+from invariscope.readers.base import Inspection, LayerKey, Reader, as_reader
 from invariscope.registry import unknown
 from invariscope.result import Result
 from invariscope.statistics.feature_actions import ActionByLayer, fits
@@ -36,6 +39,7 @@ def assert_invariant(
     device: str | None = None,
     batch_size: int | str = "auto",
     unstable: str = "refuse",
+    output: Any = None,
 ) -> Verdict:
     r"""Fails unless the output, or the layers named, stay the same when inputs are transformed.
 
@@ -53,6 +57,7 @@ def assert_invariant(
         samples: a seeded subset of this many samples.
         seed: of the subset and of what the transform draws; None: that of the test session, or 0.
         precision, device, batch_size, unstable: as for `iv.measure`.
+        output: which part of what the model returns is its output, as for `iv.measure`.
 
     Returns:
         The verdict, with the decisive error of every layer checked.
@@ -71,7 +76,7 @@ def assert_invariant(
     __tracebackhide__ = True
     wanted = EquivarianceError(feature_action="trivial", of="output" if layers is None else "layers")
     options = {"precision": precision, "device": device, "batch_size": batch_size, "unstable": unstable}
-    options |= {"layers": layers, "seed": seed, "samples": samples}
+    options |= {"layers": layers, "seed": seed, "samples": samples, "output": output}
     return _asserted("invariant", model, data, as_transform(transform), wanted, below, options)
 
 
@@ -89,6 +94,7 @@ def assert_equivariant(
     device: str | None = None,
     batch_size: int | str = "auto",
     unstable: str = "refuse",
+    output: Any = None,
 ) -> Verdict:
     r"""Fails unless every layer moves as the transform says when inputs are transformed.
 
@@ -108,7 +114,9 @@ def assert_equivariant(
         layers: names, globs, or a list of them; None: every layer, or those that the mapping names.
         below: the largest relative error that passes; None: a tolerance derived as for `assert_invariant`,
             to which ‖t⁻¹t a(x) − a(x)‖ / ‖a(x)‖ is added, what the action itself loses on that layer.
-        samples, seed, precision, device, batch_size, unstable: as for `assert_invariant`.
+        samples, seed, precision, device, batch_size, unstable, output: as for `assert_invariant`. Parts of
+            the output are layers with names, such as "Net" and "Net[forces]" for a class `Net` that returns
+            {"energy": ..., "forces": ...}.
 
     Returns:
         The verdict, with the decisive error of every layer checked.
@@ -134,7 +142,7 @@ def assert_equivariant(
     if layers is None and isinstance(feature_action, Mapping) and "*" not in feature_action:
         layers = list(feature_action)
     options = {"precision": precision, "device": device, "batch_size": batch_size, "unstable": unstable}
-    options |= {"layers": layers, "seed": seed, "samples": samples}
+    options |= {"layers": layers, "seed": seed, "samples": samples, "output": output}
     return _asserted("equivariant", model, data, elements, wanted, below, options)
 
 
@@ -203,14 +211,20 @@ def _looked_at(
             # Says what to declare, where the transform has no action at all.
             size = (first.shape[2], first.shape[3]) if first.ndim == 4 else None
             transform.act(moved, input_size=size, seed=options["seed"])
-        reader = as_reader(model)
-        inspection = reader.inspect(moved[:, 0], device=options["device"], precision=options["precision"])
-    if wanted.of == "output":
-        _refuse_output(inspection)
-    names = [info.layer for info in inspection.layers]
-    for action in wanted.actions:
-        _refuse_unmatched(action, names)
+        how = {"device": options["device"], "precision": options["precision"]}
+        inspection = as_reader(model, output=options["output"]).inspect(moved[:, 0], **how)
+        if wanted.of == "output":
+            _refuse_output(inspection)
+        everything = partial(_every_name, model, moved[:, 0], how)
+        for action in wanted.actions:
+            _refuse_unmatched(action, [info.layer for info in inspection.layers], everything)
     return inspection, first[0].numel()
+
+
+def _every_name(model: Any, x: Tensor, how: dict[str, Any]) -> list[str]:
+    """The names of all that `layers=` may select, containers and parts of their outputs included."""
+    everything = model if isinstance(model, Reader) else as_reader(model, layers=lambda info: True)
+    return [info.layer for info in everything.inspect(x, **how).layers]
 
 
 def _kinds(inspection: Inspection) -> dict[LayerKey, str]:
@@ -220,26 +234,26 @@ def _kinds(inspection: Inspection) -> dict[LayerKey, str]:
 
 
 def _refuse_output(inspection: Inspection) -> None:
-    """Raises a TypeError for a model's output that cannot be judged as a whole."""
-    remedy = "name layers with layers=, or wrap the model so that it returns one tensor of floating values"
-    if inspection.output is None:
-        raise TypeError(f"the model returns no tensor: {remedy}.")
-    if inspection.output_parts:
-        listed = ", ".join(inspection.output_parts)
-        raise TypeError(
-            f"the model returns several tensors ({listed}), of which one would be judged: {remedy}."
-        )
-    if inspection.output.status != OK:
-        raise TypeError(f"the model's output cannot be judged ({inspection.output.status}): {remedy}.")
+    """Raises a TypeError for a model without one output that can be judged."""
+    if inspection.prediction.problem:
+        raise TypeError(f"{inspection.prediction.problem} Or name layers with layers=.")
 
 
-def _refuse_unmatched(action: Any, names: list[str]) -> None:
-    """Raises a ValueError for a pattern of a mapping that no layer is meant by."""
+def _refuse_unmatched(action: Any, names: list[str], everything: Callable[[], list[str]]) -> None:
+    """Raises a ValueError for a pattern of a mapping that no layer is meant by.
+
+    Args:
+        names: of the layers that are read if none are named.
+        everything: all names, asked for if those do not answer.
+    """
     if not isinstance(action, ActionByLayer):
         return
-    for pattern, _ in action.actions:
-        if pattern != "*" and not any(fits(pattern, name) for name in names):
-            raise unknown("layer of feature_action", pattern, names)
+    patterns = [pattern for pattern, _ in action.actions if pattern != "*"]
+    missing = [pattern for pattern in patterns if not any(fits(pattern, name) for name in names)]
+    known = everything() if missing else []
+    for pattern in missing:
+        if not any(fits(pattern, name) for name in known):
+            raise unknown("layer of feature_action", pattern, known)
 
 
 def _measured(

@@ -13,6 +13,11 @@ def batch_size_of(text: str) -> int | str:
     return int(text) if text.isdigit() else text
 
 
+def output_of(text: str) -> int | str:
+    """Return a part's number, counted from the end below 0, or its name."""
+    return int(text) if text.removeprefix("-").isdigit() else text
+
+
 def names_of(text: str) -> tuple[str, ...]:
     """Return the names in a comma-separated list."""
     return tuple(name.strip() for name in text.split(","))
@@ -106,6 +111,15 @@ Unstable = Annotated[
     str,
     typer.Option(
         metavar="NAME", help="Outputs that depend on chance or on the batch: `refuse` or `measure`."
+    ),
+]
+Output = Annotated[
+    str | None,
+    typer.Option(
+        parser=output_of,
+        metavar="NAME",
+        help="Which part of what the model returns is its prediction: a name (`logits`) or a number.",
+        show_default="the only tensor with a row per sample",
     ),
 ]
 Progress = Annotated[bool, typer.Option(" /--no-progress", help="No progress bar.", show_default=False)]

@@ -33,7 +33,7 @@ from invariscope.engine.sources import Source, as_source
 from invariscope.engine.state import Run
 from invariscope.measures.base import Measure, as_measures
 from invariscope.measures.variance import TransformationVariance
-from invariscope.readers.base import LayerKey, Reader, as_reader
+from invariscope.readers.base import LayerKey, Reader
 from invariscope.result import SCHEMA, Result
 from invariscope.transforms import as_transform
 from invariscope.transforms.base import Transform
@@ -63,6 +63,7 @@ def measure(
     unstable: str = "refuse",
     memory_gb: float | None = None,
     batch_axis: Any = None,
+    output: str | int | Callable[[Any], Any] | None = None,
     label: str | None = None,
     baseline: str | None = None,
     draws: int = 30,
@@ -87,7 +88,8 @@ def measure(
         transform: a `Transform`, or a list of callables on batches: the elements.
         measures: measure objects or registry names (`iv.list_measures()`).
         layers: glob, list of globs, or predicate on `LayerInfo`; None reads every leaf module and every
-            functional operation.
+            functional operation. A glob with "!" in front excludes: ["*", "!*where*"], or "!*where*" for
+            everything that None reads except those.
         by_class: also measure each class of the labels alone, and their mean, in the same pass.
         classes: names in the order of the model's outputs, which also name the strata. Measures that
             compare labels with outputs need them if labels are words, unless the data name their classes
@@ -107,6 +109,11 @@ def measure(
         unstable: "refuse" or "measure" a model whose output depends on chance or on its batch.
         memory_gb: budget for sums; None: half of the free memory.
         batch_axis: overrides the batch axis found for each layer.
+        output: which part of what the model returns is the prediction that measures of the output read: a
+            name ("logits"; a key or field), a number (1; a position) or a function from what the model
+            returns to a tensor with a row per sample. None: the only floating tensor in it that has a row
+            per sample, found on two batch sizes; several, or none, are an error if such a measure is asked
+            for.
         label: the model's name in tables and plots.
         baseline: "random" also measures the same architecture with random weights, in the same way, for
             `result.baseline`. It costs as many passes as there are draws, before the model's own; a
@@ -164,7 +171,7 @@ def _measure(
     with untouched_generators():
         who = {"ids": options.ids, "clusters": options.clusters}
         source = as_source(data, samples=options.samples, seed=options.seed, **who)
-        reader = as_reader(model, layers=options.layers, batch_axis=options.batch_axis)
+        reader = options.reader(model)
         references = _references(model, source, transform, wanted, options)
         band = random_band(model, source, transform, wanted, options, references=references)
         check = check_precision(reader, source, transform, wanted, options)
@@ -192,7 +199,7 @@ def _measure(
     provenance["skipped"] += [entry for measure in wanted for entry in assembler.skipped(measure)]
     return Result(
         rows=tuple(assembler.rows),
-        baseline_rows=band,
+        baseline_rows=tuple(row for row in band if (row["layer"], row["call"]) not in run.withdrawn),
         curve_rows=tuple(assembler.curves),
         arrays=assembler.maps,
         provenance=provenance | ({"precision_error": check.error} if check.error else {}),
@@ -207,9 +214,7 @@ def _references(
     if not any(measure.needs_reference for measure in wanted):
         return {}
     refuse_unrandom(model, source, what="norm='random_net'")
-    reader = as_reader(
-        randomized(model, seed=options.seed), layers=options.layers, batch_axis=options.batch_axis
-    )
+    reader = options.reader(randomized(model, seed=options.seed))
     only, plain = (TransformationVariance(min_firing=0),), replace(options, floor=False)
     run = walk(reader, source, transform, only, plain)
     assembler = Assembler(run, only, transform, labelling=None, references={}, dead={})
@@ -260,7 +265,7 @@ def _provenance(
             "torch": torch.__version__,
             "numpy": np.__version__,
         },
-        "model": {"name": reader.name, "label": options.label, "fingerprint": reader.fingerprint()},
+        "model": reader.described(options.label),
         "data": {
             "name": source.name,
             "samples": run.samples,

@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from invariscope.autocast import without_autocast
 from invariscope.engine.sources import as_source
+from invariscope.readers.threads import alone
 
 STORED, BATCH = "stored running statistics", "statistics of each batch"
 # A plain attribute of the copy's modules: no tensor, so that weights are saved and compared as before.
@@ -104,7 +105,8 @@ def _copy_of(model: nn.Module) -> nn.Module:
         raise ValueError(
             f"{type(model).__name__} has no batch normalisation with running statistics; measure it as it is"
         )
-    return copy.deepcopy(model).eval()
+    with alone(model):
+        return copy.deepcopy(model).eval()
 
 
 def _every_norm(model: nn.Module) -> Iterator[_BatchNorm]:

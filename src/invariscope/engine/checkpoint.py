@@ -59,6 +59,7 @@ class Checkpoint:
             "states": names,
             "aliases": [[*key, *source] for key, source in run.aliases.items()],
             "skipped": [[*key, count] for key, count in run.skipped_samples.items()],
+            "withdrawn": [[*key, reason] for key, reason in run.withdrawn.items()],
             "classes": [[value, number] for value, number in run.strata.classes.items()],
             "groups": run.strata.groups,
             "nested": run.strata.nested,
@@ -94,6 +95,8 @@ class Checkpoint:
             run.states[(layer, call), by_name[name]] = by_name[name].unpack(own)
         run.aliases = {(a, b): (c, d) for a, b, c, d in document["aliases"]}
         run.skipped_samples = {(layer, call): count for layer, call, count in document["skipped"]}
+        for layer, call, reason in document["withdrawn"]:
+            run.withdraw((layer, call), reason, statistics)
         run.strata.classes = dict(document["classes"])
         run.strata.groups, run.strata.nested = document["groups"], document["nested"]
         run.samples, run.forwards = document["samples"], document["forwards"]
@@ -102,6 +105,21 @@ class Checkpoint:
     def remove(self) -> None:
         """Deletes the file: the measurement is complete."""
         self.path.unlink(missing_ok=True)
+
+
+def refuse_unseen(places: list[str]) -> None:
+    """Raise ValueError if a fingerprint leaves something out: a resumed run might then be another one.
+
+    Args:
+        places: what was left out, from `Identity.unseen`.
+    """
+    if places:
+        listed = ", ".join(places[:3]) + (f" and {len(places) - 3} more" if len(places) > 3 else "")
+        raise ValueError(
+            f"checkpoint= needs a fingerprint of the model and the transform, and cannot look into {listed}. "
+            "Have it hold arrays, plain values, functions, or objects that can be pickled instead, or "
+            "measure without checkpoint="
+        )
 
 
 def _load(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

@@ -9,7 +9,8 @@ import numpy as np
 from torch import Tensor
 
 from invariscope.engine.options import Options
-from invariscope.readers.base import OK, FailedForward, Inspection, LayerKey, Reader
+from invariscope.readers.base import FailedForward, Inspection, LayerKey, Reader
+from invariscope.readers.stability import Dependence
 from invariscope.statistics.base import Block
 
 _LISTED = 5
@@ -56,32 +57,33 @@ def non_finite(key: LayerKey, block: Block) -> ValueError:
     )
 
 
-def refuse_other_shape(
-    key: LayerKey, came: tuple[int, ...], expected: tuple[int, ...] | None, *, rows: int
-) -> None:
-    """Raise ValueError if the shape of a layer's units differs from that in the trial forward.
+def other_shape(came: tuple[int, ...], expected: tuple[int, ...] | None, *, rows: int) -> str:
+    """Why a reading has not the shape of the trial forward, or not one row per input; "" if it has.
 
     Args:
         came: shape of the reading, rows first.
         expected: unit shape found by the inspection; None if the layer was not inspected.
         rows: number of inputs forwarded, each of which must have a row.
     """
-    named = f"layer {key[0]!r} (call {key[1]})"
     if expected is not None and came[1:] != tuple(expected):
-        raise ValueError(
-            f"{named} changed its shape between forwards: units of shape {tuple(expected)} at first, "
-            f"{came[1:]} now. A unit must be the same in every forward: pad the inputs to one size, or "
-            "select other layers with layers="
-        )
+        shapes = f"{tuple(expected)} at first, {came[1:]} now"
+        return f"it changed its shape between forwards: units of shape {shapes}"
     if came[:1] != (rows,):
+        return f"it gave responses of shape {came} for {rows} inputs, instead of one row per input"
+    return ""
+
+
+def refuse_other_shape(key: LayerKey, problem: str) -> None:
+    """Raise ValueError with the problem that `other_shape` found, if any."""
+    if problem:
         raise ValueError(
-            f"{named} gave responses of shape {came} for {rows} inputs, instead of one row per input. "
-            "Select other layers with layers=, or name the batch axis with batch_axis="
+            f"layer {key[0]!r} (call {key[1]}): {problem}. A unit must be the same in every forward: pad the "
+            "inputs to one size, name the batch axis with batch_axis=, or select other layers with layers="
         )
 
 
 def inspected(
-    reader: Reader, probe: Tensor, options: Options, *, samples: int, only_layers: bool
+    reader: Reader, probe: Tensor, options: Options, *, samples: int, of_output: bool
 ) -> Inspection:
     """What a trial forward of a few inputs shows.
 
@@ -90,41 +92,64 @@ def inspected(
         probe: (sample, ...) a few of the transformed inputs.
         options: device and precision.
         samples: how many there are, for the error of a model that fails.
-        only_layers: nothing but layers is measured, so that there must be one.
+        of_output: the prediction is measured, so that there must be one; otherwise there must be a layer.
     Raises:
-        ValueError: the model fails on such inputs, or none of the layers can be read.
+        ValueError: the model fails on such inputs, none of the layers can be read, or the model returns no
+            prediction.
     """
     try:
         inspection = reader.inspect(probe, device=options.device, precision=options.precision)
     except FailedForward as error:
         raise error.among((samples, *probe.shape[1:])) from error.__cause__
-    if only_layers and all(info.status != OK for info in inspection.layers):
-        raise _unreadable(inspection)
+    if of_output and inspection.prediction.problem:
+        raise ValueError(inspection.prediction.problem)
+    if not of_output:
+        refuse_unreadable(inspection)
     return inspection
 
 
+def refuse_unreadable(inspection: Inspection) -> None:
+    """Raise ValueError with the first layers and their reasons if none can be read."""
+    if not inspection.readable:
+        raise _unreadable(inspection)
+
+
 def _unreadable(inspection: Inspection) -> ValueError:
-    """The error that names the first layers with their reasons."""
     skipped = inspection.layers
+    if not skipped:
+        return ValueError("the model's forward produces no tensor, so that there is no layer to measure")
     listed = "; ".join(f"{info.layer!r}: {info.status}" for info in skipped[:_LISTED])
     more = f"; and {len(skipped) - _LISTED} more" if len(skipped) > _LISTED else ""
+    if any("batch_axis=" in info.status for info in skipped):
+        advice = "Say with batch_axis= which axis follows the batch, or select other layers."
+    else:
+        advice = (
+            "Measures need real floating-point values with one row per sample: select such layers, or wrap "
+            "the model so that it returns them."
+        )
     return ValueError(
-        f"none of the {len(skipped)} selected layers can be measured ({listed}{more}). "
-        "Select other layers, or say with batch_axis= which axis follows the batch."
+        f"none of the {len(skipped)} selected layers can be measured ({listed}{more}). {advice}"
     )
 
 
-def refuse_unstable(reader: Reader, inputs: Tensor, options: Options) -> list[str]:
-    """Notes on a model whose output depends on chance or on its batch; an error unless asked for."""
-    from invariscope.readers.stability import depends_on_batch
+def refuse_unstable(found: Dependence, options: Options) -> list[str]:
+    """Notes on a model whose output depends on chance or on its batch; an error unless asked for.
 
-    found = depends_on_batch(reader, inputs, device=options.device, precision=options.precision)
-    if not found:
-        return []
-    if options.unstable == "refuse":
-        raise ValueError(
-            f"{found} Such a number would mix the transformation with something else. "
-            "Measure it nevertheless with unstable='measure' (--unstable measure)."
-        )
-    warnings.warn(str(found), stacklevel=4)
-    return [str(found)]
+    Layers that depend on their batch although the output does not are no reason to refuse.
+    """
+    if options.unstable == "measure":
+        if not found:
+            return []
+        warnings.warn(str(found), stacklevel=4)
+        return [str(found)]
+    if found.chance or found.output:
+        raise unstable(str(found))
+    return []
+
+
+def unstable(found: str) -> ValueError:
+    """The error for responses that depend on something besides the input."""
+    return ValueError(
+        f"{found} Such a number would mix the transformation with something else. "
+        "Measure it nevertheless with unstable='measure' (--unstable measure)."
+    )

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
-from invariscope.readers.base import Precision
+from invariscope.readers._prediction import OutputChoice, as_output_choice, described_choice
+from invariscope.readers.base import Precision, Reader, as_reader
 from invariscope.registry import unknown
 from invariscope.uncertainty import GROUPS, MIN_PER_GROUP
 
@@ -35,6 +36,7 @@ class Options:
     unstable: str = "refuse"
     memory_gb: float | None = None
     batch_axis: Any = None
+    output: OutputChoice = None
     label: str | None = None
     baseline: str | None = None
     draws: int = 30
@@ -59,7 +61,12 @@ class Options:
             raise unknown("baseline", str(self.baseline), ("random",))
         self._whole("at_least", least=GROUPS * MIN_PER_GROUP)
         self._refuse_wrong_width()
+        as_output_choice(self.output)
         _refuse_missing_device(self.device)
+
+    def reader(self, model: Any) -> Reader:
+        """The reader of a model, with the layers, batch axis and output chosen here."""
+        return as_reader(model, layers=self.layers, batch_axis=self.batch_axis, output=self.output)
 
     def quiet(self) -> Options:
         """The same for a walk within a run: of all samples, without classes, intervals and a word."""
@@ -106,9 +113,10 @@ class Options:
         )
         if self.width is not None:
             names += ("width", "at_least", "decided_by")
+        chosen = {} if self.output is None else {"output": described_choice(self.output)}
         layers = self.layers if isinstance(self.layers, (str, list, tuple, type(None))) else repr(self.layers)
         classes = None if self.classes is None else list(self.classes)
-        return {name: getattr(self, name) for name in names} | {"layers": layers, "classes": classes}
+        return {name: getattr(self, name) for name in names} | {"layers": layers, "classes": classes} | chosen
 
 
 def _distinct_names(classes: Any) -> tuple[str, ...] | None:

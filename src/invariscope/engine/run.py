@@ -10,21 +10,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from invariscope.engine.acting import act_on_maps, acting_elements, as_it_is
 from invariscope.engine.arrival import UNKNOWN
+from invariscope.engine.audit import Audit
 from invariscope.engine.centring import grids_for
-from invariscope.engine.checkpoint import Checkpoint
+from invariscope.engine.checkpoint import Checkpoint, refuse_unseen
 from invariscope.engine.floor import floor_notes, with_floor
-from invariscope.engine.guards import (
-    finite_samples,
-    inspected,
-    non_finite,
-    refuse_nonfinite,
-    refuse_other_shape,
-    refuse_unstable,
-)
+from invariscope.engine.guards import inspected, refuse_unreadable, refuse_unstable
 from invariscope.engine.needs import Needs, lay_out, settle
 from invariscope.engine.options import Options
 from invariscope.engine.padding import padding_notes
@@ -40,15 +33,19 @@ from invariscope.engine.plan import (
     whole_fours,
 )
 from invariscope.engine.progress import ticking
+from invariscope.engine.reduction import Reduction
 from invariscope.engine.sources import Source, refuse_second_walk
-from invariscope.engine.state import OUTPUT, Run
+from invariscope.engine.state import Run
 from invariscope.engine.window import Fingerprint, Window
 from invariscope.measures.base import Batch, Measure
-from invariscope.readers.base import OK, LayerInfo, LayerKey, Reader, Reading
-from invariscope.statistics.base import Block, NotApplicableError, Statistic
-from invariscope.statistics.orbit_state import NonFiniteError
+from invariscope.readers.base import OK, Forward, LayerInfo, LayerKey, Reader
+from invariscope.readers.fingerprint import identify
+from invariscope.readers.stability import Predicting, different, examined
+from invariscope.statistics.base import Statistic
 from invariscope.transforms.base import Transform
 from invariscope.uncertainty import SEQUENTIAL_REACH
+
+_LOOKED_AT = 16  # samples from all over the first window
 
 
 class Runner:
@@ -77,18 +74,26 @@ class Runner:
         self.pilot: dict[tuple[LayerKey, Statistic], Any] = {}
         self.total = source.length
         self.before = 0  # samples in the windows that have been walked
-        self.output_shape: tuple[int, ...] | None = None
+        self.audit: Audit | None = None
         self.checkpoint = self._checkpoint() if options.checkpoint else None
         self.resumed: tuple[int, int, str] | None = None
 
     def _checkpoint(self) -> Checkpoint:
+        identities = {
+            "model": self.reader.identity(),
+            "elements": identify(self.transform, "transform"),
+            "statistics": identify(self.needs, "measures"),
+            "layers": identify(self.options.layers, "layers"),
+            "output": identify(self.options.output, "output"),
+        }
+        refuse_unseen([place for identity in identities.values() for place in identity.unseen])
         identity = {
-            "model": self.reader.fingerprint(),
             "transform": self.transform.describe(),
             "needs": repr(self.needs),
-            "options": self.options.described() | {"seed": self.options.seed},
+            "options": self.options.described() | {"seed": self.options.seed, "layers": None},
         }
-        return Checkpoint(Path(str(self.options.checkpoint)), identity)
+        digests = {name: identity.digest for name, identity in identities.items()}
+        return Checkpoint(Path(str(self.options.checkpoint)), identity | digests)
 
     def __call__(self, tick: Callable[[int, int | None], None]) -> Run:
         """Walks the source; `tick(samples done, samples in all)` is called after each block."""
@@ -101,21 +106,33 @@ class Runner:
                     opened = self.reader.open(
                         device=options.device, precision=options.precision, seed=options.seed
                     )
-                    self.forward = stack.enter_context(opened)
+                    self._start(stack.enter_context(opened))
                 self._walk(number, window, digest.hexdigest(), tick)
                 if self.enough is not None and self.enough(self.run, self.before):
                     break
+            if self.audit is not None:
+                self.audit.finish()
         run = self._finished()
         run.fingerprint = digest.hexdigest()
         if self.checkpoint is not None:
             self.checkpoint.remove()
         return run
 
+    def _start(self, forward: Forward) -> None:
+        assert self.run is not None
+        self.reduction = Reduction(self.run, self.needs, self.options, self.pilot)
+        self.forward, self.audit = forward, None
+        if self.options.unstable == "refuse":
+            model = Predicting(forward, self.run.inspection.prediction)
+            self.audit = Audit(model, self.looked_at, self.looked, self.reduction.withdraw)
+
     def _finished(self) -> Run:
         if self.run is None:
             raise ValueError("the data are empty: the iterable gave no batch")
         if self.run.samples < 2:
             raise ValueError(f"got {self.run.samples} sample: a variance across samples needs at least two")
+        if not self.needs.output:
+            refuse_unreadable(self.run.inspection)
         return self.run
 
     def _begin(self, window: Window) -> Run:
@@ -124,14 +141,15 @@ class Runner:
         self.labelling.check(window.labels, by_class=options.by_class, compared=self.needs.labels)
         self.transform.check(first)
         moved = self.transform.orbit(first, indices=few.indices, keys=few.keys, seed=options.seed)
-        samples, only_layers, probe = self.source.length or len(window), not self.needs.output, moved[:, 0]
-        inspection = inspected(self.reader, probe, options, samples=samples, only_layers=only_layers)
+        samples, of_output, probe = self.source.length or len(window), bool(self.needs.output), moved[:, 0]
+        inspection = inspected(self.reader, probe, options, samples=samples, of_output=of_output)
         strata = Strata(options.by_class)
         reach = 1.0 if self.enough is None else SEQUENTIAL_REACH
         run = Run(strata, inspection, input_shape=tuple(first.shape[1:]), reach=reach)
         run.shapes = {(info.layer, info.call): info.shape for info in inspection.layers}
         run.labelled, run.labelling = window.labels is not None, self.labelling
-        run.notes += refuse_unstable(self.reader, _first(window, 4), options)
+        run.notes += [inspection.prediction.note] if of_output and inspection.prediction.note else []
+        self._look(window, run)
         run.notes += padding_notes(
             self.transform, window.part(0, min(64, len(window))).inputs, seed=options.seed
         )
@@ -148,7 +166,27 @@ class Runner:
             self.needs = settle(
                 self.needs, self.forwarded, self.source.windows(), size=self.per_block, seed=options.seed
             )
+        if not self.needs.output:
+            refuse_unreadable(run.inspection)
         return run
+
+    def _look(self, window: Window, run: Run) -> None:
+        """Look whether responses depend on chance, or on the other inputs of the batch."""
+        options = self.options
+        spread = np.linspace(0, len(window) - 1, min(len(window), _LOOKED_AT)).round().astype(np.int64)
+        chosen = spread[different(window.take(spread))]
+        who = {"indices": window.indices[chosen], "keys": window.keys[chosen]}
+        moved = self.transform.orbit(window.take(chosen), seed=options.seed, **who)
+        each = torch.arange(len(moved))
+        self.looked_at = moved[each, each % moved.shape[1]]
+        with self.reader.open(device=options.device, precision=options.precision) as forward:
+            model = Predicting(forward, run.inspection.prediction)
+            found, self.looked = examined(model, self.looked_at)
+        run.notes += refuse_unstable(found, options)
+        run.inspection = run.inspection.unrepeated(found.apart)
+        if options.unstable == "refuse":
+            for key, reason in found.layers.items():
+                run.withdraw(key, reason, self.needs.layers)
 
     def _walk_pilot(self, run: Run) -> None:
         """Gathers what must be known of the untransformed inputs beforehand, in a walk of its own."""
@@ -162,6 +200,8 @@ class Runner:
         pilot = runner(lambda done, total: None)
         everything = [list(range(pilot.strata.buckets))]
         self.pilot = {(k, s): s.finalize(state, everything) for (k, s), state in pilot.states.items()}
+        for key, reason in pilot.withdrawn.items():
+            run.withdraw(key, reason, self.needs.layers)
         run.forwards += pilot.forwards  # a checkpoint has counted them too, and says so when it is read
         run.notes.append(f"a pilot forwarded {pilot.forwards} untransformed inputs once more")
         noted = (note for (_, s), final in self.pilot.items() for note in s.notes(final))
@@ -304,14 +344,16 @@ class Runner:
             "input_shape": tuple(inputs.shape[1:]),
             "distances": laid.distances(inputs) if self.needs.distances else None,
         }
-        rows = len(laid.rows)
-        output = self.forward(laid.rows, lambda reading: self._reduce(reading, shared, rows))
+        self.reduction.begin(shared, rows=len(laid.rows))
+        audit, left_out = self.audit, len(run.withdrawn)
+        forward = self.forward if audit is None else audit.run
+        output = forward(laid.rows, self.reduction.layer)
         run.forwards += len(laid.rows)
         if self.needs.output:
-            values = _first_tensor(output)
-            self.output_shape = self.output_shape or tuple(values.shape[1:])
-            refuse_other_shape(OUTPUT, tuple(values.shape), self.output_shape, rows=rows)
-            self._update_all(OUTPUT, self.needs.output, Block(values=values, layer=OUTPUT[0], **shared))
+            self.reduction.output(run.inspection.prediction.of(output, len(laid.rows)).detach())
+        self.reduction.end()
+        if audit is not None and len(run.withdrawn) > left_out:
+            audit.again(laid.rows)
 
     def _batch(self, window: Window, chosen: np.ndarray) -> Batch:
         """Return positions, keys and partners of a block; if pairs are needed, blocks hold whole pairs."""
@@ -319,58 +361,6 @@ class Runner:
         place[chosen] = np.arange(len(chosen))
         mates = place[window.partners[chosen]]
         return Batch(window.indices[chosen], window.keys[chosen], mates, self.options.seed)
-
-    def _reduce(self, reading: Reading, shared: dict[str, Any], rows: int) -> None:
-        run = self.run
-        assert run is not None
-        if reading.status != OK or reading.values is None:
-            return
-        key = (reading.layer, reading.call)
-        refuse_other_shape(key, tuple(reading.values.shape), run.shapes.get(key), rows=rows)
-        if reading.alias_of is not None and self._same_numbers(reading, run):
-            run.aliases[key] = run.aliases.get(reading.alias_of, reading.alias_of)
-            return
-        unclear = key in run.inspection.unclear
-        block = Block(values=reading.values, layer=reading.layer, unclear=unclear, **shared)
-        self._update_all(key, self.needs.layers, block)
-
-    def _same_numbers(self, reading: Reading, run: Run) -> bool:
-        """Whether a view has the numbers of what it repeats: pooling tells a flattened map from the map."""
-        if not self.needs.pools:
-            return True
-        assert reading.alias_of is not None
-        return run.shapes.get((reading.layer, reading.call)) == run.shapes.get(reading.alias_of)
-
-    def _update_all(self, key: LayerKey, statistics: tuple[Statistic, ...], block: Block) -> None:
-        run = self.run
-        assert run is not None
-        if self.options.nonfinite == "skip":
-            block, left_out = finite_samples(block)
-            if left_out:
-                run.skipped_samples[key] = run.skipped_samples.get(key, 0) + left_out
-            if not block.samples:
-                return
-        elif not any(statistic.refuses_nonfinite for statistic in statistics):
-            refuse_nonfinite(key, block)
-        for statistic in statistics:
-            self._update(key, statistic, block)
-
-    def _update(self, key: LayerKey, statistic: Statistic, block: Block) -> None:
-        run = self.run
-        assert run is not None
-        if (key, statistic) in run.inapplicable:
-            return
-        try:
-            state = run.states.get((key, statistic))
-            if state is None:
-                pilot = None if statistic.pilot is None else self.pilot.get((key, statistic.pilot))
-                state = statistic.init(block, buckets=run.strata.buckets, pilot=pilot)
-                run.states[key, statistic] = state
-            statistic.update(state, block)
-        except NotApplicableError as error:
-            run.inapplicable[key, statistic] = str(error)
-        except NonFiniteError:
-            raise non_finite(key, block) from None
 
 
 def walk(
@@ -391,21 +381,3 @@ def walk(
         run = runner(tick)
     run.notes += floor_notes(measures, transform, options)
     return run
-
-
-def _first(window: Window, count: int) -> Tensor:
-    return window.part(0, min(count, len(window))).inputs
-
-
-def _first_tensor(output: Any) -> Tensor:
-    """The model's prediction: its output, or the first tensor in it."""
-    while not isinstance(output, Tensor):
-        if output is None:
-            raise ValueError("the model returned None for some inputs; it must return one result per input")
-        if isinstance(output, dict):
-            output = next(iter(output.values()))
-        elif isinstance(output, (tuple, list)):
-            output = output[0]
-        else:
-            output = torch.as_tensor(output)
-    return output

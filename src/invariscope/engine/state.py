@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,6 +33,8 @@ class Run:
         clusters: (bucket, cluster) for every cluster with a sample in the bucket; None if there are no
             clusters.
         arrival: whether the labels of a stream come sorted.
+        withdrawn: why layers are left out of the whole run that the inspection found readable, or did not
+            see.
     """
 
     strata: Strata
@@ -53,6 +56,25 @@ class Run:
     labelling: Labelling = field(default_factory=Labelling)
     clusters: set[tuple[int, int]] | None = None
     arrival: Arrival = field(default_factory=Arrival)
+    withdrawn: dict[LayerKey, str] = field(default_factory=dict)
+
+    def withdraw(self, key: LayerKey, reason: str, statistics: Iterable[Statistic]) -> None:
+        """Leave a layer out of the whole run, and the layers that share its states.
+
+        Args:
+            statistics: of the layers, whose states go.
+        """
+        known = any((info.layer, info.call) == key for info in self.inspection.layers)
+        if key in self.withdrawn or (known and key not in self.inspection.readable):
+            return
+        self.withdrawn[key] = reason
+        self.inspection = self.inspection.without(key, reason)
+        self.aliases.pop(key, None)
+        for statistic in statistics:
+            self.states.pop((key, statistic), None)
+            self.inapplicable.pop((key, statistic), None)
+        for repeat in [repeat for repeat, source in self.aliases.items() if source == key]:
+            self.withdraw(repeat, f"it repeats {key[0]!r}, which is left out: {reason}", statistics)
 
     def independent(self, members: list[list[int]]) -> np.ndarray | None:
         """Return the (group,) number of clusters in these buckets; None if there are no clusters."""

@@ -19,6 +19,8 @@ from invariscope.generators import Derivatives
 from invariscope.lie.contributions import contributions
 from invariscope.lie.rows import Terms, as_result
 from invariscope.measures.lie_derivative import DEFAULT, LieDerivative
+from invariscope.readers._prediction import OutputChoice, Prediction
+from invariscope.readers.base import as_reader
 from invariscope.readers.passages import Trace, traced
 from invariscope.readers.tangents import NotForwardError, pushforward
 from invariscope.registry import unknown
@@ -41,6 +43,7 @@ def lie_derivative(
     probes: int = 32,
     samples: int | None = None,
     batch_size: int = 16,
+    output: OutputChoice = None,
     precision: str = "float64",
     seed: int = 0,
     label: str | None = None,
@@ -72,6 +75,7 @@ def lie_derivative(
             differentiated value by value.
         samples: take a seeded subset of this many.
         batch_size: images a forward; memory grows with it, the generators and the layers.
+        output: which part of what the model returns is differentiated, as for `iv.measure`.
         precision: "float64", in which terms add up to ten digits and more, or "float32", which is faster.
         seed: for subsets and directions.
         label: the model's name in tables and plots.
@@ -83,7 +87,7 @@ def lie_derivative(
     Raises:
         TypeError: no module, no images.
         ValueError: fewer than two samples; an option that does not exist; an output that gradients cannot
-            reach, or that changes when layers are watched.
+            reach, that has no single tensor with a row per sample, or that changes when layers are watched.
     Source:
         Gruver, Finzi, Goldblum and Wilson 2023, arXiv:2210.02984, section 4.
 
@@ -103,8 +107,12 @@ def lie_derivative(
     started, digest = time.perf_counter(), Fingerprint()
     source = as_source(data, samples=samples, seed=seed)
     derive = _deriver(model, measure, layerwise=layerwise, precision=precision, probes=probes, seed=seed)
-    batches = _batches(source, batch_size, digest)
-    parts = [(derive(batch.inputs, batch.keys), batch.groups) for batch in batches]
+    prediction: Prediction | None = None
+    parts: list[tuple[Terms, np.ndarray]] = []
+    for batch in _batches(source, batch_size, digest):
+        if prediction is None:
+            prediction = as_reader(model, output=output).inspect(batch.inputs).prediction
+        parts.append((derive(batch.inputs, batch.keys, prediction), batch.groups))
     if not parts:
         raise ValueError("the data are empty: the iterable gave no batch")
     terms, groups = reduce(Terms.followed_by, [part for part, _ in parts]), [own for _, own in parts]
@@ -114,7 +122,7 @@ def lie_derivative(
     return as_result(model, source, terms, measure, data, **own)
 
 
-_Derive = Callable[[Tensor, np.ndarray], Terms]
+_Derive = Callable[[Tensor, np.ndarray, Prediction], Terms]
 
 
 def _deriver(
@@ -128,25 +136,27 @@ def _deriver(
         return backward()
     forward = _forward(model, measure, dtype=dtype)
 
-    def derive(inputs: Tensor, keys: np.ndarray) -> Terms:
+    def derive(inputs: Tensor, keys: np.ndarray, prediction: Prediction) -> Terms:
         try:
-            return forward(inputs)
+            return forward(inputs, prediction)
         except NotForwardError:
-            return backward()(inputs, keys)
+            return backward()(inputs, keys, prediction)
 
     return derive
 
 
-def _forward(model: nn.Module, measure: LieDerivative, *, dtype: torch.dtype) -> Callable[[Tensor], Terms]:
+def _forward(
+    model: nn.Module, measure: LieDerivative, *, dtype: torch.dtype
+) -> Callable[[Tensor, Prediction], Terms]:
     """The whole derivative, one generator after the other."""
     push = pushforward(model, dtype=dtype)
 
-    def derive(inputs: Tensor) -> Terms:
+    def derive(inputs: Tensor, prediction: Prediction) -> Terms:
         x = push.feed(inputs)
         at, size = Derivatives(x, measure.interpolation), (x.shape[-2], x.shape[-1])
         found = []
         for flow in measure.flows:
-            output, change = push(x, flow.tangent(at))
+            output, change = push(x, flow.tangent(at), prediction)
             if output.ndim == 4 and flow.moves_maps:
                 change = change - flow.tangent(Derivatives(output, measure.interpolation), input_size=size)
             found.append(change)
@@ -167,8 +177,8 @@ def _backward(
     """Every layer's part, along each value of the output or along random directions."""
     run = traced(model, layerwise=layerwise, dtype=dtype)
 
-    def derive(inputs: Tensor, keys: np.ndarray) -> Terms:
-        trace = run(inputs)
+    def derive(inputs: Tensor, keys: np.ndarray, prediction: Prediction) -> Terms:
+        trace = run(inputs, prediction)
         if not trace.output.requires_grad:
             raise ValueError(
                 "gradients cannot reach the input from the model's output: an operation between them has "
@@ -201,8 +211,8 @@ def need_images(x: Tensor) -> None:
 def _axes(trace: Trace) -> Iterator[Tensor]:
     """One direction for each value of the output."""
     for number in range(trace.output[0].numel()):
-        direction = torch.zeros_like(trace.output)
-        direction.flatten(1)[:, number] = 1
+        direction = torch.zeros_like(trace.output, memory_format=torch.contiguous_format)
+        direction.view(len(direction), -1)[:, number] = 1
         yield direction
 
 

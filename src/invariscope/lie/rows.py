@@ -224,7 +224,7 @@ def _provenance(
             **{"invariscope": invariscope.__version__, "python": platform.python_version()},
             **{"torch": torch.__version__, "numpy": np.__version__},
         },
-        "model": {"name": reader.name, "label": label, "fingerprint": reader.fingerprint()},
+        "model": reader.described(label),
         "data": data,
         "transform": transform,
         "options": {"forwarded_inputs": len(terms.whole), "random_directions": terms.directions},

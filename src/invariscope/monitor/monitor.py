@@ -192,7 +192,7 @@ class Monitor:
                 f"For a training that goes back, call monitor.rewind({epoch}) first; for another training, "
                 "make a new Monitor, with a new folder."
             )
-        if known is not None and known.provenance["model"]["fingerprint"] != as_reader(model).fingerprint():
+        if known is not None and known.provenance["model"]["weights"] != as_reader(model).identity().weights:
             raise ValueError(
                 f"epoch {epoch} was measured already, with other weights. For another training, make a new "
                 "Monitor with a new folder; for one that goes back, call monitor.rewind first."

@@ -18,7 +18,7 @@ from invariscope.transforms.base import Transform
 SAMPLES = 256
 _OWN = {"samples", "seed", "layers", "by_class", "label", "progress", "checkpoint"}
 _FURTHER = sorted(set(Options.__dataclass_fields__) - _OWN)
-_DESCRIBED = ("layers", "by_class", "classes", "precision", "nonfinite", "unstable")
+_DESCRIBED = ("layers", "by_class", "classes", "precision", "nonfinite", "unstable", "output")
 
 
 def as_options(further: Mapping[str, Any], **own: Any) -> Options:
@@ -55,7 +55,7 @@ def described(
         "transform": transform.describe(),
         "measures": [repr(measure) for measure in measures],
         "seed": options.seed,
-        **{name: options.described()[name] for name in _DESCRIBED},
+        **{name: options.described().get(name) for name in _DESCRIBED},
     }
     # Through JSON, as saved ones go: tuples become lists there.
     return json.loads(json.dumps(settings))

@@ -94,7 +94,7 @@ def as_result(
             "torch": torch.__version__,
             "numpy": np.__version__,
         },
-        "model": {"name": reader.name, "label": label, "fingerprint": reader.fingerprint()},
+        "model": reader.described(label),
         "data": {
             "name": source.name,
             "samples": len(images),

@@ -16,6 +16,7 @@ from invariscope.draws import Draws, Stream
 from invariscope.engine.acting import acting_elements
 from invariscope.engine.needs import Layout, lay_out
 from invariscope.measures.base import Batch, Probe
+from invariscope.readers._prediction import OutputChoice, as_output_choice
 from invariscope.readers.base import LayerKey, Selection
 from invariscope.readers.in_graph import output_in_graph, responses_in_graph
 from invariscope.statistics.base import Block, Membership
@@ -39,6 +40,8 @@ class Penalty(abc.ABC):
     Args:
         transform: as `iv.measure` takes it.
         layers: as `iv.measure` takes them; each must carry the batch on its first axis.
+        output: which part of what the model returns is penalised, by penalties of the output: a name, a
+            number or a function; None: the only floating tensor in it whose first axis holds the batch.
         elements: how many of the transform's elements are drawn at each step, without repeats; None: all.
         seed: of everything drawn.
     """
@@ -46,6 +49,7 @@ class Penalty(abc.ABC):
     transform: Any
     _: KW_ONLY
     layers: Selection = None
+    output: OutputChoice = None
     elements: int | None = None
     seed: int = 0
 
@@ -63,6 +67,7 @@ class Penalty(abc.ABC):
                 f"{type(self).__name__} needs at least {self._fewest} such elements; the transform has "
                 f"{candidates}"
             )
+        as_output_choice(self.output)
         self._validate()
 
     @abc.abstractmethod
@@ -125,7 +130,7 @@ class Penalty(abc.ABC):
         with without_autocast():
             laid = lay_out(transform, self._probes, x, batch=batch)
         if self._of_output:
-            read = {_OUTPUT: output_in_graph(model, laid.rows)}
+            read = {_OUTPUT: output_in_graph(model, laid.rows, output=self.output)}
         else:
             read = responses_in_graph(model, laid.rows, layers=self.layers)
         block = _block(laid, transform, x, batch)

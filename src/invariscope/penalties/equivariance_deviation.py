@@ -34,8 +34,8 @@ class EquivarianceDeviation(Penalty):
     takes away that gradient, and with it what keeps responses from shrinking.
 
     Args:
-        transform, layers, elements, seed: see `Penalty`. kind="output" reads the model's output, whatever
-            `layers` says. Elements can be drawn under the trivial and the spatial action alone.
+        transform, layers, output, elements, seed: see `Penalty`. kind="output" reads the model's output,
+            whatever `layers` says. Elements can be drawn under the trivial and the spatial action alone.
         kind, distance, reference, exclude_identity, feature_action: as of the measure.
         to_null: relative to the null: 0 is equivariant, 1 no more so than for another sample.
         fixed_denominator: the null counts as a constant in the gradient.

@@ -36,7 +36,7 @@ class NormalizedVariance(Penalty):
     stays informative is for the task's own loss to see to.
 
     Args:
-        transform, layers, elements, seed: see `Penalty`.
+        transform, layers, output, elements, seed: see `Penalty`.
         average: "ratio" of the layer's sums, or the mean over "units" of their ratios, whose gradient is
             dominated by the units that samples move the least.
         fixed_denominator: SV counts as a constant in the gradient.

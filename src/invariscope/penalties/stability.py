@@ -33,7 +33,8 @@ class Stability(Penalty):
     responses from shrinking.
 
     Args:
-        transform, layers, elements, seed: see `Penalty`; the identity is never among the drawn elements.
+        transform, layers, output, elements, seed: see `Penalty`; the identity is never among the drawn
+            elements.
         kind: "R", or "D".
         fixed_denominator: the denominator counts as a constant in the gradient.
 

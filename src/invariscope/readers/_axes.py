@@ -105,6 +105,11 @@ def order_rows(
     axis: BatchAxis, before: Shaped[Tensor, " ..."], after: Shaped[Tensor, " ..."], batch: int
 ) -> BatchAxis | str:
     """Which rows belong to one sample, told by those that changed when only sample 0 did."""
+    if before.ndim == 1:
+        return (
+            f"axis 0 holds {axis.per_sample} numbers per sample: one row for each of several things, not the "
+            "units of one sample"
+        )
     moved = (before.movedim(axis.axis, 0).double() - after.movedim(axis.axis, 0).double()).flatten(1)
     sizes = moved.abs().nan_to_num().sum(1)
     changed = set(torch.nonzero(sizes > 1e-6 * sizes.max()).flatten().tolist())

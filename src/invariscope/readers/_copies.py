@@ -12,6 +12,7 @@ from torch.nn.parameter import is_lazy
 
 from invariscope.readers._modules import is_scripted
 from invariscope.readers.base import Precision
+from invariscope.readers.threads import alone
 
 _CASTS: dict[str, torch.dtype | None] = {"float32": None, "bf16": torch.bfloat16, "float64": torch.float64}
 
@@ -51,6 +52,11 @@ def place(model: nn.Module, *, device: str | None, precision: Precision) -> Plac
     """
     if precision not in _CASTS:
         raise ValueError(f"precision must be one of {', '.join(map(repr, _CASTS))}, got {precision!r}")
+    with alone(uncompiled(model)):  # another thread's measurement has hooks on it that must not be copied
+        return _placed(model, device, precision)
+
+
+def _placed(model: nn.Module, device: str | None, precision: Precision) -> Placed:
     compiled, model = _is_compiled(model), uncompiled(model)
     check_initialised(model)
     here, there = home(model), None if device is None else torch.device(device)

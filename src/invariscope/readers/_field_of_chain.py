@@ -12,6 +12,7 @@ from torch.nn.modules import activation, batchnorm, conv, dropout, padding, pool
 
 from invariscope.readers._copies import home, uncompiled
 from invariscope.readers.prefix import up_to
+from invariscope.readers.threads import in_this_thread
 
 _POINTWISE = (nn.Identity, nn.ChannelShuffle, nn.LocalResponseNorm, nn.Softmax2d)
 _POINTWISE_BASES = (batchnorm._BatchNorm, dropout._DropoutNd)
@@ -93,8 +94,9 @@ class _Chain:
 
     def hooks(self, leaf: nn.Module) -> tuple[Any, Any]:
         """What is called before and after the leaf runs. It may write to its input, so before counts."""
-        return leaf.register_forward_pre_hook(self._enter), leaf.register_forward_hook(
-            self._leave, prepend=True
+        return (
+            leaf.register_forward_pre_hook(in_this_thread(self._enter)),
+            leaf.register_forward_hook(in_this_thread(self._leave), prepend=True),
         )
 
     def _enter(self, module: nn.Module, args: Any) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeAlias
 
+import torch
 from torch import Tensor
 
 Path: TypeAlias = tuple[Any, ...]
@@ -19,11 +20,16 @@ def tensors_in(output: Any, path: Path = ()) -> Iterator[tuple[Path, Tensor]]:
     if isinstance(output, Tensor):
         yield path, output
         return
-    for key, value in _parts(output):
+    for key, value in parts_of(output):
         yield from tensors_in(value, (*path, key))
 
 
-def _parts(output: Any) -> list[tuple[Any, Any]]:
+def parts_of(output: Any) -> list[tuple[Any, Any]]:
+    """The parts of an output with their names or numbers; empty if it has none.
+
+    >>> parts_of({"logits": 1}), parts_of((2, 3)), parts_of(4)
+    ([('logits', 1)], [(0, 2), (1, 3)], [])
+    """
     if isinstance(output, Mapping):
         return list(output.items())
     if isinstance(output, (tuple, list)):
@@ -34,10 +40,21 @@ def _parts(output: Any) -> list[tuple[Any, Any]]:
     return [("tensor", wrapped)] if isinstance(wrapped, Tensor) else []
 
 
+def unreadable(tensor: Tensor) -> str:
+    """Why no measure applies to such a tensor; empty if one does."""
+    if torch._C._functorch.is_functorch_wrapped_tensor(tensor):  # type: ignore[attr-defined]
+        return "it runs inside torch.func or vmap, where single values cannot be read"
+    if tensor.is_nested or tensor.layout is not torch.strided:
+        return "its tensor is not dense"
+    if not tensor.is_floating_point():
+        return f"its values are {str(tensor.dtype).removeprefix('torch.')}, not real floating-point numbers"
+    return ""
+
+
 def pick(output: Any, path: Path) -> Any:
     """What lies at a path; None if the output has no such part."""
     for key in path:
-        output = dict(_parts(output)).get(key)
+        output = dict(parts_of(output)).get(key)
     return output
 
 
@@ -48,13 +65,3 @@ def suffixes(paths: list[Path]) -> list[str]:
     (['', '[1][0]', '[1][1]'], ['', '[features]'])
     """
     return ["" if not rank else "".join(f"[{key}]" for key in path) for rank, path in enumerate(paths)]
-
-
-def part_names(output: Any) -> tuple[str, ...]:
-    """How the tensors of an output are reached, where there are several.
-
-    >>> part_names({"logits": Tensor(), "features": (Tensor(), Tensor())}), part_names(Tensor())
-    (("['logits']", "['features'][0]", "['features'][1]"), ())
-    """
-    names = ["".join(f"[{key!r}]" for key in path) for path, _ in tensors_in(output)]
-    return tuple(names) if len(names) > 1 else ()

@@ -11,12 +11,14 @@ from torch import Tensor
 from invariscope.readers._aliases import walk
 from invariscope.readers._axes import NO_AXIS, BatchAxis, find_batch_axis, order_rows
 from invariscope.readers._modules import Site
-from invariscope.readers._outputs import Path, tensors_in
-from invariscope.readers._recording import FUNCTION, Event, Recording, unreadable
+from invariscope.readers._outputs import Path, unreadable
+from invariscope.readers._recording import FUNCTION, Event, Recording
 from invariscope.readers._selection import Selector, axis_choice
 from invariscope.readers.base import OK, AxisChoice, LayerInfo, LayerKey
 
 SiteKey: TypeAlias = tuple[str, str]
+
+UNEVEN = "how often it runs depends on the values or the number of the inputs"
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -84,8 +86,14 @@ class Trials:
 
     def candidates(self) -> list[Candidate]:
         """Everything that can be named, in the order of production."""
-        found = (self._candidate(event) for event in self.large.events.values())
+        found = (self._candidate(event) for event in (*self.large.events.values(), *self._dropped()))
         return [candidate for candidate in found if candidate is not None]
+
+    def _dropped(self) -> Iterable[Event]:
+        """Runs of modules for two inputs that did not happen for three."""
+        for key, event in self.small.events.items():
+            if event.source != FUNCTION and key not in self.large.events:
+                yield replace(event, tensor=None, problem=UNEVEN)
 
     def _candidate(self, event: Event) -> Candidate | None:
         name = event.site
@@ -105,7 +113,7 @@ class Trials:
     def _axis(self, event: Event, tensor: Tensor, name: str) -> BatchAxis | str:
         other = self.small.events.get(event.key)
         if other is None or other.tensor is None:
-            return "how often it runs depends on the batch size"
+            return UNEVEN
         return self.axis(other.tensor, tensor, name)
 
     def axis(self, small: Tensor, large: Tensor, name: str) -> BatchAxis | str:
@@ -160,16 +168,6 @@ def describe(
     if isinstance(verdict, str):
         return LayerInfo(name, call, tuple(tensor.shape), dtype, kind, None, verdict)
     return LayerInfo(name, call, tuple(verdict.arrange(tensor, batch).shape[1:]), dtype, kind, None, OK)
-
-
-def describe_output(trials: Trials, kind: str) -> LayerInfo | None:
-    """The first tensor in what the model returned."""
-    small = next((tensor for _, tensor in tensors_in(trials.small.output)), None)
-    large = next((tensor for _, tensor in tensors_in(trials.large.output)), None)
-    if small is None or large is None:
-        return None
-    verdict = unreadable(large) or trials.axis(small, large, "output")
-    return describe("output", 0, kind, large, verdict, trials.large.batch)
 
 
 def choose(candidates: Iterable[Candidate], selector: Selector) -> list[Candidate]:

@@ -18,8 +18,9 @@ from invariscope.readers._aliases import Footprint
 from invariscope.readers._functions import OperationMode, unobserved
 from invariscope.readers._layouts import Layouts
 from invariscope.readers._modules import Site
-from invariscope.readers._outputs import Path, suffixes, tensors_in
+from invariscope.readers._outputs import Path, suffixes, tensors_in, unreadable
 from invariscope.readers.base import FailedForward
+from invariscope.readers.threads import in_this_thread
 
 FUNCTION = "function"
 
@@ -135,17 +136,6 @@ class Recording:
         self.events[event.key] = event
 
 
-def unreadable(tensor: Tensor) -> str:
-    """Why no measure applies to such a tensor; empty if one does."""
-    if torch._C._functorch.is_functorch_wrapped_tensor(tensor):  # type: ignore[attr-defined]
-        return "it runs inside torch.func or vmap, where single values cannot be read"
-    if tensor.is_nested or tensor.layout is not torch.strided:
-        return "its tensor is not dense"
-    if not tensor.is_floating_point():
-        return f"its values are {str(tensor.dtype).removeprefix('torch.')}, not real floating-point numbers"
-    return ""
-
-
 def probes(x: Any) -> tuple[Tensor, Tensor]:
     """Three rows of x (repeated if it has fewer), and the same with another first row.
 
@@ -220,12 +210,12 @@ def _hooks(sites: Sequence[Site], recording: Recording) -> Iterator[RemovableHan
     for site in sites:
         if site.role != "scripted":
             enter, note, leave = _trio(site, recording)
-            yield site.module.register_forward_pre_hook(enter)
-            yield site.module.register_forward_hook(note)
+            yield site.module.register_forward_pre_hook(in_this_thread(enter))
+            yield site.module.register_forward_hook(in_this_thread(note))
             # Also called when an error passes, which the model itself may catch.
-            yield site.module.register_forward_hook(leave, always_call=True)
+            yield site.module.register_forward_hook(in_this_thread(leave), always_call=True)
     if scripted:  # scripted modules take no hooks of their own
-        yield register_module_forward_hook(on_scripted)
+        yield register_module_forward_hook(in_this_thread(on_scripted))
 
 
 def _trio(site: Site, recording: Recording) -> tuple[Callable[..., None], ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -26,20 +26,24 @@ class Selector:
     Args:
         patterns: names and globs; None with a predicate, or for the default.
         predicate: on LayerInfo.
+        excluded: names and globs of what is not read in any case.
     """
 
     patterns: tuple[str, ...] | None = None
     predicate: Callable[[LayerInfo], bool] | None = None
+    excluded: tuple[str, ...] = ()
 
     def __call__(self, info: LayerInfo, *, default: bool) -> bool:
         """Whether to read this layer; `default` decides where the user did not."""
         if self.predicate is not None:
             return bool(self.predicate(info))
-        return default if self.patterns is None else self.names(info.layer)
+        return self.names(info.layer, default=default)
 
-    def names(self, name: str) -> bool:
-        """Whether a pattern matches this name."""
-        return any(matches(pattern, name) for pattern in self.patterns or ())
+    def names(self, name: str, *, default: bool = True) -> bool:
+        """Whether the patterns select this name; `default` decides where there are only exclusions."""
+        if any(matches(pattern, name) for pattern in self.excluded):
+            return False
+        return default if self.patterns is None else any(matches(p, name) for p in self.patterns)
 
 
 def as_selector(layers: Selection) -> Selector:
@@ -52,7 +56,7 @@ def as_selector(layers: Selection) -> Selector:
     if layers is None:
         return Selector()
     if isinstance(layers, str):
-        return Selector((layers,))
+        layers = [layers]
     if callable(layers):
         return Selector(predicate=layers)
     if not isinstance(layers, Sequence) or not all(isinstance(pattern, str) for pattern in layers):
@@ -61,7 +65,9 @@ def as_selector(layers: Selection) -> Selector:
         )
     if not layers:
         raise ValueError("layers=[] selects nothing: leave it out to read every layer")
-    return Selector(tuple(layers))
+    wanted = tuple(pattern for pattern in layers if not pattern.startswith("!"))
+    excluded = tuple(pattern[1:] for pattern in layers if pattern.startswith("!"))
+    return Selector(wanted or None, excluded=excluded)
 
 
 @dataclass(frozen=True)
@@ -80,24 +86,35 @@ class Directory:
     unused: tuple[str, ...]
     listed: int
 
-    def check(self, patterns: Iterable[str]) -> None:
-        """Raises a ValueError for the first pattern that matches nothing."""
-        for pattern in patterns:
-            if not any(matches(pattern, name) for name in self.names):
-                raise self._error(pattern)
+    def check(self, selector: Selector) -> None:
+        """Raises a ValueError for the first pattern, wanted or excluded, that matches no layer."""
+        for pattern in selector.patterns or ():
+            self.find(pattern)
+        for pattern in selector.excluded:
+            self.find(pattern, sign="!")
 
-    def _error(self, pattern: str) -> ValueError:
-        if any(matches(pattern, name) for name in self.unused):
+    def find(self, pattern: str, *, sign: str = "") -> None:
+        """Raises a ValueError if the pattern matches nothing that ran or may run."""
+        if not any(matches(pattern, name) for name in (*self.names, *self.unused)):
+            raise self._unknown(pattern, sign)
+
+    def nothing_chosen(self, selector: Selector, layers: object) -> ValueError:
+        """The error for a selection without any layer."""
+        never = next((p for p in selector.patterns or () if any(matches(p, n) for n in self.unused)), None)
+        if never is not None:
             return ValueError(
-                f"{pattern!r} exists in {self.model} but never ran in its forward: there is nothing to read"
+                f"{never!r} exists in {self.model} but never ran in its forward: there is nothing to read"
             )
+        return ValueError(f"layers={layers!r} selects none of the {len(self.names)} layers of {self.model}")
+
+    def _unknown(self, pattern: str, sign: str) -> ValueError:
         near = closest(pattern, self.names)
         numbered = [] if near else [name for name in self.names if name[:1].isdecimal()]
         lead = "Its layers have numbers for names, such as" if numbered else "Closest:"
         listed = ", ".join(map(repr, near or (numbered or self.names)[:3]))
         kinds = ", with what each is" if numbered else ""
         return ValueError(
-            f"no layer matches {pattern!r} in {self.model}. {lead} {listed}. "
+            f"no layer matches {sign + pattern!r} in {self.model}. {lead} {listed}. "
             f"`invariscope list layers MODEL` shows all {self.listed}{kinds}."
         )
 

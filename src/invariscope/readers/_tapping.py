@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any, TypeAlias
 
@@ -17,92 +18,115 @@ from invariscope.readers._copies import Placed
 from invariscope.readers._functions import OperationMode, unobserved
 from invariscope.readers._modules import Site
 from invariscope.readers._outputs import pick
-from invariscope.readers._plan import Calls, SiteKey, Slot
+from invariscope.readers._plan import UNEVEN, Calls, SiteKey, Slot
 from invariscope.readers._recording import forward_mode
 from invariscope.readers.base import LayerKey, Reading, Sink
 
-_CHANGED = "its forward depends on the values or the number of its inputs; select other layers"
+_LATE = (
+    "it first ran after the trial forward: whether it runs depends on the values or the number of the inputs"
+)
 _NOTHING = nullcontext()
 
 
 class Taps:
-    """What is read during one forward, and how far it got."""
+    """What is read during one forward, and how far it got; forwards of other threads are not ours.
+
+    Args:
+        calls: what to read of each site.
+        left_out: why a site is read no more. If one of its runs cannot be read, or a run is missing, it is
+            not known which run is which, so all of them are left out.
+        late: modules that the trial forward did not run.
+    """
 
     def __init__(self, calls: Mapping[SiteKey, Calls]) -> None:
         self.calls = calls
-        self.expected = sum(len(slots) for site in calls.values() for slots in site.slots)
+        self.left_out: dict[SiteKey, str] = {}
+        self.late: set[str] = set()
         self.sink: Sink | None = None
+        self.thread: int | None = None
         self.batch = 0
-        self.delivered = 0
         self.counts: dict[SiteKey, int] = {}
         self.kept: dict[LayerKey, tuple[Tensor, int]] = {}
 
     def begin(self, batch: int, sink: Sink) -> None:
         """Before a forward."""
-        self.batch, self.sink, self.delivered = batch, sink, 0
+        self.batch, self.sink = batch, sink
         self.counts.clear()
+        self.thread = threading.get_ident()
 
     def end(self) -> None:
         """After a forward, whatever became of it: no tensor outlives it here."""
-        self.sink = None
+        self.sink = self.thread = None
         self.kept.clear()
 
-    def check(self) -> None:
-        """Raises unless everything planned was read."""
-        if self.delivered != self.expected:
-            planned = ((key, slots) for key, site in self.calls.items() for slots in self._missed(key, site))
-            names = [f"{slot.layer!r} (call {slot.call})" for _, slots in planned for slot in slots]
-            raise ValueError(
-                f"{', '.join(names[:3])} ran when the model was inspected and not now: {_CHANGED}"
-            )
+    def ours(self) -> bool:
+        """Whether the forward that is running here is the one being read."""
+        return self.thread == threading.get_ident()
 
-    def _missed(self, key: SiteKey, site: Calls) -> Sequence[tuple[Slot, ...]]:
-        return site.slots[self.counts.get(key, 0) :]
+    def report(self, sink: Sink) -> None:
+        """After a complete forward: hand over why layers are left out, of this forward or an earlier one."""
+        for key, site in self.calls.items():
+            if key not in self.left_out and self.counts.get(key, 0) < len(site.slots):
+                self.left_out[key] = UNEVEN
+        for key, reason in self.left_out.items():
+            for slot in (slot for run in self.calls[key].slots for slot in run):
+                sink(Reading(slot.layer, slot.call, None, None, None, reason))
+        for name in sorted(self.late):
+            sink(Reading(name, 0, None, None, None, _LATE))
 
     def take(self, key: SiteKey, site: Calls, output: Any) -> None:
         """Reads one run of one site."""
-        if self.sink is None:  # somebody runs the model beside our forwards
+        if not self.ours():  # somebody runs the model beside our forwards
             return
         run = self.counts.get(key, 0)
         self.counts[key] = run + 1
-        if run < len(site.slots):
-            for slot in site.slots[run]:
-                self._emit(slot, pick(output, slot.path) if slot.path else output)
-        elif site.fixed:
-            raise ValueError(f"{key[1]!r} ran more often than when the model was inspected: {_CHANGED}")
+        if key in self.left_out:
+            return
+        if run >= len(site.slots):
+            if site.fixed:
+                self.left_out[key] = UNEVEN
+            return
+        for slot in site.slots[run]:
+            problem = self._emit(slot, pick(output, slot.path) if slot.path else output)
+            if problem:
+                self.left_out[key] = problem
+                return
 
-    def _emit(self, slot: Slot, tensor: Any) -> None:
+    def ran(self, name: str) -> None:
+        """Note a module that the trial forward did not run."""
+        if self.ours():
+            self.late.add(name)
+
+    def _emit(self, slot: Slot, tensor: Any) -> str:
+        """Hand over one tensor; why it cannot be, or ""."""
         axis, batch = slot.axis, self.batch
         if not isinstance(tensor, Tensor) or not axis.holds(tensor.shape, batch):
-            raise self._misshapen(slot, tensor)
+            return _misshapen(slot, tensor, batch)
         values = tensor if slot.plain else axis.arrange(tensor, batch)
         if values.requires_grad:  # the forward switched gradients on
             values = values.detach()
-        if slot.alias_of is not None:
-            self._confirm(slot, slot.alias_of, values)
+        original = slot.alias_of
+        if original is not None:
+            kept = self.kept.get(original)
+            if slot.releases:
+                self.kept.pop(original, None)
+            if kept is None or not _repeats(values, *kept):
+                original = None
         elif slot.keeps:
             self.kept[slot.key] = (values, 0 if values.is_inference() else values._version)
-        self.delivered += 1
         assert self.sink is not None
-        self.sink(Reading(slot.layer, slot.call, values, axis.axis, slot.alias_of))
+        self.sink(Reading(slot.layer, slot.call, values, axis.axis, original))
+        return ""
 
-    def _misshapen(self, slot: Slot, tensor: Any) -> ValueError:
-        got = tuple(tensor.shape) if isinstance(tensor, Tensor) else type(tensor).__name__
-        rows = self.batch * slot.axis.per_sample
-        return ValueError(
-            f"{slot.layer!r} gave {got} where axis {slot.axis.axis} should hold {rows} values for "
-            f"{self.batch} inputs: {_CHANGED}"
-        )
 
-    def _confirm(self, slot: Slot, original: LayerKey, values: Tensor) -> None:
-        kept = self.kept.get(original)
-        if slot.releases:
-            self.kept.pop(original, None)
-        if kept is None or not _repeats(values, *kept):
-            raise ValueError(
-                f"{slot.layer!r} repeated {original[0]!r} when the model was inspected and differs now: "
-                f"{_CHANGED}"
-            )
+def _misshapen(slot: Slot, tensor: Any, batch: int) -> str:
+    if not isinstance(tensor, Tensor):
+        return f"it gave a tensor in the trial forward and a {type(tensor).__name__} later"
+    rows = batch * slot.axis.per_sample
+    return (
+        f"it gave {tuple(tensor.shape)}, where axis {slot.axis.axis} should hold {rows} rows for {batch} "
+        "inputs: how many rows it gets depends on the values or the number of the inputs"
+    )
 
 
 def _repeats(values: Tensor, earlier: Tensor, version: int) -> bool:
@@ -145,13 +169,14 @@ class Operations:
                 yield site.module.register_forward_hook(leave, always_call=True)
 
     def _pair(self, table: Table) -> tuple[Callable[..., None], Callable[..., None]]:
-        around = self.around
+        around, ours = self.around, self.taps.ours
 
         def enter(module: nn.Module, args: Any) -> None:
-            around.append(table)
+            if ours():
+                around.append(table)
 
         def leave(module: nn.Module, args: Any, output: Any) -> None:
-            if len(around) > 1:  # nothing to leave where somebody's pre-hook failed before ours
+            if ours() and len(around) > 1:  # nothing to leave where somebody's pre-hook failed before ours
                 around.pop()
 
         return enter, leave
@@ -171,6 +196,20 @@ def _module_hooks(sites: Sequence[Site], taps: Taps, *, observed: bool) -> Itera
             yield site.module.register_forward_hook(tap)
     if scripted:
         yield register_module_forward_hook(_dispatch(scripted))
+
+
+def _late_hooks(sites: Sequence[Site], taps: Taps, unused: Collection[str]) -> Iterator[RemovableHandle]:
+    """One hook for each module that did not run in the trial forward; scripted ones take none."""
+    for site in sites:
+        if site.name in unused and site.role != "scripted":
+            yield site.module.register_forward_hook(_note_run(taps, site.name))
+
+
+def _note_run(taps: Taps, name: str) -> Callable[..., None]:
+    def note(module: nn.Module, args: Any, output: Any) -> None:
+        taps.ran(name)
+
+    return note
 
 
 def _tap(taps: Taps, key: SiteKey, *, observed: bool) -> Callable[..., None]:
@@ -207,6 +246,8 @@ class ModuleForward:
         calls: Mapping[SiteKey, Calls],
         tables: Mapping[str, Mapping[str, SiteKey]],
         stack: ExitStack,
+        *,
+        unused: Collection[str] = (),
     ) -> None:
         self.placed, self.taps = placed, Taps(calls)
         self.operations = Operations(self.taps, tables) if tables else None
@@ -214,6 +255,8 @@ class ModuleForward:
         self.streams: Streams | None = None
         self.copies_input = False
         for handle in _module_hooks(sites, self.taps, observed=bool(tables)):
+            stack.callback(handle.remove)
+        for handle in _late_hooks(sites, self.taps, unused):
             stack.callback(handle.remove)
         for handle in self.operations.hooks(sites) if self.operations else ():
             stack.callback(handle.remove)
@@ -230,7 +273,7 @@ class ModuleForward:
                 x = x.clone() if self.copies_input else x
                 with self.mode:
                     output = self.placed.model(x)
-            taps.check()
+            taps.report(sink)
         finally:
             taps.end()
         return output

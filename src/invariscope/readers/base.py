@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
 from torch import Tensor
 
 from invariscope.readers._makers import makes_models, no_model
+from invariscope.readers._prediction import OutputChoice, Prediction
 from invariscope.registry import Registry
 
 OK = "ok"
@@ -33,7 +34,8 @@ class Reading:
         batch_axis: where the batch axis was in the tensor that the layer produced.
         alias_of: (layer, call) of an earlier reading of the same forward that holds the same values in the
             same order; None if there is none.
-        status: "ok", or why the layer is skipped (values may then be None).
+        status: "ok", or why the layer is skipped (values may then be None). A layer that turns out to be
+            unreadable in a later forward is skipped in the whole run.
     """
 
     layer: str
@@ -42,6 +44,21 @@ class Reading:
     batch_axis: int | None
     alias_of: LayerKey | None
     status: str = OK
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What tells a model, function or transform apart.
+
+    Args:
+        digest: SHA-256 in hexadecimal digits.
+        weights: the same of a module's weights and buffers alone; of anything else, `digest` again.
+        unseen: where the object holds something that the digest does not cover, and of what type it is.
+    """
+
+    digest: str
+    weights: str
+    unseen: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,15 +95,35 @@ class Inspection:
         layers: the selected layers in the order in which the forward produces them, skipped ones included.
         unused: layers that the forward never ran (`out_proj` inside attention, say).
         notes: what the reader did otherwise than a plain forward.
-        output: the model's return value (the first tensor in it); None if it holds no tensor.
-        output_parts: what its tensors are called, where it returns several: "[logits]".
+        output: what measures of predictions read, with the reason if there is no such part; None if the
+            model returns no tensor.
+        prediction: where it is in what the forward returns.
     """
 
     layers: tuple[LayerInfo, ...]
     unused: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     output: LayerInfo | None = None
-    output_parts: tuple[str, ...] = ()
+    prediction: Prediction = field(default_factory=Prediction)
+
+    @cached_property
+    def readable(self) -> frozenset[LayerKey]:
+        """The layers that are not skipped."""
+        return frozenset((info.layer, info.call) for info in self.layers if info.status == OK)
+
+    def without(self, key: LayerKey, reason: str) -> Inspection:
+        """The same with one layer skipped, which may be one that the trial forward did not run."""
+        if all((info.layer, info.call) != key for info in self.layers):
+            late = LayerInfo(*key, (), "none", "module", None, reason)
+            unused = tuple(name for name in self.unused if name != key[0])
+            return replace(self, layers=(*self.layers, late), unused=unused)
+        layers = (replace(i, status=reason) if (i.layer, i.call) == key else i for i in self.layers)
+        return replace(self, layers=tuple(layers))
+
+    def unrepeated(self, keys: Collection[LayerKey]) -> Inspection:
+        """The same with layers that are read for themselves, whatever they repeated in the trial forward."""
+        infos = (replace(i, alias_of=None) if (i.layer, i.call) in keys else i for i in self.layers)
+        return replace(self, layers=tuple(infos))
 
     @cached_property
     def unclear(self) -> frozenset[LayerKey]:
@@ -125,7 +162,7 @@ class FailedForward(ValueError):
 
 
 class Forward(Protocol):
-    """One forward: calls `sink` where each layer produces its value, returns the model's output."""
+    """One forward: calls `sink` where each layer produces its value, returns what the model returns."""
 
     def __call__(self, x: Tensor, sink: Sink) -> Any:
         """One forward of x."""
@@ -136,7 +173,7 @@ class Reader(ABC):
     """Reads representations of one kind of model.
 
     A concrete subclass in this package is found by being defined. Its constructor is
-    `(model, *, layers=None, batch_axis=None)`.
+    `(model, *, layers=None, batch_axis=None, output=None)`.
     """
 
     fallback: ClassVar[bool] = False
@@ -162,8 +199,22 @@ class Reader(ABC):
         """Where the model computes, "cpu" or "cuda:0"."""
 
     @abstractmethod
+    def identity(self) -> Identity:
+        """What decides the model's responses, as a digest that is the same in another process."""
+
     def fingerprint(self) -> str:
-        """A hex digest of what decides the model's responses; the same in another process."""
+        """The digest of `identity`."""
+        return self.identity().digest
+
+    def described(self, label: str | None) -> dict[str, Any]:
+        """Return what the provenance of a result says of the model.
+
+        "unseen" lists what the fingerprint does not cover.
+        """
+        identity = self.identity()
+        unseen = {"unseen": list(identity.unseen)} if identity.unseen else {}
+        digests = {"fingerprint": identity.digest, "weights": identity.weights}
+        return {"name": self.name, "label": label} | digests | unseen
 
     @abstractmethod
     def inspect(
@@ -193,10 +244,19 @@ class Reader(ABC):
         """
 
 
+def described(prediction: Prediction, kind: str) -> LayerInfo | None:
+    """A prediction's entry in an inspection; None if the model returns no tensor."""
+    if not prediction.dtype:
+        return None
+    return LayerInfo("output", 0, prediction.shape, prediction.dtype, kind, None, prediction.problem or OK)
+
+
 READERS: Registry[Reader] = Registry("reader", "invariscope.readers")
 
 
-def as_reader(model: Any, *, layers: Selection = None, batch_axis: AxisChoice = None) -> Reader:
+def as_reader(
+    model: Any, *, layers: Selection = None, batch_axis: AxisChoice = None, output: OutputChoice = None
+) -> Reader:
     """The reader of a model: modules, callables that return {layer: array}, or a reader as it is.
 
     Args:
@@ -204,19 +264,23 @@ def as_reader(model: Any, *, layers: Selection = None, batch_axis: AxisChoice = 
         layers: names, globs (`*` crosses dots; a container is read when a pattern matches its name), a list
             of them, or a predicate on `LayerInfo`; None reads every leaf module and functional operation.
         batch_axis: the batch axis where it cannot be found: one for all layers, or {name or glob: axis}.
+        output: which part of what the model returns is its prediction: a name, a number or a function; None:
+            the only floating tensor in it that has a row per sample.
     Raises:
         TypeError: nothing that can be read, a class or function that makes a model, or `layers` for a reader
             that chose its own.
     """
     if isinstance(model, Reader):
-        if layers is not None or batch_axis is not None:
-            raise TypeError("a reader has its own layers= and batch_axis=: give them where it is made")
+        if any(own is not None for own in (layers, batch_axis, output)):
+            raise TypeError(
+                "a reader has its own layers=, batch_axis= and output=: give them where it is made"
+            )
         return model
     if isinstance(model, type) or makes_models(model):
         raise no_model(model)
     for cls in sorted(READERS.classes().values(), key=lambda cls: cls.fallback):
         if cls.accepts(model):
-            return cls(model, layers=layers, batch_axis=batch_axis)  # type: ignore[call-arg]
+            return cls(model, layers=layers, batch_axis=batch_axis, output=output)  # type: ignore[call-arg]
     raise TypeError(
         f"cannot read a {type(model).__name__}: pass a torch.nn.Module, a Reader, or a callable that returns "
         "{layer: array}"

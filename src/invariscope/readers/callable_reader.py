@@ -14,16 +14,18 @@ from torch import Tensor, nn
 from invariscope.autocast import without_autocast
 from invariscope.random_state import Streams, global_generators, put_back
 from invariscope.readers._axes import BatchAxis, find_batch_axis
-from invariscope.readers._fingerprint import fingerprint_callable
 from invariscope.readers._makers import no_model
+from invariscope.readers._outputs import unreadable
 from invariscope.readers._plan import describe
-from invariscope.readers._recording import probes, unreadable
+from invariscope.readers._prediction import OutputChoice, Prediction, as_output_choice, settle
+from invariscope.readers._recording import LARGE, SMALL, probes
 from invariscope.readers._selection import Directory, as_axis_choice, as_selector, axis_choice
 from invariscope.readers.base import (
     OK,
     AxisChoice,
     FailedForward,
     Forward,
+    Identity,
     Inspection,
     LayerInfo,
     Precision,
@@ -31,7 +33,9 @@ from invariscope.readers.base import (
     Reading,
     Selection,
     Sink,
+    described,
 )
+from invariscope.readers.fingerprint import identify
 
 _KIND = "array"
 
@@ -48,13 +52,14 @@ class CallableReader(Reader):
     """Reads a callable x -> {layer: array}: each entry is a layer, in the order of the dictionary.
 
     Arrays are torch tensors or anything NumPy understands, with the batch in front (or on the one axis that
-    follows it). A single array is the layer "output". The prediction is the entry "output", else the last.
+    follows it). A single array is the layer "output". The prediction is the entry "output", else the last one
+    that has a row per sample; `output` chooses another.
     Whatever the callable does besides (modes, gradients, its own state) is its own business.
 
     Args:
         function: gets the inputs as a torch tensor.
         layers: names, globs, a list of them, or a predicate on `LayerInfo`.
-        batch_axis: as for `TorchReader`.
+        batch_axis, output: as for `TorchReader`; a function for `output` is given {layer: tensor}.
     """
 
     fallback: ClassVar[bool] = True
@@ -62,11 +67,13 @@ class CallableReader(Reader):
     function: Callable[[Tensor], Any]
     layers: Selection = field(default=None, kw_only=True)
     batch_axis: AxisChoice = field(default=None, kw_only=True)
+    output: OutputChoice = field(default=None, kw_only=True)
     _plans: dict[str | None, _Plan] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         as_selector(self.layers)
         as_axis_choice(self.batch_axis)
+        as_output_choice(self.output)
 
     @classmethod
     def accepts(cls, model: Any) -> bool:
@@ -83,9 +90,9 @@ class CallableReader(Reader):
         """Unknown, so the CPU."""
         return "cpu"
 
-    def fingerprint(self) -> str:
-        """SHA-256 over the code and the arrays, modules, numbers and texts that the callable holds."""
-        return fingerprint_callable(self.function)
+    def identity(self) -> Identity:
+        """Code, and whatever arrays, modules, values and functions it reaches: see `identify`."""
+        return identify(self.function, self.name)
 
     def inspect(
         self, x: Tensor, *, device: str | None = None, precision: Precision = "float32"
@@ -115,7 +122,7 @@ class CallableReader(Reader):
             with torch.no_grad(), without_autocast(), drawing:
                 found = self._arrays(x)
             _deliver(found, plan.axes, len(x), sink)
-            return _output(found)
+            return found
 
         yield run
 
@@ -141,9 +148,28 @@ class CallableReader(Reader):
         chosen = self._chosen(infos)
         axes = {i.layer: v for i in chosen if isinstance(v := verdicts[i.layer], BatchAxis)}
         notes = (f"the forward draws random numbers ({', '.join(drawn)})",) if drawn else ()
-        prediction = "output" if "output" in large else list(large)[-1]
-        output = next(replace(info, layer="output") for info in infos if info.layer == prediction)
-        return _Plan(Inspection(tuple(chosen), notes=notes, output=output), axes, drawn)
+        prediction = self._prediction(small, large, verdicts)
+        output = described(prediction, _KIND)
+        inspection = Inspection(tuple(chosen), notes=notes, output=output, prediction=prediction)
+        return _Plan(inspection, axes, drawn)
+
+    def _prediction(
+        self, small: dict[str, Tensor], large: dict[str, Tensor], verdicts: dict[str, BatchAxis | str]
+    ) -> Prediction:
+        """The user's choice, else the entry "output", else the last one that has a row per sample."""
+        choice, default = self.output, self.output is None
+        if choice is None:
+            good = [name for name, verdict in verdicts.items() if isinstance(verdict, BatchAxis)]
+            choice = "output" if "output" in large else (good or list(large))[-1]
+        sizes, last = (SMALL, LARGE), axis_choice(self.batch_axis, "output")
+
+        def axis(before: Tensor, after: Tensor) -> BatchAxis | str:
+            named = next((n for n, tensor in large.items() if tensor is after), "output")
+            own = axis_choice(self.batch_axis, named)
+            return find_batch_axis(before.shape, after.shape, sizes, choice=last if own is None else own)
+
+        found = settle((small, large), choice, axis, LARGE)
+        return replace(found, note="") if default else found
 
     def _trial(self, x: Tensor, shape: Sequence[int]) -> dict[str, Tensor]:
         with torch.no_grad(), without_autocast():
@@ -170,10 +196,11 @@ class CallableReader(Reader):
 
     def _chosen(self, infos: list[LayerInfo]) -> list[LayerInfo]:
         selector, names = as_selector(self.layers), tuple(info.layer for info in infos)
-        Directory(self.name, names, (), len(names)).check(selector.patterns or ())
+        directory = Directory(self.name, names, (), len(names))
+        directory.check(selector)
         chosen = [info for info in infos if selector(info, default=True)]
         if not chosen:
-            raise ValueError(f"layers={self.layers!r} selects none of the {len(names)} layers of {self.name}")
+            raise directory.nothing_chosen(selector, self.layers)
         return chosen
 
 
@@ -197,7 +224,13 @@ def _layer_name(name: Any) -> str:
 def _tensor(name: str, value: Any) -> Tensor:
     if isinstance(value, Tensor):
         return value.detach()
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(
+            f"layer {name!r} must be an array of numbers, got {type(value).__name__}: return one array, or "
+            "{layer: array} for several"
+        ) from None
     if array.dtype.kind not in "fiubc":
         raise TypeError(f"layer {name!r} must be an array of numbers, got {type(value).__name__}")
     return torch.from_numpy(array if array.flags.writeable else array.copy())
@@ -208,11 +241,7 @@ def _deliver(found: dict[str, Tensor], axes: dict[str, BatchAxis], batch: int, s
         tensor = found.get(name)
         if tensor is None or not axis.holds(tensor.shape, batch):
             got = "nothing" if tensor is None else f"shape {tuple(tensor.shape)}"
-            raise ValueError(
-                f"layer {name!r} gave {got} for {batch} inputs: axis {axis.axis} must be the batch"
-            )
-        sink(Reading(name, 0, axis.arrange(tensor, batch), axis.axis, None, OK))
-
-
-def _output(found: dict[str, Tensor]) -> Tensor:
-    return found["output"] if "output" in found else list(found.values())[-1]
+            reason = f"it gave {got} for {batch} inputs, where axis {axis.axis} should be the batch"
+            sink(Reading(name, 0, None, None, None, reason))
+        else:
+            sink(Reading(name, 0, axis.arrange(tensor, batch), axis.axis, None, OK))

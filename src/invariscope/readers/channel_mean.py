@@ -9,10 +9,12 @@ from typing import Any
 
 from torch import Tensor
 
+from invariscope.readers._prediction import OutputChoice
 from invariscope.readers.base import (
     OK,
     AxisChoice,
     Forward,
+    Identity,
     Inspection,
     LayerInfo,
     LayerKey,
@@ -40,7 +42,7 @@ class ChannelMean(Reader):
 
     Args:
         model: whatever `iv.measure` takes: a module, a callable that returns its layers, a reader.
-        layers, batch_axis: as for the reader of that model.
+        layers, batch_axis, output: as for the reader of that model.
         axis: which of a sample's axes holds the channels; -1 for tokens × features.
     Raises:
         TypeError: nothing that can be read.
@@ -59,11 +61,12 @@ class ChannelMean(Reader):
     model: Any
     layers: Selection = field(default=None, kw_only=True)
     batch_axis: AxisChoice = field(default=None, kw_only=True)
+    output: OutputChoice = field(default=None, kw_only=True)
     axis: int = field(default=0, kw_only=True)
     _reader: Reader = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        reader = as_reader(self.model, layers=self.layers, batch_axis=self.batch_axis)
+        reader = as_reader(self.model, layers=self.layers, batch_axis=self.batch_axis, output=self.output)
         object.__setattr__(self, "_reader", reader)
 
     @classmethod
@@ -81,9 +84,9 @@ class ChannelMean(Reader):
         """Where the model computes."""
         return self._reader.device
 
-    def fingerprint(self) -> str:
+    def identity(self) -> Identity:
         """That of the model."""
-        return self._reader.fingerprint()
+        return self._reader.identity()
 
     def inspect(
         self, x: Tensor, *, device: str | None = None, precision: Precision = "float32"

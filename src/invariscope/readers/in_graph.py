@@ -11,28 +11,36 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from invariscope.readers._axes import BatchAxis
 from invariscope.readers._copies import uncompiled
 from invariscope.readers._functions import OperationMode, unobserved
 from invariscope.readers._layouts import Layouts
 from invariscope.readers._modules import Site, module_kind, survey
 from invariscope.readers._outputs import suffixes, tensors_in
+from invariscope.readers._prediction import OutputChoice, settle
 from invariscope.readers._selection import Directory, Selector, as_selector
 from invariscope.readers.base import LayerInfo, LayerKey, Selection
+from invariscope.readers.threads import alone, in_this_thread
 
 
-def output_in_graph(model: nn.Module, x: Tensor) -> Tensor:
-    """What the model returns, or the first tensor in it, with gradients.
+def output_in_graph(model: nn.Module, x: Tensor, *, output: OutputChoice = None) -> Tensor:
+    """Return the model's prediction for each row of x, with gradients.
+
+    It is the only floating tensor in what the model returns, or in the part that `output` chooses, whose
+    first axis holds the rows: one forward, in the mode that the model is in, shows no more.
 
     Raises:
         TypeError: no module.
-        ValueError: a model without tensors in its output.
+        ValueError: no such tensor, or several.
     """
     _need_module(model)
-    returned = model(x)
-    output = next((tensor for _, tensor in tensors_in(returned)), None)
-    if output is None:
-        raise ValueError(f"the model returns no tensor but a {type(returned).__name__}")
-    return output
+    returned, rows = model(x), len(x)
+
+    def axis(small: Tensor, large: Tensor) -> BatchAxis | str:
+        right = large.shape[:1] == (rows,)
+        return BatchAxis(0) if right else f"its first axis does not hold the {rows} inputs"
+
+    return settle((returned, returned), output, axis, rows).of(returned, rows)
 
 
 def responses_in_graph(model: nn.Module, x: Tensor, *, layers: Selection = None) -> dict[LayerKey, Tensor]:
@@ -54,7 +62,7 @@ def responses_in_graph(model: nn.Module, x: Tensor, *, layers: Selection = None)
     plain = uncompiled(model)
     watch = _Watch(as_selector(layers), len(x))
     watch.layouts.begin(x)
-    with ExitStack() as stack:
+    with alone(plain), ExitStack() as stack:  # no other thread's measurement has it in eval mode now
         for site in survey(plain):
             for handle in watch.hooks(site):
                 stack.callback(handle.remove)
@@ -89,10 +97,10 @@ class _Watch:
         if site.role == "scripted":
             return
         enter, note, leave = self._trio(site)
-        yield site.module.register_forward_pre_hook(enter)
-        yield site.module.register_forward_hook(note)
+        yield site.module.register_forward_pre_hook(in_this_thread(enter))
+        yield site.module.register_forward_hook(in_this_thread(note))
         # Also called when an error passes, which the model itself may catch.
-        yield site.module.register_forward_hook(leave, always_call=True)
+        yield site.module.register_forward_hook(in_this_thread(leave), always_call=True)
 
     def _trio(self, site: Site) -> tuple[Callable[..., None], ...]:
         def enter(module: nn.Module, args: Any) -> None:
@@ -136,7 +144,7 @@ class _Watch:
     def check(self, model: str) -> None:
         """Raises a ValueError unless every pattern was met, and every layer named could be read."""
         directory = Directory(model, tuple(self.names), (), sum(self.names.values()))
-        directory.check(self.selector.patterns or ())
+        directory.check(self.selector)
         if self.misshapen and (self.selector.patterns or not self.found):
             name, shape = next(iter(self.misshapen.items()))
             raise ValueError(

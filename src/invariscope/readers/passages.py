@@ -15,8 +15,9 @@ from torch.overrides import TorchFunctionMode
 from invariscope.readers._copies import place
 from invariscope.readers._functions import operation_name, unobserved
 from invariscope.readers._modules import Site, survey
-from invariscope.readers._outputs import tensors_in
+from invariscope.readers._prediction import Prediction
 
+_WHOLE = Prediction()
 _SHAPES = frozenset(["flatten", "reshape", "view", "squeeze", "unsqueeze", "permute", "transpose"])
 
 
@@ -45,7 +46,7 @@ class Trace:
 
     Args:
         x: the input.
-        output: what the model returned, or the first tensor in it.
+        output: (batch, *unit) the prediction.
         passages: in the order in which they began.
     """
 
@@ -56,8 +57,8 @@ class Trace:
 
 def traced(
     model: nn.Module, *, layerwise: bool = True, dtype: torch.dtype = torch.float64
-) -> Callable[[Tensor], Trace]:
-    """A function from inputs to the trace of a forward, of a copy in eval mode.
+) -> Callable[..., Trace]:
+    """A function from inputs, and where the prediction is, to the trace of a forward of a copy in eval mode.
 
     Modules without children are passages, attention and recurrent ones too, and so are operations between
     them, also those that only change a shape; in-place operations between modules are not.
@@ -78,16 +79,16 @@ def traced(
     sites = survey(copied) if layerwise else []
     checked = not layerwise
 
-    def run(x: Tensor) -> Trace:
+    def run(x: Tensor, prediction: Prediction = _WHOLE) -> Trace:
         nonlocal checked
         fed = placed.feed(x).to(dtype).requires_grad_()
         with torch.enable_grad(), ExitStack() as stack:
-            plain = None if checked else _output(copied(fed.detach().clone()))
+            plain = None if checked else prediction.of(copied(fed.detach().clone()), len(fed))
             watch.begin(fed)
             for site in sites:
                 watch.follow(site, stack)
             stack.enter_context(_Operations(watch) if layerwise else ExitStack())
-            output = _output(copied(fed))
+            output = prediction.of(copied(fed), len(fed))
         if plain is not None and not torch.allclose(plain, output, rtol=tolerance, atol=tolerance / 1000):
             raise ValueError(
                 "the model's output changes when its layers are watched: an operation between modules works "
@@ -97,13 +98,6 @@ def traced(
         return Trace(fed, output, tuple(watch.passages))
 
     return run
-
-
-def _output(returned: Any) -> Tensor:
-    found = next((tensor for _, tensor in tensors_in(returned)), None)
-    if found is None:
-        raise ValueError(f"the model returns no tensor but a {type(returned).__name__}")
-    return found
 
 
 @dataclass(eq=False)

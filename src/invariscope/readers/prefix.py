@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from invariscope.readers._copies import uncompiled
 from invariscope.readers._preserve import preserved
+from invariscope.readers.threads import in_this_thread
 from invariscope.registry import unknown
 
 
@@ -42,7 +43,7 @@ def up_to(model: nn.Module, layer: str) -> Iterator[Callable[[Tensor], Tensor]]:
             held.append(output)
             raise _Reached
 
-        handle = target.register_forward_hook(stop)
+        handle = target.register_forward_hook(in_this_thread(stop))
         try:
             inner(x)
         except _Reached:

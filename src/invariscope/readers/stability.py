@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from invariscope.readers._outputs import tensors_in
-from invariscope.readers.base import LayerKey, Precision, Reader, Reading
+from invariscope.readers._prediction import Prediction
+from invariscope.readers.base import OK, Forward, LayerKey, Precision, Reader, Reading, Sink
 
 _BATCH = 4
+_OUTPUT: LayerKey = ("output", -1)
 # A repeated forward of equal shape repeats its rounding too, up to what parallel sums on a GPU do.
 _TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
 _COARSE = 5e-2
+# Batches of another size round otherwise. Rows of different inputs differ by about their spread.
+_SHARE_OF_SPREAD = 0.1
+_LEAST_SPREAD = {torch.float64: 1e-2, torch.float32: 1e-2}
+_LEAST_SPREAD_COARSE = 1.0
+_BEYOND = 1e37  # masked scores
+
+_NEIGHBOURS = "its response to an input depends on the other inputs of the batch, or their order"
+NOT_ALWAYS = "it runs for some inputs and not for others"
 
 
 @dataclass(frozen=True)
@@ -26,12 +37,18 @@ class Dependence:
         neighbours: how much the response to an input changes with the others of its batch, likewise.
         chance_layer: the first layer that differs, if any.
         neighbours_layer: likewise.
+        output: the model's output is among what depends on neighbours.
+        layers: why single layers cannot be read: they depend on neighbours, or run for some inputs only.
+        apart: layers that do not repeat another one, or not for all inputs.
     """
 
     chance: float = 0.0
     neighbours: float = 0.0
     chance_layer: str = ""
     neighbours_layer: str = ""
+    output: bool = False
+    layers: Mapping[LayerKey, str] = field(default_factory=dict)
+    apart: frozenset[LayerKey] = frozenset()
 
     def __bool__(self) -> bool:
         return bool(self.chance or self.neighbours)
@@ -52,68 +69,213 @@ class Dependence:
 
 
 def depends_on_batch(
-    reader: Reader, x: Tensor, *, device: str | None = None, precision: Precision = "float32"
+    reader: Reader,
+    x: Tensor,
+    *,
+    device: str | None = None,
+    precision: Precision = "float32",
+    prediction: Prediction | None = None,
 ) -> Dependence:
-    """Forwards the same inputs twice, then the first and the last of them among other neighbours.
+    """Forwards inputs twice, in reverse order, and each of them in a batch of nothing but its copies.
 
-    Batches are of equal size and the compared inputs keep their places, so that rounding is the same. A
+    Batches are of equal size and inputs are compared at equal places, so that rounding is the same. A
     dependence on neighbours can only show if x holds different inputs; where chance rules, neighbours are not
     looked at.
 
     Args:
         reader: the model.
-        x: (batch, ...) inputs; up to four are used.
+        x: (batch, ...) inputs; four are used, different ones if there are as many.
         device: as in `Reader.open`.
         precision: as in `Reader.open`.
+        prediction: as an inspection of such inputs found it; None: the reader inspects them.
     """
-    rows = x[torch.arange(_BATCH, device=x.device) % len(x)]
-    others = rows.clone()
-    others[1:-1] = _another(rows)
+    if prediction is None:
+        prediction = reader.inspect(x, device=device, precision=precision).prediction
     with reader.open(device=device, precision=precision) as forward:
-        first, again, moved = (_responses(forward, batch) for batch in (rows, rows, others))
-    chance, chance_layer = _largest(first, again, lambda values: values)
+        return examined(Predicting(forward, prediction), x[different(x)])[0]
+
+
+def different(x: Tensor) -> list[int]:
+    """Places of four rows of x, different ones if there are as many, from all over x."""
+    order = torch.linspace(0, len(x) - 1, min(len(x), 4 * _BATCH)).round().long().tolist()
+    found: list[int] = []
+    for row in order[::4] + order:
+        if not any(torch.equal(x[row], x[other]) for other in found):
+            found.append(row)
+    return [found[k % len(found)] for k in range(_BATCH)]
+
+
+@dataclass(frozen=True, eq=False)
+class Predicting:
+    """Forwards of a model, and which part of what they return is its prediction."""
+
+    forward: Forward
+    prediction: Prediction
+
+    def __call__(self, x: Tensor, sink: Sink) -> Any:
+        """One forward."""
+        return self.forward(x, sink)
+
+    def predicted(self, output: Any, rows: int) -> Tensor | None:
+        """The prediction; None if there is none, and the layers alone count."""
+        with suppress(ValueError):
+            return self.prediction.of(output, rows)
+        return None
+
+
+@dataclass
+class Responses:
+    """Some rows of what every layer and the output gave in one forward.
+
+    Args:
+        values: (row, unit...) by layer, in the order of the forward; the output under a key of its own.
+        skipped: layers that could not be read, and why.
+        repeats: layers that repeat another one, and which.
+    """
+
+    values: dict[LayerKey, Tensor] = field(default_factory=dict)
+    skipped: dict[LayerKey, str] = field(default_factory=dict)
+    repeats: dict[LayerKey, LayerKey] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, model: Predicting, x: Tensor, rows: Sequence[int] | None = None) -> Responses:
+        """Those of the given rows, or of all."""
+        found = cls()
+        output = model(x, lambda reading: found.add(reading, len(x), rows))
+        found.add_output(model.predicted(output, len(x)), rows)
+        return found
+
+    def add(self, reading: Reading, batch: int, rows: Sequence[int] | None) -> None:
+        """Keep a reading of a batch."""
+        key = reading.layer, reading.call
+        if reading.values is None or reading.status != OK:
+            self.skipped[key] = reading.status
+        elif reading.alias_of is not None:
+            self.repeats[key] = reading.alias_of
+        elif len(reading.values) == batch:
+            self.values[key] = _kept(reading.values, rows)
+
+    def add_output(self, prediction: Tensor | None, rows: Sequence[int] | None) -> None:
+        """Keep the prediction, if there is one."""
+        if prediction is not None:
+            self.values[_OUTPUT] = _kept(prediction, rows)
+
+
+def _kept(values: Tensor, rows: Sequence[int] | None) -> Tensor:
+    values = values.detach()
+    return values.clone() if rows is None else values[list(rows)]
+
+
+def examined(model: Predicting, rows: Tensor) -> tuple[Dependence, Responses]:
+    """What the responses to four inputs depend on, and these responses; see `depends_on_batch`."""
+    first, again = Responses.of(model, rows), Responses.of(model, rows)
+    chance, chance_layer = largest_change(first, again)
     if chance:
-        return Dependence(chance=chance, chance_layer=chance_layer)
-    neighbours, layer = _largest(first, moved, lambda values: values[[0, -1]])
-    return Dependence(neighbours=neighbours, neighbours_layer=layer)
+        return Dependence(chance=chance, chance_layer=chance_layer), first
+    turned, last = Responses.of(model, rows.flip(0)), len(rows) - 1
+    found, company = _Found(), [first, again, turned]
+    for number, row in enumerate(rows):
+        alone = Responses.of(model, row.expand_as(rows), (number, last - number))
+        company.append(alone)
+        found.compare(first, number, alone, 0)
+        found.compare(turned, last - number, alone, 1)
+    if found.any:  # then the same inputs must still give the same responses
+        chance, chance_layer = largest_change(first, Responses.of(model, rows))
+        if chance:
+            return Dependence(chance=chance, chance_layer=chance_layer), first
+    dependence = found.dependence(_uneven(company), first.repeats)
+    return replace(dependence, apart=frozenset(key for part in company for key in part.values)), first
 
 
-def _another(rows: Tensor) -> Tensor:
-    """A row that differs from those in the middle, if there is one."""
-    middle = rows[1:-1]
-    different = [row for row in rows if not any(torch.equal(row, other) for other in middle)]
-    return different[0] if different else rows[0]
+def compared(block: Responses, alone: Sequence[Responses]) -> Dependence:
+    """What the rows of a block depend on besides the input, by the same inputs alone in smaller batches.
+
+    Args:
+        block: of one row for each of `alone`.
+        alone: of one row each.
+    """
+    found = _Found()
+    for key, values in block.values.items():
+        own = [other.values.get(key) for other in alone]
+        if all(other is not None and other.shape[1:] == values.shape[1:] for other in own):
+            together = torch.cat([other for other in own if other is not None])
+            found.add(key, _beyond_spread(values, together))
+    return found.dependence({}, block.repeats)
 
 
-def _responses(forward: Callable[..., object], x: Tensor) -> dict[LayerKey, Tensor]:
-    found: dict[LayerKey, Tensor] = {}
+@dataclass
+class _Found:
+    """Layers whose response to an input changes with its neighbours, and by how much."""
 
-    def keep(reading: Reading) -> None:
-        if reading.values is not None and reading.alias_of is None:
-            found[reading.layer, reading.call] = reading.values.detach().clone()
+    sizes: dict[LayerKey, float] = field(default_factory=dict)
 
-    output = next((tensor for _, tensor in tensors_in(forward(x, keep))), None)
-    if output is not None and output.is_floating_point() and output.dim() and len(output) == len(x):
-        found["output", -1] = output.detach().clone()
-    return found
+    def compare(self, one: Responses, row: int, other: Responses, place: int) -> None:
+        for key, values in one.values.items():
+            if key in other.values and (key == _OUTPUT or values.shape[1:] == other.values[key].shape[1:]):
+                self.add(key, _difference(values[row], other.values[key][place]))
+
+    @property
+    def any(self) -> bool:
+        return any(self.sizes.values())
+
+    def add(self, key: LayerKey, size: float) -> None:
+        self.sizes[key] = max(size, self.sizes.get(key, 0.0))
+
+    def dependence(self, uneven: dict[LayerKey, str], repeats: Mapping[LayerKey, LayerKey]) -> Dependence:
+        moved = {key: size for key, size in self.sizes.items() if size}
+        layers = {key: _NEIGHBOURS for key in moved if key != _OUTPUT}
+        layers |= {key: _NEIGHBOURS for key, original in repeats.items() if original in moved}
+        return Dependence(
+            neighbours=max(moved.values(), default=0.0),
+            neighbours_layer=next((layer for layer, _ in moved), ""),
+            output=_OUTPUT in moved,
+            layers=layers | uneven,
+        )
 
 
-def _largest(
-    a: dict[LayerKey, Tensor], b: dict[LayerKey, Tensor], rows: Callable[[Tensor], Tensor]
-) -> tuple[float, str]:
+def _uneven(company: Sequence[Responses]) -> dict[LayerKey, str]:
+    """Layers that were not read in all of some forwards."""
+    read = [part.values.keys() | part.repeats.keys() for part in company]
+    found = dict.fromkeys(set().union(*read) - set.intersection(*map(set, read)), NOT_ALWAYS)
+    found.pop(_OUTPUT, None)
+    return found | {key: reason for part in company for key, reason in part.skipped.items()}
+
+
+def largest_change(a: Responses, b: Responses) -> tuple[float, str]:
     """The largest difference beyond rounding, and the first layer that has one."""
-    sizes = [(key[0], _difference(rows(a[key]), rows(b[key]))) for key in a if key in b]
-    beyond = [(layer, size) for layer, size in sizes if size]
+    both = ((key[0], _difference(a.values[key], b.values[key])) for key in a.values if key in b.values)
+    beyond = [(layer, size) for layer, size in both if size]
     return max((size for _, size in beyond), default=0.0), next((layer for layer, _ in beyond), "")
 
 
 def _difference(a: Tensor, b: Tensor) -> float:
-    """Largest difference over the rms; 0 within rounding, or where a value is not finite in both."""
+    """Largest difference over the rms; 0 within rounding, and where values are not finite in both."""
     if a.shape != b.shape:
         return float("inf")
     if torch.equal(a, b):
         return 0.0
-    wide, other = a.double().nan_to_num(), b.double().nan_to_num()
+    wide, other, same = _finite_in_both(a, b)
+    if not same:
+        return float("inf")
     scale = wide.square().mean().sqrt().clamp_min(torch.finfo(torch.float64).tiny)
-    size = float((wide - other).abs().max() / scale) if a.numel() else 0.0
+    size = float((wide - other).abs().max() / scale) if wide.numel() else 0.0
     return size if size > _TOLERANCE.get(a.dtype, _COARSE) else 0.0
+
+
+def _beyond_spread(a: Tensor, b: Tensor) -> float:
+    """Largest distance between rows over the rms; 0 if it is small beside the spread of the rows."""
+    wide, other, same = _finite_in_both(a.reshape(len(a), -1), b.reshape(len(b), -1))
+    if not same:
+        return float("inf")
+    rms = wide.square().mean(1).sqrt().max().clamp_min(torch.finfo(torch.float64).tiny)
+    spread = (other - other.mean(0)).square().mean(1).sqrt().max()
+    least = rms * _LEAST_SPREAD.get(a.dtype, _LEAST_SPREAD_COARSE)
+    apart = (wide - other).square().mean(1).sqrt().max()
+    return float(apart / rms) if apart > _SHARE_OF_SPREAD * torch.maximum(spread, least) else 0.0
+
+
+def _finite_in_both(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, bool]:
+    """Both in float64 with what is infinite, NaN or masked as 0, and whether that is so at equal places."""
+    wide, other = a.double(), b.double()
+    finite, others = wide.abs() < _BEYOND, other.abs() < _BEYOND
+    return wide.where(finite, 0.0), other.where(others, 0.0), torch.equal(finite, others)

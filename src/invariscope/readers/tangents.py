@@ -6,14 +6,15 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 from invariscope.readers._copies import Placed, place
-from invariscope.readers._outputs import tensors_in
+from invariscope.readers._prediction import Prediction
+
+_WHOLE = Prediction()
 
 
 class NotForwardError(TypeError):
@@ -40,8 +41,8 @@ class Pushforward:
         """x as the copy takes it."""
         return self.placed.feed(x).to(self.dtype)
 
-    def __call__(self, x: Tensor, move: Tensor) -> tuple[Tensor, Tensor]:
-        """The model's output, or the first tensor in it, and its derivative along the move.
+    def __call__(self, x: Tensor, move: Tensor, prediction: Prediction = _WHOLE) -> tuple[Tensor, Tensor]:
+        """The model's prediction, and its derivative along the move.
 
         Raises:
             NotForwardError: an operation without a forward derivative, or an output cut off from the input.
@@ -51,7 +52,7 @@ class Pushforward:
                 returned = self.placed.model(forward_ad.make_dual(x.clone(), move))
             except NotImplementedError as error:
                 raise NotForwardError(str(error)) from error
-            output, tangent = forward_ad.unpack_dual(_first(returned))
+            output, tangent = forward_ad.unpack_dual(prediction.of(returned, len(x)))
         if tangent is None:
             raise NotForwardError("the output does not depend on the input, as far as derivatives can tell")
         return output, tangent
@@ -69,13 +70,6 @@ def pushforward(model: nn.Module, *, dtype: torch.dtype = torch.float64) -> Push
     placed = place(model, device=None, precision="float64")
     placed.model.to(dtype=dtype).eval().requires_grad_(False)
     return Pushforward(placed, dtype)
-
-
-def _first(returned: Any) -> Tensor:
-    found = next((tensor for _, tensor in tensors_in(returned)), None)
-    if found is None:
-        raise NotForwardError(f"the model returns no tensor but a {type(returned).__name__}")
-    return found
 
 
 @contextmanager

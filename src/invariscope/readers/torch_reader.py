@@ -5,43 +5,59 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from torch import Tensor, nn
 
 from invariscope.random_state import Generator, Streams, global_generators, put_back
 from invariscope.readers._copies import Placed, home, place, uncompiled
-from invariscope.readers._fingerprint import fingerprint_module
 from invariscope.readers._modules import Site, module_kind, never_ran, survey
-from invariscope.readers._outputs import part_names
 from invariscope.readers._plan import (
     Calls,
     Candidate,
     SiteKey,
     Trials,
     choose,
-    describe_output,
     operation_tables,
     slots_of,
     with_aliases,
 )
+from invariscope.readers._prediction import OutputChoice, Prediction, as_output_choice, settle
 from invariscope.readers._preserve import preserved
-from invariscope.readers._recording import SMALL, Recording, probes, record
+from invariscope.readers._recording import SMALL, Recording, forward_mode, probes, record
 from invariscope.readers._selection import Directory, Selector, as_axis_choice, as_selector
+from invariscope.readers._structure import Structure
 from invariscope.readers._tapping import ModuleForward
-from invariscope.readers.base import AxisChoice, Forward, Inspection, Precision, Reader, Selection, Sink
+from invariscope.readers.base import (
+    AxisChoice,
+    Forward,
+    Identity,
+    Inspection,
+    Precision,
+    Reader,
+    Selection,
+    Sink,
+    described,
+)
+from invariscope.readers.fingerprint import identify
+from invariscope.readers.threads import alone
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What an inspection settled for one device and number format."""
+    """What an inspection settled for one device and number format.
+
+    Args:
+        settles: the first forward changes hooks or submodules, and must come before ours are put up.
+    """
 
     inspection: Inspection
     calls: Mapping[SiteKey, Calls]
     tables: Mapping[str, Mapping[str, SiteKey]]
     drawn: tuple[str, ...]
     wrote_input: bool
+    settles: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,23 +70,27 @@ class TorchReader(Reader):
     `head[logits]`. Runs of one layer within a forward are told apart by `call`, counted from 0.
 
     Read by default: modules without children, attention and recurrent modules, and operations that return
-    floating values with a batch axis. A container is read when a pattern names it. Not seen: what custom
-    autograd functions, scripted modules and compiled code do inside.
+    floating values with a batch axis; if there are none, the model itself. A container is read when a pattern
+    names it. Not seen: what custom autograd functions, scripted modules and compiled code do inside.
 
     Args:
         model: any module, in any mode, on any device.
-        layers: names, globs, a list of them, or a predicate on `LayerInfo`.
+        layers: names, globs, a list of them, or a predicate on `LayerInfo`; "!" in front excludes.
         batch_axis: the batch axis where several axes follow the batch: one for all, or {name or glob: axis}.
+        output: which part of what the model returns is its prediction: a name, a number or a function; None:
+            the only floating tensor in it that has a row per sample.
     """
 
     model: nn.Module
     layers: Selection = field(default=None, kw_only=True)
     batch_axis: AxisChoice = field(default=None, kw_only=True)
+    output: OutputChoice = field(default=None, kw_only=True)
     _plans: dict[tuple[str | None, str], Plan] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         as_selector(self.layers)
         as_axis_choice(self.batch_axis)
+        as_output_choice(self.output)
 
     @classmethod
     def accepts(cls, model: Any) -> bool:
@@ -87,9 +107,11 @@ class TorchReader(Reader):
         """Where its parameters are."""
         return str(home(self.model) or "cpu")
 
-    def fingerprint(self) -> str:
-        """SHA-256 over module classes and the names, shapes, dtypes and values of parameters and buffers."""
-        return fingerprint_module(uncompiled(self.model))
+    def identity(self) -> Identity:
+        """Classes, code, configuration, weights and buffers of all modules: see `identify`."""
+        model = uncompiled(self.model)
+        with alone(model):
+            return identify(model, self.name)
 
     def inspect(
         self, x: Tensor, *, device: str | None = None, precision: Precision = "float32"
@@ -116,18 +138,26 @@ class TorchReader(Reader):
                 if plan is None:
                     plan = self._plans[device, precision] = self._plan(placed, x)
                 if forward is None:
+                    if plan.settles:
+                        _settle(placed, x)
                     forward = _installed(placed, plan, seed, stack)
                 return forward(x, sink)
 
             yield run
 
     def _plan(self, placed: Placed, x: Tensor) -> Plan:
-        sites = survey(placed.model)
         rows, altered = (placed.feed(batch) for batch in probes(x))
-        generators = _generators(placed)
+        generators, fresh = _generators(placed), Structure.of(placed.model)
 
         with put_back(generators):
-            small = record(placed.model, sites, rows[:SMALL], shape=x.shape)
+            small = record(placed.model, survey(placed.model), rows[:SMALL], shape=x.shape)
+        settles = fresh != Structure.of(placed.model)
+        if settles:
+            fresh.refuse_new_weights(placed.model)
+        sites = survey(placed.model)
+        with put_back(generators):
+            if settles:  # what the first forward set up acts on the following ones
+                small = record(placed.model, sites, rows[:SMALL], shape=x.shape)
         with put_back(generators) as before:
             large = record(placed.model, sites, rows, shape=x.shape)
             drawn = tuple(g.name for g, state in zip(generators, before, strict=True) if g.moved_from(state))
@@ -140,30 +170,38 @@ class TorchReader(Reader):
         modules = frozenset(site.name for site in sites)
         trials = Trials(small, large, only_first_altered, as_axis_choice(self.batch_axis), modules)
         candidates = trials.candidates()
-        unused = never_ran(sites, large.ran)
+        unused = never_ran(sites, small.ran | large.ran)
         chosen = self._chosen(candidates, unused, trials)
+        prediction = self._prediction(trials)
         inspection = Inspection(
             layers=tuple(candidate.info for candidate in chosen),
             unused=_shown(unused, as_selector(self.layers)),
             notes=_notes(placed, sites, drawn),
-            output=describe_output(trials, self.name),
-            output_parts=part_names(trials.large.output),
+            output=described(prediction, self.name),
+            prediction=prediction,
         )
         calls = slots_of(chosen, trials)
         tables = operation_tables(calls, large.operations, sites)
-        return Plan(inspection, calls, tables, drawn, large.wrote_input)
+        return Plan(inspection, calls, tables, drawn, large.wrote_input, settles)
+
+    def _prediction(self, trials: Trials) -> Prediction:
+        returned = trials.small.output, trials.large.output
+        axis = partial(trials.axis, name="output")
+        return settle(returned, self.output, axis, trials.large.batch)
 
     def _chosen(self, candidates: list[Candidate], unused: Sequence[str], trials: Trials) -> list[Candidate]:
         selector = as_selector(self.layers)
         names = tuple(dict.fromkeys(c.info.layer for c in candidates))
         listed = {c.info.layer for c in candidates if c.event.default}
         directory = Directory(self.name, names, tuple(unused), len(listed))
-        directory.check(selector.patterns or ())
-        if isinstance(self.batch_axis, Mapping):
-            Directory(self.name, (*names, "output"), tuple(unused), len(listed)).check(self.batch_axis)
+        directory.check(selector)
+        for pattern in self.batch_axis if isinstance(self.batch_axis, Mapping) else ():
+            Directory(self.name, (*names, "output"), tuple(unused), len(listed)).find(pattern)
         chosen = [trials.ordered(candidate) for candidate in choose(candidates, selector)]
-        if not chosen:
-            raise ValueError(f"layers={self.layers!r} selects none of the {len(names)} layers of {self.name}")
+        if not chosen and self.layers is None:  # operations on views alone, or on complex or whole numbers
+            chosen = [trials.ordered(c) for c in candidates if c.event.site == self.name]
+        elif not chosen:
+            raise directory.nothing_chosen(selector, self.layers)
         return with_aliases(chosen, trials.large.batch)
 
 
@@ -171,10 +209,18 @@ def _generators(placed: Placed) -> tuple[Generator, ...]:
     return global_generators(str(placed.device or "cpu"))
 
 
+def _settle(placed: Placed, x: Tensor) -> None:
+    """A first forward, for what it sets up."""
+    rows, _ = probes(x)
+    with put_back(_generators(placed)), forward_mode():
+        placed.model(placed.feed(rows[:SMALL]))
+
+
 def _installed(placed: Placed, plan: Plan, seed: int, stack: ExitStack) -> ModuleForward:
     drawn = [generator for generator in _generators(placed) if generator.name in plan.drawn]
     streams = Streams(drawn, seed) if drawn else None
-    forward = ModuleForward(placed, survey(placed.model), plan.calls, plan.tables, stack)
+    unused = plan.inspection.unused
+    forward = ModuleForward(placed, survey(placed.model), plan.calls, plan.tables, stack, unused=unused)
     forward.streams, forward.copies_input = streams, plan.wrote_input
     return forward
 
@@ -182,7 +228,7 @@ def _installed(placed: Placed, plan: Plan, seed: int, stack: ExitStack) -> Modul
 def _shown(unused: Sequence[str], selector: Selector) -> tuple[str, ...]:
     if selector.predicate is not None:
         return ()
-    return tuple(name for name in unused if selector.patterns is None or selector.names(name))
+    return tuple(name for name in unused if selector.names(name))
 
 
 def _notes(placed: Placed, sites: Sequence[Site], drawn: Sequence[str]) -> tuple[str, ...]:

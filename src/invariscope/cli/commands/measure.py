@@ -97,6 +97,7 @@ def measure(
     ] = True,
     nonfinite: shared.Nonfinite = "raise",
     unstable: shared.Unstable = "refuse",
+    output: shared.Output = None,
     memory_gb: Annotated[
         float | None, typer.Option(metavar="GB", help="Budget for sums.", show_default="half of what is free")
     ] = None,

@@ -1,0 +1,160 @@
+"""From readings to states: every layer of a forward is reduced where it is produced, or left out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from invariscope.engine.guards import (
+    finite_samples,
+    non_finite,
+    other_shape,
+    refuse_nonfinite,
+    refuse_other_shape,
+    refuse_unreadable,
+)
+from invariscope.engine.masks import Masks
+from invariscope.engine.needs import Needs
+from invariscope.engine.options import Options
+from invariscope.engine.state import OUTPUT, Run
+from invariscope.readers.base import OK, LayerKey, Reading
+from invariscope.readers.stability import NOT_ALWAYS
+from invariscope.statistics.base import Block, NotApplicableError, Statistic
+from invariscope.statistics.orbit_state import NonFiniteError
+
+
+class Reduction:
+    """Adds the readings of one forward after another to the states of a run.
+
+    Args:
+        run: whose states are updated.
+        needs: statistics of the layers and of the output.
+        options: what happens to responses that are not finite.
+        pilot: final values of the pilots of statistics that have one.
+    """
+
+    def __init__(
+        self, run: Run, needs: Needs, options: Options, pilot: dict[tuple[LayerKey, Statistic], Any]
+    ) -> None:
+        self.run, self.needs, self.options, self.pilot = run, needs, options, pilot
+        self.kinds = {(info.layer, info.call): info.kind for info in run.inspection.layers}
+        self.repeating = {(info.layer, info.call) for info in run.inspection.layers if info.alias_of}
+        self.masks = Masks()
+        self.output_shape: tuple[int, ...] | None = None
+        self.shared: dict[str, Any] = {}
+        self.rows = 0
+        self.seen: set[LayerKey] = set()
+
+    def begin(self, shared: dict[str, Any], *, rows: int) -> None:
+        """Before a forward of `rows` inputs; `shared` is what the blocks of all layers have in common."""
+        self.shared, self.rows = shared, rows
+        self.seen.clear()
+
+    def end(self) -> None:
+        """After a forward: layers that it did not run are left out of the whole run."""
+        for key in self.run.inspection.readable - self.seen:
+            self.withdraw(key, NOT_ALWAYS)
+
+    def withdraw(self, key: LayerKey, reason: str) -> None:
+        """Leave a layer out of the whole run.
+
+        Raises:
+            ValueError: no layer is left, and nothing but layers is measured.
+        """
+        self.run.withdraw(key, reason, self.needs.layers)
+        if not self.needs.output:
+            refuse_unreadable(self.run.inspection)
+
+    def output(self, values: Tensor) -> None:
+        """Add the model's output."""
+        self.output_shape = self.output_shape or tuple(values.shape[1:])
+        refuse_other_shape(OUTPUT, other_shape(tuple(values.shape), self.output_shape, rows=self.rows))
+        self._add(OUTPUT, self.needs.output, Block(values=values, layer=OUTPUT[0], **self.shared))
+
+    def layer(self, reading: Reading) -> None:
+        """Add what a layer produced, or leave it out of the whole run."""
+        key, values = (reading.layer, reading.call), reading.values
+        if reading.status != OK or values is None:
+            self.withdraw(key, reading.status)
+        elif key in self.run.withdrawn:
+            self._refuse_moved_mask(key, values)
+        elif key not in self.run.inspection.readable:
+            self.withdraw(key, NOT_ALWAYS)
+        elif problem := self._other_shape(key, values):
+            self.withdraw(key, problem)
+        else:
+            self.seen.add(key)
+            self._read(key, values, reading.alias_of)
+
+    def _other_shape(self, key: LayerKey, values: Tensor) -> str:
+        """Why the shape is another; an error for a layer that the user asked for by name."""
+        problem = other_shape(tuple(values.shape), self.run.shapes.get(key), rows=self.rows)
+        layers = self.options.layers
+        if key[0] in (
+            [layers] if isinstance(layers, str) else layers if isinstance(layers, Sequence) else ()
+        ):
+            refuse_other_shape(key, problem)
+        return problem
+
+    def _read(self, key: LayerKey, values: Tensor, original: LayerKey | None) -> None:
+        run = self.run
+        if original is not None and key in self.repeating and self._same_numbers(key, original):
+            run.aliases[key] = run.aliases.get(original, original)
+            return
+        if key in run.aliases:
+            self.withdraw(key, f"it repeats {run.aliases[key][0]!r} for some inputs and not for others")
+            return
+        unclear = key in run.inspection.unclear
+        block = Block(values=values, layer=key[0], unclear=unclear, **self.shared)
+        if self.needs.layers and not self._masked(key, block):
+            self._add(key, self.needs.layers, block)
+
+    def _same_numbers(self, key: LayerKey, original: LayerKey) -> bool:
+        """Whether a view has the numbers of what it repeats: pooling tells a flattened map from the map."""
+        if original in self.run.withdrawn:
+            return False
+        return not self.needs.pools or self.run.shapes.get(key) == self.run.shapes.get(original)
+
+    def _masked(self, key: LayerKey, block: Block) -> bool:
+        """Whether these are masked scores; then the layer is left out."""
+        reason = self.masks.reason(
+            key, block.values, kind=self.kinds.get(key, ""), before=self.run.samples > 0
+        )
+        if reason:  # whether other inputs have -inf at other places is yet to be seen
+            self.run.withdraw(key, reason, self.needs.layers)
+        return bool(reason)
+
+    def _refuse_moved_mask(self, key: LayerKey, values: Tensor) -> None:
+        """Raise ValueError if -inf, taken for a mask, is at other places for other inputs."""
+        if self.options.nonfinite == "raise" and not self.masks.still(key, values):
+            refuse_nonfinite(key, Block(values=values, layer=key[0], **self.shared))
+
+    def _add(self, key: LayerKey, statistics: tuple[Statistic, ...], block: Block) -> None:
+        if self.options.nonfinite == "skip":
+            block, left_out = finite_samples(block)
+            if left_out:
+                self.run.skipped_samples[key] = self.run.skipped_samples.get(key, 0) + left_out
+            if not block.samples:
+                return
+        elif not any(statistic.refuses_nonfinite for statistic in statistics):
+            refuse_nonfinite(key, block)
+        for statistic in statistics:
+            self._update(key, statistic, block)
+
+    def _update(self, key: LayerKey, statistic: Statistic, block: Block) -> None:
+        run = self.run
+        if (key, statistic) in run.inapplicable:
+            return
+        try:
+            state = run.states.get((key, statistic))
+            if state is None:
+                pilot = None if statistic.pilot is None else self.pilot.get((key, statistic.pilot))
+                state = statistic.init(block, buckets=run.strata.buckets, pilot=pilot)
+                run.states[key, statistic] = state
+            statistic.update(state, block)
+        except NotApplicableError as error:
+            run.inapplicable[key, statistic] = str(error)
+        except NonFiniteError:
+            raise non_finite(key, block) from None

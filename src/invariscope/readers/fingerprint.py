@@ -1,0 +1,345 @@
+"""Digests that tell two models, functions or transforms apart, and are the same in another process."""
+
+from __future__ import annotations
+
+import copyreg
+import hashlib
+import logging
+import re
+import threading
+import warnings
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from functools import partial
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from invariscope.readers._code import class_parts, code_parts, function_parts, global_parts, is_library
+from invariscope.readers._copies import uncompiled
+from invariscope.readers._modules import is_scripted, module_kind
+from invariscope.readers.base import Identity
+
+_ATOMS = frozenset(
+    [str, bytes, int, float, complex, bool, type(None), type(...), type(NotImplemented), range]
+)
+_TORCH = (torch.dtype, torch.device, torch.Size, torch.memory_format, torch.layout)
+_OPERATIONS = (torch._ops.OpOverload, torch._ops.OpOverloadPacket)
+# None of these decides a value.
+_IDLE = (type(threading.Lock()), type(threading.RLock()), threading.local, weakref.ref, logging.Logger)
+_DEEPEST = 80
+_INTERNAL = frozenset([*vars(nn.Module()), "_compiled_call_impl"])
+
+
+def identify(value: Any, name: str) -> Identity:
+    """The identity of a model, a function, or anything made of those, arrays and plain values.
+
+    The digest covers the classes, configuration, weights and buffers of modules, the hooks and the code that
+    run in a forward, and of functions their code, defaults, closures, bound arguments and the globals that
+    they name. Of objects of other kinds it covers what pickle would save. Code of Python, torch, NumPy and
+    JAX goes by its name, that of other installed packages by itself, without the globals it names. Not
+    covered: train or eval mode, gradients, requires_grad, memory formats.
+
+    Args:
+        value: what to identify.
+        name: how to call it in `unseen`.
+    """
+    found = _Digests()
+    digest = weights = _sha(found.of(value, name), *sorted(found.of_reached())).hex()
+    if isinstance(value, nn.Module):
+        named = [
+            *value.named_parameters(remove_duplicate=False),
+            *value.named_buffers(remove_duplicate=False),
+        ]
+        weights = _sha(*(part for n, tensor in named for part in (n, found.of(tensor, n)))).hex()
+    return Identity(digest, weights, tuple(dict.fromkeys(found.unseen)))
+
+
+class _Digests:
+    """Digests by content; an object within itself goes by how far up it is."""
+
+    def __init__(self) -> None:
+        self.known: dict[int, tuple[Any, bytes]] = {}  # with the objects, so that ids stay theirs
+        self.around: dict[int, int] = {}
+        self.reached: dict[int, tuple[str, Any]] = {}
+        self.unseen: list[str] = []
+
+    def of_reached(self) -> list[bytes]:
+        """Of the functions and classes that others name as globals; one by one, however long the chain."""
+        found = []
+        while self.reached:
+            where, value = self.reached.popitem()[1]
+            found.append(self.of(value, where))
+        return found
+
+    def of(self, value: Any, where: str) -> bytes:
+        """SHA-256 of a value; `where` it is, for `unseen`."""
+        if type(value) in _ATOMS:
+            return _sha(type(value).__name__, repr(value))
+        if id(value) in self.known:
+            return self.known[id(value)][1]
+        if id(value) in self.around:
+            return _sha("around", str(len(self.around) - self.around[id(value)]))
+        if len(self.around) >= _DEEPEST:
+            return self._not_seen(value, f"{where[:60]}...")
+        self.around[id(value)] = len(self.around)
+        try:
+            digest = self._compound(value, where)
+        finally:
+            del self.around[id(value)]
+        self.known[id(value)] = value, digest
+        return digest
+
+    def _compound(self, value: Any, where: str) -> bytes:
+        for kinds, digest in _KINDS:
+            if isinstance(value, kinds):
+                return digest(self, value, where)
+        if hasattr(value, "__array__") and hasattr(value, "dtype") and not isinstance(value, type):
+            try:
+                return self._array(np.asarray(value), where)
+            except Exception:  # an array of another kind, such as JAX's random keys
+                return self._object(value, where)
+        if callable(getattr(value, "__wrapped__", None)):  # jitted, cached
+            return _sha("wrapped", type(value).__qualname__, self.of(value.__wrapped__, where))
+        return self._object(value, where)
+
+    def _all(self, kind: str, values: Iterable[Any], where: str) -> bytes:
+        return _sha(kind, *(self.of(v, f"{where}[{k}]") for k, v in enumerate(values)))
+
+    def _named(self, kind: str, parts: Iterable[tuple[str, Any]], where: str) -> bytes:
+        """In the given order."""
+        return _sha(kind, *(part for name, v in parts for part in (name, self.of(v, f"{where}.{name}"))))
+
+    def _not_seen(self, value: Any, where: str) -> bytes:
+        self.unseen.append(f"{where} ({type(value).__qualname__})")
+        return _sha("unseen", type(value).__qualname__)
+
+    # --- kinds of values ------------------------------------------------------------------------------------
+
+    def _constant(self, value: Any, where: str) -> bytes:
+        return _sha(type(value).__name__, repr(value))
+
+    def _idle(self, value: Any, where: str) -> bytes:
+        return _sha("idle", type(value).__qualname__)
+
+    def _sequence(self, value: Any, where: str) -> bytes:
+        return _sha(self._all(type(value).__qualname__, list(value), where), self._own(value, where))
+
+    def _mapping(self, value: Any, where: str) -> bytes:
+        pairs = [
+            _sha(self.of(key, where), self.of(entry, f"{where}[{key!r:.40}]"))
+            for key, entry in list(value.items())
+        ]
+        return _sha(type(value).__qualname__, *sorted(pairs), self._own(value, where))
+
+    def _set(self, value: Any, where: str) -> bytes:
+        return _sha(type(value).__qualname__, *sorted(self.of(entry, where) for entry in value))
+
+    def _own(self, value: Any, where: str) -> bytes:
+        """What subclasses of containers hold besides."""
+        table = getattr(value, "__dict__", None)
+        return self._named("attributes", sorted(table.items()), where) if table else b""
+
+    def _enumerated(self, value: Enum, where: str) -> bytes:
+        return _sha("enum", type(value).__qualname__, value.name)
+
+    def _slice(self, value: slice, where: str) -> bytes:
+        return self._all("slice", (value.start, value.stop, value.step), where)
+
+    def _module_by_name(self, value: ModuleType, where: str) -> bytes:
+        return _sha("module", value.__name__)
+
+    def _generator(self, value: torch.Generator, where: str) -> bytes:
+        return _sha("generator", str(value.device), self._tensor(value.get_state(), where))
+
+    def _tensor(self, value: Tensor, where: str) -> bytes:
+        meta = _sha(type(value).__name__, str(tuple(value.shape)), str(value.dtype))
+        try:
+            return _sha(meta, *(_bytes(part) for part in _plain_parts(value)))
+        except Exception:  # a subclass or a layout without plain memory
+            return _sha(meta, self._not_seen(value, where))
+
+    def _array(self, value: Any, where: str) -> bytes:
+        array = np.asarray(value)
+        if array.dtype.hasobject:
+            return _sha("objects", str(array.shape), self._all("array", array.ravel().tolist(), where))
+        return _sha("array", str(array.shape), str(array.dtype), np.ascontiguousarray(array).tobytes())
+
+    # --- code -----------------------------------------------------------------------------------------------
+
+    def _function(self, value: FunctionType, where: str) -> bytes:
+        if is_library(value):
+            return _sha("function", value.__module__, value.__qualname__)
+        named = list(global_parts(value))
+        for name, part in named:
+            if isinstance(part, (FunctionType, type)) and id(part) not in self.known:
+                self.reached[id(part)] = name, part
+        parts = [(n, p.__qualname__ if isinstance(p, (FunctionType, type)) else p) for n, p in named]
+        return self._named("function", [*function_parts(value), *parts], where)
+
+    def _builtin(self, value: Any, where: str) -> bytes:
+        owner = getattr(value, "__self__", None)
+        bound = None if owner is None or isinstance(owner, ModuleType) else owner
+        return _sha("builtin", str(value.__module__), value.__qualname__, self.of(bound, where))
+
+    def _method(self, value: MethodType, where: str) -> bytes:
+        return _sha("method", self.of(value.__func__, where), self.of(value.__self__, where))
+
+    def _partial(self, value: partial[Any], where: str) -> bytes:
+        return self._all("partial", (value.func, value.args, value.keywords), where)
+
+    def _code(self, value: CodeType, where: str) -> bytes:
+        return self._named("code", code_parts(value), where)
+
+    def _class(self, value: type, where: str) -> bytes:
+        return self._named("class", [("name", value.__qualname__), *class_parts(value)], where)
+
+    def _descriptor(self, value: Any, where: str) -> bytes:
+        return self._all(type(value).__name__, (value.__func__,), where)
+
+    def _property(self, value: property, where: str) -> bytes:
+        return self._all("property", (value.fget, value.fset), where)
+
+    # --- objects and modules --------------------------------------------------------------------------------
+
+    def _object(self, value: Any, where: str) -> bytes:
+        kind = type(value)
+        if kind.__module__.startswith("torch.distributed"):  # how work is shared out
+            return self._idle(value, where)
+        if is_dataclass(value) and kind.__module__.startswith("invariscope."):  # others cache beside fields
+            own = [(f.name, getattr(value, f.name)) for f in fields(value) if not f.name.startswith("_")]
+            return self._named("dataclass", [("class", kind), *own], where)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                saved = value.__reduce_ex__(4)
+                saved = saved if isinstance(saved, str) else [_listed(part) for part in saved]
+        except Exception:
+            return self._not_seen(value, where)
+        if isinstance(saved, str):
+            return _sha("global", str(kind.__module__), saved)
+        return _sha("object", self.of(kind, where), self._saved(saved, where))
+
+    def _saved(self, saved: list[Any], where: str) -> bytes:
+        """What pickle would save: maker, arguments, state, entries."""
+        maker, args, *rest = saved
+        name = getattr(maker, "__qualname__", "") if maker in _MAKERS else ""
+        state = rest[0] if rest else None
+        parts = [] if isinstance(state, dict) else [self.of(state, where)]
+        if isinstance(state, dict):
+            parts = [self._named("state", sorted(state.items(), key=lambda pair: str(pair[0])), where)]
+        made = _sha("maker", name) if name else self.of(maker, where)
+        return _sha(made, self._all("args", args, where), *parts, *(self.of(r, where) for r in rest[1:]))
+
+    def _nn_module(self, given: nn.Module, where: str) -> bytes:
+        module = uncompiled(given)
+        own = self._scripted(module, where) if is_scripted(module) else self._configured(module, where)
+        tensors = [
+            part
+            for kind, table in (("parameter", module._parameters), ("buffer", module._buffers))
+            for name, tensor in list(table.items())
+            for part in (kind, name, self.of(tensor, f"{where}.{name}"))
+        ]
+        children = self._named("children", list(module._modules.items()), where)
+        return _sha("nn.Module", module_kind(module), own, *tensors, children)
+
+    def _configured(self, module: nn.Module, where: str) -> bytes:
+        graph = isinstance(module, torch.fx.GraphModule)
+        attributes = {} if graph else _state(module)
+        named = sorted((name, value) for name, value in attributes.items() if name not in _INTERNAL)
+        hooks = [
+            self._named(kind, [(str(key in kept), hook) for key, hook in list(table.items())], where)
+            for kind, table, kept in (
+                ("hook", module._forward_hooks, module._forward_hooks_with_kwargs),
+                ("pre-hook", module._forward_pre_hooks, module._forward_pre_hooks_with_kwargs),
+            )
+        ]
+        code = str(module.code) if graph else self.of(type(module), where)
+        return _sha(code, self._named("attributes", named, where), *hooks)
+
+    def _scripted(self, module: Any, where: str) -> bytes:
+        try:
+            code, constants = module.code_with_constants
+        except (RuntimeError, AttributeError):  # without a forward
+            return b""
+        named = [(n, module._c.getattr(n)) for n in sorted(set(_WORD.findall(code))) if module._c.hasattr(n)]
+        plain = [(name, value) for name, value in named if not isinstance(value, torch._C.ScriptObject)]
+        own = [*plain, ("constants", constants.const_mapping)]
+        return _sha("scripted", _MANGLED.sub("", code), self._named("attributes", own, where))
+
+
+def _state(module: nn.Module) -> dict[str, Any]:
+    """The attributes, as the module's own way of saving them shows them."""
+    own = getattr(type(module), "__getstate__", None)
+    if own is None or own is getattr(object, "__getstate__", None):
+        return dict(vars(module))
+    try:
+        state = module.__getstate__()  # type: ignore[operator]
+    except Exception:
+        state = None
+    return state if isinstance(state, dict) else dict(vars(module))
+
+
+def _plain_parts(tensor: Tensor) -> list[Tensor]:
+    """Dense tensors that hold the values."""
+    found = tensor.detach()
+    if hasattr(found, "full_tensor"):  # shared out among processes
+        found = found.full_tensor()  # type: ignore[operator]
+    if found.is_meta:
+        return []
+    if found.is_nested:
+        return list(found.unbind())
+    if found.is_quantized:
+        return [found.int_repr(), found.dequantize()]
+    return [found.to_dense() if found.layout is not torch.strided else found]
+
+
+def _bytes(tensor: Tensor) -> memoryview:
+    return tensor.resolve_conj().resolve_neg().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
+
+
+def _listed(part: Any) -> Any:
+    """Iterators of entries as lists."""
+    return list(part) if hasattr(part, "__next__") and not isinstance(part, type) else part
+
+
+def _sha(*parts: Any) -> bytes:
+    digest = hashlib.sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        digest.update(len(data).to_bytes(8, "little"))
+        digest.update(data)
+    return digest.digest()
+
+
+_WORD, _MANGLED = re.compile(r"\w+"), re.compile(r"\.?___torch_mangle_\d+")
+_MAKERS = (copyreg.__newobj__, copyreg.__newobj_ex__, copyreg._reconstructor)  # type: ignore[attr-defined]
+_KINDS: tuple[tuple[Any, Callable[[_Digests, Any, str], bytes]], ...] = (
+    (nn.Module, _Digests._nn_module),
+    (Tensor, _Digests._tensor),
+    ((np.ndarray, np.generic), _Digests._array),
+    ((*_TORCH, *_OPERATIONS, np.dtype), _Digests._constant),
+    (Enum, _Digests._enumerated),
+    ((str, bytes, int, float, complex), _Digests._constant),
+    (dict, _Digests._mapping),
+    ((list, tuple, deque, bytearray), _Digests._sequence),
+    ((set, frozenset), _Digests._set),
+    (slice, _Digests._slice),
+    (FunctionType, _Digests._function),
+    (MethodType, _Digests._method),
+    ((BuiltinFunctionType, np.ufunc), _Digests._builtin),
+    (partial, _Digests._partial),
+    (CodeType, _Digests._code),
+    (type, _Digests._class),
+    ((staticmethod, classmethod), _Digests._descriptor),
+    (property, _Digests._property),
+    (ModuleType, _Digests._module_by_name),
+    (torch.Generator, _Digests._generator),
+    (_IDLE, _Digests._idle),
+)

@@ -1,0 +1,398 @@
+"""Fingerprints say what a model, a function or a transform is, the same in every process."""
+
+from __future__ import annotations
+
+import functools
+import io
+import itertools
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from enum import Enum
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrizations
+
+import invariscope as iv
+from invariscope.readers import CallableReader, TorchReader
+from invariscope.readers.fingerprint import identify
+from odd_models import ODD_MODELS
+
+pytestmark = pytest.mark.usefixtures("seeded")
+
+_SCRIPT = """
+import sys; sys.path[:0] = {paths!r}
+from test_fingerprints import same_everywhere
+print(*same_everywhere())
+"""
+
+
+class Mode(Enum):
+    A = 1
+    B = 2
+
+
+def doubled(x: Tensor) -> Tensor:
+    return x * FACTOR
+
+
+FACTOR = 2.0
+
+
+class Configured(nn.Module):
+    """Holds something that its forward may use."""
+
+    names = frozenset(["layer", "other", "third", "fourth"])
+
+    def __init__(self, held: Any) -> None:
+        super().__init__()
+        self.layer, self.held = nn.Linear(2, 2), held
+        nn.init.ones_(self.layer.weight)
+        nn.init.zeros_(self.layer.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return doubled(self.layer(x)) if "layer" in {"layer", "other", "third"} else x
+
+
+HELD: dict[str, Callable[[], Any]] = {
+    "nothing": lambda: None,
+    "a number": lambda: 0.01,
+    "another number": lambda: 0.9,
+    "an integer": lambda: 1,
+    "a flag": lambda: True,
+    "a text": lambda: "1",
+    "nested": lambda: {"a": [1, (2, {3, 4, "five", "six", "seven"})], "b": {"c": None}},
+    "nested otherwise": lambda: {"a": [1, (2, {3, 4, "five", "six", "eight"})], "b": {"c": None}},
+    "a function": lambda: doubled,
+    "a partial": lambda: functools.partial(doubled, x=1),
+    "a lambda": lambda: lambda x: x + 1,
+    "another lambda": lambda: lambda x: x + 2,
+    "an array": lambda: np.arange(3.0),
+    "another array": lambda: np.arange(3.0)[::-1],
+    "a big-endian array": lambda: np.arange(3.0).astype(">f8"),
+    "an array of objects": lambda: np.array([1, "a", None], dtype=object),
+    "a tensor": lambda: torch.ones(2),
+    "a conjugate": lambda: torch.ones(2, dtype=torch.complex64).mul(1j).conj(),
+    "a complex tensor": lambda: torch.ones(2, dtype=torch.complex64).mul(1j),
+    "a sparse tensor": lambda: torch.eye(2).to_sparse(),
+    "a dtype": lambda: torch.float16,
+    "a choice": lambda: Mode.A,
+    "another choice": lambda: Mode.B,
+    "a slice": lambda: slice(0, 2),
+    "modules in a list": lambda: [nn.LeakyReLU(0.1)],
+    "other modules in a list": lambda: [nn.LeakyReLU(0.2)],
+    "an object": lambda: SimpleNamespace(a=1),
+    "a generator": lambda: torch.Generator().manual_seed(1),
+    "another generator": lambda: np.random.default_rng(1),
+    "a lock": threading.Lock,
+    "a bound method": lambda: nn.Linear(1, 1, bias=False, device="meta").forward,
+    "an operation": lambda: torch.ops.aten.relu.default,
+    "another operation": lambda: torch.ops.aten.tanh.default,
+    "a builtin": lambda: torch.relu,
+    "a class": lambda: Mode,
+}
+
+
+def same_everywhere() -> list[str]:
+    """The digests of one model of each kind."""
+    names = [
+        "residual",
+        "bf16_model",
+        "double_model",
+        "channels_last_model",
+        "weight_norm",
+        "scripted_inside",
+    ]
+    models = [*(ODD_MODELS[name]()[0] for name in names), *(Configured(make()) for make in HELD.values())]
+    return [TorchReader(model).fingerprint() for model in models]
+
+
+def test_fingerprints_are_the_same_in_another_process() -> None:
+    paths = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+    found = [
+        subprocess.run(
+            [sys.executable, "-c", _SCRIPT.format(paths=paths)],
+            **{"capture_output": True, "text": True, "check": True},
+            env={**__import__("os").environ, "PYTHONHASHSEED": seed},
+        ).stdout.split()
+        for seed in ("1", "2")
+    ]
+    assert found[0] == found[1]
+    assert len(set(found[0])) == len(found[0])
+
+
+def test_a_fingerprint_sees_everything_that_a_module_holds() -> None:
+    identities = {name: TorchReader(Configured(make())).identity() for name, make in HELD.items()}
+    assert len({identity.digest for identity in identities.values()}) == len(HELD)
+    assert not any(identity.unseen for identity in identities.values())
+    assert all(TorchReader(Configured(make())).identity() == identities[name] for name, make in HELD.items())
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: io.BytesIO(b"").getbuffer(),
+        lambda: sys.__stdout__,
+        lambda: (n for n in range(3)),
+        lambda: {"deep": [SimpleNamespace(it=(n for n in range(3)))]},
+    ],
+)
+def test_what_cannot_be_seen_is_named(make: Callable[[], Any]) -> None:
+    model = Configured(make())
+    (place,) = TorchReader(model).identity().unseen
+    assert place.startswith("Configured.held")
+    assert place.endswith(("(memoryview)", "(TextIOWrapper)", "(generator)"))
+    found = iv.measure(model, torch.randn(4, 2), [lambda x: x, torch.neg], progress=False)
+    assert found.provenance["model"]["unseen"] == [place]
+
+
+def test_what_cannot_be_seen_refuses_a_checkpoint(tmp_path: Path) -> None:
+    x, numbers = torch.randn(4, 2), itertools.cycle([1])
+    held = (n for n in numbers)
+    options = {"checkpoint": tmp_path / "sums", "progress": False}
+    with pytest.raises(
+        ValueError, match=r"cannot look into Configured.held \(generator\).*without checkpoint="
+    ):
+        iv.measure(Configured(held), x, [lambda x: x, torch.neg], **options)
+    with pytest.raises(ValueError, match=r"cannot look into transform.callables\[1\].held \(generator\)"):
+        iv.measure(Configured(1), x, [lambda x: x, lambda x: x if held else -x], **options)
+
+
+def test_a_checkpoint_is_not_continued_with_other_elements_of_the_same_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from invariscope.engine import checkpoint
+
+    monkeypatch.setattr(checkpoint.Checkpoint, "due", lambda self: True)
+    model, x = Configured(1), torch.randn(8, 2)
+
+    def stop(done: int, total: int | None) -> None:
+        raise KeyboardInterrupt
+
+    def elements(by: float) -> list[Any]:
+        return [lambda x: x, lambda x: x * by]
+
+    options = {"checkpoint": tmp_path / "sums", "batch_size": 4}
+    with pytest.raises(KeyboardInterrupt):
+        iv.measure(model, x, elements(2.0), progress=stop, **options)
+    for other in ({"transform": elements(3.0)}, {"model": Configured(2)}):
+        given = {"model": model, "data": x, "transform": elements(2.0)} | other
+        with pytest.raises(ValueError, match="belongs to another measurement"):
+            iv.measure(**given, progress=False, **options)
+    resumed = iv.measure(model, x, elements(2.0), progress=False, **options)
+    whole = iv.measure(model, x, elements(2.0), progress=False, batch_size=4)
+    assert resumed.table.value.tolist() == whole.table.value.tolist()
+
+
+# --- modules ------------------------------------------------------------------------------------------------
+
+
+def test_the_fingerprint_sees_every_bit_of_parameters_and_buffers() -> None:
+    model, _ = ODD_MODELS["bf16_model"]()
+    model.register_buffer("passing", torch.zeros(2), persistent=False)
+    digests = {TorchReader(model).fingerprint()}
+    for tensor in (*model.parameters(), *model.buffers()):
+        with torch.no_grad():
+            tensor.view(-1)[-1:] += 1
+        digests.add(TorchReader(model).fingerprint())
+    assert len(digests) == 1 + len([*model.parameters(), *model.buffers()])
+
+
+def test_the_fingerprint_sees_shapes_names_types_classes_and_configuration() -> None:
+    models = [
+        nn.Sequential(nn.Linear(2, 3, bias=False)),
+        nn.Sequential(nn.Linear(3, 2, bias=False)),
+        nn.Sequential(nn.Identity(), nn.Linear(2, 3, bias=False)),
+        nn.Sequential(nn.Linear(2, 3, bias=False), nn.ReLU()),
+        nn.Sequential(nn.Linear(2, 3, bias=False), nn.Tanh()),
+        nn.Sequential(nn.Linear(2, 3, bias=False), nn.LeakyReLU(0.01)),
+        nn.Sequential(nn.Linear(2, 3, bias=False), nn.LeakyReLU(0.9)),
+        nn.Sequential(nn.Linear(2, 3, bias=False)).half(),
+        nn.Sequential(nn.Linear(2, 3, bias=False)).bfloat16(),
+        nn.Sequential(parametrizations.weight_norm(nn.Linear(2, 3, bias=False))),
+        nn.Sequential(parametrizations.orthogonal(nn.Linear(2, 3, bias=False))),
+    ]
+    for model in models:
+        for weight in model.parameters():
+            nn.init.zeros_(weight)
+    assert len({TorchReader(model).fingerprint() for model in models}) == len(models)
+
+
+def test_the_fingerprint_sees_the_code_of_forwards_and_of_hooks() -> None:
+    def network(change: Callable[[Tensor], Tensor]) -> nn.Module:
+        class Net(nn.Module):
+            def forward(self, x: Tensor) -> Tensor:
+                return self.helped(x)
+
+            def helped(self, x: Tensor) -> Tensor:
+                return change(x)
+
+        return Net()
+
+    def other() -> nn.Module:
+        class Net(nn.Module):
+            def forward(self, x: Tensor) -> Tensor:
+                return self.helped(x)
+
+            def helped(self, x: Tensor) -> Tensor:
+                return x - 1
+
+        return Net()
+
+    def hooked(by: float) -> nn.Module:
+        model = network(torch.relu)
+        model.register_forward_hook(lambda module, args, output: output * by)
+        return model
+
+    def replaced(by: float) -> nn.Module:
+        model = network(torch.relu)
+        model.forward = lambda x: x * by
+        return model
+
+    models = [network(torch.relu), other(), hooked(1.0), hooked(2.0), replaced(1.0), replaced(2.0)]
+    digests = [TorchReader(model).fingerprint() for model in models]
+    assert len(set(digests)) == len(models)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_the_fingerprint_sees_constants_and_attributes_of_scripted_modules() -> None:
+    def traced(by: float) -> nn.Module:
+        held = torch.tensor([by, by])
+        return torch.jit.trace(nn.Sequential(_Times(held)), torch.ones(2))
+
+    digests = [TorchReader(model).fingerprint() for model in (traced(1.0), traced(2.0), traced(1.0))]
+    assert digests[0] == digests[2] != digests[1]
+
+
+class _Times(nn.Module):
+    def __init__(self, by: Tensor) -> None:
+        super().__init__()
+        self.by = by
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.by
+
+
+def test_the_fingerprint_does_not_see_modes_gradients_or_memory_formats() -> None:
+    model, _ = ODD_MODELS["channels_last_model"]()
+    before = TorchReader(model).fingerprint()
+    model.train().requires_grad_(False).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    assert TorchReader(model).fingerprint() == before
+
+
+def test_weights_have_a_digest_of_their_own() -> None:
+    first, second, third = Configured(1), Configured(2), Configured(1)
+    nn.init.zeros_(third.layer.weight)
+    identities = [TorchReader(model).identity() for model in (first, second, third)]
+    assert identities[0].weights == identities[1].weights != identities[2].weights
+    assert len({identity.digest for identity in identities}) == 3
+
+
+def test_a_compiled_model_has_the_fingerprint_of_the_model() -> None:
+    model, _ = ODD_MODELS["plain_cnn"]()
+    compiled = torch.compile(model, backend="eager")
+    assert TorchReader(compiled).fingerprint() == TorchReader(model).fingerprint()  # type: ignore[arg-type]
+
+
+def test_a_module_that_holds_itself_has_a_fingerprint() -> None:
+    def ring(value: float) -> nn.Module:
+        model = Configured([value])
+        model.held.append(model)
+        return model
+
+    digests = [TorchReader(ring(value)).fingerprint() for value in (1.0, 1.0, 2.0)]
+    assert digests[0] == digests[1] != digests[2]
+
+
+# --- functions ----------------------------------------------------------------------------------------------
+
+
+def scaled(x: Tensor, by: float) -> Tensor:
+    return x * by
+
+
+class Arrays:
+    """Looks like an array of another library."""
+
+    dtype, shape = "float32", (2,)
+
+    def __init__(self, *values: float) -> None:
+        self.handle, self.values = object(), values
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        return np.asarray(self.values, dtype=dtype)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TypeError("lives elsewhere")
+
+
+def test_the_fingerprint_sees_code_constants_and_what_a_callable_holds() -> None:
+    def closing(value: Any) -> Any:
+        return lambda x: x * value
+
+    class Model:
+        def __init__(self, weight: Any) -> None:
+            self.weight = weight
+
+        def __call__(self, x: Tensor) -> Tensor:
+            return x * self.weight
+
+        def method(self, x: Tensor) -> Tensor:
+            return x
+
+    torch.manual_seed(0)
+    callables = [
+        lambda x: x + 1,
+        lambda x: x + 2,
+        lambda x: x - 1,
+        lambda x, by=2: x - by,
+        lambda x, by=3: x - by,
+        lambda x, *, by=2: x - by,
+        functools.partial(scaled, by=2.0),
+        functools.partial(scaled, by=3.0),
+        functools.cache(closing(4.0)),
+        functools.cache(closing(5.0)),
+        closing(2.0),
+        closing(np.ones(3)),
+        closing(np.zeros(3)),
+        closing(Arrays(1.0, 2.0)),
+        closing(Arrays(1.0, 3.0)),
+        closing(torch.ones(3)),
+        closing(torch.ones(3, dtype=torch.bfloat16)),
+        closing(nn.Linear(2, 2)),
+        closing(nn.Linear(2, 2)),
+        closing(closing(1.0)),
+        closing(closing(2.0)),
+        Model(1.0),
+        Model(2.0),
+        Model(2.0).method,
+        Model([np.ones(2), "a"]),
+    ]
+    identities = [CallableReader(function).identity() for function in callables]
+    assert len({identity.digest for identity in identities}) == len(callables)
+    assert not any(identity.unseen for identity in identities)
+    assert CallableReader(closing(2.0)).identity() == CallableReader(closing(2.0)).identity()
+
+
+def test_the_fingerprint_sees_globals_that_the_code_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = [identify(f, "f").digest for f in (doubled, lambda x: doubled(x), Configured(1))]
+    monkeypatch.setitem(globals(), "FACTOR", 3.0)
+    after = [identify(f, "f").digest for f in (doubled, lambda x: doubled(x), Configured(1))]
+    assert not set(before) & set(after)
+
+
+def test_a_module_behind_a_function_is_seen_like_the_module() -> None:
+    torch.manual_seed(0)
+    model = nn.Linear(2, 2)
+    before = CallableReader(lambda x: model(x)).fingerprint()
+    with torch.no_grad():
+        model.weight[0, 0] += 1e-6
+    assert CallableReader(lambda x: model(x)).fingerprint() != before
+    assert len(TorchReader(model).fingerprint()) == 64
