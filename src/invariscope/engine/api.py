@@ -21,12 +21,13 @@ import invariscope
 from invariscope.autocast import without_autocast
 from invariscope.engine.arena import kept_memory
 from invariscope.engine.assemble import Assembler
-from invariscope.engine.baseline import random_band, randomized, refuse_unrandom
+from invariscope.engine.baseline import called, random_band, refuse_unrandom
 from invariscope.engine.calibration import normalization_of
 from invariscope.engine.cautions import add_cautions
 from invariscope.engine.centring import add_grid_notes
 from invariscope.engine.options import Options
 from invariscope.engine.precision import check_precision
+from invariscope.engine.random_weights import network
 from invariscope.engine.run import walk
 from invariscope.engine.sequential import LookSource, account, watching
 from invariscope.engine.sources import Source, as_source
@@ -64,7 +65,7 @@ def measure(
     memory_gb: float | None = None,
     batch_axis: Any = None,
     label: str | None = None,
-    baseline: str | None = None,
+    baseline: str | Callable[[], Any] | None = None,
     draws: int = 30,
     floor: bool = False,
     width: float | None = None,
@@ -110,7 +111,11 @@ def measure(
         label: the model's name in tables and plots.
         baseline: "random" also measures the same architecture with random weights, in the same way, for
             `result.baseline`. It costs as many passes as there are draws, before the model's own; a
-            checkpoint does not hold them.
+            checkpoint does not hold them. The weights are drawn by the initialisers of the modules
+            (`reset_parameters`, `_init_weights` of transformers, `init_weights` of timm); a weight that none
+            of them reaches is refused by name. Then pass a function that takes no arguments and returns the
+            same architecture with new weights at each call: `baseline=make`. Global generators are seeded
+            before each call.
         draws: how many random networks.
         floor: also measure inputs that were transformed and brought back, for the column `floor`: what
             interpolation and padding alone do to a value. Doubles the inputs that are forwarded; needs a
@@ -207,9 +212,8 @@ def _references(
     if not any(measure.needs_reference for measure in wanted):
         return {}
     refuse_unrandom(model, source, what="norm='random_net'")
-    reader = as_reader(
-        randomized(model, seed=options.seed), layers=options.layers, batch_axis=options.batch_axis
-    )
+    fresh = network(model, options.baseline, seed=options.seed)
+    reader = as_reader(fresh, layers=options.layers, batch_axis=options.batch_axis)
     only, plain = (TransformationVariance(min_firing=0),), replace(options, floor=False)
     run = walk(reader, source, transform, only, plain)
     assembler = Assembler(run, only, transform, labelling=None, references={}, dead={})
@@ -285,7 +289,7 @@ def _provenance(
 
 def _drawn(options: Options) -> dict[str, Any]:
     """The random networks measured beside the model, where there are any."""
-    return {"baseline": options.baseline, "draws": options.draws} if options.baseline else {}
+    return {"baseline": called(options.baseline), "draws": options.draws} if options.baseline else {}
 
 
 def _described(measure: Measure) -> dict[str, Any]:

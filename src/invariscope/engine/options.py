@@ -36,7 +36,7 @@ class Options:
     memory_gb: float | None = None
     batch_axis: Any = None
     label: str | None = None
-    baseline: str | None = None
+    baseline: str | Callable[[], Any] | None = None
     draws: int = 30
     floor: bool = False
     width: float | None = None
@@ -55,8 +55,7 @@ class Options:
         self._whole("samples", least=2, besides=(None,))
         self._whole("seed", least=0)
         self._whole("draws", least=2)
-        if self.baseline not in (None, "random"):
-            raise unknown("baseline", str(self.baseline), ("random",))
+        _refuse_baseline(self.baseline)
         self._whole("at_least", least=GROUPS * MIN_PER_GROUP)
         self._refuse_wrong_width()
         _refuse_missing_device(self.device)
@@ -109,6 +108,18 @@ class Options:
         layers = self.layers if isinstance(self.layers, (str, list, tuple, type(None))) else repr(self.layers)
         classes = None if self.classes is None else list(self.classes)
         return {name: getattr(self, name) for name in names} | {"layers": layers, "classes": classes}
+
+
+def _refuse_baseline(baseline: Any) -> None:
+    """Raise unless it is None, "random" or a function that makes networks."""
+    if isinstance(baseline, str) and baseline != "random":
+        raise unknown("baseline", baseline, ("random",))
+    makes = callable(baseline) and not hasattr(baseline, "forward") or hasattr(baseline, "__mro__")
+    if not (baseline is None or isinstance(baseline, str) or makes):
+        raise TypeError(
+            "baseline is 'random', or a function without arguments that returns a network with new weights; "
+            f"got {type(baseline).__name__}"
+        )
 
 
 def _distinct_names(classes: Any) -> tuple[str, ...] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 from types import FunctionType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -56,16 +57,16 @@ def place(model: nn.Module, *, device: str | None, precision: Precision) -> Plac
     here, there = home(model), None if device is None else torch.device(device)
     dtype = _CASTS[precision]
     if dtype is None and (there is None or here is None or _same(here, there)):
-        return Placed(model, there or here, _only_dtype(model), channels_last=False, compiled=compiled)
-    copied = _copy(model, f"device={device!r}" if dtype is None else f"precision={precision!r}")
-    copied = copied.to(there or here) if (there or here) is not None else copied
+        return Placed(model, there or here, only_dtype(model), channels_last=False, compiled=compiled)
+    moved = copied(model, f"device={device!r}" if dtype is None else f"precision={precision!r}")
+    moved = moved.to(there or here) if (there or here) is not None else moved
     if dtype is not None:
         _check_real(model, precision)
-        copied = copied.to(dtype=dtype)
+        moved = moved.to(dtype=dtype)
     if precision == "bf16":
-        _make_channels_last(copied)
+        _make_channels_last(moved)
     bf16 = precision == "bf16"
-    return Placed(copied, there or here, dtype or _only_dtype(model), channels_last=bf16, compiled=compiled)
+    return Placed(moved, there or here, dtype or only_dtype(model), channels_last=bf16, compiled=compiled)
 
 
 def home(model: nn.Module) -> torch.device | None:
@@ -100,8 +101,8 @@ def _same(here: torch.device, there: torch.device) -> bool:
     return here.type == there.type and there.index in (None, here.index)
 
 
-def _only_dtype(model: nn.Module) -> torch.dtype | None:
-    """The one floating dtype of all parameters; None if there are several or none."""
+def only_dtype(model: nn.Module) -> torch.dtype | None:
+    """Return the one floating dtype of all parameters; None if there are several or none."""
     found = {weight.dtype for weight in model.parameters() if weight.is_floating_point()}
     return found.pop() if len(found) == 1 else None
 
@@ -114,7 +115,15 @@ def _check_real(model: nn.Module, precision: str) -> None:
             )
 
 
-def _copy(model: nn.Module, why: str) -> nn.Module:
+def copied(model: nn.Module, why: str) -> nn.Module:
+    """Return a copy of the model that shares nothing with it.
+
+    Args:
+        model: any module.
+        why: what needs the copy, for the message.
+    Raises:
+        ValueError: a forward that would still run the original, or a part that cannot be copied.
+    """
     for name, module in model.named_modules():
         forward = vars(module).get("forward")
         if isinstance(forward, FunctionType) and forward.__closure__ and not is_scripted(module):
@@ -124,9 +133,18 @@ def _copy(model: nn.Module, why: str) -> nn.Module:
             )
     try:
         with torch.no_grad():
-            return copy.deepcopy(model)
+            return copy.deepcopy(model, _computed_tensors(model))
     except Exception as error:
         raise ValueError(f"{why} needs a copy of the model, and it cannot be copied: {error}") from error
+
+
+def _computed_tensors(model: nn.Module) -> dict[int, Any]:
+    """Copies of tensors that modules keep from an earlier forward (a normed weight), for `deepcopy`.
+
+    It refuses tensors with a history of their own.
+    """
+    kept = (value for module in model.modules() for value in vars(module).values())
+    return {id(v): v.detach().clone() for v in kept if isinstance(v, Tensor) and not v.is_leaf}
 
 
 def _make_channels_last(model: nn.Module) -> None:
