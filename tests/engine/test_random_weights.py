@@ -89,8 +89,8 @@ WRAPPED = {
     "parametrizations.orthogonal": lambda: parametrizations.orthogonal(nn.Linear(4, 4)),
     "a parametrization of no inverse": lambda: parametrized(nn.Linear(4, 4)),
     "pruning": lambda: prune.l1_unstructured(nn.Linear(4, 4), "weight", amount=0.4),
-    "pruning of a batch norm's weight": lambda: prune.random_unstructured(
-        nn.BatchNorm1d(4), "weight", amount=1
+    "pruning beside running statistics": lambda: nn.Sequential(
+        nn.Linear(4, 4), prune.random_unstructured(nn.BatchNorm1d(4), "weight", amount=1)
     ),
     "two wrappers of one layer": lambda: weight_norm(parametrized(nn.Linear(4, 4), "bias")),
 }
@@ -234,9 +234,15 @@ class Low(nn.Module):
     ("make", "message"),
     [
         (Bare, r"drawn for Bare: its modules have no initialiser for 'scale'\. Pass baseline=make"),
-        (lambda: nn.Sequential(nn.Linear(4, 4), Frozen()), r"'1\.running_mean', '1\.running_var', '1\.weight'"),
+        (
+            lambda: nn.Sequential(nn.Linear(4, 4), Frozen()),
+            r"'1\.running_mean', '1\.running_var', '1\.weight'",
+        ),
         (Barred, r"no initialiser for 'fc\.weight_bar'"),
-        (lambda: Broken(4, 4), r"reset_parameters\(\) failed for the model with RuntimeError: no second time"),
+        (
+            lambda: Broken(4, 4),
+            r"reset_parameters\(\) failed for the model with RuntimeError: no second time",
+        ),
         (
             lambda: low_rank(nn.Linear(4, 4)),
             r"no initialiser for 'parametrizations\.weight\.0\.factor'",
@@ -290,7 +296,11 @@ def test_a_function_gives_networks_of_the_models_own_number_format():
     [
         (lambda model: lambda: model, ValueError, r"returned weights of the model itself"),
         (lambda model: lambda: copy_of(model), ValueError, r"has the weights of the model itself: nothing"),
-        (lambda model: lambda: nn.Conv2d(1, 3, 3), ValueError, r"another architecture: 'scale' is \(3, 1, 1\)"),
+        (
+            lambda model: lambda: nn.Conv2d(1, 3, 3),
+            ValueError,
+            r"another architecture: 'scale' is \(3, 1, 1\)",
+        ),
         (lambda model: lambda: 3, TypeError, r"must return a torch\.nn\.Module; got int"),
         (lambda model: lambda: 1 / 0, ValueError, r"failed with ZeroDivisionError: division by zero"),
         (lambda model: lambda n: n, ValueError, r"failed with TypeError"),
@@ -298,7 +308,17 @@ def test_a_function_gives_networks_of_the_models_own_number_format():
         (lambda model: model, TypeError, r"baseline is 'random', or a function.*got Scaled"),
         (lambda model: 3, TypeError, r"baseline is 'random', or a function.*got int"),
     ],
-    ids=["itself", "its copy", "another", "no module", "failing", "arguments", "seeded", "a module", "a number"],
+    ids=[
+        "itself",
+        "its copy",
+        "another",
+        "no module",
+        "failing",
+        "arguments",
+        "seeded",
+        "a module",
+        "a number",
+    ],
 )
 def test_functions_that_do_not_give_a_baseline_are_refused(make, error, message):
     model = Scaled()

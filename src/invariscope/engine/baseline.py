@@ -95,8 +95,8 @@ def _refuse_same(first: nn.Module | None, fresh: nn.Module) -> nn.Module:
     """Return the first draw; raise ValueError if another one has the same weights."""
     if first is not None and first is not fresh and same_weights(first, fresh):
         raise ValueError(
-            f"two random networks have the same weights: nothing in {type(fresh).__name__} is drawn by chance. "
-            f"{WAY_OUT}"
+            f"two random networks have the same weights: nothing in {type(fresh).__name__} is drawn by "
+            f"chance. {WAY_OUT}"
         )
     return first or fresh
 

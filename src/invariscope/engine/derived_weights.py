@@ -7,6 +7,7 @@ Known are the parametrizations of `torch.nn.utils.parametrize`, and the names th
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -47,8 +48,9 @@ def effective_weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
         prefix, computed = f"{path}." if path else "", derived_names(module)
         hidden = {base for name in computed for base in _bases(name)}
         own = (name for name, _ in module.named_parameters(recurse=False) if name not in hidden)
-        for name in (*own, *computed):
-            yield prefix + name, getattr(module, name).detach()
+        with _mode(module, training=False):  # reading must not move the estimates of singular vectors
+            found = {name: getattr(module, name).detach() for name in (*own, *computed)}
+        yield from ((prefix + name, value) for name, value in found.items())
 
 
 def _is_part(path: str) -> bool:
@@ -57,7 +59,7 @@ def _is_part(path: str) -> bool:
 
 
 def expose(model: nn.Module) -> None:
-    """Turn computed weights into parameters, as they were before; `model` is a copy that is never forwarded."""
+    """Turn the computed weights of a copy, which is never forwarded, into parameters, as they once were."""
     for module in list(model.modules()):
         for name in _hooked(module):
             value = vars(module).pop(name)
@@ -121,19 +123,26 @@ def _assign_parametrized(module: nn.Module, name: str, value: Tensor) -> None:
 
 def _recompute(module: nn.Module) -> None:
     """Compute the weights anew; estimates of singular vectors settle as they do while training."""
-    training, module.training = module.training, True
-    parts = [*module.parametrizations.modules()] if is_parametrized(module) else []  # type: ignore[union-attr]
-    modes = [part.training for part in parts]
-    for part in parts:
-        part.training = True
-    for _ in range(_ITERATIONS):
-        for name in _parametrized(module):
-            getattr(module, name)
-        for hook in _hooks(module):
-            hook(module, ())
-    module.training = training
-    for part, mode in zip(parts, modes, strict=True):
-        part.training = mode
+    with _mode(module, training=True):
+        for _ in range(_ITERATIONS):
+            for name in _parametrized(module):
+                getattr(module, name)
+            for hook in _hooks(module):
+                hook(module, ())
+
+
+@contextmanager
+def _mode(module: nn.Module, *, training: bool) -> Iterator[None]:
+    """A mode for the module and its parametrizations alone."""
+    parts = list(module.parametrizations.modules()) if is_parametrized(module) else []  # type: ignore
+    modes = {part: part.training for part in (module, *parts)}
+    try:
+        for part in modes:
+            part.training = training
+        yield
+    finally:
+        for part, mode in modes.items():
+            part.training = mode
 
 
 def _hooks(module: nn.Module) -> list[Any]:

@@ -114,7 +114,7 @@ def _refuse_baseline(baseline: Any) -> None:
     """Raise unless it is None, "random" or a function that makes networks."""
     if isinstance(baseline, str) and baseline != "random":
         raise unknown("baseline", baseline, ("random",))
-    makes = callable(baseline) and not hasattr(baseline, "forward") or hasattr(baseline, "__mro__")
+    makes = callable(baseline) and (isinstance(baseline, type) or not hasattr(baseline, "forward"))
     if not (baseline is None or isinstance(baseline, str) or makes):
         raise TypeError(
             "baseline is 'random', or a function without arguments that returns a network with new weights; "

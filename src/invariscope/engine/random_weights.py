@@ -110,7 +110,9 @@ def describe_make(make: Any) -> str:
 def same_weights(one: nn.Module, other: nn.Module) -> bool:
     """Whether no weight that acts differs between two networks of one architecture."""
     found = dict(effective_weights(uncompiled(other)))
-    return all(name in found and _equal(value, found[name]) for name, value in effective_weights(uncompiled(one)))
+    return all(
+        name in found and _equal(value, found[name]) for name, value in effective_weights(uncompiled(one))
+    )
 
 
 def _equal(a: Tensor, b: Tensor) -> bool:
@@ -150,11 +152,7 @@ def _learned(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
 def _marked(drawn: nn.Module, model: nn.Module) -> list[str]:
     """Names of the weights that hold the mark; of those that cannot hold it, the ones that are unchanged."""
     own = dict(model.named_parameters())
-    return [
-        name
-        for name, tensor in _learned(drawn)
-        if tensor.numel() and _is_old(tensor, own.get(name))
-    ]
+    return [name for name, tensor in _learned(drawn) if tensor.numel() and _is_old(tensor, own.get(name))]
 
 
 def _is_old(tensor: Tensor, own: Tensor | None) -> bool:
