@@ -36,6 +36,7 @@ def assert_invariant(
     device: str | None = None,
     batch_size: int | str = "auto",
     unstable: str = "refuse",
+    gradients: bool = False,
 ) -> Verdict:
     r"""Fails unless the output, or the layers named, stay the same when inputs are transformed.
 
@@ -52,7 +53,7 @@ def assert_invariant(
             exact on the pixel grid, ‖a(t⁻¹t x) − a(x)‖ / ‖a(x)‖ at worst: what interpolation causes.
         samples: a seeded subset of this many samples.
         seed: of the subset and of what the transform draws; None: that of the test session, or 0.
-        precision, device, batch_size, unstable: as for `iv.measure`.
+        precision, device, batch_size, unstable, gradients: as for `iv.measure`.
 
     Returns:
         The verdict, with the decisive error of every layer checked.
@@ -71,7 +72,7 @@ def assert_invariant(
     __tracebackhide__ = True
     wanted = EquivarianceError(feature_action="trivial", of="output" if layers is None else "layers")
     options = {"precision": precision, "device": device, "batch_size": batch_size, "unstable": unstable}
-    options |= {"layers": layers, "seed": seed, "samples": samples}
+    options |= {"gradients": gradients, "layers": layers, "seed": seed, "samples": samples}
     return _asserted("invariant", model, data, as_transform(transform), wanted, below, options)
 
 
@@ -89,6 +90,7 @@ def assert_equivariant(
     device: str | None = None,
     batch_size: int | str = "auto",
     unstable: str = "refuse",
+    gradients: bool = False,
 ) -> Verdict:
     r"""Fails unless every layer moves as the transform says when inputs are transformed.
 
@@ -108,7 +110,7 @@ def assert_equivariant(
         layers: names, globs, or a list of them; None: every layer, or those that the mapping names.
         below: the largest relative error that passes; None: a tolerance derived as for `assert_invariant`,
             to which ‖t⁻¹t a(x) − a(x)‖ / ‖a(x)‖ is added, what the action itself loses on that layer.
-        samples, seed, precision, device, batch_size, unstable: as for `assert_invariant`.
+        samples, seed, precision, device, batch_size, unstable, gradients: as for `assert_invariant`.
 
     Returns:
         The verdict, with the decisive error of every layer checked.
@@ -134,7 +136,7 @@ def assert_equivariant(
     if layers is None and isinstance(feature_action, Mapping) and "*" not in feature_action:
         layers = list(feature_action)
     options = {"precision": precision, "device": device, "batch_size": batch_size, "unstable": unstable}
-    options |= {"layers": layers, "seed": seed, "samples": samples}
+    options |= {"gradients": gradients, "layers": layers, "seed": seed, "samples": samples}
     return _asserted("equivariant", model, data, elements, wanted, below, options)
 
 
@@ -203,7 +205,7 @@ def _looked_at(
             # Says what to declare, where the transform has no action at all.
             size = (first.shape[2], first.shape[3]) if first.ndim == 4 else None
             transform.act(moved, input_size=size, seed=options["seed"])
-        reader = as_reader(model)
+        reader = as_reader(model, gradients=options["gradients"])
         inspection = reader.inspect(moved[:, 0], device=options["device"], precision=options["precision"])
     if wanted.of == "output":
         _refuse_output(inspection)

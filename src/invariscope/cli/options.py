@@ -108,4 +108,8 @@ Unstable = Annotated[
         metavar="NAME", help="Outputs that depend on chance or on the batch: `refuse` or `measure`."
     ),
 ]
+Gradients = Annotated[
+    bool,
+    typer.Option("--gradients", help="For models that differentiate in their forward, such as forces."),
+]
 Progress = Annotated[bool, typer.Option(" /--no-progress", help="No progress bar.", show_default=False)]

@@ -34,7 +34,7 @@ from invariscope.engine.sources import Source, as_source
 from invariscope.engine.state import Run
 from invariscope.measures.base import Measure, as_measures
 from invariscope.measures.variance import TransformationVariance
-from invariscope.readers.base import LayerKey, Reader, as_reader
+from invariscope.readers.base import LayerKey, Reader
 from invariscope.result import SCHEMA, Result
 from invariscope.transforms import as_transform
 from invariscope.transforms.base import Transform
@@ -64,6 +64,7 @@ def measure(
     unstable: str = "refuse",
     memory_gb: float | None = None,
     batch_axis: Any = None,
+    gradients: bool = False,
     label: str | None = None,
     baseline: str | Callable[[], Any] | None = None,
     draws: int = 30,
@@ -108,6 +109,9 @@ def measure(
         unstable: "refuse" or "measure" a model whose output depends on chance or on its batch.
         memory_gb: budget for sums; None: half of the free memory.
         batch_axis: overrides the batch axis found for each layer.
+        gradients: run forwards with autograd on, for models that differentiate inside their forward, such as
+            potentials that return forces. Responses are detached where they are read; each forward then also
+            holds what a backward pass would need, so that it takes more memory.
         label: the model's name in tables and plots.
         baseline: "random" also measures the same architecture with random weights, in the same way, for
             `result.baseline`. It costs as many passes as there are draws, before the model's own; a
@@ -169,7 +173,7 @@ def _measure(
     with untouched_generators():
         who = {"ids": options.ids, "clusters": options.clusters}
         source = as_source(data, samples=options.samples, seed=options.seed, **who)
-        reader = as_reader(model, layers=options.layers, batch_axis=options.batch_axis)
+        reader = options.reader(model)
         references = _references(model, source, transform, wanted, options)
         band = random_band(model, source, transform, wanted, options, references=references)
         check = check_precision(reader, source, transform, wanted, options)
@@ -212,8 +216,7 @@ def _references(
     if not any(measure.needs_reference for measure in wanted):
         return {}
     refuse_unrandom(model, source, what="norm='random_net'")
-    fresh = network(model, options.baseline, seed=options.seed)
-    reader = as_reader(fresh, layers=options.layers, batch_axis=options.batch_axis)
+    reader = options.reader(network(model, options.baseline, seed=options.seed))
     only, plain = (TransformationVariance(min_firing=0),), replace(options, floor=False)
     run = walk(reader, source, transform, only, plain)
     assembler = Assembler(run, only, transform, labelling=None, references={}, dead={})

@@ -19,7 +19,7 @@ from invariscope.engine.random_weights import WAY_OUT, describe_make, network, s
 from invariscope.engine.run import walk
 from invariscope.engine.sources import Source, refuse_second_walk
 from invariscope.measures.base import Measure
-from invariscope.readers.base import LayerKey, as_reader
+from invariscope.readers.base import LayerKey
 from invariscope.transforms.base import Transform
 
 # What is left outside on either side: the band holds the middle 95 % of the draws.
@@ -118,7 +118,7 @@ def _values(
     options: Options,
     references: dict[LayerKey, np.ndarray],
 ) -> Iterator[tuple[RowKey, float]]:
-    reader = as_reader(model, layers=options.layers, batch_axis=options.batch_axis)
+    reader = options.reader(model)
     check = check_precision(reader, source, transform, wanted, options)
     run = walk(reader, source, transform, wanted, options)
     assembler = Assembler(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
-from invariscope.readers.base import Precision
+from invariscope.readers.base import Precision, Reader, as_reader
 from invariscope.registry import unknown
 from invariscope.uncertainty import GROUPS, MIN_PER_GROUP
 
@@ -35,6 +35,7 @@ class Options:
     unstable: str = "refuse"
     memory_gb: float | None = None
     batch_axis: Any = None
+    gradients: bool = False
     label: str | None = None
     baseline: str | Callable[[], Any] | None = None
     draws: int = 30
@@ -51,6 +52,7 @@ class Options:
             if getattr(self, name) not in allowed:
                 raise unknown(name, str(getattr(self, name)), allowed)
         object.__setattr__(self, "classes", _distinct_names(self.classes))
+        self._switch("gradients")
         self._whole("batch_size", least=1, besides=("auto",))
         self._whole("samples", least=2, besides=(None,))
         self._whole("seed", least=0)
@@ -59,6 +61,11 @@ class Options:
         self._whole("at_least", least=GROUPS * MIN_PER_GROUP)
         self._refuse_wrong_width()
         _refuse_missing_device(self.device)
+
+    def reader(self, model: Any) -> Reader:
+        """The reader of a model, with what these options say of layers and forwards."""
+        options = {"layers": self.layers, "batch_axis": self.batch_axis, "gradients": self.gradients}
+        return as_reader(model, **options)
 
     def quiet(self) -> Options:
         """The same for a walk within a run: of all samples, without classes, intervals and a word."""
@@ -79,6 +86,10 @@ class Options:
                 "baseline= measures random networks on the same samples, whose number width= leaves open: "
                 "measure with width= first, then with samples= as many as were used"
             )
+
+    def _switch(self, name: str) -> None:
+        if not isinstance(getattr(self, name), bool):
+            raise ValueError(f"{name} must be True or False; got {getattr(self, name)!r}")
 
     def _whole(self, name: str, *, least: int, besides: tuple[Any, ...] = ()) -> None:
         """Refuses anything but a whole number of at least `least`; NumPy's integers become Python's."""
@@ -103,6 +114,7 @@ class Options:
             "unstable",
             "floor",
         )
+        names += ("gradients",) if self.gradients else ()
         if self.width is not None:
             names += ("width", "at_least", "decided_by")
         layers = self.layers if isinstance(self.layers, (str, list, tuple, type(None))) else repr(self.layers)

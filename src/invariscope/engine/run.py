@@ -311,7 +311,7 @@ class Runner:
         output = self.forward(laid.rows, lambda reading: self._reduce(reading, shared, rows))
         run.forwards += len(laid.rows)
         if self.needs.output:
-            values = _first_tensor(output)
+            values = _first_tensor(output).detach()
             self.output_shape = self.output_shape or tuple(values.shape[1:])
             refuse_other_shape(OUTPUT, tuple(values.shape), self.output_shape, rows=rows)
             self._update_all(OUTPUT, self.needs.output, Block(values=values, layer=OUTPUT[0], **shared))

@@ -27,6 +27,7 @@ class Placed:
         dtype: floating inputs are cast to it; None leaves them.
         channels_last: the memory format of images.
         compiled: calls would run compiled code.
+        gradients: its forwards need autograd.
     """
 
     model: nn.Module
@@ -34,6 +35,7 @@ class Placed:
     dtype: torch.dtype | None
     channels_last: bool
     compiled: bool
+    gradients: bool = False
 
     def feed(self, x: Tensor) -> Tensor:
         """x as this model takes it."""

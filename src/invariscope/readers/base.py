@@ -15,6 +15,7 @@ from invariscope.readers._makers import makes_models, no_model
 from invariscope.registry import Registry
 
 OK = "ok"
+_NO_GRADIENT = "does not require grad"
 
 LayerKey: TypeAlias = tuple[str, int]
 Precision: TypeAlias = Literal["float32", "bf16", "float64"]
@@ -116,6 +117,11 @@ class FailedForward(ValueError):
     @classmethod
     def on(cls, trial: Tensor, shape: Sequence[int], model: str, reason: object) -> FailedForward:
         """The error for a trial on some of the inputs."""
+        if isinstance(reason, RuntimeError) and _NO_GRADIENT in str(reason):
+            reason = (
+                "it differentiates inside its forward, which runs without autograd unless gradients=True is "
+                f"passed (--gradients on the command line): {reason}"
+            )
         dtype = str(trial.dtype).removeprefix("torch.")
         return cls(model, shape, f"{dtype}, {len(trial)} of which were tried", reason)
 
@@ -136,7 +142,7 @@ class Reader(ABC):
     """Reads representations of one kind of model.
 
     A concrete subclass in this package is found by being defined. Its constructor is
-    `(model, *, layers=None, batch_axis=None)`.
+    `(model, *, layers=None, batch_axis=None, gradients=False)`.
     """
 
     fallback: ClassVar[bool] = False
@@ -196,7 +202,9 @@ class Reader(ABC):
 READERS: Registry[Reader] = Registry("reader", "invariscope.readers")
 
 
-def as_reader(model: Any, *, layers: Selection = None, batch_axis: AxisChoice = None) -> Reader:
+def as_reader(
+    model: Any, *, layers: Selection = None, batch_axis: AxisChoice = None, gradients: bool = False
+) -> Reader:
     """The reader of a model: modules, callables that return {layer: array}, or a reader as it is.
 
     Args:
@@ -204,19 +212,22 @@ def as_reader(model: Any, *, layers: Selection = None, batch_axis: AxisChoice = 
         layers: names, globs (`*` crosses dots; a container is read when a pattern matches its name), a list
             of them, or a predicate on `LayerInfo`; None reads every leaf module and functional operation.
         batch_axis: the batch axis where it cannot be found: one for all layers, or {name or glob: axis}.
+        gradients: run forwards with autograd on, for models that differentiate inside their forward.
     Raises:
-        TypeError: nothing that can be read, a class or function that makes a model, or `layers` for a reader
+        TypeError: nothing that can be read, a class or function that makes a model, or options for a reader
             that chose its own.
     """
     if isinstance(model, Reader):
-        if layers is not None or batch_axis is not None:
-            raise TypeError("a reader has its own layers= and batch_axis=: give them where it is made")
+        if layers is not None or batch_axis is not None or gradients:
+            raise TypeError(
+                "a reader has its own layers=, batch_axis= and gradients=: give them where it is made"
+            )
         return model
     if isinstance(model, type) or makes_models(model):
         raise no_model(model)
     for cls in sorted(READERS.classes().values(), key=lambda cls: cls.fallback):
         if cls.accepts(model):
-            return cls(model, layers=layers, batch_axis=batch_axis)  # type: ignore[call-arg]
+            return cls(model, layers=layers, batch_axis=batch_axis, gradients=gradients)  # type: ignore[call-arg]
     raise TypeError(
         f"cannot read a {type(model).__name__}: pass a torch.nn.Module, a Reader, or a callable that returns "
         "{layer: array}"

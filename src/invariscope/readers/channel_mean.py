@@ -40,7 +40,7 @@ class ChannelMean(Reader):
 
     Args:
         model: whatever `iv.measure` takes: a module, a callable that returns its layers, a reader.
-        layers, batch_axis: as for the reader of that model.
+        layers, batch_axis, gradients: as for the reader of that model.
         axis: which of a sample's axes holds the channels; -1 for tokens × features.
     Raises:
         TypeError: nothing that can be read.
@@ -59,11 +59,13 @@ class ChannelMean(Reader):
     model: Any
     layers: Selection = field(default=None, kw_only=True)
     batch_axis: AxisChoice = field(default=None, kw_only=True)
+    gradients: bool = field(default=False, kw_only=True)
     axis: int = field(default=0, kw_only=True)
     _reader: Reader = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        reader = as_reader(self.model, layers=self.layers, batch_axis=self.batch_axis)
+        options = {"layers": self.layers, "batch_axis": self.batch_axis, "gradients": self.gradients}
+        reader = as_reader(self.model, **options)
         object.__setattr__(self, "_reader", reader)
 
     @classmethod

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -61,11 +61,13 @@ class TorchReader(Reader):
         model: any module, in any mode, on any device.
         layers: names, globs, a list of them, or a predicate on `LayerInfo`.
         batch_axis: the batch axis where several axes follow the batch: one for all, or {name or glob: axis}.
+        gradients: run forwards with autograd on, for models that differentiate inside their forward.
     """
 
     model: nn.Module
     layers: Selection = field(default=None, kw_only=True)
     batch_axis: AxisChoice = field(default=None, kw_only=True)
+    gradients: bool = field(default=False, kw_only=True)
     _plans: dict[tuple[str | None, str], Plan] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -95,7 +97,7 @@ class TorchReader(Reader):
         self, x: Tensor, *, device: str | None = None, precision: Precision = "float32"
     ) -> Inspection:
         """Forwards two and three inputs and says what can be read; see `Reader.inspect`."""
-        placed = place(self.model, device=device, precision=precision)
+        placed = self._placed(device, precision)
         with preserved(placed.model):
             plan = self._plan(placed, x)
         self._plans[device, precision] = plan
@@ -106,7 +108,7 @@ class TorchReader(Reader):
         self, *, device: str | None = None, precision: Precision = "float32", seed: int = 0
     ) -> Iterator[Forward]:
         """Eval mode and hooks, all undone on exit; inspects on the first forward where nobody did before."""
-        placed = place(self.model, device=device, precision=precision)
+        placed = self._placed(device, precision)
         with preserved(placed.model), ExitStack() as stack:
             plan = self._plans.get((device, precision))
             forward: ModuleForward | None = None
@@ -121,21 +123,26 @@ class TorchReader(Reader):
 
             yield run
 
+    def _placed(self, device: str | None, precision: Precision) -> Placed:
+        return replace(place(self.model, device=device, precision=precision), gradients=self.gradients)
+
     def _plan(self, placed: Placed, x: Tensor) -> Plan:
         sites = survey(placed.model)
         rows, altered = (placed.feed(batch) for batch in probes(x))
         generators = _generators(placed)
 
+        run = partial(record, placed.model, sites, shape=x.shape, gradients=placed.gradients)
+
         with put_back(generators):
-            small = record(placed.model, sites, rows[:SMALL], shape=x.shape)
+            small = run(rows[:SMALL])
         with put_back(generators) as before:
-            large = record(placed.model, sites, rows, shape=x.shape)
+            large = run(rows)
             drawn = tuple(g.name for g, state in zip(generators, before, strict=True) if g.moved_from(state))
 
         @cache
         def only_first_altered() -> Recording:
             with put_back(generators):
-                return record(placed.model, sites, altered, shape=x.shape)
+                return run(altered)
 
         modules = frozenset(site.name for site in sites)
         trials = Trials(small, large, only_first_altered, as_axis_choice(self.batch_axis), modules)

@@ -50,6 +50,7 @@ def curve(
     seed: shared.Seed = 0,
     device: shared.Device = None,
     precision: shared.Precision = "float32",
+    gradients: shared.Gradients = False,
     progress: shared.Progress = True,
     debug: Debug = False,
 ) -> None:
@@ -72,6 +73,7 @@ def curve(
         "seed": seed,
         "layers": layers or "output",
         "classes": classes,
+        "gradients": gradients,
     }
     with staged_folder(out, usual=_USUAL, overwrite=overwrite) as stage:
         found = _measured(model, data, weights, split, data_dir, given | chosen)

@@ -98,6 +98,7 @@ def measure(
     ] = True,
     nonfinite: shared.Nonfinite = "raise",
     unstable: shared.Unstable = "refuse",
+    gradients: shared.Gradients = False,
     memory_gb: Annotated[
         float | None, typer.Option(metavar="GB", help="Budget for sums.", show_default="half of what is free")
     ] = None,
