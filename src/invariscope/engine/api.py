@@ -83,8 +83,8 @@ def measure(
 
     Args:
         model: an `nn.Module`, a `Reader`, or a callable from inputs to {layer: array}.
-        data: array or tensor (sample, ...), a tuple (inputs, labels), a Dataset, a DataLoader, or an
-            iterable of batches. Inputs must be what the model expects (floating images, say). Labels are
+        data: array, tensor or DataFrame (sample, ...), a tuple (inputs, labels), a Dataset, a DataLoader, or
+            an iterable of batches. Inputs must be what the model expects (floating images, say). Labels are
             one integer or word per sample; other targets, such as masks, are ignored with a note.
         transform: a `Transform`, or a list of callables on batches: the elements.
         measures: measure objects or registry names (`iv.list_measures()`).
