@@ -18,6 +18,7 @@ WAY_OUT = (
     "Pass baseline=make (--baseline file.py:make), a function without arguments that returns the same "
     "architecture with new weights at each call, or give these modules a reset_parameters()."
 )
+_WHY = "a random baseline (unless you pass a function that makes it, baseline=make)"
 _LISTED = 4
 _STATISTICS = ("running_mean", "running_var")
 _FROZEN = (*_STATISTICS, "weight", "bias")
@@ -60,9 +61,9 @@ def randomized(model: nn.Module, *, seed: int) -> nn.Module:
     """
     model = uncompiled(model)
     check_initialised(model)
-    fresh = copied(model, "a random baseline")
+    fresh = copied(model, _WHY)
     wrapped = any(derived_names(module) for module in fresh.modules())
-    plain = copied(model, "a random baseline") if wrapped else fresh
+    plain = copied(model, _WHY) if wrapped else fresh
     with torch.no_grad(), _seeded(model, seed):
         if wrapped:
             expose(plain)

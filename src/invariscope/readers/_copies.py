@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from dataclasses import dataclass
-from types import FunctionType
+from types import CellType, FunctionType, MethodType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from invariscope.readers._eager import holds_compiled
 from invariscope.readers._modules import is_scripted
 from invariscope.readers.base import Precision
 
+_HOOKS = ("_forward_pre_hooks", "_forward_hooks")
 _CASTS: dict[str, torch.dtype | None] = {"float32": None, "bf16": torch.bfloat16, "float64": torch.float64}
 
 
@@ -54,7 +57,7 @@ def place(model: nn.Module, *, device: str | None, precision: Precision) -> Plac
     """
     if precision not in _CASTS:
         raise ValueError(f"precision must be one of {', '.join(map(repr, _CASTS))}, got {precision!r}")
-    compiled, model = _is_compiled(model), uncompiled(model)
+    compiled, model = holds_compiled(model), uncompiled(model)
     check_initialised(model)
     here, there = home(model), None if device is None else torch.device(device)
     dtype = _CASTS[precision]
@@ -94,11 +97,6 @@ def uncompiled(model: nn.Module) -> nn.Module:
     return inner if isinstance(inner, nn.Module) else model
 
 
-def _is_compiled(model: nn.Module) -> bool:
-    calls = [vars(module).get("_compiled_call_impl") for module in model.modules()]
-    return uncompiled(model) is not model or any(call is not None for call in calls)
-
-
 def _same(here: torch.device, there: torch.device) -> bool:
     return here.type == there.type and there.index in (None, here.index)
 
@@ -124,8 +122,9 @@ def copied(model: nn.Module, why: str) -> nn.Module:
         model: any module.
         why: what needs the copy, for the message.
     Raises:
-        ValueError: a forward that would still run the original, or a part that cannot be copied.
+        ValueError: a function that would still run the original, or a part that cannot be copied.
     """
+    own = {id(part) for part in (*model.modules(), *model.parameters(), *model.buffers())}
     for name, module in model.named_modules():
         forward = vars(module).get("forward")
         if isinstance(forward, FunctionType) and forward.__closure__ and not is_scripted(module):
@@ -133,11 +132,47 @@ def copied(model: nn.Module, why: str) -> nn.Module:
                 f"{why} needs a copy of the model, but the forward of {name or 'the model'!r} was replaced "
                 "by a function that still runs the original: convert the model yourself, measure it as it is"
             )
+        for held, function in _functions(module):
+            if _reaches(function, own):
+                raise ValueError(
+                    f"{why} needs a copy of the model, but {held!r} of {name or 'the model'!r} is a function "
+                    "that would still use the original's modules or weights: convert the model yourself, or "
+                    "measure it as it is"
+                )
     try:
         with torch.no_grad():
             return copy.deepcopy(model, _computed_tensors(model))
     except Exception as error:
         raise ValueError(f"{why} needs a copy of the model, and it cannot be copied: {error}") from error
+
+
+def _functions(module: nn.Module) -> Iterator[tuple[str, FunctionType]]:
+    """Functions that a module holds, as attributes or hooks; a copy of it holds the same ones."""
+    if is_scripted(module):
+        return
+    hooks = ((kind, hook) for kind in _HOOKS for hook in vars(module).get(kind, {}).values())
+    for name, value in (*vars(module).items(), *hooks):
+        if isinstance(value, FunctionType):
+            yield name.strip("_"), value
+
+
+def _reaches(function: Any, own: set[int], depth: int = 3) -> bool:
+    """Whether a function holds one of these objects: in its closure, as a default, or as what it wraps."""
+    cells = (cell.cell_contents for cell in getattr(function, "__closure__", None) or () if _filled(cell))
+    wrapped = (getattr(function, name, None) for name in ("__self__", "_torchdynamo_orig_callable"))
+    for held in (*cells, *wrapped, *(getattr(function, "__defaults__", None) or ())):
+        if id(held) in own:
+            return True
+        if depth and isinstance(held, FunctionType | MethodType) and _reaches(held, own, depth - 1):
+            return True
+    return False
+
+
+def _filled(cell: CellType) -> bool:
+    try:
+        return cell.cell_contents is not None
+    except ValueError:  # not assigned yet
+        return False
 
 
 def _computed_tensors(model: nn.Module) -> dict[int, Any]:

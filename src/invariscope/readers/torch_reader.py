@@ -11,7 +11,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from invariscope.random_state import Generator, Streams, global_generators, put_back
+from invariscope.readers._built import parts_of, refuse_built
 from invariscope.readers._copies import Placed, home, place, uncompiled
+from invariscope.readers._eager import compiled_as_plain
 from invariscope.readers._fingerprint import fingerprint_module
 from invariscope.readers._modules import Site, module_kind, never_ran, survey
 from invariscope.readers._outputs import part_names
@@ -98,7 +100,7 @@ class TorchReader(Reader):
     ) -> Inspection:
         """Forwards two and three inputs and says what can be read; see `Reader.inspect`."""
         placed = self._placed(device, precision)
-        with preserved(placed.model):
+        with preserved(placed.model), compiled_as_plain():
             plan = self._plan(placed, x)
         self._plans[device, precision] = plan
         return plan.inspection
@@ -109,7 +111,7 @@ class TorchReader(Reader):
     ) -> Iterator[Forward]:
         """Eval mode and hooks, all undone on exit; inspects on the first forward where nobody did before."""
         placed = self._placed(device, precision)
-        with preserved(placed.model), ExitStack() as stack:
+        with preserved(placed.model), compiled_as_plain(), ExitStack() as stack:
             plan = self._plans.get((device, precision))
             forward: ModuleForward | None = None
 
@@ -133,11 +135,14 @@ class TorchReader(Reader):
 
         run = partial(record, placed.model, sites, shape=x.shape, gradients=placed.gradients)
 
-        with put_back(generators):
+        parts = parts_of(placed.model)
+        with put_back(generators) as before:
             small = run(rows[:SMALL])
+            drawn_first = _moved(generators, before)
         with put_back(generators) as before:
             large = run(rows)
-            drawn = tuple(g.name for g, state in zip(generators, before, strict=True) if g.moved_from(state))
+            drawn = _moved(generators, before)
+        refuse_built(parts, parts_of(placed.model), drew=bool(drawn_first and not drawn))
 
         @cache
         def only_first_altered() -> Recording:
@@ -176,6 +181,11 @@ class TorchReader(Reader):
 
 def _generators(placed: Placed) -> tuple[Generator, ...]:
     return global_generators(str(placed.device or "cpu"))
+
+
+def _moved(generators: Sequence[Generator], states: Sequence[Any]) -> tuple[str, ...]:
+    """Names of the generators that were drawn from since these states."""
+    return tuple(g.name for g, state in zip(generators, states, strict=True) if g.moved_from(state))
 
 
 def _installed(placed: Placed, plan: Plan, seed: int, stack: ExitStack) -> ModuleForward:
