@@ -56,7 +56,7 @@ def holds_compiled(model: nn.Module) -> bool:
 
 def _is_compiled(module: nn.Module) -> bool:
     own = vars(module)
-    if isinstance(own.get("_modules", {}).get("_orig_mod"), nn.Module) or own.get("_compiled_call_impl"):
+    if isinstance(getattr(module, "_orig_mod", None), nn.Module) or own.get("_compiled_call_impl"):
         return True
     held = (*own.values(), *vars(type(module)).values())
     return any("_torchdynamo_orig_callable" in getattr(value, "__dict__", ()) for value in held)
