@@ -5,6 +5,7 @@ from __future__ import annotations
 import runpy
 
 import numpy as np
+import torch
 
 import invariscope as iv
 
@@ -38,3 +39,36 @@ def test_an_unknown_baseline_and_a_single_draw_are_refused(invoke):
     single = invoke(*MEASURE, "--baseline", "random", "--draws", "1")
     assert single.exit_code != 0
     assert "draws must be a whole number, at least 2" in single.output
+
+
+def test_a_function_of_the_users_makes_the_networks(invoke, tmp_path):
+    (tmp_path / "bare.py").write_text(
+        "import torch\n"
+        "class Net(torch.nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.weight = torch.nn.Parameter(torch.rand(8, 8))\n"
+        "    def forward(self, x):\n"
+        "        return x.flatten(1)[:, :8] @ self.weight\n"
+        "net = Net()\n"
+    )
+    measure = (
+        "measure",
+        f"{tmp_path}/bare.py:Net",
+        *MEASURE[2:],
+        "--draws",
+        "3",
+        "--overwrite",
+        "--baseline",
+    )
+    torch.manual_seed(0)
+    refused = invoke(*measure, "random")
+    assert refused.exit_code != 0
+    assert "no initialiser for 'weight'" in " ".join(refused.output.split())
+    done = invoke(*measure, f"{tmp_path}/bare.py:Net")
+    assert done.exit_code == 0, done.output
+    baseline = iv.load("run").baseline
+    assert (baseline["low"] < baseline["high"]).all()
+    assert "must name a function or class" in " ".join(
+        invoke(*measure, f"{tmp_path}/bare.py:net").output.split()
+    )

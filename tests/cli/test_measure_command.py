@@ -244,3 +244,23 @@ def test_layers_that_are_skipped_are_named_below_the_table(invoke, workplace):
     done = invoke("measure", "odd.py:Odd", "digits.npz", "-t", "quarter_turns", "--unstable", "measure")
     assert done.exit_code == 0, done.output
     assert "note: skipped mean" in done.stderr
+
+
+def test_models_that_differentiate_in_their_forward_take_gradients(invoke, tmp_path):
+    (tmp_path / "slope.py").write_text(
+        "import torch\n"
+        "class Slope(torch.nn.Module):\n"
+        "    def forward(self, x):\n"
+        "        x.requires_grad_(True)\n"
+        "        return torch.autograd.grad(x.square().sum(), x)[0]\n"
+    )
+    model = f"{tmp_path}/slope.py:Slope"
+    command = ("measure", model, "digits.npz", "-t", "quarter_turns", "--no-progress")
+    refused = invoke(*command)
+    assert refused.exit_code != 0
+    assert "--gradients" in refused.output
+    done = invoke(*command, "--gradients")
+    assert done.exit_code == 0, done.output
+    assert invoke("list", "layers", model, "digits.npz", "--gradients").exit_code == 0
+    limit = ("--max", "grad:normalized_variance:9")
+    assert invoke("check", *command[1:], *limit, "--gradients").exit_code == 0

@@ -208,7 +208,7 @@ def test_pooled_maps_have_one_value_a_channel_and_flattened_units_stay_units(net
 
 def test_variance_relative_to_random_weights(net, digits):
     result = quick(net, digits[0], measures=[iv.NormalizedVariance(norm="random_net")], seed=2)
-    from invariscope.engine.api import randomized
+    from invariscope.engine.random_weights import randomized
 
     drawn = brute_force(randomized(net, seed=2), digits[0]).var(axis=1, ddof=1).mean(axis=0)
     own = brute_force(net, digits[0]).var(axis=1, ddof=1).mean(axis=0)

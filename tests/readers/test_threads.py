@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -191,7 +192,8 @@ def test_a_measurement_within_one_of_the_same_thread_does_not_wait() -> None:
     found = iv.measure(
         model, x, ELEMENTS, progress=lambda done, total: inner.append(values(model, x)), batch_size=12
     ).table
-    assert [found.layer.tolist(), found.value.tolist()] == expected
+    assert found.layer.tolist() == expected[0]
+    np.testing.assert_allclose(found.value, expected[1], rtol=1e-6)  # other blocks round differently
     assert inner
     assert all(one == expected for one in inner)
     assert all(module.training for module in model.modules())

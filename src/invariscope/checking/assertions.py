@@ -40,6 +40,7 @@ def assert_invariant(
     batch_size: int | str = "auto",
     unstable: str = "refuse",
     output: Any = None,
+    gradients: bool = False,
 ) -> Verdict:
     r"""Fails unless the output, or the layers named, stay the same when inputs are transformed.
 
@@ -56,7 +57,7 @@ def assert_invariant(
             exact on the pixel grid, ‖a(t⁻¹t x) − a(x)‖ / ‖a(x)‖ at worst: what interpolation causes.
         samples: a seeded subset of this many samples.
         seed: of the subset and of what the transform draws; None: that of the test session, or 0.
-        precision, device, batch_size, unstable: as for `iv.measure`.
+        precision, device, batch_size, unstable, gradients: as for `iv.measure`.
         output: which part of what the model returns is its output, as for `iv.measure`.
 
     Returns:
@@ -76,7 +77,7 @@ def assert_invariant(
     __tracebackhide__ = True
     wanted = EquivarianceError(feature_action="trivial", of="output" if layers is None else "layers")
     options = {"precision": precision, "device": device, "batch_size": batch_size, "unstable": unstable}
-    options |= {"layers": layers, "seed": seed, "samples": samples, "output": output}
+    options |= {"layers": layers, "seed": seed, "samples": samples, "output": output, "gradients": gradients}
     return _asserted("invariant", model, data, as_transform(transform), wanted, below, options)
 
 
@@ -95,6 +96,7 @@ def assert_equivariant(
     batch_size: int | str = "auto",
     unstable: str = "refuse",
     output: Any = None,
+    gradients: bool = False,
 ) -> Verdict:
     r"""Fails unless every layer moves as the transform says when inputs are transformed.
 
@@ -114,9 +116,9 @@ def assert_equivariant(
         layers: names, globs, or a list of them; None: every layer, or those that the mapping names.
         below: the largest relative error that passes; None: a tolerance derived as for `assert_invariant`,
             to which ‖t⁻¹t a(x) − a(x)‖ / ‖a(x)‖ is added, what the action itself loses on that layer.
-        samples, seed, precision, device, batch_size, unstable, output: as for `assert_invariant`. Parts of
-            the output are layers with names, such as "Net" and "Net[forces]" for a class `Net` that returns
-            {"energy": ..., "forces": ...}.
+        samples, seed, precision, device, batch_size, unstable, output, gradients: as for `assert_invariant`.
+            Parts of the output are layers with names, such as "Net" and "Net[forces]" for a class `Net` that
+            returns {"energy": ..., "forces": ...}.
 
     Returns:
         The verdict, with the decisive error of every layer checked.
@@ -142,7 +144,7 @@ def assert_equivariant(
     if layers is None and isinstance(feature_action, Mapping) and "*" not in feature_action:
         layers = list(feature_action)
     options = {"precision": precision, "device": device, "batch_size": batch_size, "unstable": unstable}
-    options |= {"layers": layers, "seed": seed, "samples": samples, "output": output}
+    options |= {"layers": layers, "seed": seed, "samples": samples, "output": output, "gradients": gradients}
     return _asserted("equivariant", model, data, elements, wanted, below, options)
 
 
@@ -212,18 +214,21 @@ def _looked_at(
             size = (first.shape[2], first.shape[3]) if first.ndim == 4 else None
             transform.act(moved, input_size=size, seed=options["seed"])
         how = {"device": options["device"], "precision": options["precision"]}
-        inspection = as_reader(model, output=options["output"]).inspect(moved[:, 0], **how)
+        reader = as_reader(model, output=options["output"], gradients=options["gradients"])
+        inspection = reader.inspect(moved[:, 0], **how)
         if wanted.of == "output":
             _refuse_output(inspection)
-        everything = partial(_every_name, model, moved[:, 0], how)
+        everything = partial(_every_name, model, moved[:, 0], how, gradients=options["gradients"])
         for action in wanted.actions:
             _refuse_unmatched(action, [info.layer for info in inspection.layers], everything)
     return inspection, first[0].numel()
 
 
-def _every_name(model: Any, x: Tensor, how: dict[str, Any]) -> list[str]:
+def _every_name(model: Any, x: Tensor, how: dict[str, Any], *, gradients: bool) -> list[str]:
     """The names of all that `layers=` may select, containers and parts of their outputs included."""
-    everything = model if isinstance(model, Reader) else as_reader(model, layers=lambda info: True)
+    everything = model
+    if not isinstance(model, Reader):
+        everything = as_reader(model, layers=lambda info: True, gradients=gradients)
     return [info.layer for info in everything.inspect(x, **how).layers]
 
 

@@ -81,9 +81,11 @@ def _floating(values: Any) -> Tensor:
     """Float64 is what NumPy writes unasked, float32 what networks take."""
     import torch
 
+    from invariscope.engine.arrays import as_tensor
+
     if isinstance(values, np.ndarray) and values.dtype.kind not in "fiub":
         raise ValueError(f"the inputs are an array of {values.dtype}, expected numbers")
-    tensor = torch.as_tensor(values)
+    tensor = as_tensor(values, "inputs")
     return tensor.float() if tensor.dtype == torch.float64 else tensor
 
 

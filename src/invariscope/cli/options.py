@@ -122,4 +122,8 @@ Output = Annotated[
         show_default="the only tensor with a row per sample",
     ),
 ]
+Gradients = Annotated[
+    bool,
+    typer.Option("--gradients", help="For models that differentiate in their forward, such as forces."),
+]
 Progress = Annotated[bool, typer.Option(" /--no-progress", help="No progress bar.", show_default=False)]

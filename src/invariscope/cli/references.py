@@ -8,6 +8,7 @@ import importlib.util
 import inspect
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -38,6 +39,25 @@ def load_reference(text: str) -> Any:
         ImportError: no such module.
         ValueError: the module has no such name, or the user's code failed.
     """
+    return _named(text, lambda found: found() if _is_factory(found) else found)
+
+
+def load_factory(text: str) -> Callable[[], Any]:
+    """The function or class that the reference names, not called.
+
+    Raises:
+        ValueError: it names something else; otherwise as `load_reference`.
+    """
+
+    def factory(found: Any) -> Any:
+        if not _is_factory(found):
+            raise ValueError(f"{text} must name a function or class, got {type(found).__name__}")
+        return found
+
+    return _named(text, factory)
+
+
+def _named(text: str, use: Callable[[Any], Any]) -> Any:
     match = _REFERENCE.fullmatch(text)
     assert match
     place, name = match["place"], match["name"]
@@ -45,8 +65,7 @@ def load_reference(text: str) -> Any:
         raise FileNotFoundError(f"no file {place}")
     try:
         module = _file(Path(place).absolute()) if place.endswith(".py") else _module(place)
-        found = _member(module, name, place)
-        return found() if _is_factory(found) else found
+        return use(_member(module, name, place))
     except (ValueError, TypeError, OSError, ImportError) as error:
         error.add_note(f"(from {text}; --debug shows where)")
         raise

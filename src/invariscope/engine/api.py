@@ -21,12 +21,13 @@ import invariscope
 from invariscope.autocast import without_autocast
 from invariscope.engine.arena import kept_memory
 from invariscope.engine.assemble import Assembler
-from invariscope.engine.baseline import random_band, randomized, refuse_unrandom
+from invariscope.engine.baseline import called, random_band, refuse_unrandom
 from invariscope.engine.calibration import normalization_of
 from invariscope.engine.cautions import add_cautions
 from invariscope.engine.centring import add_grid_notes
 from invariscope.engine.options import Options
 from invariscope.engine.precision import check_precision
+from invariscope.engine.random_weights import network
 from invariscope.engine.run import walk
 from invariscope.engine.sequential import LookSource, account, watching
 from invariscope.engine.sources import Source, as_source
@@ -64,8 +65,9 @@ def measure(
     memory_gb: float | None = None,
     batch_axis: Any = None,
     output: str | int | Callable[[Any], Any] | None = None,
+    gradients: bool = False,
     label: str | None = None,
-    baseline: str | None = None,
+    baseline: str | Callable[[], Any] | None = None,
     draws: int = 30,
     floor: bool = False,
     width: float | None = None,
@@ -82,8 +84,8 @@ def measure(
 
     Args:
         model: an `nn.Module`, a `Reader`, or a callable from inputs to {layer: array}.
-        data: array or tensor (sample, ...), a tuple (inputs, labels), a Dataset, a DataLoader, or an
-            iterable of batches. Inputs must be what the model expects (floating images, say). Labels are
+        data: array, tensor or DataFrame (sample, ...), a tuple (inputs, labels), a Dataset, a DataLoader, or
+            an iterable of batches. Inputs must be what the model expects (floating images, say). Labels are
             one integer or word per sample; other targets, such as masks, are ignored with a note.
         transform: a `Transform`, or a list of callables on batches: the elements.
         measures: measure objects or registry names (`iv.list_measures()`).
@@ -114,10 +116,17 @@ def measure(
             returns to a tensor with a row per sample. None: the only floating tensor in it that has a row
             per sample, found on two batch sizes; several, or none, are an error if such a measure is asked
             for.
+        gradients: run forwards with autograd on, for models that differentiate inside their forward, such as
+            potentials that return forces. Responses are detached where they are read; each forward then also
+            holds what a backward pass would need, so that it takes more memory.
         label: the model's name in tables and plots.
         baseline: "random" also measures the same architecture with random weights, in the same way, for
             `result.baseline`. It costs as many passes as there are draws, before the model's own; a
-            checkpoint does not hold them.
+            checkpoint does not hold them. The weights are drawn by the initialisers of the modules
+            (`reset_parameters`, `_init_weights` of transformers, `init_weights` of timm); a weight that none
+            of them reaches is refused by name. Then pass a function that takes no arguments and returns the
+            same architecture with new weights at each call: `baseline=make`. Global generators are seeded
+            before each call.
         draws: how many random networks.
         floor: also measure inputs that were transformed and brought back, for the column `floor`: what
             interpolation and padding alone do to a value. Doubles the inputs that are forwarded; needs a
@@ -214,7 +223,7 @@ def _references(
     if not any(measure.needs_reference for measure in wanted):
         return {}
     refuse_unrandom(model, source, what="norm='random_net'")
-    reader = options.reader(randomized(model, seed=options.seed))
+    reader = options.reader(network(model, options.baseline, seed=options.seed))
     only, plain = (TransformationVariance(min_firing=0),), replace(options, floor=False)
     run = walk(reader, source, transform, only, plain)
     assembler = Assembler(run, only, transform, labelling=None, references={}, dead={})
@@ -290,7 +299,7 @@ def _provenance(
 
 def _drawn(options: Options) -> dict[str, Any]:
     """The random networks measured beside the model, where there are any."""
-    return {"baseline": options.baseline, "draws": options.draws} if options.baseline else {}
+    return {"baseline": called(options.baseline), "draws": options.draws} if options.baseline else {}
 
 
 def _described(measure: Measure) -> dict[str, Any]:

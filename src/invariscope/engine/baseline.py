@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
 from invariscope.draws import Stream, drawn_seed
@@ -17,6 +15,7 @@ from invariscope.engine.assemble import Assembler
 from invariscope.engine.options import Options
 from invariscope.engine.precision import check_precision
 from invariscope.engine.progress import ticking
+from invariscope.engine.random_weights import WAY_OUT, describe_make, network, same_weights
 from invariscope.engine.run import walk
 from invariscope.engine.sources import Source, refuse_second_walk
 from invariscope.measures.base import Measure
@@ -40,25 +39,6 @@ def refuse_unrandom(model: Any, source: Source, *, what: str) -> None:
         kind = type(model).__name__
         raise TypeError(f"{what} needs an nn.Module to draw weights for, got {kind}")
     refuse_second_walk(source, f"{what} walks the data more than once")
-
-
-def randomized(model: nn.Module, *, seed: int) -> nn.Module:
-    """A copy with the weights that its modules' own initialisers draw; the original is untouched."""
-    fresh = copy.deepcopy(model)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        for name, module in fresh.named_modules():
-            if hasattr(module, "reset_parameters"):
-                module.reset_parameters()  # type: ignore[operator]
-            elif next(module.parameters(recurse=False), None) is not None and not hasattr(
-                module, "_reset_parameters"
-            ):
-                raise ValueError(
-                    f"module {name!r} ({type(module).__name__}) has weights but no reset_parameters()"
-                )
-            elif hasattr(module, "_reset_parameters"):
-                module._reset_parameters()  # type: ignore[operator]
-    return fresh
 
 
 def draw_seed(seed: int, draw: int) -> int:
@@ -86,21 +66,39 @@ def random_band(
         A row per measure × layer × call × stratum, with `draws` counting those that gave a value; none if
         no baseline was asked for.
     Raises:
-        TypeError: the model is no `nn.Module`.
-        ValueError: a module that cannot draw its weights, or data that can be walked only once.
+        TypeError: the model is not an `nn.Module`, or the user's function does not return one.
+        ValueError: weights that cannot be drawn (see `random_weights`), draws that are all the same, or data
+            that can be walked only once.
     """
     if options.baseline is None:
         return ()
-    refuse_unrandom(model, source, what=f"baseline={options.baseline!r}")
+    refuse_unrandom(model, source, what=f"baseline={called(options.baseline)!r}")
     found: dict[RowKey, list[float]] = defaultdict(list)
+    first: nn.Module | None = None
     with ticking(options.progress, "measuring random weights") as tick:
         for draw in range(options.draws):
             plain = replace(options, checkpoint=None, intervals=False, floor=False)
             quiet = replace(plain, progress=_part(tick, draw, options.draws))
-            fresh = randomized(model, seed=draw_seed(options.seed, draw))
+            fresh = network(model, options.baseline, seed=draw_seed(options.seed, draw))
+            first = _refuse_same(first, fresh)
             for key, value in _values(fresh, source, transform, wanted, quiet, references):
                 found[key].append(value)
     return tuple(_row(key, np.array(values)) for key, values in found.items())
+
+
+def called(baseline: Any) -> str:
+    """The baseline as plain text: "random", or what the user's function is called."""
+    return baseline if isinstance(baseline, str) else describe_make(baseline)
+
+
+def _refuse_same(first: nn.Module | None, fresh: nn.Module) -> nn.Module:
+    """Return the first draw; raise ValueError if another one has the same weights."""
+    if first is not None and first is not fresh and same_weights(first, fresh):
+        raise ValueError(
+            f"two random networks have the same weights: nothing in {type(fresh).__name__} is drawn by "
+            f"chance. {WAY_OUT}"
+        )
+    return first or fresh
 
 
 def _part(

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sized
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from invariscope.engine.arrays import as_tensor, is_array
 from invariscope.engine.labels import Labelling, is_pair, one_target, refuse_listed_pair
 
 Batch = tuple[Tensor, Tensor | None]
@@ -52,7 +52,7 @@ def form_of(data: Any) -> Form:
     labelling, name = Labelling.of(data), type(data).__name__
     if hasattr(data, "images") and hasattr(data, "labels"):
         return replace(_arrays(data.images, data.labels, labelling), name=getattr(data, "name", "data"))
-    if isinstance(data, (Tensor, np.ndarray)):
+    if is_array(data):
         return _arrays(data, None)
     if is_pair(data):
         return _arrays(*data)
@@ -70,13 +70,13 @@ def form_of(data: Any) -> Form:
     if isinstance(data, Iterable) and not isinstance(data, (str, bytes, dict)):
         return Form(batches=data, labelling=labelling)
     raise TypeError(
-        "data must be an array or tensor (sample, ...), a tuple (inputs, labels), a Dataset, a DataLoader "
-        f"or an iterable of batches; got {type(data).__name__}"
+        "data must be an array, a tensor or a table (sample, ...), a tuple (inputs, labels), a Dataset, a "
+        f"DataLoader or an iterable of batches; got {type(data).__name__}"
     )
 
 
 def _arrays(inputs: Any, labels: Any = None, labelling: Labelling | None = None) -> Form:
-    inputs, labelling = _tensor(inputs), labelling or Labelling()
+    inputs, labelling = as_tensor(inputs, "inputs"), labelling or Labelling()
     if inputs.ndim == 0 or len(inputs) == 0:
         raise ValueError(f"the data are empty (shape {tuple(inputs.shape)}); give at least two samples")
     return Form(inputs, labelling.read(labels, len(inputs), whole=True), labelling=labelling)
@@ -100,15 +100,15 @@ def _loader_length(loader: Any) -> int | None:
 def batched(item: Any) -> Any:
     """Return an item of a dataset as a batch of one sample."""
     if not isinstance(item, (tuple, list)):
-        return _tensor(item)[None]
-    inputs = _tensor(next(iter(item)))[None]
+        return as_tensor(item, "inputs")[None]
+    inputs = as_tensor(next(iter(item)), "inputs")[None]
     return (inputs, one_target(item[1])) if len(item) > 1 else inputs
 
 
 def read(batch: Any, labelling: Labelling) -> Batch:
     """Return the inputs of a batch, and its targets if they are labels or numbers."""
     first, *others = batch if isinstance(batch, (tuple, list)) and len(batch) else [batch]
-    inputs = _tensor(first)
+    inputs = as_tensor(first, "inputs")
     return inputs, labelling.read(others[0] if others else None, len(inputs))
 
 
@@ -126,11 +126,3 @@ def joined(batches: list[Batch]) -> Batch:
         )
     labels = [y for _, y in batches if y is not None]
     return torch.cat([x for x, _ in batches]), torch.cat(labels) if labels else None
-
-
-def _tensor(values: Any) -> Tensor:
-    if isinstance(values, np.ndarray) and (not values.dtype.isnative or min(values.strides, default=0) < 0):
-        values = np.ascontiguousarray(values, values.dtype.newbyteorder("="))  # torch takes neither
-    if isinstance(values, Tensor | np.ndarray):
-        return torch.as_tensor(values)
-    raise TypeError(f"inputs must be tensors or arrays, got {type(values).__name__}; convert them first")

@@ -12,7 +12,7 @@ import torch
 from invariscope.autocast import without_autocast
 from invariscope.engine.sources import as_source
 from invariscope.engine.window import Window
-from invariscope.readers.base import Reading, as_reader
+from invariscope.readers.base import Reader, Reading, as_reader
 from invariscope.result import Result
 from invariscope.transforms import as_transform
 
@@ -56,7 +56,8 @@ def illustrate(
     orbit = transform.orbit(one.inputs, indices=one.indices, keys=one.keys, seed=seed)[0]
     examples = {"orbit": orbit.detach().cpu().numpy()}
     if means:
-        examples |= _features(model, orbit, means)
+        gradients = result.provenance.get("options", {}).get("gradients", False)
+        examples |= _features(as_reader(model, gradients=gradients), orbit, means)
     return replace(result, examples=examples)
 
 
@@ -95,7 +96,7 @@ def _channel_means(array: np.ndarray) -> np.ndarray:
     return np.divide(sums, counts, out=np.full(len(array), np.nan), where=counts > 0)
 
 
-def _features(model: Any, orbit: torch.Tensor, means: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _features(reader: Reader, orbit: torch.Tensor, means: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     found: dict[str, np.ndarray] = {}
 
     def keep(reading: Reading) -> None:
@@ -104,7 +105,7 @@ def _features(model: Any, orbit: torch.Tensor, means: Mapping[str, np.ndarray]) 
             for rank, channel in _extremes(means[reading.layer], frames).items():
                 found[f"feature:{rank}:{reading.layer}:{channel}"] = frames[:, channel].copy()
 
-    with as_reader(model).open() as forward:
+    with reader.open() as forward:
         forward(orbit.contiguous(), keep)
     return found
 

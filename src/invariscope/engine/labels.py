@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from invariscope.engine.arrays import is_array, is_table, refuse_hollow
 from invariscope.registry import unknown
 from invariscope.statistics.class_labels import NEEDED
 
@@ -189,6 +190,9 @@ def read_targets(targets: Any, *, whole: bool = True) -> Targets:
         raise ValueError(
             f"labels are masked for {missing} of {targets.size} samples: leave those samples out"
         )
+    if isinstance(targets, Tensor):
+        refuse_hollow(targets, "labels")
+    targets = _only_column(targets)
     values = targets.detach().cpu() if isinstance(targets, Tensor) else _array(targets)
     if values is None:
         return Targets(OTHER, came=type(targets).__name__)
@@ -199,6 +203,13 @@ def read_targets(targets: Any, *, whole: bool = True) -> Targets:
     if values.ndim == 1 and isinstance(values, np.ndarray):
         return _of_array(values)
     return Targets(OTHER, None, len(values), described(values, whole=whole))
+
+
+def _only_column(targets: Any) -> Any:
+    """The column of a table that has one; anything else as it is."""
+    if is_table(targets) and tuple(targets.shape[1:]) == (1,):
+        return targets.to_numpy()[:, 0]
+    return targets
 
 
 def _no_axis(targets: Any, values: Tensor | np.ndarray) -> Targets:
@@ -314,12 +325,12 @@ def one_target(target: Any) -> Any:
 
 def is_pair(data: Any) -> bool:
     """Return whether data are (inputs, targets): a tuple of two entries, the first an array."""
-    return isinstance(data, tuple) and len(data) == 2 and isinstance(data[0], Tensor | np.ndarray)
+    return isinstance(data, tuple) and len(data) == 2 and is_array(data[0])
 
 
 def refuse_listed_pair(data: Any) -> None:
     """Raise ValueError for a list [inputs, labels], which would be read as two batches."""
-    if not isinstance(data, list) or len(data) != 2 or not isinstance(data[0], Tensor | np.ndarray):
+    if not isinstance(data, list) or len(data) != 2 or not is_array(data[0]):
         return
     inputs, labels = data
     plain = isinstance(labels, list) and all(isinstance(v, str | int | float | np.generic) for v in labels)

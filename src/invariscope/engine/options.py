@@ -37,8 +37,9 @@ class Options:
     memory_gb: float | None = None
     batch_axis: Any = None
     output: OutputChoice = None
+    gradients: bool = False
     label: str | None = None
-    baseline: str | None = None
+    baseline: str | Callable[[], Any] | None = None
     draws: int = 30
     floor: bool = False
     width: float | None = None
@@ -53,20 +54,21 @@ class Options:
             if getattr(self, name) not in allowed:
                 raise unknown(name, str(getattr(self, name)), allowed)
         object.__setattr__(self, "classes", _distinct_names(self.classes))
+        self._switch("gradients")
         self._whole("batch_size", least=1, besides=("auto",))
         self._whole("samples", least=2, besides=(None,))
         self._whole("seed", least=0)
         self._whole("draws", least=2)
-        if self.baseline not in (None, "random"):
-            raise unknown("baseline", str(self.baseline), ("random",))
+        _refuse_baseline(self.baseline)
         self._whole("at_least", least=GROUPS * MIN_PER_GROUP)
         self._refuse_wrong_width()
         as_output_choice(self.output)
         _refuse_missing_device(self.device)
 
     def reader(self, model: Any) -> Reader:
-        """The reader of a model, with the layers, batch axis and output chosen here."""
-        return as_reader(model, layers=self.layers, batch_axis=self.batch_axis, output=self.output)
+        """The reader of a model, with what these options say of layers, output and forwards."""
+        options = {"layers": self.layers, "batch_axis": self.batch_axis}
+        return as_reader(model, **options, output=self.output, gradients=self.gradients)
 
     def quiet(self) -> Options:
         """The same for a walk within a run: of all samples, without classes, intervals and a word."""
@@ -87,6 +89,10 @@ class Options:
                 "baseline= measures random networks on the same samples, whose number width= leaves open: "
                 "measure with width= first, then with samples= as many as were used"
             )
+
+    def _switch(self, name: str) -> None:
+        if not isinstance(getattr(self, name), bool):
+            raise ValueError(f"{name} must be True or False; got {getattr(self, name)!r}")
 
     def _whole(self, name: str, *, least: int, besides: tuple[Any, ...] = ()) -> None:
         """Refuses anything but a whole number of at least `least`; NumPy's integers become Python's."""
@@ -111,12 +117,25 @@ class Options:
             "unstable",
             "floor",
         )
+        names += ("gradients",) if self.gradients else ()
         if self.width is not None:
             names += ("width", "at_least", "decided_by")
         chosen = {} if self.output is None else {"output": described_choice(self.output)}
         layers = self.layers if isinstance(self.layers, (str, list, tuple, type(None))) else repr(self.layers)
         classes = None if self.classes is None else list(self.classes)
         return {name: getattr(self, name) for name in names} | {"layers": layers, "classes": classes} | chosen
+
+
+def _refuse_baseline(baseline: Any) -> None:
+    """Raise unless it is None, "random" or a function that makes networks."""
+    if isinstance(baseline, str) and baseline != "random":
+        raise unknown("baseline", baseline, ("random",))
+    makes = callable(baseline) and (isinstance(baseline, type) or not hasattr(baseline, "forward"))
+    if not (baseline is None or isinstance(baseline, str) or makes):
+        raise TypeError(
+            "baseline is 'random', or a function without arguments that returns a network with new weights; "
+            f"got {type(baseline).__name__}"
+        )
 
 
 def _distinct_names(classes: Any) -> tuple[str, ...] | None:

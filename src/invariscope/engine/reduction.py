@@ -156,5 +156,6 @@ class Reduction:
             statistic.update(state, block)
         except NotApplicableError as error:
             run.inapplicable[key, statistic] = str(error)
+            run.states.pop((key, statistic), None)  # part of the samples would be left
         except NonFiniteError:
             raise non_finite(key, block) from None

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from dataclasses import dataclass
-from types import FunctionType
+from types import CellType, FunctionType, MethodType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from invariscope.readers._eager import holds_compiled
 from invariscope.readers._modules import is_scripted
 from invariscope.readers.base import Precision
 from invariscope.readers.threads import alone
 
+_HOOKS = ("_forward_pre_hooks", "_forward_hooks")
 _CASTS: dict[str, torch.dtype | None] = {"float32": None, "bf16": torch.bfloat16, "float64": torch.float64}
 
 
@@ -27,6 +31,7 @@ class Placed:
         dtype: floating inputs are cast to it; None leaves them.
         channels_last: the memory format of images.
         compiled: calls would run compiled code.
+        gradients: its forwards need autograd.
     """
 
     model: nn.Module
@@ -34,6 +39,7 @@ class Placed:
     dtype: torch.dtype | None
     channels_last: bool
     compiled: bool
+    gradients: bool = False
 
     def feed(self, x: Tensor) -> Tensor:
         """x as this model takes it."""
@@ -52,26 +58,21 @@ def place(model: nn.Module, *, device: str | None, precision: Precision) -> Plac
     """
     if precision not in _CASTS:
         raise ValueError(f"precision must be one of {', '.join(map(repr, _CASTS))}, got {precision!r}")
-    with alone(uncompiled(model)):  # another thread's measurement has hooks on it that must not be copied
-        return _placed(model, device, precision)
-
-
-def _placed(model: nn.Module, device: str | None, precision: Precision) -> Placed:
-    compiled, model = _is_compiled(model), uncompiled(model)
+    compiled, model = holds_compiled(model), uncompiled(model)
     check_initialised(model)
     here, there = home(model), None if device is None else torch.device(device)
     dtype = _CASTS[precision]
     if dtype is None and (there is None or here is None or _same(here, there)):
-        return Placed(model, there or here, _only_dtype(model), channels_last=False, compiled=compiled)
-    copied = _copy(model, f"device={device!r}" if dtype is None else f"precision={precision!r}")
-    copied = copied.to(there or here) if (there or here) is not None else copied
+        return Placed(model, there or here, only_dtype(model), channels_last=False, compiled=compiled)
+    moved = copied(model, f"device={device!r}" if dtype is None else f"precision={precision!r}")
+    moved = moved.to(there or here) if (there or here) is not None else moved
     if dtype is not None:
         _check_real(model, precision)
-        copied = copied.to(dtype=dtype)
+        moved = moved.to(dtype=dtype)
     if precision == "bf16":
-        _make_channels_last(copied)
+        _make_channels_last(moved)
     bf16 = precision == "bf16"
-    return Placed(copied, there or here, dtype or _only_dtype(model), channels_last=bf16, compiled=compiled)
+    return Placed(moved, there or here, dtype or only_dtype(model), channels_last=bf16, compiled=compiled)
 
 
 def home(model: nn.Module) -> torch.device | None:
@@ -97,17 +98,12 @@ def uncompiled(model: nn.Module) -> nn.Module:
     return inner if isinstance(inner, nn.Module) else model
 
 
-def _is_compiled(model: nn.Module) -> bool:
-    calls = [vars(module).get("_compiled_call_impl") for module in model.modules()]
-    return uncompiled(model) is not model or any(call is not None for call in calls)
-
-
 def _same(here: torch.device, there: torch.device) -> bool:
     return here.type == there.type and there.index in (None, here.index)
 
 
-def _only_dtype(model: nn.Module) -> torch.dtype | None:
-    """The one floating dtype of all parameters; None if there are several or none."""
+def only_dtype(model: nn.Module) -> torch.dtype | None:
+    """Return the one floating dtype of all parameters; None if there are several or none."""
     found = {weight.dtype for weight in model.parameters() if weight.is_floating_point()}
     return found.pop() if len(found) == 1 else None
 
@@ -120,7 +116,16 @@ def _check_real(model: nn.Module, precision: str) -> None:
             )
 
 
-def _copy(model: nn.Module, why: str) -> nn.Module:
+def copied(model: nn.Module, why: str) -> nn.Module:
+    """Return a copy of the model that shares nothing with it.
+
+    Args:
+        model: any module.
+        why: what needs the copy, for the message.
+    Raises:
+        ValueError: a function that would still run the original, or a part that cannot be copied.
+    """
+    own = {id(part) for part in (*model.modules(), *model.parameters(), *model.buffers())}
     for name, module in model.named_modules():
         forward = vars(module).get("forward")
         if isinstance(forward, FunctionType) and forward.__closure__ and not is_scripted(module):
@@ -128,11 +133,57 @@ def _copy(model: nn.Module, why: str) -> nn.Module:
                 f"{why} needs a copy of the model, but the forward of {name or 'the model'!r} was replaced "
                 "by a function that still runs the original: convert the model yourself, measure it as it is"
             )
+        for held, function in _functions(module):
+            if _reaches(function, own):
+                raise ValueError(
+                    f"{why} needs a copy of the model, but {held!r} of {name or 'the model'!r} is a function "
+                    "that would still use the original's modules or weights: convert the model yourself, or "
+                    "measure it as it is"
+                )
     try:
-        with torch.no_grad():
-            return copy.deepcopy(model)
+        # Another thread's measurement has hooks on the model that must not be copied.
+        with alone(model), torch.no_grad():
+            return copy.deepcopy(model, _computed_tensors(model))
     except Exception as error:
         raise ValueError(f"{why} needs a copy of the model, and it cannot be copied: {error}") from error
+
+
+def _functions(module: nn.Module) -> Iterator[tuple[str, FunctionType]]:
+    """Functions that a module holds, as attributes or hooks; a copy of it holds the same ones."""
+    if is_scripted(module):
+        return
+    hooks = ((kind, hook) for kind in _HOOKS for hook in vars(module).get(kind, {}).values())
+    for name, value in (*vars(module).items(), *hooks):
+        if isinstance(value, FunctionType):
+            yield name.strip("_"), value
+
+
+def _reaches(function: Any, own: set[int], depth: int = 3) -> bool:
+    """Whether a function holds one of these objects: in its closure, as a default, or as what it wraps."""
+    cells = (cell.cell_contents for cell in getattr(function, "__closure__", None) or () if _filled(cell))
+    wrapped = (getattr(function, name, None) for name in ("__self__", "_torchdynamo_orig_callable"))
+    for held in (*cells, *wrapped, *(getattr(function, "__defaults__", None) or ())):
+        if id(held) in own:
+            return True
+        if depth and isinstance(held, FunctionType | MethodType) and _reaches(held, own, depth - 1):
+            return True
+    return False
+
+
+def _filled(cell: CellType) -> bool:
+    try:
+        return cell.cell_contents is not None
+    except ValueError:  # not assigned yet
+        return False
+
+
+def _computed_tensors(model: nn.Module) -> dict[int, Any]:
+    """Copies of tensors that modules keep from an earlier forward (a normed weight), for `deepcopy`.
+
+    It refuses tensors with a history of their own.
+    """
+    kept = (value for module in model.modules() for value in vars(module).values())
+    return {id(v): v.detach().clone() for v in kept if isinstance(v, Tensor) and not v.is_leaf}
 
 
 def _make_channels_last(model: nn.Module) -> None:

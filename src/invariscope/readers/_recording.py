@@ -157,7 +157,9 @@ def probes(x: Any) -> tuple[Tensor, Tensor]:
     return rows, altered
 
 
-def record(model: nn.Module, sites: Sequence[Site], x: Tensor, *, shape: Sequence[int]) -> Recording:
+def record(
+    model: nn.Module, sites: Sequence[Site], x: Tensor, *, shape: Sequence[int], gradients: bool = False
+) -> Recording:
     """Runs the model on x and notes every output.
 
     Args:
@@ -165,12 +167,13 @@ def record(model: nn.Module, sites: Sequence[Site], x: Tensor, *, shape: Sequenc
         sites: its modules.
         x: a few inputs.
         shape: of all inputs, for the error.
+        gradients: whether its forward needs autograd.
     Raises:
         FailedForward: the model fails on x.
     """
     recording = Recording(len(x))
     with ExitStack() as stack:
-        stack.enter_context(forward_mode())
+        stack.enter_context(forward_mode(gradients=gradients))
         x = x.clone()
         before = x._version
         for handle in _hooks(sites, recording):
@@ -187,9 +190,9 @@ def record(model: nn.Module, sites: Sequence[Site], x: Tensor, *, shape: Sequenc
 
 
 @contextmanager
-def forward_mode() -> Iterator[None]:
-    """No gradients, and never inference mode, whose tensors have no version counters."""
-    with torch.inference_mode(False), torch.no_grad():
+def forward_mode(*, gradients: bool = False) -> Iterator[None]:
+    """Gradients off or on, and never inference mode, whose tensors have no version counters."""
+    with torch.inference_mode(False), torch.set_grad_enabled(gradients):
         yield
 
 

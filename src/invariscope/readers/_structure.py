@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
@@ -12,30 +12,19 @@ from invariscope.readers._modules import is_scripted
 
 @dataclass(frozen=True)
 class Structure:
-    """The modules of a model, each with its hooks and its forward; its weights.
+    """The modules of a model, each with its hooks and its forward.
 
     Args:
         modules: of each module its name, identity, numbers of hooks, and a forward of its own.
-        weights: names of the parameters.
     """
 
     modules: tuple[Any, ...]
-    weights: frozenset[str] = field(compare=False)
 
     @classmethod
     def of(cls, model: nn.Module) -> Structure:
         """As it is now."""
         modules = tuple((name, id(module), _calls(module)) for name, module in model.named_modules())
-        return cls(modules, frozenset(name for name, _ in model.named_parameters()))
-
-    def refuse_new_weights(self, model: nn.Module) -> None:
-        """Raise ValueError if the model has weights now that it did not have then."""
-        for name, _ in model.named_parameters():
-            if name not in self.weights:
-                raise ValueError(
-                    f"{name!r} does not exist before the first forward, which gives it random values: run "
-                    "the model once on a batch, then measure it"
-                )
+        return cls(modules)
 
 
 def _calls(module: nn.Module) -> tuple[Any, ...]:

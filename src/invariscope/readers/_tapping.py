@@ -268,7 +268,7 @@ class ModuleForward:
         if self.operations is not None:
             self.operations.restart()
         try:
-            with self._gradients_off(), self.streams.active() if self.streams else _NOTHING:
+            with self._gradients(), self.streams.active() if self.streams else _NOTHING:
                 x = self.placed.feed(x)
                 x = x.clone() if self.copies_input else x
                 with self.mode:
@@ -278,5 +278,7 @@ class ModuleForward:
             taps.end()
         return output
 
-    def _gradients_off(self) -> AbstractContextManager[None]:
-        return forward_mode() if torch.is_inference_mode_enabled() else torch.no_grad()
+    def _gradients(self) -> AbstractContextManager[None]:
+        needed = self.placed.gradients
+        special = needed or torch.is_inference_mode_enabled()
+        return forward_mode(gradients=needed) if special else torch.no_grad()

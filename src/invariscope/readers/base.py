@@ -16,6 +16,7 @@ from invariscope.readers._prediction import OutputChoice, Prediction
 from invariscope.registry import Registry
 
 OK = "ok"
+_NO_GRADIENT = "does not require grad"
 
 LayerKey: TypeAlias = tuple[str, int]
 Precision: TypeAlias = Literal["float32", "bf16", "float64"]
@@ -153,6 +154,11 @@ class FailedForward(ValueError):
     @classmethod
     def on(cls, trial: Tensor, shape: Sequence[int], model: str, reason: object) -> FailedForward:
         """The error for a trial on some of the inputs."""
+        if isinstance(reason, RuntimeError) and _NO_GRADIENT in str(reason):
+            reason = (
+                "it differentiates inside its forward, which runs without autograd unless gradients=True is "
+                f"passed (--gradients on the command line): {reason}"
+            )
         dtype = str(trial.dtype).removeprefix("torch.")
         return cls(model, shape, f"{dtype}, {len(trial)} of which were tried", reason)
 
@@ -173,7 +179,7 @@ class Reader(ABC):
     """Reads representations of one kind of model.
 
     A concrete subclass in this package is found by being defined. Its constructor is
-    `(model, *, layers=None, batch_axis=None, output=None)`.
+    `(model, *, layers=None, batch_axis=None, output=None, gradients=False)`.
     """
 
     fallback: ClassVar[bool] = False
@@ -255,7 +261,12 @@ READERS: Registry[Reader] = Registry("reader", "invariscope.readers")
 
 
 def as_reader(
-    model: Any, *, layers: Selection = None, batch_axis: AxisChoice = None, output: OutputChoice = None
+    model: Any,
+    *,
+    layers: Selection = None,
+    batch_axis: AxisChoice = None,
+    output: OutputChoice = None,
+    gradients: bool = False,
 ) -> Reader:
     """The reader of a model: modules, callables that return {layer: array}, or a reader as it is.
 
@@ -266,21 +277,24 @@ def as_reader(
         batch_axis: the batch axis where it cannot be found: one for all layers, or {name or glob: axis}.
         output: which part of what the model returns is its prediction: a name, a number or a function; None:
             the only floating tensor in it that has a row per sample.
+        gradients: run forwards with autograd on, for models that differentiate inside their forward.
     Raises:
-        TypeError: nothing that can be read, a class or function that makes a model, or `layers` for a reader
+        TypeError: nothing that can be read, a class or function that makes a model, or options for a reader
             that chose its own.
     """
     if isinstance(model, Reader):
-        if any(own is not None for own in (layers, batch_axis, output)):
+        if any(own is not None for own in (layers, batch_axis, output)) or gradients:
             raise TypeError(
-                "a reader has its own layers=, batch_axis= and output=: give them where it is made"
+                "a reader has its own layers=, batch_axis=, output= and gradients=: give them where it "
+                "is made"
             )
         return model
     if isinstance(model, type) or makes_models(model):
         raise no_model(model)
     for cls in sorted(READERS.classes().values(), key=lambda cls: cls.fallback):
         if cls.accepts(model):
-            return cls(model, layers=layers, batch_axis=batch_axis, output=output)  # type: ignore[call-arg]
+            options = {"layers": layers, "batch_axis": batch_axis, "output": output, "gradients": gradients}
+            return cls(model, **options)  # type: ignore[call-arg]
     raise TypeError(
         f"cannot read a {type(model).__name__}: pass a torch.nn.Module, a Reader, or a callable that returns "
         "{layer: array}"

@@ -59,7 +59,7 @@ class CallableReader(Reader):
     Args:
         function: gets the inputs as a torch tensor.
         layers: names, globs, a list of them, or a predicate on `LayerInfo`.
-        batch_axis, output: as for `TorchReader`; a function for `output` is given {layer: tensor}.
+        batch_axis, output, gradients: as for `TorchReader`; a function for `output` is given {layer: tensor}.
     """
 
     fallback: ClassVar[bool] = True
@@ -68,6 +68,7 @@ class CallableReader(Reader):
     layers: Selection = field(default=None, kw_only=True)
     batch_axis: AxisChoice = field(default=None, kw_only=True)
     output: OutputChoice = field(default=None, kw_only=True)
+    gradients: bool = field(default=False, kw_only=True)
     _plans: dict[str | None, _Plan] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -119,7 +120,7 @@ class CallableReader(Reader):
                 generators = global_generators(device or self.device)
                 streams = Streams([g for g in generators if g.name in plan.drawn], seed)
             drawing = streams.active() if streams.generators else nullcontext()
-            with torch.no_grad(), without_autocast(), drawing:
+            with torch.set_grad_enabled(self.gradients), without_autocast(), drawing:
                 found = self._arrays(x)
             _deliver(found, plan.axes, len(x), sink)
             return found
@@ -172,7 +173,7 @@ class CallableReader(Reader):
         return replace(found, note="") if default else found
 
     def _trial(self, x: Tensor, shape: Sequence[int]) -> dict[str, Tensor]:
-        with torch.no_grad(), without_autocast():
+        with torch.set_grad_enabled(self.gradients), without_autocast():
             try:
                 returned = self.function(x.clone())
                 found = {} if isinstance(returned, nn.Module) else self._named(returned)

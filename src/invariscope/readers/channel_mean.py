@@ -42,7 +42,7 @@ class ChannelMean(Reader):
 
     Args:
         model: whatever `iv.measure` takes: a module, a callable that returns its layers, a reader.
-        layers, batch_axis, output: as for the reader of that model.
+        layers, batch_axis, output, gradients: as for the reader of that model.
         axis: which of a sample's axes holds the channels; -1 for tokens × features.
     Raises:
         TypeError: nothing that can be read.
@@ -62,11 +62,13 @@ class ChannelMean(Reader):
     layers: Selection = field(default=None, kw_only=True)
     batch_axis: AxisChoice = field(default=None, kw_only=True)
     output: OutputChoice = field(default=None, kw_only=True)
+    gradients: bool = field(default=False, kw_only=True)
     axis: int = field(default=0, kw_only=True)
     _reader: Reader = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        reader = as_reader(self.model, layers=self.layers, batch_axis=self.batch_axis, output=self.output)
+        options = {"layers": self.layers, "batch_axis": self.batch_axis}
+        reader = as_reader(self.model, **options, output=self.output, gradients=self.gradients)
         object.__setattr__(self, "_reader", reader)
 
     @classmethod

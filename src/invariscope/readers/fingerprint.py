@@ -209,7 +209,7 @@ class _Digests:
     # --- objects and modules --------------------------------------------------------------------------------
 
     def _object(self, value: Any, where: str) -> bytes:
-        kind = type(value)
+        kind: Any = type(value)
         if kind.__module__.startswith("torch.distributed"):  # how work is shared out
             return self._idle(value, where)
         if is_dataclass(value) and kind.__module__.startswith("invariscope."):  # others cache beside fields
@@ -218,7 +218,7 @@ class _Digests:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                saved = value.__reduce_ex__(4)
+                saved = kind.__reduce_ex__(value, 4)
                 saved = saved if isinstance(saved, str) else [_listed(part) for part in saved]
         except Exception:
             return self._not_seen(value, where)

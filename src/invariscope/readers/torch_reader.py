@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from typing import Any
 
 from torch import Tensor, nn
 
 from invariscope.random_state import Generator, Streams, global_generators, put_back
+from invariscope.readers._built import parts_of, refuse_built
 from invariscope.readers._copies import Placed, home, place, uncompiled
+from invariscope.readers._eager import compiled_as_plain
 from invariscope.readers._modules import Site, module_kind, never_ran, survey
 from invariscope.readers._plan import (
     Calls,
@@ -79,12 +81,14 @@ class TorchReader(Reader):
         batch_axis: the batch axis where several axes follow the batch: one for all, or {name or glob: axis}.
         output: which part of what the model returns is its prediction: a name, a number or a function; None:
             the only floating tensor in it that has a row per sample.
+        gradients: run forwards with autograd on, for models that differentiate inside their forward.
     """
 
     model: nn.Module
     layers: Selection = field(default=None, kw_only=True)
     batch_axis: AxisChoice = field(default=None, kw_only=True)
     output: OutputChoice = field(default=None, kw_only=True)
+    gradients: bool = field(default=False, kw_only=True)
     _plans: dict[tuple[str | None, str], Plan] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -117,8 +121,8 @@ class TorchReader(Reader):
         self, x: Tensor, *, device: str | None = None, precision: Precision = "float32"
     ) -> Inspection:
         """Forwards two and three inputs and says what can be read; see `Reader.inspect`."""
-        placed = place(self.model, device=device, precision=precision)
-        with preserved(placed.model):
+        placed = self._placed(device, precision)
+        with preserved(placed.model), compiled_as_plain():
             plan = self._plan(placed, x)
         self._plans[device, precision] = plan
         return plan.inspection
@@ -128,8 +132,8 @@ class TorchReader(Reader):
         self, *, device: str | None = None, precision: Precision = "float32", seed: int = 0
     ) -> Iterator[Forward]:
         """Eval mode and hooks, all undone on exit; inspects on the first forward where nobody did before."""
-        placed = place(self.model, device=device, precision=precision)
-        with preserved(placed.model), ExitStack() as stack:
+        placed = self._placed(device, precision)
+        with preserved(placed.model), compiled_as_plain(), ExitStack() as stack:
             plan = self._plans.get((device, precision))
             forward: ModuleForward | None = None
 
@@ -145,27 +149,33 @@ class TorchReader(Reader):
 
             yield run
 
+    def _placed(self, device: str | None, precision: Precision) -> Placed:
+        return replace(place(self.model, device=device, precision=precision), gradients=self.gradients)
+
     def _plan(self, placed: Placed, x: Tensor) -> Plan:
         rows, altered = (placed.feed(batch) for batch in probes(x))
         generators, fresh = _generators(placed), Structure.of(placed.model)
 
-        with put_back(generators):
-            small = record(placed.model, survey(placed.model), rows[:SMALL], shape=x.shape)
-        settles = fresh != Structure.of(placed.model)
-        if settles:
-            fresh.refuse_new_weights(placed.model)
-        sites = survey(placed.model)
-        with put_back(generators):
-            if settles:  # what the first forward set up acts on the following ones
-                small = record(placed.model, sites, rows[:SMALL], shape=x.shape)
+        parts, run = parts_of(placed.model), partial(record, placed.model, shape=x.shape)
+        run = partial(run, gradients=placed.gradients)
+
         with put_back(generators) as before:
-            large = record(placed.model, sites, rows, shape=x.shape)
-            drawn = tuple(g.name for g, state in zip(generators, before, strict=True) if g.moved_from(state))
+            small = run(survey(placed.model), rows[:SMALL])
+            drawn_first = _moved(generators, before)
+        settles, sites = fresh != Structure.of(placed.model), survey(placed.model)
+        run = partial(run, sites)
+        if settles:  # what the first forward set up acts on the following ones
+            with put_back(generators):
+                small = run(rows[:SMALL])
+        with put_back(generators) as before:
+            large = run(rows)
+            drawn = _moved(generators, before)
+        refuse_built(parts, parts_of(placed.model), drew=bool(drawn_first and not drawn))
 
         @cache
         def only_first_altered() -> Recording:
             with put_back(generators):
-                return record(placed.model, sites, altered, shape=x.shape)
+                return run(altered)
 
         modules = frozenset(site.name for site in sites)
         trials = Trials(small, large, only_first_altered, as_axis_choice(self.batch_axis), modules)
@@ -212,8 +222,13 @@ def _generators(placed: Placed) -> tuple[Generator, ...]:
 def _settle(placed: Placed, x: Tensor) -> None:
     """A first forward, for what it sets up."""
     rows, _ = probes(x)
-    with put_back(_generators(placed)), forward_mode():
+    with put_back(_generators(placed)), forward_mode(gradients=placed.gradients):
         placed.model(placed.feed(rows[:SMALL]))
+
+
+def _moved(generators: Sequence[Generator], states: Sequence[Any]) -> tuple[str, ...]:
+    """Names of the generators that were drawn from since these states."""
+    return tuple(g.name for g, state in zip(generators, states, strict=True) if g.moved_from(state))
 
 
 def _installed(placed: Placed, plan: Plan, seed: int, stack: ExitStack) -> ModuleForward:

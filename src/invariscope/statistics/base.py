@@ -235,6 +235,9 @@ class Block:
         except (TypeError, ValueError) as error:
             unclear = getattr(error, "unclear_layout", False)
             raise (UnclearLayoutError if unclear else NotApplicableError)(str(error)) from error
+        except (IndexError, KeyError, AttributeError, ArithmeticError, NotImplementedError) as error:
+            # A transform of the user's own, whose words need their kind beside them.
+            raise NotApplicableError(f"the action failed with {type(error).__name__}: {error}") from error
 
     def with_orbits(self, orbits: Tensor) -> Block:
         """The block with other (sample, element, unit...) values in place of the orbits, and no probes."""

@@ -61,11 +61,34 @@ class FeatureAction(abc.ABC):
     def moved(self, block: Block, responses: Tensor) -> Tensor:
         """(sample, element, unit...) what the elements make of (sample, unit...) responses."""
         copies = responses[:, None].expand(-1, block.elements, *responses.shape[1:])
-        return copies if block.restored else self.acted(block, copies, inverse=False)
+        return copies if block.restored else self.applied(block, copies, inverse=False)
 
     def undone(self, block: Block) -> Tensor:
         """(sample, element, unit...) the responses with each element's action undone."""
-        return block.orbits() if block.restored else self.acted(block, block.orbits(), inverse=True)
+        return block.orbits() if block.restored else self.applied(block, block.orbits(), inverse=True)
+
+    def applied(self, block: Block, maps: Tensor, *, inverse: bool) -> Tensor:
+        """`acted`, checked: an action of the user's own may fail, or change the shape of the responses.
+
+        Raises:
+            NotApplicableError: it does, or there is no action on this layer.
+        """
+        try:
+            found = self.acted(block, maps, inverse=inverse)
+        except (ValueError, TypeError, MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:
+            raise NotApplicableError(
+                f"the action {self.called!r} failed on responses of shape {tuple(maps.shape[2:])} with "
+                f"{type(error).__name__}: {error}"
+            ) from error
+        if not isinstance(found, Tensor) or found.shape != maps.shape:
+            got = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+            raise NotApplicableError(
+                f"the action {self.called!r} must return a tensor of the shape that came, "
+                f"{tuple(maps.shape)}; it returned {got}"
+            )
+        return found
 
 
 @dataclass(frozen=True)

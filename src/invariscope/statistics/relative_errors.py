@@ -89,7 +89,7 @@ def _trip(block: Block, action: FeatureAction, there: Tensor, rest: Tensor) -> T
     if block.restored or not _moves(action, block):
         return torch.zeros(there.shape[:2], dtype=torch.float64, device=there.device)
     try:
-        back = action.acted(block, there, inverse=True)
+        back = action.applied(block, there, inverse=True)
     except NotApplicableError:
         return torch.full(there.shape[:2], torch.nan, dtype=torch.float64, device=there.device)
     norms, still = norms_over(_kept(block, action, inverse_first=False)), rest[:, None].expand_as(back)

@@ -67,8 +67,20 @@ def as_representation(given: Any, elements: Any = None) -> Any:
         return given
     of_element = getattr(given, "representation", given)
     if callable(of_element):
-        return MatrixStack.of([_array(of_element(g)) for g in _elements(given, elements)])
+        return MatrixStack.of([_array(_of(of_element, g)) for g in _elements(given, elements)])
     return MatrixStack.of(given)
+
+
+def _of(function: Any, argument: Any) -> Any:
+    """What the user's representation gives; its errors with its name."""
+    try:
+        return function(argument)
+    except Exception as error:
+        name = getattr(function, "__qualname__", type(function).__name__)
+        shown = f"an array {tuple(argument.shape)}" if hasattr(argument, "shape") else repr(argument)
+        raise ValueError(
+            f"the representation {name} failed on {shown:.80} with {type(error).__name__}: {error}"
+        ) from error
 
 
 def _elements(given: Any, elements: Any) -> Any:
@@ -166,7 +178,11 @@ def _by_matrix(representation: Any, vectors: np.ndarray) -> np.ndarray:
 def _applied(representation: Any, vectors: np.ndarray) -> np.ndarray:
     rotations = torch.from_numpy(np.ascontiguousarray(vectors.reshape(-1, 3, 3)))
     with _double_by_default():
-        found = _array(representation.D_from_matrix(rotations))
+        found = _array(_of(representation.D_from_matrix, rotations))
+    if found.ndim != 3 or len(found) != len(rotations):
+        raise ValueError(
+            f"D_from_matrix must give a matrix per rotation: {tuple(found.shape)} came for {len(rotations)}"
+        )
     return found.reshape(*vectors.shape[:2], *found.shape[-2:])
 
 

@@ -25,19 +25,43 @@ def generators_of(function: Callable[..., Any], batch: Tensor) -> tuple[Generato
 
 
 def result_of(
-    function: Callable[[Any], Any], batch: Tensor, label: str, earlier: Tensor | None = None
+    function: Callable[[Any], Any],
+    batch: Tensor,
+    label: str,
+    earlier: Tensor | None = None,
+    *,
+    role: str = "element",
 ) -> Tensor:
     """Call the element on a batch; raise unless it returns a tensor with one result per sample.
 
     Args:
         earlier: (sample, element, ...) results of other elements, whose shape and dtype it must match.
+        role: what the function is: "the action of element".
+    Raises:
+        ValueError: it fails, with its own words, or returns another number of samples.
+        TypeError: it does not return a dense tensor.
     """
-    found = function(batch)
+    try:
+        found = function(batch)
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        came = f"{tuple(batch.shape)} of {str(batch.dtype).removeprefix('torch.')}"
+        raise ValueError(
+            f"{role} {label!r} failed on a batch of shape {came} with {type(error).__name__}: {error}"
+        ) from error
     if not isinstance(found, Tensor):
-        raise TypeError(f"element {label!r} must return a tensor; it returned {type(found).__name__}.")
+        raise TypeError(f"{role} {label!r} must return a tensor; it returned {type(found).__name__}.")
+    if found.is_nested or found.layout is not torch.strided:
+        raise TypeError(f"{role} {label!r} must return a dense tensor; pad it, or call .to_dense().")
+    if found.device.type != batch.device.type:
+        raise TypeError(
+            f"{role} {label!r} must return a tensor on the device of its batch, {batch.device}; it returned "
+            f"one on {found.device}."
+        )
     if found.ndim == 0 or len(found) != len(batch):
         raise ValueError(
-            f"element {label!r} must return one result per sample; for {len(batch)} samples it returned "
+            f"{role} {label!r} must return one result per sample; for {len(batch)} samples it returned "
             f"shape {tuple(found.shape)}."
         )
     if earlier is not None and (found.shape[1:], found.dtype) != (earlier.shape[2:], earlier.dtype):
@@ -49,7 +73,9 @@ def result_of(
     return found
 
 
-def refuse_unsteady(function: Callable[[Any], Any], batch: Tensor, label: str) -> None:
+def refuse_unsteady(
+    function: Callable[[Any], Any], batch: Tensor, label: str, *, role: str = "element"
+) -> None:
     """Raise unless each sample's result is the same in every call, alone and among others.
 
     Global generators, and those that the callable holds, are restored. A callable that draws from them is
@@ -59,12 +85,13 @@ def refuse_unsteady(function: Callable[[Any], Any], batch: Tensor, label: str) -
         function: maps a batch to a tensor whose first axis holds the same samples.
         batch: (sample, ...) up to three different samples.
         label: name of the element.
+        role: as in `result_of`.
     Raises:
         ValueError: it draws random numbers, or its results depend on the batch.
     """
     generators = generators_of(function, batch)
     with put_back(generators):
-        first, moved = _called(function, batch, generators, label, seed=0)
+        first, moved = _called(function, batch, generators, label, seed=0, role=role)
         for seed in range(1, _STATES if moved else 2):
             again, _ = _called(function, batch, generators, label, seed=seed)
             if _differ(first, again, exactly=moved):
@@ -74,13 +101,19 @@ def refuse_unsteady(function: Callable[[Any], Any], batch: Tensor, label: str) -
 
 
 def _called(
-    function: Callable[[Any], Any], batch: Tensor, generators: Sequence[Generator], label: str, *, seed: int
+    function: Callable[[Any], Any],
+    batch: Tensor,
+    generators: Sequence[Generator],
+    label: str,
+    *,
+    seed: int,
+    role: str = "element",
 ) -> tuple[Tensor, bool]:
     """Return the result with seeded generators, and whether any of them was used."""
     for generator in generators:
         generator.start(seed)
     before = [generator.read() for generator in generators]
-    found = result_of(function, batch.detach().clone(), label)
+    found = result_of(function, batch.detach().clone(), label, role=role)
     return found, any(g.moved_from(state) for g, state in zip(generators, before, strict=True))
 
 

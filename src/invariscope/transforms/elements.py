@@ -18,6 +18,14 @@ from invariscope.transforms.inverse import Inverse
 
 Callables = tuple[Callable[[Any], Any], ...]
 
+# What a callable is, by whether it acts on feature maps, and whether it undoes the element.
+_ROLES = {
+    (False, False): "element",
+    (False, True): "the inverse of element",
+    (True, False): "the action of element",
+    (True, True): "the inverse action of element",
+}
+
 
 @dataclass(frozen=True, init=False)
 class Elements(Transform):
@@ -160,7 +168,8 @@ class Elements(Transform):
                 torch.from_numpy(axis).to(values.device) for axis in np.nonzero(elements == element)
             )
             self._tried(motion, element, callables, values[tuple(axis[:PROBED] for axis in where)])
-            piece = result_of(callables[element], values[where], self._labels[element], out)
+            role = _ROLES[motion.on_maps, motion.inverse]
+            piece = result_of(callables[element], values[where], self._labels[element], out, role=role)
             if out is None:
                 out = piece.new_empty(values.shape[1], values.shape[0], *piece.shape[1:]).transpose(0, 1)
             out = out.index_put_(where, piece)
@@ -173,7 +182,8 @@ class Elements(Transform):
         enough = min(len(batch), 2)
         if self._steady.get(key, 0) >= enough or batch.is_meta:  # nothing to compare on meta
             return
-        refuse_unsteady(callables[element], batch, self._labels[element])
+        role = _ROLES[motion.on_maps, motion.inverse]
+        refuse_unsteady(callables[element], batch, self._labels[element], role=role)
         self._steady[key] = enough
 
     @cached_property

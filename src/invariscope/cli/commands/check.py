@@ -60,6 +60,7 @@ def check(
     nonfinite: shared.Nonfinite = "raise",
     unstable: shared.Unstable = "refuse",
     output: shared.Output = None,
+    gradients: shared.Gradients = False,
     progress: shared.Progress = True,
     debug: Debug = False,
 ) -> None:
@@ -87,7 +88,7 @@ def check(
         raise IsADirectoryError(f"--junit {junit} is a folder; name a file")
     settings = {"samples": samples, "seed": seed, "batch_size": batch_size, "device": device}
     settings |= {"precision": precision, "nonfinite": nonfinite, "unstable": unstable, "progress": progress}
-    settings |= {"label": label, "classes": classes, "output": output}
+    settings |= {"label": label, "classes": classes, "output": output, "gradients": gradients}
     request = {"split": split, "data_dir": data_dir}
     result = _measured(model, data, transform, limits, weights, request, settings)
     outcomes = judged(limits, result)

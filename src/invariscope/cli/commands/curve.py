@@ -51,6 +51,7 @@ def curve(
     device: shared.Device = None,
     precision: shared.Precision = "float32",
     output: shared.Output = None,
+    gradients: shared.Gradients = False,
     progress: shared.Progress = True,
     debug: Debug = False,
 ) -> None:
@@ -74,6 +75,7 @@ def curve(
         "layers": layers or "output",
         "classes": classes,
         "output": output,
+        "gradients": gradients,
     }
     with staged_folder(out, usual=_USUAL, overwrite=overwrite) as stage:
         found = _measured(model, data, weights, split, data_dir, given | chosen)

@@ -96,6 +96,7 @@ def layers(
     split: shared.Split = None,
     data_dir: shared.DataDir = None,
     weights: shared.Weights = None,
+    gradients: shared.Gradients = False,
     debug: Debug = False,
 ) -> None:
     """Lists the layers of a model in the order in which they run, with the shape of one sample's units.
@@ -116,7 +117,7 @@ def layers(
     classes = getattr(inputs, "classes", None)
     request = Request(weights, shape=getattr(inputs, "shape", None), classes=classes and len(classes))
     named = load_model(model, request)
-    found = as_reader(named.model).inspect(_few(named.prepared(inputs)))
+    found = as_reader(named.model, gradients=gradients).inspect(_few(named.prepared(inputs)))
     rows = [_layer_row(layer) for layer in found.layers]
     show(plain_table(f"Layers of {named.label}", ["layer", "kind", "shape", ""], rows, text=2))
     for remark in (*found.notes, *(f"never ran: {name}" for name in found.unused)):

@@ -59,7 +59,8 @@ def measure(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="`random`: also the same architecture with random weights, in the same way.",
+            help="`random`: also the same architecture with random weights, in the same way. If its modules "
+            "cannot draw them: `file.py:factory`, which returns it with new weights at each call.",
             show_default="none",
         ),
     ] = None,
@@ -98,6 +99,7 @@ def measure(
     nonfinite: shared.Nonfinite = "raise",
     unstable: shared.Unstable = "refuse",
     output: shared.Output = None,
+    gradients: shared.Gradients = False,
     memory_gb: Annotated[
         float | None, typer.Option(metavar="GB", help="Budget for sums.", show_default="half of what is free")
     ] = None,
@@ -131,7 +133,7 @@ def measure(
     from invariscope.engine.options import Options
 
     given = {name: value for name, value in locals().items() if name in {f.name for f in fields(Options)}}
-    settings = Options(**given)
+    settings = Options(**given | {"baseline": _baseline(baseline)})
     request = {"weights": weights, "split": split, "data_dir": data_dir}
     try:
         with staged_folder(out, usual=_USUAL, overwrite=overwrite) as stage:
@@ -141,6 +143,13 @@ def measure(
     except KeyboardInterrupt:
         raise Interrupted(_left(checkpoint)) from None
     _show(result, out)
+
+
+def _baseline(text: str | None) -> Any:
+    """What is named: the word itself, or the user's function."""
+    from invariscope.cli.references import is_reference, load_factory
+
+    return load_factory(text) if text is not None and is_reference(text) else text
 
 
 def _left(checkpoint: Path | None) -> str:

@@ -1,0 +1,62 @@
+"""Compiled functions inside a model run as plain Python while it is read."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import torch
+from torch import nn
+
+_LOCK = threading.Lock()
+_STACK = ExitStack()
+_INSIDE = 0
+
+
+@contextmanager
+def compiled_as_plain() -> Iterator[None]:
+    """Let functions that `torch.compile` wrapped run uncompiled.
+
+    Otherwise the compiler would trace the hooks, and with them the reduction of what they read. The switch is
+    one for the whole process: the last of several measurements in threads switches it back. Nothing happens
+    where the compiler was never loaded, since loading it takes seconds.
+    """
+    if "torch._dynamo" not in sys.modules or not hasattr(torch.compiler, "set_stance"):
+        yield
+        return
+    _enter()
+    try:
+        yield
+    finally:
+        _leave()
+
+
+def _enter() -> None:
+    global _INSIDE
+    with _LOCK:
+        if _INSIDE == 0:
+            _STACK.enter_context(torch.compiler.set_stance("force_eager"))
+        _INSIDE += 1
+
+
+def _leave() -> None:
+    global _INSIDE
+    with _LOCK:
+        _INSIDE -= 1
+        if _INSIDE == 0:
+            _STACK.close()
+
+
+def holds_compiled(model: nn.Module) -> bool:
+    """Whether a module of the model is compiled, calls compiled code, or has a compiled function."""
+    return any(_is_compiled(module) for module in model.modules())
+
+
+def _is_compiled(module: nn.Module) -> bool:
+    own = vars(module)
+    if isinstance(getattr(module, "_orig_mod", None), nn.Module) or own.get("_compiled_call_impl"):
+        return True
+    held = (*own.values(), *vars(type(module)).values())
+    return any("_torchdynamo_orig_callable" in getattr(value, "__dict__", ()) for value in held)
