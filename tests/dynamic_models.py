@@ -316,15 +316,15 @@ class Pieces(Base):
 # --- stateful -------------------------------------------------------------------------------------------
 
 
-@planted("another_function_after_some_forwards", refused="depends on what it was given before")
+@planted("another_function_after_some_inputs", refused="depends on what it was given before")
 class Ageing(Base):
     def __init__(self) -> None:
         super().__init__()
-        self.forwards = 0
+        self.inputs = 0
 
     def forward(self, x: Tensor) -> Tensor:
-        self.forwards += 1
-        return self.body(x) * (1 if self.forwards < 9 else 2)
+        self.inputs += len(x)
+        return self.body(x) * (1 if self.inputs <= 40 else 2)
 
 
 @planted("remembers_without_using_it", reads=BODY | {"Remembers": lambda net, x: net.body(x)})

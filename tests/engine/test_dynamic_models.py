@@ -250,7 +250,7 @@ def test_a_dynamic_model_is_read_right_beside_a_thread_that_serves_it(name):
 
 
 # Those with a state respond to the other thread's inputs too: what is right of them changes with its speed.
-@pytest.mark.parametrize("name", sorted(set(REFUSED) - {"another_function_after_some_forwards"}))
+@pytest.mark.parametrize("name", sorted(set(REFUSED) - {"another_function_after_some_inputs"}))
 def test_a_model_is_refused_beside_a_thread_that_serves_it(name):
     planted = DYNAMIC_MODELS[name]
     net, x = planted.build()

@@ -21,11 +21,10 @@ from invariscope.readers.stability import (
 )
 
 _ROWS = 4
-_COPIES = 2  # of an input alone: models may squeeze a batch of one
 
 
 class Audit:
-    """Forwards a few inputs of some blocks again, alone, and those of the first look once more.
+    """Forwards a few inputs of some blocks again, by themselves, and those of the first look once more.
 
     A look at the first samples cannot find a layer that sorts its batch by something they have in common, or
     a model that changes after some forwards. Blocks 0, 1, 2, 4, 8, … are looked at, so that the share of
@@ -66,8 +65,7 @@ class Audit:
 
         output = self.model(rows, both)
         block.add_output(self.model.predicted(output, len(rows)), chosen)
-        alone = [Responses.of(self.model, rows[row].expand(_COPIES, *rows.shape[1:]), (0,)) for row in chosen]
-        self._judge(compared(block, alone))
+        self._judge(compared(block, Responses.of(self.model, rows[chosen])))
         return output
 
     def again(self, rows: Tensor) -> None:

@@ -195,15 +195,16 @@ def by_cell(cells: np.ndarray, strata: Strata, room: int) -> list[np.ndarray]:
 
 
 def _cuts(ends: np.ndarray, count: int, room: int) -> list[int]:
-    """Where blocks end: together with the runs that end there, as long as there are any.
+    """Where blocks end: where a run does, if they would divide one otherwise and have room for one.
 
     >>> _cuts(np.array([5, 10, 15]), 40, 14)
-    [10, 15, 27]
+    [10, 22, 34]
     """
     found, low, size = [], 0, whole_fours(room)
     while count - low > room:
         inside = ends[(ends > low) & (ends <= low + room)]
-        low = int(inside[-1]) if len(inside) else low + size
+        divides = len(ends) > 0 and low + size < ends[-1]
+        low = int(inside[-1]) if divides and len(inside) else low + size
         found.append(low)
     return found
 

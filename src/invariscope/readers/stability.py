@@ -187,19 +187,13 @@ def examined(model: Predicting, rows: Tensor) -> tuple[Dependence, Responses]:
     return replace(dependence, apart=frozenset(key for part in company for key in part.values)), first
 
 
-def compared(block: Responses, alone: Sequence[Responses]) -> Dependence:
-    """What the rows of a block depend on besides the input, by the same inputs alone in smaller batches.
-
-    Args:
-        block: of one row for each of `alone`.
-        alone: of one row each.
-    """
+def compared(block: Responses, few: Responses) -> Dependence:
+    """What some rows of a block depend on besides the input, by the same inputs in a batch of their own."""
     found = _Found()
     for key, values in block.values.items():
-        own = [other.values.get(key) for other in alone]
-        if all(other is not None and other.shape[1:] == values.shape[1:] for other in own):
-            together = torch.cat([other for other in own if other is not None])
-            found.add(key, _beyond_spread(values, together))
+        own = few.values.get(key)
+        if own is not None and own.shape == values.shape:
+            found.add(key, _beyond_spread(values, own))
     return found.dependence({}, block.repeats)
 
 
