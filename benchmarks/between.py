@@ -3,8 +3,9 @@
     python -m benchmarks.between COMMIT [--pairs 15] [--cases CNN MLP] [--out FILE]
 
 COMMIT is checked out beside the working tree, and a process of each stays alive: one time there, one time
-here, and so on. The mean of the pairs' logarithmic ratios has a 95 % interval by Student's t; its ends are
-printed as ratios here / there. One thread.
+here, and so on. Times are seconds of CPU of the process, on one thread, so that what else runs on the machine
+counts less. The mean of the pairs' logarithmic ratios has a 95 % interval by Student's t; its ends are
+printed as ratios here / there.
 """
 
 from __future__ import annotations
@@ -24,17 +25,22 @@ import numpy as np
 _ROOT = Path(__file__).resolve().parent.parent
 # Runs in either tree: says what there is to be timed, then times what it is told to.
 _WORKER = """
-import sys, torch
+import sys, time, torch
 torch.set_num_threads(1)
 from benchmarks.networks import case
-from benchmarks.overhead import contenders, seconds
+from benchmarks.overhead import contenders
 actions = contenders(*case(sys.argv[1]))
 for action in actions.values():
     action()
     action()
 print("|".join(title.strip() for title in actions), flush=True)
 for line in sys.stdin:
-    print(min(seconds(list(actions.values())[int(line)]) for _ in range(2)), flush=True)
+    times = []
+    for _ in range(2):
+        started = time.process_time()
+        list(actions.values())[int(line)]()
+        times.append(time.process_time() - started)
+    print(min(times), flush=True)
 """
 
 
@@ -102,7 +108,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     lines = [
-        f"{platform.machine()}, 1 thread, {arguments.pairs} pairs; ratio of times beside {arguments.commit}"
+        f"{platform.machine()}, 1 thread, {arguments.pairs} pairs; ratio of CPU times beside {arguments.commit}"
     ]
     lines += ["", "| network | what | ratio | 95 % interval |", "| --- | --- | --- | --- |"]
     with checkout(arguments.commit) as tree:
