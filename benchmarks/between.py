@@ -108,7 +108,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     lines = [
-        f"{platform.machine()}, 1 thread, {arguments.pairs} pairs; ratio of CPU times beside {arguments.commit}"
+        f"{platform.machine()}, 1 thread, {arguments.pairs} pairs; CPU times as a share of those at "
+        f"{arguments.commit}"
     ]
     lines += ["", "| network | what | ratio | 95 % interval |", "| --- | --- | --- | --- |"]
     with checkout(arguments.commit) as tree:
