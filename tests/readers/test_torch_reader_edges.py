@@ -194,7 +194,7 @@ def test_edges_of_graphs_followed_by_their_loops_are_rows_that_mix_samples() -> 
     assert infos["cat"] == "axis 0 has 4 rows per sample in an order that mixes samples"
 
 
-def test_operations_on_the_rows_that_an_expert_gets_are_listed_and_those_on_weights_are_not() -> None:
+def test_operations_without_a_batch_axis_are_listed_if_the_inputs_change_them() -> None:
     class Expert(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -203,13 +203,14 @@ def test_operations_on_the_rows_that_an_expert_gets_are_listed_and_those_on_weig
         def forward(self, x: Tensor) -> Tensor:
             chosen, out = x[:, 0] > 0, x * 2
             out[chosen] = torch.sin(x[chosen]) @ torch.exp(self.weight).diag()
-            return out
+            return out / x.amax()
 
     x = torch.rand(4, 3)
     x[1] *= -1
+    x[2] += 1
     infos = {i.layer: i.status for i in TorchReader(Expert()).inspect(x).layers}
-    assert infos["sin"] == infos["matmul"] == "no axis follows the batch size"
-    assert infos["mul"] == "ok"
+    assert infos["sin"] == infos["matmul"] == infos["amax"] == "no axis follows the batch size"
+    assert infos["mul"] == infos["div"] == "ok"
     assert "exp" not in infos
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
+import torch
 from torch import Tensor
 
 from invariscope.readers._aliases import walk
@@ -126,16 +127,16 @@ class Trials:
         return find_batch_axis(small.shape, large.shape, sizes, choice=choice)
 
     def _no_layer(self, event: Event, tensor: Tensor, verdict: BatchAxis | str) -> bool:
-        """Arithmetic on weights, indices or masks is no layer.
+        """Arithmetic on weights, indices or masks is no layer: for two inputs and for three it is the same.
 
-        An ambiguous batch axis is a skipped one, and so are rows whose number changes with the inputs, as
-        those that are routed to an expert.
+        An ambiguous batch axis is a skipped one, and so is what changes without any, as rows that are routed
+        to an expert.
         """
         if isinstance(verdict, BatchAxis) or unreadable(tensor):
             return not isinstance(verdict, BatchAxis)
         if verdict in (NO_AXIS, UNEVEN):
-            other = self.small.events.get(event.key)
-            return other is not None and other.tensor is not None and other.tensor.shape == tensor.shape
+            other = self.small.events[event.key].tensor if event.key in self.small.events else None
+            return other is not None and torch.equal(other, tensor)
         return self.large.batch not in tensor.shape
 
     def _call(self, event: Event) -> int:
