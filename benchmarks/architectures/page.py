@@ -31,9 +31,9 @@ def page(outcomes: list[Outcome]) -> list[str]:
         "attributes, weights, buffers and modes are those of the copy, before or after that forward.",
         "",
         "Reasons given for skipped outputs of leaf modules are checked by plain hooks, too. A reading has "
-        "*another value alone than in a batch* if plain hooks differ from themselves by more than 1e-4 of its "
-        "rms. No value is right then, so it counts as not read. The pooling of GraphUNet leaves a complete "
-        "graph, whose nodes all get the same scores, so that rounding decides which of them it keeps.",
+        "*another value alone than in a batch* if plain hooks differ from themselves by more than 1e-4 of "
+        "its rms. No value is right then, so it counts as not read. The pooling of GraphUNet leaves a "
+        "complete graph, whose nodes all get the same scores, so that rounding decides which it keeps.",
         "",
         *totals(outcomes),
         "",
