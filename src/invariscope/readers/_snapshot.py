@@ -132,7 +132,9 @@ class _Table:
     def restore(self) -> None:
         # Another thread may be using it: what stays is never taken out, unless its place has changed.
         table, entries = self.target, self.entries
-        kind = OrderedDict if isinstance(table, OrderedDict) else dict  # of subclasses, the plain methods
+        kind: Any = (
+            OrderedDict if isinstance(table, OrderedDict) else dict
+        )  # of subclasses, the plain methods
         for key in [key for key in kind.keys(table) if key not in entries]:
             kind.__delitem__(table, key)
         for key, value in entries.items():
@@ -159,7 +161,7 @@ class _Sequence:
             self.target.clear()
             self.target.extend(self.entries)
         else:
-            kind = list if isinstance(self.target, list) else bytearray
+            kind: Any = list if isinstance(self.target, list) else bytearray
             kind.__setitem__(self.target, slice(None), self.entries)
 
 

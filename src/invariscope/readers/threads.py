@@ -5,12 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import nn
-
-Hook = TypeVar("Hook", bound=Callable[..., Any])
 
 _CHANGES = threading.Condition()
 _OWNERS: dict[int, tuple[int, int]] = {}  # by id of a module: the thread that measures it, how often nested
@@ -51,7 +49,7 @@ def _modules_of(model: nn.Module) -> list[nn.Module]:
     return list(found.values())
 
 
-def in_this_thread(hook: Hook) -> Callable[..., Any]:
+def in_this_thread(hook: Callable[..., Any]) -> Callable[..., Any]:
     """The hook, ignoring calls from other threads: they run forwards of their own."""
     owner = threading.get_ident()
 
