@@ -136,15 +136,17 @@ def test_a_forward_of_another_thread_in_the_middle_of_ours_is_not_read() -> None
 
 def test_a_forward_up_to_a_layer_does_not_stop_those_of_other_threads() -> None:
     model, x = Net().eval(), torch.randn(4, 8)
-    expected = model(x).detach()
+    expected, answer = model(x).detach(), model(-x).detach()
+    served: list[Any] = []
 
     def serve_one() -> None:
         model.middle = None
-        assert torch.equal(in_thread(lambda: model(x).detach())(), expected)
+        served.append(in_thread(lambda: model(-x).detach())())
 
     model.middle = serve_one
     with up_to(model, "last") as run:
         assert torch.equal(run(x).detach(), expected)
+    assert torch.equal(served[0], answer)
 
 
 def test_responses_in_a_graph_are_those_of_this_thread() -> None:

@@ -229,13 +229,13 @@ class _Digests:
     def _saved(self, saved: list[Any], where: str) -> bytes:
         """What pickle would save: maker, arguments, state, entries."""
         maker, args, *rest = saved
-        name = getattr(maker, "__qualname__", "") if maker in _MAKERS else ""
+        made = _sha("maker", maker.__qualname__) if maker in _MAKERS else self.of(maker, where)
         state = rest[0] if rest else None
-        parts = [] if isinstance(state, dict) else [self.of(state, where)]
         if isinstance(state, dict):
-            parts = [self._named("state", sorted(state.items(), key=lambda pair: str(pair[0])), where)]
-        made = _sha("maker", name) if name else self.of(maker, where)
-        return _sha(made, self._all("args", args, where), *parts, *(self.of(r, where) for r in rest[1:]))
+            held = self._named("state", sorted(state.items(), key=lambda pair: str(pair[0])), where)
+        else:
+            held = self.of(state, where)
+        return _sha(made, self._all("args", args, where), held, *(self.of(part, where) for part in rest[1:]))
 
     def _nn_module(self, given: nn.Module, where: str) -> bytes:
         module = uncompiled(given)
