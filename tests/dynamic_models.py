@@ -123,7 +123,7 @@ class Sorted(Base):
         return found[order.argsort()]
 
 
-@planted("sorted_and_left_so", refused="depends on the others of its batch")
+@planted("sorted_and_left_so", refused="depends on the other inputs of its batch")
 class LeftSorted(Base):
     def forward(self, x: Tensor) -> Tensor:
         return self.body(x[self.gate(x)[:, 0].argsort()])
@@ -152,7 +152,7 @@ class Exit(Base):
         return out
 
 
-@planted("exit_of_the_whole_batch", refused="depends on the others of its batch")
+@planted("exit_of_the_whole_batch", refused="depends on the other inputs of its batch")
 class ExitTogether(Base):
     def forward(self, x: Tensor) -> Tensor:
         out = self.gate(x)
@@ -186,7 +186,7 @@ class Beside(Base):
 # --- normalised within the batch ------------------------------------------------------------------------
 
 
-@planted("centred_within_the_batch", refused="depends on the others of its batch")
+@planted("centred_within_the_batch", refused="depends on the other inputs of its batch")
 class Centred(Base):
     def forward(self, x: Tensor) -> Tensor:
         return self.body(x - x.mean(0))
@@ -208,7 +208,7 @@ class BesideStatistics(Base):
         return found
 
 
-@planted("divided_by_the_size_of_the_batch", refused="depends on the others of its batch")
+@planted("divided_by_the_size_of_the_batch", refused="depends on the other inputs of its batch")
 class Divided(Base):
     def forward(self, x: Tensor) -> Tensor:
         return self.body(x) / len(x)
@@ -248,7 +248,9 @@ class Dropped(Base):
         return out.sum(1)
 
 
-@planted("tokens_that_compete_within_the_batch", tokens=True, refused="depends on the others of its batch")
+@planted(
+    "tokens_that_compete_within_the_batch", tokens=True, refused="depends on the other inputs of its batch"
+)
 class Competing(Base):
     def forward(self, x: Tensor) -> Tensor:
         score = self.gate(x)[..., 0]
@@ -296,7 +298,7 @@ class Halting(Base):
         return x
 
 
-@planted("until_all_have_converged", refused="depends on the others of its batch")
+@planted("until_all_have_converged", refused="depends on the other inputs of its batch")
 class Converging(Base):
     def forward(self, x: Tensor) -> Tensor:
         for _ in range(6):
@@ -316,7 +318,7 @@ class Pieces(Base):
 # --- stateful -------------------------------------------------------------------------------------------
 
 
-@planted("another_function_after_some_inputs", refused="depends on what it was given before")
+@planted("another_function_after_some_inputs", refused="depends on earlier inputs")
 class Ageing(Base):
     def __init__(self) -> None:
         super().__init__()
@@ -338,7 +340,7 @@ class Remembers(Base):
         return self.body(x)
 
 
-@planted("a_running_mean_of_what_came", refused="depends on chance|depends on what it was given before")
+@planted("a_running_mean_of_what_came", refused="depends on chance|depends on earlier inputs")
 class Running(Base):
     def __init__(self) -> None:
         super().__init__()

@@ -153,7 +153,7 @@ def test_a_unit_that_is_minus_infinity_for_all_inputs_leaves_its_layer_out():
     for batch_size in (1, 64):
         result = measured(Policy(), data(), batch_size=batch_size)
         assert result.table.layer.tolist() == ["exp"]
-        reason = "-inf at the same places for all inputs, as in masked scores"
+        reason = "-inf at the same positions for all inputs, as in masked scores"
         assert result.provenance["skipped"] == [{"layer": "lin", "call": 0, "reason": reason}]
 
 

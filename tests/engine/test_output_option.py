@@ -52,8 +52,9 @@ def test_the_numbers_are_those_of_the_part_alone(output):
     whole = iv.measure(ALONE, (X, Y), TURNS, **options)
     part = iv.measure(DRESSED, (X, Y), TURNS, output=output, **options)
     np.testing.assert_array_equal(whole.table["value"], part.table["value"])
-    assert [n for n in part.provenance["notes"] if n.startswith("predictions are the model's output")]
-    assert not [n for n in whole.provenance["notes"] if n.startswith("predictions are")]
+    said = "predictions are read from the model's output"
+    assert [note for note in part.provenance["notes"] if note.startswith(said)]
+    assert not [note for note in whole.provenance["notes"] if note.startswith("predictions are read from")]
     assert "output" not in whole.provenance["options"]
     assert str(part.provenance["options"]["output"]).split()[0].endswith(("scores", "2", "<lambda>"))
 
@@ -65,8 +66,8 @@ def test_the_provenance_says_which_part_was_taken_without_being_asked():
             return found["loss"], found["scores"]
 
     result = iv.measure(Loss(alone=False), X, TURNS, measures=["consistency"], progress=False)
-    said = "predictions are the model's output[1], (3,) per sample; not [0] (no axis follows the batch size)"
-    assert said in result.provenance["notes"]
+    said = "predictions are read from the model's output[1], (3,) per sample; "
+    assert said + "not [0] (no axis follows the batch size)" in result.provenance["notes"]
 
 
 @pytest.mark.parametrize("measure", ["consistency", "prediction"])
@@ -75,7 +76,7 @@ def test_a_detector_is_refused_at_every_batch_size(measure, batch_size):
     options = {"measures": [measure], "batch_size": batch_size, "progress": False}
     with pytest.raises(ValueError, match=r"\[0\]\['boxes'\] has shape \(8, 2\) for 3 inputs") as caught:
         iv.measure(Detector(), X, iv.Flip(), **options)
-    assert "Say with output=" in str(caught.value)
+    assert "Pass output=" in str(caught.value)
 
 
 def test_a_function_makes_a_detector_measurable_at_every_batch_size():
@@ -119,7 +120,7 @@ def test_penalties_of_the_output_take_it():
     DRESSED.zero_grad()
     with pytest.raises(ValueError, match=r"several tensors \(\['features'\], \['scores'\]\)"):
         penalties.EquivarianceDeviation(TURNS, **own)(DRESSED, X)
-    with pytest.raises(TypeError, match="output= is a name"):
+    with pytest.raises(TypeError, match="output must be a name"):
         penalties.EquivarianceDeviation(TURNS, output=1.5, **own)
 
 
@@ -173,7 +174,7 @@ def test_channel_means_take_it():
 
 
 def test_options_refuse_another_kind():
-    with pytest.raises(TypeError, match=r"output= is a name \('logits'\), a number \(1\) or a function"):
+    with pytest.raises(TypeError, match=r"output must be a name \('logits'\), an index \(1\) or a function"):
         iv.measure(ALONE, X, TURNS, output=["scores"], progress=False)
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import invariscope as iv
-from invariscope.readers._eager import compiled_as_plain
+from invariscope.readers._eager import without_compilation
 
 ELEMENTS = [torch.clone, lambda x: x.flip(1)]
 
@@ -58,7 +58,7 @@ def build(value):
 def test_what_the_first_forward_builds_is_named_and_can_be_measured_after_a_forward(make, built):
     net = Building(make)
     with pytest.raises(
-        ValueError, match=rf"the first forward builds {built}.*: run the model once on a batch"
+        ValueError, match=rf"the first forward creates {built}.*: run the model once on a batch"
     ):
         quick(net)
     assert net.built is None
@@ -140,12 +140,12 @@ def test_of_measurements_in_threads_the_last_one_lets_code_be_compiled_again():
     inside, leave = threading.Event(), threading.Event()
 
     def other():
-        with compiled_as_plain():
+        with without_compilation():
             inside.set()
             leave.wait(10)
 
     thread = threading.Thread(target=other)
-    with compiled_as_plain():
+    with without_compilation():
         thread.start()
         inside.wait(10)
     assert stance() == "force_eager"

@@ -157,11 +157,9 @@ def test_what_cannot_be_seen_refuses_a_checkpoint(tmp_path: Path) -> None:
     x, numbers = torch.randn(4, 2), itertools.cycle([1])
     held = (n for n in numbers)
     options = {"checkpoint": tmp_path / "sums", "progress": False}
-    with pytest.raises(
-        ValueError, match=r"cannot look into Configured.held \(generator\).*without checkpoint="
-    ):
+    with pytest.raises(ValueError, match=r"cannot cover Configured.held \(generator\).*without checkpoint="):
         iv.measure(Configured(held), x, [lambda x: x, torch.neg], **options)
-    with pytest.raises(ValueError, match=r"cannot look into transform.callables\[1\].held \(generator\)"):
+    with pytest.raises(ValueError, match=r"cannot cover transform.callables\[1\].held \(generator\)"):
         iv.measure(Configured(1), x, [lambda x: x, lambda x: x if held else -x], **options)
 
 

@@ -216,7 +216,7 @@ class Builds(nn.Module):
 
 def test_a_layer_with_weights_that_the_first_forward_makes_is_asked_for_beforehand() -> None:
     model, x = Builds(lambda width: nn.Linear(width, 8)), torch.randn(16, 8)
-    with pytest.raises(ValueError, match=r"builds 'layer' \(Linear\), 'layer.weight' .*: run the"):
+    with pytest.raises(ValueError, match=r"creates 'layer' \(Linear\), 'layer.weight' .*: run the"):
         table(model, x)
     assert model.layer is None
     model(x)

@@ -71,7 +71,7 @@ def test_rows_that_mix_samples_are_a_reason() -> None:
 
 def test_numbers_of_several_things_per_sample_are_no_units() -> None:
     found = order_rows(BatchAxis(0, per_sample=4), torch.zeros(12), torch.ones(12), 3)
-    assert str(found).startswith("axis 0 holds 4 numbers per sample: one row for each of several things")
+    assert str(found).startswith("axis 0 holds 4 numbers per sample, for several entities")
 
 
 def test_arranging_never_copies() -> None:
@@ -169,7 +169,7 @@ def test_batch_statistics_are_found_with_their_size_and_place() -> None:
     assert found.chance == 0
     assert found.neighbours > 0.01
     assert found.neighbours_layer == "bn"
-    assert "depends on the others of its batch, first in 'bn'" in str(found)
+    assert "depends on the other inputs of its batch, first in 'bn'" in str(found)
 
 
 def test_a_recurrence_that_runs_along_the_batch_is_found() -> None:

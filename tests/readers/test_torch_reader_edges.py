@@ -196,7 +196,7 @@ def test_a_loop_over_the_samples_skips_the_layer_and_reads_the_rest() -> None:
     reader = TorchReader(PerSample())
     infos = {(i.layer, i.call): i.status for i in reader.inspect(torch.rand(4, 3)).layers}
     assert infos["lin", 0] == "no axis follows the batch size"
-    assert infos["lin", 2] == "how often it runs depends on the values or the number of the inputs"
+    assert infos["lin", 2] == "how often it runs depends on the values or number of the inputs"
     assert list(read(reader, torch.rand(7, 3))) == [("stack", 0), ("out", 0)]
 
 

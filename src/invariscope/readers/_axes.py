@@ -107,8 +107,8 @@ def order_rows(
     """Which rows belong to one sample, told by those that changed when only sample 0 did."""
     if before.ndim == 1:
         return (
-            f"axis 0 holds {axis.per_sample} numbers per sample: one row for each of several things, not the "
-            "units of one sample"
+            f"axis 0 holds {axis.per_sample} numbers per sample, for several entities (such as boxes or "
+            "nodes) and not for the units of one sample"
         )
     moved = (before.movedim(axis.axis, 0).double() - after.movedim(axis.axis, 0).double()).flatten(1)
     sizes = moved.abs().nan_to_num().sum(1)
