@@ -332,7 +332,7 @@ def test_a_model_that_returns_nothing_for_some_inputs():
 
     x = torch.randn(20, 4, generator=torch.Generator().manual_seed(0))
     with pytest.raises(
-        ValueError, match="the model's output was None for 3 inputs, and had one row per input"
+        ValueError, match="the model's output is None for 3 inputs, but had one row per input"
     ):
         iv.measure(
             Mute(),

@@ -13,7 +13,7 @@ import torch
 import invariscope as iv
 from dynamic_models import DYNAMIC_MODELS, SAMPLES
 
-UNEVEN = "depends on the values or the number of the inputs"
+UNEVEN = "depends on the values or number of the inputs"
 
 ELEMENTS = [lambda v: v, lambda v: v.flip(-1), lambda v: v.roll(2, -1)]
 READ = sorted(name for name, planted in DYNAMIC_MODELS.items() if not planted.refused)

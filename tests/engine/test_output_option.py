@@ -99,7 +99,7 @@ def test_layers_are_measured_whatever_the_output_is():
 
 
 def test_assertions_take_it():
-    with pytest.raises(TypeError, match=r"several tensors \(\['features'\], \['scores'\]\)"):
+    with pytest.raises(TypeError, match=r"several tensors .*: \['features'\] .*; \['scores'\]"):
         iv.assert_invariant(DRESSED, X, TURNS)
     for check in (iv.assert_invariant, iv.assert_equivariant):
         errors = []
@@ -118,7 +118,7 @@ def test_penalties_of_the_output_take_it():
     value.backward()
     assert DRESSED.linear.weight.grad is not None
     DRESSED.zero_grad()
-    with pytest.raises(ValueError, match=r"several tensors \(\['features'\], \['scores'\]\)"):
+    with pytest.raises(ValueError, match=r"several tensors .*: \['features'\] .*; \['scores'\]"):
         penalties.EquivarianceDeviation(TURNS, **own)(DRESSED, X)
     with pytest.raises(TypeError, match="output must be a name"):
         penalties.EquivarianceDeviation(TURNS, output=1.5, **own)

@@ -193,7 +193,7 @@ def test_an_output_that_changes_its_shape_later_is_an_error():
         ValueError, match=r"output is a tensor of shape \(4, 4\) for 5 inputs, but had one row"
     ):
         found.of(model(X)[:4], 5)
-    with pytest.raises(ValueError, match="output was None for 5 inputs"):
+    with pytest.raises(ValueError, match="output is None for 5 inputs"):
         found.of(None, 5)
 
 
@@ -210,7 +210,7 @@ def test_the_prediction_of_a_callable_is_output_else_the_last_entry_with_a_row_p
     torch.testing.assert_close(predicted(both, output="a"), X)
     torch.testing.assert_close(predicted(both, output=0), X)
     torch.testing.assert_close(predicted(both, output=lambda found: found["a"] * 3), X * 3)
-    with pytest.raises(ValueError, match=r"output\['loss'\] has no tensor"):
+    with pytest.raises(ValueError, match=r"output\['loss'\] has no floating-point tensor"):
         predicted(both, output="loss")
 
 

@@ -52,18 +52,19 @@ class Prediction:
             raise ValueError(self.problem)
         tensor = pick(chosen(returned, self.choice), self.path)
         if not isinstance(tensor, Tensor) or not self.axis.holds(tensor.shape, batch):
+            part = _part_name(self.choice, self.path)
             raise ValueError(
-                f"the model's {_part_name(self.choice, self.path)} is {_kind(tensor)} for {batch} inputs, "
-                f"but had one row per input on axis {self.axis.axis} in the trial forwards. Every input needs "
-                "a row: select another part with output=, or wrap the model"
+                f"the model's {part} is {_kind(tensor)} for {batch} inputs, but had "
+                f"one row per input on axis {self.axis.axis} in the trial forwards. Every input needs a row: "
+                "select another part with output=, or wrap the model"
             )
         found = self.axis.arrange(tensor, batch)
         return found[:, None] if found.ndim == 1 else found
 
 
 REMEDY = (
-    "Pass output= (--output on the command line) to select the prediction: a name, an index, or a function "
-    "of the model's output that returns a tensor with one row per sample."
+    "Pass output= (--output NAME on the command line) to select the prediction: a name, an index, or a "
+    "function of the model's output that returns a tensor with one row per sample."
 )
 
 
