@@ -1,11 +1,11 @@
-"""Models that run other layers for other inputs, or remember what they were given, and what is right of each.
+"""Models that run different layers for different inputs, or remember earlier ones, each with correct answers.
 
     net, x = DYNAMIC_MODELS["experts"].build()
 
-Inputs are (SAMPLES, 6), or (SAMPLES, 5, 6) for models with tokens. `REFUSED` models have no response that
-depends on nothing but the input. Of the others, `reads` gives the layers that can be read, as functions of
-(net, inputs) that are right whatever the batch; all other layers that ran are left out, with a reason that
-holds the words of `why`.
+Inputs are (SAMPLES, 6), or (SAMPLES, 5, 6) for models with tokens. In models with `refused`, no response
+depends on the input alone. For the others, `reads` gives the layers that can be read, as functions of
+(net, inputs) that are correct for any batch; all other layers that ran are left out, with a reason that
+matches `why`.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ class Planted:
 
 DYNAMIC_MODELS: dict[str, Planted] = {}
 
-# What three inputs show of a layer that gets some of the rows differs with these inputs.
+# Which reason a layer that gets only some rows is given depends on the three trial inputs.
 UNEVEN = "depends on the values|no axis follows the batch size|for some inputs and not for others"
 NEIGHBOURS = "depends on the other inputs of the batch"
 
 
 def planted(name: str, **right: Any) -> Callable[[type[nn.Module]], type[nn.Module]]:
-    """Registers a model with what is right of it."""
+    """Register a model with its correct answers."""
 
     def register(make: type[nn.Module]) -> type[nn.Module]:
         DYNAMIC_MODELS[name] = Planted(make, **right)

@@ -387,7 +387,7 @@ def test_parts_of_the_output_have_actions_by_their_names(named):
     assert iv.assert_invariant(model, points, turns, output="energy").broken == ()
 
 
-def test_an_action_for_a_part_that_does_not_exist_is_answered_with_the_closest():
+def test_an_action_for_an_unknown_part_names_the_closest_ones():
     points = torch.randn(4, 5, 3, generator=torch.Generator().manual_seed(0))
     with pytest.raises(
         ValueError, match=r"unknown layer .*'EnergyAndForces\[force\]'\. Closest: 'EnergyAndForces\["

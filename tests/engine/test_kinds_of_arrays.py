@@ -1,4 +1,4 @@
-"""Arrays and tables of any kind give the numbers of a plain tensor, or say what they are."""
+"""Arrays and tables of any kind give the same numbers as a tensor, or an error that names the kind."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_unsigned_integers_are_widened_to_a_dtype_that_torch_can_compute_with(dt
     assert table == pytest.approx(expected)
 
 
-def test_a_file_that_is_mapped_read_only_is_not_copied(tmp_path):
+def test_a_file_mapped_read_only_is_not_copied(tmp_path):
     np.save(tmp_path / "x.npy", X)
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
     with warnings.catch_warnings():
@@ -145,6 +145,6 @@ def sparse(values):
         (lambda: np.full((4, 2), 2**64 - 1, np.uint64), ValueError, r"inputs hold integers beyond int64"),
     ],
 )
-def test_what_has_no_dense_numbers_is_refused_by_name(data, error, message):
+def test_arrays_without_dense_numbers_are_refused_by_kind(data, error, message):
     with pytest.raises(error, match=message):
         iv.measure(nn.Tanh(), data(), ELEMENTS, progress=False)

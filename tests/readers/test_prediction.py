@@ -1,4 +1,4 @@
-"""Which part of what a model returns is its prediction, decided on two batch sizes."""
+"""The part of a model's output that is its prediction, inferred from two batch sizes."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def logits() -> Tensor:
 
 
 def prediction(ending: Callable[[Tensor], Any], output: Any = None, **options: Any) -> Tensor:
-    """What a reader of the dressed-up layer takes for the prediction of X."""
+    """The prediction for X that a reader finds in the dressed-up output."""
     reader = TorchReader(Ends(ending), output=output, **options)
     found = reader.inspect(X).prediction
     with reader.open() as forward:
@@ -113,14 +113,14 @@ NONE = {
 
 
 @pytest.mark.parametrize(("ending", "said"), NONE.values(), ids=NONE)
-def test_without_a_row_per_sample_there_is_no_prediction_and_the_reason_says_so(ending, said):
+def test_an_output_without_a_row_per_sample_has_no_prediction_and_says_why(ending, said):
     with pytest.raises(ValueError, match=said) as caught:
         iv.measure(Ends(ending), X, [lambda v: v, torch.neg], measures=["consistency"], progress=False)
     assert str(caught.value) == problem(ending)
     assert "to select the prediction" in str(caught.value)
 
 
-def test_several_tensors_with_a_row_per_sample_are_named_with_their_shapes():
+def test_several_tensors_with_a_row_per_sample_are_listed_with_their_shapes():
     said = problem(lambda h: {"loss": h.sum(), "logits": h, "features": h[:, :2] * 2})
     assert "several tensors with one row per sample" in said
     assert "['logits'] has shape (3, 4) for 3 inputs; ['features'] has shape (3, 2) for 3 inputs" in said
@@ -142,7 +142,7 @@ CHOICES = {
 
 
 @pytest.mark.parametrize(("ending", "output"), CHOICES.values(), ids=CHOICES)
-def test_output_chooses_the_prediction(ending, output):
+def test_output_selects_the_prediction(ending, output):
     torch.testing.assert_close(prediction(ending, output), logits())
 
 
@@ -158,7 +158,7 @@ def test_output_chooses_the_prediction(ending, output):
     ],
     ids=["name", "number", "function"],
 )
-def test_a_choice_that_names_nothing_is_an_error(output, said):
+def test_a_choice_that_matches_nothing_is_an_error(output, said):
     with pytest.raises(ValueError, match=said.replace("<lambda>", ".*<lambda>")):
         TorchReader(Ends(BOTH), output=output).inspect(X)
 
@@ -169,7 +169,7 @@ def test_a_part_of_a_single_tensor_is_an_error():
 
 
 @pytest.mark.parametrize("output", [True, 1.5, "", ["logits"]])
-def test_a_choice_of_another_kind_is_an_error(output):
+def test_a_choice_of_another_type_is_an_error(output):
     for make in (TorchReader, CallableReader):
         with pytest.raises(TypeError, match="output must be a name"):
             make(Ends(BOTH), output=output)
@@ -214,7 +214,7 @@ def test_the_prediction_of_a_callable_is_output_else_the_last_entry_with_a_row_p
         predicted(both, output="loss")
 
 
-def test_a_callable_that_returns_a_tuple_is_told_what_to_return():
+def test_the_error_for_a_callable_that_returns_a_tuple_says_what_to_return():
     with pytest.raises(
         ValueError, match=r"must be an array of numbers, got tuple: return one array, or \{layer"
     ):
@@ -226,5 +226,5 @@ def test_a_reader_keeps_its_own_choice():
         as_reader(TorchReader(Ends(BOTH)), output="logits")
 
 
-def test_a_choice_names_fields_keys_and_numbers():
+def test_choices_are_fields_keys_and_indices():
     assert chosen(Named(1, 2), "logits") == chosen({"logits": 2}, "logits") == chosen([1, 2], 1) == 2

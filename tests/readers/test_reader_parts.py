@@ -69,7 +69,7 @@ def test_rows_that_mix_samples_are_a_reason() -> None:
     assert found == "axis 0 has 2 rows a sample in an order that mixes samples"
 
 
-def test_numbers_of_several_things_per_sample_are_no_units() -> None:
+def test_numbers_of_several_entities_per_sample_are_not_units() -> None:
     found = order_rows(BatchAxis(0, per_sample=4), torch.zeros(12), torch.ones(12), 3)
     assert str(found).startswith("axis 0 holds 4 numbers per sample, for several entities")
 
