@@ -34,7 +34,7 @@ lint: $(VENV)/.dev  ## check style, formatting and types
 bench: $(BENCH)/.bench  ## measure the overhead against bare forwards and against tmeasures
 	$(BENCH)/bin/python -m benchmarks.overhead
 
-test-models: $(MODELS)/.models  ## measure models of transformers, timm and torch_geometric beside plain hooks (about 10 minutes)
+test-models: $(MODELS)/.models  ## check models from transformers, timm and PyTorch Geometric against plain hooks (about 10 minutes)
 	$(MODELS)/bin/python -m pytest tests_models
 	$(MODELS)/bin/python -m benchmarks.architectures
 
@@ -64,7 +64,7 @@ $(VENV)/.demo: EXTRAS :=
 $(VENV)/.dev: EXTRAS := [dev,docs]
 $(BENCH)/.bench: EXTRAS := [bench]
 $(MODELS)/.models: EXTRAS := [models]
-# timm asks for torchvision, of which there is no build for every torch, and whose names its models do without.
+# timm requires torchvision, which has no build for every torch; its models work without it.
 $(MODELS)/.models: ALONE := timm
 
 $(VENV)/.demo $(VENV)/.dev: $(VENV)/.torch

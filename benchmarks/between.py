@@ -3,9 +3,9 @@
     python -m benchmarks.between COMMIT [--pairs 15] [--cases CNN MLP] [--out FILE]
 
 COMMIT is checked out beside the working tree, and a process of each stays alive: one time there, one time
-here, and so on. Times are seconds of CPU of the process, on one thread, so that what else runs on the machine
-counts less. The mean of the pairs' logarithmic ratios has a 95 % interval by Student's t; its ends are
-printed as ratios here / there.
+here, and so on. Times are CPU seconds of the process, on one thread, so that other load on the machine
+matters less. The mean of the pairs' logarithmic ratios has a 95 % interval by Student's t; its ends are printed as
+ratios here / there.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 _ROOT = Path(__file__).resolve().parent.parent
-# Runs in either tree: says what there is to be timed, then times what it is told to.
+# Runs in either tree: prints the contenders, then times each one that is requested.
 _WORKER = """
 import sys, time, torch
 torch.set_num_threads(1)
@@ -108,8 +108,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     lines = [
-        f"{platform.machine()}, 1 thread, {arguments.pairs} pairs; CPU times as a share of those at "
-        f"{arguments.commit}"
+        f"{platform.machine()}, 1 thread, {arguments.pairs} pairs; CPU times relative to {arguments.commit}"
     ]
     lines += ["", "| network | what | ratio | 95 % interval |", "| --- | --- | --- | --- |"]
     with checkout(arguments.commit) as tree:

@@ -1,11 +1,11 @@
-"""Models that run other layers for other inputs, or remember what they were given, and what is right of each.
+"""Models that run different layers for different inputs, or remember earlier ones, each with correct answers.
 
     net, x = DYNAMIC_MODELS["experts"].build()
 
-Inputs are (SAMPLES, 6), or (SAMPLES, 5, 6) for models with tokens. `REFUSED` models have no response that
-depends on nothing but the input. Of the others, `reads` gives the layers that can be read, as functions of
-(net, inputs) that are right whatever the batch; all other layers that ran are left out, with a reason that
-holds the words of `why`.
+Inputs are (SAMPLES, 6), or (SAMPLES, 5, 6) for models with tokens. In models with `refused`, no response
+depends on the input alone. For the others, `reads` gives the layers that can be read, as functions of
+(net, inputs) that are correct for any batch; all other layers that ran are left out, with a reason that
+matches `why`.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ class Planted:
 
 DYNAMIC_MODELS: dict[str, Planted] = {}
 
-# What three inputs show of a layer that gets some of the rows differs with these inputs.
+# Which reason a layer that gets only some rows is given depends on the three trial inputs.
 UNEVEN = "depends on the values|no axis follows the batch size|for some inputs and not for others"
 NEIGHBOURS = "depends on the other inputs of the batch"
 
 
 def planted(name: str, **right: Any) -> Callable[[type[nn.Module]], type[nn.Module]]:
-    """Registers a model with what is right of it."""
+    """Register a model with its correct answers."""
 
     def register(make: type[nn.Module]) -> type[nn.Module]:
         DYNAMIC_MODELS[name] = Planted(make, **right)
@@ -123,7 +123,7 @@ class Sorted(Base):
         return found[order.argsort()]
 
 
-@planted("sorted_and_left_so", refused="depends on the others of its batch")
+@planted("sorted_and_left_so", refused="depends on the other inputs of its batch")
 class LeftSorted(Base):
     def forward(self, x: Tensor) -> Tensor:
         return self.body(x[self.gate(x)[:, 0].argsort()])
@@ -152,7 +152,7 @@ class Exit(Base):
         return out
 
 
-@planted("exit_of_the_whole_batch", refused="depends on the others of its batch")
+@planted("exit_of_the_whole_batch", refused="depends on the other inputs of its batch")
 class ExitTogether(Base):
     def forward(self, x: Tensor) -> Tensor:
         out = self.gate(x)
@@ -186,7 +186,7 @@ class Beside(Base):
 # --- normalised within the batch ------------------------------------------------------------------------
 
 
-@planted("centred_within_the_batch", refused="depends on the others of its batch")
+@planted("centred_within_the_batch", refused="depends on the other inputs of its batch")
 class Centred(Base):
     def forward(self, x: Tensor) -> Tensor:
         return self.body(x - x.mean(0))
@@ -208,7 +208,7 @@ class BesideStatistics(Base):
         return found
 
 
-@planted("divided_by_the_size_of_the_batch", refused="depends on the others of its batch")
+@planted("divided_by_the_size_of_the_batch", refused="depends on the other inputs of its batch")
 class Divided(Base):
     def forward(self, x: Tensor) -> Tensor:
         return self.body(x) / len(x)
@@ -248,7 +248,9 @@ class Dropped(Base):
         return out.sum(1)
 
 
-@planted("tokens_that_compete_within_the_batch", tokens=True, refused="depends on the others of its batch")
+@planted(
+    "tokens_that_compete_within_the_batch", tokens=True, refused="depends on the other inputs of its batch"
+)
 class Competing(Base):
     def forward(self, x: Tensor) -> Tensor:
         score = self.gate(x)[..., 0]
@@ -296,7 +298,7 @@ class Halting(Base):
         return x
 
 
-@planted("until_all_have_converged", refused="depends on the others of its batch")
+@planted("until_all_have_converged", refused="depends on the other inputs of its batch")
 class Converging(Base):
     def forward(self, x: Tensor) -> Tensor:
         for _ in range(6):
@@ -316,7 +318,7 @@ class Pieces(Base):
 # --- stateful -------------------------------------------------------------------------------------------
 
 
-@planted("another_function_after_some_inputs", refused="depends on what it was given before")
+@planted("another_function_after_some_inputs", refused="depends on earlier inputs")
 class Ageing(Base):
     def __init__(self) -> None:
         super().__init__()
@@ -338,7 +340,7 @@ class Remembers(Base):
         return self.body(x)
 
 
-@planted("a_running_mean_of_what_came", refused="depends on chance|depends on what it was given before")
+@planted("a_running_mean_of_what_came", refused="depends on chance|depends on earlier inputs")
 class Running(Base):
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Models whose first forward changes them, as other libraries have them: measuring must not get in the way.
+"""Models of other libraries whose first forward changes them: a measurement must not interfere.
 
 Run by `make test-models`. The whole list of architectures is `python -m benchmarks.architectures`.
 """
@@ -34,8 +34,8 @@ def outputs(output: Any) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("name", ["SegformerForSemanticSegmentation", "ViTModel"])
-def test_a_fresh_model_that_collects_its_hidden_states_gives_what_it_would_have_given(name):
-    """transformers puts up hooks in the first forward that asks for hidden states, and notes that it did."""
+def test_a_fresh_model_that_collects_hidden_states_is_unaffected(name):
+    """transformers registers hooks in the first forward that asks for hidden states, and records that."""
     model, x = ARCHITECTURES[name].make()
     twin = copy.deepcopy(model)
     iv.measure(model, x, ELEMENTS, progress=False)
@@ -46,7 +46,7 @@ def test_a_fresh_model_that_collects_its_hidden_states_gives_what_it_would_have_
     assert hooks(model) == hooks(twin)
 
 
-def test_a_model_that_has_run_gives_hidden_states_after_it_was_measured():
+def test_a_model_that_has_run_still_returns_hidden_states_after_a_measurement():
     model, x = ARCHITECTURES["ViTModel"].make()
     with torch.no_grad():
         before = outputs(model(x))
@@ -70,7 +70,7 @@ def network() -> nn.Sequential:
         return nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4))
 
 
-def test_a_fresh_sharded_model_is_measured_as_the_plain_one_and_trains_afterwards(group):
+def test_a_fresh_sharded_model_is_measured_like_the_plain_one_and_trains_afterwards(group):
     from torch.distributed.fsdp import fully_shard
 
     plain, sharded = network(), network()
@@ -89,7 +89,7 @@ def test_a_fresh_sharded_model_is_measured_as_the_plain_one_and_trains_afterward
         assert torch.equal(weight.grad.full_tensor(), own.grad)
 
 
-def test_a_sharded_model_that_has_run_is_measured_as_the_plain_one(group):
+def test_a_sharded_model_that_has_run_is_measured_like_the_plain_one(group):
     from torch.distributed.fsdp import fully_shard
 
     plain, sharded = network(), network()
@@ -102,7 +102,7 @@ def test_a_sharded_model_that_has_run_is_measured_as_the_plain_one(group):
 
 
 @pytest.mark.parametrize("factor", [1.0, 1 + 1e-5])
-def test_the_comparison_with_plain_hooks_sees_a_response_that_is_a_hundred_thousandth_off(factor):
+def test_the_comparison_with_plain_hooks_detects_an_error_of_one_in_a_hundred_thousand(factor):
     model, x = network().double(), torch.randn(12, 8, generator=torch.Generator().manual_seed(0)).double()
     wanted = floating_leaves(model, x)
     found = iv.measure(model, x, ELEMENTS, measures=list(MEASURES), progress=False, precision="float64")
@@ -121,7 +121,7 @@ def test_the_comparison_with_plain_hooks_sees_a_response_that_is_a_hundred_thous
         ("axes 0 and 1 both follow the batch size: choose one with batch_axis=", False),
         ("its values are int64, not real floating-point numbers", False),
         ("its values are float32, not real floating-point numbers", True),
-        ("axis 0 holds several numbers per sample: one row for each of several things", False),
+        ("axis 0 holds several numbers per sample", False),
         ("axis 0 has 1 rows per sample in an order that mixes samples", False),
         ("its shape depends on the values of the inputs", False),
         ("it runs for some inputs and not for others", False),

@@ -50,6 +50,7 @@ def navigation(found: list[str]) -> list[dict[str, Any]]:
         {"Lie derivatives": "lie_derivatives.md"},
         {"In a test suite": "testing.md"},
         {"Command line": "command_line.md"},
+        {"What happens to your model": "model_state.md"},
         {"When something is wrong": "bad_input.md"},
         {"Reproductions": section("reproductions")},
         {"Reference": section("reference")},

@@ -109,7 +109,7 @@ def _device_generator(device: str) -> Generator:
 
 
 def held_generators(values: Iterable[Any]) -> tuple[Generator, ...]:
-    """Return the generators among some values."""
+    """Return the random generators among these values."""
     return _distinct(values)
 
 
@@ -186,8 +186,8 @@ def _set_state(generator: torch.Generator, state: torch.Tensor) -> None:
 def put_back(generators: Sequence[Generator]) -> Iterator[list[Any]]:
     """Restore the generators on exit; yield their states on entry.
 
-    One thread at a time has global generators here, so that measurements in several threads do not mix up
-    their draws.
+    Only one thread at a time may hold the global generators, so that measurements in several threads do not
+    share draws.
     """
     with _GLOBAL if any(generator.name != _OWN for generator in generators) else nullcontext():
         states = [generator.read() for generator in generators]

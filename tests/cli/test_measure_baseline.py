@@ -41,7 +41,7 @@ def test_an_unknown_baseline_and_a_single_draw_are_refused(invoke):
     assert "draws must be a whole number, at least 2" in single.output
 
 
-def test_a_function_of_the_users_makes_the_networks(invoke, tmp_path):
+def test_a_user_function_builds_the_random_networks(invoke, tmp_path):
     (tmp_path / "bare.py").write_text(
         "import torch\n"
         "class Net(torch.nn.Module):\n"

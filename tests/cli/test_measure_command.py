@@ -246,7 +246,7 @@ def test_layers_that_are_skipped_are_named_below_the_table(invoke, workplace):
     assert "note: skipped mean" in done.stderr
 
 
-def test_models_that_differentiate_in_their_forward_take_gradients(invoke, tmp_path):
+def test_models_that_differentiate_in_their_forward_need_gradients(invoke, tmp_path):
     (tmp_path / "slope.py").write_text(
         "import torch\n"
         "class Slope(torch.nn.Module):\n"

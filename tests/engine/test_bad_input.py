@@ -141,7 +141,7 @@ def test_a_model_that_depends_on_chance_is_refused_and_measured_on_demand():
 
 def test_a_model_that_depends_on_its_batch_is_refused():
     model = nn.Sequential(nn.BatchNorm2d(1, track_running_stats=False))
-    refused(ValueError, "depends on the others of its batch", model=model)
+    refused(ValueError, "depends on the other inputs of its batch", model=model)
 
 
 def test_images_are_asked_for_where_images_are_turned():
@@ -220,7 +220,7 @@ def test_a_stream_is_checked_for_chance_too():
 
     refused(
         ValueError,
-        "others of its batch",
+        "other inputs of its batch",
         model=nn.Sequential(Centred()),
         data=iter([IMAGES[:10], IMAGES[10:]]),
     )
@@ -332,7 +332,7 @@ def test_a_model_that_returns_nothing_for_some_inputs():
 
     x = torch.randn(20, 4, generator=torch.Generator().manual_seed(0))
     with pytest.raises(
-        ValueError, match="the model's output was None for 3 inputs, and had one row per input"
+        ValueError, match="the model's output is None for 3 inputs, but had one row per input"
     ):
         iv.measure(
             Mute(),

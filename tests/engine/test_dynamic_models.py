@@ -1,4 +1,4 @@
-"""Every planted dynamic or stateful model is read right, layer by layer, or clearly refused."""
+"""Every dynamic or stateful model is read correctly, layer by layer, or refused with a reason."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 import invariscope as iv
 from dynamic_models import DYNAMIC_MODELS, SAMPLES
 
-UNEVEN = "depends on the values or the number of the inputs"
+UNEVEN = "depends on the values or number of the inputs"
 
 ELEMENTS = [lambda v: v, lambda v: v.flip(-1), lambda v: v.roll(2, -1)]
 READ = sorted(name for name, planted in DYNAMIC_MODELS.items() if not planted.refused)
@@ -30,7 +30,7 @@ def measured(net, x, **options):
 
 
 def assert_right(result, planted):
-    """The very layers that can be read, with the values of brute force on one input at a time."""
+    """Exactly the readable layers are measured, and match brute force on one input at a time."""
     net, x = planted.build()
     found = {key[1]: values for key, values in result.maps.items() if key[0] == "transformation_variance"}
     modules = {name for name, _ in net.named_modules()} | {type(net).__name__}
@@ -50,7 +50,7 @@ def assert_right(result, planted):
 
 @pytest.mark.parametrize("batch_size", [1, 7, 64])
 @pytest.mark.parametrize("name", READ)
-def test_a_dynamic_model_has_the_values_of_brute_force_or_says_what_is_left_out(name, batch_size):
+def test_a_dynamic_model_matches_brute_force_or_reports_what_is_left_out(name, batch_size):
     net, x = DYNAMIC_MODELS[name].build()
     ran = set()
     for layer, module in net.named_modules():
@@ -119,7 +119,7 @@ def stream(*, odd=48):
     ],
     ids=lambda options: ", ".join(options) or "plain",
 )
-def test_a_layer_left_out_in_mid_run_is_in_no_part_of_the_result(options):
+def test_a_layer_left_out_in_the_middle_of_a_run_is_in_no_part_of_the_result(options):
     chosen = {"measures": ["normalized_variance"], "layers": ["always", "late"], "batch_size": 24} | options
     result = measured(LateDrop(), stream(), **chosen)
     assert set(result.table.layer) - {"output"} == {"always"}
@@ -151,7 +151,7 @@ def test_a_resumed_run_leaves_out_what_was_left_out_before(tmp_path, monkeypatch
     assert resumed.table.equals(whole.table)
 
 
-def test_a_layer_that_first_runs_late_is_not_called_unused():
+def test_a_layer_that_first_runs_late_is_not_listed_as_unused():
     class Late(LateDrop):
         def forward(self, x):
             if (x[:, 0].abs() > 9).any():
@@ -180,19 +180,19 @@ class Narrows(torch.nn.Module):
         return self.lin(x)
 
 
-def test_a_layer_of_another_width_later_is_left_out_unless_it_was_asked_for_by_name():
+def test_a_layer_whose_width_changes_is_left_out_unless_it_was_named():
     torch.manual_seed(0)
     net = Narrows()
     result = measured(net, stream(), layers=["lin", "k*p"], batch_size=24)
     assert result.table.layer.tolist() == ["lin"]
-    reason = "it changed its shape between forwards: units of shape (40,) at first, (4,) now"
+    reason = "its shape changed between forwards: units of shape (40,) at first, (4,) now"
     assert result.provenance["skipped"] == [{"layer": "keep", "call": 0, "reason": reason}]
-    with pytest.raises(ValueError, match=r"layer 'keep' \(call 0\): it changed its shape .*\(40,\).*\(4,\)"):
+    with pytest.raises(ValueError, match=r"layer 'keep' \(call 0\): its shape changed .*\(40,\).*\(4,\)"):
         measured(net, stream(), layers=["lin", "keep"], batch_size=24)
 
 
-def test_a_layer_that_differs_with_its_neighbours_late_in_the_run_is_left_out():
-    """Rows are sorted once one of few inputs is among them: a look at the first inputs shows nothing."""
+def test_a_layer_that_depends_on_neighbours_only_late_in_the_run_is_left_out():
+    """Rows are sorted once one of few inputs is among them: a check of the first inputs shows nothing."""
 
     class SortsRarely(LateDrop):
         def forward(self, x):
@@ -240,7 +240,7 @@ def serving(net, x):
 
 
 @pytest.mark.parametrize("name", READ)
-def test_a_dynamic_model_is_read_right_beside_a_thread_that_serves_it(name):
+def test_a_dynamic_model_is_read_correctly_beside_a_thread_that_serves_it(name):
     planted = DYNAMIC_MODELS[name]
     net, x = planted.build()
     with serving(net, x) as wrong:

@@ -70,7 +70,7 @@ def test_forces_by_autograd_have_the_values_of_the_definition(forces, points):
     assert result.table["value"].iloc[0] == pytest.approx(by_hand(forces, points), rel=1e-5)
 
 
-def test_assertions_and_output_measures_take_the_option(forces, points):
+def test_assertions_and_output_measures_accept_gradients(forces, points):
     passed = iv.assert_equivariant(
         forces, points, TURNS, feature_action={"neg": "spatial"}, gradients=True, below=1e-4
     )
@@ -96,7 +96,7 @@ def test_weights_their_gradients_and_the_inputs_are_untouched(model, points):
     assert net.training
 
 
-def test_what_is_read_has_no_history_and_nothing_outlives_a_forward(forces, points):
+def test_responses_are_detached_and_no_tensor_outlives_a_forward(forces, points):
     reader, met = as_reader(forces, gradients=True), []
     reader.inspect(points)
     with reader.open() as forward:
@@ -112,13 +112,13 @@ def test_what_is_read_has_no_history_and_nothing_outlives_a_forward(forces, poin
 
 
 @pytest.mark.parametrize("inference", [False, True])
-def test_the_callers_own_gradient_mode_does_not_matter(forces, points, inference):
+def test_the_callers_gradient_mode_does_not_matter(forces, points, inference):
     expected = quick(forces, points).table["value"]
     with torch.inference_mode() if inference else torch.no_grad():
         assert quick(forces, points).table["value"].equals(expected)
 
 
-def test_callables_and_channel_means_take_the_option(points):
+def test_callables_and_channel_means_accept_gradients(points):
     def slope(x):
         x = x.detach().requires_grad_(True)
         return {"slope": torch.autograd.grad(torch.tanh(x).sum(), x)[0]}
@@ -132,7 +132,7 @@ def test_callables_and_channel_means_take_the_option(points):
 
 
 @pytest.mark.parametrize("model", [Forces, Backward])
-def test_without_the_option_the_error_names_it(model, points):
+def test_without_gradients_the_error_names_the_option(model, points):
     torch.manual_seed(0)
     with pytest.raises(
         ValueError, match=r"differentiates inside its forward.*unless gradients=True is passed"
@@ -140,7 +140,7 @@ def test_without_the_option_the_error_names_it(model, points):
         quick(model(), points, gradients=False)
 
 
-def test_studies_pass_the_option_on():
+def test_studies_pass_gradients_on():
     class Saliency(nn.Module):
         def forward(self, images):
             images.requires_grad_(True)
@@ -156,7 +156,7 @@ def test_studies_pass_the_option_on():
     assert (worst.table["measure"] == "worst_element.refined").any()
 
 
-def test_the_option_is_recorded_and_must_be_true_or_false(forces, points):
+def test_gradients_is_recorded_and_must_be_a_boolean(forces, points):
     assert quick(forces, points).provenance["options"]["gradients"] is True
     assert "gradients" not in quick(nn.Linear(3, 2), points, gradients=False).provenance["options"]
     with pytest.raises(ValueError, match="gradients must be True or False; got 'yes'"):

@@ -1,4 +1,4 @@
-"""Arrays and tables of any kind give the numbers of a plain tensor, or say what they are."""
+"""Arrays and tables of any kind give the same numbers as a tensor, or an error that names the kind."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_unsigned_integers_are_widened_to_a_dtype_that_torch_can_compute_with(dt
     assert table == pytest.approx(expected)
 
 
-def test_a_file_that_is_mapped_read_only_is_not_copied(tmp_path):
+def test_a_file_mapped_read_only_is_not_copied(tmp_path):
     np.save(tmp_path / "x.npy", X)
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
     with warnings.catch_warnings():
@@ -122,7 +122,7 @@ def sparse(values):
         (
             lambda: sparse(X),
             ValueError,
-            r"inputs are a sparse tensor \(sparse_coo\); give inputs\.to_dense\(\)",
+            r"inputs are a sparse tensor \(sparse_coo\); pass inputs\.to_dense\(\)",
         ),
         (lambda: (X, sparse(Y)), ValueError, r"labels are a sparse tensor"),
         (lambda: TensorDataset(sparse(X)), ValueError, r"inputs are a sparse tensor"),
@@ -136,15 +136,15 @@ def sparse(values):
             r"a nested tensor; pad",
         ),
         (lambda: np.ma.masked_array(X, mask=X > 2), ValueError, r"inputs are masked at \d+ of 240 values"),
-        (lambda: X.astype(object), TypeError, r"inputs must be numbers; got an array of object"),
-        (lambda: X.astype(str), TypeError, r"inputs must be numbers; got an array of <U32"),
-        (lambda: FRAME.assign(g="u"), TypeError, r"got columns of other values: 'g' \("),
+        (lambda: X.astype(object), TypeError, r"inputs must be numeric; got an array of object"),
+        (lambda: X.astype(str), TypeError, r"inputs must be numeric; got an array of <U32"),
+        (lambda: FRAME.assign(g="u"), TypeError, r"got non-numeric columns: 'g' \("),
         (lambda: FRAME.astype("Float32").mask(FRAME > 2), ValueError, r"inputs have missing values; fill"),
         (lambda: FRAME[:0], ValueError, r"the data are empty \(shape \(0, 6\)\)"),
         (lambda: [FRAME, Y], ValueError, r"a list is read as batches of inputs; give \(inputs, labels\)"),
         (lambda: np.full((4, 2), 2**64 - 1, np.uint64), ValueError, r"inputs hold integers beyond int64"),
     ],
 )
-def test_what_has_no_dense_numbers_is_refused_by_name(data, error, message):
+def test_arrays_without_dense_numbers_are_refused_by_kind(data, error, message):
     with pytest.raises(error, match=message):
         iv.measure(nn.Tanh(), data(), ELEMENTS, progress=False)

@@ -1,4 +1,4 @@
-"""Scores that are masked are left out with their reason; every other layer keeps all of its samples."""
+"""Masked scores are left out with a reason; every other layer keeps all its samples."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_the_output_alone_needs_no_layer():
     assert np.isfinite(found.table.value[0])
 
 
-def test_padding_that_shows_after_many_blocks_withdraws_the_scores_alone():
+def test_padding_in_a_late_block_leaves_out_only_the_scores():
     x = data(64) * 0.5
     net, seen = Attend(padded), []
     net.register_forward_hook(lambda module, args, output: seen.append(len(args[0])))
@@ -133,7 +133,7 @@ class Log(nn.Module):
 
 
 @pytest.mark.parametrize("batch_size", [1, 64])
-def test_the_logarithm_of_zero_in_some_samples_is_no_mask(batch_size):
+def test_the_logarithm_of_zero_in_some_samples_is_not_a_mask(batch_size):
     with pytest.raises(ValueError, match=r"layer 'log' .* infinite"):
         measured(Log(), data(), batch_size=batch_size)
 
@@ -153,7 +153,7 @@ def test_a_unit_that_is_minus_infinity_for_all_inputs_leaves_its_layer_out():
     for batch_size in (1, 64):
         result = measured(Policy(), data(), batch_size=batch_size)
         assert result.table.layer.tolist() == ["exp"]
-        reason = "-inf at the same places for all inputs, as in masked scores"
+        reason = "-inf at the same positions for all inputs, as in masked scores"
         assert result.provenance["skipped"] == [{"layer": "lin", "call": 0, "reason": reason}]
 
 

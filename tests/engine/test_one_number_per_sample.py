@@ -1,4 +1,4 @@
-"""A layer or output of shape (n,) is measured as the same with (n, 1), by every measure and study."""
+"""A layer or output of shape (n,) is measured like one of shape (n, 1), by every measure and study."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Energy(nn.Module):
 NUMBER, COLUMN = Energy(column=False), Energy(column=True)
 
 
-def told(function, model):
+def outcome(function, model):
     """The result, or what the error says."""
     try:
         return function(model)
@@ -48,7 +48,7 @@ def told(function, model):
 
 def same(function) -> None:
     """Both models get the same rows, curves, maps, notes and skips, or the same refusal."""
-    one, other = told(function, NUMBER), told(function, COLUMN)
+    one, other = outcome(function, NUMBER), outcome(function, COLUMN)
     if isinstance(one, str) or isinstance(other, str):
         assert one == other
         return
@@ -103,7 +103,7 @@ def test_penalties():
         assert values[0].item() == values[1].item() > 0
 
 
-def test_rows_of_several_things_are_skipped_with_a_reason_and_the_rest_is_measured():
+def test_rows_of_several_entities_are_skipped_with_a_reason_and_the_rest_is_measured():
     class Tokens(nn.Module):
         def __init__(self) -> None:
             super().__init__()

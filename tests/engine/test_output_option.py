@@ -1,4 +1,4 @@
-"""`output=` chooses the prediction in every entry point; numbers never depend on the batch size."""
+"""`output=` selects the prediction in every entry point; numbers never depend on the batch size."""
 
 from __future__ import annotations
 
@@ -52,21 +52,22 @@ def test_the_numbers_are_those_of_the_part_alone(output):
     whole = iv.measure(ALONE, (X, Y), TURNS, **options)
     part = iv.measure(DRESSED, (X, Y), TURNS, output=output, **options)
     np.testing.assert_array_equal(whole.table["value"], part.table["value"])
-    assert [n for n in part.provenance["notes"] if n.startswith("predictions are the model's output")]
-    assert not [n for n in whole.provenance["notes"] if n.startswith("predictions are")]
+    said = "predictions are read from the model's output"
+    assert [note for note in part.provenance["notes"] if note.startswith(said)]
+    assert not [note for note in whole.provenance["notes"] if note.startswith("predictions are read from")]
     assert "output" not in whole.provenance["options"]
     assert str(part.provenance["options"]["output"]).split()[0].endswith(("scores", "2", "<lambda>"))
 
 
-def test_the_provenance_says_which_part_was_taken_without_being_asked():
+def test_the_provenance_notes_which_part_was_inferred():
     class Loss(Head):
         def forward(self, x: Tensor) -> Any:
             found = super().forward(x)
             return found["loss"], found["scores"]
 
     result = iv.measure(Loss(alone=False), X, TURNS, measures=["consistency"], progress=False)
-    said = "predictions are the model's output[1], (3,) per sample; not [0] (no axis follows the batch size)"
-    assert said in result.provenance["notes"]
+    said = "predictions are read from the model's output[1], (3,) per sample; "
+    assert said + "not [0] (no axis follows the batch size)" in result.provenance["notes"]
 
 
 @pytest.mark.parametrize("measure", ["consistency", "prediction"])
@@ -75,7 +76,7 @@ def test_a_detector_is_refused_at_every_batch_size(measure, batch_size):
     options = {"measures": [measure], "batch_size": batch_size, "progress": False}
     with pytest.raises(ValueError, match=r"\[0\]\['boxes'\] has shape \(8, 2\) for 3 inputs") as caught:
         iv.measure(Detector(), X, iv.Flip(), **options)
-    assert "Say with output=" in str(caught.value)
+    assert "Pass output=" in str(caught.value)
 
 
 def test_a_function_makes_a_detector_measurable_at_every_batch_size():
@@ -97,8 +98,8 @@ def test_layers_are_measured_whatever_the_output_is():
     assert result.table["layer"].tolist() == ["Head[features]", "Head[scores]"]
 
 
-def test_assertions_take_it():
-    with pytest.raises(TypeError, match=r"several tensors \(\['features'\], \['scores'\]\)"):
+def test_assertions_accept_output():
+    with pytest.raises(TypeError, match=r"several tensors .*: \['features'\] .*; \['scores'\]"):
         iv.assert_invariant(DRESSED, X, TURNS)
     for check in (iv.assert_invariant, iv.assert_equivariant):
         errors = []
@@ -109,7 +110,7 @@ def test_assertions_take_it():
         assert errors[0] == errors[1]
 
 
-def test_penalties_of_the_output_take_it():
+def test_penalties_on_the_output_accept_output():
     own = {"kind": "output", "feature_action": None}
     penalty = penalties.EquivarianceDeviation(TURNS, output="scores", **own)
     value = penalty(DRESSED, X)
@@ -117,9 +118,9 @@ def test_penalties_of_the_output_take_it():
     value.backward()
     assert DRESSED.linear.weight.grad is not None
     DRESSED.zero_grad()
-    with pytest.raises(ValueError, match=r"several tensors \(\['features'\], \['scores'\]\)"):
+    with pytest.raises(ValueError, match=r"several tensors .*: \['features'\] .*; \['scores'\]"):
         penalties.EquivarianceDeviation(TURNS, **own)(DRESSED, X)
-    with pytest.raises(TypeError, match="output= is a name"):
+    with pytest.raises(TypeError, match="output must be a name"):
         penalties.EquivarianceDeviation(TURNS, output=1.5, **own)
 
 
@@ -131,7 +132,7 @@ def test_penalties_refuse_an_output_whose_first_axis_does_not_hold_the_batch():
     assert penalty(ALONE, X).item() > 0
 
 
-def test_studies_take_it():
+def test_studies_accept_output():
     how = {"radii": 3, "samples": 8, "progress": False}
     curves = [
         iv.stability_curve(model, (X, Y), **own, **how).curves["value"]
@@ -157,7 +158,7 @@ def test_layerwise_lie_derivatives_read_an_output_with_the_batch_last():
     np.testing.assert_allclose(first, second, rtol=1e-9)
 
 
-def test_monitors_and_random_baselines_take_it():
+def test_monitors_and_random_baselines_accept_output():
     monitor = iv.Monitor(X, TURNS, measures=["consistency"], output="scores")
     monitor(DRESSED, 0)
     assert len(monitor.table) > 0
@@ -165,15 +166,15 @@ def test_monitors_and_random_baselines_take_it():
     assert len(iv.measure(DRESSED, X, TURNS, output="scores", **options).baseline)
 
 
-def test_channel_means_take_it():
+def test_channel_means_accept_output():
     reader = ChannelMean(DRESSED, output="scores")
     whole = iv.measure(ALONE, X, TURNS, measures=["consistency"], progress=False)
     part = iv.measure(reader, X, TURNS, measures=["consistency"], progress=False)
     assert part.table["value"][0] == whole.table["value"][0]
 
 
-def test_options_refuse_another_kind():
-    with pytest.raises(TypeError, match=r"output= is a name \('logits'\), a number \(1\) or a function"):
+def test_options_refuse_other_types():
+    with pytest.raises(TypeError, match=r"output must be a name \('logits'\), an index \(1\) or a function"):
         iv.measure(ALONE, X, TURNS, output=["scores"], progress=False)
 
 

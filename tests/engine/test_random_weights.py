@@ -1,4 +1,4 @@
-"""Networks with random weights: every weight that acts is drawn anew, or the network is refused."""
+"""Random baselines: every effective weight is redrawn, or the network is refused."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch.nn.utils import parametrizations, parametrize, prune, spectral_norm, 
 
 import invariscope as iv
 from invariscope.engine.derived_weights import effective_weights
-from invariscope.engine.random_weights import network, randomized
+from invariscope.engine.random_weights import random_network, randomized
 
 TURNS = iv.QuarterTurns()
 
@@ -120,7 +120,7 @@ def batch(name):
 
 @pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated:FutureWarning")
 @pytest.mark.parametrize("name", [*WRAPPED, *PLAIN])
-def test_every_weight_that_acts_is_drawn_and_the_original_is_untouched(name):
+def test_every_effective_weight_is_drawn_and_the_original_is_untouched(name):
     x = batch(name)
     model = trained((WRAPPED | PLAIN)[name](), x)
     before = {key: value.clone() for key, value in model.state_dict().items()}
@@ -156,7 +156,7 @@ def test_a_wrapped_layer_draws_the_weights_of_the_plain_one(name):
     assert torch.equal(drawn.bias, plain.bias)
 
 
-def test_tied_weights_stay_tied_and_marks_of_transformers_are_not_obeyed():
+def test_tied_weights_stay_tied_and_initialised_flags_of_transformers_are_ignored():
     drawn = randomized(PLAIN["tied weights, _init_weights(module)"](), seed=0)
     assert drawn.head.weight is drawn.embed.weight
     assert float(drawn.head.weight.detach().std()) == pytest.approx(0.02, rel=0.5)
@@ -165,10 +165,10 @@ def test_tied_weights_stay_tied_and_marks_of_transformers_are_not_obeyed():
 
 def test_a_model_that_was_itself_drawn_from_the_seed_is_not_refused():
     torch.manual_seed(1)
-    assert torch.equal(network(net := nn.Linear(4, 4), "random", seed=1).weight, net.weight)
+    assert torch.equal(random_network(net := nn.Linear(4, 4), "random", seed=1).weight, net.weight)
 
 
-def test_statistics_and_constants_are_reset_though_the_trained_ones_never_left_them():
+def test_running_statistics_and_constants_at_their_initial_values_are_not_missed():
     net = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.LayerNorm(4))
     drawn = randomized(net, seed=1)
     assert not torch.equal(drawn[0].weight, net[0].weight)
@@ -247,15 +247,15 @@ class Low(nn.Module):
             lambda: low_rank(nn.Linear(4, 4)),
             r"no initialiser for 'parametrizations\.weight\.0\.factor'",
         ),
-        (lambda: nn.LayerNorm(4), r"nothing in LayerNorm is drawn by chance"),
-        (nn.Tanh, r"nothing in Tanh is drawn by chance"),
+        (lambda: nn.LayerNorm(4), r"nothing in LayerNorm is drawn at random"),
+        (nn.Tanh, r"nothing in Tanh is drawn at random"),
         (lambda: nn.LazyLinear(3), r"'weight' is not initialised yet"),
     ],
     ids=["bare", "frozen norm", "own names", "failing", "weights of a wrapper", "constant", "none", "lazy"],
 )
 def test_what_cannot_be_drawn_is_refused_by_name(make, message):
     with pytest.raises(ValueError, match=message):
-        network(make(), "random", seed=0)
+        random_network(make(), "random", seed=0)
 
 
 def low_rank(module):
@@ -277,7 +277,7 @@ class Scaled(nn.Module):
         return torch.relu(self.conv(x) * self.scale - 0.2)
 
 
-def test_a_function_makes_the_networks_where_modules_cannot_reset_themselves():
+def test_a_function_builds_the_networks_if_modules_cannot_reset_themselves():
     model = Scaled()
     found, again, longer = (quick(model, baseline=Scaled, seed=seed) for seed in (3, 3, 4))
     assert (found.baseline["low"] < found.baseline["high"]).all()
@@ -286,7 +286,7 @@ def test_a_function_makes_the_networks_where_modules_cannot_reset_themselves():
     assert found.provenance["options"]["baseline"] == "Scaled"
 
 
-def test_a_function_gives_networks_of_the_models_own_number_format():
+def test_networks_from_a_function_are_cast_to_the_models_dtype():
     double = quick(Scaled().double(), baseline=Scaled, precision="float32").baseline
     assert (double["low"] < double["high"]).all()
 
@@ -294,19 +294,19 @@ def test_a_function_gives_networks_of_the_models_own_number_format():
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda model: lambda: model, ValueError, r"returned weights of the model itself"),
-        (lambda model: lambda: copy_of(model), ValueError, r"has the weights of the model itself: nothing"),
+        (lambda model: lambda: model, ValueError, r"returned the model's own weights"),
+        (lambda model: lambda: copy_of(model), ValueError, r"has the model's own weights: nothing"),
         (
             lambda model: lambda: nn.Conv2d(1, 3, 3),
             ValueError,
-            r"another architecture: 'scale' is \(3, 1, 1\)",
+            r"a different architecture: 'scale' is \(3, 1, 1\)",
         ),
         (lambda model: lambda: 3, TypeError, r"must return a torch\.nn\.Module; got int"),
         (lambda model: lambda: 1 / 0, ValueError, r"failed with ZeroDivisionError: division by zero"),
         (lambda model: lambda n: n, ValueError, r"failed with TypeError"),
         (lambda model: same_again, ValueError, r"two random networks have the same weights"),
-        (lambda model: model, TypeError, r"baseline is 'random', or a function.*got Scaled"),
-        (lambda model: 3, TypeError, r"baseline is 'random', or a function.*got int"),
+        (lambda model: model, TypeError, r"baseline must be 'random', or a function.*got Scaled"),
+        (lambda model: 3, TypeError, r"baseline must be 'random', or a function.*got int"),
     ],
     ids=[
         "itself",

@@ -1,4 +1,4 @@
-"""Layers that the first forward builds are refused; compiled functions are read as plain ones, quietly."""
+"""Layers that the first forward creates are refused; compiled functions run uncompiled, without warnings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import invariscope as iv
-from invariscope.readers._eager import compiled_as_plain
+from invariscope.readers._eager import without_compilation
 
 ELEMENTS = [torch.clone, lambda x: x.flip(1)]
 
@@ -55,10 +55,10 @@ def build(value):
     ],
     ids=["module", "list of modules", "parameter", "plain list", "random tensor"],
 )
-def test_what_the_first_forward_builds_is_named_and_can_be_measured_after_a_forward(make, built):
+def test_layers_that_the_first_forward_creates_are_named_and_can_be_measured_afterwards(make, built):
     net = Building(make)
     with pytest.raises(
-        ValueError, match=rf"the first forward builds {built}.*: run the model once on a batch"
+        ValueError, match=rf"the first forward creates {built}.*: run the model once on a batch"
     ):
         quick(net)
     assert net.built is None
@@ -67,12 +67,12 @@ def test_what_the_first_forward_builds_is_named_and_can_be_measured_after_a_forw
 
 
 @pytest.mark.parametrize("net", [nn.LazyLinear(3), nn.Sequential(nn.Tanh(), nn.LazyBatchNorm1d())])
-def test_lazy_modules_are_refused_in_the_same_words(net):
+def test_lazy_modules_are_refused_with_the_same_advice(net):
     with pytest.raises(ValueError, match=r"is not initialised yet \(a lazy module\): run the model once"):
         quick(net)
 
 
-def test_a_cache_that_the_first_forward_fills_is_no_layer():
+def test_a_cache_that_the_first_forward_fills_is_not_refused():
     assert len(quick(Building(build(lambda n: torch.linspace(-1, 1, n)[:, None]))).table)
 
 
@@ -108,7 +108,7 @@ def never_compiled():
     return lambda function: torch.compile(function, backend=refuse)
 
 
-def test_compiled_functions_inside_a_forward_are_read_as_plain_ones_without_a_word(never_compiled, caplog):
+def test_compiled_functions_inside_a_forward_run_uncompiled_without_warnings(never_compiled, caplog):
     plain = quick(Compiled(lambda function: function))
     torch.manual_seed(0)
     with warnings.catch_warnings():
@@ -120,7 +120,7 @@ def test_compiled_functions_inside_a_forward_are_read_as_plain_ones_without_a_wo
     assert not caplog.records
 
 
-def test_the_users_compiled_code_is_compiled_again_afterwards():
+def test_the_users_code_is_compiled_again_afterwards():
     seen = []
 
     def noting(graph, inputs):
@@ -135,17 +135,17 @@ def test_the_users_compiled_code_is_compiled_again_afterwards():
     assert seen
 
 
-def test_of_measurements_in_threads_the_last_one_lets_code_be_compiled_again():
+def test_the_last_of_several_threads_reenables_compilation():
     eager(torch.relu)  # loads the compiler
     inside, leave = threading.Event(), threading.Event()
 
     def other():
-        with compiled_as_plain():
+        with without_compilation():
             inside.set()
             leave.wait(10)
 
     thread = threading.Thread(target=other)
-    with compiled_as_plain():
+    with without_compilation():
         thread.start()
         inside.wait(10)
     assert stance() == "force_eager"

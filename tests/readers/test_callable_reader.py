@@ -133,14 +133,14 @@ def skipped_later(reader: CallableReader) -> dict[str, str]:
 def test_a_layer_that_changes_its_shape_later_is_skipped() -> None:
     reader = CallableReader(lambda x: {"a": x[: min(len(x), 3)]})
     reader.inspect(X)
-    reason = "it gave shape (3, 4) for 5 inputs, where axis 0 should be the batch"
+    reason = "it has shape (3, 4) for 5 inputs, but axis 0 should be the batch"
     assert skipped_later(reader) == {"a": reason}
 
 
 def test_a_layer_that_vanishes_later_is_skipped() -> None:
     reader = CallableReader(lambda x: {"a": x} if len(x) > 3 else {"a": x, "b": x})
     reader.inspect(X)
-    assert skipped_later(reader) == {"b": "it gave nothing for 5 inputs, where axis 0 should be the batch"}
+    assert skipped_later(reader) == {"b": "it is missing from the output for 5 inputs"}
 
 
 def test_a_callable_cannot_be_cast() -> None:

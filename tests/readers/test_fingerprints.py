@@ -1,4 +1,4 @@
-"""Fingerprints say what a model, a function or a transform is, the same in every process."""
+"""Fingerprints identify models, functions and transforms, the same in every process."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_fingerprints_are_the_same_in_another_process() -> None:
     assert len(set(found[0])) == len(found[0])
 
 
-def test_a_fingerprint_sees_everything_that_a_module_holds() -> None:
+def test_a_fingerprint_covers_everything_that_a_module_holds() -> None:
     identities = {name: TorchReader(Configured(make())).identity() for name, make in HELD.items()}
     assert len({identity.digest for identity in identities.values()}) == len(HELD)
     assert not any(identity.unseen for identity in identities.values())
@@ -144,7 +144,7 @@ def test_a_fingerprint_sees_everything_that_a_module_holds() -> None:
         lambda: {"deep": [SimpleNamespace(it=(n for n in range(3)))]},
     ],
 )
-def test_what_cannot_be_seen_is_named(make: Callable[[], Any]) -> None:
+def test_what_a_fingerprint_cannot_cover_is_listed(make: Callable[[], Any]) -> None:
     model = Configured(make())
     (place,) = TorchReader(model).identity().unseen
     assert place.startswith("Configured.held")
@@ -153,19 +153,17 @@ def test_what_cannot_be_seen_is_named(make: Callable[[], Any]) -> None:
     assert found.provenance["model"]["unseen"] == [place]
 
 
-def test_what_cannot_be_seen_refuses_a_checkpoint(tmp_path: Path) -> None:
+def test_a_checkpoint_is_refused_if_a_fingerprint_cannot_cover_everything(tmp_path: Path) -> None:
     x, numbers = torch.randn(4, 2), itertools.cycle([1])
     held = (n for n in numbers)
     options = {"checkpoint": tmp_path / "sums", "progress": False}
-    with pytest.raises(
-        ValueError, match=r"cannot look into Configured.held \(generator\).*without checkpoint="
-    ):
+    with pytest.raises(ValueError, match=r"cannot cover Configured.held \(generator\).*without checkpoint="):
         iv.measure(Configured(held), x, [lambda x: x, torch.neg], **options)
-    with pytest.raises(ValueError, match=r"cannot look into transform.callables\[1\].held \(generator\)"):
+    with pytest.raises(ValueError, match=r"cannot cover transform.callables\[1\].held \(generator\)"):
         iv.measure(Configured(1), x, [lambda x: x, lambda x: x if held else -x], **options)
 
 
-def test_a_checkpoint_is_not_continued_with_other_elements_of_the_same_name(
+def test_a_checkpoint_is_not_resumed_with_other_elements_of_the_same_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from invariscope.engine import checkpoint
@@ -194,7 +192,7 @@ def test_a_checkpoint_is_not_continued_with_other_elements_of_the_same_name(
 # --- modules ------------------------------------------------------------------------------------------------
 
 
-def test_the_fingerprint_sees_every_bit_of_parameters_and_buffers() -> None:
+def test_the_fingerprint_covers_every_bit_of_parameters_and_buffers() -> None:
     model, _ = ODD_MODELS["bf16_model"]()
     model.register_buffer("passing", torch.zeros(2), persistent=False)
     digests = {TorchReader(model).fingerprint()}
@@ -205,7 +203,7 @@ def test_the_fingerprint_sees_every_bit_of_parameters_and_buffers() -> None:
     assert len(digests) == 1 + len([*model.parameters(), *model.buffers()])
 
 
-def test_the_fingerprint_sees_shapes_names_types_classes_and_configuration() -> None:
+def test_the_fingerprint_covers_shapes_names_types_classes_and_configuration() -> None:
     models = [
         nn.Sequential(nn.Linear(2, 3, bias=False)),
         nn.Sequential(nn.Linear(3, 2, bias=False)),
@@ -225,7 +223,7 @@ def test_the_fingerprint_sees_shapes_names_types_classes_and_configuration() -> 
     assert len({TorchReader(model).fingerprint() for model in models}) == len(models)
 
 
-def test_the_fingerprint_sees_the_code_of_forwards_and_of_hooks() -> None:
+def test_the_fingerprint_covers_the_code_of_forwards_and_hooks() -> None:
     def network(change: Callable[[Tensor], Tensor]) -> nn.Module:
         class Net(nn.Module):
             def forward(self, x: Tensor) -> Tensor:
@@ -262,7 +260,7 @@ def test_the_fingerprint_sees_the_code_of_forwards_and_of_hooks() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
-def test_the_fingerprint_sees_constants_and_attributes_of_scripted_modules() -> None:
+def test_the_fingerprint_covers_constants_and_attributes_of_scripted_modules() -> None:
     def traced(by: float) -> nn.Module:
         held = torch.tensor([by, by])
         return torch.jit.trace(nn.Sequential(_Times(held)), torch.ones(2))
@@ -280,7 +278,7 @@ class _Times(nn.Module):
         return x * self.by
 
 
-def test_the_fingerprint_does_not_see_modes_gradients_or_memory_formats() -> None:
+def test_the_fingerprint_ignores_modes_gradients_and_memory_formats() -> None:
     model, _ = ODD_MODELS["channels_last_model"]()
     before = TorchReader(model).fingerprint()
     model.train().requires_grad_(False).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
@@ -333,7 +331,7 @@ class Arrays:
         raise TypeError("lives elsewhere")
 
 
-def test_the_fingerprint_sees_code_constants_and_what_a_callable_holds() -> None:
+def test_the_fingerprint_covers_code_constants_and_what_a_callable_holds() -> None:
     def closing(value: Any) -> Any:
         return lambda x: x * value
 
@@ -381,14 +379,14 @@ def test_the_fingerprint_sees_code_constants_and_what_a_callable_holds() -> None
     assert CallableReader(closing(2.0)).identity() == CallableReader(closing(2.0)).identity()
 
 
-def test_the_fingerprint_sees_globals_that_the_code_names(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_fingerprint_covers_globals_that_the_code_names(monkeypatch: pytest.MonkeyPatch) -> None:
     before = [identify(f, "f").digest for f in (doubled, lambda x: doubled(x), Configured(1))]
     monkeypatch.setitem(globals(), "FACTOR", 3.0)
     after = [identify(f, "f").digest for f in (doubled, lambda x: doubled(x), Configured(1))]
     assert not set(before) & set(after)
 
 
-def test_a_module_behind_a_function_is_seen_like_the_module() -> None:
+def test_a_module_held_by_a_function_is_covered_like_the_module() -> None:
     torch.manual_seed(0)
     model = nn.Linear(2, 2)
     before = CallableReader(lambda x: model(x)).fingerprint()

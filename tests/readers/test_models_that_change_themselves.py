@@ -1,4 +1,4 @@
-"""Models whose forwards change them: the numbers are right, and afterwards the model is what it was."""
+"""Models whose forwards change them: the numbers are correct, and the model is restored."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def table(model: nn.Module, x: Tensor, **options: Any) -> Any:
 
 
 class Collects(nn.Module):
-    """Its first forward puts up hooks of every kind and notes it in an attribute."""
+    """Its first forward registers hooks of every kind and records that in an attribute."""
 
     def __init__(self, scale: float = 1.0) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ def shown(module: nn.Module) -> dict[str, Any]:
     }
 
 
-def test_hooks_that_the_first_forward_puts_up_are_undone_with_the_attribute_that_notes_them() -> None:
+def test_hooks_that_the_first_forward_registers_are_undone_with_the_attribute_that_records_them() -> None:
     model, x = Collects(), torch.randn(32, 8)
     expected = model.inner(x).detach()
     before = [shown(module) for module in model.modules()]
@@ -77,7 +77,7 @@ def test_hooks_that_the_first_forward_puts_up_are_undone_with_the_attribute_that
     torch.testing.assert_close(model(x).detach(), expected)
 
 
-def test_a_hook_that_the_first_forward_puts_up_acts_before_the_layer_is_read() -> None:
+def test_a_hook_that_the_first_forward_registers_runs_before_the_layer_is_read() -> None:
     model, x, read = Collects(scale=3.0), torch.randn(5, 8), {}
     with TorchReader(model).open() as forward:
         for _ in range(2):
@@ -173,7 +173,7 @@ def test_what_a_forward_writes_in_place_is_undone() -> None:
     assert [a == b for a, b in zip(state(model), before, strict=True)] == [False] * len(before)
 
 
-def test_a_tensor_that_is_resized_and_weights_that_get_other_data_are_undone() -> None:
+def test_resized_tensors_and_replaced_weight_data_are_restored() -> None:
     class Grows(nn.Linear):
         def forward(self, x: Tensor) -> Tensor:
             self.table.resize_(len(x))
@@ -202,7 +202,7 @@ def test_weights_are_not_copied() -> None:
 
 
 class Builds(nn.Module):
-    """Its first forward makes a layer."""
+    """Its first forward creates a layer."""
 
     def __init__(self, make: Callable[[int], nn.Module]) -> None:
         super().__init__()
@@ -214,16 +214,16 @@ class Builds(nn.Module):
         return self.last(self.layer(x))
 
 
-def test_a_layer_with_weights_that_the_first_forward_makes_is_asked_for_beforehand() -> None:
+def test_a_layer_with_weights_that_the_first_forward_creates_is_refused() -> None:
     model, x = Builds(lambda width: nn.Linear(width, 8)), torch.randn(16, 8)
-    with pytest.raises(ValueError, match=r"builds 'layer' \(Linear\), 'layer.weight' .*: run the"):
+    with pytest.raises(ValueError, match=r"creates 'layer' \(Linear\), 'layer.weight' .*: run the"):
         table(model, x)
     assert model.layer is None
     model(x)
     assert table(model, x).layer.tolist() == ["layer", "last"]
 
 
-def test_a_layer_without_weights_that_the_first_forward_makes_is_read() -> None:
+def test_a_layer_without_weights_that_the_first_forward_creates_is_read() -> None:
     model, x = Builds(lambda width: nn.LeakyReLU(0.5)), torch.randn(16, 8)
     found = table(model, x)
     assert found.layer.tolist() == ["layer", "last"]

@@ -1,4 +1,4 @@
-"""Which part of what a model returns is its prediction, decided on two batch sizes."""
+"""The part of a model's output that is its prediction, inferred from two batch sizes."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def logits() -> Tensor:
 
 
 def prediction(ending: Callable[[Tensor], Any], output: Any = None, **options: Any) -> Tensor:
-    """What a reader of the dressed-up layer takes for the prediction of X."""
+    """The prediction for X that a reader finds in the dressed-up output."""
     reader = TorchReader(Ends(ending), output=output, **options)
     found = reader.inspect(X).prediction
     with reader.open() as forward:
@@ -106,23 +106,23 @@ NONE = {
     "two axes": (lambda h: h @ h.T, "axes 0 and 1 both follow the batch size"),
     "complex": (lambda h: torch.complex(h, h), "complex64"),
     "whole numbers": (lambda h: h.argmax(1), "int64"),
-    "text": (lambda h: "cat", "returns no tensor but a str"),
-    "nothing": (lambda h: None, "returns no tensor but None"),
-    "an empty dictionary": (lambda h: {}, "returns no tensor but a dict"),
+    "text": (lambda h: "cat", r"returns no tensor \(got a str\)"),
+    "nothing": (lambda h: None, r"returns no tensor \(got None\)"),
+    "an empty dictionary": (lambda h: {}, r"returns no tensor \(got a dict\)"),
 }
 
 
 @pytest.mark.parametrize(("ending", "said"), NONE.values(), ids=NONE)
-def test_without_a_row_per_sample_there_is_no_prediction_and_the_reason_says_so(ending, said):
+def test_an_output_without_a_row_per_sample_has_no_prediction_and_says_why(ending, said):
     with pytest.raises(ValueError, match=said) as caught:
         iv.measure(Ends(ending), X, [lambda v: v, torch.neg], measures=["consistency"], progress=False)
     assert str(caught.value) == problem(ending)
-    assert "Say with output= which part is the prediction" in str(caught.value)
+    assert "to select the prediction" in str(caught.value)
 
 
-def test_several_tensors_with_a_row_per_sample_are_named_with_their_shapes():
+def test_several_tensors_with_a_row_per_sample_are_listed_with_their_shapes():
     said = problem(lambda h: {"loss": h.sum(), "logits": h, "features": h[:, :2] * 2})
-    assert "several tensors (['logits'], ['features']) with a row per sample" in said
+    assert "several tensors with one row per sample" in said
     assert "['logits'] has shape (3, 4) for 3 inputs; ['features'] has shape (3, 2) for 3 inputs" in said
     assert "loss" not in said
 
@@ -142,7 +142,7 @@ CHOICES = {
 
 
 @pytest.mark.parametrize(("ending", "output"), CHOICES.values(), ids=CHOICES)
-def test_output_chooses_the_prediction(ending, output):
+def test_output_selects_the_prediction(ending, output):
     torch.testing.assert_close(prediction(ending, output), logits())
 
 
@@ -153,31 +153,31 @@ def test_output_chooses_the_prediction(ending, output):
             "logit",
             r"unknown output 'logit'\. Closest: 'logits'\. The model returns a dict \(features, logits\)",
         ),
-        (2, r"output=2 does not exist: the model returns a dict \(features, logits\) of 2"),
-        (lambda out: out["x"], r"output=<lambda> failed on what the model returned, a dict .*KeyError: 'x'"),
+        (2, r"output=2 is out of range: the model returns a dict \(features, logits\) of length 2"),
+        (lambda out: out["x"], r"output=<lambda> failed on the model's output, a dict .*KeyError: 'x'"),
     ],
     ids=["name", "number", "function"],
 )
-def test_a_choice_that_names_nothing_is_an_error(output, said):
+def test_a_choice_that_matches_nothing_is_an_error(output, said):
     with pytest.raises(ValueError, match=said.replace("<lambda>", ".*<lambda>")):
         TorchReader(Ends(BOTH), output=output).inspect(X)
 
 
 def test_a_part_of_a_single_tensor_is_an_error():
-    with pytest.raises(ValueError, match=r"the model returns a tensor \(2, 4\), without parts"):
+    with pytest.raises(ValueError, match=r"the model returns a tensor of shape \(2, 4\), which has no parts"):
         TorchReader(Ends(lambda h: h), output=0).inspect(X)
 
 
 @pytest.mark.parametrize("output", [True, 1.5, "", ["logits"]])
-def test_a_choice_of_another_kind_is_an_error(output):
+def test_a_choice_of_another_type_is_an_error(output):
     for make in (TorchReader, CallableReader):
-        with pytest.raises(TypeError, match="output= is a name"):
+        with pytest.raises(TypeError, match="output must be a name"):
             make(Ends(BOTH), output=output)
 
 
 def test_a_choice_without_a_row_per_sample_says_so():
     said = problem(lambda h: {"loss": h.sum(), "logits": h}, "loss")
-    assert said.startswith("the model's output['loss'] has no tensor of floating-point values with one row")
+    assert said.startswith("the model's output['loss'] has no floating-point tensor with one row")
 
 
 def test_batch_axis_settles_an_output_whose_axes_both_follow_the_batch():
@@ -190,10 +190,10 @@ def test_an_output_that_changes_its_shape_later_is_an_error():
     model = Ends(lambda h: h)
     found = TorchReader(model).inspect(X).prediction
     with pytest.raises(
-        ValueError, match=r"output was shape \(4, 4\) for 5 inputs, and had one row per input"
+        ValueError, match=r"output is a tensor of shape \(4, 4\) for 5 inputs, but had one row"
     ):
         found.of(model(X)[:4], 5)
-    with pytest.raises(ValueError, match="output was None for 5 inputs"):
+    with pytest.raises(ValueError, match="output is None for 5 inputs"):
         found.of(None, 5)
 
 
@@ -210,11 +210,11 @@ def test_the_prediction_of_a_callable_is_output_else_the_last_entry_with_a_row_p
     torch.testing.assert_close(predicted(both, output="a"), X)
     torch.testing.assert_close(predicted(both, output=0), X)
     torch.testing.assert_close(predicted(both, output=lambda found: found["a"] * 3), X * 3)
-    with pytest.raises(ValueError, match=r"output\['loss'\] has no tensor"):
+    with pytest.raises(ValueError, match=r"output\['loss'\] has no floating-point tensor"):
         predicted(both, output="loss")
 
 
-def test_a_callable_that_returns_a_tuple_is_told_what_to_return():
+def test_the_error_for_a_callable_that_returns_a_tuple_says_what_to_return():
     with pytest.raises(
         ValueError, match=r"must be an array of numbers, got tuple: return one array, or \{layer"
     ):
@@ -226,5 +226,5 @@ def test_a_reader_keeps_its_own_choice():
         as_reader(TorchReader(Ends(BOTH)), output="logits")
 
 
-def test_a_choice_names_fields_keys_and_numbers():
+def test_choices_are_fields_keys_and_indices():
     assert chosen(Named(1, 2), "logits") == chosen({"logits": 2}, "logits") == chosen([1, 2], 1) == 2

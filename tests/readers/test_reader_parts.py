@@ -77,11 +77,9 @@ def test_rows_of_samples_before_rows_of_none_are_not_taken_for_whole_samples() -
     assert found == "axis 0 has 4 rows per sample in an order that mixes samples"
 
 
-def test_numbers_of_several_things_per_sample_are_no_units() -> None:
+def test_numbers_of_several_entities_per_sample_are_not_units() -> None:
     found = order_rows(BatchAxis(0, per_sample=4), torch.zeros(12), torch.ones(12), 3)
-    assert str(found).startswith(
-        "axis 0 holds several numbers per sample: one row for each of several things"
-    )
+    assert str(found).startswith("axis 0 holds several numbers per sample, for several entities")
 
 
 def test_arranging_never_copies() -> None:
@@ -179,7 +177,7 @@ def test_batch_statistics_are_found_with_their_size_and_place() -> None:
     assert found.chance == 0
     assert found.neighbours > 0.01
     assert found.neighbours_layer == "bn"
-    assert "depends on the others of its batch, first in 'bn'" in str(found)
+    assert "depends on the other inputs of its batch, first in 'bn'" in str(found)
 
 
 def test_a_recurrence_that_runs_along_the_batch_is_found() -> None:

@@ -118,7 +118,7 @@ def test_numbers_are_the_same_beside_a_thread_that_serves_the_model(layers: str 
     assert all(torch.equal(output, answer) for output in served.outputs)
 
 
-def test_a_forward_of_another_thread_in_the_middle_of_ours_is_not_read() -> None:
+def test_a_forward_in_another_thread_during_ours_is_not_read() -> None:
     model, x = Net().eval(), torch.randn(12, 8)
     expected = values(model, x)
     nested: list[Tensor] = []
@@ -134,17 +134,19 @@ def test_a_forward_of_another_thread_in_the_middle_of_ours_is_not_read() -> None
     assert all(torch.equal(output, model(x[:5]).detach()) for output in nested)
 
 
-def test_a_forward_up_to_a_layer_does_not_stop_those_of_other_threads() -> None:
+def test_a_forward_up_to_a_layer_does_not_stop_forwards_in_other_threads() -> None:
     model, x = Net().eval(), torch.randn(4, 8)
-    expected = model(x).detach()
+    expected, answer = model(x).detach(), model(-x).detach()
+    served: list[Any] = []
 
     def serve_one() -> None:
         model.middle = None
-        assert torch.equal(in_thread(lambda: model(x).detach())(), expected)
+        served.append(in_thread(lambda: model(-x).detach())())
 
     model.middle = serve_one
     with up_to(model, "last") as run:
         assert torch.equal(run(x).detach(), expected)
+    assert torch.equal(served[0], answer)
 
 
 def test_responses_in_a_graph_are_those_of_this_thread() -> None:
@@ -186,7 +188,7 @@ def test_measurements_of_different_models_do_not_wait() -> None:
     assert torch.backends.mha.get_fastpath_enabled() == fast
 
 
-def test_a_measurement_within_one_of_the_same_thread_does_not_wait() -> None:
+def test_a_nested_measurement_in_the_same_thread_does_not_wait() -> None:
     model, x = Net().train(), torch.randn(12, 8)
     expected, inner = values(model, x), []
     found = iv.measure(
@@ -216,7 +218,7 @@ def test_all_kinds_of_measurements_at_once_leave_the_model_as_it_was() -> None:
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
 
 
-def test_models_that_draw_give_their_own_numbers_in_two_threads() -> None:
+def test_models_that_draw_keep_their_own_streams_in_two_threads() -> None:
     class Noisy(nn.Module):
         def __init__(self) -> None:
             super().__init__()

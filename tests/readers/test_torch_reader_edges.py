@@ -122,7 +122,7 @@ def test_layers_inside_a_caught_error_do_not_confuse_the_names() -> None:
     assert [key[0] for key in found] == ["first.lin", "first/relu", "second", "relu"]
 
 
-def test_a_forward_that_skips_a_layer_later_leaves_it_out_from_then_on() -> None:
+def test_a_layer_that_a_later_forward_skips_is_left_out_from_then_on() -> None:
     class Early(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -164,7 +164,7 @@ def test_a_layer_that_runs_more_often_later_is_left_out() -> None:
         assert [(r.values, r.status) for r in readings] == [(None, UNEVEN)]
 
 
-def test_a_module_that_first_runs_later_says_so() -> None:
+def test_a_module_that_first_runs_later_is_reported() -> None:
     class Late(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -226,7 +226,7 @@ def test_a_loop_over_the_samples_skips_the_layer_and_reads_the_rest() -> None:
     reader = TorchReader(PerSample())
     infos = {(i.layer, i.call): i.status for i in reader.inspect(torch.rand(4, 3)).layers}
     assert infos["lin", 0] == "no axis follows the batch size"
-    assert infos["lin", 2] == "how often it runs depends on the values or the number of the inputs"
+    assert infos["lin", 2] == "how often it runs depends on the values or number of the inputs"
     assert list(read(reader, torch.rand(7, 3))) == [("stack", 0), ("out", 0)]
 
 

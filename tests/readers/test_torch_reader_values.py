@@ -185,7 +185,7 @@ def test_a_part_of_a_tensor_is_no_alias_of_the_whole() -> None:
     assert [i.alias_of for i in TorchReader(model).inspect(torch.rand(4, 3)).layers] == [None, None]
 
 
-def test_an_alias_that_fails_to_repeat_later_is_read_for_itself() -> None:
+def test_an_alias_that_no_longer_repeats_is_read_separately() -> None:
     class Moody(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             return x.clamp(min=0) if len(x) > 3 else x

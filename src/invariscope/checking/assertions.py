@@ -58,7 +58,7 @@ def assert_invariant(
         samples: a seeded subset of this many samples.
         seed: of the subset and of what the transform draws; None: that of the test session, or 0.
         precision, device, batch_size, unstable, gradients: as for `iv.measure`.
-        output: which part of what the model returns is its output, as for `iv.measure`.
+        output: the part of the model's output to check, as for `iv.measure`.
 
     Returns:
         The verdict, with the decisive error of every layer checked.
@@ -117,8 +117,8 @@ def assert_equivariant(
         below: the largest relative error that passes; None: a tolerance derived as for `assert_invariant`,
             to which ‖t⁻¹t a(x) − a(x)‖ / ‖a(x)‖ is added, what the action itself loses on that layer.
         samples, seed, precision, device, batch_size, unstable, output, gradients: as for `assert_invariant`.
-            Parts of the output are layers with names, such as "Net" and "Net[forces]" for a class `Net` that
-            returns {"energy": ..., "forces": ...}.
+            Parts of the output are layers: for a class `Net` that returns {"energy": ..., "forces": ...} they
+            are "Net" and "Net[forces]".
 
     Returns:
         The verdict, with the decisive error of every layer checked.
@@ -225,7 +225,7 @@ def _looked_at(
 
 
 def _every_name(model: Any, x: Tensor, how: dict[str, Any], *, gradients: bool) -> list[str]:
-    """The names of all that `layers=` may select, containers and parts of their outputs included."""
+    """Return all names that `layers=` may select, including containers and parts of their outputs."""
     everything = model
     if not isinstance(model, Reader):
         everything = as_reader(model, layers=lambda info: True, gradients=gradients)
@@ -239,17 +239,17 @@ def _kinds(inspection: Inspection) -> dict[LayerKey, str]:
 
 
 def _refuse_output(inspection: Inspection) -> None:
-    """Raises a TypeError for a model without one output that can be judged."""
+    """Raise TypeError for a model without a single output that can be judged."""
     if inspection.prediction.problem:
         raise TypeError(f"{inspection.prediction.problem} Or name layers with layers=.")
 
 
 def _refuse_unmatched(action: Any, names: list[str], everything: Callable[[], list[str]]) -> None:
-    """Raises a ValueError for a pattern of a mapping that no layer is meant by.
+    """Raise ValueError for a pattern of a mapping that matches no layer.
 
     Args:
-        names: of the layers that are read if none are named.
-        everything: all names, asked for if those do not answer.
+        names: of the layers that are read by default.
+        everything: returns all names; called only if a pattern matches none of `names`.
     """
     if not isinstance(action, ActionByLayer):
         return

@@ -125,11 +125,11 @@ def _filled(model: Any, path: Path) -> Any:
 def _redrawn(model: Any, seed: int) -> Any:
     from torch import nn
 
-    from invariscope.engine.random_weights import network
+    from invariscope.engine.random_weights import random_network
 
     if not isinstance(model, nn.Module):
         raise ValueError(f"--weights random needs a torch module, got {type(model).__name__}")
-    return network(model, RANDOM, seed=seed)
+    return random_network(model, RANDOM, seed=seed)
 
 
 def read_network(text: str) -> tuple[str, dict[str, Any]]:

@@ -14,7 +14,7 @@ def batch_size_of(text: str) -> int | str:
 
 
 def output_of(text: str) -> int | str:
-    """Return a part's number, counted from the end below 0, or its name."""
+    """Return the index of a part of the output, or its name."""
     return int(text) if text.removeprefix("-").isdigit() else text
 
 
@@ -118,12 +118,15 @@ Output = Annotated[
     typer.Option(
         parser=output_of,
         metavar="NAME",
-        help="Which part of what the model returns is its prediction: a name (`logits`) or a number.",
+        help="Part of the model's output that is its prediction: a name (`logits`) or an index.",
         show_default="the only tensor with a row per sample",
     ),
 ]
 Gradients = Annotated[
     bool,
-    typer.Option("--gradients", help="For models that differentiate in their forward, such as forces."),
+    typer.Option(
+        "--gradients",
+        help="For models that differentiate inside their forward, such as potentials that return forces.",
+    ),
 ]
 Progress = Annotated[bool, typer.Option(" /--no-progress", help="No progress bar.", show_default=False)]

@@ -43,7 +43,7 @@ def load_reference(text: str) -> Any:
 
 
 def load_factory(text: str) -> Callable[[], Any]:
-    """The function or class that the reference names, not called.
+    """Return the function or class that the reference names, without calling it.
 
     Raises:
         ValueError: it names something else; otherwise as `load_reference`.

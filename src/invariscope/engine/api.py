@@ -21,13 +21,13 @@ import invariscope
 from invariscope.autocast import without_autocast
 from invariscope.engine.arena import kept_memory
 from invariscope.engine.assemble import Assembler
-from invariscope.engine.baseline import called, random_band, refuse_unrandom
+from invariscope.engine.baseline import baseline_name, random_band, refuse_unrandom
 from invariscope.engine.calibration import normalization_of
 from invariscope.engine.cautions import add_cautions
 from invariscope.engine.centring import add_grid_notes
 from invariscope.engine.options import Options
 from invariscope.engine.precision import check_precision
-from invariscope.engine.random_weights import network
+from invariscope.engine.random_weights import random_network
 from invariscope.engine.run import walk
 from invariscope.engine.sequential import LookSource, account, watching
 from invariscope.engine.sources import Source, as_source
@@ -90,8 +90,8 @@ def measure(
         transform: a `Transform`, or a list of callables on batches: the elements.
         measures: measure objects or registry names (`iv.list_measures()`).
         layers: glob, list of globs, or predicate on `LayerInfo`; None reads every leaf module and every
-            functional operation. A glob with "!" in front excludes: ["*", "!*where*"], or "!*where*" for
-            everything that None reads except those.
+            functional operation. A leading "!" excludes: ["*", "!*where*"], or "!*where*" for everything
+            that None reads except those.
         by_class: also measure each class of the labels alone, and their mean, in the same pass.
         classes: names in the order of the model's outputs, which also name the strata. Measures that
             compare labels with outputs need them if labels are words, unless the data name their classes
@@ -111,21 +111,20 @@ def measure(
         unstable: "refuse" or "measure" a model whose output depends on chance or on its batch.
         memory_gb: budget for sums; None: half of the free memory.
         batch_axis: overrides the batch axis found for each layer.
-        output: which part of what the model returns is the prediction that measures of the output read: a
-            name ("logits"; a key or field), a number (1; a position) or a function from what the model
-            returns to a tensor with a row per sample. None: the only floating tensor in it that has a row
-            per sample, found on two batch sizes; several, or none, are an error if such a measure is asked
-            for.
-        gradients: run forwards with autograd on, for models that differentiate inside their forward, such as
-            potentials that return forces. Responses are detached where they are read; each forward then also
-            holds what a backward pass would need, so that it takes more memory.
+        output: the part of the model's output that is its prediction, for measures of the output: a name
+            (a key or field, "logits"), an index (1), or a function of the model's output that returns a
+            tensor with one row per sample. None: the only floating-point tensor in it with one row per
+            sample, found at two batch sizes; if there are several, or none, such measures raise an error.
+        gradients: run forwards with autograd enabled, for models that differentiate inside their forward,
+            such as potentials that return forces. Responses are detached where they are read. Forwards take
+            more memory, since each holds its graph.
         label: the model's name in tables and plots.
         baseline: "random" also measures the same architecture with random weights, in the same way, for
             `result.baseline`. It costs as many passes as there are draws, before the model's own; a
             checkpoint does not hold them. The weights are drawn by the initialisers of the modules
             (`reset_parameters`, `_init_weights` of transformers, `init_weights` of timm); a weight that none
-            of them reaches is refused by name. Then pass a function that takes no arguments and returns the
-            same architecture with new weights at each call: `baseline=make`. Global generators are seeded
+            of them reaches raises an error that names it. For such a model pass a function without arguments
+            that returns the same architecture with new weights at each call. Global generators are seeded
             before each call.
         draws: how many random networks.
         floor: also measure inputs that were transformed and brought back, for the column `floor`: what
@@ -223,7 +222,7 @@ def _references(
     if not any(measure.needs_reference for measure in wanted):
         return {}
     refuse_unrandom(model, source, what="norm='random_net'")
-    reader = options.reader(network(model, options.baseline, seed=options.seed))
+    reader = options.reader(random_network(model, options.baseline, seed=options.seed))
     only, plain = (TransformationVariance(min_firing=0),), replace(options, floor=False)
     run = walk(reader, source, transform, only, plain)
     assembler = Assembler(run, only, transform, labelling=None, references={}, dead={})
@@ -299,7 +298,7 @@ def _provenance(
 
 def _drawn(options: Options) -> dict[str, Any]:
     """The random networks measured beside the model, where there are any."""
-    return {"baseline": called(options.baseline), "draws": options.draws} if options.baseline else {}
+    return {"baseline": baseline_name(options.baseline), "draws": options.draws} if options.baseline else {}
 
 
 def _described(measure: Measure) -> dict[str, Any]:

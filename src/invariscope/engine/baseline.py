@@ -15,7 +15,7 @@ from invariscope.engine.assemble import Assembler
 from invariscope.engine.options import Options
 from invariscope.engine.precision import check_precision
 from invariscope.engine.progress import ticking
-from invariscope.engine.random_weights import WAY_OUT, describe_make, network, same_weights
+from invariscope.engine.random_weights import REMEDY, make_name, random_network, same_weights
 from invariscope.engine.run import walk
 from invariscope.engine.sources import Source, refuse_second_walk
 from invariscope.measures.base import Measure
@@ -67,36 +67,36 @@ def random_band(
         no baseline was asked for.
     Raises:
         TypeError: the model is not an `nn.Module`, or the user's function does not return one.
-        ValueError: weights that cannot be drawn (see `random_weights`), draws that are all the same, or data
+        ValueError: weights that cannot be drawn (see `random_weights`), draws that do not differ, or data
             that can be walked only once.
     """
     if options.baseline is None:
         return ()
-    refuse_unrandom(model, source, what=f"baseline={called(options.baseline)!r}")
+    refuse_unrandom(model, source, what=f"baseline={baseline_name(options.baseline)!r}")
     found: dict[RowKey, list[float]] = defaultdict(list)
     first: nn.Module | None = None
     with ticking(options.progress, "measuring random weights") as tick:
         for draw in range(options.draws):
             plain = replace(options, checkpoint=None, intervals=False, floor=False)
             quiet = replace(plain, progress=_part(tick, draw, options.draws))
-            fresh = network(model, options.baseline, seed=draw_seed(options.seed, draw))
+            fresh = random_network(model, options.baseline, seed=draw_seed(options.seed, draw))
             first = _refuse_same(first, fresh)
             for key, value in _values(fresh, source, transform, wanted, quiet, references):
                 found[key].append(value)
     return tuple(_row(key, np.array(values)) for key, values in found.items())
 
 
-def called(baseline: Any) -> str:
-    """The baseline as plain text: "random", or what the user's function is called."""
-    return baseline if isinstance(baseline, str) else describe_make(baseline)
+def baseline_name(baseline: Any) -> str:
+    """Return "random", or the name of the user's function."""
+    return baseline if isinstance(baseline, str) else make_name(baseline)
 
 
 def _refuse_same(first: nn.Module | None, fresh: nn.Module) -> nn.Module:
     """Return the first draw; raise ValueError if another one has the same weights."""
     if first is not None and first is not fresh and same_weights(first, fresh):
         raise ValueError(
-            f"two random networks have the same weights: nothing in {type(fresh).__name__} is drawn by "
-            f"chance. {WAY_OUT}"
+            f"two random networks have the same weights: nothing in {type(fresh).__name__} is drawn at "
+            f"random. {REMEDY}"
         )
     return first or fresh
 

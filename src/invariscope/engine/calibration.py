@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from invariscope.autocast import without_autocast
 from invariscope.engine.sources import as_source
-from invariscope.readers.threads import alone
+from invariscope.readers.threads import exclusive
 
 STORED, BATCH = "stored running statistics", "statistics of each batch"
 # A plain attribute of the copy's modules: no tensor, so that weights are saved and compared as before.
@@ -105,7 +105,7 @@ def _copy_of(model: nn.Module) -> nn.Module:
         raise ValueError(
             f"{type(model).__name__} has no batch normalisation with running statistics; measure it as it is"
         )
-    with alone(model):
+    with exclusive(model):
         return copy.deepcopy(model).eval()
 
 

@@ -108,17 +108,16 @@ class Checkpoint:
 
 
 def refuse_unseen(places: list[str]) -> None:
-    """Raise ValueError if a fingerprint leaves something out: a resumed run might then be another one.
+    """Raise ValueError if fingerprints do not cover something: a resumed run could not tell that it changed.
 
     Args:
-        places: what was left out, from `Identity.unseen`.
+        places: what is not covered, from `Identity.unseen`.
     """
     if places:
         listed = ", ".join(places[:3]) + (f" and {len(places) - 3} more" if len(places) > 3 else "")
         raise ValueError(
-            f"checkpoint= needs a fingerprint of the model and the transform, and cannot look into {listed}. "
-            "Have it hold arrays, plain values, functions, or objects that can be pickled instead, or "
-            "measure without checkpoint="
+            f"checkpoint= needs a fingerprint of the model and the transform, which cannot cover {listed}. "
+            "Use arrays, plain values, functions or picklable objects there, or measure without checkpoint="
         )
 
 

@@ -1,7 +1,7 @@
 """Weights that a module computes from others: by parametrizations, or by hooks of `torch.nn.utils`.
 
-Known are the parametrizations of `torch.nn.utils.parametrize`, and the names that hooks use: `weight_orig`
-(spectral norm, pruning) or `weight_g` with `weight_v` (weight norm) stand for the plain attribute `weight`.
+Supported are the parametrizations of `torch.nn.utils.parametrize`, and hooks that compute a plain attribute
+`weight` from `weight_orig` (spectral norm, pruning) or from `weight_g` and `weight_v` (weight norm).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch.nn.utils.prune import BasePruningMethod
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
-# As many power iterations as torch makes when a weight is given a spectral norm.
+# Power iterations, as many as torch makes when it adds a spectral norm to a weight.
 _ITERATIONS = 15
 
 
@@ -41,7 +41,7 @@ def _bases(name: str) -> tuple[str, str, str]:
 
 
 def effective_weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Every weight that acts, by its dotted name: computed ones instead of those they come from."""
+    """Weights as the forward uses them, by dotted name: computed weights instead of those they come from."""
     for path, module in model.named_modules():
         if _is_part(path):
             continue
@@ -59,7 +59,7 @@ def _is_part(path: str) -> bool:
 
 
 def expose(model: nn.Module) -> None:
-    """Turn the computed weights of a copy, which is never forwarded, into parameters, as they once were."""
+    """Turn the computed weights of a copy, which is never forwarded, back into plain parameters."""
     for module in list(model.modules()):
         for name in _hooked(module):
             value = vars(module).pop(name)
@@ -69,16 +69,16 @@ def expose(model: nn.Module) -> None:
         if names := _parametrized(module):
             values = {name: getattr(module, name).detach().clone() for name in names}
             del module.parametrizations
-            # The class with the computed attributes is shared with the original, so it stays as it is.
+            # The original shares the generated class, so the class itself must not be changed.
             module.__class__ = type(module).__bases__[0]
             for name, value in values.items():
                 module.register_parameter(name, nn.Parameter(value, requires_grad=value.is_floating_point()))
 
 
-def take_over(model: nn.Module, plain: nn.Module) -> None:
-    """Give `model` the weights and buffers of its exposed copy; computed weights become those of the copy.
+def load_plain(model: nn.Module, plain: nn.Module) -> None:
+    """Load the weights and buffers of an exposed copy, so that computed weights equal the copy's.
 
-    The parameters of the parametrizations themselves are left alone.
+    Parameters of the parametrizations themselves are not changed.
     """
     sources = dict(plain.named_modules())
     for path, module in model.named_modules():
@@ -96,7 +96,7 @@ def take_over(model: nn.Module, plain: nn.Module) -> None:
 
 
 def _assign(module: nn.Module, name: str, value: Tensor) -> None:
-    """Set the tensors from which a weight is computed, as if it had been wrapped with this value."""
+    """Set the tensors from which a weight is computed, as if a weight of this value had been wrapped."""
     if name in _parametrized(module):
         _assign_parametrized(module, name, value)
         return
@@ -118,11 +118,11 @@ def _assign_parametrized(module: nn.Module, name: str, value: Tensor) -> None:
         original = getattr(parametrized, "original", None)
         if original is None or original.shape != value.shape:
             raise
-        original.copy_(value)  # what it was when the parametrization was registered
+        original.copy_(value)  # as when the parametrization was registered
 
 
 def _recompute(module: nn.Module) -> None:
-    """Compute the weights anew; estimates of singular vectors settle as they do while training."""
+    """Recompute the weights, in training mode so that estimates of singular vectors converge."""
     with _mode(module, training=True):
         for _ in range(_ITERATIONS):
             for name in _parametrized(module):
@@ -133,7 +133,7 @@ def _recompute(module: nn.Module) -> None:
 
 @contextmanager
 def _mode(module: nn.Module, *, training: bool) -> Iterator[None]:
-    """A mode for the module and its parametrizations alone."""
+    """Set the mode of the module and its parametrizations, not of its children; restore it on exit."""
     parts = list(module.parametrizations.modules()) if is_parametrized(module) else []  # type: ignore
     modes = {part: part.training for part in (module, *parts)}
     try:

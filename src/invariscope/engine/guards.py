@@ -56,13 +56,13 @@ def non_finite(key: LayerKey, block: Block) -> NonFiniteResponse:
     named = ", ".join(map(str, bad[:5])) + (f" and {len(bad) - 5} more" if len(bad) > 5 else "")
     return NonFiniteResponse(
         f"layer {key[0]!r} (call {key[1]}) gave {nans} NaN and {infinite} infinite of {values.numel()} "
-        f"values, in sample {named}. Mend the model or the data, or measure with "
+        f"values, in sample {named}. Fix the model or the data, or measure with "
         "nonfinite='skip' to leave such samples out and count them."
     )
 
 
 def other_shape(came: tuple[int, ...], expected: tuple[int, ...] | None, *, rows: int) -> str:
-    """Why a reading has not the shape of the trial forward, or not one row per input; "" if it has.
+    """Return why a reading does not have the shape of the trial forward, or a row per input; "" if it does.
 
     Args:
         came: shape of the reading, rows first.
@@ -70,10 +70,11 @@ def other_shape(came: tuple[int, ...], expected: tuple[int, ...] | None, *, rows
         rows: number of inputs forwarded, each of which must have a row.
     """
     if expected is not None and came[1:] != tuple(expected):
-        shapes = f"{tuple(expected)} at first, {came[1:]} now"
-        return f"it changed its shape between forwards: units of shape {shapes}"
+        return (
+            f"its shape changed between forwards: units of shape {tuple(expected)} at first, {came[1:]} now"
+        )
     if came[:1] != (rows,):
-        return f"it gave responses of shape {came} for {rows} inputs, instead of one row per input"
+        return f"its responses have shape {came} for {rows} inputs, instead of one row per input"
     return ""
 
 
@@ -96,7 +97,7 @@ def inspected(
         probe: (sample, ...) a few of the transformed inputs.
         options: device and precision.
         samples: how many there are, for the error of a model that fails.
-        of_output: the prediction is measured, so that there must be one; otherwise there must be a layer.
+        of_output: the prediction is measured, so there must be one; otherwise there must be a layer.
     Raises:
         ValueError: the model fails on such inputs, none of the layers can be read, or the model returns no
             prediction.
@@ -121,11 +122,11 @@ def refuse_unreadable(inspection: Inspection) -> None:
 def _unreadable(inspection: Inspection) -> ValueError:
     skipped = inspection.layers
     if not skipped:
-        return ValueError("the model's forward produces no tensor, so that there is no layer to measure")
+        return ValueError("the model's forward produces no tensor, so there is no layer to measure")
     listed = "; ".join(f"{info.layer!r}: {info.status}" for info in skipped[:_LISTED])
     more = f"; and {len(skipped) - _LISTED} more" if len(skipped) > _LISTED else ""
     if any("batch_axis=" in info.status for info in skipped):
-        advice = "Say with batch_axis= which axis follows the batch, or select other layers."
+        advice = "Pass batch_axis= to say which axis holds the batch, or select other layers."
     else:
         advice = (
             "Measures need real floating-point values with one row per sample: select such layers, or wrap "
@@ -137,9 +138,12 @@ def _unreadable(inspection: Inspection) -> ValueError:
 
 
 def refuse_unstable(found: Dependence, options: Options) -> list[str]:
-    """Notes on a model whose output depends on chance or on its batch; an error unless asked for.
+    """Raise ValueError if the output depends on chance or the batch; with unstable="measure", only warn.
 
-    Layers that depend on their batch although the output does not are no reason to refuse.
+    A layer that depends on the batch is no error if the output does not.
+
+    Returns:
+        Notes for the result.
     """
     if options.unstable == "measure":
         if not found:
@@ -152,8 +156,8 @@ def refuse_unstable(found: Dependence, options: Options) -> list[str]:
 
 
 def unstable(found: str) -> ValueError:
-    """The error for responses that depend on something besides the input."""
+    """Return the error for responses that depend on something besides the input."""
     return ValueError(
-        f"{found} Such a number would mix the transformation with something else. "
-        "Measure it nevertheless with unstable='measure' (--unstable measure)."
+        f"{found} Measured values would not be the effect of the transformation alone. "
+        "To measure it anyway, pass unstable='measure' (--unstable measure)."
     )

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invariscope.engine.arrays import is_array, is_table, refuse_hollow
+from invariscope.engine.arrays import is_array, is_table, refuse_not_dense
 from invariscope.registry import unknown
 from invariscope.statistics.class_labels import NEEDED
 
@@ -191,7 +191,7 @@ def read_targets(targets: Any, *, whole: bool = True) -> Targets:
             f"labels are masked for {missing} of {targets.size} samples: leave those samples out"
         )
     if isinstance(targets, Tensor):
-        refuse_hollow(targets, "labels")
+        refuse_not_dense(targets, "labels")
     targets = _only_column(targets)
     values = targets.detach().cpu() if isinstance(targets, Tensor) else _array(targets)
     if values is None:
@@ -206,7 +206,7 @@ def read_targets(targets: Any, *, whole: bool = True) -> Targets:
 
 
 def _only_column(targets: Any) -> Any:
-    """The column of a table that has one; anything else as it is."""
+    """The column of a table with a single one; anything else unchanged."""
     if is_table(targets) and tuple(targets.shape[1:]) == (1,):
         return targets.to_numpy()[:, 0]
     return targets

@@ -5,15 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-# What a model adds to a masked score, or scales it by, leaves it beyond any response.
+# Thresholds for masked scores: low enough for any response, with room for what a model adds or scales by.
 _LOWEST = {torch.float16: -65000.0}
 _LOWEST_WIDE = -1e37
 
-# They put -inf where they are told to, which may be at other places in every sample.
+# These write -inf at given positions, which may differ between samples.
 _MASKING = frozenset(
     ["add", "index_fill", "masked_fill", "masked_scatter", "max", "maximum", "min", "minimum", "sub", "where"]
 )
-# They make -inf of ordinary numbers, also in layers of the shape of masked scores.
+# These turn ordinary numbers into -inf, also in layers that have the shape of masked scores.
 _DIVERGING = frozenset(["log", "log10", "log1p", "log2", "logit", "logsumexp", "reciprocal"])
 
 
@@ -21,9 +21,8 @@ class Masks:
     """Finds masked scores among the responses of a run.
 
     Attributes:
-        places: for layers that are masked scores only if all inputs have -inf at the same places: these
-            places.
-        shapes: unit shapes of masked scores, which later operations may divide or normalise.
+        places: positions of -inf, for layers that count as masked only while all inputs share them.
+        shapes: unit shapes of masked scores, so that operations on them are recognised.
     """
 
     def __init__(self) -> None:
@@ -31,7 +30,7 @@ class Masks:
         self.shapes: set[tuple[int, ...]] = set()
 
     def reason(self, key: tuple[str, int], values: Tensor, shown: Tensor, *, kind: str, before: bool) -> str:
-        """Why a layer is left out as masked scores; "" if it is not.
+        """Return why a layer is left out as masked scores; "" if it is not.
 
         Args:
             values: (row, unit...) responses to inputs.
@@ -55,10 +54,10 @@ class Masks:
             return ""
         self.places[key] = places
         self.shapes.add(shape)
-        return "-inf at the same places for all inputs, as in masked scores"
+        return "-inf at the same positions for all inputs, as in masked scores"
 
-    def still(self, key: tuple[str, int], values: Tensor) -> bool:
-        """Whether a layer that was left out for the places of its -inf has them there again."""
+    def still_masked(self, key: tuple[str, int], values: Tensor) -> bool:
+        """Whether a layer that was left out for the positions of its -inf still has them there."""
         return key not in self.places or self._same(self.places[key], values)
 
     @staticmethod

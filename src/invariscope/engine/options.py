@@ -54,7 +54,7 @@ class Options:
             if getattr(self, name) not in allowed:
                 raise unknown(name, str(getattr(self, name)), allowed)
         object.__setattr__(self, "classes", _distinct_names(self.classes))
-        self._switch("gradients")
+        self._flag("gradients")
         self._whole("batch_size", least=1, besides=("auto",))
         self._whole("samples", least=2, besides=(None,))
         self._whole("seed", least=0)
@@ -66,7 +66,7 @@ class Options:
         _refuse_missing_device(self.device)
 
     def reader(self, model: Any) -> Reader:
-        """The reader of a model, with what these options say of layers, output and forwards."""
+        """Return the reader of a model with these options."""
         options = {"layers": self.layers, "batch_axis": self.batch_axis}
         return as_reader(model, **options, output=self.output, gradients=self.gradients)
 
@@ -90,7 +90,7 @@ class Options:
                 "measure with width= first, then with samples= as many as were used"
             )
 
-    def _switch(self, name: str) -> None:
+    def _flag(self, name: str) -> None:
         if not isinstance(getattr(self, name), bool):
             raise ValueError(f"{name} must be True or False; got {getattr(self, name)!r}")
 
@@ -133,8 +133,8 @@ def _refuse_baseline(baseline: Any) -> None:
     makes = callable(baseline) and (isinstance(baseline, type) or not hasattr(baseline, "forward"))
     if not (baseline is None or isinstance(baseline, str) or makes):
         raise TypeError(
-            "baseline is 'random', or a function without arguments that returns a network with new weights; "
-            f"got {type(baseline).__name__}"
+            "baseline must be 'random', or a function without arguments that returns a network with new "
+            f"weights; got {type(baseline).__name__}"
         )
 
 

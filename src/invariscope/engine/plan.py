@@ -164,15 +164,15 @@ def _gib(size: int) -> str:
 
 
 def by_cell(cells: np.ndarray, strata: Strata, room: int) -> list[np.ndarray]:
-    """Places of samples in blocks, those of a cell together, after the first few of each stratum.
+    """Split positions of samples into blocks: the first few of each stratum, then cell by cell.
 
-    What a stratum is measured relative to follows from its first samples, which must be the same whatever the
-    other classes are, and however many groups there are. Where a block has room for them, they arrive in one.
+    A stratum's first samples decide its reference, so they must not depend on the other classes or on the
+    number of groups. They share a block if it has room for them.
 
     Args:
         cells: (place,) class × group.
         strata: what they are cells of.
-        room: how many places a block may have.
+        room: how many samples fit into a block.
 
     >>> cells = np.array([3, 1, 3, 0, 0, 2, 3, 1, 2, 3, 0, 0])
     >>> [block.tolist() for block in by_cell(cells, Strata(True, groups=2), 6)]
@@ -195,7 +195,7 @@ def by_cell(cells: np.ndarray, strata: Strata, room: int) -> list[np.ndarray]:
 
 
 def _cuts(ends: np.ndarray, count: int, room: int) -> list[int]:
-    """Where blocks end: where a run does, if they would divide one otherwise and have room for one.
+    """Return where blocks end: at the end of a run if possible, so that runs are not divided.
 
     >>> _cuts(np.array([5, 10, 15]), 40, 14)
     [10, 22, 34]
@@ -210,7 +210,7 @@ def _cuts(ends: np.ndarray, count: int, room: int) -> list[int]:
 
 
 def whole_fours(room: int) -> int:
-    """How many samples make a block: the reduction takes them four at a time.
+    """Return the number of samples per block: the reduction takes four at a time.
 
     >>> whole_fours(14), whole_fours(3)
     (12, 3)

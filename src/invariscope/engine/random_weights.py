@@ -1,4 +1,4 @@
-"""Networks with random weights: drawn by the modules' own initialisers, or made by the user's function."""
+"""Networks with random weights: drawn by the modules' own initialisers, or built by the user's function."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from invariscope.engine.derived_weights import derived_names, effective_weights, expose, take_over
+from invariscope.engine.derived_weights import derived_names, effective_weights, expose, load_plain
 from invariscope.random_state import global_generators, put_back
 from invariscope.readers._copies import check_initialised, copied, home, only_dtype, uncompiled
 
-WAY_OUT = (
+REMEDY = (
     "Pass baseline=make (--baseline file.py:make), a function without arguments that returns the same "
-    "architecture with new weights at each call, or give these modules a reset_parameters()."
+    "architecture with new weights at each call, or give the modules a reset_parameters()."
 )
-_WHY = "a random baseline (unless you pass a function that makes it, baseline=make)"
+_WHY = "a random baseline (unless you pass a function that builds it, baseline=make)"
 _LISTED = 4
 _STATISTICS = ("running_mean", "running_var")
 _FROZEN = (*_STATISTICS, "weight", "bias")
@@ -26,22 +26,23 @@ _FROZEN = (*_STATISTICS, "weight", "bias")
 Make = Callable[[], nn.Module]
 
 
-def network(model: nn.Module, make: Make | str | None, *, seed: int) -> nn.Module:
+def random_network(model: nn.Module, make: Make | str | None, *, seed: int) -> nn.Module:
     """Return a network like the model with random weights: from the user's function, or re-initialised.
 
     Raises:
-        ValueError: no weight that acts differs from the model's own, and as for `made` and `randomized`.
+        TypeError: as for `from_function`.
+        ValueError: all effective weights equal the model's own; or as for `from_function` and `randomized`.
     """
 
     def drawn(seed: int) -> nn.Module:
-        return made(model, make, seed=seed) if callable(make) else randomized(model, seed=seed)
+        return from_function(model, make, seed=seed) if callable(make) else randomized(model, seed=seed)
 
     fresh = drawn(seed)
-    # A model that was itself drawn from this seed is no reason to refuse.
+    # The model may itself have been drawn from this seed: try another one before refusing.
     if same_weights(model, fresh) and same_weights(model, drawn(seed + 1)):
         raise ValueError(
-            f"the random baseline has the weights of the model itself: nothing in {type(model).__name__} is "
-            f"drawn by chance. {WAY_OUT}"
+            f"the random baseline has the model's own weights: nothing in {type(model).__name__} is drawn at "
+            f"random. {REMEDY}"
         )
     return fresh
 
@@ -49,11 +50,12 @@ def network(model: nn.Module, make: Make | str | None, *, seed: int) -> nn.Modul
 def randomized(model: nn.Module, *, seed: int) -> nn.Module:
     """Return a copy with new random weights; the original is untouched.
 
-    Initialisers, those of inner modules first: `reset_parameters()` or `_reset_parameters()` of each module,
-    then `_init_weights(module)` of the model that holds it (transformers), then `init_weights()` (timm).
-    A weight that is computed (parametrizations, spectral and weight norm, pruning) is drawn as the plain
-    weight, from which that is derived anew; pruning masks stay. All weights are first overwritten with NaN:
-    where it is left, nothing has drawn. Buffers other than running statistics are taken to be constants.
+    Initialisers are called for inner modules first: `reset_parameters()` or `_reset_parameters()` of each
+    module, then `_init_weights(module)` of the model that contains it (transformers), then `init_weights()`
+    (timm). A weight that is computed from others (parametrizations, spectral norm, weight norm, pruning) is
+    drawn as a plain weight, from which it is recomputed; pruning masks are kept. All weights are first filled
+    with NaN, so that one that no initialiser reached is found. Buffers other than running statistics are
+    assumed to be constants.
 
     Raises:
         ValueError: weights that no initialiser reaches, by name; an initialiser that fails; a model that
@@ -71,45 +73,45 @@ def randomized(model: nn.Module, *, seed: int) -> nn.Module:
         _initialise(plain)
         missed = _marked(plain, model)
         if wrapped and not missed:
-            missed = _put_back(fresh, plain, model)
+            missed = _derive_weights(fresh, plain, model)
     if missed:
         raise _unreached(model, missed)
     return fresh
 
 
-def made(model: nn.Module, make: Make, *, seed: int) -> nn.Module:
-    """Return what the user's function makes after seeding, on the model's device and in its number format.
+def from_function(model: nn.Module, make: Make, *, seed: int) -> nn.Module:
+    """Return the network that the user's function builds after seeding, on the model's device and dtype.
 
     Raises:
         TypeError: it does not return a module.
-        ValueError: it fails, returns another architecture, or modules of the model itself.
+        ValueError: it fails, or returns a different architecture or the model's own weights.
     """
-    called, model = describe_make(make), uncompiled(model)
+    name, model = make_name(make), uncompiled(model)
     with _seeded(model, seed):
         try:
             fresh = make()
         except Exception as error:
-            raise ValueError(f"baseline={called} failed with {type(error).__name__}: {error}") from error
+            raise ValueError(f"baseline={name} failed with {type(error).__name__}: {error}") from error
     if not isinstance(fresh, nn.Module):
-        raise TypeError(f"baseline={called} must return a torch.nn.Module; got {type(fresh).__name__}")
+        raise TypeError(f"baseline={name} must return a torch.nn.Module; got {type(fresh).__name__}")
     fresh = uncompiled(fresh)
     check_initialised(fresh)
-    _refuse_other_architecture(model, fresh, called)
+    _refuse_other_architecture(model, fresh, name)
     shared = {id(p) for p in model.parameters()} & {id(p) for p in fresh.parameters()}
     if shared:
         raise ValueError(
-            f"baseline={called} returned weights of the model itself; build a new network at each call"
+            f"baseline={name} returned the model's own weights; build a new network at each call"
         )
     return fresh.to(device=home(model), dtype=only_dtype(model))
 
 
-def describe_make(make: Any) -> str:
-    """What the function is called."""
+def make_name(make: Any) -> str:
+    """Return the name of the user's function."""
     return str(getattr(make, "__name__", "") or type(make).__name__)
 
 
 def same_weights(one: nn.Module, other: nn.Module) -> bool:
-    """Whether no weight that acts differs between two networks of one architecture."""
+    """Whether two networks of one architecture have equal effective weights."""
     found = dict(effective_weights(uncompiled(other)))
     return all(
         name in found and _equal(value, found[name]) for name, value in effective_weights(uncompiled(one))
@@ -122,7 +124,7 @@ def _equal(a: Tensor, b: Tensor) -> bool:
 
 @contextmanager
 def _seeded(model: nn.Module, seed: int) -> Iterator[None]:
-    """The global generators start from the seed, and afterwards are where they were."""
+    """Seed the global generators, and restore them on exit."""
     generators = global_generators(str(home(model) or "cpu"))
     with put_back(generators):
         for generator in generators:
@@ -135,13 +137,13 @@ def _mark(model: nn.Module) -> None:
     for _, tensor in _learned(model):
         if _can_be_marked(tensor):
             tensor.fill_(torch.nan)
-        vars(tensor).pop("_is_hf_initialized", None)  # transformers skips what bears this mark
+        vars(tensor).pop("_is_hf_initialized", None)  # transformers skips tensors with this attribute
     for module in model.modules():
         vars(module).pop("_is_hf_initialized", None)
 
 
 def _learned(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Weights; running statistics, and the buffers in which frozen normalisation layers keep weights."""
+    """Weights, running statistics, and buffers in which frozen normalisation layers keep their weights."""
     yield from model.named_parameters()
     for path, module in model.named_modules():
         buffers = dict(module.named_buffers(recurse=False))
@@ -151,12 +153,14 @@ def _learned(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 
 def _marked(drawn: nn.Module, model: nn.Module) -> list[str]:
-    """Names of the weights that hold the mark; of those that cannot hold it, the ones that are unchanged."""
+    """Names of weights that are still NaN, or, if their dtype has no NaN, unchanged."""
     own = dict(model.named_parameters())
-    return [name for name, tensor in _learned(drawn) if tensor.numel() and _is_old(tensor, own.get(name))]
+    return [
+        name for name, tensor in _learned(drawn) if tensor.numel() and _is_unchanged(tensor, own.get(name))
+    ]
 
 
-def _is_old(tensor: Tensor, own: Tensor | None) -> bool:
+def _is_unchanged(tensor: Tensor, own: Tensor | None) -> bool:
     if _can_be_marked(tensor):
         return bool(tensor.isnan().any())
     return own is None or _equal(tensor, own)
@@ -167,7 +171,7 @@ def _can_be_marked(tensor: Tensor) -> bool:
 
 
 def _initialise(model: nn.Module) -> None:
-    """Call the initialisers in the order in which constructors do."""
+    """Call the initialisers in the order of constructors: inner modules first."""
     modules = list(_inner_first(model, "", set()))
     for name, module in modules:
         for initialiser in ("reset_parameters", "_reset_parameters"):
@@ -179,7 +183,9 @@ def _initialise(model: nn.Module) -> None:
         if owner is not None:
             _call(owner, "_init_weights", name, module)
         _call(module, "_init_weights", name)
-        if not _of_transformers(module):  # its init_weights() calls _init_weights for all modules once more
+        if not _of_transformers(
+            module
+        ):  # whose init_weights() would call _init_weights for all modules again
             _call(module, "init_weights", name)
 
 
@@ -193,7 +199,7 @@ def _inner_first(module: nn.Module, path: str, seen: set[int]) -> Iterator[tuple
 
 
 def _owners(module: nn.Module, owner: nn.Module | None) -> Iterator[tuple[nn.Module, nn.Module]]:
-    """Each module with the innermost model around it whose `_init_weights` takes a module."""
+    """Each module with the innermost enclosing module whose `_init_weights` takes a module."""
     owner = module if _takes(module, "_init_weights", module) else owner
     if owner is not None:
         yield module, owner
@@ -217,7 +223,7 @@ def _takes(module: nn.Module, name: str, *arguments: Any) -> bool:
 
 
 def _call(module: nn.Module, name: str, path: str, *arguments: Any) -> bool:
-    """Call an initialiser if the module has one that takes these arguments."""
+    """Call an initialiser if the module has one that accepts these arguments; return whether it did."""
     if not _takes(module, name, *arguments):
         return False
     try:
@@ -225,21 +231,21 @@ def _call(module: nn.Module, name: str, path: str, *arguments: Any) -> bool:
     except Exception as error:
         where = f"module {path!r}" if path else "the model"
         raise ValueError(
-            f"{name}() failed for {where} with {type(error).__name__}: {error}. {WAY_OUT}"
+            f"{name}() failed for {where} with {type(error).__name__}: {error}. {REMEDY}"
         ) from error
     return True
 
 
-def _put_back(fresh: nn.Module, plain: nn.Module, model: nn.Module) -> list[str]:
-    """Derive the computed weights from the drawn ones; return the weights that are not reached."""
+def _derive_weights(fresh: nn.Module, plain: nn.Module, model: nn.Module) -> list[str]:
+    """Recompute weights from the drawn ones; return the names of those that were missed."""
     _mark(fresh)
     for path, module in fresh.named_modules():
         if "parametrizations" in path.split("."):
             _call(module, "reset_parameters", path)
     try:
-        take_over(fresh, plain)
+        load_plain(fresh, plain)
     except Exception as error:
-        raise ValueError(f"weights that are computed cannot be set: {error}. {WAY_OUT}") from error
+        raise ValueError(f"computed weights cannot be set: {error}. {REMEDY}") from error
     return _marked(fresh, model)
 
 
@@ -248,17 +254,17 @@ def _unreached(model: nn.Module, names: list[str]) -> ValueError:
     more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
     return ValueError(
         f"random weights cannot be drawn for {type(model).__name__}: its modules have no initialiser for "
-        f"{listed}{more}. {WAY_OUT}"
+        f"{listed}{more}. {REMEDY}"
     )
 
 
-def _refuse_other_architecture(model: nn.Module, fresh: nn.Module, called: str) -> None:
+def _refuse_other_architecture(model: nn.Module, fresh: nn.Module, make: str) -> None:
     own = {name: tuple(value.shape) for name, value in effective_weights(model)}
     other = {name: tuple(value.shape) for name, value in effective_weights(fresh)}
     for name in (*own, *other):
         if own.get(name) != other.get(name):
             shapes = [str(found.get(name, "missing")) for found in (own, other)]
             raise ValueError(
-                f"baseline={called} returned another architecture: {name!r} is {shapes[0]} in the model and "
-                f"{shapes[1]} there"
+                f"baseline={make} returned a different architecture: {name!r} is {shapes[0]} in the model "
+                f"and {shapes[1]} in the new network"
             )

@@ -1,4 +1,4 @@
-"""From readings to states: every layer of a forward is reduced where it is produced, or left out."""
+"""From readings to states: each layer is reduced as soon as it is produced, or left out."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from invariscope.statistics.orbit_state import NonFiniteError
 
 
 class Reduction:
-    """Adds the readings of one forward after another to the states of a run.
+    """Adds the readings of successive forwards to the states of a run.
 
     Args:
         run: whose states are updated.
@@ -49,12 +49,12 @@ class Reduction:
         self.seen: set[LayerKey] = set()
 
     def begin(self, shared: dict[str, Any], *, rows: int) -> None:
-        """Before a forward of `rows` inputs; `shared` is what the blocks of all layers have in common."""
+        """Start a forward of `rows` inputs; `shared` holds the arguments common to all layers' blocks."""
         self.shared, self.rows = shared, rows
         self.seen.clear()
 
     def end(self) -> None:
-        """After a forward: layers that it did not run are left out of the whole run."""
+        """Finish a forward: layers that it did not run are left out of the whole run."""
         for key in self.run.inspection.readable - self.seen:
             self.withdraw(key, NOT_ALWAYS)
 
@@ -62,7 +62,7 @@ class Reduction:
         """Leave a layer out of the whole run.
 
         Raises:
-            ValueError: no layer is left, and nothing but layers is measured.
+            ValueError: no layer is left, and only layers are measured.
         """
         self.run.withdraw(key, reason, self.needs.layers)
         if not self.needs.output:
@@ -75,7 +75,7 @@ class Reduction:
         self._add(OUTPUT, self.needs.output, Block(values=values, layer=OUTPUT[0], **self.shared))
 
     def layer(self, reading: Reading) -> None:
-        """Add what a layer produced, or leave it out of the whole run."""
+        """Add a layer's reading, or leave the layer out of the whole run."""
         key, values = (reading.layer, reading.call), reading.values
         if reading.status != OK or values is None:
             self.withdraw(key, reading.status)
@@ -90,7 +90,7 @@ class Reduction:
             self._read(key, values, reading.alias_of)
 
     def _other_shape(self, key: LayerKey, values: Tensor) -> str:
-        """Why the shape is another; an error for a layer that the user asked for by name."""
+        """Return why the shape differs; raise ValueError for a layer that the user named."""
         problem = other_shape(tuple(values.shape), self.run.shapes.get(key), rows=self.rows)
         layers = self.options.layers
         if key[0] in (
@@ -118,7 +118,7 @@ class Reduction:
                 raise
 
     def _same_numbers(self, key: LayerKey, original: LayerKey) -> bool:
-        """Whether a view has the numbers of what it repeats: pooling tells a flattened map from the map."""
+        """Whether a view reduces to the same numbers: pooling tells a flattened map from the map."""
         if original in self.run.withdrawn:
             return False
         return not self.needs.pools or self.run.shapes.get(key) == self.run.shapes.get(original)
@@ -133,13 +133,13 @@ class Reduction:
         reason = self.masks.reason(
             key, block.values, shown, kind=self.kinds.get(key, ""), before=self.run.samples > 0
         )
-        if reason:  # whether other inputs have -inf at other places is yet to be seen
+        if reason:  # no error yet if no layer is left: other inputs may show that it is not a mask
             self.run.withdraw(key, reason, self.needs.layers)
         return bool(reason)
 
     def _refuse_moved_mask(self, key: LayerKey, values: Tensor) -> None:
-        """Raise ValueError if -inf, taken for a mask, is at other places for other inputs."""
-        if self.options.nonfinite == "raise" and not self.masks.still(key, values):
+        """Raise ValueError if -inf that was taken for a mask is elsewhere for other inputs."""
+        if self.options.nonfinite == "raise" and not self.masks.still_masked(key, values):
             refuse_nonfinite(key, Block(values=values, layer=key[0], **self.shared))
 
     def _add(self, key: LayerKey, statistics: tuple[Statistic, ...], block: Block) -> None:
@@ -167,6 +167,6 @@ class Reduction:
             statistic.update(state, block)
         except NotApplicableError as error:
             run.inapplicable[key, statistic] = str(error)
-            run.states.pop((key, statistic), None)  # part of the samples would be left
+            run.states.pop((key, statistic), None)  # it would hold part of the samples
         except NonFiniteError:
             raise non_finite(key, block) from None

@@ -40,12 +40,12 @@ from invariscope.engine.window import Fingerprint, Window
 from invariscope.measures.base import Batch, Measure
 from invariscope.readers.base import OK, Forward, LayerInfo, LayerKey, Reader
 from invariscope.readers.fingerprint import identify
-from invariscope.readers.stability import Predicting, different, examined
+from invariscope.readers.stability import PredictingForward, distinct_rows, examine
 from invariscope.statistics.base import Statistic
 from invariscope.transforms.base import Transform
 from invariscope.uncertainty import SEQUENTIAL_REACH
 
-_LOOKED_AT = 16  # samples from all over the first window
+_CHECKED = 16  # samples spread over the first window
 
 
 class Runner:
@@ -123,8 +123,8 @@ class Runner:
         self.reduction = Reduction(self.run, self.needs, self.options, self.pilot)
         self.forward, self.audit = forward, None
         if self.options.unstable == "refuse":
-            model = Predicting(forward, self.run.inspection.prediction)
-            self.audit = Audit(model, self.looked_at, self.looked, self.reduction.withdraw)
+            model = PredictingForward(forward, self.run.inspection.prediction)
+            self.audit = Audit(model, self.check_inputs, self.check_responses, self.reduction.withdraw)
 
     def _finished(self) -> Run:
         if self.run is None:
@@ -149,7 +149,7 @@ class Runner:
         run.shapes = {(info.layer, info.call): info.shape for info in inspection.layers}
         run.labelled, run.labelling = window.labels is not None, self.labelling
         run.notes += [inspection.prediction.note] if of_output and inspection.prediction.note else []
-        self._look(window, run)
+        self._check_dependence(window, run)
         run.notes += padding_notes(
             self.transform, window.part(0, min(64, len(window))).inputs, seed=options.seed
         )
@@ -170,20 +170,20 @@ class Runner:
             refuse_unreadable(run.inspection)
         return run
 
-    def _look(self, window: Window, run: Run) -> None:
-        """Look whether responses depend on chance, or on the other inputs of the batch."""
+    def _check_dependence(self, window: Window, run: Run) -> None:
+        """Check whether responses depend on chance, or on the other inputs of the batch."""
         options = self.options
-        spread = np.linspace(0, len(window) - 1, min(len(window), _LOOKED_AT)).round().astype(np.int64)
-        chosen = spread[different(window.take(spread))]
+        spread = np.linspace(0, len(window) - 1, min(len(window), _CHECKED)).round().astype(np.int64)
+        chosen = spread[distinct_rows(window.take(spread))]
         who = {"indices": window.indices[chosen], "keys": window.keys[chosen]}
         moved = self.transform.orbit(window.take(chosen), seed=options.seed, **who)
         each = torch.arange(len(moved))
-        self.looked_at = moved[each, each % moved.shape[1]]
+        self.check_inputs = moved[each, each % moved.shape[1]]
         with self.reader.open(device=options.device, precision=options.precision) as forward:
-            model = Predicting(forward, run.inspection.prediction)
-            found, self.looked = examined(model, self.looked_at)
+            model = PredictingForward(forward, run.inspection.prediction)
+            found, self.check_responses = examine(model, self.check_inputs)
         run.notes += refuse_unstable(found, options)
-        run.inspection = run.inspection.unrepeated(found.apart)
+        run.inspection = run.inspection.unrepeated(found.unrepeated)
         if options.unstable == "refuse":
             for key, reason in found.layers.items():
                 run.withdraw(key, reason, self.needs.layers)
@@ -353,7 +353,7 @@ class Runner:
             self.reduction.output(run.inspection.prediction.of(output, len(laid.rows)).detach())
         self.reduction.end()
         if audit is not None and len(run.withdrawn) > left_out:
-            audit.again(laid.rows)
+            audit.recheck(laid.rows)
 
     def _batch(self, window: Window, chosen: np.ndarray) -> Batch:
         """Return positions, keys and partners of a block; if pairs are needed, blocks hold whole pairs."""

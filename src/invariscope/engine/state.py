@@ -33,8 +33,8 @@ class Run:
         clusters: (bucket, cluster) for every cluster with a sample in the bucket; None if there are no
             clusters.
         arrival: whether the labels of a stream come sorted.
-        withdrawn: why layers are left out of the whole run that the inspection found readable, or did not
-            see.
+        withdrawn: layers that the inspection found readable, or did not see, and that are left out of the
+            whole run, with the reason.
     """
 
     strata: Strata
@@ -59,10 +59,10 @@ class Run:
     withdrawn: dict[LayerKey, str] = field(default_factory=dict)
 
     def withdraw(self, key: LayerKey, reason: str, statistics: Iterable[Statistic]) -> None:
-        """Leave a layer out of the whole run, and the layers that share its states.
+        """Leave a layer out of the whole run, and the layers that repeat it.
 
         Args:
-            statistics: of the layers, whose states go.
+            statistics: those whose states are discarded.
         """
         known = any((info.layer, info.call) == key for info in self.inspection.layers)
         if key in self.withdrawn or (known and key not in self.inspection.readable):

@@ -75,7 +75,7 @@ def lie_derivative(
             differentiated value by value.
         samples: take a seeded subset of this many.
         batch_size: images a forward; memory grows with it, the generators and the layers.
-        output: which part of what the model returns is differentiated, as for `iv.measure`.
+        output: the part of the model's output to differentiate, as for `iv.measure`.
         precision: "float64", in which terms add up to ten digits and more, or "float32", which is faster.
         seed: for subsets and directions.
         label: the model's name in tables and plots.
@@ -87,7 +87,7 @@ def lie_derivative(
     Raises:
         TypeError: no module, no images.
         ValueError: fewer than two samples; an option that does not exist; an output that gradients cannot
-            reach, that has no single tensor with a row per sample, or that changes when layers are watched.
+            reach, without a single tensor with one row per sample, or that changes when layers are watched.
     Source:
         Gruver, Finzi, Goldblum and Wilson 2023, arXiv:2210.02984, section 4.
 

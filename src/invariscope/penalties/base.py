@@ -40,8 +40,8 @@ class Penalty(abc.ABC):
     Args:
         transform: as `iv.measure` takes it.
         layers: as `iv.measure` takes them; each must carry the batch on its first axis.
-        output: which part of what the model returns is penalised, by penalties of the output: a name, a
-            number or a function; None: the only floating tensor in it whose first axis holds the batch.
+        output: for penalties on the output, the part to penalise: a name, an index or a function; None: the
+            only floating-point tensor in the output whose first axis holds the batch.
         elements: how many of the transform's elements are drawn at each step, without repeats; None: all.
         seed: of everything drawn.
     """

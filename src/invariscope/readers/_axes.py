@@ -107,8 +107,8 @@ def order_rows(
     """Which rows belong to one sample, by those that changed when only the first and the last sample did."""
     if before.ndim == 1:
         return (
-            "axis 0 holds several numbers per sample: one row for each of several things, not the units of "
-            "one sample"
+            "axis 0 holds several numbers per sample, for several entities (such as boxes or nodes) and not "
+            "for the units of one sample"
         )
     moved = (before.movedim(axis.axis, 0).double() - after.movedim(axis.axis, 0).double()).flatten(1)
     sizes = moved.abs().nan_to_num().sum(1)

@@ -15,7 +15,7 @@ from torch.nn.parameter import is_lazy
 from invariscope.readers._eager import holds_compiled
 from invariscope.readers._modules import is_scripted
 from invariscope.readers.base import Precision
-from invariscope.readers.threads import alone
+from invariscope.readers.threads import exclusive
 
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks")
 _CASTS: dict[str, torch.dtype | None] = {"float32": None, "bf16": torch.bfloat16, "float64": torch.float64}
@@ -121,9 +121,9 @@ def copied(model: nn.Module, why: str) -> nn.Module:
 
     Args:
         model: any module.
-        why: what needs the copy, for the message.
+        why: what needs the copy, for messages.
     Raises:
-        ValueError: a function that would still run the original, or a part that cannot be copied.
+        ValueError: it holds a function that would still run the original, or cannot be copied.
     """
     own = {id(part) for part in (*model.modules(), *model.parameters(), *model.buffers())}
     for name, module in model.named_modules():
@@ -131,7 +131,8 @@ def copied(model: nn.Module, why: str) -> nn.Module:
         if isinstance(forward, FunctionType) and forward.__closure__ and not is_scripted(module):
             raise ValueError(
                 f"{why} needs a copy of the model, but the forward of {name or 'the model'!r} was replaced "
-                "by a function that still runs the original: convert the model yourself, measure it as it is"
+                "by a function that still runs the original: convert the model yourself, or measure it as "
+                "it is"
             )
         for held, function in _functions(module):
             if _reaches(function, own):
@@ -141,15 +142,15 @@ def copied(model: nn.Module, why: str) -> nn.Module:
                     "measure it as it is"
                 )
     try:
-        # Another thread's measurement has hooks on the model that must not be copied.
-        with alone(model), torch.no_grad():
+        # The hooks of another thread's measurement must not be copied.
+        with exclusive(model), torch.no_grad():
             return copy.deepcopy(model, _computed_tensors(model))
     except Exception as error:
         raise ValueError(f"{why} needs a copy of the model, and it cannot be copied: {error}") from error
 
 
 def _functions(module: nn.Module) -> Iterator[tuple[str, FunctionType]]:
-    """Functions that a module holds, as attributes or hooks; a copy of it holds the same ones."""
+    """Functions that a module holds as attributes or hooks, which `deepcopy` does not copy."""
     if is_scripted(module):
         return
     hooks = ((kind, hook) for kind in _HOOKS for hook in vars(module).get(kind, {}).values())
@@ -159,7 +160,7 @@ def _functions(module: nn.Module) -> Iterator[tuple[str, FunctionType]]:
 
 
 def _reaches(function: Any, own: set[int], depth: int = 3) -> bool:
-    """Whether a function holds one of these objects: in its closure, as a default, or as what it wraps."""
+    """Whether a function holds one of these objects: in its closure, as a default, or wrapped."""
     cells = (cell.cell_contents for cell in getattr(function, "__closure__", None) or () if _filled(cell))
     wrapped = (getattr(function, name, None) for name in ("__self__", "_torchdynamo_orig_callable"))
     for held in (*cells, *wrapped, *(getattr(function, "__defaults__", None) or ())):
@@ -178,10 +179,7 @@ def _filled(cell: CellType) -> bool:
 
 
 def _computed_tensors(model: nn.Module) -> dict[int, Any]:
-    """Copies of tensors that modules keep from an earlier forward (a normed weight), for `deepcopy`.
-
-    It refuses tensors with a history of their own.
-    """
+    """A memo for `deepcopy`, which fails on tensors with a gradient history, such as a normalised weight."""
     kept = (value for module in model.modules() for value in vars(module).values())
     return {id(v): v.detach().clone() for v in kept if isinstance(v, Tensor) and not v.is_leaf}
 

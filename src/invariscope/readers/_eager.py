@@ -1,4 +1,4 @@
-"""Compiled functions inside a model run as plain Python while it is read."""
+"""Runs compiled functions inside a model uncompiled while the model is read."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _INSIDE = 0
 
 
 @contextmanager
-def compiled_as_plain() -> Iterator[None]:
-    """Let functions that `torch.compile` wrapped run uncompiled.
+def without_compilation() -> Iterator[None]:
+    """Run functions wrapped by `torch.compile` uncompiled.
 
-    Otherwise the compiler would trace the hooks, and with them the reduction of what they read. The switch is
-    one for the whole process: the last of several measurements in threads switches it back. Nothing happens
-    where the compiler was never loaded, since loading it takes seconds.
+    Otherwise the compiler would trace the hooks and the reduction of what they read. The setting is global to
+    the process: the last of several overlapping measurements restores it. If the compiler was never
+    loaded, nothing is done, since loading it takes seconds.
     """
     if "torch._dynamo" not in sys.modules or not hasattr(torch.compiler, "set_stance"):
         yield
@@ -50,7 +50,7 @@ def _leave() -> None:
 
 
 def holds_compiled(model: nn.Module) -> bool:
-    """Whether a module of the model is compiled, calls compiled code, or has a compiled function."""
+    """Whether any module of the model is compiled or has a compiled function."""
     return any(_is_compiled(module) for module in model.modules())
 
 

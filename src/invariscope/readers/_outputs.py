@@ -25,7 +25,7 @@ def tensors_in(output: Any, path: Path = ()) -> Iterator[tuple[Path, Tensor]]:
 
 
 def parts_of(output: Any) -> list[tuple[Any, Any]]:
-    """The parts of an output with their names or numbers; empty if it has none.
+    """Return the parts of an output with their names or indices; empty if it has none.
 
     >>> parts_of({"logits": 1}), parts_of((2, 3)), parts_of(4)
     ([('logits', 1)], [(0, 2), (1, 3)], [])
@@ -41,7 +41,7 @@ def parts_of(output: Any) -> list[tuple[Any, Any]]:
 
 
 def unreadable(tensor: Tensor) -> str:
-    """Why no measure applies to such a tensor; empty if one does."""
+    """Return why no measure applies to such a tensor; "" if measures do."""
     if torch._C._functorch.is_functorch_wrapped_tensor(tensor):  # type: ignore[attr-defined]
         return "it runs inside torch.func or vmap, where single values cannot be read"
     if tensor.is_nested or tensor.layout is not torch.strided:

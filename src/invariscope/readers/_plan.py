@@ -19,7 +19,7 @@ from invariscope.readers.base import OK, AxisChoice, LayerInfo, LayerKey
 
 SiteKey: TypeAlias = tuple[str, str]
 
-UNEVEN = "how often it runs depends on the values or the number of the inputs"
+UNEVEN = "how often it runs depends on the values or number of the inputs"
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -91,7 +91,7 @@ class Trials:
         return [candidate for candidate in found if candidate is not None]
 
     def _dropped(self) -> Iterable[Event]:
-        """Runs of modules for two inputs that did not happen for three."""
+        """Runs of modules that happened for two inputs but not for three."""
         for key, event in self.small.events.items():
             if event.source != FUNCTION and key not in self.large.events:
                 yield replace(event, tensor=None, problem=UNEVEN)

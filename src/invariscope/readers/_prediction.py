@@ -1,4 +1,4 @@
-"""Which part of what a model returns is its prediction: one tensor with a row per sample."""
+"""The part of a model's output that is its prediction: a tensor with one row per sample."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ _LISTED = 4
 
 @dataclass(frozen=True)
 class Prediction:
-    """Where the prediction is in what a model returns.
+    """Where the prediction is in a model's output.
 
     Args:
-        choice: the user's own, applied first: a name, a number or a function.
-        path: of the tensor in what was chosen.
+        choice: the user's selection, applied first: a name, an index or a function.
+        path: of the tensor in the selected part.
         axis: its batch axis.
-        shape: of one sample's prediction; without a prediction that of the first tensor, whole.
+        shape: of one sample's prediction; if there is no prediction, of the whole first tensor.
         dtype: of the same tensor; "" if the model returns no tensor.
         problem: why there is no prediction; "" if there is one.
-        note: which part it is, if it is not all that the model returns.
+        note: which part it is, if it is not the whole output.
     """
 
     choice: OutputChoice = None
@@ -52,39 +52,39 @@ class Prediction:
             raise ValueError(self.problem)
         tensor = pick(chosen(returned, self.choice), self.path)
         if not isinstance(tensor, Tensor) or not self.axis.holds(tensor.shape, batch):
-            came = f"shape {tuple(tensor.shape)}" if isinstance(tensor, Tensor) else f"{_kind(tensor)}"
+            part = _part_name(self.choice, self.path)
             raise ValueError(
-                f"the model's {_called(self.choice, self.path)} was {came} for {batch} inputs, and had one "
-                f"row per input on axis {self.axis.axis} in the trial forwards. All inputs must have one: "
-                "choose another part of the output with output=, or wrap the model"
+                f"the model's {part} is {_kind(tensor)} for {batch} inputs, but had "
+                f"one row per input on axis {self.axis.axis} in the trial forwards. Every input needs a row: "
+                "select another part with output=, or wrap the model"
             )
         found = self.axis.arrange(tensor, batch)
         return found[:, None] if found.ndim == 1 else found
 
 
 REMEDY = (
-    "Say with output= which part is the prediction: a name, a number, or a function from what the model "
-    "returns to a tensor with one row per sample (on the command line --output NAME)."
+    "Pass output= (--output NAME on the command line) to select the prediction: a name, an index, or a "
+    "function of the model's output that returns a tensor with one row per sample."
 )
 
 
 def as_output_choice(output: OutputChoice) -> OutputChoice:
-    """Check what the user wrote.
+    """Check the user's selection.
 
     Raises:
-        TypeError: neither text, nor a whole number, nor a function.
+        TypeError: it is not a string, an integer or a function.
     """
     right = output is None or callable(output) or isinstance(output, str | int)
     if not right or isinstance(output, bool) or output == "":
         raise TypeError(
-            "output= is a name ('logits'), a number (1) or a function of what the model returns; got "
+            "output must be a name ('logits'), an index (1) or a function of the model's output; got "
             f"{output!r}"
         )
     return output
 
 
 def chosen(returned: Any, choice: OutputChoice) -> Any:
-    """Return the part of a model's output that a choice stands for.
+    """Return the part of a model's output that a choice selects.
 
     Raises:
         ValueError: there is no such part, or the function failed.
@@ -99,7 +99,7 @@ def chosen(returned: Any, choice: OutputChoice) -> Any:
     parts = parts_of(returned)
     if not parts:
         raise ValueError(
-            f"output={choice!r} names a part, but the model returns {_kind(returned)}, without parts"
+            f"output={choice!r} selects a part, but the model returns {_kind(returned)}, which has no parts"
         )
     if isinstance(choice, str):
         names = {str(name): part for name, part in (*parts, *_fields(returned))}
@@ -108,7 +108,7 @@ def chosen(returned: Any, choice: OutputChoice) -> Any:
         return names[choice]
     if not -len(parts) <= choice < len(parts):
         raise ValueError(
-            f"output={choice} does not exist: the model returns {_kind(returned)} of {len(parts)}"
+            f"output={choice} is out of range: the model returns {_kind(returned)} of length {len(parts)}"
         )
     return parts[choice][1]
 
@@ -125,13 +125,13 @@ def _applied(choice: Callable[[Any], Any], returned: Any) -> Any:
         return torch.as_tensor(found) if isinstance(found, np.ndarray) else found
     except Exception as error:
         raise ValueError(
-            f"output={name_of(choice)} failed on what the model returned, {_kind(returned)}: "
+            f"output={name_of(choice)} failed on the model's output, {_kind(returned)}, with "
             f"{type(error).__name__}: {error}"
         ) from error
 
 
 def name_of(choice: OutputChoice) -> str:
-    """Return what a choice is called in messages and provenance."""
+    """Return the name of a choice for messages and provenance."""
     return str(getattr(choice, "__qualname__", type(choice).__name__)) if callable(choice) else repr(choice)
 
 
@@ -142,18 +142,18 @@ def described_choice(choice: OutputChoice) -> str | int | None:
     return f"{name_of(choice)} {identify(choice, 'output').digest[:16]}" if callable(choice) else choice
 
 
-def settle(returned: tuple[Any, Any], choice: OutputChoice, axis: AxisOf, batch: int) -> Prediction:
-    """Decide from the outputs of two trial forwards which tensor is the prediction.
+def find_prediction(returned: tuple[Any, Any], choice: OutputChoice, axis: AxisOf, batch: int) -> Prediction:
+    """Find the prediction in the outputs of two trial forwards.
 
-    It is the only floating tensor that has a row per sample. The same tensor under two names counts once.
+    It is the only floating-point tensor with one row per sample. A tensor under two names counts once.
 
     Args:
-        returned: by the forward of the smaller batch, and of the larger.
+        returned: outputs for the smaller and the larger batch.
         choice: the user's.
-        axis: from a tensor's values in both to its batch axis, or the reason why it has none.
-        batch: size of the larger.
+        axis: returns the batch axis of a tensor, given its values in both, or why it has none.
+        batch: size of the larger batch.
     Raises:
-        ValueError: the choice names nothing, or fails.
+        ValueError: the choice selects nothing, or fails.
     """
     small, large = (dict(tensors_in(chosen(whole, choice))) for whole in returned)
     verdicts = {path: _verdict(small.get(path), tensor, axis) for path, tensor in large.items()}
@@ -183,7 +183,7 @@ def _verdict(small: Tensor | None, large: Tensor, axis: AxisOf) -> BatchAxis | s
 
 
 def _distinct(tensors: Mapping[Path, Tensor]) -> list[Path]:
-    """The paths without those that lead to a tensor that another one leads to."""
+    """Paths to distinct tensors: one for each."""
     seen: dict[tuple[Any, ...], Path] = {}
     for path, tensor in tensors.items():
         seen.setdefault((tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype), path)
@@ -198,12 +198,11 @@ def _problem(
     good: list[Path],
     batch: int,
 ) -> str:
-    """Why none of the tensors is the prediction, or which of them may be it."""
+    """Return why there is no single prediction."""
     if not tensors:
         kind = _kind(returned if choice is None else chosen(returned, choice))
-        who = "the model" if choice is None else f"what {_called(choice, ())} stands for"
-        verb = "returns" if choice is None else "is"
-        return f"{who} {verb} no tensor but {kind}. {REMEDY}"
+        subject = "the model returns" if choice is None else f"the model's {_part_name(choice, ())} holds"
+        return f"{subject} no tensor (got {kind}). {REMEDY}"
     shown = good or list(tensors)
     listed = [
         f"{_place(path) or 'it'} has shape {tuple(tensors[path].shape)} for {batch} inputs"
@@ -212,24 +211,23 @@ def _problem(
     ]
     listed += [f"and {len(shown) - _LISTED} more"] if len(shown) > _LISTED else []
     if good:
-        names = ", ".join(map(_place, good[:_LISTED]))
-        why = f"has several tensors ({names}) with a row per sample, of which any may be the prediction"
+        why = "has several tensors with one row per sample, any of which may be the prediction"
     else:
-        why = "has no tensor of floating-point values with one row per sample"
-    return f"the model's {_called(choice, ())} {why}: {'; '.join(listed)}. {REMEDY}"
+        why = "has no floating-point tensor with one row per sample"
+    return f"the model's {_part_name(choice, ())} {why}: {'; '.join(listed)}. {REMEDY}"
 
 
 def _note(choice: OutputChoice, path: Path, shape: tuple[int, ...], others: Mapping[Path, str]) -> str:
-    """Which part the prediction is; "" if it is the whole output."""
+    """Say which part the prediction is; "" if it is the whole output."""
     if choice is None and not path:
         return ""
     left = [f"{_place(other)} ({reason})" for other, reason in list(others.items())[:_LISTED]]
     also = f"; not {', '.join(left)}" if left else ""
-    return f"predictions are the model's {_called(choice, path)}, {shape} per sample{also}"
+    return f"predictions are read from the model's {_part_name(choice, path)}, {shape} per sample{also}"
 
 
-def _called(choice: OutputChoice, path: Path) -> str:
-    """What a part is called, "output['logits']"."""
+def _part_name(choice: OutputChoice, path: Path) -> str:
+    """Return the name of a part: "output['logits']"."""
     own = "" if choice is None else (f"[{choice!r}]" if not callable(choice) else f" by {name_of(choice)}")
     return f"output{own}{_place(path)}"
 
@@ -239,10 +237,10 @@ def _place(path: Path) -> str:
 
 
 def _kind(value: Any) -> str:
-    """A value's type, with the shape of a tensor and the names of parts."""
+    """Describe a value's type, with the shape of a tensor and the names of parts."""
     if isinstance(value, Tensor):
-        return f"a tensor {tuple(value.shape)}"
-    names = [str(name) for name, _ in parts_of(value)]
+        return f"a tensor of shape {tuple(value.shape)}"
+    names = [name for name, _ in parts_of(value) if isinstance(name, str)]
     listed = f" ({', '.join(names[:6])}{', ...' if len(names) > 6 else ''})" if names else ""
     return f"{'None' if value is None else 'a ' + type(value).__name__}{listed}"
 

@@ -14,22 +14,22 @@ from invariscope.random_state import held_generators, put_back
 from invariscope.readers._modules import is_scripted
 from invariscope.readers._sharding import resharded
 from invariscope.readers._snapshot import Snapshot
-from invariscope.readers.threads import alone, without_fast_path
+from invariscope.readers.threads import exclusive, without_fast_path
 
 
 @contextmanager
 def preserved(model: nn.Module) -> Iterator[None]:
-    """Eval mode; no compiled calls, no attention fast path and no autocast of the caller's inside.
+    """Put the model in eval mode, without compiled calls, attention fast path or the caller's autocast.
 
-    Everything is as before on exit, also after an error: each module's mode, hooks, submodules, buffers and
-    attributes, what these hold (see `Snapshot`), gradients, requires_grad, the model's own generators, and
-    torch's fast path switch. All of it is undone, so that a flag agrees with what it stands for. The modes
-    are set directly: a model's own `train()` may do more (merge adapters into weights). A warning names
-    weights that a forward writes to.
+    Restored on exit, also after an error: each module's mode, hooks, submodules, buffers, attributes and
+    their contents (see `Snapshot`), gradients, requires_grad, the model's own generators, and torch's fast
+    path setting. All of it is restored together, so that flags agree with what they describe. Modes are set
+    directly, because a model's own `train()` may do more, such as merging adapters into weights. A warning
+    names weights that a forward writes to.
 
-    Other threads that measure the model wait; those that run it are not held up, and see it in eval mode.
+    Other threads that measure the model wait. Those that run it do not, and see it in eval mode.
     """
-    with alone(model), without_fast_path(), without_autocast(), resharded(model):
+    with exclusive(model), without_fast_path(), without_autocast(), resharded(model):
         rescaled = _rescaled(model)
         before = Snapshot(model, rescaled)
         kept = {id(weight) for weight in rescaled}
@@ -52,11 +52,11 @@ def _prepare(model: nn.Module) -> None:
     for module in model.modules():
         module.training = False
         if not is_scripted(module) and vars(module).get("_compiled_call_impl") is not None:
-            module._compiled_call_impl = None  # a compiled call would not show its inner layers
+            module._compiled_call_impl = None  # its inner layers would not be seen
 
 
 def _rescaled(model: nn.Module) -> list[Tensor]:
-    """The weights that an embedding with max_norm rescales in place on every lookup."""
+    """Weights that an embedding with max_norm rescales in place on every lookup."""
     embeddings = [m for m in model.modules() if isinstance(m, (nn.Embedding, nn.EmbeddingBag))]
     return [m.weight for m in embeddings if m.max_norm is not None]
 

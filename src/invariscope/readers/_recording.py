@@ -192,7 +192,7 @@ def record(
 
 @contextmanager
 def forward_mode(*, gradients: bool = False) -> Iterator[None]:
-    """Gradients off or on, and never inference mode, whose tensors have no version counters."""
+    """Enable or disable gradients, never inference mode, whose tensors have no version counters."""
     with torch.inference_mode(False), torch.set_grad_enabled(gradients):
         yield
 

@@ -26,7 +26,7 @@ class Selector:
     Args:
         patterns: names and globs; None with a predicate, or for the default.
         predicate: on LayerInfo.
-        excluded: names and globs of what is not read in any case.
+        excluded: names and globs of layers that are never read.
     """
 
     patterns: tuple[str, ...] | None = None
@@ -40,7 +40,7 @@ class Selector:
         return self.names(info.layer, default=default)
 
     def names(self, name: str, *, default: bool = True) -> bool:
-        """Whether the patterns select this name; `default` decides where there are only exclusions."""
+        """Whether the patterns select this name; `default` decides if there are only exclusions."""
         if any(matches(pattern, name) for pattern in self.excluded):
             return False
         return default if self.patterns is None else any(matches(p, name) for p in self.patterns)
@@ -99,7 +99,7 @@ class Directory:
             raise self._unknown(pattern, sign)
 
     def nothing_chosen(self, selector: Selector, layers: object) -> ValueError:
-        """The error for a selection without any layer."""
+        """Return the error for a selection that matches no layer."""
         never = next((p for p in selector.patterns or () if any(matches(p, n) for n in self.unused)), None)
         if never is not None:
             return ValueError(

@@ -1,4 +1,4 @@
-"""Weights that are shared out among processes and gathered for each forward (FSDP2)."""
+"""Weights that are sharded across processes and gathered for each forward (FSDP2)."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from torch import nn
 
 @contextmanager
 def resharded(model: nn.Module) -> Iterator[None]:
-    """Inside, `fully_shard`ed modules are initialised as by a first forward, and sharded on entry and exit.
+    """Initialise `fully_shard`ed modules as their first forward would, and shard them again on exit.
 
-    What their first forward sets up is noted in objects of torch's, so it is kept: it comes before anything
-    is remembered of the model, and the model computes the same.
+    This sets up objects inside torch that cannot be restored, so it must precede any snapshot of the
+    model. It does not change what the model computes.
     """
     sharded = _sharded(model)
     for module in sharded:

@@ -1,4 +1,4 @@
-"""What a forward may write to besides weights: remembered, and put back in place."""
+"""Saves and restores, in place, what a forward may write to besides weights."""
 
 from __future__ import annotations
 
@@ -21,23 +21,22 @@ _PLAIN = frozenset([dict, OrderedDict, list, set])
 
 
 class Snapshot:
-    """The attributes of all modules of a model, and what they hold.
+    """The attributes of all modules of a model, and their contents.
 
-    Remembered are the entries of dictionaries (hooks and tables of submodules among them), lists, sets,
-    deques and byte arrays, the values of tensors and NumPy arrays, and the attributes of objects whose
-    classes come from the package of one of the modules, however deeply nested. Weights are not copied. Not
-    seen: what only closures, globals, class attributes, other packages' objects, files, queues or iterators
-    hold.
+    Saved are, however deeply nested, the entries of dictionaries (including those of hooks and submodules),
+    lists, sets, deques and byte arrays, the values of tensors and NumPy arrays, and the attributes of objects
+    whose class comes from the package of one of the modules. Weights are not copied. Not saved is what
+    only closures, globals, class attributes, objects of other packages, files, queues or iterators hold.
 
     Args:
-        model: whose state is remembered now.
-        besides: weights that a forward may rescale in place, which are copied too.
+        model: whose state is saved.
+        rescaled: weights that a forward may rescale in place, which are copied too.
 
     Attributes:
-        objects: modules and other objects that are no containers, generators of random numbers among them.
+        objects: modules and other objects that are not containers, including random generators.
     """
 
-    def __init__(self, model: nn.Module, besides: Iterable[Tensor] = ()) -> None:
+    def __init__(self, model: nn.Module, rescaled: Iterable[Tensor] = ()) -> None:
         self.objects: list[Any] = []
         self._held: dict[int, Any] = {}  # keeps the ids valid
         self._parts: list[Any] = []
@@ -46,10 +45,10 @@ class Snapshot:
         self._own = {_package(type(module)) for module in modules} - {"torch", "builtins"}
         self._weights = {place for weight in model.parameters() if (place := _place(weight)) is not None}
         self._walk([*modules, *model.buffers()])
-        self._parts += [_Values.of(weight) for weight in besides]
+        self._parts += [_Values.of(weight) for weight in rescaled]
 
     def restore(self) -> None:
-        """Put everything back, writing only what differs."""
+        """Restore everything, writing only what differs."""
         for container in self._empty:
             if container:
                 container.clear()
@@ -61,14 +60,14 @@ class Snapshot:
             value = waiting.pop()
             if type(value) in _ATOMS:
                 continue
-            if type(value) in _PLAIN and not value:  # most tables of most modules
+            if type(value) in _PLAIN and not value:  # true of most tables of most modules
                 self._empty.append(value)
             elif id(value) not in self._held:
                 self._held[id(value)] = value
                 waiting += self._remember(value)
 
     def _remember(self, value: Any) -> Iterable[Any]:
-        """Note one value; return what it holds."""
+        """Save one value; return what it holds."""
         if isinstance(value, Tensor):
             if self._is_copied(value):
                 self._parts.append(_Values.of(value))
@@ -102,7 +101,7 @@ class Snapshot:
         return list(entries.values())
 
     def _is_copied(self, tensor: Tensor) -> bool:
-        """Weights, and views of them, are not."""
+        """Whether to copy a tensor: not weights or views of them."""
         if isinstance(tensor, nn.Parameter) or tensor.is_nested or tensor.layout is not torch.strided:
             return False
         if tensor.is_meta or torch._C._functorch.is_functorch_wrapped_tensor(tensor):  # type: ignore[attr-defined]
@@ -115,7 +114,7 @@ def _package(kind: type) -> str:
 
 
 def _place(tensor: Tensor) -> int | None:
-    """Where a tensor's storage is; None if it has none of its own."""
+    """Return the address of a tensor's storage; None if it has none of its own."""
     try:
         return tensor.untyped_storage().data_ptr() or None
     except (RuntimeError, NotImplementedError):  # lazy, fake, and wrappers
@@ -124,17 +123,16 @@ def _place(tensor: Tensor) -> int | None:
 
 @dataclass(frozen=True, eq=False)
 class _Table:
-    """A dictionary; attributes of an object too."""
+    """A dictionary, or the attributes of an object."""
 
     target: dict[Any, Any]
     entries: dict[Any, Any]
 
     def restore(self) -> None:
-        # Another thread may be using it: what stays is never taken out, unless its place has changed.
+        # Another thread may be using it: entries that stay are not removed, unless their order has changed.
         table, entries = self.target, self.entries
-        kind: Any = (
-            OrderedDict if isinstance(table, OrderedDict) else dict
-        )  # of subclasses, the plain methods
+        # The plain methods, whatever a subclass overrides.
+        kind: Any = OrderedDict if isinstance(table, OrderedDict) else dict
         for key in [key for key in kind.keys(table) if key not in entries]:
             kind.__delitem__(table, key)
         for key, value in entries.items():
@@ -199,7 +197,7 @@ class _Mode:
 
 @dataclass(frozen=True, eq=False)
 class _Values:
-    """The values of a tensor, and whether gradients are wanted of it."""
+    """The values of a tensor, and whether it requires gradients."""
 
     tensor: Tensor
     values: Tensor
@@ -210,7 +208,7 @@ class _Values:
         return cls(tensor, tensor.detach().clone(), tensor.requires_grad)
 
     def restore(self) -> None:
-        # Written only where it changed: a write would invalidate a graph that somebody else recorded.
+        # Written only if it changed: a write would invalidate a graph that the user recorded.
         tensor, values = self.tensor, self.values
         with torch.inference_mode(tensor.is_inference()), torch.no_grad():
             if tensor.shape != values.shape or tensor.dtype != values.dtype:  # resized, or given other data

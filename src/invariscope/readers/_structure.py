@@ -1,4 +1,4 @@
-"""What a model consists of: seen before and after its first forward, which may set up more."""
+"""The modules and hooks of a model, compared before and after its first forward, which may add some."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ class Structure:
     """The modules of a model, each with its hooks and its forward.
 
     Args:
-        modules: of each module its name, identity, numbers of hooks, and a forward of its own.
+        modules: name, identity, hook ids and replaced forward of each module.
     """
 
     modules: tuple[Any, ...]
 
     @classmethod
     def of(cls, model: nn.Module) -> Structure:
-        """As it is now."""
+        """Return the present structure."""
         modules = tuple((name, id(module), _calls(module)) for name, module in model.named_modules())
         return cls(modules)
 

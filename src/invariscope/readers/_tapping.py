@@ -22,20 +22,20 @@ from invariscope.readers._plan import UNEVEN, Calls, SiteKey, Slot
 from invariscope.readers._recording import forward_mode
 from invariscope.readers.base import LayerKey, Reading, Sink
 
-_LATE = (
-    "it first ran after the trial forward: whether it runs depends on the values or the number of the inputs"
-)
+_LATE = "it first ran after the trial forward: whether it runs depends on the values or number of the inputs"
 _NOTHING = nullcontext()
 
 
 class Taps:
-    """What is read during one forward, and how far it got; forwards of other threads are not ours.
+    """What is read during one forward, and what has been read so far; forwards of other threads are ignored.
 
     Args:
         calls: what to read of each site.
-        left_out: why a site is read no more. If one of its runs cannot be read, or a run is missing, it is
-            not known which run is which, so all of them are left out.
-        late: modules that the trial forward did not run.
+
+    Attributes:
+        left_out: why a site is no longer read. If one of its runs is missing or cannot be read, its runs
+            cannot be told apart, so all of them are left out.
+        late: modules that ran, but not in the trial forward.
     """
 
     def __init__(self, calls: Mapping[SiteKey, Calls]) -> None:
@@ -60,11 +60,11 @@ class Taps:
         self.kept.clear()
 
     def ours(self) -> bool:
-        """Whether the forward that is running here is the one being read."""
+        """Whether the current forward is the one being read."""
         return self.thread == threading.get_ident()
 
     def report(self, sink: Sink) -> None:
-        """After a complete forward: hand over why layers are left out, of this forward or an earlier one."""
+        """After a complete forward: pass on why layers are left out, in this forward or an earlier one."""
         for key, site in self.calls.items():
             if key not in self.left_out and self.counts.get(key, 0) < len(site.slots):
                 self.left_out[key] = UNEVEN
@@ -92,13 +92,13 @@ class Taps:
                 self.left_out[key] = problem
                 return
 
-    def ran(self, name: str) -> None:
-        """Note a module that the trial forward did not run."""
+    def note_late(self, name: str) -> None:
+        """Note a run of a module that the trial forward did not run."""
         if self.ours():
             self.late.add(name)
 
     def _emit(self, slot: Slot, tensor: Any) -> str:
-        """Hand over one tensor; why it cannot be, or ""."""
+        """Pass on one tensor; return why it cannot be read, or ""."""
         axis, batch = slot.axis, self.batch
         if not isinstance(tensor, Tensor) or not axis.holds(tensor.shape, batch):
             return _misshapen(slot, tensor, batch)
@@ -121,11 +121,11 @@ class Taps:
 
 def _misshapen(slot: Slot, tensor: Any, batch: int) -> str:
     if not isinstance(tensor, Tensor):
-        return f"it gave a tensor in the trial forward and a {type(tensor).__name__} later"
+        return f"it returned a tensor in the trial forward and a {type(tensor).__name__} later"
     rows = batch * slot.axis.per_sample
     return (
-        f"it gave {tuple(tensor.shape)}, where axis {slot.axis.axis} should hold {rows} rows for {batch} "
-        "inputs: how many rows it gets depends on the values or the number of the inputs"
+        f"it returned shape {tuple(tensor.shape)}, but axis {slot.axis.axis} should hold {rows} rows for "
+        f"{batch} inputs: how many rows it gets depends on the values or number of the inputs"
     )
 
 
@@ -207,7 +207,7 @@ def _late_hooks(sites: Sequence[Site], taps: Taps, unused: Collection[str]) -> I
 
 def _note_run(taps: Taps, name: str) -> Callable[..., None]:
     def note(module: nn.Module, args: Any, output: Any) -> None:
-        taps.ran(name)
+        taps.note_late(name)
 
     return note
 

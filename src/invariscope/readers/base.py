@@ -35,8 +35,8 @@ class Reading:
         batch_axis: where the batch axis was in the tensor that the layer produced.
         alias_of: (layer, call) of an earlier reading of the same forward that holds the same values in the
             same order; None if there is none.
-        status: "ok", or why the layer is skipped (values may then be None). A layer that turns out to be
-            unreadable in a later forward is skipped in the whole run.
+        status: "ok", or why the layer is skipped (values may then be None). A layer that becomes unreadable
+            in a later forward is skipped in the whole run.
     """
 
     layer: str
@@ -49,12 +49,12 @@ class Reading:
 
 @dataclass(frozen=True)
 class Identity:
-    """What tells a model, function or transform apart.
+    """Identifies a model, function or transform.
 
     Args:
-        digest: SHA-256 in hexadecimal digits.
-        weights: the same of a module's weights and buffers alone; of anything else, `digest` again.
-        unseen: where the object holds something that the digest does not cover, and of what type it is.
+        digest: hexadecimal SHA-256.
+        weights: for a module, the digest of its weights and buffers alone; otherwise equal to `digest`.
+        unseen: places in the object that the digest does not cover, with the type found there.
     """
 
     digest: str
@@ -96,9 +96,9 @@ class Inspection:
         layers: the selected layers in the order in which the forward produces them, skipped ones included.
         unused: layers that the forward never ran (`out_proj` inside attention, say).
         notes: what the reader did otherwise than a plain forward.
-        output: what measures of predictions read, with the reason if there is no such part; None if the
-            model returns no tensor.
-        prediction: where it is in what the forward returns.
+        output: the prediction, with the reason as its status if there is none; None if the model returns no
+            tensor.
+        prediction: where it is in the model's output.
     """
 
     layers: tuple[LayerInfo, ...]
@@ -113,7 +113,7 @@ class Inspection:
         return frozenset((info.layer, info.call) for info in self.layers if info.status == OK)
 
     def without(self, key: LayerKey, reason: str) -> Inspection:
-        """The same with one layer skipped, which may be one that the trial forward did not run."""
+        """Return a copy with one more layer skipped, possibly one that the trial forward did not run."""
         if all((info.layer, info.call) != key for info in self.layers):
             late = LayerInfo(*key, (), "none", "module", None, reason)
             unused = tuple(name for name in self.unused if name != key[0])
@@ -122,7 +122,7 @@ class Inspection:
         return replace(self, layers=tuple(layers))
 
     def unrepeated(self, keys: Collection[LayerKey]) -> Inspection:
-        """The same with layers that are read for themselves, whatever they repeated in the trial forward."""
+        """Return a copy in which these layers do not count as repeating another one."""
         infos = (replace(i, alias_of=None) if (i.layer, i.call) in keys else i for i in self.layers)
         return replace(self, layers=tuple(infos))
 
@@ -206,14 +206,14 @@ class Reader(ABC):
 
     @abstractmethod
     def identity(self) -> Identity:
-        """What decides the model's responses, as a digest that is the same in another process."""
+        """Return a digest of what determines the model's responses, the same in another process."""
 
     def fingerprint(self) -> str:
         """The digest of `identity`."""
         return self.identity().digest
 
     def described(self, label: str | None) -> dict[str, Any]:
-        """Return what the provenance of a result says of the model.
+        """Return the model's entry in a result's provenance.
 
         "unseen" lists what the fingerprint does not cover.
         """
@@ -250,8 +250,8 @@ class Reader(ABC):
         """
 
 
-def described(prediction: Prediction, kind: str) -> LayerInfo | None:
-    """A prediction's entry in an inspection; None if the model returns no tensor."""
+def prediction_info(prediction: Prediction, kind: str) -> LayerInfo | None:
+    """Return a prediction's entry in an inspection; None if the model returns no tensor."""
     if not prediction.dtype:
         return None
     return LayerInfo("output", 0, prediction.shape, prediction.dtype, kind, None, prediction.problem or OK)
@@ -275,9 +275,9 @@ def as_reader(
         layers: names, globs (`*` crosses dots; a container is read when a pattern matches its name), a list
             of them, or a predicate on `LayerInfo`; None reads every leaf module and functional operation.
         batch_axis: the batch axis where it cannot be found: one for all layers, or {name or glob: axis}.
-        output: which part of what the model returns is its prediction: a name, a number or a function; None:
-            the only floating tensor in it that has a row per sample.
-        gradients: run forwards with autograd on, for models that differentiate inside their forward.
+        output: the part of the model's output that is its prediction: a name, an index or a function; None:
+            the only floating-point tensor in it with one row per sample.
+        gradients: run forwards with autograd enabled, for models that differentiate inside their forward.
     Raises:
         TypeError: nothing that can be read, a class or function that makes a model, or options for a reader
             that chose its own.
@@ -285,8 +285,8 @@ def as_reader(
     if isinstance(model, Reader):
         if any(own is not None for own in (layers, batch_axis, output)) or gradients:
             raise TypeError(
-                "a reader has its own layers=, batch_axis=, output= and gradients=: give them where it "
-                "is made"
+                "a reader has its own layers=, batch_axis=, output= and gradients=: pass them when you "
+                "create it"
             )
         return model
     if isinstance(model, type) or makes_models(model):

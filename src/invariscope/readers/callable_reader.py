@@ -17,7 +17,7 @@ from invariscope.readers._axes import BatchAxis, find_batch_axis
 from invariscope.readers._makers import no_model
 from invariscope.readers._outputs import unreadable
 from invariscope.readers._plan import describe
-from invariscope.readers._prediction import OutputChoice, Prediction, as_output_choice, settle
+from invariscope.readers._prediction import OutputChoice, Prediction, as_output_choice, find_prediction
 from invariscope.readers._recording import LARGE, SMALL, probes
 from invariscope.readers._selection import Directory, as_axis_choice, as_selector, axis_choice
 from invariscope.readers.base import (
@@ -33,7 +33,7 @@ from invariscope.readers.base import (
     Reading,
     Selection,
     Sink,
-    described,
+    prediction_info,
 )
 from invariscope.readers.fingerprint import identify
 
@@ -53,13 +53,13 @@ class CallableReader(Reader):
 
     Arrays are torch tensors or anything NumPy understands, with the batch in front (or on the one axis that
     follows it). A single array is the layer "output". The prediction is the entry "output", else the last one
-    that has a row per sample; `output` chooses another.
+    with one row per sample; `output` selects another.
     Whatever the callable does besides (modes, gradients, its own state) is its own business.
 
     Args:
         function: gets the inputs as a torch tensor.
         layers: names, globs, a list of them, or a predicate on `LayerInfo`.
-        batch_axis, output, gradients: as for `TorchReader`; a function for `output` is given {layer: tensor}.
+        batch_axis, output, gradients: as for `TorchReader`; a function for `output` receives {layer: tensor}.
     """
 
     fallback: ClassVar[bool] = True
@@ -92,7 +92,7 @@ class CallableReader(Reader):
         return "cpu"
 
     def identity(self) -> Identity:
-        """Code, and whatever arrays, modules, values and functions it reaches: see `identify`."""
+        """Digest the code and the arrays, modules, values and functions it reaches: see `identify`."""
         return identify(self.function, self.name)
 
     def inspect(
@@ -150,14 +150,14 @@ class CallableReader(Reader):
         axes = {i.layer: v for i in chosen if isinstance(v := verdicts[i.layer], BatchAxis)}
         notes = (f"the forward draws random numbers ({', '.join(drawn)})",) if drawn else ()
         prediction = self._prediction(small, large, verdicts)
-        output = described(prediction, _KIND)
+        output = prediction_info(prediction, _KIND)
         inspection = Inspection(tuple(chosen), notes=notes, output=output, prediction=prediction)
         return _Plan(inspection, axes, drawn)
 
     def _prediction(
         self, small: dict[str, Tensor], large: dict[str, Tensor], verdicts: dict[str, BatchAxis | str]
     ) -> Prediction:
-        """The user's choice, else the entry "output", else the last one that has a row per sample."""
+        """The user's choice, else the entry "output", else the last one with a row per sample."""
         choice, default = self.output, self.output is None
         if choice is None:
             good = [name for name, verdict in verdicts.items() if isinstance(verdict, BatchAxis)]
@@ -169,7 +169,7 @@ class CallableReader(Reader):
             own = axis_choice(self.batch_axis, named)
             return find_batch_axis(before.shape, after.shape, sizes, choice=last if own is None else own)
 
-        found = settle((small, large), choice, axis, LARGE)
+        found = find_prediction((small, large), choice, axis, LARGE)
         return replace(found, note="") if default else found
 
     def _trial(self, x: Tensor, shape: Sequence[int]) -> dict[str, Tensor]:
@@ -241,8 +241,11 @@ def _deliver(found: dict[str, Tensor], axes: dict[str, BatchAxis], batch: int, s
     for name, axis in axes.items():
         tensor = found.get(name)
         if tensor is None or not axis.holds(tensor.shape, batch):
-            got = "nothing" if tensor is None else f"shape {tuple(tensor.shape)}"
-            reason = f"it gave {got} for {batch} inputs, where axis {axis.axis} should be the batch"
+            if tensor is None:
+                reason = f"it is missing from the output for {batch} inputs"
+            else:
+                shape = tuple(tensor.shape)
+                reason = f"it has shape {shape} for {batch} inputs, but axis {axis.axis} should be the batch"
             sink(Reading(name, 0, None, None, None, reason))
         else:
             sink(Reading(name, 0, axis.arrange(tensor, batch), axis.axis, None, OK))

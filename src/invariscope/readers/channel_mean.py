@@ -87,7 +87,7 @@ class ChannelMean(Reader):
         return self._reader.device
 
     def identity(self) -> Identity:
-        """That of the model."""
+        """Return the identity of the model."""
         return self._reader.identity()
 
     def inspect(

@@ -1,4 +1,4 @@
-"""Digests that tell two models, functions or transforms apart, and are the same in another process."""
+"""Digests that identify models, functions and transforms, the same in every process."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ _ATOMS = frozenset(
 )
 _TORCH = (torch.dtype, torch.device, torch.Size, torch.memory_format, torch.layout)
 _OPERATIONS = (torch._ops.OpOverload, torch._ops.OpOverloadPacket)
-# None of these decides a value.
+# None of these affects a value.
 _IDLE = (type(threading.Lock()), type(threading.RLock()), threading.local, weakref.ref, logging.Logger)
 _DEEPEST = 80
 _INTERNAL = frozenset([*vars(nn.Module()), "_compiled_call_impl"])
 
 
 def identify(value: Any, name: str) -> Identity:
-    """The identity of a model, a function, or anything made of those, arrays and plain values.
+    """Return the identity of a model, a function, or anything composed of them, arrays and plain values.
 
-    The digest covers the classes, configuration, weights and buffers of modules, the hooks and the code that
-    run in a forward, and of functions their code, defaults, closures, bound arguments and the globals that
-    they name. Of objects of other kinds it covers what pickle would save. Code of Python, torch, NumPy and
-    JAX goes by its name, that of other installed packages by itself, without the globals it names. Not
-    covered: train or eval mode, gradients, requires_grad, memory formats.
+    For modules the digest covers classes, configuration, weights, buffers, hooks and the code of forwards;
+    for functions their code, defaults, closures, bound arguments and the globals they name; for other objects
+    what pickle would save. Code of Python, torch, NumPy and JAX is identified by name; code of other
+    installed packages by its content, without the globals it names. Not covered: train or eval mode,
+    gradients, requires_grad, memory formats.
 
     Args:
         value: what to identify.
-        name: how to call it in `unseen`.
+        name: what to call it in `unseen`.
     """
     found = _Digests()
     digest = weights = _sha(found.of(value, name), *sorted(found.of_reached())).hex()
@@ -62,16 +62,16 @@ def identify(value: Any, name: str) -> Identity:
 
 
 class _Digests:
-    """Digests by content; an object within itself goes by how far up it is."""
+    """Digests by content; a reference to an enclosing object is digested as its distance."""
 
     def __init__(self) -> None:
-        self.known: dict[int, tuple[Any, bytes]] = {}  # with the objects, so that ids stay theirs
+        self.known: dict[int, tuple[Any, bytes]] = {}  # with the objects, to keep their ids valid
         self.around: dict[int, int] = {}
         self.reached: dict[int, tuple[str, Any]] = {}
         self.unseen: list[str] = []
 
     def of_reached(self) -> list[bytes]:
-        """Of the functions and classes that others name as globals; one by one, however long the chain."""
+        """Digest functions and classes that others name as globals, without recursion."""
         found = []
         while self.reached:
             where, value = self.reached.popitem()[1]
@@ -79,7 +79,7 @@ class _Digests:
         return found
 
     def of(self, value: Any, where: str) -> bytes:
-        """SHA-256 of a value; `where` it is, for `unseen`."""
+        """Return the SHA-256 of a value; `where` is its place, for `unseen`."""
         if type(value) in _ATOMS:
             return _sha(type(value).__name__, repr(value))
         if id(value) in self.known:
@@ -113,7 +113,7 @@ class _Digests:
         return _sha(kind, *(self.of(v, f"{where}[{k}]") for k, v in enumerate(values)))
 
     def _named(self, kind: str, parts: Iterable[tuple[str, Any]], where: str) -> bytes:
-        """In the given order."""
+        """Digest named parts in the given order."""
         return _sha(kind, *(part for name, v in parts for part in (name, self.of(v, f"{where}.{name}"))))
 
     def _not_seen(self, value: Any, where: str) -> bytes:
@@ -142,7 +142,7 @@ class _Digests:
         return _sha(type(value).__qualname__, *sorted(self.of(entry, where) for entry in value))
 
     def _own(self, value: Any, where: str) -> bytes:
-        """What subclasses of containers hold besides."""
+        """Digest the attributes of subclasses of containers."""
         table = getattr(value, "__dict__", None)
         return self._named("attributes", sorted(table.items()), where) if table else b""
 
@@ -210,9 +210,11 @@ class _Digests:
 
     def _object(self, value: Any, where: str) -> bytes:
         kind: Any = type(value)
-        if kind.__module__.startswith("torch.distributed"):  # how work is shared out
+        if kind.__module__.startswith("torch.distributed"):  # how work is distributed
             return self._idle(value, where)
-        if is_dataclass(value) and kind.__module__.startswith("invariscope."):  # others cache beside fields
+        if is_dataclass(value) and kind.__module__.startswith(
+            "invariscope."
+        ):  # others may cache in attributes
             own = [(f.name, getattr(value, f.name)) for f in fields(value) if not f.name.startswith("_")]
             return self._named("dataclass", [("class", kind), *own], where)
         try:
@@ -227,15 +229,15 @@ class _Digests:
         return _sha("object", self.of(kind, where), self._saved(saved, where))
 
     def _saved(self, saved: list[Any], where: str) -> bytes:
-        """What pickle would save: maker, arguments, state, entries."""
+        """Digest what pickle would save: maker, arguments, state, entries."""
         maker, args, *rest = saved
-        name = getattr(maker, "__qualname__", "") if maker in _MAKERS else ""
+        made = _sha("maker", maker.__qualname__) if maker in _MAKERS else self.of(maker, where)
         state = rest[0] if rest else None
-        parts = [] if isinstance(state, dict) else [self.of(state, where)]
         if isinstance(state, dict):
-            parts = [self._named("state", sorted(state.items(), key=lambda pair: str(pair[0])), where)]
-        made = _sha("maker", name) if name else self.of(maker, where)
-        return _sha(made, self._all("args", args, where), *parts, *(self.of(r, where) for r in rest[1:]))
+            held = self._named("state", sorted(state.items(), key=lambda pair: str(pair[0])), where)
+        else:
+            held = self.of(state, where)
+        return _sha(made, self._all("args", args, where), held, *(self.of(part, where) for part in rest[1:]))
 
     def _nn_module(self, given: nn.Module, where: str) -> bytes:
         module = uncompiled(given)
@@ -275,7 +277,7 @@ class _Digests:
 
 
 def _state(module: nn.Module) -> dict[str, Any]:
-    """The attributes, as the module's own way of saving them shows them."""
+    """Return the attributes, from the module's own `__getstate__` if it has one."""
     own = getattr(type(module), "__getstate__", None)
     if own is None or own is getattr(object, "__getstate__", None):
         return dict(vars(module))
@@ -287,9 +289,9 @@ def _state(module: nn.Module) -> dict[str, Any]:
 
 
 def _plain_parts(tensor: Tensor) -> list[Tensor]:
-    """Dense tensors that hold the values."""
+    """Return dense tensors that hold the values."""
     found = tensor.detach()
-    if hasattr(found, "full_tensor"):  # shared out among processes
+    if hasattr(found, "full_tensor"):  # sharded across processes
         found = found.full_tensor()  # type: ignore[operator]
     if found.is_meta:
         return []
@@ -305,7 +307,7 @@ def _bytes(tensor: Tensor) -> memoryview:
 
 
 def _listed(part: Any) -> Any:
-    """Iterators of entries as lists."""
+    """Return iterators as lists."""
     return list(part) if hasattr(part, "__next__") and not isinstance(part, type) else part
 
 

@@ -17,20 +17,20 @@ from invariscope.readers._functions import OperationMode, unobserved
 from invariscope.readers._layouts import Layouts
 from invariscope.readers._modules import Site, module_kind, survey
 from invariscope.readers._outputs import suffixes, tensors_in
-from invariscope.readers._prediction import OutputChoice, settle
+from invariscope.readers._prediction import OutputChoice, find_prediction
 from invariscope.readers._selection import Directory, Selector, as_selector
 from invariscope.readers.base import LayerInfo, LayerKey, Selection
-from invariscope.readers.threads import alone, in_this_thread
+from invariscope.readers.threads import exclusive, in_this_thread
 
 
 def output_in_graph(model: nn.Module, x: Tensor, *, output: OutputChoice = None) -> Tensor:
     """Return the model's prediction for each row of x, with gradients.
 
-    It is the only floating tensor in what the model returns, or in the part that `output` chooses, whose
-    first axis holds the rows: one forward, in the mode that the model is in, shows no more.
+    It is the only floating-point tensor in the model's output, or in the part that `output` selects, whose
+    first axis holds the rows. More cannot be inferred from one forward in the model's current mode.
 
     Raises:
-        TypeError: no module.
+        TypeError: not a module.
         ValueError: no such tensor, or several.
     """
     _need_module(model)
@@ -40,7 +40,7 @@ def output_in_graph(model: nn.Module, x: Tensor, *, output: OutputChoice = None)
         right = large.shape[:1] == (rows,)
         return BatchAxis(0) if right else f"its first axis does not hold the {rows} inputs"
 
-    return settle((returned, returned), output, axis, rows).of(returned, rows)
+    return find_prediction((returned, returned), output, axis, rows).of(returned, rows)
 
 
 def responses_in_graph(model: nn.Module, x: Tensor, *, layers: Selection = None) -> dict[LayerKey, Tensor]:
@@ -62,7 +62,7 @@ def responses_in_graph(model: nn.Module, x: Tensor, *, layers: Selection = None)
     plain = uncompiled(model)
     watch = _Watch(as_selector(layers), len(x))
     watch.layouts.begin(x)
-    with alone(plain), ExitStack() as stack:  # no other thread's measurement has it in eval mode now
+    with exclusive(plain), ExitStack() as stack:  # or another thread's measurement might have it in eval mode
         for site in survey(plain):
             for handle in watch.hooks(site):
                 stack.callback(handle.remove)

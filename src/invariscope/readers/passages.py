@@ -58,7 +58,7 @@ class Trace:
 def traced(
     model: nn.Module, *, layerwise: bool = True, dtype: torch.dtype = torch.float64
 ) -> Callable[..., Trace]:
-    """A function from inputs, and where the prediction is, to the trace of a forward of a copy in eval mode.
+    """Return a function that traces a forward of a copy in eval mode, given inputs and a prediction.
 
     Modules without children are passages, attention and recurrent ones too, and so are operations between
     them, also those that only change a shape; in-place operations between modules are not.

@@ -18,7 +18,7 @@ _OUTPUT: LayerKey = ("output", -1)
 # A repeated forward of equal shape repeats its rounding too, up to what parallel sums on a GPU do.
 _TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
 _COARSE = 5e-2
-# Batches of another size round otherwise. Rows of different inputs differ by about their spread.
+# Batches of another size round differently. Rows of different inputs differ by about their spread.
 _SHARE_OF_SPREAD = 0.1
 _LEAST_SPREAD = {torch.float64: 1e-2, torch.float32: 1e-2}
 _LEAST_SPREAD_COARSE = 1.0
@@ -38,9 +38,9 @@ class Dependence:
         neighbours: how much the response to an input changes with the others of its batch, likewise.
         chance_layer: the first layer that differs, if any.
         neighbours_layer: likewise.
-        output: the model's output is among what depends on neighbours.
+        output: whether the model's output depends on neighbours.
         layers: why single layers cannot be read: they depend on neighbours, or run for some inputs only.
-        apart: layers that do not repeat another one, or not for all inputs.
+        unrepeated: layers that do not repeat another one for all inputs.
     """
 
     chance: float = 0.0
@@ -49,7 +49,7 @@ class Dependence:
     neighbours_layer: str = ""
     output: bool = False
     layers: Mapping[LayerKey, str] = field(default_factory=dict)
-    apart: frozenset[LayerKey] = frozenset()
+    unrepeated: frozenset[LayerKey] = frozenset()
 
     def __bool__(self) -> bool:
         return bool(self.chance or self.neighbours)
@@ -63,7 +63,7 @@ class Dependence:
             )
         if self.neighbours:
             parts.append(
-                f"the model's response to an input depends on the others of its batch, first in "
+                f"the model's response to an input depends on the other inputs of its batch, first in "
                 f"{self.neighbours_layer!r} (by up to {self.neighbours:.2g} of a layer's rms)."
             )
         return " ".join(parts) or "the response to an input depends on nothing but the input"
@@ -77,27 +77,27 @@ def depends_on_batch(
     precision: Precision = "float32",
     prediction: Prediction | None = None,
 ) -> Dependence:
-    """Forwards inputs twice, in reverse order, and each of them in a batch of nothing but its copies.
+    """Forwards inputs twice, in reverse order, and each in a batch of its own copies.
 
-    Batches are of equal size and inputs are compared at equal places, so that rounding is the same. A
-    dependence on neighbours can only show if x holds different inputs; where chance rules, neighbours are not
-    looked at.
+    Batches have equal size and inputs are compared at the same position, so that rounding is the same. A
+    dependence on neighbours can only show if x holds different inputs; it is not checked if responses
+    depend on chance.
 
     Args:
         reader: the model.
         x: (batch, ...) inputs; four are used, different ones if there are as many.
         device: as in `Reader.open`.
         precision: as in `Reader.open`.
-        prediction: as an inspection of such inputs found it; None: the reader inspects them.
+        prediction: as found by an inspection of such inputs; None: inspect them here.
     """
     if prediction is None:
         prediction = reader.inspect(x, device=device, precision=precision).prediction
     with reader.open(device=device, precision=precision) as forward:
-        return examined(Predicting(forward, prediction), x[different(x)])[0]
+        return examine(PredictingForward(forward, prediction), x[distinct_rows(x)])[0]
 
 
-def different(x: Tensor) -> list[int]:
-    """Places of four rows of x, different ones if there are as many, from all over x."""
+def distinct_rows(x: Tensor) -> list[int]:
+    """Return the positions of four rows spread over x, distinct if x has as many."""
     order = torch.linspace(0, len(x) - 1, min(len(x), 4 * _BATCH)).round().long().tolist()
     found: list[int] = []
     for row in order[::4] + order:
@@ -107,18 +107,18 @@ def different(x: Tensor) -> list[int]:
 
 
 @dataclass(frozen=True, eq=False)
-class Predicting:
-    """Forwards of a model, and which part of what they return is its prediction."""
+class PredictingForward:
+    """A model's forward, and where the prediction is in its output."""
 
     forward: Forward
     prediction: Prediction
 
     def __call__(self, x: Tensor, sink: Sink) -> Any:
-        """One forward."""
+        """Run one forward."""
         return self.forward(x, sink)
 
     def predicted(self, output: Any, rows: int) -> Tensor | None:
-        """The prediction; None if there is none, and the layers alone count."""
+        """Return the prediction; None if there is none, and only layers are compared."""
         with suppress(ValueError):
             return self.prediction.of(output, rows)
         return None
@@ -126,12 +126,12 @@ class Predicting:
 
 @dataclass
 class Responses:
-    """Some rows of what every layer and the output gave in one forward.
+    """Some rows of the responses of all layers and of the output in one forward.
 
     Args:
-        values: (row, unit...) by layer, in the order of the forward; the output under a key of its own.
-        skipped: layers that could not be read, and why.
-        repeats: layers that repeat another one, and which.
+        values: (row, unit...) by layer, in the order of the forward; the output has a key of its own.
+        skipped: layers that could not be read, with the reason.
+        repeats: layers that repeat another one, with that one.
     """
 
     values: dict[LayerKey, Tensor] = field(default_factory=dict)
@@ -139,8 +139,8 @@ class Responses:
     repeats: dict[LayerKey, LayerKey] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, model: Predicting, x: Tensor, rows: Sequence[int] | None = None) -> Responses:
-        """Those of the given rows, or of all."""
+    def of(cls, model: PredictingForward, x: Tensor, rows: Sequence[int] | None = None) -> Responses:
+        """Run a forward and keep the given rows, or all."""
         found = cls()
         output = model(x, lambda reading: found.add(reading, len(x), rows))
         found.add_output(model.predicted(output, len(x)), rows)
@@ -169,30 +169,30 @@ def _kept(values: Tensor, rows: Sequence[int] | None) -> Tensor:
     )
 
 
-def examined(model: Predicting, rows: Tensor) -> tuple[Dependence, Responses]:
-    """What the responses to four inputs depend on, and these responses; see `depends_on_batch`."""
+def examine(model: PredictingForward, rows: Tensor) -> tuple[Dependence, Responses]:
+    """Return what the responses to four inputs depend on, and the responses; see `depends_on_batch`."""
     first, again = Responses.of(model, rows), Responses.of(model, rows)
     chance, chance_layer = largest_change(first, again)
     if chance:
         return Dependence(chance=chance, chance_layer=chance_layer), first
     turned, last = Responses.of(model, rows.flip(0)), len(rows) - 1
-    found, company = _Found(), [first, again, turned]
+    found, forwards = _Changes(), [first, again, turned]
     for number, row in enumerate(rows):
         alone = Responses.of(model, row.expand_as(rows), (number, last - number))
-        company.append(alone)
+        forwards.append(alone)
         found.compare(first, number, alone, 0)
         found.compare(turned, last - number, alone, 1)
-    if found.any:  # then the same inputs must still give the same responses
+    if found.any:  # due to neighbours only if the same inputs still give the same responses
         chance, chance_layer = largest_change(first, Responses.of(model, rows))
         if chance:
             return Dependence(chance=chance, chance_layer=chance_layer), first
-    dependence = found.dependence(_uneven(company), first.repeats)
-    return replace(dependence, apart=frozenset(key for part in company for key in part.values)), first
+    dependence = found.dependence(_irregular(forwards), first.repeats)
+    return replace(dependence, unrepeated=frozenset(key for part in forwards for key in part.values)), first
 
 
-def compared(block: Responses, few: Responses) -> Dependence:
-    """What some rows of a block depend on besides the input, by the same inputs in a batch of their own."""
-    found = _Found()
+def compare_block(block: Responses, few: Responses) -> Dependence:
+    """Compare some rows of a block with the same inputs in a batch of their own."""
+    found = _Changes()
     for key, values in block.values.items():
         own = few.values.get(key)
         if own is not None and own.shape == values.shape:
@@ -201,7 +201,7 @@ def compared(block: Responses, few: Responses) -> Dependence:
 
 
 @dataclass
-class _Found:
+class _Changes:
     """Layers whose response to an input changes with its neighbours, and by how much."""
 
     sizes: dict[LayerKey, float] = field(default_factory=dict)
@@ -230,12 +230,12 @@ class _Found:
         )
 
 
-def _uneven(company: Sequence[Responses]) -> dict[LayerKey, str]:
-    """Layers that were not read in all of some forwards."""
-    read = [part.values.keys() | part.repeats.keys() for part in company]
+def _irregular(forwards: Sequence[Responses]) -> dict[LayerKey, str]:
+    """Layers that were not read in every one of these forwards, with the reason."""
+    read = [part.values.keys() | part.repeats.keys() for part in forwards]
     found = dict.fromkeys(set().union(*read) - set.intersection(*map(set, read)), NOT_ALWAYS)
     found.pop(_OUTPUT, None)
-    return found | {key: reason for part in company for key, reason in part.skipped.items()}
+    return found | {key: reason for part in forwards for key, reason in part.skipped.items()}
 
 
 def largest_change(a: Responses, b: Responses) -> tuple[float, str]:
@@ -246,7 +246,7 @@ def largest_change(a: Responses, b: Responses) -> tuple[float, str]:
 
 
 def _difference(a: Tensor, b: Tensor) -> float:
-    """Largest difference over the rms; 0 within rounding, and where values are not finite in both."""
+    """Largest difference over the rms; 0 within rounding. Values that are not finite in both are ignored."""
     if a.shape != b.shape:
         return float("inf")
     if torch.equal(a, b):
@@ -260,7 +260,7 @@ def _difference(a: Tensor, b: Tensor) -> float:
 
 
 def _beyond_spread(a: Tensor, b: Tensor) -> float:
-    """Largest distance between rows over the rms; 0 if it is small beside the spread of the rows."""
+    """Largest distance between rows over the rms; 0 if it is small compared with the spread of the rows."""
     if a.numel() and bool((a - b).abs().amax() < _FAR_BELOW * torch.linalg.vector_norm(a) / a.numel() ** 0.5):
         return 0.0
     wide, other, same = _finite_in_both(a.reshape(len(a), -1), b.reshape(len(b), -1))
@@ -274,7 +274,7 @@ def _beyond_spread(a: Tensor, b: Tensor) -> float:
 
 
 def _finite_in_both(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, bool]:
-    """Both in float64 with what is infinite, NaN or masked as 0, and whether that is so at equal places."""
+    """Both in float64 with infinite, NaN or masked values set to 0, and whether these positions agree."""
     wide, other = a.double(), b.double()
     finite, others = wide.abs() < _BEYOND, other.abs() < _BEYOND
     return wide.where(finite, 0.0), other.where(others, 0.0), torch.equal(finite, others)

@@ -42,7 +42,7 @@ class Pushforward:
         return self.placed.feed(x).to(self.dtype)
 
     def __call__(self, x: Tensor, move: Tensor, prediction: Prediction = _WHOLE) -> tuple[Tensor, Tensor]:
-        """The model's prediction, and its derivative along the move.
+        """Return the model's prediction and its derivative along the move.
 
         Raises:
             NotForwardError: an operation without a forward derivative, or an output cut off from the input.

@@ -1,4 +1,4 @@
-"""Measurements beside other threads: one at a time per model, and blind to forwards that are not its own."""
+"""Measurements beside other threads: one at a time per model, ignoring forwards of other threads."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ _OWNERS: dict[int, tuple[int, int]] = {}  # by id of a module: the thread that m
 
 
 @contextmanager
-def alone(model: nn.Module) -> Iterator[None]:
-    """Wait until no other thread measures any module of this model, and hold them meanwhile.
+def exclusive(model: nn.Module) -> Iterator[None]:
+    """Wait until no other thread measures any module of this model, then keep other threads from doing so.
 
-    All modules are taken at once, so that a model and a part of it exclude each other too. The same thread
-    may enter again.
+    All modules are locked at once, so that a model and a part of it exclude each other too. Reentrant.
     """
     modules, me = _modules_of(model), threading.get_ident()  # the list keeps the ids valid
     with _CHANGES:
@@ -50,7 +49,7 @@ def _modules_of(model: nn.Module) -> list[nn.Module]:
 
 
 def in_this_thread(hook: Callable[..., Any]) -> Callable[..., Any]:
-    """The hook, ignoring calls from other threads: they run forwards of their own."""
+    """Return the hook so that it ignores calls from other threads, which run their own forwards."""
     owner = threading.get_ident()
 
     def guarded(*args: Any) -> Any:
@@ -60,19 +59,19 @@ def in_this_thread(hook: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class _FastPath:
-    """torch's switch for fused attention, which is one for the whole process."""
+    """torch's setting for fused attention, which is global to the process."""
 
     def __init__(self) -> None:
         self.lock, self.users, self.before = threading.Lock(), 0, True
 
-    def take(self) -> None:
+    def acquire(self) -> None:
         with self.lock:
             if self.users == 0:
                 self.before = torch.backends.mha.get_fastpath_enabled()
             self.users += 1
             torch.backends.mha.set_fastpath_enabled(False)
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         with self.lock:
             self.users -= 1
             if self.users == 0:
@@ -84,12 +83,12 @@ _FAST_PATH = _FastPath()
 
 @contextmanager
 def without_fast_path() -> Iterator[None]:
-    """Switch off torch's attention fast path, which runs inner layers without their hooks.
+    """Disable torch's attention fast path, which runs inner layers without their hooks.
 
-    It comes back when the last of several overlapping measurements ends.
+    It is restored when the last of several overlapping measurements ends.
     """
-    _FAST_PATH.take()
+    _FAST_PATH.acquire()
     try:
         yield
     finally:
-        _FAST_PATH.give_back()
+        _FAST_PATH.release()

@@ -11,9 +11,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from invariscope.random_state import Generator, Streams, global_generators, put_back
-from invariscope.readers._built import parts_of, refuse_built
+from invariscope.readers._built import inventory, refuse_built
 from invariscope.readers._copies import Placed, home, place, uncompiled
-from invariscope.readers._eager import compiled_as_plain
+from invariscope.readers._eager import without_compilation
 from invariscope.readers._modules import Site, module_kind, never_ran, survey
 from invariscope.readers._plan import (
     Calls,
@@ -25,7 +25,7 @@ from invariscope.readers._plan import (
     slots_of,
     with_aliases,
 )
-from invariscope.readers._prediction import OutputChoice, Prediction, as_output_choice, settle
+from invariscope.readers._prediction import OutputChoice, Prediction, as_output_choice, find_prediction
 from invariscope.readers._preserve import preserved
 from invariscope.readers._recording import SMALL, Recording, forward_mode, probes, record
 from invariscope.readers._selection import Directory, Selector, as_axis_choice, as_selector
@@ -40,10 +40,10 @@ from invariscope.readers.base import (
     Reader,
     Selection,
     Sink,
-    described,
+    prediction_info,
 )
 from invariscope.readers.fingerprint import identify
-from invariscope.readers.threads import alone
+from invariscope.readers.threads import exclusive
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +51,7 @@ class Plan:
     """What an inspection settled for one device and number format.
 
     Args:
-        settles: the first forward changes hooks or submodules, and must come before ours are put up.
+        sets_up: the first forward changes hooks or submodules, so it must run before ours are registered.
     """
 
     inspection: Inspection
@@ -59,7 +59,7 @@ class Plan:
     tables: Mapping[str, Mapping[str, SiteKey]]
     drawn: tuple[str, ...]
     wrote_input: bool
-    settles: bool
+    sets_up: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,11 +77,11 @@ class TorchReader(Reader):
 
     Args:
         model: any module, in any mode, on any device.
-        layers: names, globs, a list of them, or a predicate on `LayerInfo`; "!" in front excludes.
+        layers: names, globs, a list of them, or a predicate on `LayerInfo`; a leading "!" excludes.
         batch_axis: the batch axis where several axes follow the batch: one for all, or {name or glob: axis}.
-        output: which part of what the model returns is its prediction: a name, a number or a function; None:
-            the only floating tensor in it that has a row per sample.
-        gradients: run forwards with autograd on, for models that differentiate inside their forward.
+        output: the part of the model's output that is its prediction: a name, an index or a function; None:
+            the only floating-point tensor in it with one row per sample.
+        gradients: run forwards with autograd enabled, for models that differentiate inside their forward.
     """
 
     model: nn.Module
@@ -112,9 +112,9 @@ class TorchReader(Reader):
         return str(home(self.model) or "cpu")
 
     def identity(self) -> Identity:
-        """Classes, code, configuration, weights and buffers of all modules: see `identify`."""
+        """Digest classes, code, configuration, weights and buffers of all modules: see `identify`."""
         model = uncompiled(self.model)
-        with alone(model):
+        with exclusive(model):
             return identify(model, self.name)
 
     def inspect(
@@ -122,7 +122,7 @@ class TorchReader(Reader):
     ) -> Inspection:
         """Forwards two and three inputs and says what can be read; see `Reader.inspect`."""
         placed = self._placed(device, precision)
-        with preserved(placed.model), compiled_as_plain():
+        with preserved(placed.model), without_compilation():
             plan = self._plan(placed, x)
         self._plans[device, precision] = plan
         return plan.inspection
@@ -133,7 +133,7 @@ class TorchReader(Reader):
     ) -> Iterator[Forward]:
         """Eval mode and hooks, all undone on exit; inspects on the first forward where nobody did before."""
         placed = self._placed(device, precision)
-        with preserved(placed.model), compiled_as_plain(), ExitStack() as stack:
+        with preserved(placed.model), without_compilation(), ExitStack() as stack:
             plan = self._plans.get((device, precision))
             forward: ModuleForward | None = None
 
@@ -142,8 +142,8 @@ class TorchReader(Reader):
                 if plan is None:
                     plan = self._plans[device, precision] = self._plan(placed, x)
                 if forward is None:
-                    if plan.settles:
-                        _settle(placed, x)
+                    if plan.sets_up:
+                        _run_once(placed, x)
                     forward = _installed(placed, plan, seed, stack)
                 return forward(x, sink)
 
@@ -156,21 +156,21 @@ class TorchReader(Reader):
         rows, altered = (placed.feed(batch) for batch in probes(x))
         generators, fresh = _generators(placed), Structure.of(placed.model)
 
-        parts, run = parts_of(placed.model), partial(record, placed.model, shape=x.shape)
+        parts, run = inventory(placed.model), partial(record, placed.model, shape=x.shape)
         run = partial(run, gradients=placed.gradients)
 
         with put_back(generators) as before:
             small = run(survey(placed.model), rows[:SMALL])
             drawn_first = _moved(generators, before)
-        settles, sites = fresh != Structure.of(placed.model), survey(placed.model)
+        sets_up, sites = fresh != Structure.of(placed.model), survey(placed.model)
         run = partial(run, sites)
-        if settles:  # what the first forward set up acts on the following ones
+        if sets_up:  # forwards then differ from the first one
             with put_back(generators):
                 small = run(rows[:SMALL])
         with put_back(generators) as before:
             large = run(rows)
             drawn = _moved(generators, before)
-        refuse_built(parts, parts_of(placed.model), drew=bool(drawn_first and not drawn))
+        refuse_built(parts, inventory(placed.model), drew=bool(drawn_first and not drawn))
 
         @cache
         def ends_altered() -> Recording:
@@ -187,17 +187,17 @@ class TorchReader(Reader):
             layers=tuple(candidate.info for candidate in chosen),
             unused=_shown(unused, as_selector(self.layers)),
             notes=_notes(placed, sites, drawn),
-            output=described(prediction, self.name),
+            output=prediction_info(prediction, self.name),
             prediction=prediction,
         )
         calls = slots_of(chosen, trials)
         tables = operation_tables(calls, large.operations, sites)
-        return Plan(inspection, calls, tables, drawn, large.wrote_input, settles)
+        return Plan(inspection, calls, tables, drawn, large.wrote_input, sets_up)
 
     def _prediction(self, trials: Trials) -> Prediction:
         returned = trials.small.output, trials.large.output
         axis = partial(trials.axis, name="output")
-        return settle(returned, self.output, axis, trials.large.batch)
+        return find_prediction(returned, self.output, axis, trials.large.batch)
 
     def _chosen(self, candidates: list[Candidate], unused: Sequence[str], trials: Trials) -> list[Candidate]:
         selector = as_selector(self.layers)
@@ -208,7 +208,7 @@ class TorchReader(Reader):
         for pattern in self.batch_axis if isinstance(self.batch_axis, Mapping) else ():
             Directory(self.name, (*names, "output"), tuple(unused), len(listed)).find(pattern)
         chosen = [trials.ordered(candidate) for candidate in choose(candidates, selector)]
-        if not chosen and self.layers is None:  # operations on views alone, or on complex or whole numbers
+        if not chosen and self.layers is None:  # only views, or only complex or integer values
             chosen = [trials.ordered(c) for c in candidates if c.event.site == self.name]
         elif not chosen:
             raise directory.nothing_chosen(selector, self.layers)
@@ -219,15 +219,15 @@ def _generators(placed: Placed) -> tuple[Generator, ...]:
     return global_generators(str(placed.device or "cpu"))
 
 
-def _settle(placed: Placed, x: Tensor) -> None:
-    """A first forward, for what it sets up."""
+def _run_once(placed: Placed, x: Tensor) -> None:
+    """Run a forward, for what the first one sets up."""
     rows, _ = probes(x)
     with put_back(_generators(placed)), forward_mode(gradients=placed.gradients):
         placed.model(placed.feed(rows[:SMALL]))
 
 
 def _moved(generators: Sequence[Generator], states: Sequence[Any]) -> tuple[str, ...]:
-    """Names of the generators that were drawn from since these states."""
+    """Return the names of generators that were drawn from since these states."""
     return tuple(g.name for g, state in zip(generators, states, strict=True) if g.moved_from(state))
 
 

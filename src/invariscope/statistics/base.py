@@ -38,7 +38,7 @@ class Membership:
         buckets: (sample, k) int64; every sample is counted in k buckets.
         strata: (sample, k) int64 the stratum that each of these buckets is a part of; None: all of them 0.
             Sums of one stratum may share what they are relative to; those of different strata never do.
-        known: how many strata have been met so far, in this block or before.
+        known: number of strata met so far, in this block or before.
 
     >>> [(bucket, samples.tolist()) for bucket, samples in Membership(np.array([[1], [0], [1]]))]
     [(0, [1]), (1, [0, 2])]
@@ -236,7 +236,7 @@ class Block:
             unclear = getattr(error, "unclear_layout", False)
             raise (UnclearLayoutError if unclear else NotApplicableError)(str(error)) from error
         except (IndexError, KeyError, AttributeError, ArithmeticError, NotImplementedError) as error:
-            # A transform of the user's own, whose words need their kind beside them.
+            # From a user's transform: the message alone may say little without the type.
             raise NotApplicableError(f"the action failed with {type(error).__name__}: {error}") from error
 
     def with_orbits(self, orbits: Tensor) -> Block:

@@ -68,10 +68,10 @@ class FeatureAction(abc.ABC):
         return block.orbits() if block.restored else self.applied(block, block.orbits(), inverse=True)
 
     def applied(self, block: Block, maps: Tensor, *, inverse: bool) -> Tensor:
-        """`acted`, checked: an action of the user's own may fail, or change the shape of the responses.
+        """Call `acted` and check it: a user's action may fail, or change the shape of the responses.
 
         Raises:
-            NotApplicableError: it does, or there is no action on this layer.
+            NotApplicableError: it does either, or there is no action on this layer.
         """
         try:
             found = self.acted(block, maps, inverse=inverse)
@@ -85,7 +85,7 @@ class FeatureAction(abc.ABC):
         if not isinstance(found, Tensor) or found.shape != maps.shape:
             got = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
             raise NotApplicableError(
-                f"the action {self.called!r} must return a tensor of the shape that came, "
+                f"the action {self.called!r} must return a tensor of the shape that it was given, "
                 f"{tuple(maps.shape)}; it returned {got}"
             )
         return found

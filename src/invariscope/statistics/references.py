@@ -58,7 +58,7 @@ class References:
 
     @classmethod
     def empty(cls, strata: int, elements: int, units: int, kind: np.dtype) -> References:
-        """Return references of no stratum yet, with room for some."""
+        """Return empty references with room for this many strata."""
         return cls(
             np.zeros((strata, elements, units), kind), np.zeros((strata, 2, units)), np.zeros(strata, bool)
         )

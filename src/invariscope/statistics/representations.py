@@ -72,12 +72,12 @@ def as_representation(given: Any, elements: Any = None) -> Any:
 
 
 def _of(function: Any, argument: Any) -> Any:
-    """What the user's representation gives; its errors with its name."""
+    """Call the user's representation, and name it in its errors."""
     try:
         return function(argument)
     except Exception as error:
         name = getattr(function, "__qualname__", type(function).__name__)
-        shown = f"an array {tuple(argument.shape)}" if hasattr(argument, "shape") else repr(argument)
+        shown = f"an array of shape {tuple(argument.shape)}" if hasattr(argument, "shape") else repr(argument)
         raise ValueError(
             f"the representation {name} failed on {shown:.80} with {type(error).__name__}: {error}"
         ) from error
@@ -181,7 +181,8 @@ def _applied(representation: Any, vectors: np.ndarray) -> np.ndarray:
         found = _array(_of(representation.D_from_matrix, rotations))
     if found.ndim != 3 or len(found) != len(rotations):
         raise ValueError(
-            f"D_from_matrix must give a matrix per rotation: {tuple(found.shape)} came for {len(rotations)}"
+            f"D_from_matrix must return one matrix per rotation; for {len(rotations)} rotations it returned "
+            f"shape {tuple(found.shape)}"
         )
     return found.reshape(*vectors.shape[:2], *found.shape[-2:])
 

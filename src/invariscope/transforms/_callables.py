@@ -36,9 +36,9 @@ def result_of(
 
     Args:
         earlier: (sample, element, ...) results of other elements, whose shape and dtype it must match.
-        role: what the function is: "the action of element".
+        role: what the function is, such as "the action of element", for messages.
     Raises:
-        ValueError: it fails, with its own words, or returns another number of samples.
+        ValueError: it fails, with its own message, or returns another number of samples.
         TypeError: it does not return a dense tensor.
     """
     try:

@@ -18,7 +18,7 @@ from invariscope.transforms.inverse import Inverse
 
 Callables = tuple[Callable[[Any], Any], ...]
 
-# What a callable is, by whether it acts on feature maps, and whether it undoes the element.
+# Role of a callable, by whether it acts on feature maps and whether it undoes the element.
 _ROLES = {
     (False, False): "element",
     (False, True): "the inverse of element",

@@ -59,8 +59,8 @@ def measure(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="`random`: also the same architecture with random weights, in the same way. If its modules "
-            "cannot draw them: `file.py:factory`, which returns it with new weights at each call.",
+            help="`random`: also measure the same architecture with random weights. If its modules cannot "
+            "draw them, `file.py:factory`: a function that returns it with new weights at each call.",
             show_default="none",
         ),
     ] = None,
@@ -146,7 +146,7 @@ def measure(
 
 
 def _baseline(text: str | None) -> Any:
-    """What is named: the word itself, or the user's function."""
+    """Return the user's function if the text is a reference, else the text."""
     from invariscope.cli.references import is_reference, load_factory
 
     return load_factory(text) if text is not None and is_reference(text) else text

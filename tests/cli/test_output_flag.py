@@ -1,4 +1,4 @@
-"""`--output` names the part of what the model returns that is its prediction."""
+"""`--output` names the part of the model's output that is its prediction."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_measure_reads_the_named_part(with_parts, measured, output):
     assert iv.load(part).table["value"].tolist() == alone.tolist()
 
 
-def test_check_and_curve_take_it_too(with_parts, invoke):
+def test_check_and_curve_accept_output_too(with_parts, invoke):
     limit = ("--min", "output:consistency:0", "--no-progress", "--output", "scores")
     done = invoke("check", "net.py:parts", "digits.npz", "-t", "quarter_turns", *limit)
     assert done.exit_code == 0, done.output
@@ -46,7 +46,8 @@ def test_check_and_curve_take_it_too(with_parts, invoke):
     assert done.exit_code == 0, done.output
 
 
-def test_without_it_the_parts_are_named_in_one_line(with_parts, fails):
+def test_without_output_the_error_names_the_parts_in_one_line(with_parts, fails):
     said = fails("measure", "net.py:parts", "digits.npz", "-t", "quarter_turns", "-m", "consistency")
-    assert "several tensors (['features'], ['scores']) with a row per sample" in said
+    assert "several tensors with one row per sample" in said
+    assert "['scores'] has shape" in said
     assert "--output NAME" in said
