@@ -13,14 +13,18 @@ INSTALL := -m pip install -qq --disable-pip-version-check --constraint constrain
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: demo test lint bench test-models docs help again
+.PHONY: demo test coverage lint bench test-models docs help again
 
 demo: $(VENV)/.demo  ## train two small networks on digits, measure both, write a report (about 2 minutes)
 	$(BIN)/invariscope demo
 
-test: $(VENV)/.dev  ## run the tests, with coverage of src, and build the documentation strictly
-	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist loadgroup --global-seed $(SEED) \
-	  --cov --cov-report term:skip-covered
+TESTS := $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist loadgroup --global-seed $(SEED)
+
+test: $(VENV)/.dev  ## run the tests, and build the documentation strictly
+	$(TESTS)
+
+coverage: $(VENV)/.dev  ## run the tests with coverage of src, which takes half as long again
+	$(TESTS) --cov --cov-report term:skip-covered
 
 lint: $(VENV)/.dev  ## check style, formatting and types
 	$(BIN)/ruff check .

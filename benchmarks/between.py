@@ -3,8 +3,8 @@
     python -m benchmarks.between COMMIT [--pairs 15] [--cases CNN MLP] [--out FILE]
 
 COMMIT is checked out beside the working tree, and a process of each stays alive: one time there, one time
-here, and so on. Times are CPU seconds of the process, on one thread, so that other load on the machine matters
-less. The mean of the pairs' logarithmic ratios has a 95 % interval by Student's t; its ends are printed as
+here, and so on. Times are CPU seconds of the process, on one thread, so that other load on the machine
+matters less. The mean of the pairs' logarithmic ratios has a 95 % interval by Student's t; its ends are printed as
 ratios here / there.
 """
 
@@ -108,8 +108,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     lines = [
-        f"{platform.machine()}, 1 thread, {arguments.pairs} pairs; CPU times relative to "
-        f"{arguments.commit}"
+        f"{platform.machine()}, 1 thread, {arguments.pairs} pairs; CPU times relative to {arguments.commit}"
     ]
     lines += ["", "| network | what | ratio | 95 % interval |", "| --- | --- | --- | --- |"]
     with checkout(arguments.commit) as tree:

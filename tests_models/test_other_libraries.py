@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 import torch
+from benchmarks.architectures.claims import judged
 from benchmarks.architectures.comparison import MEASURES, difference
 from benchmarks.architectures.every import every
-from benchmarks.architectures.plain_hooks import floating_leaves, responses
+from benchmarks.architectures.plain_hooks import floating_leaves, responses, undefined
 from torch import Tensor, distributed, nn
 
 import invariscope as iv
@@ -111,3 +112,40 @@ def test_the_comparison_with_plain_hooks_detects_an_error_of_one_in_a_hundred_th
         moved = truth[leaf.key].clone()
         moved[3, 1] *= factor
         assert bool(difference(found, (leaf.label, 0), moved)) == (factor != 1)
+
+
+@pytest.mark.parametrize(
+    ("reason", "true"),
+    [
+        ("no axis follows the batch size", False),
+        ("axes 0 and 1 both follow the batch size: choose one with batch_axis=", False),
+        ("its values are int64, not real floating-point numbers", False),
+        ("its values are float32, not real floating-point numbers", True),
+        ("axis 0 holds several numbers per sample", False),
+        ("axis 0 has 1 rows per sample in an order that mixes samples", False),
+        ("its shape depends on the values of the inputs", False),
+        ("it runs for some inputs and not for others", False),
+        ("how often it runs depends on the values or the number of the inputs", False),
+        ("its response to an input depends on the other inputs of the batch, or their order", False),
+        ("it returned no tensor but a str", False),
+        ("it looked odd", None),
+    ],
+)
+def test_the_check_of_reasons_knows_an_untrue_one(reason, true):
+    x = torch.randn(12, 8, generator=torch.Generator().manual_seed(0))
+    assert list(judged({("0", 0): reason}, network(), x, ELEMENTS).values()) == [true]
+
+
+class Centred(nn.Module):
+    """Leaves the mean over the batch out."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x - x.mean(0)
+
+
+def test_plain_hooks_find_the_layer_that_has_no_right_value():
+    model = nn.Sequential(*network(), Centred())
+    x = torch.randn(12, 8, generator=torch.Generator().manual_seed(0))
+    wanted = floating_leaves(model, x)
+    alone = responses(model, x, tuple(ELEMENTS), wanted)
+    assert undefined(model, x, tuple(ELEMENTS), wanted, alone) == {("3", 0, ())}

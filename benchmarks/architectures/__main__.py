@@ -30,9 +30,12 @@ def _told(outcome: Outcome) -> str:
         *outcome.changed,
         *outcome.absent[:3],
         *outcome.unexpected[:3],
+        *outcome.untrue[:3],
         *outcome.warned,
     ]
     details += [f"{name}: {said}" for name, said in list(outcome.wrong.items())[:3]]
+    details += [f"{name}: plain hooks see another value in a batch" for name in outcome.batch_dependent]
+    details += [f"not checked: {claim}" for claim, true in outcome.claims.items() if true is None]
     details += sorted(set(outcome.skipped.values()))
     lines = "".join(f"\n    {detail}" for detail in details if detail)
     return f"{what} {outcome.library} {outcome.name}: {counts}, {outcome.seconds:.1f} s{lines}"

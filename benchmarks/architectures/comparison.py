@@ -7,6 +7,7 @@ import time
 import traceback
 import warnings
 from collections import Counter
+from collections.abc import Container
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +17,15 @@ from torch import Tensor, nn
 
 import invariscope as iv
 from benchmarks.architectures.catalogue import Architecture
-from benchmarks.architectures.plain_hooks import Leaf, floating_leaves, leaves, responses, tensors_of
+from benchmarks.architectures.claims import Name, judged
+from benchmarks.architectures.plain_hooks import (
+    Leaf,
+    floating_leaves,
+    leaves,
+    responses,
+    tensors_of,
+    undefined,
+)
 
 RELATIVE = 1e-6
 ROUNDING = 32  # of a response, in units in the last place
@@ -38,8 +47,11 @@ class Outcome:
         skipped: those that the library skipped, with its reason.
         absent: those that it neither read nor skipped.
         unexpected: readings of leaf modules in which plain hooks find no batch axis.
-        batch_dependent: those that plain hooks themselves cannot read one sample at a time.
+        batch_dependent: those that were read though no value is right, for plain hooks see another response
+            to a sample alone than in a batch.
         others: reasons for which anything else was skipped, and how often.
+        claims: reasons for which outputs of leaf modules were skipped, and whether plain hooks agree; None if
+            they cannot tell.
         refusal: the library's error, if it refused the model.
         draws: the model draws random numbers, as another seed shows: it must be refused.
         crash: any other error, with where it arose.
@@ -56,6 +68,7 @@ class Outcome:
     unexpected: list[str] = field(default_factory=list)
     batch_dependent: list[str] = field(default_factory=list)
     others: Counter[str] = field(default_factory=Counter)
+    claims: dict[str, bool | None] = field(default_factory=dict)
     operations: int = 0
     refusal: str = ""
     draws: bool = False
@@ -65,11 +78,17 @@ class Outcome:
     seconds: float = 0.0
 
     @property
+    def untrue(self) -> list[str]:
+        """Reasons that plain hooks contradict."""
+        return [claim for claim, true in self.claims.items() if true is False]
+
+    @property
     def passed(self) -> bool:
-        """Everything that was read is right, everything else has a reason, and the model is as it was."""
+        """Everything that was read is right, everything else has a true reason, the model is as it was."""
         refused_rightly = self.draws and "depends on chance" in self.refusal
         sound = self.draws == refused_rightly and (refused_rightly or not self.refusal)
-        return sound and not (self.wrong or self.absent or self.unexpected or self.crash or self.changed)
+        right = not (self.wrong or self.absent or self.unexpected or self.untrue)
+        return sound and right and not (self.crash or self.changed)
 
 
 def examine(architecture: Architecture) -> Outcome:
@@ -156,21 +175,34 @@ def _in_float64(architecture: Architecture, outcome: Outcome) -> None:
     result = _measured(model, x, architecture, outcome, precision="float64")
     if result is None:
         return
-    truth = responses(plain, moved, architecture.elements, wanted)
-    labels = {(leaf.label, leaf.key[1]) for leaf in wanted}
     skipped = {(entry["layer"], entry["call"]): entry["reason"] for entry in result.provenance["skipped"]}
     read = {(row["layer"], row["call"]) for row in result.rows}
-    modules = leaves(plain)
-    beside = {key for key in read - labels if key[0].split("[")[0] in modules}
-    outcome.unexpected = sorted(f"{layer} (call {call})" for layer, call in beside)
-    outcome.operations = len(read - labels - beside)
-    outcome.others = Counter(reason for key, reason in skipped.items() if key not in labels)
+    _note_others(outcome, {(leaf.label, leaf.key[1]) for leaf in wanted}, skipped, read, leaves(plain))
+    outcome.claims = judged(skipped, plain, moved, architecture.elements)
+    truth = responses(plain, moved, architecture.elements, wanted)
+    for key in undefined(plain, moved, architecture.elements, wanted, truth):
+        del truth[key]
     for leaf in wanted:
         _judge(leaf, truth.get(leaf.key), result, skipped, read, outcome)
 
 
+def _note_others(
+    outcome: Outcome, labels: set[Name], skipped: dict[Name, str], read: set[Name], modules: Container[str]
+) -> None:
+    """What was read or skipped besides floating outputs of leaf modules."""
+    beside = {key for key in read - labels if key[0].split("[")[0] in modules}
+    outcome.unexpected = sorted(f"{layer} (call {call})" for layer, call in beside)
+    outcome.operations = len(read - labels - beside)
+    outcome.others = Counter(reason for key, reason in skipped.items() if key not in labels)
+
+
 def _judge(
-    leaf: Leaf, values: Tensor | None, result: Any, skipped: dict[Any, str], read: set[Any], outcome: Outcome
+    leaf: Leaf,
+    values: Tensor | None,
+    result: Any,
+    skipped: dict[Name, str],
+    read: set[Name],
+    outcome: Outcome,
 ) -> None:
     key = leaf.label, leaf.key[1]
     name = f"{leaf.label} (call {leaf.key[1]})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
@@ -29,6 +30,11 @@ def page(outcomes: list[Outcome]) -> list[str]:
         "forward, returns bit for bit what a copy returns that was never measured, and its hooks, "
         "attributes, weights, buffers and modes are those of the copy, before or after that forward.",
         "",
+        "Reasons given for skipped outputs of leaf modules are checked by plain hooks, too. A reading has "
+        "*another value alone than in a batch* if plain hooks differ from themselves by more than 1e-4 of "
+        "its rms. No value is right then, so it counts as not read. The pooling of GraphUNet leaves a "
+        "complete graph, whose nodes all get the same scores, so that rounding decides which it keeps.",
+        "",
         *totals(outcomes),
         "",
         "| library | architecture | readings | equal | skipped | operations read | unchanged | remark |",
@@ -43,6 +49,7 @@ def totals(outcomes: list[Outcome]) -> list[str]:
     """What is asked of the sweep, and what came."""
     leaves, equal = sum(o.leaves for o in outcomes), sum(o.equal for o in outcomes)
     wrong = sum(len(o.wrong) for o in outcomes)
+    claims = [true for outcome in outcomes for true in outcome.claims.values()]
     return [
         "| what | asked | found |",
         "| --- | --- | --- |",
@@ -51,7 +58,11 @@ def totals(outcomes: list[Outcome]) -> list[str]:
         f"({(equal + wrong) / max(leaves, 1):.1%}) |",
         f"| of those, not equal to plain hooks | 0 | {wrong} |",
         f"| readings neither read nor skipped with a reason | 0 | {sum(len(o.absent) for o in outcomes)} |",
+        f"| reasons given for outputs of leaf modules that plain hooks contradict | 0 | "
+        f"{sum(true is False for true in claims)} of {sum(true is not None for true in claims)} |",
         f"| readings without a batch axis that are read | 0 | {sum(len(o.unexpected) for o in outcomes)} |",
+        f"| readings of which plain hooks see another value alone than in a batch | | "
+        f"{sum(len(o.batch_dependent) for o in outcomes)} |",
         f"| models that were refused | | {sum(bool(o.refusal) for o in outcomes)} |",
         f"| models that were changed | 0 | {sum(bool(o.changed) for o in outcomes)} |",
         f"| errors that are not ours | 0 | {sum(bool(o.crash) for o in outcomes)} |",
@@ -78,7 +89,8 @@ def _remarks(outcome: Outcome) -> Iterator[str]:
     for what, layers in (
         ("neither read nor skipped", outcome.absent),
         ("read though it has no batch axis", outcome.unexpected),
-        ("depends on the other samples of the batch", outcome.batch_dependent),
+        ("plain hooks see another value alone than in a batch", outcome.batch_dependent),
+        ("skipped for a reason that plain hooks contradict", outcome.untrue),
     ):
         if layers:
             more = f" and {len(layers) - 2} more" if len(layers) > 2 else ""
@@ -93,7 +105,7 @@ def _of_leaves(outcomes: Iterable[Outcome]) -> dict[str, Counter[str]]:
     found: dict[str, Counter[str]] = {}
     for outcome in outcomes:
         for reason in outcome.skipped.values():
-            found.setdefault(reason, Counter())[outcome.name] += 1
+            found.setdefault(_kind(reason), Counter())[outcome.name] += 1
     return found
 
 
@@ -101,8 +113,13 @@ def _of_others(outcomes: Iterable[Outcome]) -> dict[str, Counter[str]]:
     found: dict[str, Counter[str]] = {}
     for outcome in outcomes:
         for reason, count in outcome.others.items():
-            found.setdefault(reason, Counter())[outcome.name] += count
+            found.setdefault(_kind(reason), Counter())[outcome.name] += count
     return found
+
+
+def _kind(reason: str) -> str:
+    """A reason without its numbers of rows."""
+    return re.sub(r"has \d+ rows", "has k rows", reason)
 
 
 def _reasons(title: str, found: dict[str, Counter[str]]) -> list[str]:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from benchmarks.architectures.catalogue import SAMPLES
+
 # A leaf, too: these compute with their children's weights without calling them.
 _WHOLE = (nn.MultiheadAttention, nn.RNNBase, nn.RNNCellBase)
+
+_APART = 1e-4  # of a tensor's rms: rounding is less, and another sample's rows are further away
+_MASKED = 1e30
+
+SIZES = SAMPLES, 7, 5
+"""Of the batches that show which axis follows the batch."""
 
 Key = tuple[str, int, tuple[Any, ...]]
 """Layer, number of its run within the forward, and place of the tensor in what it returned."""
@@ -90,24 +98,32 @@ def recorded(model: nn.Module, x: Tensor) -> tuple[dict[Key, tuple[int, Tensor]]
 
 def floating_leaves(model: nn.Module, x: Tensor) -> list[Leaf]:
     """The readings that the library should have: found from forwards of 12, 7 and 5 samples."""
-    sizes = len(x), 7, 5
-    trials = [recorded(model, x[:size])[0] for size in sizes]
+    trials = [recorded(model, x[:size])[0] for size in SIZES]
     found = []
     for key, (rank, tensor) in trials[0].items():
         shapes = [trial[key][1].shape for trial in trials if key in trial]
-        if not tensor.is_floating_point() or len(shapes) < len(sizes) or len({*map(len, shapes)}) > 1:
-            continue
-        axes = [axis for axis in range(tensor.dim()) if _follows([s[axis] for s in shapes], sizes)]
+        axes = axes_of_batch(shapes) if tensor.is_floating_point() else []
         if axes:
-            label = key[0] + ("".join(f"[{part}]" for part in key[2]) if rank else "")
-            rows = tensor.shape[axes[0]] // len(x)
-            found.append(Leaf(key, label, axes[0], rows, ambiguous=len(axes) > 1))
+            rows = tensor.shape[axes[0]] // SIZES[0]
+            found.append(Leaf(key, label(key, rank), axes[0], rows, ambiguous=len(axes) > 1))
     return found
 
 
-def _follows(lengths: list[int], sizes: tuple[int, ...]) -> bool:
-    rows = lengths[0] // sizes[0]
-    return rows > 0 and all(length == rows * size for length, size in zip(lengths, sizes, strict=True))
+def label(key: Key, rank: int) -> str:
+    """A tensor's layer as the library has it: the first of an output goes by the plain name."""
+    return key[0] + ("".join(f"[{part}]" for part in key[2]) if rank else "")
+
+
+def axes_of_batch(shapes: Sequence[torch.Size]) -> list[int]:
+    """The axes that follow the batch, from the shapes of a tensor in batches of the three sizes."""
+    if len(shapes) < len(SIZES) or len({*map(len, shapes)}) > 1:
+        return []
+    return [axis for axis in range(len(shapes[0])) if _follows([shape[axis] for shape in shapes])]
+
+
+def _follows(lengths: list[int]) -> bool:
+    rows = lengths[0] // SIZES[0]
+    return rows > 0 and all(length == rows * size for length, size in zip(lengths, SIZES, strict=True))
 
 
 def responses(
@@ -128,3 +144,34 @@ def responses(
         for key, values in found.items()
         if len(values) == len(elements) * len(x) and len({value.shape for value in values}) == 1
     }
+
+
+def undefined(
+    model: nn.Module,
+    x: Tensor,
+    elements: tuple[Callable[[Tensor], Tensor], ...],
+    wanted: list[Leaf],
+    alone: Mapping[Key, Tensor],
+) -> set[Key]:
+    """Leaves that respond to a sample otherwise in a batch than alone, as if rounding breaks a tie."""
+    found: set[Key] = set()
+    for number, element in enumerate(elements):
+        notes, _ = recorded(model, element(x))
+        for leaf in wanted:
+            if leaf.key in alone:
+                rows = notes[leaf.key][1].movedim(leaf.axis, 0)
+                found |= set() if same_rows(rows, alone[leaf.key][:, number]) else {leaf.key}
+    return found
+
+
+def same_rows(together: Tensor, alone: Tensor) -> bool:
+    """Whether (row, ...) of a batch are the (sample, ...) or (sample, row, ...) of its samples alone.
+
+    The rows of a sample may lie together, or those of all samples in turns.
+    """
+    together, alone = (torch.where(values.abs() < _MASKED, values, 0) for values in (together, alone))
+    orders = [alone]
+    if alone.dim() > together.dim():
+        orders = [alone.flatten(0, 1), alone.transpose(0, 1).flatten(0, 1)]
+    limit = _APART * together.double().square().mean().sqrt()
+    return any(rows.shape == together.shape and (rows - together).abs().max() <= limit for rows in orders)

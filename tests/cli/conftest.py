@@ -1,7 +1,8 @@
-"""A tiny network in a file, tiny data in files, and a way to run a command."""
+"""A tiny network in a file, tiny data in files, a way to run a command, and runs that are finished."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -96,5 +97,28 @@ def measured(invoke) -> Callable[..., Path]:
         done = invoke(*arguments)
         assert done.exit_code == 0, done.output
         return Path(name)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def _finished_runs(tmp_path_factory) -> Path:
+    """Folder of the runs that were asked for so far, each by its options."""
+    return tmp_path_factory.mktemp("finished_runs")
+
+
+@pytest.fixture
+def finished(measured, _finished_runs) -> Callable[..., Path]:
+    """Puts a run below a given name, as `measured` would, but measures only once for the same options.
+
+    For tests of what is done with a run.
+    """
+
+    def run(name: str, *options: str) -> Path:
+        kept = _finished_runs / (" ".join(options) or "plain")
+        if not kept.exists():
+            shutil.copytree(measured("first", *options), kept)
+            shutil.rmtree("first")
+        return shutil.copytree(kept, Path(name))
 
     return run

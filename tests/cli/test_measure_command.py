@@ -73,8 +73,8 @@ def test_a_width_stops_the_command_early_and_says_so(invoke):
     assert iv.load("run").provenance["sequential"]["samples"] == 80
 
 
-def test_the_result_holds_pictures_of_an_orbit(measured):
-    assert iv.load(measured("run")).examples["orbit"].shape == (4, 1, 8, 8)
+def test_the_result_holds_pictures_of_an_orbit(finished):
+    assert iv.load(finished("run")).examples["orbit"].shape == (4, 1, 8, 8)
 
 
 def test_the_files_have_the_rights_of_any_new_file(measured):
@@ -223,8 +223,8 @@ def test_a_list_of_callables_in_a_file_is_a_transform(invoke):
     assert iv.load("run").provenance["transform"]["family"] == "elements"
 
 
-def test_the_transform_of_a_result_is_the_one_that_was_written(measured):
-    described = iv.load(measured("run")).provenance["transform"]
+def test_the_transform_of_a_result_is_the_one_that_was_written(finished):
+    described = iv.load(finished("run")).provenance["transform"]
     assert described["labels"] == ["0°", "90°", "180°", "270°"]
 
 

@@ -8,37 +8,37 @@ from pathlib import Path
 import pytest
 
 
-def test_compare_shows_both_values_the_difference_and_its_interval(measured, invoke):
-    measured("a", "--label", "first")
-    measured("b", "--label", "second", "--weights", "random")
+def test_compare_shows_both_values_the_difference_and_its_interval(finished, invoke):
+    finished("a", "--label", "first")
+    finished("b", "--label", "second", "--weights", "random")
     done = invoke("compare", "a", "b")
     assert done.exit_code == 0, done.output
     assert re.search(r"layer +first +second +difference +95 % interval +p", done.stdout)
     assert re.search(r"^3 +\d\.\d+ +\d\.\d+ +[+−]\d\.\d+ +\S+ to \S+ +", done.stdout, re.M)
 
 
-def test_runs_of_one_name_are_told_apart(measured, invoke):
-    measured("a")
-    measured("b")
+def test_runs_of_one_name_are_told_apart(finished, invoke):
+    finished("a")
+    finished("b")
     assert "net:make (1)  net:make (2)" in invoke("compare", "a", "b").stdout
 
 
-def test_the_mean_over_classes_can_be_compared(measured, invoke, fails):
-    measured("a", "--by-class")
-    measured("b", "--by-class")
+def test_the_mean_over_classes_can_be_compared(finished, invoke, fails):
+    finished("a", "--by-class")
+    finished("b", "--by-class")
     assert "Normalized variance, mean" in invoke("compare", "a", "b", "--stratum", "mean").stdout
     assert "unknown stratum '7'" in fails("compare", "a", "b", "--stratum", "7")
 
 
-def test_runs_of_different_samples_are_not_compared(measured, fails):
-    measured("a")
-    measured("b", "--samples", "90")
+def test_runs_of_different_samples_are_not_compared(finished, fails):
+    finished("a")
+    finished("b", "--samples", "90")
     assert "measured with different data" in fails("compare", "a", "b")
 
 
-def test_a_report_shows_several_runs_in_one_file(measured, invoke):
-    measured("a", "--label", "first")
-    measured("b", "--label", "second<script>")
+def test_a_report_shows_several_runs_in_one_file(finished, invoke):
+    finished("a", "--label", "first")
+    finished("b", "--label", "second<script>")
     done = invoke("report", "a", "b", "--out", "pages/both.html")
     assert done.exit_code == 0, done.output
     assert done.stdout == "pages/both.html\n"
@@ -48,8 +48,8 @@ def test_a_report_shows_several_runs_in_one_file(measured, invoke):
     assert [path.name for path in Path("pages").iterdir()] == ["both.html"]
 
 
-def test_a_report_is_not_overwritten_unasked(measured, invoke, fails):
-    measured("a")
+def test_a_report_is_not_overwritten_unasked(finished, invoke, fails):
+    finished("a")
     Path("report.html").write_text("precious")
     assert "exists already" in fails("report", "a")
     assert Path("report.html").read_text() == "precious"
@@ -59,8 +59,8 @@ def test_a_report_is_not_overwritten_unasked(measured, invoke, fails):
 
 
 @pytest.mark.parametrize("command", [["compare", "a", "nowhere"], ["report", "nowhere"]])
-def test_a_folder_without_a_run_is_named(command, measured, fails):
-    measured("a")
+def test_a_folder_without_a_run_is_named(command, finished, fails):
+    finished("a")
     assert "no result.json in nowhere" in fails(*command)
     assert not Path("report.html").exists()
 
@@ -71,7 +71,7 @@ def test_a_missing_run_is_told_before_a_page_that_is_there(fails):
     assert Path("report.html").read_text() == "precious"
 
 
-def test_a_truncated_run_is_refused(measured, fails):
-    path = measured("a") / "result.json"
+def test_a_truncated_run_is_refused(finished, fails):
+    path = finished("a") / "result.json"
     path.write_text(path.read_text()[:-100])
     assert "truncated" in fails("report", "a")

@@ -11,14 +11,14 @@ MEASURE = ("measure", "net.py:make", "digits.npz", "-t", "quarter_turns", "--no-
 
 
 @pytest.mark.parametrize("named", [[], ["--out", "run"]])
-def test_a_used_folder_is_said_to_be_the_usual_one(named, measured, fails):
-    measured("run")
+def test_a_used_folder_is_said_to_be_the_usual_one(named, finished, fails):
+    finished("run")
     said = fails(*MEASURE, *named)
     assert "run, the default of --out, already holds a saved result. Give an empty or new folder" in said
 
 
-def test_another_used_folder_is_called_by_its_name_alone(measured, fails):
-    measured("mine")
+def test_another_used_folder_is_called_by_its_name_alone(finished, fails):
+    finished("mine")
     assert "error: mine already holds a saved result." in fails(*MEASURE, "--out", "mine")
 
 

@@ -58,10 +58,10 @@ def forwards(measures, data, **options):
 
 def test_each_input_is_forwarded_once_for_all_measures_and_once_more_for_one_shared_pilot():
     few, many = digits(40), digits(140)
-    costs = [forwards(FAMILY, data)[0] for data in (few, many)]
+    cost = forwards(FAMILY, few)[0]
+    more, result = forwards(FAMILY, many)
     elements, pilot = 4, 1
-    assert costs[1] - costs[0] == 100 * (elements + pilot)
-    _, result = forwards(FAMILY, many)
+    assert more - cost == 100 * (elements + pilot)
     assert result.provenance["options"]["forwarded_inputs"] == 140 * (elements + pilot)
     assert any("pilot" in note for note in result.provenance["notes"])
 
@@ -72,11 +72,16 @@ def test_without_thresholds_there_is_no_pilot():
     assert result.provenance["options"]["forwarded_inputs"] == 40 * 4
 
 
+@pytest.fixture(scope="module")
+def together():
+    """What all measures say of 96 digits in one call."""
+    return forwards(FAMILY, digits(96))[1].table
+
+
+@pytest.mark.xdist_group("together")
 @pytest.mark.parametrize("name", FAMILY)
-def test_a_measure_says_together_with_the_others_what_it_says_alone(name):
-    data = digits(96)
-    together = forwards(FAMILY, data)[1].table
-    alone = forwards([name], data)[1].table
+def test_a_measure_says_together_with_the_others_what_it_says_alone(name, together):
+    alone = forwards([name], digits(96))[1].table
     own = together[together.measure.str.split(".").str[0] == name].reset_index(drop=True)
     for column in ("value", "ci_low", "ci_high", "null", "dead_units"):
         np.testing.assert_allclose(own[column], alone[column], rtol=1e-6, err_msg=column)
@@ -85,9 +90,10 @@ def test_a_measure_says_together_with_the_others_what_it_says_alone(name):
 def test_classes_come_in_the_same_forwards():
     few, many = digits(40), digits(140)
     measures = [name for name in FAMILY if name != "prediction"]
-    costs = [forwards(measures, data, by_class=True)[0] for data in (few, many)]
-    assert costs[1] - costs[0] == 100 * 5
-    table = forwards(measures, many, by_class=True)[1].table
+    cost = forwards(measures, few, by_class=True)[0]
+    more, result = forwards(measures, many, by_class=True)
+    assert more - cost == 100 * 5
+    table = result.table
     for name in measures:
         own = table[table.measure.str.split(".").str[0] == name]
         assert {"all", "mean", "3"} <= set(own.stratum)

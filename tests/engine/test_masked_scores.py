@@ -160,3 +160,14 @@ def test_a_unit_that_is_minus_infinity_for_all_inputs_leaves_its_layer_out():
 def test_a_run_with_nothing_but_masked_scores_is_refused():
     with pytest.raises(ValueError, match=r"none of the 1 selected layers .*'masked_fill': masked scores"):
         measured(Attend(fill(-torch.inf)), data(), layers="masked_fill")
+
+
+@pytest.mark.parametrize("lowest", [-torch.inf, torch.finfo(torch.float32).min])
+@pytest.mark.parametrize("batch_size", [2, 64])
+def test_a_mask_that_the_untransformed_inputs_never_need_is_found_too(lowest, batch_size):
+    def needed(scores, x):
+        return scores.masked_fill((x[:, :, :1] > 1).mT, lowest)
+
+    elements = [lambda v: v, lambda v: torch.cat([v[:, :4], v[:, 4:] + 2], 1)]
+    found = iv.measure(Attend(needed), data(), elements, batch_size=batch_size, progress=False)
+    assert found.table.layer.drop_duplicates().tolist() == KEPT

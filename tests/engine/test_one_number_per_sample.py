@@ -118,4 +118,4 @@ def test_rows_of_several_entities_are_skipped_with_a_reason_and_the_rest_is_meas
     assert result.table["layer"].tolist() == ["linear"]
     (skipped,) = result.provenance["skipped"]
     assert skipped["layer"] == "mul"
-    assert skipped["reason"].startswith("axis 0 holds 4 numbers per sample")
+    assert skipped["reason"].startswith("axis 0 holds several numbers per sample")

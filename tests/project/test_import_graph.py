@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from marked_pages import ROOT
 
+# They read the package and run nothing of it.
+pytestmark = pytest.mark.no_cover
+
 PACKAGE = ROOT / "src" / "invariscope"
 
 # What may be loaded by importing a part. Everybody may import the registry, the draws, the

@@ -113,6 +113,7 @@ def test_help_names_every_target(checkout):
     assert [line.split()[1] for line in said.splitlines()] == [
         "demo",
         "test",
+        "coverage",
         "lint",
         "bench",
         "test-models",

@@ -11,6 +11,9 @@ from marked_pages import ROOT
 
 import invariscope
 
+# They read the package and run nothing of it.
+pytestmark = pytest.mark.no_cover
+
 PACKAGE = ROOT / "src" / "invariscope"
 FILES = [pytest.param(file, id=str(file.relative_to(PACKAGE))) for file in sorted(PACKAGE.rglob("*.py"))]
 LONGEST = 500

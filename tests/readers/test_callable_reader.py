@@ -89,7 +89,7 @@ def test_arrays_that_cannot_be_measured_are_listed_with_the_reason() -> None:
         "sum": "no axis follows the batch size",
         "pairs": "axes 0 and 1 both follow the batch size: choose one with batch_axis=",
         "classes": "its values are int64, not real floating-point numbers",
-        "double": "axis 0 has 2 rows a sample: return (batch, ...) arrays",
+        "double": "axis 0 has 2 rows per sample: return (batch, ...) arrays",
     }
     chosen = CallableReader(odd, batch_axis={"pairs": 0}).inspect(X).layers
     assert {i.layer: i.status for i in chosen}["pairs"] == "ok"

@@ -66,12 +66,20 @@ def test_rows_are_arranged_by_sample_in_either_order(sample_major: bool) -> None
 
 def test_rows_that_mix_samples_are_a_reason() -> None:
     found = order_rows(BatchAxis(0, per_sample=2), torch.zeros(6, 2), torch.ones(6, 2), 3)
-    assert found == "axis 0 has 2 rows a sample in an order that mixes samples"
+    assert found == "axis 0 has 2 rows per sample in an order that mixes samples"
+
+
+def test_rows_of_samples_before_rows_of_none_are_not_taken_for_whole_samples() -> None:
+    before = torch.zeros(12, 2)
+    after = before.clone()
+    after[[0, 1, 4, 5]] = 1  # two rows of each of three samples, then six that nothing moves
+    found = order_rows(BatchAxis(0, per_sample=4), before, after, 3)
+    assert found == "axis 0 has 4 rows per sample in an order that mixes samples"
 
 
 def test_numbers_of_several_entities_per_sample_are_not_units() -> None:
     found = order_rows(BatchAxis(0, per_sample=4), torch.zeros(12), torch.ones(12), 3)
-    assert str(found).startswith("axis 0 holds 4 numbers per sample, for several entities")
+    assert str(found).startswith("axis 0 holds several numbers per sample, for several entities")
 
 
 def test_arranging_never_copies() -> None:

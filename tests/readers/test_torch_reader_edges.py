@@ -184,6 +184,36 @@ def test_a_module_that_first_runs_later_is_reported() -> None:
     assert readings[-1].status.startswith("it first ran after the trial forward")
 
 
+def test_edges_of_graphs_followed_by_their_loops_are_rows_that_mix_samples() -> None:
+    class Edges(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            loops = x.new_zeros(2 * len(x), x.shape[2])
+            return torch.cat([x.flatten(0, 1), loops])[: len(x)]
+
+    infos = {i.layer: i.status for i in TorchReader(Edges()).inspect(torch.rand(4, 2, 3)).layers}
+    assert infos["cat"] == "axis 0 has 4 rows per sample in an order that mixes samples"
+
+
+def test_operations_without_a_batch_axis_are_listed_if_the_inputs_change_them() -> None:
+    class Expert(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(3))
+
+        def forward(self, x: Tensor) -> Tensor:
+            chosen, out = x[:, 0] > 0, x * 2
+            out[chosen] = torch.sin(x[chosen]) @ torch.exp(self.weight).diag()
+            return out / x.amax()
+
+    x = torch.rand(4, 3)
+    x[1] *= -1
+    x[2] += 1
+    infos = {i.layer: i.status for i in TorchReader(Expert()).inspect(x).layers}
+    assert infos["sin"] == infos["matmul"] == infos["amax"] == "no axis follows the batch size"
+    assert infos["mul"] == infos["div"] == "ok"
+    assert "exp" not in infos
+
+
 def test_a_loop_over_the_samples_skips_the_layer_and_reads_the_rest() -> None:
     class PerSample(nn.Module):
         def __init__(self) -> None:

@@ -16,6 +16,9 @@ from typer.testing import CliRunner
 from invariscope import recipes
 from invariscope.cli.app import app
 
+# They share the folder in which all cells are finished.
+pytestmark = pytest.mark.xdist_group("recipes")
+
 COMMAND = (sys.executable, "-m", "invariscope", "reproduce")
 
 
@@ -26,43 +29,51 @@ def states(out: Path, path: Path) -> dict[str, float]:
     return {name: file.stat().st_mtime_ns for name, file in found.items() if file.exists()}
 
 
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True)
-
-
 def invoke(*arguments: object) -> tuple[int, str, str]:
     done = CliRunner().invoke(app, ["reproduce", *map(str, arguments)])
     return done.exit_code, done.stdout, done.stderr
 
 
-@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGKILL])
-def test_a_run_that_is_ended_in_the_middle_keeps_its_cells_and_goes_on(recipe, tmp_path, sign):
-    path, out = recipe(), tmp_path / "out"
-    arguments = [str(path), "--out", str(out), "--threads", "1", "--only", "train/*"]
+def ended(arguments: list[str], sign: int, cell: str) -> tuple[int, str]:
+    """Starts the command and sends the signal when that cell begins; (exit code, what was said after it)."""
     with subprocess.Popen([*COMMAND, *arguments], stderr=subprocess.PIPE, text=True) as started:
         assert started.stderr
-        while "[2/2]" not in (line := started.stderr.readline()):
-            assert line, "ended before its second cell"
+        while not (line := started.stderr.readline()).endswith(f"] {cell}\n"):
+            assert line, f"ended before {cell}"
         started.send_signal(sign)
         said = started.stderr.read()
-    before = states(out, path)
-    if len(before) == 2:
-        pytest.skip("the signal came after the last cell: the machine is too busy to end a run in its middle")
-    assert before
-    if sign == signal.SIGINT:
-        assert started.returncode == 130
-        assert f"{len(before)} of 2 cells are finished; the same command goes on from there." in said
+    return started.returncode, said
+
+
+def test_a_run_that_is_ended_in_the_middle_keeps_its_cells_and_goes_on(recipe, tmp_path):
+    """Interrupted in its second cell of three; the run that goes on is killed in the third."""
+    path, out = recipe(), tmp_path / "out"
+    names = ["train/simple_conv", "train/all_conv", "random/0"]
+    arguments = [str(path), "--out", str(out), "--threads", "1", "--only", "train/*", "--only", "random/0"]
+    kept: dict[str, float] = {}
+    for sign, cell in ((signal.SIGINT, names[1]), (signal.SIGKILL, names[2])):
+        code, said = ended(arguments, sign, cell)
+        before = states(out, path)
+        if cell in before:
+            pytest.skip("the signal came after the cell: the machine is too busy to end a run in its middle")
+        assert list(before) == names[: names.index(cell)]
+        assert {name: before[name] for name in kept} == kept
+        kept = before
+        if sign == signal.SIGINT:
+            assert code == 130
+            assert "1 of 3 cells are finished; the same command goes on from there." in said
     # A cell of a killed command runs on by itself, and is not run twice meanwhile.
     deadline = time.monotonic() + 60
     while (done := invoke(*arguments))[0] and time.monotonic() < deadline:
         assert "is being run by another process" in done[2]
-        time.sleep(0.5)
+        while names[-1] not in states(out, path) and time.monotonic() < deadline:
+            time.sleep(0.1)
     assert done[0] == 0, done[2]
     after = states(out, path)
-    assert set(after) == {"train/simple_conv", "train/all_conv"}
-    assert {name: after[name] for name in before} == before
+    assert list(after) == names
+    assert {name: after[name] for name in kept} == kept
     page = (out / "tiny.md").read_text()
-    assert "2 of 6 cells are finished" in page
+    assert "3 of 6 cells are finished" in page
 
 
 def test_one_failing_cell_does_not_stop_the_others_and_stands_on_the_page(recipe, out):
@@ -72,10 +83,10 @@ def test_one_failing_cell_does_not_stop_the_others_and_stands_on_the_page(recipe
         ("samples = 64", "samples = 66"),
         ('standardize = "own"', 'standardize = "own"\nmaps = ["all", "mean"]'),
     )
-    done = run(path, "--out", out, "--threads", "1")
-    assert done.returncode == 1
-    assert "2 of 6 cells failed; the page says why." in done.stderr
-    assert "random/0: done in" in done.stderr
+    code, _, notes = invoke(path, "--out", out, "--threads", "1")
+    assert code == 1
+    assert "2 of 6 cells failed; the page says why." in notes
+    assert "random/0: done in" in notes
     page = (out / "tiny.md").read_text()
     assert "4 of 6 cells are finished" in page
     trouble = page.partition("## Cells that failed")[2].partition("\n## ")[0]

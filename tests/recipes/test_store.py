@@ -9,9 +9,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from invariscope import recipes
+from invariscope.cli.app import app
 from invariscope.recipes.store import BusyError
+
+# They share the folder in which all cells are finished.
+pytestmark = pytest.mark.xdist_group("recipes")
 
 
 def store_of(out: Path, recipe: Path, **options) -> recipes.Store:
@@ -179,19 +184,11 @@ title = "Normalized variance"
     assert changed == {"fc2.weight", "fc2.bias"}
 
 
-def reproduce(*arguments: object, limit: int | None = None) -> subprocess.CompletedProcess[str]:
-    def limited() -> None:
-        if limit is not None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-
-    words = [sys.executable, "-m", "invariscope", "reproduce", *map(str, arguments)]
-    return subprocess.run(words, capture_output=True, text=True, preexec_fn=limited)
-
-
 def test_an_unwritable_folder_is_one_clear_line(recipe, tmp_path):
     (tmp_path / "file").write_text("in the way")
-    done = reproduce(recipe(), "--out", tmp_path / "file" / "out", "--cell", "random/0")
-    assert done.returncode == 2
+    arguments = ("--out", str(tmp_path / "file" / "out"), "--cell", "random/0")
+    done = CliRunner().invoke(app, ["reproduce", str(recipe()), *arguments])
+    assert done.exit_code == 2
     assert done.stderr.count("\n") == 1
     assert done.stderr.startswith("error: ")
     assert str(tmp_path / "file") in done.stderr
@@ -199,7 +196,13 @@ def test_an_unwritable_folder_is_one_clear_line(recipe, tmp_path):
 
 def test_a_disk_that_fills_up_is_one_clear_line_and_leaves_no_half_written_cell(recipe, out):
     path = recipe(("samples = 64", "samples = 65"))
-    done = reproduce(path, "--out", out, "--cell", "random/0", limit=2000)
+    words = ["reproduce", str(path), "--out", str(out), "--cell", "random/0"]
+    done = subprocess.run(
+        [sys.executable, "-m", "invariscope", *words],
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)),
+    )
     assert done.returncode == 2, done.stderr
     assert "error: " in done.stderr
     assert "Traceback" not in done.stderr

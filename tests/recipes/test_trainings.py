@@ -206,6 +206,7 @@ def test_a_pattern_on_either_side_that_matches_no_cell_is_refused(recipe):
         recipes.load(str(recipe((old, new))))
 
 
+@pytest.mark.xdist_group("recipes")
 def test_a_page_shows_published_numbers_where_there_are_any_and_what_intervals_are_over(
     finished, recipe, tmp_path
 ):
@@ -224,6 +225,7 @@ def test_a_page_shows_published_numbers_where_there_are_any_and_what_intervals_a
     assert "The interval is over trainings." in second
 
 
+@pytest.mark.xdist_group("recipes")
 def test_options_that_the_scale_changes_are_said_in_words(finished, recipe):
     change = ("set = { epochs = 1 }", "set = { network_options = { filters = 3 } }")
     store = recipes.Store(finished, recipes.load(str(recipe(change))))

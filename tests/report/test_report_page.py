@@ -13,6 +13,9 @@ from invariscope.report import page as report_page
 from invariscope.report import write_report
 from invariscope.result import Result
 
+# One worker writes the pages that many tests look at.
+pytestmark = pytest.mark.xdist_group("report_page")
+
 IMAGE = "<img src=x onerror=alert(1)>"
 SCRIPT = "</script><script>alert(1)</script>"
 SMALL = {"conv1": (4, 6, 6), "fc": (8,), "out": (10,)}

@@ -180,8 +180,8 @@ def test_firing_counts_that_do_not_fit_are_refused(changed):
         {"orders": np.zeros((SAMPLES - 1, 2, ELEMENTS), np.int64)},
         {"classes": np.full((SAMPLES, 2), 4)},
         {"visits": visits(buckets=1)},
-        {"by_element": np.zeros((1, 2, ELEMENTS, UNITS - 1, BINS), np.int64)},
-        {"by_class": np.zeros((1, 3, 4, UNITS, BINS), np.int64)},
+        {"by_element": np.zeros((1, 2, ELEMENTS, UNITS - 1, BINS), np.uint8)},
+        {"by_class": np.zeros((1, 3, 4, UNITS, BINS), np.uint8)},
     ],
 )
 def test_bin_counts_that_do_not_fit_are_refused(changed):
@@ -192,8 +192,9 @@ def test_bin_counts_that_do_not_fit_are_refused(changed):
         "orders": np.zeros((SAMPLES, 2, ELEMENTS), np.int64),
         "classes": np.zeros((SAMPLES, 2), np.int64),
         "visits": visits(),
-        "by_element": np.zeros((1, 2, ELEMENTS, UNITS, BINS), np.int64),
-        "by_class": np.zeros((1, 2, 4, UNITS, BINS), np.int64),
+        # of the types that so few samples are counted in, for which the loop is compiled anyway
+        "by_element": np.zeros((1, 2, ELEMENTS, UNITS, BINS), np.uint8),
+        "by_class": np.zeros((1, 2, 4, UNITS, BINS), np.uint8),
     }
     count_bins(**given)
     with REFUSED:

@@ -30,6 +30,10 @@ def _finite(block: Block) -> np.ndarray:
     return everything.flatten(2).isfinite().all(2).all(1).cpu().numpy()
 
 
+class NonFiniteResponse(ValueError):
+    """A response of a layer is NaN, infinite, or too large for differences."""
+
+
 def refuse_nonfinite(key: LayerKey, block: Block) -> None:
     """Raises the error of `non_finite` if a response is NaN or infinite."""
     # NaN and infinity survive a sum, which is cheap; a sum of large finite values may overflow.
@@ -37,12 +41,12 @@ def refuse_nonfinite(key: LayerKey, block: Block) -> None:
         raise non_finite(key, block)
 
 
-def non_finite(key: LayerKey, block: Block) -> ValueError:
+def non_finite(key: LayerKey, block: Block) -> NonFiniteResponse:
     """The error that names the layer, how many values, and where."""
     values = block.values
     nans, infinite = int(values.isnan().sum()), int(values.isinf().sum())
     if nans + infinite == 0:
-        return ValueError(
+        return NonFiniteResponse(
             f"layer {key[0]!r} (call {key[1]}) gave responses up to {float(values.abs().max()):.3g}: their "
             f"differences are beyond {str(values.dtype).removeprefix('torch.')}. Scale the model's responses "
             "down, measure with precision='float64', or select other layers."
@@ -50,7 +54,7 @@ def non_finite(key: LayerKey, block: Block) -> ValueError:
     finite = _finite(block)
     bad = block.indices[~finite]
     named = ", ".join(map(str, bad[:5])) + (f" and {len(bad) - 5} more" if len(bad) > 5 else "")
-    return ValueError(
+    return NonFiniteResponse(
         f"layer {key[0]!r} (call {key[1]}) gave {nans} NaN and {infinite} infinite of {values.numel()} "
         f"values, in sample {named}. Fix the model or the data, or measure with "
         "nonfinite='skip' to leave such samples out and count them."

@@ -29,19 +29,17 @@ class Masks:
         self.places: dict[tuple[str, int], Tensor] = {}
         self.shapes: set[tuple[int, ...]] = set()
 
-    def reason(self, key: tuple[str, int], values: Tensor, *, kind: str, before: bool) -> str:
+    def reason(self, key: tuple[str, int], values: Tensor, shown: Tensor, *, kind: str, before: bool) -> str:
         """Return why a layer is left out as masked scores; "" if it is not.
 
         Args:
             values: (row, unit...) responses to inputs.
+            shown: those rows in which the lowest response is looked for.
             kind: the module's class, or "function add".
             before: earlier responses of the layer had no mask.
         """
-        lowest = float(values.amin()) if values.numel() else 0.0
-        floor = _LOWEST.get(values.dtype, _LOWEST_WIDE)
-        if (
-            not lowest <= floor or float(values.amax()) >= -floor
-        ):  # responses may be that large, of either sign
+        lowest, floor = float(shown.amin()) if shown.numel() else 0.0, _LOWEST.get(values.dtype, _LOWEST_WIDE)
+        if not lowest <= floor or float(values.amax()) >= -floor:  # responses may be large, of either sign
             return ""
         shape, operation = tuple(values.shape[1:]), kind.removeprefix("function ")
         if lowest > -torch.inf:

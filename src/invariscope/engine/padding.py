@@ -11,7 +11,7 @@ from invariscope.transforms.base import Transform
 SAMPLES = 64
 """How many images are checked."""
 
-_USUAL = (0.1, 0.9)  # quantiles of the border pixels between which zero fits
+_RARE = 0.1  # zero fits if at least this share of the border pixels is not above it, and not below it
 _SEEN = 0.1  # distance from the median that matters, in standard deviations of the images
 
 
@@ -45,9 +45,12 @@ def _unlike_zero(x: Tensor) -> float | None:
     border = torch.cat(edges, dim=2).transpose(0, 1).flatten(1)
     if not border.isfinite().all():
         return None
-    low, middle, high = border.quantile(torch.tensor([_USUAL[0], 0.5, _USUAL[1]]).to(border), dim=1)
-    spread = x.transpose(0, 1).flatten(1).std(dim=1)
-    strange = ((low > 0) | (high < 0)) & (middle.abs() > _SEEN * spread)
+    least = _RARE * border.shape[1]
+    strange = ((border <= 0).sum(1) < least) | ((border >= 0).sum(1) < least)
+    if not strange.any():
+        return None
+    middle, spread = border.median(dim=1).values, x.transpose(0, 1).flatten(1).std(dim=1)
+    strange &= middle.abs() > _SEEN * spread
     if not strange.any():
         return None
     return float(middle[(middle.abs() * strange).argmax()])

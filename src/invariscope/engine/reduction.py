@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from invariscope.engine.guards import (
+    NonFiniteResponse,
     finite_samples,
     non_finite,
     other_shape,
@@ -108,8 +109,13 @@ class Reduction:
             return
         unclear = key in run.inspection.unclear
         block = Block(values=values, layer=key[0], unclear=unclear, **self.shared)
-        if self.needs.layers and not self._masked(key, block):
+        if not self.needs.layers or self._masked(key, block, self._shown(block)):
+            return
+        try:
             self._add(key, self.needs.layers, block)
+        except NonFiniteResponse:
+            if not self._masked(key, block, block.values):
+                raise
 
     def _same_numbers(self, key: LayerKey, original: LayerKey) -> bool:
         """Whether a view reduces to the same numbers: pooling tells a flattened map from the map."""
@@ -117,10 +123,15 @@ class Reduction:
             return False
         return not self.needs.pools or self.run.shapes.get(key) == self.run.shapes.get(original)
 
-    def _masked(self, key: LayerKey, block: Block) -> bool:
-        """Whether these are masked scores; if so, the layer is left out."""
+    def _shown(self, block: Block) -> Tensor:
+        """Responses that show a mask, if there is one: all of the first block, then one of each orbit."""
+        firsts = slice(0, block.samples * block.sample_step, block.sample_step)
+        return block.values[firsts] if self.run.samples else block.values
+
+    def _masked(self, key: LayerKey, block: Block, shown: Tensor) -> bool:
+        """Whether some of a block's responses show masked scores; if so, the layer is left out."""
         reason = self.masks.reason(
-            key, block.values, kind=self.kinds.get(key, ""), before=self.run.samples > 0
+            key, block.values, shown, kind=self.kinds.get(key, ""), before=self.run.samples > 0
         )
         if reason:  # no error yet if no layer is left: other inputs may show that it is not a mask
             self.run.withdraw(key, reason, self.needs.layers)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy import stats
 
 from invariscope.measures.anova_table import FTests, Table
 from invariscope.measures.base import KnownAnswer, LayerContext, LayerValues, Measure, Values
@@ -135,6 +134,8 @@ class Anova(Measure):
 
     def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
         """The sums of squares as the definition writes them, and SciPy's F distribution."""
+        from scipy import stats  # takes a second to load, which no measurement needs
+
         n, m = activations.shape[:2]
         mean, rows, columns = activations.mean((0, 1)), activations.mean(1), activations.mean(0)
         transform = n * ((columns - mean) ** 2).sum(0)

@@ -104,18 +104,18 @@ def _chosen(
 def order_rows(
     axis: BatchAxis, before: Shaped[Tensor, " ..."], after: Shaped[Tensor, " ..."], batch: int
 ) -> BatchAxis | str:
-    """Which rows belong to one sample, told by those that changed when only sample 0 did."""
+    """Which rows belong to one sample, by those that changed when only the first and the last sample did."""
     if before.ndim == 1:
         return (
-            f"axis 0 holds {axis.per_sample} numbers per sample, for several entities (such as boxes or "
-            "nodes) and not for the units of one sample"
+            "axis 0 holds several numbers per sample, for several entities (such as boxes or nodes) and not "
+            "for the units of one sample"
         )
     moved = (before.movedim(axis.axis, 0).double() - after.movedim(axis.axis, 0).double()).flatten(1)
     sizes = moved.abs().nan_to_num().sum(1)
     changed = set(torch.nonzero(sizes > 1e-6 * sizes.max()).flatten().tolist())
-    rows = axis.per_sample
-    if changed <= set(range(rows)):
+    rows, ends = axis.per_sample, (0, batch - 1)
+    if all(row // rows in ends for row in changed):
         return axis
-    if changed <= set(range(0, rows * batch, batch)):
+    if all(row % batch in ends for row in changed):
         return replace(axis, sample_major=False)
-    return f"axis {axis.axis} has {rows} rows a sample in an order that mixes samples"
+    return f"axis {axis.axis} has {rows} rows per sample in an order that mixes samples"

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
+import torch
 from torch import Tensor
 
 from invariscope.readers._aliases import walk
@@ -75,7 +76,7 @@ class Candidate:
 
 @dataclass(frozen=True, eq=False)
 class Trials:
-    """Forwards of the same inputs at two batch sizes, and on demand one with another first input."""
+    """Forwards of the same inputs at two batch sizes, and on demand one with another first and last input."""
 
     small: Recording
     large: Recording
@@ -104,7 +105,7 @@ class Trials:
             info = LayerInfo(name, event.index, (), "none", event.kind, None, event.problem)
             return Candidate(event, info, None)
         verdict = _with_layout(event.problem or self._axis(event, event.tensor, name), event)
-        if event.source == FUNCTION and self._no_layer(event.tensor, verdict):
+        if event.source == FUNCTION and self._no_layer(event, event.tensor, verdict):
             return None
         info = describe(name, self._call(event), event.kind, event.tensor, verdict, self.large.batch)
         info = replace(info, unclear=event.unclear)
@@ -125,11 +126,18 @@ class Trials:
             return found
         return find_batch_axis(small.shape, large.shape, sizes, choice=choice)
 
-    def _no_layer(self, tensor: Tensor, verdict: BatchAxis | str) -> bool:
-        """Arithmetic on weights, indices or masks is no layer; an ambiguous batch axis is a skipped one."""
-        if isinstance(verdict, BatchAxis):
-            return False
-        return verdict == NO_AXIS or bool(unreadable(tensor)) or self.large.batch not in tensor.shape
+    def _no_layer(self, event: Event, tensor: Tensor, verdict: BatchAxis | str) -> bool:
+        """Arithmetic on weights, indices or masks is no layer: for two inputs and for three it is the same.
+
+        An ambiguous batch axis is a skipped one, and so is what changes without any, as rows that are routed
+        to an expert.
+        """
+        if isinstance(verdict, BatchAxis) or unreadable(tensor):
+            return not isinstance(verdict, BatchAxis)
+        if verdict in (NO_AXIS, UNEVEN):
+            other = self.small.events[event.key].tensor if event.key in self.small.events else None
+            return other is not None and torch.equal(other, tensor)
+        return self.large.batch not in tensor.shape
 
     def _call(self, event: Event) -> int:
         """Runs of a module count as they come; of the operations only those that are layers."""

@@ -137,7 +137,7 @@ class Recording:
 
 
 def probes(x: Any) -> tuple[Tensor, Tensor]:
-    """Three rows of x (repeated if it has fewer), and the same with another first row.
+    """Three rows of x (repeated if it has fewer), and the same with another first and another last row.
 
     Raises:
         TypeError: x is no tensor.
@@ -149,11 +149,12 @@ def probes(x: Any) -> tuple[Tensor, Tensor]:
         raise ValueError(f"inputs must hold at least one sample, got shape {tuple(x.shape)}")
     rows = x[torch.arange(LARGE, device=x.device) % len(x)]
     altered = rows.clone()
-    different = next((row for row in rows[1:] if not torch.equal(row, rows[0])), None)
-    if different is not None:
-        altered[0] = different
-    elif x.is_floating_point():
-        altered[0] = rows[0] * 0.5 + 0.25
+    for end in (0, LARGE - 1):
+        different = next((row for row in rows if not torch.equal(row, rows[end])), None)
+        if different is not None:
+            altered[end] = different
+        elif x.is_floating_point():
+            altered[end] = rows[end] * 0.5 + 0.25
     return rows, altered
 
 

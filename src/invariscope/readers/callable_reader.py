@@ -192,7 +192,7 @@ class CallableReader(Reader):
             return problem
         found = find_batch_axis(small.shape, large.shape, sizes, choice=axis_choice(self.batch_axis, name))
         if isinstance(found, BatchAxis) and found.per_sample > 1:
-            return f"axis {found.axis} has {found.per_sample} rows a sample: return (batch, ...) arrays"
+            return f"axis {found.axis} has {found.per_sample} rows per sample: return (batch, ...) arrays"
         return found
 
     def _chosen(self, infos: list[LayerInfo]) -> list[LayerInfo]:

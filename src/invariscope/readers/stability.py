@@ -22,6 +22,7 @@ _COARSE = 5e-2
 _SHARE_OF_SPREAD = 0.1
 _LEAST_SPREAD = {torch.float64: 1e-2, torch.float32: 1e-2}
 _LEAST_SPREAD_COARSE = 1.0
+_FAR_BELOW = 1e-4  # a share of the rms that is small whatever the spread
 _BEYOND = 1e37  # masked scores
 
 _NEIGHBOURS = "its response to an input depends on the other inputs of the batch, or their order"
@@ -163,7 +164,9 @@ class Responses:
 
 def _kept(values: Tensor, rows: Sequence[int] | None) -> Tensor:
     values = values.detach()
-    return values.clone() if rows is None else values[list(rows)]
+    return (
+        values.clone() if rows is None else values.index_select(0, torch.tensor(rows, device=values.device))
+    )
 
 
 def examine(model: PredictingForward, rows: Tensor) -> tuple[Dependence, Responses]:
@@ -258,6 +261,8 @@ def _difference(a: Tensor, b: Tensor) -> float:
 
 def _beyond_spread(a: Tensor, b: Tensor) -> float:
     """Largest distance between rows over the rms; 0 if it is small compared with the spread of the rows."""
+    if a.numel() and bool((a - b).abs().amax() < _FAR_BELOW * torch.linalg.vector_norm(a) / a.numel() ** 0.5):
+        return 0.0
     wide, other, same = _finite_in_both(a.reshape(len(a), -1), b.reshape(len(b), -1))
     if not same:
         return float("inf")

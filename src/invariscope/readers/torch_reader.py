@@ -171,12 +171,12 @@ class TorchReader(Reader):
         refuse_built(parts, inventory(placed.model), drew=bool(drawn_first and not drawn))
 
         @cache
-        def only_first_altered() -> Recording:
+        def ends_altered() -> Recording:
             with put_back(generators):
                 return run(altered)
 
         modules = frozenset(site.name for site in sites)
-        trials = Trials(small, large, only_first_altered, as_axis_choice(self.batch_axis), modules)
+        trials = Trials(small, large, ends_altered, as_axis_choice(self.batch_axis), modules)
         candidates = trials.candidates()
         unused = never_ran(sites, small.ran | large.ran)
         chosen = self._chosen(candidates, unused, trials)
