@@ -4,8 +4,8 @@
 
 COMMIT is checked out beside the working tree, and a process of each stays alive: one time there, one time
 here, and so on. Times are CPU seconds of the process, on one thread, so that other load on the machine
-matters less. The mean of the pairs' logarithmic ratios has a 95 % interval by Student's t; its ends are printed as
-ratios here / there.
+matters less. The mean of the pairs' logarithmic ratios has a 95 % interval by Student's t; its ends are
+printed as ratios here / there.
 """
 
 from __future__ import annotations
