@@ -125,7 +125,7 @@ def test_the_comparison_with_plain_hooks_detects_an_error_of_one_in_a_hundred_th
         ("axis 0 has 1 rows per sample in an order that mixes samples", False),
         ("its shape depends on the values of the inputs", False),
         ("it runs for some inputs and not for others", False),
-        ("how often it runs depends on the values or the number of the inputs", False),
+        ("how often it runs depends on the values or number of the inputs", False),
         ("its response to an input depends on the other inputs of the batch, or their order", False),
         ("it returned no tensor but a str", False),
         ("it looked odd", None),

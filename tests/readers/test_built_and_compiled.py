@@ -161,7 +161,7 @@ def stance():
 
 
 def test_copies_of_models_whose_functions_hold_the_original_are_refused():
-    message = r"precision='float64' needs a copy.*'method' of 'the model' is a function that would still use"
+    message = r"precision='float64' needs a copy.*'method' of the model is a function that would still use"
     with pytest.raises(ValueError, match=message):
         quick(Compiled(eager), precision="float64")
     net = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 3))

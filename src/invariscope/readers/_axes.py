@@ -104,7 +104,7 @@ def _chosen(
 def order_rows(
     axis: BatchAxis, before: Shaped[Tensor, " ..."], after: Shaped[Tensor, " ..."], batch: int
 ) -> BatchAxis | str:
-    """Which rows belong to one sample, by those that changed when only the first and the last sample did."""
+    """Find which rows belong to one sample, from those that changed when the first and last sample did."""
     if before.ndim == 1:
         return (
             "axis 0 holds several numbers per sample, for several entities (such as boxes or nodes) and not "

@@ -17,6 +17,7 @@ from invariscope.readers._modules import is_scripted
 from invariscope.readers.base import Precision
 from invariscope.readers.threads import exclusive
 
+_ADVICE = "convert the model yourself, or measure it as it is"
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks")
 _CASTS: dict[str, torch.dtype | None] = {"float32": None, "bf16": torch.bfloat16, "float64": torch.float64}
 
@@ -127,19 +128,17 @@ def copied(model: nn.Module, why: str) -> nn.Module:
     """
     own = {id(part) for part in (*model.modules(), *model.parameters(), *model.buffers())}
     for name, module in model.named_modules():
-        forward = vars(module).get("forward")
+        where, forward = repr(name) if name else "the model", vars(module).get("forward")
         if isinstance(forward, FunctionType) and forward.__closure__ and not is_scripted(module):
             raise ValueError(
-                f"{why} needs a copy of the model, but the forward of {name or 'the model'!r} was replaced "
-                "by a function that still runs the original: convert the model yourself, or measure it as "
-                "it is"
+                f"{why} needs a copy of the model, but the forward of {where} was replaced by a function "
+                f"that still runs the original: {_ADVICE}"
             )
         for held, function in _functions(module):
             if _reaches(function, own):
                 raise ValueError(
-                    f"{why} needs a copy of the model, but {held!r} of {name or 'the model'!r} is a function "
-                    "that would still use the original's modules or weights: convert the model yourself, or "
-                    "measure it as it is"
+                    f"{why} needs a copy of the model, but {held!r} of {where} is a function that would "
+                    f"still use the original's modules or weights: {_ADVICE}"
                 )
     try:
         # The hooks of another thread's measurement must not be copied.

@@ -127,10 +127,10 @@ class Trials:
         return find_batch_axis(small.shape, large.shape, sizes, choice=choice)
 
     def _no_layer(self, event: Event, tensor: Tensor, verdict: BatchAxis | str) -> bool:
-        """Arithmetic on weights, indices or masks is no layer: for two inputs and for three it is the same.
+        """Whether an operation is not a layer: arithmetic on weights, indices or masks, equal for any inputs.
 
-        An ambiguous batch axis is a skipped one, and so is what changes without any, as rows that are routed
-        to an expert.
+        A layer with an ambiguous batch axis is skipped instead, and so is one that depends on the inputs
+        without having such an axis, such as rows routed to an expert.
         """
         if isinstance(verdict, BatchAxis) or unreadable(tensor):
             return not isinstance(verdict, BatchAxis)

@@ -168,7 +168,7 @@ class FailedForward(ValueError):
 
 
 class Forward(Protocol):
-    """One forward: calls `sink` where each layer produces its value, returns what the model returns."""
+    """One forward: passes each layer's value to `sink` when it is produced; returns the model's output."""
 
     def __call__(self, x: Tensor, sink: Sink) -> Any:
         """One forward of x."""
@@ -275,9 +275,7 @@ def as_reader(
         layers: names, globs (`*` crosses dots; a container is read when a pattern matches its name), a list
             of them, or a predicate on `LayerInfo`; None reads every leaf module and functional operation.
         batch_axis: the batch axis where it cannot be found: one for all layers, or {name or glob: axis}.
-        output: the part of the model's output that is its prediction: a name, an index or a function; None:
-            the only floating-point tensor in it with one row per sample.
-        gradients: run forwards with autograd enabled, for models that differentiate inside their forward.
+        output, gradients: as for `iv.measure`.
     Raises:
         TypeError: nothing that can be read, a class or function that makes a model, or options for a reader
             that chose its own.

@@ -79,9 +79,7 @@ class TorchReader(Reader):
         model: any module, in any mode, on any device.
         layers: names, globs, a list of them, or a predicate on `LayerInfo`; a leading "!" excludes.
         batch_axis: the batch axis where several axes follow the batch: one for all, or {name or glob: axis}.
-        output: the part of the model's output that is its prediction: a name, an index or a function; None:
-            the only floating-point tensor in it with one row per sample.
-        gradients: run forwards with autograd enabled, for models that differentiate inside their forward.
+        output, gradients: as for `iv.measure`.
     """
 
     model: nn.Module
