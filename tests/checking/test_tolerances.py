@@ -68,3 +68,17 @@ def test_networks_of_the_zoo_round_less_than_that(name):
     verdict = iv.assert_invariant(averaged, images, iv.QuarterTurns())
     assert verdict.broken == ()
     assert verdict.layers[0].worst.error > 0
+
+
+def test_an_output_beside_which_no_layer_can_be_read_has_a_tolerance_of_its_own():
+    class Listing(nn.Module):
+        def forward(self, x):
+            return [float(image.sum()) for image in x]
+
+    images = torch.rand(8, 1, 6, 6)
+    verdict = iv.assert_invariant(Listing(), images, iv.QuarterTurns(), output=column)
+    assert 0 < verdict.layers[0].worst.allowed < 1e-4
+
+
+def column(numbers):
+    return torch.tensor(numbers)[:, None]

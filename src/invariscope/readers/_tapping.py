@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
+from traceback import walk_tb
 from typing import Any, TypeAlias
 
 import torch
@@ -16,11 +17,11 @@ from invariscope.random_state import Streams
 from invariscope.readers._aliases import same_values
 from invariscope.readers._copies import Placed
 from invariscope.readers._functions import OperationMode, unobserved
-from invariscope.readers._modules import Site
+from invariscope.readers._modules import Site, module_kind
 from invariscope.readers._outputs import pick
 from invariscope.readers._plan import UNEVEN, Calls, SiteKey, Slot
 from invariscope.readers._recording import forward_mode
-from invariscope.readers.base import LayerKey, Reading, Sink
+from invariscope.readers.base import FailedForward, LayerKey, Reading, Sink
 
 _LATE = (
     "it first ran after the trial forward: whether it runs depends on the values or the number of the inputs"
@@ -36,12 +37,14 @@ class Taps:
         left_out: why a site is read no more. If one of its runs cannot be read, or a run is missing, it is
             not known which run is which, so all of them are left out.
         late: modules that the trial forward did not run.
+        refusal: the sink's own error, which passes through the model's forward and may be caught there.
     """
 
     def __init__(self, calls: Mapping[SiteKey, Calls]) -> None:
         self.calls = calls
         self.left_out: dict[SiteKey, str] = {}
         self.late: set[str] = set()
+        self.refusal: Exception | None = None
         self.sink: Sink | None = None
         self.thread: int | None = None
         self.batch = 0
@@ -50,13 +53,13 @@ class Taps:
 
     def begin(self, batch: int, sink: Sink) -> None:
         """Before a forward."""
-        self.batch, self.sink = batch, sink
+        self.batch, self.sink, self.refusal = batch, sink, None
         self.counts.clear()
         self.thread = threading.get_ident()
 
     def end(self) -> None:
         """After a forward, whatever became of it: no tensor outlives it here."""
-        self.sink = self.thread = None
+        self.sink = self.thread = self.refusal = None
         self.kept.clear()
 
     def ours(self) -> bool:
@@ -115,7 +118,11 @@ class Taps:
         elif slot.keeps:
             self.kept[slot.key] = (values, 0 if values.is_inference() else values._version)
         assert self.sink is not None
-        self.sink(Reading(slot.layer, slot.call, values, axis.axis, original))
+        try:
+            self.sink(Reading(slot.layer, slot.call, values, axis.axis, original))
+        except Exception as error:
+            self.refusal = error
+            raise
         return ""
 
 
@@ -236,6 +243,14 @@ def _dispatch(taps: Mapping[int, Callable[..., None]]) -> Callable[..., None]:
     return dispatch
 
 
+def _place(error: Exception, model: nn.Module) -> str:
+    """In which module an error arose: the innermost whose own code it left."""
+    names = {id(module): name or module_kind(model) for name, module in model.named_modules()}
+    frames = (frame.f_locals.get("self") for frame, _ in walk_tb(error.__traceback__))
+    inside = [frame for frame in frames if isinstance(frame, nn.Module) and id(frame) in names]
+    return f", in {names[id(inside[-1])]!r} ({module_kind(inside[-1])})," if inside else ""
+
+
 class ModuleForward:
     """Runs a prepared model and lets the taps read it; the stack removes its hooks."""
 
@@ -272,10 +287,22 @@ class ModuleForward:
                 x = self.placed.feed(x)
                 x = x.clone() if self.copies_input else x
                 with self.mode:
-                    output = self.placed.model(x)
+                    output = self._output(x)
             taps.report(sink)
         finally:
             taps.end()
+        return output
+
+    def _output(self, x: Tensor) -> Any:
+        try:
+            output = self.placed.model(x)
+        except Exception as error:
+            if self.taps.refusal is not None:
+                raise self.taps.refusal from None
+            where = f"the model{_place(error, self.placed.model)}"
+            raise FailedForward.during(x, where, error, copied_for=self.placed.copied_for) from error
+        if self.taps.refusal is not None:
+            raise self.taps.refusal
         return output
 
     def _gradients(self) -> AbstractContextManager[None]:

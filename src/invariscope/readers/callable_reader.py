@@ -121,14 +121,17 @@ class CallableReader(Reader):
                 streams = Streams([g for g in generators if g.name in plan.drawn], seed)
             drawing = streams.active() if streams.generators else nullcontext()
             with torch.set_grad_enabled(self.gradients), without_autocast(), drawing:
-                found = self._arrays(x)
+                found = self._later(x)
             _deliver(found, plan.axes, len(x), sink)
             return found
 
         yield run
 
-    def _arrays(self, x: Tensor) -> dict[str, Tensor]:
-        return self._named(self.function(x))
+    def _later(self, x: Tensor) -> dict[str, Tensor]:
+        try:
+            return self._named(self.function(x))
+        except Exception as error:
+            raise FailedForward.during(x, self.name, error) from error
 
     def _named(self, returned: Any) -> dict[str, Tensor]:
         layers = returned if isinstance(returned, Mapping) else {"output": returned}

@@ -49,12 +49,19 @@ def _modules_of(model: nn.Module) -> list[nn.Module]:
     return list(found.values())
 
 
-def in_this_thread(hook: Callable[..., Any]) -> Callable[..., Any]:
-    """The hook, ignoring calls from other threads: they run forwards of their own."""
+def in_this_thread(
+    hook: Callable[..., Any], *, elsewhere: Callable[[], Any] = lambda: None
+) -> Callable[..., Any]:
+    """The hook, ignoring calls from other threads: they run forwards of their own.
+
+    Args:
+        hook: called in this thread.
+        elsewhere: called instead in any other.
+    """
     owner = threading.get_ident()
 
     def guarded(*args: Any) -> Any:
-        return hook(*args) if threading.get_ident() == owner else None
+        return hook(*args) if threading.get_ident() == owner else elsewhere()
 
     return guarded
 
