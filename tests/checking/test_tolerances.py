@@ -82,3 +82,20 @@ def test_an_output_beside_which_no_layer_can_be_read_has_a_tolerance_of_its_own(
 
 def column(numbers):
     return torch.tensor(numbers)[:, None]
+
+
+class Flat(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.output, self.last = nn.Linear(36, 3), nn.Linear(3, 3)
+
+    def forward(self, x):
+        return self.last(self.output(x.flatten(1)))
+
+
+def test_a_module_called_output_is_not_taken_for_the_output():
+    with pytest.raises(iv.SymmetryError, match="layer 'output' is not invariant") as failure:
+        iv.assert_invariant(Flat(), torch.rand(8, 1, 6, 6), iv.QuarterTurns())
+    assert (
+        "2 layers" in failure.value.verdict.broken[0].worst.reason
+    )  # as deep as the output, not as 'output'

@@ -129,7 +129,7 @@ class CallableReader(Reader):
 
     def _later(self, x: Tensor) -> dict[str, Tensor]:
         try:
-            return self._named(self.function(x))
+            return self._named(self.function(x.clone()))  # it may write to its input
         except Exception as error:
             raise FailedForward.during(x, self.name, error) from error
 
