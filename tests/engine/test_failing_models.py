@@ -109,3 +109,40 @@ def test_a_module_left_in_training_mode_is_noted():
     model.train()
     result = iv.measure(model, IMAGES, TURNS, progress=False)
     assert not any("training mode" in note for note in result.provenance["notes"])
+
+
+class Wide(nn.Module):
+    """Two views of every image through one convolution, and a linear layer that does not fit."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.linear = nn.Conv2d(1, 2, 3), nn.Linear(5, 2)
+
+    def forward(self, x):
+        both = self.conv(torch.cat([x, x.flip(3)]))
+        return self.linear(both.flatten(1))
+
+
+def test_penalties_and_neurons_name_where_the_model_fails():
+    said = r"the model, in 'linear' \(Linear\), failed on inputs of shape \(8, 1, 6, 6\) of float32"
+    for penalty in (
+        iv.penalties.NormalizedVariance(TURNS),
+        iv.penalties.EquivarianceDeviation(TURNS, kind="output"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            penalty(Wide(), IMAGES[:2], step=0)
+    with pytest.raises(
+        ValueError, match=r"layer 'conv' gives \(\d+, 2, .* for \d+ inputs, and not a row for"
+    ):
+        iv.neuron_stability(Wide(), "conv", IMAGES)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_scripted_model_has_a_lie_derivative_as_a_whole_and_none_by_layer():
+    with torch.no_grad():
+        plain = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Tanh(), nn.Flatten())
+        traced = torch.jit.trace(plain.double(), IMAGES.double())
+    with pytest.raises(ValueError, match=r"'Sequential' is traced or scripted.*layerwise=False"):
+        iv.lie_derivative(traced, IMAGES)
+    whole, own = (iv.lie_derivative(m, IMAGES, layerwise=False).table for m in (traced, plain))
+    assert whole["value"].tolist() == pytest.approx(own["value"].tolist(), rel=1e-6)

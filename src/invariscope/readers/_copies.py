@@ -183,6 +183,14 @@ def copied(model: nn.Module, why: str) -> nn.Module:
     return made
 
 
+def frozen(made: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """Turn a copy into one of this format, in eval mode, to whose weights no gradients flow."""
+    made = made.to(dtype=dtype).eval()
+    for weight in made.parameters():  # a scripted module has no requires_grad_ of its own
+        weight.requires_grad_(False)
+    return made
+
+
 def _functions(module: nn.Module) -> Iterator[tuple[str, FunctionType]]:
     """Functions that a module holds, as attributes or hooks; a copy of it holds the same ones."""
     if is_scripted(module):

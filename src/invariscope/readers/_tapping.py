@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from traceback import walk_tb
 from typing import Any, TypeAlias
 
 import torch
@@ -16,12 +15,13 @@ from torch.utils.hooks import RemovableHandle
 from invariscope.random_state import Streams
 from invariscope.readers._aliases import same_values
 from invariscope.readers._copies import Placed
+from invariscope.readers._failing import failure
 from invariscope.readers._functions import OperationMode, unobserved
-from invariscope.readers._modules import Site, module_kind
+from invariscope.readers._modules import Site
 from invariscope.readers._outputs import pick
 from invariscope.readers._plan import UNEVEN, Calls, SiteKey, Slot
 from invariscope.readers._recording import forward_mode
-from invariscope.readers.base import FailedForward, LayerKey, Reading, Sink
+from invariscope.readers.base import LayerKey, Reading, Sink
 
 _LATE = (
     "it first ran after the trial forward: whether it runs depends on the values or the number of the inputs"
@@ -243,14 +243,6 @@ def _dispatch(taps: Mapping[int, Callable[..., None]]) -> Callable[..., None]:
     return dispatch
 
 
-def _place(error: Exception, model: nn.Module) -> str:
-    """In which module an error arose: the innermost whose own code it left."""
-    names = {id(module): name or module_kind(model) for name, module in model.named_modules()}
-    frames = (frame.f_locals.get("self") for frame, _ in walk_tb(error.__traceback__))
-    inside = [frame for frame in frames if isinstance(frame, nn.Module) and id(frame) in names]
-    return f", in {names[id(inside[-1])]!r} ({module_kind(inside[-1])})," if inside else ""
-
-
 class ModuleForward:
     """Runs a prepared model and lets the taps read it; the stack removes its hooks."""
 
@@ -299,8 +291,8 @@ class ModuleForward:
         except Exception as error:
             if self.taps.refusal is not None:
                 raise self.taps.refusal from None
-            where = f"the model{_place(error, self.placed.model)}"
-            raise FailedForward.during(x, where, error, copied_for=self.placed.copied_for) from error
+            copied_for = self.placed.copied_for
+            raise failure(error, x, self.placed.model, copied_for=copied_for, tried=True) from error
         if self.taps.refusal is not None:
             raise self.taps.refusal
         return output

@@ -187,9 +187,11 @@ class FailedForward(ValueError):
         return cls(model, shape, values, _reason(reason, copied_for))
 
     @classmethod
-    def during(cls, batch: Tensor, model: str, reason: object, *, copied_for: str = "") -> FailedForward:
-        """The error for a batch on which the model fails although it took the trial inputs."""
-        words = f"{_reason(reason, copied_for)}. It took the {_TRIED} inputs of the trial"
+    def during(
+        cls, batch: Tensor, model: str, reason: object, *, copied_for: str = "", tried: bool = True
+    ) -> FailedForward:
+        """The error for one batch; `tried`: the model took the trial inputs."""
+        words = _reason(reason, copied_for) + (f". It took the {_TRIED} inputs of the trial" if tried else "")
         return cls(model, batch.shape, f"{_dtype(batch)} (one batch)", words)
 
     def among(self, shape: Sequence[int]) -> FailedForward:
