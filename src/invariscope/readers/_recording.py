@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 from torch.utils.hooks import RemovableHandle
 
+from invariscope.default_device import as_the_caller
 from invariscope.readers._aliases import Footprint
 from invariscope.readers._functions import OperationMode, unobserved
 from invariscope.readers._layouts import Layouts
@@ -197,7 +198,7 @@ def record(
             stack.callback(handle.remove)
         try:
             recording.layouts.begin(x)
-            with recording.layouts, OperationMode(recording.function):
+            with as_the_caller(), recording.layouts, OperationMode(recording.function):
                 recording.output = model(x)
         except Exception as error:
             name = "the model" + _place(recording, error)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 from torch.utils.hooks import RemovableHandle
 
+from invariscope.default_device import as_the_caller
 from invariscope.random_state import Streams
 from invariscope.readers._aliases import same_values
 from invariscope.readers._copies import Placed
@@ -287,7 +288,8 @@ class ModuleForward:
 
     def _output(self, x: Tensor) -> Any:
         try:
-            output = self.placed.model(x)
+            with as_the_caller():
+                output = self.placed.model(x)
         except Exception as error:
             if self.taps.refusal is not None:
                 raise self.taps.refusal from None

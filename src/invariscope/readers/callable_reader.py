@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from invariscope.autocast import without_autocast
+from invariscope.default_device import as_the_caller
 from invariscope.random_state import Streams, global_generators, put_back
 from invariscope.readers._axes import BatchAxis, find_batch_axis
 from invariscope.readers._makers import no_model
@@ -129,7 +130,8 @@ class CallableReader(Reader):
 
     def _later(self, x: Tensor) -> dict[str, Tensor]:
         try:
-            return self._named(self.function(x.clone()))  # it may write to its input
+            with as_the_caller():
+                return self._named(self.function(x.clone()))  # it may write to its input
         except Exception as error:
             raise FailedForward.during(x, self.name, error) from error
 
@@ -178,7 +180,8 @@ class CallableReader(Reader):
     def _trial(self, x: Tensor, shape: Sequence[int]) -> dict[str, Tensor]:
         with torch.set_grad_enabled(self.gradients), without_autocast():
             try:
-                returned = self.function(x.clone())
+                with as_the_caller():
+                    returned = self.function(x.clone())
                 found = {} if isinstance(returned, nn.Module) else self._named(returned)
             except Exception as error:
                 raise FailedForward.on(x, shape, self.name, error) from error

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from invariscope.default_device import as_the_caller
 from invariscope.random_state import Generator, Streams, global_generators, put_back
 from invariscope.readers._built import parts_of, refuse_built
 from invariscope.readers._copies import Placed, home, place, uncompiled
@@ -225,7 +226,7 @@ def _generators(placed: Placed) -> tuple[Generator, ...]:
 def _settle(placed: Placed, x: Tensor) -> None:
     """A first forward, for what it sets up."""
     rows, _ = probes(x)
-    with put_back(_generators(placed)), forward_mode(gradients=placed.gradients):
+    with put_back(_generators(placed)), forward_mode(gradients=placed.gradients), as_the_caller():
         placed.model(placed.feed(rows[:SMALL]))
 
 
