@@ -68,3 +68,34 @@ def test_networks_of_the_zoo_round_less_than_that(name):
     verdict = iv.assert_invariant(averaged, images, iv.QuarterTurns())
     assert verdict.broken == ()
     assert verdict.layers[0].worst.error > 0
+
+
+def test_an_output_beside_which_no_layer_can_be_read_has_a_tolerance_of_its_own():
+    class Listing(nn.Module):
+        def forward(self, x):
+            return [float(image.sum()) for image in x]
+
+    images = torch.rand(8, 1, 6, 6)
+    verdict = iv.assert_invariant(Listing(), images, iv.QuarterTurns(), output=column)
+    assert 0 < verdict.layers[0].worst.allowed < 1e-4
+
+
+def column(numbers):
+    return torch.tensor(numbers)[:, None]
+
+
+class Flat(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.output, self.last = nn.Linear(36, 3), nn.Linear(3, 3)
+
+    def forward(self, x):
+        return self.last(self.output(x.flatten(1)))
+
+
+def test_a_module_called_output_is_not_taken_for_the_output():
+    with pytest.raises(iv.SymmetryError, match="layer 'output' is not invariant") as failure:
+        iv.assert_invariant(Flat(), torch.rand(8, 1, 6, 6), iv.QuarterTurns())
+    assert (
+        "2 layers" in failure.value.verdict.broken[0].worst.reason
+    )  # as deep as the output, not as 'output'

@@ -23,6 +23,7 @@ BELOW = {
     "draws": set(),
     "random_state": set(),
     "autocast": set(),
+    "default_device": set(),
     "generators": set(),
     "statistics": {"generators"},
     "transforms": set(),
@@ -106,7 +107,7 @@ def part_of(file: Path) -> str:
 def wrong_imports(file: Path, source: str) -> list[str]:
     """Imports of the package's own parts that the table does not allow."""
     own = part_of(file)
-    allowed = {own, "registry", "draws", "random_state", "autocast", *BELOW[own]}
+    allowed = {own, "registry", "draws", "random_state", "autocast", "default_device", *BELOW[own]}
     found = (name.split(".") for name in imported(ast.parse(source)))
     parts = (names[1] for names in found if names[0] == "invariscope" and len(names) > 1)
     return sorted({part for part in parts if part in BELOW and part not in allowed})

@@ -174,3 +174,14 @@ def test_the_name_is_that_of_the_function_or_class() -> None:
 
     assert CallableReader(layers).name == "layers"
     assert CallableReader(Model()).name == "Model"
+
+
+def test_a_callable_may_write_to_its_input() -> None:
+    def doubled(x: Tensor) -> Tensor:
+        x *= 2
+        return x
+
+    rows = X.clone()
+    output, _ = read(CallableReader(doubled), rows)
+    torch.testing.assert_close(output, X * 2)
+    torch.testing.assert_close(rows, X)

@@ -240,3 +240,24 @@ def test_models_that_draw_keep_their_own_streams_in_two_threads() -> None:
     results = [in_thread(lambda model=model: measured(model, x)) for model in models]
     assert [result() for result in results] == expected
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_modules_that_a_forward_runs_in_threads_of_its_own_are_skipped_and_not_called_unused() -> None:
+    class Spread(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.other, self.never = nn.Linear(8, 2), nn.Linear(8, 2), nn.Linear(8, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            found: list[Tensor] = []
+            worker = threading.Thread(target=lambda: found.append(self.first(x)))
+            worker.start()
+            worker.join()
+            return found[0] + self.other(x)
+
+    inspection = TorchReader(Spread()).inspect(torch.rand(5, 8))
+    statuses = {info.layer: info.status for info in inspection.layers}
+    assert statuses.keys() == {"first", "other", "add"}
+    assert "another thread" in statuses["first"]
+    assert statuses["other"] == statuses["add"] == "ok"
+    assert inspection.unused == ("never",)

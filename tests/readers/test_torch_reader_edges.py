@@ -8,6 +8,7 @@ from reader_oracles import inspected, read
 from torch import Tensor, nn
 
 from invariscope.readers import Reading, TorchReader
+from invariscope.readers._axes import NO_UNITS
 from invariscope.readers._plan import UNEVEN
 from odd_models import ODD_MODELS
 
@@ -256,3 +257,33 @@ def test_an_embedding_of_tokens_is_read() -> None:
 def test_inputs_of_a_single_sample_can_be_inspected() -> None:
     model, x = ODD_MODELS["windows"]()
     assert TorchReader(model).inspect(x[:1]) == TorchReader(model).inspect(x)
+
+
+def test_where_no_layer_can_be_read_the_model_itself_is() -> None:
+    class Mapped(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(3, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.func.vmap(self.linear)(x)
+
+    model, x = Mapped(), torch.rand(5, 3)
+    found = read(TorchReader(model), x)
+    assert list(found) == [("Mapped", 0)]
+    torch.testing.assert_close(found["Mapped", 0], model.linear(x).detach())
+    assert "torch.func" in {i.layer: i.status for i in TorchReader(model).inspect(x).layers}["linear"]
+
+
+@pytest.mark.filterwarnings("ignore:Initializing zero-element")
+def test_a_layer_of_zero_width_is_left_out_and_the_others_are_read() -> None:
+    class Narrow(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.down, self.up, self.other = nn.Linear(3, 0), nn.Linear(0, 2), nn.Linear(3, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.other(x) + self.up(self.down(x))
+
+    statuses = {i.layer: i.status for i in TorchReader(Narrow()).inspect(torch.rand(5, 3)).layers}
+    assert statuses == {"other": "ok", "down": NO_UNITS, "up": "ok", "add": "ok"}

@@ -14,6 +14,7 @@ from invariscope.checking.reading import tried_actions, verdict_of
 from invariscope.checking.session import current
 from invariscope.checking.tolerances import roundings
 from invariscope.checking.verdict import SymmetryError, Verdict
+from invariscope.default_device import without_default_device
 from invariscope.engine.api import measure, untouched_generators
 from invariscope.engine.sources import Source, as_source, refuse_second_walk
 from invariscope.measures.equivariance_error import EquivarianceError
@@ -154,6 +155,7 @@ def _natural(transform: Transform) -> tuple[str, ...]:
 
 
 @without_autocast()
+@without_default_device()
 def _asserted(
     what: str,
     model: Any,

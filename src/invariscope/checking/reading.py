@@ -42,7 +42,9 @@ def verdict_of(
         keys: (sample,) by which elements were drawn, if they were.
     """
     rows = {(row["measure"], row["layer"], row["call"]): row for row in result.rows}
-    curves, last = _curves(result), list(rounding.values())[-1]
+    order, curves, last = tuple(rounding), _curves(result), list(rounding.values())[-1]
+    if wanted.of == "output":  # a module may bear its name
+        rounding, kinds = {}, {}
     found = []
     for (name, layer, call), row in rows.items():
         if name != wanted.row_name(""):
@@ -54,7 +56,6 @@ def verdict_of(
         action = _action(wanted, int(position), layer)
         about = {"grid": row.get("grid", ""), "kind": kinds.get((layer, call), ""), "tried": tried}
         found.append(LayerVerdict(layer, call, action, row["value"], row["null"], worst, **about))
-    order = tuple(rounding)
     return Verdict(what, tuple(found), order, options["seed"], options["samples"], result, keys)
 
 

@@ -56,7 +56,7 @@ class Rounding:
 
 
 def roundings(inspection: Inspection, model: Any, *, inputs: int, device: str) -> Mapping[LayerKey, Rounding]:
-    """The rounding at every layer, in the order in which they run.
+    """The rounding at every layer, in the order in which they run; that of the output if none can be read.
 
     Args:
         inspection: of all layers.
@@ -67,9 +67,8 @@ def roundings(inspection: Inspection, model: Any, *, inputs: int, device: str) -
     known = _fan_in(model)
     depth, terms, coarsest = 0, known or inputs, torch.float64
     found: dict[LayerKey, Rounding] = {}
-    for info in inspection.layers:
-        if info.status != OK:
-            continue
+    readable = [info for info in inspection.layers if info.status == OK]
+    for info in readable or [_whole_output(inspection)]:
         depth += info.alias_of is None
         terms = terms if known else max(terms, math.prod(info.shape))
         coarsest = max(coarsest, _dtype(info), key=_spacing)
@@ -77,6 +76,12 @@ def roundings(inspection: Inspection, model: Any, *, inputs: int, device: str) -
         name = str(coarsest).removeprefix("torch.")
         found[info.layer, info.call] = Rounding(depth, terms, _spacing(coarsest), summed, name)
     return found
+
+
+def _whole_output(inspection: Inspection) -> LayerInfo:
+    """The prediction as a layer."""
+    found = inspection.prediction
+    return LayerInfo("output", 0, found.shape, found.dtype, "output", None, OK)
 
 
 def _fan_in(model: Any) -> int:

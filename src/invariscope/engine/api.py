@@ -19,6 +19,7 @@ import torch
 
 import invariscope
 from invariscope.autocast import without_autocast
+from invariscope.default_device import without_default_device
 from invariscope.engine.arena import kept_memory
 from invariscope.engine.assemble import Assembler
 from invariscope.engine.baseline import baseline_name, random_band, refuse_unrandom
@@ -43,6 +44,7 @@ _MAX_ORBIT_VALUES = 1 << 20
 
 
 @without_autocast()
+@without_default_device()
 def measure(
     model: Any,
     data: Any,

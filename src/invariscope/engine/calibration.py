@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from invariscope.autocast import without_autocast
+from invariscope.default_device import without_default_device
 from invariscope.engine.sources import as_source
 from invariscope.readers.threads import exclusive
 
@@ -20,6 +21,7 @@ _MARK = "normalized_by"
 
 
 @without_autocast()
+@without_default_device()
 def calibrated(model: nn.Module, data: Any, *, samples: int | None = 512, seed: int = 0) -> nn.Module:
     """A copy whose batch normalisation has the statistics of the data, in eval mode.
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from invariscope.autocast import without_autocast
+from invariscope.default_device import without_default_device
 from invariscope.engine.api import measure
 from invariscope.engine.sources import Source, as_source, refuse_second_walk
 from invariscope.engine.window import Window
@@ -29,6 +30,7 @@ _MOST_VALUES = 1 << 20
 
 
 @without_autocast()
+@without_default_device()
 def stability_curve(
     model: Any,
     data: Any,

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from invariscope.autocast import without_autocast
+from invariscope.default_device import without_default_device
 from invariscope.engine.sources import as_source
 from invariscope.engine.window import Window
 from invariscope.readers.base import Reader, Reading, as_reader
@@ -21,6 +22,7 @@ _MAX_LAYERS = 3
 
 
 @without_autocast()
+@without_default_device()
 def illustrate(
     result: Result,
     model: Any,

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from invariscope.autocast import without_autocast
+from invariscope.default_device import without_default_device
 from invariscope.engine.api import measure
 from invariscope.engine.sources import Source, as_source, refuse_second_walk
 from invariscope.measures.worst_element import WorstElement
@@ -32,6 +33,7 @@ _CURVES = {
 
 
 @without_autocast()
+@without_default_device()
 def worst_element(
     model: Any,
     data: Any,

@@ -154,7 +154,8 @@ class Runner:
             self.transform, window.part(0, min(64, len(window))).inputs, seed=options.seed
         )
         run.grids = grids_for(self.reader, first, inspection, self.needs.layers, options)
-        run.orbit = moved[0].detach().float().cpu().numpy().copy()
+        if moved.ndim == 5 and not moved.is_complex():  # images, which reports show
+            run.orbit = moved[0].detach().float().cpu().numpy().copy()
         if self.needs.paired and window.labels is None and self.source.walked()["order"] == "arrival":
             run.notes.append(UNKNOWN)
         self._walk_pilot(run)

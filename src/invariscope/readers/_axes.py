@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 
 NO_AXIS = "no axis follows the batch size"
+NO_UNITS = "it has no units: an axis is empty"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,8 @@ def find_batch_axis(
     BatchAxis(axis=1, per_sample=1, sample_major=True)
     >>> find_batch_axis((2, 2), (3, 3), (2, 3))
     'axes 0 and 1 both follow the batch size: choose one with batch_axis='
+    >>> find_batch_axis((2, 0), (3, 0), (2, 3))
+    'it has no units: an axis is empty'
     """
     if len(small) != len(large):
         return "its number of axes depends on the batch size"
@@ -79,7 +82,7 @@ def find_batch_axis(
     if len(found) > 1:
         listed = " and ".join(map(str, found)) + (" both" if len(found) == 2 else " all")
         return f"axes {listed} follow the batch size: choose one with batch_axis="
-    return BatchAxis(found[0], small[found[0]] // sizes[0])
+    return NO_UNITS if 0 in large else BatchAxis(found[0], small[found[0]] // sizes[0])
 
 
 def _follows(pair: tuple[int, int], sizes: tuple[int, int]) -> bool:
@@ -98,7 +101,7 @@ def _chosen(
             f"batch_axis={choice} does not follow the batch: it has {small[axis]} and {large[axis]} values "
             f"for batches of {sizes[0]} and {sizes[1]}"
         )
-    return BatchAxis(axis, small[axis] // sizes[0])
+    return NO_UNITS if 0 in large else BatchAxis(axis, small[axis] // sizes[0])
 
 
 def order_rows(

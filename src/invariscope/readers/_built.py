@@ -38,7 +38,7 @@ def _kind(value: Any) -> str:
 
 
 def _has_weights(module: nn.Module) -> bool:
-    return next(module.parameters(), None) is not None
+    return any(True for _ in module.parameters())
 
 
 def refuse_built(before: dict[str, str], after: dict[str, str], *, drew: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import CellType, FunctionType, MethodType
 from typing import Any
 
@@ -18,6 +18,7 @@ from invariscope.readers.base import Precision
 from invariscope.readers.threads import exclusive
 
 _ADVICE = "convert the model yourself, or measure it as it is"
+_WITH_MODES = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._NormBase, nn.RReLU, nn.RNNBase)
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks")
 _CASTS: dict[str, torch.dtype | None] = {"float32": None, "bf16": torch.bfloat16, "float64": torch.float64}
 
@@ -28,11 +29,13 @@ class Placed:
 
     Args:
         model: the user's own, or a copy.
+        copied_for: the argument that made a copy necessary; "" for the user's own model.
         device: where inputs go; None leaves them where they are.
         dtype: floating inputs are cast to it; None leaves them.
         channels_last: the memory format of images.
         compiled: calls would run compiled code.
         gradients: its forwards need autograd.
+        left_training: modules that respond differently in training mode and were in it, as the model was not.
     """
 
     model: nn.Module
@@ -41,6 +44,8 @@ class Placed:
     channels_last: bool
     compiled: bool
     gradients: bool = False
+    copied_for: str = ""
+    left_training: tuple[str, ...] = ()
 
     def feed(self, x: Tensor) -> Tensor:
         """x as this model takes it."""
@@ -61,31 +66,42 @@ def place(model: nn.Module, *, device: str | None, precision: Precision) -> Plac
         raise ValueError(f"precision must be one of {', '.join(map(repr, _CASTS))}, got {precision!r}")
     compiled, model = holds_compiled(model), uncompiled(model)
     check_initialised(model)
+    found = _placed(model, device=device, precision=precision, compiled=compiled)
+    return replace(found, left_training=left_training(model))
+
+
+def _placed(model: nn.Module, *, device: str | None, precision: Precision, compiled: bool) -> Placed:
     here, there = home(model), None if device is None else torch.device(device)
     dtype = _CASTS[precision]
     if dtype is None and (there is None or here is None or _same(here, there)):
         return Placed(model, there or here, only_dtype(model), channels_last=False, compiled=compiled)
-    moved = copied(model, f"device={device!r}" if dtype is None else f"precision={precision!r}")
+    why = f"device={device!r}" if dtype is None else f"precision={precision!r}"
+    moved = copied(model, why)
     moved = moved.to(there or here) if (there or here) is not None else moved
     if dtype is not None:
         _check_real(model, precision)
         moved = moved.to(dtype=dtype)
     if precision == "bf16":
         _make_channels_last(moved)
-    bf16 = precision == "bf16"
-    return Placed(moved, there or here, dtype or only_dtype(model), channels_last=bf16, compiled=compiled)
+    bf16, given = precision == "bf16", dtype or only_dtype(model)
+    return Placed(moved, there or here, given, channels_last=bf16, compiled=compiled, copied_for=why)
 
 
 def home(model: nn.Module) -> torch.device | None:
     """The device of the first parameter or buffer; None for a model without any."""
-    tensor = next(model.parameters(), None)
-    tensor = next(model.buffers(), None) if tensor is None else tensor
-    return None if tensor is None else tensor.device
+    for tensor in (*model.parameters(), *model.buffers()):
+        return tensor.device
+    return None
 
 
 def check_initialised(model: nn.Module) -> None:
-    """Raises for lazy modules: a first forward would create their weights."""
+    """Raises for weights without values: of lazy modules, which a first forward creates, or on "meta"."""
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if tensor.is_meta:
+            raise ValueError(
+                f"{name!r} is on the meta device and has no values: load the weights first, for instance "
+                "with model.to_empty(device='cpu') and model.load_state_dict(...)"
+            )
         if is_lazy(tensor):
             raise ValueError(
                 f"{name!r} is not initialised yet (a lazy module): run the model once on a batch, then "
@@ -97,6 +113,18 @@ def uncompiled(model: nn.Module) -> nn.Module:
     """The module that torch.compile wrapped: its inner layers can be read, those of compiled code cannot."""
     inner = getattr(model, "_orig_mod", None)
     return inner if isinstance(inner, nn.Module) else model
+
+
+def left_training(model: nn.Module) -> tuple[str, ...]:
+    """Names of modules in training mode, in a model in eval mode, to which the mode makes a difference."""
+    if model.training:
+        return ()
+    return tuple(name for name, module in model.named_modules() if module.training and _has_modes(module))
+
+
+def _has_modes(module: nn.Module) -> bool:
+    """Whether a module may respond differently in training mode; of those of torch it is known which do."""
+    return isinstance(module, _WITH_MODES) or not type(module).__module__.startswith("torch.nn.")
 
 
 def _same(here: torch.device, there: torch.device) -> bool:
@@ -143,9 +171,23 @@ def copied(model: nn.Module, why: str) -> nn.Module:
     try:
         # The hooks of another thread's measurement must not be copied.
         with exclusive(model), torch.no_grad():
-            return copy.deepcopy(model, _computed_tensors(model))
+            made = copy.deepcopy(model, _computed_tensors(model))
     except Exception as error:
         raise ValueError(f"{why} needs a copy of the model, and it cannot be copied: {error}") from error
+    if not isinstance(made, nn.Module):
+        raise ValueError(
+            f"{why} needs a copy of the model, and copy.deepcopy(model) gave no module but "
+            f"{type(made).__name__}: {_ADVICE}"
+        )
+    return made
+
+
+def frozen(made: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """Turn a copy into one of this format, in eval mode, to whose weights no gradients flow."""
+    made = made.to(dtype=dtype).eval()
+    for weight in made.parameters():  # a scripted module has no requires_grad_ of its own
+        weight.requires_grad_(False)
+    return made
 
 
 def _functions(module: nn.Module) -> Iterator[tuple[str, FunctionType]]:

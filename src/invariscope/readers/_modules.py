@@ -44,7 +44,7 @@ class Site:
 
 def module_kind(module: nn.Module) -> str:
     """The class of a module; of a scripted one the class that was scripted."""
-    return str(getattr(module, "original_name", "") or type(module).__name__)
+    return str(module.original_name if is_scripted(module) else type(module).__name__)
 
 
 def is_scripted(module: nn.Module) -> bool:

@@ -87,7 +87,8 @@ class Trials:
 
     def candidates(self) -> list[Candidate]:
         """Everything that can be named, in the order of production."""
-        found = (self._candidate(event) for event in (*self.large.events.values(), *self._dropped()))
+        events = (*self.large.events.values(), *self._dropped(), *self.large.in_other_threads())
+        found = (self._candidate(event) for event in events)
         return [candidate for candidate in found if candidate is not None]
 
     def _dropped(self) -> Iterable[Event]:

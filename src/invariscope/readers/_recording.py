@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, TypeAlias
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 from torch.utils.hooks import RemovableHandle
 
+from invariscope.default_device import as_the_caller
 from invariscope.readers._aliases import Footprint
 from invariscope.readers._functions import OperationMode, unobserved
 from invariscope.readers._layouts import Layouts
@@ -23,6 +25,7 @@ from invariscope.readers.base import FailedForward
 from invariscope.readers.threads import in_this_thread
 
 FUNCTION = "function"
+_ELSEWHERE = "it runs in another thread than the one that called the model, where it is not read"
 
 SMALL, LARGE = 2, 3
 """Batch sizes of the trial forwards: an axis of 2 and then 3 follows the batch."""
@@ -76,6 +79,7 @@ class Recording:
         inside: the modules that the forward is in, the innermost last.
         operations: every operation that happened, with the names of the modules around it.
         failed: an error that left a module, and the module.
+        elsewhere: modules that ran in other threads.
     """
 
     batch: int
@@ -84,6 +88,7 @@ class Recording:
     inside: list[Site] = field(default_factory=list)
     operations: set[tuple[tuple[str, ...], str]] = field(default_factory=set)
     failed: tuple[BaseException, Site] | None = None
+    elsewhere: dict[str, Site] = field(default_factory=dict)
     output: Any = None
     wrote_input: bool = False
     layouts: Layouts = field(default_factory=Layouts)
@@ -115,6 +120,12 @@ class Recording:
         site, error = self.inside.pop(), sys.exc_info()[1]
         if not returned and error is not None and (self.failed is None or self.failed[0] is not error):
             self.failed = error, site
+
+    def in_other_threads(self) -> Iterator[Event]:
+        """Modules that ran in other threads alone: of this forward, or of somebody who runs the model too."""
+        for name, site in list(self.elsewhere.items()):
+            if name not in self.ran:
+                yield Event("module", name, 0, (), "", site.kind, site.default, None, None, _ELSEWHERE)
 
     def _add(self, source: str, site: str, kind: str, default: bool, output: Any) -> None:
         found = list(tensors_in(output))
@@ -159,7 +170,13 @@ def probes(x: Any) -> tuple[Tensor, Tensor]:
 
 
 def record(
-    model: nn.Module, sites: Sequence[Site], x: Tensor, *, shape: Sequence[int], gradients: bool = False
+    model: nn.Module,
+    sites: Sequence[Site],
+    x: Tensor,
+    *,
+    shape: Sequence[int],
+    gradients: bool = False,
+    copied_for: str = "",
 ) -> Recording:
     """Runs the model on x and notes every output.
 
@@ -169,6 +186,7 @@ def record(
         x: a few inputs.
         shape: of all inputs, for the error.
         gradients: whether its forward needs autograd.
+        copied_for: the argument for which the model is a copy, if it is one.
     Raises:
         FailedForward: the model fails on x.
     """
@@ -181,11 +199,11 @@ def record(
             stack.callback(handle.remove)
         try:
             recording.layouts.begin(x)
-            with recording.layouts, OperationMode(recording.function):
+            with as_the_caller(), recording.layouts, OperationMode(recording.function):
                 recording.output = model(x)
         except Exception as error:
             name = "the model" + _place(recording, error)
-            raise FailedForward.on(x, shape, name, error) from error
+            raise FailedForward.on(x, shape, name, error, copied_for=copied_for) from error
         recording.wrote_input = x._version != before
     return recording
 
@@ -214,7 +232,8 @@ def _hooks(sites: Sequence[Site], recording: Recording) -> Iterator[RemovableHan
     for site in sites:
         if site.role != "scripted":
             enter, note, leave = _trio(site, recording)
-            yield site.module.register_forward_pre_hook(in_this_thread(enter))
+            ran = partial(recording.elsewhere.__setitem__, site.name, site)
+            yield site.module.register_forward_pre_hook(in_this_thread(enter, elsewhere=ran))
             yield site.module.register_forward_hook(in_this_thread(note))
             # Also called when an error passes, which the model itself may catch.
             yield site.module.register_forward_hook(in_this_thread(leave), always_call=True)

@@ -12,9 +12,11 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 from torch.utils.hooks import RemovableHandle
 
+from invariscope.default_device import as_the_caller
 from invariscope.random_state import Streams
 from invariscope.readers._aliases import same_values
 from invariscope.readers._copies import Placed
+from invariscope.readers._failing import failure
 from invariscope.readers._functions import OperationMode, unobserved
 from invariscope.readers._modules import Site
 from invariscope.readers._outputs import pick
@@ -36,12 +38,14 @@ class Taps:
         left_out: why a site is no longer read. If one of its runs is missing or cannot be read, its runs
             cannot be told apart, so all of them are left out.
         late: modules that ran, but not in the trial forward.
+        refusal: the error of the sink, which passes through the model's forward and may be caught there.
     """
 
     def __init__(self, calls: Mapping[SiteKey, Calls]) -> None:
         self.calls = calls
         self.left_out: dict[SiteKey, str] = {}
         self.late: set[str] = set()
+        self.refusal: Exception | None = None
         self.sink: Sink | None = None
         self.thread: int | None = None
         self.batch = 0
@@ -50,13 +54,13 @@ class Taps:
 
     def begin(self, batch: int, sink: Sink) -> None:
         """Before a forward."""
-        self.batch, self.sink = batch, sink
+        self.batch, self.sink, self.refusal = batch, sink, None
         self.counts.clear()
         self.thread = threading.get_ident()
 
     def end(self) -> None:
         """After a forward, whatever became of it: no tensor outlives it here."""
-        self.sink = self.thread = None
+        self.sink = self.thread = self.refusal = None
         self.kept.clear()
 
     def ours(self) -> bool:
@@ -115,7 +119,11 @@ class Taps:
         elif slot.keeps:
             self.kept[slot.key] = (values, 0 if values.is_inference() else values._version)
         assert self.sink is not None
-        self.sink(Reading(slot.layer, slot.call, values, axis.axis, original))
+        try:
+            self.sink(Reading(slot.layer, slot.call, values, axis.axis, original))
+        except Exception as error:
+            self.refusal = error
+            raise
         return ""
 
 
@@ -272,10 +280,23 @@ class ModuleForward:
                 x = self.placed.feed(x)
                 x = x.clone() if self.copies_input else x
                 with self.mode:
-                    output = self.placed.model(x)
+                    output = self._output(x)
             taps.report(sink)
         finally:
             taps.end()
+        return output
+
+    def _output(self, x: Tensor) -> Any:
+        try:
+            with as_the_caller():
+                output = self.placed.model(x)
+        except Exception as error:
+            if self.taps.refusal is not None:
+                raise self.taps.refusal from None
+            copied_for = self.placed.copied_for
+            raise failure(error, x, self.placed.model, copied_for=copied_for, tried=True) from error
+        if self.taps.refusal is not None:
+            raise self.taps.refusal
         return output
 
     def _gradients(self) -> AbstractContextManager[None]:

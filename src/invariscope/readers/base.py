@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -17,6 +18,8 @@ from invariscope.registry import Registry
 
 OK = "ok"
 _NO_GRADIENT = "does not require grad"
+_TRIED = "2 and 3"
+_MISSING = re.compile(r"missing \d+ required .*argument")
 
 LayerKey: TypeAlias = tuple[str, int]
 Precision: TypeAlias = Literal["float32", "bf16", "float64"]
@@ -137,12 +140,36 @@ Selection: TypeAlias = "str | Sequence[str] | Callable[[LayerInfo], bool] | None
 AxisChoice: TypeAlias = "int | Mapping[str, int] | None"
 
 
+def _dtype(x: Tensor) -> str:
+    return str(x.dtype).removeprefix("torch.")
+
+
+def _reason(reason: object, copied_for: str) -> str:
+    """The model's own words, and what can be done if that is known."""
+    words = str(reason) if isinstance(reason, RuntimeError | ValueError | TypeError) else _named(reason)
+    if isinstance(reason, RuntimeError) and _NO_GRADIENT in words:
+        words = (
+            "it differentiates inside its forward, which runs without autograd unless gradients=True is "
+            f"passed (--gradients on the command line): {words}"
+        )
+    elif isinstance(reason, TypeError) and _MISSING.search(words):
+        words += ". Models are called with the inputs alone: wrap it so that it needs no more"
+    elif copied_for and isinstance(reason, RuntimeError | TypeError | AttributeError):
+        words += f". It ran as a copy, which {copied_for} needs; without that the model is measured as it is"
+    return words
+
+
+def _named(error: object) -> str:
+    """An error with its class, without which the words of a KeyError or of an assertion say little."""
+    return f"{type(error).__name__}: {error}".removesuffix(": ")
+
+
 class FailedForward(ValueError):
-    """The model raised an error on trial inputs.
+    """The model raised an error on its inputs.
 
     Args:
         model: what to call it, with the layer where it failed.
-        shape: of the inputs as the user gave them; the trial took fewer.
+        shape: of the inputs as the user gave them, of which a trial takes fewer; in a run that of the batch.
         values: number format and trial size.
         reason: the model's own words.
     """
@@ -152,15 +179,20 @@ class FailedForward(ValueError):
         self.model, self.values, self.reason = model, values, reason
 
     @classmethod
-    def on(cls, trial: Tensor, shape: Sequence[int], model: str, reason: object) -> FailedForward:
+    def on(
+        cls, trial: Tensor, shape: Sequence[int], model: str, reason: object, *, copied_for: str = ""
+    ) -> FailedForward:
         """The error for a trial on some of the inputs."""
-        if isinstance(reason, RuntimeError) and _NO_GRADIENT in str(reason):
-            reason = (
-                "it differentiates inside its forward, which runs without autograd unless gradients=True is "
-                f"passed (--gradients on the command line): {reason}"
-            )
-        dtype = str(trial.dtype).removeprefix("torch.")
-        return cls(model, shape, f"{dtype}, {len(trial)} of which were tried", reason)
+        values = f"{_dtype(trial)}, {len(trial)} of which were tried"
+        return cls(model, shape, values, _reason(reason, copied_for))
+
+    @classmethod
+    def during(
+        cls, batch: Tensor, model: str, reason: object, *, copied_for: str = "", tried: bool = True
+    ) -> FailedForward:
+        """The error for one batch; `tried`: the model took the trial inputs."""
+        words = _reason(reason, copied_for) + (f". It took the {_TRIED} inputs of the trial" if tried else "")
+        return cls(model, batch.shape, f"{_dtype(batch)} (one batch)", words)
 
     def among(self, shape: Sequence[int]) -> FailedForward:
         """The same error for inputs of which those at hand are a part."""

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from invariscope.autocast import without_autocast
+from invariscope.default_device import as_the_caller
 from invariscope.random_state import Streams, global_generators, put_back
 from invariscope.readers._axes import BatchAxis, find_batch_axis
 from invariscope.readers._makers import no_model
@@ -121,14 +122,18 @@ class CallableReader(Reader):
                 streams = Streams([g for g in generators if g.name in plan.drawn], seed)
             drawing = streams.active() if streams.generators else nullcontext()
             with torch.set_grad_enabled(self.gradients), without_autocast(), drawing:
-                found = self._arrays(x)
+                found = self._later(x)
             _deliver(found, plan.axes, len(x), sink)
             return found
 
         yield run
 
-    def _arrays(self, x: Tensor) -> dict[str, Tensor]:
-        return self._named(self.function(x))
+    def _later(self, x: Tensor) -> dict[str, Tensor]:
+        try:
+            with as_the_caller():
+                return self._named(self.function(x.clone()))  # it may write to its input
+        except Exception as error:
+            raise FailedForward.during(x, self.name, error) from error
 
     def _named(self, returned: Any) -> dict[str, Tensor]:
         layers = returned if isinstance(returned, Mapping) else {"output": returned}
@@ -175,7 +180,8 @@ class CallableReader(Reader):
     def _trial(self, x: Tensor, shape: Sequence[int]) -> dict[str, Tensor]:
         with torch.set_grad_enabled(self.gradients), without_autocast():
             try:
-                returned = self.function(x.clone())
+                with as_the_caller():
+                    returned = self.function(x.clone())
                 found = {} if isinstance(returned, nn.Module) else self._named(returned)
             except Exception as error:
                 raise FailedForward.on(x, shape, self.name, error) from error

@@ -8,11 +8,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from invariscope.readers._axes import BatchAxis
 from invariscope.readers._copies import uncompiled
+from invariscope.readers._failing import failure
 from invariscope.readers._functions import OperationMode, unobserved
 from invariscope.readers._layouts import Layouts
 from invariscope.readers._modules import Site, module_kind, survey
@@ -31,10 +33,10 @@ def output_in_graph(model: nn.Module, x: Tensor, *, output: OutputChoice = None)
 
     Raises:
         TypeError: not a module.
-        ValueError: no such tensor, or several.
+        ValueError: no such tensor, or several; the model fails.
     """
     _need_module(model)
-    returned, rows = model(x), len(x)
+    returned, rows = _returned(model, x), len(x)
 
     def axis(small: Tensor, large: Tensor) -> BatchAxis | str:
         right = large.shape[:1] == (rows,)
@@ -67,9 +69,18 @@ def responses_in_graph(model: nn.Module, x: Tensor, *, layers: Selection = None)
             for handle in watch.hooks(site):
                 stack.callback(handle.remove)
         with watch.layouts, OperationMode(watch.operation):
-            plain(x)
+            _returned(plain, x)
     watch.check(module_kind(plain))
     return watch.found
+
+
+def _returned(model: nn.Module, x: Tensor) -> Any:
+    try:
+        return model(x)
+    except torch.OutOfMemoryError:  # a training may answer with a smaller batch
+        raise
+    except Exception as error:
+        raise failure(error, x, uncompiled(model)) from error
 
 
 def _need_module(model: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from invariscope.readers._copies import place
+from invariscope.readers._copies import frozen, place
 from invariscope.readers._functions import operation_name, unobserved
 from invariscope.readers._modules import Site, survey
 from invariscope.readers._prediction import Prediction
@@ -73,10 +73,11 @@ def traced(
     if not isinstance(model, nn.Module):
         raise TypeError(f"layers are differentiated in a torch.nn.Module; got {type(model).__name__}")
     placed = place(model, device=None, precision="float64")
-    copied = placed.model.to(dtype=dtype).eval().requires_grad_(False)
+    copied = frozen(placed.model, dtype)
     tolerance = 1e-9 if dtype == torch.float64 else 1e-3
     watch = _Watch()
     sites = survey(copied) if layerwise else []
+    _refuse_scripted(sites)
     checked = not layerwise
 
     def run(x: Tensor, prediction: Prediction = _WHOLE) -> Trace:
@@ -98,6 +99,15 @@ def traced(
         return Trace(fed, output, tuple(watch.passages))
 
     return run
+
+
+def _refuse_scripted(sites: Sequence[Site]) -> None:
+    scripted = next((site.name for site in sites if site.role == "scripted"), None)
+    if scripted is not None:
+        raise ValueError(
+            f"{scripted!r} is traced or scripted, so that its layers cannot be watched; take "
+            "layerwise=False, or the model as it was before"
+        )
 
 
 @dataclass(eq=False)

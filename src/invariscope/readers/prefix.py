@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from invariscope.readers._copies import uncompiled
+from invariscope.readers._failing import failure
 from invariscope.readers._preserve import preserved
 from invariscope.readers.threads import in_this_thread
 from invariscope.registry import unknown
@@ -29,7 +30,8 @@ def up_to(model: nn.Module, layer: str) -> Iterator[Callable[[Tensor], Tensor]]:
         layer: a module by its dotted name.
     Raises:
         TypeError: no module.
-        ValueError: no such layer, one that the forward does not run, or one that gives no tensor.
+        ValueError: no such layer, one that the forward does not run, or one that gives no tensor with a row
+            per input; the model fails.
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"a layer is reached inside a torch.nn.Module; got {type(model).__name__}")
@@ -48,9 +50,11 @@ def up_to(model: nn.Module, layer: str) -> Iterator[Callable[[Tensor], Tensor]]:
             inner(x)
         except _Reached:
             pass
+        except Exception as error:
+            raise failure(error, x, inner) from error
         finally:
             handle.remove()
-        return _only_tensor(held, layer)
+        return _only_tensor(held, layer, len(x))
 
     with preserved(inner):
         yield run
@@ -63,9 +67,14 @@ def _named(model: nn.Module, layer: str) -> nn.Module:
     return modules[layer]
 
 
-def _only_tensor(held: list[Any], layer: str) -> Tensor:
+def _only_tensor(held: list[Any], layer: str, rows: int) -> Tensor:
     if not held:
         raise ValueError(f"the forward never runs layer {layer!r}; name a module that it does run")
     if not isinstance(held[0], Tensor):
         raise ValueError(f"layer {layer!r} gives a {type(held[0]).__name__}, not one tensor; name another")
+    if held[0].shape[:1] != (rows,):
+        raise ValueError(
+            f"layer {layer!r} gives {tuple(held[0].shape)} for {rows} inputs, and not a row for each "
+            "of them; name another"
+        )
     return held[0]

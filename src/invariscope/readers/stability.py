@@ -24,6 +24,7 @@ _LEAST_SPREAD = {torch.float64: 1e-2, torch.float32: 1e-2}
 _LEAST_SPREAD_COARSE = 1.0
 _FAR_BELOW = 1e-4  # a share of the rms that is small whatever the spread
 _BEYOND = 1e37  # masked scores
+_NO_SCALE = 1e12  # a difference as a share of a layer of zeros
 
 _NEIGHBOURS = "its response to an input depends on the other inputs of the batch, or their order"
 NOT_ALWAYS = "it runs for some inputs and not for others"
@@ -58,15 +59,22 @@ class Dependence:
         parts = []
         if self.chance:
             parts.append(
-                f"the model's response depends on chance: the same inputs gave different responses, first in "
-                f"{self.chance_layer!r} (by up to {self.chance:.2g} of a layer's rms)."
+                f"the model's response depends on chance, or on what it was given before: the same inputs "
+                f"gave different responses, first in {self.chance_layer!r} ({_amount(self.chance)})."
             )
         if self.neighbours:
             parts.append(
                 f"the model's response to an input depends on the other inputs of its batch, first in "
-                f"{self.neighbours_layer!r} (by up to {self.neighbours:.2g} of a layer's rms)."
+                f"{self.neighbours_layer!r} ({_amount(self.neighbours)})."
             )
         return " ".join(parts) or "the response to an input depends on nothing but the input"
+
+
+def _amount(share: float) -> str:
+    """A difference in words; beside a layer of zeros, or of another shape, it is no share."""
+    if share > _NO_SCALE:
+        return "where it was zero, not finite, or of another shape"
+    return f"by up to {share:.2g} of a layer's rms"
 
 
 def depends_on_batch(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
-from invariscope.readers._copies import Placed, place
+from invariscope.readers._copies import Placed, frozen, place
 from invariscope.readers._prediction import Prediction
 
 _WHOLE = Prediction()
@@ -68,7 +68,7 @@ def pushforward(model: nn.Module, *, dtype: torch.dtype = torch.float64) -> Push
     if not isinstance(model, nn.Module):
         raise TypeError(f"a derivative is taken of a torch.nn.Module; got {type(model).__name__}")
     placed = place(model, device=None, precision="float64")
-    placed.model.to(dtype=dtype).eval().requires_grad_(False)
+    frozen(placed.model, dtype)
     return Pushforward(placed, dtype)
 
 

@@ -48,12 +48,19 @@ def _modules_of(model: nn.Module) -> list[nn.Module]:
     return list(found.values())
 
 
-def in_this_thread(hook: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the hook so that it ignores calls from other threads, which run their own forwards."""
+def in_this_thread(
+    hook: Callable[..., Any], *, elsewhere: Callable[[], Any] = lambda: None
+) -> Callable[..., Any]:
+    """Return the hook so that it ignores calls from other threads, which run their own forwards.
+
+    Args:
+        hook: called in this thread.
+        elsewhere: called instead in any other.
+    """
     owner = threading.get_ident()
 
     def guarded(*args: Any) -> Any:
-        return hook(*args) if threading.get_ident() == owner else None
+        return hook(*args) if threading.get_ident() == owner else elsewhere()
 
     return guarded
 

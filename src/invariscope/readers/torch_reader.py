@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from invariscope.default_device import as_the_caller
 from invariscope.random_state import Generator, Streams, global_generators, put_back
 from invariscope.readers._built import inventory, refuse_built
 from invariscope.readers._copies import Placed, home, place, uncompiled
@@ -155,7 +156,7 @@ class TorchReader(Reader):
         generators, fresh = _generators(placed), Structure.of(placed.model)
 
         parts, run = inventory(placed.model), partial(record, placed.model, shape=x.shape)
-        run = partial(run, gradients=placed.gradients)
+        run = partial(run, gradients=placed.gradients, copied_for=placed.copied_for)
 
         with put_back(generators) as before:
             small = run(survey(placed.model), rows[:SMALL])
@@ -178,7 +179,8 @@ class TorchReader(Reader):
         modules = frozenset(site.name for site in sites)
         trials = Trials(small, large, ends_altered, as_axis_choice(self.batch_axis), modules)
         candidates = trials.candidates()
-        unused = never_ran(sites, small.ran | large.ran)
+        ran = small.ran | large.ran | large.elsewhere.keys()
+        unused = never_ran(sites, ran)
         chosen = self._chosen(candidates, unused, trials)
         prediction = self._prediction(trials)
         inspection = Inspection(
@@ -208,6 +210,8 @@ class TorchReader(Reader):
         chosen = [trials.ordered(candidate) for candidate in choose(candidates, selector)]
         if not chosen and self.layers is None:  # only views, or only complex or integer values
             chosen = [trials.ordered(c) for c in candidates if c.event.site == self.name]
+        elif self.layers is None and not any(candidate.axis for candidate in chosen):
+            chosen += [trials.ordered(c) for c in candidates if c.event.site == self.name and c.axis]
         elif not chosen:
             raise directory.nothing_chosen(selector, self.layers)
         return with_aliases(chosen, trials.large.batch)
@@ -220,7 +224,7 @@ def _generators(placed: Placed) -> tuple[Generator, ...]:
 def _run_once(placed: Placed, x: Tensor) -> None:
     """Run a forward, for what the first one sets up."""
     rows, _ = probes(x)
-    with put_back(_generators(placed)), forward_mode(gradients=placed.gradients):
+    with put_back(_generators(placed)), forward_mode(gradients=placed.gradients), as_the_caller():
         placed.model(placed.feed(rows[:SMALL]))
 
 
@@ -249,6 +253,9 @@ def _notes(placed: Placed, sites: Sequence[Site], drawn: Sequence[str]) -> tuple
     notes = []
     if scripted:
         notes.append(f"traced or scripted, only its output is read: {', '.join(scripted)}")
+    if placed.left_training:
+        listed = ", ".join(placed.left_training)
+        notes.append(f"read in eval mode like the rest of the model, but left in training mode: {listed}")
     if placed.compiled:
         notes.append("the compiled model is read uncompiled")
     if any(isinstance(site.module, (nn.MultiheadAttention, nn.TransformerEncoderLayer)) for site in sites):

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from invariscope.default_device import as_the_caller
 from invariscope.random_state import Generator, callable_generators, global_generators, put_back
 
 PROBED = 3
@@ -42,7 +43,8 @@ def result_of(
         TypeError: it does not return a dense tensor.
     """
     try:
-        found = function(batch)
+        with as_the_caller():
+            found = function(batch)
     except (MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:

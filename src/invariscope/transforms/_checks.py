@@ -77,7 +77,8 @@ def need_images(family: str, x: Any, axes: str = "n, C, H, W") -> None:
         raise TypeError(f"{family} acts on images or feature maps ({axes}); {_came(x)}.{_shape_hint(x)}")
     if not x.is_floating_point():
         raise TypeError(
-            f"{family} needs floating-point values; {_came(x)}. Convert first, e.g. x.float() / 255."
+            f"{family} needs floating-point values; {_came(x)}. Convert first, e.g. x.float() / 255, "
+            "or x.float() if the model scales its inputs itself."
         )
 
 
