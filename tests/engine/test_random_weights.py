@@ -305,6 +305,7 @@ def test_networks_from_a_function_are_cast_to_the_models_dtype():
         (lambda model: lambda: 1 / 0, ValueError, r"failed with ZeroDivisionError: division by zero"),
         (lambda model: lambda n: n, ValueError, r"failed with TypeError"),
         (lambda model: same_again, ValueError, r"two random networks have the same weights"),
+        (lambda model: one_for_all(Scaled()), ValueError, r"two random networks have the same weights"),
         (lambda model: model, TypeError, r"baseline must be 'random', or a function.*got Scaled"),
         (lambda model: 3, TypeError, r"baseline must be 'random', or a function.*got int"),
     ],
@@ -316,6 +317,7 @@ def test_networks_from_a_function_are_cast_to_the_models_dtype():
         "failing",
         "arguments",
         "seeded",
+        "one for all",
         "a module",
         "a number",
     ],
@@ -324,6 +326,10 @@ def test_functions_that_do_not_give_a_baseline_are_refused(make, error, message)
     model = Scaled()
     with pytest.raises(error, match=message):
         quick(model, baseline=make(model))
+
+
+def one_for_all(network):
+    return lambda: network
 
 
 def copy_of(model):

@@ -15,7 +15,7 @@ from invariscope.engine.assemble import Assembler
 from invariscope.engine.options import Options
 from invariscope.engine.precision import check_precision
 from invariscope.engine.progress import ticking
-from invariscope.engine.random_weights import REMEDY, make_name, random_network, same_weights
+from invariscope.engine.random_weights import REMEDY, make_name, random_network, weights_digest
 from invariscope.engine.run import walk
 from invariscope.engine.sources import Source, refuse_second_walk
 from invariscope.measures.base import Measure
@@ -74,7 +74,7 @@ def random_band(
         return ()
     refuse_unrandom(model, source, what=f"baseline={baseline_name(options.baseline)!r}")
     found: dict[RowKey, list[float]] = defaultdict(list)
-    first: nn.Module | None = None
+    first: str | None = None
     with ticking(options.progress, "measuring random weights") as tick:
         for draw in range(options.draws):
             plain = replace(options, checkpoint=None, intervals=False, floor=False)
@@ -91,14 +91,15 @@ def baseline_name(baseline: Any) -> str:
     return baseline if isinstance(baseline, str) else make_name(baseline)
 
 
-def _refuse_same(first: nn.Module | None, fresh: nn.Module) -> nn.Module:
-    """Return the first draw; raise ValueError if another one has the same weights."""
-    if first is not None and first is not fresh and same_weights(first, fresh):
+def _refuse_same(first: str | None, fresh: nn.Module) -> str:
+    """Return the digest of the first draw's weights; raise ValueError if this draw has the same weights."""
+    own = weights_digest(fresh)
+    if own == first:
         raise ValueError(
             f"two random networks have the same weights: nothing in {type(fresh).__name__} is drawn at "
             f"random. {REMEDY}"
         )
-    return first or fresh
+    return first or own
 
 
 def _part(
