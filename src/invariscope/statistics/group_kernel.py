@@ -9,7 +9,7 @@ from invariscope.statistics.base import replicate_sums
 from invariscope.statistics.kernel_checks import refuse_unless
 from invariscope.statistics.orbit_kernel import OPTIONS
 
-TILE = 256  # units: sums of nine replicates stay in the nearest cache
+TILE = 256  # units: what nine replicates need stays in the nearest cache
 
 
 @numba.njit(**OPTIONS)
@@ -43,81 +43,82 @@ def _fill(columns, j, left, members, strata, counts, pivots, reference, part, mo
             _add_bucket(columns[bucket, j, left:right], counts[k], away, part, moved)
 
 
+# Of many arrays the compiler cannot prove that they do not overlap, of two it can; and of signed places it
+# must expect that they count from the end.
 @numba.njit(**OPTIONS)
-def _square(rest, squared):
-    for u in range(len(rest)):
-        squared[u] += rest[u] * rest[u]
+def _add_replicate(fixed, start, part, share, found, into, width):
+    """Adds Σ_i h_ij of one element to the sums over elements of one replicate.
+
+    Args:
+        fixed: TILE units each: the sums of all groups, and how far the reference is from the first element's.
+        start: where `fixed` has the replicate's sums for the first element.
+        part: where it has the sums of the group that the replicate leaves out.
+        share: 1/n.
+        found: Σ_j E_j², Σ_j (ā_j − ā_0) and the sum of its squares, TILE units each, from `into` on.
+        into: see `found`.
+        width: number of units.
+    """
+    first, left_out, at, tile = np.uintp(start), np.uintp(part), np.uintp(into), np.uintp(TILE)
+    for u in range(np.uintp(width)):
+        rest = fixed[u] - fixed[left_out + u]
+        moved = (rest - fixed[first + u]) * share + fixed[tile + u]
+        found[at + u] += rest * rest
+        found[at + tile + u] += moved
+        found[at + tile + tile + u] += moved * moved
 
 
 @numba.njit(**OPTIONS)
-def _move(rest, start, share, steps, moved):
-    for u in range(len(rest)):
-        moved[u] = (rest[u] - start[u]) * share + steps[u]
+def _subtract(fixed, part, start, width):
+    """Fills the sums for the first element of the replicate that leaves out one group."""
+    for u in range(width):
+        fixed[start + u] = fixed[u] - fixed[part + u]
 
 
-# Short loops of one result each: of longer ones the compiler cannot prove that their arrays are apart.
 @numba.njit(**OPTIONS)
-def _add_replicate(rest, start, share, steps, squared, sums, squares, moved):
-    """Adds Σ_i h_ij of one element to the sums over elements of one replicate."""
-    _square(rest, squared)
-    _move(rest, start, share, steps, moved)
-    _add(moved, sums)
-    _square(moved, squares)
+def _sum_groups(columns, j, left, groups, pivots, reference, fixed, shifted, width):
+    """Fills the sums of one element: of all groups, and of each, from the third tile on."""
+    members, edges, strata, counts = groups
+    fixed[:TILE] = 0.0
+    for g in range(len(edges) - 1):
+        one, many, at = edges[g], edges[g + 1], (2 + g) * TILE
+        part, into = fixed[at : at + width], shifted[g, left : left + width]
+        if many - one == 1 and strata[one] == reference:
+            part[:] = columns[members[one], j, left : left + width]
+        else:
+            within = (members[one:many], strata[one:many], counts[one:many])
+            _fill(columns, j, left, *within, pivots, reference, part, into)
+        _add(part, fixed[:width])
 
 
 @numba.njit(**OPTIONS)
 def _group_products(columns, groups, pivots, reference, shares, found):
     """Fills what `group_products` returns."""
-    members, edges, strata, counts = groups
     squared, moving, mean, shifted = found
-    elements, units = columns.shape[1:]
-    replicates = len(squared)
-    parts, column, moved, rest = (
-        np.empty((len(edges) - 1, TILE)),
-        np.empty(TILE),
-        np.empty(TILE),
-        np.empty(TILE),
-    )
-    starts, sums, squares = np.empty((3, replicates, TILE))
-    steps = np.empty(TILE)
+    edges, (elements, units) = groups[1], columns.shape[1:]
+    replicates, none = len(squared), (1 + len(edges)) * TILE
+    starts = none + TILE
+    fixed, sums = np.zeros(starts + replicates * TILE), np.empty(3 * replicates * TILE)
     for left in range(0, units, TILE):
-        right = min(left + TILE, units)
-        width = right - left
+        width = min(TILE, units - left)
         sums[:] = 0.0
-        squares[:] = 0.0
-        origin, total = pivots[reference, 0, left:right], mean[left:right]
         for j in range(elements):
-            pivot = pivots[reference, j, left:right]
-            column[:] = 0.0
             for u in range(width):
-                steps[u] = np.float64(pivot[u]) - np.float64(origin[u])
-            for g in range(len(edges) - 1):
-                one, many = edges[g], edges[g + 1]
-                if many - one == 1 and strata[one] == reference:
-                    _add(columns[members[one], j, left:right], column[:width])
-                else:
-                    within = (members[one:many], strata[one:many], counts[one:many])
-                    into = shifted[g, left:right]
-                    _fill(columns, j, left, *within, pivots, reference, parts[g, :width], into)
-                    _add(parts[g, :width], column[:width])
+                start, now = pivots[reference, 0, left + u], pivots[reference, j, left + u]
+                fixed[TILE + u] = np.float64(now) - np.float64(start)
+            _sum_groups(columns, j, left, groups, pivots, reference, fixed, shifted, width)
             for r in range(replicates):
-                rest[:] = column
-                if r > 0:
-                    one, many = edges[r - 1], edges[r]
-                    part = parts[r - 1, :width]
-                    if many - one == 1 and strata[one] == reference:
-                        part = columns[members[one], j, left:right]
-                    for u in range(width):
-                        rest[u] = column[u] - part[u]
+                start, part = starts + r * TILE, none if r == 0 else (1 + r) * TILE
                 if j == 0:
-                    starts[r] = rest
-                own, into = rest[:width], squared[r, left:right]
-                _add_replicate(own, starts[r], shares[r], steps, into, sums[r], squares[r], moved[:width])
+                    _subtract(fixed, part, start, width)
+                _add_replicate(fixed, start, part, shares[r], sums, 3 * r * TILE, width)
             for u in range(width):
-                total[u] += column[u] * shares[0]
+                mean[left + u] += fixed[u] * shares[0]
         for r in range(replicates):
+            at = 3 * r * TILE
             for u in range(width):
-                moving[r, left + u] = max(squares[r, u] - sums[r, u] * sums[r, u] / elements, 0.0)
+                total, squares = sums[at + TILE + u], sums[at + 2 * TILE + u]
+                squared[r, left + u] = sums[at + u]
+                moving[r, left + u] = max(squares - total * total / elements, 0.0)
 
 
 def group_products(
