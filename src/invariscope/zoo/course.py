@@ -12,14 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from invariscope.registry import unknown
 from invariscope.zoo.checkpoint import restore_checkpoint, save_checkpoint
-from invariscope.zoo.epochs import Lesson, Loop, Pace, Progress, device_of, evaluate
+from invariscope.zoo.epochs import Lesson, Loop, Progress, device_of, evaluate
 from invariscope.zoo.image_data import ImageData
+from invariscope.zoo.train_settings import TrainSettings
 from invariscope.zoo.trainable import only_these
-
-PRECISIONS = ("float32", "bf16")
-SCHEDULES = ("constant", "cosine")
 
 Monitor = Callable[[nn.Module, int], Sequence[dict[str, Any]] | None]
 
@@ -63,37 +60,16 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True)
 class Course:
-    """How a training goes, whatever is learnt; `train` documents the options.
+    """A training that can be interrupted and watched, whatever is learned.
 
-    Raises:
-        ValueError: an option that cannot be.
+    Args:
+        settings: how it runs.
+        checkpoint, progress: as in `train`.
     """
 
-    epochs: int
-    batch_size: int
-    lr: float
-    schedule: str
-    seed: int
-    precision: str
-    channels_last: bool
-    checkpoint: str | Path | None
-    progress: Callable[[Progress], None] | None
-
-    def __post_init__(self) -> None:
-        if self.precision not in PRECISIONS:
-            raise unknown("precision", self.precision, PRECISIONS)
-        if self.schedule not in SCHEDULES:
-            raise unknown("schedule", self.schedule, SCHEDULES)
-        if self.epochs < 1 or self.batch_size < 1 or not self.lr > 0:
-            raise ValueError(
-                f"epochs and batch_size are at least 1 and lr is positive; got epochs={self.epochs}, "
-                f"batch_size={self.batch_size}, lr={self.lr}."
-            )
-
-    def settings(self, data: ImageData, more: dict[str, Any]) -> dict[str, Any]:
-        """What two trainings share if one is the other's continuation, in plain values."""
-        names = ("batch_size", "lr", "schedule", "seed", "precision", "channels_last")
-        return {**{name: getattr(self, name) for name in names}, **more, "data": data.describe()}
+    settings: TrainSettings
+    checkpoint: str | Path | None = None
+    progress: Callable[[Progress], None] | None = None
 
     def __call__(
         self,
@@ -102,7 +78,7 @@ class Course:
         lesson: Lesson,
         *,
         chosen: frozenset[str],
-        settings: dict[str, Any],
+        described: dict[str, Any],
         test: ImageData | None = None,
         monitor: Monitor | None = None,
     ) -> Training:
@@ -112,19 +88,20 @@ class Course:
             model, data: what learns, and from what.
             lesson: the loss of a batch.
             chosen: names of parameters.
-            settings: of the lesson, for the record and the checkpoint.
+            described: the lesson in plain values, for the record and the checkpoint.
             test, monitor: as in `train`.
         """
-        settings = self.settings(data, settings)
+        epochs = self.settings.epochs
+        settings = {**self.settings.describe(), **described, "data": data.describe()}
         adjusted = [p for name, p in model.named_parameters() if name in chosen and p.requires_grad]
-        optimizer = torch.optim.Adam(adjusted, lr=self.lr)
+        optimizer = torch.optim.Adam(adjusted, lr=self.settings.lr)
         place = self.checkpoint
-        saved = None if place is None else _Saved(Path(place), model, data, optimizer, settings, self.epochs)
+        saved = None if place is None else _Saved(Path(place), model, data, optimizer, settings, epochs)
         history, kept = ([], []) if saved is None else saved.restore()
         watch, loop = _Watch(monitor, model, kept), self._loop(model, data, lesson)
-        with _memory_format(model, self.channels_last), only_these(model, chosen):
+        with _memory_format(model, self.settings.channels_last), only_these(model, chosen):
             watch(len(history))
-            for epoch in range(len(history), self.epochs):
+            for epoch in range(len(history), epochs):
                 record = loop.run(epoch, optimizer)
                 record["test_accuracy"] = None if test is None else evaluate(model, test)
                 history.append(record)
@@ -132,15 +109,12 @@ class Course:
                     saved.write(history, watch.records)
                 watch(epoch + 1)
         model.eval()
-        return Training(tuple(history), {"epochs": self.epochs, **settings}, tuple(watch.records))
+        return Training(tuple(history), {"epochs": epochs, **settings}, tuple(watch.records))
 
     def _loop(self, model: nn.Module, data: ImageData, lesson: Lesson) -> Loop:
         device = device_of(model)
-        pace = Pace(self.epochs, self.batch_size, self.lr, falling=self.schedule == "cosine")
         images, labels = data.images.to(device), data.labels.to(device)
-        return Loop(
-            model, images, labels, lesson, pace, self.seed, self.precision, self.channels_last, self.progress
-        )
+        return Loop(model, images, labels, lesson, self.settings, self.progress)
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,9 +145,9 @@ class _Saved:
     ) -> None:
         self._epochs = epochs
         self._path, self._model, self._optimizer = path, model, optimizer
-        # The settings only name the data and the starting weights: these are their very values. Where the
-        # learning rate falls, its path depends on where it is to end.
-        fixed = {"epochs": epochs} if settings["schedule"] == "cosine" else {}
+        # The settings only name the data and the starting weights: these are their very values. If the
+        # learning rate changes, its path depends on where it is to end.
+        fixed = {} if settings["schedule"] == "constant" else {"epochs": epochs}
         self._marks = (
             settings
             | fixed

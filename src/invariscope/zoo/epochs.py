@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from invariscope.zoo.image_data import ImageData, as_image_data
+from invariscope.zoo.schedules import learning_rate
+from invariscope.zoo.train_settings import TrainSettings
 
 if TYPE_CHECKING:
     from invariscope.transforms import Transform
@@ -34,20 +36,6 @@ class Progress:
     def fraction(self) -> float:
         """Done share of the whole training, 0 to 1."""
         return (self.epoch - 1 + self.batch / self.batches) / self.epochs
-
-
-@dataclass(frozen=True)
-class Pace:
-    """How far and how fast: epochs, batch size, and a learning rate that may fall to 0 by a half cosine."""
-
-    epochs: int
-    batch_size: int
-    lr: float
-    falling: bool
-
-    def rate(self, done: float) -> float:
-        """The learning rate when this share of the training, 0 to 1, is done."""
-        return self.lr * (1 + math.cos(math.pi * done)) / 2 if self.falling else self.lr
 
 
 class Lesson(Protocol):
@@ -100,17 +88,15 @@ class Loop:
     Args:
         images, labels: all of the training data, on the model's device.
         lesson: the loss of a batch.
-        seed: every draw of an epoch comes from (seed, epoch), so an epoch does not depend on those before.
+        settings: how the training runs. Every draw of an epoch comes from (seed, epoch), so an epoch does not
+            depend on those before.
     """
 
     model: nn.Module
     images: Tensor
     labels: Tensor
     lesson: Lesson
-    pace: Pace
-    seed: int
-    precision: str
-    channels_last: bool
+    settings: TrainSettings
     progress: Callable[[Progress], None] | None
 
     def run(self, epoch: int, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
@@ -121,21 +107,21 @@ class Loop:
         """
         started = time.perf_counter()
         loss_sum, right = 0.0, 0
-        drawing, dropping = np.random.SeedSequence([self.seed % 2**64, epoch]).generate_state(2, np.uint64)
-        generator = torch.Generator().manual_seed(int(drawing))
+        drawing, dropping = _epoch_seeds(self.settings.seed, epoch)
+        generator = torch.Generator().manual_seed(drawing)
         self.model.train()
-        with seeded(int(dropping), self.images.device):
-            batches = _batches(len(self.labels), self.pace.batch_size, generator)
+        with seeded(dropping, self.images.device):
+            batches = _batches(len(self.labels), self.settings.batch_size, generator)
             for number, chosen in enumerate(batches, start=1):
-                done = (epoch + (number - 1) / len(batches)) / self.pace.epochs
+                done = (epoch + (number - 1) / len(batches)) / self.settings.epochs
                 for group in optimizer.param_groups:
-                    group["lr"] = self.pace.rate(done)
+                    group["lr"] = learning_rate(self.settings.schedule, self.settings.lr, done)
                 loss, hits = self._step(chosen, optimizer, generator)
                 loss_sum, right = loss_sum + loss * len(chosen), right + hits
                 if not math.isfinite(loss):
                     raise _diverged(epoch, number, loss)
                 if self.progress:
-                    self.progress(Progress(epoch + 1, self.pace.epochs, number, len(batches), loss))
+                    self.progress(Progress(epoch + 1, self.settings.epochs, number, len(batches), loss))
         return {
             "epoch": epoch + 1,
             "loss": loss_sum / len(self.labels),
@@ -155,9 +141,9 @@ class Loop:
         return float(loss.detach()), right
 
     def _forward(self, x: Tensor) -> Tensor:
-        if self.channels_last and x.ndim == 4:
+        if self.settings.channels_last and x.ndim == 4:
             x = x.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
             return self.model(x).float()
 
 
@@ -216,6 +202,12 @@ def _eval_mode(model: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in modes:
             module.training = mode
+
+
+def _epoch_seeds(seed: int, epoch: int) -> tuple[int, int]:
+    """Return the seeds of an epoch's order and augmentation, and of layers that draw."""
+    drawing, dropping = np.random.SeedSequence([seed % 2**64, epoch]).generate_state(2, np.uint64)
+    return int(drawing), int(dropping)
 
 
 def _batches(samples: int, batch_size: int, generator: torch.Generator) -> list[Tensor]:

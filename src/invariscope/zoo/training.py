@@ -12,6 +12,7 @@ from torch import nn
 from invariscope.zoo.course import Course, Training
 from invariscope.zoo.epochs import Labelled, Progress
 from invariscope.zoo.image_data import ImageData, as_image_data
+from invariscope.zoo.train_settings import TrainSettings
 from invariscope.zoo.trainable import trainable_names
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def train(
     Source:
         Kingma and Ba 2015, arXiv:1412.6980 (Adam).
     """
-    course = Course(
+    settings = TrainSettings(
         epochs=epochs,
         batch_size=batch_size,
         lr=lr,
@@ -98,18 +99,17 @@ def train(
         seed=seed,
         precision=precision,
         channels_last=channels_last,
-        checkpoint=checkpoint,
-        progress=progress,
     )
-    settings: dict[str, Any] = {"augmentation": None if augmentation is None else augmentation.describe()}
+    course = Course(settings=settings, checkpoint=checkpoint, progress=progress)
+    described: dict[str, Any] = {"augmentation": None if augmentation is None else augmentation.describe()}
     if trainable is not None:
-        settings["trainable"] = trainable
+        described["trainable"] = trainable
     return course(
         model,
         as_image_data(data),
         Labelled(augmentation),
         chosen=trainable_names(model, trainable),
-        settings=settings,
+        described=described,
         test=None if test is None else as_image_data(test),
         monitor=monitor,
     )
