@@ -13,8 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from invariscope.zoo.checkpoint import restore_checkpoint, save_checkpoint
-from invariscope.zoo.epochs import Lesson, Loop, Progress, device_of, evaluate
+from invariscope.zoo.epochs import Loop, Progress, device_of, evaluate
 from invariscope.zoo.image_data import ImageData
+from invariscope.zoo.lessons import Lesson
+from invariscope.zoo.optimizers import make_optimizer
 from invariscope.zoo.train_settings import TrainSettings
 from invariscope.zoo.trainable import only_these
 
@@ -94,7 +96,7 @@ class Course:
         epochs = self.settings.epochs
         settings = {**self.settings.describe(), **described, "data": data.describe()}
         adjusted = [p for name, p in model.named_parameters() if name in chosen and p.requires_grad]
-        optimizer = torch.optim.Adam(adjusted, lr=self.settings.lr)
+        optimizer = make_optimizer(self.settings, adjusted)
         place = self.checkpoint
         saved = None if place is None else _Saved(Path(place), model, data, optimizer, settings, epochs)
         history, kept = ([], []) if saved is None else saved.restore()

@@ -7,14 +7,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from invariscope.zoo.image_data import ImageData, as_image_data
+from invariscope.zoo.lessons import Lesson
 from invariscope.zoo.schedules import learning_rate
 from invariscope.zoo.train_settings import TrainSettings
 
@@ -36,49 +36,6 @@ class Progress:
     def fraction(self) -> float:
         """Done share of the whole training, 0 to 1."""
         return (self.epoch - 1 + self.batch / self.batches) / self.epochs
-
-
-class Lesson(Protocol):
-    """What is to be learnt from a batch."""
-
-    def __call__(
-        self, forward: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, generator: torch.Generator
-    ) -> tuple[Tensor, int]:
-        """The mean loss of a batch, and how many of its images came out right.
-
-        Args:
-            forward: the model, at the training's precision.
-            x, y: images and labels.
-            generator: the only source of chance.
-        """
-        ...
-
-
-@dataclass(frozen=True)
-class Labelled:
-    """That each image, moved by an element drawn at random, belongs to its class.
-
-    Args:
-        augmentation: None: images as they are.
-    """
-
-    augmentation: Transform | None = None
-
-    def __call__(
-        self, forward: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, generator: torch.Generator
-    ) -> tuple[Tensor, int]:
-        """Negative log likelihood of the labels.
-
-        Raises:
-            ValueError: outputs of another shape, or labels beyond the model's classes.
-        """
-        if self.augmentation is not None:
-            x = self.augmentation.random(x, generator=generator)
-        output = forward(x)
-        _check_classes(output, y)
-        # Softmax leaves log-probabilities as they are: this is their negative log likelihood, and the right
-        # loss for logits too.
-        return functional.cross_entropy(output, y), int((output.detach().argmax(1) == y).sum())
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,19 +173,6 @@ def _batches(samples: int, batch_size: int, generator: torch.Generator) -> list[
         # Batch normalisation knows no variance of a single sample.
         batches[-2:] = [torch.cat(batches[-2:])]
     return batches
-
-
-def _check_classes(output: Tensor, labels: Tensor) -> None:
-    if output.ndim != 2 or len(output) != len(labels):
-        raise ValueError(
-            f"training needs a model that returns (sample, class), here ({len(labels)}, classes); "
-            f"got {tuple(output.shape)}."
-        )
-    if int(labels.max()) >= output.shape[1]:
-        raise ValueError(
-            f"labels go up to {int(labels.max())}, the model has only {output.shape[1]} classes (0 to "
-            f"{output.shape[1] - 1}). Build it with classes={int(labels.max()) + 1} or more."
-        )
 
 
 def _diverged(epoch: int, batch: int, loss: float) -> ValueError:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from invariscope.zoo.course import Course, Training
-from invariscope.zoo.epochs import Labelled, Progress
+from invariscope.zoo.epochs import Progress
 from invariscope.zoo.image_data import ImageData, as_image_data
+from invariscope.zoo.lessons import Labelled
 from invariscope.zoo.train_settings import TrainSettings
 from invariscope.zoo.trainable import trainable_names
 
@@ -48,6 +49,9 @@ def train(
     batch_size: int = 256,
     lr: float = 1e-3,
     schedule: str = "constant",
+    optimizer: str = "adam",
+    weight_decay: float = 0.0,
+    label_smoothing: float = 0.0,
     seed: int = 0,
     precision: str = "float32",
     channels_last: bool = False,
@@ -57,7 +61,7 @@ def train(
     progress: Callable[[Progress], None] | None = None,
     monitor: Callable[[nn.Module, int], Sequence[dict[str, Any]] | None] | None = None,
 ) -> Training:
-    """Minimises the negative log likelihood with Adam; the model is changed in place and left in eval mode.
+    """Trains a classifier with Adam or SGD; the model is changed in place and left in eval mode.
 
     Order, augmentation and dropout are drawn from (seed, epoch): the same seed gives the same weights, bit
     for bit, on the same machine with the same number of threads, also across a resume. The global
@@ -69,8 +73,13 @@ def train(
         epochs: passes over the data, counting those of a resumed training.
         augmentation: each image of each batch is moved by an element drawn at random; None: never.
         batch_size: the last batch of an epoch may be smaller.
-        lr: learning rate.
-        schedule: "constant", or "cosine": from lr down to 0 over all epochs, by a half cosine.
+        lr: learning rate; with a schedule, its peak.
+        schedule: "constant"; "cosine": from lr down to 0 over all epochs, by a half cosine; "one_cycle":
+            linearly from lr / 25 up to lr during the first 30 % of the steps, then down to 0 as "cosine".
+        optimizer: "adam", or "sgd" with Nesterov momentum 0.9.
+        weight_decay: of "sgd": this multiple of each weight is added to its gradient. Biases and the
+            parameters of normalisation layers do not decay.
+        label_smoothing: this share of each target is spread evenly over all classes.
         seed: of everything random.
         precision: "float32", or "bf16": forward and backward in bfloat16; weights and optimizer stay in
             float32.
@@ -89,7 +98,8 @@ def train(
             training.
 
     Source:
-        Kingma and Ba 2015, arXiv:1412.6980 (Adam).
+        Kingma and Ba 2015, arXiv:1412.6980 (Adam); Smith and Topin 2018, arXiv:1708.07120 (one cycle);
+        Szegedy et al. 2016, arXiv:1512.00567 (label smoothing).
     """
     settings = TrainSettings(
         epochs=epochs,
@@ -99,6 +109,9 @@ def train(
         seed=seed,
         precision=precision,
         channels_last=channels_last,
+        optimizer=optimizer,
+        weight_decay=weight_decay,
+        label_smoothing=label_smoothing,
     )
     course = Course(settings=settings, checkpoint=checkpoint, progress=progress)
     described: dict[str, Any] = {"augmentation": None if augmentation is None else augmentation.describe()}
@@ -107,7 +120,7 @@ def train(
     return course(
         model,
         as_image_data(data),
-        Labelled(augmentation),
+        Labelled(augmentation, label_smoothing),
         chosen=trainable_names(model, trainable),
         described=described,
         test=None if test is None else as_image_data(test),
