@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from invariscope.zoo.checkpoint import restore_checkpoint, save_checkpoint
+from invariscope.zoo.averaging import WeightAverage
+from invariscope.zoo.bookmark import SavedTraining
 from invariscope.zoo.epochs import Loop, Progress, device_of, evaluate
+from invariscope.zoo.flip_and_crop import FlipAndCrop
 from invariscope.zoo.image_data import ImageData
 from invariscope.zoo.lessons import Lesson
 from invariscope.zoo.optimizers import make_optimizer
@@ -97,89 +98,66 @@ class Course:
         settings = {**self.settings.describe(), **described, "data": data.describe()}
         adjusted = [p for name, p in model.named_parameters() if name in chosen and p.requires_grad]
         optimizer = make_optimizer(self.settings, adjusted)
-        place = self.checkpoint
-        saved = None if place is None else _Saved(Path(place), model, data, optimizer, settings, epochs)
-        history, kept = ([], []) if saved is None else saved.restore()
-        watch, loop = _Watch(monitor, model, kept), self._loop(model, data, lesson)
         with _memory_format(model, self.settings.channels_last), only_these(model, chosen):
-            watch(len(history))
-            for epoch in range(len(history), epochs):
+            average = WeightAverage(model, self.settings.ema) if self.settings.ema else None
+            path = None if self.checkpoint is None else Path(self.checkpoint)
+            saved = SavedTraining(path, model, optimizer, average, data, settings, epochs)
+            saved.restore()
+            watch = _Watch(monitor, model, average, saved.measured)
+            loop = self._loop(model, data, lesson, average, saved)
+            if not saved.within_an_epoch:
+                watch(len(saved.history))
+            for epoch in range(len(saved.history), epochs):
                 record = loop.run(epoch, optimizer)
-                record["test_accuracy"] = None if test is None else evaluate(model, test)
-                history.append(record)
-                if saved is not None:
-                    saved.write(history, watch.records)
+                with _averaged(average):
+                    record["test_accuracy"] = None if test is None else evaluate(model, test)
+                saved.history.append(record)
+                saved.write()
                 watch(epoch + 1)
+            if average is not None:
+                average.put_in()
         model.eval()
-        return Training(tuple(history), {"epochs": epochs, **settings}, tuple(watch.records))
+        return Training(tuple(saved.history), {"epochs": epochs, **settings}, tuple(saved.measured))
 
-    def _loop(self, model: nn.Module, data: ImageData, lesson: Lesson) -> Loop:
-        device = device_of(model)
+    def _loop(
+        self,
+        model: nn.Module,
+        data: ImageData,
+        lesson: Lesson,
+        average: WeightAverage | None,
+        saved: SavedTraining,
+    ) -> Loop:
+        device, settings = device_of(model), self.settings
+        views = FlipAndCrop(settings.seed, settings.flip, settings.crop_px)
+        views.check(data.images)
         images, labels = data.images.to(device), data.labels.to(device)
-        return Loop(model, images, labels, lesson, self.settings, self.progress)
+        return Loop(model, images, labels, lesson, settings, views, average, saved, self.progress)
 
 
 @dataclass(frozen=True, eq=False)
 class _Watch:
-    """A monitor, if there is one, and the records that it gave so far."""
+    """A monitor, if there is one, and the records that it gave so far.
+
+    It sees the averaged weights, if the training averages them.
+    """
 
     monitor: Monitor | None
     model: nn.Module
+    average: WeightAverage | None
     records: list[dict[str, Any]]
 
     def __call__(self, epoch: int) -> None:
         """Measures after so many epochs; what is known of this epoch is replaced."""
-        if self.monitor is not None and (found := self.monitor(self.model, epoch)):
+        if self.monitor is None:
+            return
+        with _averaged(self.average):
+            found = self.monitor(self.model, epoch)
+        if found:
             self.records[:] = [r for r in self.records if r["epoch"] != epoch] + list(map(dict, found))
 
 
-class _Saved:
-    """A training's checkpoint file, and what it has to agree with."""
-
-    def __init__(
-        self,
-        path: Path,
-        model: nn.Module,
-        data: ImageData,
-        optimizer: torch.optim.Optimizer,
-        settings: dict[str, Any],
-        epochs: int,
-    ) -> None:
-        self._epochs = epochs
-        self._path, self._model, self._optimizer = path, model, optimizer
-        # The settings only name the data and the starting weights: these are their very values. If the
-        # learning rate changes, its path depends on where it is to end.
-        fixed = {} if settings["schedule"] == "constant" else {"epochs": epochs}
-        self._marks = (
-            settings
-            | fixed
-            | {
-                "images and labels": _digest([data.images, data.labels]),
-                "starting weights": _digest(list(model.state_dict().values())),
-            }
-        )
-
-    def restore(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        """History and what the monitor measured, both empty where there is no checkpoint."""
-        if not self._path.exists():
-            return [], []
-        history, measured = restore_checkpoint(self._path, self._model, self._optimizer, self._marks)
-        if len(history) > self._epochs:
-            raise ValueError(
-                f"{self._path} is {len(history)} epochs along, only {self._epochs} were asked for: ask for "
-                "as many or more, or give another path."
-            )
-        return history, measured
-
-    def write(self, history: list[dict[str, Any]], measured: list[dict[str, Any]]) -> None:
-        save_checkpoint(self._path, self._model, self._optimizer, self._marks, history, measured)
-
-
-def _digest(tensors: list[Tensor]) -> str:
-    digest = hashlib.sha256()
-    for tensor in tensors:
-        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:16]
+def _averaged(average: WeightAverage | None) -> AbstractContextManager[None]:
+    return nullcontext() if average is None else average.swapped_in()
 
 
 @contextmanager

@@ -33,6 +33,9 @@ class TrainSettings:
     optimizer: str = "adam"
     weight_decay: float = 0.0
     label_smoothing: float = 0.0
+    flip: bool = False
+    crop_px: int = 0
+    ema: float = 0.0
 
     def __post_init__(self) -> None:
         known = {"precision": PRECISIONS, "schedule": SCHEDULES, "optimizer": OPTIMIZERS}
@@ -49,15 +52,14 @@ class TrainSettings:
                 f'weight_decay is at least 0, and above 0 only with optimizer="sgd"; got '
                 f"weight_decay={self.weight_decay} with optimizer={self.optimizer!r}."
             )
-        _check_share("label_smoothing", self.label_smoothing)
+        if self.crop_px < 0:
+            raise ValueError(f"crop_px is a number of pixels, at least 0; got crop_px={self.crop_px}.")
+        for name in ("label_smoothing", "ema"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} is at least 0 and below 1; got {name}={getattr(self, name)}.")
 
     def describe(self) -> dict[str, Any]:
         """Return what two trainings share if one continues the other, in plain values."""
         usual = {f.name: f.default for f in fields(self)}
         given = {name: value for name, value in asdict(self).items() if name != "epochs"}
         return {name: value for name, value in given.items() if name in _ALWAYS or value != usual[name]}
-
-
-def _check_share(name: str, value: float) -> None:
-    if not 0 <= value < 1:
-        raise ValueError(f"{name} is at least 0 and below 1; got {name}={value}.")

@@ -52,6 +52,9 @@ def train(
     optimizer: str = "adam",
     weight_decay: float = 0.0,
     label_smoothing: float = 0.0,
+    flip: bool = False,
+    crop_px: int = 0,
+    ema: float = 0.0,
     seed: int = 0,
     precision: str = "float32",
     channels_last: bool = False,
@@ -80,6 +83,11 @@ def train(
         weight_decay: of "sgd": this multiple of each weight is added to its gradient. Biases and the
             parameters of normalisation layers do not decay.
         label_smoothing: this share of each target is spread evenly over all classes.
+        flip: mirror each image left to right with probability 1/2, before the augmentation.
+        crop_px: shift each image by up to that many pixels along each axis, reflecting it at its borders;
+            CIFAR-10 is usually trained with 4. Flips and crops are drawn per (seed, epoch, sample).
+        ema: decay of an exponential moving average of the weights and running statistics, such as 0.999 for
+            thousands of steps; 0: none. Tests, the monitor and the trained network then have the average.
         seed: of everything random.
         precision: "float32", or "bf16": forward and backward in bfloat16; weights and optimizer stay in
             float32.
@@ -88,11 +96,13 @@ def train(
             ("features.0.*"); None: all. Running statistics of normalisation layers, which are no
             parameters, follow the data all the same.
         test: measured after each epoch, never trained on, never augmented.
-        checkpoint: a file, replaced after each epoch; if it exists, the training goes on from there.
+        checkpoint: a file, replaced after each epoch and once a minute within an epoch; if it exists, the
+            training resumes there.
         progress: called after each batch.
         monitor: called with the model and the number of epochs done, before the first and after each. The
             records that it returns, of plain values with an "epoch", are kept: `iv.Monitor` is one. It must
-            leave the model as it is. A resumed training calls it for the last epoch done once more.
+            leave the model as it is. A training that resumes between two epochs calls it for the last one
+            again.
     Raises:
         ValueError: unusable data or options, a loss that is no longer finite, a checkpoint of another
             training.
@@ -112,6 +122,9 @@ def train(
         optimizer=optimizer,
         weight_decay=weight_decay,
         label_smoothing=label_smoothing,
+        flip=flip,
+        crop_px=crop_px,
+        ema=ema,
     )
     course = Course(settings=settings, checkpoint=checkpoint, progress=progress)
     described: dict[str, Any] = {"augmentation": None if augmentation is None else augmentation.describe()}
