@@ -25,7 +25,7 @@ class SavedTraining:
 
     Args:
         path: of the file; None: nothing is kept.
-        model, optimizer, average: what is kept. The model still has the weights that training starts from.
+        model, optimizer: what is kept. The model still has the weights that training starts from.
         data: what it learns from.
         settings: what the checkpoint has to agree with, beside data and starting weights.
         epochs: how many are asked for.
@@ -37,15 +37,15 @@ class SavedTraining:
         path: Path | None,
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
-        average: WeightAverage | None,
         data: ImageData,
         settings: Mapping[str, Any],
         epochs: int,
     ) -> None:
         self.history: list[dict[str, Any]] = []
         self.measured: list[dict[str, Any]] = []
-        self._path, self._model, self._optimizer, self._average = path, model, optimizer, average
+        self._path, self._model, self._optimizer = path, model, optimizer
         self._epochs, self._found = epochs, Snapshot()
+        self._average: WeightAverage | None = None
         self._marks = {} if path is None else _marks(model, data, settings, epochs)
         self._written = time.monotonic()
 
@@ -54,12 +54,15 @@ class SavedTraining:
         """Whether the training resumes in the middle of an epoch."""
         return bool(self._found.place)
 
-    def restore(self) -> None:
+    def restore(self, average: WeightAverage | None) -> None:
         """Put everything back as it was, if there is a checkpoint.
 
+        Args:
+            average: of the weights, kept too from now on.
         Raises:
             ValueError: it is damaged, of another training, or further along than asked for.
         """
+        self._average = average
         if self._path is None or not self._path.exists():
             return
         found = restore_checkpoint(self._path, self._model, self._optimizer, self._marks)
@@ -68,8 +71,8 @@ class SavedTraining:
                 f"{self._path} is {len(found.history)} epochs along, only {self._epochs} were asked for: ask "
                 "for as many or more, or give another path."
             )
-        if self._average is not None:
-            self._average.restore(found.named("average"))
+        if average is not None:
+            average.restore(found.named("average"))
         self.history[:], self.measured[:] = found.history, found.measured
         self._found = found
 

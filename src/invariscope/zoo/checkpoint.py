@@ -76,6 +76,15 @@ def restore_checkpoint(
     return Snapshot(document["history"], document.get("measured", []), document.get("place", {}), more)
 
 
+def checkpoint_settings(path: Path) -> dict[str, Any]:
+    """Return the settings of the training that a checkpoint is of.
+
+    Raises:
+        ValueError: damaged, or no checkpoint.
+    """
+    return _document(path, read_tensors(path)[1])["settings"]
+
+
 def named_tensors(tensors: Mapping[str, Tensor], kind: str) -> dict[str, Tensor]:
     """Return the tensors called "kind.name", by name."""
     start = f"{kind}."

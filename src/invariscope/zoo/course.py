@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from invariscope.zoo.averaging import WeightAverage
 from invariscope.zoo.bookmark import SavedTraining
@@ -18,8 +18,10 @@ from invariscope.zoo.flip_and_crop import FlipAndCrop
 from invariscope.zoo.image_data import ImageData
 from invariscope.zoo.lessons import Lesson
 from invariscope.zoo.optimizers import make_optimizer
+from invariscope.zoo.precision import chosen_precision
 from invariscope.zoo.train_settings import TrainSettings
 from invariscope.zoo.trainable import only_these
+from invariscope.zoo.whitening import fit_layers
 
 Monitor = Callable[[nn.Module, int], Sequence[dict[str, Any]] | None]
 
@@ -94,44 +96,58 @@ class Course:
             described: the lesson in plain values, for the record and the checkpoint.
             test, monitor: as in `train`.
         """
-        epochs = self.settings.epochs
-        settings = {**self.settings.describe(), **described, "data": data.describe()}
+        decided = self._decided(model, data.images)
+        views = FlipAndCrop(decided.seed, decided.flip, decided.crop_px)
+        views.check(data.images)
+        record = {**decided.describe(), **described, "data": data.describe()}
         adjusted = [p for name, p in model.named_parameters() if name in chosen and p.requires_grad]
-        optimizer = make_optimizer(self.settings, adjusted)
-        with _memory_format(model, self.settings.channels_last), only_these(model, chosen):
-            average = WeightAverage(model, self.settings.ema) if self.settings.ema else None
-            path = None if self.checkpoint is None else Path(self.checkpoint)
-            saved = SavedTraining(path, model, optimizer, average, data, settings, epochs)
-            saved.restore()
-            watch = _Watch(monitor, model, average, saved.measured)
-            loop = self._loop(model, data, lesson, average, saved)
-            if not saved.within_an_epoch:
-                watch(len(saved.history))
-            for epoch in range(len(saved.history), epochs):
-                record = loop.run(epoch, optimizer)
-                with _averaged(average):
-                    record["test_accuracy"] = None if test is None else evaluate(model, test)
-                saved.history.append(record)
-                saved.write()
-                watch(epoch + 1)
+        optimizer = make_optimizer(decided, adjusted)
+        with _memory_format(model, decided.channels_last), only_these(model, chosen):
+            # Before layers are fitted: a checkpoint is compared with the weights as they were given.
+            saved = SavedTraining(self._place, model, optimizer, data, record, decided.epochs)
+            fit_layers(model, data.images)
+            average = WeightAverage(model, decided.ema) if decided.ema else None
+            saved.restore(average)
+            device = device_of(model)
+            images, labels = data.images.to(device), data.labels.to(device)
+            loop = Loop(model, images, labels, lesson, decided, views, average, saved, self.progress)
+            _walk(loop, optimizer, saved, _Watch(monitor, model, average, saved.measured), test)
             if average is not None:
                 average.put_in()
         model.eval()
-        return Training(tuple(saved.history), {"epochs": epochs, **settings}, tuple(saved.measured))
+        return Training(tuple(saved.history), {"epochs": decided.epochs, **record}, tuple(saved.measured))
 
-    def _loop(
-        self,
-        model: nn.Module,
-        data: ImageData,
-        lesson: Lesson,
-        average: WeightAverage | None,
-        saved: SavedTraining,
-    ) -> Loop:
-        device, settings = device_of(model), self.settings
-        views = FlipAndCrop(settings.seed, settings.flip, settings.crop_px)
-        views.check(data.images)
-        images, labels = data.images.to(device), data.labels.to(device)
-        return Loop(model, images, labels, lesson, settings, views, average, saved, self.progress)
+    @property
+    def _place(self) -> Path | None:
+        return None if self.checkpoint is None else Path(self.checkpoint)
+
+    def _decided(self, model: nn.Module, images: Tensor) -> TrainSettings:
+        """Return the settings with a precision in the place of "auto"."""
+        if self.settings.precision != "auto":
+            return self.settings
+        last = self.settings.channels_last
+        with _memory_format(model, last):
+            precision = chosen_precision(model, images, channels_last=last, checkpoint=self._place)
+        return replace(self.settings, precision=precision)
+
+
+def _walk(
+    loop: Loop,
+    optimizer: torch.optim.Optimizer,
+    saved: SavedTraining,
+    watch: _Watch,
+    test: ImageData | None,
+) -> None:
+    """Train the epochs that are left; test, keep and watch after each."""
+    if not saved.within_an_epoch:
+        watch(len(saved.history))
+    for epoch in range(len(saved.history), loop.settings.epochs):
+        record = loop.run(epoch, optimizer)
+        with _averaged(loop.average):
+            record["test_accuracy"] = None if test is None else evaluate(loop.model, test)
+        saved.history.append(record)
+        saved.write()
+        watch(epoch + 1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -160,10 +160,16 @@ class Loop:
         return value
 
     def _forward(self, x: Tensor) -> Tensor:
-        if self.settings.channels_last and x.ndim == 4:
-            x = x.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
-            return self.model(x).float()
+        settings = self.settings
+        return forward(self.model, x, precision=settings.precision, channels_last=settings.channels_last)
+
+
+def forward(model: nn.Module, x: Tensor, *, precision: str, channels_last: bool) -> Tensor:
+    """Return the model's outputs in float32, computed at a training's precision and memory format."""
+    if channels_last and x.ndim == 4:
+        x = x.contiguous(memory_format=torch.channels_last)
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bf16"):
+        return model(x).float()
 
 
 def evaluate(

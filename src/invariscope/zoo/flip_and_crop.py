@@ -29,10 +29,10 @@ class FlipAndCrop:
         crop_px: the largest shift; 0: none. Training on CIFAR-10 usually takes 4.
 
     >>> x = torch.arange(4.0).view(1, 1, 1, 4).expand(3, 1, 2, 4)
-    >>> FlipAndCrop(seed=0, flip=True)(x, torch.arange(3), epoch=0)[:, 0, 0]
+    >>> FlipAndCrop(seed=3, flip=True)(x, torch.arange(3), epoch=0)[:, 0, 0]
     tensor([[3., 2., 1., 0.],
-            [0., 1., 2., 3.],
-            [3., 2., 1., 0.]])
+            [3., 2., 1., 0.],
+            [0., 1., 2., 3.]])
     """
 
     seed: int

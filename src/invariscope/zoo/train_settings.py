@@ -9,7 +9,7 @@ from invariscope.registry import unknown
 from invariscope.zoo.schedules import SCHEDULES
 
 OPTIMIZERS = ("adam", "sgd")
-PRECISIONS = ("float32", "bf16")
+PRECISIONS = ("float32", "bf16", "auto")
 # Always described. The others are described if they differ from their defaults, so that checkpoints of
 # trainings without them stay valid when a setting is added.
 _ALWAYS = ("batch_size", "lr", "schedule", "seed", "precision", "channels_last")
