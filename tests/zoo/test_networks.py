@@ -191,7 +191,7 @@ def test_mobilenet_has_seventeen_blocks_ten_of_which_add_their_input():
     model = build("mobilenet_v2", input_shape=(3, 32, 32))
     shapes = shapes_of(model, torch.rand(1, 3, 32, 32))
     sizes = [shapes[f"stage{number}"][1] for number in range(1, 8)]
-    assert sizes == [32, 32, 16, 8, 8, 4, 4]
+    assert sizes == [32, 16, 8, 4, 4, 2, 2]
     blocks = [m for m in model.modules() if hasattr(m, "adds")]
     assert (len(blocks), sum(block.adds for block in blocks)) == (17, 10)
     depthwise = model.stage2[0].depthwise

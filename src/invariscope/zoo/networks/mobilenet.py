@@ -11,7 +11,7 @@ from invariscope.zoo.networks.base import chosen_width, network
 # (expansion, channels, blocks, stride) of each stage at the published width of 32.
 _STAGES = (
     (1, 16, 1, 1),
-    (6, 24, 2, 1),
+    (6, 24, 2, 2),
     (6, 32, 3, 2),
     (6, 64, 4, 2),
     (6, 96, 3, 1),
@@ -49,10 +49,10 @@ class InvertedResidual(nn.Sequential):
 class MobileNetV2(nn.Sequential):
     """conv1 bn1 relu1, stages stage1 to stage7 of inverted residuals, conv2 bn2 relu2, pool, fc, log_softmax.
 
-    Strides are 1, 1, 1, 2, 2, 1, 2, 1: images of 32 x 32 end as 4 x 4 maps.
+    Strides are 1 in conv1, then 1, 2, 2, 2, 1, 2, 1: images of 32 x 32 end as 2 x 2 maps.
 
     Source:
-        Sandler et al. 2018, arXiv:1801.04381, table 2, with strides for small images.
+        Sandler et al. 2018, arXiv:1801.04381, table 2; conv1 has stride 1 instead of 2.
     """
 
 
@@ -67,8 +67,7 @@ def mobilenet_v2(input_shape: tuple[int, ...], classes: int, *, width: int = 32)
             multiples of 8. The published width multiplier is width / 32.
 
     Source:
-        Sandler et al. 2018, arXiv:1801.04381; stride 1 in the first convolution and the second stage, as is
-        usual for CIFAR-10.
+        Sandler et al. 2018, arXiv:1801.04381; stride 1 in the first convolution, for small images.
 
     >>> from invariscope.zoo.networks import build, parameter_count
     >>> parameter_count(build("mobilenet_v2", input_shape=(3, 32, 32)))
