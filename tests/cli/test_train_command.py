@@ -40,6 +40,19 @@ def test_the_same_seed_gives_the_same_weights(invoke):
     assert Path("a/weights.safetensors").read_bytes() == Path("b/weights.safetensors").read_bytes()
 
 
+def test_the_settings_of_the_training_reach_it_and_its_card(invoke):
+    done = invoke(
+        *(*TRAIN, "--optimizer", "sgd", "--lr", "0.05", "--schedule", "one_cycle", "--weight-decay", "5e-4"),
+        *("--label-smoothing", "0.1", "--flip", "--crop", "2", "--ema", "0.9", "--precision", "auto"),
+    )
+    assert done.exit_code == 0, done.output
+    training = json.loads(Path("nets/plain/card.json").read_text())["training"]
+    wanted = {"optimizer": "sgd", "lr": 0.05, "schedule": "one_cycle", "weight_decay": 5e-4, "flip": True}
+    wanted |= {"label_smoothing": 0.1, "crop_px": 2, "ema": 0.9}
+    assert {name: training[name] for name in wanted} == wanted
+    assert training["precision"] in ("float32", "bf16")
+
+
 def test_a_data_set_is_trained_on_its_training_split_and_tested_on_the_other(invoke):
     done = invoke(
         *("train", "zoo:simple_conv(filters=1)", "mnist_subset", "--out", "net", "--epochs", "1"),
@@ -100,6 +113,9 @@ def test_without_a_whole_epoch_nothing_is_left(invoke, monkeypatch):
         ([*TRAIN, "-a", "rotatoin"], "Closest: 'rotation'"),
         ([*TRAIN, "--epochs", "0"], "at least 1"),
         ([*TRAIN, "--precision", "bf61"], "Closest: 'bf16'"),
+        ([*TRAIN, "--schedule", "one_cylce"], "Closest: 'one_cycle'"),
+        ([*TRAIN, "--weight-decay", "0.1"], 'only with optimizer="sgd"'),
+        ([*TRAIN, "--crop", "8"], "more than crop_px pixels a side"),
         (["train", "simple_conv", "unlabelled.npy", "--out", "net"], "holds no labels"),
     ],
 )

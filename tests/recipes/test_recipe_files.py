@@ -34,6 +34,7 @@ def test_every_recipe_of_the_package_can_be_planned(name, scale):
         ('", "prediction"]', '", "normalized_variance"]', "'normalized_variance' is asked for 2 times"),
         ("Rotation.circle(8)", "Rotation.circle(0)", "m is the number of elements"),
         ("lr = 1e-2", "lr = 0.0", "lr is above 0"),
+        ("lr = 1e-2", "weight_decay = 0.1\nlr = 1e-2", 'above 0 only with optimizer="sgd"'),
         ('"all_conv"]', '"all_cnov"]', "unknown network 'all_cnov'. Closest: 'all_conv'"),
         ("filters = 2 }", "fitlers = 2 }", "unknown key 'fitlers' in the options of simple_conv"),
         ('data = "mnist_subset"', 'data = "mnist_subste"', "unknown data set 'mnist_subste'"),

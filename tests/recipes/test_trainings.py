@@ -79,6 +79,26 @@ def test_a_contrast_cell_that_cannot_run_is_refused_before_it_does(options, said
         replace(CONTRAST, **({"intensity": 0.0} | options)).check()
 
 
+def test_a_training_cell_has_all_settings_and_keeps_averaged_networks(tmp_path):
+    settings = {
+        "optimizer": "sgd", "lr": 0.05, "schedule": "one_cycle", "weight_decay": 5e-4, "label_smoothing": 0.1,
+        "flip": True, "crop_px": 2, "ema": 0.9, "batch_size": 32, "channels_last": True, "seed": 3,
+    }  # fmt: skip
+    cell = Train(
+        data="mnist_subset", network="airbench", network_options={"width": 4}, samples=96, epochs=2,
+        standardize=False, keep_epochs=[0, 2], **settings,
+    )  # fmt: skip
+    folder = ran(cell, tmp_path / "cell")
+    expected = zoo.build("airbench", width=4, seed=3)
+    zoo.train(expected, zoo.load("mnist_subset", split="train", samples=96, seed=3), epochs=2, **settings)
+    for name in ("network", "network@2"):
+        found = zoo.load_network(folder / name)[0]
+        assert all(map(torch.equal, found.state_dict().values(), expected.state_dict().values()))
+    start = zoo.load_network(folder / "network@0")[0]
+    assert torch.equal(start.whiten.weight, expected.whiten.weight)
+    assert not torch.equal(start.fc.weight, expected.fc.weight)
+
+
 def test_a_network_learns_which_element_was_applied(tmp_path):
     encoder = ran(RECOGNIZE, tmp_path / "encoder")
     expected = zoo.build("simple_conv", **SMALL)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from invariscope.zoo import NETWORKS, build, parameter_count
+from invariscope.zoo import NETWORKS, Card, build, load, load_network, parameter_count, save_network, train
 
 pytestmark = pytest.mark.usefixtures("seeded")
 
@@ -29,6 +29,9 @@ NARROW = {
     "min_lcn": {"filters": 4, "kernel_size": 3},
     "orbit_pooling": {"orbits": 2, "kernel_size": 3},
     "c4_conv": {"fields": 2},
+    "resnet9": {"width": 4},
+    "airbench": {"width": 4},
+    "mobilenet_v2": {"width": 4},
 }
 
 
@@ -63,6 +66,33 @@ def test_initial_weights_come_from_the_seed_and_nothing_else(name):
     assert any(not torch.equal(first[key], other[key]) for key in first)
 
 
+@pytest.mark.parametrize("name", NARROW)
+def test_every_parameter_gets_a_gradient_and_no_sample_sees_another(name):
+    model = build(name, **NARROW[name])
+    x = torch.rand(4, 1, 28, 28)
+    model(x).square().sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+    with torch.no_grad():
+        torch.testing.assert_close(model.eval()(x)[2:3], model(x[2:3]), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", NARROW)
+def test_every_network_trains_with_all_settings_and_comes_back_from_its_file(name, tmp_path):
+    data = load("mnist_subset", samples=24)
+    card = Card(network=name, input_shape=data.shape, classes=data.classes, options=NARROW[name])
+    untrained, *models = [card.build() for _ in range(3)]
+    options = {"optimizer": "sgd", "lr": 0.01, "schedule": "one_cycle", "weight_decay": 5e-4, "ema": 0.9}
+    for model in models:
+        train(model, data, epochs=1, batch_size=12, flip=True, crop_px=4, channels_last=True, **options)
+    save_network(tmp_path / "net", models[0], card)
+    again = load_network(tmp_path / "net")[0].state_dict()
+    for key, value in models[0].state_dict().items():
+        assert torch.equal(value, again[key])
+        assert torch.equal(value, models[1].state_dict()[key])
+    pairs = zip(models[0].parameters(), untrained.parameters(), strict=True)
+    assert any(not torch.equal(p, q) for p, q in pairs)
+
+
 @pytest.mark.parametrize(
     ("name", "grey", "colour"),
     [
@@ -77,6 +107,10 @@ def test_initial_weights_come_from_the_seed_and_nothing_else(name):
         ("fully_connected", 784 * 64 + 64 + 2 * 4160 + 650, 3072 * 64 + 64 + 2 * 4160 + 650),
         ("resnet18", 11_173_962 - 2 * 9 * 64, 11_173_962),
         ("resnet50", 23_520_842 - 2 * 9 * 64, 23_520_842),
+        ("mobilenet_v2", 2_236_682 - 2 * 9 * 32, 2_236_682),
+        ("resnet9", 6_573_120 - 2 * 9 * 64, 6_573_120),
+        # 1.97 million; conv1_1 has a third of its inputs where images are grey
+        ("airbench", 1_971_352 - 16 * 9 * 64 - 16, 1_971_352),
     ],
 )
 def test_the_published_widths_give_the_known_parameter_counts(name, grey, colour):
@@ -137,6 +171,43 @@ def test_a_residual_block_adds_its_input():
 def test_networks_can_be_cut_at_a_layer():
     model = build("simple_conv", filters=4, fc=8)
     assert model[:5](torch.rand(2, 1, 28, 28)).shape == (2, 4, 14, 14)
+
+
+def test_resnet9_adds_two_pairs_and_takes_the_largest_responses():
+    model = build("resnet9", input_shape=(3, 32, 32), width=4)
+    shapes = shapes_of(model, torch.rand(1, 3, 32, 32))
+    names = ("relu1", "pool2", "pair2", "pool3", "pool4", "pair4", "flatten")
+    assert [shapes[name] for name in names] == [
+        (4, 32, 32), (8, 16, 16), (8, 16, 16), (16, 8, 8), (32, 4, 4), (32, 4, 4), (32,),
+    ]  # fmt: skip
+    assert sum(isinstance(m, (nn.Conv2d, nn.Linear)) for m in model.modules()) == 9
+    pair = model.eval().pair4
+    nn.init.zeros_(pair.bn2.weight)
+    x = torch.rand(2, 32, 4, 4)
+    torch.testing.assert_close(pair(x), x)
+
+
+def test_mobilenet_has_seventeen_blocks_ten_of_which_add_their_input():
+    model = build("mobilenet_v2", input_shape=(3, 32, 32))
+    shapes = shapes_of(model, torch.rand(1, 3, 32, 32))
+    sizes = [shapes[f"stage{number}"][1] for number in range(1, 8)]
+    assert sizes == [32, 16, 8, 4, 4, 2, 2]
+    blocks = [m for m in model.modules() if hasattr(m, "adds")]
+    assert (len(blocks), sum(block.adds for block in blocks)) == (17, 10)
+    depthwise = model.stage2[0].depthwise
+    assert depthwise.groups == depthwise.in_channels == depthwise.out_channels
+
+
+def test_airbench_starts_with_filters_that_pass_a_channel_each():
+    model = build("airbench", input_shape=(3, 32, 32), width=32)
+    shapes = shapes_of(model, torch.rand(1, 3, 32, 32))
+    names = ("whiten", "gelu1_2", "gelu2_2", "gelu3_2", "flatten")
+    assert [shapes[name] for name in names] == [
+        (24, 31, 31), (32, 15, 15), (128, 7, 7), (128, 3, 3), (128,),
+    ]  # fmt: skip
+    x = torch.rand(2, 24, 8, 8)
+    torch.testing.assert_close(model.conv1_1(x)[:, :24], x)
+    assert model.bn1_1.weight is None
 
 
 @pytest.mark.parametrize(

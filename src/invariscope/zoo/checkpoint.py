@@ -1,8 +1,10 @@
-"""The state of an interrupted training: one file, replaced whole after each epoch."""
+"""The state of an interrupted training: one file, replaced whole each time."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +16,32 @@ from invariscope.zoo.tensors import differences, read_tensors, write_tensors
 _SCHEMA = "invariscope-checkpoint-1"
 
 
+@dataclass(frozen=True)
+class Snapshot:
+    """What a checkpoint holds beside the network and its optimizer.
+
+    Args:
+        history, measured: the records of the epochs, and of a monitor.
+        place: where in an epoch it was taken, in plain values; empty: between two epochs.
+        tensors: generators' states and averaged weights, as "kind.name".
+    """
+
+    history: list[dict[str, Any]] = field(default_factory=list)
+    measured: list[dict[str, Any]] = field(default_factory=list)
+    place: dict[str, Any] = field(default_factory=dict)
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+
+    def named(self, kind: str) -> dict[str, Tensor]:
+        """Return the tensors of one kind."""
+        return named_tensors(self.tensors, kind)
+
+
 def save_checkpoint(
     path: Path,
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     settings: dict[str, Any],
-    history: list[dict[str, Any]],
-    measured: list[dict[str, Any]],
+    snapshot: Snapshot,
 ) -> None:
     """Writes weights, optimizer, settings and records; an older checkpoint stays until this is complete."""
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
@@ -29,14 +50,15 @@ def save_checkpoint(
         for number, state in optimizer.state_dict()["state"].items()
         for key, value in state.items()
     }
-    document = json.dumps({"settings": settings, "history": history, "measured": measured})
-    write_tensors(path, tensors, {"schema": _SCHEMA, "document": document})
+    entries = {name: getattr(snapshot, name) for name in ("history", "measured", "place")}
+    document = json.dumps({"settings": settings, **entries})
+    write_tensors(path, tensors | snapshot.tensors, {"schema": _SCHEMA, "document": document})
 
 
 def restore_checkpoint(
     path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, settings: dict[str, Any]
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Puts weights and optimizer back as they were; returns the history and what a monitor measured.
+) -> Snapshot:
+    """Puts weights and optimizer back as they were; returns everything else.
 
     Raises:
         ValueError: damaged, no checkpoint, or of a training with other settings: the message says which.
@@ -45,12 +67,28 @@ def restore_checkpoint(
     document = _document(path, metadata)
     # Through JSON, as the stored ones went: tuples become lists there.
     _refuse_other(path, json.loads(json.dumps(settings)), document["settings"])
-    weights = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
+    weights = named_tensors(tensors, "model")
     if found := differences(model.state_dict(), weights):
         raise ValueError(f"{path} is a checkpoint of another architecture. {found}.")
     model.load_state_dict(weights)
-    optimizer.load_state_dict(optimizer.state_dict() | {"state": _optimizer_state(tensors)})
-    return document["history"], document.get("measured", [])
+    _restore_optimizer(optimizer, named_tensors(tensors, "optimizer"))
+    more = {name: t for name, t in tensors.items() if not name.startswith(("model.", "optimizer."))}
+    return Snapshot(document["history"], document.get("measured", []), document.get("place", {}), more)
+
+
+def checkpoint_settings(path: Path) -> dict[str, Any]:
+    """Return the settings of the training that a checkpoint is of.
+
+    Raises:
+        ValueError: damaged, or no checkpoint.
+    """
+    return _document(path, read_tensors(path)[1])["settings"]
+
+
+def named_tensors(tensors: Mapping[str, Tensor], kind: str) -> dict[str, Tensor]:
+    """Return the tensors called "kind.name", by name."""
+    start = f"{kind}."
+    return {name.removeprefix(start): t for name, t in tensors.items() if name.startswith(start)}
 
 
 def _document(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
@@ -66,13 +104,17 @@ def _document(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
     return document
 
 
-def _optimizer_state(tensors: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:
+def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
-        if name.startswith("optimizer."):
-            _, number, key = name.split(".", 2)
-            state.setdefault(int(number), {})[key] = value
-    return state
+        number, key = name.split(".", 1)
+        state.setdefault(int(number), {})[key] = value
+    optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
+    for parameter, entries in optimizer.state.items():
+        for key, value in entries.items():
+            if value.ndim and value.shape == parameter.shape:
+                # Laid out as the parameter: with other strides, sums may be rounded differently.
+                entries[key] = torch.empty_like(parameter).copy_(value)
 
 
 def _refuse_other(path: Path, wanted: dict[str, Any], found: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ from invariscope.zoo.course import Course, Training
 from invariscope.zoo.epochs import Progress
 from invariscope.zoo.features import Features
 from invariscope.zoo.image_data import ImageData, as_image_data
+from invariscope.zoo.train_settings import TrainSettings
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -64,7 +65,7 @@ def contrastive(
     Source:
         Chen, Kornblith, Norouzi and Hinton 2020, arXiv:2002.05709.
     """
-    course = Course(
+    settings = TrainSettings(
         epochs=epochs,
         batch_size=batch_size,
         lr=lr,
@@ -72,9 +73,8 @@ def contrastive(
         seed=seed,
         precision=precision,
         channels_last=channels_last,
-        checkpoint=checkpoint,
-        progress=progress,
     )
+    course = Course(settings=settings, checkpoint=checkpoint, progress=progress)
     lesson = Pairs(tuple(views) if isinstance(views, Sequence) else (views,), intensity, temperature)
     projected = Features(
         model,
@@ -87,7 +87,7 @@ def contrastive(
         as_image_data(data),
         lesson,
         chosen=projected.trained,
-        settings={**lesson.describe(), "projection": projection},
+        described={**lesson.describe(), "projection": projection},
     )
 
 

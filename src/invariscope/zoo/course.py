@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from invariscope.registry import unknown
-from invariscope.zoo.checkpoint import restore_checkpoint, save_checkpoint
-from invariscope.zoo.epochs import Lesson, Loop, Pace, Progress, device_of, evaluate
+from invariscope.zoo.averaging import WeightAverage
+from invariscope.zoo.bookmark import SavedTraining
+from invariscope.zoo.epochs import Loop, Progress, device_of, evaluate
+from invariscope.zoo.flip_and_crop import FlipAndCrop
 from invariscope.zoo.image_data import ImageData
+from invariscope.zoo.lessons import Lesson
+from invariscope.zoo.optimizers import make_optimizer
+from invariscope.zoo.precision import chosen_precision
+from invariscope.zoo.train_settings import TrainSettings
 from invariscope.zoo.trainable import only_these
-
-PRECISIONS = ("float32", "bf16")
-SCHEDULES = ("constant", "cosine")
+from invariscope.zoo.whitening import fit_layers
 
 Monitor = Callable[[nn.Module, int], Sequence[dict[str, Any]] | None]
 
@@ -63,37 +65,16 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True)
 class Course:
-    """How a training goes, whatever is learnt; `train` documents the options.
+    """A training that can be interrupted and watched, whatever is learned.
 
-    Raises:
-        ValueError: an option that cannot be.
+    Args:
+        settings: how it runs.
+        checkpoint, progress: as in `train`.
     """
 
-    epochs: int
-    batch_size: int
-    lr: float
-    schedule: str
-    seed: int
-    precision: str
-    channels_last: bool
-    checkpoint: str | Path | None
-    progress: Callable[[Progress], None] | None
-
-    def __post_init__(self) -> None:
-        if self.precision not in PRECISIONS:
-            raise unknown("precision", self.precision, PRECISIONS)
-        if self.schedule not in SCHEDULES:
-            raise unknown("schedule", self.schedule, SCHEDULES)
-        if self.epochs < 1 or self.batch_size < 1 or not self.lr > 0:
-            raise ValueError(
-                f"epochs and batch_size are at least 1 and lr is positive; got epochs={self.epochs}, "
-                f"batch_size={self.batch_size}, lr={self.lr}."
-            )
-
-    def settings(self, data: ImageData, more: dict[str, Any]) -> dict[str, Any]:
-        """What two trainings share if one is the other's continuation, in plain values."""
-        names = ("batch_size", "lr", "schedule", "seed", "precision", "channels_last")
-        return {**{name: getattr(self, name) for name in names}, **more, "data": data.describe()}
+    settings: TrainSettings
+    checkpoint: str | Path | None = None
+    progress: Callable[[Progress], None] | None = None
 
     def __call__(
         self,
@@ -102,7 +83,7 @@ class Course:
         lesson: Lesson,
         *,
         chosen: frozenset[str],
-        settings: dict[str, Any],
+        described: dict[str, Any],
         test: ImageData | None = None,
         monitor: Monitor | None = None,
     ) -> Training:
@@ -112,98 +93,87 @@ class Course:
             model, data: what learns, and from what.
             lesson: the loss of a batch.
             chosen: names of parameters.
-            settings: of the lesson, for the record and the checkpoint.
+            described: the lesson in plain values, for the record and the checkpoint.
             test, monitor: as in `train`.
         """
-        settings = self.settings(data, settings)
+        decided = self._decided(model, data.images)
+        views = FlipAndCrop(decided.seed, decided.flip, decided.crop_px)
+        views.check(data.images)
+        record = {**decided.describe(), **described, "data": data.describe()}
         adjusted = [p for name, p in model.named_parameters() if name in chosen and p.requires_grad]
-        optimizer = torch.optim.Adam(adjusted, lr=self.lr)
-        place = self.checkpoint
-        saved = None if place is None else _Saved(Path(place), model, data, optimizer, settings, self.epochs)
-        history, kept = ([], []) if saved is None else saved.restore()
-        watch, loop = _Watch(monitor, model, kept), self._loop(model, data, lesson)
-        with _memory_format(model, self.channels_last), only_these(model, chosen):
-            watch(len(history))
-            for epoch in range(len(history), self.epochs):
-                record = loop.run(epoch, optimizer)
-                record["test_accuracy"] = None if test is None else evaluate(model, test)
-                history.append(record)
-                if saved is not None:
-                    saved.write(history, watch.records)
-                watch(epoch + 1)
+        optimizer = make_optimizer(decided, adjusted)
+        with _memory_format(model, decided.channels_last), only_these(model, chosen):
+            # Before layers are fitted: a checkpoint is compared with the weights as they were given.
+            saved = SavedTraining(self._place, model, optimizer, data, record, decided.epochs)
+            fit_layers(model, data.images)
+            average = WeightAverage(model, decided.ema) if decided.ema else None
+            saved.restore(average)
+            device = device_of(model)
+            images, labels = data.images.to(device), data.labels.to(device)
+            loop = Loop(model, images, labels, lesson, decided, views, average, saved, self.progress)
+            _walk(loop, optimizer, saved, _Watch(monitor, model, average, saved.measured), test)
+            if average is not None:
+                average.put_in()
         model.eval()
-        return Training(tuple(history), {"epochs": self.epochs, **settings}, tuple(watch.records))
+        return Training(tuple(saved.history), {"epochs": decided.epochs, **record}, tuple(saved.measured))
 
-    def _loop(self, model: nn.Module, data: ImageData, lesson: Lesson) -> Loop:
-        device = device_of(model)
-        pace = Pace(self.epochs, self.batch_size, self.lr, falling=self.schedule == "cosine")
-        images, labels = data.images.to(device), data.labels.to(device)
-        return Loop(
-            model, images, labels, lesson, pace, self.seed, self.precision, self.channels_last, self.progress
-        )
+    @property
+    def _place(self) -> Path | None:
+        return None if self.checkpoint is None else Path(self.checkpoint)
+
+    def _decided(self, model: nn.Module, images: Tensor) -> TrainSettings:
+        """Return the settings with a precision in the place of "auto"."""
+        if self.settings.precision != "auto":
+            return self.settings
+        last = self.settings.channels_last
+        with _memory_format(model, last):
+            precision = chosen_precision(model, images, channels_last=last, checkpoint=self._place)
+        return replace(self.settings, precision=precision)
+
+
+def _walk(
+    loop: Loop,
+    optimizer: torch.optim.Optimizer,
+    saved: SavedTraining,
+    watch: _Watch,
+    test: ImageData | None,
+) -> None:
+    """Train the epochs that are left; test, keep and watch after each."""
+    if not saved.within_an_epoch:
+        watch(len(saved.history))
+    for epoch in range(len(saved.history), loop.settings.epochs):
+        record = loop.run(epoch, optimizer)
+        with _averaged(loop.average):
+            record["test_accuracy"] = None if test is None else evaluate(loop.model, test)
+        saved.history.append(record)
+        saved.write()
+        watch(epoch + 1)
 
 
 @dataclass(frozen=True, eq=False)
 class _Watch:
-    """A monitor, if there is one, and the records that it gave so far."""
+    """A monitor, if there is one, and the records that it gave so far.
+
+    It sees the averaged weights, if the training averages them.
+    """
 
     monitor: Monitor | None
     model: nn.Module
+    average: WeightAverage | None
     records: list[dict[str, Any]]
 
     def __call__(self, epoch: int) -> None:
         """Measures after so many epochs; what is known of this epoch is replaced."""
-        if self.monitor is not None and (found := self.monitor(self.model, epoch)):
+        if self.monitor is None:
+            return
+        with _averaged(self.average):
+            found = self.monitor(self.model, epoch)
+        if found:
             self.records[:] = [r for r in self.records if r["epoch"] != epoch] + list(map(dict, found))
 
 
-class _Saved:
-    """A training's checkpoint file, and what it has to agree with."""
-
-    def __init__(
-        self,
-        path: Path,
-        model: nn.Module,
-        data: ImageData,
-        optimizer: torch.optim.Optimizer,
-        settings: dict[str, Any],
-        epochs: int,
-    ) -> None:
-        self._epochs = epochs
-        self._path, self._model, self._optimizer = path, model, optimizer
-        # The settings only name the data and the starting weights: these are their very values. Where the
-        # learning rate falls, its path depends on where it is to end.
-        fixed = {"epochs": epochs} if settings["schedule"] == "cosine" else {}
-        self._marks = (
-            settings
-            | fixed
-            | {
-                "images and labels": _digest([data.images, data.labels]),
-                "starting weights": _digest(list(model.state_dict().values())),
-            }
-        )
-
-    def restore(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        """History and what the monitor measured, both empty where there is no checkpoint."""
-        if not self._path.exists():
-            return [], []
-        history, measured = restore_checkpoint(self._path, self._model, self._optimizer, self._marks)
-        if len(history) > self._epochs:
-            raise ValueError(
-                f"{self._path} is {len(history)} epochs along, only {self._epochs} were asked for: ask for "
-                "as many or more, or give another path."
-            )
-        return history, measured
-
-    def write(self, history: list[dict[str, Any]], measured: list[dict[str, Any]]) -> None:
-        save_checkpoint(self._path, self._model, self._optimizer, self._marks, history, measured)
-
-
-def _digest(tensors: list[Tensor]) -> str:
-    digest = hashlib.sha256()
-    for tensor in tensors:
-        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:16]
+def _averaged(average: WeightAverage | None) -> AbstractContextManager[None]:
+    return nullcontext() if average is None else average.swapped_in()
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -12,9 +12,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from invariscope.zoo.averaging import WeightAverage
+from invariscope.zoo.flip_and_crop import FlipAndCrop
 from invariscope.zoo.image_data import ImageData, as_image_data
+from invariscope.zoo.lessons import Lesson
+from invariscope.zoo.schedules import learning_rate
+from invariscope.zoo.train_settings import TrainSettings
 
 if TYPE_CHECKING:
     from invariscope.transforms import Transform
@@ -36,61 +40,43 @@ class Progress:
         return (self.epoch - 1 + self.batch / self.batches) / self.epochs
 
 
-@dataclass(frozen=True)
-class Pace:
-    """How far and how fast: epochs, batch size, and a learning rate that may fall to 0 by a half cosine."""
-
-    epochs: int
-    batch_size: int
-    lr: float
-    falling: bool
-
-    def rate(self, done: float) -> float:
-        """The learning rate when this share of the training, 0 to 1, is done."""
-        return self.lr * (1 + math.cos(math.pi * done)) / 2 if self.falling else self.lr
-
-
-class Lesson(Protocol):
-    """What is to be learnt from a batch."""
-
-    def __call__(
-        self, forward: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, generator: torch.Generator
-    ) -> tuple[Tensor, int]:
-        """The mean loss of a batch, and how many of its images came out right.
-
-        Args:
-            forward: the model, at the training's precision.
-            x, y: images and labels.
-            generator: the only source of chance.
-        """
-        ...
-
-
-@dataclass(frozen=True)
-class Labelled:
-    """That each image, moved by an element drawn at random, belongs to its class.
+@dataclass
+class Place:
+    """How far an epoch is, and the sums over its batches so far.
 
     Args:
-        augmentation: None: images as they are.
+        epoch: counted from 0.
+        batches: how many are done.
+        loss_sum, right: over the images of these batches.
+        seconds: that they took.
     """
 
-    augmentation: Transform | None = None
+    epoch: int
+    batches: int = 0
+    loss_sum: float = 0.0
+    right: int = 0
+    seconds: float = 0.0
 
-    def __call__(
-        self, forward: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, generator: torch.Generator
-    ) -> tuple[Tensor, int]:
-        """Negative log likelihood of the labels.
+    def record(self, samples: int) -> dict[str, Any]:
+        """Return the entry of a finished epoch in the history."""
+        return {
+            "epoch": self.epoch + 1,
+            "loss": self.loss_sum / samples,
+            "accuracy": self.right / samples,
+            "seconds": self.seconds,
+        }
 
-        Raises:
-            ValueError: outputs of another shape, or labels beyond the model's classes.
-        """
-        if self.augmentation is not None:
-            x = self.augmentation.random(x, generator=generator)
-        output = forward(x)
-        _check_classes(output, y)
-        # Softmax leaves log-probabilities as they are: this is their negative log likelihood, and the right
-        # loss for logits too.
-        return functional.cross_entropy(output, y), int((output.detach().argmax(1) == y).sum())
+
+class Bookmark(Protocol):
+    """Remembers a place within an epoch, so that an interrupted training resumes there."""
+
+    def find(self, epoch: int) -> tuple[Place, Mapping[str, Tensor]] | None:
+        """Return the place in that epoch and the generators' states; None: its beginning."""
+        ...
+
+    def keep(self, place: Place, generators: Callable[[], Mapping[str, Tensor]]) -> None:
+        """Note the place after a batch, if it is time to."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,65 +86,90 @@ class Loop:
     Args:
         images, labels: all of the training data, on the model's device.
         lesson: the loss of a batch.
-        seed: every draw of an epoch comes from (seed, epoch), so an epoch does not depend on those before.
+        settings: how the training runs. Every draw of an epoch comes from (seed, epoch), so an epoch does not
+            depend on those before.
+        views: how the images are shown in an epoch.
+        average: updated after each step; None: not kept.
+        bookmark: None: an epoch that is interrupted begins again.
+        progress: called after each batch.
     """
 
     model: nn.Module
     images: Tensor
     labels: Tensor
     lesson: Lesson
-    pace: Pace
-    seed: int
-    precision: str
-    channels_last: bool
+    settings: TrainSettings
+    views: FlipAndCrop
+    average: WeightAverage | None
+    bookmark: Bookmark | None
     progress: Callable[[Progress], None] | None
 
     def run(self, epoch: int, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-        """Trains for one epoch, counted from 0; returns its loss, accuracy and seconds.
+        """Trains for one epoch, counted from 0, or the rest of it; returns its loss, accuracy and seconds.
 
         Raises:
             ValueError: labels beyond the model's classes, or a loss that is no longer finite.
         """
-        started = time.perf_counter()
-        loss_sum, right = 0.0, 0
-        drawing, dropping = np.random.SeedSequence([self.seed % 2**64, epoch]).generate_state(2, np.uint64)
-        generator = torch.Generator().manual_seed(int(drawing))
+        drawing, dropping = _epoch_seeds(self.settings.seed, epoch)
+        generator = torch.Generator().manual_seed(drawing)
         self.model.train()
-        with seeded(int(dropping), self.images.device):
-            batches = _batches(len(self.labels), self.pace.batch_size, generator)
-            for number, chosen in enumerate(batches, start=1):
-                done = (epoch + (number - 1) / len(batches)) / self.pace.epochs
-                for group in optimizer.param_groups:
-                    group["lr"] = self.pace.rate(done)
-                loss, hits = self._step(chosen, optimizer, generator)
-                loss_sum, right = loss_sum + loss * len(chosen), right + hits
-                if not math.isfinite(loss):
-                    raise _diverged(epoch, number, loss)
+        with seeded(dropping, self.images.device):
+            batches = _batches(len(self.labels), self.settings.batch_size, generator)
+            place = self._begun(epoch, generator)
+            started = time.perf_counter() - place.seconds
+            for number in range(place.batches, len(batches)):
+                self._set_rate(optimizer, (epoch + number / len(batches)) / self.settings.epochs)
+                loss = self._step(place, batches[number], optimizer, generator)
+                place.seconds = time.perf_counter() - started
+                if self.average is not None:
+                    self.average.update(epoch * len(batches) + number)
+                # After the last batch the whole epoch is kept, with the test and the monitor's records.
+                if self.bookmark is not None and place.batches < len(batches):
+                    self.bookmark.keep(place, lambda: _states(generator, self.images.device))
                 if self.progress:
-                    self.progress(Progress(epoch + 1, self.pace.epochs, number, len(batches), loss))
-        return {
-            "epoch": epoch + 1,
-            "loss": loss_sum / len(self.labels),
-            "accuracy": right / len(self.labels),
-            "seconds": time.perf_counter() - started,
-        }
+                    done = Progress(epoch + 1, self.settings.epochs, place.batches, len(batches), loss)
+                    self.progress(done)
+        return place.record(len(self.labels))
+
+    def _begun(self, epoch: int, generator: torch.Generator) -> Place:
+        """Return where to start; the generators then are as they were there."""
+        found = None if self.bookmark is None else self.bookmark.find(epoch)
+        if found is None:
+            return Place(epoch)
+        _set_states(found[1], generator, self.images.device)
+        return found[0]
+
+    def _set_rate(self, optimizer: torch.optim.Optimizer, done: float) -> None:
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(self.settings.schedule, self.settings.lr, done)
 
     def _step(
-        self, chosen: Tensor, optimizer: torch.optim.Optimizer, generator: torch.Generator
-    ) -> tuple[float, int]:
+        self, place: Place, chosen: Tensor, optimizer: torch.optim.Optimizer, generator: torch.Generator
+    ) -> float:
         chosen = chosen.to(self.images.device)
-        x, y = self.images[chosen], self.labels[chosen]
+        x, y = self.views(self.images[chosen], chosen, place.epoch), self.labels[chosen]
         loss, right = self.lesson(self._forward, x, y, generator)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
-        return float(loss.detach()), right
+        value = float(loss.detach())
+        place.batches += 1
+        if not math.isfinite(value):
+            raise _diverged(place.epoch, place.batches, value)
+        place.loss_sum, place.right = place.loss_sum + value * len(chosen), place.right + right
+        return value
 
     def _forward(self, x: Tensor) -> Tensor:
-        if self.channels_last and x.ndim == 4:
-            x = x.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            return self.model(x).float()
+        settings = self.settings
+        return forward(self.model, x, precision=settings.precision, channels_last=settings.channels_last)
+
+
+def forward(model: nn.Module, x: Tensor, *, precision: str, channels_last: bool) -> Tensor:
+    """Return the model's outputs in float32, computed at a training's precision and memory format."""
+    if channels_last and x.ndim == 4:
+        x = x.contiguous(memory_format=torch.channels_last)
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bf16"):
+        return model(x).float()
 
 
 def evaluate(
@@ -218,25 +229,31 @@ def _eval_mode(model: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
+def _epoch_seeds(seed: int, epoch: int) -> tuple[int, int]:
+    """Return the seeds of an epoch's order and augmentation, and of layers that draw."""
+    drawing, dropping = np.random.SeedSequence([seed % 2**64, epoch]).generate_state(2, np.uint64)
+    return int(drawing), int(dropping)
+
+
+def _states(generator: torch.Generator, device: torch.device) -> dict[str, Tensor]:
+    """Return the states of all generators that an epoch draws from."""
+    found = {"drawing": generator.get_state(), "cpu": torch.default_generator.get_state()}
+    return found | ({"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {})
+
+
+def _set_states(states: Mapping[str, Tensor], generator: torch.Generator, device: torch.device) -> None:
+    generator.set_state(states["drawing"])
+    torch.default_generator.set_state(states["cpu"])
+    if device.type == "cuda" and "cuda" in states:
+        torch.cuda.set_rng_state(states["cuda"], device)
+
+
 def _batches(samples: int, batch_size: int, generator: torch.Generator) -> list[Tensor]:
     batches = list(torch.randperm(samples, generator=generator).split(batch_size))
     if len(batches) > 1 and len(batches[-1]) == 1:
         # Batch normalisation knows no variance of a single sample.
         batches[-2:] = [torch.cat(batches[-2:])]
     return batches
-
-
-def _check_classes(output: Tensor, labels: Tensor) -> None:
-    if output.ndim != 2 or len(output) != len(labels):
-        raise ValueError(
-            f"training needs a model that returns (sample, class), here ({len(labels)}, classes); "
-            f"got {tuple(output.shape)}."
-        )
-    if int(labels.max()) >= output.shape[1]:
-        raise ValueError(
-            f"labels go up to {int(labels.max())}, the model has only {output.shape[1]} classes (0 to "
-            f"{output.shape[1] - 1}). Build it with classes={int(labels.max()) + 1} or more."
-        )
 
 
 def _diverged(epoch: int, batch: int, loss: float) -> ValueError:

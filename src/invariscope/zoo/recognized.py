@@ -15,6 +15,7 @@ from invariscope.zoo.course import Course, Training
 from invariscope.zoo.epochs import Progress
 from invariscope.zoo.features import Features
 from invariscope.zoo.image_data import ImageData, as_image_data
+from invariscope.zoo.train_settings import TrainSettings
 
 if TYPE_CHECKING:
     from invariscope.transforms import Transform
@@ -57,7 +58,7 @@ def recognize_elements(
     Source:
         Gidaris, Singh and Komodakis 2018, arXiv:1803.07728.
     """
-    course = Course(
+    settings = TrainSettings(
         epochs=epochs,
         batch_size=batch_size,
         lr=lr,
@@ -65,9 +66,8 @@ def recognize_elements(
         seed=seed,
         precision=precision,
         channels_last=channels_last,
-        checkpoint=checkpoint,
-        progress=progress,
     )
+    course = Course(settings=settings, checkpoint=checkpoint, progress=progress)
     lesson = Elements(transform)
     recognizer = Features(
         model,
@@ -76,7 +76,7 @@ def recognize_elements(
         purpose="the element is to be named from what enters the last linear layer",
     )
     return course(
-        recognizer, as_image_data(data), lesson, chosen=recognizer.trained, settings=lesson.describe()
+        recognizer, as_image_data(data), lesson, chosen=recognizer.trained, described=lesson.describe()
     )
 
 

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from invariscope.zoo.course import Course, Training
-from invariscope.zoo.epochs import Labelled, Progress
+from invariscope.zoo.epochs import Progress
 from invariscope.zoo.image_data import ImageData, as_image_data
+from invariscope.zoo.lessons import Labelled
+from invariscope.zoo.train_settings import TrainSettings
 from invariscope.zoo.trainable import trainable_names
 
 if TYPE_CHECKING:
@@ -47,6 +49,12 @@ def train(
     batch_size: int = 256,
     lr: float = 1e-3,
     schedule: str = "constant",
+    optimizer: str = "adam",
+    weight_decay: float = 0.0,
+    label_smoothing: float = 0.0,
+    flip: bool = False,
+    crop_px: int = 0,
+    ema: float = 0.0,
     seed: int = 0,
     precision: str = "float32",
     channels_last: bool = False,
@@ -56,7 +64,7 @@ def train(
     progress: Callable[[Progress], None] | None = None,
     monitor: Callable[[nn.Module, int], Sequence[dict[str, Any]] | None] | None = None,
 ) -> Training:
-    """Minimises the negative log likelihood with Adam; the model is changed in place and left in eval mode.
+    """Trains a classifier with Adam or SGD; the model is changed in place and left in eval mode.
 
     Order, augmentation and dropout are drawn from (seed, epoch): the same seed gives the same weights, bit
     for bit, on the same machine with the same number of threads, also across a resume. The global
@@ -68,29 +76,43 @@ def train(
         epochs: passes over the data, counting those of a resumed training.
         augmentation: each image of each batch is moved by an element drawn at random; None: never.
         batch_size: the last batch of an epoch may be smaller.
-        lr: learning rate.
-        schedule: "constant", or "cosine": from lr down to 0 over all epochs, by a half cosine.
+        lr: learning rate; with a schedule, its peak.
+        schedule: "constant"; "cosine": from lr down to 0 over all epochs, by a half cosine; "one_cycle":
+            linearly from lr / 25 up to lr during the first 30 % of the steps, then down to 0 as "cosine".
+        optimizer: "adam", or "sgd" with Nesterov momentum 0.9.
+        weight_decay: of "sgd": this multiple of each weight is added to its gradient. Biases and the
+            parameters of normalisation layers do not decay.
+        label_smoothing: this share of each target is spread evenly over all classes.
+        flip: mirror each image left to right with probability 1/2, before the augmentation.
+        crop_px: shift each image by up to that many pixels along each axis, reflecting it at its borders;
+            CIFAR-10 is usually trained with 4. Flips and crops are drawn per (seed, epoch, sample).
+        ema: decay of an exponential moving average of the weights and running statistics, such as 0.999 for
+            thousands of steps; 0: none. Tests, the monitor and the trained network then have the average.
         seed: of everything random.
-        precision: "float32", or "bf16": forward and backward in bfloat16; weights and optimizer stay in
-            float32.
+        precision: "float32"; "bf16": forward and backward in bfloat16, with weights and optimizer in float32;
+            "auto": bf16 if a few timed steps are at least 1.2 times as fast with it on this machine. The
+            choice is recorded, and kept when the training is resumed.
         channels_last: train in that memory format, which is faster for wide convolutions.
         trainable: which parameters change: "head", the last linear layer alone, or a glob on their names
             ("features.0.*"); None: all. Running statistics of normalisation layers, which are no
             parameters, follow the data all the same.
         test: measured after each epoch, never trained on, never augmented.
-        checkpoint: a file, replaced after each epoch; if it exists, the training goes on from there.
+        checkpoint: a file, replaced after each epoch and once a minute within an epoch; if it exists, the
+            training resumes there.
         progress: called after each batch.
         monitor: called with the model and the number of epochs done, before the first and after each. The
             records that it returns, of plain values with an "epoch", are kept: `iv.Monitor` is one. It must
-            leave the model as it is. A resumed training calls it for the last epoch done once more.
+            leave the model as it is. A training that resumes between two epochs calls it for the last one
+            again.
     Raises:
         ValueError: unusable data or options, a loss that is no longer finite, a checkpoint of another
             training.
 
     Source:
-        Kingma and Ba 2015, arXiv:1412.6980 (Adam).
+        Kingma and Ba 2015, arXiv:1412.6980 (Adam); Smith and Topin 2018, arXiv:1708.07120 (one cycle);
+        Szegedy et al. 2016, arXiv:1512.00567 (label smoothing).
     """
-    course = Course(
+    settings = TrainSettings(
         epochs=epochs,
         batch_size=batch_size,
         lr=lr,
@@ -98,18 +120,23 @@ def train(
         seed=seed,
         precision=precision,
         channels_last=channels_last,
-        checkpoint=checkpoint,
-        progress=progress,
+        optimizer=optimizer,
+        weight_decay=weight_decay,
+        label_smoothing=label_smoothing,
+        flip=flip,
+        crop_px=crop_px,
+        ema=ema,
     )
-    settings: dict[str, Any] = {"augmentation": None if augmentation is None else augmentation.describe()}
+    course = Course(settings=settings, checkpoint=checkpoint, progress=progress)
+    described: dict[str, Any] = {"augmentation": None if augmentation is None else augmentation.describe()}
     if trainable is not None:
-        settings["trainable"] = trainable
+        described["trainable"] = trainable
     return course(
         model,
         as_image_data(data),
-        Labelled(augmentation),
+        Labelled(augmentation, label_smoothing),
         chosen=trainable_names(model, trainable),
-        settings=settings,
+        described=described,
         test=None if test is None else as_image_data(test),
         monitor=monitor,
     )

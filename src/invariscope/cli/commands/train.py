@@ -50,8 +50,40 @@ def train(
         typer.Option(metavar="DATA", help="For the accuracy.", show_default="the data set's test split"),
     ] = None,
     batch_size: Annotated[int, typer.Option(metavar="INT", help="Images per step.")] = 256,
-    lr: Annotated[float, typer.Option(metavar="FLOAT", help="Learning rate of Adam.")] = 1e-3,
-    precision: Annotated[str, typer.Option(metavar="NAME", help="`float32` or `bf16`.")] = "float32",
+    optimizer: Annotated[
+        str, typer.Option(metavar="NAME", help="`adam`, or `sgd` with Nesterov momentum.")
+    ] = "adam",
+    lr: Annotated[
+        float, typer.Option(metavar="FLOAT", help="Learning rate; with a schedule, its peak.")
+    ] = 1e-3,
+    schedule: Annotated[
+        str, typer.Option(metavar="NAME", help="Of the learning rate: `constant`, `cosine` or `one_cycle`.")
+    ] = "constant",
+    weight_decay: Annotated[
+        float,
+        typer.Option(
+            "--weight-decay", metavar="FLOAT", help="Of `sgd`; biases and normalisation do not decay."
+        ),
+    ] = 0.0,
+    label_smoothing: Annotated[
+        float,
+        typer.Option(
+            "--label-smoothing", metavar="FLOAT", help="Share of each target spread over all classes."
+        ),
+    ] = 0.0,
+    flip: Annotated[bool, typer.Option("--flip", help="Mirror images left to right at random.")] = False,
+    crop: Annotated[
+        int,
+        typer.Option("--crop", metavar="INT", help="Shift images at random by up to this many pixels."),
+    ] = 0,
+    ema: Annotated[
+        float,
+        typer.Option("--ema", metavar="FLOAT", help="Decay of a moving average of the weights, below 1."),
+    ] = 0.0,
+    precision: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="`float32`, `bf16`, or `auto`: bf16 if it is faster here."),
+    ] = "float32",
     standardize: Annotated[
         bool, typer.Option("--standardize", help="Mean 0 and deviation 1 in each channel.")
     ] = False,
@@ -72,23 +104,25 @@ def train(
     monitor_every: Annotated[
         int, typer.Option("--monitor-every", metavar="INT", help="Epochs from one measurement to the next.")
     ] = 1,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from an interrupted run's last whole epoch.")
-    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume an interrupted run.")] = False,
     overwrite: shared.Overwrite = False,
     debug: Debug = False,
 ) -> None:
     """Trains a network of the zoo, with or without random transforms of its images.
 
     Writes `weights.safetensors` and `card.json` into `--out`; the folder then is a MODEL for `measure`.
-    While it runs, the last whole epoch is kept beside the folder, for `--resume`. With `--monitor`, the
-    curves over epochs are shown at the end, kept in the card, and whole results in the folder `monitor`.
+    After each epoch, and once a minute, its state is written beside the folder, for `--resume`. With
+    `--monitor`, the curves over epochs are shown at the end, kept in the card, and whole results in the
+    folder `monitor`.
 
     Examples:
 
         invariscope train simple_conv mnist_subset --out nets/plain
         invariscope train simple_conv mnist_subset --out nets/rotated \\
             --epochs 15 --augmentation 'Rotation.circle(16)' --monitor --monitor-every 5
+        invariscope train 'resnet9(width=32)' cifar10 --out nets/resnet9 --standardize --epochs 14 \\
+            --optimizer sgd --lr 0.4 --schedule one_cycle --weight-decay 5e-4 --label-smoothing 0.1 \\
+            --flip --crop 4 --precision auto
     """
     from invariscope.storage import refuse_used_folder
 
@@ -99,8 +133,9 @@ def train(
         checkpoint.unlink(missing_ok=True)
         shutil.rmtree(curves, ignore_errors=True)
     options = {
-        "epochs": epochs, "batch_size": batch_size, "lr": lr, "seed": seed, "precision": precision,
-        "checkpoint": checkpoint,
+        "epochs": epochs, "batch_size": batch_size, "optimizer": optimizer, "lr": lr, "schedule": schedule,
+        "weight_decay": weight_decay, "label_smoothing": label_smoothing, "flip": flip, "crop_px": crop,
+        "ema": ema, "seed": seed, "precision": precision, "checkpoint": checkpoint,
     }  # fmt: skip
     try:
         images, held_out = _images(data, test, data_dir, standardize)

@@ -19,11 +19,15 @@ if TYPE_CHECKING:
 
 NETWORK = "network"
 _FEW = 64
+_SETTINGS = (
+    "batch_size", "lr", "schedule", "seed", "precision", "channels_last", "optimizer", "weight_decay",
+    "label_smoothing", "flip", "crop_px", "ema",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
 class Train(Kind):
-    """Trains with Adam, as `zoo.train` does.
+    """Trains a classifier, as `zoo.train` does.
 
     Args:
         data: a data set of the zoo; its training split.
@@ -38,6 +42,7 @@ class Train(Kind):
         fresh: patterns of the parameters that are drawn anew all the same, such as "fc2.*".
         trained: patterns of the parameters that training changes, or "head" for the last linear layer; the
             others stay as they start.
+        optimizer, weight_decay, label_smoothing, flip, crop_px, ema: as in `zoo.train`.
         keep_epochs: the network is also kept as it was after these epochs; 0: before training.
     """
 
@@ -49,8 +54,8 @@ class Train(Kind):
     network_options: dict[str, Any] = field(default_factory=dict)
     batch_size: int = 256
     lr: float = 1e-3
-    schedule: Literal["constant", "cosine"] = "constant"
-    precision: Literal["float32", "bf16"] = "float32"
+    schedule: Literal["constant", "cosine", "one_cycle"] = "constant"
+    precision: Literal["float32", "bf16", "auto"] = "float32"
     channels_last: bool = True
     seed: int = 0
     samples: int | None = None
@@ -61,6 +66,12 @@ class Train(Kind):
     fresh: list[str] = field(default_factory=list)
     trained: list[str] = field(default_factory=lambda: ["*"])
     keep_epochs: list[int] = field(default_factory=list)
+    optimizer: Literal["adam", "sgd"] = "adam"
+    weight_decay: float = 0.0
+    label_smoothing: float = 0.0
+    flip: bool = False
+    crop_px: int = 0
+    ema: float = 0.0
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -74,6 +85,8 @@ class Train(Kind):
 
     def check(self) -> None:
         """Network, data set and transform exist; numbers are in range."""
+        from invariscope.zoo.train_settings import TrainSettings
+
         check_network(self.network, self.network_options)
         check_data(self.data)
         with about("augmentation", self.augmentation or ""):
@@ -81,6 +94,8 @@ class Train(Kind):
         for name in ("epochs", "batch_size", "lr"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} is above 0; got {name}={getattr(self, name)}")
+        with about("weight_decay"):
+            TrainSettings(epochs=self.epochs, **self._settings())
         if not self.trained:
             raise ValueError("trained is empty: name the parameters that training changes")
         if any(not 0 <= epoch <= self.epochs for epoch in self.keep_epochs):
@@ -94,25 +109,23 @@ class Train(Kind):
 
         data, test = self._data(shop)
         model, card = self._model(shop, data)
-        kept = _Kept(shop.kept, model, replace(card, training={"data": data.describe()}), self.keep_epochs)
-        kept(0)
+        kept = _Kept(shop.kept, replace(card, training={"data": data.describe()}), self.keep_epochs)
         trained = zoo.train(
             model,
             data,
             epochs=self.epochs,
             augmentation=self._augmentation(),
-            batch_size=self.batch_size,
-            lr=self.lr,
-            schedule=self.schedule,
-            seed=self.seed,
-            precision=self.precision,
-            channels_last=self.channels_last,
             test=test,
             checkpoint=shop.kept / "training.safetensors",
-            progress=_progress(shop.log, kept),
+            progress=progress_lines(shop.log),
+            monitor=kept,
+            **self._settings(),
         )
         kept.move(shop.folder)
         zoo.save_network(shop.folder / NETWORK, model, replace(card, training=trained.describe()))
+
+    def _settings(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in _SETTINGS}
 
     def _data(self, shop: Workshop) -> tuple[ImageData, ImageData | None]:
         data = shop.data(self.data, "train", self.samples, seed=self.seed)
@@ -165,38 +178,37 @@ class Train(Kind):
             model,
             data,
             epochs=2,
-            batch_size=_FEW,
-            precision=self.precision,
-            channels_last=self.channels_last,
             progress=lambda at: times.append(time.perf_counter()),
+            **{**self._settings(), "batch_size": _FEW},
         )
         return (times[-1] - times[-2]) / _FEW
 
 
 class _Kept:
-    """The network as it was after some epochs."""
+    """A monitor that keeps the network as it was after some epochs."""
 
-    def __init__(self, folder: Path, model: nn.Module, card: Card, epochs: list[int]) -> None:
-        self._folder, self._model, self._card, self._epochs = folder, model, card, epochs
+    def __init__(self, folder: Path, card: Card, epochs: list[int]) -> None:
+        self._folder, self._card, self._epochs = folder, card, epochs
 
-    def __call__(self, epoch: int) -> None:
+    def __call__(self, model: nn.Module, epoch: int) -> None:
         """After that epoch; one that an interrupted run kept already stays."""
         from invariscope import zoo
 
         place = self._folder / f"{NETWORK}@{epoch}"
         if epoch in self._epochs and not place.exists():
-            zoo.save_network(place, self._model, self._card)
+            zoo.save_network(place, model, self._card)
 
     def move(self, folder: Path) -> None:
         for epoch in dict.fromkeys(self._epochs):
             (self._folder / f"{NETWORK}@{epoch}").replace(folder / f"{NETWORK}@{epoch}")
 
 
-def _progress(log: Callable[[str], None], kept: _Kept) -> Callable[[Progress], None]:
+def progress_lines(log: Callable[[str], None]) -> Callable[[Progress], None]:
+    """Return a progress callback that logs a line after each epoch."""
+
     def tell(at: Progress) -> None:
         if at.batch == at.batches:
             log(f"epoch {at.epoch} of {at.epochs}, last loss {at.loss:.4f}")
-            kept(at.epoch)
 
     return tell
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from invariscope.recipes.kinds.base import Kind, Workshop, check_data, check_network
-from invariscope.recipes.kinds.train import NETWORK, images_of
+from invariscope.recipes.kinds.train import NETWORK, images_of, progress_lines
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from invariscope.zoo import ImageData, Progress, Training
+    from invariscope.zoo import ImageData, Training
 
 _FEW = 64
 
@@ -91,7 +91,7 @@ class Unlabelled(Kind):
             seed=self.seed,
         )
         model = card.build()
-        place, progress = shop.kept / "training.safetensors", _progress(shop.log)
+        place, progress = shop.kept / "training.safetensors", progress_lines(shop.log)
         trained = self._train(model, data, epochs=self.epochs, checkpoint=place, progress=progress)
         zoo.save_network(shop.folder / NETWORK, model, replace(card, training=trained.describe()))
 
@@ -118,11 +118,3 @@ class Unlabelled(Kind):
             model, data, epochs=2, batch_size=_FEW, progress=lambda at: times.append(time.perf_counter())
         )
         return (times[-1] - times[-2]) / _FEW
-
-
-def _progress(log: Callable[[str], None]) -> Callable[[Progress], None]:
-    def tell(at: Progress) -> None:
-        if at.batch == at.batches:
-            log(f"epoch {at.epoch} of {at.epochs}, last loss {at.loss:.4f}")
-
-    return tell

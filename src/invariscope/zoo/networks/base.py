@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from invariscope.registry import Registry, unknown
 
@@ -57,6 +57,22 @@ def build(
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         return factory(shape, classes, **options)
+
+
+class Scaled(nn.Module):
+    """Multiply by a fixed number: logits that are small at first make the first steps gentle."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return values of the same shape."""
+        return self.factor * x
+
+    def extra_repr(self) -> str:
+        """Return the factor, for the module's text."""
+        return f"{self.factor:g}"
 
 
 def parameter_count(model: nn.Module) -> int:
