@@ -42,7 +42,10 @@ class Planted:
 DYNAMIC_MODELS: dict[str, Planted] = {}
 
 # Which reason a layer that gets only some rows is given depends on the three trial inputs.
-UNEVEN = "depends on the values|no axis follows the batch size|for some inputs and not for others"
+UNEVEN = (
+    "depends on the values|no axis follows the batch size|for some inputs and not for others|"
+    "in another thread"
+)
 NEIGHBOURS = "depends on the other inputs of the batch"
 
 

@@ -394,3 +394,24 @@ def test_a_module_held_by_a_function_is_covered_like_the_module() -> None:
         model.weight[0, 0] += 1e-6
     assert CallableReader(lambda x: model(x)).fingerprint() != before
     assert len(TorchReader(model).fingerprint()) == 64
+
+
+class Irrep(tuple):
+    """A tuple that refuses to tell its length, as those of e3nn do."""
+
+    def __len__(self):
+        raise NotImplementedError
+
+
+def test_a_tuple_without_a_length_counts_with_its_entries():
+    def holding(*entries):
+        net = nn.Linear(2, 2)
+        with torch.no_grad():
+            net.weight.fill_(1.0), net.bias.fill_(0.0)
+        net.irrep = Irrep(entries)
+        return net
+
+    same = [TorchReader(holding(1, 2)).fingerprint() for _ in range(2)]
+    assert same[0] == same[1] != TorchReader(holding(1, 3)).fingerprint()
+    found = iv.measure(holding(1, 2), torch.eye(2), [lambda v: v, lambda v: v.flip(1)], progress=False)
+    assert len(found.table)

@@ -192,7 +192,8 @@ class Monitor:
                 f"For a training that goes back, call monitor.rewind({epoch}) first; for another training, "
                 "make a new Monitor, with a new folder."
             )
-        if known is not None and known.provenance["model"]["weights"] != as_reader(model).identity().weights:
+        measured = None if known is None else known.provenance["model"].get("weights_digest")
+        if measured is not None and measured != as_reader(model).identity().weights:
             raise ValueError(
                 f"epoch {epoch} was measured already, with other weights. For another training, make a new "
                 "Monitor with a new folder; for one that goes back, call monitor.rewind first."

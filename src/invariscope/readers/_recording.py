@@ -25,7 +25,7 @@ from invariscope.readers.base import FailedForward
 from invariscope.readers.threads import in_this_thread
 
 FUNCTION = "function"
-_ELSEWHERE = "it runs in another thread than the one that called the model, where it is not read"
+_ELSEWHERE = "it ran only in another thread than the one that called the model, where it is not read"
 
 SMALL, LARGE = 2, 3
 """Batch sizes of the trial forwards: an axis of 2 and then 3 follows the batch."""

@@ -84,7 +84,7 @@ class Snapshot:
         elif isinstance(value, set):
             self._parts.append(_Set(value, set(value)))
         elif isinstance(value, tuple):
-            return value
+            return list(tuple.__iter__(value))  # subclasses may have no length
         else:
             self.objects.append(value)
             return self._attributes(value)

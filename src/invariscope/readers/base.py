@@ -251,7 +251,7 @@ class Reader(ABC):
         """
         identity = self.identity()
         unseen = {"unseen": list(identity.unseen)} if identity.unseen else {}
-        digests = {"fingerprint": identity.digest, "weights": identity.weights}
+        digests = {"fingerprint": identity.digest, "weights_digest": identity.weights}
         return {"name": self.name, "label": label} | digests | unseen
 
     @abstractmethod

@@ -129,7 +129,8 @@ class _Digests:
         return _sha("idle", type(value).__qualname__)
 
     def _sequence(self, value: Any, where: str) -> bytes:
-        return _sha(self._all(type(value).__qualname__, list(value), where), self._own(value, where))
+        entries = [*tuple.__iter__(value)] if isinstance(value, tuple) else list(value)  # some have no length
+        return _sha(self._all(type(value).__qualname__, entries, where), self._own(value, where))
 
     def _mapping(self, value: Any, where: str) -> bytes:
         pairs = [
