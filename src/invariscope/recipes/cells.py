@@ -111,7 +111,7 @@ def planned(recipe: Recipe, scale: str) -> Plan:
     found: dict[str, Cell] = {}
     places: dict[str, Place] = {}
     for number, template in enumerate(recipe.cells):
-        place = Place(recipe.text, "cells", number)
+        place = recipe.place("cells", number)
         for name, table in _expanded(recipe, template, place, scale):
             if name in found:
                 raise place.error(f"two cells are called {name!r}: let the name hold every axis", "name")
@@ -205,9 +205,9 @@ def _options(template: Template, table: Mapping[str, Any], place: Place) -> Kind
 
 def _all_options(recipe: Recipe, scale: str) -> dict[str, Kind]:
     return {
-        name: _options(template, table, Place(recipe.text, "cells", number))
+        name: _options(template, table, recipe.place("cells", number))
         for number, template in enumerate(recipe.cells)
-        for name, table in _expanded(recipe, template, Place(recipe.text, "cells", number), scale)
+        for name, table in _expanded(recipe, template, recipe.place("cells", number), scale)
     }
 
 

@@ -121,7 +121,7 @@ def verdicts(recipe: Recipe, cells: Cells) -> list[Verdict]:
     """Every claim with its cases."""
     found = []
     for number, claim in enumerate(recipe.claims):
-        place = Place(recipe.text, "claims", number)
+        place = recipe.place("claims", number)
         cases = [] if claim.untested else _cases(recipe, claim, place, cells)
         adjusted = holm([case.p for case in cases]).tolist()
         family = (replace(case, p_holm=p) for case, p in zip(cases, adjusted, strict=True))
@@ -132,7 +132,7 @@ def verdicts(recipe: Recipe, cells: Cells) -> list[Verdict]:
 def table_cases(recipe: Recipe, number: int, cells: Cells) -> list[Case]:
     """The rows of one table."""
     table = recipe.tables[number]
-    return list(_cases(recipe, table, Place(recipe.text, "tables", number), cells))
+    return list(_cases(recipe, table, recipe.place("tables", number), cells))
 
 
 def check_values(plan: Plan) -> None:
@@ -145,7 +145,7 @@ def check_values(plan: Plan) -> None:
     measuring = [cell.name for cell in plan.cells if cell.options.gives == "result"]
     for section, entries in (("tables", recipe.tables), ("claims", recipe.claims)):
         for number, entry in enumerate(entries):
-            place = Place(recipe.text, section, number)
+            place = recipe.place(section, number)
             for chosen in combinations(recipe, entry, place):
                 for spec in _specs(entry, chosen, place):
                     _checked(spec, measuring, place)
