@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from invariscope.recipes.text import Place, RecipeError, Text, unknown_key
 from invariscope.registry import unknown
 
 FOLDER = Path(__file__).parent
+SHARED = FOLDER / "shared"
 PUBLISHED = "paper"
 SEEDS = "seeds"
 
@@ -152,6 +153,8 @@ class Recipe:
 
     Args:
         title, source, about: what it is and where it was published.
+        include: names of files in `shared/`, whose lists and cells come before the recipe's own; lists of the
+            same name are the recipe's.
         scales: name to description; the first is the published one, the others shorten it.
         lists: values that several axes share.
         floors: the accuracies that trained networks must reach.
@@ -161,6 +164,7 @@ class Recipe:
     title: str
     source: str
     about: str = ""
+    include: list[str] = field(default_factory=list)
     scales: dict[str, str] = field(default_factory=lambda: {PUBLISHED: "as published"})
     lists: dict[str, list[Any]] = field(default_factory=dict)
     cells: list[Any]
@@ -169,15 +173,16 @@ class Recipe:
     claims: list[Any] = field(default_factory=list)
     figures: list[Any] = field(default_factory=list)
     text: Text = field(default=Text("", ""), repr=False)
+    places: dict[str, list[Place]] = field(default_factory=dict, repr=False)
+
+    def place(self, section: str, number: int) -> Place:
+        """Where the entry of that number stands: in the recipe's file, or in one that it includes."""
+        return self.places[section][number] if self.places else Place(self.text, section, number)
 
     @property
     def published_scale(self) -> str:
         """The scale that shortens nothing."""
         return next(iter(self.scales))
-
-    def place(self, section: str, number: int) -> Place:
-        """Where the section's entry of that number stands, for messages."""
-        return Place(self.text, section, number)
 
     def axes(self, entry: Template | Table | Claim | Figure, place: Place) -> dict[str, list[Any]]:
         """The entry's axes with the values of named lists.
@@ -216,6 +221,7 @@ class Recipe:
 
 
 _SECTIONS = {"cells": Template, "floors": Floor, "tables": Table, "claims": Claim, "figures": Figure}
+_SHAREABLE = ("lists", "cells", "floors")
 
 
 def names() -> list[str]:
@@ -250,19 +256,47 @@ def read(name: str) -> Recipe:
     """
     text = Text.read(find(name))
     tables = text.parsed()
-    for key in tables:
-        if key == "text" or key not in Recipe.__dataclass_fields__:
-            known = [name for name in Recipe.__dataclass_fields__ if name != "text"]
-            raise text.error(unknown_key(key, known, "a recipe"), key)
-    sections = {section: _entries(text, section, cls, tables) for section, cls in _SECTIONS.items()}
-    recipe = Place(text, "").fill(Recipe, {**tables, **sections, "text": text}, what="a recipe")
+    _refuse_unknown(
+        text, tables, [key for key in Recipe.__dataclass_fields__ if key not in ("text", "places")]
+    )
+    parts = [*(_shared(text, part) for part in tables.get("include", [])), (text, tables)]
+    sections: dict[str, list[Any]] = {section: [] for section in _SECTIONS}
+    places: dict[str, list[Place]] = {section: [] for section in _SECTIONS}
+    lists: dict[str, list[Any]] = {}
+    for where, part in parts:
+        lists |= part.get("lists", {})
+        for section, cls in _SECTIONS.items():
+            for place, entry in _entries(where, section, cls, part):
+                sections[section].append(entry)
+                places[section].append(place)
+    found = {**tables, **sections, "lists": lists, "text": text, "places": places}
+    recipe = Place(text, "").fill(Recipe, found, what="a recipe")
     if not recipe.scales:
         raise text.error("a recipe has at least one scale", "scales")
     return recipe
 
 
-def _entries(text: Text, section: str, cls: type, tables: Mapping[str, Any]) -> list[Any]:
+def _shared(text: Text, name: str) -> tuple[Text, dict[str, Any]]:
+    """An included file and its tables."""
+    known = sorted(path.stem for path in SHARED.glob("*.toml"))
+    if name not in known:
+        raise text.error(str(unknown("file to include", str(name), known)), "include")
+    part = Text.read(SHARED / f"{name}.toml")
+    tables = part.parsed()
+    _refuse_unknown(part, tables, list(_SHAREABLE))
+    return part, tables
+
+
+def _refuse_unknown(text: Text, tables: Mapping[str, Any], known: list[str]) -> None:
+    for key in tables:
+        if key not in known:
+            raise text.error(unknown_key(key, known, "a recipe"), key)
+
+
+def _entries(text: Text, section: str, cls: type, tables: Mapping[str, Any]) -> Iterator[tuple[Place, Any]]:
     entries = tables.get(section, [])
     if not isinstance(entries, list):
         raise RecipeError(f"{text.name}: {section} are written [[{section}]], once for each")
-    return [Place(text, section, number).fill(cls, table) for number, table in enumerate(entries)]
+    for number, table in enumerate(entries):
+        place = Place(text, section, number)
+        yield place, place.fill(cls, table)
