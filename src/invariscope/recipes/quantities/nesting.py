@@ -20,11 +20,13 @@ def nested(estimates: Sequence[Estimate]) -> Estimate:
         \\nu = \\frac{\\mathrm{error}^4}{(s^2/K)^2/(K-1) + e^4/\\nu_e}
 
     with s the standard deviation over the K trainings and e the error over samples of their mean. Trainings
-    measured on the same samples share the luck of these: e is the jackknife error of the mean of the K values
-    without group g. Where their groups cannot be matched, e is the root mean square of the trainings' errors,
-    which is the most that it can be. Without any error over samples e is 0, and the interval is over
+    measured on the same samples share their sampling error: e is the jackknife error of the mean of the K
+    values without group g. If their groups cannot be matched, e is the root mean square of the trainings'
+    errors, an upper bound. Without any error over samples e is 0, and the interval is over
     trainings only. Ratios are averaged as logarithms. The part of s that comes from the interaction of
-    sample and training is counted twice, so intervals are rather too wide than too narrow.
+    sample and training is counted twice, which makes intervals wider. With normal values 93 to 96 % of them
+    cover the truth for K = 3, and 94 to 95 % for K = 5 (benchmarks/nested_coverage.py); fewest where the
+    error over samples is about a third of that over trainings.
 
     Args:
         estimates: one per training; with a single one there is no interval.
