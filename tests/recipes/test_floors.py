@@ -68,6 +68,7 @@ def test_the_lowest_accuracy_among_the_trainings_decides():
         "not tested",
         ["accuracy 0.61, below 0.683 (0.9 of the published 0.759)"],
     )
+    assert poor.cases[0].estimate is not None
     assert poor.cases[0].estimate.value == pytest.approx(1.1)
     assert judged([1.0, 1.1, 1.2], [0.7, None, 0.7]).untested == ["accuracy unknown"]
 
@@ -76,6 +77,7 @@ def test_fewer_than_three_finished_trainings_are_not_tested():
     assert judged([1.0, None, 1.2], [0.7, 0.7, 0.7]).untested == ["2 of 3 trainings are finished"]
     assert judged([1.0, 1.2], [0.7, 0.7]).untested == ["2 of 2 trainings are finished; 3 are needed"]
     four = judged([1.0, None, 1.2, 1.1], [0.7, 0.1, 0.7, 0.7])
+    assert four.cases[0].estimate is not None
     assert (four.word, four.cases[0].estimate.trainings) == ("confirmed", 3)
 
 
