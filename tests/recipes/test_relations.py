@@ -205,3 +205,15 @@ def test_the_departure_is_read_off_where_predictions_flip():
         worked_out(curve(math.nan), spec)
     with pytest.raises(ValueError, match="unknown way 'nois'"):
         worked_out(curve(7.0), {**spec, "way": "nois"})
+
+
+def test_a_ratio_may_be_that_of_two_layers_of_one_network():
+    rows = (
+        row("D", 0.5, layer="first", omitted=[0.5 * (1 + 0.01 * g) for g in range(8)]),
+        row("D", 0.1, layer="last", omitted=[0.1 * (1 + 0.01 * g) for g in range(8)]),
+    )
+    shelf = Shelf({"net": Result(rows=rows, provenance={"data": {"fingerprint": "same"}})})
+    spec = {"quantity": "ratio", "cell": "net", "to": "net", "measure": "D", "layer": "last"}
+    found = worked_out(shelf, {**spec, "to_layer": "first"})
+    assert (found.interval.low, found.value, found.interval.high) == pytest.approx((0.2, 0.2, 0.2))
+    assert worked_out(shelf, spec).value == pytest.approx(1.0)

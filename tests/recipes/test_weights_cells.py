@@ -112,6 +112,19 @@ def test_gabor_fits_of_waves_are_perfect_and_of_noise_are_not(tmp_path):
     np.testing.assert_allclose(result.maps["gabor.filters", "conv"], waves, rtol=1e-6, atol=1e-7)
 
 
+def test_surrogates_are_as_smooth_as_the_filters_and_fitted_in_the_same_groups(trained):
+    result = looked(trained, analysis="gabor", settings={"limit": 16, "surrogates": 2, "seed": 3})
+    rows = {row["measure"]: row for row in result.rows}
+    filters = result.maps["gabor.filters", "conv"]
+    copies = [weights.phase_randomised(filters, seed=seed)[:, None] for seed in (3, 4)]
+    expected = np.mean([weights.fit_gabor(copy, limit=16).r2 for copy in copies], axis=0)
+    found = rows["gabor.surrogate_r2"]
+    np.testing.assert_allclose(result.maps["gabor.surrogate_r2", "conv"], expected)
+    assert found["value"] == pytest.approx(expected.mean())
+    assert found["replicates"][2] == pytest.approx(expected[np.arange(16) % 8 != 2].mean())
+    assert found["group_sizes"] == rows["gabor.r2"]["group_sizes"] == [2] * 8
+
+
 def test_a_planted_coupling_is_found_beyond_chance(tmp_path):
     cell = Weights(analysis="rotation_coupling", network="orbit_pooling", settings={"permutations": 99})
     cell.check()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from invariscope.weights import fit_gabor
+from invariscope.weights import fit_gabor, phase_randomised
 from invariscope.zoo import build
 
 RNG = np.random.default_rng(0)
@@ -69,3 +69,34 @@ def test_small_filters_are_refused():
         fit_gabor(build("simple_conv", filters=2), "conv1")
     with pytest.raises(ValueError, match="limit is at least 1, got 0"):
         fit_gabor(build("min_cnn", filters=2), limit=0)
+
+
+def test_phase_randomised_copies_keep_spectrum_mean_and_variance_and_nothing_else():
+    filters = 0.3 + RNG.normal(size=(3, 2, 9, 9))
+    copies = phase_randomised(filters, seed=4)
+    np.testing.assert_allclose(np.abs(np.fft.fft2(copies)), np.abs(np.fft.fft2(filters)), atol=1e-10)
+    np.testing.assert_allclose(copies.mean((2, 3)), filters.mean((2, 3)))
+    np.testing.assert_allclose(copies.var((2, 3)), filters.var((2, 3)))
+    same = [np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(filters[0], copies[0], strict=True)]
+    assert np.abs(same).max() < 0.5
+    np.testing.assert_array_equal(copies, phase_randomised(filters, seed=4))
+    assert not np.allclose(copies, phase_randomised(filters, seed=5))
+
+
+@pytest.mark.parametrize("size", [8, 9])
+def test_a_single_wave_is_moved_and_a_constant_filter_stays(size):
+    x = np.arange(size)
+    wave = np.tile(np.cos(2 * np.pi * 2 * x / size), (size, 1))
+    copy = phase_randomised(np.stack([wave, np.full((size, size), -2.0)]))
+    # The wave has one frequency, so that its copy is the same wave from another place on.
+    shifts = np.linspace(0, 2 * np.pi, 721)
+    moved = np.cos(2 * np.pi * 2 * x / size + shifts[:, None])
+    assert np.abs(copy[0] - moved[:, None]).max(axis=(1, 2)).min() < 0.01
+    np.testing.assert_allclose(copy[1], -2.0)
+
+
+def test_copies_of_gabor_functions_are_fitted_worse_than_these_and_better_than_noise():
+    filters = np.stack([gabor(angle, 0.2, along=1.3, across=1.3) for angle in range(0, 180, 15)])
+    copies = fit_gabor(phase_randomised(filters)[:, None])
+    noise = fit_gabor(RNG.normal(size=(12, 1, 9, 9)))
+    assert noise.r2.mean() + 0.1 < copies.r2.mean() < fit_gabor(filters[:, None]).r2.mean() - 0.1

@@ -147,6 +147,29 @@ def test_random_weights_and_pooling_over_the_wrong_filters_show_nothing():
     assert abs(rotation_coupling(model).z) < 4
 
 
+def test_a_head_that_reads_rotated_filters_alike_is_found():
+    planted = build("orbit_pooling", input_shape=(1, 12, 12), orbits=6)
+    model = nn.Sequential(nn.Conv2d(1, 24, planted.conv1.kernel_size), nn.Flatten(), nn.Linear(24, 10))
+    with torch.no_grad():
+        model[0].weight.copy_(planted.conv1.weight)
+        model[2].weight.copy_(torch.randn(10, 6).repeat_interleave(4, dim=1))
+    found = rotation_coupling(model, second="2", angles=4)
+    assert (found.first, found.second) == ("0", "2")
+    same = np.arange(24)[:, None] // 4 == np.arange(24)[None, :] // 4
+    np.testing.assert_allclose(found.coupling[same], 1, atol=1e-6)
+    assert found.z > 5
+    assert rotation_coupling(model.state_dict(), second="2", angles=4).z == found.z
+    with torch.no_grad():
+        model[2].weight.normal_()
+    assert abs(rotation_coupling(model, second="2", angles=4).z) < 4
+
+
+def test_a_head_with_several_inputs_per_filter_is_refused():
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(16, 2))
+    with pytest.raises(ValueError, match=r"'2' reads 16 channels, '0' makes 4"):
+        rotation_coupling(model, second="2")
+
+
 def test_the_order_of_the_filters_does_not_matter():
     model = build("orbit_pooling", orbits=5)
     before = rotation_coupling(model).correlation

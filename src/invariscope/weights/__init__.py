@@ -10,7 +10,7 @@ Everything takes a `torch.nn.Module`; most of it a state dict, or filters (out, 
 
 from __future__ import annotations
 
-from invariscope.weights.gabor import GaborFits, fit_gabor
+from invariscope.weights.gabor import GaborFits, fit_gabor, phase_randomised
 from invariscope.weights.head import HeadCorrelation, head_frequency_correlation
 from invariscope.weights.rotation import RotationCoupling, rotation_coupling, rotation_excess
 from invariscope.weights.shuffling import shuffled_channels
@@ -28,6 +28,7 @@ __all__ = [
     "head_frequency_correlation",
     "laplacian_modes",
     "mode_power",
+    "phase_randomised",
     "rotation_coupling",
     "rotation_excess",
     "shuffled_channels",

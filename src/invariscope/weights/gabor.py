@@ -66,8 +66,8 @@ def fit_gabor(weights: Any, layer: str | None = None, *, limit: int = 64) -> Gab
     with (u, v) the pixel's place relative to a fitted centre, turned by a fitted angle. Every pair of output
     and input channels is a filter.
 
-    Misleads: nine numbers explain a good part of a random filter of few pixels. Compare with the same filters
-    at the start of training.
+    Misleads: nine numbers explain a good part of a random filter of few pixels, and more of a smooth one.
+    Compare with `phase_randomised` copies of the filters, which are as smooth.
 
     Args:
         weights: a module, a state dict, or filters (out, in, k, k).
@@ -109,6 +109,40 @@ def fit_gabor(weights: Any, layer: str | None = None, *, limit: int = 64) -> Gab
         orientation_deg=np.degrees(wave[:, 2]) % 180,
         width_px=np.exp(wave[:, 3:5]),
     )
+
+
+def phase_randomised(filters: np.ndarray, *, seed: int = 0) -> np.ndarray:
+    """Return copies of filters with the same amplitudes at all frequencies, and random phases.
+
+    .. math:: w' = F^{-1}\\left( |F w|\\, \\frac{F \\xi}{|F \\xi|} \\right)
+
+    with F the discrete Fourier transform over the filter's pixels and ξ white Gaussian noise. Each copy has
+    the power spectrum, and thus the smoothness, the mean and the variance of its filter, and is otherwise
+    random: the null for what makes a filter a Gabor function, which is how its waves add up at one place.
+
+    Caveats: the transform takes the filter as periodic. A filter whose borders differ has power at high
+    frequencies from the jump between them, and so have its copies.
+
+    Args:
+        filters: (..., k, k).
+        seed: of the phases; each filter has its own.
+
+    Source:
+        Theiler et al. 1992, doi:10.1016/0167-2789(92)90102-S, surrogate data with random phases.
+
+    >>> filters = np.random.default_rng(0).normal(size=(2, 9, 9))
+    >>> copies = phase_randomised(filters, seed=1)
+    >>> bool(np.allclose(np.abs(np.fft.fft2(copies)), np.abs(np.fft.fft2(filters))))
+    True
+    """
+    noise = np.fft.fft2(np.random.default_rng(seed).normal(size=filters.shape))
+    size = np.abs(noise)
+    phases = np.divide(noise, size, out=np.ones_like(noise), where=size > 0)
+    phases[..., 0, 0] = 1.0
+    spectrum = np.fft.fft2(filters)
+    amplitude = np.abs(spectrum)
+    amplitude = np.where(np.indices(spectrum.shape[-2:]).any(axis=0), amplitude, spectrum)
+    return np.fft.ifft2(amplitude * phases).real
 
 
 def _fit(image: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy import ndimage
+from torch import nn
 
 from invariscope.weights._chance import Chance, against_permutations, correlation
 from invariscope.weights._filters import FilterBank, filter_bank, filter_banks
@@ -17,7 +19,7 @@ class RotationCoupling:
     """How the coupling of two filters by the next layer goes with one being the other's rotation.
 
     Args:
-        first, second: names of the two convolutions.
+        first, second: names of the two layers.
         excess: (filter, filter) similarity up to rotation minus plain similarity, 0 to 2.
         coupling: (filter, filter) how alike the second layer's weights on both are, -1 to 1.
         chance: the correlation of the two over pairs, among those with permuted filters.
@@ -61,9 +63,10 @@ def rotation_coupling(
         z = \\frac{r - \\langle r_\\pi \\rangle}{\\mathrm{sd}(r_\\pi)}, \\quad
         r = \\mathrm{corr}_{k < k'}(e, c)
 
-    with w_k the filters of the first layer, v_ok those of the second, and r_π the same with the filters'
-    labels permuted in c. Pooling over rotations of a template, the proposal for how a hierarchy becomes
-    invariant, makes r large; random weights leave z within a few units of 0.
+    with w_k the filters of the first layer, v_ok those of the second (numbers, if it is linear), and
+    r_π the same with the filters' labels permuted in c. Pooling over rotations of a template, proposed as
+    the way in which a hierarchy becomes invariant, makes r large; random weights leave z near 0, within a few
+    units.
 
     Misleads: it sees only templates that are present in several orientations, and rotations of small filters
     are blurred unless they are quarter turns. `angles=4` takes these alone.
@@ -71,7 +74,8 @@ def rotation_coupling(
     Args:
         model: a module or state dict with at least two convolutions.
         first: name of the layer with the filters; None: the first convolution.
-        second: name of the layer that reads them; None: the convolution after it.
+        second: name of the layer that reads them, a convolution, or a linear layer with one input per filter,
+            as after a mean over the image; None: the convolution after the first.
         angles: evenly spaced rotations, 0 included; quarter turns are exact, the others bilinear.
         permutations: of the filters.
         seed: of the permutations.
@@ -146,6 +150,16 @@ def _coupling(second: FilterBank) -> np.ndarray:
     return centred @ centred.T
 
 
+def _reader(model: Any, name: str) -> FilterBank:
+    """The filters of the second layer; those of a linear layer have one pixel."""
+    weights = model.state_dict() if isinstance(model, nn.Module) else model
+    weight = weights.get(f"{name}.weight") if isinstance(weights, Mapping) else None
+    if weight is None or weight.ndim != 2:
+        return filter_bank(model, name)
+    (bank,) = filter_banks({name: weight[:, :, None, None]})
+    return bank
+
+
 def _layers(model: Any, first: str | None, second: str | None) -> tuple[FilterBank, FilterBank]:
     banks = filter_banks(model, "*")
     names = [bank.layer for bank in banks]
@@ -153,7 +167,7 @@ def _layers(model: Any, first: str | None, second: str | None) -> tuple[FilterBa
     after = names.index(one.layer) + 1
     if second is None and after == len(names):
         raise ValueError(f"no convolution follows {one.layer!r}; there are {', '.join(map(repr, names))}.")
-    two = banks[after] if second is None else filter_bank(model, second)
+    two = banks[after] if second is None else _reader(model, second)
     if two.filters.shape[1] != len(one.filters):
         raise ValueError(
             f"{two.layer!r} reads {two.filters.shape[1]} channels, {one.layer!r} makes {len(one.filters)}: "

@@ -77,11 +77,19 @@ def filter_spectrum(model: nn.Module, start: nn.Module | None, layers: Sequence[
 
 
 def gabor(
-    model: nn.Module, start: nn.Module | None, layers: Sequence[str] | None, *, limit: int = 32
+    model: nn.Module,
+    start: nn.Module | None,
+    layers: Sequence[str] | None,
+    *,
+    limit: int = 32,
+    surrogates: int = 0,
+    seed: int = 0,
 ) -> Findings:
     """How well Gabor functions fit a layer's large filters: means over filters of R² and of the frequency.
 
-    The filters and the fits are kept under "gabor.filters" and "gabor.fitted". Intervals are over filters.
+    With `surrogates`, so many copies of each filter with random phases are fitted too: `gabor.surrogate_r2`
+    is the mean R² of these. The filters and the fits are kept under "gabor.filters" and "gabor.fitted".
+    Intervals are over filters.
     """
     from invariscope.weights import fit_gabor
     from invariscope.weights._filters import filter_banks
@@ -89,13 +97,24 @@ def gabor(
     rows, arrays = [], {}
     for bank in filter_banks(model, layers):
         fits = fit_gabor(bank.filters, limit=limit)
-        for name, values in (("gabor.r2", fits.r2), ("gabor.frequency", fits.frequency)):
+        found = {"gabor.r2": fits.r2, "gabor.frequency": fits.frequency}
+        if surrogates:
+            found["gabor.surrogate_r2"] = _surrogate_r2(fits.filters, surrogates, seed)
+        for name, values in found.items():
             means = _leaving_out(len(values), lambda kept, v=values: _known_mean(v[kept]))
             rows.append(_row(name, bank.layer, means.of(means.values)))
             arrays[name, bank.layer] = values
         arrays["gabor.filters", bank.layer] = fits.filters
         arrays["gabor.fitted", bank.layer] = fits.fitted
     return Findings(tuple(rows), arrays=arrays)
+
+
+def _surrogate_r2(filters: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """(filter,) mean R² of Gabor fits to each filter's copies with random phases."""
+    from invariscope.weights import fit_gabor, phase_randomised
+
+    copies = [phase_randomised(filters, seed=seed + number) for number in range(count)]
+    return np.mean([fit_gabor(copy[:, None], limit=len(copy)).r2 for copy in copies], axis=0)
 
 
 def rotation_coupling(

@@ -34,14 +34,22 @@ def last_value(cells: Cells, *, cell: str, measure: str, stratum: str = "all") -
 
 @quantity
 def ratio(
-    cells: Cells, *, cell: str, to: str, measure: str, layer: str = _LAST, stratum: str = "all"
+    cells: Cells,
+    *,
+    cell: str,
+    to: str,
+    measure: str,
+    layer: str = _LAST,
+    to_layer: str | None = None,
+    stratum: str = "all",
 ) -> Estimate:
     """The value in one cell over that in another, paired where both are of the same samples.
 
-    The interval is that of the difference of logarithms.
+    The interval is that of the difference of logarithms. With `to_layer` the value below is that of another
+    layer, which may be one of the same cell.
     """
-    above, below = (_value(cells, name, measure, layer, stratum) for name in (cell, to))
-    return quotient(above, below)
+    above = _value(cells, cell, measure, layer, stratum)
+    return quotient(above, _value(cells, to, measure, to_layer or layer, stratum))
 
 
 @quantity
