@@ -55,6 +55,14 @@ def test_included_cells_come_first_and_a_list_of_the_recipe_replaces_one_of_the_
     assert [cell.name for cell in recipes.load(own()).cells] == ["net/5", "nv/5"]
 
 
+def test_a_rule_of_an_included_file_may_name_a_value_that_the_recipe_leaves_out(own):
+    rule = "\n[[cells.when]]\nis = { seed = 1 }\nset = { epochs = 2 }\n"
+    assert [cell.name for cell in recipes.load(own(shared=SHARED + rule)).cells] == ["net/5", "nv/5"]
+    assert len(recipes.load(own(shared=SHARED + rule), seeds=[7, 8]).cells) == 4
+    with pytest.raises(recipes.RecipeError, match="unknown value of seed '3'"):
+        recipes.load(own(shared=SHARED + rule.replace("1", "3")))
+
+
 def test_a_mistake_in_an_included_file_is_reported_with_that_file_and_line(own):
     with pytest.raises(recipes.RecipeError, match=r"networks.toml, line 10: unknown network 'lenett'"):
         recipes.load(own(shared=SHARED.replace('"lenet"', '"lenett"')))

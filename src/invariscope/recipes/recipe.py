@@ -174,6 +174,7 @@ class Recipe:
     figures: list[Any] = field(default_factory=list)
     text: Text = field(default=Text("", ""), repr=False)
     places: dict[str, list[Place]] = field(default_factory=dict, repr=False)
+    written: dict[str, list[Any]] = field(default_factory=dict, repr=False)
 
     def place(self, section: str, number: int) -> Place:
         """Where the entry of that number stands: in the recipe's file, or in one that it includes."""
@@ -206,6 +207,12 @@ class Recipe:
                 values = self.lists[values]
             found[axis] = values
         return found
+
+    def written_values(self, entry: Template, place: Place) -> dict[str, list[Any]]:
+        """The entry's axes with all values that named lists had before others took their place."""
+        named = {axis: name for axis, name in entry.axes.items() if isinstance(name, str)}
+        found = self.axes(entry, place)
+        return found | {axis: [*found[axis], *self.written.get(name, ())] for axis, name in named.items()}
 
     def with_seeds(self, seeds: list[int]) -> Recipe:
         """The recipe with those seeds under `lists.seeds`.
@@ -257,19 +264,22 @@ def read(name: str) -> Recipe:
     text = Text.read(find(name))
     tables = text.parsed()
     _refuse_unknown(
-        text, tables, [key for key in Recipe.__dataclass_fields__ if key not in ("text", "places")]
+        text, tables, [key for key in Recipe.__dataclass_fields__ if key not in ("text", "places", "written")]
     )
     parts = [*(_shared(text, part) for part in tables.get("include", [])), (text, tables)]
     sections: dict[str, list[Any]] = {section: [] for section in _SECTIONS}
     places: dict[str, list[Place]] = {section: [] for section in _SECTIONS}
     lists: dict[str, list[Any]] = {}
+    written: dict[str, list[Any]] = {}
     for where, part in parts:
         lists |= part.get("lists", {})
+        for name, values in part.get("lists", {}).items():
+            written.setdefault(name, []).extend(values)
         for section, cls in _SECTIONS.items():
             for place, entry in _entries(where, section, cls, part):
                 sections[section].append(entry)
                 places[section].append(place)
-    found = {**tables, **sections, "lists": lists, "text": text, "places": places}
+    found = {**tables, **sections, "lists": lists, "text": text, "places": places, "written": written}
     recipe = Place(text, "").fill(Recipe, found, what="a recipe")
     if not recipe.scales:
         raise text.error("a recipe has at least one scale", "scales")
