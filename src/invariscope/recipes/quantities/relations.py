@@ -19,6 +19,7 @@ from invariscope.recipes.quantities.base import (
     replicates_of,
     rows_of,
 )
+from invariscope.recipes.quantities.layers import layer_mean
 from invariscope.registry import unknown
 from invariscope.uncertainty import GROUPS, Interval
 
@@ -42,6 +43,17 @@ def ratio(
     The interval is that of the difference of logarithms.
     """
     above, below = (_value(cells, name, measure, layer, stratum) for name in (cell, to))
+    return quotient(above, below)
+
+
+@quantity
+def layers_ratio(
+    cells: Cells, *, cell: str, to: str, measure: str, layers: list[str] | None = None, stratum: str = "all"
+) -> Estimate:
+    """As `ratio`, but of means over the layers that match any of the patterns."""
+    above, below = (
+        layer_mean(cells, cell=name, measure=measure, layers=layers, stratum=stratum) for name in (cell, to)
+    )
     return quotient(above, below)
 
 
