@@ -126,6 +126,8 @@ class Recipe:
             same name are the recipe's.
         scales: name to description; the first is the published one, the others shorten it.
         lists: values that several axes share.
+        offered: by the name of a list, all values that the recipe or an included file gives it. Included
+            cells may have rules for values that the recipe's own list leaves out.
         cells, tables, claims, figures: what is run, and what is made of it.
     """
 
@@ -135,6 +137,7 @@ class Recipe:
     include: list[str] = field(default_factory=list)
     scales: dict[str, str] = field(default_factory=lambda: {PUBLISHED: "as published"})
     lists: dict[str, list[Any]] = field(default_factory=dict)
+    offered: dict[str, list[Any]] = field(default_factory=dict, repr=False)
     cells: list[Any]
     tables: list[Any] = field(default_factory=list)
     claims: list[Any] = field(default_factory=list)
@@ -168,6 +171,7 @@ class Recipe:
 
 
 _SECTIONS = {"cells": Template, "tables": Table, "claims": Claim, "figures": Figure}
+_WORKED_OUT = ("offered", "text", "places")
 _SHAREABLE = ("lists", "cells", "floors")
 
 
@@ -203,20 +207,20 @@ def read(name: str) -> Recipe:
     """
     text = Text.read(find(name))
     tables = text.parsed()
-    _refuse_unknown(
-        text, tables, [key for key in Recipe.__dataclass_fields__ if key not in ("text", "places")]
-    )
+    _refuse_unknown(text, tables, [key for key in Recipe.__dataclass_fields__ if key not in _WORKED_OUT])
     parts = [*(_shared(text, part) for part in tables.get("include", [])), (text, tables)]
     sections: dict[str, list[Any]] = {section: [] for section in _SECTIONS}
     places: dict[str, list[Place]] = {section: [] for section in _SECTIONS}
     lists: dict[str, list[Any]] = {}
+    offered: dict[str, list[Any]] = {}
     for where, part in parts:
         lists |= part.get("lists", {})
+        offered |= {name: offered.get(name, []) + values for name, values in part.get("lists", {}).items()}
         for section, cls in _SECTIONS.items():
             for place, entry in _entries(where, section, cls, part):
                 sections[section].append(entry)
                 places[section].append(place)
-    found = {**tables, **sections, "lists": lists, "text": text, "places": places}
+    found = {**tables, **sections, "lists": lists, "offered": offered, "text": text, "places": places}
     recipe = Place(text, "").fill(Recipe, found, what="a recipe")
     if not recipe.scales:
         raise text.error("a recipe has at least one scale", "scales")
