@@ -187,6 +187,11 @@ class Recipe:
         """The scale that shortens nothing."""
         return next(iter(self.scales))
 
+    @property
+    def narrowed(self) -> bool:
+        """Whether a list leaves out values that an included file gives it, and with them some of its cells."""
+        return any(value not in self.lists[name] for name, values in self.offered.items() for value in values)
+
     def axes(self, entry: Template | Table | Claim | Figure, place: Place) -> dict[str, list[Any]]:
         """The entry's axes with the values of named lists.
 
