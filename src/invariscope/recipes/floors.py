@@ -100,16 +100,15 @@ def check_floors(plan: Plan) -> None:
     trained = [cell.name for cell in plan.cells if isinstance(cell.options, Train)]
     for number, floor in enumerate(plan.recipe.floors):
         place = plan.recipe.place("floors", number)
+        named = "published" if floor.least is None else "least"
         if (floor.published is None) == (floor.least is None):
-            raise place.error("a floor has either a published accuracy or a least one", "cells")
+            raise place.error("a floor has either a published accuracy or a least one", named)
         if floor.least is not None and not floor.why:
-            raise place.error('a floor of your own has a reason: why = "..."', "least")
+            raise place.error('a floor of your own has a reason: why = "..."', named)
         if not 0 < floor.bound <= 1:
-            raise place.error(
-                f"accuracies are shares between 0 and 1, got a floor of {floor.bound:g}", "cells"
-            )
+            raise place.error(f"accuracies are shares between 0 and 1, got a floor of {floor.bound:g}", named)
         if plan.recipe.narrowed and place.text is not plan.recipe.text:
-            continue  # a floor of trainings that the recipe does without
+            continue  # it may be about trainings that the recipe does without
         for pattern in floor.cells:
             if not any(fnmatchcase(name, pattern) for name in (*trained, *plan.left_out)):
                 raise place.error(str(unknown("training", pattern, trained)), f'"{pattern}"')
