@@ -70,6 +70,23 @@ def test_included_cells_may_have_rules_for_values_that_the_list_of_the_recipe_le
         recipes.load(own(shared=SHARED + RULE.replace("seed = 1", "seed = 7")))
 
 
+FLOOR = """
+[[floors]]
+cells = ["net/1"]
+least = 0.5
+why = "half is right"
+"""
+
+
+def test_floors_of_included_trainings_that_the_recipe_leaves_out_are_passed_over(own):
+    assert len(recipes.load(own(shared=SHARED + FLOOR)).recipe.floors) == 1
+    with pytest.raises(recipes.RecipeError, match=r"own.toml, line \d+: unknown training 'net/1'"):
+        recipes.load(own(own=OWN + FLOOR))
+    whole = OWN.replace("seeds = [5]", "seeds = [0, 1]")
+    with pytest.raises(recipes.RecipeError, match=r"networks.toml, line \d+: unknown training 'net/7'"):
+        recipes.load(own(own=whole, shared=SHARED + FLOOR.replace("net/1", "net/7")))
+
+
 def test_a_mistake_in_an_included_file_is_reported_with_that_file_and_line(own):
     with pytest.raises(recipes.RecipeError, match=r"networks.toml, line 10: unknown network 'lenett'"):
         recipes.load(own(shared=SHARED.replace('"lenet"', '"lenett"')))

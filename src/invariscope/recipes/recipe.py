@@ -189,7 +189,7 @@ class Recipe:
 
     @property
     def narrowed(self) -> bool:
-        """Whether a list leaves out values that an included file gives it, and with them some of its cells."""
+        """Whether a list leaves out values that an included file gives it, and so some of its cells."""
         return any(value not in self.lists[name] for name, values in self.offered.items() for value in values)
 
     def axes(self, entry: Template | Table | Claim | Figure, place: Place) -> dict[str, list[Any]]:
