@@ -84,6 +84,24 @@ def test_a_paired_difference_is_narrower_than_one_of_other_samples():
     assert apart.interval.error == pytest.approx(math.sqrt(2) * one)
 
 
+def test_a_mean_may_be_over_the_layers_that_match():
+    shelf = Shelf(a=result({"conv1": 1.0, "conv2": 3.0, "fc": 8.0}), b=result({"conv1": 1.0, "conv2": 0.6}))
+    assert found(shelf, "layer_mean", cell="a").value == pytest.approx(4)
+    assert found(shelf, "layer_mean", cell="a", layers=["conv?"]).value == pytest.approx(2)
+    assert found(shelf, "layer_mean", cell="a", layers=["conv1", "fc"]).value == pytest.approx(4.5)
+    with pytest.raises(NoValueError, match=r"no layer of b that matches \['fc'\]"):
+        found(shelf, "layer_mean", cell="b", layers=["fc"])
+
+
+def test_a_ratio_may_be_of_means_over_the_layers_that_match():
+    shelf = Shelf(a=result({"conv1": 1.0, "conv2": 3.0, "fc": 8.0}), b=result({"conv1": 1.0, "conv2": 0.6}))
+    ratio = found(shelf, "layers_ratio", cell="a", to="b", layers=["conv?"], measure="normalized_variance")
+    assert ratio.value == pytest.approx(2 / 0.8)
+    moves = 0.001 * (np.arange(8) - 3.5)  # of every layer, in both cells: the ratio is paired
+    logs = jackknife(math.log(2.5), np.log((2 + moves) / (0.8 + moves)).tolist(), SIZES)
+    assert ratio.interval.low == pytest.approx(math.exp(logs.low))
+
+
 def test_depth_contrast_sets_the_first_third_against_the_rest():
     shelf = Shelf(net=result(dict(zip("abcdef", (1.0, 2.0, 4.0, 5.0, 6.0, 7.0), strict=True))))
     assert found(shelf, "depth_contrast", cell="net").value == pytest.approx(1.5 - 5.5)

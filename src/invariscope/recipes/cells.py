@@ -184,7 +184,11 @@ def _expanded(
             if _matches(rule.match, chosen, place):
                 table |= rule.change
         yield filled(template.name, chosen, place), filled(table, chosen, place)
-    axes = {**recipe.written_values(template, place), SCALE: list(recipe.scales)}
+    offered = {
+        axis: recipe.offered[values] if isinstance(values, str) else values
+        for axis, values in template.axes.items()
+    }
+    axes = {**offered, SCALE: list(recipe.scales)}
     for match in [rule.match for rule in rules] + template.unless:
         _refuse_unknown_values(match, axes, place)
 

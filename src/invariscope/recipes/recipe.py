@@ -157,6 +157,8 @@ class Recipe:
             same name are the recipe's.
         scales: name to description; the first is the published one, the others shorten it.
         lists: values that several axes share.
+        offered: by the name of a list, all values that the recipe or an included file gives it. Included
+            cells may have rules for values that the recipe's own list leaves out.
         floors: the accuracies that trained networks must reach.
         cells, tables, claims, figures: what is run, and what is made of it.
     """
@@ -167,6 +169,7 @@ class Recipe:
     include: list[str] = field(default_factory=list)
     scales: dict[str, str] = field(default_factory=lambda: {PUBLISHED: "as published"})
     lists: dict[str, list[Any]] = field(default_factory=dict)
+    offered: dict[str, list[Any]] = field(default_factory=dict, repr=False)
     cells: list[Any]
     floors: list[Any] = field(default_factory=list)
     tables: list[Any] = field(default_factory=list)
@@ -174,7 +177,6 @@ class Recipe:
     figures: list[Any] = field(default_factory=list)
     text: Text = field(default=Text("", ""), repr=False)
     places: dict[str, list[Place]] = field(default_factory=dict, repr=False)
-    written: dict[str, list[Any]] = field(default_factory=dict, repr=False)
 
     def place(self, section: str, number: int) -> Place:
         """Where the entry of that number stands: in the recipe's file, or in one that it includes."""
@@ -184,6 +186,11 @@ class Recipe:
     def published_scale(self) -> str:
         """The scale that shortens nothing."""
         return next(iter(self.scales))
+
+    @property
+    def narrowed(self) -> bool:
+        """Whether a list leaves out values that an included file gives it, and so some of its cells."""
+        return any(value not in self.lists[name] for name, values in self.offered.items() for value in values)
 
     def axes(self, entry: Template | Table | Claim | Figure, place: Place) -> dict[str, list[Any]]:
         """The entry's axes with the values of named lists.
@@ -208,12 +215,6 @@ class Recipe:
             found[axis] = values
         return found
 
-    def written_values(self, entry: Template, place: Place) -> dict[str, list[Any]]:
-        """The entry's axes with all values that named lists had before others took their place."""
-        named = {axis: name for axis, name in entry.axes.items() if isinstance(name, str)}
-        found = self.axes(entry, place)
-        return found | {axis: [*found[axis], *self.written.get(name, ())] for axis, name in named.items()}
-
     def with_seeds(self, seeds: list[int]) -> Recipe:
         """The recipe with those seeds under `lists.seeds`.
 
@@ -228,6 +229,7 @@ class Recipe:
 
 
 _SECTIONS = {"cells": Template, "floors": Floor, "tables": Table, "claims": Claim, "figures": Figure}
+_WORKED_OUT = ("offered", "text", "places")
 _SHAREABLE = ("lists", "cells", "floors")
 
 
@@ -263,23 +265,20 @@ def read(name: str) -> Recipe:
     """
     text = Text.read(find(name))
     tables = text.parsed()
-    _refuse_unknown(
-        text, tables, [key for key in Recipe.__dataclass_fields__ if key not in ("text", "places", "written")]
-    )
+    _refuse_unknown(text, tables, [key for key in Recipe.__dataclass_fields__ if key not in _WORKED_OUT])
     parts = [*(_shared(text, part) for part in tables.get("include", [])), (text, tables)]
     sections: dict[str, list[Any]] = {section: [] for section in _SECTIONS}
     places: dict[str, list[Place]] = {section: [] for section in _SECTIONS}
     lists: dict[str, list[Any]] = {}
-    written: dict[str, list[Any]] = {}
+    offered: dict[str, list[Any]] = {}
     for where, part in parts:
         lists |= part.get("lists", {})
-        for name, values in part.get("lists", {}).items():
-            written.setdefault(name, []).extend(values)
+        offered |= {name: offered.get(name, []) + values for name, values in part.get("lists", {}).items()}
         for section, cls in _SECTIONS.items():
             for place, entry in _entries(where, section, cls, part):
                 sections[section].append(entry)
                 places[section].append(place)
-    found = {**tables, **sections, "lists": lists, "text": text, "places": places, "written": written}
+    found = {**tables, **sections, "lists": lists, "offered": offered, "text": text, "places": places}
     recipe = Place(text, "").fill(Recipe, found, what="a recipe")
     if not recipe.scales:
         raise text.error("a recipe has at least one scale", "scales")

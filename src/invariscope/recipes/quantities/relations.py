@@ -18,6 +18,7 @@ from invariscope.recipes.quantities.base import (
     replicates_of,
     rows_of,
 )
+from invariscope.recipes.quantities.layers import layer_mean
 from invariscope.registry import unknown
 from invariscope.uncertainty import GROUPS, Interval
 
@@ -50,6 +51,17 @@ def ratio(
     """
     above = _value(cells, cell, measure, layer, stratum)
     return quotient(above, _value(cells, to, measure, to_layer or layer, stratum))
+
+
+@quantity
+def layers_ratio(
+    cells: Cells, *, cell: str, to: str, measure: str, layers: list[str] | None = None, stratum: str = "all"
+) -> Estimate:
+    """As `ratio`, but of means over the layers that match any of the patterns."""
+    above, below = (
+        layer_mean(cells, cell=name, measure=measure, layers=layers, stratum=stratum) for name in (cell, to)
+    )
+    return quotient(above, below)
 
 
 @quantity
