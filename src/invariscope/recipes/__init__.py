@@ -10,6 +10,7 @@ A recipe is one file, NAME.toml, in this package or anywhere else; `invariscope 
 
 from __future__ import annotations
 
+from invariscope.recipes.archive import Archive
 from invariscope.recipes.cells import Cell, Plan, planned
 from invariscope.recipes.data_needed import data_in_words, missing_data, refuse_missing_data
 from invariscope.recipes.estimate import estimated
@@ -17,12 +18,13 @@ from invariscope.recipes.figures import check_figures
 from invariscope.recipes.outcomes import Outcomes
 from invariscope.recipes.page import Page
 from invariscope.recipes.recipe import Recipe, find, names, read
-from invariscope.recipes.running import Runner, own_command, run_cell
+from invariscope.recipes.running import Runner, own_command, run_cell, unfinished
 from invariscope.recipes.store import BusyError, Store
 from invariscope.recipes.text import RecipeError
 from invariscope.recipes.verdicts import check_values
 
 __all__ = [
+    "Archive",
     "BusyError",
     "Cell",
     "Outcomes",
@@ -42,6 +44,7 @@ __all__ = [
     "read",
     "refuse_missing_data",
     "run_cell",
+    "unfinished",
 ]
 
 
