@@ -26,7 +26,7 @@ _WEIGHTS = "weights.safetensors"
 _EPOCH_OF_ZIP = (1980, 1, 1, 0, 0, 0)
 
 MB = 1_000_000
-FILE_BYTES, TOTAL_BYTES, WEIGHTS_BYTES = 2 * MB, 40 * MB, 24 * MB
+FILE_BYTES, TOTAL_BYTES, WEIGHTS_BYTES, MAPS_BYTES = 2 * MB, 40 * MB, 24 * MB, 8 * MB
 
 _LOG = logging.getLogger(__name__)
 
@@ -38,15 +38,16 @@ class Archive:
     A file holds `cell.json`, the manifest with the SHA-256 of every other file, and the result or the
     network. The same cell gives the same bytes. Limits are kept by leaving out weights, then the maps of
     results; the manifest lists what was left out, with its SHA-256, under "left_out". Weights are also left
-    out as soon as those of all networks would exceed `weights_bytes`: archive the networks of the first
-    seed first.
+    out as soon as those of all networks would exceed `weights_bytes`, and maps likewise, so that there is
+    room for every result: archive the networks of the first seed first.
 
     `data.json` holds the digests of the data sets' files that the cells read, so that keys are known where
     the files are not, and a note on their variant.
 
     Args:
         root: the folder.
-        file_bytes, total_bytes, weights_bytes: limits of one file, of all, and of all weights in them.
+        file_bytes, total_bytes: limits of one file and of all.
+        weights_bytes, maps_bytes: limits of all weights and of all maps in them.
         report: told of damaged files.
     """
 
@@ -54,6 +55,7 @@ class Archive:
     file_bytes: int = FILE_BYTES
     total_bytes: int = TOTAL_BYTES
     weights_bytes: int = WEIGHTS_BYTES
+    maps_bytes: int = MAPS_BYTES
     report: Callable[[str], None] = _LOG.warning
     _damaged: set[str] = field(default_factory=set, repr=False)
 
@@ -152,13 +154,12 @@ class Archive:
         """The cell as a zip file, without what does not fit."""
         weights = [name for name in manifest["files"] if name.endswith(_WEIGHTS)]
         maps = [name for name in manifest["files"] if name == MAPS]
-        used, others = self.used(), sum(map(_weights_in, self._files()))
-        size = 0
+        used, size = self.used(), 0
         for left_out in _distinct([[], weights, [*weights, *maps]]):
             content = _zipped(folder, manifest, left_out)
             size = len(content)
             fits = size <= self.file_bytes and used + size <= self.total_bytes
-            if fits and (not _weights_in(io.BytesIO(content)) or self._room(others, content)):
+            if fits and self._has_room(content):
                 return content
         raise ValueError(
             f"{manifest['name']} does not fit into the archive: {size / MB:.2f} MB without weights and maps. "
@@ -166,8 +167,13 @@ class Archive:
             f"of which {used / MB:.2f} MB are used. Measure fewer layers or classes in it."
         )
 
-    def _room(self, others: int, content: bytes) -> bool:
-        return others + _weights_in(io.BytesIO(content)) <= self.weights_bytes
+    def _has_room(self, content: bytes) -> bool:
+        """Whether the weights, and the maps, of all cells stay within their limits."""
+        for ending, limit in ((_WEIGHTS, self.weights_bytes), (MAPS, self.maps_bytes)):
+            own = _bytes_in(io.BytesIO(content), ending)
+            if own and own + sum(_bytes_in(path, ending) for path in self._files()) > limit:
+                return False
+        return True
 
 
 def lacks_weights(manifest: Mapping[str, Any]) -> bool:
@@ -208,11 +214,11 @@ def _zipped(folder: Path, manifest: Mapping[str, Any], left_out: Sequence[str]) 
     return stream.getvalue()
 
 
-def _weights_in(file: Path | io.BytesIO) -> int:
-    """Bytes that the weights of networks take in a zip file; 0 for one that is damaged."""
+def _bytes_in(file: Path | io.BytesIO, ending: str) -> int:
+    """Bytes that files of that ending take in a zip file; 0 for one that is damaged."""
     try:
         with zipfile.ZipFile(file) as opened:
-            return sum(e.compress_size for e in opened.infolist() if e.filename.endswith(_WEIGHTS))
+            return sum(e.compress_size for e in opened.infolist() if e.filename.endswith(ending))
     except (OSError, zipfile.BadZipFile):
         return 0
 
