@@ -55,7 +55,7 @@ def every_batch(monkeypatch):
     "layout", [{}, {"precision": "bf16", "channels_last": True}, {"optimizer": "adam", "weight_decay": 0.0}]
 )
 def test_a_training_stopped_in_three_places_equals_an_uninterrupted_one(tmp_path, layout):
-    """Where it is stopped its place is written, whatever time has passed; even after an epoch's last batch."""
+    """Where it is stopped its place is written at once, even after an epoch's last batch."""
     options = {**EVERYTHING, "test": FEW, **layout}
     whole = dropping()
     wanted = train(whole, FEW, **options)

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
-GRACE_S = 3.0
+GRACE_S = 5.0
 PATIENCE_S = 2 * GRACE_S  # as long as a process that is told to end may still hold a cell
 PARENT = "INVARISCOPE_PARENT"
 _PR_SET_PDEATHSIG = 1
