@@ -149,5 +149,5 @@ def test_a_wrong_cell_is_refused_with_what_is_right(options, said):
 
 
 def test_an_epoch_that_was_not_kept_is_named(trained):
-    with pytest.raises(ValueError, match="after epoch 3: list it under its keep_epochs"):
+    with pytest.raises(ValueError, match="after epoch 3: list it under keep_epochs"):
         looked(trained, analysis="filter_spectrum", epochs=[3])

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from invariscope.recipes.kinds import KINDS, Kind
 from invariscope.recipes.recipe import Claim, Figure, Recipe, Table, Template, When
 from invariscope.recipes.text import Place
 from invariscope.registry import closest, unknown
+
+if TYPE_CHECKING:
+    from invariscope.recipes.frozen import History
 
 SCALE = "scale"
 _BRACED = re.compile(r"\{(\w+)\}")
@@ -50,12 +53,16 @@ class Plan:
         recipe, scale: what was planned.
         cells: in that order.
         left_out: cells of the published scale that this one does without.
+        history: when the recipe was frozen, and what has changed since; None if nobody asked.
+        seeds: those that take the place of the recipe's own.
     """
 
     recipe: Recipe
     scale: str
     cells: tuple[Cell, ...]
     left_out: tuple[str, ...] = ()
+    history: History | None = None
+    seeds: tuple[int, ...] = ()
 
     def __getitem__(self, name: str) -> Cell:
         """The cell of that name, or of that number."""
@@ -82,6 +89,11 @@ class Plan:
             for cell in self.cells
             if not patterns or any(fnmatchcase(cell.name, pattern) for pattern in patterns)
         )
+
+    def measuring(self, patterns: Sequence[str]) -> list[str]:
+        """The names of the measuring cells that match any of the patterns."""
+        names = [cell.name for cell in self.cells if cell.options.gives == "result"]
+        return [name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)]
 
     def with_needs(self, cells: tuple[Cell, ...]) -> tuple[Cell, ...]:
         """Those cells and all that they need, in the plan's order."""
@@ -111,7 +123,7 @@ def planned(recipe: Recipe, scale: str) -> Plan:
     found: dict[str, Cell] = {}
     places: dict[str, Place] = {}
     for number, template in enumerate(recipe.cells):
-        place = Place(recipe.text, "cells", number)
+        place = recipe.place("cells", number)
         for name, table in _expanded(recipe, template, place, scale):
             if name in found:
                 raise place.error(f"two cells are called {name!r}: let the name hold every axis", "name")
@@ -205,9 +217,9 @@ def _options(template: Template, table: Mapping[str, Any], place: Place) -> Kind
 
 def _all_options(recipe: Recipe, scale: str) -> dict[str, Kind]:
     return {
-        name: _options(template, table, Place(recipe.text, "cells", number))
+        name: _options(template, table, recipe.place("cells", number))
         for number, template in enumerate(recipe.cells)
-        for name, table in _expanded(recipe, template, Place(recipe.text, "cells", number), scale)
+        for name, table in _expanded(recipe, template, recipe.place("cells", number), scale)
     }
 
 

@@ -12,7 +12,6 @@ from invariscope.plots import PLOTS
 from invariscope.recipes.cells import combinations, filled
 from invariscope.recipes.outcomes import Outcomes
 from invariscope.recipes.recipe import Figure, Recipe
-from invariscope.recipes.text import Place
 
 FOLDER = "figures"
 _FORMATS = ("png", "svg")
@@ -44,7 +43,7 @@ def check_figures(recipe: Recipe) -> None:
         RecipeError: with the line and the closest name.
     """
     for number, figure in enumerate(recipe.figures):
-        place = Place(recipe.text, "figures", number)
+        place = recipe.place("figures", number)
         try:
             parameters = list(inspect.signature(PLOTS.get(figure.plot).prepare).parameters)
         except ValueError as error:
@@ -63,7 +62,7 @@ def draw_all(outcomes: Outcomes, folder: Path) -> Iterator[Drawn]:
     """Draws every figure that has a finished cell."""
     recipe = outcomes.plan.recipe
     for number, figure in enumerate(recipe.figures):
-        place = Place(recipe.text, "figures", number)
+        place = recipe.place("figures", number)
         for chosen in combinations(recipe, figure, place):
             entries = [figure.title, figure.cells, figure.options]
             title, patterns, options = filled(entries, chosen, place)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,9 @@ from invariscope.recipes.text import Place, RecipeError, Text, unknown_key
 from invariscope.registry import unknown
 
 FOLDER = Path(__file__).parent
+SHARED = FOLDER / "shared"
 PUBLISHED = "paper"
+SEEDS = "seeds"
 
 Axes = dict[str, list[Any] | str]
 
@@ -58,6 +60,7 @@ class Table:
         title, about: what it shows.
         axes, unless: its rows; the key is `for`.
         value: a quantity: its name under `quantity`, and its arguments.
+        trainings: axes over which a row's values are combined, such as seeds.
         published: numbers by the values of the axes, nested in their order.
     """
 
@@ -65,6 +68,7 @@ class Table:
     value: dict[str, Any]
     axes: Axes = field(default_factory=dict)
     unless: list[dict[str, Any]] = field(default_factory=list)
+    trainings: Axes = field(default_factory=dict)
     about: str = ""
     published: dict[str, Any] = field(default_factory=dict)
 
@@ -77,8 +81,10 @@ class Claim:
         text: the sentence.
         about: how it is tested.
         axes, unless: the cases; the key is `for`. The claim is confirmed if it holds in all of them.
+        trainings: axes over which the values of a case are combined, such as seeds.
         value, minus: a quantity, or the difference of two.
-        holds: a comparison with a number, such as "< 0".
+        holds: "< 0", "> 1", "0.5 ± 0.1" (between) or "not 0 ± 0.05" (outside).
+        why: the reason for a margin, or for a bound that is neither 0 nor 1, written before the results.
         untested: why it is listed without a test.
     """
 
@@ -86,10 +92,36 @@ class Claim:
     about: str = ""
     axes: Axes = field(default_factory=dict)
     unless: list[dict[str, Any]] = field(default_factory=list)
+    trainings: Axes = field(default_factory=dict)
     value: dict[str, Any] = field(default_factory=dict)
     minus: dict[str, Any] = field(default_factory=dict)
     holds: str = "< 0"
+    why: str = ""
     untested: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Floor:
+    """The accuracy below which a trained network says nothing about a claim.
+
+    Args:
+        cells: patterns of the trainings; of several floors for a cell the last one counts.
+        published: their published accuracy on the test images as they are; the floor is `share` of it.
+        share: of the published accuracy.
+        least: the floor itself, where nothing is published.
+        why: the reason for it.
+    """
+
+    cells: list[str]
+    published: float | None = None
+    share: float = 0.9
+    least: float | None = None
+    why: str = ""
+
+    @property
+    def bound(self) -> float:
+        """The lowest accuracy that is enough."""
+        return self.least if self.published is None else self.share * self.published  # type: ignore[return-value]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,21 +153,31 @@ class Recipe:
 
     Args:
         title, source, about: what it is and where it was published.
+        include: names of files in `shared/`, whose lists and cells come before the recipe's own; lists of the
+            same name are the recipe's.
         scales: name to description; the first is the published one, the others shorten it.
         lists: values that several axes share.
+        floors: the accuracies that trained networks must reach.
         cells, tables, claims, figures: what is run, and what is made of it.
     """
 
     title: str
     source: str
     about: str = ""
+    include: list[str] = field(default_factory=list)
     scales: dict[str, str] = field(default_factory=lambda: {PUBLISHED: "as published"})
     lists: dict[str, list[Any]] = field(default_factory=dict)
     cells: list[Any]
+    floors: list[Any] = field(default_factory=list)
     tables: list[Any] = field(default_factory=list)
     claims: list[Any] = field(default_factory=list)
     figures: list[Any] = field(default_factory=list)
     text: Text = field(default=Text("", ""), repr=False)
+    places: dict[str, list[Place]] = field(default_factory=dict, repr=False)
+
+    def place(self, section: str, number: int) -> Place:
+        """Where the entry of that number stands: in the recipe's file, or in one that it includes."""
+        return self.places[section][number] if self.places else Place(self.text, section, number)
 
     @property
     def published_scale(self) -> str:
@@ -148,8 +190,16 @@ class Recipe:
         Raises:
             RecipeError: no such list.
         """
+        return self.listed(entry.axes, place)
+
+    def listed(self, axes: Axes, place: Place) -> dict[str, list[Any]]:
+        """Those axes with the values of named lists.
+
+        Raises:
+            RecipeError: no such list.
+        """
         found = {}
-        for axis, values in entry.axes.items():
+        for axis, values in axes.items():
             if isinstance(values, str):
                 if values not in self.lists:
                     raise place.error(str(unknown("list", values, self.lists)), f'"{values}"')
@@ -157,8 +207,21 @@ class Recipe:
             found[axis] = values
         return found
 
+    def with_seeds(self, seeds: list[int]) -> Recipe:
+        """The recipe with those seeds under `lists.seeds`.
 
-_SECTIONS = {"cells": Template, "tables": Table, "claims": Claim, "figures": Figure}
+        Raises:
+            ValueError: it has no such list, or a seed comes twice.
+        """
+        if SEEDS not in self.lists:
+            raise ValueError(f"{self.text.name} has no list {SEEDS!r} whose values could be replaced")
+        if len(set(seeds)) < len(seeds) or not seeds:
+            raise ValueError(f"seeds are distinct whole numbers, got {', '.join(map(str, seeds)) or 'none'}")
+        return replace(self, lists={**self.lists, SEEDS: list(seeds)})
+
+
+_SECTIONS = {"cells": Template, "floors": Floor, "tables": Table, "claims": Claim, "figures": Figure}
+_SHAREABLE = ("lists", "cells", "floors")
 
 
 def names() -> list[str]:
@@ -193,19 +256,47 @@ def read(name: str) -> Recipe:
     """
     text = Text.read(find(name))
     tables = text.parsed()
-    for key in tables:
-        if key == "text" or key not in Recipe.__dataclass_fields__:
-            known = [name for name in Recipe.__dataclass_fields__ if name != "text"]
-            raise text.error(unknown_key(key, known, "a recipe"), key)
-    sections = {section: _entries(text, section, cls, tables) for section, cls in _SECTIONS.items()}
-    recipe = Place(text, "").fill(Recipe, {**tables, **sections, "text": text}, what="a recipe")
+    _refuse_unknown(
+        text, tables, [key for key in Recipe.__dataclass_fields__ if key not in ("text", "places")]
+    )
+    parts = [*(_shared(text, part) for part in tables.get("include", [])), (text, tables)]
+    sections: dict[str, list[Any]] = {section: [] for section in _SECTIONS}
+    places: dict[str, list[Place]] = {section: [] for section in _SECTIONS}
+    lists: dict[str, list[Any]] = {}
+    for where, part in parts:
+        lists |= part.get("lists", {})
+        for section, cls in _SECTIONS.items():
+            for place, entry in _entries(where, section, cls, part):
+                sections[section].append(entry)
+                places[section].append(place)
+    found = {**tables, **sections, "lists": lists, "text": text, "places": places}
+    recipe = Place(text, "").fill(Recipe, found, what="a recipe")
     if not recipe.scales:
         raise text.error("a recipe has at least one scale", "scales")
     return recipe
 
 
-def _entries(text: Text, section: str, cls: type, tables: Mapping[str, Any]) -> list[Any]:
+def _shared(text: Text, name: str) -> tuple[Text, dict[str, Any]]:
+    """An included file and its tables."""
+    known = sorted(path.stem for path in SHARED.glob("*.toml"))
+    if name not in known:
+        raise text.error(str(unknown("file to include", str(name), known)), "include")
+    part = Text.read(SHARED / f"{name}.toml")
+    tables = part.parsed()
+    _refuse_unknown(part, tables, list(_SHAREABLE))
+    return part, tables
+
+
+def _refuse_unknown(text: Text, tables: Mapping[str, Any], known: list[str]) -> None:
+    for key in tables:
+        if key not in known:
+            raise text.error(unknown_key(key, known, "a recipe"), key)
+
+
+def _entries(text: Text, section: str, cls: type, tables: Mapping[str, Any]) -> Iterator[tuple[Place, Any]]:
     entries = tables.get(section, [])
     if not isinstance(entries, list):
         raise RecipeError(f"{text.name}: {section} are written [[{section}]], once for each")
-    return [Place(text, section, number).fill(cls, table) for number, table in enumerate(entries)]
+    for number, table in enumerate(entries):
+        place = Place(text, section, number)
+        yield place, place.fill(cls, table)

@@ -21,7 +21,14 @@ from invariscope.zoo.networks import NETWORKS, build, network, parameter_count
 from invariscope.zoo.recognized import recognize_elements
 from invariscope.zoo.scale_detection import scale_detection, unit_displacements
 from invariscope.zoo.training import QUICK, train
-from invariscope.zoo.weights import Card, load_network, load_weights, save_network
+from invariscope.zoo.weights import (
+    Card,
+    load_card,
+    load_network,
+    load_weights,
+    round_to_float16,
+    save_network,
+)
 
 __all__ = [
     "CORRUPTIONS",
@@ -38,12 +45,14 @@ __all__ = [
     "corrupted",
     "evaluate",
     "load",
+    "load_card",
     "load_network",
     "load_weights",
     "network",
     "nt_xent",
     "parameter_count",
     "recognize_elements",
+    "round_to_float16",
     "save_network",
     "scale_detection",
     "train",

@@ -85,7 +85,8 @@ class Card:
 def save_network(folder: str | Path, model: nn.Module, card: Card, *, overwrite: bool = False) -> Path:
     """Writes weights.safetensors and card.json into `folder`; returns it.
 
-    The card comes last, so a folder with a card is complete.
+    The card comes last, so a folder with a card is complete. Matrices and filters whose values float16 holds
+    exactly, as those of `round_to_float16`, are stored in it.
 
     Raises:
         FileExistsError: the folder holds something already and `overwrite` is not set.
@@ -98,7 +99,7 @@ def save_network(folder: str | Path, model: nn.Module, card: Card, *, overwrite:
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        write_tensors(scratch / WEIGHTS, model.state_dict())
+        write_tensors(scratch / WEIGHTS, {name: _compact(t) for name, t in model.state_dict().items()})
         text = json.dumps(asdict(card), indent=1, allow_nan=False)
         (scratch / CARD).write_text(text + "\n", encoding="utf-8")
         folder.mkdir(exist_ok=True)
@@ -108,6 +109,34 @@ def save_network(folder: str | Path, model: nn.Module, card: Card, *, overwrite:
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return folder
+
+
+@torch.no_grad()
+def round_to_float16(model: nn.Module) -> nn.Module:
+    """Rounds matrices and filters, in place, to the nearest values that float16 holds; returns the model.
+
+    Parameters keep their dtype. Biases, the parameters of normalisation layers and running statistics, which
+    are few, stay as they are. `save_network` then needs half the space and loses nothing.
+
+    Raises:
+        ValueError: a weight beyond the range of float16, 65,504.
+    """
+    for name, parameter in model.named_parameters():
+        if parameter.dim() > 1:
+            rounded = parameter.half().to(parameter.dtype)
+            if not torch.isfinite(rounded).all():
+                largest = float(parameter.abs().max())
+                raise ValueError(f"{name} has weights up to {largest:.3g}, beyond float16's 65,504.")
+            parameter.copy_(rounded)
+    return model
+
+
+def _compact(tensor: Tensor) -> Tensor:
+    """In float16 if that is smaller and loses nothing."""
+    if tensor.dim() < 2 or tensor.dtype != torch.float32:
+        return tensor
+    half = tensor.half()
+    return half if torch.equal(half.to(tensor.dtype), tensor) else tensor
 
 
 def load_network(path: str | Path) -> tuple[nn.Module, Card]:
@@ -144,6 +173,18 @@ def load_network(path: str | Path) -> tuple[nn.Module, Card]:
     model = card.build()
     model.load_state_dict(tensors)
     return model.eval(), card
+
+
+def load_card(folder: str | Path) -> Card:
+    """The card alone of a folder that `save_network` wrote; the weights need not be there.
+
+    Raises:
+        FileNotFoundError: no card.
+        ValueError: a damaged or newer card.
+    """
+    if not (Path(folder) / CARD).is_file():
+        raise FileNotFoundError(f"no {CARD} in {folder}; give the folder that save_network wrote.")
+    return read_card(Path(folder) / CARD)
 
 
 def _neighbours(folder: Path) -> str:

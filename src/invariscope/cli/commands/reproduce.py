@@ -38,7 +38,15 @@ def reproduce(
     ] = None,
     scale: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="`quick`, or `paper` for all of it.", show_default="quick"),
+        typer.Option(metavar="NAME", help="`paper` is the published schedule.", show_default="campaign"),
+    ] = None,
+    seeds: Annotated[
+        str | None,
+        typer.Option(
+            metavar="INT,INT,...",
+            help="Trainings with these seeds in place of the recipe's own: a replication.",
+            show_default="the recipe's",
+        ),
     ] = None,
     only: Annotated[
         list[str] | None,
@@ -96,7 +104,7 @@ def reproduce(
     """
     from invariscope import recipes
 
-    plan = recipes.load(name, scale=scale)
+    plan = recipes.load(name, scale=scale, seeds=_whole_numbers(seeds))
     out = out or Path(Path(name).stem)
     _refuse_unwritable(out)
     store = recipes.Store(out, plan, data_dir, _archive(archive))
@@ -118,6 +126,7 @@ def reproduce(
         _estimate(store, chosen, jobs, threads)
     else:
         words = ["reproduce", str(name), "--scale", plan.scale, "--out", str(out)]
+        words += ["--seeds", seeds] if seeds else []
         words += ["--data-dir", str(data_dir)] if data_dir else []
         words += ["--archive", str(store.archive.root)] if store.archive else []
         words += ["--device", device] if device != "cpu" else []
@@ -161,6 +170,18 @@ def _to_run(store: Store, cells: tuple[Cell, ...]) -> list[Cell]:
         return recipes.unfinished(store, cells, notice)
     except FileNotFoundError:
         return list(cells)
+
+
+def _whole_numbers(text: str | None) -> list[int] | None:
+    """Seeds from the command line.
+
+    >>> _whole_numbers("100,101, 102")
+    [100, 101, 102]
+    """
+    try:
+        return None if text is None else [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise ValueError(f"--seeds are whole numbers separated by commas, got {text!r}") from error
 
 
 def _refuse_unwritable(out: Path) -> None:

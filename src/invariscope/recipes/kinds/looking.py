@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from invariscope.recipes.kinds.base import Kind, Workshop, check_data, check_network
-from invariscope.recipes.kinds.train import NETWORK
+from invariscope.recipes.kinds.train import network_after
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,7 +28,8 @@ class Looking(Kind):
     """A cell whose outcome is a result about a network, trained in another cell or with random weights.
 
     Args:
-        model: a cell that trains; "CELL@K" is its network after epoch K. None: random weights.
+        model: a cell that trains; "CELL@K" is its network after epoch K, which it must keep; "CELL@0", the
+            network before training, is built again if it was not kept. None: random weights.
         network, network_options: the architecture with random weights.
         data, split, samples: what is looked at; None: all of the split. A subset is the first draw of `seed`.
         corruption: what is done to the images before they are standardised, such as "blur:3"; None: nothing.
@@ -88,6 +89,9 @@ class Looking(Kind):
             )
         if self.network is not None:
             check_network(self.network, self.network_options)
+        epoch = (self.model or "").partition("@")[2]
+        if epoch and not epoch.isdigit():
+            raise ValueError(f"what follows @ is an epoch, such as 'CELL@0'; got model={self.model!r}")
         check_data(self.data)
         if self.corruption is not None:
             read_corruption(self.corruption)
@@ -160,8 +164,7 @@ class Looking(Kind):
 
         if self.model is not None:
             cell, _, epoch = self.model.partition("@")
-            place = shop.inputs[cell] / (f"{NETWORK}@{epoch}" if epoch else NETWORK)
-            model, card = zoo.load_network(place)
+            model, card = network_after(shop.inputs[cell], int(epoch) if epoch else None)
             return model, card.prepared(data) if self.standardize == "trained" else data
         assert self.network is not None
         if self.standardize == "trained":

@@ -45,6 +45,9 @@ class Train(Kind):
             others stay as they start.
         optimizer, weight_decay, label_smoothing, flip, crop_px, ema: as in `zoo.train`.
         keep_epochs: the network is also kept as it was after these epochs; 0: before training.
+        weights: "float16": after training, matrices and filters are rounded to it (`zoo.round_to_float16`),
+            so that the network takes half the space. Networks of `keep_epochs` are not rounded.
+        graded: measure the accuracy of the finished network on the whole test split.
     """
 
     gives: ClassVar[Literal["network", "result"]] = "network"
@@ -73,6 +76,8 @@ class Train(Kind):
     flip: bool = False
     crop_px: int = 0
     ema: float = 0.0
+    weights: Literal["float32", "float16"] = "float32"
+    graded: bool = False
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -82,7 +87,8 @@ class Train(Kind):
     @property
     def data_sets(self) -> tuple[tuple[str, str], ...]:
         """The training split, and the test split where it is looked at."""
-        return ((self.data, "train"), (self.data, "test")) if self.tested else ((self.data, "train"),)
+        tested = self.tested or self.graded
+        return ((self.data, "train"), (self.data, "test")) if tested else ((self.data, "train"),)
 
     def check(self) -> None:
         """Network, data set and transform exist; numbers are in range."""
@@ -123,7 +129,20 @@ class Train(Kind):
             **self._settings(),
         )
         kept.move(shop.folder)
-        zoo.save_network(shop.folder / NETWORK, model, replace(card, training=trained.describe()))
+        if self.weights == "float16":
+            zoo.round_to_float16(model)
+        described = {**trained.describe(), "start": self.start, **self._grade(model, data, shop)}
+        zoo.save_network(shop.folder / NETWORK, model, replace(card, training=described))
+
+    def _grade(self, model: nn.Module, data: ImageData, shop: Workshop) -> dict[str, Any]:
+        """Accuracy on the whole test split, and the number of its images; empty unless `graded`."""
+        from invariscope import zoo
+
+        if not self.graded:
+            return {}
+        test = shop.data(self.data, "test")
+        test = test.standardized(data.mean, data.std) if self.standardize else test
+        return {"test_accuracy": zoo.evaluate(model, test), "test_images": len(test)}
 
     def _settings(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in _SETTINGS}
@@ -202,6 +221,28 @@ class _Kept:
     def move(self, folder: Path) -> None:
         for epoch in dict.fromkeys(self._epochs):
             (self._folder / f"{NETWORK}@{epoch}").replace(folder / f"{NETWORK}@{epoch}")
+
+
+def network_after(folder: Path, epoch: int | None = None) -> tuple[nn.Module, Card]:
+    """The network of a finished training cell, as it ended or as it was after an epoch, and its card.
+
+    The network before training is built again from its seed, unless the cell kept it.
+
+    Raises:
+        ValueError: the cell did not keep the network after that epoch.
+    """
+    from invariscope import zoo
+
+    if epoch is None:
+        return zoo.load_network(folder / NETWORK)
+    if (folder / f"{NETWORK}@{epoch}").exists():
+        return zoo.load_network(folder / f"{NETWORK}@{epoch}")
+    card = zoo.load_card(folder / NETWORK)
+    if epoch or (card.training or {}).get("start"):
+        raise ValueError(
+            f"no network was kept after epoch {epoch}: list it under keep_epochs of the training"
+        )
+    return card.build().eval(), card
 
 
 def progress_lines(log: Callable[[str], None]) -> Callable[[Progress], None]:

@@ -34,6 +34,7 @@ class Unlabelled(Kind):
             that of the initial weights and of the subset.
         samples: a seeded subset of the training images; None: all.
         standardize: mean 0 and deviation 1 in each channel, by the training images.
+        weights: "float16": rounded to it after training, as in a `train` cell.
     """
 
     gives: ClassVar[Literal["network", "result"]] = "network"
@@ -44,12 +45,13 @@ class Unlabelled(Kind):
     network_options: dict[str, Any] = field(default_factory=dict)
     batch_size: int = 256
     lr: float = 1e-3
-    schedule: Literal["constant", "cosine"] = "constant"
-    precision: Literal["float32", "bf16"] = "float32"
+    schedule: Literal["constant", "cosine", "one_cycle"] = "constant"
+    precision: Literal["float32", "bf16", "auto"] = "float32"
     channels_last: bool = True
     seed: int = 0
     samples: int | None = None
     standardize: bool = True
+    weights: Literal["float32", "float16"] = "float32"
 
     @abstractmethod
     def _lesson(self) -> dict[str, Any]:
@@ -93,6 +95,8 @@ class Unlabelled(Kind):
         model = card.build().to(shop.device)
         place, progress = shop.kept / "training.safetensors", progress_lines(shop.log)
         trained = self._train(model, data, epochs=self.epochs, checkpoint=place, progress=progress)
+        if self.weights == "float16":
+            zoo.round_to_float16(model)
         zoo.save_network(shop.folder / NETWORK, model, replace(card, training=trained.describe()))
 
     def _train(self, model: nn.Module, data: ImageData, **options: Any) -> Training:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from invariscope.recipes.kinds.base import Kind, Workshop, check_network
 from invariscope.recipes.kinds.looking import RESULT
-from invariscope.recipes.kinds.train import NETWORK
+from invariscope.recipes.kinds.train import network_after
 from invariscope.recipes.kinds.weight_rows import ANALYSES, Findings, check_analysis
 
 if TYPE_CHECKING:
@@ -109,13 +109,8 @@ class Weights(Kind):
             return
         folder = shop.inputs[self.model]
         for epoch in self.epochs:
-            place = folder / f"{NETWORK}@{epoch}"
-            if not place.exists():
-                raise ValueError(
-                    f"{self.model} kept no network after epoch {epoch}: list it under its keep_epochs"
-                )
-            yield epoch, zoo.load_network(place)[0]
-        model, card = zoo.load_network(folder / NETWORK)
+            yield epoch, network_after(folder, epoch)[0]
+        model, card = network_after(folder)
         yield (card.training or {}).get("epochs"), model
 
     def rehearsal(self, other: Mapping[str, Kind]) -> tuple[Any, float]:
