@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from invariscope.recipes.archive import Archive
 from invariscope.recipes.cases import check_values
 from invariscope.recipes.cells import Cell, Plan, planned
 from invariscope.recipes.data_needed import data_in_words, missing_data, refuse_missing_data
@@ -23,11 +24,12 @@ from invariscope.recipes.frozen import history
 from invariscope.recipes.outcomes import Outcomes
 from invariscope.recipes.page import Page
 from invariscope.recipes.recipe import Recipe, find, names, read
-from invariscope.recipes.running import Runner, own_command, run_cell
+from invariscope.recipes.running import Runner, own_command, run_cell, unfinished
 from invariscope.recipes.store import BusyError, Store
 from invariscope.recipes.text import RecipeError
 
 __all__ = [
+    "Archive",
     "BusyError",
     "Cell",
     "Outcomes",
@@ -47,6 +49,7 @@ __all__ = [
     "read",
     "refuse_missing_data",
     "run_cell",
+    "unfinished",
 ]
 
 USUAL_SCALES = ("campaign", "quick")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from invariscope.recipes.archive import LEFT_OUT, MAPS
 from invariscope.recipes.cells import Cell, Plan
 from invariscope.recipes.floors import Learned, floor_of, trained_below
 from invariscope.recipes.kinds.looking import RESULT
@@ -68,7 +69,8 @@ class Outcomes:
         if self.manifest(cell) is None:
             raise NotFinishedError(f"{name} is not finished")
         if name not in self._results:
-            result = storage.load(self.store.folder(cell) / RESULT)
+            known = self.manifest(cell) or {}
+            result = storage.load(self.store.folder(cell) / RESULT, maps=MAPS not in known.get(LEFT_OUT, {}))
             label = getattr(cell.options, "label", None)
             self._results[name] = result.labelled(label) if label else result
         return self._results[name]

@@ -21,8 +21,6 @@ from invariscope.recipes.recipe import SEEDS
 from invariscope.recipes.shortening import said_once
 from invariscope.recipes.verdicts import Verdict, verdicts
 
-NOTE = "NOTE.txt"
-
 
 @dataclass(frozen=True)
 class Page:
@@ -169,16 +167,10 @@ def _tested(trainings: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _notes_beside(outcomes: Outcomes) -> list[str]:
     """The text of NOTE.txt in the folders of the data sets that are used."""
-    from invariscope.zoo.datasets import files
-
-    folders: dict[Path, str] = {}
-    for cell in filter(outcomes.manifest, outcomes.plan.cells):
-        for name, split in cell.options.data_sets:
-            folders |= {
-                path.parent: name for path in files(name, split=split, data_dir=outcomes.store.data_dir)
-            }
-    notes = [(name, folder / NOTE) for folder, name in folders.items() if (folder / NOTE).is_file()]
-    return [f"{name}: {' '.join(path.read_text(encoding='utf-8').split())}" for name, path in notes]
+    cells = filter(outcomes.manifest, outcomes.plan.cells)
+    known = [pair for cell in cells for pair in outcomes.store.data_known(cell).items()]
+    lines = [f"{name.partition('/')[0]}: {entry['note']}" for name, entry in known if entry["note"]]
+    return list(dict.fromkeys(lines))
 
 
 def _figure(drawn: Drawn) -> str:
