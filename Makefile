@@ -13,7 +13,7 @@ INSTALL := -m pip install -qq --disable-pip-version-check --constraint constrain
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: demo test coverage lint bench test-models docs help again
+.PHONY: demo test coverage lint bench test-models docs campaign help again
 
 demo: $(VENV)/.demo  ## train two small networks on digits, measure both, write a report (about 2 minutes)
 	$(BIN)/invariscope demo
@@ -40,6 +40,11 @@ test-models: $(MODELS)/.models  ## check models from transformers, timm and PyTo
 
 docs: $(VENV)/.dev  ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+DATA ?= $(INVARISCOPE_DATA)
+
+campaign: $(VENV)/.demo  ## run and archive what is missing of the recipes, DATA=folder (a day of one core)
+	nice -n 19 $(BIN)/python -m invariscope.lab.campaign $(if $(DATA),--data-dir '$(DATA)') --device cpu --threads 1
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -82,9 +82,12 @@ def _write(result: Result, folder: Path) -> None:
     (folder / JSON_NAME).write_text(text, encoding="utf-8")
 
 
-def load(folder: str | Path) -> Result:
+def load(folder: str | Path, *, maps: bool = True) -> Result:
     """Reads a saved result: `iv.load("run/")`. Safe on files from strangers: nothing is executed.
 
+    Args:
+        folder: which.
+        maps: False: without maps and examples, whose file may then be missing.
     Raises:
         FileNotFoundError: no result.json there.
         ValueError: the files are truncated, malformed, or of a newer schema.
@@ -99,11 +102,11 @@ def load(folder: str | Path) -> Result:
             f"{folder / JSON_NAME} has schema {document['schema']}, this version reads up to {SCHEMA}: "
             "update invariscope"
         )
-    maps, examples = _read_arrays(folder / MAPS_NAME, document["maps"])
+    arrays, examples = _read_arrays(folder / MAPS_NAME, document["maps"]) if maps else ({}, {})
     return Result(
         rows=tuple(document["rows"]),
         curve_rows=tuple(document["curves"]),
-        arrays=maps,
+        arrays=arrays,
         provenance=document["provenance"],
         baseline_rows=tuple(document["baseline"]),
         examples=examples,

@@ -76,6 +76,22 @@ def test_a_group_convolution_is_equivariant_under_its_own_representation_only():
     assert to_null(model, digits, iv.QuarterTurns(), "trivial", layers="pool")["pool"] < 1e-6
 
 
+def test_a_hybrid_is_equivariant_up_to_its_first_ordinary_convolution():
+    torch.manual_seed(0)
+    model, images = build("c4_conv", equivariant=2), torch.randn(16, 1, 28, 28, generator=GENERATOR)
+    regular = to_null(model, images, iv.QuarterTurns(), "regular", layers="relu*")
+    assert max(regular["relu1"], regular["relu2"]) < 1e-6
+    assert regular["relu3"] > 0.3
+    assert isinstance(model.conv3, nn.Conv2d)
+    assert model.conv3(torch.ones(1, 32, 4, 4)).shape == (1, 128, 4, 4)
+
+
+@pytest.mark.parametrize("equivariant", [-1, 4, 1.5, True])
+def test_a_network_has_no_other_number_of_group_convolutions(equivariant):
+    with pytest.raises(ValueError, match="from 0 to 3; got"):
+        build("c4_conv", equivariant=equivariant)
+
+
 def test_a_representation_of_the_group_that_is_not_the_layers_own_is_found_out():
     transform = iv.QuarterTurns()
     regular = iv.Group.of(transform).regular()

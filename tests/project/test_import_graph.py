@@ -58,6 +58,7 @@ BELOW = {
         "report",
         "zoo",
     },
+    "lab": {"recipes"},
     "demo": {"transforms", "measures", "engine", "result", "uncertainty", "report", "zoo"},
     "cli": {
         "checking",

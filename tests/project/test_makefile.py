@@ -58,6 +58,7 @@ def installs(commands: list[str]) -> list[str]:
     ("target", "wanted"),
     [
         ("demo", ["torch", "."]),
+        ("campaign", ["torch", "."]),
         ("test", ["torch", ".[dev,docs]"]),
         ("lint", ["torch", ".[dev,docs]"]),
         ("docs", ["torch", ".[dev,docs]"]),
@@ -118,5 +119,6 @@ def test_help_names_every_target(checkout):
         "bench",
         "test-models",
         "docs",
+        "campaign",
         "help",
     ]

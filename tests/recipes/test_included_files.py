@@ -55,6 +55,38 @@ def test_included_cells_come_first_and_a_list_of_the_recipe_replaces_one_of_the_
     assert [cell.name for cell in recipes.load(own()).cells] == ["net/5", "nv/5"]
 
 
+RULE = """
+[[cells.when]]
+is = { seed = 1 }
+set = { epochs = 2 }
+"""
+
+
+def test_included_cells_may_have_rules_for_values_that_the_list_of_the_recipe_leaves_out(own):
+    assert recipes.load(own(shared=SHARED + RULE))["net/5"].options.epochs == 1
+    again = OWN.replace("seeds = [5]", "seeds = [1]")
+    assert recipes.load(own(own=again, shared=SHARED + RULE))["net/1"].options.epochs == 2
+    with pytest.raises(recipes.RecipeError, match="unknown value of seed '7'"):
+        recipes.load(own(shared=SHARED + RULE.replace("seed = 1", "seed = 7")))
+
+
+FLOOR = """
+[[floors]]
+cells = ["net/1"]
+least = 0.5
+why = "half is right"
+"""
+
+
+def test_floors_of_included_trainings_that_the_recipe_leaves_out_are_passed_over(own):
+    assert len(recipes.load(own(shared=SHARED + FLOOR)).recipe.floors) == 1
+    with pytest.raises(recipes.RecipeError, match=r"own.toml, line \d+: unknown training 'net/1'"):
+        recipes.load(own(own=OWN + FLOOR))
+    whole = OWN.replace("seeds = [5]", "seeds = [0, 1]")
+    with pytest.raises(recipes.RecipeError, match=r"networks.toml, line \d+: unknown training 'net/7'"):
+        recipes.load(own(own=whole, shared=SHARED + FLOOR.replace("net/1", "net/7")))
+
+
 def test_a_mistake_in_an_included_file_is_reported_with_that_file_and_line(own):
     with pytest.raises(recipes.RecipeError, match=r"networks.toml, line 10: unknown network 'lenett'"):
         recipes.load(own(shared=SHARED.replace('"lenet"', '"lenett"')))

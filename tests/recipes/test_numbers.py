@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from invariscope.recipes import read
+from invariscope.recipes.floors import Learned
 from invariscope.recipes.kinds.combined import combined
 from invariscope.recipes.quantities import QUANTITIES, Estimate, NoValueError, check, worked_out
 from invariscope.recipes.quantities.base import around
@@ -49,6 +50,12 @@ class Shelf:
     def matching(self, patterns) -> list[str]:
         return [name for name in self._results if any(fnmatchcase(name, pattern) for pattern in patterns)]
 
+    def learned(self, name: str) -> tuple[Learned, ...]:
+        return ()
+
+    def finished_at(self, name: str) -> None:
+        return None
+
 
 def found(shelf: Shelf, quantity: str, **arguments) -> Estimate:
     return worked_out(shelf, {"quantity": quantity, **arguments})
@@ -75,6 +82,24 @@ def test_a_paired_difference_is_narrower_than_one_of_other_samples():
     assert paired.interval.error == pytest.approx(0, abs=1e-12)
     one = found(alike, "overall", cell="a").interval.error
     assert apart.interval.error == pytest.approx(math.sqrt(2) * one)
+
+
+def test_a_mean_may_be_over_the_layers_that_match():
+    shelf = Shelf(a=result({"conv1": 1.0, "conv2": 3.0, "fc": 8.0}), b=result({"conv1": 1.0, "conv2": 0.6}))
+    assert found(shelf, "layer_mean", cell="a").value == pytest.approx(4)
+    assert found(shelf, "layer_mean", cell="a", layers=["conv?"]).value == pytest.approx(2)
+    assert found(shelf, "layer_mean", cell="a", layers=["conv1", "fc"]).value == pytest.approx(4.5)
+    with pytest.raises(NoValueError, match=r"no layer of b that matches \['fc'\]"):
+        found(shelf, "layer_mean", cell="b", layers=["fc"])
+
+
+def test_a_ratio_may_be_of_means_over_the_layers_that_match():
+    shelf = Shelf(a=result({"conv1": 1.0, "conv2": 3.0, "fc": 8.0}), b=result({"conv1": 1.0, "conv2": 0.6}))
+    ratio = found(shelf, "layers_ratio", cell="a", to="b", layers=["conv?"], measure="normalized_variance")
+    assert ratio.value == pytest.approx(2 / 0.8)
+    moves = 0.001 * (np.arange(8) - 3.5)  # of every layer, in both cells: the ratio is paired
+    logs = jackknife(math.log(2.5), np.log((2 + moves) / (0.8 + moves)).tolist(), SIZES)
+    assert ratio.interval.low == pytest.approx(math.exp(logs.low))
 
 
 def test_depth_contrast_sets_the_first_third_against_the_rest():
@@ -162,8 +187,12 @@ def test_a_wrong_quantity_is_refused_with_what_is_right(spec, said):
         (1, 2, "> 0.5", "confirmed"),
         (0.1, 0.4, "> 0.5", "refuted"),
         (0.4, 0.6, "> 0.5", "undecided"),
-        (1, 2, "!= 0", "confirmed"),
-        (-1, 1, "!= 0", "undecided"),
+        (1, 2, "not 0 ± 0.5", "confirmed"),
+        (-2, -1, "not 0 ± 0.5", "confirmed"),
+        (0.4, 2, "not 0 ± 0.5", "undecided"),
+        (-1, 1, "not 0 ± 0.5", "undecided"),
+        (-0.4, 0.4, "not 0 ± 0.5", "refuted"),
+        (-2, 1, "< 1e-3", "undecided"),
         (math.nan, 1, "< 2", "undecided"),
         (0.45, 0.55, "0.5 ± 0.1", "confirmed"),
         (0.55, 0.65, "0.5 ± 0.1", "undecided"),
@@ -186,16 +215,23 @@ def claim_over(values: list[float]) -> tuple[str, dict[str, int]]:
     )
     recipe = Recipe(title="", source="", cells=[], claims=[claim], text=Text("r.toml", ""))
     (verdict,) = verdicts(recipe, shelf)
-    return verdict.word, dict(verdict.counts)
+    return verdict.shown, dict(verdict.counts)
 
 
-def test_a_claim_is_confirmed_by_all_cases_and_refuted_by_one():
-    assert claim_over([0.1, 0.2]) == ("confirmed", {"confirmed": 2})
-    assert claim_over([0.1, 0.9]) == ("refuted", {"confirmed": 1, "refuted": 1})
-    assert claim_over([0.1, 0.5]) == ("undecided", {"confirmed": 1, "undecided": 1})
+def test_a_claim_is_confirmed_by_all_cases_and_mixed_where_they_disagree():
+    assert claim_over([0.1]) == ("confirmed", {"confirmed": 1})
+    assert claim_over([0.1, 0.2]) == ("confirmed: 2 of 2 for", {"confirmed": 2})
+    assert claim_over([0.8, 0.9]) == ("refuted: 2 of 2 against", {"refuted": 2})
+    assert claim_over([0.1, 0.9]) == ("mixed: 1 of 2 for, 1 against", {"confirmed": 1, "refuted": 1})
+    assert claim_over([0.1, 0.5]) == ("undecided: 1 of 2 for, 0 against", {"confirmed": 1, "undecided": 1})
+    # None for and more than half against refutes; one of two is not more than half.
+    assert claim_over([0.5, 0.8, 0.9])[0] == "refuted: 0 of 3 for, 2 against"
+    assert claim_over([0.5, 0.9])[0] == "undecided: 0 of 2 for, 1 against"
 
 
-@pytest.mark.parametrize("holds", ["< 0.6", "> 0.4", "!= 0.55", "0.5 ± 0.1", "0.9 ± 0.1", "0.6 ± 0.1"])
+@pytest.mark.parametrize(
+    "holds", ["< 0.6", "> 0.4", "not 0.5 ± 0.05", "not 0 ± 0.4", "0.5 ± 0.1", "0.9 ± 0.1", "0.6 ± 0.1"]
+)
 @pytest.mark.parametrize("error", [0.001, 0.02, 0.2])
 def test_a_p_value_decides_as_the_interval_does(holds, error):
     estimate = Estimate(0.5, around(0.5, error, 7))
@@ -213,7 +249,8 @@ def test_cases_of_a_claim_are_one_family_and_those_that_stay_against_are_counted
     assert [case.verdict for case in verdict.cases] == ["confirmed", "refuted", "refuted", "undecided"]
     assert [case.p_holm for case in verdict.cases] == pytest.approx(holm(plain).tolist())
     assert plain[1] < 0.05 < verdict.cases[1].p_holm
-    assert verdict.firmly_against == 1
+    assert (verdict.firmly("refuted"), verdict.firmly("confirmed")) == (1, 1)
+    assert verdict.shown == "mixed: 1 of 4 for, 1 against"
 
 
 def test_classes_measured_apart_become_strata_and_their_mean():

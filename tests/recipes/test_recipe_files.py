@@ -5,15 +5,24 @@ from __future__ import annotations
 import pytest
 
 from invariscope import recipes
+from invariscope.recipes.cases import trainings_of_claims
+from invariscope.recipes.floors import floor_of
 
 
 @pytest.mark.parametrize("name", recipes.names())
-@pytest.mark.parametrize("scale", ["quick", "paper"])
-def test_every_recipe_of_the_package_can_be_planned(name, scale):
-    plan = recipes.load(name, scale=scale)
-    places = {cell.name: number for number, cell in enumerate(plan.cells)}
-    assert len(places) == len(plan.cells)
-    assert all(places[need] < places[cell.name] for cell in plan.cells for need in cell.needs)
+def test_every_recipe_of_the_package_can_be_planned_at_all_scales(name):
+    for scale in recipes.read(name).scales:
+        plan = recipes.load(name, scale=scale)
+        places = {cell.name: number for number, cell in enumerate(plan.cells)}
+        assert len(places) == len(plan.cells)
+        assert all(places[need] < places[cell.name] for cell in plan.cells for need in cell.needs)
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_every_trained_network_that_a_claim_rests_on_has_a_floor(name):
+    plan = recipes.load(name)
+    without = [cell for cell in trainings_of_claims(plan) if floor_of(plan.recipe, cell) is None]
+    assert not without, f"{name}.toml: state [[floors]] for {without}"
 
 
 @pytest.mark.parametrize(
@@ -51,7 +60,25 @@ def test_every_recipe_of_the_package_can_be_planned(name, scale):
         ('quantity = "overall"', 'quantity = "overal"', "unknown quantity 'overal'. Closest: 'overall'"),
         ("x = 0.0", "y = 0.0", "unknown key 'y' in element_value"),
         ('cell = "nv/simple_conv" }', 'cell = "nv/simple_cnov" }', "unknown measuring cell 'nv/simple_cnov'"),
-        ('holds = "!= 0"', 'holds = "near 0"', "holds is a comparison with a number"),
+        ('holds = "not 0 ± 0.0001"', 'holds = "near 0"', "holds is a comparison with a number"),
+        ('holds = "not 0 ± 0.0001"', 'holds = "!= 0"', "state the margin that counts as a difference"),
+        ('holds = "> 0"', 'holds = "> 0.1"', "states a margin, or a bound that is neither 0 nor 1: give the"),
+        ('holds = "> 0"', 'holds = "not 0 ± 0.1"', "give the reason"),
+        ('trainings = { seed = "seeds" }', 'trainings = { seed = "sedes" }', "unknown list 'sedes'"),
+        (
+            'trainings = { seed = "seeds" }',
+            'trainings = { other = "seeds" }\nfor = { seed = "seeds" }',
+            "the value is the same in all trainings",
+        ),
+        (
+            'trainings = { seed = "seeds" }',
+            'trainings = { seed = "seeds" }\nfor = { seed = "seeds" }',
+            "'seed' is an axis of both `for` and `trainings`",
+        ),
+        ('"seeded/*"', '"sedeed/*"', "unknown training 'sedeed/*'. Closest: 'seeded/"),
+        ("least = 0.001", "least = 1.5", "accuracies are shares between 0 and 1, got a floor of 1.5"),
+        ("least = 0.001", "leest = 0.001", "unknown key 'leest' in [[floors]]. Closest: 'least'"),
+        ("least = 0.001", "least = 0.001\npublished = 0.9", "either a published accuracy or a least one"),
         ('plot = "element_curve"', 'plot = "element_cruve"', "Closest: 'element_curve'"),
         ('format = "svg"', 'format = "gif"', "format is png or svg"),
         ('format = "svg"', "options = { colour = 1 }", "element_curve has no option 'colour'"),
@@ -70,8 +97,10 @@ def test_a_mistake_is_named_with_its_line_and_the_closest_name(recipe, old, new,
 @pytest.mark.parametrize(
     ("old", "new", "line", "said"),
     [
-        ('untested = "nobody looked"', 'about = "nobody looked"', 96, "a reason why it is untested"),
-        ('name = "accuracy"\n', "", 50, "[[cells]] lacks name"),
+        ('untested = "nobody looked"', 'about = "nobody looked"', 162, "a reason why it is untested"),
+        ('name = "accuracy"\n', "", 51, "[[cells]] lacks name"),
+        ('why = "one image of a thousand"', "", 107, "a floor of your own has a reason"),
+        ("least = 0.001", "", 105, "either a published accuracy or a least one"),
     ],
 )
 def test_what_has_no_line_of_its_own_is_found_by_its_entry(recipe, old, new, line, said):

@@ -86,6 +86,40 @@ def test_networks_that_one_pattern_names_are_left_out_together():
     assert related(shelf, "log_slope", ["*"]).interval.error != pytest.approx(found.interval.error)
 
 
+def test_the_error_over_shared_samples_is_added_to_that_over_families():
+    x, steps = np.array([0.0, 1.0, 2.0, 3.0]), 0.02 * (np.arange(8) - 3.5)
+    y = np.array([0.0, 0.6, 0.9, 1.6])
+    # Leaving group g out tilts the line: log(error) changes by step · x in all networks at once.
+    shelf = Shelf(
+        {
+            f"net{i}": Result(
+                rows=(
+                    row("R", math.exp(x[i])),
+                    row("error", math.exp(y[i]), omitted=np.exp(y[i] + steps * x[i]).tolist()),
+                ),
+                provenance={"data": {"fingerprint": "same"}},
+            )
+            for i in range(4)
+        }
+    )
+    slope = np.polyfit(x, y, 1)[0]
+    over_families = jackknife(
+        slope, [np.polyfit(np.delete(x, i), np.delete(y, i), 1)[0] for i in range(4)], [1] * 4
+    )
+    over_samples = jackknife(slope, (slope + steps).tolist(), SIZES)
+    found = related(shelf, "log_slope", ["*"])
+    assert found.value == pytest.approx(slope)
+    assert found.interval.error == pytest.approx(math.hypot(over_families.error, over_samples.error))
+    assert found.interval.freedom == pytest.approx(
+        found.interval.error**4 / (over_families.error**4 / 3 + over_samples.error**4 / 7)
+    )
+    assert found.covers == "samples within networks"
+    # On samples of their own, what these do is part of the spread over the networks.
+    for number, result in enumerate(shelf._results.values()):
+        result.provenance["data"]["fingerprint"] = str(number)
+    assert related(shelf, "log_slope", ["*"]).interval.error == pytest.approx(over_families.error)
+
+
 def test_the_interval_of_a_slope_covers_the_true_one():
     rng, covered = np.random.default_rng(1), 0
     for _ in range(400):

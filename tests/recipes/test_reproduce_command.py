@@ -7,7 +7,8 @@ import re
 import signal
 import subprocess
 import sys
-import time
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,12 @@ from typer.testing import CliRunner
 
 from invariscope import recipes
 from invariscope.cli.app import app
+from invariscope.recipes.frozen import Freeze
 
 # They share the folder in which all cells are finished.
 pytestmark = pytest.mark.xdist_group("recipes")
 
+HOUR = timedelta(hours=1)
 COMMAND = (sys.executable, "-m", "invariscope", "reproduce")
 
 
@@ -62,18 +65,14 @@ def test_a_run_that_is_ended_in_the_middle_keeps_its_cells_and_goes_on(recipe, t
         if sign == signal.SIGINT:
             assert code == 130
             assert "1 of 3 cells are finished; the same command goes on from there." in said
-    # A cell of a killed command runs on by itself, and is not run twice meanwhile.
-    deadline = time.monotonic() + 60
-    while (done := invoke(*arguments))[0] and time.monotonic() < deadline:
-        assert "is being run by another process" in done[2]
-        while names[-1] not in states(out, path) and time.monotonic() < deadline:
-            time.sleep(0.1)
+    # A cell ends with the command that was killed, and the one that goes on waits for that.
+    done = invoke(*arguments)
     assert done[0] == 0, done[2]
     after = states(out, path)
     assert list(after) == names
     assert {name: after[name] for name in kept} == kept
     page = (out / "tiny.md").read_text()
-    assert "3 of 6 cells are finished" in page
+    assert "3 of 12 cells are finished" in page
 
 
 def test_one_failing_cell_does_not_stop_the_others_and_stands_on_the_page(recipe, out):
@@ -85,14 +84,14 @@ def test_one_failing_cell_does_not_stop_the_others_and_stands_on_the_page(recipe
     )
     code, _, notes = invoke(path, "--out", out, "--threads", "1")
     assert code == 1
-    assert "2 of 6 cells failed; the page says why." in notes
+    assert "2 of 12 cells failed; the page says why." in notes
     assert "random/0: done in" in notes
     page = (out / "tiny.md").read_text()
-    assert "4 of 6 cells are finished" in page
+    assert "10 of 12 cells are finished" in page
     trouble = page.partition("## Cells that failed")[2].partition("\n## ")[0]
     assert "**nv/all_conv**: error: " in trouble
     assert "variance across samples needs at least two" in trouble
-    assert "| The two networks differ. | *not tested* | 0 | 0 | 0 | 0 | 1 |" in page
+    assert "| The two networks differ. | *not tested* | 1 of 1: nv/simple_conv is not finished |" in page
     assert "No value: nv/simple_conv is not finished, nv/all_conv is not finished." in page
     assert "No figure: none of its cells is finished." in page
 
@@ -122,14 +121,101 @@ def test_a_whole_page_holds_numbers_intervals_verdicts_and_figures(finished, rec
     assert "## Cells that failed" not in text
 
 
+def claims_of(page: str) -> dict[str, list[str]]:
+    """The other columns of the table of claims, by the claim's text."""
+    table = page.partition("## Claims\n")[2].partition("\n## ")[0]
+    rows = [
+        [part.strip() for part in line.split("|")[1:-1]] for line in table.splitlines() if line[:1] == "|"
+    ]
+    return {text: rest for text, *rest in rows[2:]}
+
+
+def page_of(out: Path, path: Path, **options) -> str:
+    return recipes.Page(recipes.Outcomes(recipes.Store(out, recipes.load(str(path), **options)))).text([])
+
+
+def test_claims_get_every_verdict_there_is(finished, recipe):
+    page = page_of(finished, recipe())
+    assert {text: columns[0] for text, columns in claims_of(page).items()} == {
+        "The two networks differ.": "*undecided*",
+        "It varies.": "*confirmed*",
+        "It does not vary.": "*refuted*",
+        "Each of two layers varies more than the other.": "*mixed*: 1 of 2 for, 1 against",
+        "It varies more than itself.": "*undecided*",
+        "Nobody knows.": "*not tested*",
+    }
+    case = page.partition("### It varies.")[2].partition("\n### ")[0]
+    assert "Holds where the value is > 0. Intervals are over samples within trainings." in case
+    assert "| value | 95 % interval | trainings | accuracy | p | p (Holm) | verdict |" in case
+    assert "Holds where the value is 0 ± 0.01 (less than a hundredth is next to nothing)." in page
+    table = page.partition("## Accuracy upright")[2].partition("\n## ")[0]
+    assert "Intervals are over samples only." in table
+    assert "- Recipe: not frozen (hash " in page
+
+
+def test_networks_below_their_floor_test_nothing_but_are_shown(finished, recipe):
+    page = page_of(finished, recipe(("least = 0.001", "least = 0.999")))
+    claims = claims_of(page)
+    assert claims["It varies."][0] == "*not tested*"
+    assert re.fullmatch(
+        r"1 of 1: accuracy 0\.\d+, below 0\.999 \(one image of a thousand\)", claims["It varies."][1]
+    )
+    assert claims["Each of two layers varies more than the other."][0].startswith("*mixed*")
+    assert re.search(
+        r"\| 1\.\d+ \| [\d. to]+ \| 3 \| 0\.\d+ \(floor 0\.999\) \| – \| – \| \*not tested\*", page
+    )
+
+
+def test_two_trainings_of_three_test_nothing(out, recipe):
+    store = recipes.Store(out, recipes.load(str(recipe())))
+    store.remove(store.plan["seeds/1"])
+    page = page_of(out, recipe())
+    assert claims_of(page)["It varies."][:2] == ["*not tested*", "1 of 1: 2 of 3 trainings are finished"]
+    assert "No value: 2 of 3 trainings are finished." in page
+
+
+def test_fresh_seeds_take_the_place_of_the_recipes_own(recipe, out):
+    plan = recipes.load(str(recipe()), seeds=[7, 8, 9])
+    assert [cell.name for cell in plan.matching(["seeds/*"])] == ["seeds/7", "seeds/8", "seeds/9"]
+    assert "- Fresh seeds: 7, 8, 9." in page_of(out, recipe(), seeds=[7, 8, 9])
+    assert plan.history == recipes.load(str(recipe())).history
+    code, said, _ = invoke(recipe(), "--seeds", "7,8,9", "--only", "seeds/8", "--out", out, "--cells")
+    assert code == 0
+    assert ["seeded/8", "train"] in [line.split()[:2] for line in said.splitlines()]
+    for seeds, why in (("7,x", "whole numbers separated by commas"), ("7,7", "seeds are distinct")):
+        code, _, notes = invoke(recipe(), "--seeds", seeds, "--out", out)
+        assert code == 2
+        assert why in notes
+    with pytest.raises(ValueError, match=r"tiny\.toml has no list 'seeds'"):
+        recipes.load(
+            str(recipe(("seeds = [0, 1, 2]\n", ""), *[('"seeds"', "[0, 1, 2]")] * 5)), seeds=[1, 2, 3]
+        )
+
+
+def test_a_case_seen_before_its_claim_was_frozen_is_marked(finished, recipe):
+    plan = recipes.load(str(recipe()))
+    assert plan.history is not None
+    store = recipes.Store(finished, plan)
+    times = sorted(filter(None, (recipes.Outcomes(store).finished_at(cell.name) for cell in plan.cells)))
+    for date, seen in ((times[0], False), (times[-1] + HOUR, True)):
+        freeze = Freeze(date, plan.history.recipe, plan.history.claims)
+        known = replace(plan, history=replace(plan.history, freezes=(freeze,)))
+        page = recipes.Page(recipes.Outcomes(recipes.Store(finished, known))).text([])
+        assert f"- Recipe: frozen {date:%Y-%m-%d %H:%M} UTC, hash {plan.history.recipe}." in page
+        case = page.partition("### It varies.")[2].partition("\n### ")[0]
+        assert ("seen before" in case) == seen
+        assert ("*Seen before*: cases with results" in page) == seen
+        assert not seen or claims_of(page)["It varies."][1] == "1 of 1"
+
+
 def test_the_cells_are_listed_with_numbers_stages_and_states(recipe, out):
     code, said, notes = invoke(recipe(("samples = 64", "samples = 65")), "--cells", "--out", out)
     assert code == 0
     rows = [line.split() for line in said.splitlines()[2:] if line.strip()]
     assert ["train/simple_conv", "train", "0", "0", "finished"] in rows
     assert ["random/0", "measure", "2", "0", "to", "do"] in rows
-    assert ["accuracy", "measure", "5", "1", "finished"] in rows
-    assert "stage 0: cells 0 to 2\nstage 1: cells 3 to 5\n" in notes
+    assert ["accuracy", "measure", "8", "1", "finished"] in rows
+    assert "stage 0: cells 0 to 5\nstage 1: cells 6 to 11\n" in notes
 
 
 def test_a_cell_is_run_by_its_number_and_not_twice(recipe, out):
@@ -150,8 +236,9 @@ def test_the_estimate_covers_what_is_left_and_runs_nothing(recipe, out):
     path = recipe(("samples = 64", "samples = 2000"), ("Rotation.circle(8)", "Rotation.circle(9)"))
     code, said, _ = invoke(path, "--out", out, "--dry-run", "--threads", "1")
     assert code == 0
-    assert "minutes for 3 cells, 1 at a time with 1 thread(s) each; 3 are finished." in said
-    assert set(states(out, path)) == {"train/simple_conv", "nv/simple_conv", "accuracy"}
+    assert "minutes for 3 cells, 1 at a time with 1 thread(s) each; 9 are finished." in said
+    assert {"train/simple_conv", "nv/simple_conv", "accuracy"} < set(states(out, path))
+    assert len(states(out, path)) == 9
 
 
 def test_missing_data_are_said_in_one_line_before_anything_runs(recipe, tmp_path):
@@ -193,5 +280,6 @@ def test_a_note_beside_the_data_stands_on_the_page(finished, recipe, tmp_path, m
     outcomes = recipes.Outcomes(store)
     assert all(outcomes.manifest(cell) for cell in store.plan.cells)
     (tmp_path / "NOTE.txt").write_text("images went\nthrough JPEG")
+    (tmp_path / "images").write_bytes(b"1234")
     monkeypatch.setattr("invariscope.zoo.datasets.files", lambda *_, **__: [tmp_path / "images"])
     assert "- Data: mnist_subset: images went through JPEG" in recipes.Page(outcomes).text([])

@@ -54,7 +54,8 @@ def every_batch(monkeypatch):
 @pytest.mark.parametrize(
     "layout", [{}, {"precision": "bf16", "channels_last": True}, {"optimizer": "adam", "weight_decay": 0.0}]
 )
-def test_a_training_stopped_in_three_places_equals_an_uninterrupted_one(tmp_path, every_batch, layout):
+def test_a_training_stopped_in_three_places_equals_an_uninterrupted_one(tmp_path, layout):
+    """Where it is stopped its place is written at once, even after an epoch's last batch."""
     options = {**EVERYTHING, "test": FEW, **layout}
     whole = dropping()
     wanted = train(whole, FEW, **options)
@@ -65,7 +66,7 @@ def test_a_training_stopped_in_three_places_equals_an_uninterrupted_one(tmp_path
     found = train(resumed, FEW, checkpoint=tmp_path / "at", progress=seen.append, **options)
     assert same(whole, resumed)
     assert without_seconds(found.history) == without_seconds(wanted.history)
-    assert [(at.epoch, at.batch) for at in seen] == [(3, 3)]
+    assert seen == []
 
 
 def test_a_killed_training_is_continued(tmp_path, every_batch):

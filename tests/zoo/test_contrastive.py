@@ -13,6 +13,7 @@ from torch import nn
 
 import invariscope as iv
 from invariscope.zoo import build, contrastive, evaluate, load, nt_xent, train
+from invariscope.zoo.contrastive import Pairs
 
 FEW = load("mnist_subset", split="train", samples=256)
 SHIFTS = iv.Translation([(dx, dy) for dx in (-1, 0, 1) for dy in (-1, 0, 1)])
@@ -88,6 +89,28 @@ def test_the_head_stays_and_a_probe_trains_it_alone():
     assert evaluate(model, data) > before + 0.2
 
 
+def test_a_view_changes_each_channel_of_each_image_by_a_factor_and_a_number_of_its_own():
+    x = torch.randn(6, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    seen = []
+
+    def forward(views: torch.Tensor) -> torch.Tensor:
+        seen.append(views)
+        return views.flatten(1)
+
+    lesson = Pairs((), intensity=0.0, color=0.4, temperature=0.5)
+    lesson(forward, x, torch.zeros(6), torch.Generator().manual_seed(1))
+    view, again = seen[0].chunk(2)
+    before, after = x.view(18, -1).numpy(), view.view(18, -1).numpy()
+    lines = [np.polyfit(a, b, 1) for a, b in zip(before, after, strict=True)]
+    factors, shifts = np.array(lines).T
+    fitted = x * torch.tensor(factors).view(6, 3, 1, 1) + torch.tensor(shifts).view(6, 3, 1, 1)
+    torch.testing.assert_close(fitted.float(), view, atol=1e-5, rtol=1e-5)
+    assert len({*factors.round(4)}) == len({*shifts.round(4)}) == 18
+    assert 0.6 <= factors.min() < 0.8 < 1.2 < factors.max() <= 1.4
+    assert -0.4 <= shifts.min() < -0.2 < 0.2 < shifts.max() <= 0.4
+    assert not torch.equal(view, again)
+
+
 def test_an_interrupted_training_goes_on_bit_for_bit(tmp_path):
     options = {"epochs": 2, "views": [SHIFTS], "intensity": 0.1, "batch_size": 64, "seed": 3}
     whole, parted, resumed = encoder(), encoder(), encoder()
@@ -110,7 +133,8 @@ def test_an_interrupted_training_goes_on_bit_for_bit(tmp_path):
     ("options", "said"),
     [
         ({"views": []}, "name some as views"),
-        ({"views": SHIFTS, "intensity": 1.0}, r"intensity lies in \[0, 1\)"),
+        ({"views": SHIFTS, "intensity": 1.0}, r"intensity and color lie in \[0, 1\)"),
+        ({"views": SHIFTS, "color": 1.0}, r"color lie in \[0, 1\)"),
         ({"views": SHIFTS, "temperature": 0.0}, "temperature is positive"),
         ({"views": SHIFTS, "projection": 0}, "projection is a number of values"),
         ({"views": SHIFTS, "epochs": 0}, "epochs and batch_size are at least 1"),

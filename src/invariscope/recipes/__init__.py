@@ -2,7 +2,7 @@
 
     from invariscope import recipes
 
-    plan = recipes.load("quiroga2019", scale="quick")
+    plan = recipes.load("quiroga2019", scale="campaign")
     store = recipes.Store(Path("reproduction"), plan)
 
 A recipe is one file, NAME.toml, in this package or anywhere else; `invariscope reproduce` runs it.
@@ -10,19 +10,26 @@ A recipe is one file, NAME.toml, in this package or anywhere else; `invariscope 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
+from invariscope.recipes.archive import Archive
+from invariscope.recipes.cases import check_values
 from invariscope.recipes.cells import Cell, Plan, planned
 from invariscope.recipes.data_needed import data_in_words, missing_data, refuse_missing_data
 from invariscope.recipes.estimate import estimated
 from invariscope.recipes.figures import check_figures
+from invariscope.recipes.floors import check_floors
+from invariscope.recipes.frozen import history
 from invariscope.recipes.outcomes import Outcomes
 from invariscope.recipes.page import Page
 from invariscope.recipes.recipe import Recipe, find, names, read
-from invariscope.recipes.running import Runner, own_command, run_cell
+from invariscope.recipes.running import Runner, own_command, run_cell, unfinished
 from invariscope.recipes.store import BusyError, Store
 from invariscope.recipes.text import RecipeError
-from invariscope.recipes.verdicts import check_values
 
 __all__ = [
+    "Archive",
     "BusyError",
     "Cell",
     "Outcomes",
@@ -42,22 +49,29 @@ __all__ = [
     "read",
     "refuse_missing_data",
     "run_cell",
+    "unfinished",
 ]
 
+USUAL_SCALES = ("campaign", "quick")
 
-def load(name: str, *, scale: str | None = None) -> Plan:
+
+def load(name: str, *, scale: str | None = None, seeds: Sequence[int] | None = None) -> Plan:
     """The cells of a recipe, everything in it checked.
 
     Args:
         name: a recipe of the package, or a .toml file.
-        scale: one of the recipe's; None: "quick" where there is one, else the published scale.
+        scale: one of the recipe's; None: "campaign" or "quick" where there is one, else the published scale.
+        seeds: take the place of the recipe's list `seeds`: a replication with fresh trainings.
     Raises:
         RecipeError: something in the recipe is wrong; the message says where.
-        FileNotFoundError, ValueError: no such recipe or scale.
+        FileNotFoundError, ValueError: no such recipe, scale or list of seeds.
     """
-    recipe = read(name)
-    chosen = scale or ("quick" if "quick" in recipe.scales else recipe.published_scale)
-    plan = planned(recipe, chosen)
+    recipe = written = read(name)
+    if seeds is not None:
+        recipe = written.with_seeds(list(seeds))
+    usual = next((known for known in USUAL_SCALES if known in recipe.scales), recipe.published_scale)
+    plan = planned(recipe, scale or usual)
+    check_floors(plan)
     check_values(plan)
     check_figures(recipe)
-    return plan
+    return replace(plan, history=history(name, written), seeds=tuple(seeds or ()))

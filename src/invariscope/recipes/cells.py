@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from invariscope.recipes.kinds import KINDS, Kind
 from invariscope.recipes.recipe import Claim, Figure, Recipe, Table, Template, When
 from invariscope.recipes.text import Place
 from invariscope.registry import closest, unknown
+
+if TYPE_CHECKING:
+    from invariscope.recipes.frozen import History
 
 SCALE = "scale"
 _BRACED = re.compile(r"\{(\w+)\}")
@@ -50,12 +53,16 @@ class Plan:
         recipe, scale: what was planned.
         cells: in that order.
         left_out: cells of the published scale that this one does without.
+        history: when the recipe was frozen, and what has changed since; None if nobody asked.
+        seeds: those that take the place of the recipe's own.
     """
 
     recipe: Recipe
     scale: str
     cells: tuple[Cell, ...]
     left_out: tuple[str, ...] = ()
+    history: History | None = None
+    seeds: tuple[int, ...] = ()
 
     def __getitem__(self, name: str) -> Cell:
         """The cell of that name, or of that number."""
@@ -82,6 +89,11 @@ class Plan:
             for cell in self.cells
             if not patterns or any(fnmatchcase(cell.name, pattern) for pattern in patterns)
         )
+
+    def measuring(self, patterns: Sequence[str]) -> list[str]:
+        """The names of the measuring cells that match any of the patterns."""
+        names = [cell.name for cell in self.cells if cell.options.gives == "result"]
+        return [name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)]
 
     def with_needs(self, cells: tuple[Cell, ...]) -> tuple[Cell, ...]:
         """Those cells and all that they need, in the plan's order."""
@@ -172,7 +184,11 @@ def _expanded(
             if _matches(rule.match, chosen, place):
                 table |= rule.change
         yield filled(template.name, chosen, place), filled(table, chosen, place)
-    axes = {**recipe.axes(template, place), SCALE: list(recipe.scales)}
+    offered = {
+        axis: recipe.offered[values] if isinstance(values, str) else values
+        for axis, values in template.axes.items()
+    }
+    axes = {**offered, SCALE: list(recipe.scales)}
     for match in [rule.match for rule in rules] + template.unless:
         _refuse_unknown_values(match, axes, place)
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from invariscope.recipes.archive import LEFT_OUT, MAPS
 from invariscope.recipes.cells import Cell, Plan
+from invariscope.recipes.floors import Learned, floor_of, trained_below
 from invariscope.recipes.kinds.looking import RESULT
 from invariscope.recipes.kinds.train import NETWORK
-from invariscope.recipes.quantities import NoValueError
+from invariscope.recipes.quantities import NotFinishedError, NoValueError
 from invariscope.recipes.running import tail
 from invariscope.recipes.store import LOG, Store
 
@@ -47,8 +49,7 @@ class Outcomes:
 
     def matching(self, patterns: Sequence[str]) -> list[str]:
         """The measuring cells that match any of the patterns, finished or not."""
-        measuring = [cell.name for cell in self.plan.cells if cell.options.gives == "result"]
-        return [name for name in measuring if any(fnmatchcase(name, pattern) for pattern in patterns)]
+        return self.plan.measuring(patterns)
 
     def finished(self, patterns: Sequence[str]) -> list[str]:
         """Those of them that are finished."""
@@ -58,15 +59,18 @@ class Outcomes:
         """What that cell measured.
 
         Raises:
-            NoValueError: it is not finished.
+            NoValueError: it is left out at this scale, or not finished (NotFinishedError).
         """
         from invariscope import storage
 
+        if name in self.plan.left_out:
+            raise NoValueError(f"{name} is left out at this scale")
         cell = self.plan[name]
         if self.manifest(cell) is None:
-            raise NoValueError(f"{name} is not finished")
+            raise NotFinishedError(f"{name} is not finished")
         if name not in self._results:
-            result = storage.load(self.store.folder(cell) / RESULT)
+            known = self.manifest(cell) or {}
+            result = storage.load(self.store.folder(cell) / RESULT, maps=MAPS not in known.get(LEFT_OUT, {}))
             label = getattr(cell.options, "label", None)
             self._results[name] = result.labelled(label) if label else result
         return self._results[name]
@@ -75,6 +79,23 @@ class Outcomes:
         """What the card of a finished training says of it."""
         card = self.store.folder(cell) / NETWORK / "card.json"
         return json.loads(card.read_text(encoding="utf-8"))["training"]
+
+    def learned(self, name: str) -> tuple[Learned, ...]:
+        """The trained networks that a finished measuring cell looks at; none of one that is not finished."""
+        if self.manifest(self.plan[name]) is None:
+            return ()
+        trained = trained_below(self.plan, name)
+        return tuple(Learned(t, self._accuracy(t), floor_of(self.plan.recipe, t)) for t in trained)
+
+    def _accuracy(self, name: str) -> float | None:
+        """On the test images; None where it was not looked at, or the training is not there."""
+        cell = self.plan[name]
+        return None if self.manifest(cell) is None else self.training(cell).get("test_accuracy")
+
+    def finished_at(self, name: str) -> datetime | None:
+        """When the measuring cell was finished; None if it is not."""
+        manifest = self.manifest(self.plan[name])
+        return None if manifest is None else datetime.fromisoformat(manifest["finished"])
 
     def log(self, cell: Cell) -> list[str]:
         """The last lines that an unfinished cell said; none if it was never started."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from invariscope.registry import unknown
 FOLDER = Path(__file__).parent
 SHARED = FOLDER / "shared"
 PUBLISHED = "paper"
+SEEDS = "seeds"
 
 Axes = dict[str, list[Any] | str]
 
@@ -59,6 +60,7 @@ class Table:
         title, about: what it shows.
         axes, unless: its rows; the key is `for`.
         value: a quantity: its name under `quantity`, and its arguments.
+        trainings: axes over which a row's values are combined, such as seeds.
         published: numbers by the values of the axes, nested in their order.
     """
 
@@ -66,6 +68,7 @@ class Table:
     value: dict[str, Any]
     axes: Axes = field(default_factory=dict)
     unless: list[dict[str, Any]] = field(default_factory=list)
+    trainings: Axes = field(default_factory=dict)
     about: str = ""
     published: dict[str, Any] = field(default_factory=dict)
 
@@ -78,8 +81,10 @@ class Claim:
         text: the sentence.
         about: how it is tested.
         axes, unless: the cases; the key is `for`. The claim is confirmed if it holds in all of them.
+        trainings: axes over which the values of a case are combined, such as seeds.
         value, minus: a quantity, or the difference of two.
-        holds: a comparison with a number, such as "< 0".
+        holds: "< 0", "> 1", "0.5 ± 0.1" (between) or "not 0 ± 0.05" (outside).
+        why: the reason for a margin, or for a bound that is neither 0 nor 1, written before the results.
         untested: why it is listed without a test.
     """
 
@@ -87,10 +92,36 @@ class Claim:
     about: str = ""
     axes: Axes = field(default_factory=dict)
     unless: list[dict[str, Any]] = field(default_factory=list)
+    trainings: Axes = field(default_factory=dict)
     value: dict[str, Any] = field(default_factory=dict)
     minus: dict[str, Any] = field(default_factory=dict)
     holds: str = "< 0"
+    why: str = ""
     untested: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Floor:
+    """The accuracy below which a trained network says nothing about a claim.
+
+    Args:
+        cells: patterns of the trainings; of several floors for a cell the last one counts.
+        published: their published accuracy on the test images as they are; the floor is `share` of it.
+        share: of the published accuracy.
+        least: the floor itself, where nothing is published.
+        why: the reason for it.
+    """
+
+    cells: list[str]
+    published: float | None = None
+    share: float = 0.9
+    least: float | None = None
+    why: str = ""
+
+    @property
+    def bound(self) -> float:
+        """The lowest accuracy that is enough."""
+        return self.least if self.published is None else self.share * self.published  # type: ignore[return-value]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +157,9 @@ class Recipe:
             same name are the recipe's.
         scales: name to description; the first is the published one, the others shorten it.
         lists: values that several axes share.
+        offered: by the name of a list, all values that the recipe or an included file gives it. Included
+            cells may have rules for values that the recipe's own list leaves out.
+        floors: the accuracies that trained networks must reach.
         cells, tables, claims, figures: what is run, and what is made of it.
     """
 
@@ -135,7 +169,9 @@ class Recipe:
     include: list[str] = field(default_factory=list)
     scales: dict[str, str] = field(default_factory=lambda: {PUBLISHED: "as published"})
     lists: dict[str, list[Any]] = field(default_factory=dict)
+    offered: dict[str, list[Any]] = field(default_factory=dict, repr=False)
     cells: list[Any]
+    floors: list[Any] = field(default_factory=list)
     tables: list[Any] = field(default_factory=list)
     claims: list[Any] = field(default_factory=list)
     figures: list[Any] = field(default_factory=list)
@@ -151,14 +187,27 @@ class Recipe:
         """The scale that shortens nothing."""
         return next(iter(self.scales))
 
+    @property
+    def narrowed(self) -> bool:
+        """Whether a list leaves out values that an included file gives it, and so some of its cells."""
+        return any(value not in self.lists[name] for name, values in self.offered.items() for value in values)
+
     def axes(self, entry: Template | Table | Claim | Figure, place: Place) -> dict[str, list[Any]]:
         """The entry's axes with the values of named lists.
 
         Raises:
             RecipeError: no such list.
         """
+        return self.listed(entry.axes, place)
+
+    def listed(self, axes: Axes, place: Place) -> dict[str, list[Any]]:
+        """Those axes with the values of named lists.
+
+        Raises:
+            RecipeError: no such list.
+        """
         found = {}
-        for axis, values in entry.axes.items():
+        for axis, values in axes.items():
             if isinstance(values, str):
                 if values not in self.lists:
                     raise place.error(str(unknown("list", values, self.lists)), f'"{values}"')
@@ -166,8 +215,21 @@ class Recipe:
             found[axis] = values
         return found
 
+    def with_seeds(self, seeds: list[int]) -> Recipe:
+        """The recipe with those seeds under `lists.seeds`.
 
-_SECTIONS = {"cells": Template, "tables": Table, "claims": Claim, "figures": Figure}
+        Raises:
+            ValueError: it has no such list, or a seed comes twice.
+        """
+        if SEEDS not in self.lists:
+            raise ValueError(f"{self.text.name} has no list {SEEDS!r} whose values could be replaced")
+        if len(set(seeds)) < len(seeds) or not seeds:
+            raise ValueError(f"seeds are distinct whole numbers, got {', '.join(map(str, seeds)) or 'none'}")
+        return replace(self, lists={**self.lists, SEEDS: list(seeds)})
+
+
+_SECTIONS = {"cells": Template, "floors": Floor, "tables": Table, "claims": Claim, "figures": Figure}
+_WORKED_OUT = ("offered", "text", "places")
 _SHAREABLE = ("lists", "cells", "floors")
 
 
@@ -203,20 +265,20 @@ def read(name: str) -> Recipe:
     """
     text = Text.read(find(name))
     tables = text.parsed()
-    _refuse_unknown(
-        text, tables, [key for key in Recipe.__dataclass_fields__ if key not in ("text", "places")]
-    )
+    _refuse_unknown(text, tables, [key for key in Recipe.__dataclass_fields__ if key not in _WORKED_OUT])
     parts = [*(_shared(text, part) for part in tables.get("include", [])), (text, tables)]
     sections: dict[str, list[Any]] = {section: [] for section in _SECTIONS}
     places: dict[str, list[Place]] = {section: [] for section in _SECTIONS}
     lists: dict[str, list[Any]] = {}
+    offered: dict[str, list[Any]] = {}
     for where, part in parts:
         lists |= part.get("lists", {})
+        offered |= {name: offered.get(name, []) + values for name, values in part.get("lists", {}).items()}
         for section, cls in _SECTIONS.items():
             for place, entry in _entries(where, section, cls, part):
                 sections[section].append(entry)
                 places[section].append(place)
-    found = {**tables, **sections, "lists": lists, "text": text, "places": places}
+    found = {**tables, **sections, "lists": lists, "offered": offered, "text": text, "places": places}
     recipe = Place(text, "").fill(Recipe, found, what="a recipe")
     if not recipe.scales:
         raise text.error("a recipe has at least one scale", "scales")

@@ -12,23 +12,41 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from invariscope.recipes.archive import lacks_weights
 from invariscope.recipes.cells import Cell
 from invariscope.recipes.kinds import Workshop
-from invariscope.recipes.store import LOG, Store
+from invariscope.recipes.stopping import GRACE_S, parent_named
+from invariscope.recipes.store import LOG, MadeMeanwhileError, Store
 
 TAIL = 12
 _PAUSE = 0.05
 
 
-def run_cell(store: Store, cell: Cell, *, threads: int, log: Callable[[str], None]) -> bool:
+def run_cell(
+    store: Store,
+    cell: Cell,
+    *,
+    threads: int,
+    log: Callable[[str], None],
+    device: str = "cpu",
+    patience_s: float = 0.0,
+) -> bool:
     """Runs one cell here, unless it is finished; says whether it ran.
 
+    A training whose weights are not in the archive is run again only if the plan has an unfinished cell
+    that needs them.
+
+    Args:
+        store, cell: what to run, and where it goes.
+        threads, device: what it runs on.
+        log: told what happens, a line at a time.
+        patience_s: how long to wait for another process that is running it.
     Raises:
         ValueError: a cell that it needs is not finished, or damaged.
         BusyError: another process is running it.
         OSError: it cannot be written.
     """
-    if _finished(store, cell, log):
+    if cell not in unfinished(store, _with_dependants(store, cell), log):
         return False
     inputs = {need: _input(store, store.plan[need], cell) for need in cell.needs}
     import torch
@@ -37,21 +55,48 @@ def run_cell(store: Store, cell: Cell, *, threads: int, log: Callable[[str], Non
     from safetensors import SafetensorError
 
     try:
-        with store.making(cell, threads) as (folder, kept):
-            cell.options.run(Workshop(folder, kept, inputs, store.data_dir, log))
+        with store.making(cell, threads, device=device, patience_s=patience_s) as (folder, kept):
+            cell.options.run(Workshop(folder, kept, inputs, store.data_dir, log, device))
+    except MadeMeanwhileError:
+        return False
     except SafetensorError as error:  # its word for a full disk, too
         raise OSError(f"{cell.name} cannot be written: {error}") from error
     return True
 
 
-def _finished(store: Store, cell: Cell, log: Callable[[str], None]) -> bool:
-    """Whether the cell is there and whole; one that is damaged is taken away."""
+def unfinished(store: Store, cells: Sequence[Cell], log: Callable[[str], None]) -> list[Cell]:
+    """Those of the cells that have to be run, in their order, in which needs come first.
+
+    A finished network without its weights is among them only if one of them needs it. Damaged cells are
+    taken away.
+    """
+    found: list[Cell] = []
+    needed: set[str] = set()
+    for cell in reversed(cells):
+        known = _known(store, cell, log)
+        if known is None or (lacks_weights(known) and cell.name in needed):
+            found.append(cell)
+            needed |= set(cell.needs)
+    return found[::-1]
+
+
+def _known(store: Store, cell: Cell, log: Callable[[str], None]) -> dict[str, Any] | None:
+    """The manifest of a finished cell; one that is damaged is taken away, and looked for in the archive."""
     try:
-        return store.manifest(cell) is not None
+        return store.manifest(cell)
     except ValueError as error:
-        log(f"{cell.name} is damaged ({error}): it is run again")
+        log(f"{cell.name} is damaged ({error}): it is not used")
         store.remove(cell)
-        return False
+        return store.manifest(cell)
+
+
+def _with_dependants(store: Store, cell: Cell) -> list[Cell]:
+    """The cell, and those that need it or need one that does, in the plan's order."""
+    names = {cell.name}
+    for other in store.plan.cells:  # needs come first
+        if names & set(other.needs):
+            names.add(other.name)
+    return [other for other in store.plan.cells if other.name in names]
 
 
 def _input(store: Store, need: Cell, cell: Cell) -> Path:
@@ -63,6 +108,8 @@ def _input(store: Store, need: Cell, cell: Cell) -> Path:
         ) from error
     if known is None:
         raise ValueError(f"{cell.name} needs {need.name}, which is not finished: run that first")
+    if lacks_weights(known):
+        raise ValueError(f"{cell.name} needs {need.name}, whose weights are not archived: run that again")
     return store.folder(need)
 
 
@@ -108,9 +155,14 @@ class Runner:
             FileNotFoundError: the data of a cell is not there.
             OSError: the output folder cannot be written.
         """
-        outcome = Outcome()
-        waiting = [cell for cell in cells if not self._is_there(cell, outcome)]
-        total = len(waiting)
+        waiting = unfinished(self.store, cells, self.log)
+        outcome = self.run(waiting)
+        outcome.kept += [cell.name for cell in cells if cell not in waiting]
+        return outcome
+
+    def run(self, cells: Sequence[Cell]) -> Outcome:
+        """Run all of these, as above."""
+        outcome, waiting, total = Outcome(), list(cells), len(cells)
         running: dict[str, _Process] = {}
         with _ended(running):
             while waiting or running:
@@ -123,12 +175,6 @@ class Runner:
     def share(self) -> int:
         """Threads of one process."""
         return max(1, self.threads // self.jobs)
-
-    def _is_there(self, cell: Cell, outcome: Outcome) -> bool:
-        there = _finished(self.store, cell, self.log)
-        if there:
-            outcome.kept.append(cell.name)
-        return there
 
     def _start(
         self, waiting: list[Cell], running: dict[str, _Process], outcome: Outcome, total: int
@@ -159,7 +205,7 @@ class Runner:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **limits},
+                env={**os.environ, **limits, **parent_named()},
                 start_new_session=True,  # Ctrl-C reaches this process, which ends its own
             )
         return _Process(process, folder / LOG, time.perf_counter())
@@ -194,7 +240,11 @@ def _ended(running: dict[str, Any]) -> Iterator[None]:
         for started in running.values():
             started.process.terminate()
         for started in running.values():
-            started.process.wait()
+            try:
+                started.process.wait(2 * GRACE_S)
+            except subprocess.TimeoutExpired:
+                started.process.kill()
+                started.process.wait()
 
 
 def tail(log: Path, count: int = TAIL) -> list[str]:

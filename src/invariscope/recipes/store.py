@@ -17,16 +17,24 @@ from pathlib import Path
 from typing import Any
 
 import invariscope
+from invariscope.recipes.archive import MANIFEST, Archive, lacks_weights
 from invariscope.recipes.cells import Cell, Plan
+from invariscope.recipes.digests import Digests, file_digest
 from invariscope.recipes.kinds import Kind
+from invariscope.recipes.machine import machine
 
 SCHEMA = 1
-MANIFEST, DIGESTS, LOG = "cell.json", "data.json", "log.txt"
+DIGESTS, LOG = "data.json", "log.txt"
 _KEPT, _LOCK = "kept", "lock"
+_PAUSE_S = 0.1
 
 
 class BusyError(RuntimeError):
     """Another process is running this very cell."""
+
+
+class MadeMeanwhileError(RuntimeError):
+    """Another process has finished this very cell meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -40,15 +48,19 @@ class Store:
         root: the output folder.
         plan: its cells.
         data_dir: folder of the data sets' files; None: where they are by default.
+        archive: finished cells that are taken from there when they are not in the output folder, and the
+            digests of data sets whose files are not there; None: none.
     """
 
     root: Path
     plan: Plan
     data_dir: Path | None = None
+    archive: Archive | None = None
 
     @cached_property
     def _digests(self) -> Digests:
-        return Digests(self.root / DIGESTS, self.data_dir)
+        known = {} if self.archive is None else self.archive.data()
+        return Digests(self.root / DIGESTS, self.data_dir, known)
 
     @cached_property
     def _keys(self) -> dict[str, str]:
@@ -58,14 +70,14 @@ class Store:
         """The hash of everything that the cell depends on.
 
         Raises:
-            FileNotFoundError: the data is not there.
+            FileNotFoundError: the data is not there, and the archive does not know it.
         """
         if cell.name not in self._keys:
             depends = {
                 "schema": SCHEMA,
                 "kind": cell.kind,
                 "revision": cell.options.revision,
-                "options": _telling(cell.options),
+                "options": telling(cell.options),
                 "data": {"/".join(pair): self._digests(*pair) for pair in cell.options.data_sets},
                 "needs": [self.key(self.plan[need]) for need in cell.needs],
             }
@@ -88,7 +100,7 @@ class Store:
             ValueError: it is damaged; the message says how.
         """
         folder = self.folder(cell)
-        if not folder.exists():
+        if not folder.exists() and not (self.archive and self.archive.get(self.key(cell), folder)):
             return None
         try:
             manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
@@ -98,37 +110,62 @@ class Store:
         for name, digest in files.items():
             if not (folder / name).is_file():
                 raise ValueError(f"{folder / name} is missing")
-            if _file_digest(folder / name) != digest:
+            if file_digest(folder / name) != digest:
                 raise ValueError(f"{folder / name} differs from its checksum")
         return manifest
+
+    def archived(self, cell: Cell) -> bool:
+        """Whether the cell lies in the archive alone, from which it is taken when it is looked for."""
+        there = self.archive is not None and self.archive.manifest(self.key(cell)) is not None
+        return there and not self.folder(cell).exists()
+
+    def _lacks_weights(self, cell: Cell) -> bool:
+        """Whether a network is there without its weights, as it was taken from the archive."""
+        with contextlib.suppress(ValueError):
+            return self.folder(cell).exists() and lacks_weights(self.manifest(cell) or {})
+        return False
 
     def remove(self, cell: Cell) -> None:
         """Takes a damaged cell away."""
         shutil.rmtree(self.folder(cell))
 
+    def data_known(self, cell: Cell) -> dict[str, dict[str, Any]]:
+        """ "NAME/SPLIT" of the data that the cell reads to their digests and the note beside them."""
+        return {"/".join(pair): self._digests.entry(*pair) for pair in cell.options.data_sets}
+
     @contextlib.contextmanager
-    def making(self, cell: Cell, threads: int) -> Iterator[tuple[Path, Path]]:
+    def making(
+        self, cell: Cell, threads: int, *, device: str = "cpu", patience_s: float = 0.0
+    ) -> Iterator[tuple[Path, Path]]:
         """Yields (folder for what is to be the cell, folder that outlives an interruption).
 
         Leaving the block without an exception makes the cell appear in one step.
 
+        Args:
+            cell: which.
+            threads, device: what it runs on, for its manifest.
+            patience_s: how long to wait for another process that is in such a block for the same cell.
         Raises:
-            BusyError: another process is in such a block for the same cell.
+            BusyError: it still is.
+            MadeMeanwhileError: it has finished the cell.
         """
         scratch, started = self.scratch(cell), time.perf_counter()
         (scratch / _KEPT).mkdir(parents=True, exist_ok=True)
-        with _locked(scratch / _LOCK, cell.name):
+        with _locked(scratch / _LOCK, cell.name, patience_s):
+            if self.folder(cell).exists() and not self._lacks_weights(cell):
+                raise MadeMeanwhileError(f"{cell.name} is finished")
             part = scratch / "part"
             shutil.rmtree(part, ignore_errors=True)
             part.mkdir()
             try:
                 yield part, scratch / _KEPT
-                self._finish(cell, part, time.perf_counter() - started, threads)
+                self._finish(cell, part, time.perf_counter() - started, threads, device)
             finally:
                 shutil.rmtree(part, ignore_errors=True)
-        shutil.rmtree(scratch, ignore_errors=True)
+            # Within the lock: who waits for it then finds the cell, not an empty place.
+            shutil.rmtree(scratch, ignore_errors=True)
 
-    def _finish(self, cell: Cell, part: Path, seconds: float, threads: int) -> None:
+    def _finish(self, cell: Cell, part: Path, seconds: float, threads: int, device: str) -> None:
         log = part.parent / LOG
         if log.exists():
             shutil.copyfile(log, part / LOG)
@@ -143,10 +180,14 @@ class Store:
             "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "seconds": round(seconds, 1),
             "threads": threads,
+            "device": device,
+            "machine": machine(device),
             "versions": _versions(),
-            "files": {path.relative_to(part).as_posix(): _file_digest(path) for path in files},
+            "files": {path.relative_to(part).as_posix(): file_digest(path) for path in files},
         }
         (part / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+        if self._lacks_weights(cell):
+            self.remove(cell)
         try:
             os.rename(part, self.folder(cell))
         except OSError:
@@ -154,35 +195,7 @@ class Store:
                 raise
 
 
-class Digests:
-    """Hashes of the data sets' files, remembered as long as size and time of the files stay."""
-
-    def __init__(self, memory: Path, data_dir: Path | None) -> None:
-        self._memory, self._data_dir = memory, data_dir
-        try:
-            self._known: dict[str, str] = json.loads(memory.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            self._known = {}
-
-    def __call__(self, name: str, split: str) -> list[str]:
-        """The digests of one split's files."""
-        from invariscope.zoo.datasets import files
-
-        return [self._digest(path) for path in files(name, split=split, data_dir=self._data_dir)]
-
-    def _digest(self, path: Path) -> str:
-        found = path.stat()
-        mark = f"{path.absolute()} {found.st_size} {found.st_mtime_ns}"
-        if mark not in self._known:
-            self._known[mark] = _file_digest(path)
-            self._memory.parent.mkdir(parents=True, exist_ok=True)
-            part = self._memory.with_name(f".{self._memory.name}-{os.getpid()}")
-            part.write_text(json.dumps(self._known, indent=1) + "\n", encoding="utf-8")
-            os.replace(part, self._memory)
-        return self._known[mark]
-
-
-def _telling(options: Kind) -> Mapping[str, Any]:
+def telling(options: Kind) -> Mapping[str, Any]:
     """The options that are not as usual, but for the name shown in figures, which changes no number.
 
     So a kind can get a new option, as usual what it always did, and its finished cells stay finished.
@@ -195,11 +208,6 @@ def _telling(options: Kind) -> Mapping[str, Any]:
 def _default(option: Field[Any]) -> Any:
     """The option's default; MISSING, which no value equals, where it has none."""
     return option.default if option.default_factory is MISSING else option.default_factory()
-
-
-def _file_digest(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _versions() -> dict[str, str]:
@@ -215,16 +223,21 @@ def _versions() -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def _locked(path: Path, name: str) -> Iterator[None]:
+def _locked(path: Path, name: str, patience_s: float) -> Iterator[None]:
     """Held by one process at a time; the system lets go of it when that process ends, however it ends."""
     try:
         import fcntl
     except ImportError:  # Windows: two processes would do the same work, and the first one's counts
         yield
         return
+    deadline = time.monotonic() + patience_s
     with path.open("w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise BusyError(f"{name} is being run by another process") from error
+        while True:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() >= deadline:
+                    raise BusyError(f"{name} is being run by another process") from error
+            time.sleep(_PAUSE_S)
         yield

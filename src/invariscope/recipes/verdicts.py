@@ -1,237 +1,115 @@
-"""Claims against their intervals: confirmed, refuted, or undecided."""
+"""What the cases of a claim say together: confirmed, refuted, mixed, undecided, or not tested."""
 
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
-from typing import Any
 
-from invariscope.recipes.cells import Plan, combinations, filled
-from invariscope.recipes.quantities import Cells, Estimate, NoValueError, check, worked_out
-from invariscope.recipes.recipe import Claim, Recipe, Table
-from invariscope.recipes.text import Place
-from invariscope.registry import unknown
-from invariscope.uncertainty import LEVEL, holm
+from invariscope.recipes.cases import Case, Evidence, claim_cases
+from invariscope.recipes.comparison import (
+    ALPHA,
+    CONFIRMED,
+    MIXED,
+    REFUTED,
+    UNDECIDED,
+    UNTESTED,
+    decided,
+    p_value,
+)
+from invariscope.recipes.recipe import Claim, Recipe
+from invariscope.uncertainty import holm
 
-CONFIRMED, REFUTED, UNDECIDED, UNTESTED = "confirmed", "refuted", "undecided", "not tested"
-_NUMBER = r"(-?\d+(?:\.\d+)?)"
-_COMPARISON = re.compile(rf"\s*(<|>|!=)\s*{_NUMBER}\s*")
-_AROUND = re.compile(rf"\s*{_NUMBER}\s*±\s*{_NUMBER}\s*")
-
-
-@dataclass(frozen=True)
-class Case:
-    """One number of a table or a claim.
-
-    Args:
-        axes: the values of the entry's axes.
-        cells: names of the cells that it rests on.
-        estimate: the number; None where there is none.
-        reason: why there is none.
-        published: the published number, or None.
-        verdict: of a claim's case.
-        p: of the hypothesis that a claim's value lies at the nearest bound of its comparison; NaN if unknown.
-        p_holm: the same, adjusted for the number of the claim's cases.
-    """
-
-    axes: Mapping[str, Any]
-    cells: tuple[str, ...]
-    estimate: Estimate | None
-    reason: str = ""
-    published: float | None = None
-    verdict: str = ""
-    p: float = math.nan
-    p_holm: float = math.nan
+__all__ = [
+    "CONFIRMED",
+    "MIXED",
+    "REFUTED",
+    "UNDECIDED",
+    "UNTESTED",
+    "Verdict",
+    "decided",
+    "p_value",
+    "verdicts",
+]
 
 
 @dataclass(frozen=True)
 class Verdict:
     """What all cases of a claim say together.
 
-    A claim is confirmed only if every case is, which needs no adjustment for their number. It is refuted if
-    any case is, which chance alone brings about among many: `firmly_against` counts those that stay.
+    Only cases that could be tested count. *Firmly* for or against are those that stay so after Holm's
+    adjustment for their number.
     """
 
     claim: Claim
     cases: tuple[Case, ...]
 
     @property
-    def firmly_against(self) -> int:
-        """Refuted cases that stay so after Holm's adjustment for their number; none without a p-value."""
-        return sum(case.verdict == REFUTED and case.p_holm <= 1 - LEVEL for case in self.cases)
+    def tested(self) -> list[Case]:
+        """The cases that count."""
+        return [case for case in self.cases if case.tested]
 
     @property
     def counts(self) -> Counter[str]:
-        """Cases by verdict."""
+        """Cases by the verdict of their own interval."""
         return Counter(case.verdict for case in self.cases)
+
+    def firmly(self, verdict: str) -> int:
+        """Cases with that verdict whose adjusted p-value is at most 0.05."""
+        return sum(case.verdict == verdict and case.p_holm <= ALPHA for case in self.tested)
 
     @property
     def word(self) -> str:
-        """Confirmed if every case is, refuted if any case is, undecided otherwise."""
-        if self.counts[UNTESTED] == len(self.cases):
+        """The verdict.
+
+        Confirmed if every case holds over its own interval: an intersection-union test, which needs no
+        adjustment. Refuted if every case fails over its own, or if none is firmly for and more than half are
+        firmly against. Mixed if some are firmly for and some firmly against.
+        """
+        cases = len(self.tested)
+        if not cases:
             return UNTESTED
-        if self.counts[REFUTED]:
+        if self.counts[CONFIRMED] == cases:
+            return CONFIRMED
+        for_, against = self.firmly(CONFIRMED), self.firmly(REFUTED)
+        if self.counts[REFUTED] == cases or (not for_ and against > cases / 2):
             return REFUTED
-        return CONFIRMED if self.counts[CONFIRMED] == len(self.cases) else UNDECIDED
+        return MIXED if for_ and against else UNDECIDED
+
+    @property
+    def shown(self) -> str:
+        """The verdict with its counts: "mixed: 5 of 8 for, 2 against"; of a single case the word alone.
+
+        Where all cases agree over their own intervals all of them are counted, else those that are firm.
+        """
+        word, cases = self.word, len(self.tested)
+        if cases < 2:
+            return word
+        if self.counts[CONFIRMED] == cases:
+            return f"{word}: {cases} of {cases} for"
+        if self.counts[REFUTED] == cases:
+            return f"{word}: {cases} of {cases} against"
+        return f"{word}: {self.firmly(CONFIRMED)} of {cases} for, {self.firmly(REFUTED)} against"
+
+    @property
+    def untested(self) -> list[str]:
+        """Why cases were not tested, a reason per case."""
+        return [case.reason for case in self.cases if not case.tested]
 
 
-def decided(estimate: Estimate | None, holds: str) -> str:
-    """Whether a comparison holds over the whole interval, fails over all of it, or neither.
-
-    "0.5 ± 0.1" holds between 0.4 and 0.6.
-
-    >>> from invariscope.uncertainty import Interval
-    >>> below, across = Estimate(-0.2, Interval(-0.3, -0.1)), Estimate(0.1, Interval(-0.1, 0.3))
-    >>> decided(below, "< 0"), decided(across, "< 0"), decided(below, "> 0")
-    ('confirmed', 'undecided', 'refuted')
-    """
-    least, most, apart = _parsed(holds)
-    if estimate is None:
-        return UNTESTED
-    low, high = estimate.interval.low, estimate.interval.high
-    if not (math.isfinite(low) and math.isfinite(high)):
-        return UNDECIDED
-    inside, outside = least < low and high < most, high < least or low > most
-    if apart:
-        return CONFIRMED if outside else UNDECIDED
-    return CONFIRMED if inside else REFUTED if outside else UNDECIDED
-
-
-def p_value(estimate: Estimate | None, holds: str) -> float:
-    """Two-sided p-value that decides as the interval does: at or below 0.05 if `decided` decides.
-
-    It is of the hypothesis that the true value equals the comparison's bound; of two bounds the nearer one
-    decides. NaN if the standard error is not known.
-
-    >>> from invariscope.uncertainty import jackknife
-    >>> round(p_value(Estimate(3.0, jackknife(3.0, [2.0, 4.0], [5, 5])), "> 2"), 6)
-    0.5
-    """
-    least, most, _ = _parsed(holds)
-    if estimate is None:
-        return math.nan
-    return max(estimate.interval.p_at(bound) for bound in (least, most) if math.isfinite(bound))
-
-
-def verdicts(recipe: Recipe, cells: Cells) -> list[Verdict]:
+def verdicts(recipe: Recipe, cells: Evidence) -> list[Verdict]:
     """Every claim with its cases."""
-    found = []
-    for number, claim in enumerate(recipe.claims):
-        place = recipe.place("claims", number)
-        cases = [] if claim.untested else _cases(recipe, claim, place, cells)
-        adjusted = holm([case.p for case in cases]).tolist()
-        family = (replace(case, p_holm=p) for case, p in zip(cases, adjusted, strict=True))
-        found.append(Verdict(claim, tuple(family)))
-    return found
+    return [
+        Verdict(claim, _adjusted(claim_cases(recipe, number, cells)))
+        for number, claim in enumerate(recipe.claims)
+    ]
 
 
-def table_cases(recipe: Recipe, number: int, cells: Cells) -> list[Case]:
-    """The rows of one table."""
-    table = recipe.tables[number]
-    return list(_cases(recipe, table, recipe.place("tables", number), cells))
-
-
-def check_values(plan: Plan) -> None:
-    """Refuses tables and claims whose numbers cannot be worked out, before anything is run.
-
-    Raises:
-        RecipeError: an unknown quantity, argument, cell, axis or comparison.
-    """
-    recipe = plan.recipe
-    measuring = [cell.name for cell in plan.cells if cell.options.gives == "result"]
-    for section, entries in (("tables", recipe.tables), ("claims", recipe.claims)):
-        for number, entry in enumerate(entries):
-            place = recipe.place(section, number)
-            for chosen in combinations(recipe, entry, place):
-                for spec in _specs(entry, chosen, place):
-                    _checked(spec, measuring, place)
-            if isinstance(entry, Claim):
-                _check_claim(entry, place)
-
-
-def _check_claim(claim: Claim, place: Place) -> None:
-    if bool(claim.value) == bool(claim.untested):
-        raise place.error("a claim has either a value or a reason why it is untested", "text")
-    try:
-        _parsed(claim.holds)
-    except ValueError as error:
-        raise place.error(str(error), "holds") from error
-
-
-def _checked(spec: dict[str, Any], measuring: Sequence[str], place: Place) -> None:
-    try:
-        check(spec)
-        for name in _named(spec):
-            if name not in measuring:
-                raise unknown("measuring cell", name, measuring)
-        for pattern in _patterns(spec):
-            if not any(fnmatchcase(name, pattern) for name in measuring):
-                raise unknown("measuring cell", pattern, measuring)
-    except ValueError as error:
-        raise place.blame(error) from error
-
-
-def _parsed(holds: str) -> tuple[float, float, bool]:
-    """(lower bound, upper bound, whether it holds outside of them instead of between)."""
-    if around := _AROUND.fullmatch(holds):
-        centre, reach = float(around[1]), float(around[2])
-        return centre - reach, centre + reach, False
-    match = _COMPARISON.fullmatch(holds)
-    if match is None:
-        raise ValueError(f"holds is a comparison with a number, such as '< 0' or '0.5 ± 0.1'; got {holds!r}")
-    bound = float(match[2])
-    if match[1] == "!=":
-        return bound, bound, True
-    return (-math.inf, bound, False) if match[1] == "<" else (bound, math.inf, False)
-
-
-def _specs(entry: Table | Claim, chosen: Mapping[str, Any], place: Place) -> list[dict[str, Any]]:
-    pair = [entry.value, entry.minus] if isinstance(entry, Claim) else [entry.value]
-    return [filled(spec, chosen, place) for spec in pair if spec]
-
-
-def _cases(recipe: Recipe, entry: Table | Claim, place: Place, cells: Cells) -> list[Case]:
-    return [_case(entry, chosen, place, cells) for chosen in combinations(recipe, entry, place)]
-
-
-def _case(entry: Table | Claim, chosen: dict[str, Any], place: Place, cells: Cells) -> Case:
-    specs = _specs(entry, chosen, place)
-    names = tuple(name for spec in specs for name in _names(spec, cells))
-    published = _published(entry.published, list(chosen.values())) if isinstance(entry, Table) else None
-    try:
-        estimate, *other = (worked_out(cells, spec) for spec in specs)
-        reason = ""
-    except NoValueError as error:
-        estimate, other, reason = None, [], str(error)
-    if estimate is not None and other:
-        estimate = estimate.minus(other[0])
-    case = Case(chosen, names, estimate, reason, published)
-    if not isinstance(entry, Claim):
-        return case
-    return replace(case, verdict=decided(estimate, entry.holds), p=p_value(estimate, entry.holds))
-
-
-def _names(spec: Mapping[str, Any], cells: Cells) -> Sequence[str]:
-    return _named(spec) or cells.matching(_patterns(spec))
-
-
-def _patterns(spec: Mapping[str, Any]) -> list[str]:
-    """Of the cells that a quantity puts together, and of those that they are compared to."""
-    return [*spec.get("among", []), *spec.get("beside", [])]
-
-
-def _named(spec: Mapping[str, Any]) -> list[str]:
-    """The cells that a quantity names: the one it is of, and the one it is compared to."""
-    return [spec[key] for key in ("cell", "to") if key in spec]
-
-
-def _published(numbers: Any, path: list[Any]) -> float | None:
-    for step in path:
-        if not isinstance(numbers, Mapping):
-            break
-        numbers = numbers.get(str(step))
-    return float(numbers) if isinstance(numbers, (int, float)) else None
+def _adjusted(cases: list[Case]) -> tuple[Case, ...]:
+    """With Holm's p-values over the tested cases; one without an interval counts as p = 1."""
+    known = [1.0 if case.tested and math.isnan(case.p) else case.p for case in cases]
+    adjusted = holm(known).tolist()
+    return tuple(
+        case if math.isnan(case.p) else replace(case, p_holm=p)
+        for case, p in zip(cases, adjusted, strict=True)
+    )

@@ -81,9 +81,11 @@ class SavedTraining:
         place = self._found.place
         return (Place(**place), self._found.named("generator")) if place.get("epoch") == epoch else None
 
-    def keep(self, place: Place, generators: Callable[[], Mapping[str, Tensor]]) -> None:
-        """Write the file within an epoch, if it was last written a minute ago."""
-        if self._path is not None and time.monotonic() - self._written >= SAVE_EVERY_S:
+    def keep(
+        self, place: Place, generators: Callable[[], Mapping[str, Tensor]], *, now: bool = False
+    ) -> None:
+        """Write the file within an epoch, if it was last written a minute ago or is to be written `now`."""
+        if self._path is not None and (now or time.monotonic() - self._written >= SAVE_EVERY_S):
             self.write(asdict(place), {f"generator.{name}": t for name, t in generators().items()})
 
     def write(self, place: dict[str, Any] | None = None, tensors: Mapping[str, Tensor] | None = None) -> None:

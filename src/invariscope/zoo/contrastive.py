@@ -30,6 +30,7 @@ def contrastive(
     epochs: int,
     views: Transform | Sequence[Transform],
     intensity: float = 0.0,
+    color: float = 0.0,
     temperature: float = 0.5,
     projection: int = 64,
     batch_size: int = 256,
@@ -56,6 +57,9 @@ def contrastive(
         views: each view of an image is moved by an element of each of these, drawn at random, one
             transform after the other.
         intensity: each view is multiplied by a factor drawn from [1 − intensity, 1 + intensity].
+        color: each channel of each view is then multiplied by a factor drawn from [1 − color, 1 + color], and
+            a number drawn from [−color, color] is added to it, in the units of the data. Without it, views of
+            a photograph are told apart by their colours alone, and features stay poor.
         temperature: divides the similarities.
         projection: how many values the projection has.
         batch_size, lr, schedule, seed, precision, channels_last, checkpoint, progress: as in `train`.
@@ -75,7 +79,7 @@ def contrastive(
         channels_last=channels_last,
     )
     course = Course(settings=settings, checkpoint=checkpoint, progress=progress)
-    lesson = Pairs(tuple(views) if isinstance(views, Sequence) else (views,), intensity, temperature)
+    lesson = Pairs(tuple(views) if isinstance(views, Sequence) else (views,), intensity, color, temperature)
     projected = Features(
         model,
         lambda width: _projection(width, projection),
@@ -126,22 +130,23 @@ class Pairs:
     """That two views of an image belong together.
 
     Args:
-        views, intensity, temperature: as in `contrastive`.
+        views, intensity, color, temperature: as in `contrastive`.
     Raises:
         ValueError: no views that differ, or numbers out of range.
     """
 
     views: tuple[Transform, ...]
     intensity: float
+    color: float
     temperature: float
 
     def __post_init__(self) -> None:
-        if not self.views and not self.intensity:
+        if not (self.views or self.intensity or self.color):
             raise ValueError("two views of an image are the same without a transform: name some as views")
-        if not 0 <= self.intensity < 1 or not self.temperature > 0:
+        if not (0 <= self.intensity < 1 and 0 <= self.color < 1 and self.temperature > 0):
             raise ValueError(
-                "intensity lies in [0, 1) and temperature is positive; got "
-                f"intensity={self.intensity}, temperature={self.temperature}."
+                "intensity and color lie in [0, 1) and temperature is positive; got "
+                f"intensity={self.intensity}, color={self.color}, temperature={self.temperature}."
             )
 
     def __call__(
@@ -155,12 +160,20 @@ class Pairs:
         for transform in self.views:
             x = transform.random(x, generator=generator)
         factors = 1 + self.intensity * (2 * torch.rand(len(x), generator=generator) - 1)
-        return x * factors.to(x).view(-1, *(1 for _ in x.shape[1:]))
+        x = x * factors.to(x).view(-1, *(1 for _ in x.shape[1:]))
+        return self._colored(x, generator) if self.color else x
+
+    def _colored(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Each channel multiplied by a factor, and a number added."""
+        draws = self.color * (2 * torch.rand(2, *x.shape[:2], generator=generator) - 1)
+        factors, shifts = draws.to(x).view(2, *x.shape[:2], *(1 for _ in x.shape[2:]))
+        return x * (1 + factors) + shifts
 
     def describe(self) -> dict[str, Any]:
         """In plain values."""
         views = [transform.describe() for transform in self.views]
-        return {"views": views, "intensity": self.intensity, "temperature": self.temperature}
+        named = ("intensity", "color", "temperature")
+        return {"views": views, **{name: getattr(self, name) for name in named}}
 
 
 def _projection(width: int, values: int) -> nn.Module:

@@ -74,8 +74,10 @@ class Bookmark(Protocol):
         """Return the place in that epoch and the generators' states; None: its beginning."""
         ...
 
-    def keep(self, place: Place, generators: Callable[[], Mapping[str, Tensor]]) -> None:
-        """Note the place after a batch, if it is time to."""
+    def keep(
+        self, place: Place, generators: Callable[[], Mapping[str, Tensor]], *, now: bool = False
+    ) -> None:
+        """Note the place after a batch, if it is time to, or at once."""
         ...
 
 
@@ -126,10 +128,23 @@ class Loop:
                 # After the last batch the whole epoch is kept, with the test and the monitor's records.
                 if self.bookmark is not None and place.batches < len(batches):
                     self.bookmark.keep(place, lambda: _states(generator, self.images.device))
-                if self.progress:
-                    done = Progress(epoch + 1, self.settings.epochs, place.batches, len(batches), loss)
-                    self.progress(done)
+                self._tell(
+                    Progress(epoch + 1, self.settings.epochs, place.batches, len(batches), loss),
+                    place,
+                    generator,
+                )
         return place.record(len(self.labels))
+
+    def _tell(self, done: Progress, place: Place, generator: torch.Generator) -> None:
+        """Call `progress`. If it raises KeyboardInterrupt, the place is kept first."""
+        if self.progress is None:
+            return
+        try:
+            self.progress(done)
+        except KeyboardInterrupt:
+            if self.bookmark is not None:
+                self.bookmark.keep(place, lambda: _states(generator, self.images.device), now=True)
+            raise
 
     def _begun(self, epoch: int, generator: torch.Generator) -> Place:
         """Return where to start; the generators then are as they were there."""

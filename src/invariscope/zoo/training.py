@@ -99,7 +99,7 @@ def train(
         test: measured after each epoch, never trained on, never augmented.
         checkpoint: a file, replaced after each epoch and once a minute within an epoch; if it exists, the
             training resumes there.
-        progress: called after each batch.
+        progress: called after each batch. If it raises KeyboardInterrupt, the checkpoint is written first.
         monitor: called with the model and the number of epochs done, before the first and after each. The
             records that it returns, of plain values with an "epoch", are kept: `iv.Monitor` is one. It must
             leave the model as it is. A training that resumes between two epochs calls it for the last one

@@ -14,10 +14,12 @@ from invariscope.cli.console import complain, notice, show, show_line
 from invariscope.cli.errors import Debug, Interrupted, command
 
 if TYPE_CHECKING:
-    from invariscope.recipes import Cell, Store
+    from invariscope.recipes import Archive, Cell, Store
     from invariscope.recipes.running import Outcome
 
 FAILED = 1
+ARCHIVE = Path("reproductions")
+DEVICES = ("cpu", "cuda")
 
 
 @command
@@ -36,7 +38,15 @@ def reproduce(
     ] = None,
     scale: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="`quick`, or `paper` for all of it.", show_default="quick"),
+        typer.Option(metavar="NAME", help="`paper` is the published schedule.", show_default="campaign"),
+    ] = None,
+    seeds: Annotated[
+        str | None,
+        typer.Option(
+            metavar="INT,INT,...",
+            help="Trainings with these seeds in place of the recipe's own: a replication.",
+            show_default="the recipe's",
+        ),
     ] = None,
     only: Annotated[
         list[str] | None,
@@ -47,6 +57,14 @@ def reproduce(
         ),
     ] = None,
     data_dir: shared.DataDir = None,
+    archive: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Finished cells that are taken from there.",
+            show_default="`reproductions`, if it exists",
+        ),
+    ] = None,
     data_note: Annotated[
         str, typer.Option(metavar="TEXT", help="A remark on the data, for the page.", show_default="none")
     ] = "",
@@ -55,6 +73,12 @@ def reproduce(
         int | None,
         typer.Option(metavar="INT", min=1, help="Shared by all cells at a time.", show_default="all cores"),
     ] = None,
+    device: Annotated[
+        str, typer.Option(metavar="cpu|cuda", help="Where networks are trained and measured.")
+    ] = "cpu",
+    page_only: Annotated[
+        bool, typer.Option("--page-only", help="Run nothing; write the page of what is finished.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say the data sets, estimate the time and stop.")
     ] = False,
@@ -68,7 +92,8 @@ def reproduce(
     """Runs a published experiment again and writes a page with our numbers beside the published ones.
 
     A cell is one training or one measurement, in a process of its own. Finished cells are kept in
-    `--out` and are never run twice; a changed option runs only what depends on it.
+    `--out` and are never run twice; a changed option runs only what depends on it. Cells that lie in the
+    archive are taken from there, and need no data; if all do, only the page is written.
 
     Examples:
 
@@ -79,30 +104,84 @@ def reproduce(
     """
     from invariscope import recipes
 
-    plan = recipes.load(name, scale=scale)
+    plan = recipes.load(name, scale=scale, seeds=_whole_numbers(seeds))
     out = out or Path(Path(name).stem)
     _refuse_unwritable(out)
-    store = recipes.Store(out, plan, data_dir)
+    store = recipes.Store(out, plan, data_dir, _archive(archive))
+    _check_device(device)
     threads = threads or os.cpu_count() or 1
     chosen = plan.with_needs(plan.matching(only or []))
     if cells:
         _list(chosen, store)
         return
-    recipes.refuse_missing_data(chosen if cell is None else plan.with_needs((plan[cell],)), data_dir)
+    wanted = chosen if cell is None else plan.with_needs((plan[cell],))
+    if not page_only:
+        recipes.refuse_missing_data(_to_run(store, wanted), data_dir)
     out.mkdir(parents=True, exist_ok=True)
     if cell is not None:
-        _run_one(store, plan[cell], threads)
+        _run_one(store, plan[cell], threads, device)
+    elif page_only:
+        show_line(str(recipes.Page(recipes.Outcomes(store), data_note).write(out / f"{Path(name).stem}.md")))
     elif dry_run:
         _estimate(store, chosen, jobs, threads)
     else:
         words = ["reproduce", str(name), "--scale", plan.scale, "--out", str(out)]
+        words += ["--seeds", seeds] if seeds else []
         words += ["--data-dir", str(data_dir)] if data_dir else []
+        words += ["--archive", str(store.archive.root)] if store.archive else []
+        words += ["--device", device] if device != "cpu" else []
         outcome = _run_all(store, chosen, [*recipes.own_command(), *words], jobs, threads)
         page = recipes.Page(recipes.Outcomes(store), data_note, outcome.failed)
         show_line(str(page.write(out / f"{Path(name).stem}.md")))
         if outcome.failed:
             complain(f"{len(outcome.failed)} of {len(chosen)} cells failed; the page says why.")
             raise typer.Exit(FAILED)
+
+
+def _archive(given: Path | None) -> Archive | None:
+    """The archive in that folder, or in the usual one if it exists.
+
+    Raises:
+        FileNotFoundError: no such folder.
+    """
+    from invariscope import recipes
+
+    if given is not None and not given.is_dir():
+        raise FileNotFoundError(f"--archive {given}: there is no such folder")
+    folder = given or ARCHIVE
+    return recipes.Archive(folder, report=notice) if folder.is_dir() else None
+
+
+def _check_device(device: str) -> None:
+    from invariscope.recipes.machine import check_device
+
+    if device not in DEVICES:
+        raise ValueError(f"--device is {' or '.join(DEVICES)}, got {device!r}")
+    check_device(device)
+
+
+def _to_run(store: Store, cells: tuple[Cell, ...]) -> list[Cell]:
+    """The unfinished ones; all of them where nobody knows the data, without which no cell can be found."""
+    from invariscope import recipes
+
+    if store.archive is None:
+        return list(cells)
+    try:
+        return recipes.unfinished(store, cells, notice)
+    except FileNotFoundError:
+        return list(cells)
+
+
+def _whole_numbers(text: str | None) -> list[int] | None:
+    """Seeds from the command line.
+
+    >>> _whole_numbers("100,101, 102")
+    [100, 101, 102]
+    """
+    try:
+        return None if text is None else [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise ValueError(f"--seeds are whole numbers separated by commas, got {text!r}") from error
 
 
 def _refuse_unwritable(out: Path) -> None:
@@ -140,6 +219,8 @@ def _list(chosen: tuple[Cell, ...], store: Store) -> None:
 
 def _state(store: Store, cell: Cell) -> str:
     try:
+        if store.archived(cell):
+            return "in the archive"
         return "finished" if store.manifest(cell) else "to do"
     except FileNotFoundError:
         return "no data"
@@ -147,11 +228,15 @@ def _state(store: Store, cell: Cell) -> str:
         return "damaged"
 
 
-def _run_one(store: Store, cell: Cell, threads: int) -> None:
+def _run_one(store: Store, cell: Cell, threads: int, device: str) -> None:
     from invariscope import recipes
+    from invariscope.recipes.stopping import PATIENCE_S, end_with_parent, stopping_gently
 
+    options = {"threads": threads, "device": device, "log": notice}
     try:
-        ran = recipes.run_cell(store, cell, threads=threads, log=notice)
+        with stopping_gently():
+            end_with_parent()
+            ran = recipes.run_cell(store, cell, **options, patience_s=PATIENCE_S)
     except recipes.BusyError as error:
         complain(f"{error}.")
         raise typer.Exit(FAILED) from None
@@ -167,7 +252,7 @@ def _estimate(store: Store, chosen: tuple[Cell, ...], jobs: int, threads: int) -
     from invariscope.cli.tables import plain_table
 
     notice(f"data sets: {recipes.data_in_words(chosen)}")
-    waiting = [cell for cell in chosen if _state(store, cell) != "finished"]
+    waiting = recipes.unfinished(store, chosen, notice)
     share = max(1, threads // jobs)
     seconds = recipes.estimated(store, waiting, threads=share, log=notice)
     known = {name: value for name, value in seconds.items() if math.isfinite(value)}
@@ -187,6 +272,6 @@ def _run_all(store: Store, chosen: tuple[Cell, ...], words: list[str], jobs: int
     try:
         return recipes.Runner(store, words, jobs, threads, notice)(chosen)
     except KeyboardInterrupt:
-        done = sum(_state(store, cell) == "finished" for cell in chosen)
+        done = len(chosen) - len(recipes.unfinished(store, chosen, notice))
         text = f"{done} of {len(chosen)} cells are finished; the same command goes on from there."
         raise Interrupted(text) from None

@@ -30,6 +30,7 @@ class Workshop:
         inputs: the folders of the finished cells that it needs, by name.
         data_dir: folder of the data sets' files; None: where they are by default.
         log: told what happens, a line at a time.
+        device: where networks are trained and measured: "cpu" or "cuda".
     """
 
     folder: Path
@@ -37,6 +38,7 @@ class Workshop:
     inputs: Mapping[str, Path] = field(default_factory=dict)
     data_dir: Path | None = None
     log: Callable[[str], None] = lambda text: None
+    device: str = "cpu"
 
     def data(self, name: str, split: str, samples: int | None = None, *, seed: int = 0) -> ImageData:
         """A data set's images, or a seeded subset of them."""

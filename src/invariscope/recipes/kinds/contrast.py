@@ -18,11 +18,12 @@ class Contrast(Unlabelled):
 
     Args:
         views: transforms, as in Python; each view is moved by an element of each.
-        intensity, temperature, projection: as in `zoo.contrastive`.
+        intensity, color, temperature, projection: as in `zoo.contrastive`.
     """
 
     views: list[str]
     intensity: float = 0.0
+    color: float = 0.0
     temperature: float = 0.5
     projection: int = 64
 
@@ -31,8 +32,8 @@ class Contrast(Unlabelled):
         from invariscope.zoo.contrastive import Pairs
 
         views = tuple(map(read_transform, self.views))
-        Pairs(views, self.intensity, self.temperature)
-        named = ("intensity", "temperature", "projection")
+        Pairs(views, self.intensity, self.color, self.temperature)
+        named = ("intensity", "color", "temperature", "projection")
         return {"views": views, **{name: getattr(self, name) for name in named}}
 
     def _trainer(self) -> Callable[..., Training]:

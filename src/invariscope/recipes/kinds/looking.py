@@ -101,7 +101,7 @@ class Looking(Kind):
     def run(self, shop: Workshop) -> None:
         """Writes `result/`."""
         model, data = self._model(shop, self.images(shop, self.samples))
-        self.look(self._changed(model, data), data, shop).save(shop.folder / RESULT)
+        self.look(self._changed(model.to(shop.device), data), data, shop).save(shop.folder / RESULT)
 
     def images(self, shop: Workshop, samples: int | None) -> ImageData:
         """So many images, corrupted where that is asked for, not yet standardised."""

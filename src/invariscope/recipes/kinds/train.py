@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from invariscope.recipes.kinds.base import Kind, Workshop, about, check_data, check_network
+from invariscope.recipes.stopping import raise_if_requested
 
 if TYPE_CHECKING:
     from torch import nn
@@ -117,7 +118,7 @@ class Train(Kind):
         model, card = self._model(shop, data)
         kept = _Kept(shop.kept, replace(card, training={"data": data.describe()}), self.keep_epochs)
         trained = zoo.train(
-            model,
+            model.to(shop.device),
             data,
             epochs=self.epochs,
             augmentation=self._augmentation(),
@@ -245,9 +246,10 @@ def network_after(folder: Path, epoch: int | None = None) -> tuple[nn.Module, Ca
 
 
 def progress_lines(log: Callable[[str], None]) -> Callable[[Progress], None]:
-    """Return a progress callback that logs a line after each epoch."""
+    """Return a progress callback that logs a line after each epoch, and ends the training on SIGTERM."""
 
     def tell(at: Progress) -> None:
+        raise_if_requested()
         if at.batch == at.batches:
             log(f"epoch {at.epoch} of {at.epochs}, last loss {at.loss:.4f}")
 

@@ -92,7 +92,7 @@ class Unlabelled(Kind):
             options=self.network_options,
             seed=self.seed,
         )
-        model = card.build()
+        model = card.build().to(shop.device)
         place, progress = shop.kept / "training.safetensors", progress_lines(shop.log)
         trained = self._train(model, data, epochs=self.epochs, checkpoint=place, progress=progress)
         if self.weights == "float16":

@@ -12,13 +12,25 @@ from invariscope.recipes.quantities.base import (
     QUANTITIES,
     Cells,
     Estimate,
+    NotFinishedError,
     NoValueError,
     check,
     quantity,
     worked_out,
 )
+from invariscope.recipes.quantities.nesting import nested
 
-__all__ = ["QUANTITIES", "Cells", "Estimate", "NoValueError", "check", "quantity", "worked_out"]
+__all__ = [
+    "QUANTITIES",
+    "Cells",
+    "Estimate",
+    "NoValueError",
+    "NotFinishedError",
+    "check",
+    "nested",
+    "quantity",
+    "worked_out",
+]
 
 for _module in pkgutil.iter_modules(__path__, f"{__name__}."):
     importlib.import_module(_module.name)

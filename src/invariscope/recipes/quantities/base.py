@@ -6,7 +6,7 @@ import inspect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
@@ -25,11 +25,15 @@ class NoValueError(ValueError):
     """A quantity that cannot be had, because a cell is missing or holds no such thing."""
 
 
+class NotFinishedError(NoValueError):
+    """A quantity whose cell is not finished."""
+
+
 class Cells(Protocol):
     """Where quantities find results."""
 
     def result(self, name: str) -> Result:
-        """The result of that measuring cell; NoValueError where there is none."""
+        """The result of that measuring cell; NoValueError if there is none, NotFinishedError if not yet."""
         ...
 
     def matching(self, patterns: Sequence[str]) -> list[str]:
@@ -43,11 +47,15 @@ class Estimate:
 
     Args:
         value: from all samples.
-        interval: over what `over` says; NaN bounds where there is none.
+        interval: over what `covers` says; NaN bounds where there is none.
         omitted: the values without one group of samples each; empty where they are not known.
         sizes: of those groups.
         pairing: estimates with the same one were made on the same samples and elements.
-        over: what the interval is over.
+        over: what the outermost part of the interval is over.
+        scale: "log" for ratios, which are averaged as logarithms.
+        trainings: how many trainings were combined.
+        inner: the same value with its interval over what is nested inside, such as samples within trainings;
+            its error is part of this interval already.
     """
 
     value: float
@@ -56,6 +64,9 @@ class Estimate:
     sizes: tuple[int, ...] = ()
     pairing: str = ""
     over: str = "samples"
+    scale: Literal["linear", "log"] = "linear"
+    trainings: int = 1
+    inner: Estimate | None = None
 
     @classmethod
     def of(cls, value: float, omitted: Sequence[float], sizes: Sequence[int], pairing: str) -> Estimate:
@@ -65,18 +76,85 @@ class Estimate:
         interval = jackknife(float(value), list(omitted), list(sizes))
         return cls(float(value), interval, tuple(map(float, omitted)), tuple(sizes), pairing)
 
+    @property
+    def covers(self) -> str:
+        """What the interval is over, in words.
+
+        >>> Estimate(1.0, over="trainings", inner=Estimate(1.0)).covers
+        'samples within trainings'
+        """
+        if self.inner is None:
+            return self.over
+        inner = self.inner.covers
+        return f"{inner} within {self.over}" if self.inner.over == "samples" else f"{self.over} and {inner}"
+
+    def paired_with(self, other: Estimate) -> bool:
+        """Whether both come from the same samples, with one group left out at a time."""
+        return bool(self.omitted) and self.pairing == other.pairing and self.sizes == other.sizes
+
     def minus(self, other: Estimate) -> Estimate:
         """The difference: paired where both come from the same samples, else of independent estimates."""
         value = self.value - other.value
-        if self.omitted and self.pairing == other.pairing and self.sizes == other.sizes:
+        if self.paired_with(other):
             omitted = np.subtract(self.omitted, other.omitted).tolist()
-            return replace(Estimate.of(value, omitted, self.sizes, self.pairing), over=self.over)
+            found = replace(Estimate.of(value, omitted, self.sizes, self.pairing), over=self.over)
+            return found.holding(self.inner.minus(other.inner)) if self.inner and other.inner else found
         error = math.hypot(self.interval.error, other.interval.error)
         centre = self.interval.centre - other.interval.centre
         return Estimate(value, around(centre, error, GROUPS - 1), over=self.over)
 
+    def holding(self, inner: Estimate | None) -> Estimate:
+        """Return the estimate with the error of what is nested inside added to its own.
 
-def around(centre: float, error: float, freedom: int) -> Interval:
+        The variances add up, with Satterthwaite's degrees of freedom; the centre takes over the correction
+        of the bias. None, or an inner estimate without an interval, adds nothing.
+        """
+        if inner is None or not math.isfinite(inner.interval.error):
+            return self
+        centre = self.interval.centre + inner.interval.centre - inner.value
+        error, freedom = added([self.interval, inner.interval])
+        return replace(self, interval=around(centre, error, freedom), inner=inner)
+
+    def logarithm(self) -> Estimate:
+        """Return the estimate of the logarithm.
+
+        Raises:
+            NoValueError: the value is not positive.
+        """
+        if not self.value > 0:
+            raise NoValueError(f"a ratio needs positive values, got {self.value:.3g}")
+        if self.omitted and min(self.omitted) > 0:
+            logs = np.log(self.omitted).tolist()
+            found = Estimate.of(math.log(self.value), logs, self.sizes, self.pairing)
+            return replace(found, over=self.over)
+        centre = self.interval.centre if self.interval.logarithmic else self.value
+        interval = around(math.log(centre), self.interval.error / centre, self.interval.freedom)
+        return Estimate(math.log(self.value), interval, over=self.over)
+
+    def exponential(self) -> Estimate:
+        """Return the estimate of the exponential: of a ratio, from that of its logarithm."""
+        omitted = tuple(map(math.exp, self.omitted))
+        interval = self.interval.exponential()
+        return replace(self, value=math.exp(self.value), interval=interval, omitted=omitted, scale="log")
+
+
+def added(intervals: Sequence[Interval]) -> tuple[float, float]:
+    """The error of a sum of independent parts, and Satterthwaite's degrees of freedom for it.
+
+    .. math:: \\nu = \\frac{(\\sum_i e_i^2)^2}{\\sum_i e_i^4 / \\nu_i}
+
+    Source:
+        Satterthwaite 1946, doi:10.2307/3002019.
+
+    >>> added([Interval(0, 0, 0, 3.0, 2), Interval(0, 0, 0, 4.0, 8)])
+    (5.0, 8.620689655172415)
+    """
+    error = math.hypot(*(part.error for part in intervals))
+    uncertain = sum(part.error**4 / part.freedom for part in intervals)
+    return error, error**4 / uncertain if uncertain > 0 else min(part.freedom for part in intervals)
+
+
+def around(centre: float, error: float, freedom: float) -> Interval:
     """The t interval with so many degrees of freedom; none where the error is not known."""
     from scipy import special
 

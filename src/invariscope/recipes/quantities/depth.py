@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -65,7 +64,7 @@ def mean_ratio(
     For draws of the same thing; the interval is over the draws.
     """
     logs = _log_ratios(cells, among, to, measure, [layer], stratum)[:, 0]
-    return _exponential(spread_over(logs.tolist(), "draws"))
+    return spread_over(logs.tolist(), "draws").exponential()
 
 
 @quantity
@@ -89,7 +88,7 @@ def late_ratio(
     if not 0 < before < logs.shape[1]:
         raise NoValueError(f"{logs.shape[1]} layers of {to} cannot be parted into early and late ones")
     contrast = logs[:, before:].mean(axis=1) - logs[:, :before].mean(axis=1)
-    return _exponential(spread_over(contrast.tolist(), "draws"))
+    return spread_over(contrast.tolist(), "draws").exponential()
 
 
 def _layers(
@@ -125,8 +124,3 @@ def _log_ratios(
         raise NoValueError(f"{measure} of {to} and {names[0]} has other layers, or is not positive")
     logs = np.log(values)
     return logs[1:] - logs[0]
-
-
-def _exponential(found: Estimate) -> Estimate:
-    """The estimate and its interval, from those of the logarithm."""
-    return Estimate(math.exp(found.value), found.interval.exponential(), over=found.over)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
+
 import numpy as np
 
 from invariscope.recipes.quantities.base import (
@@ -30,12 +32,15 @@ def overall(cells: Cells, *, cell: str, measure: str = NV, stratum: str = "all")
 
 
 @quantity
-def layer_mean(cells: Cells, *, cell: str, measure: str = NV, stratum: str = "all") -> Estimate:
-    """Mean over the layers of a network, each counting once."""
+def layer_mean(
+    cells: Cells, *, cell: str, measure: str = NV, layers: list[str] | None = None, stratum: str = "all"
+) -> Estimate:
+    """Mean over the layers of a network that match any of the patterns, each counting once; None: all."""
     result = cells.result(cell)
     rows = [row for row in rows_of(result, measure, stratum) if np.isfinite(row["value"])]
+    rows = [row for row in rows if any(fnmatchcase(row["layer"], pattern) for pattern in layers or ["*"])]
     if not rows:
-        raise NoValueError(f"no layer of {cell} has a finite {measure}")
+        raise NoValueError(f"no layer of {cell} that matches {layers or ['*']} has a finite {measure}")
     values, sizes = replicates_of(rows)
     means = values.mean(axis=1)
     return Estimate.of(means[0], means[1:].tolist(), sizes, pairing_of(result))

@@ -13,12 +13,12 @@ from invariscope.recipes.quantities.base import (
     Cells,
     Estimate,
     NoValueError,
-    around,
     pairing_of,
     quantity,
     replicates_of,
     rows_of,
 )
+from invariscope.recipes.quantities.layers import layer_mean
 from invariscope.registry import unknown
 from invariscope.uncertainty import GROUPS, Interval
 
@@ -54,13 +54,25 @@ def ratio(
 
 
 @quantity
+def layers_ratio(
+    cells: Cells, *, cell: str, to: str, measure: str, layers: list[str] | None = None, stratum: str = "all"
+) -> Estimate:
+    """As `ratio`, but of means over the layers that match any of the patterns."""
+    above, below = (
+        layer_mean(cells, cell=name, measure=measure, layers=layers, stratum=stratum) for name in (cell, to)
+    )
+    return quotient(above, below)
+
+
+@quantity
 def log_slope(
     cells: Cells, *, among: list[str], of: str, against: str, layer: str = _LAST, of_layer: str = _LAST
 ) -> Estimate:
     """Slope of the least-squares line through log(of) over log(against), a point a network.
 
     The interval leaves out networks in turn: all that one of the patterns matches, where there are several
-    patterns, for networks of one family are no independent witnesses; else one after the other.
+    patterns, for networks of one family (and trainings of one network) are no independent witnesses; else
+    one after the other. The error over samples that all networks share is added, where it is known.
     """
     return _over_networks(cells, among, (of, of_layer), (against, layer), _slope)
 
@@ -113,22 +125,7 @@ def quotient(above: Estimate, below: Estimate) -> Estimate:
     Raises:
         NoValueError: one of them is not positive.
     """
-    logs = [_logarithm(above), _logarithm(below)]
-    found = logs[0].minus(logs[1])
-    omitted = tuple(math.exp(value) for value in found.omitted)
-    interval = found.interval.exponential()
-    return replace(found, value=math.exp(found.value), interval=interval, omitted=omitted)
-
-
-def _logarithm(estimate: Estimate) -> Estimate:
-    if not estimate.value > 0:
-        raise NoValueError(f"a ratio needs positive values, got {estimate.value:.3g}")
-    omitted = np.array(estimate.omitted)
-    if len(omitted) and (omitted > 0).all():
-        logs = np.log(omitted).tolist()
-        return Estimate.of(math.log(estimate.value), logs, estimate.sizes, estimate.pairing)
-    error = estimate.interval.error / estimate.value
-    return Estimate(math.log(estimate.value), around(math.log(estimate.value), error, GROUPS - 1))
+    return above.logarithm().minus(below.logarithm()).exponential()
 
 
 def _point(row: dict) -> Estimate:
@@ -164,7 +161,8 @@ def _over_networks(
     names = [name for family in families for name in family]
     if len(families) < _FEWEST:
         raise NoValueError(f"a relation needs {_FEWEST} networks or families, there are {len(families)}")
-    points = np.array([[_value(cells, name, *of, "all").value for of in (against, of)] for name in names])
+    pairs = [[_value(cells, name, *of, "all") for of in (against, of)] for name in names]
+    points = np.array([[estimate.value for estimate in pair] for pair in pairs])
     if not (points > 0).all():
         wrong = names[int((points <= 0).any(axis=1).argmax())]
         raise NoValueError(f"{of[0]} or {against[0]} of {wrong} is not positive")
@@ -172,7 +170,30 @@ def _over_networks(
     family = np.repeat(np.arange(len(families)), [len(members) for members in families])
     omitted = [statistic(x[family != out], y[family != out]) for out in range(len(families))]
     found = Estimate.of(statistic(x, y), omitted, [len(members) for members in families], " ".join(names))
-    return replace(found, over="networks" if len(among) == 1 else "families of networks")
+    found = replace(found, over="networks" if len(among) == 1 else "families of networks")
+    return found.holding(_over_samples(pairs, statistic))
+
+
+def _over_samples(
+    pairs: list[list[Estimate]], statistic: Callable[[np.ndarray, np.ndarray], float]
+) -> Estimate | None:
+    """The statistic and its jackknife over the samples: group g is left out in all networks at once.
+
+    None where the networks do not share their samples: what these do is then part of the spread over
+    networks.
+    """
+    first = pairs[0]
+    if not all(one.paired_with(other) for pair in pairs for one, other in zip(first, pair, strict=True)):
+        return None
+    if len({len(one.omitted) for one in first}) > 1:
+        return None
+    omitted = np.array([[one.omitted for one in pair] for pair in pairs])
+    if not (omitted > 0).all():
+        return None
+    whole = np.log([[one.value for one in pair] for pair in pairs]).T
+    each = [statistic(*np.log(omitted[:, :, group]).T) for group in range(omitted.shape[2])]
+    pairing = " ".join(one.pairing for one in first)
+    return Estimate.of(statistic(*whole), each, first[0].sizes, pairing)
 
 
 def _families(cells: Cells, among: list[str]) -> list[list[str]]:

@@ -62,8 +62,7 @@ def paired_ratio(
     first, second = _pairs(cells, among, beside, measure, layers, stratum)
     if not ((first > 0) & (second > 0)).all():
         raise NoValueError(f"a ratio needs positive values of {measure}")
-    logs = spread_over(np.log(first / second).tolist(), "pairs of trainings")
-    return Estimate(math.exp(logs.value), logs.interval.exponential(), over=logs.over)
+    return spread_over(np.log(first / second).tolist(), "pairs of trainings").exponential()
 
 
 def _pairs(

@@ -1,4 +1,4 @@
-"""A convolutional network that is equivariant to quarter turns by construction, whatever its weights."""
+"""A convolutional network that is equivariant to quarter turns by construction, in all or in some layers."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from invariscope.zoo.networks.base import chosen_width, network, refuse_small
 from invariscope.zoo.networks.min_cnn import odd_kernel
 
 TURNS = 4
+LAYERS = 3
 
 
 class TurnedConv(nn.Module):
@@ -69,6 +70,9 @@ class C4Conv(nn.Sequential):
     From pool on everything is invariant; one number a field is all that pool leaves of an image, which is
     why the last layer has more of them.
 
+    A hybrid has ordinary convolutions of the same widths after the first one or two; its maps are equivariant
+    only up to there, and nothing is invariant.
+
     Source:
         Cohen and Welling 2016, Group equivariant convolutional networks, arXiv:1602.07576.
     """
@@ -76,7 +80,12 @@ class C4Conv(nn.Sequential):
 
 @network
 def c4_conv(
-    input_shape: tuple[int, ...], classes: int, *, fields: int = 8, kernel_size: int = 5
+    input_shape: tuple[int, ...],
+    classes: int,
+    *,
+    fields: int = 8,
+    kernel_size: int = 5,
+    equivariant: int = LAYERS,
 ) -> nn.Module:
     """Three group convolutions over quarter turns: 8, 8 and 32 fields of four orientations each.
 
@@ -87,6 +96,10 @@ def c4_conv(
         classes: how many.
         fields: of the first two layers, of four channels each; the third has four times as many.
         kernel_size: of the filters, odd.
+        equivariant: how many of the convolutions, from the first on, are group convolutions. 3: the whole
+            network is equivariant; 1 or 2: a hybrid; 0: an ordinary network of the same widths.
+    Raises:
+        ValueError: `equivariant` is not a whole number from 0 to 3.
 
     Source:
         Cohen and Welling 2016, arXiv:1602.07576.
@@ -100,10 +113,27 @@ def c4_conv(
     fields = chosen_width("fields", fields, input_shape, 8, 8)
     size = odd_kernel(kernel_size)
     refuse_small("c4_conv", input_shape, 2)
+    if isinstance(equivariant, bool) or equivariant not in range(LAYERS + 1):
+        raise ValueError(
+            f"equivariant is the number of group convolutions, from 0 to {LAYERS}; got {equivariant!r}."
+        )
     layers: OrderedDict[str, nn.Module] = OrderedDict()
-    layers["conv1"] = TurnedConv(input_shape[0], fields, size, lifting=True)
-    layers |= {"relu1": nn.ReLU(), "pool1": nn.AvgPool2d(2)}
-    layers |= {"conv2": TurnedConv(fields, fields, size, lifting=False), "relu2": nn.ReLU()}
-    layers |= {"conv3": TurnedConv(fields, 4 * fields, size, lifting=False), "relu3": nn.ReLU()}
+    for number, times in enumerate((1, 1, 4), start=1):
+        inputs = fields if number > 1 else input_shape[0]
+        kind = TurnedConv if number <= equivariant else _ordinary
+        layers[f"conv{number}"] = kind(inputs, times * fields, size, lifting=number == 1)
+        layers[f"relu{number}"] = nn.ReLU()
+        if number == 1:
+            layers["pool1"] = nn.AvgPool2d(2)
     layers |= {"pool": TurnPool(), "fc": nn.Linear(4 * fields, classes), "log_softmax": nn.LogSoftmax(dim=1)}
     return C4Conv(layers)
+
+
+def _ordinary(inputs: int, outputs: int, kernel_size: int, *, lifting: bool) -> nn.Conv2d:
+    """A convolution between as many channels as those of a `TurnedConv`, and weights of the same variance."""
+    entry = inputs if lifting else TURNS * inputs
+    convolution = nn.Conv2d(entry, TURNS * outputs, kernel_size, padding=kernel_size // 2)
+    nn.init.kaiming_uniform_(convolution.weight, nonlinearity="relu")
+    assert convolution.bias is not None
+    nn.init.zeros_(convolution.bias)
+    return convolution

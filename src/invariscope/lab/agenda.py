@@ -1,0 +1,212 @@
+"""What a campaign is to run, and in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from invariscope import recipes
+from invariscope.recipes import Archive, Cell, RecipeError, Store
+from invariscope.recipes.text import Place, Text
+
+SCALE = "campaign"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """Cells of a recipe that are worth equally much.
+
+    Args:
+        recipe: of the package, or a .toml file.
+        scale: one of the recipe's.
+        cells: patterns of their names. What they need belongs to the campaign, too, without worth of its own.
+        worth: of each of them, in units of which only the ratios matter.
+        title: the heading of the step in the summary; by default the recipe's name.
+    """
+
+    recipe: str
+    worth: float
+    scale: str = SCALE
+    cells: list[str] = field(default_factory=lambda: ["*"])
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Home:
+    """A recipe that has a cell.
+
+    Args:
+        recipe: as the command line takes it.
+        store, cell: its cells, and which of them.
+    """
+
+    recipe: str
+    store: Store
+    cell: Cell
+
+
+@dataclass(frozen=True)
+class Job:
+    """A cell of the campaign.
+
+    Args:
+        key: of the cell; recipes that share it have one job.
+        step: number of the first step that lists it.
+        homes: the recipes that have it.
+        worth: the greatest that a step gives it.
+        needs: keys of the cells that it needs.
+    """
+
+    key: str
+    step: int
+    homes: tuple[Home, ...]
+    worth: float
+    needs: tuple[str, ...] = ()
+
+    @property
+    def cell(self) -> Cell:
+        """The cell, as the first of its recipes has it."""
+        return self.homes[0].cell
+
+    @property
+    def measures(self) -> bool:
+        """Whether its outcome is a result, not a network."""
+        return self.cell.options.gives == "result"
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One entry of the order: a cell, and the worth per core-hour of what it was chosen for."""
+
+    key: str
+    rate: float
+
+
+def read_steps(path: Path) -> list[Step]:
+    """The steps of a campaign's file.
+
+    Raises:
+        RecipeError: something in it is wrong; the message says in which line.
+    """
+    text = Text.read(path)
+    tables = text.parsed()
+    entries = tables.get("steps", [])
+    if set(tables) - {"steps"} or not isinstance(entries, list) or not entries:
+        raise RecipeError(f"{text.name}: a campaign is a list of [[steps]], and nothing else")
+    steps = [Place(text, "steps", number).fill(Step, table) for number, table in enumerate(entries)]
+    for number, step in enumerate(steps):
+        if step.worth < 0:
+            raise Place(text, "steps", number).error(f"worth is 0 or more, got {step.worth:g}", "worth")
+    return steps
+
+
+def planned_jobs(steps: list[Step], work: Path, data_dir: Path | None, archive: Archive) -> dict[str, Job]:
+    """The campaign's cells by key: steps in their order, needs first within a step.
+
+    Raises:
+        FileNotFoundError: data whose digests the archive does not know.
+        ValueError: no such recipe or scale, or a pattern that no cell matches.
+    """
+    stores: dict[tuple[str, str], Store] = {}
+    jobs: dict[str, Job] = {}
+    for number, step in enumerate(steps):
+        if (step.recipe, step.scale) not in stores:
+            plan = recipes.load(step.recipe, scale=step.scale)
+            stores[step.recipe, step.scale] = Store(work, plan, data_dir, archive)
+        store = stores[step.recipe, step.scale]
+        for cell in store.plan.with_needs(store.plan.matching(step.cells)):
+            worth = step.worth if any(fnmatchcase(cell.name, p) for p in step.cells) else 0.0
+            job = _job(Home(step.recipe, store, cell), number, worth)
+            jobs[job.key] = _merged(jobs[job.key], job) if job.key in jobs else job
+    return jobs
+
+
+def _job(home: Home, step: int, worth: float) -> Job:
+    needs = tuple(home.store.key(home.store.plan[need]) for need in home.cell.needs)
+    return Job(home.store.key(home.cell), step, (home,), worth, needs)
+
+
+def _merged(first: Job, second: Job) -> Job:
+    names = {first.cell.name, second.cell.name}
+    if not first.measures and len(names) > 1:
+        raise ValueError(
+            f"one training has two names, {' and '.join(sorted(names))}: give it one in both recipes"
+        )
+    known = {(home.recipe, home.store.plan.scale, home.cell.name) for home in first.homes}
+    new = tuple(h for h in second.homes if (h.recipe, h.store.plan.scale, h.cell.name) not in known)
+    return Job(first.key, first.step, first.homes + new, max(first.worth, second.worth), first.needs)
+
+
+def order(
+    jobs: Mapping[str, Job],
+    unfinished: Collection[str],
+    seconds: Mapping[str, float],
+    *,
+    at_risk: Collection[str] = (),
+    limit_s: float = float("inf"),
+) -> Iterator[Turn]:
+    """Yield the unfinished cells in the order in which they are run, each as if those before had finished.
+
+    The next one is that with the greatest worth per core-hour,
+
+    .. math:: (w_c + \\sum_{d \\in H} w_d) / (t_c + \\sum_{n \\in N} t_n)
+
+    where N are the unfinished cells that c needs, and H those that need c and nothing unfinished but c and
+    N: what c alone still holds up. The cells of N are run first. The cost of H is not counted. Before all
+    others come the measurements of networks whose weights lie in the work folder only, because they would
+    be lost with it.
+
+    Args:
+        jobs: by key.
+        unfinished: the keys that have to be run.
+        seconds: cost of each.
+        at_risk: finished networks whose weights are not in the archive.
+        limit_s: cells are left out if they and the unfinished cells that they need do not fit into what is
+            left of it.
+    """
+    left, at_risk = dict.fromkeys(key for key in jobs if key in unfinished), set(at_risk)
+    while left:
+        turns = [turn for turn in _turns(jobs, left, seconds, at_risk) if turn[2] <= limit_s]
+        if not turns:
+            return
+        _, rate, _, key = max(turns, key=lambda turn: turn[:2])
+        key = next((need for need in left if need in _below(jobs, key, left)), key)
+        yield Turn(key, rate)
+        del left[key]
+        limit_s -= seconds[key]
+        if not jobs[key].measures:
+            at_risk.add(key)
+
+
+_Turn = tuple[bool, float, float, str]
+
+
+def _turns(
+    jobs: Mapping[str, Job], left: Collection[str], seconds: Mapping[str, float], at_risk: Collection[str]
+) -> Iterator[_Turn]:
+    """(whether it comes first, worth per core-hour, seconds, key) of each cell that is left."""
+    below = {key: _below(jobs, key, left) for key in left}
+    above: dict[str, list[str]] = {key: [] for key in left}
+    for key, needed in below.items():
+        for need in needed:
+            above[need].append(key)
+    for key in left:
+        own = below[key] | {key}
+        worth = jobs[key].worth + sum(jobs[other].worth for other in above[key] if below[other] <= own)
+        cost = sum(seconds[name] for name in own)
+        first = jobs[key].measures and not below[key] and any(n in at_risk for n in jobs[key].needs)
+        yield first, 3600 * worth / max(cost, 1e-9), cost, key
+
+
+def _below(jobs: Mapping[str, Job], key: str, left: Collection[str]) -> set[str]:
+    """The cells that are left and that this one needs, directly or not."""
+    found: set[str] = set()
+    waiting = [need for need in jobs[key].needs if need in left]
+    while waiting:
+        need = waiting.pop()
+        if need not in found:
+            found.add(need)
+            waiting += [more for more in jobs[need].needs if more in left]
+    return found

@@ -1,0 +1,227 @@
+"""Run the cells of all recipes in the order of their worth, and archive them: `make campaign`.
+
+It can be stopped at any moment and resumes where it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from invariscope import recipes
+from invariscope.lab.agenda import Home, order, planned_jobs, read_steps
+from invariscope.lab.costs import Costs
+from invariscope.lab.log import Log, failure_of, line_of
+from invariscope.lab.progress import Progress, is_whole
+from invariscope.lab.summary import agenda_table, summary
+from invariscope.recipes import Archive, Cell, Store
+from invariscope.recipes.machine import check_device
+
+STEPS = Path(__file__).with_name("campaign.toml")
+ROOT = Path("reproductions")
+WORK, LOG, PAGE = ".work", "log.jsonl", "README.md"
+FAILED, BAD_INPUT = 1, 2
+
+
+class Stopped(KeyboardInterrupt):
+    """SIGTERM or Ctrl-C came."""
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """The cells of the steps, and what is needed to run them one at a time.
+
+    Args:
+        progress: which cells are there.
+        log, costs: of the campaign.
+        words: options of `invariscope reproduce` for every cell.
+        threads: of a cell.
+        report: told what happens, a line at a time.
+    """
+
+    progress: Progress
+    log: Log
+    costs: Costs
+    words: Sequence[str]
+    threads: int
+    report: Callable[[str], None]
+
+    def run(self, hours: float = math.inf) -> None:
+        """Run what is unfinished until nothing is left, or nothing that fits into the hours."""
+        end = time.monotonic() + 3600 * hours
+        self._settle()
+        while (key := self._next(end - time.monotonic())) is not None:
+            home = self.progress.home(key)
+            self.report(f"{len(self.progress.unfinished())} to run; now {home.cell.name} of {home.recipe}")
+            self._run(key, home)
+
+    def _next(self, limit_s: float) -> str | None:
+        progress, unfinished = self.progress, self.progress.unfinished()
+        seconds = self.costs([progress.jobs[key] for key in unfinished])
+        turns = order(progress.jobs, unfinished, seconds, at_risk=progress.at_risk, limit_s=limit_s)
+        return next((turn.key for turn in turns), None)
+
+    def _settle(self) -> None:
+        """Look at every cell, and archive those that an earlier run left in the work folder."""
+        for key, job in self.progress.jobs.items():
+            for home in job.homes:
+                if is_whole(home.store, home.cell):
+                    self._keep(home.store, home.cell, again=False)
+            self.progress.look(key)
+
+    def _run(self, key: str, home: Home) -> None:
+        store, cell = home.store, home.cell
+        words = [*recipes.own_command(), "reproduce", home.recipe, "--scale", store.plan.scale, *self.words]
+        outcome = recipes.Runner(store, words, 1, self.threads, self.report).run([cell])
+        if cell.name in outcome.failed:
+            self._note_failure(store, cell, outcome.failed[cell.name])
+        else:
+            self._keep(store, cell, again=True)
+        self.progress.look(key)
+
+    def _keep(self, store: Store, cell: Cell, *, again: bool) -> None:
+        """Archive a finished cell and log it, unless that was done before."""
+        manifest = store.manifest(cell)
+        assert manifest is not None
+        try:
+            self.progress.archive.add(store, cell)
+        except ValueError as error:
+            self._note_failure(store, cell, str(error))
+            return
+        if again or store.key(cell) not in self.log.finished():
+            self.log.add(line_of(store, cell, manifest))
+        if cell.options.gives == "result":
+            store.remove(cell)  # networks stay for the measurements that come next
+
+    def _note_failure(self, store: Store, cell: Cell, reason: str) -> None:
+        self.progress.failed[store.key(cell)] = reason
+        line = failure_of(store, cell, reason)
+        self.report(f"{cell.name} failed: {line['failed']}")
+        before = [known for known in self.log.lines() if known["key"] == line["key"]]
+        if not before or before[-1].get("failed") != line["failed"]:
+            self.log.add(line)
+
+
+def main(
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="The data sets' files.", show_default="$INVARISCOPE_DATA"),
+    ] = None,
+    root: Annotated[Path, typer.Option(metavar="FOLDER", help="Archive, log and summary.")] = ROOT,
+    steps: Annotated[Path, typer.Option(metavar="FILE", help="What to run.", show_default=False)] = STEPS,
+    device: Annotated[str, typer.Option(metavar="cpu|cuda")] = "cpu",
+    threads: Annotated[int, typer.Option(metavar="INT", min=1, help="Of the cell that is run.")] = 1,
+    hours: Annotated[
+        float,
+        typer.Option(metavar="H", min=0, help="Start no cell that would end later.", show_default="no limit"),
+    ] = math.inf,
+    list_: Annotated[bool, typer.Option("--list", help="Show the agenda and stop.")] = False,
+    summarize: Annotated[bool, typer.Option("--summary", help="Write README.md and stop.")] = False,
+) -> None:
+    """Run the campaign, or what is left of it; stop it with Ctrl-C or SIGTERM."""
+    try:
+        check_device(device)
+        campaign = _campaign(data_dir, root, steps, device, threads)
+        if list_ or summarize:
+            _look(campaign, root / PAGE if summarize else None, steps, hours)
+            return
+        with _alone(root / WORK), _stoppable():
+            _run(campaign, hours)
+    except (ValueError, TypeError, OSError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(BAD_INPUT) from None
+    if campaign.progress.failed:
+        raise typer.Exit(FAILED)
+
+
+def _campaign(data_dir: Path | None, root: Path, steps: Path, device: str, threads: int) -> Campaign:
+    work, archive = root / WORK, Archive(root, report=_say)
+    jobs = planned_jobs(read_steps(steps), work, data_dir, archive)
+    log = Log(root / LOG)
+    words = ["--out", str(work), *(["--data-dir", str(data_dir)] if data_dir else [])]
+    # A folder without cells is no archive yet; each cell is in the work folder or comes from there.
+    (root / "cells").mkdir(parents=True, exist_ok=True)
+    words += ["--archive", str(root), "--device", device]
+    costs = Costs(log, work / "costs.json", threads, device, _say)
+    return Campaign(Progress(jobs, archive), log, costs, words, threads, _say)
+
+
+def _run(campaign: Campaign, hours: float) -> None:
+    try:
+        campaign.run(hours)
+    except KeyboardInterrupt:
+        _say("stopped; the same command resumes")
+    progress = campaign.progress
+    unfinished = progress.unfinished()
+    left = sum(campaign.costs.known(progress.jobs[key] for key in unfinished).values()) / 3600
+    _say(
+        f"{len(progress.jobs) - len(progress.missing())} of {len(progress.jobs)} cells are finished; "
+        f"{len(unfinished)} are left, about {left:.1f} core-hours; {len(progress.failed)} failed"
+    )
+    if not unfinished and not progress.failed:
+        shutil.rmtree(campaign.costs.memory.parent / "cells", ignore_errors=True)
+
+
+def _look(campaign: Campaign, page: Path | None, steps: Path, hours: float) -> None:
+    """Show the agenda, or write the summary."""
+    for key in campaign.progress.jobs:
+        campaign.progress.look(key)
+    if page is None:
+        typer.echo(agenda_table(campaign.progress, campaign.costs, campaign.log, 3600 * hours))
+        return
+    text = summary(campaign.progress, campaign.costs, campaign.log, read_steps(steps))
+    page.write_text(text, encoding="utf-8")
+    typer.echo(str(page))
+
+
+@contextlib.contextmanager
+def _stoppable() -> Iterator[None]:
+    """Inside, SIGTERM ends the block as Ctrl-C does."""
+
+    def stop(number: int, frame: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise Stopped
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def _alone(work: Path) -> Iterator[None]:
+    """One campaign at a time in a work folder.
+
+    Raises:
+        ValueError: another one runs.
+    """
+    work.mkdir(parents=True, exist_ok=True)
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    with (work / "lock").open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError("another campaign is running in this folder; stop it first") from None
+        yield
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,101 @@
+"""How long the cells of a campaign take: as the log has it, else from rehearsals."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from invariscope import recipes
+from invariscope.lab.agenda import Job
+from invariscope.lab.log import Log, alike
+from invariscope.recipes.machine import machine
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Seconds of cells on this type of machine.
+
+    Args:
+        log: of the campaign; the last finished cell that differs in nothing but seeds decides.
+        memory: a file that remembers rehearsals.
+        threads, device: what cells run on. Rehearsals run on the CPU.
+        report: told of rehearsals.
+    """
+
+    log: Log
+    memory: Path
+    threads: int
+    device: str
+    report: Callable[[str], None]
+
+    def known(self, jobs: Iterable[Job]) -> dict[str, float]:
+        """Seconds by key, without rehearsing; infinity where nothing is known."""
+        found = self._remembered() | self._logged()
+        return {job.key: found.get(_kind(job), math.inf) for job in jobs}
+
+    def __call__(self, jobs: Iterable[Job]) -> dict[str, float]:
+        """Seconds by key; infinity for cells whose rehearsal fails."""
+        jobs = list(jobs)
+        known = self.known(jobs)
+        unknown = [job for job in jobs if not math.isfinite(known[job.key])]
+        if unknown:
+            self._rehearse({_kind(job): job for job in unknown})
+        return self.known(jobs)
+
+    def _rehearse(self, jobs: Mapping[str, Job]) -> None:
+        """One cell of each sort; what is found is remembered at once."""
+        for kind, job in jobs.items():
+            store, cell = job.homes[0].store, job.cell
+            try:
+                seconds = recipes.estimated(store, [cell], threads=self.threads, log=self.report)[cell.name]
+            except FileNotFoundError as error:
+                self.report(f"{cell.name} cannot be rehearsed: {error}")
+                continue
+            if math.isfinite(seconds):
+                self._remember(kind, seconds)
+
+    def _logged(self) -> dict[str, float]:
+        own = _type(machine(self.device), self.device, self.threads)
+        lines = [line for line in self.log.lines() if "failed" not in line]
+        return {
+            line["alike"]: float(line["seconds"])
+            for line in lines
+            if _type(line["machine"], line["device"], line["threads"]) == own
+        }
+
+    def _remembered(self) -> dict[str, float]:
+        return self._all().get(_type(machine(self.device), self.device, self.threads), {})
+
+    def _all(self) -> dict[str, dict[str, float]]:
+        try:
+            return json.loads(self.memory.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+
+    def _remember(self, kind: str, seconds: float) -> None:
+        found = self._all()
+        found.setdefault(_type(machine(self.device), self.device, self.threads), {})[kind] = round(seconds, 1)
+        self.memory.parent.mkdir(parents=True, exist_ok=True)
+        part = self.memory.with_name(f".{self.memory.name}.part")
+        part.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        os.replace(part, self.memory)
+
+
+def machine_in_words(known: Mapping[str, Any]) -> str:
+    """Return the machine in a line: "AMD EPYC 7763, 2 cores, no AMX"."""
+    amx = "AMX" if known.get("amx") else "no AMX"
+    gpu = f", {known['gpu']}" if known.get("gpu") else ""
+    return f"{known.get('cpu', 'unknown processor')}, {known.get('cores', '?')} cores, {amx}{gpu}"
+
+
+def _kind(job: Job) -> str:
+    return alike(job.homes[0].store, job.cell)
+
+
+def _type(known: Mapping[str, Any], device: str, threads: int) -> str:
+    return f"{machine_in_words(known)}; {device}, {threads} thread(s)"

@@ -1,0 +1,108 @@
+"""The log of a campaign: one line of JSON per cell that finished or failed."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from invariscope.recipes import Cell, Store
+from invariscope.recipes.kinds.train import NETWORK
+from invariscope.recipes.store import telling
+
+# An absolute path, but for its last part: who ran the campaign where is nobody's business.
+_FOLDERS = re.compile(r"(?<![\w.:/])(?:/[^/\s'\"]+)+/(?=[^/\s'\"]*)")
+
+
+@dataclass(frozen=True)
+class Log:
+    """The lines of one file; each is written whole, and what is no line of JSON is skipped.
+
+    Args:
+        path: of the file.
+    """
+
+    path: Path
+
+    def lines(self) -> list[dict[str, Any]]:
+        """All of them, oldest first."""
+        try:
+            text = self.path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return []
+        return [found for line in text.splitlines() if (found := _parsed(line)) is not None]
+
+    def finished(self) -> dict[str, dict[str, Any]]:
+        """Key to the line of a cell that finished."""
+        return {line["key"]: line for line in self.lines() if "failed" not in line}
+
+    def add(self, line: Mapping[str, Any]) -> None:
+        """Append a line."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(line, sort_keys=True) + "\n"
+        with self.path.open("ab+") as stream:
+            if stream.seek(0, os.SEEK_END):  # a line that was cut short by a crash stays by itself
+                stream.seek(-1, os.SEEK_END)
+                text = text if stream.read(1) == b"\n" else "\n" + text
+            stream.write(text.encode())
+            stream.flush()
+            os.fsync(stream.fileno())
+
+
+def line_of(store: Store, cell: Cell, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the line of a finished cell, as its manifest and its card have it.
+
+    The seconds of a training that was resumed include those before.
+    """
+    copied = ("seconds", "threads", "device", "machine", "versions", "finished")
+    line = {**_named(store, cell), **{name: manifest[name] for name in copied}}
+    if cell.options.gives == "network":
+        card = json.loads((store.folder(cell) / NETWORK / "card.json").read_text(encoding="utf-8"))
+        known = card["training"]
+        line["test_accuracy"] = known.get("test_accuracy")
+        line["seconds"] = round(max(line["seconds"], known.get("seconds") or 0.0), 1)
+    return line
+
+
+def failure_of(store: Store, cell: Cell, reason: str) -> dict[str, Any]:
+    """Return the line of a cell that failed; absolute paths in the reason are shortened."""
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return {**_named(store, cell), "failed": _FOLDERS.sub("…/", reason), "ended": now}
+
+
+def alike(store: Store, cell: Cell) -> str:
+    """Return a hash that cells share if they differ in nothing but seeds, names and epochs of a network.
+
+    Such cells take equally long on the same machine.
+    """
+    import hashlib
+
+    own = {k: v for k, v in telling(cell.options).items() if k not in ("seed", "model", "start")}
+    needs = [alike(store, store.plan[need]) for need in cell.needs]
+    text = json.dumps([cell.kind, cell.options.revision, own, needs], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _named(store: Store, cell: Cell) -> dict[str, Any]:
+    recipe = store.plan.recipe.text.name.removesuffix(".toml")
+    return {
+        "key": store.key(cell),
+        "alike": alike(store, cell),
+        "recipe": recipe,
+        "scale": store.plan.scale,
+        "name": cell.name,
+        "kind": cell.kind,
+    }
+
+
+def _parsed(line: str) -> dict[str, Any] | None:
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) and "key" in found else None

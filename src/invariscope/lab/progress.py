@@ -1,0 +1,91 @@
+"""How far a campaign is: which cells are there, and which have to be run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from invariscope.lab.agenda import Home, Job
+from invariscope.recipes import Archive, Cell, Store
+from invariscope.recipes.archive import LEFT_OUT, lacks_weights
+
+
+@dataclass
+class Progress:
+    """The cells that are there, as far as they are looked at.
+
+    Args:
+        jobs: of the campaign, by key.
+        archive: where finished cells go.
+        whole: keys of finished cells with all their files.
+        partial: keys of finished networks without their weights.
+        at_risk: those of `whole` of which the archive has no weights.
+        failed: key to the reason, in this run.
+    """
+
+    jobs: Mapping[str, Job]
+    archive: Archive
+    whole: set[str] = field(default_factory=set)
+    partial: set[str] = field(default_factory=set)
+    at_risk: set[str] = field(default_factory=set)
+    failed: dict[str, str] = field(default_factory=dict)
+
+    def look(self, key: str) -> None:
+        """Find out whether the cell is there, in the archive or in the work folder."""
+        known = self.archive.manifest(key)
+        archived = known is not None and not lacks_weights(known)
+        here = any(is_whole(home.store, home.cell) for home in self.jobs[key].homes)
+        _put(self.whole, key, archived or here)
+        _put(self.partial, key, known is not None and not archived and not here)
+        _put(self.at_risk, key, here and not archived and not self.jobs[key].measures)
+
+    def unfinished(self) -> list[str]:
+        """The keys that have to be run, needs first, without those that failed or need one that did.
+
+        A network without its weights is among them only if one of them needs it.
+        """
+        blocked: set[str] = set()
+        for key, job in self.jobs.items():  # needs come first
+            if key not in self.whole and (key in self.failed or blocked & set(job.needs)):
+                blocked.add(key)
+        found: list[str] = []
+        needed: set[str] = set()
+        for key, job in reversed(list(self.jobs.items())):
+            there = key in self.whole or (key in self.partial and key not in needed)
+            if not there and key not in blocked:
+                found.append(key)
+                needed |= set(job.needs)
+        return found[::-1]
+
+    def missing(self) -> list[str]:
+        """The keys of cells that are neither in the archive nor in the work folder."""
+        return [key for key in self.jobs if key not in self.whole | self.partial]
+
+    def home(self, key: str) -> Home:
+        """Where to run it: in a recipe that has an unfinished cell that needs it, if one has."""
+        homes = self.jobs[key].homes
+        unfinished = set(self.unfinished())
+        wanting = [h for h in homes if unfinished & set(_dependants(h.store, h.cell))]
+        return (wanting or homes)[0]
+
+
+def is_whole(store: Store, cell: Cell) -> bool:
+    """Whether the cell lies in the output folder with all its files; a damaged one is taken away."""
+    if not store.folder(cell).exists():
+        return False
+    try:
+        known = store.manifest(cell)
+        return known is not None and LEFT_OUT not in known
+    except ValueError:
+        store.remove(cell)
+        return False
+
+
+def _dependants(store: Store, cell: Cell) -> Iterator[str]:
+    return (store.key(other) for other in store.plan.cells if cell.name in other.needs)
+
+
+def _put(keys: set[str], key: str, inside: bool) -> None:
+    keys.discard(key)
+    if inside:
+        keys.add(key)

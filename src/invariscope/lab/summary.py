@@ -1,0 +1,117 @@
+"""What is shown of a campaign: its agenda, and the page beside the archive."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from invariscope.lab.agenda import Job, Step, order
+from invariscope.lab.costs import Costs, machine_in_words
+from invariscope.lab.log import Log
+from invariscope.lab.progress import Progress
+from invariscope.recipes.archive import FILE_BYTES, MB, TOTAL_BYTES, WEIGHTS_BYTES, lacks_weights
+
+_ABOUT = f"""\
+Finished cells of the recipes, so that `invariscope reproduce RECIPE` finds them and only writes its page.
+`cells/KEY.zip` holds one cell each; its `cell.json` says what it is and on which machine it ran.
+`log.jsonl` has a line for each cell that finished or failed.
+
+Limits: {{size:.1f}} of {TOTAL_BYTES / MB:g} MB are used, a file has at most {FILE_BYTES / MB:g} MB, and the
+weights of all networks together at most {WEIGHTS_BYTES / MB:g} MB. The weights of networks that finish after
+that are left out, {{left_out}} so far; such a network is trained again if a new measurement needs it.
+
+`make campaign` runs what is missing. `python -m invariscope.lab.campaign --summary` writes this page."""
+
+
+def agenda_table(progress: Progress, costs: Costs, log: Log, limit_s: float) -> str:
+    """Return the cells that are left in their order, those that do not fit, and those that are finished."""
+    unfinished = progress.unfinished()
+    seconds = costs([progress.jobs[key] for key in unfinished])
+    turns = list(order(progress.jobs, unfinished, seconds, at_risk=progress.at_risk, limit_s=limit_s))
+    late = [key for key in unfinished if key not in {turn.key for turn in turns}]
+    done, logged = [key for key in progress.jobs if key not in unfinished], log.finished()
+    rows = [(progress.jobs[t.key], "to run", seconds[t.key], f"{t.rate:.2f}") for t in turns]
+    rows += [(progress.jobs[key], "does not fit", seconds[key], "") for key in late]
+    rows += [(progress.jobs[k], "finished", logged.get(k, {}).get("seconds", math.inf), "") for k in done]
+    lines = [f"{'minutes':>8} {'worth/h':>9}  {'state':<12}  cell"]
+    lines += [f"{_minutes(s):>8} {rate:>9}  {state:<12}  {_named(job)}" for job, state, s, rate in rows]
+    total = sum(seconds[turn.key] for turn in turns) / 3600
+    return "\n".join([*lines, f"{len(turns)} to run in about {total:.1f} hours; {len(late)} do not fit"])
+
+
+def summary(progress: Progress, costs: Costs, log: Log, steps: Sequence[Step]) -> str:
+    """Return the page: cells by step, core-hours, machines, and what is missing with its estimated cost."""
+    logged = [line for line in log.lines() if "failed" not in line]
+    manifests = [progress.archive.manifest(key) for key in progress.jobs]
+    about = _ABOUT.format(
+        size=progress.archive.used() / MB,
+        left_out=sum(map(lacks_weights, filter(None, manifests))),
+    )
+    parts = [
+        "# Reproductions",
+        about,
+        "## Steps",
+        _steps(progress, logged, steps),
+        "## Machines",
+        _machines(logged),
+        *_missing(progress, costs, log),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _steps(progress: Progress, logged: Sequence[dict[str, Any]], steps: Sequence[Step]) -> str:
+    there = progress.whole | progress.partial
+    rows = []
+    for number, step in enumerate(steps):
+        keys = [key for key, job in progress.jobs.items() if job.step == number]
+        hours = _core_hours([line for line in logged if line["key"] in keys])
+        count = f"{len(there & set(keys))} of {len(keys)}"
+        name = step.title or step.recipe.rpartition("/")[2].removesuffix(".toml")
+        rows.append([str(number + 1), name, ", ".join(f"`{p}`" for p in step.cells), count, f"{hours:.2f}"])
+    total = _core_hours([line for line in logged if line["key"] in progress.jobs])
+    rows.append(["", "all", "", f"{len(there)} of {len(progress.jobs)}", f"{total:.2f}"])
+    return _grid(["step", "what", "cells", "finished", "core-hours"], rows)
+
+
+def _machines(logged: Sequence[dict[str, Any]]) -> str:
+    names = {line["key"]: f"{machine_in_words(line['machine'])} ({line['device']})" for line in logged}
+    rows = []
+    for name in sorted(set(names.values())):
+        own = [line for line in logged if names[line["key"]] == name]
+        rows.append([name, str(len(own)), f"{_core_hours(own):.2f}"])
+    return _grid(["machine", "cells", "core-hours"], rows) if rows else "None yet."
+
+
+def _missing(progress: Progress, costs: Costs, log: Log) -> list[str]:
+    keys = progress.missing()
+    if not keys:
+        return ["## Missing", "Nothing."]
+    seconds = costs.known(progress.jobs[key] for key in keys)
+    failed = {line["key"]: line["failed"] for line in log.lines() if "failed" in line}
+    rows = [
+        [_named(progress.jobs[key]), _minutes(seconds[key]), failed.get(key, "") or "not run yet"]
+        for key in keys
+    ]
+    known = [value for value in seconds.values() if math.isfinite(value)]
+    told = f"{len(keys)} cells, about {sum(known) / 3600:.1f} core-hours"
+    unknown = f"; of {len(keys) - len(known)} the cost is not known" if len(known) < len(keys) else ""
+    return ["## Missing", f"{told}{unknown}.", _grid(["cell", "minutes", "why"], rows)]
+
+
+def _core_hours(lines: Sequence[dict[str, Any]]) -> float:
+    return sum(line["seconds"] * line["threads"] for line in lines) / 3600
+
+
+def _named(job: Job) -> str:
+    recipe = job.homes[0].recipe.rpartition("/")[2].removesuffix(".toml")
+    return f"{recipe}: {job.cell.name}"
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:.1f}" if math.isfinite(seconds) else "unknown"
+
+
+def _grid(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [headings, ["---"] * len(headings), *rows]
+    return "\n".join(f"| {' | '.join(text.replace('|', chr(92) + '|') for text in line)} |" for line in lines)
