@@ -157,9 +157,8 @@ def test_a_failed_assertion_names_the_offset_and_the_odd_size_passes():
 
 
 def test_a_result_with_a_grid_off_the_centre_is_read_back_as_it_was_saved(tmp_path):
-    model, images = nn.Sequential(nn.Conv2d(1, 2, 3, stride=2, padding=1)).eval(), torch.rand(16, 1, 28, 28)
-    measure = iv.EquivarianceDeviation(kind="channelwise")
-    result = iv.measure(model, images, iv.QuarterTurns(), measures=[measure], layers="0", progress=False)
+    turns = iv.QuarterTurns()
+    _, result = measured(net(turns), images(28, 28), turns, iv.EquivarianceDeviation(kind="channelwise"))
     assert any("off the image's centre" in row.get("grid", "") for row in result.rows)
     result.save(tmp_path / "run")
     assert [row.get("grid") for row in iv.load(tmp_path / "run").rows] == [
