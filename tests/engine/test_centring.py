@@ -154,3 +154,13 @@ def test_a_failed_assertion_names_the_offset_and_the_odd_size_passes():
     with pytest.raises(iv.SymmetryError, match=r"positions +grid 0.5 px to the left and 0.5 px up"):
         iv.assert_equivariant(net(turns), images(28, 28), turns)
     assert not iv.assert_equivariant(net(turns), images(29, 29), turns).broken
+
+
+def test_a_result_with_a_grid_off_the_centre_is_read_back_as_it_was_saved(tmp_path):
+    turns = iv.QuarterTurns()
+    _, result = measured(net(turns), images(28, 28), turns, iv.EquivarianceDeviation(kind="channelwise"))
+    assert any("off the image's centre" in row.get("grid", "") for row in result.rows)
+    result.save(tmp_path / "run")
+    assert [row.get("grid") for row in iv.load(tmp_path / "run").rows] == [
+        row.get("grid") for row in result.rows
+    ]
