@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from invariscope.recipes.kinds import KINDS, Kind
-from invariscope.recipes.recipe import Claim, Figure, Recipe, Table, Template, When
+from invariscope.recipes.recipe import SEEDS, Claim, Figure, Recipe, Table, Template, When
 from invariscope.recipes.text import Place
 from invariscope.registry import closest, unknown
 
@@ -184,7 +184,11 @@ def _expanded(
             if _matches(rule.match, chosen, place):
                 table |= rule.change
         yield filled(template.name, chosen, place), filled(table, chosen, place)
-    axes = {**recipe.axes(template, place), SCALE: list(recipe.scales)}
+    # Seeds may be replaced by others, so that one of theirs that matches nothing is no mistake.
+    written = {
+        axis: values for axis, values in recipe.axes(template, place).items() if template.axes[axis] != SEEDS
+    }
+    axes = {**written, SCALE: list(recipe.scales)}
     for match in [rule.match for rule in rules] + template.unless:
         _refuse_unknown_values(match, axes, place)
 
