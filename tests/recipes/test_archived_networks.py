@@ -70,3 +70,17 @@ def test_the_start_of_a_training_that_began_elsewhere_must_have_been_kept(cell, 
     (tmp_path / NETWORK / "card.json").write_text(json.dumps(card))
     with pytest.raises(ValueError, match="after epoch 0: list it under keep_epochs"):
         network_after(tmp_path, 0)
+
+
+def test_a_cell_interrupted_while_it_is_graded_still_has_the_networks_it_kept(tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    cell = Train(**OPTIONS, graded=True, keep_epochs=[0, 1])
+    with monkeypatch.context() as patched:
+        patched.setattr(zoo, "evaluate", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            cell.run(Workshop(tmp_path / "part", tmp_path / "kept"))
+    cell.run(Workshop(tmp_path / "again", tmp_path / "kept"))
+    for epoch in (0, 1):
+        assert (tmp_path / "again" / f"{NETWORK}@{epoch}" / "weights.safetensors").is_file()

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
+
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from invariscope.zoo import CORRUPTIONS, ImageData, corrupted, load
 
@@ -57,6 +61,28 @@ def test_contrast_brightness_and_pixels_by_hand():
     coarse = corrupted(of(stairs), "pixelate:2").images[0, 0]  # two pixels a side
     assert torch.allclose(coarse[:2, :2], torch.full((2, 2), 2.5 / 16))
     assert torch.allclose(coarse[2:, 2:], torch.full((2, 2), 12.5 / 16))
+
+
+def test_a_jpeg_file_keeps_flat_blocks_and_rounds_to_bytes():
+    flat = of(torch.full((2, 1, 16, 16), 0.3))
+    assert torch.allclose(corrupted(flat, "jpeg:1").images, torch.tensor(76 / 255))  # 0.3 * 255 = 76.5, even
+    colour = of(torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)))
+    worse = corrupted(colour, "jpeg:1").images
+    assert worse.shape == colour.images.shape
+    assert torch.equal(worse, (worse * 255).round() / 255)
+
+
+def test_jpeg_is_of_the_stated_quality():
+    file = io.BytesIO()
+    image = (DIGITS.images[3, 0] * 255).round().to(torch.uint8).numpy()
+    Image.fromarray(image).save(file, "JPEG", quality=75)
+    read = torch.from_numpy(np.array(Image.open(file)))
+    assert torch.equal((corrupted(DIGITS, "jpeg:1").images[3, 0] * 255).round().to(torch.uint8), read)
+
+
+def test_jpeg_refuses_channels_that_are_no_colours():
+    with pytest.raises(ValueError, match="1 or 3 channels; got 2"):
+        corrupted(of(torch.zeros(1, 2, 8, 8)), "jpeg:1")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ A new one is one more function under `@corruption`.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -40,10 +41,12 @@ def corrupted(data: ImageData, name: str, *, seed: int = 0) -> ImageData:
             gaussian_noise: of deviation 0.08 a step. blur: by a Gaussian of 0.4 px a step, the border
             repeated. contrast: the distance from each channel's mean is lowered by 17 % of itself a step.
             brightness: 0.1 is added a step. pixelate: averaged to fewer pixels, a side of 1 / (1 +
-            severity / 2), and enlarged without interpolation.
+            severity / 2), and enlarged without interpolation. jpeg: compressed by Pillow at a quality of 75,
+            lower by 15 a step: "jpeg:1" is quality 75, "jpeg:5" quality 15.
         seed: of the noise.
     Raises:
-        ValueError: no such corruption or severity, or images that are not in [0, 1].
+        ValueError: no such corruption or severity, images that are not in [0, 1], or, for jpeg, images that
+            are neither grey nor in colour.
 
     Source:
         Hendrycks and Dietterich 2019, arXiv:1903.12261, for the idea and the kinds; the strengths are
@@ -122,3 +125,22 @@ def pixelate(images: Tensor, severity: int, draws: Draws) -> Tensor:
     size = images.shape[2:]
     fewer = [max(1, round(side / (1 + severity / 2))) for side in size]
     return F.interpolate(F.interpolate(images, fewer, mode="area"), size, mode="nearest-exact")
+
+
+@corruption
+def jpeg(images: Tensor, severity: int, draws: Draws) -> Tensor:
+    """Through a JPEG file in memory, with Pillow's usual subsampling of colours."""
+    if images.shape[1] not in (1, 3):
+        raise ValueError(f"JPEG files are grey or in colour, with 1 or 3 channels; got {images.shape[1]}")
+    bytes_ = (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).squeeze(3)
+    found = [torch.from_numpy(_compressed(image.numpy(), 90 - 15 * severity)) for image in bytes_]
+    return torch.stack(found).view(len(images), *images.shape[2:], -1).permute(0, 3, 1, 2).to(images) / 255
+
+
+def _compressed(image: np.ndarray, quality: int) -> np.ndarray:
+    """(H, W) or (H, W, 3) bytes after compression."""
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "JPEG", quality=quality)
+    return np.array(Image.open(file))

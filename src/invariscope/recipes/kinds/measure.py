@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -33,6 +34,8 @@ class Measure(Looking):
         by_class: "no"; "same_pass": each class too, in the same pass; "separate": each class as a
             measurement of its own, standardised by its own images where they are to be.
         maps: strata whose per-unit maps are kept ("all", "mean", a class); None: all of them.
+        map_layers: patterns of the layers whose maps are kept; None: all of them.
+        illustrated: the result also holds one sample's orbit, and feature maps along it, for figures.
         precision, intervals: as in `iv.measure`.
         tested: so many images of the split, as they are, for the share of right and of wrong answers, which
             the result holds as `test.accuracy` and `test.error` of the output; 0: none.
@@ -44,6 +47,8 @@ class Measure(Looking):
     channels: Literal["apart", "mean"] = "apart"
     by_class: Literal["no", "same_pass", "separate"] = "no"
     maps: list[str] | None = None
+    map_layers: list[str] | None = None
+    illustrated: bool = False
     precision: Literal["float32", "float64", "bf16"] = "float32"
     intervals: bool = True
     tested: int = 0
@@ -68,16 +73,26 @@ class Measure(Looking):
 
     def look(self, model: nn.Module, data: ImageData, shop: Workshop) -> Result:
         """Over all images, and class by class where asked for."""
+        from invariscope.engine.illustrate import illustrate
+
         result = self._measured(model, self.own_standard(data), shop)
         if self.by_class == "separate":
             parts = {name: self._class(model, data, name, shop) for name in data.classes}
             result = combined(result, parts)
         if self.tested:
             result = replace(result, rows=(*result.rows, *self._right_and_wrong(model, shop)))
-        if self.maps is None:
-            return result
-        kept = {key: array for key, array in result.arrays.items() if key[2] in self.maps}
+        kept = {
+            key: array for key, array in result.arrays.items() if self._keeps(layer=key[1], stratum=key[2])
+        }
+        if self.illustrated:
+            images = self.own_standard(data)
+            result = illustrate(result, model, images, transform_of(self.transform))
         return replace(result, arrays=kept)
+
+    def _keeps(self, *, layer: str, stratum: str) -> bool:
+        """Whether the maps of that layer and stratum are kept."""
+        wanted = self.map_layers is None or any(fnmatchcase(layer, pattern) for pattern in self.map_layers)
+        return wanted and (self.maps is None or stratum in self.maps)
 
     def _right_and_wrong(self, model: nn.Module, shop: Workshop) -> list[dict[str, Any]]:
         """Rows for the answers to upright images; the intervals leave out an eighth of the images in turn."""

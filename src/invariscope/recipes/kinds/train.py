@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -128,7 +129,7 @@ class Train(Kind):
             monitor=kept,
             **self._settings(),
         )
-        kept.move(shop.folder)
+        kept.copy(shop.folder)
         if self.weights == "float16":
             zoo.round_to_float16(model)
         described = {**trained.describe(), "start": self.start, **self._grade(model, data, shop)}
@@ -218,9 +219,10 @@ class _Kept:
         if epoch in self._epochs and not place.exists():
             zoo.save_network(place, model, self._card)
 
-    def move(self, folder: Path) -> None:
+    def copy(self, folder: Path) -> None:
+        """Copies them to what will be the cell: if that is interrupted, the originals are still there."""
         for epoch in dict.fromkeys(self._epochs):
-            (self._folder / f"{NETWORK}@{epoch}").replace(folder / f"{NETWORK}@{epoch}")
+            shutil.copytree(self._folder / f"{NETWORK}@{epoch}", folder / f"{NETWORK}@{epoch}")
 
 
 def network_after(folder: Path, epoch: int | None = None) -> tuple[nn.Module, Card]:
