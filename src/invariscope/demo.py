@@ -21,15 +21,15 @@ from typing import TYPE_CHECKING, Any
 import invariscope
 from invariscope import zoo
 from invariscope.engine.api import measure
-from invariscope.engine.illustrate import illustrate
+from invariscope.intervals import compare
 from invariscope.report import findings, write_report
+from invariscope.studies.illustrate import illustrate
 from invariscope.transforms.rotation import Rotation
-from invariscope.uncertainty import compare
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from invariscope.result import Result
+    from invariscope.results.result import Result
 
 PLAIN, ROTATED = "plain", "rotated"
 MEASURE = "normalized_variance"

@@ -10,7 +10,7 @@ from torch import nn
 
 import invariscope as iv
 from invariscope.checking.session import Session, using
-from invariscope.controls import OrbitAverage
+from invariscope.variants.orbit_average import OrbitAverage
 
 pytestmark = pytest.mark.usefixtures("seeded")
 

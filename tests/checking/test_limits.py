@@ -10,7 +10,7 @@ import pytest
 import invariscope as iv
 from invariscope.checking import junit
 from invariscope.checking.limits import Limit, judged, needed, read_limits
-from invariscope.result import Result
+from invariscope.results.result import Result
 
 NAN = math.nan
 

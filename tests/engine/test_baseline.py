@@ -11,9 +11,9 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import invariscope as iv
-from invariscope.engine.baseline import draw_seed
-from invariscope.engine.random_weights import randomized
+from invariscope.engine.extras.baseline import draw_seed
 from invariscope.report import tables
+from invariscope.variants.randomized import randomized
 
 TURNS = iv.QuarterTurns()
 KEY = ["measure", "layer", "call", "stratum"]

@@ -16,9 +16,9 @@ from torch import nn
 
 import invariscope as iv
 from invariscope import zoo
-from invariscope.draws import Draws, Stream
-from invariscope.statistics.bin_pilot import BETWEEN, BinPilot, chosen_units
-from invariscope.statistics.firing import TopResponses
+from invariscope.common.draws import Draws, Stream
+from invariscope.statistics.counts.bin_pilot import BETWEEN, BinPilot, chosen_units
+from invariscope.statistics.counts.firing import TopResponses
 
 EVERY_GROUP = ((0,), (1,), (2,))
 GRID = st.integers(-8, 8).map(lambda k: k / 4)  # many ties and atoms, nothing within rounding of another

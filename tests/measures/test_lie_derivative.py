@@ -16,10 +16,10 @@ from torch.autograd.functional import jvp as double_backward
 
 import invariscope as iv
 from invariscope import zoo
+from invariscope.anatomy.forward_mode import NotForwardError, pushforward
+from invariscope.anatomy.layer_gradients import traced
 from invariscope.generators import Derivatives, UserFlow, as_generators
 from invariscope.measures.base import Batch
-from invariscope.readers.passages import traced
-from invariscope.readers.tangents import NotForwardError, pushforward
 from invariscope.zoo.networks import build
 
 pytestmark = pytest.mark.usefixtures("seeded")

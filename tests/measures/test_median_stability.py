@@ -9,7 +9,7 @@ from test_every_measure import final_values, finals_of, plain
 
 import invariscope as iv
 from invariscope import zoo
-from invariscope.draws import Stream, drawn_words
+from invariscope.common.draws import Stream, drawn_words
 from invariscope.measures.base import Batch
 from invariscope.measures.noise_probes import EqualNoise
 

@@ -11,7 +11,7 @@ from sample_results import CLASSES, sample_result
 
 from invariscope.report import page as report_page
 from invariscope.report import write_report
-from invariscope.result import Result
+from invariscope.results.result import Result
 
 # One worker writes the pages that many tests look at.
 pytestmark = pytest.mark.xdist_group("report_page")

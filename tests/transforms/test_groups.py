@@ -21,7 +21,7 @@ from invariscope.transforms import (
     Rotation,
     VectorField,
 )
-from invariscope.transforms._linear import linear_parts
+from invariscope.transforms.machinery.linear import linear_parts
 
 
 def drawn(transform, samples=4000, seed=0):

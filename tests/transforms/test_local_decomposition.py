@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import invariscope as iv
-from invariscope.transforms.local_decomposition import local_decomposition
+from invariscope.studies.local_decomposition import local_decomposition
 
 small = st.floats(-1, 1, allow_nan=False)
 

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from invariscope.expressions import read_measures
+from invariscope.actions.feature_actions import fits
+from invariscope.catalog.expressions import read_measures
+from invariscope.common.registry import unknown
 from invariscope.measures.base import Measure
-from invariscope.registry import unknown
-from invariscope.result import Result
-from invariscope.statistics.feature_actions import fits
+from invariscope.results.result import Result
 
 OUTPUT = "output"
 _FORM = "GLOB:measure:value, such as 'conv*:normalized_variance:0.3'"

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from invariscope.readers.base import LayerKey
-from invariscope.result import Result
+from invariscope.results.result import Result
 
 _LISTED = 6
 

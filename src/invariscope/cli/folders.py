@@ -27,7 +27,7 @@ def staged_folder(out: Path, *, usual: Path, overwrite: bool = False) -> Iterato
     Raises:
         FileExistsError: `out` holds something, and `overwrite` is not set. Raised before the block runs.
     """
-    from invariscope.storage import refuse_used_folder
+    from invariscope.results.storage import refuse_used_folder
 
     called = f"{out}, the default of --out," if out == usual else ""
     refuse_used_folder(out, overwrite=overwrite, remedy="--overwrite", called=called)

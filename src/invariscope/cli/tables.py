@@ -27,7 +27,7 @@ from invariscope.plots.shared.labels import (
 if TYPE_CHECKING:
     import pandas as pd
 
-    from invariscope.result import Result
+    from invariscope.results.result import Result
 
 OUTPUT = "output"
 # A column of words may become as narrow as this.

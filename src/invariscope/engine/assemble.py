@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from invariscope.data.labels import Labelling
 from invariscope.engine.arrival import remove_partner_outputs
-from invariscope.engine.labels import Labelling
 from invariscope.engine.rows import (
     NO_UNIT,
     Stratum,
@@ -25,6 +25,7 @@ from invariscope.engine.rows import (
     with_note,
 )
 from invariscope.engine.state import OUTPUT, Run
+from invariscope.intervals import GROUPS
 from invariscope.measures.base import (
     BY_ELEMENT,
     CurveValues,
@@ -37,11 +38,10 @@ from invariscope.measures.base import (
     owner,
 )
 from invariscope.readers.base import LayerKey
-from invariscope.result import MapKey
+from invariscope.results.result import MapKey
 from invariscope.statistics.base import Statistic
 from invariscope.statistics.round_trip import OnRoundTrip
 from invariscope.transforms.base import Transform
-from invariscope.uncertainty import GROUPS
 
 
 class Assembler:

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
-from invariscope.readers._prediction import OutputChoice, as_output_choice, described_choice
+from invariscope.common.registry import unknown
+from invariscope.intervals import GROUPS, MIN_PER_GROUP
 from invariscope.readers.base import Precision, Reader, as_reader
-from invariscope.registry import unknown
-from invariscope.uncertainty import GROUPS, MIN_PER_GROUP
+from invariscope.readers.prediction import OutputChoice, as_output_choice, described_choice
 
 PRECISIONS = get_args(Precision)
 

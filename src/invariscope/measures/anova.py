@@ -8,14 +8,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from invariscope.common.registry import unknown
 from invariscope.measures.anova_table import FTests, Table
 from invariscope.measures.base import KnownAnswer, LayerContext, LayerValues, Measure, Values
 from invariscope.measures.rejections import CORRECTIONS
 from invariscope.measures.variance_parts import Parts
-from invariscope.registry import unknown
 from invariscope.statistics.base import Statistic
-from invariscope.statistics.element_covariance import ElementCovariance
-from invariscope.statistics.orbit_moments import OrbitMoments
+from invariscope.statistics.moments.element_covariance import ElementCovariance
+from invariscope.statistics.moments.orbit_moments import OrbitMoments
 
 GREENHOUSE_GEISSER = "greenhouse_geisser"
 REJECTING = "rejecting_{}"

@@ -17,8 +17,8 @@ from invariscope.measures.base import (
     Measure,
     Values,
 )
-from invariscope.statistics.kept_responses import KeptResponses
-from invariscope.statistics.sample_table import SampleTable
+from invariscope.statistics.kept.kept_responses import KeptResponses
+from invariscope.statistics.kept.sample_table import SampleTable
 
 _FEWEST = 4  # the unbiased estimate divides by n − 3
 _ROUNDING = 1e-20  # of the sum of squares: what is left of equal responses when their mean is taken away

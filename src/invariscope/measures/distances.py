@@ -8,16 +8,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from invariscope.common.registry import unknown
 from invariscope.measures.base import KnownAnswer, LayerContext, LayerValues, Measure, UnitValues, Values
 from invariscope.measures.uncovered import few_decisive, reach_of_uneven
 from invariscope.measures.variance_parts import Parts
-from invariscope.registry import unknown
 from invariscope.statistics.base import Statistic
 from invariscope.statistics.directions import Directions
+from invariscope.statistics.kept.reservoir import Reservoir
 from invariscope.statistics.mean_distances import LayerDistances, MeanDistances
-from invariscope.statistics.moments import Moments
-from invariscope.statistics.orbit_moments import OrbitMoments
-from invariscope.statistics.reservoir import Reservoir
+from invariscope.statistics.moments.orbit_moments import OrbitMoments
+from invariscope.statistics.moments.variances import Moments
 
 DISTANCES = ("sqeuclidean", "euclidean", "cosine")
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invariscope.draws import Draws, Stream
+from invariscope.common.draws import Draws, Stream
 from invariscope.measures.base import (
     Batch,
     Identity,
@@ -22,9 +22,9 @@ from invariscope.measures.base import (
 )
 from invariscope.measures.noise_probes import EqualNoise
 from invariscope.statistics.displacements import Displacements
+from invariscope.statistics.kept.sample_table import SampleTable
 from invariscope.statistics.probe_gradients import ProbeGradients
 from invariscope.statistics.sample_spread import SampleSpread
-from invariscope.statistics.sample_table import SampleTable
 
 _AN_ERROR = "no interval: it is an error itself, of the directions and not of the samples"
 

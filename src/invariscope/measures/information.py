@@ -8,17 +8,17 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from invariscope.intervals import interaction_reach
 from invariscope.measures.base import KnownAnswer, LayerContext, Measure, UnitValues
-from invariscope.statistics.bin_kernel import BINS
-from invariscope.statistics.bin_pilot import (
+from invariscope.statistics.counts.bin_kernel import BINS
+from invariscope.statistics.counts.bin_pilot import (
     BETWEEN,
     chosen_units,
     element_orders,
     label_orders,
     sample_hashes,
 )
-from invariscope.statistics.binned import BinCounts, InformationBits
-from invariscope.uncertainty import interaction_reach
+from invariscope.statistics.counts.binned import BinCounts, InformationBits
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,16 +8,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from invariscope.common.registry import unknown
 from invariscope.measures.base import Identity, KnownAnswer, LayerContext, LayerValues, Measure, Probe
 from invariscope.measures.noise_probes import EqualNoise
 from invariscope.measures.presets import Presets, apply_preset
 from invariscope.measures.uncovered import few_decisive, reach_of_uneven
-from invariscope.registry import unknown
 from invariscope.statistics.base import Statistic
 from invariscope.statistics.displacements import Displacements, UnitDisplacements
-from invariscope.statistics.distance_reservoir import DistanceReservoir
+from invariscope.statistics.kept.distance_reservoir import DistanceReservoir
+from invariscope.statistics.kept.sample_table import SampleTable
 from invariscope.statistics.sample_spread import SampleSpread
-from invariscope.statistics.sample_table import SampleTable
 
 AVERAGES = ("mean", "median", "unitwise_median")
 PAIRS = ("different", "all")

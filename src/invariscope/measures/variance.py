@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from invariscope.common.registry import unknown
 from invariscope.measures.base import KnownAnswer, LayerContext, Measure, UnitValues
 from invariscope.measures.presets import Presets, apply_preset
 from invariscope.measures.variance_parts import (
@@ -17,8 +18,7 @@ from invariscope.measures.variance_parts import (
     naively_collapsed,
     naively_folded,
 )
-from invariscope.registry import unknown
-from invariscope.statistics.orbit_moments import POOLS, SPREADS, OrbitMoments
+from invariscope.statistics.moments.orbit_moments import POOLS, SPREADS, OrbitMoments
 
 NORMS = ("sample", "total", "random_net", None)
 DEGENERATES = ("nan", "one")

@@ -22,7 +22,7 @@ from invariscope.monitor.saved import (
 )
 from invariscope.monitor.settings import as_options, described, probe_set, refuse_other, whole
 from invariscope.readers.base import as_reader
-from invariscope.result import Result
+from invariscope.results.result import Result
 from invariscope.transforms import as_transform
 
 if TYPE_CHECKING:

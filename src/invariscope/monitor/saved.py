@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from invariscope import storage
 from invariscope.monitor.history import TIME_COLUMNS, History
-from invariscope.result import Result
+from invariscope.results import storage
+from invariscope.results.result import Result
 
 SCHEMA = 1
 JSON_NAME = "monitor.json"

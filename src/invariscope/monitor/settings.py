@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from invariscope.common.registry import unknown
+from invariscope.data.sources import Source, as_source, held
+from invariscope.data.window import Fingerprint
 from invariscope.engine.options import Options
-from invariscope.engine.sources import Source, as_source, held
-from invariscope.engine.window import Fingerprint
 from invariscope.measures.base import Measure
-from invariscope.registry import unknown
 from invariscope.transforms.base import Transform
 
 SAMPLES = 256

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
 from typing import Any
 
+from invariscope.common.registry import closest, unknown
 from invariscope.recipes.kinds import KINDS, Kind
 from invariscope.recipes.recipe import Claim, Figure, Recipe, Table, Template, When
 from invariscope.recipes.text import Place
-from invariscope.registry import closest, unknown
 
 SCALE = "scale"
 _BRACED = re.compile(r"\{(\w+)\}")

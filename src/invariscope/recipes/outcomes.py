@@ -16,7 +16,7 @@ from invariscope.recipes.running import tail
 from invariscope.recipes.store import LOG, Store
 
 if TYPE_CHECKING:
-    from invariscope.result import Result
+    from invariscope.results.result import Result
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Outcomes:
         Raises:
             NoValueError: it is not finished.
         """
-        from invariscope import storage
+        from invariscope.results import storage
 
         cell = self.plan[name]
         if self.manifest(cell) is None:

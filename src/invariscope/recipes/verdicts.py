@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
+from invariscope.common.registry import unknown
+from invariscope.intervals import LEVEL, holm
 from invariscope.recipes.cells import Plan, combinations, filled
 from invariscope.recipes.quantities import Cells, Estimate, NoValueError, check, worked_out
 from invariscope.recipes.recipe import Claim, Recipe, Table
 from invariscope.recipes.text import Place
-from invariscope.registry import unknown
-from invariscope.uncertainty import LEVEL, holm
 
 CONFIRMED, REFUTED, UNDECIDED, UNTESTED = "confirmed", "refuted", "undecided", "not tested"
 _NUMBER = r"(-?\d+(?:\.\d+)?)"
@@ -84,7 +84,7 @@ def decided(estimate: Estimate | None, holds: str) -> str:
 
     "0.5 ± 0.1" holds between 0.4 and 0.6.
 
-    >>> from invariscope.uncertainty import Interval
+    >>> from invariscope.intervals import Interval
     >>> below, across = Estimate(-0.2, Interval(-0.3, -0.1)), Estimate(0.1, Interval(-0.1, 0.3))
     >>> decided(below, "< 0"), decided(across, "< 0"), decided(below, "> 0")
     ('confirmed', 'undecided', 'refuted')
@@ -107,7 +107,7 @@ def p_value(estimate: Estimate | None, holds: str) -> float:
     It is of the hypothesis that the true value equals the comparison's bound; of two bounds the nearer one
     decides. NaN if the standard error is not known.
 
-    >>> from invariscope.uncertainty import jackknife
+    >>> from invariscope.intervals import jackknife
     >>> round(p_value(Estimate(3.0, jackknife(3.0, [2.0, 4.0], [5, 5])), "> 2"), 6)
     0.5
     """

@@ -11,7 +11,7 @@ from invariscope.report import stability
 from invariscope.report.findings import main_measure, transform_name
 
 if TYPE_CHECKING:
-    from invariscope.result import Result
+    from invariscope.results.result import Result
 
 WORDS = {
     "value": "The mean over the units of a layer that count; its 95 % interval is over samples only. The "

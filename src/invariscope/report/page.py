@@ -18,7 +18,7 @@ from invariscope.report import comparison, facts, figures, findings, tables
 from invariscope.report.digits import with_places
 
 if TYPE_CHECKING:
-    from invariscope.result import Result
+    from invariscope.results.result import Result
 
 
 def write_report(results: Result | Sequence[Result], path: str | Path, *, title: str | None = None) -> Path:

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invariscope.draws import Draws
-from invariscope.transforms import _modes as ensemble
-from invariscope.transforms._checks import count as counted
-from invariscope.transforms._checks import numbers
-from invariscope.transforms._deforming import Size, _Deforming
+from invariscope.common.draws import Draws
 from invariscope.transforms.base import Transform
 from invariscope.transforms.diffeomorphism import sines
+from invariscope.transforms.machinery import modes as ensemble
+from invariscope.transforms.machinery.checks import count as counted
+from invariscope.transforms.machinery.checks import numbers
+from invariscope.transforms.machinery.deforming import Size, _Deforming
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invariscope.draws import Draws, Stream
-from invariscope.transforms import _modes as ensemble
-from invariscope.transforms._checks import choice, count, number
-from invariscope.transforms._deforming import Size, _Deforming
-from invariscope.transforms._warping import folds
+from invariscope.common.draws import Draws, Stream
 from invariscope.transforms.base import Transform
+from invariscope.transforms.machinery import modes as ensemble
+from invariscope.transforms.machinery.checks import choice, count, number
+from invariscope.transforms.machinery.deforming import Size, _Deforming
+from invariscope.transforms.machinery.warping import folds
 
 PRESETS = ("petrini2021",)
 _MOST_ATTEMPTS = 200

@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invariscope.draws import Draws, Stream
-from invariscope.transforms._checks import count, number
-from invariscope.transforms._deforming import Size, _Deforming
-from invariscope.transforms._modes import allowed_range, spectrum, whole
+from invariscope.common.draws import Draws, Stream
 from invariscope.transforms.base import Transform
 from invariscope.transforms.diffeomorphism import sines
+from invariscope.transforms.machinery.checks import count, number
+from invariscope.transforms.machinery.deforming import Size, _Deforming
+from invariscope.transforms.machinery.modes import allowed_range, spectrum, whole
 
 # Sizes and shapes of a field are drawn under parts of their own.
 _SIZES = 2**33

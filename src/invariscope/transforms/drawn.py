@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invariscope.draws import Stream
-from invariscope.random_state import Generator, put_back
-from invariscope.transforms._callables import generators_of, result_of
-from invariscope.transforms._checks import count, need_tensor
-from invariscope.transforms._drawn import _Drawn
+from invariscope.common.draws import Stream
+from invariscope.common.random_state import Generator, put_back
 from invariscope.transforms.base import Motion, Transform
+from invariscope.transforms.machinery.callables import generators_of, result_of
+from invariscope.transforms.machinery.checks import count, need_tensor
+from invariscope.transforms.machinery.drawn import _Drawn
 
 
 @dataclass(frozen=True)

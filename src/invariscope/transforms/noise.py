@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invariscope.draws import Draws, Stream, sample_keys
-from invariscope.transforms._checks import count, need_tensor, number
+from invariscope.common.draws import Draws, Stream, sample_keys
 from invariscope.transforms.base import Motion, Transform, as_transform
+from invariscope.transforms.machinery.checks import count, need_tensor, number
 
 if TYPE_CHECKING:
     from jaxtyping import Float

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from invariscope.transforms._affine import first_true
-from invariscope.transforms._checks import count
-from invariscope.transforms._vectors import _Vectors
 from invariscope.transforms.base import Motion, Transform
 from invariscope.transforms.inverse import Inverse
+from invariscope.transforms.machinery.affine import first_true
+from invariscope.transforms.machinery.checks import count
+from invariscope.transforms.machinery.vectors import _Vectors
 
 _TOLERANCE = 1e-6
 Matrix = tuple[tuple[float, ...], ...]

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invariscope.transforms._checks import count, need_images
 from invariscope.transforms.base import Motion, Transform
 from invariscope.transforms.inverse import Inverse
+from invariscope.transforms.machinery.checks import count, need_images
 
 
 @dataclass(frozen=True)

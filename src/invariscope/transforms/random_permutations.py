@@ -6,10 +6,10 @@ from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 
-from invariscope.transforms._checks import count
-from invariscope.transforms._drawn import _Drawn
-from invariscope.transforms._places import _Places
 from invariscope.transforms.base import Motion, Transform
+from invariscope.transforms.machinery.checks import count
+from invariscope.transforms.machinery.drawn import _Drawn
+from invariscope.transforms.machinery.places import _Places
 
 
 @dataclass(frozen=True)

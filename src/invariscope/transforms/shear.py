@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from invariscope.draws import Draws
-from invariscope.transforms._affine import _Sampled
-from invariscope.transforms._checks import choice, count, need_range, number, numbers
-from invariscope.transforms._matrices import linear
-from invariscope.transforms._sliding import Slider, _Sliding
+from invariscope.common.draws import Draws
 from invariscope.transforms.base import Transform
 from invariscope.transforms.inverse import Inverse
+from invariscope.transforms.machinery.affine import _Sampled
+from invariscope.transforms.machinery.checks import choice, count, need_range, number, numbers
+from invariscope.transforms.machinery.matrices import linear
+from invariscope.transforms.machinery.sliding import Slider, _Sliding
 
 
 @dataclass(frozen=True)

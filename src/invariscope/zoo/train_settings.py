@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from invariscope.registry import unknown
+from invariscope.common.registry import unknown
 from invariscope.zoo.schedules import SCHEDULES
 
 OPTIMIZERS = ("adam", "sgd")

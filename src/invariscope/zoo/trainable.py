@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 
 from torch import nn
 
-from invariscope.registry import closest
+from invariscope.common.registry import closest
 
 HEAD = "head"
 

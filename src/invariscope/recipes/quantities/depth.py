@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from invariscope.common.registry import unknown
 from invariscope.recipes.quantities.base import (
     Cells,
     Estimate,
@@ -18,7 +19,6 @@ from invariscope.recipes.quantities.base import (
     rows_of,
     spread_over,
 )
-from invariscope.registry import unknown
 
 LAWS = ("exponential", "power")
 

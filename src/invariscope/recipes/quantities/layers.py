@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from invariscope.intervals import Interval
 from invariscope.recipes.quantities.base import (
     NV,
     Cells,
@@ -14,7 +15,6 @@ from invariscope.recipes.quantities.base import (
     replicates_of,
     rows_of,
 )
-from invariscope.uncertainty import Interval
 
 
 @quantity

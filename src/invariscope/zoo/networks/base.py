@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from invariscope.registry import Registry, unknown
+from invariscope.common.registry import Registry, unknown
 
 # Functions, not classes, lie here: one architecture can come in several published sizes.
 NETWORKS: Registry[Any] = Registry("network", "invariscope.zoo.networks", listing="models")

@@ -6,7 +6,7 @@ from collections import OrderedDict
 
 from torch import nn
 
-from invariscope.registry import unknown
+from invariscope.common.registry import unknown
 from invariscope.zoo.networks.base import chosen_width, network
 
 PADDINGS = ("zeros", "circular")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from invariscope.registry import unknown
+from invariscope.common.registry import unknown
 from invariscope.zoo.networks.base import chosen_width, network, refuse_small
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
