@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import invariscope
 from invariscope import zoo
+from invariscope.common.files import write_json
 from invariscope.engine.api import measure
 from invariscope.intervals import compare
 from invariscope.report import findings, write_report
@@ -126,7 +127,7 @@ def run(
         with (bars or _no_bars)() as bar:
             plain, rotated = (_result(name, scratch, settings, bar) for name in (PLAIN, ROTATED))
         write_report([plain, rotated], scratch / "report.html")
-        (scratch / _MARK).write_text(json.dumps(mark, indent=1) + "\n", encoding="utf-8")
+        write_json(scratch / _MARK, mark)
     return Demonstration(folder, plain, rotated, reused=reused)
 
 

@@ -150,8 +150,8 @@ def test_data_that_can_be_walked_again_will_do(net, digits):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"draws": 1}, ValueError, r"draws must be a whole number, at least 2; got 1"),
-        ({"draws": 2.5}, ValueError, r"draws must be a whole number, at least 2; got 2\.5"),
+        ({"draws": 1}, ValueError, r"draws must be an integer, at least 2; got 1"),
+        ({"draws": 2.5}, ValueError, r"draws must be an integer, at least 2; got 2\.5"),
         ({"baseline": "randm"}, ValueError, r"unknown baseline 'randm'. Closest: 'random'"),
     ],
 )

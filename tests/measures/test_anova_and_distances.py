@@ -205,7 +205,7 @@ def test_critical_values_undo_p_values(p, above, below):
         ({"sphericity": "huynh"}, "unknown sphericity 'huynh'"),
         ({"correction": "holm"}, "unknown correction 'holm'"),
         ({"alpha": 5}, "alpha is a level between 0 and 1"),
-        ({"min_firing": -1}, "min_firing must be a whole number"),
+        ({"min_firing": -1}, "min_firing must be an integer"),
     ],
 )
 def test_options_that_do_not_exist_are_refused(options, message):

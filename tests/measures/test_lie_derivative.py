@@ -495,7 +495,7 @@ def test_what_is_no_image_is_refused(digits):
         iv.lie_derivative(flat, digits.flatten(1))
     with pytest.raises(TypeError, match="got function"):
         iv.lie_derivative(lambda x: x, digits)
-    with pytest.raises(ValueError, match="probes is a whole number from 1"):
+    with pytest.raises(ValueError, match="probes must be an integer, at least 1"):
         iv.lie_derivative(flat, digits, probes=0)
     with pytest.raises(TypeError, match="got int"):
         iv.LieDerivative(generators=[3])

@@ -30,7 +30,7 @@ def test_every_recipe_of_the_package_can_be_planned(name, scale):
         ("set = { epochs = 1 }", "set = { epochs = 0 }", "epochs is above 0; got epochs=0"),
         ("keep_epochs = [0, 1]", "keep_epochs = [0, 7]", "keep_epochs lie between 0 and the 3 epochs"),
         ('", "prediction"]', '", "NormalizedVariance(spraed=1)"]', "Closest: 'spread'"),
-        ('", "prediction"]', '", "NormalizedVariance(min_firing=-1)"]', "min_firing must be a whole number"),
+        ('", "prediction"]', '", "NormalizedVariance(min_firing=-1)"]', "min_firing must be an integer"),
         ('", "prediction"]', '", "normalized_variance"]', "'normalized_variance' is asked for 2 times"),
         ("Rotation.circle(8)", "Rotation.circle(0)", "m is the number of elements"),
         ("lr = 1e-2", "lr = 0.0", "lr is above 0"),

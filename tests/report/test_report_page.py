@@ -1,6 +1,7 @@
 import base64
 import hashlib
 import json
+import os
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -284,7 +285,7 @@ def test_a_failure_leaves_the_older_report_and_nothing_else(tmp_path, monkeypatc
     def broken(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr(report_page.os, "replace", broken)
+    monkeypatch.setattr(os, "replace", broken)
     with pytest.raises(OSError, match="disk full"):
         write_report(plain(), path)
     assert path.read_text() == "older"

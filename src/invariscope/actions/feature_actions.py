@@ -5,7 +5,6 @@ from __future__ import annotations
 import abc
 from collections.abc import Mapping
 from dataclasses import InitVar, dataclass, field
-from fnmatch import fnmatchcase
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,6 +14,7 @@ from torch import Tensor
 from invariscope.actions.fitted_action import refuse_label
 from invariscope.actions.representations import NAMED, as_representation, matrices_of
 from invariscope.block import Block, NotApplicableError
+from invariscope.common.globs import matches
 from invariscope.common.registry import unknown
 
 _SAME = 1e-6  # of a matrix's entries: what still counts as the identity
@@ -249,7 +249,7 @@ class ActionByLayer(FeatureAction):
             NotApplicableError: no pattern matches.
         """
         for pattern, action in self.actions:
-            if fits(pattern, layer):
+            if matches(pattern, layer):
                 return action
         raise NotApplicableError(
             f"no action is given for it: add {layer!r}, or a pattern that matches, to the mapping"
@@ -269,11 +269,6 @@ class ActionByLayer(FeatureAction):
             return self.at(layer).moves_positions(layer, axes)
         except NotApplicableError:
             return False
-
-
-def fits(pattern: str, layer: str) -> bool:
-    """Whether a layer is meant by a name or glob."""
-    return layer == pattern or fnmatchcase(layer, pattern)
 
 
 def as_feature_action(given: Any) -> FeatureAction:

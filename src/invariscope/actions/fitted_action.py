@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from invariscope.common.checks import set_integers
+
 
 @dataclass(frozen=True)
 class FittedAction:
@@ -30,8 +32,7 @@ class FittedAction:
     def __post_init__(self) -> None:
         if not 0 < self.ridge < float("inf"):
             raise ValueError(f"ridge is a share of the units' variance, above 0; got {self.ridge!r}")
-        if not isinstance(self.dims, int) or self.dims < 1:
-            raise ValueError(f"dims is a whole number, at least 1; got {self.dims!r}")
+        set_integers(self, dims=1)
         refuse_label(self.label)
 
     @property

@@ -12,5 +12,6 @@ def listed(names: Iterable[object], *, limit: int = 4, separator: str = ", ") ->
     ('conv1, conv2', '0, 1 and 5 more')
     """
     texts = [str(name) for name in names]
-    more = f" and {len(texts) - limit} more" if len(texts) > limit else ""
+    before = "" if separator.startswith(",") else separator.rstrip()
+    more = f"{before} and {len(texts) - limit} more" if len(texts) > limit else ""
     return separator.join(texts[:limit]) + more

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from invariscope.common.wording import listed
+
 # Dtypes for which torch lacks most operations, and the smallest signed ones that hold the same numbers.
 _WIDER = {torch.uint16: torch.int32, torch.uint32: torch.int64, torch.uint64: torch.int64}
 _NUMBERS = "biufc"
@@ -106,7 +108,7 @@ def _of_table(table: Any, what: str) -> np.ndarray:
     wrong = [f"{name!r} ({kind})" for name, kind in columns if getattr(kind, "kind", "O") not in _NUMBERS]
     if wrong:
         raise TypeError(
-            f"{what} must be numeric; got non-numeric columns: {', '.join(wrong[:3])}. Encode them, or "
+            f"{what} must be numeric; got non-numeric columns: {listed(wrong, limit=3)}. Encode them, or "
             "leave them out"
         )
     try:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from invariscope.common.registry import unknown
+from invariscope.common.wording import listed
 from invariscope.data.arrays import is_array, is_table, refuse_not_dense
 from invariscope.statistics.class_labels import NEEDED
 
@@ -152,7 +153,7 @@ class Labelling:
             )
         if not self.words or self.order:
             return ""
-        shown = ", ".join(map(repr, sorted(self.words.values())[:3])) + ", …" * (len(self.words) > 3)
+        shown = listed(map(repr, sorted(self.words.values())), limit=3)
         return (
             f"the labels are words ({shown}), and it is not known which output of the model belongs to which "
             "word: name the classes in the order of the outputs, classes=[...] (--classes on the command "

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from invariscope.common.wording import listed
 from invariscope.data.labels import Labelling
 from invariscope.engine.arrival import remove_partner_outputs
 from invariscope.engine.rows import (
@@ -100,7 +101,7 @@ class Assembler:
         for (layer, _), reason in reasons.items():
             layers.setdefault(reason.rstrip("."), []).append(layer)
         if reasons:
-            shown = ". ".join(f"{_some(names)}: {reason}" for reason, names in list(layers.items())[:3])
+            shown = ". ".join(f"{listed(names)}: {reason}" for reason, names in list(layers.items())[:3])
             raise ValueError(f"{measure.label} applies to none of the {len(reasons)} layers. {shown}.")
 
     def skipped(self, measure: Measure) -> list[dict[str, Any]]:
@@ -394,11 +395,6 @@ class Assembler:
         stratum = replace(stratum, reach=stratum.reach * widest)
         row = row_of(name, key, stratum, len(self.transform), layer, ratio, bounds, uncovered)
         return row | {"note": why_none(uncovered, reason)} if reason else row
-
-
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
-    return ", ".join(names[:4]) + more
 
 
 def _finalize(run: Run, key: LayerKey, statistic: Any, groups: list[list[int]]) -> Any:

@@ -9,11 +9,10 @@ import numpy as np
 from torch import Tensor
 
 from invariscope.block import Block
+from invariscope.common.wording import listed
 from invariscope.engine.options import Options
 from invariscope.readers.base import FailedForward, Inspection, LayerKey, Reader
 from invariscope.readers.batch_dependence import Dependence
-
-_LISTED = 5
 
 
 def finite_samples(block: Block) -> tuple[Block, int]:
@@ -53,10 +52,9 @@ def non_finite(key: LayerKey, block: Block) -> NonFiniteResponse:
         )
     finite = _finite(block)
     bad = block.indices[~finite]
-    named = ", ".join(map(str, bad[:5])) + (f" and {len(bad) - 5} more" if len(bad) > 5 else "")
     return NonFiniteResponse(
         f"layer {key[0]!r} (call {key[1]}) gave {nans} NaN and {infinite} infinite of {values.numel()} "
-        f"values, in sample {named}. Fix the model or the data, or measure with "
+        f"values, in sample {listed(bad, limit=5)}. Fix the model or the data, or measure with "
         "nonfinite='skip' to leave such samples out and count them."
     )
 
@@ -123,8 +121,7 @@ def _unreadable(inspection: Inspection) -> ValueError:
     skipped = inspection.layers
     if not skipped:
         return ValueError("the model's forward produces no tensor, so there is no layer to measure")
-    listed = "; ".join(f"{info.layer!r}: {info.status}" for info in skipped[:_LISTED])
-    more = f"; and {len(skipped) - _LISTED} more" if len(skipped) > _LISTED else ""
+    reasons = listed((f"{info.layer!r}: {info.status}" for info in skipped), limit=5, separator="; ")
     if any("batch_axis=" in info.status for info in skipped):
         advice = "Pass batch_axis= to say which axis holds the batch, or select other layers."
     else:
@@ -132,9 +129,7 @@ def _unreadable(inspection: Inspection) -> ValueError:
             "Measures need real floating-point values with one row per sample: select such layers, or wrap "
             "the model so that it returns them."
         )
-    return ValueError(
-        f"none of the {len(skipped)} selected layers can be measured ({listed}{more}). {advice}"
-    )
+    return ValueError(f"none of the {len(skipped)} selected layers can be measured ({reasons}). {advice}")
 
 
 def refuse_unstable(found: Dependence, options: Options) -> list[str]:

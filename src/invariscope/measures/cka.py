@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from invariscope.common.checks import set_integers
 from invariscope.measures.base import (
     ElementValues,
     Identity,
@@ -78,10 +79,7 @@ class CKA(Measure):
     )
 
     def __post_init__(self) -> None:
-        if not isinstance(self.samples, int) or self.samples < _FEWEST:
-            raise ValueError(f"samples is a whole number, at least {_FEWEST}; got {self.samples!r}")
-        if not isinstance(self.units, int) or self.units < 1:
-            raise ValueError(f"units is a whole number, at least 1; got {self.units!r}")
+        set_integers(self, samples=_FEWEST, units=1)
 
     @property
     def probes(self) -> tuple[Identity]:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from invariscope.common.checks import set_integers
 from invariscope.common.registry import unknown
 from invariscope.measures.base import KnownAnswer, LayerContext, LayerValues, Measure, UnitValues, Values
 from invariscope.measures.uncovered import few_decisive, reach_of_uneven
@@ -45,8 +46,7 @@ class _Distance(Measure):
     def __post_init__(self) -> None:
         if self.distance not in DISTANCES:
             raise unknown("distance", str(self.distance), DISTANCES)
-        if not isinstance(self.reservoir, int) or self.reservoir < 2:
-            raise ValueError(f"reservoir is a number of samples, 2 or more; got {self.reservoir!r}")
+        set_integers(self, reservoir=2, what="samples")
 
     def statistics(self) -> tuple[Statistic]:
         """The variance measures' moments, sums of directions, or a reservoir."""

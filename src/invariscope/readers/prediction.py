@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from invariscope.common.registry import unknown
+from invariscope.common.wording import listed
 from invariscope.readers.torch.axes import BatchAxis
 from invariscope.readers.torch.outputs import Path, parts_of, pick, tensors_in, unreadable
 
@@ -203,18 +204,16 @@ def _problem(
         kind = _kind(returned if choice is None else chosen(returned, choice))
         subject = "the model returns" if choice is None else f"the model's {_part_name(choice, ())} holds"
         return f"{subject} no tensor (got {kind}). {REMEDY}"
-    shown = good or list(tensors)
-    listed = [
+    described = (
         f"{_place(path) or 'it'} has shape {tuple(tensors[path].shape)} for {batch} inputs"
         + (f" ({verdicts[path]})" if isinstance(verdicts[path], str) else "")
-        for path in shown[:_LISTED]
-    ]
-    listed += [f"and {len(shown) - _LISTED} more"] if len(shown) > _LISTED else []
+        for path in good or tensors
+    )
     if good:
         why = "has several tensors with one row per sample, any of which may be the prediction"
     else:
         why = "has no floating-point tensor with one row per sample"
-    return f"the model's {_part_name(choice, ())} {why}: {'; '.join(listed)}. {REMEDY}"
+    return f"the model's {_part_name(choice, ())} {why}: {listed(described, separator='; ')}. {REMEDY}"
 
 
 def _note(choice: OutputChoice, path: Path, shape: tuple[int, ...], others: Mapping[Path, str]) -> str:
@@ -241,8 +240,8 @@ def _kind(value: Any) -> str:
     if isinstance(value, Tensor):
         return f"a tensor of shape {tuple(value.shape)}"
     names = [name for name, _ in parts_of(value) if isinstance(name, str)]
-    listed = f" ({', '.join(names[:6])}{', ...' if len(names) > 6 else ''})" if names else ""
-    return f"{'None' if value is None else 'a ' + type(value).__name__}{listed}"
+    held = f" ({listed(names, limit=6)})" if names else ""
+    return f"{'None' if value is None else 'a ' + type(value).__name__}{held}"
 
 
 def _dtype(tensor: Tensor) -> str:

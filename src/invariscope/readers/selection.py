@@ -4,19 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
+from invariscope.common.globs import matches, matches_any
 from invariscope.common.registry import closest
 from invariscope.readers.base import AxisChoice, LayerInfo, Selection
-
-
-def matches(pattern: str, name: str) -> bool:
-    """Whether a name is the pattern itself or fits it as a glob; `*` crosses dots.
-
-    >>> matches("layer*.conv*", "layer3.0.conv1"), matches("lstm[1]", "lstm[1]")
-    (True, True)
-    """
-    return name == pattern or fnmatchcase(name, pattern)
 
 
 @dataclass(frozen=True)
@@ -41,9 +32,9 @@ class Selector:
 
     def names(self, name: str, *, default: bool = True) -> bool:
         """Whether the patterns select this name; `default` decides if there are only exclusions."""
-        if any(matches(pattern, name) for pattern in self.excluded):
+        if matches_any(self.excluded, name):
             return False
-        return default if self.patterns is None else any(matches(p, name) for p in self.patterns)
+        return default if self.patterns is None else matches_any(self.patterns, name)
 
 
 def as_selector(layers: Selection) -> Selector:

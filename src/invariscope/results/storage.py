@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from invariscope.common.files import filling, write_json
 from invariscope.results.result import SCHEMA, Result
 
 JSON_NAME, MAPS_NAME = "result.json", "maps.safetensors"
@@ -22,17 +20,8 @@ _INFINITE = {"Infinity": math.inf, "-Infinity": -math.inf}
 def save(result: Result, folder: Path, *, overwrite: bool = False) -> Path:
     """Writes `result` into `folder`; files there already are refused unless `overwrite` is set."""
     refuse_used_folder(folder, overwrite=overwrite)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
+    with filling(folder, last=JSON_NAME) as scratch:
         _write(result, scratch)
-        folder.mkdir(exist_ok=True)
-        # The JSON names the maps, so it comes last: a folder with a result.json is complete.
-        for name in (MAPS_NAME, JSON_NAME):
-            (scratch / name).chmod(0o666 & ~_umask())
-            os.replace(scratch / name, folder / name)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
     return folder
 
 
@@ -57,13 +46,6 @@ def refuse_used_folder(
     )
 
 
-def _umask() -> int:
-    """What the process takes away from the permissions of new files."""
-    current = os.umask(0)
-    os.umask(current)
-    return current
-
-
 def _write(result: Result, folder: Path) -> None:
     from safetensors.numpy import save_file
 
@@ -78,8 +60,7 @@ def _write(result: Result, folder: Path) -> None:
         "maps": [list(key) for key in result.arrays],
         "provenance": result.provenance,
     }
-    text = json.dumps(_encode(document), indent=1, allow_nan=False)
-    (folder / JSON_NAME).write_text(text, encoding="utf-8")
+    write_json(folder / JSON_NAME, _encode(document))
 
 
 def load(folder: str | Path) -> Result:

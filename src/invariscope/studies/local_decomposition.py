@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from invariscope.common.checks import integer
+
 if TYPE_CHECKING:
     from jaxtyping import Float
 
@@ -97,9 +99,7 @@ def local_decomposition(
     """
     values = _checked_field(field)
     size = _checked_patch(patch, values.shape[-2:])
-    if stride is not None and (stride < 1 or int(stride) != stride):
-        raise ValueError(f"stride is a whole number of pixels from 1; got {stride!r}")
-    steps = size if stride is None else (int(stride), int(stride))
+    steps = size if stride is None else (integer("stride", stride, what="pixels"),) * 2
     windows = np.lib.stride_tricks.sliding_window_view(values, size, axis=(-2, -1))
     windows = windows[..., :: steps[0], :: steps[1], :, :]
     y, x = (np.arange(n) - (n - 1) / 2 for n in size)

@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from invariscope.common.checks import integer
 from invariscope.common.draws import Draws, Stream
 from invariscope.transforms.base import Transform
 from invariscope.transforms.machinery import modes as ensemble
-from invariscope.transforms.machinery.checks import choice, count, number
+from invariscope.transforms.machinery.checks import choice, number
 from invariscope.transforms.machinery.deforming import Size, _Deforming
 from invariscope.transforms.machinery.warping import folds
 
@@ -163,7 +164,7 @@ class Diffeomorphism(_Deforming):
                 f"delta_px={self.delta_px} and temperature={self.temperature} both say how large the fields "
                 "are: give one of them."
             )
-        kept: dict[str, Any] = {"draws": count("draws", self.draws)}
+        kept: dict[str, Any] = {"draws": integer("draws", self.draws)}
         if self.temperature is not None:
             ensemble.displacement_of(self.temperature, 3, self.c, displacement="exact", cutoff=self.cutoff)
             kept["temperature"] = float(self.temperature)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from invariscope.common.random_state import global_generators, put_back
+from invariscope.common.wording import listed
 from invariscope.readers.torch.copies import check_initialised, copied, home, only_dtype, uncompiled
 from invariscope.variants.derived_weights import derived_names, effective_weights, expose, load_plain
 
@@ -20,7 +21,6 @@ REMEDY = (
     "architecture with new weights at each call, or give the modules a reset_parameters()."
 )
 _WHY = "a random baseline (unless you pass a function that builds it, baseline=make)"
-_LISTED = 4
 _STATISTICS = ("running_mean", "running_var")
 _FROZEN = (*_STATISTICS, "weight", "bias")
 
@@ -260,11 +260,9 @@ def _derive_weights(fresh: nn.Module, plain: nn.Module, model: nn.Module) -> lis
 
 
 def _unreached(model: nn.Module, names: list[str]) -> ValueError:
-    listed = ", ".join(map(repr, names[:_LISTED]))
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
     return ValueError(
         f"random weights cannot be drawn for {type(model).__name__}: its modules have no initialiser for "
-        f"{listed}{more}. {REMEDY}"
+        f"{listed(map(repr, names))}. {REMEDY}"
     )
 
 

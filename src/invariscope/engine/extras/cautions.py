@@ -6,12 +6,12 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from invariscope.common.wording import listed
 from invariscope.intervals import reaches_null
 from invariscope.measures.base import Measure
 
 # Shares of the response to another sample: below, a value counts as small and a null as perfect.
 _SMALL = 0.1
-_LISTED = 4
 # In ordinary layers both differ by a few percent; ten leaves room for units of unequal sensitivity.
 _APART = 10.0
 
@@ -40,15 +40,15 @@ def add_cautions(rows: Sequence[dict[str, Any]], measures: Iterable[Measure]) ->
 
     There is one sentence per output of a measure and caution, with the layers to which it applies.
     """
-    listed: dict[tuple[str, str], list[str]] = {}
+    layers: dict[tuple[str, str], list[str]] = {}
     owned = [(row, m) for row in rows if row["stratum"] == "all" for m in measures if m.owns(row["measure"])]
     places = {(row["measure"], row["layer"], row["call"]): row for row, _ in owned}
     for row, measure in owned:
         found = [_of_null(row, measure) or _of_noise(row, measure, places), _of_ratio(row, measure)]
         for text in filter(None, found):
             row["caution"] = f"{row['caution']}; {text}" if "caution" in row else text
-            listed.setdefault((row["measure"], text), []).append(row["layer"])
-    return [f"{name} of {_some(layers)} is {text}" for (name, text), layers in listed.items()]
+            layers.setdefault((row["measure"], text), []).append(row["layer"])
+    return [f"{name} of {_some(where)} is {text}" for (name, text), where in layers.items()]
 
 
 def _of_null(row: Mapping[str, Any], measure: Measure) -> str:
@@ -87,5 +87,4 @@ def _some(layers: Sequence[str]) -> str:
     names = list(dict.fromkeys(layers))
     if len(names) == 1:
         return names[0]
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return f"{len(names)} layers ({', '.join(names[:_LISTED])}{more})"
+    return f"{len(names)} layers ({listed(names)})"

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor
 
+from invariscope.common.globs import matches
 from invariscope.common.registry import unknown
 from invariscope.data.sources import Source
 from invariscope.data.window import Window
@@ -64,9 +64,7 @@ class Stopping:
         """
         layers, _, measures = (self.decided_by or "*").rpartition(":")
         kept = [
-            row
-            for row in rows
-            if fnmatchcase(row["measure"], measures) and fnmatchcase(row["layer"], layers or "*")
+            row for row in rows if matches(measures, row["measure"]) and matches(layers or "*", row["layer"])
         ]
         if not kept:
             known = [row["measure"] for row in rows]

@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from invariscope.common.wording import listed
+
 _TENSOR = "tensor"
 
 
@@ -52,8 +54,7 @@ def refuse_built(before: dict[str, str], after: dict[str, str], *, drew: bool) -
     new = {name: kind for name, kind in after.items() if name not in before}
     built = [f"{name!r} ({kind})" for name, kind in new.items() if kind and (drew or kind != _TENSOR)]
     if built:
-        more = f" and {len(built) - 3} more" if len(built) > 3 else ""
         raise ValueError(
-            f"the first forward creates {', '.join(built[:3])}{more}: run the model once on a batch, then "
+            f"the first forward creates {listed(built, limit=3)}: run the model once on a batch, then "
             "measure it"
         )

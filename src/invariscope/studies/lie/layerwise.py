@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from invariscope.anatomy.forward_mode import NotForwardError, pushforward
 from invariscope.anatomy.layer_gradients import Trace, traced
 from invariscope.common.autocast import without_autocast
+from invariscope.common.checks import integer
 from invariscope.common.draws import Draws, Stream
 from invariscope.common.registry import unknown
 from invariscope.data.sources import Source, as_source
@@ -99,8 +100,7 @@ def lie_derivative(
     (['0', '1', '2', '3'], True)
     """
     for name, value in (("probes", probes), ("batch_size", batch_size)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} is a whole number from 1; got {value!r}")
+        integer(name, value, least=1)
     if precision not in _DTYPES:
         raise unknown("precision", str(precision), _DTYPES)
     measure = LieDerivative(generators=generators, interpolation=interpolation, preset=preset)

@@ -34,13 +34,6 @@ def number(name: str, value: Any) -> float:
     return found
 
 
-def count(name: str, value: Any) -> int:
-    """One whole number of elements, at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name} is the number of elements, a whole number from 1; got {value!r}.")
-    return value
-
-
 def choice(kind: str, value: Any, options: tuple[str, ...]) -> str:
     """One of the named options; otherwise a ValueError with the closest names."""
     if value not in options:

@@ -8,17 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from invariscope.common.checks import integer
 from invariscope.transforms.machinery.checks import choice, number
 
 CUTOFFS = ("code", "paper")
 DISPLACEMENTS = ("nominal", "exact")
-
-
-def whole(name: str, value: Any, least: int) -> int:
-    """A whole number that is not too small."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise ValueError(f"{name} is a whole number from {least}; got {value!r}.")
-    return int(value)
 
 
 @lru_cache(maxsize=64)
@@ -30,7 +24,7 @@ def spectrum(c: int, cutoff: str = "code") -> np.ndarray:
     for √(i² + j²) < c + ½ ("code") or i² + j² ≤ c² ("paper").
     """
     choice("cutoff", cutoff, CUTOFFS)
-    i = np.arange(1, whole("c", c, 1) + 1)
+    i = np.arange(1, integer("c", c) + 1)
     squares = i[:, None] ** 2 + i**2
     inside = squares < (c + 0.5) ** 2 if cutoff == "code" else squares <= c**2
     kept = int(inside.any(axis=0).sum())
@@ -108,10 +102,10 @@ def _square_at_one(n: int, c: int, displacement: str, cutoff: str) -> float:
     """Squared displacement in pixels at temperature 1."""
     choice("displacement", displacement, DISPLACEMENTS)
     choice("cutoff", cutoff, CUTOFFS)
-    size = whole("n", n, 3)
+    size = integer("n", n, least=3)
     if displacement == "exact":
         return size**2 * float((spectrum(c, cutoff) ** 2).sum()) / 2
-    if whole("c", c, 1) == 1:
+    if integer("c", c) == 1:
         raise ValueError(
             "at c = 1 the nominal displacement is zero at every temperature (ln 1 = 0): give "
             "displacement='exact' with cutoff='code', or c of at least 2."
