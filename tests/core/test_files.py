@@ -32,9 +32,14 @@ def test_a_replaced_file_is_as_readable_as_any_new_one(tmp_path):
 
 def test_a_failure_leaves_the_older_file(tmp_path):
     (tmp_path / "page.html").write_text("older")
-    with pytest.raises(KeyboardInterrupt), replacing(tmp_path / "page.html") as scratch:
-        scratch.write_text("half")
-        raise KeyboardInterrupt
+
+    def interrupted() -> None:
+        with replacing(tmp_path / "page.html") as scratch:
+            scratch.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert (tmp_path / "page.html").read_text() == "older"
     assert names(tmp_path) == ["page.html"]
 

@@ -216,7 +216,7 @@ def test_options_that_do_not_exist_are_refused(options, message):
 def test_a_distance_or_reservoir_that_does_not_exist_is_refused():
     with pytest.raises(ValueError, match="unknown distance 'manhattan'"):
         iv.SampleDistance(distance="manhattan")
-    with pytest.raises(ValueError, match="reservoir is a number of samples"):
+    with pytest.raises(ValueError, match=r"reservoir must be an integer \(samples\), at least 2"):
         iv.SampleDistance(reservoir=1)
 
 

@@ -93,5 +93,5 @@ def test_a_few_wild_samples_move_the_mean_and_not_the_median():
 
 @pytest.mark.parametrize("subset", [1, 2.5, "all"])
 def test_a_subset_without_pairs_is_refused(subset):
-    with pytest.raises(ValueError, match="subset is a number of samples"):
+    with pytest.raises(ValueError, match=r"subset must be an integer \(samples\), at least 2"):
         iv.Stability(average="median", subset=subset)

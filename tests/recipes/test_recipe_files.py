@@ -32,7 +32,7 @@ def test_every_recipe_of_the_package_can_be_planned(name, scale):
         ('", "prediction"]', '", "NormalizedVariance(spraed=1)"]', "Closest: 'spread'"),
         ('", "prediction"]', '", "NormalizedVariance(min_firing=-1)"]', "min_firing must be an integer"),
         ('", "prediction"]', '", "normalized_variance"]', "'normalized_variance' is asked for 2 times"),
-        ("Rotation.circle(8)", "Rotation.circle(0)", "m is the number of elements"),
+        ("Rotation.circle(8)", "Rotation.circle(0)", "m must be an integer, at least 1"),
         ("lr = 1e-2", "lr = 0.0", "lr is above 0"),
         ("lr = 1e-2", "weight_decay = 0.1\nlr = 1e-2", 'above 0 only with optimizer="sgd"'),
         ('"all_conv"]', '"all_cnov"]', "unknown network 'all_cnov'. Closest: 'all_conv'"),

@@ -15,7 +15,7 @@ BAD = torch.zeros(1, 2, 2, 2)
 BAD[0, 1, 0, 1] = math.inf
 
 VALUE_ERRORS: list[tuple[Callable[[], Any], str]] = [
-    (lambda: Diffeomorphism(0), "draws|number of elements.*got 0"),
+    (lambda: Diffeomorphism(0), "draws must be an integer, at least 1; got 0"),
     (lambda: Diffeomorphism(c=1), "displacement='exact' with cutoff='code', or c of at least 2"),
     (lambda: Diffeomorphism.temperature_of(1, 28, 1), "ln 1 = 0"),
     (lambda: Diffeomorphism.allowed_range(28, 1), "ln 1 = 0"),

@@ -112,7 +112,7 @@ def test_an_interrupted_training_goes_on_bit_for_bit(tmp_path):
         ({"views": []}, "name some as views"),
         ({"views": SHIFTS, "intensity": 1.0}, r"intensity lies in \[0, 1\)"),
         ({"views": SHIFTS, "temperature": 0.0}, "temperature is positive"),
-        ({"views": SHIFTS, "projection": 0}, "projection is a number of values"),
+        ({"views": SHIFTS, "projection": 0}, "projection must be an integer, at least 1; got 0"),
         ({"views": SHIFTS, "epochs": 0}, "epochs must be an integer, at least 1"),
     ],
 )
