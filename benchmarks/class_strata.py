@@ -24,9 +24,10 @@ import numpy as np
 import torch
 
 import invariscope as iv
+from invariscope.block import Block, Membership
+from invariscope.intervals import GROUPS
 from invariscope.measures.base import LayerContext, LayerValues, Measure, UnitValues
-from invariscope.statistics.base import Block, Membership, Statistic
-from invariscope.uncertainty import GROUPS
+from invariscope.statistics.base import Statistic
 
 SIZES = (70, 2, 13, 4, 71)  # 64 samples and more make a window of the 2019 code
 ELEMENTS, SHAPE = 4, (3, 2, 2)

@@ -31,9 +31,9 @@ from benchmarks.coverage_draws import KINDS, Sample, Simulation, drawn
 from benchmarks.coverage_page import Tallies, Tally, page
 from benchmarks.coverage_sums import Additive
 from benchmarks.populations import real, simulated
+from invariscope.intervals import GROUPS, MIN_PER_GROUP, jackknife
 from invariscope.measures.base import ElementValues, LayerContext, LayerValues, Measure, UnitValues
 from invariscope.statistics.base import Statistic
-from invariscope.uncertainty import GROUPS, MIN_PER_GROUP, jackknife
 
 SIZES = (64, 256, 1024)
 

@@ -11,14 +11,15 @@ import torch
 
 import invariscope as iv
 from benchmarks.populations import ELEMENTS, Population
-from invariscope.engine.acting import acting_elements
-from invariscope.engine.order import INDEX, Identities, pair_numbers
+from invariscope.block import Block, Membership
+from invariscope.data.order import INDEX, Identities, pair_numbers
+from invariscope.engine.feature_motion import acting_elements
+from invariscope.intervals import GROUPS
 from invariscope.measures.base import Measure
 from invariscope.measures.noise_probes import EqualNoise
-from invariscope.statistics.base import Block, Membership, Statistic
+from invariscope.statistics.base import Statistic
+from invariscope.statistics.kept.sample_table import SampleStatistic, TableState
 from invariscope.statistics.pairs import partners
-from invariscope.statistics.sample_table import SampleStatistic, TableState
-from invariscope.uncertainty import GROUPS
 
 _PART, _KNOWN = 2_000, 40_000
 _TURNS = iv.QuarterTurns()

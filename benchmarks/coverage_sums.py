@@ -16,11 +16,11 @@ from scipy import special
 
 import invariscope as iv
 from benchmarks.populations import ELEMENTS, Population
+from invariscope.intervals import DECISIVE, GROUPS
 from invariscope.measures.uncovered import EVENTS, OF_RELATIVE, few_decide, reach_of_uneven
 from invariscope.measures.variance_parts import rare_below
 from invariscope.measures.worst_element import chosen_by_chance, reach_of_largest
 from invariscope.statistics.rounding import ratio
-from invariscope.uncertainty import DECISIVE, GROUPS
 
 _QUANTILE = float(special.stdtrit(GROUPS - 1, 0.975))
 _ROUNDING = (32 * np.finfo(np.float32).eps) ** 2

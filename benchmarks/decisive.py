@@ -21,8 +21,8 @@ from scipy import special
 
 from benchmarks import populations
 from benchmarks.populations import ELEMENTS, Population
+from invariscope.intervals import GROUPS
 from invariscope.measures.uncovered import reach_of_uneven
-from invariscope.uncertainty import GROUPS
 
 BOUNDS = (0, 5, 6, 7, 8, 10, 12)
 KINDS = ("relu", "linear", "heavy", "classes", "log-normal", "3 percent")

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 import invariscope as iv
-from invariscope.uncertainty import GROUPS, Interval, jackknife
+from invariscope.intervals import GROUPS, Interval, jackknife
 from invariscope.zoo import load, load_network
 
 PUBLISHED = {"plain": (0.732, 1.010), "rotated": (0.686, 0.973)}

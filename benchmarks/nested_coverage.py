@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import special
 
-from invariscope.uncertainty import GROUPS, LEVEL
+from invariscope.intervals import GROUPS, LEVEL
 
 DRAWS = 200_000
 RATIOS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 4.0)

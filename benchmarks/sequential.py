@@ -21,9 +21,9 @@ import torch
 import invariscope as iv
 from benchmarks.coverage import MEASURES, outputs_of, population, rows_of, simulated, states_of
 from invariscope import zoo
-from invariscope.engine.order import pair_numbers
-from invariscope.engine.sequential import Stopping
-from invariscope.uncertainty import GROUPS, SEQUENTIAL_REACH, jackknife
+from invariscope.data.order import pair_numbers
+from invariscope.engine.extras.sequential import Stopping
+from invariscope.intervals import GROUPS, SEQUENTIAL_REACH, jackknife
 
 AT_LEAST, MOST = 128, 16384
 T = 2.3646242515927845  # the 97.5 % point of t with seven degrees of freedom

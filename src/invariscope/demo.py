@@ -20,16 +20,17 @@ from typing import TYPE_CHECKING, Any
 
 import invariscope
 from invariscope import zoo
+from invariscope.common.files import write_json
 from invariscope.engine.api import measure
-from invariscope.engine.illustrate import illustrate
+from invariscope.intervals import compare
 from invariscope.report import findings, write_report
+from invariscope.studies.illustrate import illustrate
 from invariscope.transforms.rotation import Rotation
-from invariscope.uncertainty import compare
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from invariscope.result import Result
+    from invariscope.results.result import Result
 
 PLAIN, ROTATED = "plain", "rotated"
 MEASURE = "normalized_variance"
@@ -126,7 +127,7 @@ def run(
         with (bars or _no_bars)() as bar:
             plain, rotated = (_result(name, scratch, settings, bar) for name in (PLAIN, ROTATED))
         write_report([plain, rotated], scratch / "report.html")
-        (scratch / _MARK).write_text(json.dumps(mark, indent=1) + "\n", encoding="utf-8")
+        write_json(scratch / _MARK, mark)
     return Demonstration(folder, plain, rotated, reused=reused)
 
 

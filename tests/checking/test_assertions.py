@@ -10,7 +10,7 @@ from torch import nn
 
 import invariscope as iv
 from invariscope.checking.session import Session, using
-from invariscope.controls import OrbitAverage
+from invariscope.variants.orbit_average import OrbitAverage
 
 pytestmark = pytest.mark.usefixtures("seeded")
 
@@ -228,7 +228,7 @@ REFUSED = [
     (None, TURNS, {"layers": "cnov"}, ValueError, "no layer matches 'cnov'.*Closest: 'conv'"),
     (None, TURNS, {"below": -1}, ValueError, "below is a relative error.*got -1"),
     (None, TURNS, {"below": float("nan")}, ValueError, "below is a relative error.*got nan"),
-    (None, TURNS, {"seed": -1}, ValueError, "seed must be a whole number"),
+    (None, TURNS, {"seed": -1}, ValueError, "seed must be an integer"),
     ([[[1.0]], [[1.0]]], TURNS, {}, TypeError, "feature_action is 'trivial'"),
     (iv.FibreAction([[[1.0]], [[-1.0]]]), TURNS, {}, ValueError, "2 came, the transform has 4"),
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from xml.etree import ElementTree
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 import invariscope as iv
 from invariscope.checking import junit
 from invariscope.checking.limits import Limit, judged, needed, read_limits
-from invariscope.result import Result
+from invariscope.results.result import Result
 
 NAN = math.nan
 
@@ -180,7 +181,7 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
     def broken(*arguments):
         raise OSError("disk full")
 
-    monkeypatch.setattr(junit.os, "replace", broken)
+    monkeypatch.setattr(os, "replace", broken)
     with pytest.raises(OSError, match="disk full"):
         junit.write_junit(file, outcomes("conv1:normalized_variance:1"), model="net", seconds=1.0)
     assert [path.name for path in tmp_path.iterdir()] == ["check.xml"]

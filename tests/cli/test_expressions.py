@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import invariscope as iv
+from invariscope.catalog.expressions import MAX_LENGTH, read_measures, ways
 from invariscope.cli.expressions import read_transform
-from invariscope.expressions import MAX_LENGTH, read_measures, ways
 from invariscope.transforms.base import TRANSFORMS, Transform
 
 WRITTEN = {

@@ -38,7 +38,7 @@ def test_an_unknown_baseline_and_a_single_draw_are_refused(invoke):
     assert "unknown baseline 'trained'" in unknown.output
     single = invoke(*MEASURE, "--baseline", "random", "--draws", "1")
     assert single.exit_code != 0
-    assert "draws must be a whole number, at least 2" in single.output
+    assert "draws must be an integer, at least 2" in single.output
 
 
 def test_a_user_function_builds_the_random_networks(invoke, tmp_path):

@@ -160,7 +160,7 @@ def test_a_defect_keeps_its_traceback(invoke, monkeypatch):
 
 
 def test_an_import_that_fails_in_the_package_is_a_defect(invoke, monkeypatch):
-    monkeypatch.setitem(sys.modules, "invariscope.storage", None)
+    monkeypatch.setitem(sys.modules, "invariscope.results.storage", None)
     done = invoke("measure", "net.py:make", "digits.npz", "-t", "quarter_turns")
     assert isinstance(done.exception, ImportError)
 

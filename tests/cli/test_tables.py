@@ -9,7 +9,7 @@ from rich.console import Console
 
 from invariscope.cli.tables import remarks, result_tables
 from invariscope.plots.shared.labels import OUTSIDE
-from invariscope.result import Result
+from invariscope.results.result import Result
 
 
 def _row(value, **columns):

@@ -170,7 +170,5 @@ def test_a_monitored_training_without_a_whole_epoch_leaves_nothing(invoke, monke
 
 
 def test_bad_options_of_the_monitor_are_refused_before_training(fails):
-    assert "every must be a whole number, at least 1; got 0" in fails(
-        *TRAIN, "--monitor", "--monitor-every", "0"
-    )
+    assert "every must be an integer, at least 1; got 0" in fails(*TRAIN, "--monitor", "--monitor-every", "0")
     assert "Closest: 'rotation'" in fails(*TRAIN, "--monitor", "--monitor-transform", "rotatoin")

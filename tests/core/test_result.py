@@ -8,8 +8,8 @@ import math
 import numpy as np
 import pytest
 
-from invariscope import storage
-from invariscope.result import COLUMNS, CURVE_COLUMNS, Result
+from invariscope.results import storage
+from invariscope.results.result import COLUMNS, CURVE_COLUMNS, Result
 
 
 @pytest.fixture

@@ -7,12 +7,12 @@ import itertools
 import numpy as np
 import pytest
 
-from invariscope.engine.order import pair_numbers
+from invariscope.block import Block, Membership
+from invariscope.data.order import pair_numbers
+from invariscope.intervals import GROUPS, MISSING, Interval, compare, holm, interaction_reach, jackknife
 from invariscope.measures.base import LayerContext
 from invariscope.measures.variance import NormalizedVariance
-from invariscope.result import Result
-from invariscope.statistics.base import Block, Membership
-from invariscope.uncertainty import GROUPS, MISSING, Interval, compare, holm, interaction_reach, jackknife
+from invariscope.results.result import Result
 
 
 def test_for_a_mean_of_equal_groups_the_jackknife_is_the_textbook_standard_error():

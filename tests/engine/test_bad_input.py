@@ -243,11 +243,11 @@ def test_random_weights_need_data_that_can_be_walked_twice():
     [
         ("device", "cuda:7", "cannot be used here"),
         ("device", "gpu", "cannot be used here"),
-        ("samples", 2.5, "samples must be a whole number"),
-        ("samples", "10", "samples must be a whole number"),
-        ("seed", -1, "seed must be a whole number"),
-        ("batch_size", True, "batch_size must be a whole number"),
-        ("batch_size", 0, "batch_size must be a whole number"),
+        ("samples", 2.5, "samples must be an integer"),
+        ("samples", "10", "samples must be an integer"),
+        ("seed", -1, "seed must be an integer"),
+        ("batch_size", True, "batch_size must be an integer"),
+        ("batch_size", 0, "batch_size must be an integer"),
     ],
 )
 def test_options_of_the_wrong_kind(option, value, message):

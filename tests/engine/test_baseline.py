@@ -11,9 +11,9 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import invariscope as iv
-from invariscope.engine.baseline import draw_seed
-from invariscope.engine.random_weights import randomized
+from invariscope.engine.extras.baseline import draw_seed
 from invariscope.report import tables
+from invariscope.variants.randomized import randomized
 
 TURNS = iv.QuarterTurns()
 KEY = ["measure", "layer", "call", "stratum"]
@@ -150,8 +150,8 @@ def test_data_that_can_be_walked_again_will_do(net, digits):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"draws": 1}, ValueError, r"draws must be a whole number, at least 2; got 1"),
-        ({"draws": 2.5}, ValueError, r"draws must be a whole number, at least 2; got 2\.5"),
+        ({"draws": 1}, ValueError, r"draws must be an integer, at least 2; got 1"),
+        ({"draws": 2.5}, ValueError, r"draws must be an integer, at least 2; got 2\.5"),
         ({"baseline": "randm"}, ValueError, r"unknown baseline 'randm'. Closest: 'random'"),
     ],
 )

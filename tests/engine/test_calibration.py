@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import invariscope as iv
-from invariscope.engine.calibration import batch_normalized, calibrated, normalization_of
+from invariscope.variants.calibrated import batch_normalized, calibrated, normalization_of
 
 X = 3 + 2 * torch.randn(48, 1, 8, 8, generator=torch.Generator().manual_seed(0))
 

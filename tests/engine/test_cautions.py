@@ -10,7 +10,7 @@ from torch import nn
 
 import invariscope as iv
 from invariscope.cli.tables import remarks
-from invariscope.engine.cautions import (
+from invariscope.engine.extras.cautions import (
     AS_NOISE,
     CARRIED,
     INSENSITIVE,
@@ -18,9 +18,9 @@ from invariscope.engine.cautions import (
     UNPAIRED,
     add_cautions,
 )
+from invariscope.intervals import reaches_null
 from invariscope.measures.base import as_measures
 from invariscope.report.findings import sentences
-from invariscope.uncertainty import reaches_null
 
 MEASURES = [
     *("normalized_variance", "equivariance_deviation", "consistency", "worst_element", "cka", "stability"),

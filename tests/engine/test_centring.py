@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import invariscope as iv
-from invariscope.engine import centring
+from invariscope.engine.extras import grid_notes as centring
 
 
 def even(transform, filters):

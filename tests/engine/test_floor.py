@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import invariscope as iv
-from invariscope.engine.sources import as_source
+from invariscope.data.sources import as_source
 
 BLURRING = [iv.Rotation([0, 20, 45]), iv.Rotation([10, 20, 45]), iv.Translation([(0.5, 0), (0, 0.25)])]
 

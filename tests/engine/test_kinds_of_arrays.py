@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils.data import Dataset, TensorDataset
 
 import invariscope as iv
-from invariscope.engine.arrays import as_tensor
+from invariscope.data.arrays import as_tensor
 
 GENERATOR = np.random.default_rng(0)
 X = GENERATOR.normal(size=(40, 6)).astype(np.float32)

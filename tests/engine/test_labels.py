@@ -10,8 +10,8 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
 
 import invariscope as iv
-from invariscope.engine.labels import Labelling, class_names, read_targets, word_number
-from invariscope.engine.sources import as_source
+from invariscope.data.labels import Labelling, class_names, read_targets, word_number
+from invariscope.data.sources import as_source
 
 pytestmark = pytest.mark.usefixtures("seeded")
 

@@ -105,7 +105,7 @@ def test_every_kind_of_data_gives_the_same_numbers(net, digits, wrap):
 
 
 def test_a_stream_that_shows_a_new_class_late_is_still_counted_right(net, digits, monkeypatch):
-    from invariscope.engine import sources
+    from invariscope.data import sources
 
     monkeypatch.setattr(sources, "WINDOW_SAMPLES", 40)
     x, y = digits
@@ -208,7 +208,7 @@ def test_pooled_maps_have_one_value_a_channel_and_flattened_units_stay_units(net
 
 def test_variance_relative_to_random_weights(net, digits):
     result = quick(net, digits[0], measures=[iv.NormalizedVariance(norm="random_net")], seed=2)
-    from invariscope.engine.random_weights import randomized
+    from invariscope.variants.randomized import randomized
 
     drawn = brute_force(randomized(net, seed=2), digits[0]).var(axis=1, ddof=1).mean(axis=0)
     own = brute_force(net, digits[0]).var(axis=1, ddof=1).mean(axis=0)

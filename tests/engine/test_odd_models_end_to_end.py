@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import invariscope as iv
+from invariscope.block import Block
 from invariscope.engine.reduction import Reduction
-from invariscope.statistics.base import Block
 from odd_models import ODD_MODELS
 
 ELEMENTS = [

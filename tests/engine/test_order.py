@@ -10,11 +10,11 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 import invariscope as iv
-from invariscope.engine import sources
-from invariscope.engine.order import Identities, content_keys, given_keys, pair_numbers
-from invariscope.engine.sources import as_source
+from invariscope.data import sources
+from invariscope.data.order import Identities, content_keys, given_keys, pair_numbers
+from invariscope.data.sources import as_source
+from invariscope.intervals import GROUPS
 from invariscope.measures.base import MEASURES
-from invariscope.uncertainty import GROUPS
 
 N, CLASSES = 149, 3  # odd: the last pair holds three
 WORDS = np.array(["wasp", "ant", "moth"])

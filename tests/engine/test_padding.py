@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 import invariscope as iv
 from invariscope import zoo
-from invariscope.engine.padding import padding_notes
-from invariscope.transforms._chosen import _Chosen
+from invariscope.engine.extras.padding import padding_notes
+from invariscope.transforms.machinery.chosen import _Chosen
 
 DIGITS = zoo.load("mnist_subset", samples=80)
 PLAIN, STANDARDISED = DIGITS.images, DIGITS.standardized().images

@@ -8,8 +8,8 @@ from torch import nn
 from torch.nn.utils import parametrizations, parametrize, prune, spectral_norm, weight_norm
 
 import invariscope as iv
-from invariscope.engine.derived_weights import effective_weights
-from invariscope.engine.random_weights import random_network, randomized
+from invariscope.variants.derived_weights import effective_weights
+from invariscope.variants.randomized import random_network, randomized
 
 TURNS = iv.QuarterTurns()
 

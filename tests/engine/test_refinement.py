@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import invariscope as iv
-from invariscope.transforms._sliding import _Sliding
+from invariscope.transforms.machinery.sliding import _Sliding
 
 SIDE = 24
 GRID = torch.arange(SIDE, dtype=torch.float64) - (SIDE - 1) / 2

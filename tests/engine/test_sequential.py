@@ -11,9 +11,9 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 import invariscope as iv
-from invariscope.engine.sequential import Stopping
-from invariscope.engine.sources import as_source
-from invariscope.uncertainty import GROUPS, SEQUENTIAL_REACH, jackknife
+from invariscope.data.sources import as_source
+from invariscope.engine.extras.sequential import Stopping
+from invariscope.intervals import GROUPS, SEQUENTIAL_REACH, jackknife
 
 TURNS = iv.QuarterTurns()
 N = 1000
@@ -47,7 +47,7 @@ def used(result):
 
 def walked(data, width=0.1, seed=0):
     """Positions in the order in which a run takes them."""
-    from invariscope.engine.sequential import LookSource
+    from invariscope.engine.extras.sequential import LookSource
 
     windows = LookSource(as_source(data, seed=seed), Stopping(width, 128)).windows()
     return np.concatenate([window.indices for window in windows])
@@ -122,7 +122,7 @@ def test_a_stream_is_read_no_further_than_needed(net, images):
             read.append(start)
             yield images[start : start + 50]
 
-    import invariscope.engine.sources as sources
+    import invariscope.data.sources as sources
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sources, "WINDOW_SAMPLES", 100)

@@ -14,10 +14,10 @@ from test_every_measure import block_of, final_values, finals_of, shape_of
 
 import invariscope as iv
 from invariscope import zoo
-from invariscope.draws import Stream, drawn_words
+from invariscope.common.draws import Stream, drawn_words
 from invariscope.measures.base import LayerContext
 from invariscope.measures.rejections import CORRECTIONS, f_critical, f_survival, share_rejecting
-from invariscope.statistics.reservoir import Reservoir
+from invariscope.statistics.kept.reservoir import Reservoir
 
 pytestmark = pytest.mark.usefixtures("seeded")
 
@@ -205,7 +205,7 @@ def test_critical_values_undo_p_values(p, above, below):
         ({"sphericity": "huynh"}, "unknown sphericity 'huynh'"),
         ({"correction": "holm"}, "unknown correction 'holm'"),
         ({"alpha": 5}, "alpha is a level between 0 and 1"),
-        ({"min_firing": -1}, "min_firing must be a whole number"),
+        ({"min_firing": -1}, "min_firing must be an integer"),
     ],
 )
 def test_options_that_do_not_exist_are_refused(options, message):
@@ -216,7 +216,7 @@ def test_options_that_do_not_exist_are_refused(options, message):
 def test_a_distance_or_reservoir_that_does_not_exist_is_refused():
     with pytest.raises(ValueError, match="unknown distance 'manhattan'"):
         iv.SampleDistance(distance="manhattan")
-    with pytest.raises(ValueError, match="reservoir is a number of samples"):
+    with pytest.raises(ValueError, match=r"reservoir must be an integer \(samples\), at least 2"):
         iv.SampleDistance(reservoir=1)
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 import invariscope as iv
+from invariscope.block import Block, Membership
 from invariscope.measures.anova import GREENHOUSE_GEISSER, Anova
 from invariscope.measures.base import LayerContext, UnitValues
 from invariscope.measures.distances import (
@@ -20,7 +21,6 @@ from invariscope.measures.distances import (
     TransformationDistance,
 )
 from invariscope.measures.variance import NormalizedVariance, SampleVariance, TransformationVariance
-from invariscope.statistics.base import Block, Membership
 
 GROUPS = 8
 PRESETS = ("slides", "tmeasures", "quiroga2019", "quiroga2019_full")

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 import invariscope as iv
+from invariscope.block import Block, Membership
 from invariscope.measures.base import LayerContext
-from invariscope.statistics.base import Block, Membership
 
 DECIDED = [
     iv.TransformationVariance(),

@@ -12,7 +12,7 @@ from test_every_measure import final_values, plain
 from torch import nn
 
 import invariscope as iv
-from invariscope.draws import Stream, drawn_words
+from invariscope.common.draws import Stream, drawn_words
 from invariscope.zoo import build, load
 
 TURNS = iv.QuarterTurns()

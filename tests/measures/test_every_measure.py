@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from invariscope.engine.acting import acting_elements
+from invariscope.block import Block, Membership, NotApplicableError
+from invariscope.engine.feature_motion import acting_elements
 from invariscope.measures.base import (
     MEASURES,
     CurveValues,
@@ -22,7 +23,6 @@ from invariscope.measures.base import (
     as_measures,
 )
 from invariscope.measures.noise_probes import EqualNoise, TowardNeighbour
-from invariscope.statistics.base import Block, Membership, NotApplicableError
 from invariscope.statistics.pairs import partners
 from invariscope.transforms import QuarterTurns
 

@@ -13,8 +13,8 @@ from test_every_measure import final_values
 from torch import nn
 
 import invariscope as iv
+from invariscope.actions.fitted_action import FittedAction
 from invariscope.measures.base import as_measures
-from invariscope.statistics.fitted_action import FittedAction
 from invariscope.zoo import build, load
 
 GENERATOR = torch.Generator().manual_seed(0)

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 import invariscope as iv
+from invariscope.intervals import DECISIVE
 from invariscope.measures.uncovered import reach_of_uneven
 from invariscope.measures.variance_parts import rare_below
-from invariscope.uncertainty import DECISIVE
 
 pytestmark = pytest.mark.usefixtures("seeded")
 

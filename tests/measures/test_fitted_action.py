@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 import invariscope as iv
-from invariscope.statistics.fitted_action import FittedAction
-from invariscope.statistics.orbit_regression import halves_of
+from invariscope.actions.fitted_action import FittedAction
+from invariscope.statistics.moments.orbit_regression import halves_of
 from invariscope.zoo import build, load
 
 TURNS = iv.QuarterTurns()

@@ -16,9 +16,9 @@ from torch import nn
 
 import invariscope as iv
 from invariscope import zoo
-from invariscope.draws import Draws, Stream
-from invariscope.statistics.bin_pilot import BETWEEN, BinPilot, chosen_units
-from invariscope.statistics.firing import TopResponses
+from invariscope.common.draws import Draws, Stream
+from invariscope.statistics.counts.bin_pilot import BETWEEN, BinPilot, chosen_units
+from invariscope.statistics.counts.firing import TopResponses
 
 EVERY_GROUP = ((0,), (1,), (2,))
 GRID = st.integers(-8, 8).map(lambda k: k / 4)  # many ties and atoms, nothing within rounding of another
@@ -362,9 +362,9 @@ def test_counts_that_do_not_fit_the_memory_are_refused_before_the_walk():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"units": 0}, "units must be a whole number, at least 1; got 0"),
-        ({"pilot": 3}, "pilot must be a whole number, at least 16; got 3"),
-        ({"permutations": True}, "permutations must be a whole number, at least 0; got True"),
+        ({"units": 0}, "units must be an integer, at least 1; got 0"),
+        ({"pilot": 3}, "pilot must be an integer, at least 16; got 3"),
+        ({"permutations": True}, "permutations must be an integer, at least 0; got True"),
     ],
 )
 def test_information_options_that_make_no_sense_are_refused(options, message):

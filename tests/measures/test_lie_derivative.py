@@ -16,10 +16,10 @@ from torch.autograd.functional import jvp as double_backward
 
 import invariscope as iv
 from invariscope import zoo
+from invariscope.anatomy.forward_mode import NotForwardError, pushforward
+from invariscope.anatomy.layer_gradients import traced
 from invariscope.generators import Derivatives, UserFlow, as_generators
 from invariscope.measures.base import Batch
-from invariscope.readers.passages import traced
-from invariscope.readers.tangents import NotForwardError, pushforward
 from invariscope.zoo.networks import build
 
 pytestmark = pytest.mark.usefixtures("seeded")
@@ -495,7 +495,7 @@ def test_what_is_no_image_is_refused(digits):
         iv.lie_derivative(flat, digits.flatten(1))
     with pytest.raises(TypeError, match="got function"):
         iv.lie_derivative(lambda x: x, digits)
-    with pytest.raises(ValueError, match="probes is a whole number from 1"):
+    with pytest.raises(ValueError, match="probes must be an integer, at least 1"):
         iv.lie_derivative(flat, digits, probes=0)
     with pytest.raises(TypeError, match="got int"):
         iv.LieDerivative(generators=[3])

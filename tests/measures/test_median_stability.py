@@ -9,7 +9,7 @@ from test_every_measure import final_values, finals_of, plain
 
 import invariscope as iv
 from invariscope import zoo
-from invariscope.draws import Stream, drawn_words
+from invariscope.common.draws import Stream, drawn_words
 from invariscope.measures.base import Batch
 from invariscope.measures.noise_probes import EqualNoise
 
@@ -93,5 +93,5 @@ def test_a_few_wild_samples_move_the_mean_and_not_the_median():
 
 @pytest.mark.parametrize("subset", [1, 2.5, "all"])
 def test_a_subset_without_pairs_is_refused(subset):
-    with pytest.raises(ValueError, match="subset is a number of samples"):
+    with pytest.raises(ValueError, match=r"subset must be an integer \(samples\), at least 2"):
         iv.Stability(average="median", subset=subset)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from test_every_measure import CLASSES, added, case_for, final_values
 
+from invariscope.intervals import reaches_null
 from invariscope.measures.base import LayerValues, UnitValues
-from invariscope.uncertainty import reaches_null
 
 
 def outputs(measure, activations, labels):

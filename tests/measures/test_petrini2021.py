@@ -9,7 +9,7 @@ from torch import nn
 
 import invariscope as iv
 from invariscope import zoo
-from invariscope.draws import Draws, Stream
+from invariscope.common.draws import Draws, Stream
 
 SAMPLES, DRAWS, SIDE, SEED = 20, 3, 14, 4
 IMAGES = zoo.load("mnist_subset", samples=SAMPLES).images[..., ::2, ::2].contiguous()

@@ -16,8 +16,8 @@ from torch import nn
 import invariscope as iv
 from invariscope import zoo
 from invariscope.report.facts import key_facts
+from invariscope.statistics.moments.undone_moments import UndoneMoments
 from invariscope.statistics.undone_errors import UndoneErrors
-from invariscope.statistics.undone_moments import UndoneMoments
 
 ROUNDING = 1e-10  # of a normalized variance in float32: squares of 1e-5
 EXACT = [

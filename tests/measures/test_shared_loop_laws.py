@@ -12,10 +12,10 @@ from test_shared_loop import DIGITS, QUARTERS, images, measured, net, rows, to_i
 from torch import nn
 
 import invariscope as iv
-from invariscope.draws import Stream, drawn_words
+from invariscope.common.draws import Stream, drawn_words
+from invariscope.intervals import jackknife
 from invariscope.measures.worst_element import chosen_by_chance, reach_of_largest
 from invariscope.statistics.projection import projected
-from invariscope.uncertainty import jackknife
 
 pytestmark = pytest.mark.usefixtures("seeded")
 

@@ -10,7 +10,7 @@ from torch import nn
 
 import invariscope as iv
 from invariscope import zoo
-from invariscope.draws import Stream, drawn_words
+from invariscope.common.draws import Stream, drawn_words
 from invariscope.measures.base import Batch
 from invariscope.measures.noise_probes import EqualNoise, TowardNeighbour
 from invariscope.statistics.pairs import partners

@@ -242,8 +242,8 @@ def test_results_of_several_epochs_make_a_report_with_layers_over_epochs(tmp_pat
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"every": 0}, ValueError, r"every must be a whole number, at least 1; got 0"),
-        ({"every": 1.5}, ValueError, r"every must be a whole number, at least 1; got 1\.5"),
+        ({"every": 0}, ValueError, r"every must be an integer, at least 1; got 0"),
+        ({"every": 1.5}, ValueError, r"every must be an integer, at least 1; got 1\.5"),
         ({"every": True}, ValueError, r"every must be .* got True"),
         ({"measures": "normalised_variance"}, ValueError, r"Closest: 'normalized_variance'"),
         ({"samples": 1000}, ValueError, r"samples=1000, but there are only 96"),
@@ -308,7 +308,7 @@ def test_epochs_that_do_not_fit_are_refused():
         ValueError, match=r"epoch 2 was measured already, with other weights.*a new Monitor with a new folder"
     ):
         monitor(net(1), 2)
-    with pytest.raises(ValueError, match=r"epoch must be a whole number, at least 0; got -1"):
+    with pytest.raises(ValueError, match=r"epoch must be an integer, at least 0; got -1"):
         monitor(net(), -1)
     assert monitor.times["epoch"].tolist() == [2]
 

@@ -11,15 +11,15 @@ from torch import nn
 
 import invariscope as iv
 from invariscope import zoo
-from invariscope.draws import Draws, Stream
-from invariscope.engine.order import pair_numbers
-from invariscope.engine.sources import as_source
+from invariscope.anatomy.partial_forward import up_to
+from invariscope.anatomy.receptive_field import ReceptiveField
+from invariscope.common.draws import Draws, Stream
+from invariscope.data.order import pair_numbers
+from invariscope.data.sources import as_source
+from invariscope.intervals import GROUPS, jackknife
 from invariscope.neurons.crops import Looking, Patches, cut, cut_moved, looking_of, responses
 from invariscope.neurons.deformations import KINDS, NORMS, Deformations
 from invariscope.neurons.displacements import Displacements
-from invariscope.readers.prefix import up_to
-from invariscope.readers.receptive_field import ReceptiveField
-from invariscope.uncertainty import GROUPS, jackknife
 
 IMAGES = torch.rand(80, 3, 24, 28, generator=torch.Generator().manual_seed(0))
 

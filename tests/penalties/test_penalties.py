@@ -139,7 +139,7 @@ def test_drawn_elements_are_measured_as_if_they_were_all():
     ],
 )
 def test_chosen_elements_move_a_sample_as_in_the_whole_transform(transform):
-    from invariscope.transforms._chosen import _Chosen
+    from invariscope.transforms.machinery.chosen import _Chosen
 
     x, indices = images(3), np.array([4, 0, 9])
     places = (len(transform) - 1, 0)

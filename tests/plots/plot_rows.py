@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from invariscope.result import Result
+from invariscope.results.result import Result
 
 NAN = float("nan")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from invariscope.result import Result
+from invariscope.results.result import Result
 
 LAYERS = {
     "conv1": (32, 28, 28),

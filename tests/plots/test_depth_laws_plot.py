@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from invariscope.plots.depth_laws import DepthLaws, law_values
-from invariscope.result import Result
+from invariscope.results.result import Result
 
 
 def result(values, name="net", start=1) -> Result:

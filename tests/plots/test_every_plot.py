@@ -8,9 +8,9 @@ import pytest
 from sample_results import sample_result
 
 import invariscope.plots
+from invariscope.common.registry import _import_all
 from invariscope.plots import PLOTS, ChartPlot, View, draw
 from invariscope.plots.shared.theme import DARK, LIGHT
-from invariscope.registry import _import_all
 
 HOSTILE = r"$\frac{<b>$$x$$ </script>"
 SMALL = {"conv1": (4, 6, 6), HOSTILE: (8,), "out": (10,)}

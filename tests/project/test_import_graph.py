@@ -14,69 +14,48 @@ pytestmark = pytest.mark.no_cover
 
 PACKAGE = ROOT / "src" / "invariscope"
 
-# What may be loaded by importing a part. Everybody may import the registry, the draws, the
-# generators' states and the bare package.
+# What may be loaded by importing a part. Everybody may import `common` and the bare package.
 BELOW = {
     "": set(),
     "__main__": {"cli"},
-    "registry": set(),
-    "draws": set(),
-    "random_state": set(),
-    "autocast": set(),
-    "default_device": set(),
+    "common": set(),
+    "block": set(),
+    "intervals": {"results"},
+    "results": set(),
     "generators": set(),
-    "statistics": {"generators"},
+    "actions": {"block"},
+    "statistics": {"actions", "block", "generators"},
     "transforms": set(),
-    "controls": {"transforms"},
     "readers": set(),
-    "result": set(),
+    "anatomy": {"readers"},
+    "measures": {"actions", "block", "generators", "intervals", "statistics"},
+    "catalog": {"measures", "transforms"},
     "weights": set(),
-    "measures": {"statistics", "generators", "uncertainty"},
-    "storage": {"result"},
-    "uncertainty": {"result"},
-    "engine": {"transforms", "readers", "measures", "statistics", "result", "uncertainty"},
-    "lie": {"engine", "measures", "generators", "readers", "result", "uncertainty"},
-    "monitor": {"engine", "measures", "transforms", "readers", "result", "storage"},
-    "neurons": {"engine", "measures", "readers", "result", "uncertainty"},
-    "penalties": {"engine", "measures", "readers", "statistics", "transforms"},
-    "plots": {"result"},
-    "report": {"plots", "result", "uncertainty"},
+    "data": {"intervals", "statistics"},
+    "variants": {"data", "readers", "transforms"},
+    "engine": {
+        "anatomy", "block", "data", "intervals", "measures", "readers", "results", "statistics", "transforms",
+        "variants",
+    },
+    "studies": {
+        "anatomy", "data", "engine", "generators", "intervals", "measures", "readers", "results",
+        "transforms",
+    },
+    "monitor": {"data", "engine", "measures", "readers", "results", "transforms"},
+    "neurons": {"anatomy", "data", "intervals", "measures", "readers", "results"},
+    "penalties": {"actions", "block", "engine", "measures", "readers", "statistics", "transforms"},
+    "plots": {"results"},
+    "report": {"intervals", "plots", "results"},
     "zoo": {"transforms"},
-    "listing": {"transforms", "measures"},
-    "expressions": {"transforms", "measures"},
-    "checking": {"engine", "expressions", "measures", "readers", "result", "statistics", "transforms"},
+    "checking": {
+        "actions", "block", "catalog", "data", "engine", "measures", "readers", "results", "transforms",
+    },
     "pytest_plugin": {"checking"},
-    "recipes": {
-        "expressions",
-        "transforms",
-        "measures",
-        "engine",
-        "result",
-        "storage",
-        "uncertainty",
-        "plots",
-        "report",
-        "zoo",
-    },
+    "recipes": {"intervals", "plots", "results"},
     "lab": {"recipes"},
-    "demo": {"transforms", "measures", "engine", "result", "uncertainty", "report", "zoo"},
-    "cli": {
-        "checking",
-        "demo",
-        "transforms",
-        "measures",
-        "engine",
-        "monitor",
-        "result",
-        "storage",
-        "uncertainty",
-        "plots",
-        "report",
-        "zoo",
-        "expressions",
-        "recipes",
-    },
-}
+    "demo": {"engine", "intervals", "report", "studies", "transforms", "zoo"},
+    "cli": {"catalog", "plots"},
+}  # fmt: skip
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -108,7 +87,7 @@ def part_of(file: Path) -> str:
 def wrong_imports(file: Path, source: str) -> list[str]:
     """Imports of the package's own parts that the table does not allow."""
     own = part_of(file)
-    allowed = {own, "registry", "draws", "random_state", "autocast", "default_device", *BELOW[own]}
+    allowed = {own, "common", *BELOW[own]}
     found = (name.split(".") for name in imported(ast.parse(source)))
     parts = (names[1] for names in found if names[0] == "invariscope" and len(names) > 1)
     return sorted({part for part in parts if part in BELOW and part not in allowed})

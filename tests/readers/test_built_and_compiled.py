@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import invariscope as iv
-from invariscope.readers._eager import without_compilation
+from invariscope.readers.torch.eager import without_compilation
 
 ELEMENTS = [torch.clone, lambda x: x.flip(1)]
 

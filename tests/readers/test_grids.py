@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import nn
 
 import invariscope as iv
+from invariscope.anatomy.grids import grids
 from invariscope.readers.base import as_reader
-from invariscope.readers.grids import grids
 from invariscope.zoo import build
 
 pytestmark = pytest.mark.usefixtures("seeded")

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 import invariscope as iv
 from invariscope.readers import as_reader
-from invariscope.readers._layouts import Layouts
+from invariscope.readers.torch.layouts import Layouts
 
 
 def images(samples: int = 8, channels: int = 3, side: int = 8) -> Tensor:

@@ -191,7 +191,7 @@ def test_resized_tensors_and_replaced_weight_data_are_restored() -> None:
 
 
 def test_weights_are_not_copied() -> None:
-    from invariscope.readers._snapshot import Snapshot, _Values
+    from invariscope.readers.torch.snapshot import Snapshot, _Values
 
     model = nn.LSTM(4, 4)
     model.views = [model.weight_ih_l0.data.T, model.weight_hh_l0.detach()[:2]]

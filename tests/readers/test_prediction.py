@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import invariscope as iv
 from invariscope.readers import CallableReader, TorchReader, as_reader
-from invariscope.readers._prediction import chosen
+from invariscope.readers.prediction import chosen
 
 X = torch.linspace(-1, 1, 30).reshape(5, 6).sin()
 Named = namedtuple("Named", "loss logits")

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from invariscope.readers import TorchReader, depends_on_batch
-from invariscope.readers._aliases import walk
-from invariscope.readers._axes import BatchAxis, find_batch_axis, order_rows
-from invariscope.readers._functions import operation_name
+from invariscope.readers.torch.aliases import walk
+from invariscope.readers.torch.axes import BatchAxis, find_batch_axis, order_rows
+from invariscope.readers.torch.functions import operation_name
 from odd_models import ODD_MODELS, UNSTABLE_MODELS
 
 pytestmark = pytest.mark.usefixtures("seeded")

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from invariscope import zoo
-from invariscope.readers.prefix import up_to
-from invariscope.readers.receptive_field import ReceptiveField, receptive_field
+from invariscope.anatomy.partial_forward import up_to
+from invariscope.anatomy.receptive_field import ReceptiveField, receptive_field
 
 pytestmark = pytest.mark.usefixtures("seeded")
 

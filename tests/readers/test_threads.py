@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import invariscope as iv
+from invariscope.anatomy.partial_forward import up_to
 from invariscope.readers import TorchReader
-from invariscope.readers._preserve import preserved
-from invariscope.readers.prefix import up_to
+from invariscope.readers.torch.preserve import preserved
 
 pytestmark = pytest.mark.usefixtures("seeded")
 
@@ -150,7 +150,7 @@ def test_a_forward_up_to_a_layer_does_not_stop_forwards_in_other_threads() -> No
 
 
 def test_responses_in_a_graph_are_those_of_this_thread() -> None:
-    from invariscope.readers.in_graph import responses_in_graph
+    from invariscope.readers.torch.in_graph import responses_in_graph
 
     model, x = Net().eval(), torch.randn(4, 8)
 

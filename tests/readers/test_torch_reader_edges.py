@@ -8,8 +8,8 @@ from reader_oracles import inspected, read
 from torch import Tensor, nn
 
 from invariscope.readers import Reading, TorchReader
-from invariscope.readers._axes import NO_UNITS
-from invariscope.readers._plan import UNEVEN
+from invariscope.readers.torch.axes import NO_UNITS
+from invariscope.readers.torch.plan import UNEVEN
 from odd_models import ODD_MODELS
 
 pytestmark = pytest.mark.usefixtures("seeded")

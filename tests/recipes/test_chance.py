@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from invariscope import storage
 from invariscope.recipes.kinds import Workshop
 from invariscope.recipes.kinds.weights import Weights
 from invariscope.recipes.quantities import NoValueError, worked_out
 from invariscope.recipes.verdicts import decided
+from invariscope.results import storage
 
 
 class Shelf:

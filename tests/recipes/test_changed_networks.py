@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 import invariscope as iv
-from invariscope import storage, zoo
+from invariscope import zoo
 from invariscope.recipes.kinds import Workshop
 from invariscope.recipes.kinds.measure import Measure
+from invariscope.results import storage
 
 OPTIONS = {
     "network": "simple_conv",

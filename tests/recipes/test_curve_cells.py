@@ -9,10 +9,11 @@ import torch
 from torch import nn
 
 import invariscope as iv
-from invariscope import storage, zoo
+from invariscope import zoo
 from invariscope.recipes.kinds import Workshop
 from invariscope.recipes.kinds.curve import Curve, before_softmax
 from invariscope.recipes.kinds.measure import Measure
+from invariscope.results import storage
 
 SMALL = {"filters": 4, "kernel_size": 3}
 CURVE = Curve(data="mnist_subset", network="min_cnn", network_options=SMALL, samples=24, radii=3, logits=True)

@@ -6,9 +6,9 @@ import math
 
 import pytest
 
+from invariscope.intervals import jackknife
 from invariscope.recipes.quantities import NoValueError, worked_out
-from invariscope.result import Result
-from invariscope.uncertainty import jackknife
+from invariscope.results.result import Result
 
 SIZES = [10] * 8
 SHARES = [0.9, 1.1, 1.05, 0.95, 1.0, 1.02, 0.98, 1.0]

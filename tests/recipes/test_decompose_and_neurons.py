@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 import invariscope as iv
-from invariscope import storage, zoo
+from invariscope import zoo
 from invariscope.recipes.kinds import Workshop
 from invariscope.recipes.kinds.decompose import Decompose
 from invariscope.recipes.kinds.measure import Measure
 from invariscope.recipes.kinds.neurons import Neurons
+from invariscope.results import storage
 
 NAME = "local_decomposition"
 

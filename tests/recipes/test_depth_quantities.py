@@ -7,12 +7,12 @@ from fnmatch import fnmatchcase
 
 import pytest
 
-from invariscope import storage
+from invariscope.intervals import jackknife
 from invariscope.recipes.kinds import Workshop
 from invariscope.recipes.kinds.constant_filters import ConstantFilters
 from invariscope.recipes.quantities import NoValueError, worked_out
-from invariscope.result import Result
-from invariscope.uncertainty import jackknife
+from invariscope.results import storage
+from invariscope.results.result import Result
 
 SIZES = [10] * 8
 

@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
+from invariscope.intervals import Interval, jackknife
 from invariscope.recipes.quantities import Estimate, NoValueError, nested
 from invariscope.recipes.quantities.base import added
-from invariscope.uncertainty import Interval, jackknife
 
 SIZES = [10] * 8
 

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 import numpy as np
 import pytest
 
+from invariscope.intervals import Interval, holm, jackknife
 from invariscope.recipes import read
 from invariscope.recipes.floors import Learned
 from invariscope.recipes.kinds.combined import combined
@@ -16,8 +17,7 @@ from invariscope.recipes.quantities.base import around
 from invariscope.recipes.recipe import Claim, Recipe
 from invariscope.recipes.text import Text
 from invariscope.recipes.verdicts import decided, p_value, verdicts
-from invariscope.result import Result
-from invariscope.uncertainty import Interval, holm, jackknife
+from invariscope.results.result import Result
 
 NV = "normalized_variance"
 SIZES = [10] * 8

@@ -8,10 +8,10 @@ from fnmatch import fnmatchcase
 import numpy as np
 import pytest
 
+from invariscope.intervals import jackknife
 from invariscope.recipes.quantities import Estimate, NoValueError, worked_out
 from invariscope.recipes.quantities.relations import quotient
-from invariscope.result import Result
-from invariscope.uncertainty import jackknife
+from invariscope.results.result import Result
 
 SIZES = [10] * 8
 

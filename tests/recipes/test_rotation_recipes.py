@@ -7,12 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from invariscope import recipes, storage
+from invariscope import recipes
+from invariscope.intervals import jackknife
 from invariscope.recipes.kinds import Workshop
 from invariscope.recipes.kinds.measure import Measure
 from invariscope.recipes.quantities import NoValueError, worked_out
-from invariscope.result import Result
-from invariscope.uncertainty import jackknife
+from invariscope.results import storage
+from invariscope.results.result import Result
 
 SIZES = [20] * 8
 RECIPES = ("quiroga2019", "quiroga2020", "other_measures")

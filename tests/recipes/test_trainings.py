@@ -12,13 +12,14 @@ import torch
 from test_numbers import Shelf, found, result
 
 import invariscope as iv
-from invariscope import recipes, storage, zoo
+from invariscope import recipes, zoo
 from invariscope.recipes.kinds import Workshop
 from invariscope.recipes.kinds.contrast import Contrast
 from invariscope.recipes.kinds.measure import Measure
 from invariscope.recipes.kinds.recognize import Recognize
 from invariscope.recipes.kinds.train import Train
 from invariscope.recipes.quantities import NoValueError
+from invariscope.results import storage
 
 SMALL = {"filters": 2, "fc": 8}
 CONTRAST = Contrast(

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from invariscope import storage, weights, zoo
+from invariscope import weights, zoo
+from invariscope.intervals import jackknife
 from invariscope.recipes.kinds import Workshop
 from invariscope.recipes.kinds.weights import Weights
 from invariscope.recipes.quantities import worked_out
-from invariscope.uncertainty import jackknife
+from invariscope.results import storage
 
 OPTIONS = {"filters": 16, "kernel_size": 5}
 CARD = zoo.Card(network="min_cnn", input_shape=(1, 28, 28), classes=tuple("0123456789"), options=OPTIONS)

@@ -1,6 +1,7 @@
 import base64
 import hashlib
 import json
+import os
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -11,7 +12,7 @@ from sample_results import CLASSES, sample_result
 
 from invariscope.report import page as report_page
 from invariscope.report import write_report
-from invariscope.result import Result
+from invariscope.results.result import Result
 
 # One worker writes the pages that many tests look at.
 pytestmark = pytest.mark.xdist_group("report_page")
@@ -284,7 +285,7 @@ def test_a_failure_leaves_the_older_report_and_nothing_else(tmp_path, monkeypatc
     def broken(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr(report_page.os, "replace", broken)
+    monkeypatch.setattr(os, "replace", broken)
     with pytest.raises(OSError, match="disk full"):
         write_report(plain(), path)
     assert path.read_text() == "older"

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from test_orbit_moments import accumulated
 
-from invariscope.statistics.base import Membership
-from invariscope.statistics.bin_kernel import BINS, count_bins
-from invariscope.statistics.firing_kernel import count_firing, keep_largest
-from invariscope.statistics.group_kernel import group_products
-from invariscope.statistics.moment_kernel import reduce_orbits
-from invariscope.statistics.orbit_moments import OrbitMoments
-from invariscope.statistics.reference_kernel import take_reference
+from invariscope.block import Membership
+from invariscope.statistics.counts.bin_kernel import BINS, count_bins
+from invariscope.statistics.counts.firing_kernel import count_firing, keep_largest
+from invariscope.statistics.moments.group_kernel import group_products
+from invariscope.statistics.moments.moment_kernel import reduce_orbits
+from invariscope.statistics.moments.orbit_moments import OrbitMoments
+from invariscope.statistics.moments.reference_kernel import take_reference
 from invariscope.statistics.spread_kernel import add_offsets
 from invariscope.statistics.visits import Visits
 

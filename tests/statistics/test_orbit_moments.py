@@ -12,11 +12,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from invariscope.statistics import orbit_moments
-from invariscope.statistics.base import Block, Membership
-from invariscope.statistics.orbit_moments import OrbitMoments
-from invariscope.statistics.orbit_state import NonFiniteError
-from invariscope.statistics.references import References
+from invariscope.block import Block, Membership
+from invariscope.statistics.moments import orbit_moments
+from invariscope.statistics.moments.orbit_moments import OrbitMoments
+from invariscope.statistics.moments.orbit_state import NonFiniteError
+from invariscope.statistics.moments.references import References
 
 
 def block_of(activations, *, buckets=None, element_major=False, first=0):

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from invariscope.transforms import Deformation, Diffeomorphism, DiffeomorphismAugmentation
-from invariscope.transforms._modes import CUTOFFS, DISPLACEMENTS, spectrum
-from invariscope.transforms._warping import gradient_of
+from invariscope.transforms.machinery.modes import CUTOFFS, DISPLACEMENTS, spectrum
+from invariscope.transforms.machinery.warping import gradient_of
 
 FIELDS = 4000
 

@@ -15,14 +15,14 @@ BAD = torch.zeros(1, 2, 2, 2)
 BAD[0, 1, 0, 1] = math.inf
 
 VALUE_ERRORS: list[tuple[Callable[[], Any], str]] = [
-    (lambda: Diffeomorphism(0), "draws|number of elements.*got 0"),
+    (lambda: Diffeomorphism(0), "draws must be an integer, at least 1; got 0"),
     (lambda: Diffeomorphism(c=1), "displacement='exact' with cutoff='code', or c of at least 2"),
     (lambda: Diffeomorphism.temperature_of(1, 28, 1), "ln 1 = 0"),
     (lambda: Diffeomorphism.allowed_range(28, 1), "ln 1 = 0"),
     (lambda: Diffeomorphism(c=1, cutoff="paper", displacement="exact"), "leaves no mode at c = 1"),
     (lambda: Diffeomorphism(c=1, cutoff="paper", temperature=1e-3), "leaves no mode at c = 1"),
-    (lambda: Diffeomorphism(c=2.5), "c is a whole number from 1; got 2.5"),
-    (lambda: Diffeomorphism(c=0), "c is a whole number from 1; got 0"),
+    (lambda: Diffeomorphism(c=2.5), "c must be an integer, at least 1; got 2.5"),
+    (lambda: Diffeomorphism(c=0), "c must be an integer, at least 1; got 0"),
     (lambda: Diffeomorphism(delta_px=0), "delta_px must be above 0; got 0"),
     (lambda: Diffeomorphism(delta_px=(1, 2, 3)), r"one number or a pair \(x, y\); got 3"),
     (lambda: Diffeomorphism(delta_px=math.nan), "delta_px must be finite"),
@@ -53,7 +53,10 @@ VALUE_ERRORS: list[tuple[Callable[[], Any], str]] = [
         "got 2 × 8. Enlarge the images",
     ),
     (lambda: DiffeomorphismAugmentation(c_range=(3, 2)), r"got \(3, 2\)"),
-    (lambda: DiffeomorphismAugmentation(c_range=(1, 2)), r"c_range\[0\] is a whole number from 2; got 1"),
+    (
+        lambda: DiffeomorphismAugmentation(c_range=(1, 2)),
+        r"c_range\[0\] must be an integer, at least 2; got 1",
+    ),
     (lambda: DiffeomorphismAugmentation(c_beta=(0, 1)), r"above 0; got \(0, 1\)"),
     (lambda: DiffeomorphismAugmentation().coefficients([0]), r"give size=\(H, W\)"),
     (

@@ -11,7 +11,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from invariscope.transforms import Compose, Deformation, Diffeomorphism, Flip
-from invariscope.transforms._warping import SIGMA_PX, gradient_of
+from invariscope.transforms.machinery.warping import SIGMA_PX, gradient_of
 
 INTERPOLATIONS = ("bilinear", "cubic", "gaussian")
 

@@ -214,7 +214,7 @@ def test_what_is_no_draw_is_refused(function, error: type, message: str) -> None
     [
         (([torch_noise],), TypeError, "wraps a function from a batch to a batch; got list"),
         ((Rotation([0, 20]),), TypeError, "Rotation is a transform already"),
-        ((torch_noise, 0), ValueError, "draws is the number of elements"),
+        ((torch_noise, 0), ValueError, "draws must be an integer, at least 1"),
     ],
 )
 def test_what_cannot_be_wrapped_is_refused(arguments, error: type, message: str) -> None:

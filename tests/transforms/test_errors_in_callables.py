@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import invariscope as iv
-from invariscope.statistics.feature_actions import FeatureAction
+from invariscope.actions.feature_actions import FeatureAction
 
 
 def broken(x):

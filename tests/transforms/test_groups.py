@@ -21,7 +21,7 @@ from invariscope.transforms import (
     Rotation,
     VectorField,
 )
-from invariscope.transforms._linear import linear_parts
+from invariscope.transforms.machinery.linear import linear_parts
 
 
 def drawn(transform, samples=4000, seed=0):
@@ -202,7 +202,7 @@ def test_chains_multiply_their_linear_parts_in_order():
         (lambda: Orthogonal([[1, 0], [0, 1]]), r"\(element, d, d\); got \(2, 2\)"),
         (lambda: Orthogonal(names=["a"]), "24 matrices, 1 names"),
         (lambda: RandomOrthogonal(dimension=1), "from 2; got 1"),
-        (lambda: RandomOrthogonal(0), "number of elements"),
+        (lambda: RandomOrthogonal(0), "draws must be an integer"),
         (lambda: Permutations([[0, 0]]), r"places\[0\] must hold each of 0 to 1 once; got 0 0"),
         (lambda: Permutations([]), "places is empty"),
         (lambda: Permutations.all(7), r"too many permutations.*RandomPermutations\(7\)"),

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import invariscope as iv
-from invariscope.transforms._linear import linear_parts
+from invariscope.transforms.machinery.linear import linear_parts
 
 
 def matrices(transform, samples=4000):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import invariscope as iv
-from invariscope.transforms.local_decomposition import local_decomposition
+from invariscope.studies.local_decomposition import local_decomposition
 
 small = st.floats(-1, 1, allow_nan=False)
 
@@ -92,7 +92,7 @@ def test_fields_of_the_transform_are_taken_as_they_come():
         (np.full((2, 5, 5), np.nan), {}, "not finite"),
         (np.zeros((2, 5, 5)), {"patch": 6}, "no larger than the field of 5 × 5; got 6 × 6"),
         (np.zeros((2, 5, 5)), {"patch": 1}, "at least 2 × 2"),
-        (np.zeros((2, 5, 5)), {"stride": 0}, "stride is a whole number"),
+        (np.zeros((2, 5, 5)), {"stride": 0}, "stride must be an integer"),
     ],
 )
 def test_what_is_no_field_or_no_patch_is_refused(field, options, message):

@@ -82,7 +82,7 @@ def test_augmentation_adds_noise_of_its_own_to_each_sample() -> None:
     ("act", "kind", "message"),
     [
         (lambda: Noise(norm=0), ValueError, "above 0; got 0"),
-        (lambda: Noise(0), ValueError, "a whole number from 1; got 0"),
+        (lambda: Noise(0), ValueError, "draws must be an integer, at least 1; got 0"),
         (lambda: Noise(2, like=Flip()), ValueError, "leave out norm and draws"),
         (lambda: Noise(norm=1, like=Flip()), ValueError, "leave out norm and draws"),
         (lambda: Noise().orbit(torch.zeros(2, 5, dtype=torch.int64)), TypeError, "got int64.*embeddings"),

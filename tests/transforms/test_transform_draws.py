@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from invariscope.draws import _GOLDEN, Draws, Stream, _mix
+from invariscope.common.draws import _GOLDEN, Draws, Stream, _mix
 from invariscope.transforms import Compose, Grid, Rotation
 
 

@@ -28,7 +28,7 @@ from invariscope.transforms import (
 VALUE_ERRORS: list[tuple[Callable[[], Any], str]] = [
     (lambda: Rotation([]), "degrees is empty: a transform needs at least one element"),
     (lambda: Rotation([0, math.nan]), r"degrees\[1\] must be finite; got nan"),
-    (lambda: Rotation.circle(0), "m is the number of elements, a whole number from 1; got 0"),
+    (lambda: Rotation.circle(0), "m must be an integer, at least 1; got 0"),
     (lambda: Rotation.circle(4, start_deg=math.inf), "start_deg must be finite"),
     (lambda: Rotation([0], jitter_deg=-1), "at least 0; got -1"),
     (

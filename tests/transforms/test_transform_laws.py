@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from invariscope.transforms import TRANSFORMS, Drawn, Elements, Flip, Noise, Rotation, Transform, Translation
-from invariscope.transforms._affine import _Affine
-from invariscope.transforms._matrices import linear
 from invariscope.transforms.inverse import Inverse
+from invariscope.transforms.machinery.affine import _Affine
+from invariscope.transforms.machinery.matrices import linear
 from unseeded_draws import watched
 
 EXAMPLES = [

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from invariscope.transforms import Rotation, Scale, Translation
-from invariscope.transforms._sampling import _PLANS, _Part, _Recent
+from invariscope.transforms.machinery.sampling import _PLANS, _Part, _Recent
 
 
 def noise(*shape: int) -> torch.Tensor:

@@ -65,7 +65,7 @@ def test_blocks_of_two_halve_the_sensitivity_to_displacements_with_each_layer():
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"layers": 0}, "layers is at least 1"),
+        ({"layers": 0}, "layers must be an integer, at least 1"),
         ({"layers": 2, "dimensions": 3}, "dimensions is 1"),
         ({"layers": 2, "filter_size": 4}, "odd filter_size"),
         ({"layers": 2, "filter_size": 3, "stride": 2}, "equals the filter_size"),

@@ -136,8 +136,8 @@ def test_an_interrupted_training_goes_on_bit_for_bit(tmp_path):
         ({"views": SHIFTS, "intensity": 1.0}, r"intensity and color lie in \[0, 1\)"),
         ({"views": SHIFTS, "color": 1.0}, r"color lie in \[0, 1\)"),
         ({"views": SHIFTS, "temperature": 0.0}, "temperature is positive"),
-        ({"views": SHIFTS, "projection": 0}, "projection is a number of values"),
-        ({"views": SHIFTS, "epochs": 0}, "epochs and batch_size are at least 1"),
+        ({"views": SHIFTS, "projection": 0}, "projection must be an integer, at least 1; got 0"),
+        ({"views": SHIFTS, "epochs": 0}, "epochs must be an integer, at least 1"),
     ],
 )
 def test_options_that_cannot_be_are_refused(options, said):

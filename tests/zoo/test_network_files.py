@@ -118,7 +118,7 @@ def test_missing_files_are_named(tmp_path, saved):
         ({"classes": ["a", "b"]}, r"fc2\.weight \(10, 8\) instead of \(2, 8\)"),
         ({"network": "simple_cnov"}, r"unknown network 'simple_cnov'. Closest: 'simple_conv'"),
         ({"options": {"filter": 4}}, r"unknown option of simple_conv 'filter'. Closest: 'filters'"),
-        ({"options": {"filters": "many"}}, r"cannot be built: filters is a whole number"),
+        ({"options": {"filters": "many"}}, r"cannot be built: filters must be an integer"),
         ({"options": {"filters": 10**6}}, r"does not fit simple_conv"),  # would be terabytes
         ({"options": [4]}, r"options and training are objects"),
         ({"input_shape": "1x28x28"}, r"input_shape and classes are lists"),

@@ -215,12 +215,12 @@ def test_airbench_starts_with_filters_that_pass_a_channel_each():
     [
         ({"name": "simpel_conv"}, r"unknown network 'simpel_conv'. Closest: 'simple_conv'"),
         ({"name": "simple_conv", "filter": 3}, r"unknown option of simple_conv 'filter'. Closest: 'filters'"),
-        ({"name": "vgg16", "filters": 0}, r"filters is a whole number of at least 1, got 0"),
-        ({"name": "resnet18", "width": 2.5}, r"width is a whole number of at least 1, got 2\.5"),
+        ({"name": "vgg16", "filters": 0}, r"filters must be an integer, at least 1; got 0"),
+        ({"name": "resnet18", "width": 2.5}, r"width must be an integer, at least 1; got 2\.5"),
         ({"name": "vgg16", "input_shape": (28, 28)}, r"input_shape is \(C, H, W\).*got \(28, 28\)"),
         ({"name": "vgg16", "input_shape": (1, 0, 28)}, r"three positive whole numbers"),
         ({"name": "simple_conv", "input_shape": (1, 3, 28)}, r"simple_conv needs images of at least 4 x 4"),
-        ({"name": "all_conv", "classes": 1}, r"at least two classes, got 1"),
+        ({"name": "all_conv", "classes": 1}, r"classes must be an integer, at least 2; got 1"),
     ],
 )
 def test_impossible_networks_are_refused(arguments, message):

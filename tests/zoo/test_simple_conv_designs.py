@@ -85,7 +85,7 @@ def test_strides_stand_where_pooling_was_and_need_no_more_weights():
     [
         ({"activation": "rleu"}, r"unknown activation 'rleu'. Closest: 'relu'"),
         ({"pooling": "mean"}, r"unknown pooling 'mean'"),
-        ({"kernel_size": 4}, r"kernel_size is an odd whole number, such as 3, 5 or 7; got 4"),
+        ({"kernel_size": 4}, r"kernel_size must be odd, such as 3, 5 or 9; got 4"),
         ({"kernel_size": -3}, r"got -3"),
         ({"kernel_size": "3"}, r"got '3'"),
     ],

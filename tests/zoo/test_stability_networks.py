@@ -54,7 +54,7 @@ def test_the_smallest_networks_have_one_hidden_layer_that_is_averaged(name):
     shapes = outputs_of(build(name, filters=4), torch.rand(2, 1, 28, 28))
     assert list(shapes)[1:] == ["relu", "pool", "flatten", "fc", "log_softmax"]
     assert [shapes[layer] for layer in ("relu", "flatten", "fc")] == [(4, 28, 28), (4,), (10,)]
-    with pytest.raises(ValueError, match=r"kernel_size is an odd whole number.*got 4"):
+    with pytest.raises(ValueError, match=r"kernel_size must be odd.*got 4"):
         build(name, kernel_size=4)
 
 
@@ -73,7 +73,7 @@ def test_the_fully_connected_network_has_three_hidden_layers_of_64_unless_asked_
     assert widths == [64, 64, 64, 10]
     other = build("fully_connected", width=5, depth=1, classes=3)
     assert [m.out_features for m in other.modules() if isinstance(m, nn.Linear)] == [5, 3]
-    with pytest.raises(ValueError, match="depth is a whole number of at least 1, got 0"):
+    with pytest.raises(ValueError, match="depth must be an integer, at least 1; got 0"):
         build("fully_connected", depth=0)
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import invariscope as iv
-from invariscope.engine.random_weights import randomized
+from invariscope.variants.randomized import randomized
 from invariscope.zoo import build
 from invariscope.zoo.networks.stn_simple_conv import Turn
 

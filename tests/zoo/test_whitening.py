@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from invariscope.engine.random_weights import randomized
+from invariscope.variants.randomized import randomized
 from invariscope.zoo import build, load, train
 from invariscope.zoo.whitening import WhiteningConv, whitening_filters
 

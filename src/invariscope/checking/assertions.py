@@ -9,19 +9,20 @@ from typing import Any
 
 from torch import Tensor
 
-from invariscope.autocast import without_autocast
+from invariscope.actions.feature_actions import ActionByLayer
 from invariscope.checking.reading import tried_actions, verdict_of
 from invariscope.checking.session import current
 from invariscope.checking.tolerances import roundings
 from invariscope.checking.verdict import SymmetryError, Verdict
-from invariscope.default_device import without_default_device
+from invariscope.common.autocast import without_autocast
+from invariscope.common.default_device import without_default_device
+from invariscope.common.globs import matches
+from invariscope.common.registry import unknown
+from invariscope.data.sources import Source, as_source, refuse_second_walk
 from invariscope.engine.api import measure, untouched_generators
-from invariscope.engine.sources import Source, as_source, refuse_second_walk
 from invariscope.measures.equivariance_error import EquivarianceError
 from invariscope.readers.base import Inspection, LayerKey, Reader, as_reader
-from invariscope.registry import unknown
-from invariscope.result import Result
-from invariscope.statistics.feature_actions import ActionByLayer, fits
+from invariscope.results.result import Result
 from invariscope.transforms.base import Transform, as_transform
 
 _FEW = "each response is compared with another sample's, the null, for which at least two are needed"
@@ -256,10 +257,10 @@ def _refuse_unmatched(action: Any, names: list[str], everything: Callable[[], li
     if not isinstance(action, ActionByLayer):
         return
     patterns = [pattern for pattern, _ in action.actions if pattern != "*"]
-    missing = [pattern for pattern in patterns if not any(fits(pattern, name) for name in names)]
+    missing = [pattern for pattern in patterns if not any(matches(pattern, name) for name in names)]
     known = everything() if missing else []
     for pattern in missing:
-        if not any(fits(pattern, name) for name in known):
+        if not any(matches(pattern, name) for name in known):
             raise unknown("layer of feature_action", pattern, known)
 
 

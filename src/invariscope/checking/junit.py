@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import datetime
-import os
 import re
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
 from invariscope.checking.limits import Outcome
+from invariscope.common.files import replacing
 
 SUITE = "invariscope check"
 # What XML 1.0 cannot hold, not even escaped.
@@ -28,15 +27,8 @@ def write_junit(path: Path, outcomes: Sequence[Outcome], *, model: str, seconds:
     """
     suites = document(outcomes, model=model, seconds=seconds)
     data = ElementTree.tostring(suites, encoding="utf-8", xml_declaration=True)
-    handle, scratch = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data + b"\n")
-        Path(scratch).chmod(0o666 & ~_umask())
-        os.replace(scratch, path)
-    except BaseException:
-        Path(scratch).unlink(missing_ok=True)
-        raise
+    with replacing(path) as scratch:
+        scratch.write_bytes(data + b"\n")
 
 
 def document(outcomes: Sequence[Outcome], *, model: str, seconds: float) -> ElementTree.Element:
@@ -73,9 +65,3 @@ def _add(suite: ElementTree.Element, outcome: Outcome, model: str, seconds: floa
 
 def _clean(text: str) -> str:
     return _FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", text)
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from invariscope.expressions import read_measures
+from invariscope.catalog.expressions import read_measures
+from invariscope.common.globs import matches
+from invariscope.common.registry import unknown
 from invariscope.measures.base import Measure
-from invariscope.registry import unknown
-from invariscope.result import Result
-from invariscope.statistics.feature_actions import fits
+from invariscope.results.result import Result
 
 OUTPUT = "output"
 _FORM = "GLOB:measure:value, such as 'conv*:normalized_variance:0.3'"
@@ -140,7 +140,7 @@ def read_limits(most: Sequence[str], least: Sequence[str]) -> tuple[Limit, ...]:
     if not found:
         raise ValueError(f"nothing to check: give --max or --min {_FORM}.")
     for limit in found:
-        if limit.measure.scope == OUTPUT and not fits(limit.pattern, OUTPUT):
+        if limit.measure.scope == OUTPUT and not matches(limit.pattern, OUTPUT):
             raise ValueError(
                 f"{limit.measure.name} is of the model's output, and {limit.pattern!r} is not: write "
                 f"'{OUTPUT}:{limit.row}:{limit.bound:g}'."
@@ -170,7 +170,7 @@ def _judged(limit: Limit, result: Result) -> list[Outcome]:
     rows = [row for row in result.rows if row["measure"] == limit.row and row["stratum"] == "all"]
     if not rows:
         raise _no_rows(limit, result)
-    chosen = [row for row in rows if fits(limit.pattern, row["layer"])]
+    chosen = [row for row in rows if matches(limit.pattern, row["layer"])]
     if not chosen:
         raise _no_layer(limit, result, [row["layer"] for row in rows])
     columns = ("layer", "call", "value", "ci_low", "ci_high")
@@ -182,7 +182,7 @@ def _nonfinite(limit: Limit, result: Result) -> list[tuple[str, int]]:
     """Layers that lost all of their samples, so that no row speaks of them."""
     lost = [entry for entry in result.provenance["skipped"] if "non-finite" in str(entry["reason"])]
     keys = ((str(entry["layer"]), int(entry["call"])) for entry in lost)
-    return [key for key in keys if fits(limit.pattern, key[0])]
+    return [key for key in keys if matches(limit.pattern, key[0])]
 
 
 def _lost(limit: Limit, layer: str, call: int) -> Outcome:
@@ -202,7 +202,7 @@ def _no_rows(limit: Limit, result: Result) -> ValueError:
 
 
 def _no_layer(limit: Limit, result: Result, layers: list[str]) -> ValueError:
-    reasons = (e for e in result.provenance["skipped"] if fits(limit.pattern, str(e["layer"])))
+    reasons = (e for e in result.provenance["skipped"] if matches(limit.pattern, str(e["layer"])))
     for entry in reasons:
         return ValueError(
             f"{limit.measure.name} has no value for the layers {limit.pattern!r}: {entry['layer']}: "

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from invariscope.actions.feature_actions import ActionByLayer
+from invariscope.block import NotApplicableError
 from invariscope.checking.tolerances import Rounding
 from invariscope.checking.verdict import LayerVerdict, Verdict, Worst
 from invariscope.measures.equivariance_error import EquivarianceError
 from invariscope.readers.base import LayerKey
-from invariscope.result import Result
-from invariscope.statistics.base import NotApplicableError
-from invariscope.statistics.feature_actions import ActionByLayer
+from invariscope.results.result import Result
 from invariscope.transforms.base import Transform
 
 

@@ -8,8 +8,9 @@ from functools import cached_property
 
 import numpy as np
 
+from invariscope.common.wording import listed
 from invariscope.readers.base import LayerKey
-from invariscope.result import Result
+from invariscope.results.result import Result
 
 _LISTED = 6
 
@@ -137,7 +138,8 @@ class Verdict:
         layers = "1 layer" if count == 1 else f"{count} layers"
         said = "no response" if worst.worst is None else str(worst.worst)
         blind = [layer.name for layer in self.layers if layer.blind]
-        unseen = f"; tolerance above the null, so nothing shown: {_listed(blind)}" if blind else ""
+        names = listed(blind, limit=_LISTED)
+        unseen = f"; tolerance above the null, so nothing shown: {names}" if blind else ""
         return f"{name} {self.what} ({layers}): {ended}; {worst.name} {said}{unseen}"
 
     def message(self) -> str:
@@ -148,7 +150,7 @@ class Verdict:
         lines |= {"null": f"{first.null:.3g}, the mean error against another sample's response"}
         lines |= {"positions": first.grid} if first.grid else {}
         if len(self.broken) > 1:
-            lines["also broken"] = _listed([layer.short for layer in self.broken[1:]])
+            lines["also broken"] = listed([layer.short for layer in self.broken[1:]], limit=_LISTED)
         lines["replay"] = self._replay(first.worst)
         shown = "\n".join(f"  {name:<12} {text}" for name, text in lines.items())
         return f"{_headline(first, self.what, alone=len(self.layers) == 1)}\n{shown}"
@@ -216,8 +218,3 @@ def _details(worst: Worst | None) -> dict[str, str]:
         "sample": f"{worst.sample}",
         "tolerance": worst.reason,
     }
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return ", ".join(names[:_LISTED]) + more

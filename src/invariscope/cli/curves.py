@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from invariscope.monitor.history import History
-    from invariscope.result import Result
+    from invariscope.results.result import Result
 
 MOST_COLUMNS = 8
 RESPONSES = {

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from invariscope.cli.references import is_reference, load_reference
-from invariscope.registry import unknown
+from invariscope.common.registry import unknown
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -81,7 +81,7 @@ def _floating(values: Any) -> Tensor:
     """Float64 is what NumPy writes unasked, float32 what networks take."""
     import torch
 
-    from invariscope.engine.arrays import as_tensor
+    from invariscope.data.arrays import as_tensor
 
     if isinstance(values, np.ndarray) and values.dtype.kind not in "fiub":
         raise ValueError(f"the inputs are an array of {values.dtype}, expected numbers")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from invariscope.catalog.expressions import read_measures
+from invariscope.catalog.expressions import read_transform as read_expression
 from invariscope.cli.references import is_reference, load_reference
-from invariscope.expressions import read_measures
-from invariscope.expressions import read_transform as read_expression
 
 if TYPE_CHECKING:
     from invariscope.transforms.base import Transform

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_LAST = "result.json"
+from invariscope.common.files import filling, replacing
 
 
 @contextmanager
@@ -27,17 +24,12 @@ def staged_folder(out: Path, *, usual: Path, overwrite: bool = False) -> Iterato
     Raises:
         FileExistsError: `out` holds something, and `overwrite` is not set. Raised before the block runs.
     """
-    from invariscope.storage import refuse_used_folder
+    from invariscope.results.storage import JSON_NAME, refuse_used_folder
 
     called = f"{out}, the default of --out," if out == usual else ""
     refuse_used_folder(out, overwrite=overwrite, remedy="--overwrite", called=called)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=_existing_parent(out)))
-    try:
+    with filling(out, last=JSON_NAME) as scratch:
         yield scratch
-        _open_up(scratch)
-        _publish(scratch, out)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 @contextmanager
@@ -51,35 +43,5 @@ def staged_file(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
         raise FileExistsError(f"{out} is a folder; give a file name, such as {out / 'report.html'}")
     if out.exists() and not overwrite:
         raise FileExistsError(f"{out} exists already. Give another name with --out, or --overwrite.")
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=_existing_parent(out)) as folder:
-        yield Path(folder) / out.name
-        out.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(Path(folder) / out.name, out)
-
-
-def _existing_parent(path: Path) -> Path:
-    """The nearest folder above `path` that exists: on the same disk, so that renaming is one step."""
-    parent = path.absolute().parent
-    while not parent.exists():
-        parent = parent.parent
-    return parent
-
-
-def _publish(scratch: Path, out: Path) -> None:
-    out.parent.mkdir(parents=True, exist_ok=True)
-    if not out.exists() or not any(out.iterdir()):
-        os.replace(scratch, out)
-        return
-    # result.json names the other files, so it goes first and comes last.
-    (out / _LAST).unlink(missing_ok=True)
-    for path in sorted(scratch.iterdir(), key=lambda path: path.name == _LAST):
-        os.replace(path, out / path.name)
-
-
-def _open_up(scratch: Path) -> None:
-    """Temporary folders let nobody else in; what is published has the rights of anything new."""
-    mask = os.umask(0o077)
-    os.umask(mask)
-    scratch.chmod(0o777 & ~mask)
-    for path in scratch.iterdir():
-        path.chmod(0o666 & ~mask)
+    with replacing(out) as scratch:
+        yield scratch

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from invariscope.cli.exported import load_exported, only_tensors
 from invariscope.cli.references import is_reference, load_reference
-from invariscope.registry import closest, unknown
+from invariscope.common.registry import closest, unknown
 
 if TYPE_CHECKING:
-    from invariscope.result import Result
+    from invariscope.results.result import Result
     from invariscope.zoo import Card
 
 FORMS = {
@@ -125,7 +125,7 @@ def _filled(model: Any, path: Path) -> Any:
 def _redrawn(model: Any, seed: int) -> Any:
     from torch import nn
 
-    from invariscope.engine.random_weights import random_network
+    from invariscope.variants.randomized import random_network
 
     if not isinstance(model, nn.Module):
         raise ValueError(f"--weights random needs a torch module, got {type(model).__name__}")

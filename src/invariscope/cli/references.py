@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from invariscope.registry import unknown
+from invariscope.common.registry import unknown
 
 _REFERENCE = re.compile(r"(?P<place>[^:'\"()\[\]]+):(?P<name>[A-Za-z_]\w*)")
 _PACKAGE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
+from invariscope.common.wording import listed
 from invariscope.plots.shared.digits import Fixed, probability
 from invariscope.plots.shared.labels import (
     for_tables,
@@ -27,7 +28,7 @@ from invariscope.plots.shared.labels import (
 if TYPE_CHECKING:
     import pandas as pd
 
-    from invariscope.result import Result
+    from invariscope.results.result import Result
 
 OUTPUT = "output"
 # A column of words may become as narrow as this.
@@ -163,7 +164,7 @@ def remarks(result: Result) -> list[str]:
     reasons: dict[str, list[str]] = {}
     for entry in skipped:
         reasons.setdefault(str(entry["reason"]), []).append(str(entry["layer"]))
-    lines += [f"skipped {_some(layers)}: {reason}" for reason, layers in reasons.items()]
+    lines += [f"skipped {listed(layers, limit=5)}: {reason}" for reason, layers in reasons.items()]
     shown = for_tables(result.table, [result]).query("stratum == 'all'").to_dict("records")
     lines += outside_note(shown)
     missing = Counter(map(str, result.notes["note"]))
@@ -172,8 +173,3 @@ def remarks(result: Result) -> list[str]:
 
 def _rows(count: int) -> str:
     return f"{count} rows" if count > 1 else "one row"
-
-
-def _some(names: Sequence[str], *, limit: int = 5) -> str:
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + more

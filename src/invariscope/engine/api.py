@@ -18,27 +18,27 @@ import numpy as np
 import torch
 
 import invariscope
-from invariscope.autocast import without_autocast
-from invariscope.default_device import without_default_device
-from invariscope.engine.arena import kept_memory
+from invariscope.common.autocast import without_autocast
+from invariscope.common.default_device import without_default_device
+from invariscope.data.sources import Source, as_source
 from invariscope.engine.assemble import Assembler
-from invariscope.engine.baseline import baseline_name, random_band, refuse_unrandom
-from invariscope.engine.calibration import normalization_of
-from invariscope.engine.cautions import add_cautions
-from invariscope.engine.centring import add_grid_notes
+from invariscope.engine.extras.baseline import baseline_name, random_band, refuse_unrandom
+from invariscope.engine.extras.cautions import add_cautions
+from invariscope.engine.extras.grid_notes import add_grid_notes
+from invariscope.engine.extras.precision import check_precision
+from invariscope.engine.extras.sequential import LookSource, account, watching
+from invariscope.engine.malloc import kept_memory
 from invariscope.engine.options import Options
-from invariscope.engine.precision import check_precision
-from invariscope.engine.random_weights import random_network
 from invariscope.engine.run import walk
-from invariscope.engine.sequential import LookSource, account, watching
-from invariscope.engine.sources import Source, as_source
 from invariscope.engine.state import Run
 from invariscope.measures.base import Measure, as_measures
 from invariscope.measures.variance import TransformationVariance
 from invariscope.readers.base import LayerKey, Reader
-from invariscope.result import SCHEMA, Result
+from invariscope.results.result import SCHEMA, Result
 from invariscope.transforms import as_transform
 from invariscope.transforms.base import Transform
+from invariscope.variants.calibrated import normalization_of
+from invariscope.variants.randomized import random_network
 
 _MAX_ORBIT_VALUES = 1 << 20
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
+from invariscope.common.globs import matches_any
 from invariscope.measures.base import Measure, owner
 
 SORTED = (
@@ -98,7 +98,7 @@ def remove_partner_outputs(
 
 
 def _of_partners(measure: Measure, row: str) -> bool:
-    return any(fnmatchcase(measure.output_of(row), pattern) for pattern in measure.of_partners)
+    return matches_any(measure.of_partners, measure.output_of(row))
 
 
 def _clear(row: dict[str, Any]) -> None:

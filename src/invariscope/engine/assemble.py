@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from invariscope.common.wording import listed
+from invariscope.data.labels import Labelling
 from invariscope.engine.arrival import remove_partner_outputs
-from invariscope.engine.labels import Labelling
 from invariscope.engine.rows import (
     NO_UNIT,
     Stratum,
@@ -25,6 +26,7 @@ from invariscope.engine.rows import (
     with_note,
 )
 from invariscope.engine.state import OUTPUT, Run
+from invariscope.intervals import GROUPS
 from invariscope.measures.base import (
     BY_ELEMENT,
     CurveValues,
@@ -37,11 +39,10 @@ from invariscope.measures.base import (
     owner,
 )
 from invariscope.readers.base import LayerKey
-from invariscope.result import MapKey
+from invariscope.results.result import MapKey
 from invariscope.statistics.base import Statistic
 from invariscope.statistics.round_trip import OnRoundTrip
 from invariscope.transforms.base import Transform
-from invariscope.uncertainty import GROUPS
 
 
 class Assembler:
@@ -100,7 +101,7 @@ class Assembler:
         for (layer, _), reason in reasons.items():
             layers.setdefault(reason.rstrip("."), []).append(layer)
         if reasons:
-            shown = ". ".join(f"{_some(names)}: {reason}" for reason, names in list(layers.items())[:3])
+            shown = ". ".join(f"{listed(names)}: {reason}" for reason, names in list(layers.items())[:3])
             raise ValueError(f"{measure.label} applies to none of the {len(reasons)} layers. {shown}.")
 
     def skipped(self, measure: Measure) -> list[dict[str, Any]]:
@@ -394,11 +395,6 @@ class Assembler:
         stratum = replace(stratum, reach=stratum.reach * widest)
         row = row_of(name, key, stratum, len(self.transform), layer, ratio, bounds, uncovered)
         return row | {"note": why_none(uncovered, reason)} if reason else row
-
-
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
-    return ", ".join(names[:4]) + more
 
 
 def _finalize(run: Run, key: LayerKey, statistic: Any, groups: list[list[int]]) -> Any:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from invariscope.common.wording import listed
+
 if TYPE_CHECKING:
     from invariscope.engine.state import Run
     from invariscope.statistics.base import Statistic
@@ -114,10 +116,10 @@ def refuse_unseen(places: list[str]) -> None:
         places: what is not covered, from `Identity.unseen`.
     """
     if places:
-        listed = ", ".join(places[:3]) + (f" and {len(places) - 3} more" if len(places) > 3 else "")
         raise ValueError(
-            f"checkpoint= needs a fingerprint of the model and the transform, which cannot cover {listed}. "
-            "Use arrays, plain values, functions or picklable objects there, or measure without checkpoint="
+            "checkpoint= needs a fingerprint of the model and the transform, which cannot cover "
+            f"{listed(places, limit=3)}. Use arrays, plain values, functions or picklable objects there, or "
+            "measure without checkpoint="
         )
 
 

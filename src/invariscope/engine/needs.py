@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invariscope.engine.window import Window
+from invariscope.data.window import Window
 from invariscope.measures.base import Batch, Identity, Measure, Probe
 from invariscope.statistics.base import Statistic
 from invariscope.transforms.base import Transform

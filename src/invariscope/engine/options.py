@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
-from invariscope.readers._prediction import OutputChoice, as_output_choice, described_choice
+from invariscope.common.checks import set_integers
+from invariscope.common.registry import unknown
+from invariscope.intervals import GROUPS, MIN_PER_GROUP
 from invariscope.readers.base import Precision, Reader, as_reader
-from invariscope.registry import unknown
-from invariscope.uncertainty import GROUPS, MIN_PER_GROUP
+from invariscope.readers.prediction import OutputChoice, as_output_choice, described_choice
 
 PRECISIONS = get_args(Precision)
 
@@ -55,12 +55,10 @@ class Options:
                 raise unknown(name, str(getattr(self, name)), allowed)
         object.__setattr__(self, "classes", _distinct_names(self.classes))
         self._flag("gradients")
-        self._whole("batch_size", least=1, besides=("auto",))
-        self._whole("samples", least=2, besides=(None,))
-        self._whole("seed", least=0)
-        self._whole("draws", least=2)
+        set_integers(self, batch_size=1, besides=("auto",))
+        set_integers(self, samples=2, besides=(None,))
+        set_integers(self, seed=0, draws=2, at_least=GROUPS * MIN_PER_GROUP)
         _refuse_baseline(self.baseline)
-        self._whole("at_least", least=GROUPS * MIN_PER_GROUP)
         self._refuse_wrong_width()
         as_output_choice(self.output)
         _refuse_missing_device(self.device)
@@ -93,16 +91,6 @@ class Options:
     def _flag(self, name: str) -> None:
         if not isinstance(getattr(self, name), bool):
             raise ValueError(f"{name} must be True or False; got {getattr(self, name)!r}")
-
-    def _whole(self, name: str, *, least: int, besides: tuple[Any, ...] = ()) -> None:
-        """Refuses anything but a whole number of at least `least`; NumPy's integers become Python's."""
-        value = getattr(self, name)
-        if value in besides:
-            return
-        if isinstance(value, bool) or not hasattr(value, "__index__") or operator.index(value) < least:
-            also = "".join(f" or {other!r}" for other in besides)
-            raise ValueError(f"{name} must be a whole number, at least {least}{also}; got {value!r}")
-        object.__setattr__(self, name, operator.index(value))
 
     def described(self) -> dict[str, Any]:
         """The options as plain data, for the provenance."""

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from torch import Tensor
 
-from invariscope.statistics.base import Membership
+from invariscope.block import Membership
+from invariscope.intervals import ENOUGH, GROUPS, MIN_PER_GROUP
 from invariscope.statistics.class_labels import class_numbers
-from invariscope.statistics.references import FIRST
-from invariscope.uncertainty import ENOUGH, GROUPS, MIN_PER_GROUP
+from invariscope.statistics.moments.references import FIRST
 
 # A forward of more rows than this gains nothing on a CPU, and its activations leave the cache.
 _CPU_ROWS, _DEVICE_ROWS = 512, 512

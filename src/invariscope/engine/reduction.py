@@ -7,7 +7,12 @@ from typing import Any
 
 from torch import Tensor
 
-from invariscope.engine.guards import (
+from invariscope.block import Block, NotApplicableError
+from invariscope.engine.extras.masks import Masks
+from invariscope.engine.needs import Needs
+from invariscope.engine.options import Options
+from invariscope.engine.state import OUTPUT, Run
+from invariscope.engine.validation import (
     NonFiniteResponse,
     finite_samples,
     non_finite,
@@ -16,14 +21,10 @@ from invariscope.engine.guards import (
     refuse_other_shape,
     refuse_unreadable,
 )
-from invariscope.engine.masks import Masks
-from invariscope.engine.needs import Needs
-from invariscope.engine.options import Options
-from invariscope.engine.state import OUTPUT, Run
 from invariscope.readers.base import OK, LayerKey, Reading
-from invariscope.readers.stability import NOT_ALWAYS
-from invariscope.statistics.base import Block, NotApplicableError, Statistic
-from invariscope.statistics.orbit_state import NonFiniteError
+from invariscope.readers.batch_dependence import NOT_ALWAYS
+from invariscope.statistics.base import Statistic
+from invariscope.statistics.moments.orbit_state import NonFiniteError
 
 
 class Reduction:

@@ -8,9 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from invariscope.measures.base import ElementValues, LayerValues, UnitValues, Values
-from invariscope.readers.base import LayerKey
-from invariscope.uncertainty import (
+from invariscope.intervals import (
     ENOUGH,
     GROUPS,
     MIN_PER_GROUP,
@@ -20,6 +18,8 @@ from invariscope.uncertainty import (
     Interval,
     jackknife,
 )
+from invariscope.measures.base import ElementValues, LayerValues, UnitValues, Values
+from invariscope.readers.base import LayerKey
 
 NO_UNIT = "no unit is left to average over: all are dead, sparse or infinite"
 _NOTHING = "no value: what it is made of is undefined for all samples, or it is 0 divided by 0"

@@ -11,16 +11,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from invariscope.engine.acting import act_on_maps, acting_elements, as_it_is
+from invariscope.data.sources import Source, refuse_second_walk
+from invariscope.data.window import Fingerprint, Window
 from invariscope.engine.arrival import UNKNOWN
-from invariscope.engine.audit import Audit
-from invariscope.engine.centring import grids_for
 from invariscope.engine.checkpoint import Checkpoint, refuse_unseen
-from invariscope.engine.floor import floor_notes, with_floor
-from invariscope.engine.guards import inspected, refuse_unreadable, refuse_unstable
+from invariscope.engine.extras.audit import Audit
+from invariscope.engine.extras.floor import floor_notes, with_floor
+from invariscope.engine.extras.grid_notes import grids_for
+from invariscope.engine.extras.padding import padding_notes
+from invariscope.engine.feature_motion import act_on_maps, acting_elements, as_it_is
 from invariscope.engine.needs import Needs, lay_out, settle
 from invariscope.engine.options import Options
-from invariscope.engine.padding import padding_notes
 from invariscope.engine.plan import (
     Size,
     Strata,
@@ -34,16 +35,15 @@ from invariscope.engine.plan import (
 )
 from invariscope.engine.progress import ticking
 from invariscope.engine.reduction import Reduction
-from invariscope.engine.sources import Source, refuse_second_walk
 from invariscope.engine.state import Run
-from invariscope.engine.window import Fingerprint, Window
+from invariscope.engine.validation import inspected, refuse_unreadable, refuse_unstable
+from invariscope.intervals import SEQUENTIAL_REACH
 from invariscope.measures.base import Batch, Measure
 from invariscope.readers.base import OK, Forward, LayerInfo, LayerKey, Reader
+from invariscope.readers.batch_dependence import PredictingForward, distinct_rows, examine
 from invariscope.readers.fingerprint import identify
-from invariscope.readers.stability import PredictingForward, distinct_rows, examine
 from invariscope.statistics.base import Statistic
 from invariscope.transforms.base import Transform
-from invariscope.uncertainty import SEQUENTIAL_REACH
 
 _CHECKED = 16  # samples spread over the first window
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from invariscope.anatomy.grids import Grid
+from invariscope.data.labels import Labelling
 from invariscope.engine.arrival import Arrival
-from invariscope.engine.labels import Labelling
 from invariscope.engine.plan import Strata
 from invariscope.readers.base import Inspection, LayerKey
-from invariscope.readers.grids import Grid
 from invariscope.statistics.base import Statistic
 
 OUTPUT: LayerKey = ("output", 0)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from invariscope.registry import unknown
+from invariscope.common.registry import unknown
 
 INTERPOLATIONS = ("spline", "fourier", "bilinear")
 _LARGE = 16  # from which a product an image is faster than one for all

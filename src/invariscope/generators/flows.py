@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from invariscope.common.registry import unknown
 from invariscope.generators.base import Generator
 from invariscope.generators.derivatives import Derivatives
-from invariscope.registry import unknown
 
 _Pair = tuple[float, float]
 

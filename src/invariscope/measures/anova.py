@@ -8,14 +8,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from invariscope.common.checks import set_integers
+from invariscope.common.registry import unknown
 from invariscope.measures.anova_table import FTests, Table
 from invariscope.measures.base import KnownAnswer, LayerContext, LayerValues, Measure, Values
 from invariscope.measures.rejections import CORRECTIONS
 from invariscope.measures.variance_parts import Parts
-from invariscope.registry import unknown
 from invariscope.statistics.base import Statistic
-from invariscope.statistics.element_covariance import ElementCovariance
-from invariscope.statistics.orbit_moments import OrbitMoments
+from invariscope.statistics.moments.element_covariance import ElementCovariance
+from invariscope.statistics.moments.orbit_moments import OrbitMoments
 
 GREENHOUSE_GEISSER = "greenhouse_geisser"
 REJECTING = "rejecting_{}"
@@ -103,10 +104,7 @@ class Anova(Measure):
                 raise unknown(name, str(given), ("None", *allowed))
         if not 0 < self.alpha < 1:
             raise ValueError(f"alpha is a level between 0 and 1, such as 0.05; got {self.alpha!r}")
-        if not isinstance(self.min_firing, int) or self.min_firing < 0:
-            raise ValueError(
-                f"min_firing must be a whole number of samples, 0 or more; got {self.min_firing!r}"
-            )
+        set_integers(self, min_firing=0, what="samples")
 
     @property
     def _corrections(self) -> tuple[str, ...]:

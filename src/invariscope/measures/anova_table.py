@@ -11,7 +11,7 @@ import numpy as np
 from invariscope.measures.base import UnitValues
 from invariscope.measures.rejections import f_critical, f_survival, share_rejecting
 from invariscope.measures.variance_parts import Parts
-from invariscope.statistics.moments import Moments
+from invariscope.statistics.moments.variances import Moments
 
 # A residual this far below the variation along orbits is the rounding of a difference of two sums.
 _ROUNDING = 1e-13

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from torch import Tensor
 
-from invariscope.registry import Registry, refuse_unknown_options, snake_case
+from invariscope.common.registry import Registry, refuse_unknown_options, snake_case
 from invariscope.statistics.base import Statistic
 
 _PLAIN = (str, int, float, tuple, list, dict, type(None))

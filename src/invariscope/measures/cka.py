@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from invariscope.common.checks import set_integers
 from invariscope.measures.base import (
     ElementValues,
     Identity,
@@ -17,8 +18,8 @@ from invariscope.measures.base import (
     Measure,
     Values,
 )
-from invariscope.statistics.kept_responses import KeptResponses
-from invariscope.statistics.sample_table import SampleTable
+from invariscope.statistics.kept.kept_responses import KeptResponses
+from invariscope.statistics.kept.sample_table import SampleTable
 
 _FEWEST = 4  # the unbiased estimate divides by n − 3
 _ROUNDING = 1e-20  # of the sum of squares: what is left of equal responses when their mean is taken away
@@ -78,10 +79,7 @@ class CKA(Measure):
     )
 
     def __post_init__(self) -> None:
-        if not isinstance(self.samples, int) or self.samples < _FEWEST:
-            raise ValueError(f"samples is a whole number, at least {_FEWEST}; got {self.samples!r}")
-        if not isinstance(self.units, int) or self.units < 1:
-            raise ValueError(f"units is a whole number, at least 1; got {self.units!r}")
+        set_integers(self, samples=_FEWEST, units=1)
 
     @property
     def probes(self) -> tuple[Identity]:

@@ -18,8 +18,8 @@ from invariscope.measures.base import (
     Values,
 )
 from invariscope.measures.uncovered import few, few_events
-from invariscope.statistics.sample_table import SampleTable
-from invariscope.statistics.top_choices import TopChoices
+from invariscope.statistics.kept.sample_table import SampleTable
+from invariscope.statistics.kept.top_choices import TopChoices
 
 
 @dataclass(frozen=True)

@@ -8,16 +8,17 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from invariscope.common.checks import set_integers
+from invariscope.common.registry import unknown
 from invariscope.measures.base import KnownAnswer, LayerContext, LayerValues, Measure, UnitValues, Values
 from invariscope.measures.uncovered import few_decisive, reach_of_uneven
 from invariscope.measures.variance_parts import Parts
-from invariscope.registry import unknown
 from invariscope.statistics.base import Statistic
 from invariscope.statistics.directions import Directions
+from invariscope.statistics.kept.reservoir import Reservoir
 from invariscope.statistics.mean_distances import LayerDistances, MeanDistances
-from invariscope.statistics.moments import Moments
-from invariscope.statistics.orbit_moments import OrbitMoments
-from invariscope.statistics.reservoir import Reservoir
+from invariscope.statistics.moments.orbit_moments import OrbitMoments
+from invariscope.statistics.moments.variances import Moments
 
 DISTANCES = ("sqeuclidean", "euclidean", "cosine")
 
@@ -45,8 +46,7 @@ class _Distance(Measure):
     def __post_init__(self) -> None:
         if self.distance not in DISTANCES:
             raise unknown("distance", str(self.distance), DISTANCES)
-        if not isinstance(self.reservoir, int) or self.reservoir < 2:
-            raise ValueError(f"reservoir is a number of samples, 2 or more; got {self.reservoir!r}")
+        set_integers(self, reservoir=2, what="samples")
 
     def statistics(self) -> tuple[Statistic]:
         """The variance measures' moments, sums of directions, or a reservoir."""

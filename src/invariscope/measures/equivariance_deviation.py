@@ -7,6 +7,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from invariscope.actions.feature_actions import FeatureAction, FibreAction, MatrixAction, as_feature_action
+from invariscope.actions.fitted_action import FittedAction
+from invariscope.actions.representations import MatrixStack
+from invariscope.common.registry import unknown
 from invariscope.measures.base import (
     ElementValues,
     Identity,
@@ -18,14 +22,10 @@ from invariscope.measures.base import (
     Values,
 )
 from invariscope.measures.fitted_deviation import fitted_deviation, naive_fitted_deviation
-from invariscope.registry import unknown
 from invariscope.statistics.deviations import DISTANCES, KINDS, REFERENCES, Deviations
-from invariscope.statistics.feature_actions import FeatureAction, FibreAction, MatrixAction, as_feature_action
-from invariscope.statistics.fitted_action import FittedAction
-from invariscope.statistics.orbit_regression import OrbitRegression
-from invariscope.statistics.representations import MatrixStack
+from invariscope.statistics.kept.sample_table import SampleTable
+from invariscope.statistics.moments.orbit_regression import OrbitRegression
 from invariscope.statistics.rounding import ratio
-from invariscope.statistics.sample_table import SampleTable
 
 _ALLOWED = {
     "latent": ("cosine", "l2", "squared_l2"),

@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from invariscope.actions.feature_actions import FeatureAction, as_feature_action
+from invariscope.common.registry import unknown
 from invariscope.measures.base import (
     BY_ELEMENT,
     CurveValues,
@@ -22,8 +24,6 @@ from invariscope.measures.base import (
 )
 from invariscope.measures.relative_mean import about_infinite, interval_of_errors, relative_mean
 from invariscope.measures.uncovered import EXTREME, PLACE
-from invariscope.registry import unknown
-from invariscope.statistics.feature_actions import FeatureAction, as_feature_action
 from invariscope.statistics.relative_errors import RelativeErrors
 
 _PLACES = ("layers", "output")

@@ -17,8 +17,8 @@ from invariscope.measures.base import (
     Measure,
     Values,
 )
+from invariscope.statistics.kept.sample_table import SampleTable
 from invariscope.statistics.masked_errors import MaskedErrors
-from invariscope.statistics.sample_table import SampleTable
 
 _ROUNDING = float(np.finfo(np.float32).eps) ** 2
 _BEST = float(-10 * np.log10(_ROUNDING))

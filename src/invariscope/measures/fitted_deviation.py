@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from invariscope.actions.fitted_action import FittedAction
 from invariscope.measures.base import ElementValues, LayerValues, Values
 from invariscope.measures.ridge_maps import held_out, naively_predicted
-from invariscope.statistics.fitted_action import FittedAction
-from invariscope.statistics.orbit_regression import RegressionSums
+from invariscope.statistics.moments.orbit_regression import RegressionSums
 from invariscope.statistics.rounding import ratio
 
 

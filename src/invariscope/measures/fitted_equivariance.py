@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from invariscope.actions.fitted_action import FittedAction
 from invariscope.measures.base import (
     ElementValues,
     Identity,
@@ -17,8 +18,7 @@ from invariscope.measures.base import (
     Values,
 )
 from invariscope.measures.ridge_maps import held_out, naively_predicted
-from invariscope.statistics.fitted_action import FittedAction
-from invariscope.statistics.orbit_regression import OrbitRegression, halves_of
+from invariscope.statistics.moments.orbit_regression import OrbitRegression, halves_of
 from invariscope.statistics.rounding import ratio
 
 

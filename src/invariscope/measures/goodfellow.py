@@ -7,10 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from invariscope.common.registry import unknown
 from invariscope.measures.base import Identity, KnownAnswer, LayerContext, Measure, UnitValues
 from invariscope.measures.presets import Presets, apply_preset
-from invariscope.registry import unknown
-from invariscope.statistics.firing import FiringCounts, FiringShares
+from invariscope.statistics.counts.firing import FiringCounts, FiringShares
 
 AVERAGES = ("firing", "all")
 _PRESETS: Presets = {"goodfellow2009": {}, "tmeasures": {"average": "all"}}

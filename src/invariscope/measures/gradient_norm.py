@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invariscope.draws import Draws, Stream
+from invariscope.common.checks import set_integers
+from invariscope.common.draws import Draws, Stream
 from invariscope.measures.base import (
     Batch,
     Identity,
@@ -22,9 +23,9 @@ from invariscope.measures.base import (
 )
 from invariscope.measures.noise_probes import EqualNoise
 from invariscope.statistics.displacements import Displacements
+from invariscope.statistics.kept.sample_table import SampleTable
 from invariscope.statistics.probe_gradients import ProbeGradients
 from invariscope.statistics.sample_spread import SampleSpread
-from invariscope.statistics.sample_table import SampleTable
 
 _AN_ERROR = "no interval: it is an error itself, of the directions and not of the samples"
 
@@ -117,8 +118,7 @@ class GradientNorm(Measure):
     )
 
     def __post_init__(self) -> None:
-        if not isinstance(self.draws, int) or self.draws < 2:
-            raise ValueError(f"draws is a whole number of directions, at least 2; got {self.draws!r}")
+        set_integers(self, draws=2, what="directions")
         if not 0 < self.step < float("inf"):
             raise ValueError(f"step is a displacement above 0, in the units of the inputs; got {self.step!r}")
 

@@ -8,17 +8,18 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from invariscope.common.checks import set_integers
+from invariscope.intervals import interaction_reach
 from invariscope.measures.base import KnownAnswer, LayerContext, Measure, UnitValues
-from invariscope.statistics.bin_kernel import BINS
-from invariscope.statistics.bin_pilot import (
+from invariscope.statistics.counts.bin_kernel import BINS
+from invariscope.statistics.counts.bin_pilot import (
     BETWEEN,
     chosen_units,
     element_orders,
     label_orders,
     sample_hashes,
 )
-from invariscope.statistics.binned import BinCounts, InformationBits
-from invariscope.uncertainty import interaction_reach
+from invariscope.statistics.counts.binned import BinCounts, InformationBits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,10 +88,7 @@ class Information(Measure):
     )
 
     def __post_init__(self) -> None:
-        for name, least in (("units", 1), ("pilot", BINS), ("permutations", 0), ("seed", 0)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(f"{name} must be a whole number, at least {least}; got {value!r}")
+        set_integers(self, units=1, pilot=BINS, permutations=0, seed=0)
         if not isinstance(self.labels, bool):
             raise ValueError(f"labels is True or False; got {self.labels!r}")
 

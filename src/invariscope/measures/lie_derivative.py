@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from invariscope.common.registry import unknown
 from invariscope.generators import Derivatives, Generator, as_generators
 from invariscope.generators.derivatives import check_interpolation
 from invariscope.measures.base import (
@@ -20,7 +21,6 @@ from invariscope.measures.base import (
     Measure,
     Probe,
 )
-from invariscope.registry import unknown
 from invariscope.statistics.base import Statistic
 from invariscope.statistics.lie_squares import LieSquares
 from invariscope.statistics.sample_spread import SampleSpread

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invariscope.draws import Draws, Stream
+from invariscope.common.draws import Draws, Stream
 from invariscope.measures.base import Batch, Probe
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from invariscope.measures.base import ElementValues, Identity, KnownAnswer, LayerContext, Measure
 from invariscope.measures.uncovered import few, few_events
-from invariscope.statistics.prediction_counts import PredictionCounts
+from invariscope.statistics.counts.prediction_counts import PredictionCounts
 
 OUTPUTS = ("accuracy", "probability_true", "flips")
 # What happens to the samples that a share counts, and to the others.

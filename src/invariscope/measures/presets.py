@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from invariscope.registry import unknown
+from invariscope.common.registry import unknown
 
 Presets = Mapping[str, Mapping[str, Any]]
 

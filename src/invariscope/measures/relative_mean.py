@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from invariscope.measures.uncovered import OF_RELATIVE, few_decide, few_decisive, reach_of_uneven
-from invariscope.statistics.sample_table import SampleTable
+from invariscope.statistics.kept.sample_table import SampleTable
 
 
 def relative_mean(errors: np.ndarray) -> float:

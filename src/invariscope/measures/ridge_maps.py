@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from invariscope.statistics.orbit_regression import RegressionSums, halves_of
+from invariscope.statistics.moments.orbit_regression import RegressionSums, halves_of
 from invariscope.statistics.rounding import without_rounding
 
 

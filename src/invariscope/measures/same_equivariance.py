@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from invariscope.actions.kept_positions import LOST
 from invariscope.measures.base import (
     Identity,
     KnownAnswer,
@@ -17,10 +18,9 @@ from invariscope.measures.base import (
 )
 from invariscope.measures.relative_mean import about_infinite, interval_of_errors, relative_mean
 from invariscope.measures.variance import NormalizedVariance, SampleVariance, TransformationVariance
-from invariscope.statistics.kept_positions import LOST
-from invariscope.statistics.sample_table import SampleTable
+from invariscope.statistics.kept.sample_table import SampleTable
+from invariscope.statistics.moments.undone_moments import UndoneFinal, UndoneMoments
 from invariscope.statistics.undone_errors import UndoneErrors
-from invariscope.statistics.undone_moments import UndoneFinal, UndoneMoments
 
 _PARTS = {
     "": NormalizedVariance,

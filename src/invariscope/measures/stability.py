@@ -8,16 +8,17 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from invariscope.common.checks import set_integers
+from invariscope.common.registry import unknown
 from invariscope.measures.base import Identity, KnownAnswer, LayerContext, LayerValues, Measure, Probe
 from invariscope.measures.noise_probes import EqualNoise
 from invariscope.measures.presets import Presets, apply_preset
 from invariscope.measures.uncovered import few_decisive, reach_of_uneven
-from invariscope.registry import unknown
 from invariscope.statistics.base import Statistic
 from invariscope.statistics.displacements import Displacements, UnitDisplacements
-from invariscope.statistics.distance_reservoir import DistanceReservoir
+from invariscope.statistics.kept.distance_reservoir import DistanceReservoir
+from invariscope.statistics.kept.sample_table import SampleTable
 from invariscope.statistics.sample_spread import SampleSpread
-from invariscope.statistics.sample_table import SampleTable
 
 AVERAGES = ("mean", "median", "unitwise_median")
 PAIRS = ("different", "all")
@@ -98,8 +99,7 @@ class Stability(Measure):
             raise unknown("radius", self.radius, RADII)
         if not isinstance(self.radius, str) and not 0 < self.radius < float("inf"):
             raise ValueError(f"radius is {' or '.join(RADII)}, or a norm above 0; got {self.radius!r}")
-        if not isinstance(self.subset, int) or self.subset < 2:
-            raise ValueError(f"subset is a number of samples, 2 or more; got {self.subset!r}")
+        set_integers(self, subset=2, what="samples")
 
     @property
     def form(self) -> str:

@@ -22,9 +22,9 @@ from invariscope.measures.base import (
 )
 from invariscope.measures.noise_probes import EqualNoise, TowardNeighbour
 from invariscope.statistics.base import Statistic
+from invariscope.statistics.kept.sample_table import SampleTable
 from invariscope.statistics.response_curves import WAYS, PredictionCurves, ResponseCurves
 from invariscope.statistics.sample_spread import SampleSpread, Spread
-from invariscope.statistics.sample_table import SampleTable
 
 # What the outputs of each way are called; the transformation's own have no suffix.
 SUFFIXES = dict(zip(WAYS, ("", "_noise", "_toward"), strict=True))

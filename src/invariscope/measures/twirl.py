@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from invariscope.common.registry import unknown
 from invariscope.measures.base import KnownAnswer, LayerContext, LayerValues, Measure
-from invariscope.registry import unknown
+from invariscope.statistics.kept.sample_table import SampleTable
 from invariscope.statistics.orbit_losses import OrbitLosses
-from invariscope.statistics.sample_table import SampleTable
 
 TARGETS = ("classes", "values")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from invariscope.uncertainty import DECISIVE, NOT_YET
+from invariscope.intervals import DECISIVE, NOT_YET
 
 # Below these, intervals hold the true value too seldom (benchmarks/coverage.py, benchmarks/decisive.py).
 _EVEN_SHARE = 0.85

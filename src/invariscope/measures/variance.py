@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from invariscope.common.checks import set_integers
+from invariscope.common.registry import unknown
 from invariscope.measures.base import KnownAnswer, LayerContext, Measure, UnitValues
 from invariscope.measures.presets import Presets, apply_preset
 from invariscope.measures.variance_parts import (
@@ -17,8 +19,7 @@ from invariscope.measures.variance_parts import (
     naively_collapsed,
     naively_folded,
 )
-from invariscope.registry import unknown
-from invariscope.statistics.orbit_moments import POOLS, SPREADS, OrbitMoments
+from invariscope.statistics.moments.orbit_moments import POOLS, SPREADS, OrbitMoments
 
 NORMS = ("sample", "total", "random_net", None)
 DEGENERATES = ("nan", "one")
@@ -66,10 +67,7 @@ class _Variance(Measure):
 
     def __post_init__(self) -> None:
         apply_preset(self, _PRESETS)
-        if not isinstance(self.min_firing, int) or self.min_firing < 0:
-            raise ValueError(
-                f"min_firing must be a whole number of samples, 0 or more; got {self.min_firing!r}"
-            )
+        set_integers(self, min_firing=0, what="samples")
         for name, allowed in (("spread", SPREADS), ("pool", POOLS), ("degenerate", DEGENERATES)):
             if getattr(self, name) not in allowed:
                 raise unknown(name, str(getattr(self, name)), map(str, allowed))

@@ -7,10 +7,10 @@ from functools import cached_property
 
 import numpy as np
 
+from invariscope.intervals import NOT_YET
 from invariscope.measures.uncovered import few_decisive, reach_of_uneven
-from invariscope.statistics.moments import Moments
-from invariscope.statistics.references import rounding
-from invariscope.uncertainty import NOT_YET
+from invariscope.statistics.moments.references import rounding
+from invariscope.statistics.moments.variances import Moments
 
 # If half of the units leave their usual response for fewer samples, and for less than a third of them,
 # intervals of means over units cover in less than 92 % of draws (benchmarks/decisive.py); the ratio of means,

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from invariscope.intervals import NOT_YET
 from invariscope.measures.base import (
     ElementValues,
     Identity,
@@ -18,10 +19,9 @@ from invariscope.measures.base import (
     Values,
 )
 from invariscope.measures.uncovered import EXTREME, PLACE
+from invariscope.statistics.kept.sample_table import SampleTable
 from invariscope.statistics.relative_distances import RelativeDistances
 from invariscope.statistics.rounding import ratio
-from invariscope.statistics.sample_table import SampleTable
-from invariscope.uncertainty import NOT_YET
 
 _TAIL = 0.95
 # Largest average excess of a maximum of means, in standard errors, with which it still has an interval.

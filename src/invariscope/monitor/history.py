@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from invariscope.result import COLUMNS, Result, frame_of
+from invariscope.results.result import COLUMNS, Result, frame_of
 
 if TYPE_CHECKING:
     import pandas as pd

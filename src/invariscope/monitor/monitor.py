@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from invariscope.common.checks import integer
 from invariscope.engine.api import measure
 from invariscope.engine.options import Options
 from invariscope.measures.base import as_measures
@@ -20,9 +21,9 @@ from invariscope.monitor.saved import (
     save_index,
     save_result,
 )
-from invariscope.monitor.settings import as_options, described, probe_set, refuse_other, whole
+from invariscope.monitor.settings import as_options, described, probe_set, refuse_other
 from invariscope.readers.base import as_reader
-from invariscope.result import Result
+from invariscope.results.result import Result
 from invariscope.transforms import as_transform
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class Monitor:
         label: str | None = None,
         **options: Any,
     ) -> None:
-        self._every = whole("every", every, least=1)
+        self._every = integer("every", every)
         self._transform, self._measures = as_transform(transform), as_measures(measures)
         self._writers, self._label = tuple(writers), label
         own = {"layers": layers, "by_class": by_class, "samples": samples, "seed": seed}
@@ -119,12 +120,12 @@ class Monitor:
                 does not have; responses that are not finite or otherwise unusable.
             TypeError: a model that cannot be read.
         """
-        epoch = whole("epoch", epoch, least=0)
+        epoch = integer("epoch", epoch, least=0)
         return self._visit(model, epoch, due=epoch % self._every == 0)
 
     def measure(self, model: Any, epoch: int) -> list[dict[str, Any]]:
         """Measures whether the epoch is due or not: the last one of a training, say."""
-        rows = self._visit(model, whole("epoch", epoch, least=0), due=True)
+        rows = self._visit(model, integer("epoch", epoch, least=0), due=True)
         assert rows is not None
         return rows
 

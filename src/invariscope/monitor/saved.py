@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from invariscope import storage
+from invariscope.common.files import write_json
 from invariscope.monitor.history import TIME_COLUMNS, History
-from invariscope.result import Result
+from invariscope.results import storage
+from invariscope.results.result import Result
 
 SCHEMA = 1
 JSON_NAME = "monitor.json"
@@ -47,16 +47,13 @@ def save_result(folder: Path, epoch: int, result: Result) -> None:
 
 def save_index(folder: Path, history: History) -> None:
     """Writes monitor.json, whole or not at all: settings, times, and which epochs were measured."""
-    folder.mkdir(parents=True, exist_ok=True)
     document = {
         "schema": SCHEMA,
         "settings": dict(history.settings),
         "times": [_encoded(row) for row in history.time_rows],
         "epochs": list(history.results),
     }
-    scratch = folder / f".{JSON_NAME}"
-    scratch.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    os.replace(scratch, folder / JSON_NAME)
+    write_json(folder / JSON_NAME, document)
 
 
 def save_history(history: History, folder: str | Path, *, overwrite: bool = False) -> Path:

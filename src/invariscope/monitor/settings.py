@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import operator
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from invariscope.common.registry import unknown
+from invariscope.data.sources import Source, as_source, held
+from invariscope.data.window import Fingerprint
 from invariscope.engine.options import Options
-from invariscope.engine.sources import Source, as_source, held
-from invariscope.engine.window import Fingerprint
 from invariscope.measures.base import Measure
-from invariscope.registry import unknown
 from invariscope.transforms.base import Transform
 
 SAMPLES = 256
@@ -69,14 +68,3 @@ def refuse_other(folder: Path, found: Mapping[str, Any], wanted: Mapping[str, An
             f"{folder} holds measurements of another kind: other {', '.join(other)}. Give another folder, or "
             "the settings it was begun with."
         )
-
-
-def whole(name: str, value: Any, *, least: int) -> int:
-    """A whole number that is large enough, as Python's own.
-
-    Raises:
-        ValueError: it is not.
-    """
-    if isinstance(value, bool) or not hasattr(value, "__index__") or operator.index(value) < least:
-        raise ValueError(f"{name} must be a whole number, at least {least}; got {value!r}")
-    return operator.index(value)

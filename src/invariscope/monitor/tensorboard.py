@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from invariscope.result import Result
+from invariscope.results.result import Result
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

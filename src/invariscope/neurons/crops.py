@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from invariscope.readers.receptive_field import ReceptiveField, receptive_field
+from invariscope.anatomy.receptive_field import ReceptiveField, receptive_field
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invariscope.draws import Draws, Stream
-from invariscope.registry import unknown
+from invariscope.common.draws import Draws, Stream
+from invariscope.common.registry import unknown
 
 if TYPE_CHECKING:
     from jaxtyping import Float

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from invariscope.intervals import GROUPS
 from invariscope.measures.base import UnitValues
-from invariscope.uncertainty import GROUPS
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invariscope.draws import Draws, Stream
+from invariscope.common.draws import Draws, Stream
 from invariscope.neurons.crops import Looking, Patches, Run, cut, cut_moved, responses
 from invariscope.neurons.displacements import Displacements
 from invariscope.neurons.settings import Settings

@@ -15,14 +15,14 @@ import torch
 from torch import nn
 
 import invariscope
-from invariscope.engine.sources import Source
-from invariscope.engine.window import Fingerprint, Window
+from invariscope.data.sources import Source
+from invariscope.data.window import Fingerprint, Window
+from invariscope.intervals import MISSING, Interval, jackknife
 from invariscope.measures.base import UnitValues
 from invariscope.neurons.cost import Cost
 from invariscope.neurons.settings import Settings
 from invariscope.readers.base import as_reader
-from invariscope.result import SCHEMA, MapKey, Result
-from invariscope.uncertainty import MISSING, Interval, jackknife
+from invariscope.results.result import SCHEMA, MapKey, Result
 
 SUMMARY = "How far a local deformation moves a neuron, relative to a change of patch."
 READING = (

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from invariscope.draws import Stream, numpy_generator
+from invariscope.common.draws import Stream, numpy_generator
+from invariscope.common.registry import unknown
 from invariscope.neurons.deformations import KINDS, Deformations
-from invariscope.registry import unknown
 
 PATCHES = ("random", "maximal", "top_k")
 PIVOTS = ("centre", "centroid")

@@ -11,19 +11,19 @@ import numpy as np
 import torch
 from torch import nn
 
-from invariscope.autocast import without_autocast
-from invariscope.engine.sources import Source, as_source, held
-from invariscope.engine.window import Window
+from invariscope.anatomy.partial_forward import up_to
+from invariscope.common.autocast import without_autocast
+from invariscope.common.registry import refuse_unknown_options
+from invariscope.data.sources import Source, as_source, held
+from invariscope.data.window import Window
+from invariscope.intervals import GROUPS, MIN_PER_GROUP
 from invariscope.neurons.cost import Cost
 from invariscope.neurons.crops import looking_of
 from invariscope.neurons.deformations import KINDS
 from invariscope.neurons.measuring import CALIBRATION, Listening
 from invariscope.neurons.rows import as_result, row_of
 from invariscope.neurons.settings import Settings
-from invariscope.readers.prefix import up_to
-from invariscope.registry import refuse_unknown_options
-from invariscope.result import Result
-from invariscope.uncertainty import GROUPS, MIN_PER_GROUP
+from invariscope.results.result import Result
 
 _LOG = logging.getLogger(__name__)
 

@@ -11,19 +11,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from invariscope.autocast import without_autocast
-from invariscope.draws import Draws, Stream
-from invariscope.engine.acting import acting_elements
+from invariscope.block import Block, Membership
+from invariscope.common.autocast import without_autocast
+from invariscope.common.draws import Draws, Stream
+from invariscope.engine.feature_motion import acting_elements
 from invariscope.engine.needs import Layout, lay_out
 from invariscope.measures.base import Batch, Probe
-from invariscope.readers._prediction import OutputChoice, as_output_choice
 from invariscope.readers.base import LayerKey, Selection
-from invariscope.readers.in_graph import output_in_graph, responses_in_graph
-from invariscope.statistics.base import Block, Membership
+from invariscope.readers.prediction import OutputChoice, as_output_choice
+from invariscope.readers.torch.in_graph import output_in_graph, responses_in_graph
 from invariscope.statistics.pairs import partners
 from invariscope.transforms import as_transform
-from invariscope.transforms._chosen import _Chosen
 from invariscope.transforms.base import Transform
+from invariscope.transforms.machinery.chosen import _Chosen
 
 _STRIDE = 0x9E3779B97F4A7C15  # odd: steps and seeds do not meet
 _OUTPUT: LayerKey = ("output", 0)

@@ -8,13 +8,13 @@ from functools import cached_property
 
 from torch import Tensor
 
+from invariscope.actions.feature_actions import FeatureAction, SpatialAction, TrivialAction
+from invariscope.actions.fitted_action import FittedAction
+from invariscope.block import Block
 from invariscope.measures.base import Probe
 from invariscope.measures.equivariance_deviation import EquivarianceDeviation as Measured
 from invariscope.penalties.base import Penalty, ratio
-from invariscope.statistics.base import Block
 from invariscope.statistics.deviations import Deviations
-from invariscope.statistics.feature_actions import FeatureAction, SpatialAction, TrivialAction
-from invariscope.statistics.fitted_action import FittedAction
 
 
 @dataclass(frozen=True, kw_only=True)

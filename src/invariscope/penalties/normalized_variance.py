@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from invariscope.block import Block
+from invariscope.common.registry import unknown
 from invariscope.measures.base import Probe
 from invariscope.penalties.base import Penalty, ratio
-from invariscope.registry import unknown
-from invariscope.statistics.base import Block
 
 AVERAGES = ("ratio", "units")
 

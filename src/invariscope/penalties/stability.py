@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from invariscope.block import Block
+from invariscope.common.registry import unknown
 from invariscope.measures.base import Identity, Probe
 from invariscope.measures.noise_probes import EqualNoise
 from invariscope.penalties.base import Penalty, ratio
-from invariscope.registry import unknown
-from invariscope.statistics.base import Block
 
 KINDS = ("R", "D")
 

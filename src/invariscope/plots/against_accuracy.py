@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from invariscope.plots.shared.theme import Theme
-    from invariscope.result import Result
+    from invariscope.results.result import Result
 
 # What may say how good a network is, the best first.
 ACCURACIES = ("test.error", "test.accuracy", "prediction.accuracy")

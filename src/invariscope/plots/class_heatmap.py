@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bokeh.models import UIElement
     from matplotlib.figure import Figure
 
-    from invariscope.result import Result
+    from invariscope.results.result import Result
 
 UNIT_LIMIT, FEW_UNITS = 256, 20
 

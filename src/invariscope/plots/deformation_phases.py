@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from invariscope.common.checks import integer
 from invariscope.plots.shared.grid import stretch
 
 if TYPE_CHECKING:
@@ -52,8 +53,7 @@ class DeformationPhases:
         """
         import torch
 
-        if columns < 2:
-            raise ValueError(f"columns is the number of temperatures, at least 2; got {columns}.")
+        integer("columns", columns, least=2, what="temperatures")
         values = torch.as_tensor(image).double()
         values = values.mean(dim=0) if values.ndim == 3 else values
         ranges = _ranges(min(values.shape), cutoffs)

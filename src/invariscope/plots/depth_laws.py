@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from invariscope.common.globs import matches_any
 from invariscope.plots.shared import labels as names
 from invariscope.plots.shared.base import ChartPlot, View
 from invariscope.plots.shared.theme import DASHES, LINE_STYLES
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from invariscope.plots.shared.theme import Theme
-    from invariscope.result import Result
+    from invariscope.results.result import Result
 
 LAWS, FAMILY = ("exponential", "power"), "stability."
 
@@ -170,8 +170,7 @@ def law_text(series: DepthSeries, law: str) -> str:
 
 
 def _series(name: str, rows: Any, law: str, layers: Sequence[str] | None, first: int) -> DepthSeries:
-    kept = [layers is None or any(fnmatchcase(label, one) for one in layers) for label in rows["label"]]
-    rows = rows.loc[kept]
+    rows = rows.loc[[matches_any(layers, label) for label in rows["label"]]]
     number = np.arange(1, len(rows) + 1)
     value, low, high = (rows[column].to_numpy(float) for column in ("value", "ci_low", "ci_high"))
     known = np.isfinite(value) & (value > 0)

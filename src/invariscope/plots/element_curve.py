@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bokeh.models import UIElement
     from matplotlib.figure import Figure
 
-    from invariscope.result import Result
+    from invariscope.results.result import Result
 
 HEADLINE = "prediction.accuracy"
 OUTPUT = "output"

@@ -15,7 +15,7 @@ from invariscope.plots.shared.cells import cells
 from invariscope.plots.shared.grid import PixelGrid, PixelRow, frame_choice, stretch
 
 if TYPE_CHECKING:
-    from invariscope.result import Result
+    from invariscope.results.result import Result
 
 PREFIX = "feature:"
 

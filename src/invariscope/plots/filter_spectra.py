@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from invariscope.common.registry import unknown
 from invariscope.plots.shared.base import Plot, View
 from invariscope.plots.shared.labels import model_names
-from invariscope.registry import unknown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from invariscope.plots.shared.theme import Theme
-    from invariscope.result import Result
+    from invariscope.results.result import Result
 
 RATIO, MOST = "filter_spectrum.ratio", 4
 _NEEDED = {"epoch", "layer", "eigenvalue", "ratio"}

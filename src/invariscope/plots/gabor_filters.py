@@ -14,7 +14,7 @@ from invariscope.plots.shared.base import GridPlot, View
 
 if TYPE_CHECKING:
     from invariscope.plots.shared.grid import PixelGrid
-    from invariscope.result import Result
+    from invariscope.results.result import Result
 
 FILTERS, FITTED, R2 = "gabor.filters", "gabor.fitted", "gabor.r2"
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from invariscope.plots.shared.theme import Theme
-    from invariscope.result import Result
+    from invariscope.results.result import Result
 
 # (outputs, axis titles): about the transformation on x, about the class on y.
 FORMS = {

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from invariscope.common.globs import matches_any
 from invariscope.plots.shared import labels as names
 from invariscope.plots.shared.band import Band, band_of, chart_bands, draw_bands
 from invariscope.plots.shared.base import ChartPlot, View
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from invariscope.plots.shared.theme import Theme
-    from invariscope.result import Result
+    from invariscope.results.result import Result
 
 BOUNDS = {"value": ("ci_low", "ci_high"), "value_ratio": ("ratio_low", "ratio_high")}
 COLUMN_TITLES = {"value": "mean over units", "value_ratio": "ratio of layer means"}
@@ -103,7 +103,7 @@ class LayerProfile(ChartPlot):
         column = names.choose("column", column, list(BOUNDS))
         measure = names.choose("measure", measure, names.table_measures(several, column=column))
         rows = [names.rows_of(result, measure, stratum) for result in several]
-        kept = [_matching(part["label"], layers) for part in rows]
+        kept = [[matches_any(layers, label) for label in part["label"]] for part in rows]
         bands = [band_of(result, measure, stratum).of(k) for result, k in zip(several, kept, strict=True)]
         rows = [part.loc[k] for part, k in zip(rows, kept, strict=True)]
         found = [part for part in zip(names.model_names(several), rows, bands, strict=True) if len(part[1])]
@@ -253,10 +253,6 @@ def _span(row: dict[str, Any], column: str) -> str:
     if column == "value":
         return names.row_interval(row)
     return names.interval(*(row[bound] for bound in BOUNDS[column]))
-
-
-def _matching(labels: Iterable[str], patterns: Sequence[str] | None) -> list[bool]:
-    return [patterns is None or any(fnmatchcase(label, one) for one in patterns) for label in labels]
 
 
 def _sums_up_curves(measure: str, results: Sequence[Result]) -> bool:

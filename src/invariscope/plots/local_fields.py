@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from invariscope.plots.shared.theme import Theme
-    from invariscope.result import Result
+    from invariscope.results.result import Result
 
 EXAMPLE = "displacement"
 PARTS = ("compression", "shear", "rotation")
@@ -121,7 +121,7 @@ class LocalFields(Plot):
 
 
 def _taken_apart(field: np.ndarray, patch: int) -> LocalField:
-    from invariscope.transforms.local_decomposition import local_decomposition
+    from invariscope.studies.local_decomposition import local_decomposition
 
     found = local_decomposition(field, patch)
     parts = {"compression": found.compression, "shear": np.linalg.norm(found.shear, axis=0)}

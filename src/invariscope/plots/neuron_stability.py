@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bokeh.models import UIElement
     from matplotlib.figure import Figure
 
-    from invariscope.result import Result
+    from invariscope.results.result import Result
 
 PREFIX = "neuron_stability."
 MARKERS = ("circle", "square", "triangle", "diamond")

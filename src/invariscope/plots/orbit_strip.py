@@ -13,7 +13,7 @@ from invariscope.plots.shared.base import GridPlot, View
 from invariscope.plots.shared.grid import PixelGrid, PixelRow, element_labels, frame_choice, picture
 
 if TYPE_CHECKING:
-    from invariscope.result import Result
+    from invariscope.results.result import Result
 
 EXAMPLE = "orbit"
 

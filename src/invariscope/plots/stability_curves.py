@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bokeh.models import UIElement
     from matplotlib.figure import Figure
 
-    from invariscope.result import Result
+    from invariscope.results.result import Result
 
 OUTPUT, PREFIX, EXAMPLES = "output", "stability_curve", "bump:"
 MOST_LAYERS = 6

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bokeh.models import UIElement
     from matplotlib.figure import Figure
 
-    from invariscope.result import Result
+    from invariscope.results.result import Result
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 BINS = 48

@@ -11,10 +11,10 @@ from invariscope.readers.base import (
     Reading,
     as_reader,
 )
+from invariscope.readers.batch_dependence import Dependence, depends_on_batch
 from invariscope.readers.callable_reader import CallableReader
 from invariscope.readers.channel_mean import ChannelMean
-from invariscope.readers.stability import Dependence, depends_on_batch
-from invariscope.readers.torch_reader import TorchReader
+from invariscope.readers.torch.reader import TorchReader
 
 __all__ = [
     "READERS",

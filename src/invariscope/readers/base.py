@@ -12,9 +12,9 @@ from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
 from torch import Tensor
 
-from invariscope.readers._makers import makes_models, no_model
-from invariscope.readers._prediction import OutputChoice, Prediction
-from invariscope.registry import Registry
+from invariscope.common.registry import Registry
+from invariscope.readers.model_factories import makes_models, no_model
+from invariscope.readers.prediction import OutputChoice, Prediction
 
 OK = "ok"
 _NO_GRADIENT = "does not require grad"

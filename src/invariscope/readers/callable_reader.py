@@ -11,16 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from invariscope.autocast import without_autocast
-from invariscope.default_device import as_the_caller
-from invariscope.random_state import Streams, global_generators, put_back
-from invariscope.readers._axes import BatchAxis, find_batch_axis
-from invariscope.readers._makers import no_model
-from invariscope.readers._outputs import unreadable
-from invariscope.readers._plan import describe
-from invariscope.readers._prediction import OutputChoice, Prediction, as_output_choice, find_prediction
-from invariscope.readers._recording import LARGE, SMALL, probes
-from invariscope.readers._selection import Directory, as_axis_choice, as_selector, axis_choice
+from invariscope.common.autocast import without_autocast
+from invariscope.common.default_device import as_the_caller
+from invariscope.common.random_state import Streams, global_generators, put_back
 from invariscope.readers.base import (
     OK,
     AxisChoice,
@@ -37,6 +30,13 @@ from invariscope.readers.base import (
     prediction_info,
 )
 from invariscope.readers.fingerprint import identify
+from invariscope.readers.model_factories import no_model
+from invariscope.readers.prediction import OutputChoice, Prediction, as_output_choice, find_prediction
+from invariscope.readers.selection import Directory, as_axis_choice, as_selector, axis_choice
+from invariscope.readers.torch.axes import BatchAxis, find_batch_axis
+from invariscope.readers.torch.outputs import unreadable
+from invariscope.readers.torch.plan import describe
+from invariscope.readers.torch.recording import LARGE, SMALL, probes
 
 _KIND = "array"
 

@@ -9,7 +9,6 @@ from typing import Any
 
 from torch import Tensor
 
-from invariscope.readers._prediction import OutputChoice
 from invariscope.readers.base import (
     OK,
     AxisChoice,
@@ -25,6 +24,7 @@ from invariscope.readers.base import (
     Sink,
     as_reader,
 )
+from invariscope.readers.prediction import OutputChoice
 
 
 @dataclass(frozen=True, eq=False)

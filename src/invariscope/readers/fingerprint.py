@@ -21,10 +21,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from invariscope.readers._code import class_parts, code_parts, function_parts, global_parts, is_library
-from invariscope.readers._copies import uncompiled
-from invariscope.readers._modules import is_scripted, module_kind
 from invariscope.readers.base import Identity
+from invariscope.readers.code import class_parts, code_parts, function_parts, global_parts, is_library
+from invariscope.readers.torch.copies import uncompiled
+from invariscope.readers.torch.modules import is_scripted, module_kind
 
 _ATOMS = frozenset(
     [str, bytes, int, float, complex, bool, type(None), type(...), type(NotImplemented), range]

@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from itertools import product
 from typing import Any, Protocol
 
+from invariscope.common.registry import unknown
 from invariscope.recipes.cells import Plan, combinations, filled
 from invariscope.recipes.comparison import UNTESTED, Comparison, decided, p_value
 from invariscope.recipes.floors import Learned, lowest, trained_below
@@ -24,7 +25,6 @@ from invariscope.recipes.quantities import (
 )
 from invariscope.recipes.recipe import Claim, Recipe, Table
 from invariscope.recipes.text import Place
-from invariscope.registry import unknown
 
 FEWEST = 3
 Spec = dict[str, Any]

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
+from invariscope.common.registry import closest, unknown
 from invariscope.recipes.kinds import KINDS, Kind
 from invariscope.recipes.recipe import Claim, Figure, Recipe, Table, Template, When
 from invariscope.recipes.text import Place
-from invariscope.registry import closest, unknown
 
 if TYPE_CHECKING:
     from invariscope.recipes.frozen import History

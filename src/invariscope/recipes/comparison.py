@@ -6,8 +6,8 @@ import math
 import re
 from dataclasses import dataclass
 
+from invariscope.intervals import LEVEL, Interval
 from invariscope.recipes.quantities import Estimate
-from invariscope.uncertainty import LEVEL, Interval
 
 CONFIRMED, REFUTED, MIXED, UNDECIDED, UNTESTED = "confirmed", "refuted", "mixed", "undecided", "not tested"
 ALPHA = 1 - LEVEL
@@ -90,7 +90,7 @@ def p_value(estimate: Estimate | None, holds: str) -> float:
     It is of the hypothesis that the true value equals the comparison's bound; of two bounds the nearer one
     decides. NaN without an interval.
 
-    >>> from invariscope.uncertainty import jackknife
+    >>> from invariscope.intervals import jackknife
     >>> round(p_value(Estimate(3.0, jackknife(3.0, [2.0, 4.0], [5, 5])), "> 2"), 6)
     0.5
     """

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from invariscope.common.registry import unknown
 from invariscope.recipes.cells import Plan
 from invariscope.recipes.kinds.train import Train
 from invariscope.recipes.recipe import Floor, Recipe
-from invariscope.registry import unknown
 
 
 @dataclass(frozen=True)

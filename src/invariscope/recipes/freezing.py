@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from invariscope.common.registry import unknown
 from invariscope.recipes import load
 from invariscope.recipes.frozen import FROZEN, claim_hashes, read_frozen, recipe_hash
 from invariscope.recipes.recipe import names, read
-from invariscope.registry import unknown
 
 
 def freeze(chosen: Sequence[str], *, path: Path = FROZEN, now: datetime | None = None) -> dict[str, str]:

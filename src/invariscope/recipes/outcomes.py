@@ -18,7 +18,7 @@ from invariscope.recipes.running import tail
 from invariscope.recipes.store import LOG, Store
 
 if TYPE_CHECKING:
-    from invariscope.result import Result
+    from invariscope.results.result import Result
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Outcomes:
         Raises:
             NoValueError: it is left out at this scale, or not finished (NotFinishedError).
         """
-        from invariscope import storage
+        from invariscope.results import storage
 
         if name in self.plan.left_out:
             raise NoValueError(f"{name} is left out at this scale")

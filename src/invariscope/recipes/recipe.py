@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from invariscope.common.registry import unknown
 from invariscope.recipes.text import Place, RecipeError, Text, unknown_key
-from invariscope.registry import unknown
 
 FOLDER = Path(__file__).parent
 SHARED = FOLDER / "shared"

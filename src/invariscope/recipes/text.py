@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from invariscope.registry import closest
+from invariscope.common.registry import closest
 
 T = TypeVar("T")
 

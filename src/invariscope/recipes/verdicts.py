@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from dataclasses import dataclass, replace
 
+from invariscope.intervals import holm
 from invariscope.recipes.cases import Case, Evidence, claim_cases
 from invariscope.recipes.comparison import (
     ALPHA,
@@ -18,7 +19,6 @@ from invariscope.recipes.comparison import (
     p_value,
 )
 from invariscope.recipes.recipe import Claim, Recipe
-from invariscope.uncertainty import holm
 
 __all__ = [
     "CONFIRMED",

@@ -16,7 +16,7 @@ from invariscope.report.tables import build
 if TYPE_CHECKING:
     import pandas as pd
 
-    from invariscope.result import Result
+    from invariscope.results.result import Result
 
 COLUMNS = (
     ("b", "Network", "text", "which network"),
@@ -50,7 +50,7 @@ class Differences:
 
 def compare_all(results: Sequence[Result]) -> Differences:
     """Every result against the first; results that cannot be paired say why."""
-    from invariscope.uncertainty import compare
+    from invariscope.intervals import compare
 
     if len(results) < 2:
         return Differences(None, "")

@@ -6,12 +6,13 @@ import json
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from invariscope.common.wording import listed
 from invariscope.plots.shared import labels as names
 from invariscope.report import stability
 from invariscope.report.findings import main_measure, transform_name
 
 if TYPE_CHECKING:
-    from invariscope.result import Result
+    from invariscope.results.result import Result
 
 WORDS = {
     "value": "The mean over the units of a layer that count; its 95 % interval is over samples only. The "
@@ -185,9 +186,8 @@ def _row_notes(result: Result) -> list[str]:
     table = result.notes
     found = []
     for note, rows in table.groupby("note", sort=False):
-        layers = list(dict.fromkeys(rows["layer"]))
-        listed = ", ".join(layers[:4]) + (" …" if len(layers) > 4 else "")
-        found.append(f"{note} ({len(rows)} rows: {listed})")
+        layers = dict.fromkeys(rows["layer"])
+        found.append(f"{note} ({len(rows)} rows: {listed(layers)})")
     return found
 
 

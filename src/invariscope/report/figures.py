@@ -14,7 +14,7 @@ from invariscope.plots import PLOTS, ChartPlot, GridPlot, Plot, View
 
 if TYPE_CHECKING:
     from invariscope.plots.shared.grid import PixelRow
-    from invariscope.result import Result
+    from invariscope.results.result import Result
 
 # Plots of smaller order stand above the table of all rows, the others below it.
 TABLE_ORDER = 30

@@ -6,16 +6,16 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from invariscope.intervals import reaches_null
 from invariscope.plots.shared import labels as names
 from invariscope.plots.shared.digits import Fixed
 from invariscope.plots.shared.scales import APART
 from invariscope.report import stability
-from invariscope.uncertainty import reaches_null
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from invariscope.result import Result
+    from invariscope.results.result import Result
 
 ACCURACY = "prediction.accuracy"
 

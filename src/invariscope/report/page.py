@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cache
@@ -12,13 +11,14 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from invariscope.common.files import replacing
 from invariscope.plots.shared.labels import OUTSIDE, as_results, measure_title
 from invariscope.plots.shared.theme import DARK, LIGHT, Theme
 from invariscope.report import comparison, facts, figures, findings, tables
 from invariscope.report.digits import with_places
 
 if TYPE_CHECKING:
-    from invariscope.result import Result
+    from invariscope.results.result import Result
 
 
 def write_report(results: Result | Sequence[Result], path: str | Path, *, title: str | None = None) -> Path:
@@ -41,13 +41,8 @@ def write_report(results: Result | Sequence[Result], path: str | Path, *, title:
     several, path = as_results(results), Path(path)
     _refuse(several, path)
     html = render(several, title=title)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with replacing(path) as scratch:
         scratch.write_text(html, encoding="utf-8")
-        os.replace(scratch, path)
-    finally:
-        scratch.unlink(missing_ok=True)
     return path
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from invariscope.plots.shared import labels as names
 
 if TYPE_CHECKING:
-    from invariscope.result import Result
+    from invariscope.results.result import Result
 
 FAMILY, OUTPUT = "stability_curve", "output"
 # What moves the input, by the ending of a curve's name.

@@ -11,7 +11,7 @@ from invariscope.plots.shared.band import random_rows
 from invariscope.report.stability import has_curves
 
 if TYPE_CHECKING:
-    from invariscope.result import Result
+    from invariscope.results.result import Result
 
 # key, heading, kind, what it means (a tooltip of the heading)
 ROW_COLUMNS = (

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from invariscope.statistics.base import Block
+    from invariscope.block import Block
 
 NEEDED = "labels must be one integer per sample"
 

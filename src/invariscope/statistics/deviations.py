@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invariscope.statistics.base import Block, NotApplicableError
-from invariscope.statistics.feature_actions import FeatureAction, TrivialAction
-from invariscope.statistics.sample_table import SampleStatistic
+from invariscope.actions.feature_actions import FeatureAction, TrivialAction
+from invariscope.block import Block, NotApplicableError
+from invariscope.statistics.kept.sample_table import SampleStatistic
 
 KINDS = ("latent", "channelwise", "output")
 REFERENCES = ("kernel", "twirl")

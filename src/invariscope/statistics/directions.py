@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invariscope.statistics.base import Block, replicate_sums
+from invariscope.block import Block
+from invariscope.statistics.base import replicate_sums
 from invariscope.statistics.bucket_sums import BucketSums, SumStatistic
 from invariscope.statistics.fixed_points import FixedPoints
 from invariscope.statistics.mean_distances import LayerDistances, MeanDistances, as_channels
-from invariscope.statistics.orbit_state import NonFiniteError
+from invariscope.statistics.moments.orbit_state import NonFiniteError
 from invariscope.statistics.visits import Visits
 
 # Cosines are between -1 and 1; their sums over pairs are right to about this much.

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invariscope.statistics.base import Block, NotApplicableError
-from invariscope.statistics.sample_table import SampleStatistic
+from invariscope.block import Block, NotApplicableError
+from invariscope.statistics.kept.sample_table import SampleStatistic
 
 _MOST_UNITS = 4096
 

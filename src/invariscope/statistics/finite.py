@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from invariscope.statistics.orbit_state import NonFiniteError
+from invariscope.statistics.moments.orbit_state import NonFiniteError
 
 
 def finite(responses: Tensor) -> Tensor:

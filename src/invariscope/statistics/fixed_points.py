@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from invariscope.statistics.base import Membership, with_buckets
+from invariscope.block import Membership
+from invariscope.statistics.base import with_buckets
 
 
 @dataclass

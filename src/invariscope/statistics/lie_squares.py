@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from invariscope.block import Block
 from invariscope.generators import Derivatives, Generator
-from invariscope.statistics.base import Block
-from invariscope.statistics.sample_table import SampleStatistic
+from invariscope.statistics.kept.sample_table import SampleStatistic
 
 
 @dataclass(frozen=True)

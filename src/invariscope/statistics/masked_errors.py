@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invariscope.statistics.base import Block, NotApplicableError
+from invariscope.actions.kept_positions import kept_positions
+from invariscope.block import Block, NotApplicableError
 from invariscope.statistics.finite import finite
-from invariscope.statistics.kept_positions import kept_positions
-from invariscope.statistics.sample_table import SampleStatistic
-from invariscope.statistics.top_choices import moving
+from invariscope.statistics.kept.sample_table import SampleStatistic
+from invariscope.statistics.kept.top_choices import moving
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from invariscope.statistics.base import Block
+from invariscope.block import Block
 
 
 @dataclass(frozen=True)

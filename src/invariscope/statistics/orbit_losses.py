@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from invariscope.statistics.base import Block, NotApplicableError
+from invariscope.block import Block, NotApplicableError
 from invariscope.statistics.class_labels import labels_among, predicted_numbers
+from invariscope.statistics.counts.prediction_counts import probabilities
 from invariscope.statistics.finite import finite
-from invariscope.statistics.prediction_counts import probabilities
-from invariscope.statistics.sample_table import SampleStatistic
+from invariscope.statistics.kept.sample_table import SampleStatistic
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from invariscope.statistics.base import Block
+from invariscope.block import Block
 from invariscope.statistics.finite import finite
-from invariscope.statistics.sample_table import SampleStatistic
+from invariscope.statistics.kept.sample_table import SampleStatistic
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invariscope.draws import Draws, Stream
+from invariscope.common.draws import Draws, Stream
 
 _ORDER, _SIGN = 0, 1  # slots of a unit's draw
 

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invariscope.statistics.base import Block
+from invariscope.block import Block
 from invariscope.statistics.finite import finite
-from invariscope.statistics.sample_table import SampleStatistic
+from invariscope.statistics.kept.sample_table import SampleStatistic
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invariscope.statistics.base import Block, NotApplicableError, UnclearLayoutError
-from invariscope.statistics.feature_actions import FeatureAction, SpatialAction
-from invariscope.statistics.kept_positions import kept_positions
-from invariscope.statistics.sample_table import SampleStatistic
+from invariscope.actions.feature_actions import FeatureAction, SpatialAction
+from invariscope.actions.kept_positions import kept_positions
+from invariscope.block import Block, NotApplicableError, UnclearLayoutError
+from invariscope.statistics.kept.sample_table import SampleStatistic
 
 
 @dataclass(frozen=True)

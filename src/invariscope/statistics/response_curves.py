@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invariscope.statistics.base import Block
+from invariscope.block import Block
 from invariscope.statistics.class_labels import labels_among
-from invariscope.statistics.prediction_counts import probabilities
-from invariscope.statistics.sample_table import SampleStatistic
+from invariscope.statistics.counts.prediction_counts import probabilities
+from invariscope.statistics.kept.sample_table import SampleStatistic
 
 WAYS = ("moved", "noisy", "toward")
 

@@ -8,7 +8,8 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from invariscope.statistics.base import Block, NotApplicableError, replicate_sums
+from invariscope.block import Block, NotApplicableError
+from invariscope.statistics.base import replicate_sums
 from invariscope.statistics.bucket_sums import BucketSums, SumStatistic
 from invariscope.statistics.fixed_points import FixedPoints
 

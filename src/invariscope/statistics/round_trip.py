@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from invariscope.statistics.base import Block, Statistic
+from invariscope.block import Block
+from invariscope.statistics.base import Statistic
 
 PROBE = "round_trip"
 

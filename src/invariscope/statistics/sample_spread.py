@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from invariscope.statistics.base import Block, Statistic, replicate_sums, with_buckets
+from invariscope.block import Block
+from invariscope.statistics.base import Statistic, replicate_sums, with_buckets
 from invariscope.statistics.fixed_points import FixedPoints
 from invariscope.statistics.rounding import without_rounding
 from invariscope.statistics.spread_kernel import add_offsets

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invariscope.statistics.base import Block
-from invariscope.statistics.kept_positions import kept_positions
+from invariscope.actions.kept_positions import kept_positions
+from invariscope.block import Block
+from invariscope.statistics.kept.sample_table import SampleStatistic
 from invariscope.statistics.relative_errors import norms_over, zero_denominators
-from invariscope.statistics.sample_table import SampleStatistic
 
 
 @dataclass(frozen=True)

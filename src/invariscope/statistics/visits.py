@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from invariscope.statistics.base import Membership
+from invariscope.block import Membership
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from invariscope.registry import snake_case, unknown
+from invariscope.common.registry import snake_case, unknown
 from invariscope.transforms.base import TRANSFORMS, Transform, as_transform
 
 if TYPE_CHECKING:  # for editors and type checkers only; at run time `__getattr__` finds every family

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from invariscope.draws import Draws
-from invariscope.transforms._affine import _Sampled
-from invariscope.transforms._checks import numbers
-from invariscope.transforms._matrices import determinant, invert
+from invariscope.common.draws import Draws
 from invariscope.transforms.base import Transform
+from invariscope.transforms.machinery.affine import _Sampled
+from invariscope.transforms.machinery.checks import numbers
+from invariscope.transforms.machinery.matrices import determinant, invert
 
 _NAMES = ("xx", "xy", "x_px", "yx", "yy", "y_px")
 

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invariscope.draws import Draws, sample_keys
-from invariscope.registry import Registry, refuse_unknown_options, snake_case
+from invariscope.common.draws import Draws, sample_keys
+from invariscope.common.registry import Registry, refuse_unknown_options, snake_case
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Shaped

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invariscope.draws import Draws
-from invariscope.transforms._deforming import Size, _Deforming
+from invariscope.common.draws import Draws
 from invariscope.transforms.base import Transform
+from invariscope.transforms.machinery.deforming import Size, _Deforming
 
 
 @dataclass(frozen=True, init=False)

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invariscope.draws import Draws
-from invariscope.transforms import _modes as ensemble
-from invariscope.transforms._checks import count as counted
-from invariscope.transforms._checks import numbers
-from invariscope.transforms._deforming import Size, _Deforming
+from invariscope.common.checks import integer
+from invariscope.common.draws import Draws
 from invariscope.transforms.base import Transform
 from invariscope.transforms.diffeomorphism import sines
+from invariscope.transforms.machinery import modes as ensemble
+from invariscope.transforms.machinery.checks import numbers
+from invariscope.transforms.machinery.deforming import Size, _Deforming
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class DeformationLadder(_Deforming):
                 f"images of {size[0]} × {size[1]} pixels have no allowed range at c = {c}: c ≥ 2n/π. "
                 "Lower c, or give temperatures."
             )
-        return cls(np.geomspace(low * first, high * last, counted("count", count)).tolist(), c=c, **options)
+        return cls(np.geomspace(low * first, high * last, integer("count", count)).tolist(), c=c, **options)
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:

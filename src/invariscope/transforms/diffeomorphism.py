@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invariscope.draws import Draws, Stream
-from invariscope.transforms import _modes as ensemble
-from invariscope.transforms._checks import choice, count, number
-from invariscope.transforms._deforming import Size, _Deforming
-from invariscope.transforms._warping import folds
+from invariscope.common.checks import integer
+from invariscope.common.draws import Draws, Stream
 from invariscope.transforms.base import Transform
+from invariscope.transforms.machinery import modes as ensemble
+from invariscope.transforms.machinery.checks import choice, number
+from invariscope.transforms.machinery.deforming import Size, _Deforming
+from invariscope.transforms.machinery.warping import folds
 
 PRESETS = ("petrini2021",)
 _MOST_ATTEMPTS = 200
@@ -163,7 +164,7 @@ class Diffeomorphism(_Deforming):
                 f"delta_px={self.delta_px} and temperature={self.temperature} both say how large the fields "
                 "are: give one of them."
             )
-        kept: dict[str, Any] = {"draws": count("draws", self.draws)}
+        kept: dict[str, Any] = {"draws": integer("draws", self.draws)}
         if self.temperature is not None:
             ensemble.displacement_of(self.temperature, 3, self.c, displacement="exact", cutoff=self.cutoff)
             kept["temperature"] = float(self.temperature)

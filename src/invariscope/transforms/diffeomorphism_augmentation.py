@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invariscope.draws import Draws, Stream
-from invariscope.transforms._checks import count, number
-from invariscope.transforms._deforming import Size, _Deforming
-from invariscope.transforms._modes import allowed_range, spectrum, whole
+from invariscope.common.checks import integer
+from invariscope.common.draws import Draws, Stream
 from invariscope.transforms.base import Transform
 from invariscope.transforms.diffeomorphism import sines
+from invariscope.transforms.machinery.checks import number
+from invariscope.transforms.machinery.deforming import Size, _Deforming
+from invariscope.transforms.machinery.modes import allowed_range, spectrum
 
 # Sizes and shapes of a field are drawn under parts of their own.
 _SIZES = 2**33
@@ -83,11 +84,13 @@ class DiffeomorphismAugmentation(_Deforming):
         return self.c_range[1]
 
     def _validated(self) -> dict[str, Any]:
-        low, high = (whole(f"c_range[{k}]", c, 2) for k, c in enumerate(_pair("c_range", self.c_range)))
+        low, high = (
+            integer(f"c_range[{k}]", c, least=2) for k, c in enumerate(_pair("c_range", self.c_range))
+        )
         if low > high:
             raise ValueError(f"c_range goes from the smallest to the largest cutoff; got ({low}, {high}).")
         return {
-            "draws": count("draws", self.draws),
+            "draws": integer("draws", self.draws),
             "c_range": (low, high),
             "c_beta": _beta("c_beta", self.c_beta),
             "temperature_beta": _beta("temperature_beta", self.temperature_beta),

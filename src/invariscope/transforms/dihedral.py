@@ -8,11 +8,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from invariscope.draws import Draws
-from invariscope.transforms._affine import _Exact
-from invariscope.transforms._matrices import compose, linear, rotated
+from invariscope.common.draws import Draws
 from invariscope.transforms.base import Transform
 from invariscope.transforms.inverse import Inverse
+from invariscope.transforms.machinery.affine import _Exact
+from invariscope.transforms.machinery.matrices import compose, linear, rotated
 
 
 @dataclass(frozen=True)

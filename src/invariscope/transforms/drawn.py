@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invariscope.draws import Stream
-from invariscope.random_state import Generator, put_back
-from invariscope.transforms._callables import generators_of, result_of
-from invariscope.transforms._checks import count, need_tensor
-from invariscope.transforms._drawn import _Drawn
+from invariscope.common.checks import set_integers
+from invariscope.common.draws import Stream
+from invariscope.common.random_state import Generator, put_back
 from invariscope.transforms.base import Motion, Transform
+from invariscope.transforms.machinery.callables import generators_of, result_of
+from invariscope.transforms.machinery.checks import need_tensor
+from invariscope.transforms.machinery.drawn import _Drawn
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Drawn(_Drawn):
                 f"Drawn wraps a function from a batch to a batch; got {type(self.function).__name__}. Give a "
                 "callable."
             )
-        count("draws", self.draws)
+        set_integers(self, draws=1)
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invariscope.transforms._callables import PROBED, refuse_unsteady, result_of
-from invariscope.transforms._checks import need_tensor, numbers
 from invariscope.transforms.base import Motion, Transform
 from invariscope.transforms.inverse import Inverse
+from invariscope.transforms.machinery.callables import PROBED, refuse_unsteady, result_of
+from invariscope.transforms.machinery.checks import need_tensor, numbers
 
 Callables = tuple[Callable[[Any], Any], ...]
 

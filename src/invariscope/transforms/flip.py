@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from invariscope.draws import Draws
-from invariscope.transforms._affine import _Exact
-from invariscope.transforms._checks import choice
-from invariscope.transforms._matrices import linear
+from invariscope.common.draws import Draws
 from invariscope.transforms.base import Transform
+from invariscope.transforms.machinery.affine import _Exact
+from invariscope.transforms.machinery.checks import choice
+from invariscope.transforms.machinery.matrices import linear
 
 _SIGNS = {
     "horizontal": ((1, 1), (-1, 1)),

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from invariscope.transforms._chain import Step, _Chain, merged, numbered, picked, steps_of
 from invariscope.transforms.base import Transform, as_transform
 from invariscope.transforms.inverse import Inverse
+from invariscope.transforms.machinery.chain import Step, _Chain, merged, numbered, picked, steps_of
 
 
 @dataclass(frozen=True, init=False)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from invariscope.transforms._chain import Step, _Chain, refuse_without_inverse, steps_of
 from invariscope.transforms.base import Transform, as_transform
+from invariscope.transforms.machinery.chain import Step, _Chain, refuse_without_inverse, steps_of
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invariscope.draws import Draws, Stream, sample_keys
-from invariscope.transforms._checks import count, need_tensor, number
+from invariscope.common.checks import integer
+from invariscope.common.draws import Draws, Stream, sample_keys
 from invariscope.transforms.base import Motion, Transform, as_transform
+from invariscope.transforms.machinery.checks import need_tensor, number
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -68,7 +69,7 @@ class Noise(Transform):
         if norm <= 0:
             raise ValueError(f"norm is the length of the noise, above 0; got {norm:g}.")
         object.__setattr__(self, "norm", norm)
-        object.__setattr__(self, "draws", 8 if self.draws is None else count("draws", self.draws))
+        object.__setattr__(self, "draws", 8 if self.draws is None else integer("draws", self.draws))
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from invariscope.transforms._affine import first_true
-from invariscope.transforms._checks import count
-from invariscope.transforms._vectors import _Vectors
+from invariscope.common.checks import integer
 from invariscope.transforms.base import Motion, Transform
 from invariscope.transforms.inverse import Inverse
+from invariscope.transforms.machinery.affine import first_true
+from invariscope.transforms.machinery.vectors import _Vectors
 
 _TOLERANCE = 1e-6
 Matrix = tuple[tuple[float, ...], ...]
@@ -63,7 +63,7 @@ class Orthogonal(_Vectors):
     @classmethod
     def turns(cls, m: int, *, dimension: int = 3, axis: int = -1) -> Orthogonal:
         """`m` turns evenly around the circle, of the first two coordinates: a cyclic group."""
-        angles = 2 * np.pi * np.arange(count("m", m)) / m
+        angles = 2 * np.pi * np.arange(integer("m", m)) / m
         found = np.broadcast_to(np.eye(dimension), (m, dimension, dimension)).copy()
         found[:, 0, 0] = found[:, 1, 1] = np.cos(angles)
         found[:, 1, 0], found[:, 0, 1] = np.sin(angles), -np.sin(angles)

@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invariscope.transforms._checks import count, need_images
+from invariscope.common.checks import set_integers
 from invariscope.transforms.base import Motion, Transform
 from invariscope.transforms.inverse import Inverse
+from invariscope.transforms.machinery.checks import need_images
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,7 @@ class PeriodicTranslation(Transform):
     columns: int = 4
 
     def __post_init__(self) -> None:
-        count("rows", self.rows)
-        count("columns", self.columns)
+        set_integers(self, rows=1, columns=1)
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:

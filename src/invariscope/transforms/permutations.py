@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from invariscope.transforms._affine import first_true
-from invariscope.transforms._checks import count
-from invariscope.transforms._places import _Places
+from invariscope.common.checks import integer
 from invariscope.transforms.base import Motion, Transform
 from invariscope.transforms.inverse import Inverse
+from invariscope.transforms.machinery.affine import first_true
+from invariscope.transforms.machinery.places import _Places
 
 _MOST = 6  # 720 elements; one more would make 5,040
 
@@ -56,7 +56,7 @@ class Permutations(_Places):
     @classmethod
     def cyclic(cls, size: int, *, step: int = 1, axis: int = 1) -> Permutations:
         """Shifts of a sequence by multiples of `step`, what leaves at its end coming in at its start."""
-        if count("size", size) % count("step", step):
+        if integer("size", size) % integer("step", step):
             raise ValueError(f"the step, {step}, does not divide the size, {size}: the shifts are no group.")
         places = [np.roll(np.arange(size), -shift).tolist() for shift in range(0, size, step)]
         return cls(places, axis=axis)
@@ -64,7 +64,7 @@ class Permutations(_Places):
     @classmethod
     def all(cls, size: int, *, axis: int = 1) -> Permutations:
         """All permutations of up to 6 entries; for more draw some: `RandomPermutations`."""
-        if count("size", size) > _MOST:
+        if integer("size", size) > _MOST:
             raise ValueError(
                 f"{size} entries have too many permutations to list; give up to {_MOST}, or draw some: "
                 f"RandomPermutations({size})."

@@ -6,10 +6,10 @@ from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 
-from invariscope.transforms._checks import count
-from invariscope.transforms._drawn import _Drawn
-from invariscope.transforms._vectors import _Vectors
+from invariscope.common.checks import set_integers
 from invariscope.transforms.base import Motion, Transform
+from invariscope.transforms.machinery.drawn import _Drawn
+from invariscope.transforms.machinery.vectors import _Vectors
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,7 @@ class RandomOrthogonal(_Drawn, _Vectors):
     mirrored: bool = False
 
     def __post_init__(self) -> None:
-        count("draws", self.draws)
-        if not isinstance(self.dimension, int) or self.dimension < 2:
-            raise ValueError(f"dimension is a whole number from 2; got {self.dimension!r}.")
+        set_integers(self, draws=1, dimension=2)
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:

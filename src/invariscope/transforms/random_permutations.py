@@ -6,10 +6,10 @@ from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 
-from invariscope.transforms._checks import count
-from invariscope.transforms._drawn import _Drawn
-from invariscope.transforms._places import _Places
+from invariscope.common.checks import set_integers
 from invariscope.transforms.base import Motion, Transform
+from invariscope.transforms.machinery.drawn import _Drawn
+from invariscope.transforms.machinery.places import _Places
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,7 @@ class RandomPermutations(_Drawn, _Places):
     axis: int = 1
 
     def __post_init__(self) -> None:
-        count("size", self.size)
-        count("draws", self.draws)
+        set_integers(self, size=1, draws=1)
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:

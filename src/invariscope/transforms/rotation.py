@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from invariscope.draws import Draws
-from invariscope.transforms._affine import _Sampled
-from invariscope.transforms._checks import count, number, numbers
-from invariscope.transforms._matrices import rotated
-from invariscope.transforms._sliding import Slider, _Sliding
+from invariscope.common.checks import integer
+from invariscope.common.draws import Draws
 from invariscope.transforms.base import Transform
 from invariscope.transforms.inverse import Inverse
+from invariscope.transforms.machinery.affine import _Sampled
+from invariscope.transforms.machinery.checks import number, numbers
+from invariscope.transforms.machinery.matrices import rotated
+from invariscope.transforms.machinery.sliding import Slider, _Sliding
 
 
 @dataclass(frozen=True)
@@ -59,19 +60,19 @@ class Rotation(_Sampled, _Sliding):
     def circle(cls, m: int, *, start_deg: float = 0.0, jitter_deg: float = 0.0, **sampling: Any) -> Rotation:
         """`m` angles evenly around the circle, from `start_deg` on: a cyclic group where that is 0."""
         start = number("start_deg", start_deg)
-        degrees = [start + 360.0 * k / m for k in range(count("m", m))]
+        degrees = [start + 360.0 * k / m for k in range(integer("m", m))]
         return cls(degrees, jitter_deg=jitter_deg, **sampling)
 
     @classmethod
     def range(cls, lo: float, hi: float, m: int, *, jitter_deg: float = 0.0, **sampling: Any) -> Rotation:
         """`m` angles from `lo` to `hi`, both included."""
-        degrees = np.linspace(number("lo", lo), number("hi", hi), count("m", m))
+        degrees = np.linspace(number("lo", lo), number("hi", hi), integer("m", m))
         return cls(degrees.tolist(), jitter_deg=jitter_deg, **sampling)
 
     @classmethod
     def uniform(cls, m: int, **sampling: Any) -> Rotation:
         """`m` angles drawn for each sample, uniform around the circle: SO(2), with its Haar measure."""
-        return cls([0.0] * count("m", m), jitter_deg=180.0, **sampling)
+        return cls([0.0] * integer("m", m), jitter_deg=180.0, **sampling)
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from invariscope.draws import Draws
-from invariscope.transforms._affine import _Sampled
-from invariscope.transforms._checks import count, need_range, number, numbers
-from invariscope.transforms._matrices import linear
-from invariscope.transforms._sliding import Slider, _Sliding
+from invariscope.common.checks import integer
+from invariscope.common.draws import Draws
 from invariscope.transforms.base import Transform
 from invariscope.transforms.inverse import Inverse
+from invariscope.transforms.machinery.affine import _Sampled
+from invariscope.transforms.machinery.checks import need_range, number, numbers
+from invariscope.transforms.machinery.matrices import linear
+from invariscope.transforms.machinery.sliding import Slider, _Sliding
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Scale(_Sampled, _Sliding):
     def range(cls, lo: float, hi: float, m: int, **sampling: Any) -> Scale:
         """`m` factors from `lo` to `hi`, both included, each the same multiple of the one before."""
         ends = _positive("lo", number("lo", lo)), _positive("hi", number("hi", hi))
-        return cls(np.geomspace(*ends, count("m", m)).tolist(), **sampling)
+        return cls(np.geomspace(*ends, integer("m", m)).tolist(), **sampling)
 
     @classmethod
     def uniform(cls, m: int, lo: float | None = None, hi: float | None = None, **sampling: Any) -> Scale:
@@ -64,7 +65,7 @@ class Scale(_Sampled, _Sliding):
         if high <= low:
             raise ValueError(f"factors are drawn from lo to hi, the larger; got {low:g} and {high:g}.")
         middle = float(np.sqrt(low * high))
-        return cls([middle] * count("m", m), jitter=float(np.sqrt(high / low)), **sampling)
+        return cls([middle] * integer("m", m), jitter=float(np.sqrt(high / low)), **sampling)
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from invariscope.draws import Draws
-from invariscope.transforms._affine import _Sampled
-from invariscope.transforms._checks import choice, count, need_range, number, numbers
-from invariscope.transforms._matrices import linear
-from invariscope.transforms._sliding import Slider, _Sliding
+from invariscope.common.checks import integer
+from invariscope.common.draws import Draws
 from invariscope.transforms.base import Transform
 from invariscope.transforms.inverse import Inverse
+from invariscope.transforms.machinery.affine import _Sampled
+from invariscope.transforms.machinery.checks import choice, need_range, number, numbers
+from invariscope.transforms.machinery.matrices import linear
+from invariscope.transforms.machinery.sliding import Slider, _Sliding
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Shear(_Sampled, _Sliding):
     @classmethod
     def range(cls, lo: float, hi: float, m: int, **options: Any) -> Shear:
         """`m` factors from `lo` to `hi`, both included."""
-        return cls(np.linspace(number("lo", lo), number("hi", hi), count("m", m)).tolist(), **options)
+        return cls(np.linspace(number("lo", lo), number("hi", hi), integer("m", m)).tolist(), **options)
 
     @classmethod
     def uniform(cls, m: int, reach: float | None = None, **options: Any) -> Shear:
@@ -70,7 +71,7 @@ class Shear(_Sampled, _Sliding):
             ValueError: no reach; shears have no end.
         """
         need_range("Shear", "Shear.uniform(8, 0.3), factors from −0.3 to 0.3", reach)
-        return cls([0.0] * count("m", m), jitter=number("reach", reach), **options)
+        return cls([0.0] * integer("m", m), jitter=number("reach", reach), **options)
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:

@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from invariscope.draws import Draws
-from invariscope.transforms._affine import _Sampled
-from invariscope.transforms._checks import choice, count, need_range, number, numbers
-from invariscope.transforms._matrices import shifted
-from invariscope.transforms._sliding import Slider, _Sliding
+from invariscope.common.checks import integer
+from invariscope.common.draws import Draws
 from invariscope.transforms.base import Transform
 from invariscope.transforms.inverse import Inverse
+from invariscope.transforms.machinery.affine import _Sampled
+from invariscope.transforms.machinery.checks import choice, need_range, number, numbers
+from invariscope.transforms.machinery.matrices import shifted
+from invariscope.transforms.machinery.sliding import Slider, _Sliding
 
 Shift = tuple[float, float]
 
@@ -63,13 +64,13 @@ class Translation(_Sampled, _Sliding):
     ) -> Translation:
         """`m` shifts from `lo` to `hi` pixels, both included, along one direction."""
         choice("direction", direction, ("horizontal", "vertical"))
-        steps = np.linspace(number("lo", lo), number("hi", hi), count("m", m)).tolist()
+        steps = np.linspace(number("lo", lo), number("hi", hi), integer("m", m)).tolist()
         return cls([(s, 0.0) if direction == "horizontal" else (0.0, s) for s in steps], **sampling)
 
     @classmethod
     def grid(cls, radius: int, *, step: int = 1, **sampling: Any) -> Translation:
         """All shifts by multiples of `step` up to `radius` pixels each way, row by row."""
-        if count("radius", radius) < count("step", step):
+        if integer("radius", radius) < integer("step", step):
             raise ValueError(f"the step, {step} px, exceeds the radius, {radius} px: one shift is left.")
         reach = radius // step
         steps = [step * k for k in range(-reach, reach + 1)]
@@ -83,7 +84,7 @@ class Translation(_Sampled, _Sliding):
             ValueError: no reach; translations have no end.
         """
         need_range("Translation", "Translation.uniform(8, 3), up to 3 px each way", reach_px)
-        return cls([(0.0, 0.0)] * count("m", m), jitter_px=number("reach_px", reach_px), **sampling)
+        return cls([(0.0, 0.0)] * integer("m", m), jitter_px=number("reach_px", reach_px), **sampling)
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:

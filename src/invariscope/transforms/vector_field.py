@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invariscope.transforms._linear import _Linear
-from invariscope.transforms._vectors import turned
 from invariscope.transforms.base import Motion, Transform, as_transform
 from invariscope.transforms.inverse import Inverse
+from invariscope.transforms.machinery.linear import _Linear
+from invariscope.transforms.machinery.vectors import turned
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from invariscope.draws import Stream, numpy_generator
+from invariscope.common.draws import Stream, numpy_generator
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from invariscope.registry import unknown
+from invariscope.common.registry import unknown
 
 GIVEN = "filters"
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from invariscope.registry import unknown
+from invariscope.common.registry import unknown
 from invariscope.weights._chance import Chance, against_permutations, correlation
 from invariscope.weights._filters import FilterBank, filter_bank, filter_banks
 from invariscope.weights.spectrum import laplacian_modes, mean_frequency, mode_power

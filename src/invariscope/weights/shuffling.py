@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from invariscope.draws import Stream, numpy_generator
+from invariscope.common.draws import Stream, numpy_generator
 
 M = TypeVar("M", bound=nn.Module)
 

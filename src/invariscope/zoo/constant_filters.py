@@ -7,6 +7,8 @@ from collections import OrderedDict
 import torch
 from torch import nn
 
+from invariscope.common.checks import integer
+
 
 class ConstantFilterNet(nn.Sequential):
     """Convolutions conv1, conv2, ... with one channel and equal weights, each with its ReLU relu1, relu2, ...
@@ -69,11 +71,8 @@ def _averaging(dimensions: int, filter_size: int, stride: int) -> nn.Conv2d:
 def _check(layers: int, dimensions: int, filter_size: int, stride: int) -> None:
     if dimensions not in (1, 2):
         raise ValueError(f"dimensions is 1 (a row) or 2 (a square), got {dimensions!r}.")
-    if layers < 1 or filter_size < 2:
-        raise ValueError(
-            f"layers is at least 1 and filter_size at least 2; got layers={layers}, "
-            f"filter_size={filter_size}."
-        )
+    integer("layers", layers)
+    integer("filter_size", filter_size, least=2)
     if stride not in (1, filter_size) or (stride == 1 and filter_size % 2 == 0):
         raise ValueError(
             f"the stride is 1 with an odd filter_size, or equals the filter_size; got stride={stride}, "

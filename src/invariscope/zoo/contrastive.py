@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from invariscope.common.checks import integer
 from invariscope.zoo.course import Course, Training
 from invariscope.zoo.epochs import Progress
 from invariscope.zoo.features import Features
@@ -177,6 +178,5 @@ class Pairs:
 
 
 def _projection(width: int, values: int) -> nn.Module:
-    if values < 1:
-        raise ValueError(f"projection is a number of values, at least 1; got {values}")
+    integer("projection", values)
     return nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, values))

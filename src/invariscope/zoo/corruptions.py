@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from invariscope.draws import Draws, Stream
-from invariscope.registry import unknown
+from invariscope.common.draws import Draws, Stream
+from invariscope.common.registry import unknown
 from invariscope.zoo.image_data import ImageData
 
 SEVERITIES = (1, 2, 3, 4, 5)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from invariscope.registry import unknown
+from invariscope.common.registry import unknown
 from invariscope.zoo.catalogue import DATASETS, Dataset, Layout
 from invariscope.zoo.download import DownloadFailed, fetch
 from invariscope.zoo.image_data import ImageData

@@ -8,13 +8,13 @@ import logging
 import os
 import shutil
 import tarfile
-import tempfile
 import urllib.request
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
+
+from invariscope.common.files import scratch_beside
 
 _LOG = logging.getLogger(__name__)
 _CHUNK = 1 << 20
@@ -48,12 +48,11 @@ def fetch(remote: Remote, name: str, folder: Path) -> None:
     Raises:
         DownloadFailed: no mirror could be reached, or none has the file with this checksum.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with _scratch(folder) as scratch:
+    with scratch_beside(folder) as scratch:
         got = scratch / name
         _from_any(remote, name, got)
         files = list(_unpacked(got, scratch / "members")) if remote.archive else [got]
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         for path in files:
             os.replace(path, folder / path.name)
 
@@ -100,12 +99,3 @@ def _unpacked(archive: Path, folder: Path) -> Iterable[Path]:
                 with target.open("wb") as out:
                     shutil.copyfileobj(content, out)
                 yield target
-
-
-@contextmanager
-def _scratch(folder: Path) -> Iterator[Path]:
-    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        yield scratch
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from invariscope.draws import Draws, Stream
+from invariscope.common.draws import Draws, Stream
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invariscope.registry import unknown
+from invariscope.common.registry import unknown
 from invariscope.transforms.elements import Elements
 from invariscope.zoo.image_data import ImageData
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from invariscope.registry import unknown
+from invariscope.common.registry import unknown
 
 SCHEDULES = ("constant", "cosine", "one_cycle")
 RISING, START = 0.3, 1 / 25

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,22 +9,18 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from invariscope.common.files import replacing
+from invariscope.common.wording import listed
+
 _PICKLES = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
-_SHOWN = 6
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
     """Writes tensors and text; the file appears, or replaces an older one, only when it is complete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     # Own copies: safetensors refuses tensors that share memory, as tied weights do.
     own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as scratch:
-        part = Path(scratch) / path.name
-        part.touch()
-        mode = part.stat().st_mode
-        save_file(own, part, metadata)
-        part.chmod(mode)  # safetensors keeps its files to their owner; ours are as readable as any other
-        os.replace(part, path)
+    with replacing(path) as scratch:
+        save_file(own, scratch, metadata)
 
 
 def is_pickle(path: Path) -> bool:
@@ -64,9 +58,4 @@ def differences(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> st
         if name in found and found[name].shape != wanted[name].shape
     ]
     parts = (("missing", missing), ("not expected", extra), ("other shapes", shapes))
-    return "; ".join(f"{what}: {_listed(names)}" for what, names in parts if names)
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
+    return "; ".join(f"{what}: {listed(names, limit=6)}" for what, names in parts if names)

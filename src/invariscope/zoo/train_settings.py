@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from invariscope.registry import unknown
+from invariscope.common.checks import set_integers
+from invariscope.common.registry import unknown
 from invariscope.zoo.schedules import SCHEDULES
 
 OPTIMIZERS = ("adam", "sgd")
@@ -42,18 +43,14 @@ class TrainSettings:
         for name, names in known.items():
             if getattr(self, name) not in names:
                 raise unknown(name, getattr(self, name), names)
-        if self.epochs < 1 or self.batch_size < 1 or not self.lr > 0:
-            raise ValueError(
-                f"epochs and batch_size are at least 1 and lr is positive; got epochs={self.epochs}, "
-                f"batch_size={self.batch_size}, lr={self.lr}."
-            )
+        set_integers(self, epochs=1, batch_size=1, crop_px=0)
+        if not self.lr > 0:
+            raise ValueError(f"lr must be positive; got {self.lr}.")
         if not self.weight_decay >= 0 or (self.weight_decay and self.optimizer != "sgd"):
             raise ValueError(
                 f'weight_decay is at least 0, and above 0 only with optimizer="sgd"; got '
                 f"weight_decay={self.weight_decay} with optimizer={self.optimizer!r}."
             )
-        if self.crop_px < 0:
-            raise ValueError(f"crop_px is a number of pixels, at least 0; got crop_px={self.crop_px}.")
         for name in ("label_smoothing", "ema"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} is at least 0 and below 1; got {name}={getattr(self, name)}.")

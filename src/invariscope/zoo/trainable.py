@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from fnmatch import fnmatchcase
 
 from torch import nn
 
-from invariscope.registry import closest
+from invariscope.common.globs import matches
+from invariscope.common.registry import closest
 
 HEAD = "head"
 
@@ -34,7 +34,7 @@ def trainable_names(model: nn.Module, trainable: str | None) -> frozenset[str]:
         return frozenset(names)
     if trainable == HEAD:
         return _head_names(model)
-    found = frozenset(name for name in names if fnmatchcase(name, trainable))
+    found = frozenset(name for name in names if matches(trainable, name))
     if not found:
         near = closest(trainable, names) or names[:3]
         raise ValueError(

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -16,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 import invariscope
+from invariscope.common.files import filling, write_json
 from invariscope.zoo.image_data import ImageData
 from invariscope.zoo.networks import build
 from invariscope.zoo.tensors import differences, is_pickle, read_tensors, write_tensors
@@ -96,18 +94,9 @@ def save_network(folder: str | Path, model: nn.Module, card: Card, *, overwrite:
     if found := differences(_shapes(card), model.state_dict()):
         raise ValueError(f"the card describes another network ({card.network}, {card.options}). {found}.")
     _refuse_used(folder, overwrite)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
+    with filling(folder, last=CARD) as scratch:
         write_tensors(scratch / WEIGHTS, {name: _compact(t) for name, t in model.state_dict().items()})
-        text = json.dumps(asdict(card), indent=1, allow_nan=False)
-        (scratch / CARD).write_text(text + "\n", encoding="utf-8")
-        folder.mkdir(exist_ok=True)
-        (folder / CARD).unlink(missing_ok=True)  # never an old card beside new weights
-        for name in (WEIGHTS, CARD):
-            os.replace(scratch / name, folder / name)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        write_json(scratch / CARD, asdict(card))
     return folder
 
 

@@ -15,7 +15,7 @@ from invariscope.cli.errors import Debug, command
 
 if TYPE_CHECKING:
     from invariscope.checking.limits import Limit, Outcome
-    from invariscope.result import Result
+    from invariscope.results.result import Result
 
 BROKEN = 1
 

@@ -32,8 +32,8 @@ def compare(
     """
     import invariscope as iv
     from invariscope.cli.tables import difference_tables, distinct_names
+    from invariscope.common.registry import unknown
     from invariscope.plots.shared.labels import for_tables, outside_note, where
-    from invariscope.registry import unknown
 
     runs = distinct_names([iv.load(run_a), iv.load(run_b)])
     differences = for_tables(iv.compare(runs), runs)

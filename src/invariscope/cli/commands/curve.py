@@ -13,7 +13,7 @@ from invariscope.cli.errors import Debug, command
 from invariscope.cli.folders import staged_folder
 
 if TYPE_CHECKING:
-    from invariscope.result import Result
+    from invariscope.results.result import Result
 
 _USUAL = Path("curve")
 

@@ -37,8 +37,8 @@ def explain(
 def _explained(name: str) -> tuple[str, str]:
     """A heading and a text in the style of a docstring."""
     from invariscope.cli.prose import documented
+    from invariscope.common.registry import snake_case, unknown
     from invariscope.measures.base import MEASURES, Measure
-    from invariscope.registry import snake_case, unknown
     from invariscope.transforms.base import TRANSFORMS, Transform
 
     measures, transforms = MEASURES.classes(), TRANSFORMS.classes()
@@ -55,6 +55,6 @@ def _explained(name: str) -> tuple[str, str]:
 
 
 def _options(cls: type, base: type) -> str:
-    from invariscope.expressions import ways
+    from invariscope.catalog.expressions import ways
 
     return "**Written as**\n\n" + "\n".join(f"- `{way}`" for way in ways(cls, base))

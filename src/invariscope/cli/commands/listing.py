@@ -126,7 +126,7 @@ def layers(
 
 def _few(inputs: Any, count: int = 3) -> Any:
     """The first samples of whatever `iv.measure` would take."""
-    from invariscope.engine.sources import as_source
+    from invariscope.data.sources import as_source
 
     window = next(iter(as_source(inputs).windows()))
     return window.part(0, min(count, len(window))).inputs

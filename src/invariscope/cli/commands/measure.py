@@ -16,7 +16,7 @@ from invariscope.cli.folders import staged_folder
 if TYPE_CHECKING:
     from invariscope.cli.models import Named
     from invariscope.engine.options import Options
-    from invariscope.result import Result
+    from invariscope.results.result import Result
     from invariscope.transforms.base import Transform
 
 _USUAL = Path("run")

@@ -124,7 +124,7 @@ def train(
             --optimizer sgd --lr 0.4 --schedule one_cycle --weight-decay 5e-4 --label-smoothing 0.1 \\
             --flip --crop 4 --precision auto
     """
-    from invariscope.storage import refuse_used_folder
+    from invariscope.results.storage import refuse_used_folder
 
     refuse_used_folder(out, overwrite=overwrite, remedy="--overwrite")
     checkpoint = out.with_name(f"{out.name}.unfinished.safetensors")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from invariscope.plots.shared.theme import Theme
-    from invariscope.result import Result
+    from invariscope.results.result import Result
 
 NAME = "random weights"
 _ALPHA = 0.22

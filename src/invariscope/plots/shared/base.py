@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from invariscope.registry import Registry
+from invariscope.common.registry import Registry
 
 if TYPE_CHECKING:
     from bokeh.models import UIElement
     from matplotlib.figure import Figure
 
     from invariscope.plots.shared.grid import PixelGrid
-    from invariscope.result import Result
+    from invariscope.results.result import Result
 
 PLOTS: Registry[Plot] = Registry("plot", "invariscope.plots")
 

@@ -13,7 +13,7 @@ import numpy as np
 from invariscope.plots.shared.labels import layer_label
 
 if TYPE_CHECKING:
-    from invariscope.result import Result
+    from invariscope.results.result import Result
 
 CELL_LIMIT = 2048
 

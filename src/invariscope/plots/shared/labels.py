@@ -7,12 +7,12 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from invariscope.registry import unknown
+from invariscope.common.registry import unknown
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from invariscope.result import Result
+    from invariscope.results.result import Result
 
 HEADLINE = ("normalized_variance", "normalized_distance", "transformation_variance")
 # Measures whose value is the response to the transformation in units of the response to a new sample.

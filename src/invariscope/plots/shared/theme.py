@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
-from invariscope.registry import unknown
+from invariscope.common.registry import unknown
 
 
 @dataclass(frozen=True)

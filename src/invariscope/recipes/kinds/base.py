@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from invariscope.common.registry import Registry, unknown
 from invariscope.recipes.text import unknown_key
-from invariscope.registry import Registry, unknown
 
 if TYPE_CHECKING:
     from invariscope.transforms import Transform
@@ -139,6 +139,6 @@ def transform_of(text: str) -> Transform:
         ValueError, TypeError: as `expressions.read_transform`.
     """
     from invariscope import zoo
-    from invariscope.expressions import read_transform
+    from invariscope.catalog.expressions import read_transform
 
     return zoo.unit_displacements() if text == UNIT_DISPLACEMENTS else read_transform(text)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from invariscope.uncertainty import MISSING, jackknife
+from invariscope.intervals import MISSING, jackknife
 
 if TYPE_CHECKING:
-    from invariscope.result import MapKey, Result
+    from invariscope.results.result import MapKey, Result
 
 _Key = tuple[str, str, int]
 

@@ -12,7 +12,7 @@ from invariscope.recipes.kinds.base import Kind, Workshop
 from invariscope.recipes.kinds.looking import RESULT
 
 if TYPE_CHECKING:
-    from invariscope.result import Result
+    from invariscope.results.result import Result
 
 _FEW = 16
 

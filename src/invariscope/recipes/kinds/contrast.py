@@ -28,7 +28,7 @@ class Contrast(Unlabelled):
     projection: int = 64
 
     def _lesson(self) -> dict[str, Any]:
-        from invariscope.expressions import read_transform
+        from invariscope.catalog.expressions import read_transform
         from invariscope.zoo.contrastive import Pairs
 
         views = tuple(map(read_transform, self.views))

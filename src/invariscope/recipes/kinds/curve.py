@@ -13,7 +13,7 @@ from invariscope.recipes.kinds.looking import Looking
 if TYPE_CHECKING:
     from torch import nn
 
-    from invariscope.result import Result
+    from invariscope.results.result import Result
     from invariscope.zoo import ImageData
 
 
@@ -52,7 +52,7 @@ class Curve(Looking):
         return self._measured(model, self.own_standard(data), shop)
 
     def _measured(self, model: nn.Module, data: ImageData, shop: Workshop) -> Result:
-        from invariscope.engine.curves import OUTPUT, stability_curve
+        from invariscope.studies.stability_curve import OUTPUT, stability_curve
 
         return stability_curve(
             before_softmax(model) if self.logits else model,

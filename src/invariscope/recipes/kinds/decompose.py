@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
+from invariscope.intervals import GROUPS, MISSING, jackknife
 from invariscope.recipes.kinds.base import Kind, Workshop
 from invariscope.recipes.kinds.looking import RESULT
-from invariscope.uncertainty import GROUPS, MISSING, jackknife
 
 if TYPE_CHECKING:
-    from invariscope.result import Result
+    from invariscope.results.result import Result
+    from invariscope.studies.local_decomposition import LocalDecomposition
     from invariscope.transforms.base import Transform
-    from invariscope.transforms.local_decomposition import LocalDecomposition
 
 NAME, PATCH, EXAMPLE = "local_decomposition", "patch_px", "displacement"
 PARTS = ("compression", "shear", "rotation")
@@ -67,7 +67,7 @@ class Decompose(Kind):
 
     def check(self) -> None:
         """The transform has fields, there are enough of them for an interval, and patches fit into them."""
-        from invariscope.transforms.local_decomposition import local_decomposition
+        from invariscope.studies.local_decomposition import local_decomposition
 
         if self.fields < GROUPS:
             raise ValueError(f"fields is at least {GROUPS}, for an interval; got {self.fields}")
@@ -93,7 +93,7 @@ class Decompose(Kind):
         return (time.perf_counter() - started) / _FEW
 
     def _transform(self) -> Transform:
-        from invariscope.expressions import read_transform
+        from invariscope.catalog.expressions import read_transform
 
         transform = read_transform(self.transform)
         if not hasattr(transform, "field"):
@@ -111,12 +111,12 @@ class Decompose(Kind):
 
     def _means(self, fields: np.ndarray) -> list[Means]:
         """For each size of patches, (field,) means over the patches."""
-        from invariscope.transforms.local_decomposition import local_decomposition
+        from invariscope.studies.local_decomposition import local_decomposition
 
         return [_moments(fields, local_decomposition(fields, side), side) for side in self.patches]
 
     def _result(self) -> Result:
-        from invariscope.result import Result
+        from invariscope.results.result import Result
 
         fields = self._drawn(self.fields)
         groups = [np.flatnonzero(np.arange(self.fields) % GROUPS != k) for k in range(GROUPS)]

@@ -16,7 +16,7 @@ from invariscope.recipes.kinds.train import network_after
 if TYPE_CHECKING:
     from torch import nn
 
-    from invariscope.result import Result
+    from invariscope.results.result import Result
     from invariscope.zoo import ImageData
 
 RESULT = "result"
@@ -79,7 +79,7 @@ class Looking(Kind):
 
     def check(self) -> None:
         """Network, data set, corruption and transform exist; exactly one model is named."""
-        from invariscope.expressions import read_transform
+        from invariscope.catalog.expressions import read_transform
         from invariscope.zoo.corruptions import read_corruption
 
         if (self.model is None) == (self.network is None):
@@ -112,9 +112,9 @@ class Looking(Kind):
 
     def _changed(self, model: nn.Module, data: ImageData) -> nn.Module:
         """The network with channels shuffled, normalisation calibrated and outputs averaged, as asked for."""
-        from invariscope.controls import OrbitAverage
-        from invariscope.engine.calibration import calibrated
-        from invariscope.expressions import read_transform
+        from invariscope.catalog.expressions import read_transform
+        from invariscope.variants.calibrated import calibrated
+        from invariscope.variants.orbit_average import OrbitAverage
         from invariscope.weights import shuffled_channels
 
         if self.shuffled is not None:

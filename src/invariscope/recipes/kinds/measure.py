@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from invariscope.intervals import GROUPS, MIN_PER_GROUP, jackknife
 from invariscope.recipes.kinds.base import Kind, Workshop, about, transform_of
 from invariscope.recipes.kinds.combined import combined
 from invariscope.recipes.kinds.looking import Looking
-from invariscope.uncertainty import GROUPS, MIN_PER_GROUP, jackknife
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from invariscope.result import Result
+    from invariscope.results.result import Result
     from invariscope.zoo import ImageData
 
 
@@ -55,7 +55,7 @@ class Measure(Looking):
 
     def check(self) -> None:
         """Measures, transform and network exist; exactly one model is named."""
-        from invariscope.expressions import read_measures
+        from invariscope.catalog.expressions import read_measures
         from invariscope.measures.base import as_measures
 
         super().check()
@@ -73,7 +73,7 @@ class Measure(Looking):
 
     def look(self, model: nn.Module, data: ImageData, shop: Workshop) -> Result:
         """Over all images, and class by class where asked for."""
-        from invariscope.engine.illustrate import illustrate
+        from invariscope.studies.illustrate import illustrate
 
         result = self._measured(model, self.own_standard(data), shop)
         if self.by_class == "separate":
@@ -110,8 +110,8 @@ class Measure(Looking):
         return self._measured(model, self.own_standard(part), shop)
 
     def _measured(self, model: nn.Module, data: ImageData, shop: Workshop) -> Result:
+        from invariscope.catalog.expressions import read_measures
         from invariscope.engine.api import measure
-        from invariscope.expressions import read_measures
         from invariscope.readers.channel_mean import ChannelMean
 
         shop.log(f"measuring {len(data):,} samples of {data.name}")

@@ -13,7 +13,7 @@ from invariscope.recipes.kinds.looking import Looking
 if TYPE_CHECKING:
     from torch import nn
 
-    from invariscope.result import Result
+    from invariscope.results.result import Result
     from invariscope.zoo import ImageData
 
 
@@ -37,8 +37,8 @@ class Neurons(Looking):
 
     def check(self) -> None:
         """Options and network exist; at least one layer is named."""
+        from invariscope.common.registry import refuse_unknown_options
         from invariscope.neurons.settings import Settings
-        from invariscope.registry import refuse_unknown_options
 
         super().check()
         if not self.layers:

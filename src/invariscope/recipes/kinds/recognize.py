@@ -24,7 +24,7 @@ class Recognize(Unlabelled):
     transform: str
 
     def _lesson(self) -> dict[str, Any]:
-        from invariscope.expressions import read_transform
+        from invariscope.catalog.expressions import read_transform
         from invariscope.zoo.recognized import Elements
 
         with about("transform", self.transform):

@@ -157,7 +157,7 @@ class Train(Kind):
         return data, test and test.standardized(data.mean, data.std)
 
     def _augmentation(self) -> Transform | None:
-        from invariscope.expressions import read_transform
+        from invariscope.catalog.expressions import read_transform
 
         return None if self.augmentation is None else read_transform(self.augmentation)
 

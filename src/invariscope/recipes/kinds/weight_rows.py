@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from invariscope.common.registry import unknown
+from invariscope.intervals import GROUPS, MISSING, jackknife
 from invariscope.recipes.text import unknown_key
-from invariscope.registry import unknown
-from invariscope.uncertainty import GROUPS, MISSING, jackknife
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from invariscope.result import MapKey
+    from invariscope.results.result import MapKey
 
 EIGENVALUE = "eigenvalue"
 

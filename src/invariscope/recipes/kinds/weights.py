@@ -16,7 +16,7 @@ from invariscope.recipes.kinds.weight_rows import ANALYSES, Findings, check_anal
 if TYPE_CHECKING:
     from torch import nn
 
-    from invariscope.result import Result
+    from invariscope.results.result import Result
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,7 @@ class Weights(Kind):
 
     def looked(self, stages: Iterator[tuple[int | None, nn.Module]], shop: Workshop) -> Result:
         """What is found at (epoch, network) of each stage; ratios are to the first, the last is "all"."""
-        from invariscope.result import Result
+        from invariscope.results.result import Result
 
         rows, curves, arrays, epochs, start = [], [], {}, {}, None
         for number, (epoch, model) in enumerate(stages):

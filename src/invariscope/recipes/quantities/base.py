@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
+from invariscope.common.registry import unknown
+from invariscope.intervals import GROUPS, LEVEL, MISSING, Interval, jackknife
 from invariscope.recipes.text import unknown_key
-from invariscope.registry import unknown
-from invariscope.uncertainty import GROUPS, LEVEL, MISSING, Interval, jackknife
 
 if TYPE_CHECKING:
-    from invariscope.result import Result
+    from invariscope.results.result import Result
 
 NV = "normalized_variance"
 QUANTITIES: dict[str, Callable[..., Estimate]] = {}

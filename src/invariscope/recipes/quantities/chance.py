@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
+from invariscope.intervals import LEVEL, Interval
 from invariscope.recipes.quantities.base import Cells, Estimate, NoValueError, quantity, rows_of
-from invariscope.uncertainty import LEVEL, Interval
 
 
 @quantity

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from invariscope.intervals import GROUPS
 from invariscope.recipes.quantities.base import (
     Cells,
     Estimate,
@@ -14,8 +15,7 @@ from invariscope.recipes.quantities.base import (
     replicates_of,
 )
 from invariscope.recipes.quantities.relations import quotient
-from invariscope.result import Result
-from invariscope.uncertainty import GROUPS
+from invariscope.results.result import Result
 
 
 @quantity

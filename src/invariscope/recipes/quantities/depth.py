@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from invariscope.common.registry import unknown
 from invariscope.recipes.quantities.base import (
     Cells,
     Estimate,
@@ -17,7 +18,6 @@ from invariscope.recipes.quantities.base import (
     rows_of,
     spread_over,
 )
-from invariscope.registry import unknown
 
 LAWS = ("exponential", "power")
 

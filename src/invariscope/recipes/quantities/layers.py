@@ -6,6 +6,7 @@ from fnmatch import fnmatchcase
 
 import numpy as np
 
+from invariscope.intervals import Interval
 from invariscope.recipes.quantities.base import (
     NV,
     Cells,
@@ -16,7 +17,6 @@ from invariscope.recipes.quantities.base import (
     replicates_of,
     rows_of,
 )
-from invariscope.uncertainty import Interval
 
 
 @quantity

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from invariscope.intervals import LEVEL, Interval
 from invariscope.recipes.quantities.base import (
     NV,
     Cells,
@@ -18,7 +19,6 @@ from invariscope.recipes.quantities.base import (
     spread_over,
 )
 from invariscope.recipes.quantities.layers import overall
-from invariscope.uncertainty import LEVEL, Interval
 
 
 @quantity

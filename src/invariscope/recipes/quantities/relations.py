@@ -9,6 +9,8 @@ from typing import Literal
 
 import numpy as np
 
+from invariscope.common.registry import unknown
+from invariscope.intervals import GROUPS, Interval
 from invariscope.recipes.quantities.base import (
     Cells,
     Estimate,
@@ -19,8 +21,6 @@ from invariscope.recipes.quantities.base import (
     rows_of,
 )
 from invariscope.recipes.quantities.layers import layer_mean
-from invariscope.registry import unknown
-from invariscope.uncertainty import GROUPS, Interval
 
 _LAST = "last"
 _FEWEST = 4

@@ -9,7 +9,8 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from invariscope.registry import Registry, unknown
+from invariscope.common.checks import integer
+from invariscope.common.registry import Registry, unknown
 
 # Functions, not classes, lie here: one architecture can come in several published sizes.
 NETWORKS: Registry[Any] = Registry("network", "invariscope.zoo.networks", listing="models")
@@ -48,8 +49,7 @@ def build(
     shape = tuple(input_shape)
     if len(shape) != 3 or not all(isinstance(size, int) and size > 0 for size in shape):
         raise ValueError(f"input_shape is (C, H, W), three positive whole numbers; got {shape}.")
-    if classes < 2:
-        raise ValueError(f"a classifier needs at least two classes, got {classes}.")
+    integer("classes", classes, least=2)
     known = [p.name for p in inspect.signature(factory).parameters.values() if p.kind is p.KEYWORD_ONLY]
     for option in options:
         if option not in known:
@@ -84,9 +84,14 @@ def chosen_width(what: str, width: int | None, input_shape: tuple[int, ...], gre
     """A width that the user gave, checked, or the published one for images of one or more channels."""
     if width is None:
         return grey if input_shape[0] == 1 else colour
-    if not isinstance(width, int) or width < 1:
-        raise ValueError(f"{what} is a whole number of at least 1, got {width!r}.")
-    return width
+    return integer(what, width, least=1)
+
+
+def odd_kernel(size: int) -> int:
+    """Return a kernel size, checked: an odd one has a centre, so that padding keeps the image's size."""
+    if integer("kernel_size", size) % 2 == 0:
+        raise ValueError(f"kernel_size must be odd, such as 3, 5 or 9; got {size!r}.")
+    return size
 
 
 def refuse_small(name: str, input_shape: tuple[int, ...], smallest: int) -> None:

@@ -8,8 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from invariscope.zoo.networks.base import chosen_width, network, refuse_small
-from invariscope.zoo.networks.min_cnn import odd_kernel
+from invariscope.zoo.networks.base import chosen_width, network, odd_kernel, refuse_small
 
 TURNS = 4
 LAYERS = 3

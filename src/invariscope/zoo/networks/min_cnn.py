@@ -6,8 +6,8 @@ from collections import OrderedDict
 
 from torch import nn
 
-from invariscope.registry import unknown
-from invariscope.zoo.networks.base import chosen_width, network
+from invariscope.common.registry import unknown
+from invariscope.zoo.networks.base import chosen_width, network, odd_kernel
 
 PADDINGS = ("zeros", "circular")
 
@@ -24,13 +24,6 @@ class MinCNN(nn.Sequential):
     Source:
         Tomasini et al. 2022, arXiv:2210.01506, the network with one hidden convolutional layer.
     """
-
-
-def odd_kernel(size: int) -> int:
-    """A kernel size, checked: an odd one has a centre, so that padding keeps the image's size."""
-    if not isinstance(size, int) or size < 1 or size % 2 == 0:
-        raise ValueError(f"kernel_size is an odd whole number, such as 3, 5 or 9; got {size!r}.")
-    return size
 
 
 def pooled_head(hidden: nn.Module, name: str, width: int, classes: int) -> OrderedDict[str, nn.Module]:

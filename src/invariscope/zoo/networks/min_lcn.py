@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from invariscope.zoo.networks.base import chosen_width, network
-from invariscope.zoo.networks.min_cnn import odd_kernel, pooled_head
+from invariscope.zoo.networks.base import chosen_width, network, odd_kernel
+from invariscope.zoo.networks.min_cnn import pooled_head
 
 
 class LocallyConnected(nn.Module):

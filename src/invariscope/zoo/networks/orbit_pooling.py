@@ -7,8 +7,7 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 
-from invariscope.zoo.networks.base import chosen_width, network
-from invariscope.zoo.networks.min_cnn import odd_kernel
+from invariscope.zoo.networks.base import chosen_width, network, odd_kernel
 
 TURNS = 4
 

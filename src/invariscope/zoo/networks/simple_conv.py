@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from invariscope.registry import unknown
-from invariscope.zoo.networks.base import chosen_width, network, refuse_small
+from invariscope.common.registry import unknown
+from invariscope.zoo.networks.base import chosen_width, network, odd_kernel, refuse_small
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
@@ -66,9 +66,7 @@ class Design:
         for kind, allowed in (("activation", ACTIVATIONS), ("pooling", POOLING)):
             if getattr(self, kind) not in allowed:
                 raise unknown(kind, str(getattr(self, kind)), allowed)
-        size = self.kernel_size
-        if not isinstance(size, int) or size < 1 or size % 2 == 0:
-            raise ValueError(f"kernel_size is an odd whole number, such as 3, 5 or 7; got {size!r}.")
+        odd_kernel(self.kernel_size)
 
     def layers(self, input_shape: tuple[int, ...], classes: int) -> OrderedDict[str, nn.Module]:
         """The modules in the order in which they run; weights are drawn from the global generator."""

@@ -1,0 +1,1 @@
+"""What the elements of a transform should do to the responses of a layer."""

@@ -1,0 +1,212 @@
+"""Matrices by which a transform's elements act on the channels of a layer, from whatever gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+import torch
+
+from invariscope.actions.group import Group
+from invariscope.block import ActingElements, Block
+from invariscope.common.registry import unknown
+
+NAMED = ("regular", "vector")
+
+
+@dataclass(frozen=True)
+class MatrixStack:
+    """One matrix an element, (m, d, d), hashable; equal numbers make equal stacks."""
+
+    shape: tuple[int, ...]
+    digest: str
+    data: bytes = field(repr=False)
+
+    @classmethod
+    def of(cls, matrices: Any) -> MatrixStack:
+        """From anything that an array can be made of."""
+        found = np.ascontiguousarray(_array(matrices), dtype=np.float64)
+        if found.ndim != 3 or found.shape[1] != found.shape[2] or not found.size:
+            raise ValueError(
+                f"a representation is one square matrix an element, (m, d, d); got shape {found.shape}."
+            )
+        if not np.isfinite(found).all():
+            raise ValueError("a representation's matrices must be finite; some entries are not.")
+        return cls(found.shape, blake2b(found.tobytes(), digest_size=8).hexdigest(), found.tobytes())
+
+    @property
+    def array(self) -> np.ndarray:
+        """(m, d, d) float64."""
+        return np.frombuffer(self.data).reshape(self.shape)
+
+
+def as_representation(given: Any, elements: Any = None) -> Any:
+    """What `matrices_of` takes, from what a user may write for a representation.
+
+    Args:
+        given: "regular", "vector", matrices (m, d, d), an object with `representation(g)` or
+            `D_from_matrix(R)`, or a function of a group element.
+        elements: what is given to `representation`, in the order of the transform's elements; by default
+            the elements that the object's own group lists.
+    Raises:
+        ValueError: an unknown name; matrices of another shape.
+        TypeError: nothing of the kind.
+    """
+    if isinstance(given, str):
+        if given not in NAMED:
+            raise unknown("representation", given, NAMED)
+        return given
+    if isinstance(given, MatrixStack):
+        return given
+    if hasattr(given, "D_from_matrix"):
+        return given
+    of_element = getattr(given, "representation", given)
+    if callable(of_element):
+        return MatrixStack.of([_array(_of(of_element, g)) for g in _elements(given, elements)])
+    return MatrixStack.of(given)
+
+
+def _of(function: Any, argument: Any) -> Any:
+    """Call the user's representation, and name it in its errors."""
+    try:
+        return function(argument)
+    except Exception as error:
+        name = getattr(function, "__qualname__", type(function).__name__)
+        shown = f"an array of shape {tuple(argument.shape)}" if hasattr(argument, "shape") else repr(argument)
+        raise ValueError(
+            f"the representation {name} failed on {shown:.80} with {type(error).__name__}: {error}"
+        ) from error
+
+
+def _elements(given: Any, elements: Any) -> Any:
+    if elements is not None:
+        return elements
+    for name in ("fibergroup", "group"):
+        found = getattr(getattr(given, name, None), "elements", None)
+        if found is not None:
+            return found
+    raise TypeError(
+        f"{type(given).__name__} does not list the elements of its group: give elements=[...], one for each "
+        "element of the transform, in its order."
+    )
+
+
+def _array(matrices: Any) -> np.ndarray:
+    if isinstance(matrices, torch.Tensor):
+        matrices = matrices.detach().cpu().numpy()
+    try:
+        found = np.asarray(matrices, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise _no_representation(matrices) from None
+    if found.ndim == 0:
+        raise _no_representation(matrices)
+    return found
+
+
+def _no_representation(given: Any) -> TypeError:
+    return TypeError(
+        "a representation is a name ('regular', 'vector'), matrices (m, d, d), or an object with "
+        f"representation(g) or D_from_matrix(R); got {type(given).__name__}."
+    )
+
+
+def matrices_of(representation: Any, block: Block) -> np.ndarray:
+    """(sample or 1, element, d, d) the matrices of a block's elements, checked against their group.
+
+    Raises:
+        ValueError: they do not multiply as the group does, are those of another number of elements, or
+            cannot be made for these elements.
+    """
+    acting = block.acting
+    if acting is None:
+        raise ValueError("nothing is known of the elements, so nothing of how they act.")
+    if isinstance(representation, MatrixStack):
+        return _stacked(representation, acting)
+    if representation == "regular":
+        if acting.group is None:
+            raise ValueError(
+                "the regular representation needs a finite group, and the transform's elements are none: "
+                "give all of them, as QuarterTurns() or Rotation.circle(8) do."
+            )
+        return _regular(acting.group)[None]
+    vectors = acting.linear(block.indices, block.keys)
+    if vectors is None:
+        raise ValueError(
+            "the transform does not say how its elements turn vectors: give one of images or of point "
+            "clouds, or the matrices of the representation themselves."
+        )
+    return vectors if representation == "vector" else _by_matrix(representation, vectors)
+
+
+def _stacked(stack: MatrixStack, acting: ActingElements) -> np.ndarray:
+    if stack.shape[0] != len(acting.labels):
+        raise ValueError(
+            f"a representation has one matrix an element: {stack.shape[0]} came, the transform has "
+            f"{len(acting.labels)} elements."
+        )
+    if acting.group is not None:
+        _check(stack, acting.group)
+    return stack.array[None]
+
+
+@lru_cache(maxsize=16)
+def _check(stack: MatrixStack, group: Group) -> None:
+    group.refuse_no_representation(stack.array)
+
+
+@lru_cache(maxsize=4)
+def _regular(group: Group) -> np.ndarray:
+    return group.regular()
+
+
+def _by_matrix(representation: Any, vectors: np.ndarray) -> np.ndarray:
+    """D(R) of rotations (sample, element, 3, 3)."""
+    if vectors.shape[-1] != 3:
+        raise ValueError(
+            f"D_from_matrix takes rotations of space; the transform's elements act on {vectors.shape[-1]} "
+            "coordinates. RandomOrthogonal and Orthogonal turn points (n, points, 3)."
+        )
+    _check_products(representation)
+    return _applied(representation, vectors)
+
+
+def _applied(representation: Any, vectors: np.ndarray) -> np.ndarray:
+    rotations = torch.from_numpy(np.ascontiguousarray(vectors.reshape(-1, 3, 3)))
+    with _double_by_default():
+        found = _array(_of(representation.D_from_matrix, rotations))
+    if found.ndim != 3 or len(found) != len(rotations):
+        raise ValueError(
+            f"D_from_matrix must return one matrix per rotation; for {len(rotations)} rotations it returned "
+            f"shape {tuple(found.shape)}"
+        )
+    return found.reshape(*vectors.shape[:2], *found.shape[-2:])
+
+
+@contextmanager
+def _double_by_default() -> Iterator[None]:
+    """e3nn rounds its constants to the default type, whatever the type of the rotations."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+@lru_cache(maxsize=16)
+def _check_products(representation: Any) -> None:
+    """Two turns about different axes and their product: a slip in the order or a sign shows there."""
+    first = np.array([[0.8, -0.6, 0.0], [0.6, 0.8, 0.0], [0.0, 0.0, 1.0]])
+    second = np.array([[1.0, 0.0, 0.0], [0.0, 0.28, -0.96], [0.0, 0.96, 0.28]])
+    one, two, both = _applied(representation, np.stack([first, second, first @ second])[None])[0]
+    gap = float(np.abs(one @ two - both).max())
+    if not gap <= 1e-4:
+        raise ValueError(
+            f"{type(representation).__name__} is no representation: D of a turn by 36.87° about z times D of "
+            f"one by 73.74° about x is not D of their product (off by {gap:.2g})."
+        )

@@ -1,0 +1,114 @@
+"""Which part of the input a unit of a layer can see."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from invariscope.anatomy.field_by_gradient import by_gradient
+from invariscope.anatomy.field_of_chain import Axis, of_chain
+from invariscope.common.autocast import without_autocast
+from invariscope.common.registry import unknown
+
+METHODS = ("auto", "analytic", "gradient")
+
+
+@dataclass(frozen=True)
+class ReceptiveField:
+    """The window of the input on which each unit of a layer depends, per axis of the image.
+
+    Unit k sees the pixels first_start + k·jump up to first_start + k·jump + size − 1. Pixels are counted
+    from 0, those outside the image are padding.
+
+    Args:
+        size: pixels from the first to the last that a unit depends on.
+        jump: pixels from one unit's window to the next one's.
+        first_centre: the middle of unit 0's window.
+        method: "analytic" or "gradient".
+    """
+
+    size: tuple[int, ...]
+    jump: tuple[int, ...]
+    first_centre: tuple[float, ...]
+    method: str
+
+    @classmethod
+    def of(cls, axes: Sequence[Axis], method: str) -> ReceptiveField:
+        """From one window an axis."""
+        sizes, jumps, centres = zip(*((a.size, a.jump, a.centre) for a in axes), strict=True)
+        return cls(sizes, jumps, centres, method)
+
+    @property
+    def first_start(self) -> tuple[int, ...]:
+        """The first pixel of unit 0's window; negative where that is padding."""
+        return tuple(
+            round(centre - (size - 1) / 2) for centre, size in zip(self.first_centre, self.size, strict=True)
+        )
+
+    def interior(self, image: Sequence[int]) -> tuple[range, ...]:
+        """Per axis, the units whose windows lie inside an image of that many pixels.
+
+        >>> ReceptiveField((18,), (4,), (1.5,), "analytic").interior((32,))
+        (range(2, 6),)
+        """
+        return tuple(
+            range(max(0, math.ceil(-start / jump)), (pixels - size - start) // jump + 1)
+            for start, jump, size, pixels in zip(self.first_start, self.jump, self.size, image, strict=True)
+        )
+
+
+@without_autocast()
+def receptive_field(
+    model: nn.Module, layer: str, input_shape: Sequence[int], *, method: str = "auto"
+) -> ReceptiveField:
+    r"""Size, spacing and position of the windows that the units of a layer see.
+
+    .. math:: s' = s + (k - 1)\,d\,j, \quad c' = c + \left(\frac{(k - 1)\,d}{2} - p\right) j, \quad j' = r\,j
+
+    along a chain of convolutions and pools with kernel k, dilation d, padding p and stride r, from s = j = 1
+    and c = 0 at the input. Anything else is asked by its gradient: weights are made positive in a copy and
+    maxima become means, so that nothing cancels, and the pixels with a gradient are those that a unit sees.
+
+    Misleads: the window is what a unit can depend on. Most of its response comes from the middle, and
+    trained weights may ignore the rest. Where an operation is no module, only the gradient knows of it.
+
+    Args:
+        model: a `torch.nn.Module`.
+        layer: a module's dotted name.
+        input_shape: of one input, (C, H, W); also (C, length) or (C, D, H, W).
+        method: "analytic" for chains of modules, "gradient" for any model, "auto": the first that applies.
+    Raises:
+        ValueError: an unknown layer or method; a layer without positions (a flat one), or whose units see
+            the whole image or windows of different sizes; no chain, for "analytic".
+        TypeError: no module.
+
+    >>> import torch
+    >>> _ = torch.manual_seed(0)
+    >>> net = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2))
+    >>> receptive_field(net, "2", (1, 8, 8))
+    ReceptiveField(size=(4, 4), jump=(2, 2), first_centre=(0.5, 0.5), method='analytic')
+    """
+    if method not in METHODS:
+        raise unknown("method", method, METHODS)
+    shape = _checked(input_shape)
+    axes = None if method == "gradient" else of_chain(model, layer, shape)
+    if axes is not None:
+        return ReceptiveField.of(axes, "analytic")
+    if method == "analytic":
+        raise ValueError(
+            f"what leads to {layer!r} is no chain of convolutions, pools and pointwise modules: take "
+            "method='gradient'"
+        )
+    return ReceptiveField.of(by_gradient(model, layer, shape), "gradient")
+
+
+def _checked(input_shape: Sequence[int]) -> tuple[int, ...]:
+    shape = tuple(int(size) for size in input_shape)
+    if not 2 <= len(shape) <= 4 or min(shape) < 1:
+        raise ValueError(
+            f"input_shape is that of one input, channels first, such as (3, 32, 32); got {shape}"
+        )
+    return shape

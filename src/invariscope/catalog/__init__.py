@@ -1,0 +1,1 @@
+"""What the library has, by name: expressions that users type, and listings."""

@@ -1,0 +1,50 @@
+"""Checks of options that many classes and functions have in common."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+
+def integer(name: str, value: Any, *, least: int = 1, besides: tuple[Any, ...] = (), what: str = "") -> Any:
+    """Return an integer option as Python's own, or one of the values that are allowed besides integers.
+
+    Args:
+        name: of the option.
+        least: the smallest allowed integer.
+        besides: other allowed values, such as None or "auto".
+        what: what it counts, for the message, such as "samples".
+    Raises:
+        ValueError: anything else, booleans and floats included.
+
+    >>> integer("draws", 3, least=1)
+    3
+    >>> integer("draws", 2.5, besides=(None,), what="random networks")
+    Traceback (most recent call last):
+    ValueError: draws must be an integer (random networks), at least 1, or None; got 2.5
+    """
+    if any(value is other or (isinstance(other, str) and value == other) for other in besides):
+        return value
+    try:
+        found = None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        found = None
+    if found is None or found < least:
+        counted = f" ({what})" if what else ""
+        also = "".join(f", or {other!r}" for other in besides)
+        raise ValueError(f"{name} must be an integer{counted}, at least {least}{also}; got {value!r}")
+    return found
+
+
+def set_integers(instance: Any, *, besides: tuple[Any, ...] = (), what: str = "", **least: int) -> None:
+    """Check integer fields of a frozen dataclass, and store them as Python's own.
+
+    Args:
+        besides, what: as `integer` takes them.
+        least: the smallest allowed integer of each field.
+    Raises:
+        ValueError: as `integer` does, for the first field that is wrong.
+    """
+    for name, smallest in least.items():
+        value = integer(name, getattr(instance, name), least=smallest, besides=besides, what=what)
+        object.__setattr__(instance, name, value)

@@ -1,0 +1,17 @@
+"""Sentences that many parts of the library build in the same way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+def listed(names: Iterable[object], *, limit: int = 4, separator: str = ", ") -> str:
+    """Return the first names, and how many more there are.
+
+    >>> listed(["conv1", "conv2"]), listed(range(7), limit=2)
+    ('conv1, conv2', '0, 1 and 5 more')
+    """
+    texts = [str(name) for name in names]
+    before = "" if separator.startswith(",") else separator.rstrip()
+    more = f"{before} and {len(texts) - limit} more" if len(texts) > limit else ""
+    return separator.join(texts[:limit]) + more

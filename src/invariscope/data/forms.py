@@ -1,0 +1,128 @@
+"""Supported forms of data: arrays, pairs, datasets, loaders, iterables of batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sized
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from invariscope.data.arrays import as_tensor, is_array
+from invariscope.data.labels import Labelling, is_pair, one_target, refuse_listed_pair
+
+Batch = tuple[Tensor, Tensor | None]
+
+
+@dataclass(frozen=True)
+class Form:
+    """Data in one of three forms: tensors in memory, the items of a dataset, or batches.
+
+    Args:
+        inputs, targets: (sample, ...) tensors in memory, and their labels.
+        items: a map-style dataset.
+        batches: an iterable of batches.
+        count: number of samples in the batches, if known.
+    """
+
+    inputs: Tensor | None = None
+    targets: Tensor | None = None
+    items: Any = None
+    batches: Iterable[Any] | None = None
+    count: int | None = None
+    name: str = "data"
+    labelling: Labelling = field(default_factory=Labelling)
+
+    @property
+    def length(self) -> int | None:
+        """Number of samples, if known."""
+        if self.batches is not None:
+            return self.count
+        return len(self.items if self.inputs is None else self.inputs)
+
+
+def form_of(data: Any) -> Form:
+    """Return the form of the given data.
+
+    Raises:
+        ValueError: no data, or labels of a different length.
+        TypeError: data that cannot be read as samples.
+    """
+    labelling, name = Labelling.of(data), type(data).__name__
+    if hasattr(data, "images") and hasattr(data, "labels"):
+        return replace(_arrays(data.images, data.labels, labelling), name=getattr(data, "name", "data"))
+    if is_array(data):
+        return _arrays(data, None)
+    if is_pair(data):
+        return _arrays(*data)
+    if isinstance(data, torch.utils.data.TensorDataset):
+        inputs, *targets = data.tensors
+        return replace(_arrays(inputs, targets[0] if targets else None), name=name)
+    if isinstance(data, torch.utils.data.DataLoader):
+        count = _loader_length(data)
+        return Form(batches=data, count=count, name=type(data.dataset).__name__, labelling=labelling)
+    if isinstance(data, torch.utils.data.IterableDataset):
+        return Form(batches=(batched(item) for item in data), name=name, labelling=labelling)
+    if isinstance(data, torch.utils.data.Dataset):
+        return _dataset(data, labelling)
+    refuse_listed_pair(data)
+    if isinstance(data, Iterable) and not isinstance(data, (str, bytes, dict)):
+        return Form(batches=data, labelling=labelling)
+    raise TypeError(
+        "data must be an array, a tensor or a table (sample, ...), a tuple (inputs, labels), a Dataset, a "
+        f"DataLoader or an iterable of batches; got {type(data).__name__}"
+    )
+
+
+def _arrays(inputs: Any, labels: Any = None, labelling: Labelling | None = None) -> Form:
+    inputs, labelling = as_tensor(inputs, "inputs"), labelling or Labelling()
+    if inputs.ndim == 0 or len(inputs) == 0:
+        raise ValueError(f"the data are empty (shape {tuple(inputs.shape)}); give at least two samples")
+    return Form(inputs, labelling.read(labels, len(inputs), whole=True), labelling=labelling)
+
+
+def _dataset(data: Any, labelling: Labelling) -> Form:
+    name = type(data).__name__
+    if not isinstance(data, Sized):
+        raise TypeError(f"the {name} has no length; wrap it in a DataLoader")
+    if len(data) == 0:
+        raise ValueError(f"the {name} is empty; give at least two samples")
+    return Form(items=data, name=name, labelling=labelling)
+
+
+def _loader_length(loader: Any) -> int | None:
+    if isinstance(loader.dataset, torch.utils.data.IterableDataset) or loader.drop_last:
+        return None
+    return len(loader.sampler) if loader.batch_sampler is None or hasattr(loader.sampler, "__len__") else None
+
+
+def batched(item: Any) -> Any:
+    """Return an item of a dataset as a batch of one sample."""
+    if not isinstance(item, (tuple, list)):
+        return as_tensor(item, "inputs")[None]
+    inputs = as_tensor(next(iter(item)), "inputs")[None]
+    return (inputs, one_target(item[1])) if len(item) > 1 else inputs
+
+
+def read(batch: Any, labelling: Labelling) -> Batch:
+    """Return the inputs of a batch, and its targets if they are labels or numbers."""
+    first, *others = batch if isinstance(batch, (tuple, list)) and len(batch) else [batch]
+    inputs = as_tensor(first, "inputs")
+    return inputs, labelling.read(others[0] if others else None, len(inputs))
+
+
+def joined(batches: list[Batch]) -> Batch:
+    """Join the inputs and labels of several batches.
+
+    Raises:
+        ValueError: inputs of different shapes.
+    """
+    shapes = sorted({tuple(x.shape[1:]) for x, _ in batches})
+    if len(shapes) > 1:
+        raise ValueError(
+            f"batches hold inputs of different shapes, {shapes[0]} and {shapes[-1]}; resize all inputs to "
+            "one shape. If these are inputs and their targets, give them as a tuple: (inputs, targets)"
+        )
+    labels = [y for _, y in batches if y is not None]
+    return torch.cat([x for x, _ in batches]), torch.cat(labels) if labels else None

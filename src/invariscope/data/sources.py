@@ -1,0 +1,333 @@
+"""Sources of samples in the order of the walk, from any supported form of data."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from invariscope.data.forms import Batch, Form, batched, form_of, joined, read
+from invariscope.data.labels import Labelling
+from invariscope.data.order import (
+    CONTENT,
+    IDS,
+    INDEX,
+    Identities,
+    Order,
+    arrival_groups,
+    given_keys,
+    pair_numbers,
+    refuse_repeated_ids,
+    tensor_keys,
+    without_own_cluster,
+)
+from invariscope.data.window import Window, window_of
+from invariscope.statistics.pairs import partners
+
+WINDOW_SAMPLES = 2048
+WINDOW_BYTES = 64 << 20
+
+
+class Source(abc.ABC):
+    """A finite sequence of samples that can be walked in bounded memory.
+
+    Args:
+        order: keys, ranks, pairs and groups, if they are known before the walk.
+    """
+
+    name: str = "data"
+    labelling: Labelling
+    order: Order | None = None
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """Class names, if there are any."""
+        return self.labelling.classes
+
+    @property
+    @abc.abstractmethod
+    def length(self) -> int | None:
+        """Number of samples, if known beforehand."""
+
+    @property
+    def labels(self) -> Tensor | None:
+        """All labels in the order of the walk, if known beforehand."""
+        return None
+
+    @abc.abstractmethod
+    def windows(self) -> Iterator[Window]:
+        """Yield the samples in the order of the walk."""
+
+    @property
+    def keys_by_position(self) -> np.ndarray | None:
+        """(sample,) keys in the order of the data; None if their indices are the keys."""
+        return None if self.order is None else self.order.keys
+
+    def walked(self) -> dict[str, str]:
+        """Return what identifies the samples, and the order of the walk, for the provenance."""
+        if self.order is None:
+            return {"keys": INDEX, "order": "arrival"}
+        return {"keys": self.order.kind, "order": self.order.name}
+
+
+@dataclass
+class ArraySource(Source):
+    """Samples in memory.
+
+    Args:
+        inputs: (row, ...) in the order of the data.
+        targets: (row,) labels, or None.
+        order: of the walk.
+    """
+
+    inputs: Tensor
+    targets: Tensor | None
+    order: Order  # type: ignore[override]
+    name: str = "data"
+    labelling: Labelling = field(default_factory=Labelling)
+
+    @property
+    def length(self) -> int:
+        """Number of samples."""
+        return len(self.order)
+
+    @property
+    def labels(self) -> Tensor | None:
+        """All labels."""
+        return None if self.targets is None else self.targets[torch.from_numpy(self.order.walk)]
+
+    def windows(self) -> Iterator[Window]:
+        """Yield everything at once; inputs are copied block by block."""
+        yield window_of(self.inputs, self.labels, self.order, rows=self.order.walk)
+
+
+@dataclass
+class DatasetSource(Source):
+    """The items of a map-style dataset, read in the order of the walk and not kept."""
+
+    items: Any
+    order: Order  # type: ignore[override]
+    name: str = "data"
+    labelling: Labelling = field(default_factory=Labelling)
+
+    @property
+    def length(self) -> int:
+        """Number of samples."""
+        return len(self.order)
+
+    def windows(self) -> Iterator[Window]:
+        """Yield items gathered into windows of bounded size, each of which ends with a pair."""
+        waiting, low = _Waiting(), 0
+        for rank, position in enumerate(self.order.walk.tolist()):
+            waiting.add(read(batched(self.items[position]), self.labelling))
+            if waiting.full and self._ends_pair(rank):
+                yield window_of(*joined(waiting.batches), self.order, low=low, high=rank + 1)
+                waiting, low = _Waiting(), rank + 1
+        if waiting.rows:
+            yield window_of(*joined(waiting.batches), self.order, low=low)
+
+    def _ends_pair(self, rank: int) -> bool:
+        pairs = self.order.pairs
+        return rank + 1 == len(pairs) or bool(pairs[rank] != pairs[rank + 1])
+
+
+@dataclass
+class StreamSource(Source):
+    """Samples that come in batches, are walked as they come, and are not kept.
+
+    Args:
+        batches: an iterable of batches.
+        count: number of samples, if known.
+        ids, clusters: (sample,) int64 in the order of arrival, if they were given.
+        seed: seed of the groups.
+        limit: how many samples to take; None takes all.
+    """
+
+    batches: Iterable[Any]
+    count: int | None = None
+    name: str = "data"
+    labelling: Labelling = field(default_factory=Labelling)
+    ids: np.ndarray | None = None
+    clusters: np.ndarray | None = None
+    seed: int = 0
+    limit: int | None = None
+
+    @property
+    def length(self) -> int | None:
+        """Number of samples, if the iterable knows it."""
+        return self.count
+
+    @property
+    def keys_by_position(self) -> np.ndarray | None:
+        """Ids, if they were given."""
+        return self.ids
+
+    def walked(self) -> dict[str, str]:
+        """Return what identifies the samples; a stream is walked in order of arrival."""
+        return {"keys": INDEX if self.ids is None else IDS, "order": "arrival"}
+
+    def windows(self) -> Iterator[Window]:
+        """Yield batches gathered into windows of bounded size and whole pairs; the last may hold three."""
+        waiting, first = _Waiting(), 0
+        for batch in self._batches():
+            waiting.add(batch)
+            if waiting.full and waiting.rows > 3:
+                # What follows may be a single sample, which then joins the pair before it.
+                inputs, labels = joined(waiting.batches)
+                cut = (len(inputs) - 2) // 2 * 2
+                yield self._window(inputs[:cut], None if labels is None else labels[:cut], first)
+                waiting, first = _Waiting(), first + cut
+                waiting.add((inputs[cut:], None if labels is None else labels[cut:]))
+        if waiting.rows:
+            yield self._window(*joined(waiting.batches), first)
+        self._refuse_other_length(first + waiting.rows)
+
+    def _batches(self) -> Iterator[Batch]:
+        left = self.limit
+        for batch in self.batches:
+            inputs, labels = read(batch, self.labelling)
+            yield inputs[:left], None if labels is None else labels[:left]
+            if left is not None and (left := left - len(inputs)) <= 0:
+                return
+
+    def _window(self, inputs: Tensor, labels: Tensor | None, first: int) -> Window:
+        ranks = np.arange(first, first + len(inputs))
+        ids, clusters = self._given("ids", ranks), self._given("clusters", ranks)
+        pairs = first // 2 + pair_numbers(len(ranks))
+        mates = without_own_cluster(partners(len(ranks)), clusters)
+        groups = arrival_groups(pairs, clusters, self.seed)
+        keys = ranks if ids is None else ids
+        return Window(inputs, labels, ranks, keys, pairs, mates, groups, clusters, first=first)
+
+    def _given(self, name: str, ranks: np.ndarray) -> np.ndarray | None:
+        given = getattr(self, name)
+        if given is None:
+            return None
+        if ranks[-1] >= len(given):
+            raise ValueError(
+                f"{name} has {len(given)} entries, but the stream gave more samples; give one per sample"
+            )
+        return given[ranks]
+
+    def _refuse_other_length(self, samples: int) -> None:
+        for name in ("ids", "clusters"):
+            given = getattr(self, name)
+            if self.limit is None and given is not None and len(given) != samples:
+                raise ValueError(
+                    f"{name} has {len(given)} entries, but the stream gave {samples} samples; give one per "
+                    "sample"
+                )
+
+
+class _Waiting:
+    """Batches that wait to become a window."""
+
+    def __init__(self) -> None:
+        self.batches: list[Batch] = []
+        self.rows = self.size = 0
+
+    def add(self, batch: Batch) -> None:
+        """Keep a batch."""
+        self.batches.append(batch)
+        self.rows += len(batch[0])
+        self.size += batch[0].nbytes
+
+    @property
+    def full(self) -> bool:
+        """Whether these batches fill a window."""
+        return self.rows >= WINDOW_SAMPLES or self.size >= WINDOW_BYTES
+
+
+def refuse_second_walk(source: Source, why: str) -> None:
+    """Raise ValueError if the data can be walked only once."""
+    source = getattr(source, "whole", source)
+    if isinstance(source, StreamSource) and iter(source.batches) is source.batches:
+        raise ValueError(f"{why}; give an array, a Dataset or a DataLoader, not an iterator")
+
+
+VARIANCE = "a variance across samples needs at least two; an interval, 64"
+
+
+def as_source(
+    data: Any,
+    *,
+    samples: int | None = None,
+    seed: int = 0,
+    ids: Any = None,
+    clusters: Any = None,
+    few: str = VARIANCE,
+) -> Source:
+    """Return a source for the given data, or for a seeded subset of them.
+
+    Args:
+        data: see `iv.measure`.
+        samples: size of the subset: the samples of lowest rank, or the first of a stream.
+        seed: seed of the ranks and groups.
+        ids, clusters: see `iv.measure`.
+        few: reason why one sample is too few, for the error.
+
+    Raises:
+        ValueError: no data, fewer than two samples, or labels of a different length.
+        TypeError: data that cannot be read as samples.
+    """
+    source = data if isinstance(data, Source) else _ordered(form_of(data), seed, ids, clusters)
+    if source.length is not None and source.length < 2:
+        shape = f" of shape {tuple(source.inputs.shape[1:])}" if isinstance(source, ArraySource) else ""
+        raise ValueError(
+            f"got {source.length} sample{shape}: {few}. Samples are counted along the first axis; if it is "
+            "missing, stack several inputs: torch.stack([x0, x1, ...])."
+        )
+    return source if samples is None else _subset(source, samples, seed)
+
+
+def _ordered(form: Form, seed: int, ids: Any, clusters: Any) -> Source:
+    """Return the source of a form, with the keys and the order of its samples."""
+    count, about = form.length, (form.name, form.labelling)
+    together = None if clusters is None else given_keys(clusters, count, name="clusters")
+    named = None if ids is None else given_keys(ids, count, name="ids")
+    if named is not None:
+        refuse_repeated_ids(named)
+    if form.batches is not None:
+        return StreamSource(form.batches, count, *about, named, together, seed)
+    if named is not None:
+        known = Identities(named, IDS, together)
+    elif form.inputs is not None:
+        known = Identities(tensor_keys(form.inputs), CONTENT, together)
+    else:
+        known = Identities(np.arange(len(form.items)), INDEX, together)
+    if form.inputs is None:
+        return DatasetSource(form.items, known.ranked(seed), *about)
+    return ArraySource(form.inputs, form.targets, known.ranked(seed), *about)
+
+
+def held(source: Source, seed: int) -> ArraySource:
+    """Return a source that holds the samples in memory, in the order of the walk."""
+    windows = list(source.windows())
+    if not windows:
+        raise ValueError("the data are empty: the iterable gave no batch; give at least two samples")
+    inputs, labels = joined([(window.inputs, window.labels) for window in windows])
+    order = source.order
+    if order is None:
+        clusters = [window.clusters for window in windows if window.clusters is not None]
+        keys, kind = np.concatenate([window.keys for window in windows]), source.walked()["keys"]
+        order = Identities(keys, kind, np.concatenate(clusters) if clusters else None).arrived(seed)
+    order = replace(order, keys=order.keys[order.walk], walk=np.arange(len(order)))
+    return ArraySource(inputs, labels, order, source.name, source.labelling)
+
+
+def _subset(source: Source, samples: int, seed: int) -> Source:
+    """Take the samples of lowest rank; of a stream the first, which are then kept in memory."""
+    if source.length is not None and samples > source.length:
+        raise ValueError(f"samples={samples}, but there are only {source.length}; lower samples=")
+    if isinstance(source, ArraySource | DatasetSource):
+        return replace(source, order=source.order.first(samples))
+    assert isinstance(source, StreamSource)
+    found = held(replace(source, limit=samples), seed)
+    if found.length < samples:
+        raise ValueError(f"samples={samples}, but there are only {found.length}; lower samples=")
+    return found

@@ -1,0 +1,132 @@
+"""Consecutive samples of the walk, and a digest of all samples that were walked."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from invariscope.data.order import CONTENT, Order
+
+
+@dataclass(frozen=True, eq=False)
+class Window:
+    """Consecutive samples in the order of the walk, in whole pairs.
+
+    Args:
+        store: (row, ...) inputs, not necessarily in that order.
+        rows: (sample,) rows of the store; None if the store is in the order of the walk.
+        labels: (sample,) or None.
+        indices: (sample,) positions in the data.
+        keys: (sample,) int64 that identify the samples.
+        pairs: (sample,) pair numbers, ascending.
+        partners: (sample,) position of each sample's partner in the window, -1 for none.
+        groups: (sample,) jackknife groups.
+        clusters: (sample,) cluster numbers, or None.
+        first: rank of the first sample.
+        digested: whether keys are digests of the inputs.
+    """
+
+    store: Tensor
+    labels: Tensor | None
+    indices: np.ndarray
+    keys: np.ndarray
+    pairs: np.ndarray
+    partners: np.ndarray
+    groups: np.ndarray
+    clusters: np.ndarray | None = None
+    rows: np.ndarray | None = None
+    first: int = 0
+    digested: bool = False
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    @property
+    def ranks(self) -> np.ndarray:
+        """(sample,) positions in the walk."""
+        return np.arange(self.first, self.first + len(self))
+
+    @property
+    def inputs(self) -> Tensor:
+        """(sample, ...) all inputs; a copy if the store has a different order."""
+        return self.store if self.rows is None else self.take(np.arange(len(self)))
+
+    def take(self, chosen: np.ndarray) -> Tensor:
+        """Return the (chosen, ...) inputs of some samples."""
+        rows = chosen if self.rows is None else self.rows[chosen]
+        return self.store[torch.from_numpy(rows)]
+
+    def part(self, low: int, high: int) -> Window:
+        """Return the samples from `low` to before `high`; partners outside that range become -1."""
+        mates = self.partners[low:high] - low
+        cut: dict[str, Any] = {
+            name: None if getattr(self, name) is None else getattr(self, name)[low:high]
+            for name in ("labels", "indices", "keys", "pairs", "groups", "clusters")
+        }
+        rows = np.arange(len(self)) if self.rows is None else self.rows
+        mates = np.where((self.partners[low:high] < 0) | (mates < 0) | (mates >= high - low), -1, mates)
+        return replace(self, **cut, partners=mates, rows=rows[low:high], first=self.first + low)
+
+
+def window_of(
+    store: Tensor,
+    labels: Tensor | None,
+    order: Order,
+    *,
+    low: int = 0,
+    high: int | None = None,
+    rows: np.ndarray | None = None,
+) -> Window:
+    """Return the window of the samples with ranks from `low` to before `high`.
+
+    Args:
+        store: their inputs.
+        labels: their labels, in the order of the walk.
+        rows: their rows in the store; None if the store is in the order of the walk.
+    """
+    high = len(order) if high is None else high
+    positions = order.walk[low:high]
+    mates = order.partners[low:high]
+    return Window(
+        store,
+        labels,
+        positions,
+        order.keys[positions],
+        order.pairs[low:high],
+        np.where(mates < 0, -1, mates - low),
+        order.groups[low:high],
+        None if order.clusters is None else order.clusters[low:high],
+        rows,
+        low,
+        order.kind == CONTENT,
+    )
+
+
+class Fingerprint:
+    """Running digest of the walked samples, which shows whether two results share them.
+
+    It depends on the samples, their labels, and how they are paired and grouped.
+    """
+
+    def __init__(self) -> None:
+        self._hash = hashlib.blake2b(digest_size=12)
+
+    def add(self, window: Window) -> None:
+        """Add the samples of a window."""
+        self._hash.update(str((tuple(window.store.shape[1:]), window.store.dtype)).encode())
+        for array in (window.keys, window.groups):
+            self._hash.update(np.ascontiguousarray(array).data)
+        for values in (None if window.digested else window.inputs, window.labels):
+            if values is not None:
+                array = values.detach().cpu().contiguous()
+                array = array.view(torch.uint8) if array.dtype == torch.bfloat16 else array
+                self._hash.update(array.numpy().data)
+
+    def hexdigest(self) -> str:
+        """Return the digest so far."""
+        return self._hash.hexdigest()

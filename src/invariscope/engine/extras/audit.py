@@ -1,0 +1,98 @@
+"""Checks during a run that responses still depend on nothing but the input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from invariscope.engine.validation import unstable
+from invariscope.readers.base import LayerKey, Reading
+from invariscope.readers.batch_dependence import (
+    Dependence,
+    PredictingForward,
+    Responses,
+    compare_block,
+    distinct_rows,
+    examine,
+    largest_change,
+)
+
+_ROWS = 4
+
+
+class Audit:
+    """Forwards a few inputs of some blocks again in a batch of their own, and the initial inputs at the end.
+
+    The initial check cannot find a layer that sorts its batch by something the first samples have in
+    common, or a model that changes after some forwards. Blocks 0, 1, 2, 4, 8, … are checked, so that
+    the share of additional forwards falls with the length of the run, and every block in which layers were
+    left out.
+
+    Args:
+        model: its forwards.
+        rows: the inputs of the initial check.
+        first: the responses to them.
+        withdraw: leaves a layer out of the run.
+    """
+
+    def __init__(
+        self,
+        model: PredictingForward,
+        rows: Tensor,
+        first: Responses,
+        withdraw: Callable[[LayerKey, str], None],
+    ) -> None:
+        self.model, self.rows, self.first, self.withdraw = model, rows, first, withdraw
+        self.block = 0
+        self.inputs = 0
+
+    def run(self, rows: Tensor, sink: Callable[[Reading], None]) -> Any:
+        """Run one forward of a block, and check it if it is its turn.
+
+        Raises:
+            ValueError: the output depends on something besides the input.
+        """
+        number, self.block = self.block, self.block + 1
+        self.inputs += len(rows)
+        return self.model(rows, sink) if number & (number - 1) else self._checked(rows, sink)
+
+    def _checked(self, rows: Tensor, sink: Callable[[Reading], None]) -> Any:
+        chosen = torch.linspace(0, len(rows) - 1, _ROWS).round().long().tolist()
+        block = Responses()
+
+        def both(reading: Reading) -> None:
+            block.add(reading, len(rows), chosen)
+            sink(reading)
+
+        output = self.model(rows, both)
+        block.add_output(self.model.predicted(output, len(rows)), chosen)
+        self._judge(compare_block(block, Responses.of(self.model, rows[chosen])))
+        return output
+
+    def recheck(self, rows: Tensor) -> None:
+        """Repeat the initial check, on inputs of a block in which layers were left out."""
+        self._judge(examine(self.model, rows[distinct_rows(rows)])[0])
+
+    def finish(self) -> None:
+        """Repeat the forward of the initial inputs, after the last block.
+
+        Raises:
+            ValueError: the responses are no longer the same.
+        """
+        size, layer = largest_change(self.first, Responses.of(self.model, self.rows))
+        if size:
+            raise unstable(
+                f"the model's response depends on earlier inputs: after {self.inputs:,} inputs, the same "
+                f"inputs gave different responses, first in {layer!r} (by up to {size:.2g} of a layer's rms)."
+            )
+
+    def _judge(self, found: Dependence) -> None:
+        if found:
+            self.finish()
+        if found.chance or found.output:
+            raise unstable(str(found))
+        for key, reason in found.layers.items():
+            self.withdraw(key, reason)

@@ -1,0 +1,138 @@
+"""The same architecture with random weights: what training has to be told apart from."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from invariscope.common.draws import Stream, drawn_seed
+from invariscope.data.sources import Source, refuse_second_walk
+from invariscope.engine.assemble import Assembler
+from invariscope.engine.extras.precision import check_precision
+from invariscope.engine.options import Options
+from invariscope.engine.progress import ticking
+from invariscope.engine.run import walk
+from invariscope.measures.base import Measure
+from invariscope.readers.base import LayerKey
+from invariscope.transforms.base import Transform
+from invariscope.variants.randomized import REMEDY, make_name, random_network, weights_digest
+
+# What is left outside on either side: the band holds the middle 95 % of the draws.
+TAIL = 0.025
+
+RowKey = tuple[str, str, int, str]
+
+
+def refuse_unrandom(model: Any, source: Source, *, what: str) -> None:
+    """Raises for a model without weights to draw, and for data that can be walked only once.
+
+    Args:
+        model, source: as given to `iv.measure`.
+        what: the option that needs both, for the message.
+    """
+    if not isinstance(model, nn.Module):
+        kind = type(model).__name__
+        raise TypeError(f"{what} needs an nn.Module to draw weights for, got {kind}")
+    refuse_second_walk(source, f"{what} walks the data more than once")
+
+
+def draw_seed(seed: int, draw: int) -> int:
+    """The seed of one draw's weights: a longer baseline begins with the draws of a shorter one."""
+    return drawn_seed(seed, Stream.RANDOM_WEIGHTS, draw)
+
+
+def random_band(
+    model: Any,
+    source: Source,
+    transform: Transform,
+    wanted: tuple[Measure, ...],
+    options: Options,
+    *,
+    references: dict[LayerKey, np.ndarray],
+) -> tuple[dict[str, Any], ...]:
+    """Mean and middle 95 % of each layer value over `options.draws` networks with random weights.
+
+    Every draw is measured as the model itself is: the same samples, elements, strata and precision. Running
+    statistics of normalisation layers are reset with the weights, to mean 0 and variance 1.
+
+    Args:
+        references: per-unit values that measures with `norm="random_net"` divide by.
+    Returns:
+        A row per measure × layer × call × stratum, with `draws` counting those that gave a value; none if
+        no baseline was asked for.
+    Raises:
+        TypeError: the model is not an `nn.Module`, or the user's function does not return one.
+        ValueError: weights that cannot be drawn (see `random_weights`), draws that do not differ, or data
+            that can be walked only once.
+    """
+    if options.baseline is None:
+        return ()
+    refuse_unrandom(model, source, what=f"baseline={baseline_name(options.baseline)!r}")
+    found: dict[RowKey, list[float]] = defaultdict(list)
+    first: str | None = None
+    with ticking(options.progress, "measuring random weights") as tick:
+        for draw in range(options.draws):
+            plain = replace(options, checkpoint=None, intervals=False, floor=False)
+            quiet = replace(plain, progress=_part(tick, draw, options.draws))
+            fresh = random_network(model, options.baseline, seed=draw_seed(options.seed, draw))
+            first = _refuse_same(first, fresh)
+            for key, value in _values(fresh, source, transform, wanted, quiet, references):
+                found[key].append(value)
+    return tuple(_row(key, np.array(values)) for key, values in found.items())
+
+
+def baseline_name(baseline: Any) -> str:
+    """Return "random", or the name of the user's function."""
+    return baseline if isinstance(baseline, str) else make_name(baseline)
+
+
+def _refuse_same(first: str | None, fresh: nn.Module) -> str:
+    """Return the digest of the first draw's weights; raise ValueError if this draw has the same weights."""
+    own = weights_digest(fresh)
+    if own == first:
+        raise ValueError(
+            f"two random networks have the same weights: nothing in {type(fresh).__name__} is drawn at "
+            f"random. {REMEDY}"
+        )
+    return first or own
+
+
+def _part(
+    tick: Callable[[int, int | None], None], draw: int, draws: int
+) -> Callable[[int, int | None], None]:
+    """Progress of one draw as progress of all, in samples."""
+    return lambda done, total: tick(
+        done if total is None else draw * total + done, None if total is None else draws * total
+    )
+
+
+def _values(
+    model: nn.Module,
+    source: Source,
+    transform: Transform,
+    wanted: tuple[Measure, ...],
+    options: Options,
+    references: dict[LayerKey, np.ndarray],
+) -> Iterator[tuple[RowKey, float]]:
+    reader = options.reader(model)
+    check = check_precision(reader, source, transform, wanted, options)
+    run = walk(reader, source, transform, wanted, options)
+    assembler = Assembler(
+        run, wanted, transform, labelling=run.labelling, references=references, dead=check.dead
+    )
+    assembler()
+    for row in assembler.rows:
+        yield (row["measure"], row["layer"], row["call"], row["stratum"]), row["value"]
+
+
+def _row(key: RowKey, values: np.ndarray) -> dict[str, Any]:
+    known = values[np.isfinite(values)]
+    row = dict(zip(("measure", "layer", "call", "stratum"), key, strict=True))
+    low, high = np.quantile(known, [TAIL, 1 - TAIL]) if len(known) > 1 else (np.nan, np.nan)
+    mean = float(known.mean()) if len(known) else np.nan
+    return row | {"mean": mean, "low": float(low), "high": float(high), "draws": len(known)}

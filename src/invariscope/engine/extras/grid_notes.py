@@ -1,0 +1,140 @@
+"""Grids on which no action can be exact: those that strides left off the image's centre, and rectangles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch import Tensor
+
+from invariscope.anatomy.grids import Grid, grids
+from invariscope.engine.options import Options
+from invariscope.measures.base import Measure, owner
+from invariscope.readers.base import OK, Inspection, LayerInfo, LayerKey, Reader
+from invariscope.statistics.base import Statistic
+from invariscope.transforms.base import Transform
+from invariscope.transforms.machinery.linear import linear_parts
+
+if TYPE_CHECKING:
+    from invariscope.engine.state import Run
+
+_DRAWN = 64  # samples whose draws stand for all
+_SEEN_PX = 1e-3
+_COARSER = 0.6  # of the input's side
+_REMEDY = (
+    "strides keep it centred where they divide size + padding − kernel: a stride of 2 wants odd sizes for "
+    "odd kernels, even sizes for 2 × 2 pools"
+)
+_UNKNOWN = (
+    "coarser than the inputs, by operations that could not be followed: turns and flips can be exact only "
+    "where strides leave its grid centred on the image"
+)
+
+
+def grids_for(
+    reader: Reader, x: Tensor, inspection: Inspection, statistics: Iterable[Statistic], options: Options
+) -> dict[LayerKey, Grid]:
+    """The grids of the layers, from one forward of x; none where no statistic moves feature maps.
+
+    Never an error: what cannot be followed is missing.
+    """
+    wanted = tuple(statistics)
+    if x.ndim != 4 or not any(_moved(wanted, info) for info in inspection.layers):
+        return {}
+    try:
+        return grids(reader, x, device=options.device, precision=options.precision, seed=options.seed)
+    except Exception:  # the notes are no reason to fail: what is wrong with the model shows in the walk
+        return {}
+
+
+def add_grid_notes(
+    rows: Iterable[dict[str, Any]], measures: tuple[Measure, ...], run: Run, transform: Transform, seed: int
+) -> list[str]:
+    """Puts `grid`, also a part of `note`, into the rows of layers on which the action cannot be exact.
+
+    Returns:
+        One sentence with the layers off the centre, if there are any.
+    """
+    matrices = linear_parts(transform, np.arange(min(_DRAWN, run.samples)), seed)
+    if matrices is None or matrices.shape[-1] != 2 or len(run.input_shape) != 3:
+        return []
+    infos = {(info.layer, info.call): info for info in run.inspection.layers if info.status == OK}
+    said = {key: _note(info, run, matrices, transform.labels) for key, info in infos.items()}
+    off: dict[str, None] = {}
+    for row in rows:
+        key, measure = (row["layer"], row["call"]), owner(row["measure"], measures)
+        info = infos.get(key)
+        if info is None or not said[key] or measure.output_of(row["measure"]) or row["stratum"] != "all":
+            continue
+        if _moved(measure.statistics(), info):
+            row["grid"] = said[key]
+            row["note"] = "; ".join(part for part in (row.get("note"), said[key]) if part)
+            off |= {row["layer"]: None} if key in run.grids and "off the image" in said[key] else {}
+    return [f"grids off the image's centre: {', '.join(off)} (see their notes)"] if off else []
+
+
+def _moved(statistics: Iterable[Statistic], info: LayerInfo) -> bool:
+    """Whether values of this feature map change places under an action that a statistic applies."""
+    if info.status != OK or len(info.shape) != 3:
+        return False
+    return any(statistic.moves_positions(info.layer, 3) for statistic in statistics)
+
+
+def _note(info: LayerInfo, run: Run, matrices: np.ndarray, labels: tuple[str, ...]) -> str:
+    """What keeps a perfect layer from following the elements on this grid; "" if nothing."""
+    if len(info.shape) != 3:
+        return ""
+    grid = run.grids.get((info.layer, info.call))
+    parts = [
+        _unknown(info.shape, run.input_shape, matrices)
+        if grid is None
+        else off_centre(grid.off_centre(run.input_shape[1:]), matrices, labels),
+        _rectangle(info.shape, matrices),
+    ]
+    return "; ".join(part for part in parts if part)
+
+
+def off_centre(offset: tuple[float, ...], matrices: np.ndarray, labels: tuple[str, ...]) -> str:
+    """What elements do about a centre that is off by (down, right) pixels of the input; "" if nothing.
+
+    An element A moves the image about its own centre, and the map about the map's, which is o away: what
+    it should bring to Ap it brings to Ap + (1 − A)o.
+
+    Args:
+        matrices: (sample or 1, element, 2, 2), x to the right and y down.
+
+    >>> turns = np.array([[[[1.0, 0.0], [0.0, 1.0]], [[-1.0, 0.0], [0.0, -1.0]]]])
+    >>> off_centre((0.0, -0.5), turns, ("0°", "180°"))[:79]
+    "grid 0.5 px to the left off the image's centre: '180°' puts it 1 px astray, whi"
+    """
+    down, right = offset
+    astray = np.linalg.norm((np.eye(2) - matrices) @ [right, down], axis=-1).max(axis=0)
+    worst = int(astray.argmax())
+    if astray[worst] < _SEEN_PX:
+        return ""
+    sides = [(right, "to the right", "to the left"), (down, "down", "up")]
+    where = [
+        f"{abs(px):.3g} px {plus if px > 0 else minus}" for px, plus, minus in sides if abs(px) > _SEEN_PX
+    ]
+    return (
+        f"grid {' and '.join(where)} off the image's centre: {labels[worst]!r} puts it "
+        f"{astray[worst]:.3g} px astray, which no filters can mend; {_REMEDY}"
+    )
+
+
+def _unknown(shape: tuple[int, ...], image: tuple[int, ...], matrices: np.ndarray) -> str:
+    turning = np.abs(matrices - np.eye(2)).max() > _SEEN_PX
+    sides = zip(shape[1:], image[1:], strict=True)
+    return _UNKNOWN if turning and any(side <= _COARSER * whole for side, whole in sides) else ""
+
+
+def _rectangle(shape: tuple[int, ...], matrices: np.ndarray) -> str:
+    """For maps that are not square, under elements that exchange or mix their axes."""
+    height, width = shape[1:]
+    if height == width or np.abs(matrices[..., [0, 1], [1, 0]]).max() < _SEEN_PX:
+        return ""
+    return (
+        f"{height} × {width} units are no square: elements that mix rows with columns, quarter turns too, "
+        "push some of the map out, and may have to interpolate it"
+    )

@@ -1,0 +1,255 @@
+"""As many samples as the intervals need: looks on the way, and the order in which samples are taken."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch import Tensor
+
+from invariscope.common.globs import matches
+from invariscope.common.registry import unknown
+from invariscope.data.sources import Source
+from invariscope.data.window import Window
+from invariscope.engine.arrival import SORTED
+from invariscope.engine.options import Options
+from invariscope.intervals import NOT_YET, SEQUENTIAL_REACH, TOO_FEW
+from invariscope.measures.base import Measure
+
+if TYPE_CHECKING:
+    from invariscope.engine.state import Run
+
+# Looks at this ratio of samples: a look at every block would stop at whichever interval chance made narrow.
+_APART = math.sqrt(2)
+_RUN = 64  # looks fall on whole runs of the jackknife groups
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """When to stop: once every deciding interval is narrow, at the earliest after `at_least` samples.
+
+    Args:
+        width: largest width of the deciding intervals, from low to high.
+        at_least: samples at the first look.
+        decided_by: which rows decide, "measure" or "layer:measure", both globs; None: every row.
+    """
+
+    width: float
+    at_least: int
+    decided_by: str | None = None
+
+    def looks(self) -> Iterator[int]:
+        """Numbers of samples at which the intervals are looked at, √2 apart.
+
+        >>> looks = Stopping(0.1, 128).looks()
+        >>> [next(looks) for _ in range(6)]
+        [128, 192, 256, 384, 512, 768]
+        """
+        yield self.at_least
+        last, power = self.at_least, 1
+        while True:
+            due = math.ceil(round(self.at_least * _APART**power) / _RUN) * _RUN
+            power += 1
+            if due > last:
+                yield (last := due)
+
+    def chosen(self, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The rows that `decided_by` names.
+
+        Raises:
+            ValueError: there is none.
+        """
+        layers, _, measures = (self.decided_by or "*").rpartition(":")
+        kept = [
+            row for row in rows if matches(measures, row["measure"]) and matches(layers or "*", row["layer"])
+        ]
+        if not kept:
+            known = [row["measure"] for row in rows]
+            known += [f"{row['layer']}:{row['measure']}" for row in rows]
+            raise unknown("row in decided_by", str(self.decided_by), dict.fromkeys(known))
+        return kept
+
+    def widest(self, rows: Sequence[dict[str, Any]]) -> tuple[float, dict[str, Any]] | None:
+        """The widest deciding interval and its row; None where no row has an interval or can get one.
+
+        Rows that have a value and too few samples as yet are infinitely wide. Rows without a value, and
+        those of outputs that never have an interval, have no say.
+        """
+        widths = [(_width(row), row) for row in self.chosen(rows)]
+        known = [(width, row) for width, row in widths if not math.isnan(width)]
+        return max(known, key=lambda entry: entry[0], default=None)
+
+
+def _width(row: dict[str, Any]) -> float:
+    if math.isfinite(row["value"]) and str(row.get("note", "")).startswith((TOO_FEW, NOT_YET)):
+        return math.inf
+    return row["ci_high"] - row["ci_low"]
+
+
+@dataclass
+class Watch:
+    """Looks at the rows of an unfinished run, and says whether it may stop.
+
+    Args:
+        stopping: when it may.
+        rows: the rows that a run would have if it ended now.
+    """
+
+    stopping: Stopping
+    rows: Callable[[Run], Sequence[dict[str, Any]]]
+    stopped: bool = False
+    walked: int = 0
+
+    def __call__(self, run: Run, walked: int) -> bool:
+        """Whether to stop after `walked` samples, at which a resumed run may have stood before."""
+        passed, self.walked = self.walked, walked
+        if run.arrival.looks_unshuffled:
+            return False
+        if run.samples != walked or len(self._looks(walked)) == len(self._looks(passed)):
+            return False
+        found = self.stopping.widest(self.rows(replace(run, notes=[])))
+        self._refuse_undecidable(found)
+        self.stopped = found is not None and found[0] <= self.stopping.width
+        return self.stopped
+
+    def _looks(self, walked: int) -> list[int]:
+        """The looks up to that many samples."""
+        found: list[int] = []
+        for due in self.stopping.looks():
+            if due > walked:
+                return found
+            found.append(due)
+        raise AssertionError("looks have no end")
+
+    def _refuse_undecidable(self, found: Any) -> None:
+        if found is None and self.stopping.decided_by is not None:
+            raise ValueError(
+                f"decided_by={self.stopping.decided_by!r} names rows that have no interval, as dead layers, "
+                "largest values and p-values have none: name others, or leave it out"
+            )
+
+    def told(self, run: Run, rows: Sequence[dict[str, Any]], total: int | None) -> dict[str, Any]:
+        """How many samples were used, and why no more or no fewer."""
+        found = self.stopping.widest(rows)
+        last = {} if found is None else {name: found[1][name] for name in _NAMES}
+        if found is not None:
+            last["width"] = found[0] if math.isfinite(found[0]) else None
+        return {
+            "width": self.stopping.width,
+            "at_least": self.stopping.at_least,
+            "decided_by": self.stopping.decided_by or "every interval",
+            "looks": self._looks(run.samples),
+            "samples": run.samples,
+            "of": run.samples if total is None and not self.stopped else total,
+            "stopped": "narrow enough" if self.stopped else "no more samples",
+            "widest": last,
+            "reach": SEQUENTIAL_REACH,
+        }
+
+    def note(self, told: dict[str, Any]) -> str:
+        """The same in a sentence."""
+        widest, used, first = told["widest"], f"{told['samples']:,}", self.stopping.at_least
+        early = told["samples"] < first
+        every = f"all {used} samples were used" + (f" without a look (at_least={first:,})" if early else "")
+        if not widest:
+            return f"{every}: no interval could be issued"
+        where = f"{widest['measure']} of layer {widest['layer']!r}"
+        where += "" if widest["stratum"] == "all" else f" (stratum {widest['stratum']!r})"
+        if widest["width"] is None:
+            return f"{every}: {where} needs more for an interval"
+        size = f"{widest['width']:.3g} wide, {self.stopping.width:g} was asked for"
+        if not self.stopped:
+            late = widest["width"] <= self.stopping.width  # but no look was due at the last sample
+            fewer = " before the next look" if late and not early else ""
+            return f"{every}{fewer}: the interval of {where} is {size}"
+        of = "" if told["of"] is None else f" of {told['of']:,}"
+        return f"stopped after {used}{of} samples: the widest deciding interval, of {where}, is {size}"
+
+
+_NAMES = ("measure", "layer", "call", "stratum")
+
+
+def account(
+    watch: Watch | None, run: Run, rows: Sequence[dict[str, Any]], total: int | None
+) -> dict[str, Any]:
+    """What the provenance says of a run that might stop early; a note says it in words.
+
+    Args:
+        rows: of the finished run.
+        total: how many samples there are, if known.
+    """
+    if watch is None:
+        return {}
+    told = watch.told(run, rows, total)
+    run.notes.append(f"all samples were used: {SORTED}" if run.arrival.is_sorted else watch.note(told))
+    return {"sequential": told}
+
+
+def watching(
+    options: Options, measures: Iterable[Measure], rows: Callable[[Run], Sequence[dict[str, Any]]]
+) -> Watch | None:
+    """The watch that the options ask for; None without a width.
+
+    Raises:
+        ValueError: a measure whose samples must be known before the first.
+    """
+    if options.width is None:
+        return None
+    for measure in measures:
+        if measure.needs_reference or any(getattr(s, "selection", None) for s in measure.statistics()):
+            raise ValueError(
+                f"{measure.label} with {measure.options} needs to know all samples beforehand: measure with "
+                "width= first, then this with samples= as many as were used"
+            )
+    return Watch(Stopping(options.width, options.at_least, options.decided_by), rows)
+
+
+@dataclass
+class LookSource(Source):
+    """The samples of another source, in windows that end where looks are due.
+
+    Samples of arrays and datasets come by rank, so that a run that stops early uses a random subset.
+    """
+
+    whole: Source
+    stopping: Stopping
+
+    def __post_init__(self) -> None:
+        self.name, self.labelling, self.order = self.whole.name, self.whole.labelling, self.whole.order
+
+    @property
+    def length(self) -> int | None:
+        """Samples there are, at most all of which are used."""
+        return self.whole.length
+
+    @property
+    def labels(self) -> Tensor | None:
+        """All labels in the order of the walk, if known beforehand."""
+        return self.whole.labels
+
+    def walked(self) -> dict[str, str]:
+        """Return the keys and order of the other source."""
+        return self.whole.walked()
+
+    def windows(self) -> Iterator[Window]:
+        """Yield the samples, cut at the looks or, if clusters are paired, at the next end of a pair."""
+        looks = self.stopping.looks()
+        due = next(looks)
+        for window in self.whole.windows():
+            low = 0
+            while low < len(window):
+                high = min(len(window), _end_of_pair(window, max(due - window.first, low + 1)))
+                yield window.part(low, high)
+                low = high
+                while due <= window.first + high:
+                    due = next(looks)
+
+
+def _end_of_pair(window: Window, size: int) -> int:
+    """Return the first end of a pair at or after `size` samples."""
+    if size >= len(window):
+        return len(window)
+    return int(np.searchsorted(window.pairs, window.pairs[size - 1], side="right"))

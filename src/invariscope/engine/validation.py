@@ -1,0 +1,158 @@
+"""Responses that must not be counted silently: non-finite ones, and those that depend on chance."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+
+import numpy as np
+from torch import Tensor
+
+from invariscope.block import Block
+from invariscope.common.wording import listed
+from invariscope.engine.options import Options
+from invariscope.readers.base import FailedForward, Inspection, LayerKey, Reader
+from invariscope.readers.batch_dependence import Dependence
+
+
+def finite_samples(block: Block) -> tuple[Block, int]:
+    """The block without the samples that have a non-finite response, and how many those are."""
+    finite = _finite(block)
+    if finite.all():
+        return block, 0
+    return block.repeated(finite.astype(np.int64)), int((~finite).sum())
+
+
+def _finite(block: Block) -> np.ndarray:
+    """(sample,) whether all responses of a sample are finite, those to probes included."""
+    everything = replace(block, elements=block.width).orbits()
+    return everything.flatten(2).isfinite().all(2).all(1).cpu().numpy()
+
+
+class NonFiniteResponse(ValueError):
+    """A response of a layer is NaN, infinite, or too large for differences."""
+
+
+def refuse_nonfinite(key: LayerKey, block: Block) -> None:
+    """Raises the error of `non_finite` if a response is NaN or infinite."""
+    # NaN and infinity survive a sum, which is cheap; a sum of large finite values may overflow.
+    if not block.values.sum().isfinite() and not block.values.isfinite().all():
+        raise non_finite(key, block)
+
+
+def non_finite(key: LayerKey, block: Block) -> NonFiniteResponse:
+    """The error that names the layer, how many values, and where."""
+    values = block.values
+    nans, infinite = int(values.isnan().sum()), int(values.isinf().sum())
+    if nans + infinite == 0:
+        return NonFiniteResponse(
+            f"layer {key[0]!r} (call {key[1]}) gave responses up to {float(values.abs().max()):.3g}: their "
+            f"differences are beyond {str(values.dtype).removeprefix('torch.')}. Scale the model's responses "
+            "down, measure with precision='float64', or select other layers."
+        )
+    finite = _finite(block)
+    bad = block.indices[~finite]
+    return NonFiniteResponse(
+        f"layer {key[0]!r} (call {key[1]}) gave {nans} NaN and {infinite} infinite of {values.numel()} "
+        f"values, in sample {listed(bad, limit=5)}. Fix the model or the data, or measure with "
+        "nonfinite='skip' to leave such samples out and count them."
+    )
+
+
+def other_shape(came: tuple[int, ...], expected: tuple[int, ...] | None, *, rows: int) -> str:
+    """Return why a reading does not have the shape of the trial forward, or a row per input; "" if it does.
+
+    Args:
+        came: shape of the reading, rows first.
+        expected: unit shape found by the inspection; None if the layer was not inspected.
+        rows: number of inputs forwarded, each of which must have a row.
+    """
+    if expected is not None and came[1:] != tuple(expected):
+        return (
+            f"its shape changed between forwards: units of shape {tuple(expected)} at first, {came[1:]} now"
+        )
+    if came[:1] != (rows,):
+        return f"its responses have shape {came} for {rows} inputs, instead of one row per input"
+    return ""
+
+
+def refuse_other_shape(key: LayerKey, problem: str) -> None:
+    """Raise ValueError with the problem that `other_shape` found, if any."""
+    if problem:
+        raise ValueError(
+            f"layer {key[0]!r} (call {key[1]}): {problem}. A unit must be the same in every forward: pad the "
+            "inputs to one size, name the batch axis with batch_axis=, or select other layers with layers="
+        )
+
+
+def inspected(
+    reader: Reader, probe: Tensor, options: Options, *, samples: int, of_output: bool
+) -> Inspection:
+    """What a trial forward of a few inputs shows.
+
+    Args:
+        reader: the model.
+        probe: (sample, ...) a few of the transformed inputs.
+        options: device and precision.
+        samples: how many there are, for the error of a model that fails.
+        of_output: the prediction is measured, so there must be one; otherwise there must be a layer.
+    Raises:
+        ValueError: the model fails on such inputs, none of the layers can be read, or the model returns no
+            prediction.
+    """
+    try:
+        inspection = reader.inspect(probe, device=options.device, precision=options.precision)
+    except FailedForward as error:
+        raise error.among((samples, *probe.shape[1:])) from error.__cause__
+    if of_output and inspection.prediction.problem:
+        raise ValueError(inspection.prediction.problem)
+    if not of_output:
+        refuse_unreadable(inspection)
+    return inspection
+
+
+def refuse_unreadable(inspection: Inspection) -> None:
+    """Raise ValueError with the first layers and their reasons if none can be read."""
+    if not inspection.readable:
+        raise _unreadable(inspection)
+
+
+def _unreadable(inspection: Inspection) -> ValueError:
+    skipped = inspection.layers
+    if not skipped:
+        return ValueError("the model's forward produces no tensor, so there is no layer to measure")
+    reasons = listed((f"{info.layer!r}: {info.status}" for info in skipped), limit=5, separator="; ")
+    if any("batch_axis=" in info.status for info in skipped):
+        advice = "Pass batch_axis= to say which axis holds the batch, or select other layers."
+    else:
+        advice = (
+            "Measures need real floating-point values with one row per sample: select such layers, or wrap "
+            "the model so that it returns them."
+        )
+    return ValueError(f"none of the {len(skipped)} selected layers can be measured ({reasons}). {advice}")
+
+
+def refuse_unstable(found: Dependence, options: Options) -> list[str]:
+    """Raise ValueError if the output depends on chance or the batch; with unstable="measure", only warn.
+
+    A layer that depends on the batch is no error if the output does not.
+
+    Returns:
+        Notes for the result.
+    """
+    if options.unstable == "measure":
+        if not found:
+            return []
+        warnings.warn(str(found), stacklevel=4)
+        return [str(found)]
+    if found.chance or found.output:
+        raise unstable(str(found))
+    return []
+
+
+def unstable(found: str) -> ValueError:
+    """Return the error for responses that depend on something besides the input."""
+    return ValueError(
+        f"{found} Measured values would not be the effect of the transformation alone. "
+        "To measure it anyway, pass unstable='measure' (--unstable measure)."
+    )

@@ -1,0 +1,328 @@
+"""Intervals over samples, and paired comparisons: the delete-a-group jackknife."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from invariscope.results.result import Result
+
+GROUPS = 8
+MIN_PER_GROUP = 8
+LEVEL = 0.95
+# Intervals of a run that stops when they are narrow enough are made wider by this, because it stops rather
+# when chance has made them narrow: simulated in benchmarks/sequential.py.
+SEQUENTIAL_REACH = 1.1
+# Of what a jackknife counts twice: simulated in benchmarks/coverage.py.
+_TAKEN_OFF = 0.8
+# How the note of a row begins that more samples would give an interval.
+TOO_FEW = "no interval: a group has"
+# Groups are fixed and know nothing of classes: with so many of a class hardly one has fewer than eight.
+ENOUGH = "64 samples in all will do, and about 150 of a class for that class"
+NOT_YET = "no interval yet: "
+# Effective number of samples (clusters) that a mean of variances or squared distances needs: (Σd)²/Σd².
+DECISIVE = 5.0
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A two-sided interval, its centre (the bias-corrected estimate) and the standard error.
+
+    Args:
+        low, high: ends of the interval.
+        centre: bias-corrected estimate.
+        error: standard error; NaN if unknown.
+        freedom: degrees of freedom of the error.
+        logarithmic: whether the interval is symmetric in the logarithm.
+    """
+
+    low: float
+    high: float
+    centre: float = math.nan
+    error: float = math.nan
+    freedom: float = GROUPS - 1
+    logarithmic: bool = False
+
+    @property
+    def columns(self) -> dict[str, float]:
+        """Columns of a row of results: both ends and the bias-corrected estimate between them."""
+        return {"ci_low": self.low, "ci_high": self.high, "corrected": self.centre}
+
+    def within(self, least: float = -math.inf, most: float = math.inf) -> Interval:
+        """Return the interval cut at the smallest and largest possible value; NaN stays NaN.
+
+        >>> Interval(-0.1, 0.3, 0.1).within(0.0, 1.0).columns
+        {'ci_low': 0.0, 'ci_high': 0.3, 'corrected': 0.1}
+        """
+        low, high, centre = (float(np.clip(x, least, most)) for x in (self.low, self.high, self.centre))
+        return replace(self, low=low, high=high, centre=centre)
+
+    def exponential(self) -> Interval:
+        """Return the interval of the exponential of the value."""
+        low, high, centre = (math.exp(bound) for bound in (self.low, self.high, self.centre))
+        return Interval(low, high, centre, centre * self.error, self.freedom, logarithmic=True)
+
+    @property
+    def p(self) -> float:
+        """Two-sided p-value of the hypothesis that the true value is zero."""
+        return self.p_at(0.0)
+
+    def p_at(self, bound: float) -> float:
+        """Return the two-sided p-value of the hypothesis that the true value is `bound`.
+
+        It is 0.05 if `bound` is an end of the interval, and NaN if the standard error is unknown.
+        """
+        from scipy import special
+
+        if not self.error > 0:
+            return math.nan
+        distance = abs(self.centre - bound)
+        if self.logarithmic:
+            distance = self.centre * abs(math.log(self.centre / bound)) if bound > 0 else math.inf
+        return float(2 * special.stdtr(self.freedom, -distance / self.error))
+
+
+MISSING = Interval(math.nan, math.nan)
+
+
+def jackknife(
+    value: float, replicates: Sequence[float], sizes: Sequence[int], *, reach: float = 1.0
+) -> Interval:
+    """95 % interval of an estimate from its values with each group of samples left out.
+
+    .. math:: \\hat\\theta_J = G\\hat\\theta - \\sum_g (1 - n_g/n)\\,\\hat\\theta_{(g)}, \\qquad
+        s^2 = \\frac1G \\sum_g \\frac{(\\tilde\\theta_g - \\hat\\theta_J)^2}{h_g - 1}, \\quad
+        \\tilde\\theta_g = h_g\\hat\\theta - (h_g - 1)\\hat\\theta_{(g)}, \\ h_g = n/n_g
+
+    The interval is θ_J ± t·s with G − 1 degrees of freedom. It is centred at the bias-corrected
+    estimate, so `value` itself need not lie in its middle. It covers sampling of the inputs only:
+    elements and weights are held fixed.
+
+    Args:
+        value: the estimate from all samples.
+        replicates: the estimate without group g, for each of the G groups.
+        sizes: samples in each group; they may differ.
+        reach: how many times as wide, and as large an error, as simulation found it to need: for medians,
+            and where the number of samples was chosen by the width.
+    Returns:
+        NaN bounds where a replicate is not finite or a group is empty.
+    Source:
+        Busing, Meijer and van der Leeden 1999, doi:10.1023/A:1008800423698 (groups of unequal size).
+
+    >>> interval = jackknife(3.0, [2.0, 4.0], [5, 5])
+    >>> round(interval.centre, 3), round(interval.error, 3)
+    (3.0, 1.0)
+    """
+    from scipy import special
+
+    omitted, size = np.asarray(replicates, float), np.asarray(sizes, float)
+    count = len(omitted)
+    if count < 2 or not np.isfinite([value, *omitted]).all() or (size <= 0).any():
+        return MISSING
+    share = size / size.sum()
+    centre = float(count * value - np.sum((1 - share) * omitted))
+    pseudo = value / share - (1 / share - 1) * omitted
+    error = math.sqrt(np.mean((pseudo - centre) ** 2 / (1 / share - 1)))
+    error *= reach
+    half = float(special.stdtrit(count - 1, 0.5 + LEVEL / 2)) * error
+    return Interval(centre - half, centre + half, centre, error, count - 1)
+
+
+def interaction_reach(
+    values: np.ndarray, together: np.ndarray, pairs: np.ndarray, sizes: Sequence[int]
+) -> float:
+    """How many times as wide an interval is to be where groups act on a value in pairs, at most 1.
+
+    A jackknife counts the part of the variance that pairs of samples make nearly twice. Where this part
+    decides, as for a positive quantity that is next to zero, intervals are too wide. Its size is seen when
+    two groups are left out at once:
+
+    .. math:: n^2\\theta - (n - n_g)^2\\theta_{(g)} - (n - n_h)^2\\theta_{(h)}
+        + (n - n_g - n_h)^2\\theta_{(gh)} \\propto 2\\mu + \\alpha_g + \\alpha_h + 2\\beta_{gh}
+
+    holds for any quadratic functional, and what is left of these when a sum of two parts is taken from them
+    estimates the variance of β. Four fifths of the excess are taken off, with which intervals of information
+    cover in simulations: its values are no quadratic functionals, and beyond pairs there are triples.
+
+    Args:
+        values: (replicate,) the value, and without each group.
+        together: (pair,) the value without two groups.
+        pairs: (pair, 2) which two; all of them, of four groups or more.
+        sizes: samples in each group.
+    Source:
+        Efron and Stein 1981, doi:10.1214/aos/1176345462, on the bias.
+
+    >>> pairs = np.array([(g, h) for g in range(4) for h in range(g)])
+    >>> interaction_reach(np.zeros(5), np.zeros(6), pairs, [8] * 4)
+    1.0
+    """
+    size, count = np.asarray(sizes, float), len(sizes)
+    found = jackknife(float(values[0]), values[1:].tolist(), sizes)
+    if len(pairs) <= count or not found.error > 0 or not np.isfinite(together).all():
+        return 1.0
+    n, first, second = size.sum(), size[pairs[:, 0]], size[pairs[:, 1]]
+    single = (n - size) ** 2 * values[1:]
+    mixed = n**2 * values[0] - single[pairs].sum(axis=1) + (n - first - second) ** 2 * together
+    mixed /= first * second
+    design = np.zeros((len(pairs), count))
+    np.put_along_axis(design, pairs, 1.0, axis=1)
+    rest = mixed - design @ np.linalg.lstsq(design, mixed, rcond=None)[0]
+    interaction = np.square(rest).sum() / (len(pairs) - count) / 4
+    counted = 4 * (count - 2) / (count * (count - 1) ** 2)
+    true = 2 / (count * (count - 1))  # of the bias-corrected estimate
+    excess = (counted - true) * interaction / found.error**2
+    return math.sqrt(1 - _TAKEN_OFF * min(excess, 1 - true / counted))
+
+
+def reaches_null(row: Mapping[str, Any], *, ideal: float = 0.0) -> bool:
+    """Whether a value cannot be told from its null, or is worse, seen from the perfect value.
+
+    Args:
+        row: of a result: its value, its interval if there is one, and its null.
+        ideal: the value of a perfectly invariant or equivariant layer; NaN: there is none.
+
+    >>> reaches_null({"value": 0.8, "ci_low": 0.7, "ci_high": 1.1, "null": 1.0})
+    True
+    >>> reaches_null({"value": 0.8, "ci_low": 0.7, "ci_high": 0.9, "null": 1.0})
+    False
+    """
+    null, value = row.get("null", math.nan), row["value"]
+    if not (math.isfinite(null) and math.isfinite(value)) or math.isnan(ideal):
+        return False
+    low, high = (bound if math.isfinite(bound) else value for bound in (row["ci_low"], row["ci_high"]))
+    slack = 1e-9 * max(abs(null), abs(value))
+    return high >= null - slack if null >= ideal else low <= null + slack
+
+
+def holm(p: Sequence[float] | np.ndarray) -> np.ndarray:
+    """Adjust the p-values of one family for their number.
+
+    .. math:: p_{(k)}^{\\text{Holm}} = \\min\\Bigl(1, \\max_{i \\le k}\\, (m - i + 1)\\, p_{(i)}\\Bigr)
+
+    with the m values in ascending order. If hypotheses with an adjusted value of at most 0.05 are rejected,
+    the probability of rejecting any true one is at most 0.05, however the tests depend on each other. NaN
+    does not count and stays NaN.
+
+    Source:
+        Holm 1979, Scandinavian Journal of Statistics 6, 65-70.
+
+    >>> holm([0.01, 0.04, float("nan"), 0.03]).round(6)
+    array([0.03, 0.06,  nan, 0.06])
+    """
+    values = np.asarray(p, float)
+    known = np.flatnonzero(~np.isnan(values))
+    order = known[np.argsort(values[known], kind="stable")]
+    adjusted = np.full(values.shape, np.nan)
+    steps = np.arange(len(order), 0, -1) * values[order]
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    return adjusted
+
+
+def compare(*results: Result | Sequence[Result]) -> pd.DataFrame:
+    """Compare results on the same samples by paired differences, each result with the first.
+
+    Returns a row per measure × layer × stratum that both results hold, in the order of the first one's
+    layers: `value_a` (first), `value_b`, `difference` = b − a, its 95 % interval with the bias-corrected
+    difference `corrected` at its centre, the two-sided p-value `p` of no difference, and `p_holm`. The
+    samples are the same, so whatever they have in common cancels; the interval is therefore narrower than
+    the two separate ones suggest.
+
+    `p_holm` is adjusted by Holm's procedure for the number of rows that are tested at once: those of one
+    measure output and stratum, over all layers, calls and pairs of results in this call. Intervals and `p`
+    are not adjusted.
+
+    Args:
+        results: two or more results, as separate arguments or as a list.
+
+    Raises:
+        ValueError: fewer than two results, different samples or transforms, or no layer in common.
+    """
+    import pandas as pd
+
+    several = _several(results)
+    table = pd.DataFrame([row for other in several[1:] for row in _paired_rows(several[0], other)])
+    families = table.groupby(["measure", "stratum"], sort=False)["p"]
+    return table.assign(p_holm=families.transform(lambda p: holm(p.to_numpy())))
+
+
+def _several(results: Sequence[Any]) -> Sequence[Result]:
+    """Return the results given to `compare`, as separate arguments or as a list."""
+    from invariscope.results.result import Result
+
+    given = results[0] if len(results) == 1 and isinstance(results[0], (list, tuple)) else results
+    wrong = [type(one).__name__ for one in given if not isinstance(one, Result)]
+    if wrong:
+        raise TypeError(f"compare takes results, as separate arguments or as a list; got a {wrong[0]}")
+    if len(given) < 2:
+        raise ValueError(f"compare needs at least two results, got {len(given)}")
+    return given
+
+
+def _paired_rows(first: Result, other: Result) -> list[dict[str, Any]]:
+    _refuse_unpaired(first, other)
+    partner = {_key(row): row for row in other.rows}
+    rows = [
+        _difference(row, partner[_key(row)], first.name, other.name)
+        for row in first.rows
+        if _key(row) in partner
+    ]
+    if not rows:
+        raise ValueError(f"{first.name} and {other.name} have no measure and layer in common")
+    return rows
+
+
+def _key(row: dict[str, Any]) -> tuple:
+    return row["measure"], row["layer"], row["call"], row["stratum"]
+
+
+def _difference(a: dict[str, Any], b: dict[str, Any], name_a: str, name_b: str) -> dict[str, Any]:
+    difference = b["value"] - a["value"]
+    interval = MISSING
+    if a.get("replicates") and b.get("replicates"):
+        omitted = np.subtract(b["replicates"], a["replicates"])
+        reach = max(a.get("reach", 1.0), b.get("reach", 1.0))
+        interval = jackknife(difference, omitted, a["group_sizes"], reach=reach)
+    return {
+        **dict(zip(("measure", "layer", "call", "stratum"), _key(a), strict=True)),
+        "a": name_a,
+        "b": name_b,
+        "value_a": a["value"],
+        "value_b": b["value"],
+        "difference": difference,
+        **interval.columns,
+        "p": interval.p,
+    }
+
+
+def _refuse_unpaired(first: Result, other: Result) -> None:
+    seeds = [result.provenance.get("seed") for result in (first, other)]
+    if seeds[0] != seeds[1]:
+        raise ValueError(
+            f"{first.name} and {other.name} were measured with seeds {seeds[0]} and {seeds[1]}, which "
+            "draw different pairs and groups of samples; measure both with the same seed"
+        )
+    for part, name in (("data", "fingerprint"), ("transform", "fingerprint")):
+        ours, theirs = (r.provenance.get(part, {}).get(name) for r in (first, other))
+        if ours != theirs:
+            raise ValueError(
+                f"{first.name} and {other.name} were measured with different {part} "
+                f"({ours} and {theirs}); a paired comparison needs the same samples and the same transform"
+            )
+    for name in _options(first).keys() & _options(other).keys():
+        ours, theirs = _options(first)[name], _options(other)[name]
+        if ours != theirs:
+            raise ValueError(
+                f"{name} was measured with {ours} for {first.name} and with {theirs} for {other.name}; "
+                "a difference would compare two conventions"
+            )
+
+
+def _options(result: Result) -> dict[str, Any]:
+    return {name: known.get("options") for name, known in result.provenance.get("measures", {}).items()}

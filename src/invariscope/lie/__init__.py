@@ -1,5 +1,0 @@
-"""Lie derivatives layer by layer: which layers take a network away from its symmetry."""
-
-from invariscope.lie.layerwise import lie_derivative
-
-__all__ = ["lie_derivative"]

@@ -1,0 +1,288 @@
+"""Models whose response to an input depends on chance, or on the other inputs of the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from invariscope.readers.base import OK, Forward, LayerKey, Precision, Reader, Reading, Sink
+from invariscope.readers.prediction import Prediction
+
+_BATCH = 4
+_OUTPUT: LayerKey = ("output", -1)
+# A repeated forward of equal shape repeats its rounding too, up to what parallel sums on a GPU do.
+_TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
+_COARSE = 5e-2
+# Batches of another size round differently. Rows of different inputs differ by about their spread.
+_SHARE_OF_SPREAD = 0.1
+_LEAST_SPREAD = {torch.float64: 1e-2, torch.float32: 1e-2}
+_LEAST_SPREAD_COARSE = 1.0
+_FAR_BELOW = 1e-4  # a share of the rms that is small whatever the spread
+_BEYOND = 1e37  # masked scores
+_NO_SCALE = 1e12  # a difference as a share of a layer of zeros
+
+_NEIGHBOURS = "its response to an input depends on the other inputs of the batch, or their order"
+NOT_ALWAYS = "it runs for some inputs and not for others"
+
+
+@dataclass(frozen=True)
+class Dependence:
+    """What the response to an input depends on besides the input; false if on nothing.
+
+    Args:
+        chance: how much a repeated forward differs, as a share of the layer's rms; 0 within rounding.
+        neighbours: how much the response to an input changes with the others of its batch, likewise.
+        chance_layer: the first layer that differs, if any.
+        neighbours_layer: likewise.
+        output: whether the model's output depends on neighbours.
+        layers: why single layers cannot be read: they depend on neighbours, or run for some inputs only.
+        unrepeated: layers that do not repeat another one for all inputs.
+    """
+
+    chance: float = 0.0
+    neighbours: float = 0.0
+    chance_layer: str = ""
+    neighbours_layer: str = ""
+    output: bool = False
+    layers: Mapping[LayerKey, str] = field(default_factory=dict)
+    unrepeated: frozenset[LayerKey] = frozenset()
+
+    def __bool__(self) -> bool:
+        return bool(self.chance or self.neighbours)
+
+    def __str__(self) -> str:
+        parts = []
+        if self.chance:
+            parts.append(
+                f"the model's response depends on chance, or on what it was given before: the same inputs "
+                f"gave different responses, first in {self.chance_layer!r} ({_amount(self.chance)})."
+            )
+        if self.neighbours:
+            parts.append(
+                f"the model's response to an input depends on the other inputs of its batch, first in "
+                f"{self.neighbours_layer!r} ({_amount(self.neighbours)})."
+            )
+        return " ".join(parts) or "the response to an input depends on nothing but the input"
+
+
+def _amount(share: float) -> str:
+    """A difference in words; beside a layer of zeros, or of another shape, it is no share."""
+    if share > _NO_SCALE:
+        return "where it was zero, not finite, or of another shape"
+    return f"by up to {share:.2g} of a layer's rms"
+
+
+def depends_on_batch(
+    reader: Reader,
+    x: Tensor,
+    *,
+    device: str | None = None,
+    precision: Precision = "float32",
+    prediction: Prediction | None = None,
+) -> Dependence:
+    """Forwards inputs twice, in reverse order, and each in a batch of its own copies.
+
+    Batches have equal size and inputs are compared at the same position, so that rounding is the same. A
+    dependence on neighbours can only show if x holds different inputs; it is not checked if responses
+    depend on chance.
+
+    Args:
+        reader: the model.
+        x: (batch, ...) inputs; four are used, different ones if there are as many.
+        device: as in `Reader.open`.
+        precision: as in `Reader.open`.
+        prediction: as found by an inspection of such inputs; None: inspect them here.
+    """
+    if prediction is None:
+        prediction = reader.inspect(x, device=device, precision=precision).prediction
+    with reader.open(device=device, precision=precision) as forward:
+        return examine(PredictingForward(forward, prediction), x[distinct_rows(x)])[0]
+
+
+def distinct_rows(x: Tensor) -> list[int]:
+    """Return the positions of four rows spread over x, distinct if x has as many."""
+    order = torch.linspace(0, len(x) - 1, min(len(x), 4 * _BATCH)).round().long().tolist()
+    found: list[int] = []
+    for row in order[::4] + order:
+        if not any(torch.equal(x[row], x[other]) for other in found):
+            found.append(row)
+    return [found[k % len(found)] for k in range(_BATCH)]
+
+
+@dataclass(frozen=True, eq=False)
+class PredictingForward:
+    """A model's forward, and where the prediction is in its output."""
+
+    forward: Forward
+    prediction: Prediction
+
+    def __call__(self, x: Tensor, sink: Sink) -> Any:
+        """Run one forward."""
+        return self.forward(x, sink)
+
+    def predicted(self, output: Any, rows: int) -> Tensor | None:
+        """Return the prediction; None if there is none, and only layers are compared."""
+        with suppress(ValueError):
+            return self.prediction.of(output, rows)
+        return None
+
+
+@dataclass
+class Responses:
+    """Some rows of the responses of all layers and of the output in one forward.
+
+    Args:
+        values: (row, unit...) by layer, in the order of the forward; the output has a key of its own.
+        skipped: layers that could not be read, with the reason.
+        repeats: layers that repeat another one, with that one.
+    """
+
+    values: dict[LayerKey, Tensor] = field(default_factory=dict)
+    skipped: dict[LayerKey, str] = field(default_factory=dict)
+    repeats: dict[LayerKey, LayerKey] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, model: PredictingForward, x: Tensor, rows: Sequence[int] | None = None) -> Responses:
+        """Run a forward and keep the given rows, or all."""
+        found = cls()
+        output = model(x, lambda reading: found.add(reading, len(x), rows))
+        found.add_output(model.predicted(output, len(x)), rows)
+        return found
+
+    def add(self, reading: Reading, batch: int, rows: Sequence[int] | None) -> None:
+        """Keep a reading of a batch."""
+        key = reading.layer, reading.call
+        if reading.values is None or reading.status != OK:
+            self.skipped[key] = reading.status
+        elif reading.alias_of is not None:
+            self.repeats[key] = reading.alias_of
+        elif len(reading.values) == batch:
+            self.values[key] = _kept(reading.values, rows)
+
+    def add_output(self, prediction: Tensor | None, rows: Sequence[int] | None) -> None:
+        """Keep the prediction, if there is one."""
+        if prediction is not None:
+            self.values[_OUTPUT] = _kept(prediction, rows)
+
+
+def _kept(values: Tensor, rows: Sequence[int] | None) -> Tensor:
+    values = values.detach()
+    return (
+        values.clone() if rows is None else values.index_select(0, torch.tensor(rows, device=values.device))
+    )
+
+
+def examine(model: PredictingForward, rows: Tensor) -> tuple[Dependence, Responses]:
+    """Return what the responses to four inputs depend on, and the responses; see `depends_on_batch`."""
+    first, again = Responses.of(model, rows), Responses.of(model, rows)
+    chance, chance_layer = largest_change(first, again)
+    if chance:
+        return Dependence(chance=chance, chance_layer=chance_layer), first
+    turned, last = Responses.of(model, rows.flip(0)), len(rows) - 1
+    found, forwards = _Changes(), [first, again, turned]
+    for number, row in enumerate(rows):
+        alone = Responses.of(model, row.expand_as(rows), (number, last - number))
+        forwards.append(alone)
+        found.compare(first, number, alone, 0)
+        found.compare(turned, last - number, alone, 1)
+    if found.any:  # due to neighbours only if the same inputs still give the same responses
+        chance, chance_layer = largest_change(first, Responses.of(model, rows))
+        if chance:
+            return Dependence(chance=chance, chance_layer=chance_layer), first
+    dependence = found.dependence(_irregular(forwards), first.repeats)
+    return replace(dependence, unrepeated=frozenset(key for part in forwards for key in part.values)), first
+
+
+def compare_block(block: Responses, few: Responses) -> Dependence:
+    """Compare some rows of a block with the same inputs in a batch of their own."""
+    found = _Changes()
+    for key, values in block.values.items():
+        own = few.values.get(key)
+        if own is not None and own.shape == values.shape:
+            found.add(key, _beyond_spread(values, own))
+    return found.dependence({}, block.repeats)
+
+
+@dataclass
+class _Changes:
+    """Layers whose response to an input changes with its neighbours, and by how much."""
+
+    sizes: dict[LayerKey, float] = field(default_factory=dict)
+
+    def compare(self, one: Responses, row: int, other: Responses, place: int) -> None:
+        for key, values in one.values.items():
+            if key in other.values and (key == _OUTPUT or values.shape[1:] == other.values[key].shape[1:]):
+                self.add(key, _difference(values[row], other.values[key][place]))
+
+    @property
+    def any(self) -> bool:
+        return any(self.sizes.values())
+
+    def add(self, key: LayerKey, size: float) -> None:
+        self.sizes[key] = max(size, self.sizes.get(key, 0.0))
+
+    def dependence(self, uneven: dict[LayerKey, str], repeats: Mapping[LayerKey, LayerKey]) -> Dependence:
+        moved = {key: size for key, size in self.sizes.items() if size}
+        layers = {key: _NEIGHBOURS for key in moved if key != _OUTPUT}
+        layers |= {key: _NEIGHBOURS for key, original in repeats.items() if original in moved}
+        return Dependence(
+            neighbours=max(moved.values(), default=0.0),
+            neighbours_layer=next((layer for layer, _ in moved), ""),
+            output=_OUTPUT in moved,
+            layers=layers | uneven,
+        )
+
+
+def _irregular(forwards: Sequence[Responses]) -> dict[LayerKey, str]:
+    """Layers that were not read in every one of these forwards, with the reason."""
+    read = [part.values.keys() | part.repeats.keys() for part in forwards]
+    found = dict.fromkeys(set().union(*read) - set.intersection(*map(set, read)), NOT_ALWAYS)
+    found.pop(_OUTPUT, None)
+    return found | {key: reason for part in forwards for key, reason in part.skipped.items()}
+
+
+def largest_change(a: Responses, b: Responses) -> tuple[float, str]:
+    """The largest difference beyond rounding, and the first layer that has one."""
+    both = ((key[0], _difference(a.values[key], b.values[key])) for key in a.values if key in b.values)
+    beyond = [(layer, size) for layer, size in both if size]
+    return max((size for _, size in beyond), default=0.0), next((layer for layer, _ in beyond), "")
+
+
+def _difference(a: Tensor, b: Tensor) -> float:
+    """Largest difference over the rms; 0 within rounding. Values that are not finite in both are ignored."""
+    if a.shape != b.shape:
+        return float("inf")
+    if torch.equal(a, b):
+        return 0.0
+    wide, other, same = _finite_in_both(a, b)
+    if not same:
+        return float("inf")
+    scale = wide.square().mean().sqrt().clamp_min(torch.finfo(torch.float64).tiny)
+    size = float((wide - other).abs().max() / scale) if wide.numel() else 0.0
+    return size if size > _TOLERANCE.get(a.dtype, _COARSE) else 0.0
+
+
+def _beyond_spread(a: Tensor, b: Tensor) -> float:
+    """Largest distance between rows over the rms; 0 if it is small compared with the spread of the rows."""
+    if a.numel() and bool((a - b).abs().amax() < _FAR_BELOW * torch.linalg.vector_norm(a) / a.numel() ** 0.5):
+        return 0.0
+    wide, other, same = _finite_in_both(a.reshape(len(a), -1), b.reshape(len(b), -1))
+    if not same:
+        return float("inf")
+    rms = wide.square().mean(1).sqrt().max().clamp_min(torch.finfo(torch.float64).tiny)
+    spread = (other - other.mean(0)).square().mean(1).sqrt().max()
+    least = rms * _LEAST_SPREAD.get(a.dtype, _LEAST_SPREAD_COARSE)
+    apart = (wide - other).square().mean(1).sqrt().max()
+    return float(apart / rms) if apart > _SHARE_OF_SPREAD * torch.maximum(spread, least) else 0.0
+
+
+def _finite_in_both(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, bool]:
+    """Both in float64 with infinite, NaN or masked values set to 0, and whether these positions agree."""
+    wide, other = a.double(), b.double()
+    finite, others = wide.abs() < _BEYOND, other.abs() < _BEYOND
+    return wide.where(finite, 0.0), other.where(others, 0.0), torch.equal(finite, others)

@@ -1,0 +1,131 @@
+"""Which layers the user asked for: names, globs, lists of them, or a predicate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from invariscope.common.globs import matches, matches_any
+from invariscope.common.registry import closest
+from invariscope.readers.base import AxisChoice, LayerInfo, Selection
+
+
+@dataclass(frozen=True)
+class Selector:
+    """Decides for each layer whether it is read.
+
+    Args:
+        patterns: names and globs; None with a predicate, or for the default.
+        predicate: on LayerInfo.
+        excluded: names and globs of layers that are never read.
+    """
+
+    patterns: tuple[str, ...] | None = None
+    predicate: Callable[[LayerInfo], bool] | None = None
+    excluded: tuple[str, ...] = ()
+
+    def __call__(self, info: LayerInfo, *, default: bool) -> bool:
+        """Whether to read this layer; `default` decides where the user did not."""
+        if self.predicate is not None:
+            return bool(self.predicate(info))
+        return self.names(info.layer, default=default)
+
+    def names(self, name: str, *, default: bool = True) -> bool:
+        """Whether the patterns select this name; `default` decides if there are only exclusions."""
+        if matches_any(self.excluded, name):
+            return False
+        return default if self.patterns is None else matches_any(self.patterns, name)
+
+
+def as_selector(layers: Selection) -> Selector:
+    """Reads what the user wrote.
+
+    Raises:
+        TypeError: neither text, nor a list of texts, nor a callable.
+        ValueError: an empty list.
+    """
+    if layers is None:
+        return Selector()
+    if isinstance(layers, str):
+        layers = [layers]
+    if callable(layers):
+        return Selector(predicate=layers)
+    if not isinstance(layers, Sequence) or not all(isinstance(pattern, str) for pattern in layers):
+        raise TypeError(
+            f"layers must be a name, a glob, a list of them or a predicate, not {type(layers).__name__}"
+        )
+    if not layers:
+        raise ValueError("layers=[] selects nothing: leave it out to read every layer")
+    wanted = tuple(pattern for pattern in layers if not pattern.startswith("!"))
+    excluded = tuple(pattern[1:] for pattern in layers if pattern.startswith("!"))
+    return Selector(wanted or None, excluded=excluded)
+
+
+@dataclass(frozen=True)
+class Directory:
+    """Every name of a model that a pattern may match, for messages about those that match nothing.
+
+    Args:
+        model: the model's name.
+        names: what can be read.
+        unused: what exists but never ran.
+        listed: how many layers `invariscope list layers` shows.
+    """
+
+    model: str
+    names: tuple[str, ...]
+    unused: tuple[str, ...]
+    listed: int
+
+    def check(self, selector: Selector) -> None:
+        """Raises a ValueError for the first pattern, wanted or excluded, that matches no layer."""
+        for pattern in selector.patterns or ():
+            self.find(pattern)
+        for pattern in selector.excluded:
+            self.find(pattern, sign="!")
+
+    def find(self, pattern: str, *, sign: str = "") -> None:
+        """Raises a ValueError if the pattern matches nothing that ran or may run."""
+        if not any(matches(pattern, name) for name in (*self.names, *self.unused)):
+            raise self._unknown(pattern, sign)
+
+    def nothing_chosen(self, selector: Selector, layers: object) -> ValueError:
+        """Return the error for a selection that matches no layer."""
+        never = next((p for p in selector.patterns or () if any(matches(p, n) for n in self.unused)), None)
+        if never is not None:
+            return ValueError(
+                f"{never!r} exists in {self.model} but never ran in its forward: there is nothing to read"
+            )
+        return ValueError(f"layers={layers!r} selects none of the {len(self.names)} layers of {self.model}")
+
+    def _unknown(self, pattern: str, sign: str) -> ValueError:
+        near = closest(pattern, self.names)
+        numbered = [] if near else [name for name in self.names if name[:1].isdecimal()]
+        lead = "Its layers have numbers for names, such as" if numbered else "Closest:"
+        listed = ", ".join(map(repr, near or (numbered or self.names)[:3]))
+        kinds = ", with what each is" if numbered else ""
+        return ValueError(
+            f"no layer matches {sign + pattern!r} in {self.model}. {lead} {listed}. "
+            f"`invariscope list layers MODEL` shows all {self.listed}{kinds}."
+        )
+
+
+def as_axis_choice(batch_axis: AxisChoice) -> AxisChoice:
+    """Checks what the user wrote.
+
+    Raises:
+        TypeError: neither a whole number nor a mapping from names to whole numbers.
+    """
+    values = list(batch_axis.values()) if isinstance(batch_axis, Mapping) else [batch_axis]
+    if batch_axis is not None and not all(type(axis) is int for axis in values):
+        raise TypeError(f"batch_axis must be an axis or {{layer: axis}}, got {batch_axis!r}")
+    return batch_axis
+
+
+def axis_choice(batch_axis: AxisChoice, layer: str) -> int | None:
+    """The user's batch axis for a layer, if any: an exact name counts before a glob."""
+    if batch_axis is None or isinstance(batch_axis, int):
+        return batch_axis
+    if layer in batch_axis:
+        return batch_axis[layer]
+    return next((axis for pattern, axis in batch_axis.items() if matches(pattern, layer)), None)

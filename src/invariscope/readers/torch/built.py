@@ -1,0 +1,60 @@
+"""Layers that a model's first forward creates: before, there are no weights to measure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from torch import Tensor, nn
+
+from invariscope.common.wording import listed
+
+_TENSOR = "tensor"
+
+
+def inventory(model: nn.Module) -> dict[str, str]:
+    """Return the kind of each module and tensor by name, plain attributes included; "" for no weights."""
+    return dict(_parts(model))
+
+
+def _parts(model: nn.Module) -> Iterator[tuple[str, str]]:
+    for path, module in model.named_modules():
+        prefix = f"{path}." if path else ""
+        yield path, type(module).__name__ if _has_weights(module) else ""
+        yield from ((prefix + name, "Parameter") for name, _ in module.named_parameters(recurse=False))
+        yield from ((prefix + name, _TENSOR) for name, _ in module.named_buffers(recurse=False))
+        for name, value in vars(module).items():
+            if not name.startswith("_") and (kind := _kind(value)):
+                yield prefix + name, kind
+
+
+def _kind(value: Any) -> str:
+    """Return the kind of module or tensor that an attribute holds; "" for anything else."""
+    entries = list(value.values()) if isinstance(value, dict) else value
+    for entry in entries if isinstance(entries, list | tuple) else [entries]:
+        if isinstance(entry, nn.Parameter) or (isinstance(entry, nn.Module) and _has_weights(entry)):
+            return type(entry).__name__
+        if isinstance(entry, Tensor):
+            return _TENSOR
+    return ""
+
+
+def _has_weights(module: nn.Module) -> bool:
+    return any(True for _ in module.parameters())
+
+
+def refuse_built(before: dict[str, str], after: dict[str, str], *, drew: bool) -> None:
+    """Raise ValueError if forwards have created modules or weights.
+
+    Args:
+        before, after: inventories of the model.
+        drew: whether the first forward drew random numbers and a later one did not. If so, a new tensor is
+            taken for a weight, otherwise for a cache.
+    """
+    new = {name: kind for name, kind in after.items() if name not in before}
+    built = [f"{name!r} ({kind})" for name, kind in new.items() if kind and (drew or kind != _TENSOR)]
+    if built:
+        raise ValueError(
+            f"the first forward creates {listed(built, limit=3)}: run the model once on a batch, then "
+            "measure it"
+        )

@@ -1,0 +1,231 @@
+"""Where and in which number format a model is measured: as it is, or as a copy of it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from types import CellType, FunctionType, MethodType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from invariscope.readers.base import Precision
+from invariscope.readers.threads import exclusive
+from invariscope.readers.torch.eager import holds_compiled
+from invariscope.readers.torch.modules import is_scripted
+
+_ADVICE = "convert the model yourself, or measure it as it is"
+_WITH_MODES = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._NormBase, nn.RReLU, nn.RNNBase)
+_HOOKS = ("_forward_pre_hooks", "_forward_hooks")
+_CASTS: dict[str, torch.dtype | None] = {"float32": None, "bf16": torch.bfloat16, "float64": torch.float64}
+
+
+@dataclass(frozen=True, eq=False)
+class Placed:
+    """A model ready to be measured, and how its inputs must come.
+
+    Args:
+        model: the user's own, or a copy.
+        copied_for: the argument that made a copy necessary; "" for the user's own model.
+        device: where inputs go; None leaves them where they are.
+        dtype: floating inputs are cast to it; None leaves them.
+        channels_last: the memory format of images.
+        compiled: calls would run compiled code.
+        gradients: its forwards need autograd.
+        left_training: modules that respond differently in training mode and were in it, as the model was not.
+    """
+
+    model: nn.Module
+    device: torch.device | None
+    dtype: torch.dtype | None
+    channels_last: bool
+    compiled: bool
+    gradients: bool = False
+    copied_for: str = ""
+    left_training: tuple[str, ...] = ()
+
+    def feed(self, x: Tensor) -> Tensor:
+        """x as this model takes it."""
+        dtype = self.dtype if self.dtype is not None and x.is_floating_point() else x.dtype
+        x = x.detach().to(device=self.device or x.device, dtype=dtype)
+        if self.channels_last and x.dim() == 4:
+            x = x.contiguous(memory_format=torch.channels_last)
+        return x.clone() if x.is_inference() else x
+
+
+def place(model: nn.Module, *, device: str | None, precision: Precision) -> Placed:
+    """The model itself, or where a device or number format asks for it, a copy.
+
+    Raises:
+        ValueError: an unknown precision, or a model that cannot be copied.
+    """
+    if precision not in _CASTS:
+        raise ValueError(f"precision must be one of {', '.join(map(repr, _CASTS))}, got {precision!r}")
+    compiled, model = holds_compiled(model), uncompiled(model)
+    check_initialised(model)
+    found = _placed(model, device=device, precision=precision, compiled=compiled)
+    return replace(found, left_training=left_training(model))
+
+
+def _placed(model: nn.Module, *, device: str | None, precision: Precision, compiled: bool) -> Placed:
+    here, there = home(model), None if device is None else torch.device(device)
+    dtype = _CASTS[precision]
+    if dtype is None and (there is None or here is None or _same(here, there)):
+        return Placed(model, there or here, only_dtype(model), channels_last=False, compiled=compiled)
+    why = f"device={device!r}" if dtype is None else f"precision={precision!r}"
+    moved = copied(model, why)
+    moved = moved.to(there or here) if (there or here) is not None else moved
+    if dtype is not None:
+        _check_real(model, precision)
+        moved = moved.to(dtype=dtype)
+    if precision == "bf16":
+        _make_channels_last(moved)
+    bf16, given = precision == "bf16", dtype or only_dtype(model)
+    return Placed(moved, there or here, given, channels_last=bf16, compiled=compiled, copied_for=why)
+
+
+def home(model: nn.Module) -> torch.device | None:
+    """The device of the first parameter or buffer; None for a model without any."""
+    for tensor in (*model.parameters(), *model.buffers()):
+        return tensor.device
+    return None
+
+
+def check_initialised(model: nn.Module) -> None:
+    """Raises for weights without values: of lazy modules, which a first forward creates, or on "meta"."""
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if tensor.is_meta:
+            raise ValueError(
+                f"{name!r} is on the meta device and has no values: load the weights first, for instance "
+                "with model.to_empty(device='cpu') and model.load_state_dict(...)"
+            )
+        if is_lazy(tensor):
+            raise ValueError(
+                f"{name!r} is not initialised yet (a lazy module): run the model once on a batch, then "
+                "measure it"
+            )
+
+
+def uncompiled(model: nn.Module) -> nn.Module:
+    """The module that torch.compile wrapped: its inner layers can be read, those of compiled code cannot."""
+    inner = getattr(model, "_orig_mod", None)
+    return inner if isinstance(inner, nn.Module) else model
+
+
+def left_training(model: nn.Module) -> tuple[str, ...]:
+    """Names of modules in training mode, in a model in eval mode, to which the mode makes a difference."""
+    if model.training:
+        return ()
+    return tuple(name for name, module in model.named_modules() if module.training and _has_modes(module))
+
+
+def _has_modes(module: nn.Module) -> bool:
+    """Whether a module may respond differently in training mode; of those of torch it is known which do."""
+    return isinstance(module, _WITH_MODES) or not type(module).__module__.startswith("torch.nn.")
+
+
+def _same(here: torch.device, there: torch.device) -> bool:
+    return here.type == there.type and there.index in (None, here.index)
+
+
+def only_dtype(model: nn.Module) -> torch.dtype | None:
+    """Return the one floating dtype of all parameters; None if there are several or none."""
+    found = {weight.dtype for weight in model.parameters() if weight.is_floating_point()}
+    return found.pop() if len(found) == 1 else None
+
+
+def _check_real(model: nn.Module, precision: str) -> None:
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if tensor.is_complex():
+            raise ValueError(
+                f"precision={precision!r} cannot cast the complex {name!r}: use precision='float32'"
+            )
+
+
+def copied(model: nn.Module, why: str) -> nn.Module:
+    """Return a copy of the model that shares nothing with it.
+
+    Args:
+        model: any module.
+        why: what needs the copy, for messages.
+    Raises:
+        ValueError: it holds a function that would still run the original, or cannot be copied.
+    """
+    own = {id(part) for part in (*model.modules(), *model.parameters(), *model.buffers())}
+    for name, module in model.named_modules():
+        where, forward = repr(name) if name else "the model", vars(module).get("forward")
+        if isinstance(forward, FunctionType) and forward.__closure__ and not is_scripted(module):
+            raise ValueError(
+                f"{why} needs a copy of the model, but the forward of {where} was replaced by a function "
+                f"that still runs the original: {_ADVICE}"
+            )
+        for held, function in _functions(module):
+            if _reaches(function, own):
+                raise ValueError(
+                    f"{why} needs a copy of the model, but {held!r} of {where} is a function that would "
+                    f"still use the original's modules or weights: {_ADVICE}"
+                )
+    try:
+        # The hooks of another thread's measurement must not be copied.
+        with exclusive(model), torch.no_grad():
+            made = copy.deepcopy(model, _computed_tensors(model))
+    except Exception as error:
+        raise ValueError(f"{why} needs a copy of the model, and it cannot be copied: {error}") from error
+    if not isinstance(made, nn.Module):
+        raise ValueError(
+            f"{why} needs a copy of the model, and copy.deepcopy(model) gave no module but "
+            f"{type(made).__name__}: {_ADVICE}"
+        )
+    return made
+
+
+def frozen(made: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """Turn a copy into one of this format, in eval mode, to whose weights no gradients flow."""
+    made = made.to(dtype=dtype).eval()
+    for weight in made.parameters():  # a scripted module has no requires_grad_ of its own
+        weight.requires_grad_(False)
+    return made
+
+
+def _functions(module: nn.Module) -> Iterator[tuple[str, FunctionType]]:
+    """Functions that a module holds as attributes or hooks, which `deepcopy` does not copy."""
+    if is_scripted(module):
+        return
+    hooks = ((kind, hook) for kind in _HOOKS for hook in vars(module).get(kind, {}).values())
+    for name, value in (*vars(module).items(), *hooks):
+        if isinstance(value, FunctionType):
+            yield name.strip("_"), value
+
+
+def _reaches(function: Any, own: set[int], depth: int = 3) -> bool:
+    """Whether a function holds one of these objects: in its closure, as a default, or wrapped."""
+    cells = (cell.cell_contents for cell in getattr(function, "__closure__", None) or () if _filled(cell))
+    wrapped = (getattr(function, name, None) for name in ("__self__", "_torchdynamo_orig_callable"))
+    for held in (*cells, *wrapped, *(getattr(function, "__defaults__", None) or ())):
+        if id(held) in own:
+            return True
+        if depth and isinstance(held, FunctionType | MethodType) and _reaches(held, own, depth - 1):
+            return True
+    return False
+
+
+def _filled(cell: CellType) -> bool:
+    try:
+        return cell.cell_contents is not None
+    except ValueError:  # not assigned yet
+        return False
+
+
+def _computed_tensors(model: nn.Module) -> dict[int, Any]:
+    """A memo for `deepcopy`, which fails on tensors with a gradient history, such as a normalised weight."""
+    kept = (value for module in model.modules() for value in vars(module).values())
+    return {id(v): v.detach().clone() for v in kept if isinstance(v, Tensor) and not v.is_leaf}
+
+
+def _make_channels_last(model: nn.Module) -> None:
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.dim() == 4:
+            tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)

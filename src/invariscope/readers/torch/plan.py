@@ -1,0 +1,262 @@
+"""From trial forwards to a plan: which tensors to hand over in every forward, under which names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from invariscope.readers.base import OK, AxisChoice, LayerInfo, LayerKey
+from invariscope.readers.selection import Selector, axis_choice
+from invariscope.readers.torch.aliases import walk
+from invariscope.readers.torch.axes import NO_AXIS, BatchAxis, find_batch_axis, order_rows
+from invariscope.readers.torch.modules import Site
+from invariscope.readers.torch.outputs import Path, unreadable
+from invariscope.readers.torch.recording import FUNCTION, Event, Recording
+
+SiteKey: TypeAlias = tuple[str, str]
+
+UNEVEN = "how often it runs depends on the values or number of the inputs"
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Slot:
+    """One reading of every forward.
+
+    Args:
+        layer: its name.
+        call: its number within the forward.
+        path: where the tensor is in the output.
+        axis: where the batch is.
+        plain: the tensor already is (batch, *unit).
+        alias_of: the reading that it repeats.
+        keeps: others repeat this one, so it must be remembered.
+        releases: it is the last to repeat its original.
+    """
+
+    layer: str
+    call: int
+    path: Path
+    axis: BatchAxis
+    plain: bool
+    alias_of: LayerKey | None = None
+    keeps: bool = False
+    releases: bool = False
+
+    @property
+    def key(self) -> LayerKey:
+        """What identifies the reading."""
+        return self.layer, self.call
+
+
+@dataclass(frozen=True, eq=False)
+class Calls:
+    """What to read of the successive runs of one site.
+
+    Args:
+        slots: by run; runs without any are not read.
+        fixed: the site ran equally often at both batch sizes.
+    """
+
+    slots: tuple[tuple[Slot, ...], ...]
+    fixed: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """An event that could be read, under its public name."""
+
+    event: Event
+    info: LayerInfo
+    axis: BatchAxis | None
+
+
+@dataclass(frozen=True, eq=False)
+class Trials:
+    """Forwards of the same inputs at two batch sizes, and on demand one with another first and last input."""
+
+    small: Recording
+    large: Recording
+    altered: Callable[[], Recording]
+    batch_axis: AxisChoice
+    modules: frozenset[str]
+    numbers: dict[SiteKey, dict[int, int]] = field(default_factory=dict)
+
+    def candidates(self) -> list[Candidate]:
+        """Everything that can be named, in the order of production."""
+        events = (*self.large.events.values(), *self._dropped(), *self.large.in_other_threads())
+        found = (self._candidate(event) for event in events)
+        return [candidate for candidate in found if candidate is not None]
+
+    def _dropped(self) -> Iterable[Event]:
+        """Runs of modules that happened for two inputs but not for three."""
+        for key, event in self.small.events.items():
+            if event.source != FUNCTION and key not in self.large.events:
+                yield replace(event, tensor=None, problem=UNEVEN)
+
+    def _candidate(self, event: Event) -> Candidate | None:
+        name = event.site
+        if event.source == FUNCTION and name in self.modules:
+            name = f"/{name}"  # a module has that name already
+        name += event.suffix
+        if event.tensor is None:
+            info = LayerInfo(name, event.index, (), "none", event.kind, None, event.problem)
+            return Candidate(event, info, None)
+        verdict = _with_layout(event.problem or self._axis(event, event.tensor, name), event)
+        if event.source == FUNCTION and self._no_layer(event, event.tensor, verdict):
+            return None
+        info = describe(name, self._call(event), event.kind, event.tensor, verdict, self.large.batch)
+        info = replace(info, unclear=event.unclear)
+        return Candidate(event, info, verdict if isinstance(verdict, BatchAxis) else None)
+
+    def _axis(self, event: Event, tensor: Tensor, name: str) -> BatchAxis | str:
+        other = self.small.events.get(event.key)
+        if other is None or other.tensor is None:
+            return UNEVEN
+        return self.axis(other.tensor, tensor, name)
+
+    def axis(self, small: Tensor, large: Tensor, name: str) -> BatchAxis | str:
+        """The batch axis of one layer's tensors; an answer for all layers counts where it is needed."""
+        sizes = self.small.batch, self.large.batch
+        found = find_batch_axis(small.shape, large.shape, sizes)
+        choice = axis_choice(self.batch_axis, name)
+        if choice is None or (isinstance(found, BatchAxis) and isinstance(self.batch_axis, int)):
+            return found
+        return find_batch_axis(small.shape, large.shape, sizes, choice=choice)
+
+    def _no_layer(self, event: Event, tensor: Tensor, verdict: BatchAxis | str) -> bool:
+        """Whether an operation is not a layer: arithmetic on weights, indices or masks, equal for any inputs.
+
+        A layer with an ambiguous batch axis is skipped instead, and so is one that depends on the inputs
+        without having such an axis, such as rows routed to an expert.
+        """
+        if isinstance(verdict, BatchAxis) or unreadable(tensor):
+            return not isinstance(verdict, BatchAxis)
+        if verdict in (NO_AXIS, UNEVEN):
+            other = self.small.events[event.key].tensor if event.key in self.small.events else None
+            return other is not None and torch.equal(other, tensor)
+        return self.large.batch not in tensor.shape
+
+    def _call(self, event: Event) -> int:
+        """Runs of a module count as they come; of the operations only those that are layers."""
+        if event.source != FUNCTION:
+            return event.index
+        numbers = self.numbers.setdefault((event.source, event.site), {})
+        return numbers.setdefault(event.index, len(numbers))
+
+    def ordered(self, candidate: Candidate) -> Candidate:
+        """Settles which rows belong to a sample, where a sample has several."""
+        axis, before = candidate.axis, candidate.event.tensor
+        if axis is None or axis.per_sample == 1 or before is None:
+            return candidate
+        after = self.altered().events.get(candidate.event.key)
+        if after is None or after.tensor is None or after.tensor.shape != before.shape:
+            verdict: BatchAxis | str = "its shape depends on the values of the inputs"
+        else:
+            verdict = order_rows(axis, before, after.tensor, self.large.batch)
+        info = candidate.info
+        fresh = describe(info.layer, info.call, info.kind, before, verdict, self.large.batch)
+        return Candidate(candidate.event, fresh, verdict if isinstance(verdict, BatchAxis) else None)
+
+
+def _with_layout(verdict: BatchAxis | str, event: Event) -> BatchAxis | str:
+    """The axis of a map with channels last says so: it is handed over with channels first."""
+    if isinstance(verdict, str) or verdict.axis or verdict.per_sample > 1 or not event.channels_last:
+        return verdict
+    return replace(verdict, channels_last=True)
+
+
+def describe(
+    name: str, call: int, kind: str, tensor: Tensor, verdict: BatchAxis | str, batch: int
+) -> LayerInfo:
+    """A tensor's entry: of one sample if the batch axis is known, else of the whole, with the reason."""
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    if isinstance(verdict, str):
+        return LayerInfo(name, call, tuple(tensor.shape), dtype, kind, None, verdict)
+    return LayerInfo(name, call, tuple(verdict.arrange(tensor, batch).shape[1:]), dtype, kind, None, OK)
+
+
+def choose(candidates: Iterable[Candidate], selector: Selector) -> list[Candidate]:
+    """Those that the user wants."""
+    return [c for c in candidates if selector(c.info, default=c.event.default)]
+
+
+def with_aliases(candidates: Iterable[Candidate], batch: int) -> list[Candidate]:
+    """Marks each candidate that repeats an earlier one."""
+    originals: dict[tuple[object, ...], LayerKey] = {}
+    marked = []
+    for candidate in candidates:
+        identity = _identity(candidate, batch)
+        if identity is not None:
+            key = candidate.info.layer, candidate.info.call
+            original = originals.setdefault(identity, key)
+            if original != key:
+                candidate = replace(candidate, info=replace(candidate.info, alias_of=original))
+        marked.append(candidate)
+    return marked
+
+
+def _identity(candidate: Candidate, batch: int) -> tuple[object, ...] | None:
+    """Memory, its version and the walk through it: equal for readings that hold the same values."""
+    footprint, tensor = candidate.event.footprint, candidate.event.tensor
+    if candidate.axis is None or footprint is None or tensor is None or footprint.version is None:
+        return None
+    return footprint, *walk(candidate.axis.arrange(tensor, batch))
+
+
+def slots_of(candidates: Iterable[Candidate], trials: Trials) -> Mapping[SiteKey, Calls]:
+    """The readings of every forward, by site and run."""
+    readable = [c for c in candidates if c.axis is not None]
+    last = {c.info.alias_of: (c.info.layer, c.info.call) for c in readable if c.info.alias_of}
+    by_site: dict[SiteKey, dict[int, list[Slot]]] = {}
+    for candidate in readable:
+        event, info = candidate.event, candidate.info
+        assert candidate.axis is not None
+        key = info.layer, info.call
+        slot = Slot(
+            info.layer,
+            info.call,
+            event.path,
+            candidate.axis,
+            candidate.axis.plain,
+            alias_of=info.alias_of,
+            keeps=key in last,
+            releases=info.alias_of is not None and last[info.alias_of] == key,
+        )
+        by_site.setdefault((event.source, event.site), {}).setdefault(event.index, []).append(slot)
+    return {site: _calls(runs, site, trials) for site, runs in by_site.items()}
+
+
+def _calls(runs: dict[int, list[Slot]], site: SiteKey, trials: Trials) -> Calls:
+    often = trials.large.runs[site]
+    return Calls(
+        slots=tuple(tuple(runs.get(index, ())) for index in range(often)),
+        fixed=often == trials.small.runs[site],
+    )
+
+
+def operation_tables(
+    calls: Mapping[SiteKey, Calls], operations: Iterable[tuple[tuple[str, ...], str]], sites: Iterable[Site]
+) -> dict[str, dict[str, SiteKey]]:
+    """The modules to follow so that operations are attributed, and what is read in each: {name: site}.
+
+    A module that is not followed counts as part of the one around it, which does no harm unless an operation
+    of the same name is read there.
+    """
+    operations, by_name = list(operations), {site.name: site for site in sites}
+    tables: dict[str, dict[str, SiteKey]] = {}
+    for around, name in operations:
+        site = by_name[around[-1]]
+        key = FUNCTION, site.prefix + name
+        if site.role == "container" and key in calls:
+            tables.setdefault(site.name, {})[name] = key
+    confused = {around[-1] for around, name in operations if _mistaken(around, name, tables)}
+    return tables | {name: {} for name in confused}
+
+
+def _mistaken(around: tuple[str, ...], name: str, tables: Mapping[str, Mapping[str, SiteKey]]) -> bool:
+    nearest = next((module for module in reversed(around) if module in tables), None)
+    return nearest is not None and nearest != around[-1] and name in tables[nearest]

@@ -1,0 +1,265 @@
+"""Reads PyTorch modules: module outputs by hooks, functional operations by a function mode."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
+from typing import Any
+
+from torch import Tensor, nn
+
+from invariscope.common.default_device import as_the_caller
+from invariscope.common.random_state import Generator, Streams, global_generators, put_back
+from invariscope.readers.base import (
+    AxisChoice,
+    Forward,
+    Identity,
+    Inspection,
+    Precision,
+    Reader,
+    Selection,
+    Sink,
+    prediction_info,
+)
+from invariscope.readers.fingerprint import identify
+from invariscope.readers.prediction import OutputChoice, Prediction, as_output_choice, find_prediction
+from invariscope.readers.selection import Directory, Selector, as_axis_choice, as_selector
+from invariscope.readers.threads import exclusive
+from invariscope.readers.torch.built import inventory, refuse_built
+from invariscope.readers.torch.copies import Placed, home, place, uncompiled
+from invariscope.readers.torch.eager import without_compilation
+from invariscope.readers.torch.modules import Site, module_kind, never_ran, survey
+from invariscope.readers.torch.plan import (
+    Calls,
+    Candidate,
+    SiteKey,
+    Trials,
+    choose,
+    operation_tables,
+    slots_of,
+    with_aliases,
+)
+from invariscope.readers.torch.preserve import preserved
+from invariscope.readers.torch.recording import SMALL, Recording, forward_mode, probes, record
+from invariscope.readers.torch.structure import Structure
+from invariscope.readers.torch.tapping import ModuleForward
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What an inspection settled for one device and number format.
+
+    Args:
+        sets_up: the first forward changes hooks or submodules, so it must run before ours are registered.
+    """
+
+    inspection: Inspection
+    calls: Mapping[SiteKey, Calls]
+    tables: Mapping[str, Mapping[str, SiteKey]]
+    drawn: tuple[str, ...]
+    wrote_input: bool
+    sets_up: bool
+
+
+@dataclass(frozen=True, eq=False)
+class TorchReader(Reader):
+    """Reads every module output, functional operations and residual sums too, of a `torch.nn.Module`.
+
+    Names: a module goes by its dotted name, the model itself by the name of its class; an operation outside
+    any leaf module is `block1/add`, at the root `add` (`/add` where a module is called so). Where an output
+    holds several tensors the first carries the plain name, the others their place in it: `lstm[1][0]`,
+    `head[logits]`. Runs of one layer within a forward are told apart by `call`, counted from 0.
+
+    Read by default: modules without children, attention and recurrent modules, and operations that return
+    floating values with a batch axis; if there are none, the model itself. A container is read when a pattern
+    names it. Not seen: what custom autograd functions, scripted modules and compiled code do inside.
+
+    Args:
+        model: any module, in any mode, on any device.
+        layers: names, globs, a list of them, or a predicate on `LayerInfo`; a leading "!" excludes.
+        batch_axis: the batch axis where several axes follow the batch: one for all, or {name or glob: axis}.
+        output, gradients: as for `iv.measure`.
+    """
+
+    model: nn.Module
+    layers: Selection = field(default=None, kw_only=True)
+    batch_axis: AxisChoice = field(default=None, kw_only=True)
+    output: OutputChoice = field(default=None, kw_only=True)
+    gradients: bool = field(default=False, kw_only=True)
+    _plans: dict[tuple[str | None, str], Plan] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        as_selector(self.layers)
+        as_axis_choice(self.batch_axis)
+        as_output_choice(self.output)
+
+    @classmethod
+    def accepts(cls, model: Any) -> bool:
+        """Whether it is a module."""
+        return isinstance(model, nn.Module)
+
+    @property
+    def name(self) -> str:
+        """The class of the model."""
+        return module_kind(uncompiled(self.model))
+
+    @property
+    def device(self) -> str:
+        """Where its parameters are."""
+        return str(home(self.model) or "cpu")
+
+    def identity(self) -> Identity:
+        """Digest classes, code, configuration, weights and buffers of all modules: see `identify`."""
+        model = uncompiled(self.model)
+        with exclusive(model):
+            return identify(model, self.name)
+
+    def inspect(
+        self, x: Tensor, *, device: str | None = None, precision: Precision = "float32"
+    ) -> Inspection:
+        """Forwards two and three inputs and says what can be read; see `Reader.inspect`."""
+        placed = self._placed(device, precision)
+        with preserved(placed.model), without_compilation():
+            plan = self._plan(placed, x)
+        self._plans[device, precision] = plan
+        return plan.inspection
+
+    @contextmanager
+    def open(
+        self, *, device: str | None = None, precision: Precision = "float32", seed: int = 0
+    ) -> Iterator[Forward]:
+        """Eval mode and hooks, all undone on exit; inspects on the first forward where nobody did before."""
+        placed = self._placed(device, precision)
+        with preserved(placed.model), without_compilation(), ExitStack() as stack:
+            plan = self._plans.get((device, precision))
+            forward: ModuleForward | None = None
+
+            def run(x: Tensor, sink: Sink) -> Any:
+                nonlocal plan, forward
+                if plan is None:
+                    plan = self._plans[device, precision] = self._plan(placed, x)
+                if forward is None:
+                    if plan.sets_up:
+                        _run_once(placed, x)
+                    forward = _installed(placed, plan, seed, stack)
+                return forward(x, sink)
+
+            yield run
+
+    def _placed(self, device: str | None, precision: Precision) -> Placed:
+        return replace(place(self.model, device=device, precision=precision), gradients=self.gradients)
+
+    def _plan(self, placed: Placed, x: Tensor) -> Plan:
+        rows, altered = (placed.feed(batch) for batch in probes(x))
+        generators, fresh = _generators(placed), Structure.of(placed.model)
+
+        parts, run = inventory(placed.model), partial(record, placed.model, shape=x.shape)
+        run = partial(run, gradients=placed.gradients, copied_for=placed.copied_for)
+
+        with put_back(generators) as before:
+            small = run(survey(placed.model), rows[:SMALL])
+            drawn_first = _moved(generators, before)
+        sets_up, sites = fresh != Structure.of(placed.model), survey(placed.model)
+        run = partial(run, sites)
+        if sets_up:  # forwards then differ from the first one
+            with put_back(generators):
+                small = run(rows[:SMALL])
+        with put_back(generators) as before:
+            large = run(rows)
+            drawn = _moved(generators, before)
+        refuse_built(parts, inventory(placed.model), drew=bool(drawn_first and not drawn))
+
+        @cache
+        def ends_altered() -> Recording:
+            with put_back(generators):
+                return run(altered)
+
+        modules = frozenset(site.name for site in sites)
+        trials = Trials(small, large, ends_altered, as_axis_choice(self.batch_axis), modules)
+        candidates = trials.candidates()
+        ran = small.ran | large.ran | large.elsewhere.keys()
+        unused = never_ran(sites, ran)
+        chosen = self._chosen(candidates, unused, trials)
+        prediction = self._prediction(trials)
+        inspection = Inspection(
+            layers=tuple(candidate.info for candidate in chosen),
+            unused=_shown(unused, as_selector(self.layers)),
+            notes=_notes(placed, sites, drawn),
+            output=prediction_info(prediction, self.name),
+            prediction=prediction,
+        )
+        calls = slots_of(chosen, trials)
+        tables = operation_tables(calls, large.operations, sites)
+        return Plan(inspection, calls, tables, drawn, large.wrote_input, sets_up)
+
+    def _prediction(self, trials: Trials) -> Prediction:
+        returned = trials.small.output, trials.large.output
+        axis = partial(trials.axis, name="output")
+        return find_prediction(returned, self.output, axis, trials.large.batch)
+
+    def _chosen(self, candidates: list[Candidate], unused: Sequence[str], trials: Trials) -> list[Candidate]:
+        selector = as_selector(self.layers)
+        names = tuple(dict.fromkeys(c.info.layer for c in candidates))
+        listed = {c.info.layer for c in candidates if c.event.default}
+        directory = Directory(self.name, names, tuple(unused), len(listed))
+        directory.check(selector)
+        for pattern in self.batch_axis if isinstance(self.batch_axis, Mapping) else ():
+            Directory(self.name, (*names, "output"), tuple(unused), len(listed)).find(pattern)
+        chosen = [trials.ordered(candidate) for candidate in choose(candidates, selector)]
+        if not chosen and self.layers is None:  # only views, or only complex or integer values
+            chosen = [trials.ordered(c) for c in candidates if c.event.site == self.name]
+        elif self.layers is None and not any(candidate.axis for candidate in chosen):
+            chosen += [trials.ordered(c) for c in candidates if c.event.site == self.name and c.axis]
+        elif not chosen:
+            raise directory.nothing_chosen(selector, self.layers)
+        return with_aliases(chosen, trials.large.batch)
+
+
+def _generators(placed: Placed) -> tuple[Generator, ...]:
+    return global_generators(str(placed.device or "cpu"))
+
+
+def _run_once(placed: Placed, x: Tensor) -> None:
+    """Run a forward, for what the first one sets up."""
+    rows, _ = probes(x)
+    with put_back(_generators(placed)), forward_mode(gradients=placed.gradients), as_the_caller():
+        placed.model(placed.feed(rows[:SMALL]))
+
+
+def _moved(generators: Sequence[Generator], states: Sequence[Any]) -> tuple[str, ...]:
+    """Return the names of generators that were drawn from since these states."""
+    return tuple(g.name for g, state in zip(generators, states, strict=True) if g.moved_from(state))
+
+
+def _installed(placed: Placed, plan: Plan, seed: int, stack: ExitStack) -> ModuleForward:
+    drawn = [generator for generator in _generators(placed) if generator.name in plan.drawn]
+    streams = Streams(drawn, seed) if drawn else None
+    unused = plan.inspection.unused
+    forward = ModuleForward(placed, survey(placed.model), plan.calls, plan.tables, stack, unused=unused)
+    forward.streams, forward.copies_input = streams, plan.wrote_input
+    return forward
+
+
+def _shown(unused: Sequence[str], selector: Selector) -> tuple[str, ...]:
+    if selector.predicate is not None:
+        return ()
+    return tuple(name for name in unused if selector.names(name))
+
+
+def _notes(placed: Placed, sites: Sequence[Site], drawn: Sequence[str]) -> tuple[str, ...]:
+    scripted = [site.name for site in sites if site.role == "scripted"]
+    notes = []
+    if scripted:
+        notes.append(f"traced or scripted, only its output is read: {', '.join(scripted)}")
+    if placed.left_training:
+        listed = ", ".join(placed.left_training)
+        notes.append(f"read in eval mode like the rest of the model, but left in training mode: {listed}")
+    if placed.compiled:
+        notes.append("the compiled model is read uncompiled")
+    if any(isinstance(site.module, (nn.MultiheadAttention, nn.TransformerEncoderLayer)) for site in sites):
+        notes.append("torch's attention fast path is off while reading; values agree to 1e-6")
+    if drawn:
+        notes.append(f"the forward draws random numbers ({', '.join(drawn)})")
+    return tuple(notes)

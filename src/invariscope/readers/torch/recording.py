@@ -1,0 +1,258 @@
+"""One trial forward in which everything that could be read is noted."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook
+from torch.utils.hooks import RemovableHandle
+
+from invariscope.common.default_device import as_the_caller
+from invariscope.readers.base import FailedForward
+from invariscope.readers.threads import in_this_thread
+from invariscope.readers.torch.aliases import Footprint
+from invariscope.readers.torch.functions import OperationMode, unobserved
+from invariscope.readers.torch.layouts import Layouts
+from invariscope.readers.torch.modules import Site
+from invariscope.readers.torch.outputs import Path, suffixes, tensors_in, unreadable
+
+FUNCTION = "function"
+_ELSEWHERE = "it ran only in another thread than the one that called the model, where it is not read"
+
+SMALL, LARGE = 2, 3
+"""Batch sizes of the trial forwards: an axis of 2 and then 3 follows the batch."""
+
+EventKey: TypeAlias = tuple[str, str, int, Path]
+
+
+@dataclass(frozen=True, eq=False)
+class Event:
+    """One tensor that a module or an operation produced.
+
+    Args:
+        source: "function", or "module".
+        site: the module's name, or the container's prefix and the operation.
+        index: which run of the site within this forward.
+        path: where the tensor is in the output.
+        suffix: what the path adds to the layer's name.
+        kind: as in LayerInfo.
+        default: read where the user selects nothing.
+        tensor: kept alive, so that no other tensor can take its memory; None if there was no tensor at all.
+        channels_last: it is a map (sample, row, column..., channel).
+        unclear: its features come last, and it is not known whether the other axes are rows and columns.
+    """
+
+    source: str
+    site: str
+    index: int
+    path: Path
+    suffix: str
+    kind: str
+    default: bool
+    tensor: Tensor | None
+    footprint: Footprint | None
+    problem: str = ""
+    channels_last: bool = False
+    unclear: bool = False
+
+    @property
+    def key(self) -> EventKey:
+        """What identifies the event across forwards."""
+        return self.source, self.site, self.index, self.path
+
+
+@dataclass
+class Recording:
+    """Everything that one forward of `batch` inputs produced, in order.
+
+    Args:
+        events: every tensor, by what identifies it across forwards.
+        runs: how often each site ran.
+        inside: the modules that the forward is in, the innermost last.
+        operations: every operation that happened, with the names of the modules around it.
+        failed: an error that left a module, and the module.
+        elsewhere: modules that ran in other threads.
+    """
+
+    batch: int
+    events: dict[EventKey, Event] = field(default_factory=dict)
+    runs: Counter[tuple[str, str]] = field(default_factory=Counter)
+    inside: list[Site] = field(default_factory=list)
+    operations: set[tuple[tuple[str, ...], str]] = field(default_factory=set)
+    failed: tuple[BaseException, Site] | None = None
+    elsewhere: dict[str, Site] = field(default_factory=dict)
+    output: Any = None
+    wrote_input: bool = False
+    layouts: Layouts = field(default_factory=Layouts)
+
+    @property
+    def ran(self) -> set[str]:
+        """Names of the modules that ran."""
+        return {site for source, site in self.runs if source != FUNCTION}
+
+    def module(self, site: Site, output: Any) -> None:
+        """Notes what a module returned."""
+        with unobserved():
+            self._add("module", site.name, site.kind, site.default, output)
+
+    def function(self, name: str, output: Any) -> None:
+        """Notes what an operation returned; inside a leaf only that it happened."""
+        if self.inside:
+            self.operations.add((tuple(site.name for site in self.inside), name))
+            around = self.inside[-1]
+            if around.role == "container":
+                self._add(FUNCTION, around.prefix + name, f"function {name}", True, output)
+
+    def enter(self, site: Site) -> None:
+        """A module begins."""
+        self.inside.append(site)
+
+    def leave(self, *, returned: bool) -> None:
+        """A module ends, by returning or by an error."""
+        site, error = self.inside.pop(), sys.exc_info()[1]
+        if not returned and error is not None and (self.failed is None or self.failed[0] is not error):
+            self.failed = error, site
+
+    def in_other_threads(self) -> Iterator[Event]:
+        """Modules that ran in other threads alone: of this forward, or of somebody who runs the model too."""
+        for name, site in list(self.elsewhere.items()):
+            if name not in self.ran:
+                yield Event("module", name, 0, (), "", site.kind, site.default, None, None, _ELSEWHERE)
+
+    def _add(self, source: str, site: str, kind: str, default: bool, output: Any) -> None:
+        found = list(tensors_in(output))
+        index = self.runs[source, site]
+        if source == FUNCTION and not found:
+            return
+        self.runs[source, site] += 1
+        if not found and output is not None:
+            problem = f"it returned no tensor but a {type(output).__name__}"
+            self._note(Event(source, site, index, (), "", kind, default, None, None, problem))
+        for (path, tensor), suffix in zip(found, suffixes([path for path, _ in found]), strict=True):
+            problem = unreadable(tensor)
+            footprint = None if problem else Footprint.of(tensor)
+            event = Event(source, site, index, path, suffix, kind, default, tensor, footprint, problem)
+            last, unclear = self.layouts.channels_last(tensor), self.layouts.unclear(tensor)
+            self._note(replace(event, channels_last=last, unclear=unclear))
+
+    def _note(self, event: Event) -> None:
+        self.events[event.key] = event
+
+
+def probes(x: Any) -> tuple[Tensor, Tensor]:
+    """Three rows of x (repeated if it has fewer), and the same with another first and another last row.
+
+    Raises:
+        TypeError: x is no tensor.
+        ValueError: x is empty.
+    """
+    if not isinstance(x, Tensor):
+        raise TypeError(f"inputs must be a tensor with the batch in front, got {type(x).__name__}")
+    if x.dim() == 0 or len(x) == 0:
+        raise ValueError(f"inputs must hold at least one sample, got shape {tuple(x.shape)}")
+    rows = x[torch.arange(LARGE, device=x.device) % len(x)]
+    altered = rows.clone()
+    for end in (0, LARGE - 1):
+        different = next((row for row in rows if not torch.equal(row, rows[end])), None)
+        if different is not None:
+            altered[end] = different
+        elif x.is_floating_point():
+            altered[end] = rows[end] * 0.5 + 0.25
+    return rows, altered
+
+
+def record(
+    model: nn.Module,
+    sites: Sequence[Site],
+    x: Tensor,
+    *,
+    shape: Sequence[int],
+    gradients: bool = False,
+    copied_for: str = "",
+) -> Recording:
+    """Runs the model on x and notes every output.
+
+    Args:
+        model: what runs.
+        sites: its modules.
+        x: a few inputs.
+        shape: of all inputs, for the error.
+        gradients: whether its forward needs autograd.
+        copied_for: the argument for which the model is a copy, if it is one.
+    Raises:
+        FailedForward: the model fails on x.
+    """
+    recording = Recording(len(x))
+    with ExitStack() as stack:
+        stack.enter_context(forward_mode(gradients=gradients))
+        x = x.clone()
+        before = x._version
+        for handle in _hooks(sites, recording):
+            stack.callback(handle.remove)
+        try:
+            recording.layouts.begin(x)
+            with as_the_caller(), recording.layouts, OperationMode(recording.function):
+                recording.output = model(x)
+        except Exception as error:
+            name = "the model" + _place(recording, error)
+            raise FailedForward.on(x, shape, name, error, copied_for=copied_for) from error
+        recording.wrote_input = x._version != before
+    return recording
+
+
+@contextmanager
+def forward_mode(*, gradients: bool = False) -> Iterator[None]:
+    """Enable or disable gradients, never inference mode, whose tensors have no version counters."""
+    with torch.inference_mode(False), torch.set_grad_enabled(gradients):
+        yield
+
+
+def _place(recording: Recording, error: Exception) -> str:
+    """In which module an error arose, where one is known."""
+    if recording.failed is None or recording.failed[0] is not error:
+        return ""
+    return f", in {recording.failed[1].name!r} ({recording.failed[1].kind}),"
+
+
+def _hooks(sites: Sequence[Site], recording: Recording) -> Iterator[RemovableHandle]:
+    scripted = {id(site.module): site for site in sites if site.role == "scripted"}
+
+    def on_scripted(module: nn.Module, args: Any, output: Any) -> None:
+        if id(module) in scripted:
+            recording.module(scripted[id(module)], output)
+
+    for site in sites:
+        if site.role != "scripted":
+            enter, note, leave = _trio(site, recording)
+            ran = partial(recording.elsewhere.__setitem__, site.name, site)
+            yield site.module.register_forward_pre_hook(in_this_thread(enter, elsewhere=ran))
+            yield site.module.register_forward_hook(in_this_thread(note))
+            # Also called when an error passes, which the model itself may catch.
+            yield site.module.register_forward_hook(in_this_thread(leave), always_call=True)
+    if scripted:  # scripted modules take no hooks of their own
+        yield register_module_forward_hook(in_this_thread(on_scripted))
+
+
+def _trio(site: Site, recording: Recording) -> tuple[Callable[..., None], ...]:
+    returned: list[Any] = []
+
+    def enter(module: nn.Module, args: Any) -> None:
+        recording.enter(site)
+
+    def note(module: nn.Module, args: Any, output: Any) -> None:
+        returned.append(output)
+        recording.module(site, output)
+
+    def leave(module: nn.Module, args: Any, output: Any) -> None:
+        recording.leave(returned=bool(returned))
+        returned.clear()
+
+    return enter, note, leave

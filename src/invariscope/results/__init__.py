@@ -1,0 +1,1 @@
+"""Labelled results: rows, maps and curves, saved and loaded."""

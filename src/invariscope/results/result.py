@@ -1,0 +1,206 @@
+"""Labelled results: one table, the per-unit maps, the per-element curves, and where they came from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCHEMA = 1
+COLUMNS = [
+    *("measure", "layer", "call", "stratum"),
+    *("value", "ci_low", "ci_high", "corrected", "null", "floor", "value_ratio", "ratio_low", "ratio_high"),
+    *("samples", "elements", "units", "dead_units", "sparse_units", "undefined", "note"),
+]
+CURVE_COLUMNS = [
+    *("measure", "layer", "call", "stratum", "element", "label", "parameter", "x"),
+    *("value", "ci_low", "ci_high", "corrected", "samples"),
+]
+BASELINE_COLUMNS = ["measure", "layer", "call", "stratum", "mean", "low", "high", "draws"]
+CAUTION_COLUMNS = ["measure", "layer", "call", "stratum", "caution"]
+NOTE_COLUMNS = ["measure", "layer", "call", "stratum", "note"]
+
+MapKey = tuple[str, str, str, int]
+
+
+class Maps(Mapping[MapKey, np.ndarray]):
+    """Per-unit values, each in its layer's own shape.
+
+    Keys are `(measure, layer, stratum, call)`; the last two may be left out and default to
+    `"all"` and `0`, so `maps["normalized_variance", "conv1"]` is the usual look-up. NaN marks a dead
+    unit, infinity one that only the transformation moves.
+    """
+
+    def __init__(self, arrays: Mapping[MapKey, np.ndarray]) -> None:
+        self._arrays = dict(arrays)
+
+    def __getitem__(self, key: tuple) -> np.ndarray:
+        full: Any = (*key, *("all", 0)[len(key) - 2 :]) if isinstance(key, tuple) else key
+        if full not in self._arrays:
+            raise KeyError(self._missing(full))
+        return self._arrays[full]
+
+    def __iter__(self) -> Iterator[MapKey]:
+        return iter(self._arrays)
+
+    def __len__(self) -> int:
+        return len(self._arrays)
+
+    def _missing(self, key: object) -> str:
+        measures = sorted({name for name, *_ in self._arrays})
+        layers = list(dict.fromkeys(layer for _, layer, *_ in self._arrays))
+        keys = "(measure, layer[, stratum[, call]])"
+        return f"no map {key!r}. Keys are {keys}; measures: {measures}; layers: {layers}"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What `iv.measure` returns. Everything here is plain data; saving and loading lose nothing.
+
+    Args:
+        rows: one mapping per measure × layer × stratum, with the columns of `table` and, where an
+            interval could be issued, the leave-one-group-out values it rests on.
+        curve_rows: one mapping per measure × layer × element.
+        arrays: the per-unit maps.
+        provenance: versions, seed, model, data, transform, options, notes.
+        examples: input and feature images of one orbit, for the report.
+        baseline_rows: one mapping per measure × layer × stratum, over networks with random weights.
+    """
+
+    rows: tuple[dict[str, Any], ...]
+    curve_rows: tuple[dict[str, Any], ...] = ()
+    arrays: Mapping[MapKey, np.ndarray] = field(default_factory=dict, repr=False)
+    provenance: dict[str, Any] = field(default_factory=dict, repr=False)
+    examples: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)
+    baseline_rows: tuple[dict[str, Any], ...] = field(default=(), repr=False)
+
+    def __repr__(self) -> str:
+        """What was measured, in a line; `table` and `maps` hold the numbers."""
+        layers = dict.fromkeys((row["layer"], row["call"]) for row in self.rows)
+        measures = ", ".join(dict.fromkeys(row["measure"] for row in self.rows))
+        return f"<Result of {self.name}: {measures}; {len(layers)} layers, {len(self.rows)} rows in .table>"
+
+    @property
+    def name(self) -> str:
+        """The model's label, as the user gave it or as its class is called."""
+        model = self.provenance.get("model", {})
+        return str(model.get("label") or model.get("name") or "model")
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row per measure × layer × stratum, in the order in which the layers run.
+
+        `corrected` is the bias-corrected estimate at the interval's centre, `undefined` the number of terms
+        without a value that were left out, and `note` says why a number or an interval is missing ("" if
+        there is nothing to say). Numbers that do not apply are NaN.
+        """
+        return frame_of(self.rows, COLUMNS)
+
+    @property
+    def curves(self) -> pd.DataFrame:
+        """One row per measure × layer × element: accuracy against angle, and the like."""
+        return frame_of(self.curve_rows, CURVE_COLUMNS)
+
+    @property
+    def baseline(self) -> pd.DataFrame:
+        """The same architecture with random weights: mean and middle 95 % of each layer value.
+
+        Empty unless it was asked for (`iv.measure(..., baseline="random")`).
+        """
+        return frame_of(self.baseline_rows, BASELINE_COLUMNS)
+
+    @property
+    def notes(self) -> pd.DataFrame:
+        """Why a number or an interval is missing, for the rows where one is."""
+        return frame_of([row for row in self.rows if row.get("note")], NOTE_COLUMNS)
+
+    @property
+    def cautions(self) -> pd.DataFrame:
+        """The rows whose value insensitivity, or chance, would explain as well as invariance, and why."""
+        return frame_of([row for row in self.rows if row.get("caution")], CAUTION_COLUMNS)
+
+    @property
+    def maps(self) -> Maps:
+        """Per-unit values: `maps[measure, layer]`, `maps[measure, layer, stratum, call]`."""
+        return Maps(self.arrays)
+
+    def overall(self, measure: str = "normalized_variance", *, stratum: str = "all") -> float:
+        """Mean over all counted units of all layers: large layers weigh more than small ones.
+
+        This is the one number per network of the 2019 experiments. Compare it only between
+        networks of the same architecture.
+
+        Raises:
+            ValueError: the result holds no such measure or stratum.
+        """
+        rows = [row for row in self.rows if (row["measure"], row["stratum"]) == (measure, stratum)]
+        if not rows:
+            known = sorted({(row["measure"], row["stratum"]) for row in self.rows})
+            raise ValueError(f"no rows of {measure!r} for stratum {stratum!r}; there are {known}")
+        used = [row for row in rows if np.isfinite(row["value"])]
+        weights = [row["counted_units"] for row in used]
+        return float(np.average([row["value"] for row in used], weights=weights)) if used else float("nan")
+
+    def labelled(self, label: str) -> Result:
+        """The same result under another model name, for tables and plots."""
+        return self._of_model(label=label)
+
+    def weighted(self, weights: str) -> Result:
+        """The same result, saying what the model's weights are: "random, seed 0".
+
+        It stands in `provenance["model"]["weights"]`, and in reports beside the model's name.
+        """
+        return self._of_model(weights=weights)
+
+    def _of_model(self, **facts: str) -> Result:
+        model = {**self.provenance.get("model", {}), **facts}
+        return replace(self, provenance={**self.provenance, "model": model})
+
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
+        """Writes result.json and maps.safetensors into `folder`, both or neither.
+
+        Raises:
+            FileExistsError: the folder already holds something, and `overwrite` is not set.
+        """
+        from invariscope.results import storage
+
+        return storage.save(self, Path(folder), overwrite=overwrite)
+
+    def report(self, path: str | Path = "report.html") -> Path:
+        """Writes the self-contained HTML page and returns its path."""
+        from invariscope.report import write_report
+
+        return write_report(self, Path(path))
+
+    def to_xarray(self) -> Any:
+        """The layer values as an `xarray.Dataset` over (measure, layer, call, stratum)."""
+        from invariscope.results import storage
+
+        return storage.to_xarray(self)
+
+    def _repr_html_(self) -> str:
+        from invariscope.plots.shared.labels import outside
+
+        table = self.table
+        apart = sum(map(outside, table["value"], table["ci_low"], table["ci_high"]))
+        note = (
+            f"{apart} of {len(table)} values lie outside of their own interval; see <code>corrected</code>."
+        )
+        return table.to_html() + (f"<p>{note}</p>" if apart else "")
+
+
+def frame_of(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> pd.DataFrame:
+    """Return rows as a frame with these columns: NaN for a missing number, "" for a missing note."""
+    import pandas as pd
+
+    absent = {"note": ""}
+    return pd.DataFrame(
+        [{name: row.get(name, absent.get(name, np.nan)) for name in columns} for row in rows],
+        columns=list(columns),
+    )

@@ -1,0 +1,169 @@
+"""Results on disk: result.json and maps.safetensors, written whole or not at all, never pickled."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from invariscope.common.files import filling, write_json
+from invariscope.results.result import SCHEMA, Result
+
+JSON_NAME, MAPS_NAME = "result.json", "maps.safetensors"
+_ROWS = ("rows", "curves", "baseline")
+_INFINITE = {"Infinity": math.inf, "-Infinity": -math.inf}
+
+
+def save(result: Result, folder: Path, *, overwrite: bool = False) -> Path:
+    """Writes `result` into `folder`; files there already are refused unless `overwrite` is set."""
+    refuse_used_folder(folder, overwrite=overwrite)
+    with filling(folder, last=JSON_NAME) as scratch:
+        _write(result, scratch)
+    return folder
+
+
+def refuse_used_folder(
+    folder: Path, *, overwrite: bool = False, remedy: str = "overwrite=True", called: str = ""
+) -> None:
+    """Raises FileExistsError for a folder in which a result, or anything else, lies already.
+
+    Args:
+        folder: which.
+        overwrite: whether that is no matter.
+        remedy: how to say so, in the words of whoever asks.
+        called: what the message calls the folder, if not by its name alone.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise FileExistsError(f"{folder} is a file; give a folder to save the result in")
+    if overwrite or not folder.exists() or not any(folder.iterdir()):
+        return
+    what = "a saved result" if (folder / JSON_NAME).exists() else "other files"
+    raise FileExistsError(
+        f"{called or folder} already holds {what}. Give an empty or new folder, or {remedy}."
+    )
+
+
+def _write(result: Result, folder: Path) -> None:
+    from safetensors.numpy import save_file
+
+    arrays = {f"map:{i}": np.ascontiguousarray(a) for i, a in enumerate(result.arrays.values())}
+    arrays |= {f"example:{name}": np.ascontiguousarray(a) for name, a in result.examples.items()}
+    save_file(arrays, folder / MAPS_NAME)
+    document = {
+        "schema": SCHEMA,
+        "rows": result.rows,
+        "curves": result.curve_rows,
+        "baseline": result.baseline_rows,
+        "maps": [list(key) for key in result.arrays],
+        "provenance": result.provenance,
+    }
+    write_json(folder / JSON_NAME, _encode(document))
+
+
+def load(folder: str | Path, *, maps: bool = True) -> Result:
+    """Reads a saved result: `iv.load("run/")`. Safe on files from strangers: nothing is executed.
+
+    Args:
+        folder: which.
+        maps: False: without maps and examples, whose file may then be missing.
+    Raises:
+        FileNotFoundError: no result.json there.
+        ValueError: the files are truncated, malformed, or of a newer schema.
+    """
+    folder = Path(folder)
+    folder = folder.parent if folder.name == JSON_NAME else folder
+    if not (folder / JSON_NAME).is_file():
+        raise FileNotFoundError(f"no {JSON_NAME} in {folder}; give the folder that Result.save wrote")
+    document = _read_json(folder / JSON_NAME)
+    if document["schema"] > SCHEMA:
+        raise ValueError(
+            f"{folder / JSON_NAME} has schema {document['schema']}, this version reads up to {SCHEMA}: "
+            "update invariscope"
+        )
+    arrays, examples = _read_arrays(folder / MAPS_NAME, document["maps"]) if maps else ({}, {})
+    return Result(
+        rows=tuple(document["rows"]),
+        curve_rows=tuple(document["curves"]),
+        arrays=arrays,
+        provenance=document["provenance"],
+        baseline_rows=tuple(document["baseline"]),
+        examples=examples,
+    )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not a whole JSON file ({error}); was it truncated?") from error
+    needed = {"schema": int, "rows": list, "curves": list, "maps": list, "provenance": dict}
+    if not isinstance(document, dict) or not all(isinstance(document.get(k), t) for k, t in needed.items()):
+        raise ValueError(f"{path} is JSON, but no saved result: it needs {sorted(needed)}")
+    document.setdefault("baseline", [])  # files of earlier versions have none
+    if not isinstance(document["baseline"], list):
+        raise ValueError(f"{path} is malformed: its baseline must be a list of rows")
+    if not all(isinstance(row, dict) for name in _ROWS for row in document[name]):
+        raise ValueError(f"{path} is malformed: every row must be an object")
+    parts = document["provenance"]
+    if not all(isinstance(parts.get(name, {}), dict) for name in ("model", "data", "transform", "measures")):
+        raise ValueError(f"{path} is malformed: its provenance is not that of a result")
+    return document | {name: [_decode_row(row) for row in document[name]] for name in _ROWS}
+
+
+def _read_arrays(path: Path, keys: list[Any]) -> tuple[dict, dict]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: it holds the maps that {JSON_NAME} names")
+    try:
+        arrays = load_file(path)
+        maps = {tuple(key): arrays[f"map:{i}"] for i, key in enumerate(keys)}
+    except (SafetensorError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged or does not belong to its {JSON_NAME}: {error}") from error
+    prefix = "example:"
+    return maps, {name[len(prefix) :]: a for name, a in arrays.items() if name.startswith(prefix)}
+
+
+def _encode(value: Any) -> Any:
+    """JSON has no NaN and no infinity: null and a word stand for them."""
+    if isinstance(value, dict):
+        return {str(key): _encode(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_encode(entry) for entry in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+    return value
+
+
+def _decode_row(row: dict[str, Any]) -> dict[str, Any]:
+    text = {"measure", "layer", "stratum", "label", "parameter", "note", "caution", "grid"}
+    found = {key: value if key in text else _decode(value) for key, value in row.items()}
+    wrong = [key for key, value in found.items() if key not in text and isinstance(value, (str, dict))]
+    if wrong:
+        raise ValueError(f"malformed row: {wrong[0]!r} must be a number, got {found[wrong[0]]!r}")
+    return found
+
+
+def _decode(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_decode(entry) for entry in value]
+    if value is None:
+        return math.nan
+    return _INFINITE.get(value, value) if isinstance(value, str) else value
+
+
+def to_xarray(result: Result) -> Any:
+    """The columns of the table as an `xarray.Dataset` over measure, layer, call, stratum."""
+    try:
+        import xarray
+    except ImportError as error:
+        raise ImportError("to_xarray needs xarray: pip install 'invariscope[xarray]'") from error
+    found = xarray.Dataset.from_dataframe(result.table.set_index(["measure", "layer", "call", "stratum"]))
+    # Combinations that have no row have no note either; a NaN among texts could not be written to a file.
+    return found.assign(note=found["note"].fillna("").astype(str))

@@ -1,0 +1,1 @@
+"""Counts of responses: in bins, above thresholds, by predicted class."""

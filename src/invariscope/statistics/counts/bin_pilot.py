@@ -1,0 +1,255 @@
+"""Where the bins of the information measures are, from a sample of the untransformed responses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from invariscope.block import Block
+from invariscope.common.draws import Draws, Stream
+from invariscope.statistics.base import Statistic, with_buckets
+from invariscope.statistics.class_labels import class_numbers
+from invariscope.statistics.counts.bin_kernel import BINS
+from invariscope.statistics.moments.orbit_state import NonFiniteError
+
+# Where between two responses an edge lies: an irrational share, so that no multiple of a step lies on it.
+BETWEEN = (5**0.5 - 1) / 2
+
+
+@dataclass(frozen=True)
+class Bins:
+    """Where the bins of a layer's chosen units are, and the labels of all samples.
+
+    Args:
+        shape: the layer's.
+        double: whether the activations are float64.
+        chosen: (chosen,) units by their position in the flat layer.
+        edges: (edge, chosen) a response's bin is the number of edges below it.
+        keys: (sample,) who the samples are, rising.
+        labels: (sample,) their classes, counted from 0; nothing where there are no labels.
+    """
+
+    shape: tuple[int, ...]
+    double: bool
+    chosen: np.ndarray
+    edges: np.ndarray
+    keys: np.ndarray
+    labels: np.ndarray
+
+    def known(self, block: Block) -> Block:
+        """The block without samples that the pilot had to leave out."""
+        return block.repeated(np.isin(block.keys, self.keys).astype(np.int64))
+
+    @property
+    def samples(self) -> int:
+        """How many there are."""
+        return len(self.keys)
+
+    @property
+    def classes(self) -> int:
+        """How many there are; 0 without labels."""
+        return int(self.labels.max()) + 1 if len(self.labels) else 0
+
+    def permuted(self, keys: np.ndarray, permutations: int, seed: int) -> np.ndarray:
+        """(sample, 1 + permutations) classes of the given samples: their own, then permuted ones."""
+        if not len(self.labels):
+            return np.zeros((len(keys), 0), np.int64)
+        if (permutations, seed) not in self._tables:
+            self._tables[permutations, seed] = self._table(permutations, seed)
+        return self._tables[permutations, seed][np.searchsorted(self.keys, keys)]
+
+    @cached_property
+    def _tables(self) -> dict[tuple[int, int], np.ndarray]:
+        return {}
+
+    def _table(self, permutations: int, seed: int) -> np.ndarray:
+        orders = label_orders(self.keys, permutations, seed=seed)
+        return np.concatenate([self.labels[:, None], self.labels[orders]], axis=1)
+
+    def pack(self) -> dict[str, np.ndarray]:
+        """Everything as arrays."""
+        named = {name: getattr(self, name) for name in ("chosen", "edges", "keys", "labels")}
+        return named | {"shape": np.array(self.shape, np.int64), "double": np.array(self.double)}
+
+    @classmethod
+    def unpack(cls, arrays: dict[str, np.ndarray]) -> Bins:
+        """Everything from arrays."""
+        named = {name: arrays[name] for name in ("chosen", "edges", "keys", "labels")}
+        return cls(tuple(arrays["shape"].tolist()), bool(arrays["double"]), **named)
+
+
+@dataclass
+class BinPilotState:
+    """Responses of the samples with the smallest hashes, and every sample's label.
+
+    Args:
+        counts: (bucket,) samples, all in the first.
+        shape, double, chosen: see `Bins`.
+        keys, labels: of all samples so far.
+        hashes: (kept,) of the samples in `rows`.
+        rows: (kept, chosen) responses.
+    """
+
+    counts: np.ndarray
+    shape: tuple[int, ...]
+    double: bool
+    chosen: np.ndarray
+    keys: np.ndarray
+    labels: np.ndarray
+    hashes: np.ndarray
+    rows: np.ndarray
+
+
+@dataclass(frozen=True)
+class BinPilot(Statistic):
+    """Keeps untransformed responses of a few units to a few samples, both chosen by a hash.
+
+    Args:
+        units, samples: how many.
+        labels: whether to keep the labels of all samples.
+        seed: of the hash.
+    """
+
+    units: int
+    samples: int
+    labels: bool
+    seed: int
+
+    def bucket_bytes(self, units: int, elements: int) -> int:
+        """The responses that are kept."""
+        return 8 * self.samples * (min(units, self.units) + 1)
+
+    def init(self, block: Block, *, buckets: int, pilot: Any = None) -> BinPilotState:
+        """Nothing kept, and the choice of units."""
+        shape, double = tuple(block.values.shape[1:]), block.values.dtype == torch.float64
+        chosen = chosen_units(int(np.prod(shape)), self.units, seed=self.seed)
+        none = np.zeros(0, np.int64)
+        rows = responses_of(block.values[:1], chosen)[:0]
+        return BinPilotState(
+            np.zeros(buckets, np.int64), shape, double, chosen, none, none, np.zeros(0), rows
+        )
+
+    def update(self, state: BinPilotState, block: Block) -> None:
+        """Adds a block's samples, and forgets those whose hash is too large."""
+        first = block.rows_of(np.arange(block.samples), np.arange(1))[:, 0]
+        labels = _classes(block.labels) if self.labels else state.labels[:0]
+        state.counts[0] += block.samples
+        state.keys = np.concatenate([state.keys, block.keys])
+        state.labels = np.concatenate([state.labels, labels])
+        hashes = sample_hashes(block.keys, seed=self.seed)
+        self._keep(state, hashes, responses_of(block.values, state.chosen)[first])
+
+    def _keep(self, state: BinPilotState, hashes: np.ndarray, rows: np.ndarray) -> None:
+        hashes, rows = np.concatenate([state.hashes, hashes]), np.concatenate([state.rows, rows])
+        least = np.argsort(hashes, kind="stable")[: self.samples]
+        state.hashes, state.rows = hashes[least], rows[least]
+
+    def enlarge(self, state: BinPilotState, buckets: int) -> None:
+        """Room for more buckets."""
+        state.counts = with_buckets(state.counts, buckets)
+
+    def pack(self, state: BinPilotState) -> dict[str, np.ndarray]:
+        """Everything as arrays."""
+        named = ("counts", "chosen", "keys", "labels", "hashes", "rows")
+        arrays = {name: getattr(state, name) for name in named}
+        return arrays | {"shape": np.array(state.shape, np.int64), "double": np.array(state.double)}
+
+    def unpack(self, arrays: dict[str, np.ndarray]) -> BinPilotState:
+        """Everything from arrays."""
+        shape, double = tuple(arrays["shape"].tolist()), bool(arrays["double"])
+        named = {name: array for name, array in arrays.items() if name not in ("shape", "double")}
+        return BinPilotState(shape=shape, double=double, **named)
+
+    def merge(self, first: BinPilotState, second: BinPilotState) -> BinPilotState:
+        """Both together."""
+        both = self.unpack(self.pack(first))
+        both.counts = first.counts + second.counts
+        both.keys = np.concatenate([first.keys, second.keys])
+        both.labels = np.concatenate([first.labels, second.labels])
+        self._keep(both, second.hashes, second.rows)
+        return both
+
+    def finalize(self, state: BinPilotState, groups: list[list[int]]) -> Bins:
+        """The bins of all samples, whatever the groups."""
+        order = np.argsort(state.keys, kind="stable")
+        labels = state.labels if len(state.labels) == len(state.keys) else state.labels[:0]
+        classes = np.unique(labels, return_inverse=True)[1][order] if len(labels) else labels
+        edges = bin_edges(state.rows.astype(np.float64), double=state.double)
+        return Bins(state.shape, state.double, state.chosen, edges, state.keys[order], classes)
+
+
+def bin_edges(rows: np.ndarray, *, double: bool) -> np.ndarray:
+    """(edge, unit) the quantiles that make 16 bins of (sample, unit) responses.
+
+    Where two or more quantiles are equal, up to the responses' rounding, a value stands there that
+    at least a sixteenth of the samples share: it gets a bin of its own, between an edge just below
+    and one just above.
+
+    >>> bin_edges(np.array([[0.0]] * 9 + [[1.0]] * 7), double=True)[[0, 7, 9, 14], 0].round(3)
+    array([-0.,  0.,  1.,  1.])
+    """
+    # Between two responses: an edge on a response would leave its bin to the rounding of a forward.
+    ordered, last = np.sort(rows, axis=0), len(rows) - 1
+    below = last * np.arange(1, BINS) // BINS
+    lower, upper = ordered[below], ordered[np.minimum(below + 1, last)]
+    quantiles = lower + BETWEEN * (upper - lower)
+    scale = np.sqrt((rows**2).mean(axis=0))
+    tiny = 1e-10 if double else 32 * float(np.finfo(np.float32).eps)
+    tolerance = tiny * np.maximum(scale, 1e-3 * np.sqrt((rows**2).mean()))
+    level = quantiles.copy()
+    for k in range(1, len(level)):
+        level[k] = np.where(quantiles[k] - level[k - 1] <= tolerance, level[k - 1], quantiles[k])
+    same = level[1:] == level[:-1]
+    never = np.zeros((1, rows.shape[1]), bool)
+    again, before = np.concatenate([same, never]), np.concatenate([never, same])
+    return level - tolerance * again + tolerance * (before & ~again)
+
+
+def chosen_units(units: int, most: int, *, seed: int) -> np.ndarray:
+    """(chosen,) positions of at most so many units of a flat layer, rising."""
+    if units <= most:
+        return np.arange(units)
+    draws = Draws(seed, np.arange(units), stream=Stream.BIN_UNIT).uniform()[:, 0]
+    return np.sort(np.argsort(draws, kind="stable")[:most])
+
+
+def sample_hashes(keys: np.ndarray, *, seed: int) -> np.ndarray:
+    """(sample,) the samples with the smallest of these numbers say where the bins are."""
+    return Draws(seed, keys, stream=Stream.BIN_SAMPLE).uniform()[:, 0]
+
+
+def element_orders(keys: np.ndarray, permutations: int, elements: int, *, seed: int) -> np.ndarray:
+    """(sample, permutation, element) places to which the elements of each sample go."""
+    draws = Draws(seed, keys, permutations * elements, Stream.ELEMENT_ORDER).uniform()
+    return draws.reshape(len(keys), permutations, elements).argsort(axis=-1, kind="stable")
+
+
+def label_orders(keys: np.ndarray, permutations: int, *, seed: int) -> np.ndarray:
+    """(sample, permutation) which sample's label each sample gets, by position among all of them."""
+    return Draws(seed, keys, permutations, Stream.LABEL_ORDER).uniform().argsort(axis=0, kind="stable")
+
+
+def responses_of(values: Tensor, chosen: np.ndarray) -> np.ndarray:
+    """(row, chosen) responses of the chosen units, in float32 or float64.
+
+    Raises:
+        NonFiniteError: NaN or an infinite response.
+    """
+    place = tuple(torch.from_numpy(at).to(values.device) for at in np.unravel_index(chosen, values.shape[1:]))
+    rows = values[(slice(None), *place)]
+    rows = rows if rows.dtype in (torch.float32, torch.float64) else rows.float()
+    if not rows.isfinite().all():
+        raise NonFiniteError
+    return rows.contiguous().cpu().numpy()
+
+
+def _classes(labels: Tensor | None) -> np.ndarray:
+    """(sample,) class numbers; nothing where the labels are none."""
+    if labels is None or labels.is_floating_point():
+        return np.zeros(0, np.int64)
+    return class_numbers(labels).cpu().numpy().astype(np.int64)

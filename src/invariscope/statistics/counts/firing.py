@@ -1,0 +1,279 @@
+"""How often units fire: thresholds from the untransformed inputs, then counts along orbits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from invariscope.block import Block
+from invariscope.common.draws import Draws, Stream
+from invariscope.statistics.base import Statistic, replicate_sums, with_buckets
+from invariscope.statistics.bounds import at_most
+from invariscope.statistics.counts.firing_kernel import count_firing, keep_largest
+from invariscope.statistics.moments.orbit_state import NonFiniteError
+from invariscope.statistics.visits import Visits
+
+SIGNS = (1, -1)
+_LEAST = 1024  # samples: thresholds are never taken from fewer because of memory
+_MARGIN = 1e-9  # of a unit's largest response: less above the threshold is rounding
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """(2, unit) what a response, and its negative, must exceed to count as firing.
+
+    Args:
+        samples, seen: from how many of how many samples.
+    """
+
+    values: np.ndarray
+    samples: int
+    seen: int
+
+
+@dataclass
+class TopState:
+    """The largest responses and the largest negatives so far.
+
+    Args:
+        counts: (bucket,) samples looked at, all in the first.
+        seen: samples that came by.
+        level: a sample is looked at with probability 2^-level.
+        largest: (2, unit, kept) heaps, the least of them in front.
+    """
+
+    counts: np.ndarray
+    seen: int
+    level: int
+    largest: np.ndarray
+
+
+@dataclass(frozen=True)
+class TopResponses(Statistic):
+    """Each unit's quantile at 1 − alpha, exact: as many of the largest responses are kept as it takes.
+
+    Where they do not fit the memory, the samples whose hash is below 2⁻ᵏ are looked at alone, with
+    the smallest k that fits.
+
+    Args:
+        alpha: share of the samples above the threshold.
+        seed: of the hash.
+    """
+
+    alpha: float
+    seed: int = 0
+
+    sized: ClassVar[bool] = True
+
+    def bucket_bytes(self, units: int, elements: int) -> int:
+        """What the smallest subset takes; more is used only as far as there is room."""
+        return 8 * len(SIGNS) * units * self.kept(_LEAST)
+
+    def kept(self, samples: int) -> int:
+        """How many of the largest of so many values the interpolated quantile needs.
+
+        >>> TopResponses(0.01).kept(101), TopResponses(0.25).kept(4)
+        (2, 2)
+        """
+        return samples - int((samples - 1) * (1 - self.alpha))
+
+    def init(self, block: Block, *, buckets: int, pilot: Any = None) -> TopState:
+        """Empty heaps, as long as the number of samples to come asks for."""
+        assert block.total is not None
+        units, kind = block.values[0].numel(), _plain(block.values[:1]).dtype
+        room = block.unit_bytes / (len(SIGNS) * kind.itemsize)
+        level = 0
+        while self.kept(most(block.total, level)) > room and block.total >> level > _LEAST:
+            level += 1
+        shape = (len(SIGNS), units, self.kept(most(block.total, level)))
+        return TopState(np.zeros(buckets, np.int64), 0, level, np.full(shape, -np.inf, kind))
+
+    def update(self, state: TopState, block: Block) -> None:
+        """Lets the block's responses compete for a place among the largest."""
+        chosen = np.arange(block.samples)
+        if state.level:
+            drawn = Draws(self.seed, block.keys, stream=Stream.FIRING_SAMPLE).uniform()[:, 0]
+            chosen = np.flatnonzero(drawn < 0.5**state.level)
+        rows = _plain(block.values)[block.rows_of(chosen, np.arange(1))[:, 0]]
+        state.counts[0] += len(chosen)
+        state.seen += block.samples
+        keep_largest(rows, state.largest)
+
+    def enlarge(self, state: TopState, buckets: int) -> None:
+        """Room for more buckets."""
+        state.counts = with_buckets(state.counts, buckets)
+
+    def pack(self, state: TopState) -> dict[str, np.ndarray]:
+        """The heaps as arrays."""
+        facts = np.array([state.seen, state.level])
+        return {"counts": state.counts, "facts": facts, "largest": state.largest}
+
+    def unpack(self, arrays: dict[str, np.ndarray]) -> TopState:
+        """The heaps from arrays."""
+        seen, level = arrays["facts"].tolist()
+        return TopState(arrays["counts"], seen, level, arrays["largest"])
+
+    def merge(self, first: TopState, second: TopState) -> TopState:
+        """The largest of both."""
+        both = np.concatenate([first.largest, second.largest], axis=-1)
+        largest = np.sort(both, axis=-1)[..., -first.largest.shape[-1] :]
+        return TopState(
+            first.counts + second.counts, first.seen + second.seen, first.level, np.ascontiguousarray(largest)
+        )
+
+    def finalize(self, state: TopState, groups: list[list[int]]) -> Thresholds:
+        """The thresholds of all samples, whatever the groups."""
+        samples = int(state.counts.sum())
+        place = (samples - 1) * (1 - self.alpha)
+        rank = samples - 1 - int(place)
+        falling = np.sort(state.largest, axis=-1)[..., ::-1][..., : rank + 1].astype(np.float64)
+        below, above, top = falling[..., rank], falling[..., max(rank - 1, 0)], falling[..., 0]
+        found = below + (above - below) * (place - int(place)) + _MARGIN * np.abs(top)
+        return Thresholds(found, samples, state.seen)
+
+    def notes(self, final: Thresholds) -> tuple[str, ...]:
+        """Says so where the thresholds do not come from all samples."""
+        if final.samples == final.seen:
+            return ()
+        return (
+            f"firing thresholds come from {final.samples} of {final.seen} samples, chosen by a hash of their "
+            "index: the largest responses of all do not fit in memory (raise memory_gb)",
+        )
+
+
+def most(total: int, level: int) -> int:
+    """How many of the samples a hash can be expected to choose, with eight standard deviations to spare."""
+    return total if not level else min(total, int(total / 2**level + 8 * (total / 2**level) ** 0.5) + 1)
+
+
+@dataclass
+class FiringState:
+    """(bucket, 3, sign, unit) counts, and what they were counted by.
+
+    Args:
+        counts: (bucket,) samples.
+        sums: samples that fire untransformed; elements that fire, of those samples; of all samples.
+        bounds: (2, unit) responses above the one, or below the other, fire.
+        shape: the layer's.
+        columns: elements of an orbit, the untransformed input included.
+        double: whether the activations were float64.
+    """
+
+    counts: np.ndarray
+    sums: np.ndarray
+    bounds: np.ndarray
+    shape: tuple[int, ...]
+    columns: int
+    double: bool
+
+
+@dataclass(frozen=True)
+class FiringShares:
+    """(replicate, sign, unit...) shares.
+
+    Args:
+        fires: of the samples, those that fire untransformed.
+        stays: of the orbit of a sample that fires, what fires: its mean over those samples.
+        anywhere: of all orbits of all samples, what fires.
+        samples: how many samples, in all.
+    """
+
+    fires: np.ndarray
+    stays: np.ndarray
+    anywhere: np.ndarray
+    samples: int
+
+
+@dataclass(frozen=True)
+class FiringCounts(Statistic):
+    """Counts of responses above the thresholds of all untransformed inputs.
+
+    Args:
+        alpha, seed: see `TopResponses`.
+    """
+
+    alpha: float
+    seed: int = 0
+
+    @property
+    def pilot(self) -> TopResponses:
+        """What gives the thresholds."""
+        return TopResponses(self.alpha, self.seed)
+
+    def bucket_bytes(self, units: int, elements: int) -> int:
+        """Three counts a unit and sign."""
+        return 8 * 3 * len(SIGNS) * units
+
+    def init(self, block: Block, *, buckets: int, pilot: Any = None) -> FiringState:
+        """No counts yet."""
+        sums = np.zeros((buckets, 3, *pilot.values.shape), np.int64)
+        double = block.values.dtype == torch.float64
+        high, low = at_most(pilot.values, np.dtype(np.float64 if double else np.float32))
+        shape, columns = tuple(block.values.shape[1:]), len(_columns(block))
+        counts, bounds = np.zeros(buckets, np.int64), np.stack([high, -low])
+        return FiringState(counts, sums, bounds, shape, columns, double)
+
+    def update(self, state: FiringState, block: Block) -> None:
+        """Counts a block's orbits."""
+        rows = _plain(block.values)
+        samples = np.arange(block.samples)
+        places = block.rows_of(samples, _columns(block))
+        first = block.rows_of(samples, np.array(block.probes["identity"]))[:, 0]
+        visits = Visits.of(block.membership, block.clusters)
+        count_firing(rows, places, first, state.bounds, visits, state.sums)
+        state.counts[visits.buckets] += visits.sizes
+
+    def enlarge(self, state: FiringState, buckets: int) -> None:
+        """Room for more buckets."""
+        state.counts, state.sums = with_buckets(state.counts, buckets), with_buckets(state.sums, buckets)
+
+    def pack(self, state: FiringState) -> dict[str, np.ndarray]:
+        """The counts as arrays."""
+        plain = {"shape": state.shape, "facts": (state.columns, state.double)}
+        arrays = {name: np.array(value, np.int64) for name, value in plain.items()}
+        return arrays | {"counts": state.counts, "sums": state.sums, "bounds": state.bounds}
+
+    def unpack(self, arrays: dict[str, np.ndarray]) -> FiringState:
+        """The counts from arrays."""
+        columns, double = arrays["facts"].tolist()
+        counts, sums, bounds = (arrays[name] for name in ("counts", "sums", "bounds"))
+        return FiringState(counts, sums, bounds, tuple(arrays["shape"].tolist()), columns, bool(double))
+
+    def merge(self, first: FiringState, second: FiringState) -> FiringState:
+        """The counts of both."""
+        counts, sums = first.counts + second.counts, first.sums + second.sums
+        return FiringState(counts, sums, first.bounds, first.shape, first.columns, first.double)
+
+    def finalize(self, state: FiringState, groups: list[list[int]]) -> FiringShares:
+        """Shares of the samples in the groups, by the thresholds of all samples; NaN where nothing fires."""
+        samples = replicate_sums(np.array([state.counts[members].sum() for members in groups]))
+        sums = replicate_sums(np.stack([state.sums[members].sum(axis=0) for members in groups]))
+        fires, stays, anywhere = sums.reshape(*sums.shape[:3], *state.shape).swapaxes(0, 1)
+        samples = samples.reshape(-1, *(1 for _ in fires.shape[1:]))
+        share = partial(np.true_divide, where=fires > 0, out=np.full(fires.shape, np.nan))
+        orbits = samples * state.columns
+        local = share(stays, fires * state.columns)
+        return FiringShares(fires / samples, local, anywhere / orbits, int(samples.flat[0]))
+
+
+def _columns(block: Block) -> np.ndarray:
+    """The elements, and the untransformed input where it is none of them."""
+    return np.unique([*range(block.elements), *block.probes["identity"]])
+
+
+def _plain(values: Tensor) -> np.ndarray:
+    """(row, unit) float32 or float64 in memory.
+
+    Raises:
+        NonFiniteError: NaN or an infinite response.
+    """
+    values = values if values.dtype in (torch.float32, torch.float64) else values.float()
+    # One sum is quick; it may overflow where no response has.
+    if not values.sum().isfinite() and not values.isfinite().all():
+        raise NonFiniteError
+    return values.reshape(len(values), -1).contiguous().cpu().numpy()

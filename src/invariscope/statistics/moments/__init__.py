@@ -1,0 +1,1 @@
+"""Sums of responses along orbits and across samples."""

@@ -1,0 +1,190 @@
+"""What the variances need of the column sums of groups of buckets, in one reading."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+from invariscope.statistics.base import replicate_sums
+from invariscope.statistics.kernel_checks import refuse_unless
+from invariscope.statistics.moments.orbit_kernel import OPTIONS
+
+TILE = 256  # units: what nine replicates need stays in the nearest cache
+
+
+@numba.njit(**OPTIONS)
+def _add_bucket(column, count, away, part, moved):
+    """Adds a bucket's sums E of h, relative to a reference that is `away` from theirs: h + away."""
+    for u in range(len(part)):
+        part[u] += column[u] + count * away[u]
+        moved[u] += away[u] * (2 * column[u] + count * away[u])
+
+
+@numba.njit(**OPTIONS)
+def _add(column, part):
+    for u in range(len(part)):
+        part[u] += column[u]
+
+
+@numba.njit(**OPTIONS)
+def _fill(columns, j, left, members, strata, counts, pivots, reference, part, moved):
+    """Fills the sums of one group and element, a tile of units, relative to one reference."""
+    right = left + len(part)
+    part[:] = 0.0
+    away = np.empty(len(part))
+    for k in range(len(members)):
+        bucket = members[k]
+        if strata[k] == reference:
+            _add(columns[bucket, j, left:right], part)
+        else:
+            own, common = pivots[strata[k], j, left:right], pivots[reference, j, left:right]
+            for u in range(len(part)):
+                away[u] = np.float64(own[u]) - np.float64(common[u])
+            _add_bucket(columns[bucket, j, left:right], counts[k], away, part, moved)
+
+
+# Of many arrays the compiler cannot prove that they do not overlap, of two it can; and of signed places it
+# must expect that they count from the end.
+@numba.njit(**OPTIONS)
+def _add_replicate(fixed, start, part, share, found, into, width):
+    """Adds Σ_i h_ij of one element to the sums over elements of one replicate.
+
+    Args:
+        fixed: TILE units each: the sums of all groups, and how far the reference is from the first element's.
+        start: where `fixed` has the replicate's sums for the first element.
+        part: where it has the sums of the group that the replicate leaves out.
+        share: 1/n.
+        found: Σ_j E_j², Σ_j (ā_j − ā_0) and the sum of its squares, TILE units each, from `into` on.
+        into: see `found`.
+        width: number of units.
+    """
+    first, left_out, at, tile = np.uintp(start), np.uintp(part), np.uintp(into), np.uintp(TILE)
+    for u in range(np.uintp(width)):
+        rest = fixed[u] - fixed[left_out + u]
+        moved = (rest - fixed[first + u]) * share + fixed[tile + u]
+        found[at + u] += rest * rest
+        found[at + tile + u] += moved
+        found[at + tile + tile + u] += moved * moved
+
+
+@numba.njit(**OPTIONS)
+def _subtract(fixed, part, start, width):
+    """Fills the sums for the first element of the replicate that leaves out one group."""
+    for u in range(width):
+        fixed[start + u] = fixed[u] - fixed[part + u]
+
+
+@numba.njit(**OPTIONS)
+def _sum_groups(columns, j, left, groups, pivots, reference, fixed, shifted, width):
+    """Fills the sums of one element: of all groups, and of each, from the third tile on."""
+    members, edges, strata, counts = groups
+    fixed[:TILE] = 0.0
+    for g in range(len(edges) - 1):
+        one, many, at = edges[g], edges[g + 1], (2 + g) * TILE
+        part, into = fixed[at : at + width], shifted[g, left : left + width]
+        if many - one == 1 and strata[one] == reference:
+            part[:] = columns[members[one], j, left : left + width]
+        else:
+            within = (members[one:many], strata[one:many], counts[one:many])
+            _fill(columns, j, left, *within, pivots, reference, part, into)
+        _add(part, fixed[:width])
+
+
+@numba.njit(**OPTIONS)
+def _group_products(columns, groups, pivots, reference, shares, found):
+    """Fills what `group_products` returns."""
+    squared, moving, mean, shifted = found
+    edges, (elements, units) = groups[1], columns.shape[1:]
+    replicates, none = len(squared), (1 + len(edges)) * TILE
+    starts = none + TILE
+    fixed, sums = np.zeros(starts + replicates * TILE), np.empty(3 * replicates * TILE)
+    for left in range(0, units, TILE):
+        width = min(TILE, units - left)
+        sums[:] = 0.0
+        for j in range(elements):
+            for u in range(width):
+                start, now = pivots[reference, 0, left + u], pivots[reference, j, left + u]
+                fixed[TILE + u] = np.float64(now) - np.float64(start)
+            _sum_groups(columns, j, left, groups, pivots, reference, fixed, shifted, width)
+            for r in range(replicates):
+                start, part = starts + r * TILE, none if r == 0 else (1 + r) * TILE
+                if j == 0:
+                    _subtract(fixed, part, start, width)
+                _add_replicate(fixed, start, part, shares[r], sums, 3 * r * TILE, width)
+            for u in range(width):
+                mean[left + u] += fixed[u] * shares[0]
+        for r in range(replicates):
+            at = 3 * r * TILE
+            for u in range(width):
+                total, squares = sums[at + TILE + u], sums[at + 2 * TILE + u]
+                squared[r, left + u] = sums[at + u]
+                moving[r, left + u] = max(squares - total * total / elements, 0.0)
+
+
+def group_products(
+    columns: np.ndarray,
+    groups: list[list[int]],
+    strata: np.ndarray,
+    counts: np.ndarray,
+    pivots: np.ndarray,
+    reference: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """What the variances need of the column sums, for all groups of buckets and for all but each.
+
+    Means over samples are compared between elements by their differences to that of the first element, so
+    that neither the unit's offset nor the distance from the fixed orbit costs them digits.
+
+    Args:
+        columns: (bucket, element, unit) sums of h_ij, relative to the fixed orbit of the bucket's stratum.
+        groups: buckets by group.
+        strata, counts: (bucket,) the stratum, and the number of samples.
+        pivots: (stratum, element, unit) the fixed orbits p_j.
+        reference: the stratum whose fixed orbit all sums are to be relative to.
+    Returns:
+        With E_j the sums relative to that orbit: (replicate, unit) Σ_j E_j²; (replicate, unit)
+        Σ_j (ā_j − ā)², ā_j the mean over samples; (unit,) Σ_j E_j/n over all groups; and (group, unit) what
+        Σ_ij h_ij² grows by.
+    Raises:
+        ValueError: sizes that do not fit together.
+    """
+    members = np.concatenate([np.asarray(group, np.int64) for group in groups])
+    edges = np.cumsum([0, *map(len, groups)])
+    _check(columns, members, strata, counts, pivots, reference)
+    own = np.where(counts[members] > 0, strata[members], reference)  # an empty bucket has nothing to move
+    samples = replicate_sums(np.array([counts[group].sum() for group in groups], float))
+    with np.errstate(divide="ignore"):
+        shares = 1 / samples
+    (units, count), replicates = (columns.shape[2], len(groups)), len(samples)
+    squared, moving = np.zeros((2, replicates, units))
+    found = squared, moving, np.zeros(units), np.zeros((count, units))
+    wanted = (members, edges, own, counts[members].astype(np.float64))
+    _group_products(columns, wanted, pivots, reference, shares, found)
+    return found
+
+
+def _check(
+    columns: np.ndarray,
+    members: np.ndarray,
+    strata: np.ndarray,
+    counts: np.ndarray,
+    pivots: np.ndarray,
+    reference: int,
+) -> None:
+    """Raises a ValueError unless the loops stay inside all of these arrays."""
+    buckets = len(columns)
+    refuse_unless(columns.shape[1:] == pivots.shape[1:], "sums", columns.shape, "pivots", pivots.shape)
+    refuse_unless(strata.shape == counts.shape == (buckets,), "strata", strata.shape, "sums", columns.shape)
+    refuse_unless(
+        members.min() >= 0 and members.max() < buckets,
+        "buckets up to",
+        (int(members.max()),),
+        "sums",
+        columns.shape,
+    )
+    refuse_unless(
+        max(int(strata.max()), reference) < len(pivots) and reference >= 0,
+        "strata up to",
+        (max(int(strata.max()), reference),),
+        "pivots",
+        pivots.shape,
+    )

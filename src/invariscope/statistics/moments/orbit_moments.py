@@ -1,0 +1,259 @@
+"""First and second moments of a layer's responses along orbits and across samples, in one pass."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from invariscope.block import Block, Membership
+from invariscope.statistics.base import Statistic, replicate_sums
+from invariscope.statistics.moments.group_kernel import group_products
+from invariscope.statistics.moments.orbit_merging import merged, packed, unpacked
+from invariscope.statistics.moments.orbit_reduction import Orbits, add_orbits, stands_last
+from invariscope.statistics.moments.orbit_state import (
+    NonFiniteError,
+    OrbitState,
+    Sums,
+    Waiting,
+    by_group,
+    element_deviations,
+    in_layer_shape,
+)
+from invariscope.statistics.moments.references import FIRST, References
+from invariscope.statistics.moments.usual_counts import unusual_counts
+from invariscope.statistics.moments.variances import Moments
+from invariscope.statistics.visits import Visits
+
+_COLLAPSE = {
+    "before_mean": partial(torch.mean, dtype=torch.float64),
+    "before_max": torch.amax,
+    "before_sum": partial(torch.sum, dtype=torch.float64),
+}
+
+SPREADS = ("variance", "std")
+POOLS = (None, "after", "ratio", "before_mean", "before_max", "before_sum")
+
+
+def _windows(ranks: Any, sizes: Any, *, width: int = 64) -> np.ndarray:
+    """How many of the windows k … k + 63, k < ⌊n/64⌋, hold the sample of that rank."""
+    last = sizes // width - 1
+    return np.clip(np.minimum(ranks, last) - np.maximum(ranks - width + 1, 0) + 1, 0, None)
+
+
+def _whole_batches(ranks: Any, sizes: Any, *, width: int = 64) -> np.ndarray:
+    """1 for the samples in the first ⌊n/64⌋ batches of 64, else 0."""
+    return (ranks < sizes // width * width).astype(np.int64)
+
+
+SELECTIONS = {"windows": _windows, "whole_batches": _whole_batches}
+
+
+@dataclass(frozen=True)
+class OrbitMoments(Statistic):
+    """Sums from which every variance of the family follows: along orbits, across samples, in total.
+
+    With e_ij = a_ij − a_i0 and h_ij = a_ij − p_j for one fixed orbit p per unit and stratum, one pass keeps
+    Σ_i h_ij for every element, Σ_ij h_ij², and Σ_ij (e_ij − ē_i)², all in float64. The fixed orbit is the
+    median of the first five samples of the stratum, which wait until they are there.
+
+    Args:
+        spread: "variance", or "std" to keep mean standard deviations too.
+        collapse: reduce each feature map over its positions before any statistic: None,
+            "before_mean", "before_max" or "before_sum"; units without positions stay as they are.
+        selection: count samples as the 2019 code did ("windows", "whole_batches"); None: each once.
+    """
+
+    refuses_nonfinite: ClassVar[bool] = True
+    spread: str = "variance"
+    collapse: str | None = None
+    selection: str | None = None
+
+    @property
+    def _standard(self) -> bool:
+        return self.spread == "std"
+
+    def units_of(self, shape: tuple[int, ...]) -> int:
+        """All of them, or one per feature map where maps are collapsed first."""
+        return shape[0] if self.collapse is not None and len(shape) > 2 else math.prod(shape)
+
+    def bucket_bytes(self, units: int, elements: int) -> int:
+        """Sums per unit and element, and three per unit; twice as many with standard deviations."""
+        columns = 2 if self._standard else 1
+        return 8 * units * (columns * elements + 3 + (1 if self._standard else 0)) + 32
+
+    def stratum_bytes(self, units: int, elements: int) -> int:
+        """The fixed orbit and the usual response, as float64: twice what float32 takes."""
+        return 8 * units * (2 * elements + 2)
+
+    def init(self, block: Block, *, buckets: int, pilot: Any = None) -> OrbitState:
+        """An empty state."""
+        values = self._collapsed(block.values)
+        units = math.prod(values.shape[1:])
+        kind = np.dtype(np.float64 if values.dtype == torch.float64 else np.float32)
+        return OrbitState(
+            shape=tuple(values.shape[1:]),
+            double=block.values.dtype == torch.float64,
+            counts=np.zeros(buckets, np.int64),
+            clusters=np.zeros(buckets, np.int64),
+            strata=np.full(buckets, -1),
+            sums=Sums.empty(buckets, block.elements, units, standard=self._standard),
+            references=References.empty(block.membership.known, block.elements, units, kind),
+            channels_last=stands_last(values),
+        )
+
+    def _collapsed(self, values: Tensor) -> Tensor:
+        if self.collapse is None or values.ndim < 4:
+            return values
+        return _COLLAPSE[self.collapse](values, dim=tuple(range(2, values.ndim)))
+
+    def update(self, state: OrbitState, block: Block) -> None:
+        """Adds a block's orbits to their buckets.
+
+        Raises:
+            NonFiniteError: a response is NaN or infinite.
+            ValueError: the responses have another shape than those before.
+        """
+        if self.collapse is not None:  # first: a selection may repeat a sample 64 times, and maps are large
+            block = replace(block, values=self._collapsed(block.values))
+        _refuse_another_shape(block, state)
+        if self.selection is not None:
+            block = block.repeated(SELECTIONS[self.selection](block.positions, block.sizes))
+            if not block.samples:
+                return
+        state.take_back()
+        orbits = Orbits.of_block(block, channels_last=state.channels_last)
+        if orbits.rows.device.type != "cpu" and state.device is None:  # new, merged, or from a checkpoint
+            state.move_to(orbits.rows.device)
+        visits = Visits.of(block.membership, block.clusters)
+        state.count(visits)
+        if not (ready := state.references.settled[visits.strata]).all():
+            for stratum in np.unique(visits.strata[~ready]).tolist():
+                self._wait(state, stratum, orbits, block)
+            visits = visits.only(state.references.settled[visits.strata])
+        add_orbits(state, orbits, visits, standard=self._standard)
+
+    def _wait(self, state: OrbitState, stratum: int, orbits: Orbits, block: Block) -> None:
+        """Lets a block's samples of a stratum wait, or takes its reference if there are enough by now."""
+        (samples, buckets), before = block.membership.by_stratum[stratum], state.waiting.get(stratum)
+        missing = FIRST - (0 if before is None else len(before))
+        if before is None and len(samples) >= FIRST:
+            self._settle(state, stratum, orbits, samples[:FIRST])
+            return
+        view = orbits.view
+        if before is None:
+            room = view.new_empty((FIRST, *view.shape[1:])) if state.spare is None else state.spare
+            before, state.spare = Waiting.none_yet(room, clustered=block.clusters is not None), None
+        together = before.and_of(view, samples[:missing], buckets[:missing], block.clusters)
+        if len(together) < FIRST:
+            if not math.isfinite(together.orbits.sum().item()):  # of all others the sums show it
+                raise NonFiniteError
+            state.waiting[stratum] = together
+            return
+        self._settle(state, stratum, Orbits.of_waiting(together), np.arange(FIRST))
+        state.waiting.pop(stratum, None)
+        if len(before):
+            self._add_waiting(state, stratum, before)
+        state.spare = together.room
+
+    def _settle(self, state: OrbitState, stratum: int, orbits: Orbits, samples: np.ndarray) -> None:
+        """Takes the reference of a stratum from some samples, for good."""
+        rows, (first, step) = orbits.rows, orbits.steps
+        state.references.take(stratum, rows, samples * first, step, double=state.double)
+        state.references.settled[stratum] = True
+
+    def _add_waiting(self, state: OrbitState, stratum: int, few: Waiting) -> None:
+        """Adds samples that waited to the sums, relative to the reference of their stratum."""
+        membership = Membership(few.buckets[:, None], np.full((len(few), 1), stratum))
+        visits = Visits.of(membership, few.clusters)
+        add_orbits(state, Orbits.of_waiting(few), visits, standard=self._standard)
+
+    def _lend(self, state: OrbitState) -> None:
+        """Adds the samples that wait for the time being, relative to what they alone give as a reference."""
+        if state.lent:
+            return
+        for stratum, few in state.waiting.items():
+            self._settle(state, stratum, Orbits.of_waiting(few), np.arange(len(few)))
+            state.references.settled[stratum] = False
+            self._add_waiting(state, stratum, few)
+        state.lent = bool(state.waiting)
+
+    def enlarge(self, state: OrbitState, buckets: int) -> None:
+        """Room for more buckets."""
+        state.enlarge(buckets)
+
+    def pack(self, state: OrbitState) -> dict[str, np.ndarray]:
+        """The sums as arrays."""
+        return packed(state)
+
+    def unpack(self, arrays: dict[str, np.ndarray]) -> OrbitState:
+        """The sums from arrays."""
+        return unpacked(arrays)
+
+    def merge(self, first: OrbitState, second: OrbitState) -> OrbitState:
+        """The sums of both, relative to the first one's fixed orbits."""
+        both, waiting = merged(first, second)
+        for stratum, few in waiting.items():
+            if not both.references.settled[stratum]:
+                if len(few) < FIRST:
+                    both.waiting[stratum] = few
+                    continue
+                self._settle(both, stratum, Orbits.of_waiting(few), np.arange(FIRST))
+            self._add_waiting(both, stratum, few)
+        return both
+
+    def finalize(self, state: OrbitState, groups: list[list[int]]) -> Moments:
+        """Moments of the samples in the given groups of buckets; see `Statistic.finalize`."""
+        self._lend(state)
+        state.spare = None
+        if state.device is not None:
+            state.on_host()  # the next update takes them back to the device
+        members = [bucket for group in groups for bucket in group]
+        counts = replicate_sums(np.array([state.counts[group].sum() for group in groups], float))
+        reference, sums = _largest_stratum(state, members), state.sums
+        pivots = state.references.pivot
+        squared, moving, mean, moved = group_products(
+            sums.columns, groups, state.strata, state.counts, pivots, reference
+        )
+        within, total = by_group(sums.within, groups), by_group(sums.total, groups) + moved
+        finals = (squared, moving, replicate_sums(within), replicate_sums(total))
+        shape = partial(in_layer_shape, state)
+        deviations = squares = None
+        if self._standard:
+            deviations = shape(replicate_sums(by_group(sums.deviations, groups)))
+            squares = shape(element_deviations(state, groups, reference, counts))
+        return Moments(
+            counts.reshape(-1, *(1 for _ in state.shape)),
+            state.elements,
+            *map(shape, finals),
+            unusual=shape(unusual_counts(state, members)),
+            clusters=int(state.clusters[members].sum()),
+            decisive=sums.decisive[members].sum(axis=0),
+            mean=shape(pivots[reference].mean(axis=0, dtype=np.float64) + mean / state.elements),
+            double=state.double,
+            row_deviations=deviations,
+            element_deviation=squares,
+        )
+
+
+def _refuse_another_shape(block: Block, state: OrbitState) -> None:
+    """Raises a ValueError that names the layer and both shapes."""
+    found = tuple(block.values.shape[1:])
+    if found != state.shape or block.elements != state.elements:
+        raise ValueError(
+            f"layer {block.layer!r} gave responses of shape {found} to {block.elements} elements, after "
+            f"{state.shape} to {state.elements}: a unit must mean the same for all samples"
+        )
+
+
+def _largest_stratum(state: OrbitState, buckets: list[int]) -> int:
+    """The stratum that most of the samples of these buckets belong to."""
+    filled = [bucket for bucket in buckets if state.counts[bucket]]
+    if not filled:
+        return 0
+    return int(np.bincount(state.strata[filled], weights=state.counts[filled]).argmax())

@@ -1,0 +1,149 @@
+"""Sums for a linear regression of transformed responses on untransformed ones, in two halves."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from invariscope.block import Block
+from invariscope.common.draws import Stream, drawn_words
+from invariscope.statistics.bucket_sums import BucketSums, SumStatistic
+from invariscope.statistics.finite import finite
+from invariscope.statistics.fixed_points import FixedPoints
+from invariscope.statistics.projection import projected
+
+
+@dataclass(frozen=True)
+class RegressionSums:
+    """Sums over the samples of each half, with x the untransformed and y_j the transformed response.
+
+    Args:
+        count: (replicate, half) samples.
+        x, y: (replicate, half, dim) and (replicate, half, element, dim).
+        xx, xy: Σ x xᵀ (replicate, half, dim, dim) and Σ x y_jᵀ (replicate, half, element, dim, dim).
+        yy: Σ ‖y_j‖² (replicate, half, element).
+        moving: (element,) False for the identity.
+        units: how many units the layer has; dims is smaller where they were projected.
+    """
+
+    count: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
+    xx: np.ndarray
+    xy: np.ndarray
+    yy: np.ndarray
+    moving: np.ndarray
+    units: int
+
+
+@dataclass(frozen=True)
+class OrbitRegression(SumStatistic):
+    """First and second moments of x = φ(x_i) and y_j = φ(t_j x_i), around one response per stratum.
+
+    A hash of the sample's position and the seed says to which half it belongs. Needs the responses to
+    the probe "identity". Memory depends on elements × dims² alone.
+
+    Args:
+        dims: layers with more units are seen through a random projection to so many.
+        seed: of the halves and the projection.
+    """
+
+    dims: int
+    seed: int
+
+    def bucket_bytes(self, units: int, elements: int) -> int:
+        """Second moments of two halves."""
+        dims = min(units, self.dims)
+        return 16 * ((1 + elements) * dims * (dims + 1) + 2 * elements + 1)
+
+    def init(self, block: Block, *, buckets: int, pilot: Any = None) -> BucketSums:
+        """Empty sums."""
+        dims, elements = min(math.prod(block.values.shape[1:]), self.dims), block.elements
+        fixed = FixedPoints.empty(buckets, (dims,))
+        shapes = {
+            "count": (),
+            "x": (dims,),
+            "y": (elements, dims),
+            "xx": (dims, dims),
+            "xy": (elements, dims, dims),
+            "yy": (elements,),
+            "still": (elements,),
+        }
+        sums = {name: np.zeros((buckets, 2, *shape)) for name, shape in shapes.items()}
+        double = block.values.dtype == torch.float64
+        return BucketSums(np.zeros(buckets, np.int64), sums, tuple(block.values.shape[1:]), double, fixed)
+
+    def update(self, state: BucketSums, block: Block) -> None:
+        """Adds the block's samples."""
+        x = self._seen(block.probe("identity")[:, 0]).numpy()
+        orbits = self._seen(block.orbits().flatten(0, 1)).numpy()
+        y = orbits.reshape(block.samples, block.elements, -1)
+        fixed = state.fixed
+        assert fixed is not None
+        fixed.meet(block.membership, lambda sample: x[sample])
+        halves = halves_of(block.keys if block.clusters is None else block.clusters, seed=self.seed)
+        still = np.array([float(j in block.probes["identity"]) for j in range(block.elements)])
+        for bucket, samples in block.membership:
+            state.counts[bucket] += len(samples)
+            point = fixed.values[fixed.strata[bucket]]
+            for half in (0, 1):
+                mine = samples[halves[samples] == half]
+                for name, part in _moments(x[mine] - point, y[mine] - point, still).items():
+                    state.sums[name][bucket, half] += part
+
+    def _seen(self, responses: Tensor) -> Tensor:
+        """(row, dim) float64 on the host."""
+        return projected(finite(responses).flatten(1), self.dims, seed=self.seed).cpu()
+
+    def relative_to(self, state: BucketSums, fixed: FixedPoints | None) -> dict[str, np.ndarray]:
+        """The same moments around other responses."""
+        assert state.fixed is not None
+        assert fixed is not None
+        moved = -state.fixed.moves_to(fixed)[:, None]
+        old, count = state.sums, state.sums["count"][..., None]
+        across = old["y"][..., None, :] * moved[:, :, None, :, None]
+        outer = moved[..., :, None] * moved[..., None, :]
+        own = old["x"][..., :, None] * moved[..., None, :]
+        counts = count[..., None]
+        along = (old["y"] * moved[:, :, None]).sum(axis=-1)
+        return old | {
+            "x": old["x"] - count * moved,
+            "y": old["y"] - counts * moved[:, :, None],
+            "xx": old["xx"] - own - own.swapaxes(-1, -2) + counts * outer,
+            "xy": old["xy"] - own[..., None, :, :] - across + counts[..., None] * outer[..., None, :, :],
+            "yy": old["yy"] - 2 * along + count * np.square(moved).sum(axis=-1, keepdims=True),
+        }
+
+    def finalize(self, state: BucketSums, groups: list[list[int]]) -> RegressionSums:
+        """The sums of all groups, and without each."""
+        state = self.together(state, groups)
+        found = {name: state.replicates(name, groups) for name in state.sums}
+        moving = found.pop("still")[0].sum(axis=0) == 0
+        return RegressionSums(**found, moving=moving, units=int(np.prod(state.shape)))
+
+
+def halves_of(keys: np.ndarray, *, seed: int) -> np.ndarray:
+    """(sample,) 0 or 1, drawn by the sample's key.
+
+    >>> halves_of(np.arange(8), seed=0).tolist() == halves_of(np.arange(8)[::-1], seed=0).tolist()[::-1]
+    True
+    """
+    return (drawn_words(keys, seed, Stream.FITTED_HALF) >> np.uint64(63)).astype(np.int64)
+
+
+def _moments(x: np.ndarray, y: np.ndarray, still: np.ndarray) -> dict[str, Any]:
+    """Sums over a few samples: x (sample, dim), y (sample, element, dim)."""
+    return {
+        "count": len(x),
+        "x": x.sum(axis=0),
+        "y": y.sum(axis=0),
+        "xx": x.T @ x,
+        "xy": x.T @ y.swapaxes(0, 1),
+        "yy": np.square(y).sum(axis=(0, 2)),
+        "still": still * len(x),
+    }

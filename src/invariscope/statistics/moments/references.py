@@ -1,0 +1,130 @@
+"""Reference orbits to which the sums of a stratum are relative, and the usual responses of its units."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from invariscope.statistics.moments.reference_kernel import take_reference
+
+FIRST = 5  # samples of a stratum that its reference is taken from
+
+
+def rounding(double: bool) -> float:
+    """Return τ, the share of a unit's size below which differences count as rounding."""
+    return 1e-10 if double else 32 * float(np.finfo(np.float32).eps)
+
+
+@cache
+def orbit_weights(elements: int) -> np.ndarray:
+    """Return (element,) weights w_j between 1 and 2 of the sum by which orbits are compared.
+
+    No few of them have simple ratios, so that orbits with equal weighted sums are equal.
+
+    >>> orbit_weights(3).round(3).tolist()
+    [1.618, 1.236, 1.854]
+    """
+    return 1 + np.mod(np.arange(1, elements + 1) * (5**0.5 - 1) / 2, 1)
+
+
+@dataclass
+class References:
+    r"""A reference orbit per stratum, near all others, and the usual response of its units.
+
+    A sample gives a unit's usual response if its weighted sum
+
+    .. math:: S_i = w_0 a_{i0} + \sum_{j>0} w_j (a_{ij} - a_{i0})
+
+    is within τ·s·Σ_j w_j of the usual one. This is the case if a_i0 and all differences are within τ·s of the
+    usual ones. The size s of a unit is estimated from the samples that the reference is taken from: the root
+    mean square of the unit's responses, or a thousandth of the layer's if that is larger. τ is 1e-10 for
+    float64 activations, 32 ε for float32.
+
+    Args:
+        pivot: (stratum, element, unit) in the precision of the rows: the element-wise lower median.
+        usual: (stratum, 2, unit) float64: the weighted sum of the sample with which most of the first samples
+            agree (the first such sample), and the tolerance τ·s·Σ_j w_j.
+        settled: (stratum,) whether there were `FIRST` samples to take them from.
+    """
+
+    pivot: Any
+    usual: Any
+    settled: np.ndarray
+
+    @classmethod
+    def empty(cls, strata: int, elements: int, units: int, kind: np.dtype) -> References:
+        """Return empty references with room for this many strata."""
+        return cls(
+            np.zeros((strata, elements, units), kind), np.zeros((strata, 2, units)), np.zeros(strata, bool)
+        )
+
+    def make_room(self, strata: int) -> None:
+        """Make room for this many strata, at least four times the present number, since growing copies."""
+        if strata > len(self.settled):
+            room = max(strata, 4 * len(self.settled))
+            self.pivot, self.usual, self.settled = (
+                _enlarged(part, room) for part in (self.pivot, self.usual, self.settled)
+            )
+
+    def take(self, stratum: int, rows: Tensor, starts: np.ndarray, step: int, *, double: bool) -> None:
+        """Take the reference of a stratum from at most `FIRST` orbits.
+
+        Args:
+            rows: (row, unit) responses.
+            starts: (sample,) first row of each orbit.
+            step: number of rows from one element to the next.
+            double: whether the activations were float64.
+        """
+        pivot, usual, share = self.pivot[stratum], self.usual[stratum], rounding(double)
+        weights = orbit_weights(len(pivot))
+        if isinstance(self.pivot, np.ndarray):
+            take_reference(rows.numpy(), starts, step, weights, share, pivot, usual)
+            return
+        places = torch.from_numpy(starts[:, None] + step * np.arange(len(pivot))).to(rows.device)
+        orbits = rows[places]
+        pivot.copy_(orbits.sort(dim=0).values[(len(orbits) - 1) // 2])
+        sums = weighted_sums(orbits)
+        squares = orbits.double().square().mean((0, 1))
+        usual[1] = share * torch.maximum(squares, 1e-6 * squares.mean()).sqrt() * weights.sum()
+        agreeing = agree(sums[:, None], sums, usual[1]).sum(1)
+        usual[0] = sums.gather(0, agreeing.argmax(0, keepdim=True))[0]
+
+    def on_host(self) -> References:
+        """Return the references as arrays."""
+        return References(_array(self.pivot), _array(self.usual), self.settled)
+
+    def on(self, device: torch.device) -> References:
+        """Return the references as tensors."""
+        pivot, usual = (torch.from_numpy(part).to(device) for part in (self.pivot, self.usual))
+        return References(pivot, usual, self.settled)
+
+
+def _enlarged(part: Any, room: int) -> Any:
+    if isinstance(part, Tensor):
+        return torch.cat([part, part.new_zeros((room - len(part), *part.shape[1:]))])
+    # Memory that is never written to costs nothing; flags are small, and must start as False.
+    grown = np.zeros(room, bool) if part.ndim == 1 else np.empty((room, *part.shape[1:]), part.dtype)
+    grown[: len(part)] = part
+    return grown
+
+
+def _array(part: Any) -> np.ndarray:
+    return part.cpu().numpy() if isinstance(part, Tensor) else part
+
+
+def weighted_sums(orbits: Tensor) -> Tensor:
+    """Return (sample, unit) w_0·a_i0 + Σ_j w_j (a_ij − a_i0), in float64, of (sample, element, unit)."""
+    weights = torch.from_numpy(orbit_weights(orbits.shape[1])).to(orbits.device)
+    wide = orbits.double()
+    differences = (wide[:, 1:] - wide[:, :1]) * weights[1:, None]
+    return weights[0] * wide[:, 0] + differences.sum(1)
+
+
+def agree(sums: Any, usual: Any, tolerance: Any) -> Any:
+    """Return whether weighted sums are those of the usual response."""
+    return abs(sums - usual) <= tolerance

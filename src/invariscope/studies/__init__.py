@@ -1,0 +1,1 @@
+"""Questions with a result of their own, each asked by a function."""

@@ -1,0 +1,120 @@
+"""One real orbit, and what the most and the least invariant feature maps make of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from invariscope.common.autocast import without_autocast
+from invariscope.common.default_device import without_default_device
+from invariscope.data.sources import as_source
+from invariscope.data.window import Window
+from invariscope.readers.base import Reader, Reading, as_reader
+from invariscope.results.result import Result
+from invariscope.transforms import as_transform
+
+_MIN_SIDE = 4
+_MAX_LAYERS = 3
+
+
+@without_autocast()
+@without_default_device()
+def illustrate(
+    result: Result,
+    model: Any,
+    data: Any,
+    transform: Any,
+    *,
+    sample: int = 0,
+    measure: str = "normalized_variance",
+) -> Result:
+    """The result with example images added: one sample's orbit, and feature maps along it.
+
+    Of the first, the middle and the last layer with feature maps of at least 4 × 4 positions, the
+    map with the smallest and the one with the largest mean value are shown, of those whose responses
+    along this orbit are not all the same: a silent map is not an invariant one. Costs one more
+    forward of one orbit.
+
+    Args:
+        result: what was measured, for the choice of maps.
+        model, data, transform: as given to `iv.measure`.
+        sample: position of the sample in the data.
+        measure: by whose maps to choose.
+    Returns:
+        A new result whose `examples` hold "orbit" (element, C, H, W) and, for each chosen map,
+        "feature:most:LAYER:CHANNEL" or "feature:least:LAYER:CHANNEL" (element, h, w); "most" is the
+        most invariant, that is, the smallest value.
+    Raises:
+        ValueError: the data hold no such sample, or the result no maps of that measure.
+    """
+    means = _layer_means(result, measure)
+    transform = as_transform(transform)
+    seed = result.provenance.get("seed", 0)
+    one = _sample(data, sample, seed)
+    orbit = transform.orbit(one.inputs, indices=one.indices, keys=one.keys, seed=seed)[0]
+    examples = {"orbit": orbit.detach().cpu().numpy()}
+    if means:
+        gradients = result.provenance.get("options", {}).get("gradients", False)
+        examples |= _features(as_reader(model, gradients=gradients), orbit, means)
+    return replace(result, examples=examples)
+
+
+def _sample(data: Any, sample: int, seed: int) -> Window:
+    """The sample at that position in the data."""
+    seen = 0
+    for window in as_source(data, seed=seed).windows():
+        seen += len(window)
+        if len(found := np.flatnonzero(window.indices == sample)):
+            return window.part(found[0], found[0] + 1)
+    raise ValueError(f"sample={sample}, but the data hold {seen}")
+
+
+def _layer_means(result: Result, measure: str) -> dict[str, np.ndarray]:
+    """Each chosen layer's mean value per feature map."""
+    means = {
+        key[1]: _channel_means(array)
+        for key, array in result.maps.items()
+        if key[0] == measure and key[2] == "all" and key[3] == 0 and array.ndim == 3
+    }
+    if not any(key[0] == measure for key in result.maps):
+        raise ValueError(f"the result holds no maps of {measure!r}; measure it first")
+    sides = {layer: min(result.maps[measure, layer].shape[1:]) for layer in means}
+    layers = [
+        layer for layer, mean in means.items() if sides[layer] >= _MIN_SIDE and np.isfinite(mean).sum() > 1
+    ]
+    spread = np.unique(np.linspace(0, len(layers) - 1, min(_MAX_LAYERS, len(layers))).round().astype(int))
+    return {layers[i]: means[layers[i]] for i in spread}
+
+
+def _channel_means(array: np.ndarray) -> np.ndarray:
+    """(channel,) mean over the finite positions; NaN where there is none."""
+    finite = np.isfinite(array)
+    counts = finite.sum(axis=(1, 2))
+    sums = np.where(finite, array, 0).sum(axis=(1, 2))
+    return np.divide(sums, counts, out=np.full(len(array), np.nan), where=counts > 0)
+
+
+def _features(reader: Reader, orbit: torch.Tensor, means: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    found: dict[str, np.ndarray] = {}
+
+    def keep(reading: Reading) -> None:
+        if reading.call == 0 and reading.layer in means and reading.values is not None:
+            frames = reading.values.float().cpu().numpy()
+            for rank, channel in _extremes(means[reading.layer], frames).items():
+                found[f"feature:{rank}:{reading.layer}:{channel}"] = frames[:, channel].copy()
+
+    with reader.open() as forward:
+        forward(orbit.contiguous(), keep)
+    return found
+
+
+def _extremes(means: np.ndarray, frames: np.ndarray) -> dict[str, int]:
+    """{"most": channel, "least": channel}, without those that show nothing; empty if too few are left."""
+    shown = np.where(np.ptp(frames, axis=(0, 2, 3)) > 0, means, np.nan)
+    if np.isfinite(shown).sum() < 2:
+        return {}
+    return {"most": int(np.nanargmin(shown)), "least": int(np.nanargmax(shown))}

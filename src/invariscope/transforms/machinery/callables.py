@@ -1,0 +1,164 @@
+"""Checks of callables as elements: what they return, and whether chance or the batch affects it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from invariscope.common.default_device import as_the_caller
+from invariscope.common.random_state import Generator, callable_generators, global_generators, put_back
+
+PROBED = 3
+"""Number of samples on which a callable is tried."""
+
+_STATES = 16
+# Repeated calls round alike, except for parallel sums on a GPU; calls with another batch size may not.
+_TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
+_COARSE = 5e-2
+
+
+def generators_of(function: Callable[..., Any], batch: Tensor) -> tuple[Generator, ...]:
+    """Return the global generators, including that of the batch's device, and those of the callable."""
+    return (*global_generators(str(batch.device)), *callable_generators(function))
+
+
+def result_of(
+    function: Callable[[Any], Any],
+    batch: Tensor,
+    label: str,
+    earlier: Tensor | None = None,
+    *,
+    role: str = "element",
+) -> Tensor:
+    """Call the element on a batch; raise unless it returns a tensor with one result per sample.
+
+    Args:
+        earlier: (sample, element, ...) results of other elements, whose shape and dtype it must match.
+        role: what the function is, such as "the action of element", for messages.
+    Raises:
+        ValueError: it fails, with its own message, or returns another number of samples.
+        TypeError: it does not return a dense tensor.
+    """
+    try:
+        with as_the_caller():
+            found = function(batch)
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        came = f"{tuple(batch.shape)} of {str(batch.dtype).removeprefix('torch.')}"
+        raise ValueError(
+            f"{role} {label!r} failed on a batch of shape {came} with {type(error).__name__}: {error}"
+        ) from error
+    if not isinstance(found, Tensor):
+        raise TypeError(f"{role} {label!r} must return a tensor; it returned {type(found).__name__}.")
+    if found.is_nested or found.layout is not torch.strided:
+        raise TypeError(f"{role} {label!r} must return a dense tensor; pad it, or call .to_dense().")
+    if found.device.type != batch.device.type:
+        raise TypeError(
+            f"{role} {label!r} must return a tensor on the device of its batch, {batch.device}; it returned "
+            f"one on {found.device}."
+        )
+    if found.ndim == 0 or len(found) != len(batch):
+        raise ValueError(
+            f"{role} {label!r} must return one result per sample; for {len(batch)} samples it returned "
+            f"shape {tuple(found.shape)}."
+        )
+    if earlier is not None and (found.shape[1:], found.dtype) != (earlier.shape[2:], earlier.dtype):
+        raise ValueError(
+            f"all elements must return the same shape and dtype; element {label!r} returned "
+            f"{tuple(found.shape[1:])} of {found.dtype} per sample, an earlier one "
+            f"{tuple(earlier.shape[2:])} of {earlier.dtype}."
+        )
+    return found
+
+
+def refuse_unsteady(
+    function: Callable[[Any], Any], batch: Tensor, label: str, *, role: str = "element"
+) -> None:
+    """Raise unless each sample's result is the same in every call, alone and among others.
+
+    Global generators, and those that the callable holds, are restored. A callable that draws from them is
+    tried from several states, so that rare changes show.
+
+    Args:
+        function: maps a batch to a tensor whose first axis holds the same samples.
+        batch: (sample, ...) up to three different samples.
+        label: name of the element.
+        role: as in `result_of`.
+    Raises:
+        ValueError: it draws random numbers, or its results depend on the batch.
+    """
+    generators = generators_of(function, batch)
+    with put_back(generators):
+        first, moved = _called(function, batch, generators, label, seed=0, role=role)
+        for seed in range(1, _STATES if moved else 2):
+            again, _ = _called(function, batch, generators, label, seed=seed)
+            if _differ(first, again, exactly=moved):
+                raise _draws(label)
+        if len(batch) > 1:
+            _refuse_neighbours(function, batch, first, generators, label)
+
+
+def _called(
+    function: Callable[[Any], Any],
+    batch: Tensor,
+    generators: Sequence[Generator],
+    label: str,
+    *,
+    seed: int,
+    role: str = "element",
+) -> tuple[Tensor, bool]:
+    """Return the result with seeded generators, and whether any of them was used."""
+    for generator in generators:
+        generator.start(seed)
+    before = [generator.read() for generator in generators]
+    found = result_of(function, batch.detach().clone(), label, role=role)
+    return found, any(g.moved_from(state) for g, state in zip(generators, before, strict=True))
+
+
+def _refuse_neighbours(
+    function: Callable[[Any], Any], batch: Tensor, first: Tensor, generators: Sequence[Generator], label: str
+) -> None:
+    try:
+        alone, _ = _called(function, batch[-1:], generators, label, seed=0)
+        same = not _differ(first[-1:], alone, exactly=False)
+    except Exception as error:
+        raise ValueError(
+            f"element {label!r} fails on a single sample, but not on {len(batch)} samples together: {error}. "
+            f"{_APART}"
+        ) from error
+    if not same:
+        raise ValueError(
+            f"element {label!r} depends on the batch: a sample alone gave a different result than among "
+            f"{len(batch)}, so values would depend on the batch size. {_APART}"
+        )
+
+
+_APART = (
+    "An element must treat each sample independently; apply the function to one at a time: "
+    "lambda x: torch.cat([f(sample[None]) for sample in x])."
+)
+
+
+def _draws(label: str) -> ValueError:
+    return ValueError(
+        f"element {label!r} draws random numbers: two calls on the same samples gave different results, so "
+        "values would depend on the batch size. Wrap the function in iv.Drawn(f, draws=8), whose draws "
+        "depend only on the seed and the sample, or list functions with fixed parameters."
+    )
+
+
+def _differ(a: Any, b: Any, *, exactly: bool) -> bool:
+    """Return whether two results differ by more than rounding or, if `exactly`, at all."""
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return True
+    if torch.equal(a, b):
+        return False
+    wide, other = a.detach().nan_to_num().double(), b.detach().nan_to_num().double()
+    largest = float((wide - other).abs().max())
+    if exactly or not a.is_floating_point():
+        return largest > 0
+    return largest > _TOLERANCE.get(a.dtype, _COARSE) * float(wide.square().mean().sqrt())

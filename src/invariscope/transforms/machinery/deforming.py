@@ -1,0 +1,172 @@
+"""Families that move pixels by smooth fields: what random and given fields have in common."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from invariscope.common.draws import Draws, sample_keys
+from invariscope.transforms.base import Motion, Transform
+from invariscope.transforms.machinery.checks import need_images, need_map_of, need_tensor
+from invariscope.transforms.machinery.warping import Warp, field_of, folds, warped
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float
+
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Deforming(Transform):
+    """A transform whose elements are fields of sine modes; a family says which coefficients they have.
+
+    Args:
+        interpolation: "bilinear", "cubic" (the B-spline through the pixels) or "gaussian" (weights of width
+            0.4715 pixels, which blur: compare with `baseline(x)`, not with x).
+        scale: pixels that a displacement of one image width stands for, on n pixels: "n-1" (their distance
+            from first to last) or "n" (as in the published code).
+    """
+
+    interpolation: str = "bilinear"
+    scale: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in self._validated().items():
+            object.__setattr__(self, name, value)
+        object.__setattr__(self, "scale", self.scale or "n-1")
+        object.__setattr__(self, "_warp", Warp(self.interpolation, str(self.scale)))
+
+    @abstractmethod
+    def _validated(self) -> dict[str, Any]:
+        """The family's own fields as they are kept, hashable; raises for what makes no sense."""
+
+    @property
+    @abstractmethod
+    def _modes(self) -> int:
+        """The largest number of half waves along an axis."""
+
+    @abstractmethod
+    def _draw(self, elements: np.ndarray, draws: Draws, size: Size | None) -> Tensor:
+        """Coefficients (sample, column, 2, i, j), or (column, 2, i, j) for the same in all samples."""
+
+    @property
+    def identity(self) -> int | None:
+        """None: even a field of zeros leaves its image as it is only up to rounding."""
+        return None
+
+    @property
+    def exact(self) -> tuple[bool, ...]:
+        """False for all: every field interpolates."""
+        return (False,) * len(self)
+
+    @property
+    def invertible(self) -> bool:
+        """False: no closed form undoes a smooth field."""
+        return False
+
+    def inverse(self) -> NoReturn:
+        """Refuses: what undoes a smooth field has infinitely many modes; a folded field has no inverse."""
+        raise _no_inverse(self)
+
+    def table(self) -> None:
+        """None: one field after another is no field of the same modes, so there is no finite group."""
+
+    def check(self, x: Any) -> None:
+        """Raises for what are no floating-point images that are large enough to carry the waves."""
+        name = type(self).__name__
+        need_tensor(name, x)
+        if x.ndim == 3:
+            raise TypeError(
+                f"{name} deforms images (n, C, H, W); got shape {tuple(x.shape)}. Add the missing axis to "
+                "gray images, x[:, None]. Sequences (n, length, features) have no plane to deform: use "
+                "Noise, or give callables, Elements([...])."
+            )
+        need_images(name, x)
+        self._check_size((x.shape[-2], x.shape[-1]))
+
+    def coefficients(
+        self, indices: Any, *, size: Size | None = None, seed: int = 0
+    ) -> Float[Tensor, "sample element 2 i j"]:
+        """The sine coefficients of the fields that `orbit` applies: along x first, then along y.
+
+        Give them to `Diffeomorphism.from_coefficients` to replay the fields at any resolution.
+
+        Args:
+            indices: the samples' positions, or the keys by which `orbit` drew.
+            size: (H, W) of the images, where the temperature follows from a displacement in pixels.
+            seed: as given to `orbit`.
+        """
+        given = np.atleast_1d(np.asarray(indices))
+        chosen = sample_keys(given, len(given))
+        draws = Draws(seed=seed, keys=chosen, slots=len(self))
+        found = self._draw(np.arange(len(self)), draws, size)
+        return found if found.ndim == 5 else found.expand(len(chosen), -1, -1, -1, -1)
+
+    def field(
+        self, indices: Any, *, size: Size, seed: int = 0
+    ) -> Float[Tensor, "sample element 2 height width"]:
+        """The displacement in pixels, along x (to the right) first, then along y (downwards).
+
+        Content moves by τ(s): the new image at s shows the old one at s − τ(s).
+        """
+        found = self.coefficients(indices, size=size, seed=seed)
+        return field_of(found.flatten(0, 1), size, self.__dict__["_warp"]).unflatten(0, found.shape[:2])
+
+    def folded(
+        self, indices: Any, *, size: Size | None = None, seed: int = 0
+    ) -> Bool[Tensor, "sample element"]:
+        """Which fields fold the plane over itself, det(I − ∇τ) ≤ 0 somewhere; the mean is their share."""
+        found = self.coefficients(indices, size=size, seed=seed)
+        return folds(found.flatten(0, 1)).unflatten(0, found.shape[:2])
+
+    def baseline(self, x: Float[Tensor, "sample C H W"]) -> Float[Tensor, "sample C H W"]:
+        """What a field of zeros makes of the images: what displaced ones should be compared with.
+
+        x itself for the bilinear and cubic interpolation; the blurred images for the Gaussian one.
+        """
+        self.check(x)
+        if self.interpolation != "gaussian":
+            return x
+        still = torch.zeros(1, 2, 1, 1, dtype=torch.float64)
+        return warped(x.flatten(0, 1)[None], still, self.__dict__["_warp"])[0].view_as(x)
+
+    def _check_size(self, size: Size) -> None:
+        least = self._modes + 2
+        if min(size) < least:
+            raise ValueError(
+                f"{type(self).__name__} has waves of up to {self._modes} half periods, which need images of "
+                f"at least {least} × {least} pixels; got {size[0]} × {size[1]}. "
+                + ("Lower c, or enlarge the images." if self._modes > 1 else "Enlarge the images.")
+            )
+
+    def _apply(self, values: Tensor, motion: Motion) -> Tensor:
+        if motion.inverse:
+            raise _no_inverse(self)
+        need_images(type(self).__name__, values, "n, m, C, H, W")
+        if motion.on_maps and motion.input_size is not None:
+            need_map_of(type(self).__name__, values, motion.input_size)
+        samples, columns, channels, height, width = values.shape
+        if min(height, width) < 3:  # such feature maps have no inner point that could move
+            return values
+        size = motion.input_size if motion.on_maps and motion.input_size else (height, width)
+        found = self._draw(motion.elements, motion.draws, size)
+        warp: Warp = self.__dict__["_warp"]
+        if found.ndim == 5:
+            moved = warped(values.flatten(0, 1), found.flatten(0, 1), warp)
+            return moved.view(samples, columns, channels, height, width)
+        rows = values.transpose(0, 1).reshape(columns, samples * channels, height, width)
+        moved = warped(rows, found, warp).view(columns, samples, channels, height, width)
+        return moved.transpose(0, 1)
+
+
+def _no_inverse(transform: Transform) -> TypeError:
+    return TypeError(
+        f"{type(transform).__name__} has no known inverse: what undoes a smooth field has infinitely many "
+        "modes, and a folded field cannot be undone. Where an approximation will do, declare it: "
+        "Elements([...], inverses=[...])."
+    )

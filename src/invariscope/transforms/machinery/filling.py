@@ -1,0 +1,48 @@
+"""Detects transforms that fill with zeros where content moves in from outside the image."""
+
+from __future__ import annotations
+
+import torch
+
+from invariscope.transforms.base import Motion, Transform
+from invariscope.transforms.machinery.affine import common_sampling
+from invariscope.transforms.machinery.chain import Step, _apply_run, _Chain, _families, all_affine
+from invariscope.transforms.machinery.chosen import _Chosen
+
+_COVERED = 1 - 1e-3  # least value of a transformed white image if interpolation reads nothing from outside
+
+
+def fills_with_zeros(transform: Transform, size: tuple[int, int], *, seed: int = 0) -> tuple[str, ...]:
+    """Return the names of the transforms that put zeros into images of this size.
+
+    Transforms after a callable, which may change the background, are not checked.
+
+    >>> from invariscope.transforms import QuarterTurns, Rotation
+    >>> fills_with_zeros(Rotation([0, 30]), (8, 8)), fills_with_zeros(QuarterTurns(), (8, 8))
+    (('Rotation',), ())
+    >>> fills_with_zeros(Rotation([0, 30], padding="border"), (8, 8))
+    ()
+    """
+    if isinstance(transform, _Chosen):
+        return fills_with_zeros(transform.of, size, seed=seed)
+    motion = transform._motion(1, None, None, seed)
+    for run in _runs(transform):
+        if not all_affine(run):
+            return ()
+        if _uncovers(run, size, motion):
+            return tuple(dict.fromkeys(type(f).__name__ for f in _families(run) if f.sampling is not None))
+    return ()
+
+
+def _runs(transform: Transform) -> list[list[Step]]:
+    if isinstance(transform, _Chain):
+        return transform._runs
+    return [[Step(transform, tuple(range(len(transform))))]]
+
+
+def _uncovers(run: list[Step], size: tuple[int, int], motion: Motion) -> bool:
+    """Return whether zeros appear in a transformed white image."""
+    if common_sampling(_families(run)).padding != "zeros":
+        return False
+    white = torch.ones(1, len(motion.elements), 1, *size)
+    return bool((_apply_run(run, white, motion) < _COVERED).any())

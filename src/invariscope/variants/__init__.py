@@ -1,0 +1,1 @@
+"""Changed copies of a model: randomised, calibrated, averaged over an orbit."""
