@@ -201,7 +201,7 @@ def test_chains_multiply_their_linear_parts_in_order():
         (lambda: Orthogonal([[[1, 1], [0, 1]]]), r"matrices\[0\] is not orthogonal.*have no end.*range"),
         (lambda: Orthogonal([[1, 0], [0, 1]]), r"\(element, d, d\); got \(2, 2\)"),
         (lambda: Orthogonal(names=["a"]), "24 matrices, 1 names"),
-        (lambda: RandomOrthogonal(dimension=1), "from 2; got 1"),
+        (lambda: RandomOrthogonal(dimension=1), "dimension must be an integer, at least 2; got 1"),
         (lambda: RandomOrthogonal(0), "draws must be an integer"),
         (lambda: Permutations([[0, 0]]), r"places\[0\] must hold each of 0 to 1 once; got 0 0"),
         (lambda: Permutations([]), "places is empty"),

@@ -319,9 +319,9 @@ def test_unusable_data_are_refused(data, error, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"epochs": 0}, r"got epochs=0"),
-        ({"batch_size": 0}, r"batch_size=0"),
-        ({"lr": 0.0}, r"lr=0\.0"),
+        ({"epochs": 0}, r"epochs must be an integer, at least 1; got 0"),
+        ({"batch_size": 0}, r"batch_size must be an integer, at least 1; got 0"),
+        ({"lr": 0.0}, r"lr must be positive; got 0\.0"),
         ({"precision": "bf61"}, r"unknown precision 'bf61'. Closest: 'bf16'"),
         ({"schedule": "cosin"}, r"unknown schedule 'cosin'. Closest: 'cosine'"),
         ({"lr": 1e30}, r"the loss became (nan|inf) in epoch 1, batch \d.*Lower lr"),
