@@ -32,7 +32,7 @@ _HOMES = {
     "assert_invariant": "invariscope.checking.assertions",
     "batch_normalized": "invariscope.variants.calibrated",
     "calibrated": "invariscope.variants.calibrated",
-    "compare": "invariscope.intervals",
+    "compare": "invariscope.results.compare",
     "explain": "invariscope.catalog.listing",
     "illustrate": "invariscope.studies.illustrate",
     "lie_derivative": "invariscope.studies.lie.layerwise",
@@ -74,10 +74,10 @@ if TYPE_CHECKING:
     from invariscope.checking.assertions import assert_invariant as assert_invariant
     from invariscope.checking.verdict import SymmetryError as SymmetryError
     from invariscope.engine.api import measure as measure
-    from invariscope.intervals import compare as compare
     from invariscope.monitor.monitor import Monitor as Monitor
     from invariscope.neurons.stability import neuron_stability as neuron_stability
     from invariscope.report import write_report as write_report
+    from invariscope.results.compare import compare as compare
     from invariscope.results.result import Result as Result
     from invariscope.results.storage import load as load
     from invariscope.studies.illustrate import illustrate as illustrate

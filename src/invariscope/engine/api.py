@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
-import hashlib
 import json
-import platform
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,24 +14,25 @@ from typing import Any
 import numpy as np
 import torch
 
-import invariscope
 from invariscope.common.autocast import without_autocast
 from invariscope.common.default_device import without_default_device
 from invariscope.data.sources import Source, as_source
-from invariscope.engine.assemble import Assembler
+from invariscope.engine.assemble import assembled, skipped
 from invariscope.engine.extras.baseline import baseline_name, random_band, refuse_unrandom
-from invariscope.engine.extras.cautions import add_cautions
-from invariscope.engine.extras.grid_notes import add_grid_notes
+from invariscope.engine.extras.cautions import with_cautions
+from invariscope.engine.extras.grid_notes import with_grid_notes
 from invariscope.engine.extras.precision import check_precision
 from invariscope.engine.extras.sequential import LookSource, account, watching
 from invariscope.engine.malloc import kept_memory
 from invariscope.engine.options import Options
+from invariscope.engine.outputs import Part
 from invariscope.engine.run import walk
 from invariscope.engine.state import Run
 from invariscope.measures.base import Measure, as_measures
 from invariscope.measures.variance import TransformationVariance
-from invariscope.readers.base import LayerKey, Reader
-from invariscope.results.result import SCHEMA, Result
+from invariscope.readers.base import OK, LayerKey, Reader
+from invariscope.results.provenance import NONFINITE, digest, provenance
+from invariscope.results.result import Result
 from invariscope.transforms import as_transform
 from invariscope.transforms.base import Transform
 from invariscope.variants.calibrated import normalization_of
@@ -186,33 +184,30 @@ def _measure(
         band = random_band(model, source, transform, wanted, options, references=references)
         check = check_precision(reader, source, transform, wanted, options)
 
-        def assembled(run: Run) -> Assembler:
-            known = {"labelling": run.labelling, "references": references, "dead": check.dead}
-            assembler = Assembler(run, wanted, transform, **known)
-            assembler()
-            return assembler
+        def found(run: Run) -> Part:
+            return assembled(run, wanted, transform, references=references, dead=check.dead)
 
-        watch = watching(options, wanted, lambda run: assembled(run).rows)
+        watch = watching(options, wanted, lambda run: found(run).rows)
         if watch is not None:
             source = LookSource(source, watch.stopping)
         run = walk(reader, source, transform, wanted, options, enough=watch)
-    assembler = assembled(run)
+    part = found(run)
     run.notes[:0] = check.notes
     run.notes += run.labelling.notes(predicted=any(measure.predicts_numbers for measure in wanted))
-    run.notes += add_cautions(assembler.rows, wanted)
-    run.notes += add_grid_notes(assembler.rows, wanted, run, transform, options.seed)
-    told = account(watch, run, assembler.rows, source.length)
-    provenance = _provenance(reader, source, transform, wanted, options, run, time.perf_counter() - started)
-    provenance |= told
+    rows, cautions = with_cautions(part.rows, wanted)
+    rows, grids = with_grid_notes(rows, wanted, run, transform, options.seed)
+    run.notes += [*cautions, *grids]
+    told = account(watch, run, rows, source.length)
+    about = _provenance(reader, source, transform, wanted, options, run, time.perf_counter() - started)
+    about |= told
     if (normalization := normalization_of(model)) is not None:
-        provenance["model"]["normalization"] = normalization
-    provenance["skipped"] += [entry for measure in wanted for entry in assembler.skipped(measure)]
+        about["model"]["normalization"] = normalization
     return Result(
-        rows=tuple(assembler.rows),
-        baseline_rows=tuple(row for row in band if (row["layer"], row["call"]) not in run.withdrawn),
-        curve_rows=tuple(assembler.curves),
-        arrays=assembler.maps,
-        provenance=provenance | ({"precision_error": check.error} if check.error else {}),
+        rows=tuple(rows),
+        baseline_rows=tuple(row for row in band if row.key not in run.withdrawn),
+        curve_rows=tuple(part.points),
+        arrays=part.maps,
+        provenance=about | ({"precision_error": check.error} if check.error else {}),
         examples={} if run.orbit is None or run.orbit.size > _MAX_ORBIT_VALUES else {"orbit": run.orbit},
     )
 
@@ -227,13 +222,8 @@ def _references(
     reader = options.reader(random_network(model, options.baseline, seed=options.seed))
     only, plain = (TransformationVariance(min_firing=0),), replace(options, floor=False)
     run = walk(reader, source, transform, only, plain)
-    assembler = Assembler(run, only, transform, labelling=None, references={}, dead={})
-    assembler()
-    return {
-        (layer, call): array
-        for (_, layer, stratum, call), array in assembler.maps.items()
-        if stratum == "all"
-    }
+    maps = assembled(run, only, transform).maps
+    return {(layer, call): array for (_, layer, stratum, call), array in maps.items() if stratum == "all"}
 
 
 @contextmanager
@@ -259,24 +249,12 @@ def _provenance(
 ) -> dict[str, Any]:
     described = transform.describe()
     draws = f"{json.dumps(described, sort_keys=True)}{options.seed if transform.per_sample else ''}"
-    skipped = [info for info in run.inspection.layers if info.status != "ok"]
-    skips = [
-        f"layer {k[0]}: {n} samples with non-finite responses left out"
-        for k, n in run.skipped_samples.items()
-    ]
-    return {
-        "schema": SCHEMA,
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "seconds": round(seconds, 3),
-        "seed": options.seed,
-        "versions": {
-            "invariscope": invariscope.__version__,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-        },
-        "model": reader.described(options.label),
-        "data": {
+    lost = [f"layer {k[0]}: {n} samples with {_LOST} left out" for k, n in run.skipped_samples.items()]
+    return provenance(
+        seconds=seconds,
+        seed=options.seed,
+        model=reader.described(options.label),
+        data={
             "name": source.name,
             "samples": run.samples,
             "shape": list(run.input_shape),
@@ -286,16 +264,27 @@ def _provenance(
             **source.walked(),
             "fingerprint": run.fingerprint,
         },
-        "transform": described | {"fingerprint": hashlib.blake2b(draws.encode(), digest_size=12).hexdigest()},
-        "options": options.described() | _drawn(options) | {"forwarded_inputs": run.forwards},
-        "measures": {measure.label: _described(measure) for measure in wanted},
-        "notes": [*run.notes, *run.inspection.notes, *skips],
-        "skipped": [
-            *({"layer": i.layer, "call": i.call, "reason": i.status} for i in skipped),
-            *_lost(run),
-        ],
-        "unused": list(run.inspection.unused),
-    }
+        transform=described | {"fingerprint": digest(draws)},
+        options=options.described() | _drawn(options) | {"forwarded_inputs": run.forwards},
+        measures={measure.label: _described(measure) for measure in wanted},
+        notes=[*run.notes, *run.inspection.notes, *lost],
+        skipped=[*_skipped(run), *(entry for measure in wanted for entry in skipped(run, measure))],
+        unused=run.inspection.unused,
+    )
+
+
+_LOST = "non-finite responses"
+
+
+def _skipped(run: Run) -> Iterator[dict[str, Any]]:
+    """Layers that cannot be read, and those of which no sample was left."""
+    for info in run.inspection.layers:
+        if info.status != OK:
+            yield {"layer": info.layer, "call": info.call, "reason": info.status}
+    for (layer, call), count in run.skipped_samples.items():
+        if count >= run.samples:
+            reason = f"all {count} samples have {_LOST}"
+            yield {"layer": layer, "call": call, "reason": reason, "kind": NONFINITE}
 
 
 def _drawn(options: Options) -> dict[str, Any]:
@@ -318,11 +307,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [_plain(entry) for entry in value]
     return value if value is None or isinstance(value, str | bool | int | float) else str(value)
-
-
-def _lost(run: Run) -> list[dict[str, Any]]:
-    """Layers of which no sample was left."""
-    gone = [(key, n) for key, n in run.skipped_samples.items() if n >= run.samples]
-    return [
-        {"layer": k[0], "call": k[1], "reason": f"all {n} samples have non-finite responses"} for k, n in gone
-    ]

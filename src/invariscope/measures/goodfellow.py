@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from invariscope.common.registry import unknown
+from invariscope.intervals import Reason
 from invariscope.measures.base import Identity, KnownAnswer, LayerContext, Measure, UnitValues
 from invariscope.measures.presets import Presets, apply_preset
 from invariscope.statistics.counts.firing import FiringCounts, FiringShares
@@ -95,7 +96,7 @@ class Goodfellow(Measure):
         counted = self._best(np.take_along_axis(score, better, axis=1)[0, 0])
         outputs = {"": score, "local": local, "global": shares.fires}
         few = shares.samples * self.alpha < _FIRING
-        uncovered = f"no interval yet: fewer than {_FIRING} samples are expected to fire" if few else ""
+        uncovered = Reason.few_decide(f"fewer than {_FIRING} samples are expected to fire") if few else ""
         return {
             name: UnitValues(
                 _of_sign(values[:1] if few else values, better, dead),

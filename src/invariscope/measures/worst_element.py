@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from invariscope.intervals import NOT_YET
+from invariscope.intervals import Reason
 from invariscope.measures.base import (
     ElementValues,
     Identity,
@@ -206,7 +206,7 @@ def chosen_by_chance(ratios: np.ndarray) -> str:
     excess = (signs @ rivals).max(axis=1).mean()
     if excess <= _MOST_EXCESS * np.linalg.norm(scaled[:, worst]):
         return ""
-    return f"{NOT_YET}chance decides which of {rivals.shape[1]} elements is the worst"
+    return Reason.few_decide(f"chance decides which of {rivals.shape[1]} elements is the worst")
 
 
 def _null(table: SampleTable) -> float:
