@@ -19,8 +19,9 @@ from invariscope.common.default_device import without_default_device
 from invariscope.common.globs import matches
 from invariscope.common.registry import unknown
 from invariscope.data.sources import Source, as_source, refuse_second_walk
-from invariscope.engine.api import measure, untouched_generators
+from invariscope.engine.api import measure
 from invariscope.engine.assemble import NoLayerError
+from invariscope.engine.pipeline import untouched_generators
 from invariscope.measures.equivariance_error import EquivarianceError
 from invariscope.readers.base import Inspection, LayerKey, Reader, as_reader
 from invariscope.results.result import Result

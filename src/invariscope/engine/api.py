@@ -2,43 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import random
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 from invariscope.common.autocast import without_autocast
 from invariscope.common.default_device import without_default_device
-from invariscope.data.sources import Source, as_source
-from invariscope.engine.assemble import assembled, skipped
-from invariscope.engine.extras.baseline import baseline_name, random_band, refuse_unrandom
-from invariscope.engine.extras.cautions import with_cautions
-from invariscope.engine.extras.grid_notes import with_grid_notes
-from invariscope.engine.extras.precision import check_precision
-from invariscope.engine.extras.sequential import LookSource, account, watching
 from invariscope.engine.malloc import kept_memory
 from invariscope.engine.options import Options
-from invariscope.engine.outputs import Part
-from invariscope.engine.run import walk
-from invariscope.engine.state import Run
-from invariscope.measures.base import Measure, as_measures
-from invariscope.measures.variance import TransformationVariance
-from invariscope.readers.base import OK, LayerKey, Reader
-from invariscope.results.provenance import NONFINITE, digest, provenance
+from invariscope.engine.pipeline import measured
+from invariscope.measures.base import as_measures
+from invariscope.readers.base import Precision
 from invariscope.results.result import Result
 from invariscope.transforms import as_transform
-from invariscope.transforms.base import Transform
-from invariscope.variants.calibrated import normalization_of
-from invariscope.variants.randomized import random_network
-
-_MAX_ORBIT_VALUES = 1 << 20
 
 
 @without_autocast()
@@ -55,7 +31,7 @@ def measure(
     samples: int | None = None,
     batch_size: int | str = "auto",
     device: str | None = None,
-    precision: str = "float32",
+    precision: Precision = "float32",
     seed: int = 0,
     checkpoint: str | Path | None = None,
     progress: bool | Callable[[int, int | None], None] = True,
@@ -163,147 +139,33 @@ def measure(
     >>> result.table["layer"].tolist()
     ['0', '1']
     """
-    given = {name: value for name, value in locals().items() if name in Options.__dataclass_fields__}
+    options = Options(
+        layers=layers,
+        by_class=by_class,
+        classes=classes,
+        samples=samples,
+        batch_size=batch_size,
+        device=device,
+        precision=precision,
+        seed=seed,
+        checkpoint=checkpoint,
+        progress=progress,
+        intervals=intervals,
+        nonfinite=nonfinite,
+        unstable=unstable,
+        memory_gb=memory_gb,
+        batch_axis=batch_axis,
+        output=output,
+        gradients=gradients,
+        label=label,
+        baseline=baseline,
+        draws=draws,
+        floor=floor,
+        width=width,
+        at_least=at_least,
+        decided_by=decided_by,
+        ids=ids,
+        clusters=clusters,
+    )
     with kept_memory():
-        return _measure(model, data, as_transform(transform), as_measures(measures), Options(**given))
-
-
-def _measure(
-    model: Any, data: Any, transform: Transform, wanted: tuple[Measure, ...], options: Options
-) -> Result:
-    if len(transform) < 2:
-        raise ValueError(
-            f"the transform has {len(transform)} element: a variance along orbits needs at least two"
-        )
-    started = time.perf_counter()
-    with untouched_generators():
-        who = {"ids": options.ids, "clusters": options.clusters}
-        source = as_source(data, samples=options.samples, seed=options.seed, **who)
-        reader = options.reader(model)
-        references = _references(model, source, transform, wanted, options)
-        band = random_band(model, source, transform, wanted, options, references=references)
-        check = check_precision(reader, source, transform, wanted, options)
-
-        def found(run: Run) -> Part:
-            return assembled(run, wanted, transform, references=references, dead=check.dead)
-
-        watch = watching(options, wanted, lambda run: found(run).rows)
-        if watch is not None:
-            source = LookSource(source, watch.stopping)
-        run = walk(reader, source, transform, wanted, options, enough=watch)
-    part = found(run)
-    run.notes[:0] = check.notes
-    run.notes += run.labelling.notes(predicted=any(measure.predicts_numbers for measure in wanted))
-    rows, cautions = with_cautions(part.rows, wanted)
-    rows, grids = with_grid_notes(rows, wanted, run, transform, options.seed)
-    run.notes += [*cautions, *grids]
-    told = account(watch, run, rows, source.length)
-    about = _provenance(reader, source, transform, wanted, options, run, time.perf_counter() - started)
-    about |= told
-    if (normalization := normalization_of(model)) is not None:
-        about["model"]["normalization"] = normalization
-    return Result(
-        rows=tuple(rows),
-        baseline_rows=tuple(row for row in band if row.key not in run.withdrawn),
-        curve_rows=tuple(part.points),
-        arrays=part.maps,
-        provenance=about | ({"precision_error": check.error} if check.error else {}),
-        examples={} if run.orbit is None or run.orbit.size > _MAX_ORBIT_VALUES else {"orbit": run.orbit},
-    )
-
-
-def _references(
-    model: Any, source: Source, transform: Transform, wanted: tuple[Measure, ...], options: Options
-) -> dict[LayerKey, np.ndarray]:
-    """Per-unit transformation variance of the same architecture with random weights, if needed."""
-    if not any(measure.needs_reference for measure in wanted):
-        return {}
-    refuse_unrandom(model, source, what="norm='random_net'")
-    reader = options.reader(random_network(model, options.baseline, seed=options.seed))
-    only, plain = (TransformationVariance(min_firing=0),), replace(options, floor=False)
-    run = walk(reader, source, transform, only, plain)
-    maps = assembled(run, only, transform).maps
-    return {(layer, call): array for (_, layer, stratum, call), array in maps.items() if stratum == "all"}
-
-
-@contextmanager
-def untouched_generators() -> Iterator[None]:
-    """Whatever runs inside leaves the global generators of Python, NumPy and torch as they were."""
-    python, numpy = random.getstate(), np.random.get_state()
-    try:
-        with torch.random.fork_rng():
-            yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
-
-
-def _provenance(
-    reader: Reader,
-    source: Source,
-    transform: Transform,
-    wanted: tuple[Measure, ...],
-    options: Options,
-    run: Run,
-    seconds: float,
-) -> dict[str, Any]:
-    described = transform.describe()
-    draws = f"{json.dumps(described, sort_keys=True)}{options.seed if transform.per_sample else ''}"
-    lost = [f"layer {k[0]}: {n} samples with {_LOST} left out" for k, n in run.skipped_samples.items()]
-    return provenance(
-        seconds=seconds,
-        seed=options.seed,
-        model=reader.described(options.label),
-        data={
-            "name": source.name,
-            "samples": run.samples,
-            "shape": list(run.input_shape),
-            "classes": list(run.labelling.classes or ()),
-            "classes_ordered": bool(run.labelling.order),
-            "labelled": run.labelled,
-            **source.walked(),
-            "fingerprint": run.fingerprint,
-        },
-        transform=described | {"fingerprint": digest(draws)},
-        options=options.described() | _drawn(options) | {"forwarded_inputs": run.forwards},
-        measures={measure.label: _described(measure) for measure in wanted},
-        notes=[*run.notes, *run.inspection.notes, *lost],
-        skipped=[*_skipped(run), *(entry for measure in wanted for entry in skipped(run, measure))],
-        unused=run.inspection.unused,
-    )
-
-
-_LOST = "non-finite responses"
-
-
-def _skipped(run: Run) -> Iterator[dict[str, Any]]:
-    """Layers that cannot be read, and those of which no sample was left."""
-    for info in run.inspection.layers:
-        if info.status != OK:
-            yield {"layer": info.layer, "call": info.call, "reason": info.status}
-    for (layer, call), count in run.skipped_samples.items():
-        if count >= run.samples:
-            reason = f"all {count} samples have {_LOST}"
-            yield {"layer": layer, "call": call, "reason": reason, "kind": NONFINITE}
-
-
-def _drawn(options: Options) -> dict[str, Any]:
-    """The random networks measured beside the model, where there are any."""
-    return {"baseline": baseline_name(options.baseline), "draws": options.draws} if options.baseline else {}
-
-
-def _described(measure: Measure) -> dict[str, Any]:
-    """What a report says of a measure, and the rows that it shows in another way than most."""
-    texts = {"summary": measure.summary, "reading": measure.reading, "source": measure.source()}
-    kinds = {"positions": measure.positions, "unit_only": measure.unit_only}
-    named = {kind: sorted(map(measure.row_name, outputs)) for kind, outputs in kinds.items() if outputs}
-    return {"options": _plain(measure.options), **texts, **named}
-
-
-def _plain(value: Any) -> Any:
-    """Options as JSON can hold them: objects by what they call themselves."""
-    if isinstance(value, dict):
-        return {name: _plain(entry) for name, entry in value.items()}
-    if isinstance(value, tuple | list):
-        return [_plain(entry) for entry in value]
-    return value if value is None or isinstance(value, str | bool | int | float) else str(value)
+        return measured(model, data, as_transform(transform), as_measures(measures), options)

@@ -16,7 +16,7 @@ from invariscope.engine.assemble import assembled
 from invariscope.engine.extras.precision import check_precision
 from invariscope.engine.options import Options
 from invariscope.engine.progress import ticking
-from invariscope.engine.run import walk
+from invariscope.engine.walk import walk
 from invariscope.measures.base import Measure
 from invariscope.readers.base import LayerKey
 from invariscope.results.rows import BaselineRow

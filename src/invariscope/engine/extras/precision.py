@@ -10,8 +10,8 @@ import numpy as np
 from invariscope.data.sources import Source, as_source
 from invariscope.engine.assemble import assembled
 from invariscope.engine.options import Options
-from invariscope.engine.run import walk
 from invariscope.engine.state import Run
+from invariscope.engine.walk import walk
 from invariscope.measures.base import Measure
 from invariscope.measures.variance import NormalizedVariance
 from invariscope.readers.base import LayerKey, Reader
