@@ -11,7 +11,8 @@ import numpy as np
 
 from invariscope.common.wording import listed
 from invariscope.engine.arrival import without_partners
-from invariscope.engine.outputs import OutputPlace, Part, Stratum, left_out, no_interval
+from invariscope.engine.class_means import counts_over_classes, finite_mean, left_out
+from invariscope.engine.outputs import OutputPlace, Part, Stratum, no_interval
 from invariscope.engine.state import OUTPUT, Run
 from invariscope.measures.base import CurveValues, LayerContext, LayerValues, Measure, UnitValues, Values
 from invariscope.readers.base import LayerKey
@@ -204,12 +205,14 @@ class _Layer:
             parts = [outputs[output] for _, outputs in classes]
             place = self._place(measure, output, stratum)
             floors = [row.floor for row in own.rows if row.output == output and row.floor is not ABSENT]
-            floor: dict[str, Any] = {"floor": float(_finite_mean(np.array(floors)))} if floors else {}
+            floor: dict[str, Any] = {"floor": float(finite_mean(np.array(floors)))} if floors else {}
             layers = [part for part in parts if isinstance(part, LayerValues)]
             units = [part for part in parts if isinstance(part, UnitValues)]
             if units == parts:
-                means = _finite_mean(np.stack([part.values[0] for part in units]))
-                found.add(Part([place.row(units, **_counts(units), **floor)], maps=place.map(means)))
+                means = finite_mean(np.stack([part.values[0] for part in units]))
+                found.add(
+                    Part([place.row(units, **counts_over_classes(units), **floor)], maps=place.map(means))
+                )
             elif layers == parts:
                 found.rows.append(place.row(layers, undefined=left_out(layers), **floor))
         return found
@@ -217,26 +220,3 @@ class _Layer:
 
 def _class_label(label: str) -> str:
     return f"class {label}" if label in ("all", "mean") else label
-
-
-def _counts(parts: list[UnitValues]) -> dict[str, Any]:
-    """Numbers of units from those of the classes."""
-    finite = np.any([np.isfinite(part.values[0]) for part in parts], axis=0)
-    counted = np.any([part.counted for part in parts], axis=0)
-    examined = True if parts[0].examined is None else parts[0].examined
-    dead = int((examined & ~finite).sum())
-    return {
-        "null": float(_finite_mean(np.array([part.layer_null() for part in parts]))),
-        "units": parts[0].units,
-        "dead_units": dead,
-        "sparse_units": int((examined & ~counted).sum()) - dead,
-        "counted_units": int(counted.sum()),
-    }
-
-
-def _finite_mean(values: np.ndarray) -> np.ndarray:
-    """Mean over the leading axis of what is finite; NaN if nothing is, without a warning."""
-    finite = np.isfinite(values)
-    counts = finite.sum(axis=0)
-    sums = np.where(finite, values, 0.0).sum(axis=0)
-    return np.divide(sums, counts, out=np.full(np.shape(sums), np.nan), where=counts > 0)

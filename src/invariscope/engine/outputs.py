@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from invariscope.engine.class_means import left_out, mean_over_classes
 from invariscope.intervals import (
     ENOUGH,
     GROUPS,
@@ -256,25 +257,6 @@ class OutputPlace:
 def layer_replicates(part: Values) -> np.ndarray:
     """Return the (replicate,) values of the layer."""
     return part.layer_values() if isinstance(part, UnitValues | ElementValues) else part.values
-
-
-def left_out(parts: Sequence[LayerValues]) -> float:
-    """Return how many terms all parts left out; `ABSENT` if none can leave out terms."""
-    counts = [part.undefined for part in parts if part.undefined is not None]
-    return sum(counts) if counts else ABSENT
-
-
-def mean_over_classes(replicates: np.ndarray) -> np.ndarray:
-    """Return (replicate,) the mean of (class, replicate) values over the classes that have a value.
-
-    A replicate that one of these classes lacks is NaN, since it would be a mean over fewer classes.
-
-    >>> mean_over_classes(np.array([[1.0, 2.0, 3.0], [3.0, 4.0, np.nan], [np.nan, np.nan, 1.0]]))
-    array([ 2.,  3., nan])
-    """
-    known = replicates[np.isfinite(replicates[:, 0])]
-    usable = np.isfinite(known).all(axis=0) & (len(known) > 0)
-    return np.where(usable, np.where(np.isfinite(known), known, 0.0).sum(axis=0) / max(len(known), 1), np.nan)
 
 
 def _counts(values: UnitValues) -> dict[str, Any]:
