@@ -158,7 +158,7 @@ def _encode(value: Any) -> Any:
 
 
 def _decode_row(row: dict[str, Any]) -> dict[str, Any]:
-    text = {"measure", "layer", "stratum", "label", "parameter", "note", "caution"}
+    text = {"measure", "layer", "stratum", "label", "parameter", "note", "caution", "grid"}
     found = {key: value if key in text else _decode(value) for key, value in row.items()}
     wrong = [key for key, value in found.items() if key not in text and isinstance(value, (str, dict))]
     if wrong:
