@@ -72,3 +72,18 @@ def test_the_cost_is_that_of_the_last_alike_cell_on_such_a_machine(steps, tmp_pa
         found = costs(jobs.values())
     assert sorted(found.values()) == [7, 7, 20]
     assert sorted(rehearsed) == ["nv/32", "nv/48"]
+
+
+def test_a_rehearsal_that_fails_is_not_repeated(steps, tmp_path, monkeypatch):
+    jobs = planned_jobs(read_steps(steps()), tmp_path / "work", None, Archive(tmp_path))
+    costs = Costs(Log(tmp_path / "log.jsonl"), tmp_path / "costs.json", 1, "cpu", lambda text: None)
+    rehearsed: list[str] = []
+
+    def estimated(store, cells, **_):
+        rehearsed.extend(cell.name for cell in cells)
+        return {cell.name: math.nan for cell in cells}
+
+    monkeypatch.setattr(recipes, "estimated", estimated)
+    for _ in range(2):
+        assert set(costs(jobs.values()).values()) == {math.inf}
+    assert sorted(rehearsed) == ["net", "nv/32", "nv/48"]

@@ -6,7 +6,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ class Costs:
     threads: int
     device: str
     report: Callable[[str], None]
+    _failed: set[str] = field(default_factory=set, repr=False)
 
     def known(self, jobs: Iterable[Job]) -> dict[str, float]:
         """Seconds by key, without rehearsing; infinity where nothing is known."""
@@ -42,9 +43,8 @@ class Costs:
         """Seconds by key; infinity for cells whose rehearsal fails."""
         jobs = list(jobs)
         known = self.known(jobs)
-        unknown = [job for job in jobs if not math.isfinite(known[job.key])]
-        if unknown:
-            self._rehearse({_kind(job): job for job in unknown})
+        unknown = {_kind(job): job for job in jobs if not math.isfinite(known[job.key])}
+        self._rehearse({kind: job for kind, job in unknown.items() if kind not in self._failed})
         return self.known(jobs)
 
     def _rehearse(self, jobs: Mapping[str, Job]) -> None:
@@ -55,9 +55,11 @@ class Costs:
                 seconds = recipes.estimated(store, [cell], threads=self.threads, log=self.report)[cell.name]
             except FileNotFoundError as error:
                 self.report(f"{cell.name} cannot be rehearsed: {error}")
-                continue
+                seconds = math.inf
             if math.isfinite(seconds):
                 self._remember(kind, seconds)
+            else:
+                self._failed.add(kind)
 
     def _logged(self) -> dict[str, float]:
         lines = [line for line in self.log.lines() if "failed" not in line]
