@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from invariscope.common.registry import snake_case, unknown
-from invariscope.transforms.base import TRANSFORMS, Transform, as_transform
+from invariscope.transforms.base import TRANSFORMS, Transform
+from invariscope.transforms.machinery.given import as_transform
 
 if TYPE_CHECKING:  # for editors and type checkers only; at run time `__getattr__` finds every family
     from invariscope.transforms.affine import Affine as Affine

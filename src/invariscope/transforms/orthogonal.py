@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import numpy as np
 
 from invariscope.common.checks import integer
-from invariscope.transforms.base import Motion, Transform
-from invariscope.transforms.inverse import Inverse
+from invariscope.transforms.base import Motion, Traits, Transform
 from invariscope.transforms.machinery.affine import first_true
-from invariscope.transforms.machinery.vectors import _Vectors
+from invariscope.transforms.machinery.along_axis import Turning
+from invariscope.transforms.machinery.matrices import group_table
 
 _TOLERANCE = 1e-6
 Matrix = tuple[tuple[float, ...], ...]
 
 
 @dataclass(frozen=True)
-class Orthogonal(_Vectors):
+class Orthogonal(Turning):
     r"""Vectors multiplied by given orthogonal matrices: one an element, the same for all samples.
 
     .. math:: t_j x = Q_j x, \quad Q_j^{\mathsf T} Q_j = 1
@@ -56,9 +56,8 @@ class Orthogonal(_Vectors):
         found = cube() if self.matrices is None else _orthogonal(self.matrices)
         names = tuple(f"#{k}" for k in range(len(found))) if self.names is None else tuple(self.names)
         if len(names) != len(found):
-            raise ValueError(f"names has one entry an element: {len(found)} matrices, {len(names)} names.")
-        object.__setattr__(self, "matrices", _rows(found))
-        object.__setattr__(self, "names", names)
+            raise ValueError(f"one name per element: {len(found)} matrices, {len(names)} names.")
+        self._keep(matrices=_rows(found), names=names)
 
     @classmethod
     def turns(cls, m: int, *, dimension: int = 3, axis: int = -1) -> Orthogonal:
@@ -72,67 +71,36 @@ class Orthogonal(_Vectors):
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:
-        """Thirds of a turn in space, and two rotations that are no group, of vectors along the channels."""
+        """Return thirds of a turn in space, and two rotations that are not a group."""
         lone = [[[0.6, -0.8], [0.8, 0.6]], [[0.0, 1.0], [1.0, 0.0]]]
         return cls.turns(3, axis=1), cls(lone, axis=1)
 
     @property
     def entries(self) -> int:
-        """Of a vector."""
+        """Number of entries of a vector."""
         return len(self.matrices[0])
 
-    @property
-    def along(self) -> int:
-        """The axis of the vectors' entries."""
-        return self.axis
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The names, or the positions: "#0"."""
-        return tuple(self.names or ())
-
-    @property
-    def parameters(self) -> Mapping[str, tuple[float, ...]]:
-        """The positions, `element`, and the `determinant`: −1 where an element mirrors."""
-        signs = np.linalg.det(np.array(self.matrices)).round()
-        return {"element": tuple(map(float, range(len(signs)))), "determinant": tuple(signs.tolist())}
-
-    @property
-    def identity(self) -> int | None:
-        """Index of the element that changes nothing, None where there is none."""
-        return first_true(np.all(np.array(self.matrices) == np.eye(self.entries), axis=(1, 2)))
-
-    @property
-    def exact(self) -> tuple[bool, ...]:
-        """Those whose matrices only change the places and signs of entries."""
-        return tuple(np.all(np.isin(np.array(self.matrices), (-1, 0, 1)), axis=(1, 2)).tolist())
-
-    @property
-    def per_sample(self) -> bool:
-        """False: the same for every sample."""
-        return False
-
-    def inverse(self) -> Transform:
-        """The transposed matrices."""
-        return Inverse(self)
-
     def table(self) -> np.ndarray | None:
-        """The group table, where the products of the matrices are among them."""
+        """Return the group table, if the products of the matrices are among them."""
+        return group_table(np.array(self.matrices), np.matmul, _TOLERANCE)
+
+    def _traits(self) -> Traits:
         found = np.array(self.matrices)
-        rows = []
-        for one in found:
-            gaps = np.abs((one @ found)[:, None] - found[None]).max(axis=(2, 3))
-            if ((gaps < _TOLERANCE).sum(axis=1) != 1).any():
-                return None
-            rows.append(gaps.argmin(axis=1))
-        return np.array(rows)
+        element = tuple(map(float, range(len(found))))
+        return Traits(
+            tuple(self.names or ()),
+            {"element": element, "determinant": tuple(np.linalg.det(found).round().tolist())},
+            identity=first_true(np.all(found == np.eye(self.entries), axis=(1, 2))),
+            exact=tuple(np.all(np.isin(found, (-1, 0, 1)), axis=(1, 2)).tolist()),
+            acts_on=self.acts_on,
+        )
 
     def _forward(self, motion: Motion) -> np.ndarray:
         return np.array(self.matrices)[motion.elements]
 
 
 def cube() -> np.ndarray:
-    """(24, 3, 3) the rotations that take a cube to itself, the identity first."""
+    """Return (24, 3, 3), the rotations that take a cube to itself, the identity first."""
     places = itertools.permutations(range(3))
     signed = [
         np.diag(s) @ np.eye(3)[list(p)] for p in places for s in itertools.product((1.0, -1.0), repeat=3)

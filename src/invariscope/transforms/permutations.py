@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import numpy as np
 
 from invariscope.common.checks import integer
-from invariscope.transforms.base import Motion, Transform
-from invariscope.transforms.inverse import Inverse
+from invariscope.transforms.base import Motion, Traits, Transform
 from invariscope.transforms.machinery.affine import first_true
-from invariscope.transforms.machinery.places import _Places
+from invariscope.transforms.machinery.along_axis import Permuting
 
 _MOST = 6  # 720 elements; one more would make 5,040
 
 
 @dataclass(frozen=True)
-class Permutations(_Places):
+class Permutations(Permuting):
     r"""The entries along one axis in other places: points of a cloud, tokens, members of a set.
 
     .. math:: (t_j x)_{p_j(i)} = x_i
@@ -51,7 +50,7 @@ class Permutations(_Places):
     axis: int = 1
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "places", _permutations(self.places))
+        self._keep(places=_permutations(self.places))
 
     @classmethod
     def cyclic(cls, size: int, *, step: int = 1, axis: int = 1) -> Permutations:
@@ -73,56 +72,33 @@ class Permutations(_Places):
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:
-        """Shifts of 28 entries by quarters, along the rows of an image, and a list that is no group."""
+        """Return shifts of 28 entries by quarters, and a list that is not a group."""
         return cls.cyclic(28, step=7, axis=2), cls([range(27, -1, -1)], axis=3)
 
     @property
     def entries(self) -> int:
-        """How many entries are permuted."""
+        """Number of entries that are permuted."""
         return len(self.places[0])
 
-    @property
-    def along(self) -> int:
-        """The axis of the entries."""
-        return self.axis
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The position and where the first entries go, such as "#1: 1 2 0"."""
-        return tuple(f"#{k}: {_shown(places)}" for k, places in enumerate(self.places))
-
-    @property
-    def parameters(self) -> Mapping[str, tuple[float, ...]]:
-        """How many entries each element moves, `moved`, and its position, `element`."""
-        moved = [sum(i != place for i, place in enumerate(places)) for places in self.places]
-        return {"element": tuple(map(float, range(len(moved)))), "moved": tuple(map(float, moved))}
-
-    @property
-    def identity(self) -> int | None:
-        """Index of the element that changes nothing, None where there is none."""
-        return first_true((np.array(self.places) == np.arange(self.entries)).all(axis=1))
-
-    @property
-    def exact(self) -> tuple[bool, ...]:
-        """True for all: values only change places."""
-        return (True,) * len(self.places)
-
-    @property
-    def per_sample(self) -> bool:
-        """False: the same for every sample."""
-        return False
-
-    def inverse(self) -> Transform:
-        """Every entry back to where it came from."""
-        return Inverse(self)
-
     def table(self) -> np.ndarray | None:
-        """The group table, where the list holds the products of its elements once each."""
+        """Return the group table, if the list holds the products of its elements once each."""
         rows, known = np.array(self.places), {places: k for k, places in enumerate(self.places)}
         if len(known) < len(rows):
             return None
         found = [[known.get(tuple(second[first].tolist()), -1) for first in rows] for second in rows]
         return None if any(-1 in row for row in found) else np.array(found)
+
+    def _traits(self) -> Traits:
+        places = np.array(self.places)
+        moved = (places != np.arange(self.entries)).sum(axis=1)
+        m = len(places)
+        return Traits(
+            tuple(f"#{k}: {_shown(one)}" for k, one in enumerate(self.places)),
+            {"element": tuple(map(float, range(m))), "moved": tuple(map(float, moved))},
+            identity=first_true(moved == 0),
+            exact=(True,) * m,
+            acts_on=self.acts_on,
+        )
 
     def _forward(self, motion: Motion) -> np.ndarray:
         return np.array(self.places)[motion.elements]

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
 from invariscope.common.draws import Draws
-from invariscope.transforms.base import Transform
+from invariscope.transforms.base import Traits, Transform
 from invariscope.transforms.inverse import Inverse
-from invariscope.transforms.machinery.affine import _Exact
+from invariscope.transforms.machinery.affine import AffineTransform
 from invariscope.transforms.machinery.matrices import rotated
+
+_ANGLES = (0.0, 90.0, 180.0, 270.0)
 
 
 @dataclass(frozen=True)
-class QuarterTurns(_Exact):
+class QuarterTurns(AffineTransform):
     """0°, 90°, 180° and 270° counter-clockwise: the group C4, bit-exact on square images.
 
     .. math:: t_j x = \\mathrm{rot90}^j(x)
@@ -39,22 +40,15 @@ class QuarterTurns(_Exact):
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:
-        """The only one there is."""
+        """Return the only one."""
         return (cls(),)
 
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The angles, such as "90°"."""
-        return ("0°", "90°", "180°", "270°")
-
-    @property
-    def parameters(self) -> Mapping[str, tuple[float, ...]]:
-        """The angles, `angle_deg`."""
-        return {"angle_deg": (0.0, 90.0, 180.0, 270.0)}
-
     def inverse(self) -> Transform:
-        """The same turns clockwise."""
+        """Return the same turns clockwise."""
         return Inverse(self)
+
+    def _traits(self) -> Traits:
+        return self.planar_traits([f"{angle:g}°" for angle in _ANGLES], {"angle_deg": _ANGLES})
 
     def _matrices(self, elements: np.ndarray, draws: Draws | None) -> np.ndarray:
         return rotated(90.0 * elements)

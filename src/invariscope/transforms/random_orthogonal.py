@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 
 import numpy as np
 
 from invariscope.common.checks import set_integers
-from invariscope.transforms.base import Motion, Transform
-from invariscope.transforms.machinery.drawn import _Drawn
-from invariscope.transforms.machinery.vectors import _Vectors
+from invariscope.transforms.base import Motion, Traits, Transform
+from invariscope.transforms.machinery.along_axis import Turning
+from invariscope.transforms.machinery.traits import traits_of_draws
 
 
 @dataclass(frozen=True)
-class RandomOrthogonal(_Drawn, _Vectors):
+class RandomOrthogonal(Turning):
     r"""Rotations, and mirrorings if asked for, drawn uniformly for each sample: SO(2), SO(3), O(3), O(d).
 
     .. math:: t_{ij} x = Q_{ij} x, \quad Q_{ij} \sim \text{Haar measure of } SO(d) \text{ or } O(d)
@@ -55,29 +55,21 @@ class RandomOrthogonal(_Drawn, _Vectors):
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:
-        """Rotations of vectors along the channels of a field, in space and, mirrored too, in the plane."""
+        """Return rotations in space and, mirrored too, in the plane, of vectors along the channels."""
         return cls(3, axis=1), cls(2, dimension=2, axis=1, mirrored=True)
 
     @property
     def entries(self) -> int:
-        """Of a vector."""
+        """Number of entries of a vector."""
         return self.dimension
 
-    @property
-    def along(self) -> int:
-        """The axis of the vectors' entries."""
-        return self.axis
+    def table(self) -> None:
+        """Return None: products of draws are no draws."""
 
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The group and the draw, such as "SO(3) draw 1"."""
+    def _traits(self) -> Traits:
         group = f"{'O' if self.mirrored else 'SO'}({self.dimension})"
-        return tuple(f"{group} draw {k + 1}" for k in range(self.draws))
-
-    @property
-    def drawn(self) -> int:
-        """How many draws each sample gets."""
-        return self.draws
+        labels = [f"{group} draw {k + 1}" for k in range(self.draws)]
+        return replace(traits_of_draws(labels, invertible=True), acts_on=self.acts_on)
 
     def _forward(self, motion: Motion) -> np.ndarray:
         size = self.dimension

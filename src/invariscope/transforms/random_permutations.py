@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 
 import numpy as np
 
 from invariscope.common.checks import set_integers
-from invariscope.transforms.base import Motion, Transform
-from invariscope.transforms.machinery.drawn import _Drawn
-from invariscope.transforms.machinery.places import _Places
+from invariscope.transforms.base import Motion, Traits, Transform
+from invariscope.transforms.machinery.along_axis import Permuting
+from invariscope.transforms.machinery.traits import traits_of_draws
 
 
 @dataclass(frozen=True)
-class RandomPermutations(_Drawn, _Places):
+class RandomPermutations(Permuting):
     r"""The entries along one axis in random places: uniform on the symmetric group, drawn for each sample.
 
     .. math:: (t_{ij} x)_{p_{ij}(k)} = x_k, \quad p_{ij} \text{ uniform on } S_{\text{size}}
@@ -48,28 +48,20 @@ class RandomPermutations(_Drawn, _Places):
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:
-        """Three draws of the order of 28 entries, along the columns of an image."""
+        """Return three draws of the order of 28 entries, along the columns of an image."""
         return (cls(28, 3, axis=3),)
 
     @property
     def entries(self) -> int:
-        """How many entries are permuted."""
+        """Number of entries that are permuted."""
         return self.size
 
-    @property
-    def along(self) -> int:
-        """The axis of the entries."""
-        return self.axis
+    def table(self) -> None:
+        """Return None: products of draws are no draws."""
 
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The draws, such as "order 1"."""
-        return tuple(f"order {k + 1}" for k in range(self.draws))
-
-    @property
-    def drawn(self) -> int:
-        """How many draws each sample gets."""
-        return self.draws
+    def _traits(self) -> Traits:
+        labels = [f"order {k + 1}" for k in range(self.draws)]
+        return replace(traits_of_draws(labels, invertible=True), acts_on=self.acts_on)
 
     def _forward(self, motion: Motion) -> np.ndarray:
         return np.argsort(motion.draws.normal(self.size), axis=-1)
