@@ -62,8 +62,8 @@ class AlongAxis(Linear):
             rest = ", ".join(map(str, shape[1:]))
             raise TypeError(
                 f"{type(self).__name__} acts on {'a multiple of ' * self.multiples}{self.entries} entries "
-                f"along axis {self.axis}; got the shape (n, {rest}). Say with axis= where the entries lie, or "
-                "make it for as many as there are."
+                f"along axis {self.axis}; got the shape (n, {rest}). Say where they lie with axis=, or make "
+                "it for as many as there are."
             )
         return axis
 
@@ -73,7 +73,7 @@ class AlongAxis(Linear):
 
 
 class Permuting(AlongAxis):
-    """Entry i of the axis goes to place p(i); `_forward` gives p: (column, entry), or with samples first."""
+    """Entry i of the axis goes to place p(i); `_forward` gives p, (column, entry) or with samples first."""
 
     multiples: ClassVar[bool] = False
 
