@@ -18,11 +18,9 @@ def stubs() -> dict[Path, str]:
     import invariscope as iv
 
     package = SOURCE / "invariscope"
-    apart = ("__version__", "report", *iv._RENAMED)
-    homes = {name: _home(name) for name in dir(iv) if name not in apart}
-    homes["write_report"] = "invariscope.report"
+    homes = {name: _home(name) for name in dir(iv) if name != "__version__"}
     return {
-        package / "__init__.pyi": _text(homes, ["__version__: str", "report = write_report"]),
+        package / "__init__.pyi": _text(homes, ["__version__: str"]),
         package / "transforms" / "__init__.pyi": _text(_transforms(), []),
     }
 
@@ -31,6 +29,8 @@ def _home(name: str) -> str:
     """Return the module of one public name of the package."""
     import invariscope as iv
 
+    if name in ("report", "write_report"):  # a package that can be called is a function to type checkers
+        return "invariscope.report"
     if name in iv._PACKAGES:
         return "invariscope"
     return iv._HOMES.get(name) or getattr(iv, name).__module__

@@ -55,6 +55,7 @@ from invariscope.measures.worst_element import WorstElement as WorstElement
 from invariscope.monitor.monitor import Monitor as Monitor
 from invariscope.neurons.stability import neuron_stability as neuron_stability
 from invariscope.plots import plot as plot
+from invariscope.report import report as report
 from invariscope.report import write_report as write_report
 from invariscope.results.result import Result as Result
 from invariscope.results.storage import load as load
@@ -95,4 +96,3 @@ from invariscope.variants.calibrated import calibrated as calibrated
 from invariscope.variants.orbit_average import OrbitAverage as OrbitAverage
 
 __version__: str
-report = write_report

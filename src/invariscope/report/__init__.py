@@ -13,7 +13,9 @@ from typing import Any
 
 from invariscope.report.page import write_report
 
-__all__ = ["write_report"]
+__all__ = ["report", "write_report"]
+
+report = write_report  # what type checkers know as `iv.report`
 
 
 class _CallablePackage(ModuleType):
