@@ -10,7 +10,6 @@ from invariscope.transforms.diffeomorphism import Diffeomorphism as Diffeomorphi
 from invariscope.transforms.diffeomorphism_augmentation import (
     DiffeomorphismAugmentation as DiffeomorphismAugmentation,
 )
-from invariscope.transforms.dihedral import Dihedral as Dihedral
 from invariscope.transforms.drawn import Drawn as Drawn
 from invariscope.transforms.elements import Elements as Elements
 from invariscope.transforms.flip import Flip as Flip
@@ -19,11 +18,12 @@ from invariscope.transforms.inverse import Inverse as Inverse
 from invariscope.transforms.machinery.given import as_transform as as_transform
 from invariscope.transforms.noise import Noise as Noise
 from invariscope.transforms.orthogonal import Orthogonal as Orthogonal
+from invariscope.transforms.orthogonal import RandomOrthogonal as RandomOrthogonal
 from invariscope.transforms.periodic_translation import PeriodicTranslation as PeriodicTranslation
 from invariscope.transforms.permutations import Permutations as Permutations
+from invariscope.transforms.permutations import RandomPermutations as RandomPermutations
+from invariscope.transforms.quarter_turns import Dihedral as Dihedral
 from invariscope.transforms.quarter_turns import QuarterTurns as QuarterTurns
-from invariscope.transforms.random_orthogonal import RandomOrthogonal as RandomOrthogonal
-from invariscope.transforms.random_permutations import RandomPermutations as RandomPermutations
 from invariscope.transforms.rotation import Rotation as Rotation
 from invariscope.transforms.scale import Scale as Scale
 from invariscope.transforms.shear import Shear as Shear

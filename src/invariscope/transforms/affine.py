@@ -26,7 +26,7 @@ class Affine(SampledTransform):
     says where the content goes: p = (x, y) in pixels from the image's centre, x to the right, y *down*; b in
     pixels of the input. [[1, 0, 3], [0, 1, 0]] moves everything 3 pixels to the right.
 
-    Misleads: other libraries list the inverse map (where an output pixel reads), or coordinates that run
+    Caveats: other libraries list the inverse map (where an output pixel reads), or coordinates that run
     from -1 to 1 and distort rectangles. If content goes the wrong way, invert the matrices.
 
     The same for every sample: no draw of affine maps is uniform. `Compose` of families that draw from a range

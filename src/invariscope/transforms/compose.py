@@ -27,7 +27,7 @@ class Compose(Chain):
     are multiplied first and sampled once: no second blur, and nothing is lost at a border in between. Draws
     of jittered parts are independent.
 
-    Misleads: other libraries compose in the other order, and invert without reversing it.
+    Caveats: other libraries compose in the other order, and invert without reversing it.
 
     Args:
         parts: transforms, callables on batches, or lists of callables.

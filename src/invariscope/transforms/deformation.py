@@ -25,7 +25,7 @@ class Deformation(Deforming):
     with s = (u, v) in [0, 1]², u to the right; a = 0 moves along x, a = 1 along y, both in units of the
     image's own width and height. Differentiable in the coefficients, so that fields can be fitted.
 
-    Misleads: at another resolution the same field is another number of pixels. A coefficient of 1/(pπ)
+    Caveats: at another resolution the same field is another number of pixels. A coefficient of 1/(pπ)
     folds the image. Fields of zeros still interpolate.
 
     Args:

@@ -29,7 +29,7 @@ class DeformationLadder(Deforming):
     against the size of the displacement; `spanning` gives the published range, from fields that move pixels
     by far less than one to fields that fold.
 
-    Misleads: the coldest fields show the interpolation rather than the deformation, the hottest ones fold the
+    Caveats: the coldest fields show the interpolation rather than the deformation, the hottest ones fold the
     image. No warning says so, since such curves are meant to leave the allowed range on both sides.
 
     Args:

@@ -38,7 +38,7 @@ class Diffeomorphism(Deforming):
     δ = n√(T·S/2) with S = Σ 1/(i² + j²), or as the temperature T itself; n is each axis's own number of
     pixels. On the grid of n points the rms displacement is scale·((n − 1)/n)·√(T·S/2).
 
-    Misleads: nominal is not real, 0.84 pixels at δ = 1 and c = 3. Interpolation blurs, the Gaussian one even
+    Caveats: nominal is not real, 0.84 pixels at δ = 1 and c = 3. Interpolation blurs, the Gaussian one even
     where nothing moves (`baseline`). Fields may fold: a third of them at T2 and c = 3 (`folded`);
     rejecting those leaves smaller fields than the temperature says. There is no inverse and no group.
 

@@ -31,7 +31,7 @@ class DiffeomorphismAugmentation(Deforming):
     with T1 and T2 of `Diffeomorphism.allowed_range` for the drawn c and the image's shorter side. For
     training: `random(x, generator=generator)` deforms each image of a batch with a field of its own.
 
-    Misleads: as a transform to measure under, its elements differ in size, so that a value belongs to no
+    Caveats: as a transform to measure under, its elements differ in size, so that a value belongs to no
     one displacement. Use `Diffeomorphism` for that.
 
     Args:

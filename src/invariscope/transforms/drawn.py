@@ -34,7 +34,7 @@ class Drawn(Transform):
 
     There is no inverse, and no action on feature maps.
 
-    Misleads: one call per sample and draw is slower than one per batch. The draws represent the function's
+    Caveats: one call per sample and draw is slower than one per batch. The draws represent the function's
     distribution; some of them may leave the sample unchanged.
 
     Args:

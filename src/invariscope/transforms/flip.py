@@ -26,7 +26,7 @@ class Flip(AffineTransform):
 
     .. math:: (t_1 x)(r, c) = x(r, W - 1 - c)
 
-    Misleads: for many classes a mirror image is another thing (letters, digits, hands), and a good network
+    Caveats: for many classes a mirror image is another thing (letters, digits, hands), and a good network
     has no reason to be invariant to it.
 
     Args:

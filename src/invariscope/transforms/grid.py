@@ -29,7 +29,7 @@ class Grid(Chain):
     order and the direction of points (count both axes from the same end). Draws of jittered parts are made
     for each combination.
 
-    Misleads: the number of elements multiplies, and with it every cost.
+    Caveats: the number of elements multiplies, and with it every cost.
 
     Args:
         parts: transforms, callables on batches, or lists of callables.

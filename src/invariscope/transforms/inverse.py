@@ -18,7 +18,7 @@ class Inverse(Chain):
     A composition is undone in reverse order, and a jittered element with the very same draw. `inverse()`
     returns this wherever a family has no shorter way to write its inverse.
 
-    Misleads: an inverse restores positions, not what interpolation blurred or what left the image.
+    Caveats: an inverse restores positions, not what interpolation blurred or what left the image.
 
     Args:
         of: the transform to undo.

@@ -32,7 +32,7 @@ class Noise(Transform):
     independent of the other transform's draws; for the norm, both share the seed, so that `orbit` of either
     goes with `orbit` of the other.
 
-    Misleads: noise has high frequencies, which a blur removes; a network may be stable to it for that reason
+    Caveats: noise has high frequencies, which a blur removes; a network may be stable to it for that reason
     only. It moves black borders too. On feature maps it has no meaning, and it cannot be undone.
 
     Args:

@@ -26,7 +26,7 @@ class PeriodicTranslation(Transform):
     of its own height and width; where those are no whole pixels (an odd size after a stride, say) there is
     no exact action, and it is refused. `Translation` fills what is left behind and shifts by pixels.
 
-    Misleads: only networks with circular padding can be equivariant to it near the border.
+    Caveats: only networks with circular padding can be equivariant to it near the border.
 
     Args:
         rows: into how many parts the height is divided: that many shifts down.

@@ -25,7 +25,7 @@ class Rotation(Jittered):
     their canvas. Without jitter ε is 0; with it, ε is uniform on ± `jitter_deg`, drawn for each (seed, sample
     index, element). Multiples of 90° are bit-exact on squares, those of 180° on all images.
 
-    Misleads: corners leave the image and come in from the padding, so some of what is measured is the
+    Caveats: corners leave the image and come in from the padding, so some of what is measured is the
     reaction to a missing corner; interpolation blurs every other angle but the exact ones, and a network may
     react to the blur. `round_trip` shows how much. Angles 0° and 360° are one rotation listed twice.
 

@@ -23,7 +23,7 @@ class Scale(Jittered):
 
     A factor of 2 shows everything twice as large, 0.5 half as large, with p in pixels from the centre.
 
-    Misleads: no low-pass filter comes before shrinking, so factors much below 1 alias; enlarging pushes the
+    Caveats: no low-pass filter comes before shrinking, so factors much below 1 alias; enlarging pushes the
     rim out of the image, shrinking brings padding in. Some of what is measured is the reaction to that.
 
     Args:

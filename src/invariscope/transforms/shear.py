@@ -24,7 +24,7 @@ class Shear(Jittered):
     with u to the right and v *up*, in pixels from the centre. "horizontal", the first, leans upright strokes
     to the right like italics where k is positive; "vertical", the second, lifts the right side.
 
-    Misleads: a shear by k also stretches along one diagonal and turns by about atan(k)/2; invariance to it
+    Caveats: a shear by k also stretches along one diagonal and turns by about atan(k)/2; invariance to it
     mixes all three.
 
     Args:

@@ -28,7 +28,7 @@ class Translation(Jittered):
 
     No finite group: what leaves the image does not come back, and the table is None.
 
-    Misleads: an object that is cut off by the border is another input, not a shifted one; keep the shifts
+    Caveats: an object that is cut off by the border is another input, not a shifted one; keep the shifts
     below the margin around the objects. A network with stride s is at best exactly equivariant to multiples
     of s.
 

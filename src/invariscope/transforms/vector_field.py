@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from invariscope.transforms.base import Motion, Traits, Transform
-from invariscope.transforms.dihedral import Dihedral
 from invariscope.transforms.inverse import Inverse
 from invariscope.transforms.machinery.along_axis import turned
 from invariscope.transforms.machinery.given import as_transform
 from invariscope.transforms.machinery.linear import Linear
+from invariscope.transforms.quarter_turns import Dihedral
 from invariscope.transforms.rotation import Rotation
 
 
@@ -27,7 +27,7 @@ class VectorField(Linear):
     with A the linear part of the transform's map of the plane. Channels come in pairs, the vector's entry to
     the right before its entry down: flow, gradients, wind. The same holds for feature maps.
 
-    Misleads: entries in another order, or counted upwards, turn the other way.
+    Caveats: entries in another order, or counted upwards, turn the other way.
 
     Args:
         of: what moves the positions, such as `QuarterTurns()`.
