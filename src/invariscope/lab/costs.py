@@ -18,11 +18,11 @@ from invariscope.recipes.machine import machine
 
 @dataclass(frozen=True)
 class Costs:
-    """Seconds of cells on this type of machine.
+    """Seconds of cells on this type of machine, or else on any other, which is enough to put them in order.
 
     Args:
         log: of the campaign; the last finished cell that differs in nothing but seeds decides.
-        memory: a file that remembers rehearsals.
+        memory: a file that remembers rehearsals, so that no other run makes them again.
         threads, device: what cells run on. Rehearsals run on the CPU.
         report: told of rehearsals.
     """
@@ -60,16 +60,19 @@ class Costs:
                 self._remember(kind, seconds)
 
     def _logged(self) -> dict[str, float]:
-        own = _type(machine(self.device), self.device, self.threads)
         lines = [line for line in self.log.lines() if "failed" not in line]
-        return {
-            line["alike"]: float(line["seconds"])
-            for line in lines
-            if _type(line["machine"], line["device"], line["threads"]) == own
-        }
+        own = [_type(line["machine"], line["device"], line["threads"]) == self._own for line in lines]
+        order = sorted(range(len(lines)), key=own.__getitem__)  # this machine's come last, and so count
+        return {lines[place]["alike"]: float(lines[place]["seconds"]) for place in order}
 
     def _remembered(self) -> dict[str, float]:
-        return self._all().get(_type(machine(self.device), self.device, self.threads), {})
+        found = self._all()
+        everywhere = {kind: seconds for known in found.values() for kind, seconds in known.items()}
+        return everywhere | found.get(self._own, {})
+
+    @property
+    def _own(self) -> str:
+        return _type(machine(self.device), self.device, self.threads)
 
     def _all(self) -> dict[str, dict[str, float]]:
         try:
@@ -79,7 +82,7 @@ class Costs:
 
     def _remember(self, kind: str, seconds: float) -> None:
         found = self._all()
-        found.setdefault(_type(machine(self.device), self.device, self.threads), {})[kind] = round(seconds, 1)
+        found.setdefault(self._own, {})[kind] = round(seconds, 1)
         self.memory.parent.mkdir(parents=True, exist_ok=True)
         part = self.memory.with_name(f".{self.memory.name}.part")
         part.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
