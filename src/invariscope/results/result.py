@@ -13,6 +13,7 @@ from invariscope.results.rows import BaselineRow, Point, Row, frame_of
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 COLUMNS = [
     *("measure", "layer", "call", "stratum"),
@@ -184,6 +185,12 @@ class Result:
         from invariscope.report import write_report
 
         return write_report(self, Path(path))
+
+    def plot(self, name: str, *, theme: str = "light", **options: Any) -> Figure:
+        """Return a matplotlib figure of this result, as `iv.plot(name, result, ...)` does."""
+        from invariscope.plots import draw
+
+        return draw(name, self, theme=theme, **options)
 
     def to_xarray(self) -> Any:
         """The layer values as an `xarray.Dataset` over (measure, layer, call, stratum)."""
