@@ -38,7 +38,7 @@ BELOW = {
         "variants",
     },
     "studies": {
-        "anatomy", "data", "engine", "generators", "intervals", "measures", "readers", "results",
+        "anatomy", "data", "engine", "generators", "intervals", "measures", "readers", "results", "statistics",
         "transforms",
     },
     "monitor": {"data", "engine", "measures", "readers", "results", "transforms"},

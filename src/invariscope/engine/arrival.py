@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from invariscope.common.globs import matches_any
 from invariscope.measures.base import Measure, owner
 
 SORTED = (
@@ -98,7 +97,7 @@ def remove_partner_outputs(
 
 
 def _of_partners(measure: Measure, row: str) -> bool:
-    return matches_any(measure.of_partners, measure.output_of(row))
+    return measure.output(measure.output_of(row)).of_partners
 
 
 def _clear(row: dict[str, Any]) -> None:

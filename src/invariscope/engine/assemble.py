@@ -27,16 +27,15 @@ from invariscope.engine.rows import (
 )
 from invariscope.engine.state import OUTPUT, Run
 from invariscope.intervals import GROUPS
-from invariscope.measures.base import (
+from invariscope.measures.base import Measure, owner
+from invariscope.measures.values import (
     BY_ELEMENT,
     CurveValues,
     ElementValues,
     LayerContext,
     LayerValues,
-    Measure,
     UnitValues,
     Values,
-    owner,
 )
 from invariscope.readers.base import LayerKey
 from invariscope.results.result import MapKey
@@ -235,14 +234,14 @@ class Assembler:
         return {
             output: values
             for output, values in found.items()
-            if output not in measure.floorless and not isinstance(values, CurveValues)
+            if measure.output(output).floor and not isinstance(values, CurveValues)
         }
 
     def _add_outputs(
         self, measure: Measure, key: LayerKey, stratum: Stratum, outputs: Mapping[str, Values]
     ) -> None:
         for output, values in outputs.items():
-            name, bounds = measure.row_name(output), measure.bounds(output)
+            name, bounds = measure.row_name(output), measure.output(output).range
             if isinstance(values, UnitValues):
                 self._add_units(measure, name, key, stratum, values)
             elif isinstance(values, LayerValues):
@@ -260,7 +259,7 @@ class Assembler:
     def _add_units(
         self, measure: Measure, name: str, key: LayerKey, stratum: Stratum, values: UnitValues
     ) -> None:
-        bounds = measure.bounds(measure.output_of(name))
+        bounds = measure.output(measure.output_of(name)).range
         own = (values.layer_values(), values.ratio, bounds, values.uncovered)
         reaching = replace(stratum, reach=stratum.reach * values.reach)
         row = row_of(name, key, reaching, len(self.transform), *own)
@@ -285,7 +284,7 @@ class Assembler:
     def _add_curve(
         self, measure: Measure, name: str, key: LayerKey, stratum: Stratum, values: ElementValues
     ) -> None:
-        bounds = measure.bounds(measure.output_of(name))
+        bounds = measure.output(measure.output_of(name)).range
         self.rows.append(
             row_of(
                 name,
@@ -310,7 +309,7 @@ class Assembler:
         self, measure: Measure, name: str, key: LayerKey, stratum: Stratum, values: CurveValues
     ) -> None:
         """A curve along an axis of its own, and where there are any, those of the units as a map."""
-        bounds = measure.bounds(measure.output_of(name))
+        bounds = measure.output(measure.output_of(name)).range
         parameter, points = values.parameter, tuple(zip(values.labels, values.x, strict=True))
         if parameter == BY_ELEMENT:
             parameter, points = self._elements()
@@ -357,7 +356,7 @@ class Assembler:
         """Mean over classes: of layer values, and of maps where they are finite."""
         reason = next((s.reason for s, _ in found if s.reason), "")
         sizes = np.sum([stratum.sizes for stratum, _ in found], axis=0)
-        for output in (name for name in found[0][1] if name not in measure.positions):
+        for output in (n for n in found[0][1] if measure.output(n).kind != "position"):
             parts = [outputs[output] for _, outputs in found]
             name = measure.row_name(output)
             units = [part for part in parts if isinstance(part, UnitValues)]
@@ -389,7 +388,7 @@ class Assembler:
             if isinstance(part, UnitValues) and part.ratio is not None
         ]
         ratio = mean_over_classes(np.stack(ratios)) if ratios else None
-        bounds = measure.bounds(measure.output_of(name))
+        bounds = measure.output(measure.output_of(name)).range
         uncovered = next((part.uncovered for part in parts if part.uncovered), "")
         widest = max(getattr(part, "reach", 1.0) for part in parts)
         stratum = replace(stratum, reach=stratum.reach * widest)

@@ -18,7 +18,7 @@ from invariscope.intervals import (
     Interval,
     jackknife,
 )
-from invariscope.measures.base import ElementValues, LayerValues, UnitValues, Values
+from invariscope.measures.values import ElementValues, LayerValues, UnitValues, Values
 from invariscope.readers.base import LayerKey
 
 NO_UNIT = "no unit is left to average over: all are dead, sparse or infinite"

@@ -38,11 +38,12 @@ from invariscope.engine.reduction import Reduction
 from invariscope.engine.state import Run
 from invariscope.engine.validation import inspected, refuse_unreadable, refuse_unstable
 from invariscope.intervals import SEQUENTIAL_REACH
-from invariscope.measures.base import Batch, Measure
+from invariscope.measures.base import Measure
 from invariscope.readers.base import OK, Forward, LayerInfo, LayerKey, Reader
 from invariscope.readers.batch_dependence import PredictingForward, distinct_rows, examine
 from invariscope.readers.fingerprint import identify
 from invariscope.statistics.base import Statistic
+from invariscope.statistics.probes import Batch
 from invariscope.transforms.base import Transform
 
 _CHECKED = 16  # samples spread over the first window

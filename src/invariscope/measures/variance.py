@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from invariscope.common.checks import set_integers
-from invariscope.common.registry import unknown
-from invariscope.measures.base import KnownAnswer, LayerContext, Measure, UnitValues
+from invariscope.common.checks import refuse_other, set_integers
+from invariscope.measures.base import KnownAnswer, Measure
 from invariscope.measures.presets import Presets, apply_preset
+from invariscope.measures.values import LayerContext, Output, UnitValues
 from invariscope.measures.variance_parts import (
     Parts,
     fold,
@@ -65,12 +65,16 @@ class _Variance(Measure):
     protocol: str | None = None
     preset: str | None = None
 
+    unit: ClassVar[str] = ""
+
     def __post_init__(self) -> None:
         apply_preset(self, _PRESETS)
         set_integers(self, min_firing=0, what="samples")
-        for name, allowed in (("spread", SPREADS), ("pool", POOLS), ("degenerate", DEGENERATES)):
-            if getattr(self, name) not in allowed:
-                raise unknown(name, str(getattr(self, name)), map(str, allowed))
+        refuse_other(self, spread=SPREADS, pool=POOLS, degenerate=DEGENERATES)
+
+    def outputs(self) -> dict[str, Output]:
+        """One value per unit, or per map."""
+        return {"": Output("variance", unit=self.unit)}
 
     def statistics(self) -> tuple[OrbitMoments, OrbitMoments]:
         """Moments for the spread along orbits and for the spread across samples; usually the same."""
@@ -117,7 +121,9 @@ class _Variance(Measure):
 
 @dataclass(frozen=True, kw_only=True)
 class TransformationVariance(_Variance):
-    """Variance of a unit along the orbit, averaged over samples.
+    """How far the transformation moves a unit, averaged over samples.
+
+    Variance of a unit along the orbit, averaged over samples.
 
     .. math:: TV_u = \\langle \\mathrm{Var}_j\\, a_u(t_j x_i) \\rangle_i
 
@@ -126,6 +132,11 @@ class TransformationVariance(_Variance):
     `spread="std"`), so compare layers only after normalising. The layer's value is the mean over
     live units; a dead unit gives 0, which is no evidence of invariance.
 
+    Reading:
+        0: the transformation leaves the unit as it is. Larger: it moves it more. A unit that does not
+        respond at all has 0 too. The number is in squared units of the activation, so layers of different
+        scale cannot be compared with it: use normalized_variance for that.
+
     Source:
         Quiroga et al. 2019, doi:10.1007/978-3-030-27713-0_9, V_t.
 
@@ -133,13 +144,7 @@ class TransformationVariance(_Variance):
     array([1.])
     """
 
-    absolute: ClassVar[frozenset[str]] = frozenset({""})
-    summary: ClassVar[str] = "How far the transformation moves a unit, averaged over samples."
-    reading: ClassVar[str] = (
-        "0: the transformation leaves the unit as it is. Larger: it moves it more. A unit that does not "
-        "respond at all has 0 too. The number is in squared units of the activation, so layers of different "
-        "scale cannot be compared with it: use normalized_variance for that."
-    )
+    unit: ClassVar[str] = "activation"
 
     def _units(self, parts: Parts, layer: LayerContext) -> UnitValues:
         null = None if parts.standard else parts.null
@@ -161,12 +166,19 @@ class TransformationVariance(_Variance):
 
 @dataclass(frozen=True, kw_only=True)
 class SampleVariance(_Variance):
-    """Variance of a unit across samples, averaged over elements.
+    """How far a change of sample moves a unit, averaged over elements.
+
+    Variance of a unit across samples, averaged over elements.
 
     .. math:: SV_u = \\langle \\mathrm{Var}_i\\, a_u(t_j x_i) \\rangle_j
 
     Shapes, units and the layer's value are as for :class:`TransformationVariance`. It is the
     normaliser of :class:`NormalizedVariance`: how much the unit says about the sample at all.
+
+    Reading:
+        0: the unit gives the same whatever is shown, so its invariance means nothing. Larger: it tells
+        samples apart by more. In squared units of the activation, so layers of different scale cannot be
+        compared.
 
     Source:
         Quiroga et al. 2019, doi:10.1007/978-3-030-27713-0_9, V_x.
@@ -174,13 +186,6 @@ class SampleVariance(_Variance):
     >>> SampleVariance().oracle(np.array([[[1.0], [3.0]], [[5.0], [5.0]]]), None)[""]
     array([5.])
     """
-
-    summary: ClassVar[str] = "How far a change of sample moves a unit, averaged over elements."
-    reading: ClassVar[str] = (
-        "0: the unit gives the same whatever is shown, so its invariance means nothing. Larger: it tells "
-        "samples apart by more. In squared units of the activation, so layers of different scale cannot be "
-        "compared."
-    )
 
     def _units(self, parts: Parts, layer: LayerContext) -> UnitValues:
         return _plain_units(self, parts, parts.sample, null=None)
@@ -197,7 +202,9 @@ class SampleVariance(_Variance):
 
 @dataclass(frozen=True, kw_only=True)
 class NormalizedVariance(_Variance):
-    """Variance along the orbit relative to variance across samples.
+    """How far the transformation moves a unit, relative to a change of sample.
+
+    Variance along the orbit relative to variance across samples.
 
     .. math:: NV_u = \\frac{TV_u}{SV_u}
         = \\frac{\\langle \\mathrm{Var}_j\\, a_u(t_j x_i) \\rangle_i}
@@ -212,6 +219,11 @@ class NormalizedVariance(_Variance):
     Misleads where SV is small for reasons of its own: a layer that barely responds to anything
     gets large, noisy values (look at the ratio), and within one class SV is smaller, so
     class-conditional values are larger. Units with TV = SV = 0 are *dead*: NaN, left out, counted.
+
+    Reading:
+        0: invariant. About 1: the transformation moves a unit as much as a change of sample does. Dead
+        units (moved by neither) are left out and counted. Layers that respond to nothing get large, noisy
+        values: compare the value with the ratio and with the null beside it.
 
     Args:
         norm: the denominator. "sample": SV; "total": variance over all responses; "random_net":
@@ -230,17 +242,9 @@ class NormalizedVariance(_Variance):
 
     norm: str | None = "sample"
 
-    summary: ClassVar[str] = "How far the transformation moves a unit, relative to a change of sample."
-    reading: ClassVar[str] = (
-        "0: invariant. About 1: the transformation moves a unit as much as a change of sample does. "
-        "Dead units (moved by neither) are left out and counted. Layers that respond to nothing get "
-        "large, noisy values: compare the value with the ratio and with the null beside it."
-    )
-
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.norm not in NORMS:
-            raise unknown("norm", str(self.norm), map(str, NORMS))
+        refuse_other(self, norm=NORMS)
 
     @property
     def needs_reference(self) -> bool:

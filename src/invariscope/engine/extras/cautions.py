@@ -52,11 +52,11 @@ def add_cautions(rows: Sequence[dict[str, Any]], measures: Iterable[Measure]) ->
 
 
 def _of_null(row: Mapping[str, Any], measure: Measure) -> str:
-    output = measure.output_of(row["measure"])
-    ideal, null = measure.ideals.get(output, 0.0), row.get("null", math.nan)
+    output = measure.output(measure.output_of(row["measure"]))
+    ideal, null = output.ideal, row.get("null", math.nan)
     if not reaches_null(row, ideal=ideal):
         return ""
-    perfect = output not in measure.absolute and abs(null - ideal) <= _SMALL
+    perfect = output.unit != "activation" and abs(null - ideal) <= _SMALL
     return INSENSITIVE if perfect or null == ideal else UNPAIRED
 
 
@@ -64,8 +64,8 @@ def _of_noise(
     row: Mapping[str, Any], measure: Measure, places: Mapping[tuple[str, str, int], Mapping[str, Any]]
 ) -> str:
     """Of a small displacement, where noise of equal size has not been shown to move the layer farther."""
-    ratio = measure.beside_noise.get(measure.output_of(row["measure"]))
-    noise = None if ratio is None else places.get((measure.row_name(ratio), row["layer"], row["call"]))
+    ratio = measure.output(measure.output_of(row["measure"])).noise_ratio
+    noise = None if not ratio else places.get((measure.row_name(ratio), row["layer"], row["call"]))
     if noise is None or not row["value"] < _SMALL:
         return ""
     high = noise["ci_high"] if math.isfinite(noise["ci_high"]) else noise["value"]
@@ -75,7 +75,7 @@ def _of_noise(
 def _of_ratio(row: Mapping[str, Any], measure: Measure) -> str:
     """Return a caution if the mean of unit ratios and the ratio of means disagree; shares are exempt."""
     value, ratio = row["value"], row.get("value_ratio", math.nan)
-    bounded = math.isfinite(measure.bounds(measure.output_of(row["measure"]))[1])
+    bounded = math.isfinite(measure.output(measure.output_of(row["measure"])).range[1])
     if bounded or not math.isfinite(value) or not math.isfinite(ratio) or max(value, ratio) < _SMALL:
         return ""
     if value > _APART * ratio:

@@ -111,7 +111,7 @@ def count_firing(
         first: (sample,) rows of the untransformed inputs.
         bounds: (2, unit) responses above the one, or below the other, fire.
         visits: which samples are added to which buckets.
-        sums: (bucket, 3, 2, unit) int64, see `FiringState`.
+        sums: (bucket, 3, 2, unit) int64, see `FiringCounts`.
     Raises:
         ValueError: sizes that do not fit together.
     """
@@ -124,3 +124,16 @@ def count_firing(
     refuse_unless(0 <= sample < min(len(places), len(first)), "sample", (sample,), "places", places.shape)
     refuse_unless(0 <= bucket < len(sums), "bucket", (bucket,), "sums", sums.shape)
     _count_firing(rows, places, first, bounds, visits.samples, visits.edges, visits.buckets, sums)
+
+
+def at_most(thresholds: np.ndarray, kind: np.dtype) -> np.ndarray:
+    """The largest numbers of a floating type that are no larger than these.
+
+    A response of that type exceeds the one exactly if it exceeds the other, so that float32 responses
+    can be compared with float64 thresholds without being converted.
+
+    >>> bool(at_most(np.array([0.1]), np.dtype(np.float32))[0] <= 0.1)
+    True
+    """
+    near = thresholds.astype(kind)
+    return np.where(near > thresholds, np.nextafter(near, -np.inf, dtype=kind), near)
