@@ -38,8 +38,8 @@ BELOW = {
         "variants",
     },
     "studies": {
-        "anatomy", "data", "engine", "generators", "intervals", "measures", "readers", "results", "statistics",
-        "transforms",
+        "anatomy", "data", "engine", "generators", "intervals", "measures", "readers", "results",
+        "statistics", "transforms",
     },
     "monitor": {"data", "engine", "measures", "readers", "results", "transforms"},
     "neurons": {"anatomy", "data", "intervals", "measures", "readers", "results"},

@@ -5,11 +5,14 @@ A copy of the project gets the two files and nothing else; everything is then as
 
 from __future__ import annotations
 
+import ast
+import io
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tokenize
 from pathlib import Path
 
 import pytest
@@ -92,6 +95,39 @@ def test_contributing_shows_a_measure_and_a_transform_in_one_file_each():
     assert folders == ["measures", "transforms"]
 
 
+def code_lines(source: str) -> int:
+    """Lines that hold code: no blanks, docstrings or comments."""
+    ignored = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT)
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    kept = [token for token in tokens if token.type not in (*ignored, tokenize.ENDMARKER)]
+    lines = {line for token in kept for line in range(token.start[0], token.end[0] + 1)}
+    texts = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Expr))
+    docs = [node for node in texts if isinstance(node.value, ast.Constant)]
+    return len(lines - {line for node in docs for line in range(node.lineno, (node.end_lineno or 0) + 1)})
+
+
+def test_code_lines_leave_out_docstrings_and_comments():
+    assert (
+        code_lines(
+            '"""Module.\n\nMore."""\n\nx = 1  # one\n# two\n\ndef f():\n    """Doc."""\n    return x\n'
+        )
+        == 3
+    )
+
+
+def test_a_measure_takes_few_lines_and_six_concepts():
+    (source,) = (text for name, text in files_of(ROOT / "CONTRIBUTING.md").items() if "/measures/" in name)
+    imports = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom)]
+    ours = [
+        alias.name
+        for node in imports
+        if (node.module or "").startswith("invariscope")
+        for alias in node.names
+    ]
+    assert len(ours) <= 6
+    assert code_lines(source) <= 60
+
+
 def test_the_new_measure_is_listed(said):
     assert "orbit_share" in said["list measures"]
 
@@ -102,8 +138,8 @@ def test_the_new_transform_is_listed(said):
 
 def test_the_new_measure_is_explained(said):
     explained = said["explain orbit_share"]
-    assert "out of all that moves it" in explained
-    assert "not a share of one total" in " ".join(explained.split())
+    assert "moves, out of all of it" in explained
+    assert "not relative to other samples" in " ".join(explained.split())
 
 
 def test_the_shared_tests_take_both_up_and_they_pass(project):
@@ -127,8 +163,9 @@ def test_the_documentation_builds_strictly_and_has_a_page_for_both(site):
         overview = (site / page).with_name("index.html").read_text()
         assert f'href="{Path(page).name}"' in overview
     measure = (site / "measures/orbit_share.html").read_text()
-    assert "Variance along the orbit as a share of itself and the variance across samples." in measure
-    assert "How far the transformation moves a unit, out of all that moves it." in measure
+    assert "Variance along the orbit as a share of the mean square, both summed over units." in measure
+    assert "How much of a response the transformation moves, out of all of it." in measure
+    assert "moved share of the response" in measure
 
 
 def test_every_measure_transform_and_command_has_its_place_in_the_documentation(site):
