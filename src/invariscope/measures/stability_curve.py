@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from torch import Tensor
 
-from invariscope.block import Block
 from invariscope.measures.base import KnownAnswer, Measure
+from invariscope.measures.curve_rows import WAYS, PredictionCurves, ResponseCurves
 from invariscope.measures.values import (
     SHARE,
     CurveValues,
@@ -22,67 +20,15 @@ from invariscope.measures.values import (
     Values,
 )
 from invariscope.statistics.base import Statistic
-from invariscope.statistics.counts.prediction_counts import ROWS, predictions
-from invariscope.statistics.discrepancy import squared_distances
-from invariscope.statistics.kept.sample_table import Columns, SampleStatistic, SampleTable
-from invariscope.statistics.probes import EqualNoise, TowardNeighbour, Untransformed
+from invariscope.statistics.counts.prediction_counts import ROWS
+from invariscope.statistics.kept.sample_table import SampleTable
 from invariscope.statistics.rounding import quotient
 from invariscope.statistics.sample_spread import SampleSpread, Spread
 
-WAYS = ("moved", "noisy", "toward")
 # What the outputs of each way are called; the transformation's own have no suffix.
 SUFFIXES = dict(zip(WAYS, ("", "_noise", "_toward"), strict=True))
 _BY = {"": "by the transformation", "_noise": "by noise", "_toward": "toward another sample"}
 _FLIPPED = 0.5
-
-
-class _OfWays(SampleStatistic):
-    """What is read of each element: the orbit, the noise, and the way to another sample, one column each."""
-
-    paired = True
-    reads = (Untransformed(), EqualNoise(), TowardNeighbour())
-
-    def ways(self, block: Block) -> Iterator[tuple[str, Tensor]]:
-        """Each of `WAYS` with its responses (sample, element, unit...)."""
-        others = (block.probe(probe.name) for probe in self.reads[1:])
-        yield from zip(WAYS, (block.orbits(), *others), strict=True)
-
-
-@dataclass(frozen=True)
-class ResponseCurves(_OfWays):
-    """‖f(x') − f(x)‖² for each element, and for the noise and the way to another sample that belong to it.
-
-    Columns, float64: `WAYS` (sample, element); "apart" (sample,) ‖f(x) − f(z)‖² of the sample and its
-    partner, NaN for none; "radius" (sample, element) ‖x' − x‖, where the engine has measured it.
-    """
-
-    measures_inputs = True
-
-    def rows(self, block: Block) -> Columns:
-        """Squared distances of each sample of the block."""
-        rest = block.rest().flatten(1).double()
-        found: dict[str, Tensor | np.ndarray] = {
-            name: squared_distances(values.flatten(2), rest) for name, values in self.ways(block)
-        }
-        found["apart"] = block.if_paired((block.of_partners(rest) - rest).square().sum(1))
-        if block.distances is not None:
-            found["radius"] = block.distances[:, : block.elements]
-        return found
-
-
-@dataclass(frozen=True)
-class PredictionCurves(_OfWays):
-    """What a classifier answers to the same inputs; nothing for outputs that are no class scores.
-
-    Columns, each (sample, element) and with one of `WAYS` behind its name: see `predictions`.
-    """
-
-    def rows(self, block: Block) -> Columns:
-        """Zeros and ones, and probabilities."""
-        if block.values.ndim != 2 or block.values.shape[1] < 2:
-            return {}
-        each = ((way, predictions(block, outputs)) for way, outputs in self.ways(block))
-        return {f"{name}.{way}": part for way, found in each for name, part in found.items()}
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from invariscope.statistics.kernel_checks import refuse_rows, refuse_unless
+from invariscope.statistics.kernel_checks import refuse_places, refuse_sizes
 from invariscope.statistics.visits import Visits
 
 TILE = 512  # units: their heaps' least values, or their counts, stay in the nearest cache
@@ -57,8 +57,8 @@ def keep_largest(rows: np.ndarray, largest: np.ndarray) -> None:
     Raises:
         ValueError: sizes that do not fit together.
     """
-    fits = largest.shape[:2] == (2, rows.shape[1]) and largest.shape[2] > 0
-    refuse_unless(fits, "rows", rows.shape, "largest responses", largest.shape)
+    refuse_sizes(heaps=(largest.shape[:2], (2, rows.shape[1])))
+    refuse_places(least=(0, largest.shape[2]))
     _keep_largest(rows, largest)
 
 
@@ -117,12 +117,9 @@ def count_firing(
     """
     sample, bucket, _ = visits.reach
     units = rows.shape[1:]
-    refuse_unless(bounds.shape == (2, *units), "rows", rows.shape, "bounds", bounds.shape)
-    refuse_unless(sums.shape[1:] == (3, 2, *units), "rows", rows.shape, "sums", sums.shape)
-    refuse_rows(places, rows.shape)
-    refuse_rows(first, rows.shape)
-    refuse_unless(0 <= sample < min(len(places), len(first)), "sample", (sample,), "places", places.shape)
-    refuse_unless(0 <= bucket < len(sums), "bucket", (bucket,), "sums", sums.shape)
+    refuse_sizes(bounds=(bounds.shape, (2, *units)), sums=(sums.shape[1:], (3, 2, *units)))
+    refuse_places(places=(places, len(rows)), first=(first, len(rows)))
+    refuse_places(sample=(sample, min(len(places), len(first))), bucket=(bucket, len(sums)))
     _count_firing(rows, places, first, bounds, visits.samples, visits.edges, visits.buckets, sums)
 
 
