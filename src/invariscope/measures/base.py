@@ -116,8 +116,8 @@ class Measure(abc.ABC):
         return row.removeprefix(self.label).removeprefix(".")
 
     def owns(self, row: str) -> bool:
-        """Whether a row of that name can be one of this measure's; see `owner` for a run of several."""
-        return row == self.label or row.startswith(f"{self.label}.")
+        """Whether a row of that name is one of this measure's outputs."""
+        return row in map(self.row_name, self.outputs())
 
     @property
     def options(self) -> dict[str, Any]:
@@ -231,7 +231,7 @@ class SampleMeasure(Measure):
 
 def owner(row: str, measures: Iterable[Measure]) -> Measure:
     """Which of the measures a row is one of: "stability.petrini2021.D" is no output of "stability"."""
-    return max((measure for measure in measures if measure.owns(row)), key=lambda measure: len(measure.label))
+    return next(measure for measure in measures if measure.owns(row))
 
 
 def as_measures(measures: Any) -> tuple[Measure, ...]:

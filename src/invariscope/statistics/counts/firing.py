@@ -198,7 +198,7 @@ class FiringCounts(SumStatistic):
         """No counts yet."""
         kind = np.dtype(np.float64 if block.values.dtype == torch.float64 else np.float32)
         high, low = at_most(pilot.values, kind)
-        facts = {"bounds": np.stack([high, -low]), "columns": np.array(len(_columns(block)))}
+        facts = {"bounds": np.stack([high, -low]), "columns": np.array([len(_columns(block))])}
         return BucketSums.empty(
             block, buckets, {"fires": (3, *pilot.values.shape)}, facts=facts, kind=np.int64
         )
@@ -216,7 +216,7 @@ class FiringCounts(SumStatistic):
     def finalize(self, state: BucketSums, groups: list[list[int]]) -> FiringShares:
         """Shares of the samples in the groups, by the thresholds of all samples; NaN where nothing fires."""
         samples = replicate_sums(np.array([state.counts[members].sum() for members in groups]))
-        sums, columns = state.replicates("fires", groups), int(state.facts["columns"])
+        sums, columns = state.replicates("fires", groups), state.facts["columns"].item()
         fires, stays, anywhere = sums.reshape(*sums.shape[:3], *state.shape).swapaxes(0, 1)
         samples = samples.reshape(-1, *(1 for _ in fires.shape[1:]))
         share = partial(np.true_divide, where=fires > 0, out=np.full(fires.shape, np.nan))
