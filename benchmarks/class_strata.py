@@ -26,7 +26,8 @@ import torch
 import invariscope as iv
 from invariscope.block import Block, Membership
 from invariscope.intervals import GROUPS
-from invariscope.measures.base import LayerContext, LayerValues, Measure, UnitValues
+from invariscope.measures.base import Measure
+from invariscope.measures.values import LayerContext, LayerValues, UnitValues
 from invariscope.statistics.base import Statistic
 
 SIZES = (70, 2, 13, 4, 71)  # 64 samples and more make a window of the 2019 code

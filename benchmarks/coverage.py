@@ -32,7 +32,8 @@ from benchmarks.coverage_page import Tallies, Tally, page
 from benchmarks.coverage_sums import Additive
 from benchmarks.populations import real, simulated
 from invariscope.intervals import GROUPS, MIN_PER_GROUP, jackknife
-from invariscope.measures.base import ElementValues, LayerContext, LayerValues, Measure, UnitValues
+from invariscope.measures.base import Measure
+from invariscope.measures.values import ElementValues, LayerContext, LayerValues, UnitValues
 from invariscope.statistics.base import Statistic
 
 SIZES = (64, 256, 1024)
@@ -105,7 +106,7 @@ def rows_of(
 ) -> Iterator[tuple[str, Row]]:
     """The rows of the result's table that can have an interval."""
     for name, values in found.items():
-        if name in measure.single or name not in truth:
+        if name not in truth or not measure.output(name).interval:
             continue
         known = truth[name]
         if isinstance(values, UnitValues):
@@ -129,7 +130,7 @@ def covered(measure: Measure, name: str, row: Row, sample: Sample) -> bool | Non
     found = jackknife(float(row.replicates[0]), row.replicates[1:].tolist(), sizes, reach=row.reach)
     if not np.isfinite(found.low):
         return None
-    low, high = measure.bounds(name.removesuffix("ratio").strip())
+    low, high = measure.output(name.removesuffix("ratio").strip()).range
     return bool(max(found.low, low) <= row.truth <= min(found.high, high))
 
 

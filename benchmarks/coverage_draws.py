@@ -16,10 +16,10 @@ from invariscope.data.order import INDEX, Identities, pair_numbers
 from invariscope.engine.feature_motion import acting_elements
 from invariscope.intervals import GROUPS
 from invariscope.measures.base import Measure
-from invariscope.measures.noise_probes import EqualNoise
 from invariscope.statistics.base import Statistic
 from invariscope.statistics.kept.sample_table import SampleStatistic, TableState
 from invariscope.statistics.pairs import partners
+from invariscope.statistics.probes import EqualNoise
 
 _PART, _KNOWN = 2_000, 40_000
 _TURNS = iv.QuarterTurns()
@@ -182,7 +182,9 @@ class Simulation:
 
     def _state(self, statistic: Statistic, measure: Measure, sample: Sample) -> Any:
         output = measure.scope == "output"
-        if isinstance(statistic, SampleStatistic) and not measure.of_partners:
+        if isinstance(statistic, SampleStatistic) and not any(
+            o.of_partners for o in measure.outputs().values()
+        ):
             return self._table(statistic, sample, output=output)
         pilot = None
         if statistic.pilot is not None:

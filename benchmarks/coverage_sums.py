@@ -17,7 +17,7 @@ from scipy import special
 import invariscope as iv
 from benchmarks.populations import ELEMENTS, Population
 from invariscope.intervals import DECISIVE, GROUPS
-from invariscope.measures.uncovered import EVENTS, OF_RELATIVE, few_decide, reach_of_uneven
+from invariscope.measures.interval_limits import EVENTS, OF_RELATIVE, few_decide, reach_of_uneven
 from invariscope.measures.variance_parts import rare_below
 from invariscope.measures.worst_element import chosen_by_chance, reach_of_largest
 from invariscope.statistics.rounding import ratio

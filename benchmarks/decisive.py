@@ -22,7 +22,7 @@ from scipy import special
 from benchmarks import populations
 from benchmarks.populations import ELEMENTS, Population
 from invariscope.intervals import GROUPS
-from invariscope.measures.uncovered import reach_of_uneven
+from invariscope.measures.interval_limits import reach_of_uneven
 
 BOUNDS = (0, 5, 6, 7, 8, 10, 12)
 KINDS = ("relu", "linear", "heavy", "classes", "log-normal", "3 percent")

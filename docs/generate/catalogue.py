@@ -11,8 +11,9 @@ import griffe
 from mathematics import markdown_of
 
 from invariscope.measures.base import MEASURES, Measure
-from invariscope.measures.variance import _PRESETS as PRESETS
+from invariscope.measures.values import Output
 from invariscope.measures.variance import NormalizedVariance
+from invariscope.measures.variance_options import PRESETS
 from invariscope.transforms.base import TRANSFORMS, Transform
 
 _LABELS_SHOWN = 8
@@ -51,18 +52,31 @@ def _overview(title: str, lead: str, entries: dict[str, str]) -> str:
 
 def measure_page(name: str, cls: type[Measure]) -> str:
     """What a measure means, how to read it, its options, its docstring."""
-    low, high = (_number(bound) for bound in cls.range)
+    outputs = cls.examples()[0].outputs()
+    lows, highs = zip(*(output.range for output in outputs.values()), strict=True)
+    low, high = _number(min(lows)), _number(max(highs))
     return "\n\n".join(
         [
             f"# {spaced(name)}",
-            cls.summary,
             f"`{name}` on the command line, `iv.{cls.__name__}()` in Python; values from {low} to {high}; "
             + ("one per unit and layer." if cls.scope == "layers" else "read from the model's output."),
-            f'!!! tip "How to read it"\n\n    {cls.reading}',
             _documentation(cls, members=[]),
+            _outputs(name, outputs),
             _options(cls),
         ]
     )
+
+
+def _outputs(name: str, outputs: dict[str, Output]) -> str:
+    rows = [
+        f"| `{name}{f'.{key}' if key else ''}` | {_cell(output.title)} | {_range(output)} |"
+        for key, output in outputs.items()
+    ]
+    return "\n".join(["## Outputs", "", "| row | | range |", "|---|---|---|", *rows])
+
+
+def _range(output: Output) -> str:
+    return " to ".join(map(_number, output.range))
 
 
 def transform_page(name: str, cls: type[Transform]) -> str:

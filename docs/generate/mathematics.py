@@ -15,7 +15,7 @@ _DIRECTIVE = re.compile(
 )
 _ROLE = re.compile(r":(?:class|func|meth|mod|math|data|attr|py:\w+):`~?(?P<name>[^`]+)`")
 _PROMPTS = re.compile(r"^(?P<indent>[ \t]*)>>> [^\n]*(?:\n[ \t]*[^\s][^\n]*)*", re.M)
-_SECTION = re.compile(r"(?<=[^\n])\n(?=(?:Args|Attributes|Raises|Returns|Yields|Source):\n[ \t]+\S)")
+_SECTION = re.compile(r"(?<=[^\n])\n(?=(?:Reading|Args|Attributes|Raises|Returns|Yields|Source):\n[ \t]+\S)")
 _RENDERED = re.compile(r'<(?P<tag>div|span) class="arithmatex">(?P<tex>.*?)</(?P=tag)>', re.S)
 _DELIMITERS = re.compile(r"^\s*\\[\[(]|\\[\])]\s*$")
 

@@ -197,6 +197,30 @@ class Block:
         found = self.values[torch.from_numpy(rows.ravel()).to(self.values.device)]
         return found.reshape(*rows.shape, *self.values.shape[1:])
 
+    def rest(self) -> Tensor:
+        """(sample, unit...) responses to the untransformed inputs, a view.
+
+        Raises:
+            KeyError: they were not forwarded.
+        """
+        return self.probe("identity")[:, 0]
+
+    @property
+    def moving(self) -> np.ndarray:
+        """(element,) False for the identity element, if there is one."""
+        return np.array([j not in self.probes.get("identity", ()) for j in range(self.elements)])
+
+    def of_partners(self, values: Tensor) -> Tensor:
+        """(sample, ...) values of each sample's partner; of any sample for those without a partner."""
+        places = np.zeros(self.samples, np.int64) if self.partners is None else np.maximum(self.partners, 0)
+        return values[torch.from_numpy(places).to(values.device)]
+
+    def if_paired(self, values: Tensor, otherwise: float = torch.nan) -> Tensor:
+        """(sample, ...) the values, with something else for samples without a partner."""
+        lonely = np.ones(self.samples, bool) if self.partners is None else self.partners < 0
+        mask = torch.from_numpy(lonely).to(values.device)
+        return values.masked_fill(mask.view(-1, *(1 for _ in values.shape[1:])), otherwise)
+
     def undone(self) -> Tensor:
         """(sample, element, unit...) the responses with each element's action undone: t⁻¹a(tx).
 

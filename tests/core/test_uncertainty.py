@@ -11,7 +11,7 @@ import pytest
 from invariscope.block import Block, Membership
 from invariscope.data.order import pair_numbers
 from invariscope.intervals import GROUPS, MISSING, Interval, holm, interaction_reach, jackknife
-from invariscope.measures.base import LayerContext
+from invariscope.measures.values import LayerContext
 from invariscope.measures.variance import NormalizedVariance
 from invariscope.results.compare import compare
 from invariscope.results.result import Result

@@ -13,13 +13,13 @@ from torch import nn
 import invariscope as iv
 from invariscope.block import Block, Membership
 from invariscope.measures.anova import GREENHOUSE_GEISSER, Anova
-from invariscope.measures.base import LayerContext, UnitValues
 from invariscope.measures.distances import (
     DISTANCES,
     NormalizedDistance,
     SampleDistance,
     TransformationDistance,
 )
+from invariscope.measures.values import LayerContext, UnitValues
 from invariscope.measures.variance import NormalizedVariance, SampleVariance, TransformationVariance
 
 GROUPS = 8

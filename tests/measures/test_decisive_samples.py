@@ -11,7 +11,7 @@ from torch import nn
 
 import invariscope as iv
 from invariscope.block import Block, Membership
-from invariscope.measures.base import LayerContext
+from invariscope.measures.values import LayerContext
 
 DECIDED = [
     iv.TransformationVariance(),

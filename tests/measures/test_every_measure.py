@@ -12,18 +12,10 @@ import torch
 
 from invariscope.block import Block, Membership, NotApplicableError
 from invariscope.engine.feature_motion import acting_elements
-from invariscope.measures.base import (
-    MEASURES,
-    CurveValues,
-    ElementValues,
-    Identity,
-    LayerContext,
-    LayerValues,
-    UnitValues,
-    as_measures,
-)
-from invariscope.measures.noise_probes import EqualNoise, TowardNeighbour
+from invariscope.measures.base import MEASURES, as_measures
+from invariscope.measures.values import CurveValues, ElementValues, LayerContext, LayerValues, UnitValues
 from invariscope.statistics.pairs import partners
+from invariscope.statistics.probes import EqualNoise, TowardNeighbour, Untransformed
 from invariscope.transforms import QuarterTurns
 
 CLASSES = sorted(MEASURES.classes().items())
@@ -95,7 +87,7 @@ def columns_behind(measure, width):
 
 def added(measure, elements):
     """How many columns each probe adds to that many elements; the identity is among them."""
-    return {p.name: 0 if isinstance(p, Identity) else p.columns(elements) for p in measure.probes}
+    return {p.name: 0 if isinstance(p, Untransformed) else p.columns(elements) for p in measure.probes}
 
 
 def block_of(activations, labels, lo, hi, *, probes=None, buckets=None, indices=None, paired=False):
@@ -193,8 +185,9 @@ def test_replicates_equal_the_oracle_without_the_group(measure):
     found = final_values(measure, activations, labels, buckets=buckets, groups=((0,), (1,), (2,)))
     for group in range(3):
         expected = oracle_without(measure, activations, labels, buckets == group)
-        assert all(len(found[output].values) == 1 for output in measure.single & found.keys())
-        several = {output: answer for output, answer in expected.items() if output not in measure.single}
+        single = {name for name, output in measure.outputs().items() if not output.interval}
+        assert all(len(found[output].values) == 1 for output in single & found.keys())
+        several = {output: answer for output, answer in expected.items() if output not in single}
         for values, answer in compared(found, several):
             np.testing.assert_allclose(values.values[1 + group], answer, rtol=1e-9)
 
@@ -233,8 +226,9 @@ def test_documentation_says_what_a_reader_needs(name, cls):
 @pytest.mark.parametrize("measure", INSTANCES)
 def test_values_are_of_a_declared_kind_and_within_the_declared_range(measure):
     activations, labels = case_for(measure)
-    low, high = measure.range
-    for values in final_values(measure, activations, labels, paired=True).values():
+    outputs = measure.outputs()
+    for name, values in final_values(measure, activations, labels, paired=True).items():
+        low, high = outputs[name].range
         assert isinstance(values, (UnitValues, ElementValues, LayerValues, CurveValues))
         assert np.nanmin(values.values) >= low
         assert np.nanmax(values.values) <= high

@@ -9,7 +9,7 @@ from torch import nn
 
 import invariscope as iv
 from invariscope.intervals import DECISIVE
-from invariscope.measures.uncovered import reach_of_uneven
+from invariscope.measures.interval_limits import reach_of_uneven
 from invariscope.measures.variance_parts import rare_below
 
 pytestmark = pytest.mark.usefixtures("seeded")

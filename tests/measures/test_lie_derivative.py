@@ -19,7 +19,7 @@ from invariscope import zoo
 from invariscope.anatomy.forward_mode import NotForwardError, pushforward
 from invariscope.anatomy.layer_gradients import traced
 from invariscope.generators import Derivatives, UserFlow, as_generators
-from invariscope.measures.base import Batch
+from invariscope.statistics.probes import Batch
 from invariscope.zoo.networks import build
 
 pytestmark = pytest.mark.usefixtures("seeded")

@@ -10,8 +10,7 @@ from test_every_measure import final_values, finals_of, plain
 import invariscope as iv
 from invariscope import zoo
 from invariscope.common.draws import Stream, drawn_words
-from invariscope.measures.base import Batch
-from invariscope.measures.noise_probes import EqualNoise
+from invariscope.statistics.probes import Batch, EqualNoise
 
 DIGITS = zoo.load("mnist_subset", samples=72)
 

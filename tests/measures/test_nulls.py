@@ -7,7 +7,7 @@ import pytest
 from test_every_measure import CLASSES, added, case_for, final_values
 
 from invariscope.intervals import reaches_null
-from invariscope.measures.base import LayerValues, UnitValues
+from invariscope.measures.values import LayerValues, UnitValues
 
 
 def outputs(measure, activations, labels):
@@ -47,7 +47,7 @@ def has_null(measure):
 
 
 def ideal(measure, output):
-    return measure.ideals.get(output, 0.0)
+    return measure.output(output).ideal
 
 
 FIRST = [(name, cls.examples()[0]) for name, cls in CLASSES]

@@ -16,8 +16,8 @@ from torch import nn
 import invariscope as iv
 from invariscope import zoo
 from invariscope.report.facts import key_facts
+from invariscope.statistics.discrepancy import Discrepancy
 from invariscope.statistics.moments.undone_moments import UndoneMoments
-from invariscope.statistics.undone_errors import UndoneErrors
 
 ROUNDING = 1e-10  # of a normalized variance in float32: squares of 1e-5
 EXACT = [
@@ -294,7 +294,7 @@ def test_intervals_and_classes_come_with_it():
     assert table.loc[("same_equivariance", "1"), "value"] == pytest.approx(values(alone)[0], rel=1e-6)
 
 
-@pytest.mark.parametrize("statistic", [UndoneMoments(), UndoneErrors()])
+@pytest.mark.parametrize("statistic", [UndoneMoments(), Discrepancy()])
 def test_a_state_survives_being_packed(statistic):
     activations = np.random.default_rng(0).normal(size=(6, 4, 2, 3, 3))
     block = block_of(activations, None, 0, 6, probes={"identity": (0,)})

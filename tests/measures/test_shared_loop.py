@@ -12,7 +12,7 @@ from torch import nn
 
 import invariscope as iv
 from invariscope import zoo
-from invariscope.measures.base import Batch
+from invariscope.statistics.probes import Batch
 
 ALL = [
     iv.Consistency(),
@@ -188,7 +188,7 @@ def test_batches_change_nothing_beyond_the_forwards_rounding(measure):
 @pytest.mark.parametrize("measure", ALL, **NAMES)
 def test_an_interval_stands_beside_every_number_that_can_have_one(measure):
     result = measured(model_for(measure), (images(96), torch.arange(96) % 3), measure)
-    single = {measure.row_name(output) for output in measure.single}
+    single = {measure.row_name(n) for n, output in measure.outputs().items() if not output.interval}
     for row in result.rows:
         assert row["ci_low"] <= row["corrected"] <= row["ci_high"] or "no interval" in row["note"], row
     assert any(row["ci_low"] <= row["ci_high"] for row in result.rows if row["measure"] not in single)

@@ -11,7 +11,7 @@ from torch import nn
 import invariscope as iv
 from invariscope import zoo
 from invariscope.block import Block, Membership
-from invariscope.measures.base import LayerContext
+from invariscope.measures.values import LayerContext
 from invariscope.readers import as_reader
 from invariscope.statistics.ring_powers import RingPowers, folded_rings
 

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 import invariscope as iv
-from invariscope.measures.base import Batch
 from invariscope.measures.stability import EqualNoise
+from invariscope.statistics.probes import Batch
 
 IMAGES = torch.randn(40, 1, 8, 8, generator=torch.Generator().manual_seed(0))
 SHIFTS = iv.Translation.grid(1)

@@ -11,9 +11,8 @@ from torch import nn
 import invariscope as iv
 from invariscope import zoo
 from invariscope.common.draws import Stream, drawn_words
-from invariscope.measures.base import Batch
-from invariscope.measures.noise_probes import EqualNoise, TowardNeighbour
 from invariscope.statistics.pairs import partners
+from invariscope.statistics.probes import Batch, EqualNoise, TowardNeighbour
 from invariscope.transforms.deformation_ladder import DeformationLadder
 
 DIGITS = zoo.load("mnist_subset", samples=72)

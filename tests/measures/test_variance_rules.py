@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from test_every_measure import final_values, finals_of
 
-from invariscope.measures.base import LayerContext
+from invariscope.measures.values import LayerContext
 from invariscope.measures.variance import NormalizedVariance, SampleVariance, TransformationVariance
 
 

@@ -39,7 +39,7 @@ BELOW = {
     },
     "studies": {
         "anatomy", "data", "engine", "generators", "intervals", "measures", "readers", "results",
-        "transforms",
+        "statistics", "transforms",
     },
     "monitor": {"data", "engine", "measures", "readers", "results", "transforms"},
     "neurons": {"anatomy", "data", "intervals", "measures", "readers", "results"},

@@ -93,6 +93,14 @@ def test_contributing_shows_a_measure_and_a_transform_in_one_file_each():
     assert folders == ["measures", "transforms"]
 
 
+def test_a_measure_costs_at_most_sixty_lines_of_code_and_six_concepts():
+    (source,) = (text for name, text in files_of(ROOT / "CONTRIBUTING.md").items() if "measures" in name)
+    imports = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom)]
+    ours = [node for node in imports if (node.module or "").startswith("invariscope")]
+    assert sum(len(node.names) for node in ours) <= 6
+    assert lines_of_code(source) <= 60
+
+
 def test_a_transform_costs_at_most_forty_lines_of_code_and_six_methods():
     (source,) = (text for name, text in files_of(ROOT / "CONTRIBUTING.md").items() if "transforms" in name)
     (family,) = (node for node in ast.parse(source).body if isinstance(node, ast.ClassDef))
@@ -123,8 +131,8 @@ def test_the_new_transform_is_listed(said):
 
 def test_the_new_measure_is_explained(said):
     explained = said["explain orbit_share"]
-    assert "out of all that moves it" in explained
-    assert "not a share of one total" in " ".join(explained.split())
+    assert "moves, out of all of it" in explained
+    assert "not relative to other samples" in " ".join(explained.split())
 
 
 def test_the_shared_tests_take_both_up_and_they_pass(project):
@@ -148,8 +156,9 @@ def test_the_documentation_builds_strictly_and_has_a_page_for_both(site):
         overview = (site / page).with_name("index.html").read_text()
         assert f'href="{Path(page).name}"' in overview
     measure = (site / "measures/orbit_share.html").read_text()
-    assert "Variance along the orbit as a share of itself and the variance across samples." in measure
-    assert "How far the transformation moves a unit, out of all that moves it." in measure
+    assert "Variance along the orbit as a share of the mean square, both summed over units." in measure
+    assert "How much of a response the transformation moves, out of all of it." in measure
+    assert "moved share of the response" in measure
 
 
 def test_every_measure_transform_and_command_has_its_place_in_the_documentation(site):

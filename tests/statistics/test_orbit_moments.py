@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from invariscope.block import Block, Membership
+from invariscope.statistics.errors import NonFiniteError
 from invariscope.statistics.moments import orbit_moments
 from invariscope.statistics.moments.orbit_moments import OrbitMoments
-from invariscope.statistics.moments.orbit_state import NonFiniteError
 from invariscope.statistics.moments.references import References
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import operator
 from typing import Any
 
+from invariscope.common.registry import unknown
+
 
 def integer(name: str, value: Any, *, least: int = 1, besides: tuple[Any, ...] = (), what: str = "") -> Any:
     """Return an integer option as Python's own, or one of the values that are allowed besides integers.
@@ -48,3 +50,14 @@ def set_integers(instance: Any, *, besides: tuple[Any, ...] = (), what: str = ""
     for name, smallest in least.items():
         value = integer(name, getattr(instance, name), least=smallest, besides=besides, what=what)
         object.__setattr__(instance, name, value)
+
+
+def refuse_other(instance: Any, **allowed: tuple[Any, ...]) -> None:
+    """Raise ValueError, with the closest names, unless each named option is one of the values allowed for it.
+
+    >>> refuse_other(complex(1, 0), imag=(0.0, 1.0))
+    """
+    for name, values in allowed.items():
+        given = getattr(instance, name)
+        if given not in values:
+            raise unknown(name, str(given), map(str, values))

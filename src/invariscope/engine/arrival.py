@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from torch import Tensor
 
-from invariscope.common.globs import matches_any
 from invariscope.engine.outputs import Part
 from invariscope.measures.base import Measure
 from invariscope.results.rows import ResultRow, Row
@@ -99,4 +98,4 @@ def _without_partners(row: Row, measure: Measure) -> Row:
 
 
 def _of_partners(measure: Measure, row: ResultRow) -> bool:
-    return matches_any(measure.of_partners, row.output)
+    return measure.output(row.output).of_partners

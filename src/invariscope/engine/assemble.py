@@ -14,7 +14,8 @@ from invariscope.engine.arrival import without_partners
 from invariscope.engine.class_means import counts_over_classes, finite_mean, left_out
 from invariscope.engine.outputs import OutputPlace, Part, Stratum, no_interval
 from invariscope.engine.state import OUTPUT, Run
-from invariscope.measures.base import CurveValues, LayerContext, LayerValues, Measure, UnitValues, Values
+from invariscope.measures.base import Measure
+from invariscope.measures.values import CurveValues, LayerContext, LayerValues, UnitValues, Values
 from invariscope.readers.base import LayerKey
 from invariscope.results.rows import ABSENT
 from invariscope.statistics.base import Statistic
@@ -168,7 +169,7 @@ class _Layer:
         return {
             output: values
             for output, values in self._evaluated(measure, statistics, stratum, whole=True).items()
-            if output not in measure.floorless and not isinstance(values, CurveValues)
+            if measure.output(output).floor and not isinstance(values, CurveValues)
         }
 
     def _values(self, measure: Measure, stratum: Stratum) -> Mapping[str, Values]:
@@ -201,7 +202,7 @@ class _Layer:
         reason = next((stratum.reason for stratum, _ in classes if stratum.reason), "")
         sizes = np.sum([stratum.sizes for stratum, _ in classes], axis=0)
         stratum, found = Stratum("mean", [], sizes, self.run.reach, reason), Part()
-        for output in (name for name in classes[0][1] if name not in measure.positions):
+        for output in (n for n in classes[0][1] if measure.output(n).kind != "position"):
             parts = [outputs[output] for _, outputs in classes]
             place = self._place(measure, output, stratum)
             floors = [row.floor for row in own.rows if row.output == output and row.floor is not ABSENT]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from invariscope.measures.base import LayerValues, UnitValues
+from invariscope.measures.values import LayerValues, UnitValues
 from invariscope.results.rows import ABSENT
 
 

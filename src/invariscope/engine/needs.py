@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from invariscope.data.window import Window
-from invariscope.measures.base import Batch, Identity, Measure, Probe
+from invariscope.measures.base import Measure
 from invariscope.statistics.base import Statistic
+from invariscope.statistics.probes import Batch, Probe, Untransformed
 from invariscope.transforms.base import Transform
 
 
@@ -59,7 +60,9 @@ class Needs:
 
     def width(self, transform: Transform) -> int:
         """Inputs that are forwarded for each sample."""
-        own = (p for p in self.probes if not (isinstance(p, Identity) and transform.identity is not None))
+        own = (
+            p for p in self.probes if not (isinstance(p, Untransformed) and transform.identity is not None)
+        )
         return len(transform) + sum(probe.columns(len(transform)) for probe in own)
 
     @property
@@ -121,7 +124,7 @@ def lay_out(transform: Transform, probes: tuple[Probe, ...], x: Tensor, *, batch
     extra: list[Tensor] = []
     width = len(transform)
     for probe in probes:
-        if isinstance(probe, Identity) and transform.identity is not None:
+        if isinstance(probe, Untransformed) and transform.identity is not None:
             found[probe.name] = (transform.identity,)
             continue
         extra.append(probe.inputs(x, orbit, batch=batch).to(orbit))

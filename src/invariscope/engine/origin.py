@@ -91,8 +91,9 @@ def _drawn(options: Options) -> dict[str, Any]:
 def _described(measure: Measure) -> dict[str, Any]:
     """What a report says of a measure, and the rows that it shows in another way than most."""
     texts = {"summary": measure.summary, "reading": measure.reading, "source": measure.source()}
-    kinds = {"positions": measure.positions, "unit_only": measure.unit_only}
-    named = {kind: sorted(map(measure.row_name, outputs)) for kind, outputs in kinds.items() if outputs}
+    kinds = {"positions": "position", "unit_only": "unit"}
+    rows = {title: measure.rows_of_kind(kind) for title, kind in kinds.items()}
+    named = {title: names for title, names in rows.items() if names}
     return {"options": _plain(measure.options), **texts, **named}
 
 

@@ -19,12 +19,12 @@ from invariscope.intervals import (
     jackknife,
     kind_of,
 )
-from invariscope.measures.base import (
+from invariscope.measures.base import Measure
+from invariscope.measures.values import (
     BY_ELEMENT,
     CurveValues,
     ElementValues,
     LayerValues,
-    Measure,
     UnitValues,
     Values,
 )
@@ -251,7 +251,7 @@ class OutputPlace:
             return MISSING
         sizes = self.stratum.sizes.tolist()
         found = jackknife(float(values[0]), values[1:].tolist(), sizes, reach=reach)
-        return found.within(*self.measure.bounds(self.output))
+        return found.within(*self.measure.output(self.output).range)
 
 
 def layer_replicates(part: Values) -> np.ndarray:

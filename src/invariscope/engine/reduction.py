@@ -25,7 +25,7 @@ from invariscope.engine.validation import (
 from invariscope.readers.base import OK, LayerKey, Reading
 from invariscope.readers.batch_dependence import NOT_ALWAYS
 from invariscope.statistics.base import Statistic
-from invariscope.statistics.moments.orbit_state import NonFiniteError
+from invariscope.statistics.errors import NonFiniteError
 
 # A block that still lacks its values, which differ from layer to layer.
 BlockFrame: TypeAlias = partial[Block]

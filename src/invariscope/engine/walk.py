@@ -24,9 +24,10 @@ from invariscope.engine.progress import ticking
 from invariscope.engine.reduction import BlockFrame, Reduction
 from invariscope.engine.state import Run
 from invariscope.engine.validation import refuse_unreadable
-from invariscope.measures.base import Batch, Measure
+from invariscope.measures.base import Measure
 from invariscope.readers.base import Forward, Reader
 from invariscope.readers.batch_dependence import PredictingForward
+from invariscope.statistics.probes import Batch
 from invariscope.transforms.base import Transform
 
 Tick = Callable[[int, int | None], None]

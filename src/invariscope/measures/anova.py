@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
-from invariscope.common.checks import set_integers
-from invariscope.common.registry import unknown
-from invariscope.measures.anova_table import FTests, Table
-from invariscope.measures.base import KnownAnswer, LayerContext, LayerValues, Measure, Values
-from invariscope.measures.rejections import CORRECTIONS
+from invariscope.common.checks import refuse_other, set_integers
+from invariscope.measures.anova_table import FTests, SumsOfSquares
+from invariscope.measures.base import KnownAnswer, Measure
+from invariscope.measures.multiple_testing import CORRECTIONS
+from invariscope.measures.values import SHARE, LayerContext, LayerValues, Output, Values
 from invariscope.measures.variance_parts import Parts
 from invariscope.statistics.base import Statistic
 from invariscope.statistics.moments.element_covariance import ElementCovariance
@@ -24,7 +24,9 @@ REJECTING = "rejecting_{}"
 
 @dataclass(frozen=True, kw_only=True)
 class Anova(Measure):
-    """Shares of a unit's variation that samples, transformation and residual have, and tests of the second.
+    """Which part of a unit's variation is the sample, the transformation, or both together.
+
+    Shares of a unit's variation that samples, transformation and residual have, and tests of the second.
 
     .. math:: \\sum_{ij} (A_{ij} - \\bar A)^2 = m \\sum_i (\\bar A_{i\\cdot} - \\bar A)^2
         + n \\sum_j (\\bar A_{\\cdot j} - \\bar A)^2
@@ -54,6 +56,12 @@ class Anova(Measure):
     are repeated measures, so that comparing it with an F distribution is no test of level α.
     Benjamini–Hochberg presumes positive dependence between units, Benjamini–Yekutieli nothing.
 
+    Reading:
+        Shares of all that moves a unit, from 0 to 1. Sample near 1: the unit follows what is shown,
+        whatever the transformation. The transformation's share is what it does to all samples alike; what
+        it does to each differently is in the residual, so a share of 0 is not invariance. With many samples
+        the smallest effect is significant: a small p says that there is one, not that it is large.
+
     Args:
         sphericity: None takes it for granted; "greenhouse_geisser" multiplies the degrees of freedom by
             the estimated factor, for which the covariance of the elements is kept for every unit:
@@ -79,29 +87,8 @@ class Anova(Measure):
     alpha: float = 0.05
     min_firing: int = 20
 
-    summary: ClassVar[str] = (
-        "Which part of a unit's variation is the sample, the transformation, or both together."
-    )
-    reading: ClassVar[str] = (
-        "Shares of all that moves a unit, from 0 to 1. Sample near 1: the unit follows what is shown, "
-        "whatever the transformation. The transformation's share is what it does to all samples alike; what "
-        "it does to each differently is in the residual, so a share of 0 is not invariance. With many "
-        "samples the smallest effect is significant: a small p says that there is one, not that it is large."
-    )
-    ranges: ClassVar[Mapping[str, tuple[float, float]]] = dict.fromkeys(
-        ("share_sample", "share_transform", "share_residual", "p", *map(REJECTING.format, CORRECTIONS)),
-        (0.0, 1.0),
-    )
-    ideals: ClassVar[Mapping[str, float]] = {"share_sample": 1.0}
-    unit_only: ClassVar[frozenset[str]] = frozenset({"F", "p", "F_oneway"})
-    # They grow with the number of samples, as tests do: a value without one group is of another size.
-    single: ClassVar[frozenset[str]] = frozenset({"F", "p", "F_oneway", *map(REJECTING.format, CORRECTIONS)})
-
     def __post_init__(self) -> None:
-        for name, allowed in (("sphericity", (GREENHOUSE_GEISSER,)), ("correction", CORRECTIONS)):
-            given = getattr(self, name)
-            if given is not None and given not in allowed:
-                raise unknown(name, str(given), ("None", *allowed))
+        refuse_other(self, sphericity=(None, GREENHOUSE_GEISSER), correction=(None, *CORRECTIONS))
         if not 0 < self.alpha < 1:
             raise ValueError(f"alpha is a level between 0 and 1, such as 0.05; got {self.alpha!r}")
         set_integers(self, min_firing=0, what="samples")
@@ -110,6 +97,20 @@ class Anova(Measure):
     def _corrections(self) -> tuple[str, ...]:
         return CORRECTIONS if self.correction is None else (self.correction,)
 
+    def outputs(self) -> dict[str, Output]:
+        """Shares of the variation, tests per unit, and shares of rejecting units."""
+        # Tests grow with the number of samples: a value without one group is of another size.
+        rejecting = Output("share of units that reject", SHARE, interval=False)
+        return {
+            "share_sample": Output("share of the sample", SHARE, ideal=1.0),
+            "share_transform": Output("share of the transformation", SHARE),
+            "share_residual": Output("share of the residual", SHARE),
+            "F": Output("two-way F", kind="unit", interval=False),
+            "p": Output("p-value of F", SHARE, kind="unit", interval=False),
+            "F_oneway": Output("one-way F, as published", kind="unit", interval=False),
+            **dict.fromkeys(map(REJECTING.format, self._corrections), rejecting),
+        }
+
     def statistics(self) -> tuple[Statistic, ...]:
         """The moments that the variance measures use, and the elements' covariance if it is asked for."""
         return (ElementCovariance(), OrbitMoments()) if self.sphericity else (OrbitMoments(),)
@@ -117,7 +118,7 @@ class Anova(Measure):
     def evaluate(self, finals: Any, layer: LayerContext) -> Mapping[str, Values]:
         """Shares, F and p per unit, shares of rejecting units per layer."""
         parts = Parts(finals[-1], finals[-1], standard=False, known_dead=layer.dead)
-        table = Table(finals[-1], parts, parts.sparse(self.min_firing), self.min_firing)
+        table = SumsOfSquares(finals[-1], parts, parts.sparse(self.min_firing), self.min_firing)
         tests = FTests(table, finals[0].epsilon if self.sphericity else None)
         rejecting = {name: tests.rejecting(name, self.alpha) for name in self._corrections}
         return {
@@ -180,9 +181,7 @@ class Anova(Measure):
             "F_oneway": [0.2, 0.0, 8.0, nan],
             "rejecting_bonferroni": 1 / 3,
         }
-        return tuple(
-            KnownAnswer({}, activations, expected, output=name) for name, expected in answers.items()
-        )
+        return KnownAnswer.each({}, activations, answers)
 
 
 _NO_INTERVAL = "no interval: a test says more with more samples, so its value grows with their number"

@@ -8,17 +8,18 @@ from functools import cached_property
 
 import numpy as np
 
-from invariscope.measures.base import UnitValues
-from invariscope.measures.rejections import f_critical, f_survival, share_rejecting
+from invariscope.measures.multiple_testing import f_critical, f_survival, share_rejecting
+from invariscope.measures.values import UnitValues
 from invariscope.measures.variance_parts import Parts
 from invariscope.statistics.moments.variances import Moments
+from invariscope.statistics.rounding import quotient
 
 # A residual this far below the variation along orbits is the rounding of a difference of two sums.
 _ROUNDING = 1e-13
 
 
 @dataclass(frozen=True)
-class Table:
+class SumsOfSquares:
     """Sums of squares per unit, (replicate, unit...), from the moments.
 
     Args:
@@ -81,8 +82,7 @@ class Table:
     @cached_property
     def f(self) -> np.ndarray:
         """Two-way F of the transformation against the residual."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            found = (self.moments.samples - 1) * self.transform / self.residual
+        found = quotient((self.moments.samples - 1) * self.transform, self.residual)
         found[:, self.unmoved] = 0.0
         found[:, self.parts.dead] = np.nan
         return found
@@ -90,8 +90,7 @@ class Table:
     @cached_property
     def f_oneway(self) -> np.ndarray:
         """One-way F, as published."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            found = self.moments.samples * self.moments.element_variance / self.moments.sample_variance
+        found = quotient(self.moments.samples * self.moments.element_variance, self.moments.sample_variance)
         found[:, self.unmoved] = 0.0
         found[:, self.parts.still & ~self.unmoved] = np.inf
         found[:, self.parts.dead] = np.nan
@@ -109,9 +108,7 @@ class Table:
 
     def share(self, part: np.ndarray, *, null: np.ndarray | None = None) -> UnitValues:
         """A part of the total, per unit and for the layer as a whole; `null` is the part without pairing."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            values = part / self.total
-            chance = None if null is None else null / self.total[0]
+        values, chance = quotient(part, self.total), None if null is None else quotient(null, self.total[0])
         values[:, self.parts.dead] = np.nan
         found = self.units(values, ratio=self.parts.ratio(part, self.total))
         rare = self.parts.uncovered(found.counted, self.min_firing)
@@ -143,7 +140,7 @@ class FTests:
         epsilon: (replicate, unit...) factor of the degrees of freedom; None: 1.
     """
 
-    table: Table
+    table: SumsOfSquares
     epsilon: np.ndarray | None
 
     def _freedom(self, replicate: int) -> tuple[float, float]:

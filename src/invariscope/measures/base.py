@@ -10,244 +10,17 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from torch import Tensor
 
+from invariscope.block import Block
 from invariscope.common.registry import Registry, refuse_unknown_options, snake_case
+from invariscope.measures.values import LayerContext, Output, Values
 from invariscope.statistics.base import Statistic
+from invariscope.statistics.kept.sample_table import Columns, SampleRows
+from invariscope.statistics.probes import Probe
 
 _PLAIN = (str, int, float, tuple, list, dict, type(None))
 
 MEASURES: Registry[Measure] = Registry("measure", "invariscope.measures")
-
-
-@dataclass(frozen=True)
-class LayerContext:
-    """What a formula may know of the layer whose statistics it turns into values.
-
-    Args:
-        layer, call: which layer, and which of its runs within one forward.
-        shape: the layer's own unit shape, such as (C, H, W).
-        reference: per-unit transformation variance of the same layer with random weights, for the
-            measures that ask for it.
-        dead: (unit...) units found dead at full precision, where the forwards were of a lower one.
-        input_shape: the shape of one input, such as (3, 32, 32).
-        resolution: responses are known to no better than this share of a unit's size, as when an
-            interpolating action has moved them; 0: to rounding.
-        identity: position of the element that changes nothing; None if none is known to.
-    """
-
-    layer: str
-    call: int
-    shape: tuple[int, ...]
-    reference: np.ndarray | None = None
-    dead: np.ndarray | None = None
-    input_shape: tuple[int, ...] = ()
-    resolution: float = 0.0
-    identity: int | None = None
-
-    def moved(self, elements: int) -> np.ndarray:
-        """Return an (element,) mask, False for the identity, whose discrepancy is 0 by construction.
-
-        >>> LayerContext("fc", 0, (10,), identity=0).moved(3).tolist()
-        [False, True, True]
-        """
-        return np.arange(elements) != (-1 if self.identity is None else self.identity)
-
-
-@dataclass(frozen=True)
-class UnitValues:
-    """Per-unit values of one layer, and what goes into the layer's own value.
-
-    Args:
-        values: (replicate, unit...): replicate 0 from all samples, the others without one group.
-        counted: (unit...) the units whose mean is the layer's value.
-        dead, sparse, infinite, masked: units left out, by reason; masked ones left the image.
-        ratio: (replicate,) ratio of the layer's means, for measures that are ratios.
-        null: (unit...) the value expected when the pairing is destroyed, or None.
-        note: what a reader of the layer's value should know.
-        uncovered: why the layer's value can have no interval that covers; "" where it can.
-        reach: how many times as wide its interval is to be.
-        examined: (unit...) the units that were looked at, where those are not all.
-    """
-
-    values: np.ndarray
-    counted: np.ndarray
-    dead: int = 0
-    sparse: int = 0
-    infinite: int = 0
-    ratio: np.ndarray | None = None
-    null: np.ndarray | None = None
-    masked: int = 0
-    note: str = ""
-    uncovered: str = ""
-    reach: float = 1.0
-    examined: np.ndarray | None = None
-
-    @property
-    def units(self) -> int:
-        """How many units were looked at."""
-        return self.counted.size if self.examined is None else int(self.examined.sum())
-
-    def layer_values(self) -> np.ndarray:
-        """(replicate,) mean over the counted units that have a value; NaN where none has."""
-        kept = self.counted & np.isfinite(self.values)
-        counts = kept.reshape(len(kept), -1).sum(axis=1)
-        sums = np.where(kept, self.values, 0.0).reshape(len(kept), -1).sum(axis=1)
-        return np.divide(sums, counts, out=np.full(len(kept), np.nan), where=counts > 0)
-
-    def layer_null(self) -> float:
-        """Mean of the null over the counted units."""
-        if self.null is None or not self.counted.any():
-            return float("nan")
-        return float(self.null[self.counted].mean())
-
-
-@dataclass(frozen=True)
-class ElementValues:
-    """A curve over the elements, whose mean is the layer's value.
-
-    Args:
-        values: (replicate, element): replicate 0 from all samples, each other without one group.
-        uncovered: why the values have no intervals that cover; "" if they have.
-        rare: (element,) elements whose own value has no interval.
-        counted: (element,) elements that enter the mean; None for all. Values of the identity that are known
-            beforehand, such as a flip rate of 0, do not count; see `LayerContext.moved`.
-    """
-
-    values: np.ndarray
-    uncovered: str = ""
-    rare: np.ndarray | None = None
-    counted: np.ndarray | None = None
-
-    def layer_values(self) -> np.ndarray:
-        """Return (replicate,) the mean over counted elements that have a value; NaN if none has.
-
-        >>> ElementValues(np.array([[0.0, 1.0, np.nan, 0.5]]), counted=np.arange(4) > 0).layer_values()
-        array([0.75])
-        """
-        kept = ~np.isnan(self.values) & (True if self.counted is None else self.counted)
-        sums, counts = np.where(kept, self.values, 0.0).sum(axis=1), kept.sum(axis=1)
-        return np.divide(sums, counts, out=np.full(len(kept), np.nan), where=counts > 0)
-
-
-@dataclass(frozen=True)
-class LayerValues:
-    """(replicate,) one number of a layer that no unit has a part of, such as a distance between vectors.
-
-    Args:
-        values: replicate 0 from all samples, the others without one group.
-        null: the value expected when the pairing is destroyed.
-        undefined: how many terms were left out because they have no value (a zero vector's cosine); None
-            if every term of this kind of value has one.
-        note: what a reader of the value should know, such as why there is none.
-        uncovered: why the value can have no interval that covers; "" where it can.
-        reach: how many times as wide its interval must be to cover, as found by simulation.
-    """
-
-    values: np.ndarray
-    null: float = float("nan")
-    undefined: int | None = None
-    note: str = ""
-    uncovered: str = ""
-    reach: float = 1.0
-
-
-# The axis of a curve of elements that no one number stands for, such as a position in the data.
-BY_ELEMENT = "element"
-
-
-@dataclass(frozen=True)
-class CurveValues:
-    """A curve along an axis of its own, which is not that of the elements; no one number stands for it.
-
-    Args:
-        values: (replicate, point): replicate 0 from all samples, the others without one group.
-        parameter: what the axis is, with its unit: "frequency_cpp"; `BY_ELEMENT`: that of the elements, whose
-            own places and labels then stand in the result.
-        x: (point,) places on the axis.
-        labels: (point,) the places in words.
-        units: (unit..., point) the curve of each unit or channel, which the result keeps as a map.
-    """
-
-    values: np.ndarray
-    parameter: str
-    x: tuple[float, ...]
-    labels: tuple[str, ...]
-    units: np.ndarray | None = None
-
-
-Values = UnitValues | ElementValues | LayerValues | CurveValues
-
-
-@dataclass(frozen=True, eq=False)
-class Batch:
-    """Positions, keys and partners of the samples in one forward.
-
-    Args:
-        indices: (sample,) positions in the data.
-        keys: (sample,) integers that identify the samples; draws depend only on (seed, key).
-        partners: (sample,) position in the batch of each sample's partner, -1 for none.
-        seed: seed of the draws.
-    """
-
-    indices: np.ndarray
-    keys: np.ndarray
-    partners: np.ndarray
-    seed: int
-
-
-@dataclass(frozen=True)
-class Probe(abc.ABC):
-    """Further inputs that are forwarded with each sample's orbit, through the model once for all measures.
-
-    Equal probes of several measures are forwarded once.
-    """
-
-    @property
-    @abc.abstractmethod
-    def name(self) -> str:
-        """By which a statistic finds the responses: `block.probe(name)`."""
-
-    @abc.abstractmethod
-    def columns(self, elements: int) -> int:
-        """How many inputs it adds to each sample, beside an orbit of that many elements."""
-
-    @property
-    def unsettled(self) -> bool:
-        """Whether `settled` must be called before `inputs`."""
-        return False
-
-    def settled(self, orbits: Iterable[tuple[Tensor, Tensor]]) -> Probe:
-        """The probe with what it must know of all inputs, from batches of (samples, their orbits)."""
-        return self
-
-    @abc.abstractmethod
-    def inputs(self, x: Tensor, orbit: Tensor, *, batch: Batch) -> Tensor:
-        """(sample, column, ...) inputs.
-
-        Args:
-            x: (sample, ...) the untransformed samples.
-            orbit: (sample, element, ...) their orbits.
-            batch: positions, keys and partners of the samples.
-        """
-
-
-@dataclass(frozen=True)
-class Identity(Probe):
-    """The untransformed input. Costs nothing where the transform has an identity element."""
-
-    @property
-    def name(self) -> str:
-        """Its name, "identity"."""
-        return "identity"
-
-    def columns(self, elements: int) -> int:
-        """One."""
-        return 1
-
-    def inputs(self, x: Tensor, orbit: Tensor, *, batch: Batch) -> Tensor:
-        """The samples themselves."""
-        return x[:, None]
 
 
 @dataclass(frozen=True)
@@ -264,52 +37,32 @@ class KnownAnswer:
     labels: Any = None
     output: str = ""
 
+    @classmethod
+    def each(
+        cls, options: Mapping[str, Any], activations: Any, answers: Mapping[str, Any], **given: Any
+    ) -> tuple[KnownAnswer, ...]:
+        """Return an answer for each of several outputs of the same case."""
+        return tuple(
+            cls(options, activations, value, output=name, **given) for name, value in answers.items()
+        )
+
 
 class Measure(abc.ABC):
     """A frozen dataclass of options with a formula. One file in `invariscope.measures` is one family.
 
     A concrete measure registers itself under the snake_case of its name, and with that appears in
-    the listings, the documentation, the report's legend and the shared tests.
+    the listings, the documentation, the report's legend and the shared tests. Its docstring says in one
+    plain sentence what the number says, and under "Reading:" how to read it and when it misleads.
     """
 
     scope: ClassVar[str] = "layers"
     """"layers", or "output": a measure of the model's final output alone."""
 
-    summary: ClassVar[str]
-    """One plain sentence on what the number says, shown in reports."""
+    summary: ClassVar[str] = ""
+    """First paragraph of the docstring, shown in listings and reports."""
 
-    reading: ClassVar[str]
-    """How to read a value, and when it misleads."""
-
-    range: ClassVar[tuple[float, float]] = (0.0, float("inf"))
-    """Smallest and largest possible value."""
-
-    ranges: ClassVar[Mapping[str, tuple[float, float]]] = {}
-    """The same of the outputs whose values have narrower bounds."""
-
-    single: ClassVar[frozenset[str]] = frozenset()
-    """Outputs without an interval, whose one replicate is all samples: p-values of fewer are larger."""
-
-    ideals: ClassVar[Mapping[str, float]] = {}
-    """The value of a perfectly invariant or equivariant layer, by output, where that is not 0; NaN: none."""
-
-    absolute: ClassVar[frozenset[str]] = frozenset()
-    """Outputs in units of the activation, of which no size is small by itself."""
-
-    beside_noise: ClassVar[Mapping[str, str]] = {}
-    """Outputs in units of the distance between samples, each with that which divides it by noise's."""
-
-    positions: ClassVar[frozenset[str]] = frozenset()
-    """Outputs that are positions in a list: whole numbers, of which a mean over classes says nothing."""
-
-    unit_only: ClassVar[frozenset[str]] = frozenset()
-    """Outputs to be read in maps alone: a layer's mean of its units' p-values says nothing."""
-
-    floorless: ClassVar[frozenset[str]] = frozenset()
-    """Outputs without a floor: positions, and numbers into which the transformed inputs do not enter."""
-
-    of_partners: ClassVar[tuple[str, ...]] = ()
-    """Globs of the outputs that depend on a sample's partner, besides every `null` of a paired statistic."""
+    reading: ClassVar[str] = ""
+    """How to read a value, and when it misleads: what the docstring says under "Reading:"."""
 
     maps_differ: ClassVar[bool] = False
     """Whether a feature map gives other outputs than a flat layer of the same values."""
@@ -318,7 +71,7 @@ class Measure(abc.ABC):
     """Whether the measure means nothing without class labels."""
 
     needs_action: ClassVar[bool] = False
-    """Whether the transform must say what it does to feature maps."""
+    """Whether the transform must say what it does to feature maps. Then `Block.restored` must be heeded."""
 
     needs_orbit: ClassVar[bool] = True
     """Whether responses to the elements are read; otherwise the probes alone are forwarded."""
@@ -328,6 +81,8 @@ class Measure(abc.ABC):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        cls.summary = " ".join((inspect.getdoc(cls) or "").split("\n\n")[0].split())
+        cls.reading = cls._section("Reading")
         MEASURES.add(cls)
 
     def __new__(cls, *args: Any, **options: Any) -> Self:
@@ -361,8 +116,8 @@ class Measure(abc.ABC):
         return row.removeprefix(self.label).removeprefix(".")
 
     def owns(self, row: str) -> bool:
-        """Whether a row of that name can be one of this measure's; see `owner` for a run of several."""
-        return row == self.label or row.startswith(f"{self.label}.")
+        """Whether a row of that name is one of this measure's outputs."""
+        return row in map(self.row_name, self.outputs())
 
     @property
     def options(self) -> dict[str, Any]:
@@ -370,9 +125,13 @@ class Measure(abc.ABC):
         given = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.init}  # type: ignore[arg-type]
         return {name: value if isinstance(value, _PLAIN) else repr(value) for name, value in given.items()}
 
-    def bounds(self, output: str) -> tuple[float, float]:
-        """Smallest and largest possible value of that output."""
-        return self.ranges.get(output, self.range)
+    def output(self, name: str) -> Output:
+        """What the output of that name is."""
+        return self.outputs()[name]
+
+    def rows_of_kind(self, kind: str) -> list[str]:
+        """Row names of the outputs of one kind, sorted."""
+        return sorted(self.row_name(name) for name, output in self.outputs().items() if output.kind == kind)
 
     @property
     def predicts_numbers(self) -> bool:
@@ -386,16 +145,17 @@ class Measure(abc.ABC):
 
     @property
     def has_floor(self) -> bool:
-        """Whether the number means something for inputs that were transformed and brought back.
-
-        A measure that uses the action on feature maps must heed `Block.restored`, and say so here.
-        """
-        return not self.needs_action
+        """Whether a number means something for inputs that were transformed and brought back."""
+        return any(output.floor for output in self.outputs().values())
 
     @property
     def probes(self) -> tuple[Probe, ...]:
-        """What must be forwarded besides the orbits."""
-        return ()
+        """What must be forwarded besides the orbits: whatever the statistics read."""
+        return tuple(dict.fromkeys(probe for statistic in self.statistics() for probe in statistic.reads))
+
+    @abc.abstractmethod
+    def outputs(self) -> dict[str, Output]:
+        """What the values are, by output name; a measure with one output calls it ""."""
 
     @abc.abstractmethod
     def statistics(self) -> tuple[Statistic, ...]:
@@ -403,7 +163,7 @@ class Measure(abc.ABC):
 
     @abc.abstractmethod
     def evaluate(self, finals: tuple[Any, ...], layer: LayerContext) -> Mapping[str, Values]:
-        """Values by output name; a measure with one output calls it "".
+        """Values by output name; outputs that do not apply are left out.
 
         Args:
             finals: final values of `statistics()`, in their order.
@@ -417,13 +177,13 @@ class Measure(abc.ABC):
         Element 0 is the untransformed input; the responses to `probes` stand behind the elements, in
         their order (the identity's excepted). With `needs_action` the elements are quarter turns.
         Outputs that the definition cannot give for these arguments are left out.
-        An oracle with a third argument `keys` gets the samples' keys.
+        An oracle with a third argument `indices` gets the samples' positions.
         """
 
     @classmethod
-    @abc.abstractmethod
     def examples(cls) -> tuple[Measure, ...]:
         """Instances with every option that changes the formula, for the shared tests."""
+        return (cls(),)
 
     @classmethod
     @abc.abstractmethod
@@ -433,18 +193,45 @@ class Measure(abc.ABC):
     @classmethod
     def source(cls) -> str:
         """The publication that the docstring names, on one line."""
-        _, _, after = (inspect.getdoc(cls) or "").partition("Source:\n")
-        return " ".join(line.strip() for line in after.split("\n\n")[0].splitlines())
+        return cls._section("Source")
+
+    @classmethod
+    def _section(cls, title: str) -> str:
+        """A section of the docstring, on one line."""
+        _, _, after = (inspect.getdoc(cls) or "").partition(f"\n{title}:\n")
+        return " ".join(after.split("\n\n")[0].split())
 
     @classmethod
     def explain(cls) -> str:
-        """The summary, how to read the number, and the class's own documentation."""
-        return f"{cls.summary}\n\n{cls.reading}\n\n{inspect.getdoc(cls) or ''}"
+        """The class's own documentation."""
+        return inspect.getdoc(cls) or ""
+
+
+class SampleMeasure(Measure):
+    """A measure of a few numbers per sample: `rows` gives them, and `evaluate` gets the table of them."""
+
+    reads: tuple[Probe, ...] = ()
+    """The probes whose responses `rows` reads."""
+
+    paired: bool = False
+    """Whether `rows` reads the partners of samples."""
+
+    @abc.abstractmethod
+    def rows(self, block: Block) -> Columns:
+        """(sample, ...) numbers of each sample of the block, by name.
+
+        Raises:
+            NotApplicableError: the layer lacks what this measure needs.
+        """
+
+    def statistics(self) -> tuple[Statistic, ...]:
+        """The table of the rows of all samples."""
+        return (SampleRows(self),)
 
 
 def owner(row: str, measures: Iterable[Measure]) -> Measure:
     """Which of the measures a row is one of: "stability.petrini2021.D" is no output of "stability"."""
-    return max((measure for measure in measures if measure.owns(row)), key=lambda measure: len(measure.label))
+    return next(measure for measure in measures if measure.owns(row))
 
 
 def as_measures(measures: Any) -> tuple[Measure, ...]:

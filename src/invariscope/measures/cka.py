@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from invariscope.common.checks import set_integers
-from invariscope.measures.base import (
-    ElementValues,
-    Identity,
-    KnownAnswer,
-    LayerContext,
-    LayerValues,
-    Measure,
-    Values,
-)
+from invariscope.measures.base import KnownAnswer, Measure
+from invariscope.measures.values import ElementValues, LayerContext, LayerValues, Output, Values
 from invariscope.statistics.kept.kept_responses import KeptResponses
 from invariscope.statistics.kept.sample_table import SampleTable
 
@@ -27,7 +19,9 @@ _ROUNDING = 1e-20  # of the sum of squares: what is left of equal responses when
 
 @dataclass(frozen=True, kw_only=True)
 class CKA(Measure):
-    """Linear centred kernel alignment between φ(X) and φ(gX), debiased.
+    """Whether samples keep their mutual places in a layer when all are transformed.
+
+    Linear centred kernel alignment between φ(X) and φ(gX), debiased.
 
     .. math:: \\mathrm{CKA}_g = \\frac{\\mathrm{HSIC}(K, L_g)}
             {\\sqrt{\\mathrm{HSIC}(K, K)\\,\\mathrm{HSIC}(L_g, L_g)}}, \\quad
@@ -48,6 +42,10 @@ class CKA(Measure):
     Misleads: CKA ignores rotations of the representation's space and its scale: 1 says that samples keep
     their mutual distances, not that responses stay. A permutation of channels has CKA 1. A few directions
     of large variance decide.
+
+    Reading:
+        1: the transformed samples lie to one another as the untransformed ones do. 0: as unrelated samples
+        would. It is not invariance: a rotation of the whole representation leaves it at 1.
 
     Args:
         samples: how many are compared, at least 4.
@@ -70,21 +68,15 @@ class CKA(Measure):
     units: int = 512
     seed: int = 0
 
-    range: ClassVar[tuple[float, float]] = (-1.0, 1.0)
-    ideals: ClassVar[Mapping[str, float]] = {"": 1.0}
-    summary: ClassVar[str] = "Whether samples keep their mutual places in a layer when all are transformed."
-    reading: ClassVar[str] = (
-        "1: the transformed samples lie to one another as the untransformed ones do. 0: as unrelated samples "
-        "would. It is not invariance: a rotation of the whole representation leaves it at 1."
-    )
-
     def __post_init__(self) -> None:
         set_integers(self, samples=_FEWEST, units=1)
 
-    @property
-    def probes(self) -> tuple[Identity]:
-        """The untransformed input."""
-        return (Identity(),)
+    def outputs(self) -> dict[str, Output]:
+        """The alignment of the layer, and by element."""
+        return {
+            "": Output("alignment", (-1.0, 1.0), ideal=1.0),
+            "by_element": Output("alignment by element", (-1.0, 1.0), ideal=1.0),
+        }
 
     def statistics(self) -> tuple[KeptResponses]:
         """The responses of a few samples."""

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from invariscope.measures.base import (
-    ElementValues,
-    Identity,
-    KnownAnswer,
-    LayerContext,
-    LayerValues,
-    Measure,
-    Values,
-)
-from invariscope.measures.uncovered import few, few_events
-from invariscope.statistics.kept.sample_table import SampleTable
-from invariscope.statistics.kept.top_choices import TopChoices
+from invariscope.block import Block, NotApplicableError
+from invariscope.measures.base import KnownAnswer, SampleMeasure
+from invariscope.measures.interval_limits import few, few_events
+from invariscope.measures.values import SHARE, ElementValues, LayerContext, LayerValues, Output, Values
+from invariscope.statistics.kept.sample_table import Columns, SampleTable
+from invariscope.statistics.probes import Untransformed
 
 
 @dataclass(frozen=True)
-class Consistency(Measure):
-    """Share of pairs of elements for which a sample has the same top-1 class.
+class Consistency(SampleMeasure):
+    """How often two transformed versions of a sample get the same top-1 class.
+
+    Share of pairs of elements for which a sample has the same top-1 class.
 
     .. math:: \\mathrm{consistency} = \\left\\langle
         [\\hat y(t_j x_i) = \\hat y(t_k x_i)] \\right\\rangle_{i,\\, j \\ne k}, \\qquad
@@ -41,6 +38,10 @@ class Consistency(Measure):
     Misleads: labels are not used, so a constant prediction is perfectly consistent; compare with the null,
     which is then 1 too, and with the accuracy. Ties go to the first class.
 
+    Reading:
+        1: the prediction never changes along an orbit. The null is what predictions for different samples
+        agree in by chance. Consistency is not accuracy: a constant prediction has 1.
+
     Raises:
         ValueError: outputs that are no scores of at least two classes.
 
@@ -53,22 +54,26 @@ class Consistency(Measure):
     """
 
     scope: ClassVar[str] = "output"
-    range: ClassVar[tuple[float, float]] = (0.0, 1.0)
-    ideals: ClassVar[Mapping[str, float]] = {"": 1.0, "untransformed": 1.0}
-    summary: ClassVar[str] = "How often two transformed versions of a sample get the same top-1 class."
-    reading: ClassVar[str] = (
-        "1: the prediction never changes along an orbit. The null is what predictions for different samples "
-        "agree in by chance. Consistency is not accuracy: a constant prediction has 1."
-    )
+    reads = (Untransformed(),)
 
-    @property
-    def probes(self) -> tuple[Identity]:
-        """The untransformed input."""
-        return (Identity(),)
+    def outputs(self) -> dict[str, Output]:
+        """Both shares, and the second by element."""
+        return {
+            "": Output("agreeing pairs of elements", SHARE, ideal=1.0),
+            "untransformed": Output("kept predictions", SHARE, ideal=1.0),
+            "by_element": Output("kept predictions by element", SHARE, ideal=1.0),
+        }
 
-    def statistics(self) -> tuple[TopChoices]:
-        """The choices of every sample and element."""
-        return (TopChoices(),)
+    def rows(self, block: Block) -> Columns:
+        """The classes on top, "top" (sample, element) and "rest" (sample, 1), and which elements move."""
+        if block.values.ndim != 2 or block.values.shape[1] < 2:
+            raise NotApplicableError(
+                "a top choice needs outputs of shape (sample, class) with at least two classes; got (sample, "
+                f"{', '.join(map(str, block.values.shape[1:]))})"
+            )
+        top, rest = block.orbits().argmax(-1), block.probe("identity").argmax(-1)
+        moving = np.broadcast_to(block.moving.astype(float), top.shape)
+        return {"top": top, "rest": rest, "agreeing": _agreeing(top), "moving": moving}
 
     def evaluate(self, finals: Any, layer: LayerContext) -> dict[str, Values]:
         """Both shares with their nulls, and the curve."""
@@ -103,19 +108,18 @@ class Consistency(Measure):
         }
 
     @classmethod
-    def examples(cls) -> tuple[Consistency, ...]:
-        """There are no options."""
-        return (cls(),)
-
-    @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
         """Classes 0, 0, 1 and 1, 1, 1: of six pairs four agree, of four moved inputs three keep theirs."""
         outputs = np.eye(2)[[[0, 0, 1], [1, 1, 1]]]
-        return (
-            KnownAnswer({}, outputs, 4 / 6),
-            KnownAnswer({}, outputs, 3 / 4, output="untransformed"),
-            KnownAnswer({}, outputs, [1.0, 1.0, 0.5], output="by_element"),
-        )
+        answers = {"": 4 / 6, "untransformed": 3 / 4, "by_element": [1.0, 1.0, 0.5]}
+        return KnownAnswer.each({}, outputs, answers)
+
+
+def _agreeing(top: Tensor) -> Tensor:
+    """(sample,) share of pairs of elements with the same choice."""
+    elements = top.shape[1]
+    same = torch.stack([(top == column[:, None]).sum(1) for column in top.T]).sum(0) - elements
+    return same.double() / (elements * (elements - 1))
 
 
 def _too_few(changing: Any, keeping: Any) -> str:

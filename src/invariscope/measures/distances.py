@@ -8,17 +8,18 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from invariscope.common.checks import set_integers
-from invariscope.common.registry import unknown
-from invariscope.measures.base import KnownAnswer, LayerContext, LayerValues, Measure, UnitValues, Values
-from invariscope.measures.uncovered import few_decisive, reach_of_uneven
+from invariscope.common.checks import refuse_other, set_integers
+from invariscope.measures.base import KnownAnswer, Measure
+from invariscope.measures.interval_limits import few_decisive, reach_of_uneven
+from invariscope.measures.values import LayerContext, LayerValues, Output, UnitValues, Values
 from invariscope.measures.variance_parts import Parts
 from invariscope.statistics.base import Statistic
-from invariscope.statistics.directions import Directions
+from invariscope.statistics.cosine_sums import CosineSums
 from invariscope.statistics.kept.reservoir import Reservoir
 from invariscope.statistics.mean_distances import LayerDistances, MeanDistances
 from invariscope.statistics.moments.orbit_moments import OrbitMoments
 from invariscope.statistics.moments.variances import Moments
+from invariscope.statistics.rounding import quotient
 
 DISTANCES = ("sqeuclidean", "euclidean", "cosine")
 
@@ -42,17 +43,24 @@ class _Distance(Measure):
 
     maps_differ: ClassVar[bool] = True
     along_orbits: ClassVar[bool] = True
+    unit: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
-        if self.distance not in DISTANCES:
-            raise unknown("distance", str(self.distance), DISTANCES)
+        refuse_other(self, distance=DISTANCES)
         set_integers(self, reservoir=2, what="samples")
+
+    def outputs(self) -> dict[str, Output]:
+        """The layer's, and for feature maps one per channel."""
+        return {
+            "": Output("distance", unit=self.unit),
+            "channels": Output("distance per channel", unit=self.unit),
+        }
 
     def statistics(self) -> tuple[Statistic]:
         """The variance measures' moments, sums of directions, or a reservoir."""
         if self.distance == "sqeuclidean":
             return (OrbitMoments(),)
-        return (Directions(),) if self.distance == "cosine" else (Reservoir(self.reservoir, self.seed),)
+        return (CosineSums(),) if self.distance == "cosine" else (Reservoir(self.reservoir, self.seed),)
 
     def evaluate(self, finals: Any, layer: LayerContext) -> dict[str, Values]:
         """The layer's value and, for layers with two unit axes or more, one a channel."""
@@ -102,7 +110,9 @@ class _Distance(Measure):
 
 @dataclass(frozen=True, kw_only=True)
 class TransformationDistance(_Distance):
-    """Distance between two responses to one sample, averaged over pairs of elements and over samples.
+    """How far the transformation moves a layer's response as a whole.
+
+    Distance between two responses to one sample, averaged over pairs of elements and over samples.
 
     .. math:: TD = \\langle \\mathrm{mean}_{j<k}\\, d(A_{ij}, A_{ik}) \\rangle_i
 
@@ -116,6 +126,10 @@ class TransformationDistance(_Distance):
     Misleads: wide layers and large responses have large distances; the few units that vary most decide
     it. The cosine is blind to length, and in a rectified layer all responses point the same way.
 
+    Reading:
+        0 is invariant. In (squared) units of the activation, except for the cosine, and larger for wider
+        layers: layers cannot be compared with it, use normalized_distance for that.
+
     Raises:
         ValueError: a distance that does not exist, or a reservoir too small for a pair.
 
@@ -126,12 +140,7 @@ class TransformationDistance(_Distance):
     np.float64(2.0)
     """
 
-    absolute: ClassVar[frozenset[str]] = frozenset({"", "channels"})
-    summary: ClassVar[str] = "How far the transformation moves a layer's response as a whole."
-    reading: ClassVar[str] = (
-        "0 is invariant. In (squared) units of the activation, except for the cosine, and larger for wider "
-        "layers: layers cannot be compared with it, use normalized_distance for that."
-    )
+    unit: ClassVar[str] = "activation"
 
     def _of(self, found: MeanDistances) -> np.ndarray:
         return found.along
@@ -153,7 +162,9 @@ class TransformationDistance(_Distance):
 
 @dataclass(frozen=True, kw_only=True)
 class SampleDistance(_Distance):
-    """Distance between two samples' responses to one element, averaged over pairs and over elements.
+    """How far a change of sample moves a layer's response as a whole.
+
+    Distance between two samples' responses to one element, averaged over pairs and over elements.
 
     .. math:: SD = \\langle \\mathrm{mean}_{i<k}\\, d(A_{ij}, A_{kj}) \\rangle_j
 
@@ -161,19 +172,17 @@ class SampleDistance(_Distance):
     :class:`NormalizedDistance`: over all pairs of samples, wherever they stand in a batch; for
     "euclidean" over all pairs within a reservoir of `reservoir` samples.
 
+    Reading:
+        0: the layer gives the same whatever is shown, so its invariance means nothing. Larger: it tells
+        samples apart by more. In (squared) units of the activation, except for the cosine; wider layers
+        have larger distances, so that layers cannot be compared with it.
+
     Source:
         Quiroga et al. 2023, Invariance measures for neural networks, arXiv:2310.17404.
 
     >>> SampleDistance().oracle(np.array([[[1.0], [3.0]], [[5.0], [5.0]]]), None)[""]
     np.float64(10.0)
     """
-
-    summary: ClassVar[str] = "How far a change of sample moves a layer's response as a whole."
-    reading: ClassVar[str] = (
-        "0: the layer gives the same whatever is shown, so its invariance means nothing. Larger: it tells "
-        "samples apart by more. In (squared) units of the activation, except for the cosine; wider layers "
-        "have larger distances, so that layers cannot be compared with it."
-    )
 
     along_orbits: ClassVar[bool] = False
 
@@ -196,7 +205,9 @@ class SampleDistance(_Distance):
 
 @dataclass(frozen=True, kw_only=True)
 class NormalizedDistance(_Distance):
-    """Distance that the transformation causes, relative to the distance between samples.
+    """How far the transformation moves a layer's response, relative to a change of sample.
+
+    Distance that the transformation causes, relative to the distance between samples.
 
     .. math:: ND = \\frac{TD}{SD}
         = \\frac{\\langle \\mathrm{mean}_{j<k}\\, d(A_{ij}, A_{ik}) \\rangle_i}
@@ -210,6 +221,10 @@ class NormalizedDistance(_Distance):
     Misleads as :class:`NormalizedVariance` does, except that a few nearly dead units cannot inflate it: it
     says what the units of large variance do, and nothing about the others.
 
+    Reading:
+        0: invariant. About 1: the transformation moves the response as much as a change of sample does. The
+        units that vary most decide; it does not show what the quiet ones do.
+
     Source:
         Quiroga et al. 2023, Invariance measures for neural networks, arXiv:2310.17404.
 
@@ -217,23 +232,11 @@ class NormalizedDistance(_Distance):
     np.float64(0.2)
     """
 
-    summary: ClassVar[str] = (
-        "How far the transformation moves a layer's response, relative to a change of sample."
-    )
-    reading: ClassVar[str] = (
-        "0: invariant. About 1: the transformation moves the response as much as a change of sample does. "
-        "The units that vary most decide; it does not show what the quiet ones do."
-    )
-
     def _of(self, found: MeanDistances) -> np.ndarray:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return found.along / found.across
+        return quotient(found.along, found.across)
 
     def _null(self, found: MeanDistances) -> np.ndarray | None:
-        if found.null is None:
-            return None
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return found.null / found.across[0]
+        return None if found.null is None else quotient(found.null, found.across[0])
 
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:

@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
-from invariscope.actions.feature_actions import FeatureAction, FibreAction, MatrixAction, as_feature_action
+from invariscope.actions.feature_actions import FeatureAction, MatrixAction, as_feature_action
 from invariscope.actions.fitted_action import FittedAction
-from invariscope.actions.representations import MatrixStack
-from invariscope.common.registry import unknown
-from invariscope.measures.base import (
-    ElementValues,
-    Identity,
-    KnownAnswer,
-    LayerContext,
-    LayerValues,
-    Measure,
-    Probe,
-    Values,
-)
+from invariscope.common.checks import refuse_other
+from invariscope.measures.base import KnownAnswer, Measure
 from invariscope.measures.fitted_deviation import fitted_deviation, naive_fitted_deviation
-from invariscope.statistics.deviations import DISTANCES, KINDS, REFERENCES, Deviations
+from invariscope.measures.naive_actions import naive_moved
+from invariscope.measures.values import ElementValues, LayerContext, LayerValues, Output, Values
+from invariscope.statistics.discrepancy import DISTANCES, OVER, REFERENCES, Discrepancy
 from invariscope.statistics.kept.sample_table import SampleTable
 from invariscope.statistics.moments.orbit_regression import OrbitRegression
-from invariscope.statistics.rounding import ratio
+from invariscope.statistics.rounding import quotient, ratio
 
 _ALLOWED = {
     "latent": ("cosine", "l2", "squared_l2"),
@@ -33,13 +25,16 @@ _ALLOWED = {
     "output": ("kl", "cosine", "l2", "squared_l2"),
 }
 _FITTED = "squared_l2"
+_RANGE = (-1.0, float("inf"))
 
 _SIGNS = [[[1.0]], [[-1.0]], [[1.0]], [[-1.0]]]  # of quarter turns, for examples
 
 
 @dataclass(frozen=True, kw_only=True)
 class EquivarianceDeviation(Measure):
-    """How far a representation is from being equivariant, for one choice of the action on it.
+    """How far a representation is from moving as the group says it should.
+
+    How far a representation is from being equivariant, for one choice of the action on it.
 
     .. math:: E(f, G) = \\langle d(f(gx),\\; g\\,\\hat f(x)) \\rangle_{x, g}, \\qquad
         \\hat f(x) = \\langle f(gx) \\rangle_{g \\in \\ker}
@@ -54,6 +49,11 @@ class EquivarianceDeviation(Measure):
     sample. `one_plus` is 1 + E beside its null, and `to_null` their ratio: 0 is equivariant, 1 no more so
     than for another sample; NaN if both are rounding, as for a constant network. The verdict depends on the
     action: a network can be equivariant under another one than that of the kind chosen.
+
+    Reading:
+        Cosines: −1 is perfectly equivariant (or invariant, for the trivial action); distances: 0. Compare
+        with the null, the same with another sample's reference: raw cosines of a random network are near −1
+        and so is their null. Only the action that was chosen is judged.
 
     Args:
         kind: "latent": a response is one vector, and unless said otherwise the action is trivial; any
@@ -94,24 +94,12 @@ class EquivarianceDeviation(Measure):
     exclude_identity: bool = False
     feature_action: FeatureAction | FittedAction | str | None = None
 
-    range: ClassVar[tuple[float, float]] = (-1.0, float("inf"))
-    of_partners: ClassVar[tuple[str, ...]] = ("to_null",)
-    summary: ClassVar[str] = "How far a representation is from moving as the group says it should."
-    reading: ClassVar[str] = (
-        "Cosines: −1 is perfectly equivariant (or invariant, for the trivial action); distances: 0. "
-        "Compare with the null, the same with another sample's reference: raw cosines of a random network "
-        "are near −1 and so is their null. Only the action that was chosen is judged."
-    )
-
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise unknown("kind", str(self.kind), KINDS)
+        refuse_other(self, kind=OVER, reference=REFERENCES)
         fitted = isinstance(self.action, FittedAction)
         if not self.distance:
             object.__setattr__(self, "distance", _FITTED if fitted else _ALLOWED[self.kind][0])
-        for name, allowed in (("distance", DISTANCES), ("reference", REFERENCES)):
-            if getattr(self, name) not in allowed:
-                raise unknown(name, str(getattr(self, name)), allowed)
+        refuse_other(self, distance=DISTANCES)
         if self.distance not in _ALLOWED[self.kind]:
             fitting = ", ".join(_ALLOWED[self.kind])
             raise ValueError(f"kind={self.kind!r} takes a distance of {fitting}; got {self.distance!r}")
@@ -130,10 +118,6 @@ class EquivarianceDeviation(Measure):
             )
         object.__setattr__(self, "needs_action", not trivial and not fitted)
         object.__setattr__(self, "scope", "output" if self.kind == "output" else "layers")
-        derived = dict.fromkeys(("one_plus", "to_null"), float("nan"))
-        object.__setattr__(self, "ideals", derived | {"": -1.0 if self.distance == "cosine" else 0.0})
-        lengths = self.distance in ("l2", "squared_l2") and self.kind != "output"
-        object.__setattr__(self, "absolute", frozenset({""} if lengths else ()))
 
     def _refuse_unfit(self) -> None:
         """Raises for options that a fitted action does not go with."""
@@ -144,6 +128,18 @@ class EquivarianceDeviation(Measure):
                     f"a fitted action is judged by sums over samples, which give {name}={value!r} alone; "
                     f"got {getattr(self, name)!r}"
                 )
+
+    def outputs(self) -> dict[str, Output]:
+        """E by itself and by element, shifted to start at 0, and relative to its null."""
+        lengths = self.distance in ("l2", "squared_l2") and self.kind != "output"
+        ideal, derived = -1.0 if self.distance == "cosine" else 0.0, float("nan")
+        found = {
+            "": Output("deviation", _RANGE, ideal, "activation" if lengths else ""),
+            "by_element": Output("deviation by element", _RANGE, ideal),
+            "to_null": Output("deviation relative to its null", _RANGE, derived, of_partners=True),
+        }
+        one_plus = {"one_plus": Output("1 + deviation", _RANGE, derived)}
+        return found | (one_plus if self.distance == "cosine" else {})
 
     @property
     def form(self) -> str:
@@ -162,33 +158,24 @@ class EquivarianceDeviation(Measure):
         own = "spatial" if self.kind == "channelwise" else "trivial"
         return as_feature_action(own if self.feature_action is None else self.feature_action)
 
-    @property
-    def has_floor(self) -> bool:
-        """True: after a round trip there is nothing left to undo, whatever the action."""
-        return True
-
-    @property
-    def probes(self) -> tuple[Probe, ...]:
-        """The untransformed input, where it is the reference or left out."""
-        return (Identity(),) if self.action.name != "trivial" or self.exclude_identity else ()
-
-    def statistics(self) -> tuple[Deviations | OrbitRegression]:
+    def statistics(self) -> tuple[Discrepancy | OrbitRegression]:
         """The discrepancies of every sample and element, or the sums from which an action is fitted."""
         action = self.action
         if isinstance(action, FittedAction):
             return (OrbitRegression(action.dims, action.seed),)
-        return (Deviations(self.kind, self.distance, self.reference, self.exclude_identity, action),)
+        chosen: Any = {"reference": self.reference, "exclude_identity": self.exclude_identity}
+        return (Discrepancy(action, self.distance, self.kind, **chosen),)
 
     def evaluate(self, finals: Any, layer: LayerContext) -> dict[str, Values]:
         """E of one layer, beside its null, and by element."""
         (table,) = finals
         if isinstance(self.action, FittedAction):
             return fitted_deviation(table, self.action, exclude_identity=self.exclude_identity)
-        values, null = table.replicates(_mean), table.replicates(_null)
+        values, null = (table.replicates(lambda part, w=which: _mean(part, w)) for which in ("", "null_"))
         undefined = int(table["undefined"].sum())
         found: dict[str, Values] = {
             "": LayerValues(values, float(null[0]), undefined),
-            "by_element": ElementValues(table.replicates(_by_element)),
+            "by_element": ElementValues(table.replicates(lambda part: _mean(part, axis=0))),
         }
         if self.distance == "cosine":
             found["one_plus"] = LayerValues(1 + values, float(1 + null[0]), undefined)
@@ -218,10 +205,9 @@ class EquivarianceDeviation(Measure):
     def _naive_pairs(self, orbit: np.ndarray, j: int) -> list[tuple[np.ndarray, np.ndarray]]:
         """(f(g_j x), g_j f̂(x)), a pair a vector."""
         if isinstance(self.action, FeatureAction) and self.needs_action:
-            moved = _naive_moved(self._naive_centre(orbit), j, self.action)
-            return (
-                list(zip(orbit[j], moved, strict=True)) if self.kind == "channelwise" else [(orbit[j], moved)]
-            )
+            moved = naive_moved(self._naive_centre(orbit), j, self.action)
+            whole = [(orbit[j], moved)]
+            return list(zip(orbit[j], moved, strict=True)) if self.kind == "channelwise" else whole
         if self.kind == "output":
             powers = np.exp(orbit - orbit.max(axis=1, keepdims=True))
             orbit = powers / powers.sum(axis=1, keepdims=True)
@@ -232,16 +218,16 @@ class EquivarianceDeviation(Measure):
         turns = range(len(orbit))
         assert isinstance(self.action, FeatureAction)
         if self.reference == "twirl":
-            return np.mean([_naive_moved(orbit[k], -k, self.action) for k in turns], axis=0)
+            return np.mean([naive_moved(orbit[k], -k, self.action) for k in turns], axis=0)
         if self.action.name != "matrix":
             return orbit[0]
-        same = [k for k in turns if np.allclose(_naive_moved(orbit[0], k, self.action), orbit[0])]
+        same = [k for k in turns if np.allclose(naive_moved(orbit[0], k, self.action), orbit[0])]
         return np.mean(orbit[same], axis=0)
 
     @classmethod
     def examples(cls) -> tuple[EquivarianceDeviation, ...]:
         """Every kind with every distance, and the options."""
-        plain = [cls(kind=kind, distance=distance) for kind in KINDS for distance in _ALLOWED[kind]]
+        plain = [cls(kind=kind, distance=distance) for kind in OVER for distance in _ALLOWED[kind]]
         twirled = cls(kind="channelwise", reference="twirl")
         without = (cls(exclude_identity=True), cls(kind="channelwise", exclude_identity=True))
         return (*plain, twirled, *without, *cls._acting_examples())
@@ -289,44 +275,10 @@ class EquivarianceDeviation(Measure):
         )
 
 
-def _naive_moved(response: np.ndarray, turns: int, action: FeatureAction) -> np.ndarray:
-    """What so many quarter turns, which may be negative, make of a response (C, H, W)."""
-    if isinstance(action, MatrixAction):
-        mixed = np.moveaxis(response, action.axis, 0)
-        return np.moveaxis(_naive_mixed(mixed, turns, action.representation), 0, action.axis)
-    moved = np.rot90(response, turns, axes=(1, 2))
-    return _naive_mixed(moved, turns, action.representation) if isinstance(action, FibreAction) else moved
-
-
-def _naive_mixed(channels: np.ndarray, turns: int, representation: Any) -> np.ndarray:
-    """Channels (C, ...) mixed by a representation of C4."""
-    if representation == "regular":
-        one = np.roll(np.eye(4), 1, axis=0)
-    elif representation == "vector":
-        one = np.array([[0.0, 1.0], [-1.0, 0.0]])  # counter-clockwise, the second entry pointing down
-    else:
-        assert isinstance(representation, MatrixStack)
-        one = representation.array[1]
-    power = np.linalg.matrix_power(one, turns % 4)
-    return np.tensordot(np.kron(np.eye(len(channels) // len(one)), power), channels, 1)
-
-
-def _mean(table: SampleTable) -> float:
-    """One flat mean over whatever has a value."""
-    return _ratio(table["sum"].sum(), table["count"].sum())
-
-
-def _null(table: SampleTable) -> float:
-    return _ratio(table["null"].sum(), table["null_count"].sum())
-
-
-def _by_element(table: SampleTable) -> np.ndarray:
-    return _ratio(table["sum"].sum(axis=0), table["count"].sum(axis=0))
-
-
-def _ratio(above: Any, below: Any) -> Any:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.divide(above, below)
+def _mean(table: SampleTable, which: str = "", axis: int | None = None) -> Any:
+    """One flat mean over whatever has a value, or one per element."""
+    gap, count = table[f"{which}gap"], table[f"{which}count"]
+    return quotient(gap.sum(axis=axis), count.sum(axis=axis))
 
 
 def _naive_distance(a: np.ndarray, b: np.ndarray, distance: str) -> float:
@@ -341,4 +293,4 @@ def _naive_distance(a: np.ndarray, b: np.ndarray, distance: str) -> float:
 def _silent_nanmean(values: np.ndarray) -> np.ndarray:
     """(element,) mean of what is finite; NaN where nothing is."""
     finite = np.isfinite(values)
-    return _ratio(np.where(finite, values, 0).sum(axis=1), finite.sum(axis=1))
+    return quotient(np.where(finite, values, 0).sum(axis=1), finite.sum(axis=1))

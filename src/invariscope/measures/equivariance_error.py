@@ -5,33 +5,39 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from invariscope.actions.feature_actions import FeatureAction, as_feature_action
-from invariscope.common.registry import unknown
-from invariscope.measures.base import (
+from invariscope.actions.kept_positions import kept_positions
+from invariscope.block import Block, NotApplicableError, UnclearLayoutError
+from invariscope.common.checks import refuse_other
+from invariscope.measures.base import KnownAnswer, Measure
+from invariscope.measures.interval_limits import EXTREME, PLACE
+from invariscope.measures.naive_actions import naive_errors
+from invariscope.measures.relative_errors import mean_error, relative, relative_mean
+from invariscope.measures.values import (
     BY_ELEMENT,
     CurveValues,
     ElementValues,
-    Identity,
-    KnownAnswer,
     LayerContext,
     LayerValues,
-    Measure,
+    Output,
     Values,
 )
-from invariscope.measures.relative_mean import about_infinite, interval_of_errors, relative_mean
-from invariscope.measures.uncovered import EXTREME, PLACE
-from invariscope.statistics.relative_errors import RelativeErrors
-
-_PLACES = ("layers", "output")
+from invariscope.statistics.discrepancy import Discrepancy
+from invariscope.statistics.kept.sample_table import Columns, SampleStatistic
+from invariscope.statistics.probes import Untransformed
 
 
 @dataclass(frozen=True, kw_only=True)
 class EquivarianceError(Measure):
-    """The relative error of a layer that should follow the transform by a given action.
+    """How far a layer is from moving as it should, in units of its response.
+
+    The relative error of a layer that should follow the transform by a given action.
 
     .. math:: e_{ij} = \\frac{\\|a(t_j x_i) - t_j a(x_i)\\|}{\\|t_j a(x_i)\\|}, \\qquad
         E = \\langle e_{ij} \\rangle_{i,\\, t_j \\ne 1}, \\qquad \\mathrm{largest} = \\max_{ij} e_{ij}
@@ -49,6 +55,10 @@ class EquivarianceError(Measure):
     Misleads: a layer that does not look at its input is perfect; the null shows it, being 0 too. A large bias
     makes every error small. `largest` grows with the number of samples and has no interval. Interpolation
     alone causes an error: compare with the floor (`iv.measure(..., floor=True)`) and `action_by_element`.
+
+    Reading:
+        0: the layer follows the transform exactly; 1: the error is as large as the response. A layer that
+        does not look at its input has 0 too, and a null of 0. Only the action that was chosen is judged.
 
     Args:
         feature_action: what the elements should do to a response, as for `EquivarianceDeviation`: "trivial"
@@ -71,21 +81,8 @@ class EquivarianceError(Measure):
     feature_action: FeatureAction | Mapping[str, Any] | str | tuple[Any, ...] | list[Any] = "spatial"
     of: str = "layers"
 
-    single: ClassVar[frozenset[str]] = frozenset(
-        {"largest", "element", "sample", "action", "largest_by_element"}
-        | {"action_by_element", "sample_by_element"}
-    )
-    positions: ClassVar[frozenset[str]] = frozenset({"element", "sample", "action"})
-    floorless: ClassVar[frozenset[str]] = frozenset({"element", "sample", "action", "action_by_element"})
-    summary: ClassVar[str] = "How far a layer is from moving as it should, in units of its response."
-    reading: ClassVar[str] = (
-        "0: the layer follows the transform exactly; 1: the error is as large as the response. A layer that "
-        "does not look at its input has 0 too, and a null of 0. Only the action that was chosen is judged."
-    )
-
     def __post_init__(self) -> None:
-        if self.of not in _PLACES:
-            raise unknown("place", str(self.of), _PLACES)
+        refuse_other(self, of=("layers", "output"))
         trivial = all(action.name == "trivial" for action in self.actions)
         object.__setattr__(self, "needs_action", not trivial)
         object.__setattr__(self, "scope", self.of)
@@ -106,46 +103,38 @@ class EquivarianceError(Measure):
         parts = (named if named != "spatial" else "", self.of if self.of != "layers" else "")
         return "_".join(part for part in parts if part)
 
-    @property
-    def has_floor(self) -> bool:
-        """True: after a round trip there is nothing left to undo."""
-        return True
+    def outputs(self) -> dict[str, Output]:
+        """E and the largest error, where that is, and the curves."""
+        place: Any = {"kind": "position", "interval": False, "floor": False}
+        found = {
+            "": Output("mean relative error"),
+            "largest": Output("largest relative error", interval=False),
+            "element": Output("element of the largest error", **place),
+            "sample": Output("sample of the largest error", **place),
+            "by_element": Output("mean relative error by element"),
+            "largest_by_element": Output("largest relative error by element", interval=False),
+            "sample_by_element": Output("sample of the largest error by element", interval=False),
+            "action_by_element": Output("error of the action itself", interval=False, floor=False),
+        }
+        return found | ({"action": Output("best action", **place)} if len(self.actions) > 1 else {})
 
-    @property
-    def probes(self) -> tuple[Identity]:
-        """The untransformed input."""
-        return (Identity(),)
-
-    def statistics(self) -> tuple[RelativeErrors]:
+    def statistics(self) -> tuple[AnyAction]:
         """The errors of every sample and element, under every action."""
-        return (RelativeErrors(self.actions),)
+        return (AnyAction(self.actions),)
 
     def evaluate(self, finals: Any, layer: LayerContext) -> dict[str, Values]:
         """The errors under the action that fits best."""
         (table,) = finals
-        means = {
-            k: relative_mean(table[f"error.{k}"])
-            for k in range(len(self.actions))
-            if f"error.{k}" in table.columns
-        }
+        present = [k for k in range(len(self.actions)) if f"gap.{k}" in table.columns]
+        means = {k: relative_mean(relative(table, of=f".{k}")) for k in present}
         best = min(means, key=lambda k: (not means[k] < np.inf, means[k]))
-        errors = table[f"error.{best}"]
-        few, wide = interval_of_errors(table, errors, table[f"size.{best}"])
+        of, lost = f".{best}", _column_largest(table[f"trip.{best}"])[None]
+        errors, moved = relative(table, of=of), layer.moved(table[f"gap{of}"].shape[1])
+        null = relative_mean(relative(table, of=of, which="null_"))
         found: dict[str, Values] = {
-            "": LayerValues(
-                table.replicates(lambda part: relative_mean(part[f"error.{best}"])),
-                null=relative_mean(table[f"null.{best}"]),
-                undefined=int(table[f"undefined.{best}"].sum()),
-                note="; ".join(filter(None, (self._others(means, best), about_infinite(errors)))),
-                uncovered=few,
-                reach=wide,
-            ),
-            "by_element": ElementValues(table.replicates(lambda part: _column_means(part[f"error.{best}"]))),
-            "action_by_element": ElementValues(
-                _column_largest(table[f"trip.{best}"])[None],
-                uncovered=EXTREME,
-                counted=layer.moved(errors.shape[1]),
-            ),
+            "": mean_error(table, of=of, null=null, note=self._others(means, best)),
+            "by_element": ElementValues(table.replicates(lambda part: _column_means(relative(part, of=of)))),
+            "action_by_element": ElementValues(lost, uncovered=EXTREME, counted=moved),
         }
         found |= _extremes(errors, table["index"])
         if len(self.actions) > 1:
@@ -161,7 +150,7 @@ class EquivarianceError(Measure):
 
     def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
         """The definition, response by response, for quarter turns."""
-        tables = [_naive_errors(activations, action.name) for action in self.actions]
+        tables = [naive_errors(activations, action) for action in self.actions]
         best = int(np.argmin([np.mean(errors) for errors in tables]))
         errors = tables[best]
         sample, element = np.unravel_index(errors.argmax(), errors.shape)
@@ -181,17 +170,8 @@ class EquivarianceError(Measure):
     @classmethod
     def examples(cls) -> tuple[EquivarianceError, ...]:
         """Every action by name, several of them, one by layer, and the output."""
-        several = cls(feature_action=("trivial", "regular", "spatial"))
-        by_layer = cls(feature_action={"*": "spatial"})
-        output = cls(feature_action="trivial", of="output")
-        return (
-            cls(),
-            cls(feature_action="trivial"),
-            cls(feature_action="regular"),
-            several,
-            by_layer,
-            output,
-        )
+        actions = ("spatial", "trivial", "regular", ("trivial", "regular", "spatial"), {"*": "spatial"})
+        return (*(cls(feature_action=one) for one in actions), cls(feature_action="trivial", of="output"))
 
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
@@ -213,6 +193,55 @@ class EquivarianceError(Measure):
                 {"feature_action": ("spatial", "trivial")}, maps, 1.0, output="action"
             ),  # 0.52 and 0.71
         )
+
+
+@dataclass(frozen=True)
+class AnyAction(SampleStatistic):
+    """The columns of a `Discrepancy` under each of several actions, ".k" for number k; "index" (sample,).
+
+    And "trip.k" (sample, element), ‖t_j⁻¹ t_j a(x_i) − a(x_i)‖ / ‖a(x_i)‖, what the action itself loses; NaN
+    if the elements have no inverse. An action that a layer does not have has no columns.
+    """
+
+    paired = True
+    reads = (Untransformed(),)
+    actions: tuple[FeatureAction, ...]
+
+    def moves_positions(self, layer: str, axes: int) -> bool:
+        """As any of the actions does."""
+        return any(action.moves_positions(layer, axes) for action in self.actions)
+
+    def rows(self, block: Block) -> Columns:
+        """The errors of each sample of the block."""
+        found: dict[str, Tensor | np.ndarray] = {"index": block.indices}
+        reasons = []
+        for number, action in enumerate(self.actions):
+            statistic = Discrepancy(action, mask="if_known", exclude_identity=True)
+            try:
+                columns = statistic.rows(block) | {"trip": _trip(block, action)}
+            except UnclearLayoutError:  # an action that leaves the layer as it is proves nothing either
+                raise
+            except NotApplicableError as error:
+                reasons.append(str(error))
+            else:
+                found |= {f"{name}.{number}": column for name, column in columns.items()}
+        if len(reasons) == len(self.actions):
+            raise NotApplicableError("; ".join(dict.fromkeys(reasons)))
+        return found
+
+
+def _trip(block: Block, action: FeatureAction) -> Tensor:
+    """(sample, element) what the action there and back changes."""
+    rest, size = block.rest().double()[:, None], (block.samples, block.elements)
+    if block.restored or not action.moves_positions(block.layer, block.values.ndim - 1):
+        return rest.new_zeros(size)
+    there = action.moved(block, rest[:, 0])
+    try:
+        back, kept = action.applied(block, there, inverse=True), kept_positions(block)
+    except NotApplicableError:  # no inverse
+        return rest.new_full(size, torch.nan)
+    lost, whole = (((part * kept).flatten(2)).norm(dim=2) for part in (back - rest, rest))
+    return lost / whole
 
 
 def _column_means(errors: np.ndarray) -> np.ndarray:
@@ -244,24 +273,3 @@ def _extremes(errors: np.ndarray, indices: np.ndarray) -> dict[str, Values]:
         "largest_by_element": ElementValues(largest[None], uncovered=EXTREME),
         "sample_by_element": CurveValues(worst[None], BY_ELEMENT, numbers, tuple(map(str, numbers))),
     }
-
-
-def _naive_errors(activations: np.ndarray, action: str) -> np.ndarray:
-    """(sample, element but the first) under quarter turns."""
-    rows = []
-    for orbit in activations:
-        expected = [_naive_moved(orbit[0], k, action) for k in range(len(orbit))]
-        gaps = [np.sqrt(np.sum((a - b) ** 2)) for a, b in zip(orbit, expected, strict=True)]
-        rows.append([gap / np.sqrt(np.sum(b**2)) for gap, b in zip(gaps, expected, strict=True)][1:])
-    return np.array(rows)
-
-
-def _naive_moved(response: np.ndarray, turns: int, action: str) -> np.ndarray:
-    """What so many quarter turns should make of a response."""
-    if action == "trivial":
-        return response
-    moved = np.rot90(response, turns, axes=(-2, -1))
-    if action != "fibre":
-        return moved
-    runs = moved.reshape(-1, 4, *moved.shape[1:])
-    return np.roll(runs, turns, axis=1).reshape(moved.shape)

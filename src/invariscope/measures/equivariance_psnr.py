@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
-from invariscope.measures.base import (
-    ElementValues,
-    Identity,
-    KnownAnswer,
-    LayerContext,
-    LayerValues,
-    Measure,
-    Values,
-)
-from invariscope.statistics.kept.sample_table import SampleTable
-from invariscope.statistics.masked_errors import MaskedErrors
+from invariscope.block import Block, NotApplicableError
+from invariscope.measures.base import KnownAnswer, SampleMeasure
+from invariscope.measures.values import ElementValues, LayerContext, LayerValues, Output, Values
+from invariscope.statistics.discrepancy import Discrepancy
+from invariscope.statistics.kept.sample_table import Columns, SampleTable
+from invariscope.statistics.probes import Untransformed
+from invariscope.statistics.rounding import quotient
 
+_ERRORS = Discrepancy(distance="squared_l2", mask="always", exclude_identity=True)
 _ROUNDING = float(np.finfo(np.float32).eps) ** 2
 _BEST = float(-10 * np.log10(_ROUNDING))
 
 
 @dataclass(frozen=True, kw_only=True)
-class EquivariancePSNR(Measure):
-    """How exactly the output image of a model moves with its input, as a peak signal-to-noise ratio.
+class EquivariancePSNR(SampleMeasure):
+    """How exactly an output image moves as the input does, in decibels.
+
+    How exactly the output image of a model moves with its input, as a peak signal-to-noise ratio.
 
     .. math:: \\mathrm{PSNR} = 10 \\log_{10} \\frac{I_{max}^2}{\\sum M e^2 / \\sum M}, \\qquad
         e = f(t_j x_i) - t_j f(x_i)
@@ -40,6 +38,10 @@ class EquivariancePSNR(Measure):
 
     Misleads: a constant image is perfectly equivariant. Interpolating elements cost decibels even for a
     perfect model, because the model sees what was interpolated: compare with the floor and the null.
+
+    Reading:
+        Larger is better; 20 dB is a root mean square error of a tenth of the range, 40 dB of a hundredth.
+        The null is the same with another sample's image. Only values that stay inside the image count.
 
     Args:
         peak: I_max, the range of the output's values.
@@ -60,64 +62,59 @@ class EquivariancePSNR(Measure):
 
     scope: ClassVar[str] = "output"
     needs_action: ClassVar[bool] = True
-    range: ClassVar[tuple[float, float]] = (-float("inf"), _BEST)
-    ideals: ClassVar[Mapping[str, float]] = {"": _BEST}
-    summary: ClassVar[str] = "How exactly an output image moves as the input does, in decibels."
-    reading: ClassVar[str] = (
-        "Larger is better; 20 dB is a root mean square error of a tenth of the range, 40 dB of a hundredth. "
-        "The null is the same with another sample's image. Only values that stay inside the image count."
-    )
+    reads = (Untransformed(),)
+    paired = True
 
     def __post_init__(self) -> None:
         if not 0 < self.peak < float("inf"):
             raise ValueError(f"peak is the range of the output's values, above 0; got {self.peak!r}")
 
-    @property
-    def probes(self) -> tuple[Identity]:
-        """The untransformed input."""
-        return (Identity(),)
+    def outputs(self) -> dict[str, Output]:
+        """Decibels of all elements together, and of each."""
+        return {
+            "": Output("signal to noise (dB)", (-float("inf"), _BEST), ideal=_BEST),
+            "by_element": Output("signal to noise by element (dB)", (-float("inf"), _BEST), ideal=_BEST),
+        }
 
-    @property
-    def has_floor(self) -> bool:
-        """True: after a round trip there is nothing left to undo."""
+    def rows(self, block: Block) -> Columns:
+        """Squared errors of each sample and element, over the values that stay inside the image."""
+        if block.values.ndim != 4:
+            raise NotApplicableError(
+                "images (sample, channel, height, width) are compared; "
+                f"got (sample, {', '.join(map(str, block.values.shape[1:]))})"
+            )
+        return _ERRORS.rows(block)
+
+    def moves_positions(self, layer: str, axes: int) -> bool:
+        """Yes."""
         return True
-
-    def statistics(self) -> tuple[MaskedErrors]:
-        """Errors of every sample and element."""
-        return (MaskedErrors(),)
 
     def evaluate(self, finals: Any, layer: LayerContext) -> dict[str, Values]:
         """Decibels of all elements together, and of each."""
         (table,) = finals
 
-        def pooled(part: SampleTable) -> np.ndarray:
-            return self._decibels(part["error"].sum(), part["valid"].sum())
+        def pooled(part: SampleTable, along: Any = None, error: str = "") -> np.ndarray:
+            counted = part[f"{error}count"] > 0
+            squares = (part[f"{error}gap"] * counted).sum(axis=along)
+            return self._decibels(squares, (part["units"] * counted).sum(axis=along))
 
-        def each(part: SampleTable) -> np.ndarray:
-            return self._decibels(part["error"].sum(axis=0), part["valid"].sum(axis=0))
-
-        paired = np.isfinite(table["null"])
-        null = self._decibels(table["null"][paired].sum(), table["valid"][paired].sum())
+        null = pooled(table, error="null_")
         return {
             "": LayerValues(table.replicates(pooled), float(null)),
-            "by_element": ElementValues(table.replicates(each)),
+            "by_element": ElementValues(table.replicates(lambda part: pooled(part, 0))),
         }
 
     def _decibels(self, errors: np.ndarray, counts: np.ndarray) -> np.ndarray:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            share = np.divide(errors, counts) / self.peak**2
-        return -10 * np.log10(np.maximum(share, _ROUNDING))
+        return -10 * np.log10(np.maximum(quotient(errors, counts) / self.peak**2, _ROUNDING))
 
     def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
         """The definition for quarter turns, which lose nothing."""
-        n, m = activations.shape[:2]
         errors = np.array(
             [
-                [np.mean((activations[i, j] - np.rot90(activations[i, 0], j, axes=(1, 2))) ** 2)]
-                for j in range(1, m)
-                for i in range(n)
+                [np.mean((orbit[j] - np.rot90(orbit[0], j, axes=(1, 2))) ** 2) for orbit in activations]
+                for j in range(1, activations.shape[1])
             ]
-        ).reshape(m - 1, n)
+        )
         decibels = [10 * np.log10(self.peak**2 / part.mean()) for part in errors]
         return {
             "": np.array(10 * np.log10(self.peak**2 / errors.mean())),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from invariscope.actions.fitted_action import FittedAction
-from invariscope.measures.base import ElementValues, LayerValues, Values
 from invariscope.measures.ridge_maps import held_out, naively_predicted
+from invariscope.measures.values import ElementValues, LayerValues, Values
 from invariscope.statistics.moments.orbit_regression import RegressionSums
 from invariscope.statistics.rounding import ratio
 

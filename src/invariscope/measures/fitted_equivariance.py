@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from invariscope.actions.fitted_action import FittedAction
-from invariscope.measures.base import (
-    ElementValues,
-    Identity,
-    KnownAnswer,
-    LayerContext,
-    LayerValues,
-    Measure,
-    Values,
-)
+from invariscope.measures.base import KnownAnswer, Measure
 from invariscope.measures.ridge_maps import held_out, naively_predicted
+from invariscope.measures.values import ElementValues, LayerContext, LayerValues, Output, Values
 from invariscope.statistics.moments.orbit_regression import OrbitRegression, halves_of
 from invariscope.statistics.rounding import ratio
+
+_R2 = (-float("inf"), 1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class FittedEquivariance(Measure):
-    """How well a linear map of the untransformed representation predicts the transformed one.
+    """Whether a linear map predicts the transformed representation: is there any action.
+
+    How well a linear map of the untransformed representation predicts the transformed one.
 
     .. math:: M_g, b_g = \\mathrm{argmin} \\sum_{i \\in A} \\|\\varphi(g x_i) - M_g \\varphi(x_i) - b_g\\|^2
         + \\lambda |A| \\, \\|M_g\\|^2, \\qquad
@@ -44,6 +41,11 @@ class FittedEquivariance(Measure):
     Misleads: with fewer samples a half than units (or dims), the fit is poor whatever the network, and R² too
     low. A high R² asks for no group: M_g need not compose. A constant layer has no value; one that
     barely varies has an R² of that variation.
+
+    Reading:
+        1: some linear map does what the transformation does. 0: no better than the mean. Compare with
+        `invariance`, where the map is the identity. It misleads with few samples: take many more than twice
+        the units or `dims`.
 
     Args:
         ridge: the penalty, as a share of the mean variance.
@@ -67,23 +69,16 @@ class FittedEquivariance(Measure):
     dims: int = 64
     seed: int = 0
 
-    range: ClassVar[tuple[float, float]] = (-float("inf"), 1.0)
-    summary: ClassVar[str] = (
-        "Whether a linear map predicts the transformed representation: is there any action."
-    )
-    reading: ClassVar[str] = (
-        "1: some linear map does what the transformation does. 0: no better than the mean. Compare with "
-        "`invariance`, where the map is the identity. It misleads with few samples: take many more than "
-        "twice the units or `dims`."
-    )
-
     def __post_init__(self) -> None:
         FittedAction(self.ridge, self.dims, self.seed)
 
-    @property
-    def probes(self) -> tuple[Identity]:
-        """The untransformed input."""
-        return (Identity(),)
+    def outputs(self) -> dict[str, Output]:
+        """R² of the fit and of no map, and the former by element."""
+        return {
+            "": Output("R² of a linear map", _R2, ideal=1.0),
+            "invariance": Output("R² of the identity", _R2, ideal=1.0),
+            "by_element": Output("R² by element", _R2, ideal=1.0),
+        }
 
     def statistics(self) -> tuple[OrbitRegression]:
         """Second moments of both halves."""

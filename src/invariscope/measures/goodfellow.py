@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
-from invariscope.common.registry import unknown
+from invariscope.common.checks import refuse_other
 from invariscope.intervals import Reason
-from invariscope.measures.base import Identity, KnownAnswer, LayerContext, Measure, UnitValues
+from invariscope.measures.base import KnownAnswer, Measure
 from invariscope.measures.presets import Presets, apply_preset
+from invariscope.measures.values import LayerContext, Output, UnitValues
 from invariscope.statistics.counts.firing import FiringCounts, FiringShares
+from invariscope.statistics.rounding import quotient
 
 AVERAGES = ("firing", "all")
 _PRESETS: Presets = {"goodfellow2009": {}, "tmeasures": {"average": "all"}}
@@ -19,7 +20,9 @@ _PRESETS: Presets = {"goodfellow2009": {}, "tmeasures": {"average": "all"}}
 
 @dataclass(frozen=True, kw_only=True)
 class Goodfellow(Measure):
-    """How much more often a unit fires along the orbit of an input that makes it fire than otherwise.
+    """How much more often a unit fires along the orbit of an input that it prefers.
+
+    How much more often a unit fires along the orbit of an input that makes it fire than otherwise.
 
     .. math:: S_u = \\frac{L_u}{G_u}, \\quad G_u = P(s\\, a_u(x) > \\theta_u), \\quad
         L_u = \\langle \\, \\mathrm{share\\ of\\ the\\ orbit\\ with}\\ s\\, a_u(t_j x) > \\theta_u
@@ -36,6 +39,11 @@ class Goodfellow(Measure):
     Misleads with few samples: only α·n of them make a unit fire, and choosing the best units
     favours those whose few happened to be stable. Responses that tie at the threshold do not fire:
     a unit that saturates has no score, or G far below α and a large one.
+
+    Reading:
+        1: moving along the orbit of a preferred input, the unit fires as rarely as on any input. 1/G (100
+        where 1 % of inputs make it fire): it always stays on. The layer's value is that of its best fifth
+        only, so it says nothing about the other units.
 
     Args:
         alpha: share of the untransformed inputs that make a unit fire.
@@ -61,25 +69,20 @@ class Goodfellow(Measure):
     seed: int = 0
     preset: str | None = None
 
-    summary: ClassVar[str] = "How much more often a unit fires along the orbit of an input that it prefers."
-    reading: ClassVar[str] = (
-        "1: moving along the orbit of a preferred input, the unit fires as rarely as on any input. 1/G (100 "
-        "where 1 % of inputs make it fire): it always stays on. The layer's value is that of its best fifth "
-        "only, so it says nothing about the other units."
-    )
-
     def __post_init__(self) -> None:
         apply_preset(self, _PRESETS)
-        if self.average not in AVERAGES:
-            raise unknown("average", str(self.average), AVERAGES)
+        refuse_other(self, average=AVERAGES)
         for name, value, most in (("alpha", self.alpha, 0.5), ("best", self.best, 1.0)):
             if not 0 < value <= most:
                 raise ValueError(f"{name} is a share, above 0 and at most {most:g}; got {value!r}")
 
-    @property
-    def probes(self) -> tuple[Identity]:
-        """The untransformed input, on which a unit fires or does not."""
-        return (Identity(),)
+    def outputs(self) -> dict[str, Output]:
+        """The score and its two parts."""
+        return {
+            "": Output("firing score"),
+            "local": Output("firing along preferred orbits"),
+            "global": Output("firing on any input"),
+        }
 
     def statistics(self) -> tuple[FiringCounts]:
         """Counts above the thresholds."""
@@ -89,8 +92,7 @@ class Goodfellow(Measure):
         """The score and its two parts."""
         (shares,) = finals
         local = shares.stays if self.average == "firing" else shares.anywhere
-        with np.errstate(divide="ignore", invalid="ignore"):
-            score = np.where(shares.fires > 0, local / shares.fires, np.nan)
+        score = np.where(shares.fires > 0, quotient(local, shares.fires), np.nan)
         better = _second_is_better(score[0])[None, None].astype(np.int64)
         dead = np.isnan(score[0]).all(axis=0)
         counted = self._best(np.take_along_axis(score, better, axis=1)[0, 0])

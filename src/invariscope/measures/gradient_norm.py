@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from invariscope.block import Block
 from invariscope.common.checks import set_integers
 from invariscope.common.draws import Draws, Stream
-from invariscope.measures.base import (
-    Batch,
-    Identity,
-    KnownAnswer,
-    LayerContext,
-    LayerValues,
-    Measure,
-    Probe,
-)
-from invariscope.measures.noise_probes import EqualNoise
-from invariscope.statistics.displacements import Displacements
-from invariscope.statistics.kept.sample_table import SampleTable
-from invariscope.statistics.probe_gradients import ProbeGradients
+from invariscope.measures.base import KnownAnswer, SampleMeasure
+from invariscope.measures.values import LayerContext, LayerValues, Output
+from invariscope.statistics.base import Statistic
+from invariscope.statistics.displacements import SampleDisplacements
+from invariscope.statistics.kept.sample_table import Columns, SampleRows, SampleTable
+from invariscope.statistics.probes import Batch, Probe
+from invariscope.statistics.rounding import quotient
 from invariscope.statistics.sample_spread import SampleSpread
 
 _AN_ERROR = "no interval: it is an error itself, of the directions and not of the samples"
@@ -64,8 +58,10 @@ class TinySteps(Probe):
 
 
 @dataclass(frozen=True, kw_only=True)
-class GradientNorm(Measure):
-    """Norm of a representation's gradient, and its response to noise as large as the transformation.
+class GradientNorm(SampleMeasure):
+    """How strongly a representation reacts to any change, beside the transformation.
+
+    Norm of a representation's gradient, and its response to noise as large as the transformation.
 
     .. math:: \\|\\nabla f\\| = \\sqrt{\\langle \\|J(x)\\|_F^2 \\rangle_x}, \\qquad
         \\|J\\|_F^2 = E_u \\|J u\\|^2 \\approx
@@ -84,6 +80,12 @@ class GradientNorm(Measure):
 
     Misleads: an invariant network and an insensitive one both have a small `moved`. Only where `noisy` stays
     large has the network learnt to ignore the transformation rather than everything.
+
+    Reading:
+        `moved_to_noisy` near 1: the transformation does what noise of its size does; well below 1: the
+        network ignores the transformation in particular. A small gradient is no invariance, only
+        insensitivity. Norms depend on the units of inputs and activations; `relative` only on those of the
+        inputs.
 
     Args:
         draws: directions a sample; each costs two forwards.
@@ -106,34 +108,31 @@ class GradientNorm(Measure):
     draws: int = 4
     step: float = 1e-3
 
-    single: ClassVar[frozenset[str]] = frozenset({"probe_error"})
-    floorless: ClassVar[frozenset[str]] = frozenset({"", "probe_error", "relative", "noisy"})
-    beside_noise: ClassVar[Mapping[str, str]] = {"moved": "moved_to_noisy"}
-    summary: ClassVar[str] = "How strongly a representation reacts to any change, beside the transformation."
-    reading: ClassVar[str] = (
-        "`moved_to_noisy` near 1: the transformation does what noise of its size does; well below 1: the "
-        "network ignores the transformation in particular. A small gradient is no invariance, only "
-        "insensitivity. "
-        "Norms depend on the units of inputs and activations; `relative` only on those of the inputs."
-    )
-
     def __post_init__(self) -> None:
         set_integers(self, draws=2, what="directions")
         if not 0 < self.step < float("inf"):
             raise ValueError(f"step is a displacement above 0, in the units of the inputs; got {self.step!r}")
+        object.__setattr__(self, "reads", (TinySteps(self.draws, self.step),))
 
-    @property
-    def probes(self) -> tuple[Probe, ...]:
-        """The untransformed input, noise as large as the transformation, and tiny steps."""
-        return Identity(), EqualNoise(), self._steps
+    def outputs(self) -> dict[str, Output]:
+        """The gradient, its error and its size among samples, and both displacements."""
+        return {
+            "": Output("gradient norm", floor=False),
+            "probe_error": Output("error from the directions", interval=False, floor=False),
+            "relative": Output("gradient norm among samples", floor=False),
+            "moved": Output("displacement by the transformation", noise_ratio="moved_to_noisy"),
+            "noisy": Output("displacement by noise", floor=False),
+            "moved_to_noisy": Output("displacement relative to noise"),
+        }
 
-    @property
-    def _steps(self) -> TinySteps:
-        return TinySteps(self.draws, self.step)
+    def rows(self, block: Block) -> Columns:
+        """(sample, direction) "square": ‖f(x + h·u) − f(x − h·u)‖² / (4h²)."""
+        forth, back = block.probe(self.reads[0].name).double().flatten(2).chunk(2, dim=1)
+        return {"square": (forth - back).square().sum(2) / (4 * self.step**2)}
 
-    def statistics(self) -> tuple[Displacements, ProbeGradients, SampleSpread]:
+    def statistics(self) -> tuple[Statistic, ...]:
         """Displacements, squared gradients, and how far samples lie apart."""
-        return Displacements(EqualNoise().name), ProbeGradients(self._steps.name, self.step), SampleSpread()
+        return SampleDisplacements(), SampleRows(self), SampleSpread()
 
     def evaluate(self, finals: Any, layer: LayerContext) -> dict[str, LayerValues]:
         """All numbers of one layer."""
@@ -144,15 +143,14 @@ class GradientNorm(Measure):
             displaced.replicates(lambda part, name=name: np.sqrt(part[name].mean()))
             for name in ("moved", "noisy")
         )
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return {
-                "": LayerValues(norm),
-                "probe_error": LayerValues(np.array([_probe_error(gradients)]), uncovered=_AN_ERROR),
-                "relative": LayerValues(norm / apart),
-                "moved": LayerValues(moved / apart),
-                "noisy": LayerValues(noisy / apart),
-                "moved_to_noisy": LayerValues(moved / noisy),
-            }
+        return {
+            "": LayerValues(norm),
+            "probe_error": LayerValues(np.array([_probe_error(gradients)]), uncovered=_AN_ERROR),
+            "relative": LayerValues(quotient(norm, apart)),
+            "moved": LayerValues(quotient(moved, apart)),
+            "noisy": LayerValues(quotient(noisy, apart)),
+            "moved_to_noisy": LayerValues(quotient(moved, noisy)),
+        }
 
     def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
         """The definition; behind the elements stand as many noisy responses, and the steps."""
@@ -170,8 +168,7 @@ class GradientNorm(Measure):
             "moved": np.sqrt(moved / np.mean(pairs)),
             "noisy": np.sqrt(noisy / np.mean(pairs)),
             "moved_to_noisy": np.sqrt(moved / noisy),
-            "probe_error": np.sqrt(squares.var(axis=1, ddof=1).mean() / (n * self.draws) / squares.mean())
-            / 2,
+            "probe_error": np.sqrt(squares.var(axis=1, ddof=1).mean() / squares.size / squares.mean()) / 2,
         }
 
     @classmethod
@@ -185,15 +182,18 @@ class GradientNorm(Measure):
         columns = np.array([0.0, 3.0, 0.0, 4.0, 1.0, 1.0, -1.0, -1.0])
         responses = np.stack([columns, columns + 5])[..., None]
         options = {"draws": 2, "step": 0.5}
+        answers = {
+            "": 2.0,
+            "probe_error": 0.0,
+            "relative": 0.4,
+            "moved": 0.6,
+            "noisy": 0.8,
+            "moved_to_noisy": 0.75,
+        }
         uneven = responses.copy()
         uneven[:, [4, 6]] += np.array([-1.0, 1.0])[:, None]  # squares of 0 and 4: their mean is 2
         return (
-            KnownAnswer(options, responses, 2.0),
-            KnownAnswer(options, responses, 0.0, output="probe_error"),
-            KnownAnswer(options, responses, 0.4, output="relative"),
-            KnownAnswer(options, responses, 0.6, output="moved"),
-            KnownAnswer(options, responses, 0.8, output="noisy"),
-            KnownAnswer(options, responses, 0.75, output="moved_to_noisy"),
+            *KnownAnswer.each(options, responses, answers),
             KnownAnswer(options, uneven, 2**0.5),
             # Variance 8 a sample, of 4 squares in all: error √2 of a mean of 2, so ½ of its root.
             KnownAnswer(options, uneven, 0.5, output="probe_error"),

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from invariscope.common.checks import set_integers
 from invariscope.intervals import interaction_reach
-from invariscope.measures.base import KnownAnswer, LayerContext, Measure, UnitValues
+from invariscope.measures.base import KnownAnswer, Measure
+from invariscope.measures.values import LayerContext, Output, UnitValues
 from invariscope.statistics.counts.bin_kernel import BINS
 from invariscope.statistics.counts.bin_pilot import (
     BETWEEN,
@@ -24,7 +24,9 @@ from invariscope.statistics.counts.binned import BinCounts, InformationBits
 
 @dataclass(frozen=True, kw_only=True)
 class Information(Measure):
-    """Bits that a unit's response tells about the element that was applied, and about the class.
+    """What a response tells about the transformation, and about the class, in bits.
+
+    Bits that a unit's response tells about the element that was applied, and about the class.
 
     .. math:: I(J; A_u) = \\sum_{j,b} p(j, b) \\log_2 \\frac{p(j, b)}{p(j)\\, p(b)}, \\quad
         I(Y; A_u) = \\sum_{y,b} p(y, b) \\log_2 \\frac{p(y, b)}{p(y)\\, p(b)}
@@ -49,6 +51,11 @@ class Information(Measure):
     tells little however well its other responses separate the elements.
     Where much is told the permutations take a little too much away with few samples (in one trial 5 %
     with 128, 1 % with 512); the intervals are corrected for it and may lie above the value.
+
+    Reading:
+        0 bits about the transformation: from the response nobody could guess which element was applied.
+        That is not to say that each sample's response stays. Each bit halves the possibilities; a share of
+        1: the response tells all there is to know.
 
     Args:
         units: how many units of a layer are looked at.
@@ -75,22 +82,21 @@ class Information(Measure):
     labels: bool = True
     seed: int = 0
 
-    # Nothing told is what chance gives, and what an invariant unit gives.
-    ideals: ClassVar[Mapping[str, float]] = dict.fromkeys(
-        ("transform", "transform_share", "label", "label_share"), float("nan")
-    )
-    range: ClassVar[tuple[float, float]] = (-float(np.log2(BINS)), float(np.log2(BINS)))
-    summary: ClassVar[str] = "What a response tells about the transformation, and about the class, in bits."
-    reading: ClassVar[str] = (
-        "0 bits about the transformation: from the response nobody could guess which element was applied. "
-        "That is not to say that each sample's response stays. Each bit halves the possibilities; a share "
-        "of 1: the response tells all there is to know."
-    )
-
     def __post_init__(self) -> None:
         set_integers(self, units=1, pilot=BINS, permutations=0, seed=0)
         if not isinstance(self.labels, bool):
             raise ValueError(f"labels is True or False; got {self.labels!r}")
+
+    def outputs(self) -> dict[str, Output]:
+        """Bits and shares; nothing told is what chance gives, and what an invariant unit gives."""
+        most = float(np.log2(BINS))
+        titles = {
+            "transform": "bits about the element",
+            "transform_share": "share of the bits about the element",
+            "label": "bits about the class",
+            "label_share": "share of the bits about the class",
+        }
+        return {name: Output(title, (-most, most), float("nan")) for name, title in titles.items()}
 
     def statistics(self) -> tuple[BinCounts]:
         """Counts by bin."""

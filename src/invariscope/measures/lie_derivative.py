@@ -9,20 +9,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invariscope.common.registry import unknown
+from invariscope.block import Block
+from invariscope.common.checks import refuse_other
 from invariscope.generators import Derivatives, Generator, as_generators
 from invariscope.generators.derivatives import check_interpolation
-from invariscope.measures.base import (
-    Batch,
-    Identity,
-    KnownAnswer,
-    LayerContext,
-    LayerValues,
-    Measure,
-    Probe,
-)
+from invariscope.measures.base import KnownAnswer, SampleMeasure
+from invariscope.measures.naive_tangents import naive_tangent
+from invariscope.measures.values import LayerContext, LayerValues, Output
 from invariscope.statistics.base import Statistic
-from invariscope.statistics.lie_squares import LieSquares
+from invariscope.statistics.kept.sample_table import Columns, SampleRows
+from invariscope.statistics.probes import Batch, Probe, Untransformed
+from invariscope.statistics.rounding import quotient
 from invariscope.statistics.sample_spread import SampleSpread
 
 ACTIONS = ("spatial", "trivial")
@@ -62,8 +59,10 @@ class AlongGenerators(Probe):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LieDerivative(Measure):
-    """How fast a representation departs from moving with its input, for infinitesimal movements.
+class LieDerivative(SampleMeasure):
+    """How fast a representation departs from moving with its input.
+
+    How fast a representation departs from moving with its input, for infinitesimal movements.
 
     .. math:: L_X f(x) = \\left.\\frac{d}{dt}\\right|_0 \\rho_{out}(-t)\\, f(\\rho_{in}(t)\\, x)
         = df(X_{in} x) - X_{out} f(x), \\qquad
@@ -85,6 +84,11 @@ class LieDerivative(Measure):
     difference averages over the kinks of ReLU and max-pooling within the step (1 to 2 % less than the
     derivative in a SimpleConv, untrained), a smaller step drowns in the rounding of float32, and low
     precision (bf16) leaves nothing of a difference; `iv.lie_derivative` differentiates exactly.
+
+    Reading:
+        0: the layer moves exactly as its input does (flat layers: it does not change). Larger: faster
+        departure, by squared pixel, radian or factor. Compare layers by `relative`, and one generator with
+        itself only. It is a derivative and says nothing of large movements.
 
     Args:
         generators: names ("translation_x", "translation_y", "rotation", "scale", "shear_x", "shear_y",
@@ -119,24 +123,15 @@ class LieDerivative(Measure):
 
     maps_differ: ClassVar[bool] = True
     needs_orbit: ClassVar[bool] = False
-    summary: ClassVar[str] = "How fast a representation departs from moving with its input."
-    reading: ClassVar[str] = (
-        "0: the layer moves exactly as its input does (flat layers: it does not change). Larger: faster "
-        "departure, by squared pixel, radian or factor. Compare layers by `relative`, and one generator with "
-        "itself only. It is a derivative and says nothing of large movements."
-    )
 
     def __post_init__(self) -> None:
-        if self.preset not in (None, LEGACY):
-            raise unknown("preset", str(self.preset), (LEGACY,))
+        refuse_other(self, preset=(None, LEGACY), action=ACTIONS)
         if self.preset is not None and self.interpolation not in ("", "bilinear"):
             came = f"interpolation={self.interpolation!r}"
             raise ValueError(f"preset={self.preset!r} means interpolation='bilinear', but got {came}")
         chosen = self.interpolation or ("bilinear" if self.preset else "spline")
         object.__setattr__(self, "interpolation", chosen)
         check_interpolation(chosen)
-        if self.action not in ACTIONS:
-            raise unknown("action", str(self.action), ACTIONS)
         if isinstance(self.step, bool) or not 0 < self.step < float("inf"):
             raise ValueError(
                 f"step multiplies the generators' own steps: a number above 0; got {self.step!r}"
@@ -146,6 +141,7 @@ class LieDerivative(Measure):
             raise ValueError(
                 "blur needs second derivatives, which bilinear interpolation has not; leave it out"
             )
+        object.__setattr__(self, "reads", (Untransformed(), AlongGenerators(self.flows, self._steps, chosen)))
 
     @property
     def flows(self) -> tuple[Generator, ...]:
@@ -153,40 +149,58 @@ class LieDerivative(Measure):
         return as_generators(self.generators)
 
     @property
-    def probes(self) -> tuple[Probe, ...]:
-        """The untransformed input, and a little to either side of it along each generator."""
-        return Identity(), AlongGenerators(self.flows, self._steps, self.interpolation)
-
-    @property
     def _steps(self) -> tuple[float, ...]:
         return tuple(self.step * generator.step for generator in self.flows)
 
-    @property
-    def has_floor(self) -> bool:
-        """False: there is no round trip."""
-        return False
+    def outputs(self) -> dict[str, Output]:
+        """Three numbers per generator."""
+        titles = {"": "speed", ".absolute": "absolute speed", ".relative": "speed among samples"}
+        return {
+            f"{flow.name}{suffix}": Output(f"{flow.name}: {title}", floor=False)
+            for flow in self.flows
+            for suffix, title in titles.items()
+        }
+
+    def rows(self, block: Block) -> Columns:
+        """(sample, generator) L f(x) = df(X x) − X f(x): ‖L f‖², means of (L f)² and |L f| over units.
+
+        In the precision of the responses: beside the rounding of the forwards, which a difference divides
+        by the step, that of the sums is nothing.
+        """
+        pairs, at = _at_least_single(block.probe(self.reads[1].name)), self._maps(block)
+        size = block.input_shape[-2:] if len(block.input_shape) == 3 else None
+        found: dict[str, list[Tensor]] = {"norms": [], "squares": [], "absolute": []}
+        for number, (generator, step) in enumerate(zip(self.flows, self._steps, strict=True)):
+            change = (pairs[:, 2 * number] - pairs[:, 2 * number + 1]).div_(2 * step)
+            if at is not None and generator.moves_maps:
+                change -= generator.tangent(at, input_size=size)  # type: ignore[arg-type]
+            flat = change.flatten(1)
+            norms = flat.square().sum(1).double()
+            found["norms"].append(norms)
+            found["squares"].append(norms / flat.shape[1])
+            found["absolute"].append(flat.abs_().sum(1).double() / flat.shape[1])
+        return {name: torch.stack(columns, dim=1) for name, columns in found.items()}
+
+    def _maps(self, block: Block) -> Derivatives | None:
+        """The responses to the untransformed inputs, if they are feature maps that should move."""
+        responses = block.rest()
+        moving = self.action == "spatial" and responses.ndim == 4
+        return Derivatives(_at_least_single(responses), self.interpolation) if moving else None
 
     def statistics(self) -> tuple[Statistic, ...]:
         """Lie derivatives of each sample, and how far samples lie apart."""
-        probe = self.probes[1].name
-        spatial = self.action == "spatial"
-        return LieSquares(self.flows, self._steps, probe, self.interpolation, spatial), SampleSpread()
+        return SampleRows(self), SampleSpread()
 
     def evaluate(self, finals: Any, layer: LayerContext) -> dict[str, LayerValues]:
         """LEE of each generator."""
         table, spread = finals
-        norms, squares, absolute = (
-            table.replicates(lambda part, name=name: part[name].mean(axis=0))
-            for name in ("norms", "squares", "absolute")
-        )
+        norms, squares, absolute = (table.means(name) for name in ("norms", "squares", "absolute"))
         apart = spread.distance()
         found = {}
         for number, generator in enumerate(self.flows):
-            with np.errstate(divide="ignore", invalid="ignore"):
-                relative = norms[:, number] / apart
             found[generator.name] = LayerValues(squares[:, number])
             found[f"{generator.name}.absolute"] = LayerValues(absolute[:, number])
-            found[f"{generator.name}.relative"] = LayerValues(relative)
+            found[f"{generator.name}.relative"] = LayerValues(quotient(norms[:, number], apart))
         return found
 
     def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
@@ -201,7 +215,7 @@ class LieDerivative(Measure):
         for number, (flow, step) in enumerate(zip(self.flows, self._steps, strict=True)):
             change = (pairs[:, 2 * number] - pairs[:, 2 * number + 1]) / (2 * step)
             if flow.moves_maps and self.action == "spatial" and rest.ndim == 4:
-                change = change - _naive_tangent(flow.name, rest, self.interpolation)
+                change = change - naive_tangent(flow.name, rest, self.interpolation)
             found[flow.name] = np.asarray(np.mean(change**2))
             found[f"{flow.name}.absolute"] = np.asarray(np.mean(np.abs(change)))
             if apart > 0:
@@ -225,7 +239,12 @@ class LieDerivative(Measure):
         flat = [[[1.0, 0.0], [3.0, 7.0], [0.0, 7.0]], [[0.0, 1.0], [4.0, 7.0], [1.0, 7.0]]]
         options = {"generators": "intensity", "step": 2000.0}
         values = {"intensity": 2.25 / 2, "intensity.absolute": 0.75, "intensity.relative": 2.25 / 2}
-        return tuple(KnownAnswer(options, flat, value, output=name) for name, value in values.items())
+        return KnownAnswer.each(options, flat, values)
+
+
+def _at_least_single(values: Tensor) -> Tensor:
+    """Half precision and integers as float32: a difference has no more digits than its terms."""
+    return values if values.dtype in (torch.float32, torch.float64) else values.float()
 
 
 def _written(given: Any) -> tuple[Any, ...]:
@@ -234,50 +253,3 @@ def _written(given: Any) -> tuple[Any, ...]:
 
     flows = as_generators(given)
     return tuple(f.name if f.name in NAMES and f == named(f.name) else f for f in flows)
-
-
-def _naive_tangent(name: str, maps: np.ndarray, interpolation: str) -> np.ndarray:
-    """X of (sample, channel, row, column) maps of the inputs' size, by the generator's name."""
-    if name == "intensity":
-        return maps
-    height, width = maps.shape[-2:]
-    slope_x, slope_y = (_naive_derivative(maps, axis, 1, interpolation) for axis in (3, 2))
-    if name == "blur":
-        return np.sum([_naive_derivative(maps, axis, 2, interpolation) for axis in (3, 2)], axis=0) / 2
-    x, y = np.arange(width) - (width - 1) / 2, (np.arange(height) - (height - 1) / 2)[:, None]
-    half_x, half_y = ((width - 1) / 2, (height - 1) / 2) if interpolation == "bilinear" else (1, 1)
-    x, y = x / half_x, y / half_y
-    none = 0 * (x + y)
-    velocity = {
-        "translation_x": (none + 1, none),
-        "translation_y": (none, none + 1),
-        "rotation": (none + y, none - x),
-        "scale": (none + x, none + y),
-        "shear_x": (none + y, none),
-        "shear_y": (none, none + x),
-        "hyperbolic": (none + y, none + x),
-    }[name]
-    return -half_x * velocity[0] * slope_x - half_y * velocity[1] * slope_y
-
-
-def _naively_weighed(curvatures: np.ndarray, axis: int) -> np.ndarray:
-    """(before + 10 · here + after)/12, mirrored at both ends."""
-    n = curvatures.shape[axis]
-    wider = np.pad(curvatures, [(int(k == axis),) * 2 for k in range(curvatures.ndim)], mode="reflect")
-    before, here, after = (wider.take(range(k, k + n), axis=axis) for k in range(3))
-    return (before + 10 * here + after) / 12
-
-
-def _naive_derivative(maps: np.ndarray, axis: int, order: int, interpolation: str) -> np.ndarray:
-    from scipy.interpolate import CubicSpline
-
-    n = maps.shape[axis]
-    if interpolation == "spline":
-        found = CubicSpline(np.arange(n), maps, axis=axis, bc_type="clamped")(np.arange(n), order)
-        return found if order == 1 else _naively_weighed(found, axis)
-    if interpolation == "bilinear":
-        return np.diff(maps, axis=axis, append=maps.take([-1], axis=axis))
-    waves = np.fft.fftfreq(n) * (np.abs(np.fft.fftfreq(n)) != 0.5)
-    shifts = np.arange(n)[:, None] - np.arange(n)[None, :]
-    matrix = -(2 * np.pi * waves[:, None, None] * np.sin(2 * np.pi * waves[:, None, None] * shifts)).mean(0)
-    return np.moveaxis(np.moveaxis(maps, axis, -1) @ matrix.T, -1, axis)

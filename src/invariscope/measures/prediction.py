@@ -7,8 +7,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from invariscope.measures.base import ElementValues, Identity, KnownAnswer, LayerContext, Measure
-from invariscope.measures.uncovered import few, few_events
+from invariscope.measures.base import KnownAnswer, Measure
+from invariscope.measures.interval_limits import few, few_events
+from invariscope.measures.values import SHARE, ElementValues, LayerContext, Output
 from invariscope.statistics.counts.prediction_counts import PredictionCounts
 
 OUTPUTS = ("accuracy", "probability_true", "flips")
@@ -21,7 +22,9 @@ _EVENTS = {
 
 @dataclass(frozen=True)
 class Prediction(Measure):
-    """Accuracy, probability of the true class, and flip rate, for each element.
+    """What the transformation does to the predictions: accuracy, probability, flips.
+
+    Accuracy, probability of the true class, and flip rate, for each element.
 
     .. math:: \\mathrm{accuracy}_j = \\langle [\\arg\\max_k f_k(t_j x_i) = y_i] \\rangle_i, \\quad
         \\hat p_j = \\langle \\mathrm{softmax}(f(t_j x_i))_{y_i} \\rangle_i, \\quad
@@ -36,6 +39,11 @@ class Prediction(Measure):
     A flat accuracy curve is not an invariant network: the layers before the last may move as they
     like, and predictions can flip between two wrong classes without any change of accuracy.
 
+    Reading:
+        Shares between 0 and 1 per element. Accuracy and the true class's probability: 1 is best, and a drop
+        at an element is what that element costs. Flips: 0, no prediction changes. Flat curves are a
+        property of the output only; inner layers may still vary.
+
     Raises:
         ValueError: outputs that are no class scores, or labels that do not fit them.
 
@@ -47,18 +55,14 @@ class Prediction(Measure):
     """
 
     scope: ClassVar[str] = "output"
-    range: ClassVar[tuple[float, float]] = (0.0, 1.0)
-    summary: ClassVar[str] = "What the transformation does to the predictions: accuracy, probability, flips."
-    reading: ClassVar[str] = (
-        "Shares between 0 and 1 per element. Accuracy and the true class's probability: 1 is best, and a "
-        "drop at an element is what that element costs. Flips: 0, no prediction changes. Flat curves are a "
-        "property of the output only; inner layers may still vary."
-    )
 
-    @property
-    def probes(self) -> tuple[Identity]:
-        """The untransformed input, from which flips are counted."""
-        return (Identity(),)
+    def outputs(self) -> dict[str, Output]:
+        """Three shares by element."""
+        return {
+            "accuracy": Output("accuracy", SHARE, ideal=1.0),
+            "probability_true": Output("probability of the true class", SHARE, ideal=1.0),
+            "flips": Output("flipped predictions", SHARE),
+        }
 
     def statistics(self) -> tuple[PredictionCounts]:
         """Counts per element."""
@@ -99,16 +103,8 @@ class Prediction(Measure):
         return found
 
     @classmethod
-    def examples(cls) -> tuple[Prediction, ...]:
-        """There are no options."""
-        return (cls(),)
-
-    @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
         """Two samples of class 0; the second element turns one of them to class 1."""
         outputs = np.log([[[0.75, 0.25], [0.25, 0.75]], [[0.75, 0.25], [0.75, 0.25]]])
-        return (
-            KnownAnswer({}, outputs, [1.0, 0.5], labels=[0, 0], output="accuracy"),
-            KnownAnswer({}, outputs, [0.75, 0.5], labels=[0, 0], output="probability_true"),
-            KnownAnswer({}, outputs, [0.0, 0.5], labels=[0, 0], output="flips"),
-        )
+        answers = {"accuracy": [1.0, 0.5], "probability_true": [0.75, 0.5], "flips": [0.0, 0.5]}
+        return KnownAnswer.each({}, outputs, answers, labels=[0, 0])

@@ -7,20 +7,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from invariscope.actions.feature_actions import SpatialAction
 from invariscope.actions.kept_positions import LOST
-from invariscope.measures.base import (
-    Identity,
-    KnownAnswer,
-    LayerContext,
-    LayerValues,
-    Measure,
-    UnitValues,
-)
-from invariscope.measures.relative_mean import about_infinite, interval_of_errors, relative_mean
+from invariscope.measures.base import KnownAnswer, Measure
+from invariscope.measures.naive_actions import naive_errors
+from invariscope.measures.relative_errors import mean_error
+from invariscope.measures.values import LayerContext, LayerValues, Output, UnitValues
 from invariscope.measures.variance import NormalizedVariance, SampleVariance, TransformationVariance
-from invariscope.statistics.kept.sample_table import SampleTable
+from invariscope.statistics.discrepancy import Discrepancy
 from invariscope.statistics.moments.undone_moments import UndoneFinal, UndoneMoments
-from invariscope.statistics.undone_errors import UndoneErrors
 
 _PARTS = {
     "": NormalizedVariance,
@@ -33,6 +28,8 @@ _SMALLER = "coarser than the inputs: shifts can be exact only where they are who
 @dataclass(frozen=True, kw_only=True)
 class SameEquivariance(Measure):
     """How far a feature map fails to move as the image does.
+
+    How far a feature map fails to move as the image does.
 
     .. math:: b_{ij} = t_j^{-1} a(t_j x_i), \\quad
         SE_u = \\frac{\\langle \\mathrm{Var}_j\\, b_{ij,u} \\rangle_i}
@@ -58,6 +55,12 @@ class SameEquivariance(Measure):
     that leave the grid of a map off the image's centre spoil turns and flips whatever the filters are. An
     interpolating action blurs, so that even a perfect network does not reach 0 under oblique angles. Any
     layer of shape (a, b, c) is taken for a map of a channels.
+
+    Reading:
+        0: the map moves exactly as the image does. About 1: once moved back, maps of one sample differ as
+        much as those of different samples. `direct` is the error relative to the response itself. It
+        misleads where channels change places under the transformation, and where strides leave a map's grid
+        off the image's centre.
 
     Args:
         spread: "variance", or "std" for means of standard deviations, as in the variance family.
@@ -85,14 +88,6 @@ class SameEquivariance(Measure):
     min_firing: int = 20
 
     needs_action: ClassVar[bool] = True
-    absolute: ClassVar[frozenset[str]] = frozenset({"transformation_variance"})
-    summary: ClassVar[str] = "How far a feature map fails to move as the image does."
-    reading: ClassVar[str] = (
-        "0: the map moves exactly as the image does. About 1: once moved back, maps of one sample differ as "
-        "much as those of different samples. `direct` is the error relative to the response itself. It "
-        "misleads where channels change places under the transformation, and where strides leave a map's "
-        "grid off the image's centre."
-    )
 
     def __post_init__(self) -> None:
         for part in _PARTS.values():
@@ -100,25 +95,26 @@ class SameEquivariance(Measure):
         if not isinstance(self.mask, bool):
             raise TypeError(f"mask must be True or False; got {self.mask!r}")
 
-    @property
-    def probes(self) -> tuple[Identity]:
-        """The untransformed input, for the direct error."""
-        return (Identity(),)
+    def outputs(self) -> dict[str, Output]:
+        """The variances of what was moved back, and the error of `EquivarianceError`."""
+        return {
+            "": Output("variance once moved back, among samples"),
+            "transformation_variance": Output("variance once moved back", unit="activation"),
+            "sample_variance": Output("variance across samples"),
+            "direct": Output("relative error"),
+        }
 
-    @property
-    def has_floor(self) -> bool:
-        """True: after a round trip there is nothing left to undo."""
-        return True
-
-    def statistics(self) -> tuple[UndoneMoments, UndoneErrors]:
+    def statistics(self) -> tuple[UndoneMoments, Discrepancy]:
         """Moments of the responses moved back, and the errors of every sample and element."""
-        return (UndoneMoments(self.spread, self.mask), UndoneErrors(self.mask))
+        mask = "if_known" if self.mask else ""
+        errors = Discrepancy(mask=mask, partner=False, exclude_identity=True)
+        return UndoneMoments(self.spread, self.mask), errors
 
     def evaluate(self, finals: Any, layer: LayerContext) -> dict[str, UnitValues | LayerValues]:
         """Variances per unit, and the error of the layer."""
         final, table = finals
         parts = {name: self._part(final, cls, layer) for name, cls in _PARTS.items()}
-        return parts | {"direct": _direct(table)}
+        return parts | {"direct": mean_error(table)}
 
     def _part(self, final: UndoneFinal, cls: Any, layer: LayerContext) -> UnitValues:
         measure = cls(spread=self.spread, min_firing=self.min_firing)
@@ -138,7 +134,7 @@ class SameEquivariance(Measure):
             across = spread(undone, axis=0, ddof=1).mean(axis=0) if len(undone) > 1 else np.nan * along
             ratio = along / across
         found = {"": ratio, "transformation_variance": along, "sample_variance": across}
-        return found | {"direct": _naive_error(activations)}
+        return found | {"direct": np.array(np.mean(naive_errors(activations, SpatialAction())))}
 
     @classmethod
     def examples(cls) -> tuple[SameEquivariance, ...]:
@@ -190,26 +186,3 @@ def _note(layer: LayerContext) -> str:
         return ""
     sides = zip(layer.shape[1:], layer.input_shape[1:], strict=True)
     return _SMALLER if any(side <= 0.6 * whole for side, whole in sides) else ""
-
-
-def _direct(table: SampleTable) -> LayerValues:
-    """E of `EquivarianceError` under the spatial action."""
-    few, wide = interval_of_errors(table, table["error"], table["size"])
-    return LayerValues(
-        table.replicates(lambda part: relative_mean(part["error"])),
-        undefined=int(table["undefined"].sum()),
-        note=about_infinite(table["error"]),
-        uncovered=few,
-        reach=wide,
-    )
-
-
-def _naive_error(activations: np.ndarray) -> np.ndarray:
-    errors = []
-    for sample in activations:
-        for k in range(1, len(sample)):
-            expected = np.rot90(sample[0], k, axes=(-2, -1))
-            size = np.sqrt((expected**2).sum())
-            if size > 0:
-                errors.append(np.sqrt(((sample[k] - expected) ** 2).sum()) / size)
-    return np.array(np.mean(errors) if errors else np.nan)

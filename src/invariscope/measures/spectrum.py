@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
-from invariscope.measures.base import (
-    CurveValues,
-    Identity,
-    KnownAnswer,
-    LayerContext,
-    Measure,
-    UnitValues,
-    Values,
-)
+from invariscope.measures.base import KnownAnswer, Measure
+from invariscope.measures.values import SHARE, CurveValues, LayerContext, Output, UnitValues, Values
 from invariscope.statistics.ring_powers import RingMeans, RingPowers
 
 PARAMETER = "frequency_cpp"
@@ -24,7 +16,9 @@ PARAMETER = "frequency_cpp"
 
 @dataclass(frozen=True, kw_only=True)
 class Spectrum(Measure):
-    """How the power of each feature map is spread over spatial frequencies, for untransformed inputs.
+    """Which spatial frequencies a layer's feature maps hold.
+
+    How the power of each feature map is spread over spatial frequencies, for untransformed inputs.
 
     .. math:: P_{cr} = \\Big\\langle \\sum_{k \\in r} \\Big|\\frac{1}{HW} \\sum_s a_c(s)\\,
         e^{-2\\pi i (k_1 s_1 / H + k_2 s_2 / W)}\\Big|^2 \\Big\\rangle_i, \\qquad
@@ -42,6 +36,10 @@ class Spectrum(Measure):
     that the same pattern has a higher frequency there; a ReLU adds harmonics; maps that end in
     padding have an edge, which is power at all frequencies. The transform plays no part.
 
+    Reading:
+        In cycles per position of the map: 0 is constant, 0.5 changes from each position to the next.
+        Compare layers of different resolution only with that in mind. `dc` near 1: maps are nearly flat.
+
     Source:
         Tomasini et al. 2022, arXiv:2210.01506, where frequencies of filters show pooling; here of responses.
 
@@ -51,27 +49,14 @@ class Spectrum(Measure):
     (array([0., 0., 1.]), array([0.5]))
     """
 
-    range: ClassVar[tuple[float, float]] = (0.0, float("inf"))
-    ranges: ClassVar[Mapping[str, tuple[float, float]]] = {
-        "dc": (0.0, 1.0),
-        "share": (0.0, 1.0),
-        "mean_frequency": (0.0, 0.5**0.5),
-    }
-    summary: ClassVar[str] = "Which spatial frequencies a layer's feature maps hold."
-    reading: ClassVar[str] = (
-        "In cycles per position of the map: 0 is constant, 0.5 changes from each position to the next. "
-        "Compare layers of different resolution only with that in mind. `dc` near 1: maps are nearly flat."
-    )
-
-    @property
-    def probes(self) -> tuple[Identity]:
-        """The untransformed input."""
-        return (Identity(),)
-
-    @property
-    def has_floor(self) -> bool:
-        """False: the inputs are not transformed."""
-        return False
+    def outputs(self) -> dict[str, Output]:
+        """Two curves of the layer, and two numbers of every channel; the transform plays no part."""
+        return {
+            "power": Output("power by frequency", floor=False),
+            "share": Output("share of the power by frequency", SHARE, floor=False),
+            "mean_frequency": Output("mean frequency", (0.0, 0.5**0.5), floor=False),
+            "dc": Output("constant part", SHARE, floor=False),
+        }
 
     def statistics(self) -> tuple[RingPowers]:
         """Power by channel and annulus."""
@@ -121,22 +106,18 @@ class Spectrum(Measure):
             }
 
     @classmethod
-    def examples(cls) -> tuple[Spectrum, ...]:
-        """There are no options."""
-        return (cls(),)
-
-    @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
         """1 + a cosine of three cycles on four positions, which is one of −1 cycle; and a flat map."""
         wave = 1 + np.cos(2 * np.pi * 3 * np.arange(4) / 4)
         maps = np.stack([np.tile(wave, (4, 1)), np.full((4, 4), 2.0)])
         activations = np.stack([maps, maps])[:, None]
-        return (
-            KnownAnswer({}, activations, [2.5, 0.25, 0.0, 0.0], output="power"),
-            KnownAnswer({}, activations, [1.0, 0.0, 0.0], output="share"),
-            KnownAnswer({}, activations, [0.25, np.nan], output="mean_frequency"),
-            KnownAnswer({}, activations, [2 / 3, 1.0], output="dc"),
-        )
+        answers = {
+            "power": [2.5, 0.25, 0.0, 0.0],
+            "share": [1.0, 0.0, 0.0],
+            "mean_frequency": [0.25, np.nan],
+            "dc": [2 / 3, 1.0],
+        }
+        return KnownAnswer.each({}, activations, answers)
 
 
 def _rounding(total: np.ndarray, *, double: bool) -> np.ndarray:

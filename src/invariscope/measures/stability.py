@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
+from torch import Tensor
 
-from invariscope.common.checks import set_integers
+from invariscope.block import Block, NotApplicableError
+from invariscope.common.checks import refuse_other, set_integers
 from invariscope.common.registry import unknown
-from invariscope.measures.base import Identity, KnownAnswer, LayerContext, LayerValues, Measure, Probe
-from invariscope.measures.noise_probes import EqualNoise
+from invariscope.measures.base import KnownAnswer, Measure
+from invariscope.measures.interval_limits import few_decisive, reach_of_uneven
 from invariscope.measures.presets import Presets, apply_preset
-from invariscope.measures.uncovered import few_decisive, reach_of_uneven
+from invariscope.measures.values import LayerContext, LayerValues, Output
 from invariscope.statistics.base import Statistic
-from invariscope.statistics.displacements import Displacements, UnitDisplacements
-from invariscope.statistics.kept.distance_reservoir import DistanceReservoir
-from invariscope.statistics.kept.sample_table import SampleTable
+from invariscope.statistics.displacements import SampleDisplacements, versions
+from invariscope.statistics.kept.pair_distances import DistanceReservoir
+from invariscope.statistics.kept.sample_table import SampleStatistic, SampleTable
+from invariscope.statistics.probes import EqualNoise, Probe, Untransformed
+from invariscope.statistics.rounding import quotient
 from invariscope.statistics.sample_spread import SampleSpread
 
 AVERAGES = ("mean", "median", "unitwise_median")
@@ -34,7 +38,9 @@ _PRESETS: Presets = {
 
 @dataclass(frozen=True, kw_only=True)
 class Stability(Measure):
-    """How far a transformation moves a representation, and how far noise of the same size does.
+    """How far the transformation moves a representation, relative to noise of equal size.
+
+    How far a transformation moves a representation, and how far noise of the same size does.
 
     .. math:: D = \\frac{\\langle\\|f(\\tau x) - f(x)\\|^2\\rangle}{\\langle\\|f(x) - f(z)\\|^2\\rangle},
         \\qquad G = \\frac{\\langle\\|f(x + \\eta) - f(x)\\|^2\\rangle}{\\langle\\|f(x) - f(z)\\|^2\\rangle},
@@ -45,6 +51,11 @@ class Stability(Measure):
     diffeomorphisms, for which R was defined, and as valid for any transform; an identity element is
     left out. Misleads: R below 1 needs no small D, a large G does it too: look at both. A layer that
     nothing moves has neither. The null beside D and G takes f(x) from another sample.
+
+    Reading:
+        D: 0 is stable; 1 is as far as another sample. G: the same for isotropic noise. R = D/G: below 1,
+        the network is more stable to the transformation than to noise; about 1 at initialisation. A small R
+        is not a small D: a network that noise upsets has it too.
 
     Args:
         average: "mean" over samples and elements of ‖Δ‖²; "median" of ‖Δ‖², in numerators and denominator,
@@ -78,23 +89,9 @@ class Stability(Measure):
     seed: int = 0
     preset: str | None = None
 
-    ideals: ClassVar[Mapping[str, float]] = {"G": float("nan")}
-    floorless: ClassVar[frozenset[str]] = frozenset({"G"})
-    beside_noise: ClassVar[Mapping[str, str]] = {"D": "R"}
-    summary: ClassVar[str] = (
-        "How far the transformation moves a representation, relative to noise of equal size."
-    )
-    reading: ClassVar[str] = (
-        "D: 0 is stable; 1 is as far as another sample. G: the same for isotropic noise. R = D/G: below 1, "
-        "the network is more stable to the transformation than to noise; about 1 at initialisation. "
-        "A small R is not a small D: a network that noise upsets has it too."
-    )
-
     def __post_init__(self) -> None:
         apply_preset(self, _PRESETS)
-        for name, allowed in (("average", AVERAGES), ("pairs", PAIRS)):
-            if getattr(self, name) not in allowed:
-                raise unknown(name, str(getattr(self, name)), allowed)
+        refuse_other(self, average=AVERAGES, pairs=PAIRS)
         if isinstance(self.radius, str) and self.radius not in RADII:
             raise unknown("radius", self.radius, RADII)
         if not isinstance(self.radius, str) and not 0 < self.radius < float("inf"):
@@ -106,19 +103,21 @@ class Stability(Measure):
         """The preset, if there is one."""
         return self.preset or ""
 
-    @property
-    def probes(self) -> tuple[Probe, ...]:
-        """The untransformed input, and noise of the norm of each displacement."""
-        return Identity(), EqualNoise(self.radius)
+    def outputs(self) -> dict[str, Output]:
+        """How far the transformation and noise move, and their ratio."""
+        return {
+            "D": Output("displacement by the transformation", noise_ratio="R"),
+            "G": Output("displacement by noise", ideal=float("nan"), floor=False),
+            "R": Output("displacement relative to noise"),
+        }
 
     def statistics(self) -> tuple[Statistic, ...]:
         """Displacements of each sample, and how far samples lie apart."""
-        noise = EqualNoise(self.radius).name
+        reads = (Untransformed(), EqualNoise(self.radius))
         if self.average == "unitwise_median":
-            return (UnitDisplacements(noise),)
-        if self.average == "median":
-            return Displacements(noise), DistanceReservoir(self.subset, self.seed)
-        return Displacements(noise), SampleSpread()
+            return (UnitDisplacements(reads),)
+        apart = DistanceReservoir(self.subset, self.seed) if self.average == "median" else SampleSpread()
+        return SampleDisplacements(reads), apart
 
     def evaluate(self, finals: Any, layer: LayerContext) -> dict[str, LayerValues]:
         """D, G and R of one layer."""
@@ -136,30 +135,25 @@ class Stability(Measure):
             null = {name: _null(table, name, middle) for name in _MOVES}
         few = {name: self._few_decide(table, name) for name in _MOVES}
         wide = {name: self._reach(table, name) for name in _MOVES}
-        with np.errstate(divide="ignore", invalid="ignore"):
-            moved, noisy = above["moved"] / apart, above["noisy"] / apart
-            chance = {name: value / apart[0] for name, value in null.items()}
-            return {
-                "D": LayerValues(moved, chance["moved"], reach=wide["moved"], uncovered=few["moved"]),
-                "G": LayerValues(noisy, chance["noisy"], reach=wide["noisy"], uncovered=few["noisy"]),
-                "R": LayerValues(
-                    above["moved"] / above["noisy"],
-                    reach=max(wide.values()),
-                    uncovered=few["moved"] or few["noisy"],
-                ),
-            }
+        moved, noisy = (quotient(above[name], apart) for name in _MOVES)
+        chance = {name: quotient(value, apart[0]) for name, value in null.items()}
+        ratio = quotient(above["moved"], above["noisy"])
+        either = few["moved"] or few["noisy"]
+        return {
+            "D": LayerValues(moved, chance["moved"], reach=wide["moved"], uncovered=few["moved"]),
+            "G": LayerValues(noisy, chance["noisy"], reach=wide["noisy"], uncovered=few["noisy"]),
+            "R": LayerValues(ratio, reach=max(wide.values()), uncovered=either),
+        }
 
     def _few_decide(self, table: SampleTable, name: str) -> str:
         """Why a mean over samples has no interval; medians do not depend on a few of them."""
-        if self.average != "mean":
-            return ""
-        return few_decisive(*table.decisive(table[name].sum(axis=1)))
+        means = self.average == "mean"
+        return few_decisive(*table.decisive(table[name].sum(axis=1))) if means else ""
 
     def _reach(self, table: SampleTable, name: str) -> float:
         """How many times as wide the interval is."""
-        if self.average != "mean":
-            return _OF_MEDIANS
-        return reach_of_uneven(*table.decisive(table[name].sum(axis=1)))
+        means = self.average == "mean"
+        return reach_of_uneven(*table.decisive(table[name].sum(axis=1))) if means else _OF_MEDIANS
 
     @property
     def _diagonal(self) -> bool:
@@ -191,15 +185,39 @@ class Stability(Measure):
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
         """Two samples 4 apart: the element moves each by 1, the noise by 2; element 0 is the identity."""
         responses = [[[0.0], [1.0], [0.0], [2.0]], [[4.0], [5.0], [4.0], [6.0]]]
-        return (
-            KnownAnswer({}, responses, 1 / 16, output="D"),
-            KnownAnswer({}, responses, 4 / 16, output="G"),
-            KnownAnswer({}, responses, 1 / 4, output="R"),
-            KnownAnswer({"pairs": "all"}, responses, 1 / 8, output="D"),
-        )
+        different = KnownAnswer.each({}, responses, {"D": 1 / 16, "G": 4 / 16, "R": 1 / 4})
+        return (*different, KnownAnswer({"pairs": "all"}, responses, 1 / 8, output="D"))
 
 
 _MOVES = ("moved", "noisy")
+_MOST_UNITS = 4096
+
+
+@dataclass(frozen=True)
+class UnitDisplacements(SampleStatistic):
+    """The squared displacement of every unit, and every unit's own response: for medians unit by unit.
+
+    Columns: "moved" (sample, element, unit), "noisy" (sample, draw, unit), "rest" (sample, unit).
+    Memory grows with samples × elements × units: layers of more than 4,096 units are refused.
+
+    Args:
+        reads: as of `SampleDisplacements`.
+    """
+
+    reads: tuple[Probe, ...] = (Untransformed(), EqualNoise())
+
+    def rows(self, block: Block) -> dict[str, Tensor]:
+        """Squared displacements of each sample of the block."""
+        units = int(np.prod(block.values.shape[1:]))
+        if units > _MOST_UNITS:
+            raise NotApplicableError(
+                f"medians unit by unit keep every response: {units} units are more than {_MOST_UNITS}; "
+                "measure the output alone, or take average='mean'"
+            )
+        rest = block.probe("identity").flatten(2).double()
+        both = versions(block, self.reads[1])
+        moves = {name: (part.flatten(2).double() - rest).square() for name, part in both.items()}
+        return moves | {"rest": rest[:, 0]}
 
 
 def _null(table: SampleTable, name: str, middle: Callable[[np.ndarray], Any]) -> float:

@@ -3,33 +3,31 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
-from invariscope.measures.base import (
+from invariscope.measures.base import KnownAnswer, Measure
+from invariscope.measures.curve_rows import WAYS, PredictionCurves, ResponseCurves
+from invariscope.measures.values import (
+    SHARE,
     CurveValues,
     ElementValues,
-    Identity,
-    KnownAnswer,
     LayerContext,
     LayerValues,
-    Measure,
-    Probe,
+    Output,
     Values,
 )
-from invariscope.measures.noise_probes import EqualNoise, TowardNeighbour
 from invariscope.statistics.base import Statistic
+from invariscope.statistics.counts.prediction_counts import ROWS
 from invariscope.statistics.kept.sample_table import SampleTable
-from invariscope.statistics.response_curves import WAYS, PredictionCurves, ResponseCurves
+from invariscope.statistics.rounding import quotient
 from invariscope.statistics.sample_spread import SampleSpread, Spread
 
 # What the outputs of each way are called; the transformation's own have no suffix.
 SUFFIXES = dict(zip(WAYS, ("", "_noise", "_toward"), strict=True))
 _BY = {"": "by the transformation", "_noise": "by noise", "_toward": "toward another sample"}
-_SHARES = ("accuracy", "probability", "flips")
 _FLIPPED = 0.5
 
 
@@ -37,27 +35,24 @@ _FLIPPED = 0.5
 class _Curves(Measure):
     """What the curves of layers and of the output have in common."""
 
-    ranges: ClassVar[Mapping[str, tuple[float, float]]] = {
-        f"{share}{suffix}": (0.0, 1.0) for share in _SHARES for suffix in SUFFIXES.values()
-    }
-
-    @property
-    def probes(self) -> tuple[Probe, ...]:
-        """The untransformed input, noise as large as each displacement, and as long a way to another."""
-        return Identity(), EqualNoise(), TowardNeighbour()
-
-    @property
-    def has_floor(self) -> bool:
-        """False: a sample that was brought back has no displacement of its own to be compared with."""
-        return False
-
-    @property
-    def _names(self) -> tuple[str, str]:
-        return EqualNoise().name, TowardNeighbour().name
+    def outputs(self) -> dict[str, Output]:
+        """Displacements, by themselves and per squared radius. Round trips have no displacement."""
+        titles = {
+            "D": "displacement by the transformation",
+            "G": "displacement by noise",
+            "G_toward": "displacement toward another sample",
+            "R": "displacement relative to noise",
+            "G_over_r2": "displacement by noise over r²",
+            "G_toward_over_r2": "displacement toward another sample over r²",
+            "gain": "displacement by faint noise over r²",
+        }
+        return {
+            name: Output(title, floor=False, of_partners="_toward" in name) for name, title in titles.items()
+        }
 
     def statistics(self) -> tuple[Statistic, ...]:
         """Displacements of each sample by element, and how far samples lie apart."""
-        return ResponseCurves(*self._names), SampleSpread()
+        return ResponseCurves(), SampleSpread()
 
     def evaluate(self, finals: Any, layer: LayerContext) -> dict[str, Values]:
         """Curves against the radius where it is known, against the elements otherwise."""
@@ -85,16 +80,15 @@ class _Curves(Measure):
         """Two samples 4 apart, which the second element moves by 1 and the noise by 2."""
         first = [[0.0, 0.0], [1.0, 0.0], [0.0, 0.0], [2.0, 0.0], [0.0, 0.0], [4.0, 0.0]]
         second = [[4.0, 0.0], [5.0, 0.0], [4.0, 0.0], [6.0, 0.0], [4.0, 0.0], [0.0, 0.0]]
-        return (
-            KnownAnswer({}, [first, second], [0, 1 / 16], output="D"),
-            KnownAnswer({}, [first, second], [0, 4 / 16], output="G"),
-            KnownAnswer({}, [first, second], [np.nan, 1 / 4], output="R"),
-        )
+        answers = {"D": [0, 1 / 16], "G": [0, 4 / 16], "R": [np.nan, 1 / 4]}
+        return KnownAnswer.each({}, [first, second], answers)
 
 
 @dataclass(frozen=True)
 class LayerStabilityCurve(_Curves):
-    """Stability of every layer, element by element: against the size of the displacement.
+    """How far larger and larger displacements move each layer, beside noise of the same size.
+
+    Stability of every layer, element by element: against the size of the displacement.
 
     .. math:: D_j = \\frac{\\langle\\|f(t_j x) - f(x)\\|^2\\rangle}{S},
         \\qquad G_j = \\frac{\\langle\\|f(x + \\eta_j) - f(x)\\|^2\\rangle}{S},
@@ -113,6 +107,11 @@ class LayerStabilityCurve(_Curves):
     Misleads: each element has a noise of its own, so neighbouring points of a curve differ by chance too;
     the other sample is the next one in the data, of the same class where the data are sorted.
 
+    Reading:
+        D, G: 1 is as far as another sample. R = D/G: below 1, more stable to the transformation than to
+        noise. G over r² is flat as long as the layer is linear; a small R alone does not mean a small D.
+        gain: G over r² at the smallest radius, how strongly the layer amplifies a faint noise.
+
     Source:
         Petrini et al. 2021, arXiv:2105.02468, eq. 2 to 4, and the appendix on the size of the displacement.
 
@@ -123,25 +122,12 @@ class LayerStabilityCurve(_Curves):
     {'D': [0.0, 0.0625], 'G': [0.0, 0.25], 'R': [nan, 0.25]}
     """
 
-    of_partners: ClassVar[tuple[str, ...]] = ("*_toward*",)
-    summary: ClassVar[str] = (
-        "How far larger and larger displacements move each layer, beside noise of the same size."
-    )
-    reading: ClassVar[str] = (
-        "D, G: 1 is as far as another sample. R = D/G: below 1, more stable to the transformation than to "
-        "noise. G over r² is flat as long as the layer is linear; a small R alone does not mean a small D. "
-        "gain: G over r² at the smallest radius, how strongly the layer amplifies a faint noise."
-    )
-
-    @classmethod
-    def examples(cls) -> tuple[LayerStabilityCurve, ...]:
-        """There are no options."""
-        return (cls(),)
-
 
 @dataclass(frozen=True)
 class StabilityCurve(_Curves):
-    """Stability and predictions of the output, element by element: against the size of the displacement.
+    """How far larger and larger displacements move the output, and when they change its predictions.
+
+    Stability and predictions of the output, element by element: against the size of the displacement.
 
     .. math:: D_j, G_j, R_j \\text{ of the output as for every layer}, \\qquad
         \\mathrm{flips}_j = \\langle [\\arg\\max_k f_k(x'_{ij}) \\ne \\arg\\max_k f_k(x_i)] \\rangle_i
@@ -153,6 +139,12 @@ class StabilityCurve(_Curves):
     elements on a logarithmic scale, NaN where they never do), once for each of the three.
 
     Misleads: as the curves of layers do; and accuracy can hold where predictions flip from wrong to wrong.
+
+    Reading:
+        D, G: 1 is as far as another sample. R = D/G: below 1, more stable to the transformation than to
+        noise; it does not say that D is small. Where predictions flip, G over r² leaves its plateau. bump:
+        the radius at which half of the predictions have flipped, by the transformation, by noise, toward
+        another sample; no value where they never do. gain: G over r² at the smallest radius.
 
     Raises:
         ValueError: labels for which the model has no output.
@@ -168,26 +160,25 @@ class StabilityCurve(_Curves):
     """
 
     scope: ClassVar[str] = "output"
-    of_partners: ClassVar[tuple[str, ...]] = ("*_toward*",)
-    summary: ClassVar[str] = (
-        "How far larger and larger displacements move the output, and when they change its predictions."
-    )
-    reading: ClassVar[str] = (
-        "D, G: 1 is as far as another sample. R = D/G: below 1, more stable to the transformation than to "
-        "noise; it does not say that D is small. Where predictions flip, G over r² leaves its plateau. "
-        "bump: the radius at which half of the predictions have flipped, by the transformation, by noise, "
-        "toward another sample; no value where they never do. gain: G over r² at the smallest radius."
-    )
+
+    def outputs(self) -> dict[str, Output]:
+        """Also accuracy, probability and flips, and the radius at which half of the predictions flip."""
+        found = super().outputs()
+        for suffix in SUFFIXES.values():
+            rest: Any = {"floor": False, "of_partners": suffix == "_toward"}
+            found |= {f"{share}{suffix}": Output(f"{share} {_BY[suffix]}", SHARE, **rest) for share in ROWS}
+            found[f"bump{suffix}"] = Output(f"radius of half of the flips {_BY[suffix]}", **rest)
+        return found
 
     def statistics(self) -> tuple[Statistic, ...]:
         """Predictions too."""
-        return PredictionCurves(*self._names), *super().statistics()
+        return PredictionCurves(), *super().statistics()
 
     def evaluate(self, finals: Any, layer: LayerContext) -> dict[str, Values]:
         """Also accuracy, probability and flips, and where they flip."""
         predictions, table, spread = finals
         shares = {
-            f"{name.partition('.')[0]}{SUFFIXES[name.partition('.')[2]]}": _mean(predictions, name)
+            f"{name.partition('.')[0]}{SUFFIXES[name.partition('.')[2]]}": predictions.means(name)
             for name in predictions.columns
         }
         found = _placed(_curves(table, spread) | shares, table, layer)
@@ -210,26 +201,20 @@ class StabilityCurve(_Curves):
                 found[f"probability{suffix}"] = chances[np.arange(len(labels)), :, labels].mean(0)
         return found
 
-    @classmethod
-    def examples(cls) -> tuple[StabilityCurve, ...]:
-        """There are no options."""
-        return (cls(),)
-
 
 def _curves(table: SampleTable, spread: Spread) -> dict[str, np.ndarray]:
     """(replicate, element) curves by output name."""
-    above = {name: _mean(table, name) for name in WAYS}
+    above = {name: table.means(name) for name in WAYS}
     apart, pairs = spread.distance()[:, None], table.replicates(lambda part: _known_mean(part["apart"]))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        found = {
-            "D": above["moved"] / apart,
-            "G": above["noisy"] / apart,
-            "G_toward": _toward(table) / pairs[:, None],
-            "R": above["moved"] / above["noisy"],
-        }
-        if "radius" in table.columns:
-            squares = np.square(_radius(table))
-            found |= {f"{name}_over_r2": found[name] / squares for name in ("G", "G_toward")}
+    found = {
+        "D": quotient(above["moved"], apart),
+        "G": quotient(above["noisy"], apart),
+        "G_toward": quotient(_toward(table), pairs[:, None]),
+        "R": quotient(above["moved"], above["noisy"]),
+    }
+    if "radius" in table.columns:
+        squares = np.square(_radius(table))
+        found |= {f"{name}_over_r2": quotient(found[name], squares) for name in ("G", "G_toward")}
     return found
 
 
@@ -248,11 +233,6 @@ def _along_elements(name: str, curve: np.ndarray, layer: LayerContext) -> Elemen
     """Displacements and flips are 0 at the identity; shares of right answers are not."""
     right = name.startswith(("accuracy", "probability"))
     return ElementValues(curve, counted=None if right else layer.moved(curve.shape[1]))
-
-
-def _mean(table: SampleTable, name: str) -> np.ndarray:
-    """(replicate, element) mean over samples."""
-    return table.replicates(lambda part: part[name].mean(axis=0))
 
 
 def _toward(table: SampleTable) -> np.ndarray:

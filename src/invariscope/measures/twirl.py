@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+from torch import Tensor
+from torch.nn import functional
 
-from invariscope.common.registry import unknown
-from invariscope.measures.base import KnownAnswer, LayerContext, LayerValues, Measure
-from invariscope.statistics.kept.sample_table import SampleTable
-from invariscope.statistics.orbit_losses import OrbitLosses
+from invariscope.block import Block, NotApplicableError
+from invariscope.common.checks import refuse_other
+from invariscope.measures.base import KnownAnswer, SampleMeasure
+from invariscope.measures.values import SHARE, LayerContext, LayerValues, Output
+from invariscope.statistics.class_labels import labels_among, predicted_numbers
+from invariscope.statistics.counts.prediction_counts import probabilities
+from invariscope.statistics.kept.sample_table import Columns, SampleTable
 
 TARGETS = ("classes", "values")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Twirl(Measure):
-    """Share of the squared loss that is a failure of symmetry.
+class Twirl(SampleMeasure):
+    """Which share of the squared loss averaging over the orbit would remove.
+
+    Share of the squared loss that is a failure of symmetry.
 
     .. math:: \\underbrace{E\\|f - y\\|^2}_{\\mathrm{loss}} =
         \\underbrace{E\\|\\bar f - y\\|^2}_{\\mathrm{twirled}} +
@@ -36,6 +42,10 @@ class Twirl(Measure):
     Misleads: the split is exact for the elements listed. Where they are drawn from a larger set, f̄ is a
     mean of m of them and takes up 1/m of the symmetry error. A small share is not a small symmetry error: a
     large loss makes it small too. The transformation must leave the label right, or averaging is no cure.
+
+    Reading:
+        0: outputs do not change along an orbit, or all of the loss has other causes. 1: the mean over the
+        orbit would make no error. `symmetry` is the error itself; a small share may only mean a large loss.
 
     Args:
         targets: "classes", for class labels against softmax outputs, or "values", for labels that are numbers
@@ -56,26 +66,39 @@ class Twirl(Measure):
 
     scope: ClassVar[str] = "output"
     needs_labels: ClassVar[bool] = True
-    range: ClassVar[tuple[float, float]] = (0.0, float("inf"))
-    ranges: ClassVar[Mapping[str, tuple[float, float]]] = {"": (0.0, 1.0)}
-    summary: ClassVar[str] = "Which share of the squared loss averaging over the orbit would remove."
-    reading: ClassVar[str] = (
-        "0: outputs do not change along an orbit, or all of the loss has other causes. 1: the mean over the "
-        "orbit would make no error. `symmetry` is the error itself; a small share may only mean a large loss."
-    )
+    paired = True
 
     def __post_init__(self) -> None:
-        if self.targets not in TARGETS:
-            raise unknown("targets", str(self.targets), TARGETS)
+        refuse_other(self, targets=TARGETS)
 
     @property
     def predicts_numbers(self) -> bool:
         """For the targets "values"."""
         return self.targets == "values"
 
-    def statistics(self) -> tuple[OrbitLosses]:
-        """The losses of every sample."""
-        return (OrbitLosses(self.targets),)
+    def outputs(self) -> dict[str, Output]:
+        """The share, and the three terms."""
+        return {
+            "": Output("share of the loss that is asymmetry", SHARE),
+            "loss": Output("squared loss"),
+            "twirled": Output("squared loss of the orbit's mean"),
+            "symmetry": Output("squared distance from the orbit's mean"),
+        }
+
+    def rows(self, block: Block) -> Columns:
+        """(sample,) the three terms, and "null", the symmetry error from the mean f̄ of the partner."""
+        if block.labels is None:
+            raise NotApplicableError("a loss needs labels: give data as (inputs, labels)")
+        found = block.orbits().double().flatten(2)
+        found, wanted = _classes(found, block) if self.targets == "classes" else _values(found, block)
+        mean = found.mean(1)
+        null = (found - block.of_partners(mean)[:, None]).square().sum(2).mean(1)
+        return {
+            "null": block.if_paired(null),
+            "loss": (found - wanted[:, None]).square().sum(2).mean(1),
+            "twirled": (mean - wanted).square().sum(1),
+            "symmetry": (found - mean[:, None]).square().sum(2).mean(1),
+        }
 
     def evaluate(self, finals: Any, layer: LayerContext) -> dict[str, LayerValues]:
         """The share, and the three terms."""
@@ -83,9 +106,8 @@ class Twirl(Measure):
         terms = ("loss", "twirled", "symmetry")
         known = table["null"][np.isfinite(table["null"])]
         null = float(known.mean()) if known.size else float("nan")
-        means = {name: table.replicates(lambda part, n=name: part[n].mean()) for name in terms}
         nulls = {"symmetry": null}
-        parts = {name: LayerValues(values, nulls.get(name, np.nan)) for name, values in means.items()}
+        parts = {name: LayerValues(table.means(name), nulls.get(name, np.nan)) for name in terms}
         return {"": LayerValues(table.replicates(_share))} | parts
 
     def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
@@ -131,3 +153,28 @@ def _share(part: SampleTable) -> float:
     """Ratio of the sums; nothing where there is no loss."""
     loss = part["loss"].sum()
     return float(part["symmetry"].sum() / loss) if loss > 0 else float("nan")
+
+
+def _classes(found: Tensor, block: Block) -> tuple[Tensor, Tensor]:
+    """(sample, element, class) probabilities and (sample, class) one-hot labels."""
+    if found.shape[2] < 2:
+        raise NotApplicableError(
+            "class labels need an output for each class, and the model has one output; "
+            "for numbers to be predicted take Twirl(targets='values')"
+        )
+    labels = labels_among(block, found.shape[2])
+    assert labels is not None
+    return probabilities(found), functional.one_hot(labels.long(), found.shape[2]).double()
+
+
+def _values(found: Tensor, block: Block) -> tuple[Tensor, Tensor]:
+    """(sample, element, value) outputs and (sample, value) targets."""
+    assert block.labels is not None
+    labels = predicted_numbers(block.labels, names=block.names, unaligned=block.unaligned)
+    wanted = labels.to(found.device)[:, None]
+    if wanted.shape[1] != found.shape[2]:
+        raise NotApplicableError(
+            f"each sample has {wanted.shape[1]} number to be predicted, and the model has {found.shape[2]} "
+            "outputs; for class labels take Twirl(targets='classes')"
+        )
+    return found, wanted

@@ -2,122 +2,31 @@
 
 from __future__ import annotations
 
-import abc
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from invariscope.common.checks import set_integers
-from invariscope.common.registry import unknown
-from invariscope.measures.base import KnownAnswer, LayerContext, Measure, UnitValues
-from invariscope.measures.presets import Presets, apply_preset
+from invariscope.common.checks import refuse_other
+from invariscope.measures.base import KnownAnswer
+from invariscope.measures.values import LayerContext, UnitValues
+from invariscope.measures.variance_options import VarianceMeasure, plain_units
 from invariscope.measures.variance_parts import (
     Parts,
     fold,
     holds_maps,
-    naively_collapsed,
     naively_folded,
 )
-from invariscope.statistics.moments.orbit_moments import POOLS, SPREADS, OrbitMoments
+from invariscope.statistics.moments.orbit_moments import POOLS, SPREADS
 
 NORMS = ("sample", "total", "random_net", None)
-DEGENERATES = ("nan", "one")
-
-# The 2019 code and tmeasures take means of standard deviations, whatever their names say.
-_PRESETS: Presets = {
-    "slides": {},
-    "tmeasures": {"spread": "std", "degenerate": "one", "min_firing": 0},
-    "quiroga2019_full": {"spread": "std", "pool": "before_mean", "degenerate": "one", "min_firing": 0},
-    "quiroga2019": {
-        "spread": "std",
-        "pool": "before_mean",
-        "degenerate": "one",
-        "min_firing": 0,
-        "protocol": "quiroga2019",
-    },
-}
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Variance(Measure):
-    """Options of the family.
+class TransformationVariance(VarianceMeasure):
+    """How far the transformation moves a unit, averaged over samples.
 
-    Args:
-        spread: "variance" (the slides), or "std": means of standard deviations (the 2019 code).
-        pool: how the positions of a feature map (C, H, W) become one value; layers of another shape
-            are left alone. None: units stay units; "after":
-            mean of unit values per map; "ratio": ratio of the map's means; "before_mean",
-            "before_max", "before_sum": the map is collapsed before any statistic.
-        min_firing: a unit is *sparse* if fewer samples than this, and fewer than a quarter of all, make it
-            give anything other than its usual response at any element. Sparse units are counted and left out
-            of the layer's mean, whose interval would not cover. 0: no unit is sparse.
-        protocol: which samples count. None: all, once. "quiroga2019": across samples the first
-            ⌊n/64⌋·64; along orbits the windows of 64 samples that start at each of the first ⌊n/64⌋.
-        preset: "slides", "quiroga2019", "quiroga2019_full" or "tmeasures": sets the other options
-            as published.
-    """
-
-    spread: str = "variance"
-    pool: str | None = None
-    degenerate: str = "nan"
-    min_firing: int = 20
-    protocol: str | None = None
-    preset: str | None = None
-
-    def __post_init__(self) -> None:
-        apply_preset(self, _PRESETS)
-        set_integers(self, min_firing=0, what="samples")
-        for name, allowed in (("spread", SPREADS), ("pool", POOLS), ("degenerate", DEGENERATES)):
-            if getattr(self, name) not in allowed:
-                raise unknown(name, str(getattr(self, name)), map(str, allowed))
-
-    def statistics(self) -> tuple[OrbitMoments, OrbitMoments]:
-        """Moments for the spread along orbits and for the spread across samples; usually the same."""
-        collapse = self.pool if self.pool in ("before_mean", "before_max", "before_sum") else None
-        along, across = ("windows", "whole_batches") if self.protocol else (None, None)
-        return (
-            OrbitMoments(self.spread, collapse, along),
-            OrbitMoments(self.spread, collapse, across),
-        )
-
-    def evaluate(self, finals: Any, layer: LayerContext) -> dict[str, UnitValues]:
-        """Per-unit values of one layer."""
-        standard = self.spread == "std"
-        parts = Parts(*finals, standard=standard, known_dead=layer.dead, resolution=layer.resolution)
-        return {"": self._units(parts, layer)}
-
-    @abc.abstractmethod
-    def _units(self, parts: Parts, layer: LayerContext) -> UnitValues: ...
-
-    def dead_units(self, finals: Any) -> np.ndarray:
-        """(unit...) the units that neither samples nor elements move."""
-        return Parts(*finals, standard=False).dead
-
-    def _sparse(self, parts: Parts) -> np.ndarray:
-        return parts.sparse(self.min_firing)
-
-    def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
-        """The definition by NumPy's own variances."""
-        values = naively_collapsed(activations, self.pool)
-        spread = np.var if self.spread == "variance" else np.std
-        along = spread(values, axis=1, ddof=1).mean(axis=0)
-        across = spread(values, axis=0, ddof=1).mean(axis=0)
-        return {"": self._naive(along, across, values)}
-
-    @abc.abstractmethod
-    def _naive(self, along: np.ndarray, across: np.ndarray, values: np.ndarray) -> np.ndarray: ...
-
-    @classmethod
-    def examples(cls) -> tuple[_Variance, ...]:
-        """Every spread and every pooling."""
-        combinations = [(spread, pool) for spread in SPREADS for pool in POOLS]
-        return tuple(cls(spread=spread, pool=pool, min_firing=0) for spread, pool in combinations)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TransformationVariance(_Variance):
-    """Variance of a unit along the orbit, averaged over samples.
+    Variance of a unit along the orbit, averaged over samples.
 
     .. math:: TV_u = \\langle \\mathrm{Var}_j\\, a_u(t_j x_i) \\rangle_i
 
@@ -126,6 +35,11 @@ class TransformationVariance(_Variance):
     `spread="std"`), so compare layers only after normalising. The layer's value is the mean over
     live units; a dead unit gives 0, which is no evidence of invariance.
 
+    Reading:
+        0: the transformation leaves the unit as it is. Larger: it moves it more. A unit that does not
+        respond at all has 0 too. The number is in squared units of the activation, so layers of different
+        scale cannot be compared with it: use normalized_variance for that.
+
     Source:
         Quiroga et al. 2019, doi:10.1007/978-3-030-27713-0_9, V_t.
 
@@ -133,17 +47,11 @@ class TransformationVariance(_Variance):
     array([1.])
     """
 
-    absolute: ClassVar[frozenset[str]] = frozenset({""})
-    summary: ClassVar[str] = "How far the transformation moves a unit, averaged over samples."
-    reading: ClassVar[str] = (
-        "0: the transformation leaves the unit as it is. Larger: it moves it more. A unit that does not "
-        "respond at all has 0 too. The number is in squared units of the activation, so layers of different "
-        "scale cannot be compared with it: use normalized_variance for that."
-    )
+    unit: ClassVar[str] = "activation"
 
     def _units(self, parts: Parts, layer: LayerContext) -> UnitValues:
         null = None if parts.standard else parts.null
-        found = _plain_units(self, parts, parts.transformation, null=null)
+        found = plain_units(self, parts, parts.transformation, null=null)
         return replace(found, uncovered=parts.few_decide or found.uncovered, reach=parts.reach)
 
     def _naive(self, along: np.ndarray, across: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -160,13 +68,20 @@ class TransformationVariance(_Variance):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SampleVariance(_Variance):
-    """Variance of a unit across samples, averaged over elements.
+class SampleVariance(VarianceMeasure):
+    """How far a change of sample moves a unit, averaged over elements.
+
+    Variance of a unit across samples, averaged over elements.
 
     .. math:: SV_u = \\langle \\mathrm{Var}_i\\, a_u(t_j x_i) \\rangle_j
 
     Shapes, units and the layer's value are as for :class:`TransformationVariance`. It is the
     normaliser of :class:`NormalizedVariance`: how much the unit says about the sample at all.
+
+    Reading:
+        0: the unit gives the same whatever is shown, so its invariance means nothing. Larger: it tells
+        samples apart by more. In squared units of the activation, so layers of different scale cannot be
+        compared.
 
     Source:
         Quiroga et al. 2019, doi:10.1007/978-3-030-27713-0_9, V_x.
@@ -175,15 +90,8 @@ class SampleVariance(_Variance):
     array([5.])
     """
 
-    summary: ClassVar[str] = "How far a change of sample moves a unit, averaged over elements."
-    reading: ClassVar[str] = (
-        "0: the unit gives the same whatever is shown, so its invariance means nothing. Larger: it tells "
-        "samples apart by more. In squared units of the activation, so layers of different scale cannot be "
-        "compared."
-    )
-
     def _units(self, parts: Parts, layer: LayerContext) -> UnitValues:
-        return _plain_units(self, parts, parts.sample, null=None)
+        return plain_units(self, parts, parts.sample, null=None)
 
     def _naive(self, along: np.ndarray, across: np.ndarray, values: np.ndarray) -> np.ndarray:
         return naively_folded(across, self.pool)
@@ -196,8 +104,10 @@ class SampleVariance(_Variance):
 
 
 @dataclass(frozen=True, kw_only=True)
-class NormalizedVariance(_Variance):
-    """Variance along the orbit relative to variance across samples.
+class NormalizedVariance(VarianceMeasure):
+    """How far the transformation moves a unit, relative to a change of sample.
+
+    Variance along the orbit relative to variance across samples.
 
     .. math:: NV_u = \\frac{TV_u}{SV_u}
         = \\frac{\\langle \\mathrm{Var}_j\\, a_u(t_j x_i) \\rangle_i}
@@ -212,6 +122,11 @@ class NormalizedVariance(_Variance):
     Misleads where SV is small for reasons of its own: a layer that barely responds to anything
     gets large, noisy values (look at the ratio), and within one class SV is smaller, so
     class-conditional values are larger. Units with TV = SV = 0 are *dead*: NaN, left out, counted.
+
+    Reading:
+        0: invariant. About 1: the transformation moves a unit as much as a change of sample does. Dead
+        units (moved by neither) are left out and counted. Layers that respond to nothing get large, noisy
+        values: compare the value with the ratio and with the null beside it.
 
     Args:
         norm: the denominator. "sample": SV; "total": variance over all responses; "random_net":
@@ -230,17 +145,9 @@ class NormalizedVariance(_Variance):
 
     norm: str | None = "sample"
 
-    summary: ClassVar[str] = "How far the transformation moves a unit, relative to a change of sample."
-    reading: ClassVar[str] = (
-        "0: invariant. About 1: the transformation moves a unit as much as a change of sample does. "
-        "Dead units (moved by neither) are left out and counted. Layers that respond to nothing get "
-        "large, noisy values: compare the value with the ratio and with the null beside it."
-    )
-
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.norm not in NORMS:
-            raise unknown("norm", str(self.norm), map(str, NORMS))
+        refuse_other(self, norm=NORMS)
 
     @property
     def needs_reference(self) -> bool:
@@ -316,19 +223,3 @@ class NormalizedVariance(_Variance):
             KnownAnswer({"norm": None}, activations, [1.0, 0.0, np.nan]),
             KnownAnswer({"preset": "tmeasures"}, activations, [1 / 3, 0.0, 1.0]),
         )
-
-
-def _plain_units(
-    measure: _Variance, parts: Parts, values: np.ndarray, *, null: np.ndarray | None
-) -> UnitValues:
-    """TV or SV per unit or, pooled, per map."""
-    dead, sparse = parts.dead, measure._sparse(parts)
-    if holds_maps(values, measure.pool):
-        whole = dead.all(axis=tuple(range(1, dead.ndim)))
-        alive = np.asarray(~whole)
-        folded = fold(values, np.ones_like(dead))
-        return UnitValues(folded, alive, int(whole.sum()))
-    counted = np.asarray(~dead & ~sparse)
-    out = (int(dead.sum()), int(sparse.sum()))
-    rare = parts.rarely_respond(counted, measure.min_firing)
-    return UnitValues(values, counted, *out, null=null, uncovered=rare)

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from invariscope.intervals import Reason
-from invariscope.measures.uncovered import few_decisive, reach_of_uneven
+from invariscope.measures.interval_limits import few_decisive, reach_of_uneven
 from invariscope.statistics.moments.references import rounding
 from invariscope.statistics.moments.variances import Moments
 

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
+from invariscope.actions.feature_actions import TrivialAction
 from invariscope.intervals import Reason
-from invariscope.measures.base import (
-    ElementValues,
-    Identity,
-    KnownAnswer,
-    LayerContext,
-    LayerValues,
-    Measure,
-    Values,
-)
-from invariscope.measures.uncovered import EXTREME, PLACE
+from invariscope.measures.base import KnownAnswer, Measure
+from invariscope.measures.interval_limits import EXTREME, PLACE
+from invariscope.measures.relative_errors import relative
+from invariscope.measures.values import ElementValues, LayerContext, LayerValues, Output, Values
+from invariscope.statistics.discrepancy import Discrepancy
 from invariscope.statistics.kept.sample_table import SampleTable
-from invariscope.statistics.relative_distances import RelativeDistances
 from invariscope.statistics.rounding import ratio
 
 _TAIL = 0.95
@@ -31,7 +26,9 @@ _FEW = "no interval: too few samples lie in a tail for eight groups to show its 
 
 @dataclass(frozen=True)
 class WorstElement(Measure):
-    """The largest discrepancy from the untransformed response, over elements, on average and in the tails.
+    """Which transformation moves a representation the most, and how far at worst.
+
+    The largest discrepancy from the untransformed response, over elements, on average and in the tails.
 
     .. math:: W = \\max_j \\frac{\\langle\\|a(t_j x_i) - a(x_i)\\|\\rangle_i}
                          {\\langle\\|a(x_i)\\|\\rangle_i}, \\qquad
@@ -54,6 +51,11 @@ class WorstElement(Measure):
     `largest` grows with the number of samples and has no interval; nor do `element` and `tail`. Only the
     listed elements are searched; `iv.worst_element` also searches between them.
 
+    Reading:
+        Distances in units of the untransformed responses' norm: 0 is invariant, 1 as far as to the origin.
+        Compare with the null, the distance from another sample. Means hide tails: `tail` and `largest` do
+        not, but `largest` grows with the number of samples.
+
     Source:
         The worst-case transformation of Engstrom et al. 2019, arXiv:1712.02779, applied to representations.
 
@@ -62,29 +64,26 @@ class WorstElement(Measure):
     {'': 1.3333333333333333, 'element': 2.0}
     """
 
-    single: ClassVar[frozenset[str]] = frozenset({"element", "largest", "largest_by_element"})
-    positions: ClassVar[frozenset[str]] = frozenset({"element"})
-    floorless: ClassVar[frozenset[str]] = frozenset({"element"})
-    summary: ClassVar[str] = "Which transformation moves a representation the most, and how far at worst."
-    reading: ClassVar[str] = (
-        "Distances in units of the untransformed responses' norm: 0 is invariant, 1 as far as to the origin. "
-        "Compare with the null, the distance from another sample. Means hide tails: `tail` and `largest` do "
-        "not, but `largest` grows with the number of samples."
-    )
+    def outputs(self) -> dict[str, Output]:
+        """The worst element, the tails, and the curves."""
+        return {
+            "": Output("largest mean distance"),
+            "element": Output("worst element", kind="position", interval=False, floor=False),
+            "tail": Output("95 % quantile of the distances"),
+            "largest": Output("largest distance", interval=False),
+            "by_element": Output("mean distance by element"),
+            "tail_by_element": Output("95 % quantile by element"),
+            "largest_by_element": Output("largest distance by element", interval=False),
+        }
 
-    @property
-    def probes(self) -> tuple[Identity]:
-        """The untransformed input."""
-        return (Identity(),)
-
-    def statistics(self) -> tuple[RelativeDistances]:
+    def statistics(self) -> tuple[Discrepancy]:
         """The distances of every sample and element."""
-        return (RelativeDistances(),)
+        return (Discrepancy(TrivialAction()),)
 
     def evaluate(self, finals: Any, layer: LayerContext) -> dict[str, Values]:
         """The worst ratio of means with its element, the tails, and the curves."""
         (table,) = finals
-        undefined = int(np.isnan(table["distance"]).sum())
+        undefined = int(np.isnan(_distances(table)).sum())
         ratios = table.replicates(lambda part: _ratios(part["gap"], part["size"]))
         moved = layer.moved(ratios.shape[1])
         place = float("nan") if np.isnan(ratios[0]).all() else float(np.nanargmax(ratios[0]))
@@ -124,33 +123,35 @@ class WorstElement(Measure):
         }
 
     @classmethod
-    def examples(cls) -> tuple[WorstElement, ...]:
-        """There are no options."""
-        return (cls(),)
-
-    @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
         """Norms 2 and 1, gaps 0, 1, 2 and 0, 0, 2: the last element is worst, by 2 in units of 3/2."""
         responses = [[[2.0], [3.0], [4.0]], [[1.0], [1.0], [3.0]]]
-        return (
-            KnownAnswer({}, responses, 4 / 3),
-            KnownAnswer({}, responses, 2.0, output="element"),
-            KnownAnswer({}, responses, 1.95, output="tail"),
-            KnownAnswer({}, responses, 2.0, output="largest"),
-            KnownAnswer({}, responses, [0.0, 1 / 3, 4 / 3], output="by_element"),
-            KnownAnswer({}, responses, [0.0, 0.475, 1.95], output="tail_by_element"),
-            KnownAnswer({}, responses, [0.0, 0.5, 2.0], output="largest_by_element"),
-        )
+        answers = {
+            "": 4 / 3,
+            "element": 2.0,
+            "tail": 1.95,
+            "largest": 2.0,
+            "by_element": [0.0, 1 / 3, 4 / 3],
+            "tail_by_element": [0.0, 0.475, 1.95],
+            "largest_by_element": [0.0, 0.5, 2.0],
+        }
+        return KnownAnswer.each({}, responses, answers)
 
 
-def _defined(distances: np.ndarray) -> np.ndarray:
+def _distances(part: SampleTable) -> np.ndarray:
+    """(sample, element) d; NaN, and not infinite, for samples without a response."""
+    return relative(part, over_zero=np.nan)
+
+
+def _defined(part: SampleTable) -> np.ndarray:
     """(sample, element) rows that have a value."""
+    distances = _distances(part)
     return distances[np.isfinite(distances).all(axis=1)]
 
 
 def _ratios(gaps: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     """Return (element,) mean gap / mean norm; without any response, infinite, or NaN if there is no gap."""
-    return ratio(gaps.sum(axis=0), sizes.sum())
+    return ratio(gaps.sum(axis=0), sizes[:, 0].sum())
 
 
 def _highest(ratios: np.ndarray) -> float:
@@ -211,13 +212,13 @@ def chosen_by_chance(ratios: np.ndarray) -> str:
 
 def _null(table: SampleTable) -> float:
     """Return W with the untransformed response of another sample; NaN if no sample has a partner."""
-    paired = np.isfinite(table["null"]).all(axis=1)
-    return _highest(_ratios(table["null"][paired], table["size"][paired]))
+    paired = (table["null_count"] > 0).all(axis=1)
+    return _highest(_ratios(table["null_gap"][paired], table["size"][paired]))
 
 
 def _worst(part: SampleTable) -> np.ndarray:
     """Return (sample,) the largest distance of each sample that has one."""
-    return _defined(part["distance"]).max(axis=1)
+    return _defined(part).max(axis=1)
 
 
 def _largest(part: SampleTable) -> float:
@@ -231,13 +232,13 @@ def _tail(part: SampleTable) -> float:
 
 
 def _tails(part: SampleTable) -> np.ndarray:
-    rows = _defined(part["distance"])
-    return np.quantile(rows, _TAIL, axis=0) if len(rows) else np.full(part["distance"].shape[1], np.nan)
+    rows = _defined(part)
+    return np.quantile(rows, _TAIL, axis=0) if len(rows) else np.full(part["gap"].shape[1], np.nan)
 
 
 def _maxima(part: SampleTable) -> np.ndarray:
-    rows = _defined(part["distance"])
-    return rows.max(axis=0) if len(rows) else np.full(part["distance"].shape[1], np.nan)
+    rows = _defined(part)
+    return rows.max(axis=0) if len(rows) else np.full(part["gap"].shape[1], np.nan)
 
 
 def _naive_quantile(values: Any) -> float:

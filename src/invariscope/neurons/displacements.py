@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from invariscope.intervals import GROUPS
-from invariscope.measures.base import UnitValues
+from invariscope.measures.values import UnitValues
 
 
 @dataclass(frozen=True)

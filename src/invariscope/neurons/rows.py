@@ -13,7 +13,7 @@ from torch import nn
 from invariscope.data.sources import Source
 from invariscope.data.window import Fingerprint, Window
 from invariscope.intervals import MISSING, Interval, jackknife
-from invariscope.measures.base import UnitValues
+from invariscope.measures.values import UnitValues
 from invariscope.neurons.cost import Cost
 from invariscope.neurons.settings import Settings
 from invariscope.readers.base import as_reader

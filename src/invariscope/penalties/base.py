@@ -16,11 +16,11 @@ from invariscope.common.autocast import without_autocast
 from invariscope.common.draws import Draws, Stream
 from invariscope.engine.feature_motion import acting_elements
 from invariscope.engine.needs import ForwardRows, lay_out
-from invariscope.measures.base import Batch, Probe
 from invariscope.readers.base import LayerKey, Selection
 from invariscope.readers.prediction import OutputChoice, as_output_choice
 from invariscope.readers.torch.in_graph import output_in_graph, responses_in_graph
 from invariscope.statistics.pairs import partners
+from invariscope.statistics.probes import Batch, Probe
 from invariscope.transforms import as_transform
 from invariscope.transforms.base import Transform
 from invariscope.transforms.machinery.chosen import Chosen

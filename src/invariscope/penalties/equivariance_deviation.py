@@ -11,10 +11,10 @@ from torch import Tensor
 from invariscope.actions.feature_actions import FeatureAction, SpatialAction, TrivialAction
 from invariscope.actions.fitted_action import FittedAction
 from invariscope.block import Block
-from invariscope.measures.base import Probe
 from invariscope.measures.equivariance_deviation import EquivarianceDeviation as Measured
 from invariscope.penalties.base import Penalty, ratio
-from invariscope.statistics.deviations import Deviations
+from invariscope.statistics.discrepancy import Discrepancy
+from invariscope.statistics.probes import Probe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,11 +104,11 @@ class EquivarianceDeviation(Penalty):
 
     def _value(self, block: Block) -> Tensor:
         (statistic,) = self.measured.statistics()
-        assert isinstance(statistic, Deviations)
+        assert isinstance(statistic, Discrepancy)
         rows = statistic.rows(block)
-        value = rows["sum"].sum() / rows["count"].sum().clamp_min(1)
+        value = rows["gap"].sum() / rows["count"].sum().clamp_min(1)
         if not self.to_null:
             return value
-        null = rows["null"].sum() / rows["null_count"].sum().clamp_min(1)
+        null = rows["null_gap"].sum() / rows["null_count"].sum().clamp_min(1)
         offset = float(self.measured.distance == "cosine")  # for which −1 is perfect
         return ratio(offset + value, offset + null, fixed=self.fixed_denominator)

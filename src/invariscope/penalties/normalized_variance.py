@@ -10,8 +10,8 @@ from torch import Tensor
 
 from invariscope.block import Block
 from invariscope.common.registry import unknown
-from invariscope.measures.base import Probe
 from invariscope.penalties.base import Penalty, ratio
+from invariscope.statistics.probes import Probe
 
 AVERAGES = ("ratio", "units")
 

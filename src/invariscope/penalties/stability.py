@@ -9,9 +9,8 @@ from torch import Tensor
 
 from invariscope.block import Block
 from invariscope.common.registry import unknown
-from invariscope.measures.base import Identity, Probe
-from invariscope.measures.noise_probes import EqualNoise
 from invariscope.penalties.base import Penalty, ratio
+from invariscope.statistics.probes import EqualNoise, Probe, Untransformed
 
 KINDS = ("R", "D")
 
@@ -59,7 +58,7 @@ class Stability(Penalty):
 
     @property
     def _probes(self) -> tuple[Probe, ...]:
-        return (Identity(), EqualNoise()) if self.kind == "R" else (Identity(),)
+        return (Untransformed(), EqualNoise()) if self.kind == "R" else (Untransformed(),)
 
     @property
     def _fewest(self) -> int:

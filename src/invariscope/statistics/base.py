@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from invariscope.block import Block
+from invariscope.statistics.probes import Probe
 
 
 class Statistic(abc.ABC):
@@ -22,7 +23,10 @@ class Statistic(abc.ABC):
     refuses_nonfinite: ClassVar[bool] = False
     """Whether `update` notices NaN and infinity by itself; otherwise they are looked for beforehand."""
 
-    paired: ClassVar[bool] = False
+    reads: tuple[Probe, ...] = ()
+    """The probes whose responses are read."""
+
+    paired: bool = False
     """Whether `block.partners` is read."""
 
     measures_inputs: ClassVar[bool] = False

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 
-def refuse_unless(fits: bool, what: str, found: tuple, beside: str, other: tuple) -> None:
-    """Raise ValueError with both shapes unless they fit.
+def refuse_sizes(**sizes: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
+    """Raise ValueError unless the two shapes under each name, found and wanted, are the same.
 
-    >>> refuse_unless(False, "units", (12, 4), "sums", (8, 40))
+    >>> refuse_sizes(rows=((12, 4), (12, 4)), sums=((8, 40), (8, 4)))
     Traceback (most recent call last):
     ...
-    ValueError: sizes do not fit together: units (12, 4), sums (8, 40)
+    ValueError: sizes do not fit together: sums (8, 40) instead of (8, 4)
     """
-    if not fits:
-        raise ValueError(
-            f"sizes do not fit together: {what} {tuple(map(int, found))}, {beside} {tuple(map(int, other))}"
-        )
+    for name, (found, wanted) in sizes.items():
+        if tuple(found) != tuple(wanted):
+            shown = " instead of ".join(str(tuple(map(int, size))) for size in (found, wanted))
+            raise ValueError(f"sizes do not fit together: {name} {shown}")
 
 
-def refuse_rows(places: np.ndarray, shape: tuple[int, ...]) -> None:
-    """Raise ValueError unless all places are rows of an array of this shape."""
-    if places.size:
-        refuse_unless(int(places.min()) >= 0, "row", (int(places.min()),), "rows", shape)
-        refuse_unless(int(places.max()) < shape[0], "row", (int(places.max()),), "rows", shape)
+def refuse_places(**places: tuple[Any, int]) -> None:
+    """Raise ValueError unless all places under each name, integers or arrays of them, are within a length.
+
+    >>> refuse_places(bucket=(3, 2))
+    Traceback (most recent call last):
+    ...
+    ValueError: sizes do not fit together: bucket 3 of 2
+    """
+    for name, (found, length) in places.items():
+        for place in (np.min(found), np.max(found)) if np.size(found) else ():
+            if not 0 <= place < length:
+                raise ValueError(f"sizes do not fit together: {name} {place} of {length}")

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from invariscope.block import Block, NotApplicableError
-from invariscope.statistics.base import replicate_sums
-from invariscope.statistics.bucket_sums import BucketSums, SumStatistic
-from invariscope.statistics.fixed_points import FixedPoints
+from invariscope.statistics.probes import Untransformed
+from invariscope.statistics.rounding import quotient
+from invariscope.statistics.sums import BucketSums, SumStatistic
 
 _VALUES = 1 << 22  # of the maps that are transformed at once
 
@@ -41,6 +41,8 @@ class RingPowers(SumStatistic):
     Computed in float64. Frequencies are folded: those above half a cycle per position are negative ones.
     """
 
+    reads = (Untransformed(),)
+
     def bucket_bytes(self, units: int, elements: int) -> int:
         """At most a number a unit: there are fewer rings than positions."""
         return 8 * units
@@ -53,13 +55,11 @@ class RingPowers(SumStatistic):
                 f"a spectrum needs feature maps (C, H, W) of two positions or more; the units are {shape}"
             )
         rings = len(folded_rings(shape[1], shape[2])[1])
-        sums = {"power": np.zeros((buckets, shape[0], rings)), "moment": np.zeros((buckets, shape[0]))}
-        double = block.values.dtype == torch.float64
-        return BucketSums(np.zeros(buckets, np.int64), sums, shape, double)
+        return BucketSums.empty(block, buckets, {"power": (shape[0], rings), "moment": (shape[0],)})
 
     def update(self, state: BucketSums, block: Block) -> None:
         """Adds the block's samples."""
-        maps = block.probe("identity")[:, 0].detach()
+        maps = block.rest().detach()
         folding = torch.from_numpy(_folding(*state.shape[1:])).to(maps.device)
         few = max(1, _VALUES // int(np.prod(state.shape)))
         for bucket, samples in block.membership:
@@ -71,16 +71,11 @@ class RingPowers(SumStatistic):
                 state.sums["power"][bucket] += found[:, :-1]
                 state.sums["moment"][bucket] += found[:, -1]
 
-    def relative_to(self, state: BucketSums, fixed: FixedPoints | None) -> dict[str, np.ndarray]:
-        """The sums: they are relative to nothing."""
-        return state.sums
-
     def finalize(self, state: BucketSums, groups: list[list[int]]) -> RingMeans:
         """Means over samples."""
-        counts = replicate_sums(np.array([float(state.counts[members].sum()) for members in groups]))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            power = state.replicates("power", groups) / counts[:, None, None]
-            moment = state.replicates("moment", groups) / counts[:, None]
+        counts = state.samples(groups)[:, None]
+        power = quotient(state.replicates("power", groups), counts[..., None])
+        moment = quotient(state.replicates("moment", groups), counts)
         return RingMeans(power, moment, folded_rings(*state.shape[1:])[1], state.double)
 
 

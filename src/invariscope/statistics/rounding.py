@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 _LEFT = 64 * float(np.finfo(np.float64).eps)
@@ -16,6 +18,12 @@ def without_rounding(difference: np.ndarray, parts: np.ndarray) -> np.ndarray:
     return np.where(difference <= _LEFT * parts, 0.0, difference)
 
 
+def quotient(above: Any, below: Any) -> Any:
+    """Return above / below without a warning: infinite for x/0, NaN for 0/0."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.divide(above, below)
+
+
 def ratio(above: np.ndarray, below: np.ndarray, *, rounding: np.ndarray | float = 0.0) -> np.ndarray:
     """Return above / below: infinite if rounding explains the denominator, NaN if it explains both.
 
@@ -23,6 +31,5 @@ def ratio(above: np.ndarray, below: np.ndarray, *, rounding: np.ndarray | float 
     array([0.5, inf, nan])
     """
     nothing = np.abs(below) <= rounding
-    with np.errstate(divide="ignore", invalid="ignore"):
-        found = above / below
-    return np.where(nothing, np.where(np.abs(above) <= rounding, np.nan, np.inf), found)
+    silent = np.where(np.abs(above) <= rounding, np.nan, np.inf)
+    return np.where(nothing, silent, quotient(above, below))

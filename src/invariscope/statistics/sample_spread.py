@@ -10,30 +10,12 @@ import numpy as np
 import torch
 
 from invariscope.block import Block
-from invariscope.statistics.base import Statistic, replicate_sums, with_buckets
 from invariscope.statistics.fixed_points import FixedPoints
+from invariscope.statistics.probes import Untransformed
 from invariscope.statistics.rounding import without_rounding
 from invariscope.statistics.spread_kernel import add_offsets
+from invariscope.statistics.sums import BucketSums, SumStatistic
 from invariscope.statistics.visits import Visits
-
-_SUMS = ("counts", "sums", "squares")
-
-
-@dataclass
-class SpreadState:
-    """Sums by bucket of h_i = f(x_i) − p, for the response p to one sample of the bucket's stratum.
-
-    Args:
-        fixed: (stratum, unit) p.
-        counts: (bucket,) samples.
-        sums: (bucket, unit) Σ_i h_i.
-        squares: (bucket,) Σ_i ‖h_i‖².
-    """
-
-    fixed: FixedPoints
-    counts: np.ndarray
-    sums: np.ndarray
-    squares: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -56,11 +38,14 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class SampleSpread(Statistic):
+class SampleSpread(SumStatistic):
     """Mean and mean square of the responses to untransformed samples, in float64, around one of each stratum.
 
-    The probe `Identity` must be among those forwarded.
+    With h_i = f(x_i) − p, for the response p to one sample of the stratum: "sums" (unit,) Σ_i h_i, and
+    "squares" Σ_i ‖h_i‖².
     """
+
+    reads = (Untransformed(),)
 
     def bucket_bytes(self, units: int, elements: int) -> int:
         """A sum per unit."""
@@ -70,62 +55,36 @@ class SampleSpread(Statistic):
         """A response per unit."""
         return 8 * units
 
-    def init(self, block: Block, *, buckets: int, pilot: Any = None) -> SpreadState:
+    def init(self, block: Block, *, buckets: int, pilot: Any = None) -> BucketSums:
         """An empty state."""
         units = math.prod(block.values.shape[1:])
-        fixed = FixedPoints.empty(buckets, (units,))
-        return SpreadState(fixed, np.zeros(buckets, np.int64), np.zeros((buckets, units)), np.zeros(buckets))
+        return BucketSums.empty(block, buckets, {"sums": (units,), "squares": ()}, fixed=(units,))
 
-    def update(self, state: SpreadState, block: Block) -> None:
+    def update(self, state: BucketSums, block: Block) -> None:
         """Adds the block's samples."""
         rows, visits = _responses(block), Visits.of(block.membership, None)
-        state.fixed.meet(block.membership, lambda sample: rows[sample])
+        state.points.meet(block.membership, lambda sample: rows[sample])
         state.counts[visits.buckets] += visits.sizes
-        add_offsets(rows, state.fixed.values, visits, state.sums, state.squares)
+        add_offsets(rows, state.points.values, visits, state.sums["sums"], state.sums["squares"])
 
-    def enlarge(self, state: SpreadState, buckets: int) -> None:
-        """Room for more buckets."""
-        for name in _SUMS:
-            setattr(state, name, with_buckets(getattr(state, name), buckets))
-        state.fixed.enlarge(buckets)
+    def relative_to(self, state: BucketSums, fixed: FixedPoints) -> dict[str, np.ndarray]:
+        """The same sums, around other points."""
+        move, old = state.points.moves_to(fixed), state.sums["sums"]
+        sums = old + state.counts[:, None].astype(float) * move
+        return {"sums": sums, "squares": state.sums["squares"] + ((old + sums) * move).sum(axis=1)}
 
-    def pack(self, state: SpreadState) -> dict[str, np.ndarray]:
-        """The sums as arrays."""
-        return {name: getattr(state, name) for name in _SUMS} | state.fixed.pack()
-
-    def unpack(self, arrays: dict[str, np.ndarray]) -> SpreadState:
-        """The sums from arrays."""
-        return SpreadState(FixedPoints.unpack(arrays), *(arrays[name] for name in _SUMS))
-
-    def merge(self, first: SpreadState, second: SpreadState) -> SpreadState:
-        """The sums of both, around the first one's points."""
-        fixed = first.fixed.merged(second.fixed)
-        moved = _around(second, fixed)
-        return SpreadState(fixed, *(getattr(first, name) + getattr(moved, name) for name in _SUMS))
-
-    def finalize(self, state: SpreadState, groups: list[list[int]]) -> Spread:
+    def finalize(self, state: BucketSums, groups: list[list[int]]) -> Spread:
         """Mean squared distance to the mean, of the given groups of buckets."""
-        shared = state.fixed.shared([bucket for members in groups for bucket in members])
-        state = state if shared is None else _around(state, shared)
-        counts, sums, squares = (
-            replicate_sums(np.stack([part[members].sum(axis=0) for members in groups]).astype(float))
-            for part in (state.counts, state.sums, state.squares)
-        )
+        state = self.together(state, groups)
+        counts = state.samples(groups)
         with np.errstate(divide="ignore", invalid="ignore"):
-            mean, square = sums / counts[:, None], squares / counts
+            mean = state.replicates("sums", groups) / counts[:, None]
+            square = state.replicates("squares", groups) / counts
             varied = without_rounding(square - np.square(mean).sum(axis=1), square)
             return Spread(counts, np.maximum(varied, 0))
 
 
-def _around(state: SpreadState, fixed: FixedPoints) -> SpreadState:
-    """The same sums, had they been taken around other points."""
-    move, count = state.fixed.moves_to(fixed), state.counts.astype(float)
-    sums = state.sums + count[:, None] * move
-    squares = state.squares + ((state.sums + sums) * move).sum(axis=1)
-    return SpreadState(fixed, state.counts, sums, squares)
-
-
 def _responses(block: Block) -> np.ndarray:
     """(sample, unit) responses to the untransformed inputs, in single precision at least."""
-    found = block.probe("identity")[:, 0].detach().flatten(1).cpu()
+    found = block.rest().detach().flatten(1).cpu()
     return (found if found.dtype in (torch.float32, torch.float64) else found.float()).contiguous().numpy()

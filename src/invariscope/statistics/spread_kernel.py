@@ -7,7 +7,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from invariscope.statistics.kernel_checks import refuse_unless
+from invariscope.statistics.kernel_checks import refuse_places, refuse_sizes
 from invariscope.statistics.visits import Visits
 
 TILE = 1024  # units: their sums stay in the nearest cache
@@ -46,12 +46,12 @@ def add_offsets(
         ValueError: sizes that do not fit together.
     """
     sample, bucket, stratum = visits.reach
-    refuse_unless(
-        rows.shape[1:] == pivots.shape[1:] == sums.shape[1:], "rows", rows.shape, "sums", sums.shape
+    units = rows.shape[1:]
+    refuse_sizes(
+        pivots=(pivots.shape[1:], units),
+        sums=(sums.shape[1:], units),
+        squares=(squares.shape, sums.shape[:1]),
     )
-    refuse_unless(pivots.shape[1:] == sums.shape[1:], "pivots", pivots.shape, "sums", sums.shape)
-    refuse_unless(0 <= sample < len(rows), "sample", (sample,), "rows", rows.shape)
-    refuse_unless(0 <= bucket < len(sums) == len(squares), "bucket", (bucket,), "sums", sums.shape)
-    refuse_unless(0 <= stratum < len(pivots), "stratum", (stratum,), "pivots", pivots.shape)
+    refuse_places(sample=(sample, len(rows)), bucket=(bucket, len(sums)), stratum=(stratum, len(pivots)))
     parts = (visits.samples, visits.edges, visits.buckets, visits.strata)
     _add_offsets(rows, pivots, *parts, sums, squares)

@@ -14,10 +14,10 @@ from invariscope.common.default_device import without_default_device
 from invariscope.data.sources import Source, as_source, refuse_second_walk
 from invariscope.data.window import Window
 from invariscope.engine.api import measure
-from invariscope.measures.base import Batch, Measure
-from invariscope.measures.noise_probes import EqualNoise, TowardNeighbour
+from invariscope.measures.base import Measure
 from invariscope.measures.stability_curve import LayerStabilityCurve, StabilityCurve
 from invariscope.results.result import Result
+from invariscope.statistics.probes import Batch, EqualNoise, TowardNeighbour
 from invariscope.transforms.base import Transform
 from invariscope.transforms.deformation_ladder import DeformationLadder
 

@@ -45,8 +45,7 @@ def _explained(name: str) -> tuple[str, str]:
     plain = snake_case(name.split(".")[0])
     if plain in measures:
         cls = measures[plain]
-        text = f"{cls.summary}\n\n{cls.reading}\n\n{documented(cls, Measure)}"
-        return f"{plain}, a measure", f"{text}\n\n{_options(cls, Measure)}"
+        return f"{plain}, a measure", f"{documented(cls, Measure)}\n\n{_options(cls, Measure)}"
     if plain in transforms:
         cls = transforms[plain]
         return f"{plain}, a transform", f"{documented(cls, Transform)}\n\n{_options(cls, Transform)}"

@@ -63,17 +63,18 @@ def _cautions(row: Row, measure: Measure, places: _Places) -> list[str]:
 
 
 def _of_null(row: Row, measure: Measure) -> str:
-    ideal = measure.ideals.get(row.output, 0.0)
+    output = measure.output(row.output)
+    ideal = output.ideal
     if not reaches_null(row, ideal=ideal):
         return ""
-    perfect = row.output not in measure.absolute and abs(row.null - ideal) <= _SMALL
+    perfect = output.unit != "activation" and abs(row.null - ideal) <= _SMALL
     return INSENSITIVE if perfect or row.null == ideal else UNPAIRED
 
 
 def _of_noise(row: Row, measure: Measure, places: _Places) -> str:
     """Of a small displacement, if noise of equal size has not been shown to move the layer farther."""
-    ratio = measure.beside_noise.get(row.output)
-    noise = None if ratio is None else places.get((measure.row_name(ratio), *row.place[1:]))
+    ratio = measure.output(row.output).noise_ratio
+    noise = None if not ratio else places.get((measure.row_name(ratio), *row.place[1:]))
     if noise is None or not row.value < _SMALL:
         return ""
     high = noise.ci_high if math.isfinite(noise.ci_high) else noise.value
@@ -83,7 +84,7 @@ def _of_noise(row: Row, measure: Measure, places: _Places) -> str:
 def _of_ratio(row: Row, measure: Measure) -> str:
     """Return a caution if the mean of unit ratios and the ratio of means disagree; shares are exempt."""
     value, ratio = row.value, row.value_ratio
-    bounded = math.isfinite(measure.bounds(row.output)[1])
+    bounded = math.isfinite(measure.output(row.output).range[1])
     if bounded or not math.isfinite(value) or not math.isfinite(ratio) or max(value, ratio) < _SMALL:
         return ""
     if value > _APART * ratio:

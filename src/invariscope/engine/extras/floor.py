@@ -8,8 +8,9 @@ from torch import Tensor
 
 from invariscope.engine.needs import Needs
 from invariscope.engine.options import Options
-from invariscope.measures.base import Batch, Measure, Probe
+from invariscope.measures.base import Measure
 from invariscope.statistics.base import Statistic
+from invariscope.statistics.probes import Batch, Probe
 from invariscope.statistics.round_trip import PROBE, OnRoundTrip
 from invariscope.transforms.base import Transform
 

@@ -7,7 +7,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from invariscope.statistics.kernel_checks import refuse_rows, refuse_unless
+from invariscope.statistics.kernel_checks import refuse_places, refuse_sizes
 from invariscope.statistics.visits import Visits
 
 BINS = 16
@@ -96,22 +96,18 @@ def count_bins(
     """
     sample, bucket, _ = visits.reach
     units, elements, draws = rows.shape[1], places.shape[1], by_element.shape[1]
-    labelled = by_class.shape[2] > 0
-    refuse_unless(len(edges) < BINS and edges.shape[1:] == (units,), "rows", rows.shape, "edges", edges.shape)
-    refuse_unless(
-        by_element.shape[2:] == (elements, units, BINS), "rows", rows.shape, "counts", by_element.shape
+    inner = (units, BINS)
+    refuse_sizes(
+        edges=(edges.shape[1:], (units,)),
+        counts=(by_element.shape[2:], (elements, *inner)),
+        classes=(by_class.shape[:2] + by_class.shape[3:], (*by_element.shape[:2], *inner)),
+        orders=(orders.shape[1:], (draws, elements)),
     )
-    fits = by_class.shape[:2] == by_element.shape[:2] and by_class.shape[3:] == (units, BINS)
-    refuse_unless(fits, "counts by class", by_class.shape, "counts", by_element.shape)
-    refuse_rows(places, rows.shape)
-    refuse_unless(orders.shape[1:] == (draws, elements), "orders", orders.shape, "counts", by_element.shape)
-    refuse_rows(orders, (elements,))
-    refuse_unless(0 <= sample < min(len(places), len(orders)), "sample", (sample,), "orders", orders.shape)
-    refuse_unless(0 <= bucket < len(by_element), "bucket", (bucket,), "counts", by_element.shape)
-    if labelled:
-        refuse_unless(classes.shape[1:] == (draws,), "classes", classes.shape, "counts", by_class.shape)
-        refuse_unless(sample < len(classes), "sample", (sample,), "classes", classes.shape)
-        refuse_rows(classes, by_class.shape[2:])
+    refuse_places(edges=(len(edges), BINS), rows=(places, len(rows)), orders=(orders, elements))
+    refuse_places(sample=(sample, min(len(places), len(orders))), bucket=(bucket, len(by_element)))
+    if by_class.shape[2]:
+        refuse_sizes(classes=(classes.shape[1:], (draws,)))
+        refuse_places(sample=(sample, len(classes)), classes=(classes, by_class.shape[2]))
     runs = (visits.samples, visits.edges, visits.buckets)
     _count_bins(rows, places, edges, orders, classes, runs, by_element, by_class)
 

@@ -15,7 +15,7 @@ from invariscope.common.draws import Draws, Stream
 from invariscope.statistics.base import Statistic, with_buckets
 from invariscope.statistics.class_labels import class_numbers
 from invariscope.statistics.counts.bin_kernel import BINS
-from invariscope.statistics.moments.orbit_state import NonFiniteError
+from invariscope.statistics.errors import NonFiniteError
 
 # Where between two responses an edge lies: an irrational share, so that no multiple of a step lies on it.
 BETWEEN = (5**0.5 - 1) / 2

@@ -12,9 +12,9 @@ import numpy as np
 
 from invariscope.block import Block
 from invariscope.statistics.base import Statistic, with_buckets
-from invariscope.statistics.bounds import at_most
 from invariscope.statistics.counts.bin_kernel import BINS, count_bins, mutual_information
 from invariscope.statistics.counts.bin_pilot import BinPilot, Bins, element_orders, responses_of
+from invariscope.statistics.counts.firing_kernel import at_most
 from invariscope.statistics.visits import Visits
 
 

@@ -13,9 +13,10 @@ from torch import Tensor
 from invariscope.block import Block
 from invariscope.common.draws import Draws, Stream
 from invariscope.statistics.base import Statistic, replicate_sums, with_buckets
-from invariscope.statistics.bounds import at_most
-from invariscope.statistics.counts.firing_kernel import count_firing, keep_largest
-from invariscope.statistics.moments.orbit_state import NonFiniteError
+from invariscope.statistics.counts.firing_kernel import at_most, count_firing, keep_largest
+from invariscope.statistics.errors import finite
+from invariscope.statistics.probes import Untransformed
+from invariscope.statistics.sums import BucketSums, SumStatistic
 from invariscope.statistics.visits import Visits
 
 SIGNS = (1, -1)
@@ -151,27 +152,6 @@ def most(total: int, level: int) -> int:
     return total if not level else min(total, int(total / 2**level + 8 * (total / 2**level) ** 0.5) + 1)
 
 
-@dataclass
-class FiringState:
-    """(bucket, 3, sign, unit) counts, and what they were counted by.
-
-    Args:
-        counts: (bucket,) samples.
-        sums: samples that fire untransformed; elements that fire, of those samples; of all samples.
-        bounds: (2, unit) responses above the one, or below the other, fire.
-        shape: the layer's.
-        columns: elements of an orbit, the untransformed input included.
-        double: whether the activations were float64.
-    """
-
-    counts: np.ndarray
-    sums: np.ndarray
-    bounds: np.ndarray
-    shape: tuple[int, ...]
-    columns: int
-    double: bool
-
-
 @dataclass(frozen=True)
 class FiringShares:
     """(replicate, sign, unit...) shares.
@@ -190,13 +170,18 @@ class FiringShares:
 
 
 @dataclass(frozen=True)
-class FiringCounts(Statistic):
+class FiringCounts(SumStatistic):
     """Counts of responses above the thresholds of all untransformed inputs.
+
+    "fires" (3, sign, unit): samples that fire untransformed; elements that fire, of those samples; of all
+    samples. The facts are "bounds" (2, unit), responses above the one, or below the other, fire, and
+    "columns", how many elements an orbit has, the untransformed input included.
 
     Args:
         alpha, seed: see `TopResponses`.
     """
 
+    reads = (Untransformed(),)
     alpha: float
     seed: int = 0
 
@@ -209,55 +194,34 @@ class FiringCounts(Statistic):
         """Three counts a unit and sign."""
         return 8 * 3 * len(SIGNS) * units
 
-    def init(self, block: Block, *, buckets: int, pilot: Any = None) -> FiringState:
+    def init(self, block: Block, *, buckets: int, pilot: Any = None) -> BucketSums:
         """No counts yet."""
-        sums = np.zeros((buckets, 3, *pilot.values.shape), np.int64)
-        double = block.values.dtype == torch.float64
-        high, low = at_most(pilot.values, np.dtype(np.float64 if double else np.float32))
-        shape, columns = tuple(block.values.shape[1:]), len(_columns(block))
-        counts, bounds = np.zeros(buckets, np.int64), np.stack([high, -low])
-        return FiringState(counts, sums, bounds, shape, columns, double)
+        kind = np.dtype(np.float64 if block.values.dtype == torch.float64 else np.float32)
+        high, low = at_most(pilot.values, kind)
+        facts = {"bounds": np.stack([high, -low]), "columns": np.array([len(_columns(block))])}
+        return BucketSums.empty(
+            block, buckets, {"fires": (3, *pilot.values.shape)}, facts=facts, kind=np.int64
+        )
 
-    def update(self, state: FiringState, block: Block) -> None:
+    def update(self, state: BucketSums, block: Block) -> None:
         """Counts a block's orbits."""
         rows = _plain(block.values)
         samples = np.arange(block.samples)
         places = block.rows_of(samples, _columns(block))
         first = block.rows_of(samples, np.array(block.probes["identity"]))[:, 0]
         visits = Visits.of(block.membership, block.clusters)
-        count_firing(rows, places, first, state.bounds, visits, state.sums)
+        count_firing(rows, places, first, state.facts["bounds"], visits, state.sums["fires"])
         state.counts[visits.buckets] += visits.sizes
 
-    def enlarge(self, state: FiringState, buckets: int) -> None:
-        """Room for more buckets."""
-        state.counts, state.sums = with_buckets(state.counts, buckets), with_buckets(state.sums, buckets)
-
-    def pack(self, state: FiringState) -> dict[str, np.ndarray]:
-        """The counts as arrays."""
-        plain = {"shape": state.shape, "facts": (state.columns, state.double)}
-        arrays = {name: np.array(value, np.int64) for name, value in plain.items()}
-        return arrays | {"counts": state.counts, "sums": state.sums, "bounds": state.bounds}
-
-    def unpack(self, arrays: dict[str, np.ndarray]) -> FiringState:
-        """The counts from arrays."""
-        columns, double = arrays["facts"].tolist()
-        counts, sums, bounds = (arrays[name] for name in ("counts", "sums", "bounds"))
-        return FiringState(counts, sums, bounds, tuple(arrays["shape"].tolist()), columns, bool(double))
-
-    def merge(self, first: FiringState, second: FiringState) -> FiringState:
-        """The counts of both."""
-        counts, sums = first.counts + second.counts, first.sums + second.sums
-        return FiringState(counts, sums, first.bounds, first.shape, first.columns, first.double)
-
-    def finalize(self, state: FiringState, groups: list[list[int]]) -> FiringShares:
+    def finalize(self, state: BucketSums, groups: list[list[int]]) -> FiringShares:
         """Shares of the samples in the groups, by the thresholds of all samples; NaN where nothing fires."""
         samples = replicate_sums(np.array([state.counts[members].sum() for members in groups]))
-        sums = replicate_sums(np.stack([state.sums[members].sum(axis=0) for members in groups]))
+        sums, columns = state.replicates("fires", groups), state.facts["columns"].item()
         fires, stays, anywhere = sums.reshape(*sums.shape[:3], *state.shape).swapaxes(0, 1)
         samples = samples.reshape(-1, *(1 for _ in fires.shape[1:]))
         share = partial(np.true_divide, where=fires > 0, out=np.full(fires.shape, np.nan))
-        orbits = samples * state.columns
-        local = share(stays, fires * state.columns)
+        orbits = samples * columns
+        local = share(stays, fires * columns)
         return FiringShares(fires / samples, local, anywhere / orbits, int(samples.flat[0]))
 
 
@@ -273,7 +237,5 @@ def _plain(values: Tensor) -> np.ndarray:
         NonFiniteError: NaN or an infinite response.
     """
     values = values if values.dtype in (torch.float32, torch.float64) else values.float()
-    # One sum is quick; it may overflow where no response has.
-    if not values.sum().isfinite() and not values.isfinite().all():
-        raise NonFiniteError
+    values = finite(values)
     return values.reshape(len(values), -1).contiguous().cpu().numpy()

@@ -7,7 +7,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from invariscope.statistics.kernel_checks import refuse_rows, refuse_unless
+from invariscope.statistics.kernel_checks import refuse_places, refuse_sizes
 from invariscope.statistics.visits import Visits
 
 TILE = 512  # units: their heaps' least values, or their counts, stay in the nearest cache
@@ -57,8 +57,8 @@ def keep_largest(rows: np.ndarray, largest: np.ndarray) -> None:
     Raises:
         ValueError: sizes that do not fit together.
     """
-    fits = largest.shape[:2] == (2, rows.shape[1]) and largest.shape[2] > 0
-    refuse_unless(fits, "rows", rows.shape, "largest responses", largest.shape)
+    refuse_sizes(heaps=(largest.shape[:2], (2, rows.shape[1])))
+    refuse_places(least=(0, largest.shape[2]))
     _keep_largest(rows, largest)
 
 
@@ -111,16 +111,26 @@ def count_firing(
         first: (sample,) rows of the untransformed inputs.
         bounds: (2, unit) responses above the one, or below the other, fire.
         visits: which samples are added to which buckets.
-        sums: (bucket, 3, 2, unit) int64, see `FiringState`.
+        sums: (bucket, 3, 2, unit) int64, see `FiringCounts`.
     Raises:
         ValueError: sizes that do not fit together.
     """
     sample, bucket, _ = visits.reach
     units = rows.shape[1:]
-    refuse_unless(bounds.shape == (2, *units), "rows", rows.shape, "bounds", bounds.shape)
-    refuse_unless(sums.shape[1:] == (3, 2, *units), "rows", rows.shape, "sums", sums.shape)
-    refuse_rows(places, rows.shape)
-    refuse_rows(first, rows.shape)
-    refuse_unless(0 <= sample < min(len(places), len(first)), "sample", (sample,), "places", places.shape)
-    refuse_unless(0 <= bucket < len(sums), "bucket", (bucket,), "sums", sums.shape)
+    refuse_sizes(bounds=(bounds.shape, (2, *units)), sums=(sums.shape[1:], (3, 2, *units)))
+    refuse_places(places=(places, len(rows)), first=(first, len(rows)))
+    refuse_places(sample=(sample, min(len(places), len(first))), bucket=(bucket, len(sums)))
     _count_firing(rows, places, first, bounds, visits.samples, visits.edges, visits.buckets, sums)
+
+
+def at_most(thresholds: np.ndarray, kind: np.dtype) -> np.ndarray:
+    """The largest numbers of a floating type that are no larger than these.
+
+    A response of that type exceeds the one exactly if it exceeds the other, so that float32 responses
+    can be compared with float64 thresholds without being converted.
+
+    >>> bool(at_most(np.array([0.1]), np.dtype(np.float32))[0] <= 0.1)
+    True
+    """
+    near = thresholds.astype(kind)
+    return np.where(near > thresholds, np.nextafter(near, -np.inf, dtype=kind), near)

@@ -13,6 +13,9 @@ from torch import Tensor
 
 from invariscope.block import Block
 from invariscope.statistics.base import Statistic
+from invariscope.statistics.errors import finite
+
+Columns = Mapping[str, Tensor | np.ndarray]
 
 
 @dataclass
@@ -77,6 +80,10 @@ class SampleTable:
             parts = np.bincount(np.unique(self.clusters, return_inverse=True)[1], contributions)
         return len(parts), float(parts.sum()), float((parts * parts).sum())
 
+    def means(self, name: str) -> np.ndarray:
+        """(replicate, ...) mean of a column over samples."""
+        return self.replicates(lambda part: part[name].mean(axis=0))
+
     def replicates(self, formula: Callable[[SampleTable], Any]) -> np.ndarray:
         """(replicate, ...) a formula over all samples, then over all but each group's."""
         return np.stack([np.asarray(formula(part), float) for part in self.parts])
@@ -86,7 +93,7 @@ class SampleStatistic(Statistic):
     """A statistic that keeps `rows(block)` of every sample. It grows with the samples, by design."""
 
     @abc.abstractmethod
-    def rows(self, block: Block) -> Mapping[str, Tensor | np.ndarray]:
+    def rows(self, block: Block) -> Columns:
         """(sample, ...) numbers of each sample of the block, by name.
 
         Raises:
@@ -104,7 +111,12 @@ class SampleStatistic(Statistic):
         return TableState([block.ranks[:0]], [block.membership.buckets[:0]], empty, buckets)
 
     def update(self, state: TableState, block: Block) -> None:
-        """Adds the block's samples."""
+        """Adds the block's samples.
+
+        Raises:
+            NonFiniteError: a response is NaN or infinite, those to probes included.
+        """
+        finite(block.values)
         for name, column in self.rows(block).items():
             state.columns[name].append(_host(column))
         state.ranks.append(block.ranks)
@@ -148,6 +160,25 @@ class SampleStatistic(Statistic):
         columns = {name: np.concatenate(parts)[rows] for name, parts in state.columns.items()}
         clusters = np.concatenate(state.clusters)[rows] if state.clusters else None
         return SampleTable(columns, group[rows], len(groups), clusters)
+
+
+@dataclass(frozen=True)
+class SampleRows(SampleStatistic):
+    """The rows of whatever says itself what they are, such as a measure.
+
+    Args:
+        of: hashable, with `rows(block)`, `reads` and `paired`.
+    """
+
+    of: Any
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reads", self.of.reads)
+        object.__setattr__(self, "paired", self.of.paired)
+
+    def rows(self, block: Block) -> Columns:
+        """Delegate to `of`."""
+        return self.of.rows(block)
 
 
 def _host(column: Tensor | np.ndarray) -> np.ndarray:

@@ -11,10 +11,9 @@ import torch
 from torch import Tensor
 
 from invariscope.block import Block
-from invariscope.statistics.base import replicate_sums
-from invariscope.statistics.bucket_sums import BucketSums, SumStatistic
+from invariscope.statistics.errors import finite
 from invariscope.statistics.fixed_points import FixedPoints
-from invariscope.statistics.moments.orbit_state import NonFiniteError
+from invariscope.statistics.sums import BucketSums, SumStatistic
 
 _UNIT_CHUNK = 1 << 14
 
@@ -48,21 +47,12 @@ class ElementCovariance(SumStatistic):
     def init(self, block: Block, *, buckets: int, pilot: Any = None) -> BucketSums:
         """An empty state; sums are relative to the differences of the first sample of each stratum."""
         count, units = block.elements - 1, math.prod(block.values.shape[1:])
-        sums = {
-            "differences": np.zeros((buckets, count, units)),
-            "products": np.zeros((buckets, count * (count + 1) // 2, units)),
-        }
-        shape, double = tuple(block.values.shape[1:]), block.values.dtype == torch.float64
-        fixed = FixedPoints.empty(buckets, (count, units))
-        return BucketSums(np.zeros(buckets, np.int64), sums, shape, double, fixed)
+        sizes = {"differences": (count, units), "products": (count * (count + 1) // 2, units)}
+        return BucketSums.empty(block, buckets, sizes, fixed=(count, units))
 
     def update(self, state: BucketSums, block: Block) -> None:
         """Adds a block's orbits."""
-        found = _differences(block)
-        if not found.sum().isfinite():
-            raise NonFiniteError
-        fixed = state.fixed
-        assert fixed is not None
+        found, fixed = finite(_differences(block)), state.points
         fixed.meet(block.membership, lambda sample: found[sample].cpu().numpy())
         for bucket, samples in block.membership:
             state.counts[bucket] += len(samples)
@@ -71,11 +61,9 @@ class ElementCovariance(SumStatistic):
             state.sums["differences"][bucket] += chosen.sum(0).cpu().numpy()
             _add_products(state.sums["products"][bucket], chosen)
 
-    def relative_to(self, state: BucketSums, fixed: FixedPoints | None) -> dict[str, np.ndarray]:
+    def relative_to(self, state: BucketSums, fixed: FixedPoints) -> dict[str, np.ndarray]:
         """The sums and products of the same differences, relative to others."""
-        assert state.fixed is not None
-        assert fixed is not None
-        move, counts = state.fixed.moves_to(fixed), state.counts[:, None, None]
+        move, counts = state.points.moves_to(fixed), state.counts[:, None, None]
         rows, columns = np.triu_indices(move.shape[1])
         sums = state.sums["differences"]
         cross = move[:, rows] * sums[:, columns] + move[:, columns] * sums[:, rows]
@@ -85,9 +73,9 @@ class ElementCovariance(SumStatistic):
     def finalize(self, state: BucketSums, groups: list[list[int]]) -> Sphericity:
         """The factor, of all samples and of all but each group's."""
         state = self.together(state, groups)
-        counts = replicate_sums(np.array([state.counts[members].sum() for members in groups], float))
         sums, products = state.replicates("differences", groups), state.replicates("products", groups)
-        found = [_epsilon(*parts) for parts in zip(sums, products, counts.tolist(), strict=True)]
+        counts = state.samples(groups).tolist()
+        found = [_epsilon(*parts) for parts in zip(sums, products, counts, strict=True)]
         return Sphericity(np.stack(found).reshape(-1, *state.shape))
 
 

@@ -6,7 +6,7 @@ import numba
 import numpy as np
 
 from invariscope.statistics.base import replicate_sums
-from invariscope.statistics.kernel_checks import refuse_unless
+from invariscope.statistics.kernel_checks import refuse_places, refuse_sizes
 from invariscope.statistics.moments.orbit_kernel import OPTIONS
 
 TILE = 256  # units: what nine replicates need stays in the nearest cache
@@ -149,7 +149,13 @@ def group_products(
     """
     members = np.concatenate([np.asarray(group, np.int64) for group in groups])
     edges = np.cumsum([0, *map(len, groups)])
-    _check(columns, members, strata, counts, pivots, reference)
+    refuse_sizes(
+        sums=(columns.shape[1:], pivots.shape[1:]),
+        strata=(strata.shape, columns.shape[:1]),
+        counts=(counts.shape, columns.shape[:1]),
+    )
+    known = np.append(strata[strata >= 0], reference)
+    refuse_places(buckets=(members, len(columns)), strata=(known, len(pivots)))
     own = np.where(counts[members] > 0, strata[members], reference)  # an empty bucket has nothing to move
     samples = replicate_sums(np.array([counts[group].sum() for group in groups], float))
     with np.errstate(divide="ignore"):
@@ -160,31 +166,3 @@ def group_products(
     wanted = (members, edges, own, counts[members].astype(np.float64))
     _group_products(columns, wanted, pivots, reference, shares, found)
     return found
-
-
-def _check(
-    columns: np.ndarray,
-    members: np.ndarray,
-    strata: np.ndarray,
-    counts: np.ndarray,
-    pivots: np.ndarray,
-    reference: int,
-) -> None:
-    """Raises a ValueError unless the loops stay inside all of these arrays."""
-    buckets = len(columns)
-    refuse_unless(columns.shape[1:] == pivots.shape[1:], "sums", columns.shape, "pivots", pivots.shape)
-    refuse_unless(strata.shape == counts.shape == (buckets,), "strata", strata.shape, "sums", columns.shape)
-    refuse_unless(
-        members.min() >= 0 and members.max() < buckets,
-        "buckets up to",
-        (int(members.max()),),
-        "sums",
-        columns.shape,
-    )
-    refuse_unless(
-        max(int(strata.max()), reference) < len(pivots) and reference >= 0,
-        "strata up to",
-        (max(int(strata.max()), reference),),
-        "pivots",
-        pivots.shape,
-    )

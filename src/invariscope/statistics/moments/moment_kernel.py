@@ -20,7 +20,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from invariscope.statistics.kernel_checks import refuse_unless
+from invariscope.statistics.kernel_checks import refuse_places, refuse_sizes
 from invariscope.statistics.moments.orbit_kernel import OPTIONS, TILE, along
 from invariscope.statistics.moments.orbit_state import OrbitState, Sums
 from invariscope.statistics.moments.references import References, orbit_weights
@@ -219,21 +219,17 @@ def _refuse_sizes(
     (strata, elements, units), buckets = references.pivot.shape, len(sums.columns)
     sample, bucket, stratum = visits.reach
     last = sample * steps[0] + (elements - 1) * steps[1]
-    refuse_unless(values.shape[1:] == (units,), "rows", values.shape, "references", (strata, elements, units))
-    refuse_unless(
-        references.usual.shape == (strata, 2, units), "usual", references.usual.shape, "rows", values.shape
+    per_unit = (buckets, units)
+    refuse_sizes(
+        rows=(values.shape[1:], (units,)),
+        usual=(references.usual.shape, (strata, 2, units)),
+        columns=(sums.columns.shape, (buckets, elements, units)),
+        within=(sums.within.shape, per_unit),
+        total=(sums.total.shape, per_unit),
+        unusual=(sums.unusual.shape, per_unit),
     )
-    for part, shape in (
-        (sums.columns, (buckets, elements, units)),
-        (sums.within, (buckets, units)),
-        (sums.total, (buckets, units)),
-        (sums.unusual, (buckets, units)),
-    ):
-        refuse_unless(part.shape == shape, "sums", part.shape, "expected", shape)
-    inside = sample >= 0 and min(steps) >= 0 and last < len(values)
-    refuse_unless(inside, "orbits that end in row", (last,), "rows", values.shape)
-    refuse_unless(0 <= bucket < buckets, "bucket", (bucket,), "sums", sums.columns.shape)
-    refuse_unless(0 <= stratum < strata, "stratum", (stratum,), "references", references.pivot.shape)
+    refuse_places(steps=(steps, len(values) + 1), sample=(sample, len(values)), row=(last, len(values)))
+    refuse_places(bucket=(bucket, buckets), stratum=(stratum, strata))
 
 
 @cache

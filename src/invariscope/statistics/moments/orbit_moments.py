@@ -13,11 +13,11 @@ from torch import Tensor
 
 from invariscope.block import Block, Membership
 from invariscope.statistics.base import Statistic, replicate_sums
+from invariscope.statistics.errors import NonFiniteError
 from invariscope.statistics.moments.group_kernel import group_products
 from invariscope.statistics.moments.orbit_merging import merged, packed, unpacked
 from invariscope.statistics.moments.orbit_reduction import Orbits, add_orbits, stands_last
 from invariscope.statistics.moments.orbit_state import (
-    NonFiniteError,
     OrbitState,
     Sums,
     Waiting,

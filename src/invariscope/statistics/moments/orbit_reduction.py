@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from invariscope.block import Block
+from invariscope.statistics.errors import NonFiniteError
 from invariscope.statistics.moments.moment_kernel import reduce_orbits
-from invariscope.statistics.moments.orbit_state import NonFiniteError, OrbitState, Waiting
+from invariscope.statistics.moments.orbit_state import OrbitState, Waiting
 from invariscope.statistics.moments.references import agree, weighted_sums
 from invariscope.statistics.visits import Visits
 

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from invariscope.block import Block
 from invariscope.common.draws import Stream, drawn_words
-from invariscope.statistics.bucket_sums import BucketSums, SumStatistic
-from invariscope.statistics.finite import finite
+from invariscope.statistics.errors import finite
 from invariscope.statistics.fixed_points import FixedPoints
+from invariscope.statistics.probes import Untransformed
 from invariscope.statistics.projection import projected
+from invariscope.statistics.sums import BucketSums, SumStatistic
 
 
 @dataclass(frozen=True)
@@ -45,14 +45,15 @@ class RegressionSums:
 class OrbitRegression(SumStatistic):
     """First and second moments of x = φ(x_i) and y_j = φ(t_j x_i), around one response per stratum.
 
-    A hash of the sample's position and the seed says to which half it belongs. Needs the responses to
-    the probe "identity". Memory depends on elements × dims² alone.
+    A hash of the sample's position and the seed says to which half it belongs.
+    Memory depends on elements × dims² alone.
 
     Args:
         dims: layers with more units are seen through a random projection to so many.
         seed: of the halves and the projection.
     """
 
+    reads = (Untransformed(),)
     dims: int
     seed: int
 
@@ -64,8 +65,7 @@ class OrbitRegression(SumStatistic):
     def init(self, block: Block, *, buckets: int, pilot: Any = None) -> BucketSums:
         """Empty sums."""
         dims, elements = min(math.prod(block.values.shape[1:]), self.dims), block.elements
-        fixed = FixedPoints.empty(buckets, (dims,))
-        shapes = {
+        shapes: dict[str, tuple[int, ...]] = {
             "count": (),
             "x": (dims,),
             "y": (elements, dims),
@@ -74,20 +74,18 @@ class OrbitRegression(SumStatistic):
             "yy": (elements,),
             "still": (elements,),
         }
-        sums = {name: np.zeros((buckets, 2, *shape)) for name, shape in shapes.items()}
-        double = block.values.dtype == torch.float64
-        return BucketSums(np.zeros(buckets, np.int64), sums, tuple(block.values.shape[1:]), double, fixed)
+        sizes = {name: (2, *shape) for name, shape in shapes.items()}
+        return BucketSums.empty(block, buckets, sizes, fixed=(dims,))
 
     def update(self, state: BucketSums, block: Block) -> None:
         """Adds the block's samples."""
-        x = self._seen(block.probe("identity")[:, 0]).numpy()
+        x = self._seen(block.rest()).numpy()
         orbits = self._seen(block.orbits().flatten(0, 1)).numpy()
         y = orbits.reshape(block.samples, block.elements, -1)
-        fixed = state.fixed
-        assert fixed is not None
+        fixed = state.points
         fixed.meet(block.membership, lambda sample: x[sample])
         halves = halves_of(block.keys if block.clusters is None else block.clusters, seed=self.seed)
-        still = np.array([float(j in block.probes["identity"]) for j in range(block.elements)])
+        still = (~block.moving).astype(float)
         for bucket, samples in block.membership:
             state.counts[bucket] += len(samples)
             point = fixed.values[fixed.strata[bucket]]
@@ -100,11 +98,9 @@ class OrbitRegression(SumStatistic):
         """(row, dim) float64 on the host."""
         return projected(finite(responses).flatten(1), self.dims, seed=self.seed).cpu()
 
-    def relative_to(self, state: BucketSums, fixed: FixedPoints | None) -> dict[str, np.ndarray]:
+    def relative_to(self, state: BucketSums, fixed: FixedPoints) -> dict[str, np.ndarray]:
         """The same moments around other responses."""
-        assert state.fixed is not None
-        assert fixed is not None
-        moved = -state.fixed.moves_to(fixed)[:, None]
+        moved = -state.points.moves_to(fixed)[:, None]
         old, count = state.sums, state.sums["count"][..., None]
         across = old["y"][..., None, :] * moved[:, :, None, :, None]
         outer = moved[..., :, None] * moved[..., None, :]

@@ -14,10 +14,6 @@ from invariscope.statistics.moments.references import References
 from invariscope.statistics.visits import Visits
 
 
-class NonFiniteError(ValueError):
-    """Responses hold NaN or infinity; the message is completed by whoever knows the layer."""
-
-
 @dataclass
 class Sums:
     """Sums over the samples of each bucket: arrays on the host, tensors on another device.

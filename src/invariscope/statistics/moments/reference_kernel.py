@@ -5,7 +5,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from invariscope.statistics.kernel_checks import refuse_rows, refuse_unless
+from invariscope.statistics.kernel_checks import refuse_places, refuse_sizes
 from invariscope.statistics.moments.orbit_kernel import OPTIONS, TILE, along
 
 
@@ -113,11 +113,9 @@ def take_reference(
         ValueError: sizes that do not fit together.
     """
     (count, elements), units = (len(starts), len(weights)), rows.shape[1]
-    refuse_unless(pivot.shape == (elements, units), "pivot", pivot.shape, "rows", rows.shape)
-    refuse_unless(usual.shape == (2, units), "usual responses", usual.shape, "rows", rows.shape)
-    refuse_unless(0 < count <= 5, "orbits", (count,), "at most", (5,))
-    refuse_rows(starts, rows.shape)
-    refuse_rows(starts + (elements - 1) * step, rows.shape)
+    refuse_sizes(pivot=(pivot.shape, (elements, units)), usual=(usual.shape, (2, units)))
+    last = starts + (elements - 1) * step
+    refuse_places(orbits=(count - 1, 5), starts=(starts, len(rows)), ends=(last, len(rows)))
     weighted, squares = np.empty((count, units)), np.zeros(units)
     _summaries(rows, starts, step, weights, pivot, weighted, squares)
     usual[1] = usual_tolerance(squares / (count * elements), share) * weights.sum()

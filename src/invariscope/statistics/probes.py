@@ -1,7 +1,8 @@
-"""Inputs as far from a sample as the transformation moves it: noise, and the way toward another sample."""
+"""Inputs that are forwarded with each orbit: the untransformed one, noise, the way to a neighbour."""
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -10,7 +11,77 @@ import torch
 from torch import Tensor
 
 from invariscope.common.draws import Draws, Stream
-from invariscope.measures.base import Batch, Probe
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Positions, keys and partners of the samples in one forward.
+
+    Args:
+        indices: (sample,) positions in the data.
+        keys: (sample,) integers that identify the samples; draws depend only on (seed, key).
+        partners: (sample,) position in the batch of each sample's partner, -1 for none.
+        seed: seed of the draws.
+    """
+
+    indices: np.ndarray
+    keys: np.ndarray
+    partners: np.ndarray
+    seed: int
+
+
+@dataclass(frozen=True)
+class Probe(abc.ABC):
+    """Further inputs that are forwarded with each sample's orbit, through the model once for all measures.
+
+    Equal probes of several measures are forwarded once.
+    """
+
+    @property
+    @abc.abstractmethod
+    def name(self) -> str:
+        """By which a statistic finds the responses: `block.probe(name)`."""
+
+    @abc.abstractmethod
+    def columns(self, elements: int) -> int:
+        """How many inputs it adds to each sample, beside an orbit of that many elements."""
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether `settled` must be called before `inputs`."""
+        return False
+
+    def settled(self, orbits: Iterable[tuple[Tensor, Tensor]]) -> Probe:
+        """The probe with what it must know of all inputs, from batches of (samples, their orbits)."""
+        return self
+
+    @abc.abstractmethod
+    def inputs(self, x: Tensor, orbit: Tensor, *, batch: Batch) -> Tensor:
+        """(sample, column, ...) inputs.
+
+        Args:
+            x: (sample, ...) the untransformed samples.
+            orbit: (sample, element, ...) their orbits.
+            batch: positions, keys and partners of the samples.
+        """
+
+
+@dataclass(frozen=True)
+class Untransformed(Probe):
+    """The untransformed input. Costs nothing where the transform has an identity element."""
+
+    @property
+    def name(self) -> str:
+        """Its name, "identity"."""
+        return "identity"
+
+    def columns(self, elements: int) -> int:
+        """One."""
+        return 1
+
+    def inputs(self, x: Tensor, orbit: Tensor, *, batch: Batch) -> Tensor:
+        """The samples themselves."""
+        return x[:, None]
 
 
 @dataclass(frozen=True)

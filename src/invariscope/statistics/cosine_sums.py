@@ -12,11 +12,10 @@ import torch
 from torch import Tensor
 
 from invariscope.block import Block
-from invariscope.statistics.base import replicate_sums
-from invariscope.statistics.bucket_sums import BucketSums, SumStatistic
+from invariscope.statistics.errors import NonFiniteError
 from invariscope.statistics.fixed_points import FixedPoints
 from invariscope.statistics.mean_distances import LayerDistances, MeanDistances, as_channels
-from invariscope.statistics.moments.orbit_state import NonFiniteError
+from invariscope.statistics.sums import BucketSums, SumStatistic
 from invariscope.statistics.visits import Visits
 
 # Cosines are between -1 and 1; their sums over pairs are right to about this much.
@@ -24,7 +23,7 @@ _ROUNDING = 1e-13
 
 
 @dataclass(frozen=True)
-class Directions(SumStatistic):
+class CosineSums(SumStatistic):
     """Sums of responses divided by their length, of whole layers and of single channels.
 
     With h = û − p for n' vectors û of length 1 and a fixed direction p per stratum, the mean of 1 − cos over
@@ -48,20 +47,17 @@ class Directions(SumStatistic):
         views = {"layer": values.flatten(2)[:, :, None]}
         if len(shape) > 1:
             views["channels"] = values
-        sums = {
-            f"{view}.{name}": np.zeros((buckets, *size))
+        sizes = {
+            f"{view}.{name}": size
             for view, vectors in views.items()
             for name, size in _sizes(*vectors.shape[1:]).items()
         }
-        sums["decisive"] = np.zeros((buckets, 3))
-        double = block.values.dtype == torch.float64
-        fixed = FixedPoints.empty(buckets, (len(views), block.elements, math.prod(shape)))
-        return BucketSums(np.zeros(buckets, np.int64), sums, shape, double, fixed)
+        points = (len(views), block.elements, math.prod(shape))
+        return BucketSums.empty(block, buckets, sizes | {"decisive": (3,)}, fixed=points)
 
     def update(self, state: BucketSums, block: Block) -> None:
         """Adds a block's orbits."""
-        values, fixed = as_channels(block), state.fixed
-        assert fixed is not None
+        values, fixed = as_channels(block), state.points
         views = {"layer": values.flatten(2)[:, :, None]}
         views |= {"channels": values} if "channels.directions" in state.sums else {}
         found = {view: _directions(vectors) for view, vectors in views.items()}
@@ -74,11 +70,9 @@ class Directions(SumStatistic):
             for bucket, stratum, samples in visits:
                 _add(state, view, bucket, parts, samples, fixed.values[stratum, number])
 
-    def relative_to(self, state: BucketSums, fixed: FixedPoints | None) -> dict[str, np.ndarray]:
+    def relative_to(self, state: BucketSums, fixed: FixedPoints) -> dict[str, np.ndarray]:
         """The sums of the same directions, relative to others."""
-        assert state.fixed is not None
-        assert fixed is not None
-        moves, sums = state.fixed.moves_to(fixed), dict(state.sums)
+        moves, sums = state.points.moves_to(fixed), dict(state.sums)
         for number, view in enumerate(name for name in ("layer", "channels") if f"{name}.rows" in sums):
             own, present = sums[f"{view}.directions"], sums[f"{view}.present"][..., None]
             move = moves[:, number].reshape(own.shape)
@@ -160,8 +154,7 @@ def _distances(state: BucketSums, view: str, groups: list[list[int]]) -> MeanDis
         across = _above_rounding(np.where(present > 1, across, np.nan))
         defined = np.isfinite(across)
         mean = np.where(defined, across, 0.0).sum(axis=1) / defined.sum(axis=1)
-        counts = replicate_sums(np.array([state.counts[members].sum() for members in groups], float))
-        missing = counts[0] * present.shape[1] * present.shape[2] - present[0].sum()
+        missing = state.samples(groups)[0] * present.shape[1] * present.shape[2] - present[0].sum()
         decisive = state.replicates("decisive", groups)[0]
         return MeanDistances(_above_rounding(along / rows), mean, decisive, int(missing))
 

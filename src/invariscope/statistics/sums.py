@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import abc
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
+import torch
 
+from invariscope.block import Block
 from invariscope.statistics.base import Statistic, replicate_sums, with_buckets
 from invariscope.statistics.fixed_points import FixedPoints
 
@@ -18,10 +20,11 @@ class BucketSums:
 
     Args:
         counts: (bucket,) samples.
-        sums: (bucket, ...) float64, by name.
+        sums: (bucket, ...) by name.
         shape: the layer's own unit shape.
         double: whether the activations were float64.
         fixed: what the sums are relative to, by stratum; None: nothing.
+        facts: arrays that are the same in all states of a layer, by name.
     """
 
     counts: np.ndarray
@@ -29,18 +32,56 @@ class BucketSums:
     shape: tuple[int, ...]
     double: bool
     fixed: FixedPoints | None = None
+    facts: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @classmethod
+    def empty(
+        cls,
+        block: Block,
+        buckets: int,
+        sizes: Mapping[str, tuple[int, ...]],
+        *,
+        fixed: tuple[int, ...] | None = None,
+        facts: dict[str, np.ndarray] | None = None,
+        kind: type = float,
+    ) -> BucketSums:
+        """Return zeros for a block's layer.
+
+        Args:
+            sizes: of the sums of one bucket, by name.
+            fixed: of what they are relative to.
+            kind: of the sums.
+        """
+        return cls(
+            np.zeros(buckets, np.int64),
+            {name: np.zeros((buckets, *size), kind) for name, size in sizes.items()},
+            tuple(block.values.shape[1:]),
+            block.values.dtype == torch.float64,
+            None if fixed is None else FixedPoints.empty(buckets, fixed),
+            facts or {},
+        )
+
+    @property
+    def points(self) -> FixedPoints:
+        """What the sums are relative to."""
+        assert self.fixed is not None
+        return self.fixed
 
     def replicates(self, name: str, groups: list[list[int]]) -> np.ndarray:
         """(replicate, ...) one of the sums over all groups of buckets, and over all but each."""
         return replicate_sums(np.stack([self.sums[name][members].sum(axis=0) for members in groups]))
 
+    def samples(self, groups: list[list[int]]) -> np.ndarray:
+        """(replicate,) how many samples they are, as floats."""
+        return replicate_sums(np.array([self.counts[members].sum() for members in groups], float))
+
 
 class SumStatistic(Statistic):
     """A statistic whose state is `BucketSums`; what is summed is its own affair."""
 
-    @abc.abstractmethod
-    def relative_to(self, state: BucketSums, fixed: FixedPoints | None) -> Mapping[str, np.ndarray]:
+    def relative_to(self, state: BucketSums, fixed: FixedPoints) -> Mapping[str, np.ndarray]:
         """The state's sums, had they been taken relative to `fixed`."""
+        raise NotImplementedError("sums relative to nothing cannot be moved")
 
     def together(self, state: BucketSums, groups: list[list[int]]) -> BucketSums:
         """The state with sums that can be added over all of these buckets, whatever their strata."""
@@ -59,26 +100,27 @@ class SumStatistic(Statistic):
 
     def pack(self, state: BucketSums) -> dict[str, np.ndarray]:
         """The sums as arrays."""
-        facts = {"shape": np.array(state.shape, np.int64), "double": np.array(state.double)}
+        known = {"shape": np.array(state.shape, np.int64), "double": np.array(state.double)}
         sums = {f"sums.{name}": part for name, part in state.sums.items()}
+        facts = {f"facts.{name}": part for name, part in state.facts.items()}
         fixed = {} if state.fixed is None else state.fixed.pack()
-        return facts | sums | {"counts": state.counts} | fixed
+        return known | sums | facts | {"counts": state.counts} | fixed
 
     def unpack(self, arrays: dict[str, np.ndarray]) -> BucketSums:
         """The sums from arrays."""
-        return BucketSums(
-            counts=arrays["counts"],
-            sums={name[5:]: part for name, part in arrays.items() if name.startswith("sums.")},
-            shape=tuple(arrays["shape"].tolist()),
-            double=bool(arrays["double"]),
-            fixed=FixedPoints.unpack(arrays) if "fixed.values" in arrays else None,
-        )
+
+        def named(prefix: str) -> dict[str, Any]:
+            return {n.removeprefix(prefix): part for n, part in arrays.items() if n.startswith(prefix)}
+
+        shape, double = tuple(arrays["shape"].tolist()), bool(arrays["double"])
+        fixed = FixedPoints.unpack(arrays) if "fixed.values" in arrays else None
+        return BucketSums(arrays["counts"], named("sums."), shape, double, fixed, named("facts."))
 
     def merge(self, first: BucketSums, second: BucketSums) -> BucketSums:
         """The sums of both."""
-        fixed = None
-        if first.fixed is not None and second.fixed is not None:
-            fixed = first.fixed.merged(second.fixed)
-        moved = self.relative_to(second, fixed)
+        fixed, moved = None, second.sums
+        if first.fixed is not None:
+            fixed = first.fixed.merged(second.points)
+            moved = self.relative_to(second, fixed)
         sums = {name: part + moved[name] for name, part in first.sums.items()}
         return replace(first, counts=first.counts + second.counts, sums=sums, fixed=fixed)
