@@ -40,7 +40,7 @@ _HOMES = {
     "load": "invariscope.results.storage",
     "local_decomposition": "invariscope.studies.local_decomposition",
     "measure": "invariscope.engine.api",
-    "neuron_stability": "invariscope.neurons.stability",
+    "neuron_stability": "invariscope.studies.neurons.stability",
     "receptive_field": "invariscope.anatomy.receptive_field",
     "stability_curve": "invariscope.studies.stability_curve",
     "worst_element": "invariscope.studies.worst_element",
@@ -60,6 +60,7 @@ _PACKAGES = (
     "weights",
     "zoo",
 )
+_ROOMS = {"neurons": "studies.neurons"}  # of packages that lie in another one
 
 if TYPE_CHECKING:
     from invariscope.actions.feature_actions import FibreAction as FibreAction
@@ -76,7 +77,6 @@ if TYPE_CHECKING:
     from invariscope.engine.api import measure as measure
     from invariscope.intervals import compare as compare
     from invariscope.monitor.monitor import Monitor as Monitor
-    from invariscope.neurons.stability import neuron_stability as neuron_stability
     from invariscope.report import write_report as write_report
     from invariscope.results.result import Result as Result
     from invariscope.results.storage import load as load
@@ -84,6 +84,7 @@ if TYPE_CHECKING:
     from invariscope.studies.lie.layerwise import lie_derivative as lie_derivative
     from invariscope.studies.local_decomposition import LocalDecomposition as LocalDecomposition
     from invariscope.studies.local_decomposition import local_decomposition as local_decomposition
+    from invariscope.studies.neurons.stability import neuron_stability as neuron_stability
     from invariscope.studies.stability_curve import stability_curve as stability_curve
     from invariscope.studies.worst_element import worst_element as worst_element
     from invariscope.variants.calibrated import batch_normalized as batch_normalized
@@ -95,7 +96,7 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
     if name in _PACKAGES:
-        return importlib.import_module(f"invariscope.{name}")
+        return importlib.import_module(f"invariscope.{_ROOMS.get(name, name)}")
     found = None if name.startswith("_") else _registered(name)
     if found is None:
         raise AttributeError(f"module 'invariscope' has no attribute {name!r}")

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from invariscope import recipes
+from invariscope.lab import recipes
 from invariscope.lab.agenda import Job
 from invariscope.lab.log import Log, alike
-from invariscope.recipes.machine import machine
+from invariscope.lab.recipes.machine import machine
 
 
 @dataclass(frozen=True)

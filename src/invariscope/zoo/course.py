@@ -16,10 +16,10 @@ from invariscope.zoo.bookmark import SavedTraining
 from invariscope.zoo.epochs import Loop, Progress, device_of, evaluate
 from invariscope.zoo.flip_and_crop import FlipAndCrop
 from invariscope.zoo.image_data import ImageData
-from invariscope.zoo.lessons import Lesson
+from invariscope.zoo.objectives import Objective
 from invariscope.zoo.optimizers import make_optimizer
 from invariscope.zoo.precision import chosen_precision
-from invariscope.zoo.train_settings import TrainSettings
+from invariscope.zoo.train_config import TrainConfig
 from invariscope.zoo.trainable import only_these
 from invariscope.zoo.whitening import fit_layers
 
@@ -72,7 +72,7 @@ class Course:
         checkpoint, progress: as in `train`.
     """
 
-    settings: TrainSettings
+    settings: TrainConfig
     checkpoint: str | Path | None = None
     progress: Callable[[Progress], None] | None = None
 
@@ -80,7 +80,7 @@ class Course:
         self,
         model: nn.Module,
         data: ImageData,
-        lesson: Lesson,
+        objective: Objective,
         *,
         chosen: frozenset[str],
         described: dict[str, Any],
@@ -110,8 +110,8 @@ class Course:
             saved.restore(average)
             device = device_of(model)
             images, labels = data.images.to(device), data.labels.to(device)
-            loop = Loop(model, images, labels, lesson, decided, views, average, saved, self.progress)
-            _walk(loop, optimizer, saved, _Watch(monitor, model, average, saved.measured), test)
+            loop = Loop(model, images, labels, objective, decided, views, average, saved, self.progress)
+            _walk(loop, optimizer, saved, _Monitoring(monitor, model, average, saved.measured), test)
             if average is not None:
                 average.put_in()
         model.eval()
@@ -121,7 +121,7 @@ class Course:
     def _place(self) -> Path | None:
         return None if self.checkpoint is None else Path(self.checkpoint)
 
-    def _decided(self, model: nn.Module, images: Tensor) -> TrainSettings:
+    def _decided(self, model: nn.Module, images: Tensor) -> TrainConfig:
         """Return the settings with a precision in the place of "auto"."""
         if self.settings.precision != "auto":
             return self.settings
@@ -135,7 +135,7 @@ def _walk(
     loop: Loop,
     optimizer: torch.optim.Optimizer,
     saved: SavedTraining,
-    watch: _Watch,
+    watch: _Monitoring,
     test: ImageData | None,
 ) -> None:
     """Train the epochs that are left; test, keep and watch after each."""
@@ -151,7 +151,7 @@ def _walk(
 
 
 @dataclass(frozen=True, eq=False)
-class _Watch:
+class _Monitoring:
     """A monitor, if there is one, and the records that it gave so far.
 
     It sees the averaged weights, if the training averages them.

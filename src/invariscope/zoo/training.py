@@ -12,8 +12,8 @@ from torch import nn
 from invariscope.zoo.course import Course, Training
 from invariscope.zoo.epochs import Progress
 from invariscope.zoo.image_data import ImageData, as_image_data
-from invariscope.zoo.lessons import Labelled
-from invariscope.zoo.train_settings import TrainSettings
+from invariscope.zoo.objectives import Labelled
+from invariscope.zoo.train_config import TrainConfig
 from invariscope.zoo.trainable import trainable_names
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def train(
         Kingma and Ba 2015, arXiv:1412.6980 (Adam); Smith and Topin 2018, arXiv:1708.07120 (one cycle);
         Szegedy et al. 2016, arXiv:1512.00567 (label smoothing).
     """
-    settings = TrainSettings(
+    settings = TrainConfig(
         epochs=epochs,
         batch_size=batch_size,
         lr=lr,

@@ -76,7 +76,7 @@ def plots(debug: Debug = False) -> None:
 @command
 def recipes(debug: Debug = False) -> None:
     """Lists the published experiments that can be run again."""
-    from invariscope.recipes import names, read
+    from invariscope.lab.recipes import names, read
 
     known = {name: read(name) for name in names()}
     rows = [(name, f"{recipe.title}. {recipe.source}") for name, recipe in known.items()]

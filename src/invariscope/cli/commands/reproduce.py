@@ -14,8 +14,8 @@ from invariscope.cli.console import complain, notice, show, show_line
 from invariscope.cli.errors import Debug, Interrupted, command
 
 if TYPE_CHECKING:
-    from invariscope.recipes import Archive, Cell, Store
-    from invariscope.recipes.running import Outcome
+    from invariscope.lab.recipes import Archive, Cell, Store
+    from invariscope.lab.recipes.running import RunSummary
 
 FAILED = 1
 ARCHIVE = Path("reproductions")
@@ -102,7 +102,7 @@ def reproduce(
         invariscope reproduce quiroga2019 --only '*/mnist/simple_conv/*'
         invariscope reproduce quiroga2019 --scale paper --cell 3 --data-dir data
     """
-    from invariscope import recipes
+    from invariscope.lab import recipes
 
     plan = recipes.load(name, scale=scale, seeds=_whole_numbers(seeds))
     out = out or Path(Path(name).stem)
@@ -144,7 +144,7 @@ def _archive(given: Path | None) -> Archive | None:
     Raises:
         FileNotFoundError: no such folder.
     """
-    from invariscope import recipes
+    from invariscope.lab import recipes
 
     if given is not None and not given.is_dir():
         raise FileNotFoundError(f"--archive {given}: there is no such folder")
@@ -153,7 +153,7 @@ def _archive(given: Path | None) -> Archive | None:
 
 
 def _check_device(device: str) -> None:
-    from invariscope.recipes.machine import check_device
+    from invariscope.lab.recipes.machine import check_device
 
     if device not in DEVICES:
         raise ValueError(f"--device is {' or '.join(DEVICES)}, got {device!r}")
@@ -162,7 +162,7 @@ def _check_device(device: str) -> None:
 
 def _to_run(store: Store, cells: tuple[Cell, ...]) -> list[Cell]:
     """The unfinished ones; all of them where nobody knows the data, without which no cell can be found."""
-    from invariscope import recipes
+    from invariscope.lab import recipes
 
     if store.archive is None:
         return list(cells)
@@ -196,8 +196,8 @@ def _refuse_unwritable(out: Path) -> None:
 
 
 def _list(chosen: tuple[Cell, ...], store: Store) -> None:
-    from invariscope import recipes
     from invariscope.cli.tables import plain_table
+    from invariscope.lab import recipes
 
     rows = []
     for cell in chosen:
@@ -229,8 +229,8 @@ def _state(store: Store, cell: Cell) -> str:
 
 
 def _run_one(store: Store, cell: Cell, threads: int, device: str) -> None:
-    from invariscope import recipes
-    from invariscope.recipes.stopping import PATIENCE_S, end_with_parent, stopping_gently
+    from invariscope.lab import recipes
+    from invariscope.lab.recipes.stopping import PATIENCE_S, end_with_parent, stopping_gently
 
     options = {"threads": threads, "device": device, "log": notice}
     try:
@@ -248,8 +248,8 @@ def _run_one(store: Store, cell: Cell, threads: int, device: str) -> None:
 
 
 def _estimate(store: Store, chosen: tuple[Cell, ...], jobs: int, threads: int) -> None:
-    from invariscope import recipes
     from invariscope.cli.tables import plain_table
+    from invariscope.lab import recipes
 
     notice(f"data sets: {recipes.data_in_words(chosen)}")
     waiting = recipes.unfinished(store, chosen, notice)
@@ -266,11 +266,11 @@ def _estimate(store: Store, chosen: tuple[Cell, ...], jobs: int, threads: int) -
     )
 
 
-def _run_all(store: Store, chosen: tuple[Cell, ...], words: list[str], jobs: int, threads: int) -> Outcome:
-    from invariscope import recipes
+def _run_all(store: Store, chosen: tuple[Cell, ...], words: list[str], jobs: int, threads: int) -> RunSummary:
+    from invariscope.lab import recipes
 
     try:
-        return recipes.Runner(store, words, jobs, threads, notice)(chosen)
+        return recipes.CellRunner(store, words, jobs, threads, notice)(chosen)
     except KeyboardInterrupt:
         done = len(chosen) - len(recipes.unfinished(store, chosen, notice))
         text = f"{done} of {len(chosen)} cells are finished; the same command goes on from there."
