@@ -377,7 +377,7 @@ def test_what_is_no_model_or_no_image_is_refused():
         iv.neuron_stability(lambda x: x, "5", IMAGES)
     with pytest.raises(ValueError, match="one input has shape"):
         iv.neuron_stability(small_net(), "5", torch.rand(8, 30))
-    with pytest.raises(TypeError, match=r"unknown option of Settings 'draw'\. Closest: 'draws'"):
+    with pytest.raises(TypeError, match=r"unknown option of neuron_stability 'draw'\. Closest: 'draws'"):
         iv.neurons.neuron_stability_cost(small_net(), "5", IMAGES, draw=3)
 
 

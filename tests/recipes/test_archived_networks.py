@@ -7,7 +7,8 @@ import torch
 
 from invariscope import zoo
 from invariscope.lab.recipes.kinds import CellContext
-from invariscope.lab.recipes.kinds.train import NETWORK, Train, network_after
+from invariscope.lab.recipes.kinds.train import Train
+from invariscope.lab.recipes.kinds.training import NETWORK, network_after
 
 OPTIONS = {"data": "mnist_subset", "network": "lenet", "epochs": 1, "samples": 256, "batch_size": 64}
 

@@ -60,7 +60,7 @@ def test_radii_that_make_no_ladder_are_refused():
         replace(CURVE, radii=[1e-3, -1e-3]).check()
 
 
-def test_curves_that_differ_in_draws_alone_are_rehearsed_once(tmp_path):
+def test_curves_that_differ_in_draws_alone_are_timed_once(tmp_path):
     alike, pieces = CURVE.cost_units({})
     assert pieces == 24
     assert replace(CURVE, seed=3, samples=80).cost_units({}) == (alike, 80.0)

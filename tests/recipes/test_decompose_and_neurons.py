@@ -122,7 +122,7 @@ def test_a_wrong_option_of_neurons_is_refused(options, error, said):
         neurons(**options).check()
 
 
-def test_both_kinds_can_be_rehearsed():
+def test_both_kinds_can_be_timed():
     apart = Decompose(transform="Diffeomorphism(1)", patches=[3], fields=500)
     assert apart.cost_units({})[1] == 500
     assert apart.time_one_unit({}, None) > 0

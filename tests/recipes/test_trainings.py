@@ -12,10 +12,9 @@ import invariscope as iv
 from invariscope import zoo
 from invariscope.lab import recipes
 from invariscope.lab.recipes.kinds import CellContext
-from invariscope.lab.recipes.kinds.contrast import Contrast
 from invariscope.lab.recipes.kinds.measure import MeasureCell
-from invariscope.lab.recipes.kinds.recognize import Recognize
 from invariscope.lab.recipes.kinds.train import Train
+from invariscope.lab.recipes.kinds.unlabelled import Contrast, Recognize
 from invariscope.results import storage
 
 SMALL = {"filters": 2, "fc": 8}
@@ -68,7 +67,7 @@ def test_a_network_trained_without_labels_takes_a_probe_that_leaves_its_features
     [
         ({"views": ["Rotatoin(3)"]}, "Closest: 'rotation'"),
         ({"views": []}, "name some as views"),
-        ({"epochs": 0}, "epochs is at least 1"),
+        ({"epochs": 0}, "epochs is above 0"),
         ({"network": "simple_cnov"}, "Closest: 'simple_conv'"),
     ],
 )
@@ -116,7 +115,7 @@ def test_a_cell_whose_elements_cannot_be_told_apart_is_refused_before_it_runs():
         replace(RECOGNIZE, transform="Rotation.uniform(4)").check()
 
 
-def test_cells_that_differ_in_seed_and_size_are_rehearsed_once():
+def test_cells_that_differ_in_seed_and_size_are_timed_once():
     alike, pieces = CONTRAST.cost_units({})
     assert pieces == 2 * 96
     assert replace(CONTRAST, seed=2, samples=48).cost_units({}) == (alike, 96.0)

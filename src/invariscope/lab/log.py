@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from invariscope.lab.recipes import Cell, Store
-from invariscope.lab.recipes.kinds.train import NETWORK
+from invariscope.lab.recipes.kinds.training import NETWORK
 from invariscope.lab.recipes.store import telling
 
 # An absolute path, but for its last part: who ran the campaign where is nobody's business.

@@ -12,7 +12,7 @@ from invariscope.lab.recipes.archive import LEFT_OUT, MAPS
 from invariscope.lab.recipes.cells import Cell, RecipePlan
 from invariscope.lab.recipes.floors import Learned, floor_of, trained_below
 from invariscope.lab.recipes.kinds.network_result import RESULT
-from invariscope.lab.recipes.kinds.train import NETWORK
+from invariscope.lab.recipes.kinds.training import NETWORK
 from invariscope.lab.recipes.quantities import NotFinishedError, NoValueError
 from invariscope.lab.recipes.running import tail
 from invariscope.lab.recipes.store import LOG, Store

@@ -137,7 +137,7 @@ def neuron_stability_cost(
     >>> found.crops, found.whole_images, round(found.equivalent)
     (324, 4, 60)
     """
-    refuse_unknown_options(NeuronSettings, options)
+    refuse_unknown_options(NeuronSettings, options, name="neuron_stability")
     settings = NeuronSettings(**options)
     _, window = _gathered(model, images, settings)
     return [_cost(name, experiment) for name, experiment in _layers(model, layer, window, settings)]

@@ -1,4 +1,4 @@
-"""What a kind of cell is: options that can be checked, a run, and a rehearsal that tells its time."""
+"""What a kind of cell is: options that can be checked, a run, and what it costs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class CellContext:
         kept: what it writes here outlives an interruption.
         inputs: the folders of the finished cells that it needs, by name.
         data_dir: folder of the data sets' files; None: where they are by default.
-        log: told what happens, a line at a time.
+        log: called with what happens, a line at a time.
         device: where networks are trained and measured: "cpu" or "cuda".
     """
 
@@ -41,7 +41,7 @@ class CellContext:
     device: str = "cpu"
 
     def data(self, name: str, split: str, samples: int | None = None, *, seed: int = 0) -> ImageData:
-        """A data set's images, or a seeded subset of them."""
+        """Return a data set's images, or a seeded subset of them."""
         from invariscope import zoo
 
         return zoo.load(name, split=split, data_dir=self.data_dir, samples=samples, seed=seed)
@@ -53,22 +53,27 @@ class Kind(abc.ABC):
     Class attributes:
         gives: what its outcome is: a "network" that other cells may look at, or a "result" for tables,
             claims and figures.
+        takes_epochs: whether "CELL@K" as `model` is the network of CELL after epoch K.
     """
 
-    gives: ClassVar[Literal["network", "result"]]
+    gives: ClassVar[Literal["network", "result"]] = "result"
+    takes_epochs: ClassVar[bool] = False
     revision: ClassVar[int] = 1
     """Raised whenever the same options come to mean other numbers, as when the default of one changes:
     older cells are then run again. A new option that leaves things as they were needs no new revision."""
 
     def __init_subclass__(cls, *, name: str = "", **kwargs: Any) -> None:
-        """Registers the kind, by default under the snake_case of its name."""
+        """Register the kind, by default under the snake_case of its name."""
         super().__init_subclass__(**kwargs)
         KINDS.add(cls, name)
 
     @property
-    @abc.abstractmethod
     def needs(self) -> tuple[str, ...]:
-        """Names of the cells whose outcome this one starts from."""
+        """Names of the cells whose network this one starts from: its option `model` or `start`."""
+        named = getattr(self, "model", None) or getattr(self, "start", None)
+        if named is None:
+            return ()
+        return (named.partition("@")[0] if self.takes_epochs else named,)
 
     @property
     @abc.abstractmethod
@@ -77,7 +82,7 @@ class Kind(abc.ABC):
 
     @abc.abstractmethod
     def check(self) -> None:
-        """Refuses options that cannot work.
+        """Reject options that cannot work.
 
         Raises:
             ValueError, TypeError: what is wrong, and with which closest name.
@@ -85,11 +90,11 @@ class Kind(abc.ABC):
 
     @abc.abstractmethod
     def run(self, context: CellContext) -> None:
-        """Does the work."""
+        """Do the work."""
 
     @abc.abstractmethod
     def cost_units(self, other: Mapping[str, Kind]) -> tuple[Any, float]:
-        """(what decides how long one piece takes, how many pieces there are).
+        """Return (what decides how long one unit of work takes, how many units there are).
 
         Args:
             other: the options of all cells, by name.
@@ -97,12 +102,12 @@ class Kind(abc.ABC):
 
     @abc.abstractmethod
     def time_one_unit(self, other: Mapping[str, Kind], data_dir: Path | None) -> float:
-        """Seconds that one piece takes here, measured on a few."""
+        """Return the seconds that one unit takes here, measured on a few."""
 
 
 @contextlib.contextmanager
 def about(option: str, text: str = "") -> Iterator[None]:
-    """Errors inside are about that option of a cell, or about a text in it: so their line is found."""
+    """Note that errors inside are about an option of a cell, or a text in it, so that their line is found."""
     try:
         yield
     except (ValueError, TypeError) as error:
@@ -112,7 +117,7 @@ def about(option: str, text: str = "") -> Iterator[None]:
 
 
 def check_network(name: str, options: Mapping[str, Any]) -> None:
-    """Refuses a network, or options of it, that the zoo does not have."""
+    """Reject a network, or options of it, that the zoo does not have."""
     import inspect
 
     from invariscope.zoo.networks import NETWORKS
@@ -124,8 +129,24 @@ def check_network(name: str, options: Mapping[str, Any]) -> None:
             raise ValueError(unknown_key(option, known, f"the options of {name}"))
 
 
+def check_one_model(model: str | None, network: str | None, options: Mapping[str, Any]) -> None:
+    """Reject a cell that names both a training cell and a network, or neither."""
+    if (model is None) == (network is None):
+        raise ValueError(
+            f"a cell names a training cell as model or a network, not both; got {model=}, {network=}"
+        )
+    if network is not None:
+        check_network(network, options)
+
+
+def architecture(cell: Any, other: Mapping[str, Kind]) -> tuple[str, dict[str, Any]]:
+    """Return name and options of the network that a cell looks at: its own, or that of its training."""
+    trained: Any = cell if cell.network is not None else other[cell.needs[0]]
+    return trained.network, trained.network_options
+
+
 def check_data(name: str) -> None:
-    """Refuses a data set that the zoo does not have."""
+    """Reject a data set that the zoo does not have."""
     from invariscope.zoo import DATASETS
 
     if name not in DATASETS:
@@ -133,7 +154,7 @@ def check_data(name: str) -> None:
 
 
 def transform_of(text: str) -> Transform:
-    """The transform that a text stands for, as in Python, or one that the zoo has for a task of its own.
+    """Return the transform that a text stands for, as in Python, or one that the zoo has for its own task.
 
     Raises:
         ValueError, TypeError: as `expressions.read_transform`.

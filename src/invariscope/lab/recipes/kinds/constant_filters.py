@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any
 
 from invariscope.lab.recipes.kinds.base import CellContext, Kind
 from invariscope.lab.recipes.kinds.network_result import RESULT
@@ -32,8 +32,6 @@ class ConstantFilters(Kind):
         label: the name in figures.
     """
 
-    gives: ClassVar[Literal["network", "result"]] = "result"
-
     layers: int
     size: int
     dimensions: int = 2
@@ -44,11 +42,6 @@ class ConstantFilters(Kind):
     label: str | None = None
 
     @property
-    def needs(self) -> tuple[str, ...]:
-        """None."""
-        return ()
-
-    @property
     def data_sets(self) -> tuple[tuple[str, str], ...]:
         """None: the images are made."""
         return ()
@@ -57,8 +50,7 @@ class ConstantFilters(Kind):
         """The network can be made, and its last layer still has places."""
         from invariscope.lab.training.constant_filters import constant_filters
 
-        options = {name: getattr(self, name) for name in ("dimensions", "filter_size", "stride")}
-        constant_filters(self.layers, **options)
+        constant_filters(self.layers, **self._options)
         if self.size % self.stride**self.layers:
             raise ValueError(
                 f"strides of {self.stride} in {self.layers} layers divide the side by "
@@ -75,10 +67,9 @@ class ConstantFilters(Kind):
         from invariscope.engine.api import measure
         from invariscope.measures.stability import Stability
 
-        options = {name: getattr(self, name) for name in ("dimensions", "filter_size", "stride")}
         data = zoo.scale_detection(samples, size=self.size, dimensions=self.dimensions, seed=self.seed)
         return measure(
-            zoo.constant_filters(self.layers, **options),
+            zoo.constant_filters(self.layers, **self._options),
             data.images,
             zoo.unit_displacements(dimensions=self.dimensions),
             measures=[Stability()],
@@ -87,6 +78,10 @@ class ConstantFilters(Kind):
             label=self.label,
             progress=False,
         )
+
+    @property
+    def _options(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("dimensions", "filter_size", "stride")}
 
     def cost_units(self, other: Mapping[str, Kind]) -> tuple[Any, float]:
         """An image."""

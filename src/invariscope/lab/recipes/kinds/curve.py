@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from invariscope.lab.recipes.kinds.base import CellContext, Kind
@@ -36,24 +35,24 @@ class Curve(NetworkResult):
     logits: bool = False
     precision: Literal["float32", "float64", "bf16"] = "float32"
 
-    def check(self) -> None:
-        """The temperatures make a ladder, network and data set exist."""
+    def check_own(self) -> None:
+        """The temperatures make a ladder."""
         from invariscope.transforms import DeformationLadder
 
-        super().check()
         if isinstance(self.radii, list):
             DeformationLadder(tuple(self.radii), c=self.cutoff, interpolation=self.interpolation)
         elif self.radii < 2:
             raise ValueError(f"radii is at least 2, or a list of temperatures; got radii={self.radii}")
 
-    def look(self, model: nn.Module, data: ImageData, context: CellContext) -> Result:
-        """All three ways of moving the inputs, in one pass."""
-        context.log(f"measuring the curves of {len(data):,} samples of {data.name}")
-        return self._measured(model, self.own_standard(data), context)
+    def whole_result(self, model: nn.Module, data: ImageData, context: CellContext) -> Result:
+        """The measurement alone."""
+        return self.measured(model, self.own_standard(data), context)
 
-    def _measured(self, model: nn.Module, data: ImageData, context: CellContext) -> Result:
+    def measured(self, model: nn.Module, data: ImageData, context: CellContext) -> Result:
+        """Measure all three ways of moving the inputs, in one pass."""
         from invariscope.studies.stability_curve import OUTPUT, stability_curve
 
+        context.log(f"measuring the curves of {len(data):,} samples of {data.name}")
         return stability_curve(
             before_softmax(model) if self.logits else model,
             data,
@@ -68,14 +67,8 @@ class Curve(NetworkResult):
         )
 
     def cost_units(self, other: Mapping[str, Kind]) -> tuple[Any, float]:
-        """A sample with all the versions of it."""
-        network, options = self.architecture(other)
-        alike = replace(self, model=None, network=network, network_options=options, samples=None)
-        return ("curve", str(replace(alike, seed=0, label=None))), float(self.samples or 10000)
-
-    def time_one_unit(self, other: Mapping[str, Kind], data_dir: Path | None) -> float:
-        """On a few samples."""
-        return self.seconds_per_sample(other, data_dir, self._measured)
+        """Return a sample with all its versions."""
+        return self.units_of(other, "radii", "cutoff", "interpolation", "layers", "precision")
 
 
 def before_softmax(model: nn.Module) -> nn.Module:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -46,19 +46,12 @@ class Decompose(Kind):
         label: the ensemble's name in figures.
     """
 
-    gives: ClassVar[Literal["network", "result"]] = "result"
-
     transform: str
     size: int = 32
     fields: int = 1000
     patches: list[int]
     seed: int = 0
     label: str | None = None
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        """Nothing."""
-        return ()
 
     @property
     def data_sets(self) -> tuple[tuple[str, str], ...]:

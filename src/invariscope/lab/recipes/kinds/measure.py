@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from invariscope.common.globs import matches_any
 from invariscope.intervals import GROUPS, MIN_PER_GROUP, jackknife
 from invariscope.lab.recipes.kinds.base import CellContext, Kind, about, transform_of
 from invariscope.lab.recipes.kinds.combined import combined
@@ -53,12 +52,11 @@ class MeasureCell(NetworkResult, name="measure"):
     intervals: bool = True
     tested: int = 0
 
-    def check(self) -> None:
-        """Measures, transform and network exist; exactly one model is named."""
+    def check_own(self) -> None:
+        """Measures and transform exist."""
         from invariscope.catalog.expressions import read_measures
         from invariscope.measures.base import as_measures
 
-        super().check()
         with about("transform", self.transform):
             transform_of(self.transform)
         for text in self.measures:
@@ -71,34 +69,31 @@ class MeasureCell(NetworkResult, name="measure"):
                 f"tested is 0, or at least {GROUPS * MIN_PER_GROUP} for an interval; got tested={self.tested}"
             )
 
-    def look(self, model: nn.Module, data: ImageData, context: CellContext) -> Result:
-        """Over all images, and class by class where asked for."""
+    def whole_result(self, model: nn.Module, data: ImageData, context: CellContext) -> Result:
+        """Measure all images, and class by class if asked for."""
         from invariscope.studies.illustrate import illustrate
 
-        result = self._measured(model, self.own_standard(data), context)
+        result = self.measured(model, self.own_standard(data), context)
         if self.by_class == "separate":
             parts = {name: self._class(model, data, name, context) for name in data.classes}
             result = combined(result, parts)
         if self.tested:
             result = replace(result, rows=(*result.rows, *self._right_and_wrong(model, context)))
-        kept = {
-            key: array for key, array in result.arrays.items() if self._keeps(layer=key[1], stratum=key[2])
-        }
+        kept = {key: array for key, array in result.arrays.items() if self._keeps(*key[1:3])}
         if self.illustrated:
             images = self.own_standard(data)
             result = illustrate(result, model, images, transform_of(self.transform))
         return replace(result, arrays=kept)
 
-    def _keeps(self, *, layer: str, stratum: str) -> bool:
+    def _keeps(self, layer: str, stratum: str) -> bool:
         """Whether the maps of that layer and stratum are kept."""
-        wanted = self.map_layers is None or any(fnmatchcase(layer, pattern) for pattern in self.map_layers)
-        return wanted and (self.maps is None or stratum in self.maps)
+        return matches_any(self.map_layers, layer) and (self.maps is None or stratum in self.maps)
 
     def _right_and_wrong(self, model: nn.Module, context: CellContext) -> list[dict[str, Any]]:
         """Rows for the answers to upright images; the intervals leave out an eighth of the images in turn."""
         from invariscope import zoo
 
-        images = self.own_standard(self._model(context, self.images(context, self.tested))[1])
+        images = self.own_standard(self.prepared(context, self.tested)[1])
         parts = [(images.images[g::GROUPS], images.labels[g::GROUPS]) for g in range(GROUPS)]
         right = np.array([zoo.evaluate(model, part) for part in parts])
         sizes = np.array([len(labels) for _, labels in parts])
@@ -107,9 +102,10 @@ class MeasureCell(NetworkResult, name="measure"):
     def _class(self, model: nn.Module, data: ImageData, name: str, context: CellContext) -> Result:
         chosen = data.labels == data.classes.index(name)
         part = replace(data, images=data.images[chosen], labels=data.labels[chosen])
-        return self._measured(model, self.own_standard(part), context)
+        return self.measured(model, self.own_standard(part), context)
 
-    def _measured(self, model: nn.Module, data: ImageData, context: CellContext) -> Result:
+    def measured(self, model: nn.Module, data: ImageData, context: CellContext) -> Result:
+        """Measure in one pass."""
         from invariscope.catalog.expressions import read_measures
         from invariscope.engine.api import measure
         from invariscope.readers.channel_mean import ChannelMean
@@ -131,24 +127,10 @@ class MeasureCell(NetworkResult, name="measure"):
         )
 
     def cost_units(self, other: Mapping[str, Kind]) -> tuple[Any, float]:
-        """A sample with its whole orbit."""
-        network, options = self.architecture(other)
-        signature = (
-            self.data,
-            network,
-            options,
-            self.transform,
-            self.measures,
-            self.by_class,
-            self.precision,
-            self.channels,
-        )
+        """Return a sample with its whole orbit."""
         passes = 2 if self.by_class == "separate" else 1
-        return ("measure", *map(str, signature)), float(passes * (self.samples or 10000))
-
-    def time_one_unit(self, other: Mapping[str, Kind], data_dir: Path | None) -> float:
-        """On a few samples."""
-        return self.seconds_per_sample(other, data_dir, self._measured)
+        named = ("transform", "measures", "by_class", "precision", "channels")
+        return self.units_of(other, *named, passes=passes)
 
 
 def _share_row(name: str, shares: np.ndarray, sizes: np.ndarray) -> dict[str, Any]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import abc
 import copy
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from invariscope.lab.recipes.kinds.base import CellContext, Kind, check_data, check_network
-from invariscope.lab.recipes.kinds.train import network_after
+from invariscope.lab.recipes.kinds.base import CellContext, Kind, architecture, check_data, check_one_model
+from invariscope.lab.recipes.kinds.training import network_after
 
 if TYPE_CHECKING:
     from torch import nn
@@ -45,7 +45,7 @@ class NetworkResult(Kind):
         label: the model's name in figures.
     """
 
-    gives: ClassVar[Literal["network", "result"]] = "result"
+    takes_epochs: ClassVar[bool] = True
 
     data: str
     model: str | None = None
@@ -62,11 +62,6 @@ class NetworkResult(Kind):
     label: str | None = None
 
     @property
-    def needs(self) -> tuple[str, ...]:
-        """The training cell."""
-        return () if self.model is None else (self.model.partition("@")[0],)
-
-    @property
     def data_sets(self) -> tuple[tuple[str, str], ...]:
         """What is looked at, and what random weights would have been trained on."""
         trained = self.model is None and self.standardize == "trained"
@@ -77,18 +72,28 @@ class NetworkResult(Kind):
         """What the result calls the model."""
         return self.label or self.model or self.network or ""
 
+    @abc.abstractmethod
+    def check_own(self) -> None:
+        """Reject options of this kind that cannot work."""
+
+    @abc.abstractmethod
+    def measured(self, model: nn.Module, data: ImageData, context: CellContext) -> Result:
+        """Measure the network on data that are standardised."""
+
+    @abc.abstractmethod
+    def whole_result(self, model: nn.Module, data: ImageData, context: CellContext) -> Result:
+        """Return the measurement, and what belongs to the cell besides.
+
+        Args:
+            data: standardised, unless that is to be by their "own" mean and deviation.
+        """
+
     def check(self) -> None:
         """Network, data set, corruption and transform exist; exactly one model is named."""
         from invariscope.catalog.expressions import read_transform
         from invariscope.zoo.corruptions import read_corruption
 
-        if (self.model is None) == (self.network is None):
-            raise ValueError(
-                f"a cell names a training cell as model or a network, not both; got model={self.model!r}, "
-                f"network={self.network!r}"
-            )
-        if self.network is not None:
-            check_network(self.network, self.network_options)
+        check_one_model(self.model, self.network, self.network_options)
         epoch = (self.model or "").partition("@")[2]
         if epoch and not epoch.isdigit():
             raise ValueError(f"what follows @ is an epoch, such as 'CELL@0'; got model={self.model!r}")
@@ -97,21 +102,55 @@ class NetworkResult(Kind):
             read_corruption(self.corruption)
         if self.averaged is not None:
             read_transform(self.averaged)
+        self.check_own()
 
     def run(self, context: CellContext) -> None:
-        """Writes `result/`."""
-        model, data = self._model(context, self.images(context, self.samples))
-        self.look(self._changed(model.to(context.device), data), data, context).save(context.folder / RESULT)
+        """Write `result/`."""
+        model, data = self.prepared(context, self.samples)
+        model = self._changed(model.to(context.device), data)
+        self.whole_result(model, data, context).save(context.folder / RESULT)
 
-    def images(self, context: CellContext, samples: int | None) -> ImageData:
-        """So many images, corrupted where that is asked for, not yet standardised."""
+    def prepared(self, context: CellContext, samples: int | None) -> tuple[nn.Module, ImageData]:
+        """Return the network, and so many images, corrupted and standardised as it takes them."""
         from invariscope import zoo
 
         data = context.data(self.data, self.split, samples, seed=self.seed)
-        return data if self.corruption is None else zoo.corrupted(data, self.corruption, seed=self.seed)
+        if self.corruption is not None:
+            data = zoo.corrupted(data, self.corruption, seed=self.seed)
+        if self.model is not None:
+            cell, _, epoch = self.model.partition("@")
+            model, card = network_after(context.inputs[cell], int(epoch) if epoch else None)
+            return model, card.prepared(data) if self.standardize == "trained" else data
+        if self.standardize == "trained":
+            training = context.data(self.data, "train").standardized()
+            data = data.standardized(training.mean, training.std)
+        return _built((str(self.network), self.network_options), data, self.seed), data
+
+    def own_standard(self, data: ImageData) -> ImageData:
+        """Return the images, standardised if that is to be by their own mean and deviation."""
+        return data.standardized() if self.standardize == "own" else data
+
+    def units_of(self, other: Mapping[str, Kind], *options: str, passes: int = 1) -> tuple[Any, float]:
+        """Return what `cost_units` does: samples, as expensive as network, data and these options are."""
+        named = (self.data, *architecture(self, other), *(getattr(self, name) for name in options))
+        return (type(self).__name__.lower(), *map(str, named)), float(passes * (self.samples or 10000))
+
+    def time_one_unit(self, other: Mapping[str, Kind], data_dir: Path | None) -> float:
+        """Measure many samples, and few, which tells what is done once."""
+        from invariscope import zoo
+
+        data = zoo.load(self.data, split="test", data_dir=data_dir, samples=_MORE)
+        model = _built(architecture(self, other), data, 0)
+        context, seconds = CellContext(Path(), Path()), []
+        for count in (_FEW, _FEW, _MORE):
+            started = time.perf_counter()
+            few = data.subset(count)
+            self.measured(self._changed(copy.deepcopy(model), few), few, context)
+            seconds.append(time.perf_counter() - started)
+        return max(seconds[-1] - seconds[-2], 0.0) / (_MORE - _FEW)
 
     def _changed(self, model: nn.Module, data: ImageData) -> nn.Module:
-        """The network with channels shuffled, normalisation calibrated and outputs averaged, as asked for."""
+        """Return the network with channels shuffled, normalisation calibrated and outputs averaged."""
         from invariscope.catalog.expressions import read_transform
         from invariscope.variants.calibrated import calibrated
         from invariscope.variants.orbit_average import OrbitAverage
@@ -123,54 +162,10 @@ class NetworkResult(Kind):
             model = calibrated(model, self.own_standard(data), seed=self.seed)
         return model if self.averaged is None else OrbitAverage(model, read_transform(self.averaged))
 
-    @abc.abstractmethod
-    def look(self, model: nn.Module, data: ImageData, context: CellContext) -> Result:
-        """What is found, with the data standardised unless by its "own" statistics."""
 
-    def own_standard(self, data: ImageData) -> ImageData:
-        """The images, standardised where that is to be by their own mean and deviation."""
-        return data.standardized() if self.standardize == "own" else data
+def _built(network: tuple[str, dict[str, Any]], data: ImageData, seed: int) -> nn.Module:
+    """Return a network with random weights for these images."""
+    from invariscope import zoo
 
-    def architecture(self, other: Mapping[str, Kind]) -> tuple[str, dict[str, Any]]:
-        """Name and options of the network."""
-        if self.network is not None:
-            return self.network, self.network_options
-        trained: Any = other[self.needs[0]]
-        return trained.network, trained.network_options
-
-    def seconds_per_sample(
-        self,
-        other: Mapping[str, Kind],
-        data_dir: Path | None,
-        look: Callable[[nn.Module, ImageData, CellContext], Any],
-    ) -> float:
-        """For a rehearsal: many samples less few, which leaves out what is done once."""
-        from invariscope import zoo
-
-        network, options = self.architecture(other)
-        data = zoo.load(self.data, split="test", data_dir=data_dir, samples=_MORE)
-        model = zoo.build(network, input_shape=data.shape, classes=len(data.classes), **options).eval()
-        context, seconds = CellContext(Path(), Path()), []
-        for count in (_FEW, _FEW, _MORE):
-            started = time.perf_counter()
-            few = data.subset(count)
-            look(self._changed(copy.deepcopy(model), few), few, context)
-            seconds.append(time.perf_counter() - started)
-        return max(seconds[-1] - seconds[-2], 0.0) / (_MORE - _FEW)
-
-    def _model(self, context: CellContext, data: ImageData) -> tuple[nn.Module, ImageData]:
-        """The network, and the data as it takes them."""
-        from invariscope import zoo
-
-        if self.model is not None:
-            cell, _, epoch = self.model.partition("@")
-            model, card = network_after(context.inputs[cell], int(epoch) if epoch else None)
-            return model, card.prepared(data) if self.standardize == "trained" else data
-        assert self.network is not None
-        if self.standardize == "trained":
-            training = context.data(self.data, "train").standardized()
-            data = data.standardized(training.mean, training.std)
-        shape, classes = data.shape, len(data.classes)
-        options = self.network_options
-        model = zoo.build(self.network, input_shape=shape, classes=classes, seed=self.seed, **options)
-        return model.eval(), data
+    name, options = network
+    return zoo.build(name, input_shape=data.shape, classes=len(data.classes), seed=seed, **options).eval()

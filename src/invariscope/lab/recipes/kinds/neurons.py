@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from invariscope.lab.recipes.kinds.base import CellContext, Kind
@@ -35,29 +34,27 @@ class Neurons(NetworkResult):
     patches: str = "random"
     options: dict[str, Any] = field(default_factory=dict)
 
-    def check(self) -> None:
-        """Options and network exist; at least one layer is named."""
+    def check_own(self) -> None:
+        """Options exist; at least one layer is named."""
         from invariscope.common.registry import refuse_unknown_options
         from invariscope.studies.neurons.settings import NeuronSettings
 
-        super().check()
         if not self.layers:
             raise ValueError("layers is empty: name the modules whose neurons are to be measured")
-        own = {"deformations", "patches", "samples", "seed"}
-        for name in own & set(self.options):
+        for name in {"deformations", "patches", "samples", "seed"} & set(self.options):
             raise ValueError(f"{name} is an option of the cell, not of its options")
-        refuse_unknown_options(NeuronSettings, self.options)
+        refuse_unknown_options(NeuronSettings, self.options, name="neuron_stability")
         NeuronSettings(deformations=self.deformations, patches=self.patches, **self.options)
 
-    def look(self, model: nn.Module, data: ImageData, context: CellContext) -> Result:
-        """All layers of one network."""
-        data = self.own_standard(data)
-        context.log(f"measuring neurons of {', '.join(self.layers)} on {len(data):,} images of {data.name}")
-        return self._measured(model, data)
+    def whole_result(self, model: nn.Module, data: ImageData, context: CellContext) -> Result:
+        """The measurement alone."""
+        return self.measured(model, self.own_standard(data), context)
 
-    def _measured(self, model: nn.Module, data: ImageData) -> Result:
+    def measured(self, model: nn.Module, data: ImageData, context: CellContext) -> Result:
+        """Measure all layers of one network."""
         from invariscope.studies.neurons import neuron_stability
 
+        context.log(f"measuring neurons of {', '.join(self.layers)} on {len(data):,} images of {data.name}")
         return neuron_stability(
             model,
             self.layers,
@@ -70,13 +67,5 @@ class Neurons(NetworkResult):
         )
 
     def cost_units(self, other: Mapping[str, Kind]) -> tuple[Any, float]:
-        """An image."""
-        network, options = self.architecture(other)
-        signature = (self.data, network, options, self.layers, self.deformations, self.patches, self.options)
-        return ("neurons", *map(str, signature)), float(self.samples or 10000)
-
-    def time_one_unit(self, other: Mapping[str, Kind], data_dir: Path | None) -> float:
-        """On a few images."""
-        return self.seconds_per_sample(
-            other, data_dir, lambda model, data, context: self._measured(model, data)
-        )
+        """Return an image."""
+        return self.units_of(other, "layers", "deformations", "patches", "options")

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import shutil
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from invariscope.lab.recipes.kinds.base import CellContext, Kind, about, check_data, check_network
-from invariscope.lab.recipes.stopping import raise_if_requested
+from invariscope.common.globs import matches_any
+from invariscope.lab.recipes.kinds.base import CellContext, about
+from invariscope.lab.recipes.kinds.training import NETWORK, TrainingCell
 
 if TYPE_CHECKING:
     from torch import nn
 
     from invariscope.transforms import Transform
-    from invariscope.zoo import Card, ImageData, Progress
+    from invariscope.zoo import Card, ImageData, Training
 
-NETWORK = "network"
-_FEW = 64
 _SETTINGS = (
     "batch_size", "lr", "schedule", "seed", "precision", "channels_last", "optimizer", "weight_decay",
     "label_smoothing", "flip", "crop_px", "ema",
@@ -28,16 +25,10 @@ _SETTINGS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Train(Kind):
+class Train(TrainingCell):
     """Trains a classifier, as `zoo.train` does.
 
     Args:
-        data: a data set of the zoo; its training split.
-        network, network_options: an architecture of the zoo.
-        epochs, batch_size, lr, schedule, precision, channels_last, seed: as in `zoo.train`; the seed is also
-            that of the initial weights and of the subset.
-        samples: a seeded subset of the training images; None: all.
-        standardize: mean 0 and deviation 1 in each channel, by the training images.
         augmentation: a transform, as in Python.
         tested: test images for the accuracy after each epoch; 0: none.
         start: a training cell whose network is trained further, on whatever data.
@@ -45,26 +36,10 @@ class Train(Kind):
         trained: patterns of the parameters that training changes, or "head" for the last linear layer; the
             others stay as they start.
         optimizer, weight_decay, label_smoothing, flip, crop_px, ema: as in `zoo.train`.
-        keep_epochs: the network is also kept as it was after these epochs; 0: before training.
-        weights: "float16": after training, matrices and filters are rounded to it (`zoo.round_to_float16`),
-            so that the network takes half the space. Networks of `keep_epochs` are not rounded.
+        keep_epochs: the network is also kept as it was after these epochs, unrounded; 0: before training.
         graded: measure the accuracy of the finished network on the whole test split.
     """
 
-    gives: ClassVar[Literal["network", "result"]] = "network"
-
-    data: str
-    network: str
-    epochs: int
-    network_options: dict[str, Any] = field(default_factory=dict)
-    batch_size: int = 256
-    lr: float = 1e-3
-    schedule: Literal["constant", "cosine", "one_cycle"] = "constant"
-    precision: Literal["float32", "bf16", "auto"] = "float32"
-    channels_last: bool = True
-    seed: int = 0
-    samples: int | None = None
-    standardize: bool = True
     augmentation: str | None = None
     tested: int = 0
     start: str | None = None
@@ -77,17 +52,11 @@ class Train(Kind):
     flip: bool = False
     crop_px: int = 0
     ema: float = 0.0
-    weights: Literal["float32", "float16"] = "float32"
     graded: bool = False
 
     @property
-    def needs(self) -> tuple[str, ...]:
-        """The cell whose network is trained further."""
-        return () if self.start is None else (self.start,)
-
-    @property
     def data_sets(self) -> tuple[tuple[str, str], ...]:
-        """The training split, and the test split where it is looked at."""
+        """The training split, and the test split if it is looked at."""
         tested = self.tested or self.graded
         return ((self.data, "train"), (self.data, "test")) if tested else ((self.data, "train"),)
 
@@ -95,15 +64,11 @@ class Train(Kind):
         """Network, data set and transform exist; numbers are in range."""
         from invariscope.zoo.train_config import TrainConfig
 
-        check_network(self.network, self.network_options)
-        check_data(self.data)
         with about("augmentation", self.augmentation or ""):
             self._augmentation()
-        for name in ("epochs", "batch_size", "lr"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} is above 0; got {name}={getattr(self, name)}")
+        self.check_training()
         with about("weight_decay"):
-            TrainConfig(epochs=self.epochs, **self._settings())
+            TrainConfig(epochs=self.epochs, **self.settings())
         if not self.trained:
             raise ValueError("trained is empty: name the parameters that training changes")
         if any(not 0 <= epoch <= self.epochs for epoch in self.keep_epochs):
@@ -111,100 +76,59 @@ class Train(Kind):
                 f"keep_epochs lie between 0 and the {self.epochs} epochs; got keep_epochs={self.keep_epochs}"
             )
 
-    def run(self, context: CellContext) -> None:
-        """Writes `network/`, and `network@K/` for every epoch that is kept."""
-        from invariscope import zoo
+    def settings(self) -> dict[str, Any]:
+        """Those of `zoo.train`."""
+        return {name: getattr(self, name) for name in _SETTINGS}
 
-        data, test = self._data(context)
-        model, card = self._model(context, data)
+    def trainer(self) -> Callable[..., Training]:
+        """`zoo.train`."""
+        from invariscope.zoo import train
+
+        return train
+
+    def run(self, context: CellContext) -> None:
+        """Write `network/`, and `network@K/` for every epoch that is kept."""
+        data = self.training_images(context)
+        card = self.card(data)
+        model = self._model(context, card)
         kept = _Kept(context.kept, replace(card, training={"data": data.describe()}), self.keep_epochs)
-        trained = zoo.train(
-            model.to(context.device),
-            data,
-            epochs=self.epochs,
-            augmentation=self._augmentation(),
-            test=test,
-            checkpoint=context.kept / "training.safetensors",
-            progress=progress_lines(context.log),
-            monitor=kept,
-            **self._settings(),
-        )
+        test = self._test_images(context, data, self.tested) if self.tested else None
+        options = {"augmentation": self._augmentation(), "test": test, "monitor": kept}
+        found = self.fitted(model, data, context, **options).describe()
         kept.copy(context.folder)
-        if self.weights == "float16":
-            zoo.round_to_float16(model)
-        described = {**trained.describe(), "start": self.start, **self._grade(model, data, context)}
-        zoo.save_network(context.folder / NETWORK, model, replace(card, training=described))
+        self.save(context, model, card, {**found, "start": self.start, **self._grade(model, data, context)})
 
     def _grade(self, model: nn.Module, data: ImageData, context: CellContext) -> dict[str, Any]:
-        """Accuracy on the whole test split, and the number of its images; empty unless `graded`."""
+        """Return accuracy and number of images of the whole test split; empty unless `graded`."""
         from invariscope import zoo
 
         if not self.graded:
             return {}
-        test = context.data(self.data, "test")
-        test = test.standardized(data.mean, data.std) if self.standardize else test
+        test = self._test_images(context, data, None)
         return {"test_accuracy": zoo.evaluate(model, test), "test_images": len(test)}
 
-    def _settings(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in _SETTINGS}
-
-    def _data(self, context: CellContext) -> tuple[ImageData, ImageData | None]:
-        data = context.data(self.data, "train", self.samples, seed=self.seed)
-        test = context.data(self.data, "test", self.tested, seed=self.seed) if self.tested else None
-        if not self.standardize:
-            return data, test
-        data = data.standardized()
-        return data, test and test.standardized(data.mean, data.std)
+    def _test_images(self, context: CellContext, data: ImageData, samples: int | None) -> ImageData:
+        """Return test images, standardised as the training images are."""
+        test = context.data(self.data, "test", samples, seed=self.seed)
+        return test.standardized(data.mean, data.std) if self.standardize else test
 
     def _augmentation(self) -> Transform | None:
         from invariscope.catalog.expressions import read_transform
 
         return None if self.augmentation is None else read_transform(self.augmentation)
 
-    def _model(self, context: CellContext, data: ImageData) -> tuple[nn.Module, Card]:
+    def _model(self, context: CellContext, card: Card) -> nn.Module:
         from invariscope import zoo
         from invariscope.zoo.trainable import trainable_names
 
-        card = zoo.Card(
-            network=self.network,
-            input_shape=data.shape,
-            classes=data.classes,
-            options=self.network_options,
-            seed=self.seed,
-        )
         model = card.build()
         if self.start is not None:
-            _take_over(
-                model, zoo.load_network(context.inputs[self.start] / NETWORK)[0], self.fresh, self.start
-            )
+            earlier = zoo.load_network(context.inputs[self.start] / NETWORK)[0]
+            _take_over(model, earlier, self.fresh, self.start)
         changed = frozenset[str]().union(*(trainable_names(model, pattern) for pattern in self.trained))
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(name in changed)
-        return model, card
-
-    def cost_units(self, other: Mapping[str, Kind]) -> tuple[Any, float]:
-        """A training step of one image."""
-        options = (self.data, self.network, tuple(self.network_options.items()), self.precision)
-        samples = self.samples or images_of(self.data)
-        return ("train", *map(str, options)), float(self.epochs * samples)
-
-    def time_one_unit(self, other: Mapping[str, Kind], data_dir: Path | None) -> float:
-        """Two small epochs, the second of which counts."""
-        from invariscope import zoo
-
-        data = zoo.load(self.data, split="test", data_dir=data_dir, samples=_FEW)
-        model = zoo.build(
-            self.network, input_shape=data.shape, classes=len(data.classes), **self.network_options
-        )
-        times = [time.perf_counter()]
-        zoo.train(
-            model,
-            data,
-            epochs=2,
-            progress=lambda at: times.append(time.perf_counter()),
-            **{**self._settings(), "batch_size": _FEW},
-        )
-        return (times[-1] - times[-2]) / _FEW
+        return model
 
 
 class _Kept:
@@ -214,7 +138,7 @@ class _Kept:
         self._folder, self._card, self._epochs = folder, card, epochs
 
     def __call__(self, model: nn.Module, epoch: int) -> None:
-        """After that epoch; one that an interrupted run kept already stays."""
+        """Keep it after that epoch, unless an interrupted run did already."""
         from invariscope import zoo
 
         place = self._folder / f"{NETWORK}@{epoch}"
@@ -222,52 +146,19 @@ class _Kept:
             zoo.save_network(place, model, self._card)
 
     def copy(self, folder: Path) -> None:
-        """Copies them to what will be the cell: if that is interrupted, the originals are still there."""
+        """Copy them to what will be the cell: if that is interrupted, the originals are still there."""
         for epoch in dict.fromkeys(self._epochs):
             shutil.copytree(self._folder / f"{NETWORK}@{epoch}", folder / f"{NETWORK}@{epoch}")
 
 
-def network_after(folder: Path, epoch: int | None = None) -> tuple[nn.Module, Card]:
-    """The network of a finished training cell, as it ended or as it was after an epoch, and its card.
-
-    The network before training is built again from its seed, unless the cell kept it.
-
-    Raises:
-        ValueError: the cell did not keep the network after that epoch.
-    """
-    from invariscope import zoo
-
-    if epoch is None:
-        return zoo.load_network(folder / NETWORK)
-    if (folder / f"{NETWORK}@{epoch}").exists():
-        return zoo.load_network(folder / f"{NETWORK}@{epoch}")
-    card = zoo.load_card(folder / NETWORK)
-    if epoch or (card.training or {}).get("start"):
-        raise ValueError(
-            f"no network was kept after epoch {epoch}: list it under keep_epochs of the training"
-        )
-    return card.build().eval(), card
-
-
-def progress_lines(log: Callable[[str], None]) -> Callable[[Progress], None]:
-    """Return a progress callback that logs a line after each epoch, and ends the training on SIGTERM."""
-
-    def tell(at: Progress) -> None:
-        raise_if_requested()
-        if at.batch == at.batches:
-            log(f"epoch {at.epoch} of {at.epochs}, last loss {at.loss:.4f}")
-
-    return tell
-
-
 def _take_over(model: nn.Module, earlier: nn.Module, fresh: list[str], name: str) -> None:
-    """Copies all weights that are not to be fresh.
+    """Copy all weights that are not to be fresh.
 
     Raises:
         ValueError: the two differ elsewhere.
     """
     weights, own = earlier.state_dict(), model.state_dict()
-    taken = [key for key in own if not any(fnmatchcase(key, pattern) for pattern in fresh)]
+    taken = [key for key in own if not matches_any(fresh, key)]
     for key in taken:
         if key not in weights or weights[key].shape != own[key].shape:
             raise ValueError(
@@ -275,8 +166,3 @@ def _take_over(model: nn.Module, earlier: nn.Module, fresh: list[str], name: str
                 f"size, or list it under fresh"
             )
     model.load_state_dict({**own, **{key: weights[key] for key in taken}})
-
-
-def images_of(data: str) -> int:
-    """Training images, for an estimate of time."""
-    return {"mnist_subset": 8000, "cifar10": 50000}.get(data, 60000)

@@ -1,70 +1,27 @@
-"""What cells that train a network without labels share."""
+"""Cells that train a network without labels."""
 
 from __future__ import annotations
 
-import time
-from abc import abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from invariscope.lab.recipes.kinds.base import CellContext, Kind, check_data, check_network
-from invariscope.lab.recipes.kinds.train import NETWORK, images_of, progress_lines
+from invariscope.lab.recipes.kinds.base import CellContext, about
+from invariscope.lab.recipes.kinds.training import TrainingCell
 
 if TYPE_CHECKING:
-    from torch import nn
+    from invariscope.zoo import Training
 
-    from invariscope.zoo import ImageData, Training
-
-_FEW = 64
+_SETTINGS = ("batch_size", "lr", "schedule", "precision", "channels_last", "seed")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Unlabelled(Kind):
+class _Unlabelled(TrainingCell):
     """Trains all but the last linear layer, which keeps its random weights.
 
     A `train` cell that starts from this one, with `trained = ["fc2.*"]` or whatever that layer is called,
-    puts a linear probe on the features.
-
-    Args:
-        data: a data set of the zoo; the images of its training split.
-        network, network_options: an architecture of the zoo that ends with a linear layer.
-        epochs, batch_size, lr, schedule, precision, channels_last, seed: as in `zoo.train`; the seed is also
-            that of the initial weights and of the subset.
-        samples: a seeded subset of the training images; None: all.
-        standardize: mean 0 and deviation 1 in each channel, by the training images.
-        weights: "float16": rounded to it after training, as in a `train` cell.
+    puts a linear probe on the features. The architecture ends with a linear layer.
     """
-
-    gives: ClassVar[Literal["network", "result"]] = "network"
-
-    data: str
-    network: str
-    epochs: int
-    network_options: dict[str, Any] = field(default_factory=dict)
-    batch_size: int = 256
-    lr: float = 1e-3
-    schedule: Literal["constant", "cosine", "one_cycle"] = "constant"
-    precision: Literal["float32", "bf16", "auto"] = "float32"
-    channels_last: bool = True
-    seed: int = 0
-    samples: int | None = None
-    standardize: bool = True
-    weights: Literal["float32", "float16"] = "float32"
-
-    @abstractmethod
-    def _lesson(self) -> dict[str, Any]:
-        """Options of the training beside those of every training; raises for what cannot be."""
-
-    @abstractmethod
-    def _trainer(self) -> Callable[..., Training]:
-        """The zoo's function."""
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        """None."""
-        return ()
 
     @property
     def data_sets(self) -> tuple[tuple[str, str], ...]:
@@ -73,52 +30,73 @@ class Unlabelled(Kind):
 
     def check(self) -> None:
         """Network, data set and transforms exist; numbers are in range."""
-        check_network(self.network, self.network_options)
-        check_data(self.data)
-        self._lesson()
-        if self.epochs < 1:
-            raise ValueError(f"epochs is at least 1; got epochs={self.epochs}")
+        self.settings()
+        self.check_training()
 
     def run(self, context: CellContext) -> None:
-        """Writes `network/`."""
-        from invariscope import zoo
+        """Write `network/`."""
+        data = self.training_images(context)
+        card = self.card(data)
+        model = card.build()
+        self.save(context, model, card, self.fitted(model, data, context).describe())
 
-        data = context.data(self.data, "train", self.samples, seed=self.seed)
-        data = data.standardized() if self.standardize else data
-        card = zoo.Card(
-            network=self.network,
-            input_shape=data.shape,
-            classes=data.classes,
-            options=self.network_options,
-            seed=self.seed,
-        )
-        model = card.build().to(context.device)
-        place, progress = context.kept / "training.safetensors", progress_lines(context.log)
-        trained = self._train(model, data, epochs=self.epochs, checkpoint=place, progress=progress)
-        if self.weights == "float16":
-            zoo.round_to_float16(model)
-        zoo.save_network(context.folder / NETWORK, model, replace(card, training=trained.describe()))
+    def _given(self, *names: str) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in (*_SETTINGS, *names)}
 
-    def _train(self, model: nn.Module, data: ImageData, **options: Any) -> Training:
-        named = ("batch_size", "lr", "schedule", "precision", "channels_last", "seed")
-        given = {name: getattr(self, name) for name in named}
-        return self._trainer()(model, data, **{**given, **self._lesson(), **options})
 
-    def cost_units(self, other: Mapping[str, Kind]) -> tuple[Any, float]:
-        """A training step of one image."""
-        network = (self.data, self.network, tuple(self.network_options.items()), self.precision)
-        alike = (type(self).__name__, *map(str, network), repr(self._lesson()))
-        return alike, float(self.epochs * (self.samples or images_of(self.data)))
+@dataclass(frozen=True, kw_only=True)
+class Contrast(_Unlabelled):
+    """Two views of an image are to be recognised as one, as in `zoo.contrastive`.
 
-    def time_one_unit(self, other: Mapping[str, Kind], data_dir: Path | None) -> float:
-        """Two small epochs, the second of which counts."""
-        from invariscope import zoo
+    Args:
+        views: transforms, as in Python; each view is moved by an element of each.
+        intensity, color, temperature, projection: as in `zoo.contrastive`.
+    """
 
-        data = zoo.load(self.data, split="test", data_dir=data_dir, samples=_FEW)
-        options = self.network_options
-        model = zoo.build(self.network, input_shape=data.shape, classes=len(data.classes), **options)
-        times = [time.perf_counter()]
-        self._train(
-            model, data, epochs=2, batch_size=_FEW, progress=lambda at: times.append(time.perf_counter())
-        )
-        return (times[-1] - times[-2]) / _FEW
+    views: list[str]
+    intensity: float = 0.0
+    color: float = 0.0
+    temperature: float = 0.5
+    projection: int = 64
+
+    def settings(self) -> dict[str, Any]:
+        """With the transforms of the views."""
+        from invariscope.catalog.expressions import read_transform
+        from invariscope.lab.training.contrastive import Pairs
+
+        views = tuple(map(read_transform, self.views))
+        Pairs(views, self.intensity, self.color, self.temperature)
+        return {"views": views, **self._given("intensity", "color", "temperature", "projection")}
+
+    def trainer(self) -> Callable[..., Training]:
+        """`zoo.contrastive`."""
+        from invariscope.zoo import contrastive
+
+        return contrastive
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recognize(_Unlabelled):
+    """The element by which an image was moved is to be named, as in `zoo.recognize_elements`.
+
+    Args:
+        transform: as in Python; its elements are to be told apart.
+    """
+
+    transform: str
+
+    def settings(self) -> dict[str, Any]:
+        """With the transform."""
+        from invariscope.catalog.expressions import read_transform
+        from invariscope.lab.training.recognized import ElementRecognition
+
+        with about("transform", self.transform):
+            transform = read_transform(self.transform)
+            ElementRecognition(transform)
+        return {"transform": transform, **self._given()}
+
+    def trainer(self) -> Callable[..., Training]:
+        """`zoo.recognize_elements`."""
+        from invariscope.zoo import recognize_elements
+
+        return recognize_elements

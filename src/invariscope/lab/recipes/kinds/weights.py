@@ -6,11 +6,11 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any
 
-from invariscope.lab.recipes.kinds.base import CellContext, Kind, check_network
+from invariscope.lab.recipes.kinds.base import CellContext, Kind, architecture, check_one_model
 from invariscope.lab.recipes.kinds.network_result import RESULT
-from invariscope.lab.recipes.kinds.train import network_after
+from invariscope.lab.recipes.kinds.training import network_after
 from invariscope.lab.recipes.kinds.weight_rows import ANALYSES, Findings, check_analysis
 
 if TYPE_CHECKING:
@@ -36,8 +36,6 @@ class Weights(Kind):
         label: the model's name in figures.
     """
 
-    gives: ClassVar[Literal["network", "result"]] = "result"
-
     analysis: str
     model: str | None = None
     epochs: list[int] = field(default_factory=list)
@@ -49,11 +47,6 @@ class Weights(Kind):
     label: str | None = None
 
     @property
-    def needs(self) -> tuple[str, ...]:
-        """The training cell."""
-        return () if self.model is None else (self.model,)
-
-    @property
     def data_sets(self) -> tuple[tuple[str, str], ...]:
         """None: weights need no data."""
         return ()
@@ -61,15 +54,9 @@ class Weights(Kind):
     def check(self) -> None:
         """The analysis exists; exactly one model is named; a network as it is built has no epochs."""
         check_analysis(self.analysis, self.settings)
-        if (self.model is None) == (self.network is None):
-            raise ValueError(
-                f"a cell names a training cell as model or a network, not both; got model={self.model!r}, "
-                f"network={self.network!r}"
-            )
-        if self.network is not None:
-            check_network(self.network, self.network_options)
-            if self.epochs:
-                raise ValueError(f"a network as it is built has no epochs; got epochs={self.epochs}")
+        check_one_model(self.model, self.network, self.network_options)
+        if self.network is not None and self.epochs:
+            raise ValueError(f"a network as it is built has no epochs; got epochs={self.epochs}")
 
     def run(self, context: CellContext) -> None:
         """Writes `result/`."""
@@ -114,22 +101,16 @@ class Weights(Kind):
         yield (card.training or {}).get("epochs"), model
 
     def cost_units(self, other: Mapping[str, Kind]) -> tuple[Any, float]:
-        """A stage of training."""
-        network, options = self._architecture(other)
-        return ("weights", self.analysis, network, str(options), str(self.settings)), 1.0 + len(self.epochs)
+        """Return a stage of training."""
+        named = (*architecture(self, other), self.settings)
+        return ("weights", self.analysis, *map(str, named)), 1.0 + len(self.epochs)
 
     def time_one_unit(self, other: Mapping[str, Kind], data_dir: Path | None) -> float:
-        """The analysis of random weights."""
+        """Analyse random weights."""
         from invariscope import zoo
 
-        network, options = self._architecture(other)
+        network, options = architecture(self, other)
         started = time.perf_counter()
         bare = replace(self, epochs=[])
         bare.looked(iter([(None, zoo.build(network, **options))]), CellContext(Path(), Path()))
         return time.perf_counter() - started
-
-    def _architecture(self, other: Mapping[str, Kind]) -> tuple[str, dict[str, Any]]:
-        if self.network is not None:
-            return self.network, self.network_options
-        trained: Any = other[self.needs[0]]
-        return trained.network, trained.network_options
