@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 from invariscope.common import lazy
 from invariscope.zoo.catalogue import DATASETS
 from invariscope.zoo.corruptions import CORRUPTIONS, corrupted
-from invariscope.zoo.course import Training
 from invariscope.zoo.datasets import load
 from invariscope.zoo.epochs import Progress, evaluate
+from invariscope.zoo.fitting import Training
 from invariscope.zoo.image_data import ImageData
 from invariscope.zoo.networks import NETWORKS, build, network, parameter_count
 from invariscope.zoo.training import QUICK, train

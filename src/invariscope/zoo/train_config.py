@@ -1,9 +1,10 @@
-"""The settings of a training, in one value."""
+"""How a training runs, in one value."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, Self
 
 from invariscope.common.checks import set_integers
 from invariscope.common.registry import unknown
@@ -54,6 +55,11 @@ class TrainConfig:
         for name in ("label_smoothing", "ema"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} is at least 0 and below 1; got {name}={getattr(self, name)}.")
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Self:
+        """Take the settings from a function's arguments, among others."""
+        return cls(**{field.name: given[field.name] for field in fields(cls) if field.name in given})
 
     def describe(self) -> dict[str, Any]:
         """Return what two trainings share if one continues the other, in plain values."""

@@ -13,9 +13,9 @@ from torch.nn import functional
 
 from invariscope.common.checks import integer
 from invariscope.lab.training.features import Features
-from invariscope.zoo.course import Course, Training
 from invariscope.zoo.epochs import Progress
-from invariscope.zoo.image_data import ImageData, as_image_data
+from invariscope.zoo.fitting import Training
+from invariscope.zoo.image_data import ImageData
 from invariscope.zoo.train_config import TrainConfig
 
 if TYPE_CHECKING:
@@ -70,32 +70,17 @@ def contrastive(
     Source:
         Chen, Kornblith, Norouzi and Hinton 2020, arXiv:2002.05709.
     """
-    settings = TrainConfig(
-        epochs=epochs,
-        batch_size=batch_size,
-        lr=lr,
-        schedule=schedule,
-        seed=seed,
-        precision=precision,
-        channels_last=channels_last,
-    )
-    course = Course(settings=settings, checkpoint=checkpoint, progress=progress)
-    objective = Pairs(
-        tuple(views) if isinstance(views, Sequence) else (views,), intensity, color, temperature
-    )
+    config = TrainConfig.of(locals())
+    several = tuple(views) if isinstance(views, Sequence) else (views,)
+    objective = Pairs(several, intensity, color, temperature)
     projected = Features(
         model,
         lambda width: _projection(width, projection),
         seed=seed,
         purpose="contrastive training shapes what enters the last linear layer",
     )
-    return course(
-        projected,
-        as_image_data(data),
-        objective,
-        chosen=projected.trained,
-        described={**objective.describe(), "projection": projection},
-    )
+    described = {**objective.describe(), "projection": projection}
+    return projected.fit(data, objective, config, described, checkpoint=checkpoint, progress=progress)
 
 
 def nt_xent(

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from invariscope.zoo.fitting import Training, fit
+from invariscope.zoo.objectives import Objective
+from invariscope.zoo.train_config import TrainConfig
 from invariscope.zoo.trainable import last_linear
 
 
@@ -33,11 +37,17 @@ class Features(nn.Module):
             torch.default_generator.manual_seed(seed)
             self.further = further(width).to(device)
 
-    @property
-    def trained(self) -> frozenset[str]:
-        """Names of all parameters but those of the last linear layer, through which nothing flows."""
+    def fit(
+        self, data: Any, objective: Objective, config: TrainConfig, described: dict[str, Any], **options: Any
+    ) -> Training:
+        """Train all parameters but those of the last linear layer, through which nothing flows.
+
+        Args:
+            data, objective, config, described, options: as `zoo.fitting.fit` takes them.
+        """
         head = {f"model.{self.head}.{part}" for part in ("weight", "bias")}
-        return frozenset(name for name, _ in self.named_parameters() if name not in head)
+        chosen = frozenset(name for name, _ in self.named_parameters() if name not in head)
+        return fit(self, data, objective, config, chosen=chosen, described=described, **options)
 
     def forward(self, x: Tensor) -> Tensor:
         """(sample, values)."""

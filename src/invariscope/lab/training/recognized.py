@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from invariscope.lab.training.features import Features
-from invariscope.zoo.course import Course, Training
 from invariscope.zoo.epochs import Progress
-from invariscope.zoo.image_data import ImageData, as_image_data
+from invariscope.zoo.fitting import Training
+from invariscope.zoo.image_data import ImageData
 from invariscope.zoo.train_config import TrainConfig
 
 if TYPE_CHECKING:
@@ -58,26 +58,15 @@ def recognize_elements(
     Source:
         Gidaris, Singh and Komodakis 2018, arXiv:1803.07728.
     """
-    settings = TrainConfig(
-        epochs=epochs,
-        batch_size=batch_size,
-        lr=lr,
-        schedule=schedule,
-        seed=seed,
-        precision=precision,
-        channels_last=channels_last,
-    )
-    course = Course(settings=settings, checkpoint=checkpoint, progress=progress)
-    objective = ElementRecognition(transform)
+    config, objective = TrainConfig.of(locals()), ElementRecognition(transform)
     recognizer = Features(
         model,
         lambda width: nn.Linear(width, len(transform)),
         seed=seed,
         purpose="the element is to be named from what enters the last linear layer",
     )
-    return course(
-        recognizer, as_image_data(data), objective, chosen=recognizer.trained, described=objective.describe()
-    )
+    described = objective.describe()
+    return recognizer.fit(data, objective, config, described, checkpoint=checkpoint, progress=progress)
 
 
 @dataclass(frozen=True)

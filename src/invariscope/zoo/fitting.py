@@ -1,4 +1,4 @@
-"""What every training has in common: its options, the walk over the epochs, checkpoints, the record."""
+"""What every training has in common: the walk over the epochs, checkpoints, the record."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from invariscope.zoo.averaging import WeightAverage
 from invariscope.zoo.bookmark import SavedTraining
 from invariscope.zoo.epochs import Loop, Progress, device_of, evaluate
 from invariscope.zoo.flip_and_crop import FlipAndCrop
-from invariscope.zoo.image_data import ImageData
+from invariscope.zoo.image_data import ImageData, as_image_data
 from invariscope.zoo.objectives import Objective
 from invariscope.zoo.optimizers import make_optimizer
 from invariscope.zoo.precision import chosen_precision
@@ -63,72 +63,60 @@ class Training:
         return {**self.settings, **results, **{name: list(map(dict, rows)) for name, rows in kept.items()}}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Course:
-    """A training that can be interrupted and watched, whatever is learned.
+def fit(
+    model: nn.Module,
+    data: ImageData | tuple[Any, Any],
+    objective: Objective,
+    config: TrainConfig,
+    *,
+    chosen: frozenset[str],
+    described: dict[str, Any],
+    checkpoint: str | Path | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    test: ImageData | None = None,
+    monitor: Monitor | None = None,
+) -> Training:
+    """Train those of the model's parameters that are chosen, whatever is learned; leave it in eval mode.
 
     Args:
-        settings: how it runs.
-        checkpoint, progress: as in `train`.
+        model, data: what learns, and from what.
+        objective: the loss of a batch.
+        config: how the training runs.
+        chosen: names of parameters.
+        described: the objective in plain values, for the record and the checkpoint.
+        checkpoint, progress, test, monitor: as in `train`.
     """
+    data, path = as_image_data(data), None if checkpoint is None else Path(checkpoint)
+    config = _decided(config, model, data.images, path)
+    views = FlipAndCrop(config.seed, config.flip, config.crop_px)
+    views.check(data.images)
+    record = {**config.describe(), **described, "data": data.describe()}
+    adjusted = [p for name, p in model.named_parameters() if name in chosen and p.requires_grad]
+    optimizer = make_optimizer(config, adjusted)
+    with _memory_format(model, config.channels_last), only_these(model, chosen):
+        # Before layers are fitted: a checkpoint is compared with the weights as they were given.
+        saved = SavedTraining(path, model, optimizer, data, record, config.epochs)
+        fit_layers(model, data.images)
+        average = WeightAverage(model, config.ema) if config.ema else None
+        saved.restore(average)
+        device = device_of(model)
+        images, labels = data.images.to(device), data.labels.to(device)
+        loop = Loop(model, images, labels, objective, config, views, average, saved, progress)
+        _walk(loop, optimizer, saved, _Monitoring(monitor, model, average, saved.measured), test)
+        if average is not None:
+            average.put_in()
+    model.eval()
+    return Training(tuple(saved.history), {"epochs": config.epochs, **record}, tuple(saved.measured))
 
-    settings: TrainConfig
-    checkpoint: str | Path | None = None
-    progress: Callable[[Progress], None] | None = None
 
-    def __call__(
-        self,
-        model: nn.Module,
-        data: ImageData,
-        objective: Objective,
-        *,
-        chosen: frozenset[str],
-        described: dict[str, Any],
-        test: ImageData | None = None,
-        monitor: Monitor | None = None,
-    ) -> Training:
-        """Trains those of the model's parameters that are chosen; leaves it in eval mode.
-
-        Args:
-            model, data: what learns, and from what.
-            lesson: the loss of a batch.
-            chosen: names of parameters.
-            described: the lesson in plain values, for the record and the checkpoint.
-            test, monitor: as in `train`.
-        """
-        decided = self._decided(model, data.images)
-        views = FlipAndCrop(decided.seed, decided.flip, decided.crop_px)
-        views.check(data.images)
-        record = {**decided.describe(), **described, "data": data.describe()}
-        adjusted = [p for name, p in model.named_parameters() if name in chosen and p.requires_grad]
-        optimizer = make_optimizer(decided, adjusted)
-        with _memory_format(model, decided.channels_last), only_these(model, chosen):
-            # Before layers are fitted: a checkpoint is compared with the weights as they were given.
-            saved = SavedTraining(self._place, model, optimizer, data, record, decided.epochs)
-            fit_layers(model, data.images)
-            average = WeightAverage(model, decided.ema) if decided.ema else None
-            saved.restore(average)
-            device = device_of(model)
-            images, labels = data.images.to(device), data.labels.to(device)
-            loop = Loop(model, images, labels, objective, decided, views, average, saved, self.progress)
-            _walk(loop, optimizer, saved, _Monitoring(monitor, model, average, saved.measured), test)
-            if average is not None:
-                average.put_in()
-        model.eval()
-        return Training(tuple(saved.history), {"epochs": decided.epochs, **record}, tuple(saved.measured))
-
-    @property
-    def _place(self) -> Path | None:
-        return None if self.checkpoint is None else Path(self.checkpoint)
-
-    def _decided(self, model: nn.Module, images: Tensor) -> TrainConfig:
-        """Return the settings with a precision in the place of "auto"."""
-        if self.settings.precision != "auto":
-            return self.settings
-        last = self.settings.channels_last
-        with _memory_format(model, last):
-            precision = chosen_precision(model, images, channels_last=last, checkpoint=self._place)
-        return replace(self.settings, precision=precision)
+def _decided(config: TrainConfig, model: nn.Module, images: Tensor, checkpoint: Path | None) -> TrainConfig:
+    """Return the settings with a precision in the place of "auto"."""
+    if config.precision != "auto":
+        return config
+    last = config.channels_last
+    with _memory_format(model, last):
+        precision = chosen_precision(model, images, channels_last=last, checkpoint=checkpoint)
+    return replace(config, precision=precision)
 
 
 def _walk(
