@@ -56,6 +56,16 @@ def test_a_stride_that_leaves_the_grid_off_centre_is_noted_and_an_odd_size_is_no
     assert not any("centre" in note for note in result.provenance["notes"])
 
 
+def test_a_result_with_such_a_note_is_read_back(tmp_path):
+    turns = iv.QuarterTurns()
+    rows, result = measured(net(turns), images(28, 28), turns, iv.SameEquivariance())
+    result.save(tmp_path / "run")
+    read = {
+        row["layer"]: row for row in iv.load(tmp_path / "run").rows if row["measure"] == "same_equivariance"
+    }
+    assert read["0"]["grid"] == rows["0"]["grid"] != ""
+
+
 def test_the_note_comes_where_a_symmetric_layer_breaks_and_only_there():
     turns, error = iv.QuarterTurns(), iv.EquivarianceError()
     for size, options in [

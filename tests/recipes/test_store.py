@@ -6,6 +6,7 @@ import json
 import resource
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -209,3 +210,12 @@ def test_a_disk_that_fills_up_is_one_clear_line_and_leaves_no_half_written_cell(
     store = store_of(out, path)
     assert store.manifest(store.plan["random/0"]) is None
     assert not store.folder(store.plan["random/0"]).exists()
+
+
+def test_a_finished_cell_is_found_under_another_name(out, recipe):
+    store = store_of(out, recipe())
+    cell = store.plan["nv/all_conv"]
+    other = replace(cell, name="another/name")
+    assert store.folder(other) == store.folder(cell)
+    assert store.manifest(other)["name"] == cell.name
+    assert run(store, "nv/all_conv") == (False, [])

@@ -131,11 +131,6 @@ def _job(home: Home, step: int, worth: float) -> Job:
 
 
 def _merged(first: Job, second: Job) -> Job:
-    names = {first.cell.name, second.cell.name}
-    if not first.measures and len(names) > 1:
-        raise ValueError(
-            f"one training has two names, {' and '.join(sorted(names))}: give it one in both recipes"
-        )
     known = {(home.recipe, home.store.plan.scale, home.cell.name) for home in first.homes}
     new = tuple(h for h in second.homes if (h.recipe, h.store.plan.scale, h.cell.name) not in known)
     return Job(first.key, first.step, first.homes + new, max(first.worth, second.worth), first.needs)

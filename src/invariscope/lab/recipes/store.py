@@ -86,12 +86,17 @@ class Store:
         return self._keys[cell.name]
 
     def folder(self, cell: Cell) -> Path:
-        """Where the finished cell lies, or would."""
-        return self.root / "cells" / f"{cell.name.replace('/', '_')}-{self.key(cell)}"
+        """Where the finished cell lies, or would; one that has the same key under another name counts."""
+        own = self._named(cell)
+        return own if own.exists() else next(own.parent.glob(f"[!.]*-{self.key(cell)}"), own)
 
     def scratch(self, cell: Cell) -> Path:
         """Where it lies while it is unfinished, with its log."""
-        return self.folder(cell).with_name(f".{self.folder(cell).name}")
+        own = self._named(cell)
+        return own.with_name(f".{own.name}")
+
+    def _named(self, cell: Cell) -> Path:
+        return self.root / "cells" / f"{cell.name.replace('/', '_')}-{self.key(cell)}"
 
     def manifest(self, cell: Cell) -> dict[str, Any] | None:
         """What is known of a finished cell; None if it is not finished.
