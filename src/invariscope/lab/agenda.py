@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from pathlib import Path
 
+from invariscope.common.globs import matches_any
 from invariscope.lab import recipes
 from invariscope.lab.recipes import Archive, Cell, RecipeError, Store
 from invariscope.lab.recipes.text import Place, Text
@@ -119,7 +119,7 @@ def planned_jobs(
             stores[step.recipe, step.scale] = Store(work, plan, data_dir, archive)
         store = stores[step.recipe, step.scale]
         for cell in store.plan.with_needs(store.plan.matching(step.cells)):
-            worth = step.worth if any(fnmatchcase(cell.name, p) for p in step.cells) else 0.0
+            worth = step.worth if matches_any(step.cells, cell.name) else 0.0
             job = _job(Home(step.recipe, store, cell), number, worth)
             jobs[job.key] = _merged(jobs[job.key], job) if job.key in jobs else job
     return jobs

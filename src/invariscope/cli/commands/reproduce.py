@@ -12,6 +12,7 @@ import typer
 from invariscope.cli import options as shared
 from invariscope.cli.console import complain, notice, show, show_line
 from invariscope.cli.errors import Debug, Interrupted, command
+from invariscope.cli.options import flag, opt
 
 if TYPE_CHECKING:
     from invariscope.lab.recipes import Archive, Cell, Store
@@ -32,60 +33,42 @@ def reproduce(
             show_default=False,
         ),
     ],
-    out: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="Where cells and page go.", show_default="the recipe's name"),
-    ] = None,
-    scale: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="`paper` is the published schedule.", show_default="campaign"),
-    ] = None,
+    out: Annotated[Path | None, opt("Where cells and page go.", "FOLDER", shown="the recipe's name")] = None,
+    scale: Annotated[str | None, opt("`paper` is the published schedule.", "NAME", shown="campaign")] = None,
     seeds: Annotated[
         str | None,
-        typer.Option(
-            metavar="INT,INT,...",
-            help="Trainings with these seeds in place of the recipe's own: a replication.",
-            show_default="the recipe's",
+        opt(
+            "Trainings with these seeds in place of the recipe's own: a replication.",
+            "INT,INT,...",
+            shown="the recipe's",
         ),
     ] = None,
     only: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="PATTERN",
-            help="Only matching cells, such as `*/mnist/*`, and what they need. May repeat.",
-            show_default="all",
+        opt(
+            "Only matching cells, such as `*/mnist/*`, and what they need. May repeat.",
+            "PATTERN",
+            shown="all",
         ),
     ] = None,
     data_dir: shared.DataDir = None,
     archive: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="Finished cells that are taken from there.",
-            show_default="`reproductions`, if it exists",
-        ),
+        opt("Finished cells that are taken from there.", "FOLDER", shown="`reproductions`, if it exists"),
     ] = None,
-    data_note: Annotated[
-        str, typer.Option(metavar="TEXT", help="A remark on the data, for the page.", show_default="none")
-    ] = "",
-    jobs: Annotated[int, typer.Option(metavar="INT", min=1, help="Cells at a time.")] = 1,
+    data_note: Annotated[str, opt("A remark on the data, for the page.", "TEXT", shown="none")] = "",
+    jobs: Annotated[int, opt("Cells at a time.", "INT", min=1)] = 1,
     threads: Annotated[
-        int | None,
-        typer.Option(metavar="INT", min=1, help="Shared by all cells at a time.", show_default="all cores"),
+        int | None, opt("Shared by all cells at a time.", "INT", shown="all cores", min=1)
     ] = None,
-    device: Annotated[
-        str, typer.Option(metavar="cpu|cuda", help="Where networks are trained and measured.")
-    ] = "cpu",
+    device: Annotated[str, opt("Where networks are trained and measured.", "cpu|cuda")] = "cpu",
     page_only: Annotated[
-        bool, typer.Option("--page-only", help="Run nothing; write the page of what is finished.")
+        bool, flag("Run nothing; write the page of what is finished.", "--page-only")
     ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say the data sets, estimate the time and stop.")
-    ] = False,
-    cells: Annotated[bool, typer.Option("--cells", help="List the cells and stop.")] = False,
+    dry_run: Annotated[bool, flag("Say the data sets, estimate the time and stop.", "--dry-run")] = False,
+    cells: Annotated[bool, flag("List the cells and stop.", "--cells")] = False,
     cell: Annotated[
-        str | None,
-        typer.Option(metavar="CELL", help="Run this one cell here: its number or name.", show_default="all"),
+        str | None, opt("Run this one cell here: its number or name.", "CELL", shown="all")
     ] = None,
     debug: Debug = False,
 ) -> None:

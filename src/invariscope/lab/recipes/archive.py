@@ -7,13 +7,13 @@ import io
 import json
 import logging
 import os
-import shutil
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from invariscope.common.files import replacing, scratch_beside
 from invariscope.lab.recipes.cells import Cell
 
 if TYPE_CHECKING:
@@ -73,18 +73,11 @@ class Archive:
         read = self._read(key)
         if read is None:
             return False
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        part = folder.with_name(f".{folder.name}-{os.getpid()}")
-        try:
+        with scratch_beside(folder) as part:
             for name, content in read[1].items():
                 (part / name).parent.mkdir(parents=True, exist_ok=True)
                 (part / name).write_bytes(content)
-            os.rename(part, folder)
-        except OSError:
-            if not folder.exists():  # else another process was faster
-                raise
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
+            appear(part, folder)
         return True
 
     def add(self, store: Store, cell: Cell) -> Path:
@@ -155,7 +148,7 @@ class Archive:
         weights = [name for name in manifest["files"] if name.endswith(_WEIGHTS)]
         maps = [name for name in manifest["files"] if name == MAPS]
         used, size = self.used(), 0
-        for left_out in _distinct([[], weights, [*weights, *maps]]):
+        for left_out in dict.fromkeys([(), (*weights,), (*weights, *maps)]):
             content = _zipped(folder, manifest, left_out)
             size = len(content)
             fits = size <= self.file_bytes and used + size <= self.total_bytes
@@ -223,18 +216,19 @@ def _bytes_in(file: Path | io.BytesIO, ending: str) -> int:
         return 0
 
 
-def _distinct(choices: Sequence[list[str]]) -> Iterator[list[str]]:
-    for number, choice in enumerate(choices):
-        if choice not in choices[:number]:
-            yield choice
+def appear(part: Path, folder: Path) -> None:
+    """Move a complete folder to its place, unless another process was faster."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.rename(part, folder)
+    except OSError:
+        if not folder.exists():
+            raise
 
 
 def _write(path: Path, content: bytes) -> None:
     """The file appears, or is replaced, in one step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    with part.open("wb") as stream:
+    with replacing(path) as part, part.open("wb") as stream:
         stream.write(content)
         stream.flush()
         os.fsync(stream.fileno())
-    os.replace(part, path)

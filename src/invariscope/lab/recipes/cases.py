@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from fnmatch import fnmatchcase
 from itertools import product
 from typing import Any, Protocol
 
+from invariscope.common.globs import matches
 from invariscope.common.registry import unknown
 from invariscope.lab.recipes.cells import RecipePlan, combinations, filled
 from invariscope.lab.recipes.comparison import UNTESTED, Comparison, decided, p_value
@@ -150,7 +150,7 @@ def _check_spec(spec: Spec, measuring: Sequence[str], place: Place) -> None:
     try:
         check(spec)
         for pattern in _patterns(spec):
-            if not any(fnmatchcase(name, pattern) for name in measuring):
+            if not any(matches(pattern, name) for name in measuring):
                 raise unknown("measuring cell", pattern, measuring)
     except ValueError as error:
         raise place.blame(error) from error

@@ -6,9 +6,9 @@ import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
+from invariscope.common.globs import matches, matches_any
 from invariscope.common.registry import closest, unknown
 from invariscope.lab.recipes.kinds import KINDS, Kind
 from invariscope.lab.recipes.recipe import Claim, Figure, Recipe, RecipeTable, Template, When
@@ -82,18 +82,14 @@ class RecipePlan:
         """
         names = [cell.name for cell in self.cells]
         for pattern in patterns:
-            if not any(fnmatchcase(name, pattern) for name in names):
+            if not any(matches(pattern, name) for name in names):
                 raise unknown("cell", pattern, names, hint="Patterns are as in a shell: 'train/*'.")
-        return tuple(
-            cell
-            for cell in self.cells
-            if not patterns or any(fnmatchcase(cell.name, pattern) for pattern in patterns)
-        )
+        return tuple(cell for cell in self.cells if matches_any(patterns or None, cell.name))
 
     def measuring(self, patterns: Sequence[str]) -> list[str]:
         """The names of the measuring cells that match any of the patterns."""
-        names = [cell.name for cell in self.cells if cell.options.gives == "result"]
-        return [name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)]
+        measuring = (cell.name for cell in self.cells if cell.options.gives == "result")
+        return [name for name in measuring if matches_any(patterns, name)]
 
     def with_needs(self, cells: tuple[Cell, ...]) -> tuple[Cell, ...]:
         """Those cells and all that they need, in the plan's order."""

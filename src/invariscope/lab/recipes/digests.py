@@ -5,10 +5,11 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from invariscope.common.files import write_json
 
 NOTE = "NOTE.txt"
 
@@ -60,10 +61,7 @@ class Digests:
         mark = f"{path.absolute()} {found.st_size} {found.st_mtime_ns}"
         if mark not in self._known:
             self._known[mark] = _content_digest(path)
-            self._memory.parent.mkdir(parents=True, exist_ok=True)
-            part = self._memory.with_name(f".{self._memory.name}-{os.getpid()}")
-            part.write_text(json.dumps(self._known, indent=1) + "\n", encoding="utf-8")
-            os.replace(part, self._memory)
+            write_json(self._memory, self._known)
         return self._known[mark]
 
 

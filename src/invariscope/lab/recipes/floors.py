@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
+from invariscope.common.globs import matches, matches_any
 from invariscope.common.registry import unknown
 from invariscope.lab.recipes.cells import RecipePlan
 from invariscope.lab.recipes.kinds.train import Train
@@ -75,7 +75,7 @@ def lowest(learned: Sequence[Learned]) -> Learned | None:
 
 def floor_of(recipe: Recipe, cell: str) -> Floor | None:
     """The last floor with a pattern that matches the training."""
-    found = [floor for floor in recipe.floors if any(fnmatchcase(cell, p) for p in floor.cells)]
+    found = [floor for floor in recipe.floors if matches_any(floor.cells, cell)]
     return found[-1] if found else None
 
 
@@ -110,7 +110,7 @@ def check_floors(plan: RecipePlan) -> None:
         if plan.recipe.narrowed and place.text is not plan.recipe.text:
             continue  # it may be about trainings that the recipe does without
         for pattern in floor.cells:
-            if not any(fnmatchcase(name, pattern) for name in (*trained, *plan.left_out)):
+            if not any(matches(pattern, name) for name in (*trained, *plan.left_out)):
                 raise place.error(str(unknown("training", pattern, trained)), f'"{pattern}"')
 
 

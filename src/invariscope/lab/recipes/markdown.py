@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 NONE = "–"
-_SHOWN = 6
 
 Column = tuple[str, Sequence[str]]
 
@@ -26,12 +25,6 @@ def grid(columns: Sequence[Column]) -> str:
 
     rows = zip(*(texts for _, texts in kept), strict=True)
     return "\n".join([line([heading for heading, _ in kept]), "|" + "---|" * len(kept), *map(line, rows)])
-
-
-def listed(texts: Sequence[str]) -> str:
-    """The first few, and how many more there are."""
-    more = f" and {len(texts) - _SHOWN} more" if len(texts) > _SHOWN else ""
-    return ", ".join(texts[:_SHOWN]) + more
 
 
 def duration(seconds: float) -> str:

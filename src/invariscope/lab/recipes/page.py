@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from invariscope.common.files import replacing
+from invariscope.common.wording import listed
 from invariscope.lab.recipes.case_table import accuracy_column, axis_columns, number_columns, over_note
 from invariscope.lab.recipes.cases import Case, table_cases
 from invariscope.lab.recipes.claims_table import RULE, case_by_case, claims_table, seen_note
 from invariscope.lab.recipes.figures import DrawnFigure, draw_all
 from invariscope.lab.recipes.kinds.train import Train
-from invariscope.lab.recipes.markdown import NONE, duration, grid, listed
+from invariscope.lab.recipes.markdown import NONE, duration, grid
 from invariscope.lab.recipes.outcomes import Outcomes
 from invariscope.lab.recipes.recipe import SEEDS
 from invariscope.lab.recipes.shortening import said_once
@@ -38,14 +39,9 @@ class Page:
 
     def write(self, path: Path) -> Path:
         """Writes the page and its figures; returns its path."""
-        path.parent.mkdir(parents=True, exist_ok=True)
         drawn = list(draw_all(self.outcomes, path.parent))
-        part = path.with_name(f".{path.name}-{os.getpid()}")
-        try:
+        with replacing(path) as part:
             part.write_text(self.text(drawn), encoding="utf-8")
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
         return path
 
     def text(self, drawn: Sequence[DrawnFigure]) -> str:
@@ -83,7 +79,9 @@ class Page:
                 "- Versions: " + ", ".join(f"{name} {text}" for name, text in versions.items()) + "."
             )
         if plan.left_out:
-            lines.append(f"- Left out at this scale, {len(plan.left_out)} cells: {listed(plan.left_out)}.")
+            lines.append(
+                f"- Left out at this scale, {len(plan.left_out)} cells: {listed(plan.left_out, limit=6)}."
+            )
         lines += [f"- Data: {note}" for note in self._data_notes()]
         lines.append(
             "- Intervals are 95 %; what they are over stands with each table. Those over samples only "
@@ -130,7 +128,7 @@ class Page:
             ("shortened", shorter),
         ]
         missing = list(dict.fromkeys(case.reason for case in cases if case.reason))
-        notes = [common, *over_note(cases), *([f"No value: {listed(missing)}."] if missing else [])]
+        notes = [common, *over_note(cases), *([f"No value: {listed(missing, limit=6)}."] if missing else [])]
         parts = [f"## {table.title}", table.about.strip(), grid(columns), *notes]
         return "\n\n".join(part for part in parts if part)
 

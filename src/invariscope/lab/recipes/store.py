@@ -6,8 +6,6 @@ import contextlib
 import datetime
 import hashlib
 import json
-import os
-import platform
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -16,8 +14,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import invariscope
-from invariscope.lab.recipes.archive import MANIFEST, Archive, lacks_weights
+from invariscope.common.versions import versions
+from invariscope.lab.recipes.archive import MANIFEST, Archive, appear, lacks_weights
 from invariscope.lab.recipes.cells import Cell, RecipePlan
 from invariscope.lab.recipes.digests import Digests, file_digest
 from invariscope.lab.recipes.kinds import Kind
@@ -187,17 +185,13 @@ class Store:
             "threads": threads,
             "device": device,
             "machine": machine(device),
-            "versions": _versions(),
+            "versions": versions("torch", "numpy"),
             "files": {path.relative_to(part).as_posix(): file_digest(path) for path in files},
         }
         (part / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
         if self._lacks_weights(cell):
             self.remove(cell)
-        try:
-            os.rename(part, self.folder(cell))
-        except OSError:
-            if not self.folder(cell).exists():  # else another process was faster
-                raise
+        appear(part, self.folder(cell))
 
 
 def telling(options: Kind) -> Mapping[str, Any]:
@@ -213,18 +207,6 @@ def telling(options: Kind) -> Mapping[str, Any]:
 def _default(option: Field[Any]) -> Any:
     """The option's default; MISSING, which no value equals, where it has none."""
     return option.default if option.default_factory is MISSING else option.default_factory()
-
-
-def _versions() -> dict[str, str]:
-    import numpy
-    import torch
-
-    return {
-        "invariscope": invariscope.__version__,
-        "torch": torch.__version__,
-        "numpy": numpy.__version__,
-        "python": platform.python_version(),
-    }
 
 
 @contextlib.contextmanager

@@ -5,16 +5,14 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
-import invariscope
+from invariscope.common.versions import versions
 from invariscope.data.sources import Source
 from invariscope.data.window import Fingerprint, Window
 from invariscope.intervals import MISSING, Interval, jackknife
@@ -88,12 +86,7 @@ def as_result(
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "seconds": round(seconds, 3),
         "seed": settings.seed,
-        "versions": {
-            "invariscope": invariscope.__version__,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-        },
+        "versions": versions("torch", "numpy"),
         "model": reader.described(label),
         "data": {
             "name": source.name,
