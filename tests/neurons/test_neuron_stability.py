@@ -360,7 +360,7 @@ class Placewise(nn.Module):
         (small_net(), "5", {"pivot": "center"}, "unknown pivot 'center'. Closest: 'centre'"),
         (small_net(), "5", {"norm": "max"}, "unknown norm 'max'"),
         (small_net(), "5", {"amplitude": 0}, "amplitude is a number above 0; got 0"),
-        (small_net(), "5", {"draws": 0}, "draws is a whole number from 1; got 0"),
+        (small_net(), "5", {"draws": 0}, "draws must be an integer, at least 1; got 0"),
         (small_net(), "5", {"neurons": [7]}, "0 to 4; got"),
         (small_net(), "5", {"neurons": 9}, "neurons=9, but layer '5' has 5 feature maps"),
         (small_net(), "5", {"neurons": []}, "numbers of feature maps"),

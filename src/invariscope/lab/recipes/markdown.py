@@ -1,4 +1,4 @@
-"""Pieces of a page in Markdown: tables from columns, short lists, durations."""
+"""Pieces of a page in Markdown: tables from columns, durations, what rows have in common."""
 
 from __future__ import annotations
 
@@ -36,3 +36,20 @@ def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def said_once(rows: Sequence[Sequence[str]]) -> tuple[str, list[str]]:
+    """(a sentence on what holds for every row, the rest of each row as one text).
+
+    Args:
+        rows: of each row, what was shortened in it, such as "epochs 3 (5)".
+
+    >>> sentence, rest = said_once([["epochs 3 (5)", "samples 64 (all)"], ["samples 64 (all)"]])
+    >>> sentence, rest
+    ('Shortened in every row (published in brackets): samples 64 (all).', ['epochs 3 (5)', ''])
+    """
+    distinct = [list(dict.fromkeys(texts)) for texts in rows]
+    common = [t for t in distinct[0] if all(t in texts for texts in distinct)] if len(rows) > 1 else []
+    rest = ["; ".join(text for text in texts if text not in common) for texts in distinct]
+    sentence = f"Shortened in every row (published in brackets): {'; '.join(common)}." if common else ""
+    return sentence, rest

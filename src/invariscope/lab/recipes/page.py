@@ -15,10 +15,9 @@ from invariscope.lab.recipes.cases import Case, table_cases
 from invariscope.lab.recipes.claims_table import RULE, case_by_case, claims_table, seen_note
 from invariscope.lab.recipes.figures import DrawnFigure, draw_all
 from invariscope.lab.recipes.kinds.train import Train
-from invariscope.lab.recipes.markdown import NONE, duration, grid
+from invariscope.lab.recipes.markdown import NONE, duration, grid, said_once
 from invariscope.lab.recipes.outcomes import Outcomes
 from invariscope.lab.recipes.recipe import SEEDS
-from invariscope.lab.recipes.shortening import said_once
 from invariscope.lab.recipes.verdicts import ClaimVerdict, verdicts
 from invariscope.plots.shared.labels import number
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from invariscope.common.checks import set_integers
 from invariscope.common.draws import Draws, Stream
 from invariscope.common.registry import unknown
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 KINDS = ("translation", "rotation", "compression", "shear")
 NORMS = ("rms", "frobenius")
-# Draws of one sample for several purposes are told apart by their part.
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,7 @@ class Deformations:
             raise unknown("norm", str(self.norm), NORMS)
         if not 0 < self.amplitude < float("inf"):
             raise ValueError(f"amplitude is a number above 0; got {self.amplitude!r}")
-        if self.draws < 1:
-            raise ValueError(f"draws is a whole number from 1; got {self.draws!r}")
+        set_integers(self, draws=1)
 
     def drawn(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """U (sample, kind, draw, 2, 2) and t (sample, kind, draw, 2), of Frobenius norm √2 and length 1."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from invariscope.common.checks import set_integers
 from invariscope.common.draws import Stream, numpy_generator
 from invariscope.common.registry import unknown
 from invariscope.studies.neurons.deformations import KINDS, Deformations
@@ -40,10 +41,7 @@ class NeuronSettings:
         for name, allowed in (("patches", PATCHES), ("pivot", PIVOTS)):
             if getattr(self, name) not in allowed:
                 raise unknown(name, str(getattr(self, name)), allowed)
-        for name, least in (("top_k", 1), ("draws", 1), ("batch_size", 1), ("min_firing", 0)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-                raise ValueError(f"{name} is a whole number from {least}; got {value!r}")
+        set_integers(self, top_k=1, draws=1, batch_size=1, min_firing=0)
         _ = self.ensemble  # checks its own part
 
     @property
