@@ -13,7 +13,7 @@ INSTALL := -m pip install -qq --disable-pip-version-check --constraint constrain
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: demo test coverage lint bench test-models docs campaign help again
+.PHONY: demo test coverage lint bench test-models stubs docs campaign help again
 
 demo: $(VENV)/.demo  ## train two small networks on digits, measure both, write a report (about 2 minutes)
 	$(BIN)/invariscope demo
@@ -37,6 +37,9 @@ bench: $(BENCH)/.bench  ## measure the overhead against bare forwards and agains
 test-models: $(MODELS)/.models  ## check models from transformers, timm and PyTorch Geometric against plain hooks (about 10 minutes)
 	$(MODELS)/bin/python -m pytest tests_models
 	$(MODELS)/bin/python -m benchmarks.architectures
+
+stubs: $(VENV)/.dev  ## list the public names for editors and type checkers, after adding one
+	$(BIN)/python docs/generate/stubs.py
 
 docs: $(VENV)/.dev  ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

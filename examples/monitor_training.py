@@ -46,7 +46,7 @@ def main() -> None:
         monitor=monitor,
     )
     _show(monitor, trained)
-    plot = iv.plots.draw("epoch_heatmap", monitor.results.values())
+    plot = iv.plot("epoch_heatmap", monitor.results.values())
     plot.savefig(folder / "layers_over_epochs.png", dpi=150)
     print(f"curves, heat map and events are in {folder}")
 

@@ -7,13 +7,15 @@
     result.report("report.html")
 
 Everything here is loaded when it is first used: importing the package loads neither torch nor
-pandas nor matplotlib. Transforms and measures are found by their class names in their registries.
+pandas nor matplotlib. Transforms and measures are found by their class names in their registries. What
+editors and type checkers know of all these names stands in `__init__.pyi`, which `make stubs` generates.
 """
 
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+import warnings
+from typing import Any
 
 __version__ = "0.1.0"
 
@@ -37,14 +39,16 @@ _HOMES = {
     "illustrate": "invariscope.studies.illustrate",
     "lie_derivative": "invariscope.studies.lie.layerwise",
     "list_measures": "invariscope.catalog.listing",
+    "list_plots": "invariscope.catalog.listing",
+    "list_transforms": "invariscope.catalog.listing",
     "load": "invariscope.results.storage",
     "local_decomposition": "invariscope.studies.local_decomposition",
     "measure": "invariscope.engine.api",
     "neuron_stability": "invariscope.studies.neurons.stability",
+    "plot": "invariscope.plots",
     "receptive_field": "invariscope.anatomy.receptive_field",
     "stability_curve": "invariscope.studies.stability_curve",
     "worst_element": "invariscope.studies.worst_element",
-    "write_report": "invariscope.report",
 }
 _PACKAGES = (
     "demo",
@@ -55,41 +59,14 @@ _PACKAGES = (
     "penalties",
     "plots",
     "readers",
-    "report",
+    "report",  # callable, too: it writes one
+    "studies",
     "transforms",
     "weights",
     "zoo",
 )
 _ROOMS = {"neurons": "studies.neurons"}  # of packages that lie in another one
-
-if TYPE_CHECKING:
-    from invariscope.actions.feature_actions import FibreAction as FibreAction
-    from invariscope.actions.feature_actions import MatrixAction as MatrixAction
-    from invariscope.actions.feature_actions import SpatialAction as SpatialAction
-    from invariscope.actions.feature_actions import TrivialAction as TrivialAction
-    from invariscope.actions.group import Group as Group
-    from invariscope.anatomy.receptive_field import receptive_field as receptive_field
-    from invariscope.catalog.listing import explain as explain
-    from invariscope.catalog.listing import list_measures as list_measures
-    from invariscope.checking.assertions import assert_equivariant as assert_equivariant
-    from invariscope.checking.assertions import assert_invariant as assert_invariant
-    from invariscope.checking.verdict import SymmetryError as SymmetryError
-    from invariscope.engine.api import measure as measure
-    from invariscope.intervals import compare as compare
-    from invariscope.monitor.monitor import Monitor as Monitor
-    from invariscope.report import write_report as write_report
-    from invariscope.results.result import Result as Result
-    from invariscope.results.storage import load as load
-    from invariscope.studies.illustrate import illustrate as illustrate
-    from invariscope.studies.lie.layerwise import lie_derivative as lie_derivative
-    from invariscope.studies.local_decomposition import LocalDecomposition as LocalDecomposition
-    from invariscope.studies.local_decomposition import local_decomposition as local_decomposition
-    from invariscope.studies.neurons.stability import neuron_stability as neuron_stability
-    from invariscope.studies.stability_curve import stability_curve as stability_curve
-    from invariscope.studies.worst_element import worst_element as worst_element
-    from invariscope.variants.calibrated import batch_normalized as batch_normalized
-    from invariscope.variants.calibrated import calibrated as calibrated
-    from invariscope.variants.orbit_average import OrbitAverage as OrbitAverage
+_RENAMED = {"write_report": "report"}  # old names, to be removed in the version after this one
 
 
 def __getattr__(name: str) -> Any:
@@ -97,22 +74,34 @@ def __getattr__(name: str) -> Any:
         return getattr(importlib.import_module(_HOMES[name]), name)
     if name in _PACKAGES:
         return importlib.import_module(f"invariscope.{_ROOMS.get(name, name)}")
-    found = None if name.startswith("_") else _registered(name)
+    if name in _RENAMED:
+        message = f"iv.{name} is now iv.{_RENAMED[name]}, and will be removed in the next version"
+        warnings.warn(message, DeprecationWarning, stacklevel=2)
+        return __getattr__(_RENAMED[name])
+    found = _registered(name) if name[:1].isupper() else None
     if found is None:
-        raise AttributeError(f"module 'invariscope' has no attribute {name!r}")
+        raise AttributeError(f"module 'invariscope' has no attribute {name!r}{_closest(name)}")
     return found
 
 
 def _registered(name: str) -> Any:
-    """A transform or measure by its class name."""
-    if not name[:1].isupper():
-        return None
+    """Return the transform or measure of that class name, or None."""
     from invariscope.catalog.listing import class_named
 
     return class_named(name)
 
 
+def _closest(name: str) -> str:
+    """Return the public names that look most like this one, as the end of a message."""
+    if name.startswith("_"):
+        return ""
+    from invariscope.common.registry import closest
+
+    near = closest(name, __dir__() if name[:1].isupper() else [*_HOMES, *_PACKAGES])
+    return f". Closest: {', '.join(map(repr, near))}" if near else ""
+
+
 def __dir__() -> list[str]:
     from invariscope.catalog.listing import class_names
 
-    return sorted({*_HOMES, *_PACKAGES, *class_names(), "__version__"})
+    return sorted({*_HOMES, *_PACKAGES, *_RENAMED, *class_names(), "__version__"})

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 import invariscope as iv
 from invariscope import zoo
 from invariscope.engine.extras.padding import padding_notes
-from invariscope.transforms.machinery.chosen import _Chosen
+from invariscope.transforms.machinery.chosen import Chosen
 
 DIGITS = zoo.load("mnist_subset", samples=80)
 PLAIN, STANDARDISED = DIGITS.images, DIGITS.standardized().images
@@ -29,7 +29,7 @@ SAID = [
     iv.Grid(iv.Flip(), iv.Rotation([0, 30])),
     iv.Rotation([0, 30]).inverse(),
     iv.Compose([iv.Rotation([0, 30]), [torch.neg, torch.neg]]),
-    _Chosen(iv.Rotation([0, 30]), (0, 1)),
+    Chosen(iv.Rotation([0, 30]), (0, 1)),
 ]
 UNSAID = [
     iv.Rotation.circle(16, padding="border"),

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 import invariscope as iv
-from invariscope.transforms.machinery.sliding import _Sliding
 
 SIDE = 24
 GRID = torch.arange(SIDE, dtype=torch.float64) - (SIDE - 1) / 2
@@ -129,7 +128,8 @@ def test_what_has_nothing_between_its_elements_is_refused():
 
 @pytest.mark.parametrize("family", [iv.Rotation, iv.Scale, iv.Shear, iv.Translation])
 def test_a_slider_at_its_own_values_is_the_transform(family):
-    found = [example for example in family.examples() if isinstance(example, _Sliding) and example.slider]
+    found = [example for example in family.examples() if example.traits.slider]
     for transform in found:
-        assert transform.slider.at(transform.slider.values) == transform
+        slider = transform.traits.slider
+        assert slider.at(slider.values) == transform
     assert found

@@ -234,7 +234,7 @@ def test_results_of_several_epochs_make_a_report_with_layers_over_epochs(tmp_pat
     monitor = watched()
     for epoch in range(3):
         monitor(moved(net(), 0.02 * epoch), epoch)
-    page = iv.write_report(list(monitor.results.values()), tmp_path / "report.html").read_text()
+    page = iv.report(list(monitor.results.values()), tmp_path / "report.html").read_text()
     assert "Layers over epochs" in page
     assert "SimpleConv, epoch 2" in page
 

@@ -139,12 +139,12 @@ def test_drawn_elements_are_measured_as_if_they_were_all():
     ],
 )
 def test_chosen_elements_move_a_sample_as_in_the_whole_transform(transform):
-    from invariscope.transforms.machinery.chosen import _Chosen
+    from invariscope.transforms.machinery.chosen import Chosen
 
     x, indices = images(3), np.array([4, 0, 9])
     places = (len(transform) - 1, 0)
     whole = transform.orbit(x, indices=indices, seed=2)
-    few = _Chosen(transform, places)
+    few = Chosen(transform, places)
     assert torch.equal(few.orbit(x, indices=indices, seed=2), whole[:, list(places)])
     assert few.labels == tuple(transform.labels[place] for place in places)
 

@@ -5,6 +5,7 @@ A copy of the project gets the two files and nothing else; everything is then as
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shutil
@@ -90,6 +91,26 @@ def run(project: Path, *arguments: str) -> str:
 def test_contributing_shows_a_measure_and_a_transform_in_one_file_each():
     folders = [Path(name).parent.name for name in files_of(ROOT / "CONTRIBUTING.md")]
     assert folders == ["measures", "transforms"]
+
+
+def test_a_transform_costs_at_most_forty_lines_of_code_and_six_methods():
+    (source,) = (text for name, text in files_of(ROOT / "CONTRIBUTING.md").items() if "transforms" in name)
+    (family,) = (node for node in ast.parse(source).body if isinstance(node, ast.ClassDef))
+    assert sum(isinstance(node, ast.FunctionDef) for node in family.body) <= 6
+    assert lines_of_code(source) <= 40
+
+
+def lines_of_code(source: str) -> int:
+    """Lines of the source without blank ones, docstrings and comments."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node):
+            node.body = node.body[1:] or [ast.Pass()]
+    return len(ast.unparse(tree).split("\n")) - ast.unparse(tree).split("\n").count("")
+
+
+def test_the_count_sees_code_alone():
+    assert lines_of_code('"""Text."""\n\nx = 1  # why\n\ndef f():\n    """Text."""\n    return x\n') == 3
 
 
 def test_the_new_measure_is_listed(said):

@@ -217,9 +217,9 @@ def test_what_is_no_group_element_is_refused(make, said):
 @pytest.mark.parametrize(
     ("transform", "x", "said"),
     [
-        (Permutations.cyclic(4), torch.zeros(2, 5, 3), r"permutes 4 entries along axis 1; got.*\(n, 5, 3\)"),
+        (Permutations.cyclic(4), torch.zeros(2, 5, 3), r"acts on 4 entries along axis 1; got.*\(n, 5, 3\)"),
         (RandomPermutations(4, axis=3), torch.zeros(2, 4), "along axis 3"),
-        (RandomOrthogonal(), torch.zeros(2, 5, 4), r"vectors of 3 entries along axis -1.*\(n, 5, 4\)"),
+        (RandomOrthogonal(), torch.zeros(2, 5, 4), r"a multiple of 3 entries along axis -1.*\(n, 5, 4\)"),
         (Orthogonal(axis=0), torch.zeros(3, 3), "along axis 0"),
         (Orthogonal(), torch.zeros(2, 3, dtype=torch.int64), "floating-point"),
         (VectorField(QuarterTurns()), torch.zeros(2, 3, 4, 4), "got 3 channels"),

@@ -11,8 +11,8 @@ from invariscope.transforms.machinery.linear import linear_parts
 
 
 def matrices(transform, samples=4000):
-    motion = transform._motion(samples, None, None, 0)
-    return transform.moves(motion)
+    motion = transform.motion_of(samples)
+    return transform.maps(motion)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_draws_belong_to_their_samples_and_are_undone_by_the_inverse(transform):
     assert not torch.allclose(whole, transform.orbit(x, seed=6))
     assert transform.per_sample
     assert transform.table() is None
-    assert transform.slider is None
+    assert transform.traits.slider is None
     there, back = (linear_parts(t, np.arange(6), 5) for t in (transform, transform.inverse()))
     np.testing.assert_allclose(there @ back, np.broadcast_to(np.eye(2), there.shape), atol=1e-12)
 

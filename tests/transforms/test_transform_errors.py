@@ -48,7 +48,7 @@ VALUE_ERRORS: list[tuple[Callable[[], Any], str]] = [
     (lambda: Affine([[[1, 0, 0], [0, 1, 0]], [[1, 2, 0], [2, 4, 0]]]), r"matrices\[1\] flattens the image"),
     (lambda: Affine([[[0, 0, 0], [0, 0, 0]]]), r"matrices\[0\] flattens the image"),
     (lambda: Affine([[[1, 0], [0, 1]]]), r"2 × 3 matrices, one an element; got the shape \(1, 2, 2\)"),
-    (lambda: Affine([[[1, 0, 0], [0, 1, 0]]], names=["a", "b"]), "1 matrices came with 2 names"),
+    (lambda: Affine([[[1, 0, 0], [0, 1, 0]]], names=["a", "b"]), "1 matrices, 2 names"),
     (lambda: Affine([[[1, 0, math.nan], [0, 1, 0]]]), "must be finite"),
     (lambda: Compose([]), "at least one part"),
     (lambda: Compose([Rotation.circle(4), Flip()]), r"have \[4, 2\] of them.*Grid for all combinations"),

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from invariscope.transforms import TRANSFORMS, Drawn, Elements, Flip, Noise, Rotation, Transform, Translation
+from invariscope.transforms.base import Traits
 from invariscope.transforms.inverse import Inverse
-from invariscope.transforms.machinery.affine import _Affine
+from invariscope.transforms.machinery.affine import AffineTransform
 from invariscope.transforms.machinery.matrices import linear
 from unseeded_draws import watched
 
@@ -325,14 +326,10 @@ def test_names_of_groups_and_of_lists_that_are_none() -> None:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Minimal(_Affine):
+class _Minimal(AffineTransform):
     """Stretches left and right: what a family has to say for itself."""
 
     factors: Sequence[float]
-    labels = property(lambda self: tuple(f"{factor}" for factor in self.factors))
-    parameters = property(lambda self: {"stretch": self.factors})
-    per_sample = False
-    sampling = None
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:
@@ -340,6 +337,9 @@ class _Minimal(_Affine):
 
     def inverse(self) -> Transform:
         return Inverse(self)
+
+    def _traits(self) -> Traits:
+        return self.planar_traits([f"{factor}" for factor in self.factors], {"stretch": self.factors})
 
     def _matrices(self, elements: np.ndarray, draws: object) -> np.ndarray:
         return linear(np.array(self.factors)[elements], np.array(0), np.array(0), np.array(1))

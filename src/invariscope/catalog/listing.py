@@ -1,30 +1,58 @@
-"""What there is, and what it means: the registries as a person sees them."""
+"""What the library has, by name: listings, explanations, and classes."""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from invariscope.common.registry import snake_case
+from invariscope.common.registry import snake_case, unknown
 from invariscope.measures.base import MEASURES
-from invariscope.transforms.base import TRANSFORMS
+from invariscope.transforms.base import TRANSFORMS, Transform
 
 
 def list_measures() -> dict[str, str]:
-    """Every measure's registry name, and one sentence on what it says."""
+    """Return every measure's registry name, with one sentence on what it says."""
     return {name: cls.summary for name, cls in MEASURES.classes().items()}
 
 
-def explain(name: str) -> str:
-    """What a measure's number means, its formula, and when it misleads.
+def list_transforms() -> dict[str, str]:
+    """Return every transform's registry name, with the first sentence of its documentation."""
+    return {name: _first_sentence(cls) for name, cls in TRANSFORMS.classes().items()}
 
+
+def list_plots() -> dict[str, str]:
+    """Return every plot's registry name, with its title and how to read it."""
+    return {name: f"{cls.title}. {cls.reading}" for name, cls in _plots().items()}
+
+
+def explain(name: Any) -> str:
+    """Return what is documented of anything that has a name here.
+
+    Args:
+        name: of a measure (or of one of its outputs), transform, plot, network, recipe or reader; or such a
+            class, or an instance of one. A name of several kinds gets the texts of all of them.
     Raises:
-        ValueError: no such measure; the closest names are given.
+        ValueError: an unknown name; the closest ones are given.
+
+    >>> explain("flip").splitlines()[0]
+    'The image and its mirror image, bit-exact on images of any shape: a group.'
     """
-    return MEASURES.get(snake_case(name)).explain()
+    wanted = name if isinstance(name, str) else getattr(name, "__name__", type(name).__name__)
+    plain = snake_case(wanted.split(".")[0])
+    known = {kind: (entries(), text) for kind, (entries, text) in _KINDS.items()}
+    found = [(kind, text(one[plain])) for kind, (one, text) in known.items() if plain in one]
+    if not found:
+        names = [entry for one, _ in known.values() for entry in one]
+        hint = "iv.list_measures(), iv.list_transforms() and iv.list_plots() list most of them."
+        raise unknown("name", wanted, names, hint=hint)
+    if len(found) == 1:
+        return found[0][1]
+    return "\n\n".join(f"As a {kind}: {text}" for kind, text in found)
 
 
 def class_named(name: str) -> Any:
-    """The transform or measure class of that name, or None."""
+    """Return the transform or measure class of that name, or None."""
     for registry in (TRANSFORMS, MEASURES):
         found = registry.classes().get(snake_case(name))
         if found is not None and found.__name__ == name:
@@ -33,5 +61,55 @@ def class_named(name: str) -> Any:
 
 
 def class_names() -> list[str]:
-    """The class names of all transforms and measures."""
+    """Return the class names of all transforms and measures."""
     return [cls.__name__ for registry in (TRANSFORMS, MEASURES) for cls in registry.classes().values()]
+
+
+def _plots() -> Mapping[str, Any]:
+    from invariscope.plots import PLOTS
+
+    return PLOTS.classes()
+
+
+def _networks() -> Mapping[str, Any]:
+    from invariscope.zoo.networks import NETWORKS
+
+    return NETWORKS.classes()
+
+
+def _recipes() -> Mapping[str, Any]:
+    from invariscope.lab import recipes
+
+    return {name: recipes.read(name) for name in recipes.names()}
+
+
+def _readers() -> Mapping[str, Any]:
+    from invariscope.readers import READERS
+
+    return READERS.classes()
+
+
+def _documentation(thing: Any) -> str:
+    return inspect.getdoc(thing) or ""
+
+
+def _first_sentence(thing: Any) -> str:
+    return " ".join(_documentation(thing).split("\n\n")[0].split())
+
+
+def _written(cls: type) -> str:
+    """Return the documentation of a transform, and how to make one."""
+    from invariscope.catalog.expressions import ways
+
+    made = [f"    {way}" for way in ways(cls, Transform)]
+    return "\n".join([_documentation(cls), "", "Written as:", *made])
+
+
+_KINDS: dict[str, tuple[Callable[[], Mapping[str, Any]], Callable[[Any], str]]] = {
+    "measure": (MEASURES.classes, lambda cls: cls.explain()),
+    "transform": (TRANSFORMS.classes, _written),
+    "plot": (_plots, lambda cls: f"{cls.title}. {cls.reading}\n\n{_documentation(cls)}"),
+    "network": (_networks, _documentation),
+    "recipe": (_recipes, lambda recipe: f"{recipe.title}\n\n{recipe.source}\n\n{recipe.about}".rstrip()),
+    "reader": (_readers, _documentation),
+}

@@ -23,7 +23,8 @@ from invariscope.engine.api import measure, untouched_generators
 from invariscope.measures.equivariance_error import EquivarianceError
 from invariscope.readers.base import Inspection, LayerKey, Reader, as_reader
 from invariscope.results.result import Result
-from invariscope.transforms.base import Transform, as_transform
+from invariscope.transforms import as_transform
+from invariscope.transforms.base import Transform
 
 _FEW = "each response is compared with another sample's, the null, for which at least two are needed"
 

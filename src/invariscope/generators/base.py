@@ -14,28 +14,22 @@ from invariscope.generators.derivatives import Derivatives
 class Generator(ABC):
     """A one-parameter flow ρ(t) on images, by its derivative at t = 0: X x = d/dt ρ(t) x.
 
-    Subclasses are frozen dataclasses: equal options make equal generators.
+    Subclasses are frozen dataclasses: equal options make equal generators. They define `name`, `tangent` and
+
+    Attributes:
+        unit: what t counts: "px", "rad".
+        step: a small t, for differences.
+        moves_maps: whether feature maps should move as the image does; if not, they should stay as they are.
     """
+
+    unit: str
+    step: float
+    moves_maps: bool
 
     @property
     @abstractmethod
     def name(self) -> str:
         """Such as "rotation"."""
-
-    @property
-    @abstractmethod
-    def unit(self) -> str:
-        """What t counts: "px", "rad"."""
-
-    @property
-    @abstractmethod
-    def step(self) -> float:
-        """A small t, for differences."""
-
-    @property
-    @abstractmethod
-    def moves_maps(self) -> bool:
-        """Whether feature maps should move as the image does; otherwise they should stay as they are."""
 
     @abstractmethod
     def tangent(self, at: Derivatives, *, input_size: tuple[int, int] | None = None) -> Tensor:

@@ -39,18 +39,14 @@ class AffineFlow(Generator):
     label: str
     matrix: tuple[_Pair, _Pair] = ((0.0, 0.0), (0.0, 0.0))
     shift: _Pair = (0.0, 0.0)
-    unit: str = "1"  # type: ignore[assignment]
-    step: float = 0.0005  # type: ignore[assignment]
+    unit: str = "1"
+    step: float = 0.0005
+    moves_maps = True
 
     @property
     def name(self) -> str:
         """Its label."""
         return self.label
-
-    @property
-    def moves_maps(self) -> bool:
-        """True."""
-        return True
 
     def tangent(self, at: Derivatives, *, input_size: tuple[int, int] | None = None) -> Tensor:
         """−v·∇ of the images."""
@@ -82,25 +78,14 @@ class Blur(Generator):
     .. math:: X x = \tfrac12 \Delta x
     """
 
+    unit = "px²"
+    step = 0.003  # small against the variance of any pattern
+    moves_maps = True  # a map of half the size blurs with a quarter of the variance
+
     @property
     def name(self) -> str:
         """Its name, "blur"."""
         return "blur"
-
-    @property
-    def unit(self) -> str:
-        """Of a variance."""
-        return "px²"
-
-    @property
-    def step(self) -> float:
-        """Small against the variance of any pattern."""
-        return 0.003
-
-    @property
-    def moves_maps(self) -> bool:
-        """True: a map of half the size blurs with a quarter of the variance."""
-        return True
 
     def tangent(self, at: Derivatives, *, input_size: tuple[int, int] | None = None) -> Tensor:
         """Half the Laplacian."""
@@ -116,25 +101,14 @@ class Intensity(Generator):
     .. math:: X x = x
     """
 
+    unit = "1"
+    step = 0.0005
+    moves_maps = True
+
     @property
     def name(self) -> str:
         """Its name, "intensity"."""
         return "intensity"
-
-    @property
-    def unit(self) -> str:
-        """A factor has none."""
-        return "1"
-
-    @property
-    def step(self) -> float:
-        """A twentieth of a percent."""
-        return 0.0005
-
-    @property
-    def moves_maps(self) -> bool:
-        """True."""
-        return True
 
     def tangent(self, at: Derivatives, *, input_size: tuple[int, int] | None = None) -> Tensor:
         """The images themselves."""
@@ -160,18 +134,14 @@ class UserFlow(Generator):
 
     flow: Callable[[Tensor, float], Tensor] = field(repr=False)
     label: str = ""
-    moves_maps: bool = False  # type: ignore[assignment]
-    step: float = 0.01  # type: ignore[assignment]
+    moves_maps: bool = False
+    step: float = 0.01
+    unit = "t"
 
     @property
     def name(self) -> str:
         """The label, or what the callable is called."""
         return self.label or getattr(self.flow, "__name__", type(self.flow).__name__)
-
-    @property
-    def unit(self) -> str:
-        """The callable's own."""
-        return "t"
 
     def tangent(self, at: Derivatives, *, input_size: tuple[int, int] | None = None) -> Tensor:
         """The central difference."""

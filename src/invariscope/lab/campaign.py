@@ -151,7 +151,7 @@ def _campaign(data_dir: Path | None, root: Path, steps: Path, device: str, threa
     # A folder without cells is no archive yet; each cell is in the work folder or comes from there.
     (root / "cells").mkdir(parents=True, exist_ok=True)
     words += ["--archive", str(root), "--device", device]
-    costs = Costs(log, work / "costs.json", threads, device, _say)
+    costs = Costs(log, root / "costs.json", threads, device, _say)
     return Campaign(CampaignProgress(jobs, archive), log, costs, words, threads, _say)
 
 

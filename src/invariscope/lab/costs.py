@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,11 @@ from invariscope.lab.recipes.machine import machine
 
 @dataclass(frozen=True)
 class Costs:
-    """Seconds of cells on this type of machine.
+    """Seconds of cells on this type of machine, or else on any other, which is enough to put them in order.
 
     Args:
         log: of the campaign; the last finished cell that differs in nothing but seeds decides.
-        memory: a file that remembers rehearsals.
+        memory: a file that remembers rehearsals, so that no other run makes them again.
         threads, device: what cells run on. Rehearsals run on the CPU.
         report: told of rehearsals.
     """
@@ -32,6 +32,7 @@ class Costs:
     threads: int
     device: str
     report: Callable[[str], None]
+    _failed: set[str] = field(default_factory=set, repr=False)
 
     def known(self, jobs: Iterable[Job]) -> dict[str, float]:
         """Seconds by key, without rehearsing; infinity where nothing is known."""
@@ -42,9 +43,8 @@ class Costs:
         """Seconds by key; infinity for cells whose rehearsal fails."""
         jobs = list(jobs)
         known = self.known(jobs)
-        unknown = [job for job in jobs if not math.isfinite(known[job.key])]
-        if unknown:
-            self._rehearse({_kind(job): job for job in unknown})
+        unknown = {_kind(job): job for job in jobs if not math.isfinite(known[job.key])}
+        self._rehearse({kind: job for kind, job in unknown.items() if kind not in self._failed})
         return self.known(jobs)
 
     def _rehearse(self, jobs: Mapping[str, Job]) -> None:
@@ -55,21 +55,26 @@ class Costs:
                 seconds = recipes.estimated(store, [cell], threads=self.threads, log=self.report)[cell.name]
             except FileNotFoundError as error:
                 self.report(f"{cell.name} cannot be rehearsed: {error}")
-                continue
+                seconds = math.inf
             if math.isfinite(seconds):
                 self._remember(kind, seconds)
+            else:
+                self._failed.add(kind)
 
     def _logged(self) -> dict[str, float]:
-        own = _type(machine(self.device), self.device, self.threads)
         lines = [line for line in self.log.lines() if "failed" not in line]
-        return {
-            line["alike"]: float(line["seconds"])
-            for line in lines
-            if _type(line["machine"], line["device"], line["threads"]) == own
-        }
+        own = [_type(line["machine"], line["device"], line["threads"]) == self._own for line in lines]
+        order = sorted(range(len(lines)), key=own.__getitem__)  # this machine's come last, and so count
+        return {lines[place]["alike"]: float(lines[place]["seconds"]) for place in order}
 
     def _remembered(self) -> dict[str, float]:
-        return self._all().get(_type(machine(self.device), self.device, self.threads), {})
+        found = self._all()
+        everywhere = {kind: seconds for known in found.values() for kind, seconds in known.items()}
+        return everywhere | found.get(self._own, {})
+
+    @property
+    def _own(self) -> str:
+        return _type(machine(self.device), self.device, self.threads)
 
     def _all(self) -> dict[str, dict[str, float]]:
         try:
@@ -79,7 +84,7 @@ class Costs:
 
     def _remember(self, kind: str, seconds: float) -> None:
         found = self._all()
-        found.setdefault(_type(machine(self.device), self.device, self.threads), {})[kind] = round(seconds, 1)
+        found.setdefault(self._own, {})[kind] = round(seconds, 1)
         write_json(self.memory, found)
 
 

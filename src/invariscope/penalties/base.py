@@ -23,7 +23,7 @@ from invariscope.readers.torch.in_graph import output_in_graph, responses_in_gra
 from invariscope.statistics.pairs import partners
 from invariscope.transforms import as_transform
 from invariscope.transforms.base import Transform
-from invariscope.transforms.machinery.chosen import _Chosen
+from invariscope.transforms.machinery.chosen import Chosen
 
 _STRIDE = 0x9E3779B97F4A7C15  # odd: steps and seeds do not meet
 _OUTPUT: LayerKey = ("output", 0)
@@ -147,7 +147,7 @@ class Penalty(abc.ABC):
 
     def _drawn(self, step: int | None) -> Transform:
         whole: Transform = self.transform
-        return whole if self.elements is None else _Chosen(whole, self.drawn_elements(step))
+        return whole if self.elements is None else Chosen(whole, self.drawn_elements(step))
 
 
 def _widened(values: Tensor) -> Tensor:

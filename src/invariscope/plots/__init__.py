@@ -1,7 +1,6 @@
 """Figures: `Plot.prepare(results)` holds the numbers, `draw()` makes a matplotlib figure of them.
 
-    from invariscope.plots import PLOTS, draw
-    draw("layer_profile", [plain, rotated], theme="dark").savefig("profile.svg")
+    iv.plot("layer_profile", [plain, rotated], theme="dark").savefig("profile.svg")
 
 A new plot is one new file in this package: a frozen dataclass that derives from `Plot`, `ChartPlot`
 or `GridPlot`. It is then listed, tested and shown in the report without another edit.
@@ -16,7 +15,7 @@ from invariscope.plots.shared.base import PLOTS, ChartPlot, GridPlot, Plot, View
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["PLOTS", "ChartPlot", "GridPlot", "Plot", "View", "draw"]
+__all__ = ["PLOTS", "ChartPlot", "GridPlot", "Plot", "View", "draw", "plot"]
 
 
 def draw(name: str, results: Any, *, theme: str = "light", **options: Any) -> Figure:
@@ -31,3 +30,6 @@ def draw(name: str, results: Any, *, theme: str = "light", **options: Any) -> Fi
         ValueError: no such plot; the closest names are given.
     """
     return PLOTS.get(name).prepare(results, **options).draw(theme=theme)
+
+
+plot = draw  # `iv.plot`

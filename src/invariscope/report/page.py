@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from invariscope.results.result import Result
 
 
-def write_report(results: Result | Sequence[Result], path: str | Path, *, title: str | None = None) -> Path:
+def write_report(
+    results: Result | Sequence[Result], path: str | Path = "report.html", *, title: str | None = None
+) -> Path:
     """Writes one HTML file with everything that one or several results say.
 
     The file needs no network and no other file, follows the reader's light or dark setting, and is

@@ -11,6 +11,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 SCHEMA = 1
 COLUMNS = [
@@ -177,6 +178,12 @@ class Result:
         from invariscope.report import write_report
 
         return write_report(self, Path(path))
+
+    def plot(self, name: str, *, theme: str = "light", **options: Any) -> Figure:
+        """Return a matplotlib figure of this result, as `iv.plot(name, result, ...)` does."""
+        from invariscope.plots import draw
+
+        return draw(name, self, theme=theme, **options)
 
     def to_xarray(self) -> Any:
         """The layer values as an `xarray.Dataset` over (measure, layer, call, stratum)."""

@@ -19,7 +19,7 @@ from invariscope.readers.base import LayerKey
 from invariscope.results.result import Result
 from invariscope.transforms import as_transform
 from invariscope.transforms.base import Transform
-from invariscope.transforms.machinery.sliding import Slider, _Sliding
+from invariscope.transforms.machinery.traits import Slider
 
 # New places on each side of the best one so far: the distance to its neighbours becomes a fifth.
 _EACH_SIDE = 4
@@ -101,7 +101,7 @@ def worst_element(
 
 
 def _slider(transform: Transform) -> Slider:
-    found = transform.slider if isinstance(transform, _Sliding) else None
+    found = transform.traits.slider
     if found is None:
         raise TypeError(
             "there is something between elements only where they differ by one number that is not drawn: "
@@ -133,9 +133,8 @@ class _Search:
     def measure(self, transform: Transform) -> Result:
         """Measures the elements, and remembers what came out."""
         result = measure(self.model, self.source, transform, measures=WorstElement(), **self.options)
-        assert isinstance(transform, _Sliding)
-        assert transform.slider is not None
-        places = transform.slider.values
+        assert transform.traits.slider is not None
+        places = transform.traits.slider.values
         for point in result.curve_rows:
             output = next((o for o, name in _CURVES.items() if name == point["measure"]), None)
             if output is not None and point["stratum"] == "all":

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from invariscope.common.draws import Draws
-from invariscope.transforms.base import Transform
-from invariscope.transforms.machinery.affine import _Sampled
+from invariscope.transforms.base import Traits, Transform
+from invariscope.transforms.machinery.affine import SampledTransform
 from invariscope.transforms.machinery.checks import numbers
 from invariscope.transforms.machinery.matrices import determinant, invert
 
@@ -18,7 +18,7 @@ _NAMES = ("xx", "xy", "x_px", "yx", "yy", "y_px")
 
 
 @dataclass(frozen=True)
-class Affine(_Sampled):
+class Affine(SampledTransform):
     """Any affine maps of the image plane, one 2 × 3 matrix an element.
 
     .. math:: p \\mapsto A_j p + b_j
@@ -26,7 +26,7 @@ class Affine(_Sampled):
     says where the content goes: p = (x, y) in pixels from the image's centre, x to the right, y *down*; b in
     pixels of the input. [[1, 0, 3], [0, 1, 0]] moves everything 3 pixels to the right.
 
-    Misleads: other libraries list the inverse map (where an output pixel reads), or coordinates that run
+    Caveats: other libraries list the inverse map (where an output pixel reads), or coordinates that run
     from -1 to 1 and distort rectangles. If content goes the wrong way, invert the matrices.
 
     The same for every sample: no draw of affine maps is uniform. `Compose` of families that draw from a range
@@ -52,36 +52,25 @@ class Affine(_Sampled):
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:
-        """The identity and a slanted, larger, shifted image."""
+        """Return the identity and a slanted, larger, shifted image."""
         return (
             cls([[[1, 0, 0], [0, 1, 0]], [[1.1, 0.1, 1.5], [-0.05, 0.95, -1]]], names=["as it is", "moved"]),
         )
 
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The given names, or "#0", "#1", ..."""
-        return tuple(self.names or (f"#{k}" for k in range(len(self.matrices))))
-
-    @property
-    def parameters(self) -> Mapping[str, tuple[float, ...]]:
-        """The six entries: `xx`, `xy`, `x_px`, `yx`, `yy`, `y_px`."""
-        entries = np.array(self.matrices).reshape(-1, 6).T.tolist()
-        return {name: tuple(values) for name, values in zip(_NAMES, entries, strict=True)}
-
-    @property
-    def per_sample(self) -> bool:
-        """False: the same maps for every sample."""
-        return False
-
     def inverse(self) -> Transform:
-        """The inverse maps."""
+        """Return the inverse maps."""
         names = None if self.names is None else tuple(f"inverse of {name}" for name in self.names)
         return replace(self, matrices=_nested(invert(np.array(self.matrices))), names=names)
 
-    def _validated(self) -> dict[str, Any]:
+    def _traits(self) -> Traits:
+        entries = np.array(self.matrices).reshape(-1, 6).T.tolist()
+        labels = self.names or [f"#{k}" for k in range(len(self.matrices))]
+        return self.planar_traits(labels, dict(zip(_NAMES, entries, strict=True)))
+
+    def _checked(self) -> dict[str, Any]:
         found = _nested(_checked(self.matrices))
         if self.names is not None and len(self.names) != len(found):
-            raise ValueError(f"one name an element: {len(found)} matrices came with {len(self.names)} names.")
+            raise ValueError(f"one name per element: {len(found)} matrices, {len(self.names)} names.")
         return {"matrices": found, "names": None if self.names is None else tuple(map(str, self.names))}
 
     def _matrices(self, elements: np.ndarray, draws: Draws | None) -> np.ndarray:

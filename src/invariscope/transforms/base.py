@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -15,106 +14,100 @@ from torch import Tensor
 
 from invariscope.common.draws import Draws, sample_keys
 from invariscope.common.registry import Registry, refuse_unknown_options, snake_case
+from invariscope.transforms.machinery.traits import Motion, Traits
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Shaped
 
 
-@dataclass(frozen=True, eq=False)
-class Motion:
-    """One application of a transform: which element moves which column of the values, and how.
-
-    Args:
-        elements: indices, (column,) for the same in all samples or (sample, column).
-        draws: the per-sample random numbers, one a column.
-        inverse: apply the inverse elements.
-        on_maps: the values are feature maps, not inputs.
-        input_size: (H, W) of the inputs that led to the feature maps, where it matters.
-    """
-
-    elements: np.ndarray
-    draws: Draws
-    inverse: bool = False
-    on_maps: bool = False
-    input_size: tuple[int, int] | None = None
+__all__ = ["TRANSFORMS", "Motion", "Traits", "Transform", "no_inverse"]
 
 
 class Transform(ABC):
     """A finite, ordered, labelled list of elements, each of which moves an input.
 
-    Families are frozen dataclasses: equal arguments make equal transforms. A concrete public subclass in this
-    package is listed under its snake_case name by being defined, and provides `examples()` for the shared
-    test suite, the documentation and the command line.
+    Families are frozen dataclasses: equal arguments make equal transforms. A family defines the six abstract
+    methods below. If it is public, it is listed under its snake_case name by being defined, and its
+    `examples()` are what the shared test suite, the documentation and the command line work on.
     """
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, *, listed: bool = True, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if not cls.__name__.startswith("_"):
+        if listed and not cls.__name__.startswith("_"):
             TRANSFORMS.add(cls)
 
     def __new__(cls, *args: Any, **options: Any) -> Self:
-        """Refuses misspelt options before the dataclass does, which could not say what was meant."""
+        """Refuse misspelt options before the dataclass does, which could not say what was meant."""
         refuse_unknown_options(cls, options)
         return super().__new__(cls)
 
     @classmethod
     @abstractmethod
     def examples(cls) -> tuple[Transform, ...]:
-        """A few instances that show what the family offers."""
+        """Return a few instances that show what the family offers."""
 
-    @property
     @abstractmethod
-    def labels(self) -> tuple[str, ...]:
-        """A short name for each element, such as "22.5°"."""
-
-    @property
-    @abstractmethod
-    def parameters(self) -> Mapping[str, tuple[float, ...]]:
-        """One value an element for each parameter; units stand in the names, such as `angle_deg`."""
-
-    @property
-    @abstractmethod
-    def identity(self) -> int | None:
-        """Index of the element that changes nothing, None where there is none."""
-
-    @property
-    @abstractmethod
-    def exact(self) -> tuple[bool, ...]:
-        """Which elements move whole pixels of square images, bit for bit, without interpolation."""
-
-    @property
-    @abstractmethod
-    def per_sample(self) -> bool:
-        """Whether an element means something else for each sample, as with jitter."""
-
-    @property
-    @abstractmethod
-    def invertible(self) -> bool:
-        """Whether every element has a known inverse."""
+    def _traits(self) -> Traits:
+        """Return what is known of the elements; read as `traits`."""
 
     @abstractmethod
     def check(self, x: Any) -> None:
-        """Raises a TypeError that says what came, for data that this transform cannot move."""
+        """Raise TypeError, saying what came, for data that this transform cannot move."""
 
     @abstractmethod
     def inverse(self) -> Transform:
-        """The transform whose element j undoes element j of this one; TypeError where none is known."""
+        """Return the transform whose element j undoes element j of this one; TypeError if none is known."""
 
     @abstractmethod
     def table(self) -> np.ndarray | None:
-        """Group table (m, m): entry [j, k] is the element "k, then j"; None where this is no finite group."""
+        """Return the group table (m, m): entry [j, k] is "k, then j"; None if this is no finite group."""
 
     @abstractmethod
-    def _apply(self, values: Tensor, motion: Motion) -> Tensor:
-        """Values (sample, column, ...) with the motion's elements applied; refuses undeclared actions."""
+    def apply(self, values: Tensor, motion: Motion) -> Tensor:
+        """Return values (sample, column, ...) with the motion's elements applied.
 
-    def __len__(self) -> int:
-        """How many elements there are."""
-        return self._count
+        Raises:
+            TypeError: an inverse, or an action on feature maps, that is not known.
+        """
 
     @cached_property
-    def _count(self) -> int:
-        return len(self.labels)
+    def traits(self) -> Traits:
+        """What is known of the elements."""
+        return self._traits()
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """A short name per element, such as "22.5°"."""
+        return self.traits.labels
+
+    @property
+    def parameters(self) -> Mapping[str, tuple[float, ...]]:
+        """By name, one value per element; units stand in the names, such as `angle_deg`."""
+        return self.traits.parameters
+
+    @property
+    def identity(self) -> int | None:
+        """Index of the element that changes nothing; None if there is none."""
+        return self.traits.identity
+
+    @property
+    def exact(self) -> tuple[bool, ...]:
+        """Which elements move whole pixels of square images, bit for bit, without interpolation."""
+        return self.traits.exact or (False,) * len(self)
+
+    @property
+    def per_sample(self) -> bool:
+        """Whether an element differs between samples, as with jitter."""
+        return self.traits.per_sample
+
+    @property
+    def invertible(self) -> bool:
+        """Whether every element has a known inverse."""
+        return self.traits.invertible
+
+    def __len__(self) -> int:
+        """Return how many elements there are."""
+        return len(self.traits.labels)
 
     def orbit(
         self, x: Shaped[Tensor, "sample ..."], *, indices: Any = None, keys: Any = None, seed: int = 0
@@ -135,7 +128,7 @@ class Transform(ABC):
         """
         self.check(x)
         columns = x.unsqueeze(1).expand(len(x), len(self), *x.shape[1:])
-        return self._apply(columns, self._motion(len(x), indices, keys, seed))
+        return self.apply(columns, self.motion_of(len(x), indices, keys, seed))
 
     def round_trip(
         self, x: Shaped[Tensor, "sample ..."], *, indices: Any = None, keys: Any = None, seed: int = 0
@@ -148,7 +141,7 @@ class Transform(ABC):
         if not self.invertible:
             raise no_inverse(self)
         moved = self.orbit(x, indices=indices, keys=keys, seed=seed)
-        return self._apply(moved, self._motion(len(x), indices, keys, seed, inverse=True))
+        return self.apply(moved, self.motion_of(len(x), indices, keys, seed, inverse=True))
 
     def random(
         self, x: Shaped[Tensor, "sample ..."], *, generator: torch.Generator
@@ -164,7 +157,7 @@ class Transform(ABC):
         chosen = torch.randint(len(self), (len(x), 1), generator=generator, device=place).cpu().numpy()
         seed = int(torch.randint(2**62, (), generator=generator, device=place))
         draws = Draws(seed=seed, keys=np.arange(len(x)))
-        return self._apply(x.unsqueeze(1), Motion(chosen, draws)).squeeze(1)
+        return self.apply(x.unsqueeze(1), Motion(chosen, draws)).squeeze(1)
 
     def act(
         self,
@@ -194,8 +187,8 @@ class Transform(ABC):
                 f"maps have an element on axis 1: expected (n, {len(self)}, ...), got {tuple(maps.shape)}."
             )
         options: dict[str, Any] = {"inverse": inverse, "on_maps": True, "input_size": input_size}
-        motion = self._motion(len(maps), indices, keys, seed, **options)
-        return self._apply(maps, motion)
+        motion = self.motion_of(len(maps), indices, keys, seed, **options)
+        return self.apply(maps, motion)
 
     def describe(self) -> dict[str, Any]:
         """Family, options, labels and parameters in plain values that JSON can hold."""
@@ -207,69 +200,33 @@ class Transform(ABC):
             "parameters": {name: list(values) for name, values in self.parameters.items()},
         }
 
-    def _motion(self, samples: int, indices: Any, keys: Any, seed: int, **options: Any) -> Motion:
+    def motion_of(
+        self, samples: int, indices: Any = None, keys: Any = None, seed: int = 0, **options: Any
+    ) -> Motion:
+        """Return the application of all elements, one per column, to so many samples.
+
+        Args:
+            indices, keys, seed: as `orbit` takes them.
+            options: as `Motion` takes them.
+        """
         places = sample_keys(indices, samples)
         who = places if keys is None else sample_keys(keys, samples, name="keys")
         draws = Draws(seed=seed, keys=who, slots=len(self), indices=places)
         return Motion(np.arange(len(self)), draws, **options)
 
+    def _keep(self, **values: Any) -> None:
+        """Store checked values, in the `__post_init__` of frozen families."""
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
 
 TRANSFORMS: Registry[Transform] = Registry("transform", "invariscope.transforms")
 
 
-def as_transform(obj: Any) -> Transform:
-    """A transform from whatever a user may write for one.
-
-    Args:
-        obj: a Transform (returned as it is), a callable on batches or a list of them (their `Elements`), or
-            the registry name of a family that needs no arguments.
-    Raises:
-        TypeError: nothing of the kind.
-        ValueError: an unknown name (with the closest ones), or a family that needs arguments.
-
-    >>> as_transform("quarter_turns").labels
-    ('0°', '90°', '180°', '270°')
-    >>> len(as_transform([lambda x: x, lambda x: -x]))
-    2
-    """
-    if isinstance(obj, Transform):
-        return obj
-    if isinstance(obj, str):
-        if "(" in obj:
-            raise ValueError(f"a transform with arguments is given as an object: iv.{obj}, not as text")
-        return _with_defaults(TRANSFORMS.get(obj))
-    if isinstance(obj, type) and issubclass(obj, Transform):
-        raise TypeError(
-            f"{obj.__name__} is a family: give one of its transforms, such as {obj.__name__}(...)."
-        )
-    if callable(obj) or isinstance(obj, list | tuple):
-        from invariscope.transforms.elements import Elements
-
-        return Elements(
-            cast("list[Callable[[Tensor], Tensor]]", obj if isinstance(obj, list | tuple) else [obj])
-        )
-    raise TypeError(
-        f"a transform is a Transform, a callable on batches, a list of callables, or a name; "
-        f"got {type(obj).__name__}."
-    )
-
-
-def _with_defaults(family: type[Transform]) -> Transform:
-    arguments = inspect.signature(family).parameters.values()
-    needed = [a.name for a in arguments if a.default is a.empty and a.kind is not a.VAR_KEYWORD]
-    if needed:
-        raise ValueError(
-            f"{family.__name__} has no default elements: it needs {', '.join(needed)}. "
-            f"Build it in Python, {family.__name__}(...), and give the object instead of its name."
-        )
-    return family()
-
-
-def no_inverse(transform: Transform) -> TypeError:
-    """The refusal of a transform that cannot be undone."""
+def no_inverse(transform: Transform, advice: str = "Callables need theirs declared") -> TypeError:
+    """Return the error for a transform that cannot be undone."""
     return TypeError(
-        f"{type(transform).__name__} has no known inverse. Callables need theirs declared: "
-        "Elements([...], inverses=[...])."
+        f"{type(transform).__name__} has no known inverse. {advice}: Elements([...], inverses=[...])."
     )
 
 

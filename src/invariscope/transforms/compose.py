@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from invariscope.transforms.base import Transform, as_transform
+from invariscope.transforms.base import Traits, Transform
+from invariscope.transforms.elements import Elements
 from invariscope.transforms.inverse import Inverse
-from invariscope.transforms.machinery.chain import Step, _Chain, merged, numbered, picked, steps_of
+from invariscope.transforms.machinery.chain import Chain, Step, merged, numbered, picked, steps_of
+from invariscope.transforms.machinery.given import as_transform
+from invariscope.transforms.rotation import Rotation
+from invariscope.transforms.translation import Translation
 
 
 @dataclass(frozen=True)
-class Compose(_Chain):
+class Compose(Chain):
     r"""Element j applies element j of each part, the first part first.
 
     .. math:: t_j = t^{(K)}_j \circ \dots \circ t^{(1)}_j, \quad
@@ -23,7 +27,7 @@ class Compose(_Chain):
     are multiplied first and sampled once: no second blur, and nothing is lost at a border in between. Draws
     of jittered parts are independent.
 
-    Misleads: other libraries compose in the other order, and invert without reversing it.
+    Caveats: other libraries compose in the other order, and invert without reversing it.
 
     Args:
         parts: transforms, callables on batches, or lists of callables.
@@ -49,44 +53,27 @@ class Compose(_Chain):
                 f"Compose pairs elements one by one, and the parts have {lengths} of them. Give parts of "
                 "equal length or with a single element, or use Grid for all combinations."
             )
-        object.__setattr__(self, "parts", parts)
+        self._keep(parts=parts)
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:
-        """A rotation of a shifted image, and jittered parts after a callable."""
-        from invariscope.transforms.elements import Elements
-        from invariscope.transforms.rotation import Rotation
-        from invariscope.transforms.translation import Translation
-
+        """Return a rotation of a shifted image, and jittered parts after a callable."""
         shifted = cls([Translation([(1, -2)]), Rotation([0, 90, 30])])
         dim = Elements([_dimmed], inverses=[_brightened])
         return shifted, cls([dim, Rotation([0, 20], jitter_deg=3), Rotation([5, 5], jitter_deg=3)])
 
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The parts' labels, such as "90°, then +2 px"."""
-        each = [picked(part.labels, self._used(part)) for part in self.parts]
-        return tuple(", then ".join(labels) for labels in zip(*each, strict=True))
-
-    @property
-    def parameters(self) -> Mapping[str, tuple[float, ...]]:
-        """The parts' parameters; a name that comes again ends in `_part2`, `_part3`, ..."""
-        return merged(
-            {name: picked(values, self._used(part)) for name, values in part.parameters.items()}
-            for part in self.parts
-        )
-
     def inverse(self) -> Transform:
-        """The parts undone in reverse order."""
+        """Return the parts undone in reverse order."""
         return Inverse(self)
 
     def _used(self, part: Transform) -> list[int]:
         length = max(len(other) for other in self.parts)
         return list(range(length)) if len(part) == length else [0] * length
 
-    @property
-    def _factors(self) -> tuple[Transform, ...]:
-        return ()
+    def _traits(self) -> Traits:
+        each = [(part, self._used(part)) for part in self.parts]
+        labels = zip(*(picked(part.labels, used) for part, used in each), strict=True)
+        return self.chained_traits([", then ".join(some) for some in labels], merged(each))
 
     def _build(self) -> tuple[Step, ...]:
         return numbered(step for part in self.parts for step in steps_of(part, self._used(part)))

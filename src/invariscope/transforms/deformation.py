@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,12 +11,12 @@ import torch
 from torch import Tensor
 
 from invariscope.common.draws import Draws
-from invariscope.transforms.base import Transform
-from invariscope.transforms.machinery.deforming import Size, _Deforming
+from invariscope.transforms.base import Traits, Transform
+from invariscope.transforms.machinery.deforming import Deforming, Size
 
 
 @dataclass(frozen=True, init=False)
-class Deformation(_Deforming):
+class Deformation(Deforming):
     r"""Smooth fields with given sine coefficients, replayed at any resolution.
 
     .. math:: (\tau_j x)(s) = x(s - \tau_j(s)), \quad
@@ -26,7 +25,7 @@ class Deformation(_Deforming):
     with s = (u, v) in [0, 1]², u to the right; a = 0 moves along x, a = 1 along y, both in units of the
     image's own width and height. Differentiable in the coefficients, so that fields can be fitted.
 
-    Misleads: at another resolution the same field is another number of pixels. A coefficient of 1/(pπ)
+    Caveats: at another resolution the same field is another number of pixels. A coefficient of 1/(pπ)
     folds the image. Fields of zeros still interpolate.
 
     Args:
@@ -51,44 +50,31 @@ class Deformation(_Deforming):
         self, coefficients: Any, *, interpolation: str = "bilinear", scale: str | None = None
     ) -> None:
         found = _checked(coefficients)
-        kept = {"interpolation": interpolation, "scale": scale, "digest": _digest(found), "_values": found}
-        for name, value in kept.items():
-            object.__setattr__(self, name, value)
+        self._keep(interpolation=interpolation, scale=scale, digest=_digest(found), _values=found)
         self.__post_init__()
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:
-        """A bend to the right and a swirl, along with their mirror images."""
+        """Return a bend to the right and a swirl, along with their mirror images."""
         bend = [[[0.03, 0.0], [0.0, 0.0]], [[0.0, 0.0], [0.0, 0.0]]]
         swirl = [[[0.0, 0.02], [0.0, 0.0]], [[0.0, 0.0], [-0.02, 0.0]]]
         fields = torch.tensor([bend, swirl], dtype=torch.float64)
         return cls(fields), cls(torch.cat([fields, -fields]), interpolation="gaussian", scale="n")
 
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The fields' numbers, such as "field 1"."""
-        return tuple(f"field {k + 1}" for k in range(self._values.shape[-4]))
-
-    @property
-    def parameters(self) -> Mapping[str, tuple[float, ...]]:
-        """The number of the `field`, and its `rms_displacement` in units of the image's sides."""
+    def _traits(self) -> Traits:
         squares = self._values.detach().double().square().sum(dim=(-3, -2, -1)) / 4
-        rms = squares.reshape(-1, len(self)).mean(dim=0).sqrt()
-        return {
-            "field": tuple(k + 1.0 for k in range(len(self))),
-            "rms_displacement": tuple(rms.cpu().tolist()),
-        }
-
-    @property
-    def per_sample(self) -> bool:
-        """Whether each sample has coefficients of its own."""
-        return self._values.ndim == 5
+        m = self._values.shape[-4]
+        rms = squares.reshape(-1, m).mean(dim=0).sqrt().cpu().tolist()
+        numbers = tuple(k + 1.0 for k in range(m))
+        labels = tuple(f"field {k + 1}" for k in range(m))
+        parameters = {"field": numbers, "rms_displacement": tuple(rms)}
+        return Traits(labels, parameters, per_sample=self._values.ndim == 5, invertible=False)
 
     @property
     def _modes(self) -> int:
         return max(self._values.shape[-2:])
 
-    def _validated(self) -> dict[str, Any]:
+    def _checked(self) -> dict[str, Any]:
         return {}
 
     def _draw(self, elements: np.ndarray, draws: Draws, size: Size | None) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
@@ -12,15 +12,15 @@ from torch import Tensor
 
 from invariscope.common.checks import integer
 from invariscope.common.draws import Draws
-from invariscope.transforms.base import Transform
+from invariscope.transforms.base import Traits, Transform
 from invariscope.transforms.diffeomorphism import sines
 from invariscope.transforms.machinery import modes as ensemble
 from invariscope.transforms.machinery.checks import numbers
-from invariscope.transforms.machinery.deforming import Size, _Deforming
+from invariscope.transforms.machinery.deforming import Deforming, Size
 
 
 @dataclass(frozen=True)
-class DeformationLadder(_Deforming):
+class DeformationLadder(Deforming):
     r"""Max-entropy fields at one temperature after the other: one field for each sample and temperature.
 
     .. math:: C^a_{ij} \sim N\!\left(0, \frac{T_j}{i^2 + j^2}\right) \text{ for element } j
@@ -29,7 +29,7 @@ class DeformationLadder(_Deforming):
     against the size of the displacement; `spanning` gives the published range, from fields that move pixels
     by far less than one to fields that fold.
 
-    Misleads: the coldest fields show the interpolation rather than the deformation, the hottest ones fold the
+    Caveats: the coldest fields show the interpolation rather than the deformation, the hottest ones fold the
     image. No warning says so, since such curves are meant to leave the allowed range on both sides.
 
     Args:
@@ -80,29 +80,19 @@ class DeformationLadder(_Deforming):
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:
-        """Three sizes."""
+        """Return three sizes."""
         return (cls((1e-4, 1e-3, 1e-2)),)
 
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The temperatures, such as "T 0.001"."""
-        return tuple(f"T {temperature:.3g}" for temperature in self.temperatures)
-
-    @property
-    def parameters(self) -> Mapping[str, tuple[float, ...]]:
-        """The `temperature`."""
-        return {"temperature": tuple(self.temperatures)}
-
-    @property
-    def per_sample(self) -> bool:
-        """True: every sample has fields of its own."""
-        return True
+    def _traits(self) -> Traits:
+        labels = tuple(f"T {temperature:.3g}" for temperature in self.temperatures)
+        parameters = {"temperature": tuple(self.temperatures)}
+        return Traits(labels, parameters, per_sample=True, invertible=False)
 
     @property
     def _modes(self) -> int:
         return len(ensemble.spectrum(self.c, self.cutoff))
 
-    def _validated(self) -> dict[str, Any]:
+    def _checked(self) -> dict[str, Any]:
         found = numbers("temperatures", self.temperatures)
         for temperature in found:
             ensemble.displacement_of(temperature, 3, self.c, displacement="exact", cutoff=self.cutoff)

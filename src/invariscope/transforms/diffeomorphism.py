@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
@@ -13,10 +13,11 @@ from torch import Tensor
 
 from invariscope.common.checks import integer
 from invariscope.common.draws import Draws, Stream
-from invariscope.transforms.base import Transform
+from invariscope.transforms.base import Traits, Transform
 from invariscope.transforms.machinery import modes as ensemble
 from invariscope.transforms.machinery.checks import choice, number
-from invariscope.transforms.machinery.deforming import Size, _Deforming
+from invariscope.transforms.machinery.deforming import Deforming, Size
+from invariscope.transforms.machinery.traits import traits_of_draws
 from invariscope.transforms.machinery.warping import folds
 
 PRESETS = ("petrini2021",)
@@ -24,7 +25,7 @@ _MOST_ATTEMPTS = 200
 
 
 @dataclass(frozen=True)
-class Diffeomorphism(_Deforming):
+class Diffeomorphism(Deforming):
     r"""Random smooth fields of maximum entropy at a given size: every draw deforms each sample anew.
 
     .. math:: (\tau x)(s) = x(s - \tau(s)), \quad
@@ -37,7 +38,7 @@ class Diffeomorphism(_Deforming):
     δ = n√(T·S/2) with S = Σ 1/(i² + j²), or as the temperature T itself; n is each axis's own number of
     pixels. On the grid of n points the rms displacement is scale·((n − 1)/n)·√(T·S/2).
 
-    Misleads: nominal is not real, 0.84 pixels at δ = 1 and c = 3. Interpolation blurs, the Gaussian one even
+    Caveats: nominal is not real, 0.84 pixels at δ = 1 and c = 3. Interpolation blurs, the Gaussian one even
     where nothing moves (`baseline`). Fields may fold: a third of them at T2 and c = 3 (`folded`);
     rejecting those leaves smaller fields than the temperature says. There is no inverse and no group.
 
@@ -99,36 +100,22 @@ class Diffeomorphism(_Deforming):
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:
-        """The published size, the largest fields that do not fold, and an exact displacement."""
+        """Return the published size, the largest fields that do not fold, and an exact displacement."""
         return (
             cls(2, preset="petrini2021"),
             cls(3, temperature=0.012, reject_folded=True, interpolation="cubic"),
             cls(2, delta_px=1.5, displacement="exact", c=1),
         )
 
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The draws, such as "draw 1"."""
-        return tuple(f"draw {k + 1}" for k in range(self.draws))
-
-    @property
-    def parameters(self) -> Mapping[str, tuple[float, ...]]:
-        """The number of the `draw`, and the `temperature` or the displacement: `delta_px`, or x and y."""
+    def _traits(self) -> Traits:
+        sizes: dict[str, float]
         if self.temperature is not None:
             sizes = {"temperature": self.temperature}
         elif isinstance(self.delta_px, tuple):
             sizes = dict(zip(("delta_x_px", "delta_y_px"), self.delta_px, strict=True))
         else:
             sizes = {"delta_px": self._deltas[0]}
-        return {
-            "draw": tuple(k + 1.0 for k in range(self.draws)),
-            **{name: (value,) * self.draws for name, value in sizes.items()},
-        }
-
-    @property
-    def per_sample(self) -> bool:
-        """True: every sample has fields of its own."""
-        return True
+        return traits_of_draws([f"draw {k + 1}" for k in range(self.draws)], sizes)
 
     def temperatures(self, size: Size) -> tuple[float, float]:
         """The temperatures along (x, y) on images of (H, W) pixels."""
@@ -156,7 +143,7 @@ class Diffeomorphism(_Deforming):
     def _modes(self) -> int:
         return len(ensemble.spectrum(self.c, self.cutoff))
 
-    def _validated(self) -> dict[str, Any]:
+    def _checked(self) -> dict[str, Any]:
         if self.preset is not None:
             choice("preset", self.preset, PRESETS)
         if self.delta_px is not None and self.temperature is not None:

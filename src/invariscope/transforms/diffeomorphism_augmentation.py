@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
@@ -13,18 +13,16 @@ from torch import Tensor
 
 from invariscope.common.checks import integer
 from invariscope.common.draws import Draws, Stream
-from invariscope.transforms.base import Transform
+from invariscope.transforms.base import Traits, Transform
 from invariscope.transforms.diffeomorphism import sines
 from invariscope.transforms.machinery.checks import number
-from invariscope.transforms.machinery.deforming import Size, _Deforming
+from invariscope.transforms.machinery.deforming import Deforming, Size
 from invariscope.transforms.machinery.modes import allowed_range, spectrum
-
-# Sizes and shapes of a field are drawn under parts of their own.
-_SIZES = 2**33
+from invariscope.transforms.machinery.traits import traits_of_draws
 
 
 @dataclass(frozen=True)
-class DiffeomorphismAugmentation(_Deforming):
+class DiffeomorphismAugmentation(Deforming):
     r"""Random smooth fields whose temperature and cutoff are drawn too, within what an image allows.
 
     .. math:: c = c_1 + \lfloor b\,(c_2 - c_1 + 1) \rfloor, \quad T = T_1 + (T_2 - T_1)\,b', \quad
@@ -33,7 +31,7 @@ class DiffeomorphismAugmentation(_Deforming):
     with T1 and T2 of `Diffeomorphism.allowed_range` for the drawn c and the image's shorter side. For
     training: `random(x, generator=generator)` deforms each image of a batch with a field of its own.
 
-    Misleads: as a transform to measure under, its elements differ in size, so that a value belongs to no
+    Caveats: as a transform to measure under, its elements differ in size, so that a value belongs to no
     one displacement. Use `Diffeomorphism` for that.
 
     Args:
@@ -61,29 +59,17 @@ class DiffeomorphismAugmentation(_Deforming):
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:
-        """The default, and mostly small and smooth fields."""
+        """Return the default, and mostly small and smooth fields."""
         return cls(), cls(2, c_range=(2, 4), temperature_beta=(1, 3))
 
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The draws, such as "draw 1"."""
-        return tuple(f"draw {k + 1}" for k in range(self.draws))
-
-    @property
-    def parameters(self) -> Mapping[str, tuple[float, ...]]:
-        """The number of the `draw`."""
-        return {"draw": tuple(k + 1.0 for k in range(self.draws))}
-
-    @property
-    def per_sample(self) -> bool:
-        """True: every sample has fields of its own."""
-        return True
+    def _traits(self) -> Traits:
+        return traits_of_draws([f"draw {k + 1}" for k in range(self.draws)])
 
     @property
     def _modes(self) -> int:
         return self.c_range[1]
 
-    def _validated(self) -> dict[str, Any]:
+    def _checked(self) -> dict[str, Any]:
         low, high = (
             integer(f"c_range[{k}]", c, least=2) for k, c in enumerate(_pair("c_range", self.c_range))
         )

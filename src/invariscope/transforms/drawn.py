@@ -14,14 +14,14 @@ from torch import Tensor
 from invariscope.common.checks import set_integers
 from invariscope.common.draws import Stream
 from invariscope.common.random_state import Generator, put_back
-from invariscope.transforms.base import Motion, Transform
+from invariscope.transforms.base import Motion, Traits, Transform, no_inverse
 from invariscope.transforms.machinery.callables import generators_of, result_of
 from invariscope.transforms.machinery.checks import need_tensor
-from invariscope.transforms.machinery.drawn import _Drawn
+from invariscope.transforms.machinery.traits import traits_of_draws
 
 
 @dataclass(frozen=True)
-class Drawn(_Drawn):
+class Drawn(Transform):
     r"""Random draws of a function, such as an augmentation from any library.
 
     .. math:: t_{ij} x_i = f(x_i; \omega_{ij}), \quad \omega_{ij} \text{ from (seed, sample, draw)}
@@ -34,7 +34,7 @@ class Drawn(_Drawn):
 
     There is no inverse, and no action on feature maps.
 
-    Misleads: one call per sample and draw is slower than one per batch. The draws represent the function's
+    Caveats: one call per sample and draw is slower than one per batch. The draws represent the function's
     distribution; some of them may leave the sample unchanged.
 
     Args:
@@ -77,35 +77,27 @@ class Drawn(_Drawn):
         """Return three random changes of brightness."""
         return (cls(_brightened, 3, label="brightness"),)
 
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Names of the draws, such as "RandomErasing 1", or "draw 1" for a function without a name."""
-        own = getattr(self.function, "__name__", type(self.function).__name__)
-        name = self.label or ("draw" if own in ("<lambda>", "partial") else own)
-        return tuple(f"{name} {k + 1}" for k in range(self.draws))
-
-    @property
-    def drawn(self) -> int:
-        """Number of draws per sample."""
-        return self.draws
-
-    @property
-    def invertible(self) -> bool:
-        """False."""
-        return False
-
     def check(self, x: Any) -> None:
         """Raise TypeError unless `x` is a tensor with samples on its first axis."""
         need_tensor("Drawn", x)
 
     def inverse(self) -> Transform:
         """Raise TypeError: a function's draws cannot be undone."""
-        raise TypeError(
-            "Drawn has no known inverse. Keep the untransformed samples instead, or list functions with "
-            "fixed parameters and what undoes them: Elements([...], inverses=[...])."
+        raise no_inverse(
+            self,
+            "Keep the untransformed samples, or list functions with fixed parameters and what undoes them",
         )
 
-    def _apply(self, values: Tensor, motion: Motion) -> Tensor:
+    def table(self) -> None:
+        """Return None: products of draws are no draws."""
+
+    def _traits(self) -> Traits:
+        own = getattr(self.function, "__name__", type(self.function).__name__)
+        name = self.label or ("draw" if own in ("<lambda>", "partial") else own)
+        return traits_of_draws([f"{name} {k + 1}" for k in range(self.draws)])
+
+    def apply(self, values: Tensor, motion: Motion) -> Tensor:
+        """Call the function on each sample, seeded anew for every draw."""
         if motion.on_maps or motion.inverse:
             raise TypeError(
                 "Drawn only moves inputs: how the function acts on feature maps is not known, and it cannot "

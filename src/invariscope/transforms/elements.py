@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invariscope.transforms.base import Motion, Transform
+from invariscope.transforms.base import Motion, Traits, Transform
 from invariscope.transforms.inverse import Inverse
 from invariscope.transforms.machinery.callables import PROBED, refuse_unsteady, result_of
 from invariscope.transforms.machinery.checks import need_tensor, numbers
@@ -88,23 +88,21 @@ class Elements(Transform):
         m = len(found)
         names = _names(found) if labels is None else tuple(map(str, labels))
         given = parameters or {"element": range(m)}
-        kept = {
-            "callables": found,
-            "inverses": _partners("inverses", inverses, m),
-            "actions": _partners("actions", actions, m),
-            "inverse_actions": _partners("inverse_actions", inverse_actions, m),
-            "_labels": _as_many("labels", names, m),
-            "_parameters": tuple(
+        self._keep(
+            callables=found,
+            inverses=_partners("inverses", inverses, m),
+            actions=_partners("actions", actions, m),
+            inverse_actions=_partners("inverse_actions", inverse_actions, m),
+            _labels=_as_many("labels", names, m),
+            _parameters=tuple(
                 (k, _as_many(f"parameters[{k!r}]", numbers(k, v), m)) for k, v in given.items()
             ),
-            "_identity": _index(identity, m),
-        }
-        for name, value in kept.items():
-            object.__setattr__(self, name, value)
+            _identity=_index(identity, m),
+        )
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:
-        """A change of contrast that can be undone, and a transform of which nothing else is known."""
+        """Return a change of contrast that can be undone, and a transform of which nothing else is known."""
         gains = cls(
             [_keep, _double],
             labels=["as it is", "doubled"],
@@ -116,49 +114,28 @@ class Elements(Transform):
         )
         return gains, cls([torch.abs, torch.neg])
 
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The given names, or the callables' own."""
-        return self._labels
-
-    @property
-    def parameters(self) -> Mapping[str, tuple[float, ...]]:
-        """The given values, or the elements' positions, `element`."""
-        return dict(self._parameters)
-
-    @property
-    def identity(self) -> int | None:
-        """The index that was declared to change nothing."""
-        return self._identity
-
-    @property
-    def exact(self) -> tuple[bool, ...]:
-        """True for the declared identity only: of the others nothing is known."""
-        return tuple(k == self._identity for k in range(len(self)))
-
-    @property
-    def per_sample(self) -> bool:
-        """False: a callable is taken to do the same to every sample."""
-        return False
-
-    @property
-    def invertible(self) -> bool:
-        """Whether inverses were declared."""
-        return self.inverses is not None
-
     def check(self, x: Any) -> None:
         """Raise TypeError unless `x` is a tensor with samples on its first axis."""
         need_tensor("Elements", x)
 
     def inverse(self) -> Transform:
-        """The declared inverses."""
+        """Return the declared inverses."""
         return Inverse(self)
 
-    def table(self) -> np.ndarray | None:
-        """None: how callables combine is not known."""
-        return None
+    def table(self) -> None:
+        """Return None: how callables combine is not known."""
 
-    def _apply(self, values: Tensor, motion: Motion) -> Tensor:
+    def _traits(self) -> Traits:
+        return Traits(
+            self._labels,
+            dict(self._parameters),
+            identity=self._identity,
+            exact=tuple(k == self._identity for k in range(len(self._labels))),
+            invertible=self.inverses is not None,
+        )
+
+    def apply(self, values: Tensor, motion: Motion) -> Tensor:
+        """Call each element on all samples that it moves at once."""
         callables = self._chosen(motion)
         elements = np.broadcast_to(motion.elements, values.shape[:2])
         out: Tensor | None = None

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from invariscope.common.draws import Draws
-from invariscope.transforms.base import Transform
-from invariscope.transforms.machinery.affine import _Exact
+from invariscope.transforms.base import Traits, Transform
+from invariscope.transforms.machinery.affine import AffineTransform
 from invariscope.transforms.machinery.checks import choice
 from invariscope.transforms.machinery.matrices import linear
 
@@ -22,12 +21,12 @@ _NAMES = {(1, 1): "identity", (-1, 1): "left-right", (1, -1): "up-down", (-1, -1
 
 
 @dataclass(frozen=True)
-class Flip(_Exact):
+class Flip(AffineTransform):
     """The image and its mirror image, bit-exact on images of any shape: a group.
 
     .. math:: (t_1 x)(r, c) = x(r, W - 1 - c)
 
-    Misleads: for many classes a mirror image is another thing (letters, digits, hands), and a good network
+    Caveats: for many classes a mirror image is another thing (letters, digits, hands), and a good network
     has no reason to be invariant to it.
 
     Args:
@@ -49,23 +48,17 @@ class Flip(_Exact):
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:
-        """Each direction."""
+        """Return each direction."""
         return tuple(cls(direction) for direction in _SIGNS)
 
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """What is swapped: "identity", "left-right", "up-down" or "both"."""
-        return tuple(_NAMES[signs] for signs in _SIGNS[self.direction])
-
-    @property
-    def parameters(self) -> Mapping[str, tuple[float, ...]]:
-        """Whether each axis is flipped, 0 or 1: `flipped_x`, `flipped_y`."""
-        x, y = zip(*_SIGNS[self.direction], strict=True)
-        return {"flipped_x": tuple((1.0 - s) / 2 for s in x), "flipped_y": tuple((1.0 - s) / 2 for s in y)}
-
     def inverse(self) -> Transform:
-        """Itself: every flip undoes itself."""
+        """Return itself: every flip undoes itself."""
         return self
+
+    def _traits(self) -> Traits:
+        x, y = np.array(_SIGNS[self.direction]).T
+        flipped = {"flipped_x": ((1.0 - x) / 2).tolist(), "flipped_y": ((1.0 - y) / 2).tolist()}
+        return self.planar_traits([_NAMES[signs] for signs in _SIGNS[self.direction]], flipped)
 
     def _matrices(self, elements: np.ndarray, draws: Draws | None) -> np.ndarray:
         signs = np.array(_SIGNS[self.direction], dtype=float)[elements]

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from invariscope.transforms.base import Transform, as_transform
+from invariscope.transforms.base import Traits, Transform
+from invariscope.transforms.flip import Flip
 from invariscope.transforms.inverse import Inverse
-from invariscope.transforms.machinery.chain import Step, _Chain, merged, numbered, picked, steps_of
+from invariscope.transforms.machinery.chain import Chain, Step, merged, numbered, steps_of
+from invariscope.transforms.machinery.given import as_transform
+from invariscope.transforms.quarter_turns import QuarterTurns
+from invariscope.transforms.rotation import Rotation
+from invariscope.transforms.translation import Translation
 
 
 @dataclass(frozen=True, init=False)
-class Grid(_Chain):
+class Grid(Chain):
     r"""Every element of one part with every element of the others: the product of transforms.
 
     .. math:: t_{(j, k)} = b_k \circ a_j, \quad \text{at index } j \cdot |b| + k
@@ -25,7 +29,7 @@ class Grid(_Chain):
     order and the direction of points (count both axes from the same end). Draws of jittered parts are made
     for each combination.
 
-    Misleads: the number of elements multiplies, and with it every cost.
+    Caveats: the number of elements multiplies, and with it every cost.
 
     Args:
         parts: transforms, callables on batches, or lists of callables.
@@ -44,43 +48,26 @@ class Grid(_Chain):
     def __init__(self, *parts: Any) -> None:
         if not parts:
             raise ValueError("Grid needs at least one part; got none. Write Grid(a, b), not Grid([a, b]).")
-        object.__setattr__(self, "parts", tuple(as_transform(part) for part in parts))
+        found = tuple(as_transform(part) for part in parts)
+        self._keep(parts=found, factors=found)
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:
-        """The symmetries of the square, and rotated shifts."""
-        from invariscope.transforms.flip import Flip
-        from invariscope.transforms.quarter_turns import QuarterTurns
-        from invariscope.transforms.rotation import Rotation
-        from invariscope.transforms.translation import Translation
-
-        return cls(Flip(), QuarterTurns()), cls(
-            Rotation([0, 20], jitter_deg=2), Translation([(0, 0), (1, 2)])
-        )
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The parts' labels, such as "90°, +1 px"."""
-        return tuple(", ".join(labels) for labels in itertools.product(*(part.labels for part in self.parts)))
-
-    @property
-    def parameters(self) -> Mapping[str, tuple[float, ...]]:
-        """The parts' parameters; a name that comes again ends in `_part2`, `_part3`, ..."""
-        return merged(
-            {name: picked(values, used) for name, values in part.parameters.items()}
-            for part, used in zip(self.parts, self._used(), strict=True)
-        )
+        """Return the symmetries of the square, and rotated shifts."""
+        shifted = cls(Rotation([0, 20], jitter_deg=2), Translation([(0, 0), (1, 2)]))
+        return cls(Flip(), QuarterTurns()), shifted
 
     def inverse(self) -> Transform:
-        """The combinations undone, in the same order of elements."""
+        """Return the combinations undone, in the same order of elements."""
         return Inverse(self)
 
     def _used(self) -> list[tuple[int, ...]]:
         return list(zip(*itertools.product(*(range(len(part)) for part in self.parts)), strict=True))
 
-    @property
-    def _factors(self) -> tuple[Transform, ...]:
-        return self.parts
+    def _traits(self) -> Traits:
+        labels = itertools.product(*(part.labels for part in self.parts))
+        parameters = merged(zip(self.parts, self._used(), strict=True))
+        return self.chained_traits([", ".join(some) for some in labels], parameters)
 
     def _build(self) -> tuple[Step, ...]:
         pairs = zip(self.parts, self._used(), strict=True)

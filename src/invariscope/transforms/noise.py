@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,15 +11,14 @@ from torch import Tensor
 
 from invariscope.common.checks import integer
 from invariscope.common.draws import Draws, Stream, sample_keys
-from invariscope.transforms.base import Motion, Transform, as_transform
+from invariscope.transforms.base import Motion, Traits, Transform, no_inverse
+from invariscope.transforms.diffeomorphism import Diffeomorphism
 from invariscope.transforms.machinery.checks import need_tensor, number
+from invariscope.transforms.machinery.given import as_transform
+from invariscope.transforms.machinery.traits import traits_of_draws
 
 if TYPE_CHECKING:
     from jaxtyping import Float
-
-# Directions are drawn under a part of their own, so that they have nothing to do with the fields that
-# another transform draws from the same seed.
-_DIRECTIONS = 2**48
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,7 @@ class Noise(Transform):
     independent of the other transform's draws; for the norm, both share the seed, so that `orbit` of either
     goes with `orbit` of the other.
 
-    Misleads: noise has high frequencies, which a blur removes; a network may be stable to it for that reason
+    Caveats: noise has high frequencies, which a blur removes; a network may be stable to it for that reason
     only. It moves black borders too. On feature maps it has no meaning, and it cannot be undone.
 
     Args:
@@ -63,55 +61,17 @@ class Noise(Transform):
                 "like says how large the noise is and how many draws there are: leave out norm and draws."
             )
         if self.like is not None:
-            object.__setattr__(self, "like", as_transform(self.like))
+            self._keep(like=as_transform(self.like))
             return
         norm = number("norm", 1.0 if self.norm is None else self.norm)
         if norm <= 0:
             raise ValueError(f"norm is the length of the noise, above 0; got {norm:g}.")
-        object.__setattr__(self, "norm", norm)
-        object.__setattr__(self, "draws", 8 if self.draws is None else integer("draws", self.draws))
+        self._keep(norm=norm, draws=8 if self.draws is None else integer("draws", self.draws))
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:
-        """Noise of norm 3, and noise as large as a smooth deformation's displacement."""
-        from invariscope.transforms.diffeomorphism import Diffeomorphism
-
+        """Return noise of norm 3, and noise as large as a smooth deformation's displacement."""
         return cls(3, norm=3), cls(like=Diffeomorphism(2))
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The draws, such as "noise 1", or what the noise is as large as: "noise like draw 1"."""
-        if self.like is not None:
-            return tuple(f"noise like {label}" for label in self.like.labels)
-        return tuple(f"noise {k + 1}" for k in range(self.draws or 0))
-
-    @property
-    def parameters(self) -> Mapping[str, tuple[float, ...]]:
-        """The number of the `draw`, and the `norm` or the parameters of what the noise is as large as."""
-        numbers = tuple(k + 1.0 for k in range(len(self.labels)))
-        if self.like is None:
-            return {"draw": numbers, "norm": (float(self.norm or 0),) * len(numbers)}
-        return {"draw": numbers, **{f"like_{key}": values for key, values in self.like.parameters.items()}}
-
-    @property
-    def identity(self) -> int | None:
-        """None: no draw is zero."""
-        return None
-
-    @property
-    def exact(self) -> tuple[bool, ...]:
-        """False for all: values change."""
-        return (False,) * len(self)
-
-    @property
-    def per_sample(self) -> bool:
-        """True: every sample has noise of its own."""
-        return True
-
-    @property
-    def invertible(self) -> bool:
-        """False."""
-        return False
 
     def check(self, x: Any) -> None:
         """Raises for what is no tensor of floating-point values, or nothing that `like` can move."""
@@ -125,16 +85,23 @@ class Noise(Transform):
             self.like.check(x)
 
     def inverse(self) -> Transform:
-        """Refuses: what was added depends on the draw and, with `like`, on the sample."""
-        raise TypeError(
-            "Noise has no known inverse. Keep the untransformed samples instead, or declare what undoes your "
-            "own noise: Elements([...], inverses=[...])."
-        )
+        """Raise TypeError: what was added depends on the draw and, with `like`, on the sample."""
+        raise no_inverse(self, "Keep the untransformed samples, or declare what undoes your own noise")
 
     def table(self) -> None:
-        """None: sums of noises are no noise of the same norm, so there is no group."""
+        """Return None: sums of noises are no noise of the same norm."""
 
-    def _apply(self, values: Tensor, motion: Motion) -> Tensor:
+    def _traits(self) -> Traits:
+        if self.like is None:
+            return traits_of_draws(
+                [f"noise {k + 1}" for k in range(self.draws or 0)], {"norm": self.norm or 0}
+            )
+        own = traits_of_draws([f"noise like {label}" for label in self.like.labels])
+        likewise = {f"like_{name}": values for name, values in self.like.parameters.items()}
+        return replace(own, parameters={**own.parameters, **likewise})
+
+    def apply(self, values: Tensor, motion: Motion) -> Tensor:
+        """Add each draw to its sample."""
         if motion.on_maps or motion.inverse:
             raise TypeError(
                 "Noise is added to inputs: it means nothing for a feature map, and cannot be taken away. "
@@ -146,7 +113,7 @@ class Noise(Transform):
         if self.like is None:
             return torch.full(values.shape[:2], float(self.norm or 0))
         with torch.no_grad():
-            moved = self.like._apply(values, motion)
+            moved = self.like.apply(values, motion)
             if moved.shape != values.shape:
                 raise ValueError(
                     f"like turns samples of shape {tuple(values.shape[2:])} into {tuple(moved.shape[2:])}: "

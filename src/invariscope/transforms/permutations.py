@@ -1,25 +1,25 @@
-"""Given permutations of points, tokens, or the members of a set."""
+"""Permutations of points, tokens, or the members of a set, given or drawn."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from invariscope.common.checks import integer
-from invariscope.transforms.base import Motion, Transform
-from invariscope.transforms.inverse import Inverse
+from invariscope.common.checks import integer, set_integers
+from invariscope.transforms.base import Motion, Traits, Transform
 from invariscope.transforms.machinery.affine import first_true
-from invariscope.transforms.machinery.places import _Places
+from invariscope.transforms.machinery.along_axis import Permuting
+from invariscope.transforms.machinery.traits import traits_of_draws
 
 _MOST = 6  # 720 elements; one more would make 5,040
 
 
 @dataclass(frozen=True)
-class Permutations(_Places):
+class Permutations(Permuting):
     r"""The entries along one axis in other places: points of a cloud, tokens, members of a set.
 
     .. math:: (t_j x)_{p_j(i)} = x_i
@@ -30,7 +30,7 @@ class Permutations(_Places):
     On the activations of a layer the same axis is permuted; layers without it, or with another number of
     entries, have no action.
 
-    Misleads: networks for text or point clouds with positions among their inputs should not be invariant to
+    Caveats: networks for text or point clouds with positions among their inputs should not be invariant to
     the order of the rest.
 
     Args:
@@ -51,7 +51,7 @@ class Permutations(_Places):
     axis: int = 1
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "places", _permutations(self.places))
+        self._keep(places=_permutations(self.places))
 
     @classmethod
     def cyclic(cls, size: int, *, step: int = 1, axis: int = 1) -> Permutations:
@@ -73,59 +73,91 @@ class Permutations(_Places):
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:
-        """Shifts of 28 entries by quarters, along the rows of an image, and a list that is no group."""
+        """Return shifts of 28 entries by quarters, and a list that is not a group."""
         return cls.cyclic(28, step=7, axis=2), cls([range(27, -1, -1)], axis=3)
 
     @property
     def entries(self) -> int:
-        """How many entries are permuted."""
+        """Number of entries that are permuted."""
         return len(self.places[0])
 
-    @property
-    def along(self) -> int:
-        """The axis of the entries."""
-        return self.axis
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The position and where the first entries go, such as "#1: 1 2 0"."""
-        return tuple(f"#{k}: {_shown(places)}" for k, places in enumerate(self.places))
-
-    @property
-    def parameters(self) -> Mapping[str, tuple[float, ...]]:
-        """How many entries each element moves, `moved`, and its position, `element`."""
-        moved = [sum(i != place for i, place in enumerate(places)) for places in self.places]
-        return {"element": tuple(map(float, range(len(moved)))), "moved": tuple(map(float, moved))}
-
-    @property
-    def identity(self) -> int | None:
-        """Index of the element that changes nothing, None where there is none."""
-        return first_true((np.array(self.places) == np.arange(self.entries)).all(axis=1))
-
-    @property
-    def exact(self) -> tuple[bool, ...]:
-        """True for all: values only change places."""
-        return (True,) * len(self.places)
-
-    @property
-    def per_sample(self) -> bool:
-        """False: the same for every sample."""
-        return False
-
-    def inverse(self) -> Transform:
-        """Every entry back to where it came from."""
-        return Inverse(self)
-
     def table(self) -> np.ndarray | None:
-        """The group table, where the list holds the products of its elements once each."""
+        """Return the group table, if the list holds the products of its elements once each."""
         rows, known = np.array(self.places), {places: k for k, places in enumerate(self.places)}
         if len(known) < len(rows):
             return None
         found = [[known.get(tuple(second[first].tolist()), -1) for first in rows] for second in rows]
         return None if any(-1 in row for row in found) else np.array(found)
 
+    def _traits(self) -> Traits:
+        places = np.array(self.places)
+        moved = (places != np.arange(self.entries)).sum(axis=1)
+        m = len(places)
+        return Traits(
+            tuple(f"#{k}: {_shown(one)}" for k, one in enumerate(self.places)),
+            {"element": tuple(map(float, range(m))), "moved": tuple(map(float, moved))},
+            identity=first_true(moved == 0),
+            exact=(True,) * m,
+            acts_on=self.acts_on,
+        )
+
     def _forward(self, motion: Motion) -> np.ndarray:
         return np.array(self.places)[motion.elements]
+
+
+@dataclass(frozen=True)
+class RandomPermutations(Permuting):
+    r"""The entries along one axis in random places: uniform on the symmetric group, drawn for each sample.
+
+    .. math:: (t_{ij} x)_{p_{ij}(k)} = x_k, \quad p_{ij} \text{ uniform on } S_{\text{size}}
+
+    Draws depend on (seed, sample index, element) alone. Exact: no value changes, so whatever a measure finds
+    is the network's doing. On the activations of a layer the same axis is permuted, with the same draws.
+
+    Caveats: nearly all permutations of many entries are far from the identity; that a network is sensitive
+    to them says nothing about exchanging two neighbours. List those: `Permutations`.
+
+    Args:
+        size: how many entries there are.
+        draws: permutations of each sample.
+        axis: of the data, samples being axis 0; the points of (n, points, features) by default.
+    Raises:
+        ValueError: no entry or no draw.
+        TypeError: data with another number of entries.
+
+    >>> import torch
+    >>> orbit = RandomPermutations(4, 2).orbit(torch.arange(4.0).expand(3, 4))
+    >>> orbit.sort(dim=2).values[2, 1]
+    tensor([0., 1., 2., 3.])
+    """
+
+    size: int
+    draws: int = 8
+    _: KW_ONLY
+    axis: int = 1
+
+    def __post_init__(self) -> None:
+        set_integers(self, size=1, draws=1)
+
+    @classmethod
+    def examples(cls) -> tuple[Transform, ...]:
+        """Return three draws of the order of 28 entries, along the columns of an image."""
+        return (cls(28, 3, axis=3),)
+
+    @property
+    def entries(self) -> int:
+        """Number of entries that are permuted."""
+        return self.size
+
+    def table(self) -> None:
+        """Return None: products of draws are no draws."""
+
+    def _traits(self) -> Traits:
+        labels = [f"order {k + 1}" for k in range(self.draws)]
+        return replace(traits_of_draws(labels, invertible=True), acts_on=self.acts_on)
+
+    def _forward(self, motion: Motion) -> np.ndarray:
+        return np.argsort(motion.draws.normal(self.size), axis=-1)
 
 
 def _permutations(places: Any) -> tuple[tuple[int, ...], ...]:

@@ -1,29 +1,30 @@
-"""Rotation by quarter turns: exact on the pixel grid."""
+"""Quarter turns, and mirror images with them: exact on the pixel grid."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
 from invariscope.common.draws import Draws
-from invariscope.transforms.base import Transform
+from invariscope.transforms.base import Traits, Transform
 from invariscope.transforms.inverse import Inverse
-from invariscope.transforms.machinery.affine import _Exact
-from invariscope.transforms.machinery.matrices import rotated
+from invariscope.transforms.machinery.affine import AffineTransform
+from invariscope.transforms.machinery.matrices import compose, linear, rotated
+
+_ANGLES = (0.0, 90.0, 180.0, 270.0)
 
 
 @dataclass(frozen=True)
-class QuarterTurns(_Exact):
+class QuarterTurns(AffineTransform):
     """0°, 90°, 180° and 270° counter-clockwise: the group C4, bit-exact on square images.
 
     .. math:: t_j x = \\mathrm{rot90}^j(x)
 
     No value is interpolated and none leaves the image, so whatever a measure finds is the network's doing.
 
-    Misleads: invariance to quarter turns says nothing about the angles between them; convolutional networks
+    Caveats: invariance to quarter turns says nothing about the angles between them; convolutional networks
     with symmetric filters have the one and not the other.
 
     Raises:
@@ -39,22 +40,55 @@ class QuarterTurns(_Exact):
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:
-        """The only one there is."""
+        """Return the only one."""
         return (cls(),)
 
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The angles, such as "90°"."""
-        return ("0°", "90°", "180°", "270°")
-
-    @property
-    def parameters(self) -> Mapping[str, tuple[float, ...]]:
-        """The angles, `angle_deg`."""
-        return {"angle_deg": (0.0, 90.0, 180.0, 270.0)}
-
     def inverse(self) -> Transform:
-        """The same turns clockwise."""
+        """Return the same turns clockwise."""
         return Inverse(self)
+
+    def _traits(self) -> Traits:
+        return self.planar_traits([f"{angle:g}°" for angle in _ANGLES], {"angle_deg": _ANGLES})
 
     def _matrices(self, elements: np.ndarray, draws: Draws | None) -> np.ndarray:
         return rotated(90.0 * elements)
+
+
+@dataclass(frozen=True)
+class Dihedral(AffineTransform):
+    """The eight symmetries of the square, the group D4, bit-exact on square images.
+
+    .. math:: t_{4f + k}\\, x = \\mathrm{rot90}^k(\\mathrm{mirror}^f(x))
+
+    Elements 0 to 3 are the quarter turns counter-clockwise; elements 4 to 7 mirror left and right first, then
+    turn by 0°, 90°, 180°, 270°.
+
+    Caveats: for many classes a mirror image is another thing (letters, digits, hands), and a good network
+    has no reason to be invariant to it. Look at the two halves apart.
+
+    Raises:
+        ValueError: images that are not square.
+
+    >>> Dihedral().labels[3:6]
+    ('270°', 'mirror, 0°', 'mirror, 90°')
+    """
+
+    square: ClassVar[bool] = True
+
+    @classmethod
+    def examples(cls) -> tuple[Transform, ...]:
+        """Return the only one."""
+        return (cls(),)
+
+    def inverse(self) -> Transform:
+        """Return the same turns clockwise, after which the mirror is undone."""
+        return Inverse(self)
+
+    def _traits(self) -> Traits:
+        labels = [f"{mirror}{90 * k}°" for mirror in ("", "mirror, ") for k in range(4)]
+        mirrored = (0.0,) * 4 + (1.0,) * 4
+        return self.planar_traits(labels, {"angle_deg": _ANGLES * 2, "mirrored": mirrored})
+
+    def _matrices(self, elements: np.ndarray, draws: Draws | None) -> np.ndarray:
+        mirror = linear(np.where(elements >= 4, -1.0, 1.0), np.array(0), np.array(0), np.array(1))
+        return compose(rotated(90.0 * (elements % 4)), mirror)

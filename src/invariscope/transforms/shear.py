@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 
 from invariscope.common.checks import integer
-from invariscope.common.draws import Draws
 from invariscope.transforms.base import Transform
-from invariscope.transforms.inverse import Inverse
-from invariscope.transforms.machinery.affine import _Sampled
-from invariscope.transforms.machinery.checks import choice, need_range, number, numbers
+from invariscope.transforms.machinery.checks import choice, evenly, need_range, number, numbers
+from invariscope.transforms.machinery.jittered import Jittered, Numbers
 from invariscope.transforms.machinery.matrices import linear
-from invariscope.transforms.machinery.sliding import Slider, _Sliding
 
 
 @dataclass(frozen=True)
-class Shear(_Sampled, _Sliding):
+class Shear(Jittered):
     """Rows or columns slid past each other, the image's centre staying where it is.
 
     .. math:: (u, v) \\mapsto (u + k_j v,\\; v) \\quad\\text{or}\\quad (u, v) \\mapsto (u,\\; v + k_j u)
@@ -27,7 +24,7 @@ class Shear(_Sampled, _Sliding):
     with u to the right and v *up*, in pixels from the centre. "horizontal", the first, leans upright strokes
     to the right like italics where k is positive; "vertical", the second, lifts the right side.
 
-    Misleads: a shear by k also stretches along one diagonal and turns by about atan(k)/2; invariance to it
+    Caveats: a shear by k also stretches along one diagonal and turns by about atan(k)/2; invariance to it
     mixes all three.
 
     Args:
@@ -43,6 +40,8 @@ class Shear(_Sampled, _Sliding):
     >>> Shear.degrees([-45, 0, 45]).labels
     ('-1', '0', '+1')
     """
+
+    numbers: ClassVar[Numbers] = Numbers("factors", "jitter", ("shear",))
 
     factors: Sequence[float] = (-0.4, -0.2, 0.0, 0.2, 0.4)
     direction: str = "horizontal"
@@ -61,7 +60,7 @@ class Shear(_Sampled, _Sliding):
     @classmethod
     def range(cls, lo: float, hi: float, m: int, **options: Any) -> Shear:
         """`m` factors from `lo` to `hi`, both included."""
-        return cls(np.linspace(number("lo", lo), number("hi", hi), integer("m", m)).tolist(), **options)
+        return cls(evenly(lo, hi, m), **options)
 
     @classmethod
     def uniform(cls, m: int, reach: float | None = None, **options: Any) -> Shear:
@@ -75,53 +74,19 @@ class Shear(_Sampled, _Sliding):
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:
-        """Both directions, and draws."""
+        """Return both directions, and draws."""
         upright = cls.degrees([-15, 0, 10], direction="vertical", padding="border")
         return cls(), upright, cls.uniform(2, 0.3)
 
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The factors, such as "+0.2"."""
-        spread = f" ± {self.jitter:.4g}" if self.per_sample else ""
-        return tuple((f"{factor:+.4g}" if factor else "0") + spread for factor in self.factors)
+    def _labels(self, *, jittered: bool) -> Sequence[str]:
+        spread = f" ± {self.jitter:.4g}" if jittered else ""
+        return [(f"{factor:+.4g}" if factor else "0") + spread for factor in self.factors]
 
-    @property
-    def parameters(self) -> Mapping[str, tuple[float, ...]]:
-        """The factors, `shear`."""
-        return {"shear": tuple(self.factors)}
-
-    @property
-    def per_sample(self) -> bool:
-        """Whether the slants are jittered."""
-        return self.jitter > 0
-
-    @property
-    def slider(self) -> Slider | None:
-        """The factor, unless it is jittered."""
-        return None if self.per_sample else Slider("shear", tuple(self.factors), self._at)
-
-    def _at(self, values: Sequence[float]) -> Transform:
-        return replace(self, factors=tuple(values))
-
-    def inverse(self) -> Transform:
-        """The opposite slants; with jitter, undoing the very same draws."""
-        if self.per_sample:
-            return Inverse(self)
-        return replace(self, factors=tuple(-factor + 0.0 for factor in self.factors))
-
-    def _validated(self) -> dict[str, Any]:
+    def _kept(self) -> tuple[float, ...]:
         choice("direction", self.direction, ("horizontal", "vertical"))
-        jitter = number("jitter", self.jitter)
-        if jitter < 0:
-            raise ValueError(f"jitter is the half-width of a draw, at least 0; got {jitter:g}.")
-        return {"factors": numbers("factors", self.factors), "jitter": jitter}
+        return numbers("factors", self.factors)
 
-    def _matrices(self, elements: np.ndarray, draws: Draws | None) -> np.ndarray:
-        slants = np.array(self.factors)[elements]
-        if draws is not None:
-            slants = slants + self.jitter * (2 * draws.uniform() - 1)
-        slide = -slants  # rows count downwards
-        zero, one = np.array(0), np.array(1)
-        if self.direction == "horizontal":
-            return linear(one, slide, zero, one)
-        return linear(one, zero, slide, one)
+    def _maps(self, numbers: np.ndarray) -> np.ndarray:
+        slide, zero, one = -numbers, np.array(0), np.array(1)  # rows count downwards
+        across = self.direction == "horizontal"
+        return linear(one, slide, zero, one) if across else linear(one, zero, slide, one)

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, replace
-from functools import partial
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 
 from invariscope.common.checks import integer
-from invariscope.common.draws import Draws
 from invariscope.transforms.base import Transform
-from invariscope.transforms.inverse import Inverse
-from invariscope.transforms.machinery.affine import _Sampled
-from invariscope.transforms.machinery.checks import choice, need_range, number, numbers
+from invariscope.transforms.machinery.checks import choice, evenly, need_range, number, numbers
+from invariscope.transforms.machinery.jittered import Jittered, Numbers
 from invariscope.transforms.machinery.matrices import shifted
-from invariscope.transforms.machinery.sliding import Slider, _Sliding
 
 Shift = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Translation(_Sampled, _Sliding):
+class Translation(Jittered):
     """Shifts in pixels: dx to the right, dy down.
 
     .. math:: (t_j x)(r, c) = x(r - dy_j,\\; c - dx_j)
@@ -32,7 +28,7 @@ class Translation(_Sampled, _Sliding):
 
     No finite group: what leaves the image does not come back, and the table is None.
 
-    Misleads: an object that is cut off by the border is another input, not a shifted one; keep the shifts
+    Caveats: an object that is cut off by the border is another input, not a shifted one; keep the shifts
     below the margin around the objects. A network with stride s is at best exactly equivariant to multiples
     of s.
 
@@ -54,6 +50,8 @@ class Translation(_Sampled, _Sliding):
     ('-3 px', '0 px', '+3 px')
     """
 
+    numbers: ClassVar[Numbers] = Numbers("shifts_px", "jitter_px", ("shift_x_px", "shift_y_px"))
+
     shifts_px: Sequence[Sequence[float]] = tuple((dx, dy) for dy in (-2, 0, 2) for dx in (-2, 0, 2))
     _: KW_ONLY
     jitter_px: float = 0.0
@@ -64,8 +62,8 @@ class Translation(_Sampled, _Sliding):
     ) -> Translation:
         """`m` shifts from `lo` to `hi` pixels, both included, along one direction."""
         choice("direction", direction, ("horizontal", "vertical"))
-        steps = np.linspace(number("lo", lo), number("hi", hi), integer("m", m)).tolist()
-        return cls([(s, 0.0) if direction == "horizontal" else (0.0, s) for s in steps], **sampling)
+        across = direction == "horizontal"
+        return cls([(s, 0.0) if across else (0.0, s) for s in evenly(lo, hi, m)], **sampling)
 
     @classmethod
     def grid(cls, radius: int, *, step: int = 1, **sampling: Any) -> Translation:
@@ -88,64 +86,21 @@ class Translation(_Sampled, _Sliding):
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:
-        """A grid of whole pixels, fractions of a pixel, and draws."""
+        """Return a grid of whole pixels, fractions of a pixel, and draws."""
         fractions = cls.range(-1.5, 1.5, 4, direction="vertical", padding="reflection")
         return cls.grid(1), fractions, cls.uniform(3, 2)
 
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The shifts: "+3 px" where all are horizontal, "(+3, -1) px" otherwise."""
-        if self.per_sample:
-            spread = f" ± {self.jitter_px:g} px"
-            return tuple(f"({_signed(dx)}, {_signed(dy)}){spread}" for dx, dy in self.shifts_px)
-        if all(dy == 0 for _, dy in self.shifts_px):
-            return tuple(f"{_signed(dx)} px" for dx, _ in self.shifts_px)
-        return tuple(f"({_signed(dx)}, {_signed(dy)}) px" for dx, dy in self.shifts_px)
+    def _labels(self, *, jittered: bool) -> Sequence[str]:
+        if not jittered and all(dy == 0 for _, dy in self.shifts_px):
+            return [f"{_signed(dx)} px" for dx, _ in self.shifts_px]
+        spread = f" ± {self.jitter_px:g} px" if jittered else " px"
+        return [f"({_signed(dx)}, {_signed(dy)}){spread}" for dx, dy in self.shifts_px]
 
-    @property
-    def parameters(self) -> Mapping[str, tuple[float, ...]]:
-        """The shifts to the right, `shift_x_px`, and down, `shift_y_px`."""
-        x, y = zip(*self.shifts_px, strict=True)
-        return {"shift_x_px": tuple(x), "shift_y_px": tuple(y)}
+    def _kept(self) -> tuple[Shift, ...]:
+        return tuple(_pair(k, shift) for k, shift in enumerate(_listed(self.shifts_px)))
 
-    @property
-    def per_sample(self) -> bool:
-        """Whether the shifts are jittered."""
-        return self.jitter_px > 0
-
-    @property
-    def slider(self) -> Slider | None:
-        """The shift along the one axis on which elements differ; None where they do on both, or are drawn."""
-        if self.per_sample:
-            return None
-        across = {dx for dx, _ in self.shifts_px}, {dy for _, dy in self.shifts_px}
-        if min(map(len, across)) > 1:
-            return None
-        axis = int(len(across[1]) > 1)
-        name, values = list(self.parameters.items())[axis]
-        return Slider(name, values, partial(self._at, axis, next(iter(across[1 - axis]))))
-
-    def _at(self, axis: int, other: float, values: Sequence[float]) -> Transform:
-        return replace(self, shifts_px=tuple((other, v) if axis else (v, other) for v in values))
-
-    def inverse(self) -> Transform:
-        """The opposite shifts; with jitter, undoing the very same draws."""
-        if self.per_sample:
-            return Inverse(self)
-        return replace(self, shifts_px=tuple((-dx + 0.0, -dy + 0.0) for dx, dy in self.shifts_px))
-
-    def _validated(self) -> dict[str, Any]:
-        jitter = number("jitter_px", self.jitter_px)
-        if jitter < 0:
-            raise ValueError(f"jitter_px is the half-width of a draw, at least 0; got {jitter:g}.")
-        shifts = tuple(_pair(k, shift) for k, shift in enumerate(_listed(self.shifts_px)))
-        return {"shifts_px": shifts, "jitter_px": jitter}
-
-    def _matrices(self, elements: np.ndarray, draws: Draws | None) -> np.ndarray:
-        shifts = np.array(self.shifts_px)[elements]
-        if draws is not None:
-            shifts = shifts + self.jitter_px * (2 * draws.uniforms(2) - 1)
-        return shifted(shifts[..., 0], shifts[..., 1])
+    def _maps(self, numbers: np.ndarray) -> np.ndarray:
+        return shifted(numbers[..., 0], numbers[..., 1])
 
 
 def _listed(shifts: Any) -> list[Any]:

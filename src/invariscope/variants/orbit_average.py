@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from invariscope.transforms.base import as_transform
+from invariscope.transforms import as_transform
 
 if TYPE_CHECKING:
     from jaxtyping import Shaped

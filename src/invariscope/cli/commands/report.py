@@ -36,5 +36,5 @@ def report(
 
     found = [iv.load(run) for run in runs]
     with staged_file(out, overwrite=overwrite) as page:
-        iv.write_report(found, page)
+        iv.report(found, page)
     show_line(str(out))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -12,10 +12,11 @@ import numpy as np
 from torch import Tensor
 
 from invariscope.common.draws import Draws
-from invariscope.transforms.base import Motion
+from invariscope.transforms.base import Motion, Traits
 from invariscope.transforms.machinery.checks import need_images, need_map_of, need_square
-from invariscope.transforms.machinery.linear import _Linear
+from invariscope.transforms.machinery.linear import Linear
 from invariscope.transforms.machinery.matrices import (
+    compose,
     exact_elements,
     group_table,
     invert,
@@ -23,89 +24,76 @@ from invariscope.transforms.machinery.matrices import (
     resized,
 )
 from invariscope.transforms.machinery.sampling import Sampling, resample
+from invariscope.transforms.machinery.traits import Slider
 
 
-class _Affine(_Linear):
-    """A transform given by one 2 × 3 matrix an element, in pixels about the image's centre.
+class AffineTransform(Linear):
+    """A transform given by one 2 × 3 matrix per element, in pixels about the image's centre.
 
-    A family defines `labels`, `parameters`, `per_sample`, `sampling`, `inverse`, `examples` and `_matrices`;
-    everything else, feature maps included, follows.
+    A family defines `examples`, `inverse`, `_matrices`, and `_traits` by calling `planar_traits`; everything
+    else, feature maps included, follows.
     """
 
     square: ClassVar[bool] = False  # whether the elements only make sense on square images
-
-    @property
-    @abstractmethod
-    def sampling(self) -> Sampling | None:
-        """How to interpolate and pad; None for families that never need to."""
+    sampling: Sampling | None = None  # how to interpolate and pad; None for families that never need to
 
     @abstractmethod
     def _matrices(self, elements: np.ndarray, draws: Draws | None) -> np.ndarray:
-        """Where content goes: (*elements.shape, 2, 3), or with draws (sample, column, 2, 3)."""
+        """Return where content goes: (*elements.shape, 2, 3), or with draws (sample, column, 2, 3)."""
 
     @cached_property
     def nominal(self) -> np.ndarray:
         """The maps of all elements (m, 2, 3), without any draw."""
         return self._matrices(np.arange(len(self)), None)
 
-    def moves(self, motion: Motion) -> np.ndarray:
-        """The maps of the motion's elements, (column, 2, 3) or (sample, column, 2, 3), inverted if it is."""
+    def planar_traits(
+        self,
+        labels: Sequence[str],
+        parameters: Mapping[str, Sequence[float]],
+        *,
+        per_sample: bool = False,
+        slider: Slider | None = None,
+    ) -> Traits:
+        """Return the traits of these elements; which are exact, and which is the identity, the maps say."""
+        maps = self._matrices(np.arange(len(labels)), None)
+        return Traits(
+            tuple(labels),
+            {name: tuple(values) for name, values in parameters.items()},
+            identity=None if per_sample else first_true(is_identity(maps)),
+            exact=() if per_sample else tuple(exact_elements(maps).tolist()),
+            per_sample=per_sample,
+            slider=slider,
+            acts_on="pixels",
+        )
+
+    def maps(self, motion: Motion) -> np.ndarray:
+        """Return the motion's maps, (column, 2, 3) or (sample, column, 2, 3), inverted if it is inverse."""
         draws = motion.draws if self.per_sample else None
         forward = self.nominal[motion.elements] if draws is None else self._matrices(motion.elements, draws)
         return invert(forward) if motion.inverse else forward
 
     def linear_parts(self, motion: Motion) -> np.ndarray:
-        """The maps without their shifts, (column, 2, 2) or (sample, column, 2, 2): x to the right, y down."""
-        return self.moves(motion)[..., :2]
-
-    @property
-    def invertible(self) -> bool:
-        """True: affine maps with an inverse are the only ones let in."""
-        return True
-
-    @property
-    def identity(self) -> int | None:
-        """Index of the element that changes nothing, None where there is none."""
-        return None if self.per_sample else first_true(is_identity(self.nominal))
-
-    @property
-    def exact(self) -> tuple[bool, ...]:
-        """Which elements move whole pixels of square images, bit for bit, without interpolation."""
-        if self.per_sample:
-            return (False,) * len(self)
-        return tuple(exact_elements(self.nominal).tolist())
+        """Return the maps without their shifts, (..., column, 2, 2): x to the right, y down."""
+        return self.maps(motion)[..., :2]
 
     def check(self, x: Any) -> None:
-        """Raises a TypeError for what are no floating-point images (n, C, H, W)."""
+        """Raise TypeError unless `x` holds floating-point images (n, C, H, W)."""
         need_images(type(self).__name__, x)
         if self.square:
             need_square(type(self).__name__, x)
 
     def table(self) -> np.ndarray | None:
-        """Group table (m, m): entry [j, k] is the element "k, then j"; None where this is no finite group."""
-        return None if self.per_sample else group_table(self.nominal)
+        """Return the table of the maps if they are a finite group, else None."""
+        return None if self.per_sample else group_table(self.nominal, compose)
 
-    def _apply(self, values: Tensor, motion: Motion) -> Tensor:
-        return moved(values, self.moves(motion), motion, families=[self])
-
-
-class _Exact(_Affine):
-    """An affine family that only moves whole pixels, the same in every sample; it defines the rest."""
-
-    @property
-    def per_sample(self) -> bool:
-        """False: an element means the same for every sample."""
-        return False
-
-    @property
-    def sampling(self) -> Sampling | None:
-        """None: nothing is interpolated."""
-        return None
+    def apply(self, values: Tensor, motion: Motion) -> Tensor:
+        """Move pixels by the maps, in one sampling."""
+        return moved(values, self.maps(motion), motion, families=[self])
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Sampled(_Affine):
-    """An affine family with a choice of interpolation and padding; it defines `_validate` as well.
+class SampledTransform(AffineTransform):
+    """An affine family with a choice of interpolation and padding; it defines `_checked` as well.
 
     Args:
         interpolation: "bilinear", "bicubic" or "nearest".
@@ -116,21 +104,16 @@ class _Sampled(_Affine):
     padding: str = "zeros"
 
     def __post_init__(self) -> None:
-        kept = {**self._validated(), "_kept_sampling": Sampling(self.interpolation, self.padding)}
-        for name, value in kept.items():
-            object.__setattr__(self, name, value)
-
-    @property
-    def sampling(self) -> Sampling | None:
-        """How values between and outside the pixels are made up."""
-        return self.__dict__["_kept_sampling"]
+        self._keep(**self._checked(), sampling=Sampling(self.interpolation, self.padding))
 
     @abstractmethod
-    def _validated(self) -> dict[str, Any]:
-        """The fields as they are kept, hashable; raises for what makes no sense."""
+    def _checked(self) -> dict[str, Any]:
+        """Return the fields as they are kept, hashable; raise for what makes no sense."""
 
 
-def moved(values: Tensor, matrices: np.ndarray, motion: Motion, *, families: Sequence[_Affine]) -> Tensor:
+def moved(
+    values: Tensor, matrices: np.ndarray, motion: Motion, *, families: Sequence[AffineTransform]
+) -> Tensor:
     """Column j of the values (sample, column, C, H, W) moved by its matrix, in one sampling.
 
     Args:
@@ -159,12 +142,12 @@ def moved(values: Tensor, matrices: np.ndarray, motion: Motion, *, families: Seq
     return out.view(columns, samples, *image).transpose(0, 1)
 
 
-def common_sampling(families: Sequence[_Affine]) -> Sampling:
+def common_sampling(families: Sequence[AffineTransform]) -> Sampling:
     """The sampling that families agree about; those that never interpolate agree with any."""
     return next((f.sampling for f in families if f.sampling is not None), Sampling("nearest"))
 
 
-def agree(families: Sequence[_Affine]) -> bool:
+def agree(families: Sequence[AffineTransform]) -> bool:
     """Whether the families can be applied as one map, in one sampling."""
     return len({f.sampling for f in families} - {None}) <= 1
 

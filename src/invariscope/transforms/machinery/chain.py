@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 from typing import Any
@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from invariscope.transforms.base import Motion, Transform, no_inverse
-from invariscope.transforms.machinery.affine import _Affine, agree, first_true, moved
-from invariscope.transforms.machinery.linear import _Linear
+from invariscope.transforms.base import Motion, Traits, Transform
+from invariscope.transforms.machinery.affine import AffineTransform, agree, first_true, moved
+from invariscope.transforms.machinery.linear import Linear
 from invariscope.transforms.machinery.matrices import (
     compose,
     exact_elements,
@@ -50,94 +50,86 @@ class Step:
         )
 
 
-class _Chain(_Linear):
+class Chain(Linear):
     """Steps applied one after the other; neighbouring affine steps are multiplied and sampled once.
 
-    A subclass defines `labels`, `parameters`, `inverse`, `examples`, `_factors` and `_build`.
+    A family defines `examples`, `inverse`, `_build`, and `_traits` by calling `chained_traits`.
     """
 
-    @property
-    @abstractmethod
-    def _factors(self) -> tuple[Transform, ...]:
-        """Transforms whose elements are all combined here, the last one's running fastest; () for none."""
+    factors: tuple[Transform, ...] = ()
+    """Transforms whose elements are all combined here, the last one's running fastest; () if none are."""
 
     @abstractmethod
     def _build(self) -> tuple[Step, ...]:
-        """What is done, first step first."""
+        """Return what is done, first step first."""
 
     @cached_property
-    def _steps(self) -> tuple[Step, ...]:
+    def steps(self) -> tuple[Step, ...]:
+        """What is done, first step first."""
         return self._build()
 
     @cached_property
-    def _runs(self) -> list[list[Step]]:
+    def runs(self) -> list[list[Step]]:
+        """The steps, those together that are applied in one sampling."""
         runs: list[list[Step]] = []
-        for step in self._steps:
+        for step in self.steps:
             if runs and agree_to_fuse([*runs[-1], step]):
                 runs[-1].append(step)
             else:
                 runs.append([step])
         return runs
 
-    @property
-    def per_sample(self) -> bool:
-        """Whether an element means something else for each sample, as with jitter."""
-        return any(step.family.per_sample for step in self._steps)
-
-    @property
-    def invertible(self) -> bool:
-        """Whether every part has a known inverse."""
-        return all(step.family.invertible for step in self._steps)
-
-    @property
-    def identity(self) -> int | None:
-        """Index of the element that changes nothing, None where there is none."""
-        return first_true(np.all([_still(run) for run in self._runs], axis=0))
-
-    @property
-    def exact(self) -> tuple[bool, ...]:
-        """Which elements move whole pixels of square images, bit for bit, without interpolation."""
-        return tuple(np.all([_exact(run) for run in self._runs], axis=0).tolist())
+    def chained_traits(self, labels: Sequence[str], parameters: Mapping[str, tuple[float, ...]]) -> Traits:
+        """Return the traits of these elements, as far as they follow from the steps."""
+        still = np.all([_flags(run, is_identity, _identities) for run in self.runs], axis=0)
+        exact = np.all([_flags(run, exact_elements, _exactness) for run in self.runs], axis=0)
+        return Traits(
+            tuple(labels),
+            parameters,
+            identity=first_true(still),
+            exact=tuple(exact.tolist()),
+            per_sample=any(step.family.per_sample for step in self.steps),
+            invertible=all(step.family.invertible for step in self.steps),
+        )
 
     def check(self, x: Any) -> None:
-        """Raises a TypeError for data that the parts cannot move; after a callable nobody can tell."""
-        for step in self._steps:
+        """Raise TypeError for data that the parts cannot move; after a callable nobody can tell."""
+        for step in self.steps:
             step.family.check(x)
-            if not isinstance(step.family, _Affine):
+            if not isinstance(step.family, AffineTransform):
                 return
 
     def table(self) -> np.ndarray | None:
-        """Group table (m, m) of affine parts whose products are a finite group, and of direct products."""
-        run = self._runs[0]
+        """Return the table of affine parts whose products are a finite group, or of direct products."""
         if self.per_sample:
             return None
-        if len(self._runs) == 1 and all_affine(run):
-            return group_table(_product(run))
-        return product_table(self._factors) if self._factors else None
+        if len(self.runs) == 1 and all_affine(self.runs[0]):
+            return group_table(_product(self.runs[0]), compose)
+        return product_table(self.factors) if self.factors else None
 
     def linear_parts(self, motion: Motion) -> np.ndarray | None:
-        """The products of the steps' linear parts; None where a step has none, or of another dimension."""
+        """Return the products of the steps' linear parts; None if one has none, or of another dimension."""
         found: np.ndarray | None = None
-        for step in reversed(self._steps) if motion.inverse else self._steps:
-            part = step.family.linear_parts(step.of(motion)) if isinstance(step.family, _Linear) else None
+        for step in reversed(self.steps) if motion.inverse else self.steps:
+            part = step.family.linear_parts(step.of(motion)) if isinstance(step.family, Linear) else None
             if part is None or (found is not None and part.shape[-1] != found.shape[-1]):
                 return None
             found = part if found is None else part @ found
         return found
 
-    def _apply(self, values: Tensor, motion: Motion) -> Tensor:
-        for run in reversed(self._runs) if motion.inverse else self._runs:
-            steps = run[::-1] if motion.inverse else run
-            values = _apply_run(steps, values, motion)
+    def apply(self, values: Tensor, motion: Motion) -> Tensor:
+        """Apply the runs in order, or undo them in reverse order."""
+        for run in reversed(self.runs) if motion.inverse else self.runs:
+            values = apply_run(run[::-1] if motion.inverse else run, values, motion)
         return values
 
 
 def steps_of(transform: Transform, elements: Iterable[int]) -> tuple[Step, ...]:
     """The steps of one part of a chain, for the part's elements that the chain uses."""
     chosen = tuple(elements)
-    if isinstance(transform, _Chain):
+    if isinstance(transform, Chain):
         return tuple(
-            replace(step, elements=tuple(step.elements[k] for k in chosen)) for step in transform._steps
+            replace(step, elements=tuple(step.elements[k] for k in chosen)) for step in transform.steps
         )
     return (Step(transform, chosen),)
 
@@ -152,68 +144,70 @@ def picked(values: Sequence[Any], elements: Iterable[int]) -> tuple[Any, ...]:
     return tuple(values[k] for k in elements)
 
 
-def merged(parameters: Iterable[Mapping[str, tuple[float, ...]]]) -> dict[str, tuple[float, ...]]:
-    """The parameters of all parts side by side; a name that comes again is numbered."""
+def merged(parts: Iterable[tuple[Transform, Iterable[int]]]) -> dict[str, tuple[float, ...]]:
+    """Return the parameters of parts, for their elements that a chain uses; a repeated name is numbered."""
     found: dict[str, tuple[float, ...]] = {}
-    for mapping in parameters:
-        for name, values in mapping.items():
+    for part, elements in parts:
+        chosen = tuple(elements)
+        for name, values in part.parameters.items():
             taken = sum(known == name or known.startswith(f"{name}_part") for known in found)
-            found[f"{name}_part{taken + 1}" if taken else name] = values
+            found[f"{name}_part{taken + 1}" if taken else name] = picked(values, chosen)
     return found
-
-
-def refuse_without_inverse(transform: Transform) -> None:
-    """Raises the TypeError for transforms that cannot be undone."""
-    if not transform.invertible:
-        raise no_inverse(transform)
 
 
 def all_affine(steps: Sequence[Step]) -> bool:
     """Whether every step is an affine map of the image plane."""
-    return all(isinstance(step.family, _Affine) for step in steps)
+    return all(isinstance(step.family, AffineTransform) for step in steps)
 
 
 def agree_to_fuse(steps: Sequence[Step]) -> bool:
     """Whether the steps can be applied in one sampling."""
-    return all_affine(steps) and agree(_families(steps))
+    return all_affine(steps) and agree(families(steps))
 
 
-def _families(steps: Sequence[Step]) -> list[_Affine]:
-    return [step.family for step in steps if isinstance(step.family, _Affine)]
+def families(steps: Sequence[Step]) -> list[AffineTransform]:
+    """Return the families of affine steps."""
+    return [step.family for step in steps if isinstance(step.family, AffineTransform)]
 
 
 def _product(run: Sequence[Step]) -> np.ndarray:
     each = []
-    for family, step in zip(_families(run), run, strict=True):
+    for family, step in zip(families(run), run, strict=True):
         matrices = family.nominal[list(step.elements)]
         each.append(invert(matrices) if step.inverse else matrices)
     return reduce(_then, each)
 
 
-def _still(run: Sequence[Step]) -> np.ndarray:
+def _flags(
+    run: Sequence[Step],
+    of_maps: Callable[[np.ndarray], np.ndarray],
+    of_family: Callable[[Transform], Sequence[bool]],
+) -> np.ndarray:
+    """Return a flag per element: of the run's maps or, without maps, of its only family's elements."""
     if any(step.family.per_sample for step in run):
         return np.zeros(len(run[0].elements), dtype=bool)
     if all_affine(run):
-        return is_identity(_product(run))
-    return np.array([element == run[0].family.identity for element in run[0].elements])
+        return of_maps(_product(run))
+    return np.array(of_family(run[0].family))[list(run[0].elements)]
 
 
-def _exact(run: Sequence[Step]) -> np.ndarray:
-    if any(step.family.per_sample for step in run):
-        return np.zeros(len(run[0].elements), dtype=bool)
-    if all_affine(run):
-        return exact_elements(_product(run))
-    return np.array([run[0].family.exact[element] for element in run[0].elements])
+def _identities(family: Transform) -> list[bool]:
+    return [k == family.identity for k in range(len(family))]
+
+
+def _exactness(family: Transform) -> Sequence[bool]:
+    return family.exact
 
 
 def _then(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return compose(second, first)
 
 
-def _apply_run(steps: Sequence[Step], values: Tensor, motion: Motion) -> Tensor:
+def apply_run(steps: Sequence[Step], values: Tensor, motion: Motion) -> Tensor:
+    """Apply steps of one run to values (sample, column, ...)."""
     if not all_affine(steps):
         (step,) = steps
-        return step.family._apply(values, step.of(motion))
-    families = _families(steps)
-    each = [family.moves(step.of(motion)) for family, step in zip(families, steps, strict=True)]
-    return moved(values, reduce(_then, each), motion, families=families)
+        return step.family.apply(values, step.of(motion))
+    affine = families(steps)
+    each = [family.maps(step.of(motion)) for family, step in zip(affine, steps, strict=True)]
+    return moved(values, reduce(_then, each), motion, families=affine)

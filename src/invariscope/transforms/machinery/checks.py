@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
+from invariscope.common.checks import integer
 from invariscope.common.registry import unknown
 
 _MOST_COLOURS = 4
 
 
-def numbers(name: str, values: Any) -> tuple[float, ...]:
-    """A non-empty list of finite numbers as a tuple of floats."""
+def numbers(name: str, values: Any, hint: str = "") -> tuple[float, ...]:
+    """Return a non-empty list of finite numbers as a tuple of floats.
+
+    Args:
+        name: of the option.
+        values: what was given.
+        hint: what to write instead of a single number.
+    """
     if isinstance(values, str | int | float) or not isinstance(values, Iterable):
-        raise TypeError(f"{name} is a list of numbers, one per element; got {values!r}. Write [{values}]?")
+        hint = hint or f"Write [{values}]?"
+        raise TypeError(f"{name} is a list of numbers, one per element; got {values!r}. {hint}")
     found = tuple(number(f"{name}[{k}]", value) for k, value in enumerate(values))
     if not found:
         raise ValueError(f"{name} is empty: a transform needs at least one element.")
@@ -32,6 +41,11 @@ def number(name: str, value: Any) -> float:
     if not math.isfinite(found):
         raise ValueError(f"{name} must be finite; got {found}.")
     return found
+
+
+def evenly(lo: Any, hi: Any, m: Any, spaced: Callable[..., np.ndarray] = np.linspace) -> list[float]:
+    """Return `m` numbers from `lo` to `hi`, both included."""
+    return spaced(number("lo", lo), number("hi", hi), integer("m", m)).tolist()
 
 
 def choice(kind: str, value: Any, options: tuple[str, ...]) -> str:

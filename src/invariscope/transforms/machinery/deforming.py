@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from invariscope.common.draws import Draws, sample_keys
-from invariscope.transforms.base import Motion, Transform
+from invariscope.transforms.base import Motion, Transform, no_inverse
 from invariscope.transforms.machinery.checks import need_images, need_map_of, need_tensor
 from invariscope.transforms.machinery.warping import Warp, field_of, folds, warped
 
@@ -19,10 +20,14 @@ if TYPE_CHECKING:
     from jaxtyping import Bool, Float
 
 Size = tuple[int, int]
+_ADVICE = (
+    "What undoes a smooth field has infinitely many modes, and a folded field cannot be undone. Where an "
+    "approximation will do, declare it"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Deforming(Transform):
+class Deforming(Transform):
     """A transform whose elements are fields of sine modes; a family says which coefficients they have.
 
     Args:
@@ -36,13 +41,18 @@ class _Deforming(Transform):
     scale: str | None = None
 
     def __post_init__(self) -> None:
-        for name, value in self._validated().items():
-            object.__setattr__(self, name, value)
-        object.__setattr__(self, "scale", self.scale or "n-1")
-        object.__setattr__(self, "_warp", Warp(self.interpolation, str(self.scale)))
+        kept = {"scale": self.scale, **self._checked()}
+        kept["scale"] = kept["scale"] or "n-1"
+        self._keep(**kept)
+        _ = self.warp  # raises for options that do not exist
+
+    @cached_property
+    def warp(self) -> Warp:
+        """How images are read at displaced positions."""
+        return Warp(self.interpolation, str(self.scale))
 
     @abstractmethod
-    def _validated(self) -> dict[str, Any]:
+    def _checked(self) -> dict[str, Any]:
         """The family's own fields as they are kept, hashable; raises for what makes no sense."""
 
     @property
@@ -54,30 +64,15 @@ class _Deforming(Transform):
     def _draw(self, elements: np.ndarray, draws: Draws, size: Size | None) -> Tensor:
         """Coefficients (sample, column, 2, i, j), or (column, 2, i, j) for the same in all samples."""
 
-    @property
-    def identity(self) -> int | None:
-        """None: even a field of zeros leaves its image as it is only up to rounding."""
-        return None
-
-    @property
-    def exact(self) -> tuple[bool, ...]:
-        """False for all: every field interpolates."""
-        return (False,) * len(self)
-
-    @property
-    def invertible(self) -> bool:
-        """False: no closed form undoes a smooth field."""
-        return False
-
     def inverse(self) -> NoReturn:
-        """Refuses: what undoes a smooth field has infinitely many modes; a folded field has no inverse."""
-        raise _no_inverse(self)
+        """Raise TypeError: the inverse of a smooth field has infinitely many modes."""
+        raise no_inverse(self, _ADVICE)
 
     def table(self) -> None:
-        """None: one field after another is no field of the same modes, so there is no finite group."""
+        """Return None: one field after another is no field of the same modes."""
 
     def check(self, x: Any) -> None:
-        """Raises for what are no floating-point images that are large enough to carry the waves."""
+        """Raise for anything but floating-point images that are large enough to carry the waves."""
         name = type(self).__name__
         need_tensor(name, x)
         if x.ndim == 3:
@@ -115,7 +110,7 @@ class _Deforming(Transform):
         Content moves by τ(s): the new image at s shows the old one at s − τ(s).
         """
         found = self.coefficients(indices, size=size, seed=seed)
-        return field_of(found.flatten(0, 1), size, self.__dict__["_warp"]).unflatten(0, found.shape[:2])
+        return field_of(found.flatten(0, 1), size, self.warp).unflatten(0, found.shape[:2])
 
     def folded(
         self, indices: Any, *, size: Size | None = None, seed: int = 0
@@ -133,7 +128,7 @@ class _Deforming(Transform):
         if self.interpolation != "gaussian":
             return x
         still = torch.zeros(1, 2, 1, 1, dtype=torch.float64)
-        return warped(x.flatten(0, 1)[None], still, self.__dict__["_warp"])[0].view_as(x)
+        return warped(x.flatten(0, 1)[None], still, self.warp)[0].view_as(x)
 
     def _check_size(self, size: Size) -> None:
         least = self._modes + 2
@@ -144,9 +139,10 @@ class _Deforming(Transform):
                 + ("Lower c, or enlarge the images." if self._modes > 1 else "Enlarge the images.")
             )
 
-    def _apply(self, values: Tensor, motion: Motion) -> Tensor:
+    def apply(self, values: Tensor, motion: Motion) -> Tensor:
+        """Read pixels where the fields say."""
         if motion.inverse:
-            raise _no_inverse(self)
+            raise no_inverse(self, _ADVICE)
         need_images(type(self).__name__, values, "n, m, C, H, W")
         if motion.on_maps and motion.input_size is not None:
             need_map_of(type(self).__name__, values, motion.input_size)
@@ -155,18 +151,9 @@ class _Deforming(Transform):
             return values
         size = motion.input_size if motion.on_maps and motion.input_size else (height, width)
         found = self._draw(motion.elements, motion.draws, size)
-        warp: Warp = self.__dict__["_warp"]
         if found.ndim == 5:
-            moved = warped(values.flatten(0, 1), found.flatten(0, 1), warp)
+            moved = warped(values.flatten(0, 1), found.flatten(0, 1), self.warp)
             return moved.view(samples, columns, channels, height, width)
         rows = values.transpose(0, 1).reshape(columns, samples * channels, height, width)
-        moved = warped(rows, found, warp).view(columns, samples, channels, height, width)
+        moved = warped(rows, found, self.warp).view(columns, samples, channels, height, width)
         return moved.transpose(0, 1)
-
-
-def _no_inverse(transform: Transform) -> TypeError:
-    return TypeError(
-        f"{type(transform).__name__} has no known inverse: what undoes a smooth field has infinitely many "
-        "modes, and a folded field cannot be undone. Where an approximation will do, declare it: "
-        "Elements([...], inverses=[...])."
-    )

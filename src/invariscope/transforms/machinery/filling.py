@@ -6,8 +6,8 @@ import torch
 
 from invariscope.transforms.base import Motion, Transform
 from invariscope.transforms.machinery.affine import common_sampling
-from invariscope.transforms.machinery.chain import Step, _apply_run, _Chain, _families, all_affine
-from invariscope.transforms.machinery.chosen import _Chosen
+from invariscope.transforms.machinery.chain import Chain, Step, all_affine, apply_run, families
+from invariscope.transforms.machinery.chosen import Chosen
 
 _COVERED = 1 - 1e-3  # least value of a transformed white image if interpolation reads nothing from outside
 
@@ -23,26 +23,26 @@ def fills_with_zeros(transform: Transform, size: tuple[int, int], *, seed: int =
     >>> fills_with_zeros(Rotation([0, 30], padding="border"), (8, 8))
     ()
     """
-    if isinstance(transform, _Chosen):
+    if isinstance(transform, Chosen):
         return fills_with_zeros(transform.of, size, seed=seed)
-    motion = transform._motion(1, None, None, seed)
+    motion = transform.motion_of(1, seed=seed)
     for run in _runs(transform):
         if not all_affine(run):
             return ()
         if _uncovers(run, size, motion):
-            return tuple(dict.fromkeys(type(f).__name__ for f in _families(run) if f.sampling is not None))
+            return tuple(dict.fromkeys(type(f).__name__ for f in families(run) if f.sampling is not None))
     return ()
 
 
 def _runs(transform: Transform) -> list[list[Step]]:
-    if isinstance(transform, _Chain):
-        return transform._runs
+    if isinstance(transform, Chain):
+        return transform.runs
     return [[Step(transform, tuple(range(len(transform))))]]
 
 
 def _uncovers(run: list[Step], size: tuple[int, int], motion: Motion) -> bool:
     """Return whether zeros appear in a transformed white image."""
-    if common_sampling(_families(run)).padding != "zeros":
+    if common_sampling(families(run)).padding != "zeros":
         return False
     white = torch.ones(1, len(motion.elements), 1, *size)
-    return bool((_apply_run(run, white, motion) < _COVERED).any())
+    return bool((apply_run(run, white, motion) < _COVERED).any())

@@ -10,25 +10,25 @@ import numpy as np
 from invariscope.transforms.base import Motion, Transform
 
 
-class _Linear(Transform):
-    """A transform whose elements act on vectors, such as velocities, by a matrix each."""
+class Linear(Transform):
+    """A transform whose elements may act on vectors, such as velocities, by one matrix each."""
 
     @abstractmethod
     def linear_parts(self, motion: Motion) -> np.ndarray | None:
-        """The matrices (column, d, d) or (sample, column, d, d) of the motion; None where there are none."""
+        """Return the matrices (column, d, d) or (sample, column, d, d); None if there are none."""
 
 
 def linear_parts(transform: Transform, indices: Any, seed: int, keys: Any = None) -> np.ndarray | None:
-    """(sample or 1, element, d, d) the matrices of all elements for these samples; None where unknown.
+    """Return (sample or 1, element, d, d), the matrices of all elements for these samples; None if unknown.
 
     >>> from invariscope.transforms import QuarterTurns
     >>> linear_parts(QuarterTurns(), np.arange(2), 0)[0, 1]  # x to the right, y down
     array([[ 0.,  1.],
            [-1.,  0.]])
     """
-    if not isinstance(transform, _Linear):
+    if not isinstance(transform, Linear):
         return None
-    found = transform.linear_parts(transform._motion(len(indices), indices, keys, seed))
+    found = transform.linear_parts(transform.motion_of(len(indices), indices, keys, seed))
     if found is None:
         return None
     return (found[None] if found.ndim == 3 else found) + 0.0  # without the sign of −0

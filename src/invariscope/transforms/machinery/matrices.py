@@ -6,6 +6,8 @@ the content goes: what was at p is afterwards at A p + t. All functions work on 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 _TOLERANCE = 1e-9  # pixels per pixel: below it a map that should hit the pixel grid does
@@ -80,14 +82,25 @@ def is_identity(matrices: np.ndarray) -> np.ndarray:
     return _near(matrices, np.eye(2, 3))
 
 
-def group_table(matrices: np.ndarray) -> np.ndarray | None:
-    """The table of the maps (m, 2, 3) if they are a finite group of distinct elements, else None."""
+def group_table(
+    elements: np.ndarray,
+    product: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    tolerance: float = _TOLERANCE,
+) -> np.ndarray | None:
+    """Return the table of a finite group of distinct elements; None if this is not one.
+
+    Args:
+        elements: (m, ...) matrices or maps.
+        product: of one element, applied second, with each of (m, ...) elements.
+        tolerance: entries that differ by less are equal.
+    """
     from scipy.spatial import KDTree
 
-    tree, rows = KDTree(matrices.reshape(-1, 6)), []
-    for matrix in matrices:
-        products = compose(matrix, matrices).reshape(-1, 6)
-        near = tree.query(products, k=2, p=np.inf, distance_upper_bound=_TOLERANCE)
+    m, rows = len(elements), []
+    tree = KDTree(elements.reshape(m, -1))
+    for element in elements:
+        products = product(element, elements).reshape(m, -1)
+        near = tree.query(products, k=2, p=np.inf, distance_upper_bound=tolerance)
         distances, places = map(np.asarray, near)
         if (np.isfinite(distances) != [True, False]).any():  # no such element, or two of them
             return None

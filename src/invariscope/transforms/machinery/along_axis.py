@@ -1,0 +1,129 @@
+"""Families that act along one axis of the data: they permute its entries, or turn the vectors in it."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from invariscope.transforms.base import Motion, Transform
+from invariscope.transforms.inverse import Inverse
+from invariscope.transforms.machinery.checks import need_tensor
+from invariscope.transforms.machinery.linear import Linear
+from invariscope.transforms.machinery.traits import Axis
+
+
+class AlongAxis(Linear):
+    """A transform along the option `axis` of the data, samples being axis 0.
+
+    A family defines `entries`, `_forward`, `examples`, `table`, and `_traits` with `acts_on` among them.
+    """
+
+    axis: int
+    multiples: ClassVar[bool]  # whether the axis may hold any multiple of `entries`
+
+    @property
+    @abstractmethod
+    def entries(self) -> int:
+        """How many entries of the axis belong together."""
+
+    @abstractmethod
+    def _forward(self, motion: Motion) -> np.ndarray:
+        """Return what the elements do, (column, ...) or (sample, column, ...), without the inverse."""
+
+    @property
+    def acts_on(self) -> Axis:
+        """The axis, for the traits."""
+        return Axis(self.axis, self.entries, self.multiples)
+
+    def inverse(self) -> Transform:
+        """Return the same elements, undone."""
+        return Inverse(self)
+
+    def check(self, x: Any) -> None:
+        """Raise TypeError unless `x` is a tensor with the right number of entries along the axis."""
+        need_tensor(type(self).__name__, x)
+        self._place(x.shape)
+        if self.multiples and not x.is_floating_point():
+            raise TypeError(
+                f"{type(self).__name__} needs floating-point values; got "
+                f"{str(x.dtype).removeprefix('torch.')}. Convert first: x.float()."
+            )
+
+    def _place(self, shape: Sequence[int]) -> int:
+        """Return the axis, from the front, of data of that shape."""
+        size = len(shape)
+        axis = self.axis % size if -size < self.axis < size else 0
+        if axis == 0 or not shape[axis] or not self.acts_on.fits(shape[axis]):
+            rest = ", ".join(map(str, shape[1:]))
+            raise TypeError(
+                f"{type(self).__name__} acts on {'a multiple of ' * self.multiples}{self.entries} entries "
+                f"along axis {self.axis}; got the shape (n, {rest}). Say where they lie with axis=, or make "
+                "it for as many as there are."
+            )
+        return axis
+
+    def _place_in(self, values: Tensor) -> int:
+        """Return the axis of values (sample, column, ...)."""
+        return self._place((values.shape[0], *values.shape[2:])) + 1
+
+
+class Permuting(AlongAxis):
+    """Entry i of the axis goes to place p(i); `_forward` gives p, (column, entry) or with samples first."""
+
+    multiples: ClassVar[bool] = False
+
+    def linear_parts(self, motion: Motion) -> None:
+        """Return None: places are no directions."""
+
+    def apply(self, values: Tensor, motion: Motion) -> Tensor:
+        """Put the entries into their places."""
+        axis, going = self._place_in(values), self._forward(motion)
+        # The value at place q comes from the entry that goes there.
+        coming = going if motion.inverse else np.argsort(going, axis=-1)
+        shape = [1] * values.ndim
+        shape[1], shape[axis] = coming.shape[-2:]
+        if coming.ndim == 3:
+            shape[0] = len(coming)
+        index = torch.from_numpy(np.ascontiguousarray(coming)).to(values.device).view(shape)
+        return values.gather(axis, index.expand(values.shape))
+
+
+class Turning(AlongAxis):
+    """Vectors are multiplied by the orthogonal matrices of `_forward`, (column, d, d) or with samples first.
+
+    An axis k times as long as a vector holds k vectors, one after the other: positions and velocities, say.
+    """
+
+    multiples: ClassVar[bool] = True
+
+    def linear_parts(self, motion: Motion) -> np.ndarray:
+        """Return the matrices of the motion's elements, or of their inverses."""
+        forward = self._forward(motion)
+        return forward.swapaxes(-1, -2) if motion.inverse else forward
+
+    def apply(self, values: Tensor, motion: Motion) -> Tensor:
+        """Multiply the vectors by the matrices."""
+        axis = self._place_in(values)
+        matrices = torch.from_numpy(np.ascontiguousarray(self.linear_parts(motion)))
+        return turned(values, matrices.to(values.device), axis)
+
+
+def turned(values: Tensor, matrices: Tensor, axis: int) -> Tensor:
+    """Return values (sample, column, ...), the vectors along one axis multiplied by their column's matrix.
+
+    Args:
+        values: (sample, column, ...), the axis holding k·d entries: k vectors.
+        matrices: (column, d, d) or (sample, column, d, d).
+        axis: of the values, at least 2.
+    """
+    size = matrices.shape[-1]
+    whole = values.unflatten(axis, (-1, size)).movedim(axis + 1, -1)
+    work = whole if whole.dtype in (torch.float32, torch.float64) else whole.float()
+    flat = work.flatten(2, -2)
+    found = flat @ matrices.to(work.dtype).transpose(-1, -2)
+    return found.view(work.shape).movedim(-1, axis + 1).flatten(axis, axis + 1).to(values.dtype)
