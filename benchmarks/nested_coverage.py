@@ -4,7 +4,7 @@
 
 Trainings and samples are normal, with a known ratio of their two errors; the variances are estimated from K
 trainings and from the jackknife's eight groups. Prints the share of 200,000 draws in which the interval of
-`invariscope.recipes.quantities.nested` (Satterthwaite's degrees of freedom) covers the true value.
+`invariscope.lab.recipes.quantities.nested` (Satterthwaite's degrees of freedom) covers the true value.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ def _home(name: str) -> str:
     if name in ("report", "write_report"):  # a package that can be called is a function to type checkers
         return "invariscope.report"
     if name in iv._PACKAGES:
-        return "invariscope"
+        return f"invariscope.{iv._ROOMS.get(name, name)}".rpartition(".")[0]
     return iv._HOMES.get(name) or getattr(iv, name).__module__
 
 

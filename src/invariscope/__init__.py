@@ -44,7 +44,7 @@ _HOMES = {
     "load": "invariscope.results.storage",
     "local_decomposition": "invariscope.studies.local_decomposition",
     "measure": "invariscope.engine.api",
-    "neuron_stability": "invariscope.neurons.stability",
+    "neuron_stability": "invariscope.studies.neurons.stability",
     "plot": "invariscope.plots",
     "receptive_field": "invariscope.anatomy.receptive_field",
     "stability_curve": "invariscope.studies.stability_curve",
@@ -65,6 +65,7 @@ _PACKAGES = (
     "weights",
     "zoo",
 )
+_ROOMS = {"neurons": "studies.neurons"}  # of packages that lie in another one
 _RENAMED = {"write_report": "report"}  # old names, to be removed in the version after this one
 
 
@@ -72,7 +73,7 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
     if name in _PACKAGES:
-        return importlib.import_module(f"invariscope.{name}")
+        return importlib.import_module(f"invariscope.{_ROOMS.get(name, name)}")
     if name in _RENAMED:
         message = f"iv.{name} is now iv.{_RENAMED[name]}, and will be removed in the next version"
         warnings.warn(message, DeprecationWarning, stacklevel=2)

@@ -4,7 +4,6 @@ from invariscope import demo as demo
 from invariscope import generators as generators
 from invariscope import measures as measures
 from invariscope import monitor as monitor
-from invariscope import neurons as neurons
 from invariscope import penalties as penalties
 from invariscope import plots as plots
 from invariscope import readers as readers
@@ -52,17 +51,18 @@ from invariscope.measures.variance import SampleVariance as SampleVariance
 from invariscope.measures.variance import TransformationVariance as TransformationVariance
 from invariscope.measures.worst_element import WorstElement as WorstElement
 from invariscope.monitor.monitor import Monitor as Monitor
-from invariscope.neurons.stability import neuron_stability as neuron_stability
 from invariscope.plots import plot as plot
 from invariscope.report import report as report
 from invariscope.report import write_report as write_report
 from invariscope.results.compare import compare as compare
 from invariscope.results.result import Result as Result
 from invariscope.results.storage import load as load
+from invariscope.studies import neurons as neurons
 from invariscope.studies.illustrate import illustrate as illustrate
 from invariscope.studies.lie.layerwise import lie_derivative as lie_derivative
 from invariscope.studies.local_decomposition import LocalDecomposition as LocalDecomposition
 from invariscope.studies.local_decomposition import local_decomposition as local_decomposition
+from invariscope.studies.neurons.stability import neuron_stability as neuron_stability
 from invariscope.studies.stability_curve import stability_curve as stability_curve
 from invariscope.studies.worst_element import worst_element as worst_element
 from invariscope.transforms.affine import Affine as Affine

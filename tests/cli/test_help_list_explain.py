@@ -16,7 +16,7 @@ import typer
 import invariscope
 from invariscope.cli.app import app
 from invariscope.cli.commands.measure import measure
-from invariscope.cli.prose import documented, plain_math
+from invariscope.cli.docstrings import documented, plain_math
 from invariscope.engine.options import Options
 from invariscope.measures.base import MEASURES, Measure
 from invariscope.plots import PLOTS

@@ -97,16 +97,16 @@ def command_line() -> Any:
 
 def figure(name: str) -> Any:
     """A figure that is made of no result, and so stands in no registry."""
-    from invariscope.plots.deformation_phases import DeformationPhases
-    from invariscope.plots.displacement_fields import DisplacementFields
-    from invariscope.plots.filter_images import FilterImages
+    from invariscope.lab.plots.deformation_phases import DeformationPhases
+    from invariscope.lab.plots.displacement_fields import DisplacementFields
+    from invariscope.lab.plots.filter_images import FilterImages
 
     return {one.__name__: one for one in (DeformationPhases, DisplacementFields, FilterImages)}[name]
 
 
 def decomposed() -> iv.Result:
     """Random fields taken apart, as a recipe does it."""
-    from invariscope.recipes.kinds.decompose import Decompose
+    from invariscope.lab.recipes.kinds.decompose import Decompose
 
     return Decompose(transform="Diffeomorphism(1)", size=12, fields=64, patches=[2, 3, 6], seed=1)._result()
 

@@ -14,10 +14,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from invariscope import recipes
-from invariscope.lab import campaign
+from invariscope.lab import campaign, recipes
 from invariscope.lab.log import Log
-from invariscope.recipes import Archive
+from invariscope.lab.recipes import Archive
 
 COMMAND = (sys.executable, "-m", "invariscope.lab.campaign")
 NAMES = ["net", "nv/32", "nv/48"]
@@ -34,17 +33,17 @@ def in_process(monkeypatch, known_costs) -> list[str]:
     """Cells run in this process; the names of those that were."""
     ran: list[str] = []
 
-    class Inline(recipes.Runner):
+    class Inline(recipes.CellRunner):
         def run(self, cells):
-            from invariscope.recipes.running import Outcome
+            from invariscope.lab.recipes.running import RunSummary
 
-            outcome = Outcome()
+            outcome = RunSummary()
             for cell in cells:
                 ran.append(cell.name)
                 recipes.run_cell(self.store, cell, threads=1, log=lambda text: None)
             return outcome
 
-    monkeypatch.setattr(recipes, "Runner", Inline)
+    monkeypatch.setattr(recipes, "CellRunner", Inline)
     return ran
 
 
@@ -114,16 +113,16 @@ def test_a_network_without_archived_weights_is_trained_again_only_when_needed(
 
 
 def test_a_cell_that_fails_is_logged_and_the_others_go_on(steps, tmp_path, known_costs, monkeypatch):
-    class Failing(recipes.Runner):
+    class Failing(recipes.CellRunner):
         def run(self, cells):
-            from invariscope.recipes.running import Outcome
+            from invariscope.lab.recipes.running import RunSummary
 
             if cells[0].name == "nv/32":
-                return Outcome(failed={"nv/32": f"error: no file {tmp_path}/data/images"})
+                return RunSummary(failed={"nv/32": f"error: no file {tmp_path}/data/images"})
             recipes.run_cell(self.store, cells[0], threads=1, log=lambda text: None)
-            return Outcome()
+            return RunSummary()
 
-    monkeypatch.setattr(recipes, "Runner", Failing)
+    monkeypatch.setattr(recipes, "CellRunner", Failing)
     root = tmp_path / "reproductions"
     done = CliRunner().invoke(app(), ["--root", str(root), "--steps", str(steps())])
     assert done.exit_code == 1

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import math
 
-from invariscope import recipes
+from invariscope.lab import recipes
 from invariscope.lab.agenda import planned_jobs, read_steps
 from invariscope.lab.costs import Costs
 from invariscope.lab.log import Log, alike, failure_of
-from invariscope.recipes import Archive
-from invariscope.recipes.machine import machine
+from invariscope.lab.recipes import Archive
+from invariscope.lab.recipes.machine import machine
 
 
 def test_a_line_that_was_cut_short_is_skipped_and_spoils_no_other(tmp_path):

@@ -11,7 +11,7 @@ import pytest
 
 from invariscope.lab.agenda import Job, order, read_steps
 from invariscope.lab.campaign import STEPS
-from invariscope.recipes import RecipeError, names
+from invariscope.lab.recipes import RecipeError, names
 
 
 def job(key: str, worth: float, *needs: str, network: bool = False) -> Job:

@@ -17,9 +17,9 @@ from invariscope.common.draws import Draws, Stream
 from invariscope.data.order import pair_numbers
 from invariscope.data.sources import as_source
 from invariscope.intervals import GROUPS, jackknife
-from invariscope.neurons.crops import Looking, Patches, cut, cut_moved, looking_of, responses
-from invariscope.neurons.deformations import KINDS, NORMS, Deformations
-from invariscope.neurons.displacements import Displacements
+from invariscope.studies.neurons.crops import Field, Patches, centre_responses, cut, cut_moved, field_of
+from invariscope.studies.neurons.deformations import KINDS, NORMS, Deformations
+from invariscope.studies.neurons.responses import NeuronResponses
 
 IMAGES = torch.rand(80, 3, 24, 28, generator=torch.Generator().manual_seed(0))
 
@@ -104,8 +104,8 @@ def test_the_frobenius_norm_sets_the_matrix_whatever_the_window():
 def brute_force(model, layer, images, kinds, seed):
     """Every patch deformed within its whole image, every image forwarded whole, every pair summed."""
     keys = as_source(images, seed=seed).order.keys
-    looking = looking_of(model, layer, images.shape[1:], reach=Deformations(kinds).reach)
-    rows, columns = looking.interior
+    field = field_of(model, layer, images.shape[1:], reach=Deformations(kinds).reach)
+    rows, columns = field.interior
     chance = Draws(seed, keys, 2, Stream.NEURON_PLACE).uniform()
     first = np.array([rows.start, columns.start])
     places = first + np.floor(chance * [len(rows), len(columns)]).astype(int)
@@ -121,16 +121,16 @@ def brute_force(model, layer, images, kinds, seed):
                 middle = [
                     c + n * j
                     for c, n, j in zip(
-                        looking.field.first_centre, (row, column), looking.field.jump, strict=True
+                        field.receptive.first_centre, (row, column), field.receptive.jump, strict=True
                     )
                 ]
                 offset = np.stack([x - middle[1], y - middle[0]])
-                field = np.einsum("ab,bhw->ahw", matrices[i, k, 0], offset) + shifts[i, k, 0][:, None, None]
-                half = [(size - 1) / 2 for size in looking.field.size]
+                shifted = np.einsum("ab,bhw->ahw", matrices[i, k, 0], offset) + shifts[i, k, 0][:, None, None]
+                half = [(size - 1) / 2 for size in field.receptive.size]
                 inside = (np.abs(offset[0]) <= half[1]) & (np.abs(offset[1]) <= half[0])
-                field /= np.sqrt(np.square(field[:, inside]).sum(axis=0).mean())
+                shifted /= np.sqrt(np.square(shifted[:, inside]).sum(axis=0).mean())
                 at = np.stack(
-                    [2 * (x - field[0]) / (width - 1) - 1, 2 * (y - field[1]) / (height - 1) - 1], -1
+                    [2 * (x - shifted[0]) / (width - 1) - 1, 2 * (y - shifted[1]) / (height - 1) - 1], -1
                 )
                 grid = torch.from_numpy(at).float()[None]
                 warped = F.grid_sample(images[i : i + 1], grid, padding_mode="border", align_corners=True)
@@ -154,22 +154,22 @@ def test_crops_give_what_whole_images_give():
 
 def test_windows_keep_away_from_edges_where_the_image_has_room():
     field = ReceptiveField((7, 7), (1, 1), (3.0, 3.0), "analytic")
-    assert Looking(field, (21, 9), reach=2).interior == (range(2, 13), range(3))
-    assert Looking(field, (21, 9)).interior == (range(15), range(3))
+    assert Field(field, (21, 9), reach=2).interior == (range(2, 13), range(3))
+    assert Field(field, (21, 9)).interior == (range(15), range(3))
 
 
 def test_a_crop_is_answered_as_within_its_image():
     model = small_net()
-    looking = looking_of(model, "5", (3, 24, 28), reach=Deformations().reach)
-    assert looking.margin == (1, 1)
-    rows, columns = looking.interior
+    field = field_of(model, "5", (3, 24, 28), reach=Deformations().reach)
+    assert field.margin == (1, 1)
+    rows, columns = field.interior
     places = np.array([(r, c) for r in rows for c in columns])
     with up_to(model, "5") as run, torch.no_grad():
         whole = run(IMAGES[:1])[0][:, places[:, 0], places[:, 1]].T
-        patches = Patches(np.zeros(len(places), int), looking.corners(places))
-        alone = responses(run, cut(IMAGES, patches, looking.crop), looking)
-        still = cut_moved(IMAGES, patches, torch.zeros(len(places), 2, *looking.crop, dtype=torch.float64))
-        moved = responses(run, still, looking)
+        patches = Patches(np.zeros(len(places), int), field.corners(places))
+        alone = centre_responses(run, cut(IMAGES, patches, field.crop), field)
+        still = cut_moved(IMAGES, patches, torch.zeros(len(places), 2, *field.crop, dtype=torch.float64))
+        moved = centre_responses(run, still, field)
     np.testing.assert_allclose(alone, whole, atol=1e-6)
     np.testing.assert_allclose(moved, whole, atol=1e-5)
 
@@ -202,8 +202,8 @@ def test_displacements_have_the_size_that_is_stated(norm):
 
 def test_favourite_patches_are_those_of_the_largest_response():
     model = small_net()
-    looking = looking_of(model, "5", (3, 24, 28), reach=Deformations().reach)
-    rows, columns = looking.interior
+    field = field_of(model, "5", (3, 24, 28), reach=Deformations().reach)
+    rows, columns = field.interior
     with up_to(model, "5") as run, torch.no_grad():
         inside = run(IMAGES)[:, :, rows.start : rows.stop, columns.start : columns.stop]
     top = inside.flatten(2).max(dim=2).values.double().numpy()
@@ -214,15 +214,15 @@ def test_favourite_patches_are_those_of_the_largest_response():
 
 
 def alphas_and_rest(model, images=IMAGES, keys=None, groups=None, **options):
-    from invariscope.neurons.measuring import Listening
-    from invariscope.neurons.settings import Settings
+    from invariscope.studies.neurons.experiment import PatchExperiment
+    from invariscope.studies.neurons.settings import NeuronSettings
 
-    looking = looking_of(model, "5", (3, 24, 28), reach=Deformations().reach)
+    field = field_of(model, "5", (3, 24, 28), reach=Deformations().reach)
     keys = np.arange(80) if keys is None else keys
     groups = pair_numbers(80) % GROUPS if groups is None else groups
-    listening = Listening(looking, images, keys, groups, np.arange(5), 5, Settings(**options))
+    experiment = PatchExperiment(field, images, keys, groups, np.arange(5), 5, NeuronSettings(**options))
     with up_to(model, "5") as run, torch.no_grad():
-        return listening.measured(run, "5")
+        return experiment.measured(run, "5")
 
 
 def test_other_patches_are_compared_with_random_patches_of_other_images():
@@ -295,17 +295,17 @@ def test_the_cost_that_is_announced_is_what_is_forwarded(options, caplog):
     model, seen = small_net(), []
     model[0].register_forward_hook(lambda module, args, output: seen.append(tuple(args[0].shape)))
     (cost,) = iv.neurons.neuron_stability_cost(model, "5", IMAGES, draws=2, **options)
-    looking = looking_of(model, "5", (3, 24, 28), reach=Deformations().reach)
+    field = field_of(model, "5", (3, 24, 28), reach=Deformations().reach)
     seen.clear()
-    from invariscope.neurons.measuring import Listening
-    from invariscope.neurons.settings import Settings
+    from invariscope.studies.neurons.experiment import PatchExperiment
+    from invariscope.studies.neurons.settings import NeuronSettings
 
-    settings = Settings(draws=2, **options)
+    settings = NeuronSettings(draws=2, **options)
     with up_to(model, "5") as run, torch.no_grad():
-        Listening(
-            looking, IMAGES, np.arange(80), pair_numbers(80) % GROUPS, np.arange(5), 5, settings
+        PatchExperiment(
+            field, IMAGES, np.arange(80), pair_numbers(80) % GROUPS, np.arange(5), 5, settings
         ).measured(run, "5")
-    assert sum(n for n, _, *size in seen if tuple(size) == looking.crop) == cost.crops
+    assert sum(n for n, _, *size in seen if tuple(size) == field.crop) == cost.crops
     assert sum(n for n, _, *size in seen if tuple(size) == (24, 28)) == cost.whole_images
     with caplog.at_level(logging.INFO, logger="invariscope"):
         iv.neuron_stability(model, "5", IMAGES, draws=2, **options)
@@ -360,7 +360,7 @@ class Placewise(nn.Module):
         (small_net(), "5", {"pivot": "center"}, "unknown pivot 'center'. Closest: 'centre'"),
         (small_net(), "5", {"norm": "max"}, "unknown norm 'max'"),
         (small_net(), "5", {"amplitude": 0}, "amplitude is a number above 0; got 0"),
-        (small_net(), "5", {"draws": 0}, "draws is a whole number from 1; got 0"),
+        (small_net(), "5", {"draws": 0}, "draws must be an integer, at least 1; got 0"),
         (small_net(), "5", {"neurons": [7]}, "0 to 4; got"),
         (small_net(), "5", {"neurons": 9}, "neurons=9, but layer '5' has 5 feature maps"),
         (small_net(), "5", {"neurons": []}, "numbers of feature maps"),
@@ -377,7 +377,7 @@ def test_what_is_no_model_or_no_image_is_refused():
         iv.neuron_stability(lambda x: x, "5", IMAGES)
     with pytest.raises(ValueError, match="one input has shape"):
         iv.neuron_stability(small_net(), "5", torch.rand(8, 30))
-    with pytest.raises(TypeError, match=r"unknown option of Settings 'draw'\. Closest: 'draws'"):
+    with pytest.raises(TypeError, match=r"unknown option of neuron_stability 'draw'\. Closest: 'draws'"):
         iv.neurons.neuron_stability_cost(small_net(), "5", IMAGES, draw=3)
 
 
@@ -395,7 +395,7 @@ def simulated(rng, weights, offsets, samples):
     rest, after = (np.maximum(part @ weights + offsets, 0) for part in (features, moved))
     image = np.repeat(np.arange(samples)[:, None], rest.shape[1], axis=1)
     group = pair_numbers(samples) % GROUPS
-    return Displacements(np.square(after - rest)[:, :, None], rest, image, rest, group, True)
+    return NeuronResponses(np.square(after - rest)[:, :, None], rest, image, rest, group, True)
 
 
 @pytest.mark.slow

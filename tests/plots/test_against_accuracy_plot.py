@@ -6,7 +6,7 @@ import pytest
 from plot_rows import NAN, result, row
 from scipy import stats
 
-from invariscope.plots.against_accuracy import AgainstAccuracy
+from invariscope.lab.plots.against_accuracy import AgainstAccuracy
 from invariscope.plots.shared import static
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from invariscope.plots.deformation_phases import DeformationPhases
-from invariscope.plots.displacement_fields import DisplacementFields
+from invariscope.lab.plots.deformation_phases import DeformationPhases
+from invariscope.lab.plots.displacement_fields import DisplacementFields
 from invariscope.transforms import Deformation, Diffeomorphism
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from invariscope.plots.depth_laws import DepthLaws, law_values
+from invariscope.lab.plots.depth_laws import DepthLaws, law_values
 from invariscope.results.result import Result
 
 

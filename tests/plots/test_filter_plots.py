@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from sample_results import sample_result
 
+from invariscope.lab.plots.filter_images import FilterImages
+from invariscope.lab.plots.filter_spectra import FilterSpectra
 from invariscope.plots import PLOTS
-from invariscope.plots.filter_images import FilterImages
-from invariscope.plots.filter_spectra import FilterSpectra
 from invariscope.plots.shared.theme import DARK, LIGHT
 
 
@@ -106,7 +106,7 @@ def test_images_of_filters_are_no_part_of_a_report():
 def test_gabor_fits_stand_below_the_filters_of_their_stage():
     from sample_results import sample_result
 
-    from invariscope.plots.gabor_filters import GaborFilters
+    from invariscope.lab.plots.gabor_filters import GaborFilters
 
     sample = sample_result("net", layers={"conv1": (4, 6, 6)}, maps=True)
     plot = GaborFilters.prepare(sample, limit=3)

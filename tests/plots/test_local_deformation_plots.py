@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from sample_results import PARTS, sample_result
 
-from invariscope.plots.local_decomposition import LocalDecomposition
-from invariscope.plots.local_fields import LocalFields
+from invariscope.lab.plots.local_decomposition import PartsByPatchSize
+from invariscope.lab.plots.local_fields import LocalFields
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,7 @@ def sample():
 
 
 def test_every_part_stands_in_a_panel_with_its_values_by_patch_size(sample):
-    plot = LocalDecomposition.prepare(sample)
+    plot = PartsByPatchSize.prepare(sample)
     assert plot.patch_px.tolist() == [2, 4, 8]
     found = {series.name: series for panel in plot.panels for series in panel.series}
     assert found.keys() == {name.replace("_", " ") for name in PARTS}
@@ -48,10 +48,10 @@ def test_scales_are_shared_by_the_fields(sample):
 def test_results_without_fields_are_refused_and_have_no_views(sample):
     bare = sample_result("bare", layers={"conv1": (4, 6, 6)})
     with pytest.raises(ValueError, match="no decomposition of fields"):
-        LocalDecomposition.prepare(bare)
+        PartsByPatchSize.prepare(bare)
     with pytest.raises(ValueError, match="carries no fields"):
         LocalFields.prepare(bare)
-    assert LocalDecomposition.views([bare]) == LocalFields.views([bare]) == []
+    assert PartsByPatchSize.views([bare]) == LocalFields.views([bare]) == []
     assert [view.label for view in LocalFields.views([bare, sample])] == ["ensemble"]
 
 

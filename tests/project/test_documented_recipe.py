@@ -6,7 +6,7 @@ import re
 
 from marked_pages import ROOT
 
-from invariscope import recipes
+from invariscope.lab import recipes
 
 PAGE = (ROOT / "docs" / "reproductions" / "index.md").read_text()
 

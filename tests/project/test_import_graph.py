@@ -42,7 +42,6 @@ BELOW = {
         "statistics", "transforms",
     },
     "monitor": {"data", "engine", "measures", "readers", "results", "transforms"},
-    "neurons": {"anatomy", "data", "intervals", "measures", "readers", "results"},
     "penalties": {"actions", "block", "engine", "measures", "readers", "statistics", "transforms"},
     "plots": {"results"},
     "report": {"intervals", "plots", "results"},
@@ -51,8 +50,7 @@ BELOW = {
         "actions", "block", "catalog", "data", "engine", "measures", "readers", "results", "transforms",
     },
     "pytest_plugin": {"checking"},
-    "recipes": {"intervals", "plots", "results"},
-    "lab": {"recipes"},
+    "lab": {"intervals", "plots", "results", "transforms", "weights", "zoo"},
     "demo": {"engine", "report", "results", "studies", "transforms", "zoo"},
     "cli": {"catalog", "plots"},
 }  # fmt: skip
@@ -96,6 +94,22 @@ def wrong_imports(file: Path, source: str) -> list[str]:
 @pytest.mark.parametrize("file", [pytest.param(f, id=str(f.relative_to(PACKAGE))) for f in FILES])
 def test_a_file_imports_only_what_stands_below_its_part(file):
     assert wrong_imports(file, file.read_text()) == []
+
+
+def test_only_the_command_line_and_named_doors_reach_the_lab():
+    doors = {
+        "catalog/listing.py",
+        "plots/shared/base.py",
+        "weights/__init__.py",
+        "zoo/__init__.py",
+        "zoo/catalogue.py",
+    }
+    found = {
+        str(file.relative_to(PACKAGE))
+        for file in FILES
+        if part_of(file) not in {"cli", "lab"} and "invariscope.lab" in file.read_text()
+    }
+    assert found == doors
 
 
 def test_every_part_has_its_place_in_the_table():

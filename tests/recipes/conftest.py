@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from invariscope import recipes
+from invariscope.lab import recipes
 
 TINY = Path(__file__).with_name("tiny.toml")
 

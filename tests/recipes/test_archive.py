@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from invariscope import recipes
 from invariscope.cli.app import app
-from invariscope.recipes.archive import Archive, lacks_weights
+from invariscope.lab import recipes
+from invariscope.lab.recipes.archive import Archive, lacks_weights
 
 # They share the folder in which all cells are finished.
 pytestmark = pytest.mark.xdist_group("recipes")
@@ -218,7 +218,7 @@ def test_an_archive_that_is_no_folder_is_refused(recipe, tmp_path):
 def test_packed_and_unpacked_data_have_one_digest(tmp_path, monkeypatch):
     import gzip
 
-    from invariscope.recipes.digests import Digests
+    from invariscope.lab.recipes.digests import Digests
 
     packed, plain = tmp_path / "images.gz", tmp_path / "images"
     packed.write_bytes(gzip.compress(b"1234"))

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from invariscope import zoo
-from invariscope.recipes.kinds import Workshop
-from invariscope.recipes.kinds.train import NETWORK, Train, network_after
+from invariscope.lab.recipes.kinds import CellContext
+from invariscope.lab.recipes.kinds.train import Train
+from invariscope.lab.recipes.kinds.training import NETWORK, network_after
 
 OPTIONS = {"data": "mnist_subset", "network": "lenet", "epochs": 1, "samples": 256, "batch_size": 64}
 
@@ -18,7 +19,7 @@ def cell(tmp_path_factory):
     cell = Train(**OPTIONS, seed=3, weights="float16", graded=True)
     kept = folder / "kept"
     kept.mkdir()
-    cell.run(Workshop(folder / "part", kept))
+    cell.run(CellContext(folder / "part", kept))
     return folder / "part"
 
 
@@ -80,7 +81,7 @@ def test_a_cell_interrupted_while_it_is_graded_still_has_the_networks_it_kept(tm
     with monkeypatch.context() as patched:
         patched.setattr(zoo, "evaluate", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            cell.run(Workshop(tmp_path / "part", tmp_path / "kept"))
-    cell.run(Workshop(tmp_path / "again", tmp_path / "kept"))
+            cell.run(CellContext(tmp_path / "part", tmp_path / "kept"))
+    cell.run(CellContext(tmp_path / "again", tmp_path / "kept"))
     for epoch in (0, 1):
         assert (tmp_path / "again" / f"{NETWORK}@{epoch}" / "weights.safetensors").is_file()

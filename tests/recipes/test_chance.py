@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from invariscope.recipes.kinds import Workshop
-from invariscope.recipes.kinds.weights import Weights
-from invariscope.recipes.quantities import NoValueError, worked_out
-from invariscope.recipes.verdicts import decided
+from invariscope.lab.recipes.kinds import CellContext
+from invariscope.lab.recipes.kinds.weights import Weights
+from invariscope.lab.recipes.quantities import NoValueError, worked_out
+from invariscope.lab.recipes.verdicts import decided
 from invariscope.results import storage
 
 
@@ -23,7 +23,7 @@ class Shelf:
 
 def coupling(folder, network):
     cell = Weights(analysis="rotation_coupling", network=network, settings={"permutations": 199})
-    cell.run(Workshop(folder, folder))
+    cell.run(CellContext(folder, folder))
     return Shelf(storage.load(folder / "result"))
 
 

@@ -6,8 +6,8 @@ import pytest
 
 import invariscope as iv
 from invariscope import zoo
-from invariscope.recipes.kinds import Workshop
-from invariscope.recipes.kinds.measure import Measure
+from invariscope.lab.recipes.kinds import CellContext
+from invariscope.lab.recipes.kinds.measure import MeasureCell
 from invariscope.results import storage
 
 OPTIONS = {
@@ -23,11 +23,11 @@ OPTIONS = {
 
 
 def measured(tmp_path, **options) -> dict[tuple[str, str], float]:
-    cell = Measure(**OPTIONS, **options)
+    cell = MeasureCell(**OPTIONS, **options)
     cell.check()
     folder = tmp_path / "_".join(map(str, options.values()))
     folder.mkdir()
-    cell.run(Workshop(folder, folder))
+    cell.run(CellContext(folder, folder))
     rows = storage.load(folder / "result").rows
     return {(row["measure"], row["layer"]): row["value"] for row in rows}
 

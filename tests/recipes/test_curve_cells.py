@@ -10,14 +10,14 @@ from torch import nn
 
 import invariscope as iv
 from invariscope import zoo
-from invariscope.recipes.kinds import Workshop
-from invariscope.recipes.kinds.curve import Curve, before_softmax
-from invariscope.recipes.kinds.measure import Measure
+from invariscope.lab.recipes.kinds import CellContext
+from invariscope.lab.recipes.kinds.curve import Curve, before_softmax
+from invariscope.lab.recipes.kinds.measure import MeasureCell
 from invariscope.results import storage
 
 SMALL = {"filters": 4, "kernel_size": 3}
 CURVE = Curve(data="mnist_subset", network="min_cnn", network_options=SMALL, samples=24, radii=3, logits=True)
-MEASURE = Measure(
+MEASURE = MeasureCell(
     data="mnist_subset", network="min_cnn", network_options=SMALL, samples=24, transform="QuarterTurns()",
     measures=["normalized_variance"], layers=["fc"], tested=100,
 )  # fmt: skip
@@ -26,7 +26,7 @@ MEASURE = Measure(
 def outcome(cell, folder):
     """What the cell finds."""
     cell.check()
-    cell.run(Workshop(folder, folder))
+    cell.run(CellContext(folder, folder))
     return storage.load(folder / "result")
 
 
@@ -60,12 +60,12 @@ def test_radii_that_make_no_ladder_are_refused():
         replace(CURVE, radii=[1e-3, -1e-3]).check()
 
 
-def test_curves_that_differ_in_draws_alone_are_rehearsed_once(tmp_path):
-    alike, pieces = CURVE.rehearsal({})
+def test_curves_that_differ_in_draws_alone_are_timed_once(tmp_path):
+    alike, pieces = CURVE.cost_units({})
     assert pieces == 24
-    assert replace(CURVE, seed=3, samples=80).rehearsal({}) == (alike, 80.0)
-    assert replace(CURVE, radii=4).rehearsal({})[0] != alike
-    assert CURVE.rehearse({}, None) >= 0
+    assert replace(CURVE, seed=3, samples=80).cost_units({}) == (alike, 80.0)
+    assert replace(CURVE, radii=4).cost_units({})[0] != alike
+    assert CURVE.time_one_unit({}, None) >= 0
 
 
 def test_the_share_of_right_answers_stands_beside_what_was_measured(tmp_path):

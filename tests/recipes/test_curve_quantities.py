@@ -7,7 +7,7 @@ import math
 import pytest
 
 from invariscope.intervals import jackknife
-from invariscope.recipes.quantities import NoValueError, worked_out
+from invariscope.lab.recipes.quantities import NoValueError, worked_out
 from invariscope.results.result import Result
 
 SIZES = [10] * 8

@@ -9,10 +9,10 @@ import pytest
 
 import invariscope as iv
 from invariscope import zoo
-from invariscope.recipes.kinds import Workshop
-from invariscope.recipes.kinds.decompose import Decompose
-from invariscope.recipes.kinds.measure import Measure
-from invariscope.recipes.kinds.neurons import Neurons
+from invariscope.lab.recipes.kinds import CellContext
+from invariscope.lab.recipes.kinds.decompose import Decompose
+from invariscope.lab.recipes.kinds.measure import MeasureCell
+from invariscope.lab.recipes.kinds.neurons import Neurons
 from invariscope.results import storage
 
 NAME = "local_decomposition"
@@ -29,7 +29,7 @@ def taken_apart(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cell")
     cell = Decompose(transform="Diffeomorphism(1)", fields=240, patches=[3, 16])
     cell.check()
-    cell.run(Workshop(folder, folder))
+    cell.run(CellContext(folder, folder))
     return storage.load(folder / "result")
 
 
@@ -96,7 +96,7 @@ def neurons(**options):
 def test_a_cell_gives_what_neuron_stability_gives(tmp_path):
     cell = neurons(deformations=["rotation", "translation"], options={"draws": 2}, label="random")
     cell.check()
-    cell.run(Workshop(tmp_path, tmp_path))
+    cell.run(CellContext(tmp_path, tmp_path))
     found = storage.load(tmp_path / "result")
     data = zoo.load("mnist_subset", samples=160).standardized()
     model = zoo.build("min_cnn", filters=4, kernel_size=5)
@@ -122,17 +122,17 @@ def test_a_wrong_option_of_neurons_is_refused(options, error, said):
         neurons(**options).check()
 
 
-def test_both_kinds_can_be_rehearsed():
+def test_both_kinds_can_be_timed():
     apart = Decompose(transform="Diffeomorphism(1)", patches=[3], fields=500)
-    assert apart.rehearsal({})[1] == 500
-    assert apart.rehearse({}, None) > 0
+    assert apart.cost_units({})[1] == 500
+    assert apart.time_one_unit({}, None) > 0
     cell = neurons(deformations=["rotation"])
-    assert cell.rehearsal({})[1] == 160
-    assert cell.rehearse({}, None) >= 0
+    assert cell.cost_units({})[1] == 160
+    assert cell.time_one_unit({}, None) >= 0
 
 
 def test_a_cell_can_measure_the_task_of_two_pixels_under_its_own_displacements(tmp_path):
-    cell = Measure(
+    cell = MeasureCell(
         network="min_cnn",
         network_options={"filters": 4, "padding_mode": "circular"},
         data="scale_detection",
@@ -144,7 +144,7 @@ def test_a_cell_can_measure_the_task_of_two_pixels_under_its_own_displacements(t
     )
     cell.check()
     assert cell.data_sets == (("scale_detection", "test"),)
-    cell.run(Workshop(tmp_path, tmp_path))
+    cell.run(CellContext(tmp_path, tmp_path))
     found = storage.load(tmp_path / "result").table.set_index("measure")["value"]
     model = zoo.build("min_cnn", input_shape=(1, 16, 16), classes=2, filters=4, padding_mode="circular")
     data = zoo.load("scale_detection", samples=80)
@@ -152,4 +152,6 @@ def test_a_cell_can_measure_the_task_of_two_pixels_under_its_own_displacements(t
     expected = iv.measure(model, data, steps, measures="stability", layers="fc", progress=False).table
     assert found["stability.D"] == pytest.approx(expected.set_index("measure")["value"]["stability.D"])
     with pytest.raises(ValueError, match="unknown transform 'unit_displacements'"):
-        Measure(network="min_cnn", data="mnist_subset", transform="unit_displacements", measures=[]).check()
+        MeasureCell(
+            network="min_cnn", data="mnist_subset", transform="unit_displacements", measures=[]
+        ).check()

@@ -8,9 +8,9 @@ from fnmatch import fnmatchcase
 import pytest
 
 from invariscope.intervals import jackknife
-from invariscope.recipes.kinds import Workshop
-from invariscope.recipes.kinds.constant_filters import ConstantFilters
-from invariscope.recipes.quantities import NoValueError, worked_out
+from invariscope.lab.recipes.kinds import CellContext
+from invariscope.lab.recipes.kinds.constant_filters import ConstantFilters
+from invariscope.lab.recipes.quantities import NoValueError, worked_out
 from invariscope.results import storage
 from invariscope.results.result import Result
 
@@ -97,7 +97,7 @@ def test_a_late_ratio_sets_the_last_layers_against_the_first():
 def test_the_simulation_gives_the_theorys_exponents_where_they_are_reached(tmp_path):
     cell = ConstantFilters(layers=6, size=1024, dimensions=1, filter_size=2, stride=2, samples=512)
     cell.check()
-    cell.run(Workshop(tmp_path, tmp_path))
+    cell.run(CellContext(tmp_path, tmp_path))
     shelf = Shelf(sim=storage.load(tmp_path / "result"))
     spec = {"quantity": "depth_slope", "cell": "sim", "layers": ["relu*"]}
     moved = worked_out(shelf, spec | {"measure": "stability.D"})

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import pytest
 
-from invariscope import recipes
-from invariscope.recipes.cases import trainings_of_claims
-from invariscope.recipes.floors import Learned, floor_of, lowest, trained_below
-from invariscope.recipes.quantities import Estimate, NotFinishedError
-from invariscope.recipes.quantities.base import QUANTITIES, around
-from invariscope.recipes.recipe import Claim, Floor, Recipe
-from invariscope.recipes.verdicts import verdicts
+from invariscope.lab import recipes
+from invariscope.lab.recipes.cases import trainings_of_claims
+from invariscope.lab.recipes.floors import Learned, floor_of, lowest, trained_below
+from invariscope.lab.recipes.quantities import Estimate, NotFinishedError
+from invariscope.lab.recipes.quantities.base import QUANTITIES, around
+from invariscope.lab.recipes.recipe import Claim, Floor, Recipe
+from invariscope.lab.recipes.verdicts import verdicts
 
 PUBLISHED = Floor(cells=["net/*"], published=0.759)
 

@@ -8,9 +8,16 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from invariscope import recipes
-from invariscope.recipes.freezing import freeze
-from invariscope.recipes.frozen import Freeze, History, claim_hashes, history, read_frozen, recipe_hash
+from invariscope.lab import recipes
+from invariscope.lab.recipes.freezing import freeze
+from invariscope.lab.recipes.frozen import (
+    Freeze,
+    FreezeHistory,
+    claim_hashes,
+    history,
+    read_frozen,
+    recipe_hash,
+)
 
 FIRST, SECOND = (datetime(2026, 12, day, 9, 30, tzinfo=UTC) for day in (1, 3))
 HOUR = timedelta(hours=1)
@@ -24,7 +31,7 @@ def test_the_freezes_agree_with_the_recipes_of_the_package(name):
     else:
         assert found.freezes[-1].recipe == found.recipe, (
             f"{name} differs from its last freeze: undo that, or record it with "
-            f"`python -m invariscope.recipes.freezing {name}`"
+            f"`python -m invariscope.lab.recipes.freezing {name}`"
         )
 
 
@@ -60,7 +67,7 @@ def test_a_claim_that_changed_is_marked_with_the_date():
     one, other = (
         Freeze(date, digest, {"a": "1", "b": digest}) for date, digest in ((FIRST, "x"), (SECOND, "y"))
     )
-    found = History("y", {"a": "1", "b": "y"}, (one, other))
+    found = FreezeHistory("y", {"a": "1", "b": "y"}, (one, other))
     assert (found.changed("a"), found.changed("b")) == ("", "changed 2026-12-03")
     assert (found.since("a"), found.since("b")) == (FIRST, SECOND)
     assert found.words == (
@@ -70,16 +77,16 @@ def test_a_claim_that_changed_is_marked_with_the_date():
     assert later.changed("a") == "changed since the last freeze"
     assert later.changed("c") == "added since the last freeze"
     assert later.words.endswith("; changed since, not frozen (hash z)")
-    new = History("y", {"d": "4"}, (one, replace(other, claims={"d": "4"})))
+    new = FreezeHistory("y", {"d": "4"}, (one, replace(other, claims={"d": "4"})))
     assert new.changed("d") == "added 2026-12-03"
     # Changed and changed back: frozen as it is only since the last freeze.
-    back = History("x", {"b": "x"}, (one, other, replace(one, date=SECOND + HOUR)))
+    back = FreezeHistory("x", {"b": "x"}, (one, other, replace(one, date=SECOND + HOUR)))
     assert back.since("b") == SECOND + HOUR
 
 
 def test_results_that_were_finished_before_the_claim_was_frozen_are_marked():
     one = Freeze(FIRST, "x", {"a": "1"})
-    found = History("x", {"a": "1", "new": "2"}, (one,))
+    found = FreezeHistory("x", {"a": "1", "new": "2"}, (one,))
     assert found.seen_before("a", FIRST - HOUR)
     assert not found.seen_before("a", FIRST + HOUR)
     assert not found.seen_before("a", None)
@@ -91,7 +98,7 @@ def test_results_that_were_finished_before_the_claim_was_frozen_are_marked():
 def test_freezing_adds_an_entry_only_where_something_changed(tmp_path, recipe, monkeypatch):
     path = tmp_path / "frozen.json"
     path.write_text("{}\n")
-    monkeypatch.setattr("invariscope.recipes.recipe.FOLDER", recipe().parent)
+    monkeypatch.setattr("invariscope.lab.recipes.recipe.FOLDER", recipe().parent)
     assert list(freeze(["tiny"], path=path, now=FIRST)) == ["tiny"]
     assert freeze(["tiny"], path=path, now=SECOND) == {}
     recipe(('holds = "> 0"', 'holds = "< 0"'))

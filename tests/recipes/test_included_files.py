@@ -2,8 +2,8 @@
 
 import pytest
 
-from invariscope import recipes
-from invariscope.recipes import recipe as recipe_module
+from invariscope.lab import recipes
+from invariscope.lab.recipes import recipe as recipe_module
 
 OWN = """
 title = "Own"

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from invariscope.intervals import Interval, jackknife
-from invariscope.recipes.quantities import Estimate, NoValueError, nested
-from invariscope.recipes.quantities.base import added
+from invariscope.lab.recipes.quantities import Estimate, NoValueError, nested
+from invariscope.lab.recipes.quantities.base import added
 
 SIZES = [10] * 8
 

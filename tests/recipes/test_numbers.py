@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from invariscope.intervals import Interval, holm, jackknife
-from invariscope.recipes import read
-from invariscope.recipes.floors import Learned
-from invariscope.recipes.kinds.combined import combined
-from invariscope.recipes.quantities import QUANTITIES, Estimate, NoValueError, check, worked_out
-from invariscope.recipes.quantities.base import around
-from invariscope.recipes.recipe import Claim, Recipe
-from invariscope.recipes.text import Text
-from invariscope.recipes.verdicts import decided, p_value, verdicts
+from invariscope.lab.recipes import read
+from invariscope.lab.recipes.floors import Learned
+from invariscope.lab.recipes.kinds.combined import combined
+from invariscope.lab.recipes.quantities import QUANTITIES, Estimate, NoValueError, check, worked_out
+from invariscope.lab.recipes.quantities.base import around
+from invariscope.lab.recipes.recipe import Claim, Recipe
+from invariscope.lab.recipes.text import Text
+from invariscope.lab.recipes.verdicts import decided, p_value, verdicts
 from invariscope.results.result import Result
 
 NV = "normalized_variance"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from invariscope import recipes
-from invariscope.recipes.cases import trainings_of_claims
-from invariscope.recipes.floors import floor_of
+from invariscope.lab import recipes
+from invariscope.lab.recipes.cases import trainings_of_claims
+from invariscope.lab.recipes.floors import floor_of
 
 
 @pytest.mark.parametrize("name", recipes.names())

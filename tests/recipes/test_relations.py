@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from invariscope.intervals import jackknife
-from invariscope.recipes.quantities import Estimate, NoValueError, worked_out
-from invariscope.recipes.quantities.relations import quotient
+from invariscope.lab.recipes.quantities import Estimate, NoValueError, worked_out
+from invariscope.lab.recipes.quantities.relations import quotient
 from invariscope.results.result import Result
 
 SIZES = [10] * 8

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from invariscope import recipes
 from invariscope.cli.app import app
-from invariscope.recipes.frozen import Freeze
+from invariscope.lab import recipes
+from invariscope.lab.recipes.frozen import Freeze
 
 # They share the folder in which all cells are finished.
 pytestmark = pytest.mark.xdist_group("recipes")

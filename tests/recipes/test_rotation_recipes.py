@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from invariscope import recipes
 from invariscope.intervals import jackknife
-from invariscope.recipes.kinds import Workshop
-from invariscope.recipes.kinds.measure import Measure
-from invariscope.recipes.quantities import NoValueError, worked_out
+from invariscope.lab import recipes
+from invariscope.lab.recipes.kinds import CellContext
+from invariscope.lab.recipes.kinds.measure import MeasureCell
+from invariscope.lab.recipes.quantities import NoValueError, worked_out
 from invariscope.results import storage
 from invariscope.results.result import Result
 
@@ -50,7 +50,7 @@ def test_networks_on_mnist_are_the_same_cells_in_all_three_recipes_and_as_publis
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_training_of_the_recipe_is_graded_rounded_and_has_a_floor(plans, name):
-    from invariscope.recipes.floors import floor_of
+    from invariscope.lab.recipes.floors import floor_of
 
     plan = plans[name]
     trained = [cell for cell in plan.cells if cell.kind == "train"]
@@ -64,7 +64,7 @@ def test_left_out_seeds_are_no_mistake_where_other_seeds_take_their_place():
     assert not any(cell.name.endswith("plain/0") for cell in plan.cells)
 
 
-MEASURE = Measure(
+MEASURE = MeasureCell(
     data="mnist_subset", network="simple_conv", network_options={"filters": 2, "fc": 4}, samples=64,
     transform="QuarterTurns()", measures=["normalized_variance"], layers=["conv1", "relu1", "fc1"],
 )  # fmt: skip
@@ -89,9 +89,9 @@ def test_an_illustrated_cell_holds_feature_maps_along_an_orbit_even_without_maps
     assert not found.arrays
 
 
-def _ran(cell: Measure, folder) -> Result:
+def _ran(cell: MeasureCell, folder) -> Result:
     folder.mkdir(exist_ok=True)
-    cell.run(Workshop(folder, folder))
+    cell.run(CellContext(folder, folder))
     return storage.load(folder / "result")
 
 

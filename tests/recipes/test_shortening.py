@@ -2,7 +2,7 @@
 
 import pytest
 
-from invariscope.recipes.shortening import said_once
+from invariscope.lab.recipes.markdown import said_once
 
 BOTH = ["epochs 3 (5)", "samples 64 (all)"]
 

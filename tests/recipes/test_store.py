@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from invariscope import recipes
 from invariscope.cli.app import app
-from invariscope.recipes.store import BusyError
+from invariscope.lab import recipes
+from invariscope.lab.recipes.store import BusyError
 
 # They share the folder in which all cells are finished.
 pytestmark = pytest.mark.xdist_group("recipes")
@@ -99,11 +99,11 @@ def test_a_cell_whose_needs_are_unfinished_or_damaged_is_refused(out, recipe):
 def test_a_cell_that_fails_half_way_leaves_nothing_that_counts(out, recipe, monkeypatch):
     store = store_of(out, recipe(("samples = 64", "samples = 65")))
 
-    def fails(self, shop):
-        (shop.folder / "half").write_text("written")
+    def fails(self, context):
+        (context.folder / "half").write_text("written")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("invariscope.recipes.kinds.measure.Measure.run", fails)
+    monkeypatch.setattr("invariscope.lab.recipes.kinds.measure.MeasureCell.run", fails)
     with pytest.raises(OSError, match="No space left"):
         run(store, "random/0")
     monkeypatch.undo()

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from test_numbers import Shelf, found, result
 
 import invariscope as iv
-from invariscope import recipes, zoo
-from invariscope.recipes.kinds import Workshop
-from invariscope.recipes.kinds.contrast import Contrast
-from invariscope.recipes.kinds.measure import Measure
-from invariscope.recipes.kinds.recognize import Recognize
-from invariscope.recipes.kinds.train import Train
-from invariscope.recipes.quantities import NoValueError
+from invariscope import zoo
+from invariscope.lab import recipes
+from invariscope.lab.recipes.kinds import CellContext
+from invariscope.lab.recipes.kinds.measure import MeasureCell
+from invariscope.lab.recipes.kinds.train import Train
+from invariscope.lab.recipes.kinds.unlabelled import Contrast, Recognize
 from invariscope.results import storage
 
 SMALL = {"filters": 2, "fc": 8}
@@ -30,7 +26,7 @@ RECOGNIZE = Recognize(
     data="mnist_subset", network="simple_conv", network_options=SMALL, samples=96, batch_size=48, epochs=2,
     transform="QuarterTurns()",
 )  # fmt: skip
-MEASURE = Measure(
+MEASURE = MeasureCell(
     data="mnist_subset", network="simple_conv", network_options=SMALL, samples=64, layers=["log_softmax"],
     transform="QuarterTurns()", measures=["EquivarianceDeviation(kind='output')", "prediction"],
 )  # fmt: skip
@@ -39,7 +35,7 @@ MEASURE = Measure(
 def ran(cell, folder: Path, **inputs: Path) -> Path:
     folder.mkdir()
     cell.check()
-    cell.run(Workshop(folder, folder / "kept", inputs))
+    cell.run(CellContext(folder, folder / "kept", inputs))
     return folder
 
 
@@ -71,7 +67,7 @@ def test_a_network_trained_without_labels_takes_a_probe_that_leaves_its_features
     [
         ({"views": ["Rotatoin(3)"]}, "Closest: 'rotation'"),
         ({"views": []}, "name some as views"),
-        ({"epochs": 0}, "epochs is at least 1"),
+        ({"epochs": 0}, "epochs is above 0"),
         ({"network": "simple_cnov"}, "Closest: 'simple_conv'"),
     ],
 )
@@ -110,8 +106,8 @@ def test_a_network_learns_which_element_was_applied(tmp_path):
     assert all(map(torch.equal, model.state_dict().values(), expected.state_dict().values()))
     assert card.training is not None
     assert card.training["recognized"]["family"] == "quarter_turns"
-    assert RECOGNIZE.rehearse({}, None) > 0
-    assert RECOGNIZE.rehearsal({})[0] != CONTRAST.rehearsal({})[0]
+    assert RECOGNIZE.time_one_unit({}, None) > 0
+    assert RECOGNIZE.cost_units({})[0] != CONTRAST.cost_units({})[0]
 
 
 def test_a_cell_whose_elements_cannot_be_told_apart_is_refused_before_it_runs():
@@ -119,12 +115,12 @@ def test_a_cell_whose_elements_cannot_be_told_apart_is_refused_before_it_runs():
         replace(RECOGNIZE, transform="Rotation.uniform(4)").check()
 
 
-def test_cells_that_differ_in_seed_and_size_are_rehearsed_once():
-    alike, pieces = CONTRAST.rehearsal({})
+def test_cells_that_differ_in_seed_and_size_are_timed_once():
+    alike, pieces = CONTRAST.cost_units({})
     assert pieces == 2 * 96
-    assert replace(CONTRAST, seed=2, samples=48).rehearsal({}) == (alike, 96.0)
-    assert replace(CONTRAST, views=["Translation()"]).rehearsal({})[0] != alike
-    assert CONTRAST.rehearse({}, None) > 0
+    assert replace(CONTRAST, seed=2, samples=48).cost_units({}) == (alike, 96.0)
+    assert replace(CONTRAST, views=["Translation()"]).cost_units({})[0] != alike
+    assert CONTRAST.time_one_unit({}, None) > 0
 
 
 def test_a_cell_looks_at_corrupted_images_standardised_as_the_others_are(tmp_path):
@@ -166,63 +162,9 @@ def test_a_wrong_corruption_or_average_is_refused(options, said):
 NV = "normalized_variance"
 
 
-def shelf(**values: tuple[float, ...]) -> Shelf:
-    """Cells a0, a1, ... with two layers, whose values are 1 and 3 times the given one."""
-    return Shelf(
-        **{
-            f"{name}{seed}": result({"conv1": value, "fc": 3 * value})
-            for name, seeds in values.items()
-            for seed, value in enumerate(seeds)
-        }
-    )
-
-
-def test_the_mean_over_trainings_has_the_t_interval_over_them():
-    found_all = found(shelf(a=(0.1, 0.2, 0.3)), "trainings_mean", among=["a?"], measure=NV)
-    assert found_all.value == pytest.approx(0.4)
-    # t with 2 degrees of freedom, 4.303, times 0.2/√3.
-    assert found_all.interval.high == pytest.approx(0.4 + 4.302653 * 0.2 / math.sqrt(3), abs=1e-5)
-    one = found(shelf(a=(0.1, 0.2, 0.3)), "trainings_mean", among=["a?"], measure=NV, layers=["conv*"])
-    assert one.value == pytest.approx(0.2)
-    assert one.over == "trainings"
-
-
-def test_pairs_take_away_what_seeds_have_in_common():
-    books = shelf(a=(1.0, 2.0, 3.1), b=(0.5, 1.5, 2.5))
-    taken = {"among": ["a?"], "beside": ["b?"], "measure": NV, "layers": ["conv1"]}
-    difference, ratio = (found(books, f"paired_{name}", **taken) for name in ("difference", "ratio"))
-    assert difference.value == pytest.approx(1.6 / 3)
-    assert difference.interval.error == pytest.approx(np.std([0.5, 0.5, 0.6], ddof=1) / math.sqrt(3))
-    logs = np.log([2, 2 / 1.5, 3.1 / 2.5])
-    assert ratio.value == pytest.approx(math.exp(logs.mean()))
-    reach = 4.302653 * logs.std(ddof=1) / math.sqrt(3)
-    assert ratio.interval.low == pytest.approx(math.exp(logs.mean() - reach), rel=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        ({"among": ["a?"], "beside": ["b0"]}, "2 trainings match .*, 1 match"),
-        ({"among": ["a?"], "beside": ["c?"]}, "nothing matches"),
-        ({"among": ["a?"], "beside": ["b?"], "layers": ["pool*"]}, "no layer of a0 that matches"),
-    ],
-)
-def test_pairs_that_cannot_be_made_have_no_value(options, said):
-    with pytest.raises(NoValueError, match=said):
-        found(shelf(a=(1.0, 2.0), b=(1.0, 2.0)), "paired_difference", measure=NV, **options)
-
-
-def test_a_ratio_of_values_that_are_not_positive_has_no_value():
-    with pytest.raises(NoValueError, match="needs positive values"):
-        found(shelf(a=(1.0, -2.0), b=(1.0, 2.0)), "paired_ratio", among=["a?"], beside=["b?"], measure=NV)
-
-
-def test_a_pattern_on_either_side_that_matches_no_cell_is_refused(recipe):
+def test_a_pattern_that_matches_no_cell_is_refused(recipe):
     old = 'value = { quantity = "overall", cell = "nv/{network}" }'
-    new = (
-        'value = { quantity = "paired_difference", among = ["nv/{network}"], beside = ["nv/vgg*"], '
-        f'measure = "{NV}" }}'
-    )
+    new = 'value = { quantity = "mean_over", among = ["nv/{network}", "nv/vgg*"] }'
     with pytest.raises(recipes.RecipeError, match=r"unknown measuring cell 'nv/vgg\*'"):
         recipes.load(str(recipe((old, new))))
 
@@ -234,16 +176,16 @@ def test_a_page_shows_published_numbers_where_there_are_any_and_what_intervals_a
     old = (
         'value = { quantity = "element_value", cell = "accuracy", measure = "prediction.accuracy", x = 0.0 }'
     )
-    new = f'value = {{ quantity = "trainings_mean", among = ["nv/*"], measure = "{NV}" }}'
+    new = f'value = {{ quantity = "mean_over", among = ["nv/*"], measure = "{NV}" }}'
     store = recipes.Store(finished, recipes.load(str(recipe((old, new)))))
     text = recipes.Page(recipes.Outcomes(store)).write(tmp_path / "page.md").read_text()
     tables = text.partition("## Normalized variance")[2].partition("## Trainings")[0]
     first, _, second = tables.partition("## Accuracy upright")
     assert "| ours | 95 % interval | published |\n" in first
     assert "Shortened in every row" in first
-    assert "The interval is over" not in first
+    assert "Intervals are over samples only." in first
     assert "| ours | 95 % interval | shortened |" in second
-    assert "The interval is over trainings." in second
+    assert "Intervals are over networks." in second
 
 
 @pytest.mark.xdist_group("recipes")

@@ -10,9 +10,9 @@ import torch
 
 from invariscope import weights, zoo
 from invariscope.intervals import jackknife
-from invariscope.recipes.kinds import Workshop
-from invariscope.recipes.kinds.weights import Weights
-from invariscope.recipes.quantities import worked_out
+from invariscope.lab.recipes.kinds import CellContext
+from invariscope.lab.recipes.kinds.weights import Weights
+from invariscope.lab.recipes.quantities import worked_out
 from invariscope.results import storage
 
 OPTIONS = {"filters": 16, "kernel_size": 5}
@@ -49,7 +49,7 @@ def looked(folder: Path, **options):
     cell = Weights(model="train", **options)
     cell.check()
     (folder / "out").mkdir(exist_ok=True)
-    cell.run(Workshop(folder / "out", folder / "kept", {"train": folder / "train"}))
+    cell.run(CellContext(folder / "out", folder / "kept", {"train": folder / "train"}))
     return storage.load(folder / "out" / "result")
 
 
@@ -129,7 +129,7 @@ def test_surrogates_are_as_smooth_as_the_filters_and_fitted_in_the_same_groups(t
 def test_a_planted_coupling_is_found_beyond_chance(tmp_path):
     cell = Weights(analysis="rotation_coupling", network="orbit_pooling", settings={"permutations": 99})
     cell.check()
-    cell.run(Workshop(tmp_path, tmp_path))
+    cell.run(CellContext(tmp_path, tmp_path))
     rows = {row["measure"].partition(".")[2]: row for row in storage.load(tmp_path / "result").rows}
     own = weights.rotation_coupling(zoo.build("orbit_pooling"), permutations=99)
     assert rows["correlation"]["value"] == pytest.approx(own.correlation)

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
+from invariscope.lab.weights.chance import against_permutations, correlation
 from invariscope.weights import head_frequency_correlation, rotation_coupling, rotation_excess
-from invariscope.weights._chance import against_permutations, correlation
 from invariscope.zoo import build
 
 pytestmark = pytest.mark.usefixtures("seeded")

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 import invariscope as iv
+from invariscope.lab.training.contrastive import Pairs
 from invariscope.zoo import build, contrastive, evaluate, load, nt_xent, train
-from invariscope.zoo.contrastive import Pairs
 
 FEW = load("mnist_subset", split="train", samples=256)
 SHIFTS = iv.Translation([(dx, dy) for dx in (-1, 0, 1) for dy in (-1, 0, 1)])
@@ -97,8 +97,8 @@ def test_a_view_changes_each_channel_of_each_image_by_a_factor_and_a_number_of_i
         seen.append(views)
         return views.flatten(1)
 
-    lesson = Pairs((), intensity=0.0, color=0.4, temperature=0.5)
-    lesson(forward, x, torch.zeros(6), torch.Generator().manual_seed(1))
+    objective = Pairs((), intensity=0.0, color=0.4, temperature=0.5)
+    objective(forward, x, torch.zeros(6), torch.Generator().manual_seed(1))
     view, again = seen[0].chunk(2)
     before, after = x.view(18, -1).numpy(), view.view(18, -1).numpy()
     lines = [np.polyfit(a, b, 1) for a, b in zip(before, after, strict=True)]

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 import invariscope as iv
+from invariscope.lab.training.recognized import ElementRecognition
 from invariscope.zoo import build, evaluate, load, recognize_elements, train
-from invariscope.zoo.recognized import Elements
 
 FEW = load("mnist_subset", split="train", samples=256).standardized()
 
@@ -25,7 +25,7 @@ def test_the_loss_is_the_mean_cross_entropy_over_images_and_elements():
     top_left = nn.Sequential(nn.Flatten(), nn.Linear(4, 4, bias=False))
     top_left[1].weight.data = torch.zeros(4, 4)
     top_left[1].weight.data[2, 0] = 1.0  # the third score is the pixel at the top left, the others 0
-    loss, right = Elements(iv.QuarterTurns())(top_left, images, torch.zeros(2), torch.Generator())
+    loss, right = ElementRecognition(iv.QuarterTurns())(top_left, images, torch.zeros(2), torch.Generator())
     expected = []
     for image in images.numpy()[:, 0]:
         for turns, corner in enumerate((image[0, 0], image[0, 1], image[1, 1], image[1, 0])):

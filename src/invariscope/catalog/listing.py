@@ -78,7 +78,7 @@ def _networks() -> Mapping[str, Any]:
 
 
 def _recipes() -> Mapping[str, Any]:
-    from invariscope import recipes
+    from invariscope.lab import recipes
 
     return {name: recipes.read(name) for name in recipes.names()}
 

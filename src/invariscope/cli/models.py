@@ -11,6 +11,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from invariscope.cli.console import notice
+from invariscope.cli.data import load_data
 from invariscope.cli.exported import load_exported, only_tensors
 from invariscope.cli.references import is_reference, load_reference
 from invariscope.common.registry import closest, unknown
@@ -72,8 +74,8 @@ class Named:
     card: Card | None = None
     seed: int = 0
 
-    def told(self, result: Result) -> Result:
-        """The result; it says so where the weights were drawn just now."""
+    def summary(self, result: Result) -> Result:
+        """Return the result, which says so if the weights were drawn just now."""
         return result.weighted(f"random, seed {self.seed}") if self.fresh else result
 
     def prepared(self, data: Any) -> Any:
@@ -81,6 +83,22 @@ class Named:
         from invariscope.zoo import ImageData
 
         return self.card.prepared(data) if self.card and isinstance(data, ImageData) else data
+
+
+def loaded(
+    model: str, data: str, *, weights: str | None, split: str | None, data_dir: Path | None, seed: int = 0
+) -> tuple[Named, Any]:
+    """Return the model and the data that a command names, the data as the model takes them.
+
+    A notice says so if the model's weights were drawn just now.
+    """
+    inputs = load_data(data, split=split, data_dir=data_dir)
+    classes = getattr(inputs, "classes", None)
+    shape = getattr(inputs, "shape", None)
+    named = load_model(model, Request(weights, shape, classes and len(classes), seed))
+    if named.fresh and weights is None:
+        notice(f"{model} has random weights (seed {seed}): train it first, or give --weights FILE")
+    return named, named.prepared(inputs)
 
 
 def load_model(name: str, request: Request | None = None) -> Named:

@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+
+def opt(text: str, metavar: str, *names: str, shown: bool | str = True, **more: Any) -> Any:
+    """An option with a value: its help, what the value is called, and what is shown as its default."""
+    return typer.Option(*names, help=text, metavar=metavar, show_default=shown, **more)
+
+
+def flag(text: str, *names: str, shown: bool | str = True) -> Any:
+    """An option without a value, or one whose type says what it is called."""
+    return typer.Option(*names, help=text, show_default=shown)
+
+
+def arguments(function: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of the given values that are arguments of a function."""
+    return {name: given[name] for name in inspect.signature(function).parameters if name in given}
 
 
 def batch_size_of(text: str) -> int | str:
@@ -42,91 +59,68 @@ Data = Annotated[
         "`file.py:factory`.",
     ),
 ]
-Split = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", help="`train` or `test`, for a named data set.", show_default="test"),
-]
+Split = Annotated[str | None, opt("`train` or `test`, for a named data set.", "NAME", shown="test")]
 DataDir = Annotated[
     Path | None,
-    typer.Option(
-        metavar="FOLDER",
-        help="The data set's files; without it, the folder INVARISCOPE_DATA or a download.",
-        show_default=False,
+    opt(
+        "The data set's files; without it, the folder INVARISCOPE_DATA or a download.", "FOLDER", shown=False
     ),
 ]
 Weights = Annotated[
     str | None,
-    typer.Option(
-        metavar="FILE",
-        help="Weights for the model, safetensors or a torch file of tensors; or `random`, to draw new ones.",
-        show_default="the model's own",
+    opt(
+        "Weights for the model, safetensors or a torch file of tensors; or `random`, to draw new ones.",
+        "FILE",
+        shown="the model's own",
     ),
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
+Overwrite = Annotated[bool, flag("Replace what is there.", "--overwrite")]
 Transform = Annotated[
     str,
-    typer.Option(
+    opt(
+        "As in Python, such as `Rotation.circle(16)`, `quarter_turns`, "
+        "`Grid(Flip(), Scale([0.8, 1.0]))`; or `file.py:name` of a list of callables.",
+        "TEXT",
         "--transform",
         "-t",
-        metavar="TEXT",
-        help="As in Python, such as `Rotation.circle(16)`, `quarter_turns`, "
-        "`Grid(Flip(), Scale([0.8, 1.0]))`; or `file.py:name` of a list of callables.",
-        show_default=False,
+        shown=False,
     ),
 ]
 Classes = Annotated[
     str | None,
-    typer.Option(
-        parser=names_of,
-        metavar="NAMES",
-        help="Class names in the order of the model's outputs, such as `cat,dog,emu`; without them, labels "
+    opt(
+        "Class names in the order of the model's outputs, such as `cat,dog,emu`; without them, labels "
         "that are words cannot be compared with outputs.",
-        show_default="the data's own",
+        "NAMES",
+        shown="the data's own",
+        parser=names_of,
     ),
 ]
-Samples = Annotated[
-    int | None, typer.Option(metavar="INT", help="A seeded subset of this size.", show_default="all")
-]
-Out = Annotated[Path, typer.Option(metavar="FOLDER", help="Where the result goes: empty or new.")]
-Label = Annotated[
-    str | None,
-    typer.Option(
-        metavar="TEXT", help="The model's name in tables and plots.", show_default="as MODEL names it"
-    ),
-]
-Seed = Annotated[
-    int, typer.Option(metavar="INT", help="Of the subset, of random weights, and of whatever else is drawn.")
-]
-BatchSize = Annotated[
-    str, typer.Option(parser=batch_size_of, metavar="INT", help="Inputs per forward, or `auto`.")
-]
-Device = Annotated[
-    str | None, typer.Option(metavar="NAME", help="`cpu`, `cuda:0`, ...", show_default="the model's")
-]
-Precision = Annotated[str, typer.Option(metavar="NAME", help="`float32`, `float64` or `bf16`.")]
-Nonfinite = Annotated[
-    str, typer.Option(metavar="NAME", help="NaN and infinite responses: `raise` or `skip` such samples.")
-]
+Samples = Annotated[int | None, opt("A seeded subset of this size.", "INT", shown="all")]
+Out = Annotated[Path, opt("Where the result goes: empty or new.", "FOLDER")]
+Label = Annotated[str | None, opt("The model's name in tables and plots.", "TEXT", shown="as MODEL names it")]
+Seed = Annotated[int, opt("Of the subset, of random weights, and of whatever else is drawn.", "INT")]
+BatchSize = Annotated[str, opt("Inputs per forward, or `auto`.", "INT", parser=batch_size_of)]
+Device = Annotated[str | None, opt("`cpu`, `cuda:0`, ...", "NAME", shown="the model's")]
+Precision = Annotated[str, opt("`float32`, `float64` or `bf16`.", "NAME")]
+Nonfinite = Annotated[str, opt("NaN and infinite responses: `raise` or `skip` such samples.", "NAME")]
 Unstable = Annotated[
-    str,
-    typer.Option(
-        metavar="NAME", help="Outputs that depend on chance or on the batch: `refuse` or `measure`."
-    ),
+    str, opt("Outputs that depend on chance or on the batch: `refuse` or `measure`.", "NAME")
 ]
 Output = Annotated[
     str | None,
-    typer.Option(
+    opt(
+        "Part of the model's output that is its prediction: a name (`logits`) or an index.",
+        "NAME",
+        shown="the only tensor with a row per sample",
         parser=output_of,
-        metavar="NAME",
-        help="Part of the model's output that is its prediction: a name (`logits`) or an index.",
-        show_default="the only tensor with a row per sample",
     ),
 ]
 Gradients = Annotated[
     bool,
-    typer.Option(
+    flag(
+        "For models that differentiate inside their forward, such as potentials that return forces.",
         "--gradients",
-        help="For models that differentiate inside their forward, such as potentials that return forces.",
     ),
 ]
-Progress = Annotated[bool, typer.Option(" /--no-progress", help="No progress bar.", show_default=False)]
+Progress = Annotated[bool, flag("No progress bar.", " /--no-progress", shown=False)]

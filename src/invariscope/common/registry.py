@@ -72,20 +72,23 @@ class Registry(Generic[T]):
         kind: what the user calls such a thing ("measure").
         package: the package whose modules define them.
         listing: what `invariscope list` calls them, if not the kind with an s; None: it does not list them.
+        also: further packages whose modules define such classes.
     """
 
     kind: str
     package: str
     listing: str | None = ""
+    also: tuple[str, ...] = ()
     _classes: dict[str, type[T]] = field(default_factory=dict, repr=False)
 
-    def add(self, cls: type[T]) -> None:
-        """Registers a class under its snake_case name; abstract and private ones are never listed."""
-        self._classes[snake_case(cls.__name__)] = cls
+    def add(self, cls: type[T], name: str = "") -> None:
+        """Registers a class, by default under its snake_case name; abstract and private ones are unlisted."""
+        self._classes[name or snake_case(cls.__name__)] = cls
 
     def names(self) -> list[str]:
         """Every registered name, in alphabetical order."""
-        _import_all(self.package)
+        for package in (self.package, *self.also):
+            _import_all(package)
         # Whether a class is abstract is only known once it is complete, so not yet in `add`.
         return sorted(name for name, cls in self._classes.items() if _is_public(cls))
 

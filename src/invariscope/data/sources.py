@@ -75,8 +75,19 @@ class Source(abc.ABC):
         return {"keys": self.order.kind, "order": self.order.name}
 
 
+class _OrderedSource(Source):
+    """Samples whose order is known before the walk."""
+
+    order: Order  # type: ignore[override]
+
+    @property
+    def length(self) -> int:
+        """Number of samples."""
+        return len(self.order)
+
+
 @dataclass
-class ArraySource(Source):
+class ArraySource(_OrderedSource):
     """Samples in memory.
 
     Args:
@@ -92,11 +103,6 @@ class ArraySource(Source):
     labelling: Labelling = field(default_factory=Labelling)
 
     @property
-    def length(self) -> int:
-        """Number of samples."""
-        return len(self.order)
-
-    @property
     def labels(self) -> Tensor | None:
         """All labels."""
         return None if self.targets is None else self.targets[torch.from_numpy(self.order.walk)]
@@ -107,18 +113,13 @@ class ArraySource(Source):
 
 
 @dataclass
-class DatasetSource(Source):
+class DatasetSource(_OrderedSource):
     """The items of a map-style dataset, read in the order of the walk and not kept."""
 
     items: Any
     order: Order  # type: ignore[override]
     name: str = "data"
     labelling: Labelling = field(default_factory=Labelling)
-
-    @property
-    def length(self) -> int:
-        """Number of samples."""
-        return len(self.order)
 
     def windows(self) -> Iterator[Window]:
         """Yield items gathered into windows of bounded size, each of which ends with a pair."""

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from pathlib import Path
 
-from invariscope import recipes
-from invariscope.recipes import Archive, Cell, RecipeError, Store
-from invariscope.recipes.text import Place, Text
+from invariscope.common.globs import matches_any
+from invariscope.lab import recipes
+from invariscope.lab.recipes import Archive, Cell, RecipeError, Store
+from invariscope.lab.recipes.text import Place, Text
 
 SCALE = "campaign"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Step:
+class AgendaStep:
     """Cells of a recipe that are worth equally much.
 
     Args:
@@ -77,14 +77,14 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Turn:
+class AgendaTurn:
     """One entry of the order: a cell, and the worth per core-hour of what it was chosen for."""
 
     key: str
     rate: float
 
 
-def read_steps(path: Path) -> list[Step]:
+def read_steps(path: Path) -> list[AgendaStep]:
     """The steps of a campaign's file.
 
     Raises:
@@ -95,14 +95,16 @@ def read_steps(path: Path) -> list[Step]:
     entries = tables.get("steps", [])
     if set(tables) - {"steps"} or not isinstance(entries, list) or not entries:
         raise RecipeError(f"{text.name}: a campaign is a list of [[steps]], and nothing else")
-    steps = [Place(text, "steps", number).fill(Step, table) for number, table in enumerate(entries)]
+    steps = [Place(text, "steps", number).fill(AgendaStep, table) for number, table in enumerate(entries)]
     for number, step in enumerate(steps):
         if step.worth < 0:
             raise Place(text, "steps", number).error(f"worth is 0 or more, got {step.worth:g}", "worth")
     return steps
 
 
-def planned_jobs(steps: list[Step], work: Path, data_dir: Path | None, archive: Archive) -> dict[str, Job]:
+def planned_jobs(
+    steps: list[AgendaStep], work: Path, data_dir: Path | None, archive: Archive
+) -> dict[str, Job]:
     """The campaign's cells by key: steps in their order, needs first within a step.
 
     Raises:
@@ -117,7 +119,7 @@ def planned_jobs(steps: list[Step], work: Path, data_dir: Path | None, archive: 
             stores[step.recipe, step.scale] = Store(work, plan, data_dir, archive)
         store = stores[step.recipe, step.scale]
         for cell in store.plan.with_needs(store.plan.matching(step.cells)):
-            worth = step.worth if any(fnmatchcase(cell.name, p) for p in step.cells) else 0.0
+            worth = step.worth if matches_any(step.cells, cell.name) else 0.0
             job = _job(Home(step.recipe, store, cell), number, worth)
             jobs[job.key] = _merged(jobs[job.key], job) if job.key in jobs else job
     return jobs
@@ -141,7 +143,7 @@ def order(
     *,
     at_risk: Collection[str] = (),
     limit_s: float = float("inf"),
-) -> Iterator[Turn]:
+) -> Iterator[AgendaTurn]:
     """Yield the unfinished cells in the order in which they are run, each as if those before had finished.
 
     The next one is that with the greatest worth per core-hour,
@@ -168,7 +170,7 @@ def order(
             return
         _, rate, _, key = max(turns, key=lambda turn: turn[:2])
         key = next((need for need in left if need in _below(jobs, key, left)), key)
-        yield Turn(key, rate)
+        yield AgendaTurn(key, rate)
         del left[key]
         limit_s -= seconds[key]
         if not jobs[key].measures:

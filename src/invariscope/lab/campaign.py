@@ -17,14 +17,14 @@ from typing import Annotated
 
 import typer
 
-from invariscope import recipes
+from invariscope.lab import recipes
 from invariscope.lab.agenda import Home, order, planned_jobs, read_steps
 from invariscope.lab.costs import Costs
 from invariscope.lab.log import Log, failure_of, line_of
-from invariscope.lab.progress import Progress, is_whole
+from invariscope.lab.progress import CampaignProgress, is_whole
+from invariscope.lab.recipes import Archive, Cell, Store
+from invariscope.lab.recipes.machine import check_device
 from invariscope.lab.summary import agenda_table, summary
-from invariscope.recipes import Archive, Cell, Store
-from invariscope.recipes.machine import check_device
 
 STEPS = Path(__file__).with_name("campaign.toml")
 ROOT = Path("reproductions")
@@ -48,7 +48,7 @@ class Campaign:
         report: told what happens, a line at a time.
     """
 
-    progress: Progress
+    progress: CampaignProgress
     log: Log
     costs: Costs
     words: Sequence[str]
@@ -81,7 +81,7 @@ class Campaign:
     def _run(self, key: str, home: Home) -> None:
         store, cell = home.store, home.cell
         words = [*recipes.own_command(), "reproduce", home.recipe, "--scale", store.plan.scale, *self.words]
-        outcome = recipes.Runner(store, words, 1, self.threads, self.report).run([cell])
+        outcome = recipes.CellRunner(store, words, 1, self.threads, self.report).run([cell])
         if cell.name in outcome.failed:
             self._note_failure(store, cell, outcome.failed[cell.name])
         else:
@@ -152,7 +152,7 @@ def _campaign(data_dir: Path | None, root: Path, steps: Path, device: str, threa
     (root / "cells").mkdir(parents=True, exist_ok=True)
     words += ["--archive", str(root), "--device", device]
     costs = Costs(log, root / "costs.json", threads, device, _say)
-    return Campaign(Progress(jobs, archive), log, costs, words, threads, _say)
+    return Campaign(CampaignProgress(jobs, archive), log, costs, words, threads, _say)
 
 
 def _run(campaign: Campaign, hours: float) -> None:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from invariscope import recipes
+from invariscope.common.files import write_json
+from invariscope.lab import recipes
 from invariscope.lab.agenda import Job
 from invariscope.lab.log import Log, alike
-from invariscope.recipes.machine import machine
+from invariscope.lab.recipes.machine import machine
 
 
 @dataclass(frozen=True)
@@ -85,10 +85,7 @@ class Costs:
     def _remember(self, kind: str, seconds: float) -> None:
         found = self._all()
         found.setdefault(self._own, {})[kind] = round(seconds, 1)
-        self.memory.parent.mkdir(parents=True, exist_ok=True)
-        part = self.memory.with_name(f".{self.memory.name}.part")
-        part.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-        os.replace(part, self.memory)
+        write_json(self.memory, found)
 
 
 def machine_in_words(known: Mapping[str, Any]) -> str:

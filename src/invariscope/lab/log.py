@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from invariscope.recipes import Cell, Store
-from invariscope.recipes.kinds.train import NETWORK
-from invariscope.recipes.store import telling
+from invariscope.lab.recipes import Cell, Store
+from invariscope.lab.recipes.kinds.training import NETWORK
+from invariscope.lab.recipes.store import telling
 
 # An absolute path, but for its last part: who ran the campaign where is nobody's business.
 _FOLDERS = re.compile(r"(?<![\w.:/])(?:/[^/\s'\"]+)+/(?=[^/\s'\"]*)")

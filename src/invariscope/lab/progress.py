@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from invariscope.lab.agenda import Home, Job
-from invariscope.recipes import Archive, Cell, Store
-from invariscope.recipes.archive import LEFT_OUT, lacks_weights
+from invariscope.lab.recipes import Archive, Cell, Store
+from invariscope.lab.recipes.archive import LEFT_OUT, lacks_weights
 
 
 @dataclass
-class Progress:
+class CampaignProgress:
     """The cells that are there, as far as they are looked at.
 
     Args:

@@ -6,11 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from invariscope.lab.agenda import Job, Step, order
+from invariscope.lab.agenda import AgendaStep, Job, order
 from invariscope.lab.costs import Costs, machine_in_words
 from invariscope.lab.log import Log
-from invariscope.lab.progress import Progress
-from invariscope.recipes.archive import FILE_BYTES, MB, TOTAL_BYTES, WEIGHTS_BYTES, lacks_weights
+from invariscope.lab.progress import CampaignProgress
+from invariscope.lab.recipes.archive import FILE_BYTES, MB, TOTAL_BYTES, WEIGHTS_BYTES, lacks_weights
 
 _ABOUT = f"""\
 Finished cells of the recipes, so that `invariscope reproduce RECIPE` finds them and only writes its page.
@@ -24,7 +24,7 @@ that are left out, {{left_out}} so far; such a network is trained again if a new
 `make campaign` runs what is missing. `python -m invariscope.lab.campaign --summary` writes this page."""
 
 
-def agenda_table(progress: Progress, costs: Costs, log: Log, limit_s: float) -> str:
+def agenda_table(progress: CampaignProgress, costs: Costs, log: Log, limit_s: float) -> str:
     """Return the cells that are left in their order, those that do not fit, and those that are finished."""
     unfinished = progress.unfinished()
     seconds = costs([progress.jobs[key] for key in unfinished])
@@ -40,7 +40,7 @@ def agenda_table(progress: Progress, costs: Costs, log: Log, limit_s: float) -> 
     return "\n".join([*lines, f"{len(turns)} to run in about {total:.1f} hours; {len(late)} do not fit"])
 
 
-def summary(progress: Progress, costs: Costs, log: Log, steps: Sequence[Step]) -> str:
+def summary(progress: CampaignProgress, costs: Costs, log: Log, steps: Sequence[AgendaStep]) -> str:
     """Return the page: cells by step, core-hours, machines, and what is missing with its estimated cost."""
     logged = [line for line in log.lines() if "failed" not in line]
     manifests = [progress.archive.manifest(key) for key in progress.jobs]
@@ -60,7 +60,7 @@ def summary(progress: Progress, costs: Costs, log: Log, steps: Sequence[Step]) -
     return "\n\n".join(parts) + "\n"
 
 
-def _steps(progress: Progress, logged: Sequence[dict[str, Any]], steps: Sequence[Step]) -> str:
+def _steps(progress: CampaignProgress, logged: Sequence[dict[str, Any]], steps: Sequence[AgendaStep]) -> str:
     there = progress.whole | progress.partial
     rows = []
     for number, step in enumerate(steps):
@@ -83,7 +83,7 @@ def _machines(logged: Sequence[dict[str, Any]]) -> str:
     return _grid(["machine", "cells", "core-hours"], rows) if rows else "None yet."
 
 
-def _missing(progress: Progress, costs: Costs, log: Log) -> list[str]:
+def _missing(progress: CampaignProgress, costs: Costs, log: Log) -> list[str]:
     keys = progress.missing()
     if not keys:
         return ["## Missing", "Nothing."]

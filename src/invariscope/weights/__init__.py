@@ -10,12 +10,26 @@ Everything takes a `torch.nn.Module`; most of it a state dict, or filters (out, 
 
 from __future__ import annotations
 
-from invariscope.weights.gabor import GaborFits, fit_gabor, phase_randomised
-from invariscope.weights.head import HeadCorrelation, head_frequency_correlation
-from invariscope.weights.rotation import RotationCoupling, rotation_coupling, rotation_excess
+from typing import TYPE_CHECKING
+
+from invariscope.common import lazy
 from invariscope.weights.shuffling import shuffled_channels
 from invariscope.weights.spectrum import FilterSpectrum, filter_spectrum, laplacian_modes, mode_power
 from invariscope.weights.training import SpectrumRecorder, spectrum_table, training_spectra
+
+if TYPE_CHECKING:
+    from invariscope.lab.weights.gabor import GaborFits, fit_gabor, phase_randomised
+    from invariscope.lab.weights.head import HeadCorrelation, head_frequency_correlation
+    from invariscope.lab.weights.rotation import RotationCoupling, rotation_coupling, rotation_excess
+
+__getattr__ = lazy.attributes(
+    __name__,
+    {
+        "invariscope.lab.weights.gabor": ("GaborFits", "fit_gabor", "phase_randomised"),
+        "invariscope.lab.weights.head": ("HeadCorrelation", "head_frequency_correlation"),
+        "invariscope.lab.weights.rotation": ("RotationCoupling", "rotation_coupling", "rotation_excess"),
+    },
+)
 
 __all__ = [
     "FilterSpectrum",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from invariscope.common.globs import matches, matches_any
 from invariscope.common.registry import unknown
 
 GIVEN = "filters"
@@ -100,9 +100,9 @@ def _module_filters(module: nn.Module) -> Tensor | None:
 
 def _matching(patterns: list[str], names: list[str]) -> list[str]:
     for pattern in patterns:
-        if not any(fnmatchcase(name, pattern) for name in names):
+        if not any(matches(pattern, name) for name in names):
             raise unknown("convolution", pattern, names)
-    return [name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)]
+    return [name for name in names if matches_any(patterns, name)]
 
 
 def _as_array(name: str, weight: Tensor) -> np.ndarray:

@@ -9,17 +9,18 @@
 A new network is one new file in `invariscope.zoo.networks`.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from invariscope.common import lazy
 from invariscope.zoo.catalogue import DATASETS
-from invariscope.zoo.constant_filters import constant_filters
-from invariscope.zoo.contrastive import contrastive, nt_xent
 from invariscope.zoo.corruptions import CORRUPTIONS, corrupted
-from invariscope.zoo.course import Training
 from invariscope.zoo.datasets import load
 from invariscope.zoo.epochs import Progress, evaluate
+from invariscope.zoo.fitting import Training
 from invariscope.zoo.image_data import ImageData
 from invariscope.zoo.networks import NETWORKS, build, network, parameter_count
-from invariscope.zoo.recognized import recognize_elements
-from invariscope.zoo.scale_detection import scale_detection, unit_displacements
 from invariscope.zoo.training import QUICK, train
 from invariscope.zoo.weights import (
     Card,
@@ -28,6 +29,22 @@ from invariscope.zoo.weights import (
     load_weights,
     round_to_float16,
     save_network,
+)
+
+if TYPE_CHECKING:
+    from invariscope.lab.training.constant_filters import constant_filters
+    from invariscope.lab.training.contrastive import contrastive, nt_xent
+    from invariscope.lab.training.recognized import recognize_elements
+    from invariscope.lab.training.scale_detection import scale_detection, unit_displacements
+
+__getattr__ = lazy.attributes(
+    __name__,
+    {
+        "invariscope.lab.training.constant_filters": ("constant_filters",),
+        "invariscope.lab.training.contrastive": ("contrastive", "nt_xent"),
+        "invariscope.lab.training.recognized": ("recognize_elements",),
+        "invariscope.lab.training.scale_detection": ("scale_detection", "unit_displacements"),
+    },
 )
 
 __all__ = [

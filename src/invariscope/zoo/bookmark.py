@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from invariscope.zoo.averaging import WeightAverage
-from invariscope.zoo.checkpoint import Snapshot, restore_checkpoint, save_checkpoint
-from invariscope.zoo.epochs import Place
+from invariscope.zoo.checkpoint import TrainingState, restore_checkpoint, save_checkpoint
+from invariscope.zoo.epochs import EpochPosition
 from invariscope.zoo.image_data import ImageData
 
 SAVE_EVERY_S = 60.0
@@ -44,7 +44,7 @@ class SavedTraining:
         self.history: list[dict[str, Any]] = []
         self.measured: list[dict[str, Any]] = []
         self._path, self._model, self._optimizer = path, model, optimizer
-        self._epochs, self._found = epochs, Snapshot()
+        self._epochs, self._found = epochs, TrainingState()
         self._average: WeightAverage | None = None
         self._marks = {} if path is None else _marks(model, data, settings, epochs)
         self._written = time.monotonic()
@@ -76,13 +76,15 @@ class SavedTraining:
         self.history[:], self.measured[:] = found.history, found.measured
         self._found = found
 
-    def find(self, epoch: int) -> tuple[Place, Mapping[str, Tensor]] | None:
+    def find(self, epoch: int) -> tuple[EpochPosition, Mapping[str, Tensor]] | None:
         """Return the place in that epoch and the generators' states; None: its beginning."""
         place = self._found.place
-        return (Place(**place), self._found.named("generator")) if place.get("epoch") == epoch else None
+        return (
+            (EpochPosition(**place), self._found.named("generator")) if place.get("epoch") == epoch else None
+        )
 
     def keep(
-        self, place: Place, generators: Callable[[], Mapping[str, Tensor]], *, now: bool = False
+        self, place: EpochPosition, generators: Callable[[], Mapping[str, Tensor]], *, now: bool = False
     ) -> None:
         """Write the file within an epoch, if it was last written a minute ago or is to be written `now`."""
         if self._path is not None and (now or time.monotonic() - self._written >= SAVE_EVERY_S):
@@ -94,7 +96,7 @@ class SavedTraining:
             return
         average = {} if self._average is None else self._average.values
         kept = {**(tensors or {}), **{f"average.{name}": value for name, value in average.items()}}
-        snapshot = Snapshot(self.history, self.measured, place or {}, kept)
+        snapshot = TrainingState(self.history, self.measured, place or {}, kept)
         save_checkpoint(self._path, self._model, self._optimizer, self._marks, snapshot)
         self._written = time.monotonic()
 

@@ -12,13 +12,12 @@ from invariscope.zoo.download import Remote
 from invariscope.zoo.formats.cifar import read_binary_batch, read_python_batch
 from invariscope.zoo.formats.idx import read_idx
 from invariscope.zoo.image_data import ImageData
-from invariscope.zoo.scale_detection import CLASSES, scale_detection
 
 Arrays = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
-class Layout:
+class FileLayout:
     """One way in which a data set lies in a folder.
 
     Args:
@@ -47,7 +46,7 @@ class Dataset:
 
     summary: str
     classes: tuple[str, ...]
-    layouts: tuple[Layout, ...]
+    layouts: tuple[FileLayout, ...]
     remote: Remote | None = None
     hint: str = ""
     make: Callable[[str], ImageData] | None = None
@@ -68,20 +67,20 @@ def _read_with(read: Callable[[Path], Arrays]) -> Callable[[Sequence[Path]], Arr
     return batches
 
 
-def _idx_layout(*folders: str) -> Layout:
+def _idx_layout(*folders: str) -> FileLayout:
     files = {
         split: (f"{part}-images-idx3-ubyte", f"{part}-labels-idx1-ubyte")
         for split, part in (("train", "train"), ("test", "t10k"))
     }
-    return Layout(files, folders, _read_idx_pair)
+    return FileLayout(files, folders, _read_idx_pair)
 
 
-def _cifar_layout(ending: str, folder: str, read: Callable[[Path], Arrays]) -> Layout:
+def _cifar_layout(ending: str, folder: str, read: Callable[[Path], Arrays]) -> FileLayout:
     files = {
         "train": tuple(f"data_batch_{number}{ending}" for number in range(1, 6)),
         "test": (f"test_batch{ending}",),
     }
-    return Layout(files, (folder, "cifar10", f"cifar10/{folder}"), _read_with(read))
+    return FileLayout(files, (folder, "cifar10", f"cifar10/{folder}"), _read_with(read))
 
 
 _DIGITS = tuple("0123456789")
@@ -125,6 +124,8 @@ _MADE = {"train": 4096, "test": 1024}
 
 
 def _make_scale_detection(split: str) -> ImageData:
+    from invariscope.lab.training.scale_detection import scale_detection
+
     return scale_detection(_MADE[split], split=split)
 
 
@@ -158,7 +159,7 @@ DATASETS: dict[str, Dataset] = {
     ),
     "scale_detection": Dataset(
         "4,096 and 1,024 images of two bright pixels, near or far, 16 x 16, grey; made, not read.",
-        CLASSES,
+        ("near", "far"),
         (),
         make=_make_scale_detection,
     ),

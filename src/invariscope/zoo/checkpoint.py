@@ -17,7 +17,7 @@ _SCHEMA = "invariscope-checkpoint-1"
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class TrainingState:
     """What a checkpoint holds beside the network and its optimizer.
 
     Args:
@@ -41,7 +41,7 @@ def save_checkpoint(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     settings: dict[str, Any],
-    snapshot: Snapshot,
+    snapshot: TrainingState,
 ) -> None:
     """Writes weights, optimizer, settings and records; an older checkpoint stays until this is complete."""
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
@@ -57,7 +57,7 @@ def save_checkpoint(
 
 def restore_checkpoint(
     path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, settings: dict[str, Any]
-) -> Snapshot:
+) -> TrainingState:
     """Puts weights and optimizer back as they were; returns everything else.
 
     Raises:
@@ -73,7 +73,7 @@ def restore_checkpoint(
     model.load_state_dict(weights)
     _restore_optimizer(optimizer, named_tensors(tensors, "optimizer"))
     more = {name: t for name, t in tensors.items() if not name.startswith(("model.", "optimizer."))}
-    return Snapshot(document["history"], document.get("measured", []), document.get("place", {}), more)
+    return TrainingState(document["history"], document.get("measured", []), document.get("place", {}), more)
 
 
 def checkpoint_settings(path: Path) -> dict[str, Any]:

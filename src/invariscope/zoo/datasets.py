@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from invariscope.common.registry import unknown
-from invariscope.zoo.catalogue import DATASETS, Dataset, Layout
+from invariscope.zoo.catalogue import DATASETS, Dataset, FileLayout
 from invariscope.zoo.download import DownloadFailed, fetch
 from invariscope.zoo.image_data import ImageData
 
@@ -111,7 +111,7 @@ def _check(name: str, images: np.ndarray, labels: np.ndarray, paths: list[Path])
         )
 
 
-def _located(name: str, split: str, data_dir: str | Path | None) -> tuple[Layout, list[Path]]:
+def _located(name: str, split: str, data_dir: str | Path | None) -> tuple[FileLayout, list[Path]]:
     dataset = DATASETS[name]
     home = _place(dataset, data_dir)
     found = _search(dataset, split, home)
@@ -136,7 +136,7 @@ def _home() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "invariscope"
 
 
-def _search(dataset: Dataset, split: str, home: Path) -> tuple[Layout, list[Path]] | None:
+def _search(dataset: Dataset, split: str, home: Path) -> tuple[FileLayout, list[Path]] | None:
     for layout in dataset.layouts:
         for folder in (*layout.folders, ""):
             paths = [_variant(home / folder / file) for file in layout.files[split]]

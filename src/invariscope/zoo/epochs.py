@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from invariscope.zoo.averaging import WeightAverage
 from invariscope.zoo.flip_and_crop import FlipAndCrop
 from invariscope.zoo.image_data import ImageData, as_image_data
-from invariscope.zoo.lessons import Lesson
+from invariscope.zoo.objectives import Objective
 from invariscope.zoo.schedules import learning_rate
-from invariscope.zoo.train_settings import TrainSettings
+from invariscope.zoo.train_config import TrainConfig
 
 if TYPE_CHECKING:
     from invariscope.transforms import Transform
@@ -41,7 +41,7 @@ class Progress:
 
 
 @dataclass
-class Place:
+class EpochPosition:
     """How far an epoch is, and the sums over its batches so far.
 
     Args:
@@ -70,12 +70,12 @@ class Place:
 class Bookmark(Protocol):
     """Remembers a place within an epoch, so that an interrupted training resumes there."""
 
-    def find(self, epoch: int) -> tuple[Place, Mapping[str, Tensor]] | None:
+    def find(self, epoch: int) -> tuple[EpochPosition, Mapping[str, Tensor]] | None:
         """Return the place in that epoch and the generators' states; None: its beginning."""
         ...
 
     def keep(
-        self, place: Place, generators: Callable[[], Mapping[str, Tensor]], *, now: bool = False
+        self, place: EpochPosition, generators: Callable[[], Mapping[str, Tensor]], *, now: bool = False
     ) -> None:
         """Note the place after a batch, if it is time to, or at once."""
         ...
@@ -99,8 +99,8 @@ class Loop:
     model: nn.Module
     images: Tensor
     labels: Tensor
-    lesson: Lesson
-    settings: TrainSettings
+    objective: Objective
+    settings: TrainConfig
     views: FlipAndCrop
     average: WeightAverage | None
     bookmark: Bookmark | None
@@ -135,7 +135,7 @@ class Loop:
                 )
         return place.record(len(self.labels))
 
-    def _tell(self, done: Progress, place: Place, generator: torch.Generator) -> None:
+    def _tell(self, done: Progress, place: EpochPosition, generator: torch.Generator) -> None:
         """Call `progress`. If it raises KeyboardInterrupt, the place is kept first."""
         if self.progress is None:
             return
@@ -146,11 +146,11 @@ class Loop:
                 self.bookmark.keep(place, lambda: _states(generator, self.images.device), now=True)
             raise
 
-    def _begun(self, epoch: int, generator: torch.Generator) -> Place:
+    def _begun(self, epoch: int, generator: torch.Generator) -> EpochPosition:
         """Return where to start; the generators then are as they were there."""
         found = None if self.bookmark is None else self.bookmark.find(epoch)
         if found is None:
-            return Place(epoch)
+            return EpochPosition(epoch)
         _set_states(found[1], generator, self.images.device)
         return found[0]
 
@@ -159,11 +159,15 @@ class Loop:
             group["lr"] = learning_rate(self.settings.schedule, self.settings.lr, done)
 
     def _step(
-        self, place: Place, chosen: Tensor, optimizer: torch.optim.Optimizer, generator: torch.Generator
+        self,
+        place: EpochPosition,
+        chosen: Tensor,
+        optimizer: torch.optim.Optimizer,
+        generator: torch.Generator,
     ) -> float:
         chosen = chosen.to(self.images.device)
         x, y = self.views(self.images[chosen], chosen, place.epoch), self.labels[chosen]
-        loss, right = self.lesson(self._forward, x, y, generator)
+        loss, right = self.objective(self._forward, x, y, generator)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from invariscope.zoo.train_settings import TrainSettings
+from invariscope.zoo.train_config import TrainConfig
 
 MOMENTUM = 0.9
 
 
-def make_optimizer(settings: TrainSettings, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
+def make_optimizer(settings: TrainConfig, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
     """Return Adam, or SGD with Nesterov momentum 0.9, over the parameters.
 
     Weight decay applies to parameters with two or more axes: the weights of convolutions and linear layers.

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from invariscope.zoo.course import Course, Training
 from invariscope.zoo.epochs import Progress
+from invariscope.zoo.fitting import Training, fit
 from invariscope.zoo.image_data import ImageData, as_image_data
-from invariscope.zoo.lessons import Labelled
-from invariscope.zoo.train_settings import TrainSettings
+from invariscope.zoo.objectives import Labelled
+from invariscope.zoo.train_config import TrainConfig
 from invariscope.zoo.trainable import trainable_names
 
 if TYPE_CHECKING:
@@ -112,31 +112,19 @@ def train(
         Kingma and Ba 2015, arXiv:1412.6980 (Adam); Smith and Topin 2018, arXiv:1708.07120 (one cycle);
         Szegedy et al. 2016, arXiv:1512.00567 (label smoothing).
     """
-    settings = TrainSettings(
-        epochs=epochs,
-        batch_size=batch_size,
-        lr=lr,
-        schedule=schedule,
-        seed=seed,
-        precision=precision,
-        channels_last=channels_last,
-        optimizer=optimizer,
-        weight_decay=weight_decay,
-        label_smoothing=label_smoothing,
-        flip=flip,
-        crop_px=crop_px,
-        ema=ema,
-    )
-    course = Course(settings=settings, checkpoint=checkpoint, progress=progress)
+    config = TrainConfig.of(locals())
     described: dict[str, Any] = {"augmentation": None if augmentation is None else augmentation.describe()}
     if trainable is not None:
         described["trainable"] = trainable
-    return course(
+    return fit(
         model,
-        as_image_data(data),
+        data,
         Labelled(augmentation, label_smoothing),
+        config,
         chosen=trainable_names(model, trainable),
         described=described,
+        checkpoint=checkpoint,
+        progress=progress,
         test=None if test is None else as_image_data(test),
         monitor=monitor,
     )

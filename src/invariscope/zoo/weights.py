@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-import invariscope
 from invariscope.common.files import filling, write_json
+from invariscope.common.versions import versions
 from invariscope.zoo.image_data import ImageData
 from invariscope.zoo.networks import build
 from invariscope.zoo.tensors import differences, is_pickle, read_tensors, write_tensors
 
 SCHEMA = 1
 WEIGHTS, CARD = "weights.safetensors", "card.json"
-
-
-def _versions() -> dict[str, str]:
-    return {
-        "invariscope": invariscope.__version__,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +44,7 @@ class Card:
     options: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
     training: dict[str, Any] | None = None
-    versions: dict[str, str] = field(default_factory=_versions)
+    versions: dict[str, str] = field(default_factory=partial(versions, "torch"))
     schema: int = SCHEMA
 
     def __repr__(self) -> str:

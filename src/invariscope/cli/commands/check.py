@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from invariscope.cli import options as shared
 from invariscope.cli.console import complain, notice, show, show_line
 from invariscope.cli.errors import Debug, command
+from invariscope.cli.options import arguments, opt
 
 if TYPE_CHECKING:
     from invariscope.checking.limits import Limit, Outcome
@@ -27,26 +28,23 @@ def check(
     transform: shared.Transform,
     most: Annotated[
         list[str] | None,
-        typer.Option(
+        opt(
+            "No layer that matches may have a larger value. May repeat.",
+            "GLOB:MEASURE:VALUE",
             "--max",
-            metavar="GLOB:MEASURE:VALUE",
-            help="No layer that matches may have a larger value. May repeat.",
-            show_default=False,
+            shown=False,
         ),
     ] = None,
     least: Annotated[
         list[str] | None,
-        typer.Option(
+        opt(
+            "No layer that matches may have a smaller value. May repeat.",
+            "GLOB:MEASURE:VALUE",
             "--min",
-            metavar="GLOB:MEASURE:VALUE",
-            help="No layer that matches may have a smaller value. May repeat.",
-            show_default=False,
+            shown=False,
         ),
     ] = None,
-    junit: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Also as JUnit XML, replacing the file.", show_default="none"),
-    ] = None,
+    junit: Annotated[Path | None, opt("Also as JUnit XML, replacing the file.", "FILE", shown="none")] = None,
     classes: shared.Classes = None,
     samples: shared.Samples = None,
     label: shared.Label = None,
@@ -75,8 +73,11 @@ def check(
         invariscope check nets/plain mnist_subset -t quarter_turns --max 'conv*:normalized_variance:0.3'
         invariscope check net.py:make x.npz -t 'Flip()' --min output:prediction.accuracy:0.9 --junit a.xml
     """
+    import invariscope as iv
     from invariscope.checking.junit import write_junit
-    from invariscope.checking.limits import judged, read_limits
+    from invariscope.checking.limits import judged, needed, read_limits
+    from invariscope.cli.expressions import read_transform
+    from invariscope.cli.models import loaded
 
     started = time.perf_counter()
     limits = read_limits(most or (), least or ())
@@ -86,39 +87,17 @@ def check(
         )
     if junit is not None and junit.is_dir():
         raise IsADirectoryError(f"--junit {junit} is a folder; name a file")
-    settings = {"samples": samples, "seed": seed, "batch_size": batch_size, "device": device}
-    settings |= {"precision": precision, "nonfinite": nonfinite, "unstable": unstable, "progress": progress}
-    settings |= {"label": label, "classes": classes, "output": output, "gradients": gradients}
-    request = {"split": split, "data_dir": data_dir}
-    result = _measured(model, data, transform, limits, weights, request, settings)
+    given = arguments(iv.measure, locals())
+    elements = read_transform(transform)
+    named, inputs = loaded(model, data, weights=weights, split=split, data_dir=data_dir, seed=seed)
+    given |= needed(limits) | {"label": label or named.label}
+    result = iv.measure(**given | {"model": named.model, "data": inputs, "transform": elements})
     outcomes = judged(limits, result)
     if junit is not None:
         write_junit(junit, outcomes, model=result.name, seconds=time.perf_counter() - started)
     _show(result, outcomes)
     if any(outcome.status != "holds" for outcome in outcomes):
         raise typer.Exit(BROKEN)
-
-
-def _measured(
-    model: str,
-    data: str,
-    transform: str,
-    limits: Sequence[Limit],
-    weights: str | None,
-    request: dict[str, Any],
-    settings: dict[str, Any],
-) -> Result:
-    import invariscope as iv
-    from invariscope.checking.limits import needed
-    from invariscope.cli.data import load_data
-    from invariscope.cli.expressions import read_transform
-    from invariscope.cli.naming import named_model
-
-    elements = read_transform(transform)
-    inputs = load_data(data, **request)
-    named = named_model(model, weights, inputs, settings["seed"])
-    settings |= {"label": settings["label"] or named.label} | needed(limits)
-    return iv.measure(named.model, named.prepared(inputs), elements, **settings)
 
 
 def _show(result: Result, outcomes: Sequence[Outcome]) -> None:

@@ -9,15 +9,14 @@ import typer
 
 from invariscope.cli.console import show
 from invariscope.cli.errors import Debug, command
+from invariscope.cli.options import flag
 
 
 @command
 def compare(
     run_a: Annotated[Path, typer.Argument(help="A folder that `measure` wrote.", show_default=False)],
     run_b: Annotated[Path, typer.Argument(help="Another, of the same samples.", show_default=False)],
-    stratum: Annotated[
-        str, typer.Option(help="`all` samples, one class, or the `mean` over classes.")
-    ] = "all",
+    stratum: Annotated[str, flag("`all` samples, one class, or the `mean` over classes.")] = "all",
     debug: Debug = False,
 ) -> None:
     """Shows the difference of two runs, layer by layer: B minus A, with an interval.

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Annotated
 
 from invariscope.cli import options as shared
 from invariscope.cli.console import notice, show, show_line
 from invariscope.cli.errors import Debug, command
 from invariscope.cli.folders import staged_folder
+from invariscope.cli.options import arguments, opt
 
 if TYPE_CHECKING:
     from invariscope.results.result import Result
@@ -24,20 +23,15 @@ def curve(
     data: shared.Data,
     radii: Annotated[
         int,
-        typer.Option(
-            metavar="INT",
-            help="How many sizes of deformation, in equal ratios: from ones far below a pixel to ones that "
+        opt(
+            "How many sizes of deformation, in equal ratios: from ones far below a pixel to ones that "
             "fold the image.",
+            "INT",
         ),
     ] = 30,
-    cutoff: Annotated[
-        int, typer.Option(metavar="INT", help="Most half waves across a deformation: more is finer.")
-    ] = 3,
+    cutoff: Annotated[int, opt("Most half waves across a deformation: more is finer.", "INT")] = 3,
     layers: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="GLOB", help="Also layers that match, such as `conv*`. May repeat.", show_default="output"
-        ),
+        list[str] | None, opt("Also layers that match, such as `conv*`. May repeat.", "GLOB", shown="output")
     ] = None,
     classes: shared.Classes = None,
     samples: shared.Samples = None,
@@ -66,40 +60,18 @@ def curve(
         invariscope curve nets/plain mnist_subset
         invariscope curve zoo:lenet mnist_subset --samples 256 --radii 12 --layers 'conv*'
     """
-    given = {"label": label, "device": device, "precision": precision, "progress": progress}
-    chosen = {
-        "radii": radii,
-        "cutoff": cutoff,
-        "samples": samples,
-        "seed": seed,
-        "layers": layers or "output",
-        "classes": classes,
-        "output": output,
-        "gradients": gradients,
-    }
+    import invariscope as iv
+    from invariscope.cli.models import loaded
+
+    given = arguments(iv.measure, locals()) | arguments(iv.stability_curve, locals())
     with staged_folder(out, usual=_USUAL, overwrite=overwrite) as stage:
-        found = _measured(model, data, weights, split, data_dir, given | chosen)
+        named, inputs = loaded(model, data, weights=weights, split=split, data_dir=data_dir, seed=seed)
+        given |= {"model": named.model, "data": inputs, "label": label or named.label}
+        given["layers"] = layers or "output"
+        found = named.summary(iv.stability_curve(**given))
         found.save(stage)
         found.report(stage / "report.html")
     _show(found, out)
-
-
-def _measured(
-    model: str,
-    data: str,
-    weights: str | None,
-    split: str | None,
-    data_dir: Path | None,
-    options: dict[str, Any],
-) -> Result:
-    import invariscope as iv
-    from invariscope.cli.data import load_data
-    from invariscope.cli.naming import named_model
-
-    inputs = load_data(data, split=split, data_dir=data_dir)
-    named = named_model(model, weights, inputs, options["seed"])
-    options["label"] = options["label"] or named.label
-    return named.told(iv.stability_curve(named.model, named.prepared(inputs), **options))
 
 
 def _show(result: Result, out: Path) -> None:

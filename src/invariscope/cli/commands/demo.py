@@ -9,6 +9,7 @@ import typer
 
 from invariscope.cli.console import notice, progress_bars, show, show_line
 from invariscope.cli.errors import Debug, command
+from invariscope.cli.options import flag
 
 if TYPE_CHECKING:
     from invariscope.demo import Demonstration
@@ -16,10 +17,8 @@ if TYPE_CHECKING:
 
 @command
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for networks, results and report.")] = Path(
-        "invariscope-demo"
-    ),
-    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    out: Annotated[Path, flag("Folder for networks, results and report.")] = Path("invariscope-demo"),
+    seed: Annotated[int, flag("Of everything random.")] = 0,
     plain_epochs: Annotated[int | None, typer.Option(hidden=True)] = None,
     rotated_epochs: Annotated[int | None, typer.Option(hidden=True)] = None,
     training_digits: Annotated[int | None, typer.Option(hidden=True)] = None,

@@ -28,7 +28,7 @@ def explain(
     from rich.rule import Rule
     from rich.text import Text
 
-    from invariscope.cli.prose import page
+    from invariscope.cli.docstrings import page
 
     title, text = _explained(name)
     show(Rule(Text(title, style="bold"), align="left"), page(text))
@@ -36,7 +36,7 @@ def explain(
 
 def _explained(name: str) -> tuple[str, str]:
     """A heading and a text in the style of a docstring."""
-    from invariscope.cli.prose import documented
+    from invariscope.cli.docstrings import documented
     from invariscope.common.registry import snake_case, unknown
     from invariscope.measures.base import MEASURES, Measure
     from invariscope.transforms.base import TRANSFORMS, Transform

@@ -76,7 +76,7 @@ def plots(debug: Debug = False) -> None:
 @command
 def recipes(debug: Debug = False) -> None:
     """Lists the published experiments that can be run again."""
-    from invariscope.recipes import names, read
+    from invariscope.lab.recipes import names, read
 
     known = {name: read(name) for name in names()}
     rows = [(name, f"{recipe.title}. {recipe.source}") for name, recipe in known.items()]
@@ -108,16 +108,12 @@ def layers(
         invariscope list layers zoo:resnet18
         invariscope list layers net.py:make photos.npz
     """
-    from invariscope.cli.data import load_data
-    from invariscope.cli.models import Request, load_model
+    from invariscope.cli.models import loaded
     from invariscope.cli.tables import plain_table
     from invariscope.readers import as_reader
 
-    inputs = load_data(data or "mnist_subset", split=split, data_dir=data_dir)
-    classes = getattr(inputs, "classes", None)
-    request = Request(weights, shape=getattr(inputs, "shape", None), classes=classes and len(classes))
-    named = load_model(model, request)
-    found = as_reader(named.model, gradients=gradients).inspect(_few(named.prepared(inputs)))
+    named, inputs = loaded(model, data or "mnist_subset", weights=weights, split=split, data_dir=data_dir)
+    found = as_reader(named.model, gradients=gradients).inspect(_few(inputs))
     rows = [_layer_row(layer) for layer in found.layers]
     show(plain_table(f"Layers of {named.label}", ["layer", "kind", "shape", ""], rows, text=2))
     for remark in (*found.notes, *(f"never ran: {name}" for name in found.unused)):

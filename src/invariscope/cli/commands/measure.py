@@ -6,12 +6,11 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from invariscope.cli import options as shared
 from invariscope.cli.console import notice, show, show_line
 from invariscope.cli.errors import Debug, Interrupted, command
 from invariscope.cli.folders import staged_folder
+from invariscope.cli.options import arguments, flag, opt
 
 if TYPE_CHECKING:
     from invariscope.cli.models import Named
@@ -29,20 +28,17 @@ def measure(
     transform: shared.Transform,
     measures: Annotated[
         list[str],
-        typer.Option(
+        opt(
+            "Names separated by commas, or as in Python, such as `Prediction()`. May repeat.",
+            "TEXT",
             "--measures",
             "-m",
-            metavar="TEXT",
-            help="Names separated by commas, or as in Python, such as `Prediction()`. May repeat.",
         ),
     ] = ["normalized_variance"],  # noqa: B006
     layers: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="GLOB", help="Only layers that match, such as `conv*`. May repeat.", show_default="all"
-        ),
+        list[str] | None, opt("Only layers that match, such as `conv*`. May repeat.", "GLOB", shown="all")
     ] = None,
-    by_class: Annotated[bool, typer.Option("--by-class", help="Also each class alone.")] = False,
+    by_class: Annotated[bool, flag("Also each class alone.", "--by-class")] = False,
     classes: shared.Classes = None,
     samples: shared.Samples = None,
     out: shared.Out = _USUAL,
@@ -57,62 +53,42 @@ def measure(
     precision: shared.Precision = "float32",
     baseline: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME",
-            help="`random`: also measure the same architecture with random weights. If its modules cannot "
+        opt(
+            "`random`: also measure the same architecture with random weights. If its modules cannot "
             "draw them, `file.py:factory`: a function that returns it with new weights at each call.",
-            show_default="none",
+            "NAME",
+            shown="none",
         ),
     ] = None,
-    draws: Annotated[
-        int, typer.Option(metavar="INT", help="Random networks for the baseline; each costs a pass.")
-    ] = 30,
+    draws: Annotated[int, opt("Random networks for the baseline; each costs a pass.", "INT")] = 30,
     floor: Annotated[
-        bool,
-        typer.Option("--floor", help="Also what interpolation alone causes: twice as many inputs."),
+        bool, flag("Also what interpolation alone causes: twice as many inputs.", "--floor")
     ] = False,
     width: Annotated[
         float | None,
-        typer.Option(
-            metavar="FLOAT",
-            help="Stop once every 95 % interval is at most this wide.",
-            show_default="use all samples",
-        ),
+        opt("Stop once every 95 % interval is at most this wide.", "FLOAT", shown="use all samples"),
     ] = None,
-    at_least: Annotated[
-        int, typer.Option(metavar="INT", help="With --width: samples before the first look, 64 or more.")
-    ] = 128,
+    at_least: Annotated[int, opt("With --width: samples before the first look, 64 or more.", "INT")] = 128,
     decided_by: Annotated[
         str | None,
-        typer.Option(
-            metavar="GLOB",
-            help="With --width: the intervals that decide, such as `conv*:normalized_variance`.",
-            show_default="all",
+        opt(
+            "With --width: the intervals that decide, such as `conv*:normalized_variance`.",
+            "GLOB",
+            shown="all",
         ),
     ] = None,
     intervals: Annotated[
-        bool,
-        typer.Option(
-            " /--no-intervals", help="Leave the intervals out: an eighth of the memory.", show_default=False
-        ),
+        bool, flag("Leave the intervals out: an eighth of the memory.", " /--no-intervals", shown=False)
     ] = True,
     nonfinite: shared.Nonfinite = "raise",
     unstable: shared.Unstable = "refuse",
     output: shared.Output = None,
     gradients: shared.Gradients = False,
-    memory_gb: Annotated[
-        float | None, typer.Option(metavar="GB", help="Budget for sums.", show_default="half of what is free")
-    ] = None,
-    batch_axis: Annotated[
-        int | None, typer.Option(metavar="INT", help="The batch axis of all layers.", show_default="found")
-    ] = None,
+    memory_gb: Annotated[float | None, opt("Budget for sums.", "GB", shown="half of what is free")] = None,
+    batch_axis: Annotated[int | None, opt("The batch axis of all layers.", "INT", shown="found")] = None,
     checkpoint: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Keeps the sums, so that the same command goes on after an interruption.",
-            show_default="none",
-        ),
+        opt("Keeps the sums, so that the same command goes on after an interruption.", "FILE", shown="none"),
     ] = None,
     progress: shared.Progress = True,
     debug: Debug = False,
@@ -132,8 +108,7 @@ def measure(
     """
     from invariscope.engine.options import Options
 
-    given = {name: value for name, value in locals().items() if name in {f.name for f in fields(Options)}}
-    settings = Options(**given | {"baseline": _baseline(baseline)})
+    settings = Options(**arguments(Options, locals()) | {"baseline": _baseline(baseline)})
     request = {"weights": weights, "split": split, "data_dir": data_dir}
     try:
         with staged_folder(out, usual=_USUAL, overwrite=overwrite) as stage:
@@ -159,29 +134,18 @@ def _left(checkpoint: Path | None) -> str:
 
 
 def _measured(
-    model: str,
-    data: str,
-    transform: str,
-    measures: list[str],
-    settings: Options,
-    *,
-    weights: str | None,
-    split: str | None,
-    data_dir: Path | None,
+    model: str, data: str, transform: str, measures: list[str], settings: Options, **request: Any
 ) -> Result:
     import invariscope as iv
-    from invariscope.cli.data import load_data
     from invariscope.cli.expressions import read_measures, read_transform
-    from invariscope.cli.naming import named_model
+    from invariscope.cli.models import loaded
 
     elements, wanted = read_transform(transform), read_measures(measures)
-    inputs = load_data(data, split=split, data_dir=data_dir)
-    named = named_model(model, weights, inputs, settings.seed)
-    inputs = named.prepared(inputs)
+    named, inputs = loaded(model, data, seed=settings.seed, **request)
     settings = replace(settings, label=settings.label or named.label)
     keywords = {field.name: getattr(settings, field.name) for field in fields(settings)}
     result = iv.measure(named.model, inputs, elements, measures=wanted, **keywords)
-    return _illustrated(named.told(result), named, inputs, elements)
+    return _illustrated(named.summary(result), named, inputs, elements)
 
 
 def _illustrated(result: Result, named: Named, inputs: Any, elements: Transform) -> Result:

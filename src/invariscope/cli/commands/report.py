@@ -11,6 +11,7 @@ from invariscope.cli import options as shared
 from invariscope.cli.console import show_line
 from invariscope.cli.errors import Debug, command
 from invariscope.cli.folders import staged_file
+from invariscope.cli.options import flag
 
 
 @command
@@ -18,7 +19,7 @@ def report(
     runs: Annotated[
         list[Path], typer.Argument(metavar="RUN...", help="Folders that `measure` wrote.", show_default=False)
     ],
-    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),
+    out: Annotated[Path, flag("The page to write.")] = Path("report.html"),
     overwrite: shared.Overwrite = False,
     debug: Debug = False,
 ) -> None:

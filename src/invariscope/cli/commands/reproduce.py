@@ -12,10 +12,11 @@ import typer
 from invariscope.cli import options as shared
 from invariscope.cli.console import complain, notice, show, show_line
 from invariscope.cli.errors import Debug, Interrupted, command
+from invariscope.cli.options import flag, opt
 
 if TYPE_CHECKING:
-    from invariscope.recipes import Archive, Cell, Store
-    from invariscope.recipes.running import Outcome
+    from invariscope.lab.recipes import Archive, Cell, Store
+    from invariscope.lab.recipes.running import RunSummary
 
 FAILED = 1
 ARCHIVE = Path("reproductions")
@@ -32,60 +33,42 @@ def reproduce(
             show_default=False,
         ),
     ],
-    out: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="Where cells and page go.", show_default="the recipe's name"),
-    ] = None,
-    scale: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="`paper` is the published schedule.", show_default="campaign"),
-    ] = None,
+    out: Annotated[Path | None, opt("Where cells and page go.", "FOLDER", shown="the recipe's name")] = None,
+    scale: Annotated[str | None, opt("`paper` is the published schedule.", "NAME", shown="campaign")] = None,
     seeds: Annotated[
         str | None,
-        typer.Option(
-            metavar="INT,INT,...",
-            help="Trainings with these seeds in place of the recipe's own: a replication.",
-            show_default="the recipe's",
+        opt(
+            "Trainings with these seeds in place of the recipe's own: a replication.",
+            "INT,INT,...",
+            shown="the recipe's",
         ),
     ] = None,
     only: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="PATTERN",
-            help="Only matching cells, such as `*/mnist/*`, and what they need. May repeat.",
-            show_default="all",
+        opt(
+            "Only matching cells, such as `*/mnist/*`, and what they need. May repeat.",
+            "PATTERN",
+            shown="all",
         ),
     ] = None,
     data_dir: shared.DataDir = None,
     archive: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="Finished cells that are taken from there.",
-            show_default="`reproductions`, if it exists",
-        ),
+        opt("Finished cells that are taken from there.", "FOLDER", shown="`reproductions`, if it exists"),
     ] = None,
-    data_note: Annotated[
-        str, typer.Option(metavar="TEXT", help="A remark on the data, for the page.", show_default="none")
-    ] = "",
-    jobs: Annotated[int, typer.Option(metavar="INT", min=1, help="Cells at a time.")] = 1,
+    data_note: Annotated[str, opt("A remark on the data, for the page.", "TEXT", shown="none")] = "",
+    jobs: Annotated[int, opt("Cells at a time.", "INT", min=1)] = 1,
     threads: Annotated[
-        int | None,
-        typer.Option(metavar="INT", min=1, help="Shared by all cells at a time.", show_default="all cores"),
+        int | None, opt("Shared by all cells at a time.", "INT", shown="all cores", min=1)
     ] = None,
-    device: Annotated[
-        str, typer.Option(metavar="cpu|cuda", help="Where networks are trained and measured.")
-    ] = "cpu",
+    device: Annotated[str, opt("Where networks are trained and measured.", "cpu|cuda")] = "cpu",
     page_only: Annotated[
-        bool, typer.Option("--page-only", help="Run nothing; write the page of what is finished.")
+        bool, flag("Run nothing; write the page of what is finished.", "--page-only")
     ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say the data sets, estimate the time and stop.")
-    ] = False,
-    cells: Annotated[bool, typer.Option("--cells", help="List the cells and stop.")] = False,
+    dry_run: Annotated[bool, flag("Say the data sets, estimate the time and stop.", "--dry-run")] = False,
+    cells: Annotated[bool, flag("List the cells and stop.", "--cells")] = False,
     cell: Annotated[
-        str | None,
-        typer.Option(metavar="CELL", help="Run this one cell here: its number or name.", show_default="all"),
+        str | None, opt("Run this one cell here: its number or name.", "CELL", shown="all")
     ] = None,
     debug: Debug = False,
 ) -> None:
@@ -102,7 +85,7 @@ def reproduce(
         invariscope reproduce quiroga2019 --only '*/mnist/simple_conv/*'
         invariscope reproduce quiroga2019 --scale paper --cell 3 --data-dir data
     """
-    from invariscope import recipes
+    from invariscope.lab import recipes
 
     plan = recipes.load(name, scale=scale, seeds=_whole_numbers(seeds))
     out = out or Path(Path(name).stem)
@@ -144,7 +127,7 @@ def _archive(given: Path | None) -> Archive | None:
     Raises:
         FileNotFoundError: no such folder.
     """
-    from invariscope import recipes
+    from invariscope.lab import recipes
 
     if given is not None and not given.is_dir():
         raise FileNotFoundError(f"--archive {given}: there is no such folder")
@@ -153,7 +136,7 @@ def _archive(given: Path | None) -> Archive | None:
 
 
 def _check_device(device: str) -> None:
-    from invariscope.recipes.machine import check_device
+    from invariscope.lab.recipes.machine import check_device
 
     if device not in DEVICES:
         raise ValueError(f"--device is {' or '.join(DEVICES)}, got {device!r}")
@@ -162,7 +145,7 @@ def _check_device(device: str) -> None:
 
 def _to_run(store: Store, cells: tuple[Cell, ...]) -> list[Cell]:
     """The unfinished ones; all of them where nobody knows the data, without which no cell can be found."""
-    from invariscope import recipes
+    from invariscope.lab import recipes
 
     if store.archive is None:
         return list(cells)
@@ -196,8 +179,8 @@ def _refuse_unwritable(out: Path) -> None:
 
 
 def _list(chosen: tuple[Cell, ...], store: Store) -> None:
-    from invariscope import recipes
     from invariscope.cli.tables import plain_table
+    from invariscope.lab import recipes
 
     rows = []
     for cell in chosen:
@@ -229,8 +212,8 @@ def _state(store: Store, cell: Cell) -> str:
 
 
 def _run_one(store: Store, cell: Cell, threads: int, device: str) -> None:
-    from invariscope import recipes
-    from invariscope.recipes.stopping import PATIENCE_S, end_with_parent, stopping_gently
+    from invariscope.lab import recipes
+    from invariscope.lab.recipes.stopping import PATIENCE_S, end_with_parent, stopping_gently
 
     options = {"threads": threads, "device": device, "log": notice}
     try:
@@ -248,8 +231,8 @@ def _run_one(store: Store, cell: Cell, threads: int, device: str) -> None:
 
 
 def _estimate(store: Store, chosen: tuple[Cell, ...], jobs: int, threads: int) -> None:
-    from invariscope import recipes
     from invariscope.cli.tables import plain_table
+    from invariscope.lab import recipes
 
     notice(f"data sets: {recipes.data_in_words(chosen)}")
     waiting = recipes.unfinished(store, chosen, notice)
@@ -266,11 +249,11 @@ def _estimate(store: Store, chosen: tuple[Cell, ...], jobs: int, threads: int) -
     )
 
 
-def _run_all(store: Store, chosen: tuple[Cell, ...], words: list[str], jobs: int, threads: int) -> Outcome:
-    from invariscope import recipes
+def _run_all(store: Store, chosen: tuple[Cell, ...], words: list[str], jobs: int, threads: int) -> RunSummary:
+    from invariscope.lab import recipes
 
     try:
-        return recipes.Runner(store, words, jobs, threads, notice)(chosen)
+        return recipes.CellRunner(store, words, jobs, threads, notice)(chosen)
     except KeyboardInterrupt:
         done = len(chosen) - len(recipes.unfinished(store, chosen, notice))
         text = f"{done} of {len(chosen)} cells are finished; the same command goes on from there."

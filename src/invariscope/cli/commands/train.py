@@ -13,6 +13,7 @@ import typer
 from invariscope.cli import options as shared
 from invariscope.cli.console import notice, progress_bars, show, show_line
 from invariscope.cli.errors import Debug, Interrupted, command
+from invariscope.cli.options import flag, opt
 
 if TYPE_CHECKING:
     from invariscope.monitor import Monitor
@@ -30,81 +31,48 @@ def train(
         ),
     ],
     data: shared.Data,
-    out: Annotated[
-        Path,
-        typer.Option(metavar="FOLDER", help="Where weights and card go: empty or new.", show_default=False),
-    ],
-    epochs: Annotated[int, typer.Option(metavar="INT", help="Passes over the data.")] = 5,
+    out: Annotated[Path, opt("Where weights and card go: empty or new.", "FOLDER", shown=False)],
+    epochs: Annotated[int, opt("Passes over the data.", "INT")] = 5,
     augmentation: Annotated[
         str | None,
-        typer.Option(
-            "--augmentation",
-            "-a",
-            metavar="TEXT",
-            help="A transform, as in Python: `Rotation.circle(16)`.",
-            show_default="none",
+        opt(
+            "A transform, as in Python: `Rotation.circle(16)`.", "TEXT", "--augmentation", "-a", shown="none"
         ),
     ] = None,
-    test: Annotated[
-        str | None,
-        typer.Option(metavar="DATA", help="For the accuracy.", show_default="the data set's test split"),
-    ] = None,
-    batch_size: Annotated[int, typer.Option(metavar="INT", help="Images per step.")] = 256,
-    optimizer: Annotated[
-        str, typer.Option(metavar="NAME", help="`adam`, or `sgd` with Nesterov momentum.")
-    ] = "adam",
-    lr: Annotated[
-        float, typer.Option(metavar="FLOAT", help="Learning rate; with a schedule, its peak.")
-    ] = 1e-3,
+    test: Annotated[str | None, opt("For the accuracy.", "DATA", shown="the data set's test split")] = None,
+    batch_size: Annotated[int, opt("Images per step.", "INT")] = 256,
+    optimizer: Annotated[str, opt("`adam`, or `sgd` with Nesterov momentum.", "NAME")] = "adam",
+    lr: Annotated[float, opt("Learning rate; with a schedule, its peak.", "FLOAT")] = 1e-3,
     schedule: Annotated[
-        str, typer.Option(metavar="NAME", help="Of the learning rate: `constant`, `cosine` or `one_cycle`.")
+        str, opt("Of the learning rate: `constant`, `cosine` or `one_cycle`.", "NAME")
     ] = "constant",
     weight_decay: Annotated[
-        float,
-        typer.Option(
-            "--weight-decay", metavar="FLOAT", help="Of `sgd`; biases and normalisation do not decay."
-        ),
+        float, opt("Of `sgd`; biases and normalisation do not decay.", "FLOAT", "--weight-decay")
     ] = 0.0,
     label_smoothing: Annotated[
-        float,
-        typer.Option(
-            "--label-smoothing", metavar="FLOAT", help="Share of each target spread over all classes."
-        ),
+        float, opt("Share of each target spread over all classes.", "FLOAT", "--label-smoothing")
     ] = 0.0,
-    flip: Annotated[bool, typer.Option("--flip", help="Mirror images left to right at random.")] = False,
-    crop: Annotated[
-        int,
-        typer.Option("--crop", metavar="INT", help="Shift images at random by up to this many pixels."),
-    ] = 0,
-    ema: Annotated[
-        float,
-        typer.Option("--ema", metavar="FLOAT", help="Decay of a moving average of the weights, below 1."),
-    ] = 0.0,
+    flip: Annotated[bool, flag("Mirror images left to right at random.", "--flip")] = False,
+    crop: Annotated[int, opt("Shift images at random by up to this many pixels.", "INT", "--crop")] = 0,
+    ema: Annotated[float, opt("Decay of a moving average of the weights, below 1.", "FLOAT", "--ema")] = 0.0,
     precision: Annotated[
-        str,
-        typer.Option(metavar="NAME", help="`float32`, `bf16`, or `auto`: bf16 if it is faster here."),
+        str, opt("`float32`, `bf16`, or `auto`: bf16 if it is faster here.", "NAME")
     ] = "float32",
-    standardize: Annotated[
-        bool, typer.Option("--standardize", help="Mean 0 and deviation 1 in each channel.")
-    ] = False,
-    samples: Annotated[
-        int | None,
-        typer.Option(metavar="INT", help="A seeded subset of the training images.", show_default="all"),
-    ] = None,
-    seed: Annotated[int, typer.Option(metavar="INT", help="Of initial weights, order and augmentation.")] = 0,
-    device: Annotated[str, typer.Option(metavar="NAME", help="`cpu`, `cuda:0`, ...")] = "cpu",
+    standardize: Annotated[bool, flag("Mean 0 and deviation 1 in each channel.", "--standardize")] = False,
+    samples: Annotated[int | None, opt("A seeded subset of the training images.", "INT", shown="all")] = None,
+    seed: Annotated[int, opt("Of initial weights, order and augmentation.", "INT")] = 0,
+    device: Annotated[str, opt("`cpu`, `cuda:0`, ...", "NAME")] = "cpu",
     data_dir: shared.DataDir = None,
     monitor: Annotated[
-        bool, typer.Option("--monitor", help="Measure the layers before training and after each epoch.")
+        bool, flag("Measure the layers before training and after each epoch.", "--monitor")
     ] = False,
     monitor_transform: Annotated[
-        str,
-        typer.Option("--monitor-transform", metavar="TRANSFORM", help="What `--monitor` measures against."),
+        str, opt("What `--monitor` measures against.", "TRANSFORM", "--monitor-transform")
     ] = "Rotation.circle(16)",
     monitor_every: Annotated[
-        int, typer.Option("--monitor-every", metavar="INT", help="Epochs from one measurement to the next.")
+        int, opt("Epochs from one measurement to the next.", "INT", "--monitor-every")
     ] = 1,
-    resume: Annotated[bool, typer.Option("--resume", help="Resume an interrupted run.")] = False,
+    resume: Annotated[bool, flag("Resume an interrupted run.", "--resume")] = False,
     overwrite: shared.Overwrite = False,
     debug: Debug = False,
 ) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from invariscope.plots.shared.grid import PixelGrid
     from invariscope.results.result import Result
 
-PLOTS: Registry[Plot] = Registry("plot", "invariscope.plots")
+PLOTS: Registry[Plot] = Registry("plot", "invariscope.plots", also=("invariscope.lab.plots",))
 
 
 class Plot(ABC):
@@ -32,10 +32,10 @@ class Plot(ABC):
     reading: ClassVar[str]
     order: ClassVar[int] = 100
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, *, name: str = "", **kwargs: Any) -> None:
         """Registers the plot, so that one new file is all that a new plot needs."""
         super().__init_subclass__(**kwargs)
-        PLOTS.add(cls)
+        PLOTS.add(cls, name)
 
     @classmethod
     @abstractmethod

@@ -1,0 +1,73 @@
+"""Large filters at stages of training, each above the Gabor function that fits it best."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from invariscope.lab.plots.filter_images import FilterImages
+from invariscope.plots.shared import labels as names
+from invariscope.plots.shared.base import GridPlot, View
+
+if TYPE_CHECKING:
+    from invariscope.plots.shared.grid import PixelGrid
+    from invariscope.results.result import Result
+
+FILTERS, FITTED, R2 = "gabor.filters", "gabor.fitted", "gabor.r2"
+
+
+@dataclass(frozen=True)
+class GaborFilters(GridPlot):
+    """The same filters of a layer at every stage, with their fits.
+
+    Args:
+        layer: whose filters.
+        images: a row for each stage's filters, and one for their fits.
+    """
+
+    title = "Large filters and Gabor functions"
+    reading = (
+        "A column is a filter, on a scale of its own with 0 in the middle grey; below each row of filters "
+        "stand the Gabor functions that fit them best, with the median share of variance that they explain."
+    )
+    order = 68
+
+    layer: str
+    images: FilterImages
+
+    @classmethod
+    def prepare(cls, result: Result, *, layer: str | None = None, limit: int = 12) -> GaborFilters:
+        """The filters of one layer at all stages, the trained ones last.
+
+        Args:
+            result: one that holds "gabor.filters" maps, as a recipe's cell of the kind "weights" gives them.
+            layer: whose filters; None takes the first.
+            limit: at most so many, evenly spread.
+        Raises:
+            ValueError: no such filters.
+        """
+        keys = [key for key in result.arrays if key[0] == FILTERS]
+        layer = names.choose("layer with Gabor fits", layer, list(dict.fromkeys(key[1] for key in keys)))
+        rows, details = {}, {}
+        for _, _, stratum, _ in (key for key in keys if key[1] == layer):
+            stage = "trained" if stratum == "all" else stratum
+            rows[stage] = result.maps[FILTERS, layer, stratum]
+            rows[f"{stage}, fit"] = result.maps[FITTED, layer, stratum]
+            details[f"{stage}, fit"] = f"R² {np.nanmedian(result.maps[R2, layer, stratum]):.2f}"
+        return cls(layer, FilterImages.prepare(rows, details=details, limit=limit))
+
+    @classmethod
+    def views(cls, results: Sequence[Result]) -> list[View]:
+        """Every layer of every result that has such filters."""
+        return [
+            View(f"{layer} · {name}" if len(results) > 1 else layer, cls.prepare(result, layer=layer))
+            for name, result in zip(names.model_names(results), results, strict=True)
+            for layer in dict.fromkeys(key[1] for key in result.arrays if key[0] == FILTERS)
+        ]
+
+    def grid(self) -> PixelGrid:
+        """The images under the filters' numbers."""
+        return self.images.grid()

@@ -1,0 +1,77 @@
+"""Published experiments, declared as TOML, run cell by cell, with the published numbers beside ours.
+
+    from invariscope.lab import recipes
+
+    plan = recipes.load("quiroga2019", scale="campaign")
+    store = recipes.Store(Path("reproduction"), plan)
+
+A recipe is one file, NAME.toml, in this package or anywhere else; `invariscope reproduce` runs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from invariscope.lab.recipes.archive import Archive
+from invariscope.lab.recipes.cases import check_values
+from invariscope.lab.recipes.cells import Cell, RecipePlan, planned
+from invariscope.lab.recipes.data_needed import data_in_words, missing_data, refuse_missing_data
+from invariscope.lab.recipes.estimate import estimated
+from invariscope.lab.recipes.figures import check_figures
+from invariscope.lab.recipes.floors import check_floors
+from invariscope.lab.recipes.frozen import history
+from invariscope.lab.recipes.outcomes import Outcomes
+from invariscope.lab.recipes.page import Page
+from invariscope.lab.recipes.recipe import Recipe, find, names, read
+from invariscope.lab.recipes.running import CellRunner, own_command, run_cell, unfinished
+from invariscope.lab.recipes.store import BusyError, Store
+from invariscope.lab.recipes.text import RecipeError
+
+__all__ = [
+    "Archive",
+    "BusyError",
+    "Cell",
+    "CellRunner",
+    "Outcomes",
+    "Page",
+    "Recipe",
+    "RecipeError",
+    "RecipePlan",
+    "Store",
+    "data_in_words",
+    "estimated",
+    "find",
+    "load",
+    "missing_data",
+    "names",
+    "own_command",
+    "read",
+    "refuse_missing_data",
+    "run_cell",
+    "unfinished",
+]
+
+USUAL_SCALES = ("campaign", "quick")
+
+
+def load(name: str, *, scale: str | None = None, seeds: Sequence[int] | None = None) -> RecipePlan:
+    """The cells of a recipe, everything in it checked.
+
+    Args:
+        name: a recipe of the package, or a .toml file.
+        scale: one of the recipe's; None: "campaign" or "quick" where there is one, else the published scale.
+        seeds: take the place of the recipe's list `seeds`: a replication with fresh trainings.
+    Raises:
+        RecipeError: something in the recipe is wrong; the message says where.
+        FileNotFoundError, ValueError: no such recipe, scale or list of seeds.
+    """
+    recipe = written = read(name)
+    if seeds is not None:
+        recipe = written.with_seeds(list(seeds))
+    usual = next((known for known in USUAL_SCALES if known in recipe.scales), recipe.published_scale)
+    plan = planned(recipe, scale or usual)
+    check_floors(plan)
+    check_values(plan)
+    check_figures(recipe)
+    return replace(plan, history=history(name, written), seeds=tuple(seeds or ()))

@@ -1,0 +1,234 @@
+"""Finished cells in a repository: one zip file per cell, found by the cell's key."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import logging
+import os
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from invariscope.common.files import replacing, scratch_beside
+from invariscope.lab.recipes.cells import Cell
+
+if TYPE_CHECKING:
+    from invariscope.lab.recipes.store import Store
+
+CELLS, DATA = "cells", "data.json"
+MANIFEST, LEFT_OUT = "cell.json", "left_out"
+MAPS = "result/maps.safetensors"
+_WEIGHTS = "weights.safetensors"
+_EPOCH_OF_ZIP = (1980, 1, 1, 0, 0, 0)
+
+MB = 1_000_000
+FILE_BYTES, TOTAL_BYTES, WEIGHTS_BYTES, MAPS_BYTES = 2 * MB, 40 * MB, 24 * MB, 8 * MB
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Archive:
+    """Finished cells as `cells/KEY.zip`, small enough to be committed.
+
+    A file holds `cell.json`, the manifest with the SHA-256 of every other file, and the result or the
+    network. The same cell gives the same bytes. Limits are kept by leaving out weights, then the maps of
+    results; the manifest lists what was left out, with its SHA-256, under "left_out". Weights are also left
+    out as soon as those of all networks would exceed `weights_bytes`, and maps likewise, so that there is
+    room for every result: archive the networks of the first seed first.
+
+    `data.json` holds the digests of the data sets' files that the cells read, so that keys are known where
+    the files are not, and a note on their variant.
+
+    Args:
+        root: the folder.
+        file_bytes, total_bytes: limits of one file and of all.
+        weights_bytes, maps_bytes: limits of all weights and of all maps in them.
+        report: told of damaged files.
+    """
+
+    root: Path
+    file_bytes: int = FILE_BYTES
+    total_bytes: int = TOTAL_BYTES
+    weights_bytes: int = WEIGHTS_BYTES
+    maps_bytes: int = MAPS_BYTES
+    report: Callable[[str], None] = _LOG.warning
+    _damaged: set[str] = field(default_factory=set, repr=False)
+
+    def place(self, key: str) -> Path:
+        """Where the cell of that key lies, or would."""
+        return self.root / CELLS / f"{key}.zip"
+
+    def manifest(self, key: str) -> dict[str, Any] | None:
+        """What is known of a cell; None if it is not there, or damaged."""
+        read = self._read(key)
+        return None if read is None else read[0]
+
+    def get(self, key: str, folder: Path) -> bool:
+        """Makes `folder` appear with the cell's files, in one step; says whether the cell was there."""
+        read = self._read(key)
+        if read is None:
+            return False
+        with scratch_beside(folder) as part:
+            for name, content in read[1].items():
+                (part / name).parent.mkdir(parents=True, exist_ok=True)
+                (part / name).write_bytes(content)
+            appear(part, folder)
+        return True
+
+    def add(self, store: Store, cell: Cell) -> Path:
+        """Puts a finished cell in, unless it is there; returns its file.
+
+        Raises:
+            ValueError: it is not finished, damaged, of another variant of the data, or too large even
+                without weights and maps.
+        """
+        key = store.key(cell)
+        if self.manifest(key) is not None:
+            return self.place(key)
+        manifest = store.manifest(cell)
+        if manifest is None:
+            raise ValueError(f"{cell.name} is not finished: run it before it is archived")
+        self._note_data(store.data_known(cell))
+        content = self._small_enough(store.folder(cell), manifest)
+        _write(self.place(key), content)
+        self._damaged.discard(key)
+        return self.place(key)
+
+    def used(self) -> int:
+        """Bytes of all cells together."""
+        return sum(path.stat().st_size for path in self._files())
+
+    def data(self) -> dict[str, dict[str, Any]]:
+        """ "NAME/SPLIT" to the digests of its files and a note on their variant.
+
+        Raises:
+            ValueError: `data.json` is damaged.
+        """
+        path = self.root / DATA
+        try:
+            return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        except ValueError as error:
+            raise ValueError(f"{path} is damaged ({error}): restore it from the repository") from error
+
+    def _files(self) -> list[Path]:
+        return sorted((self.root / CELLS).glob("*.zip"))
+
+    def _read(self, key: str) -> tuple[dict[str, Any], dict[str, bytes]] | None:
+        """(manifest, content of every file), checked."""
+        path = self.place(key)
+        if not path.exists():
+            return None
+        try:
+            return _checked(path, key)
+        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, NotImplementedError) as error:
+            if key not in self._damaged:
+                self._damaged.add(key)
+                self.report(f"{path} is damaged and not used: {error}")
+            return None
+
+    def _note_data(self, found: Mapping[str, Mapping[str, Any]]) -> None:
+        known = self.data()
+        for name, entry in found.items():
+            if name in known and known[name]["digests"] != entry["digests"]:
+                raise ValueError(
+                    f"the archive's cells were run on another variant of {name}; use those files, or another "
+                    "archive"
+                )
+        if set(found) - set(known):
+            text = json.dumps({**found, **known}, indent=1, sort_keys=True)
+            _write(self.root / DATA, f"{text}\n".encode())
+
+    def _small_enough(self, folder: Path, manifest: Mapping[str, Any]) -> bytes:
+        """The cell as a zip file, without what does not fit."""
+        weights = [name for name in manifest["files"] if name.endswith(_WEIGHTS)]
+        maps = [name for name in manifest["files"] if name == MAPS]
+        used, size = self.used(), 0
+        for left_out in dict.fromkeys([(), (*weights,), (*weights, *maps)]):
+            content = _zipped(folder, manifest, left_out)
+            size = len(content)
+            fits = size <= self.file_bytes and used + size <= self.total_bytes
+            if fits and self._has_room(content):
+                return content
+        raise ValueError(
+            f"{manifest['name']} does not fit into the archive: {size / MB:.2f} MB without weights and maps. "
+            f"A file has at most {self.file_bytes / MB:g} MB, and all together {self.total_bytes / MB:g} MB, "
+            f"of which {used / MB:.2f} MB are used. Measure fewer layers or classes in it."
+        )
+
+    def _has_room(self, content: bytes) -> bool:
+        """Whether the weights, and the maps, of all cells stay within their limits."""
+        for ending, limit in ((_WEIGHTS, self.weights_bytes), (MAPS, self.maps_bytes)):
+            own = _bytes_in(io.BytesIO(content), ending)
+            if own and own + sum(_bytes_in(path, ending) for path in self._files()) > limit:
+                return False
+        return True
+
+
+def lacks_weights(manifest: Mapping[str, Any]) -> bool:
+    """Whether the cell is a network whose weights were left out."""
+    return any(name.endswith(_WEIGHTS) for name in manifest.get(LEFT_OUT, {}))
+
+
+def _checked(path: Path, key: str) -> tuple[dict[str, Any], dict[str, bytes]]:
+    with zipfile.ZipFile(path) as file:
+        content = {name: file.read(name) for name in file.namelist()}
+    manifest = json.loads(content[MANIFEST])
+    if manifest["key"] != key:
+        raise ValueError(f"it holds the cell {manifest['key']}")
+    files = dict(manifest["files"])
+    if set(content) != {MANIFEST, *files}:
+        raise ValueError("its files are not those of its manifest")
+    for name, digest in files.items():
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            raise ValueError(f"{name} lies outside the cell")
+        if hashlib.sha256(content[name]).hexdigest() != digest:
+            raise ValueError(f"{name} differs from its checksum")
+    return manifest, content
+
+
+def _zipped(folder: Path, manifest: Mapping[str, Any], left_out: Sequence[str]) -> bytes:
+    """The same bytes for the same cell: no times, names in order."""
+    files = {name: digest for name, digest in manifest["files"].items() if name not in left_out}
+    missing = {**manifest.get(LEFT_OUT, {}), **{name: manifest["files"][name] for name in left_out}}
+    reduced = {**manifest, "files": files, **({LEFT_OUT: missing} if missing else {})}
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as file:
+        for name in sorted([MANIFEST, *files]):
+            text = json.dumps(reduced, indent=1, sort_keys=True).encode() if name == MANIFEST else None
+            entry = zipfile.ZipInfo(name, _EPOCH_OF_ZIP)
+            entry.create_system, entry.external_attr = 3, 0o644 << 16
+            content = (folder / name).read_bytes() if text is None else text
+            file.writestr(entry, content, zipfile.ZIP_DEFLATED, 9)
+    return stream.getvalue()
+
+
+def _bytes_in(file: Path | io.BytesIO, ending: str) -> int:
+    """Bytes that files of that ending take in a zip file; 0 for one that is damaged."""
+    try:
+        with zipfile.ZipFile(file) as opened:
+            return sum(e.compress_size for e in opened.infolist() if e.filename.endswith(ending))
+    except (OSError, zipfile.BadZipFile):
+        return 0
+
+
+def appear(part: Path, folder: Path) -> None:
+    """Move a complete folder to its place, unless another process was faster."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.rename(part, folder)
+    except OSError:
+        if not folder.exists():
+            raise
+
+
+def _write(path: Path, content: bytes) -> None:
+    """The file appears, or is replaced, in one step."""
+    with replacing(path) as part, part.open("wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())

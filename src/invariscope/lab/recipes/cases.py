@@ -1,0 +1,237 @@
+"""The numbers of tables and claims: one case per combination of axes, over its trainings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import product
+from typing import Any, Protocol
+
+from invariscope.common.globs import matches
+from invariscope.common.registry import unknown
+from invariscope.lab.recipes.cells import RecipePlan, combinations, filled
+from invariscope.lab.recipes.comparison import UNTESTED, Comparison, decided, p_value
+from invariscope.lab.recipes.floors import Learned, lowest, trained_below
+from invariscope.lab.recipes.quantities import (
+    Estimate,
+    NotFinishedError,
+    NoValueError,
+    Results,
+    check,
+    nested,
+    worked_out,
+)
+from invariscope.lab.recipes.recipe import Claim, Recipe, RecipeTable
+from invariscope.lab.recipes.text import Place
+
+FEWEST = 3
+Spec = dict[str, Any]
+
+
+class Evidence(Results, Protocol):
+    """Where cases find results, and what the networks behind them have learned."""
+
+    def learned(self, name: str) -> Sequence[Learned]:
+        """The trained networks that the finished measuring cell looks at."""
+        ...
+
+    def finished_at(self, name: str) -> datetime | None:
+        """When the measuring cell was finished; None if it is not."""
+        ...
+
+
+@dataclass(frozen=True)
+class Case:
+    """One number of a table or a claim.
+
+    Args:
+        axes: the values of the entry's axes.
+        cells: names of the measuring cells that it rests on.
+        estimate: the number; None where there is none.
+        reason: why there is none, or why it is not tested.
+        published: the published number, or None.
+        learned: the trained networks that it rests on.
+        finished: when the earliest of its results was finished.
+        verdict: of a claim's case, by its own interval.
+        p: of the hypothesis that a claim's value lies at the nearest bound of its comparison; NaN if unknown.
+        p_holm: the same, adjusted for the number of the claim's tested cases.
+    """
+
+    axes: Mapping[str, Any]
+    cells: tuple[str, ...]
+    estimate: Estimate | None
+    reason: str = ""
+    published: float | None = None
+    learned: tuple[Learned, ...] = ()
+    finished: datetime | None = None
+    verdict: str = ""
+    p: float = math.nan
+    p_holm: float = math.nan
+
+    @property
+    def tested(self) -> bool:
+        """Whether it counts for the verdict on its claim."""
+        return self.verdict != UNTESTED
+
+
+def table_cases(recipe: Recipe, number: int, cells: Evidence) -> list[Case]:
+    """The rows of one table."""
+    table, place = recipe.tables[number], recipe.place("tables", number)
+    found = []
+    for chosen in combinations(recipe, table, place):
+        case = _case(recipe, table, place, chosen, cells)
+        found.append(replace(case, published=_published(table.published, list(chosen.values()))))
+    return found
+
+
+def claim_cases(recipe: Recipe, number: int, cells: Evidence) -> list[Case]:
+    """The cases of one claim, each with its own verdict; none of a claim that is listed without a test."""
+    claim, place = recipe.claims[number], recipe.place("claims", number)
+    if claim.untested:
+        return []
+    all_ = combinations(recipe, claim, place)
+    return [_judged(_case(recipe, claim, place, chosen, cells), claim.holds) for chosen in all_]
+
+
+def trainings_of_claims(plan: RecipePlan) -> list[str]:
+    """The trained networks that tested claims rest on."""
+    found: dict[str, None] = {}
+    for number, claim in enumerate(plan.recipe.claims):
+        place = plan.recipe.place("claims", number)
+        for chosen in combinations(plan.recipe, claim, place):
+            for specs in _by_training(plan.recipe, claim, place, chosen):
+                names = plan.measuring([name for spec in specs for name in _patterns(spec)])
+                found |= dict.fromkeys(below for name in names for below in trained_below(plan, name))
+    return list(found)
+
+
+def check_values(plan: RecipePlan) -> None:
+    """Refuses tables and claims whose numbers cannot be worked out, before anything is run.
+
+    Raises:
+        RecipeError: an unknown quantity, argument, cell, axis or comparison, or a margin without a reason.
+    """
+    recipe = plan.recipe
+    measuring = [*plan.measuring(["*"]), *plan.left_out]
+    for section, entries in (("tables", recipe.tables), ("claims", recipe.claims)):
+        for number, entry in enumerate(entries):
+            place = recipe.place(section, number)
+            for chosen in combinations(recipe, entry, place):
+                _check_specs(_by_training(recipe, entry, place, chosen), measuring, place)
+            if isinstance(entry, Claim):
+                _check_claim(entry, place)
+
+
+def _check_claim(claim: Claim, place: Place) -> None:
+    if bool(claim.value) == bool(claim.untested):
+        raise place.error("a claim has either a value or a reason why it is untested", "text")
+    try:
+        comparison = Comparison.read(claim.holds)
+    except ValueError as error:
+        raise place.error(str(error), "holds") from error
+    if comparison.chosen and not claim.why.strip():
+        raise place.error(
+            f"holds = {claim.holds!r} states a margin, or a bound that is neither 0 nor 1: give the reason "
+            f'for it as why = "..."',
+            "holds",
+        )
+
+
+def _check_specs(trainings: Sequence[Sequence[Spec]], measuring: Sequence[str], place: Place) -> None:
+    for spec in (spec for specs in trainings for spec in specs):
+        _check_spec(spec, measuring, place)
+    if any(specs == trainings[0] for specs in trainings[1:]):
+        raise place.error("the value is the same in all trainings: it names none of their axes", "trainings")
+
+
+def _check_spec(spec: Spec, measuring: Sequence[str], place: Place) -> None:
+    try:
+        check(spec)
+        for pattern in _patterns(spec):
+            if not any(matches(pattern, name) for name in measuring):
+                raise unknown("measuring cell", pattern, measuring)
+    except ValueError as error:
+        raise place.blame(error) from error
+
+
+def _by_training(
+    recipe: Recipe, entry: RecipeTable | Claim, place: Place, chosen: dict[str, Any]
+) -> list[list[Spec]]:
+    """The quantities of a case, its value and what is subtracted, for each of its trainings."""
+    axes = recipe.listed(entry.trainings, place)
+    if twice := set(axes) & set(chosen):
+        raise place.error(f"{min(twice)!r} is an axis of both `for` and `trainings`", "trainings")
+    minus = entry.minus if isinstance(entry, Claim) else {}
+    pair = [spec for spec in (entry.value, minus) if spec]
+    return [
+        filled(pair, {**chosen, **dict(zip(axes, values, strict=True))}, place)
+        for values in product(*axes.values())
+    ]
+
+
+def _case(
+    recipe: Recipe, entry: RecipeTable | Claim, place: Place, chosen: dict[str, Any], cells: Evidence
+) -> Case:
+    trainings = _by_training(recipe, entry, place, chosen)
+    patterns = [name for specs in trainings for spec in specs for name in _patterns(spec)]
+    names = tuple(cells.matching(list(dict.fromkeys(patterns))))
+    learned = {one.cell: one for name in names for one in cells.learned(name)}
+    finished = [time for time in map(cells.finished_at, names) if time is not None]
+    try:
+        estimate, reason = _estimate(trainings, cells, several=bool(entry.trainings)), ""
+    except NoValueError as error:
+        estimate, reason = None, str(error)
+    return Case(
+        chosen, names, estimate, reason, learned=tuple(learned.values()), finished=min(finished, default=None)
+    )
+
+
+def _judged(case: Case, holds: str) -> Case:
+    """With the verdict of its own interval, unless a network behind it has not learned."""
+    deciding = lowest(case.learned)
+    if case.estimate is not None and deciding is not None and deciding.shortfall:
+        return replace(case, verdict=UNTESTED, reason=deciding.shortfall)
+    return replace(case, verdict=decided(case.estimate, holds), p=p_value(case.estimate, holds))
+
+
+def _estimate(trainings: Sequence[Sequence[Spec]], cells: Results, *, several: bool) -> Estimate:
+    """The difference of the quantities; over several trainings their mean, with its nested interval.
+
+    Raises:
+        NoValueError: there is no number, or fewer than three trainings have one.
+    """
+    if not several:
+        return _difference(trainings[0], cells)
+    found, failures = [], []
+    for specs in trainings:
+        try:
+            found.append(_difference(specs, cells))
+        except NoValueError as error:
+            failures.append(error)
+    if len(found) >= FEWEST:
+        return nested(found)
+    if grave := [error for error in failures if not isinstance(error, NotFinishedError)]:
+        raise grave[0]
+    least = "" if len(trainings) >= FEWEST else f"; {FEWEST} are needed"
+    raise NoValueError(f"{len(found)} of {len(trainings)} trainings are finished{least}")
+
+
+def _difference(specs: Sequence[Spec], cells: Results) -> Estimate:
+    value, *minus = (worked_out(cells, spec) for spec in specs)
+    return value.minus(minus[0]) if minus else value
+
+
+def _patterns(spec: Mapping[str, Any]) -> Iterator[str]:
+    """The cells that a quantity names, and the patterns of those that it puts together."""
+    yield from (spec[key] for key in ("cell", "to") if key in spec)
+    yield from spec.get("among", ())
+
+
+def _published(numbers: Any, path: list[Any]) -> float | None:
+    for step in path:
+        if not isinstance(numbers, Mapping):
+            break
+        numbers = numbers.get(str(step))
+    return float(numbers) if isinstance(numbers, (int, float)) else None

@@ -1,0 +1,260 @@
+"""The cells of a recipe at one scale: names, options, what they need, and what was shortened."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
+
+from invariscope.common.globs import matches, matches_any
+from invariscope.common.registry import closest, unknown
+from invariscope.lab.recipes.kinds import KINDS, Kind
+from invariscope.lab.recipes.recipe import Claim, Figure, Recipe, RecipeTable, Template, When
+from invariscope.lab.recipes.text import Place
+
+if TYPE_CHECKING:
+    from invariscope.lab.recipes.frozen import FreezeHistory
+
+SCALE = "scale"
+_BRACED = re.compile(r"\{(\w+)\}")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One process' worth of work.
+
+    Args:
+        name: unique within the recipe.
+        kind: of `KINDS`.
+        options: what to do.
+        stage: 0 for a cell that needs no other, else one more than the latest it needs.
+        shortened: option to (value here, published value), where the scale changes it.
+    """
+
+    name: str
+    kind: str
+    options: Kind
+    stage: int = 0
+    shortened: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Names of the cells that must be finished before."""
+        return self.options.needs
+
+
+@dataclass(frozen=True)
+class RecipePlan:
+    """All cells of a recipe at one scale, those that need no other first.
+
+    Args:
+        recipe, scale: what was planned.
+        cells: in that order.
+        left_out: cells of the published scale that this one does without.
+        history: when the recipe was frozen, and what has changed since; None if nobody asked.
+        seeds: those that take the place of the recipe's own.
+    """
+
+    recipe: Recipe
+    scale: str
+    cells: tuple[Cell, ...]
+    left_out: tuple[str, ...] = ()
+    history: FreezeHistory | None = None
+    seeds: tuple[int, ...] = ()
+
+    def __getitem__(self, name: str) -> Cell:
+        """The cell of that name, or of that number."""
+        by_name = {cell.name: cell for cell in self.cells}
+        if name.isdigit() and int(name) < len(self.cells):
+            return self.cells[int(name)]
+        if name not in by_name:
+            numbers = f"Or a number from 0 to {len(self.cells) - 1}."
+            raise unknown("cell", name, by_name, hint=numbers)
+        return by_name[name]
+
+    def matching(self, patterns: list[str]) -> tuple[Cell, ...]:
+        """The cells that match any of the patterns; none given: all.
+
+        Raises:
+            ValueError: a pattern that nothing matches.
+        """
+        names = [cell.name for cell in self.cells]
+        for pattern in patterns:
+            if not any(matches(pattern, name) for name in names):
+                raise unknown("cell", pattern, names, hint="Patterns are as in a shell: 'train/*'.")
+        return tuple(cell for cell in self.cells if matches_any(patterns or None, cell.name))
+
+    def measuring(self, patterns: Sequence[str]) -> list[str]:
+        """The names of the measuring cells that match any of the patterns."""
+        measuring = (cell.name for cell in self.cells if cell.options.gives == "result")
+        return [name for name in measuring if matches_any(patterns, name)]
+
+    def with_needs(self, cells: tuple[Cell, ...]) -> tuple[Cell, ...]:
+        """Those cells and all that they need, in the plan's order."""
+        wanted, waiting = set(), [cell.name for cell in cells]
+        while waiting:
+            name = waiting.pop()
+            if name not in wanted:
+                wanted.add(name)
+                waiting += self[name].needs
+        return tuple(cell for cell in self.cells if cell.name in wanted)
+
+    def options(self) -> dict[str, Kind]:
+        """The options of all cells, by name."""
+        return {cell.name: cell.options for cell in self.cells}
+
+
+def planned(recipe: Recipe, scale: str) -> RecipePlan:
+    """The recipe's cells at that scale, checked.
+
+    Raises:
+        RecipeError: an unknown kind, option, network, measure, transform, list, axis or cell.
+        ValueError: no such scale.
+    """
+    if scale not in recipe.scales:
+        raise unknown("scale", scale, recipe.scales)
+    published = {} if scale == recipe.published_scale else _all_options(recipe, recipe.published_scale)
+    found: dict[str, Cell] = {}
+    places: dict[str, Place] = {}
+    for number, template in enumerate(recipe.cells):
+        place = recipe.place("cells", number)
+        for name, table in _expanded(recipe, template, place, scale):
+            if name in found:
+                raise place.error(f"two cells are called {name!r}: let the name hold every axis", "name")
+            places[name], options = place, _options(template, table, place)
+            found[name] = Cell(
+                name, template.kind, options, shortened=_changes(options, published.get(name, options))
+            )
+    staged = _staged(found, places)
+    left_out = tuple(name for name in published if name not in found)
+    return RecipePlan(recipe, scale, tuple(sorted(staged, key=lambda cell: cell.stage)), left_out)
+
+
+def combinations(
+    recipe: Recipe, entry: Template | RecipeTable | Claim | Figure, place: Place, **fixed: Any
+) -> Iterator[dict[str, Any]]:
+    """The values of the entry's axes, one dict a combination, those of `unless` left out."""
+    axes = recipe.axes(entry, place)
+    for values in itertools.product(*axes.values()):
+        chosen = {**fixed, **dict(zip(axes, values, strict=True))}
+        if not any(_matches(left_out, chosen, place) for left_out in entry.unless):
+            yield chosen
+
+
+def filled(value: Any, chosen: Mapping[str, Any], place: Place) -> Any:
+    """Texts with the values of axes in place of `{axis}`; a text that is just that becomes the value."""
+    if isinstance(value, list):
+        return [filled(entry, chosen, place) for entry in value]
+    if isinstance(value, dict):
+        return {key: filled(entry, chosen, place) for key, entry in value.items()}
+    if not isinstance(value, str):
+        return value
+    for axis in _BRACED.findall(value):
+        if axis not in chosen:
+            raise place.error(str(unknown("axis", axis, chosen)), f'"{value}"')
+    whole = _BRACED.fullmatch(value)
+    return chosen[whole[1]] if whole else _BRACED.sub(lambda match: str(chosen[match[1]]), value)
+
+
+def _matches(wanted: Mapping[str, Any], chosen: Mapping[str, Any], place: Place) -> bool:
+    for axis in wanted:
+        if axis not in chosen:
+            raise place.error(str(unknown("axis", axis, chosen)), axis)
+    return all(
+        chosen[axis] in value if isinstance(value, list) else chosen[axis] == value
+        for axis, value in wanted.items()
+    )
+
+
+def _expanded(
+    recipe: Recipe, template: Template, place: Place, scale: str
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(name, options as tables) of a template's cells."""
+    _kind(template, place)
+    rules = [place.fill(When, table, what="[[cells.when]]") for table in template.when]
+    for chosen in combinations(recipe, template, place, scale=scale):
+        table = dict(template.options)
+        for rule in rules:
+            if _matches(rule.match, chosen, place):
+                table |= rule.change
+        yield filled(template.name, chosen, place), filled(table, chosen, place)
+    offered = {
+        axis: recipe.offered[values] if isinstance(values, str) else values
+        for axis, values in template.axes.items()
+    }
+    axes = {**offered, SCALE: list(recipe.scales)}
+    for match in [rule.match for rule in rules] + template.unless:
+        _refuse_unknown_values(match, axes, place)
+
+
+def _refuse_unknown_values(match: Mapping[str, Any], axes: Mapping[str, list[Any]], place: Place) -> None:
+    """A misspelt value would match no cell, and another experiment would run in silence."""
+    for axis, wanted in match.items():
+        for value in wanted if isinstance(wanted, list) else [wanted]:
+            if value not in axes.get(axis, [value]):
+                raise place.error(
+                    str(unknown(f"value of {axis}", str(value), map(str, axes[axis]))), f'"{value}"'
+                )
+
+
+def _kind(template: Template, place: Place) -> type[Kind]:
+    try:
+        return KINDS.get(template.kind)
+    except ValueError as error:
+        raise place.error(str(error), f'"{template.kind}"') from error
+
+
+def _options(template: Template, table: Mapping[str, Any], place: Place) -> Kind:
+    options = place.fill(_kind(template, place), table, what=f"the options of a {template.kind} cell")
+    try:
+        options.check()
+    except (ValueError, TypeError) as error:
+        raise place.blame(error) from error
+    return options
+
+
+def _all_options(recipe: Recipe, scale: str) -> dict[str, Kind]:
+    return {
+        name: _options(template, table, recipe.place("cells", number))
+        for number, template in enumerate(recipe.cells)
+        for name, table in _expanded(recipe, template, recipe.place("cells", number), scale)
+    }
+
+
+def _changes(options: Kind, published: Kind) -> dict[str, tuple[Any, Any]]:
+    pairs = {f.name: (getattr(options, f.name), getattr(published, f.name)) for f in fields(options)}  # type: ignore[arg-type]
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def _staged(found: Mapping[str, Cell], places: Mapping[str, Place]) -> list[Cell]:
+    """The cells with their stages.
+
+    Raises:
+        RecipeError: a needed cell that does not exist, or a circle.
+    """
+    stages: dict[str, int] = {}
+    while len(stages) < len(found):
+        ready = [
+            name
+            for name, cell in found.items()
+            if name not in stages and all(need in stages for need in _known_needs(cell, found, places[name]))
+        ]
+        if not ready:
+            circle = sorted({need for cell in found.values() for need in cell.needs} - set(stages))
+            raise places[circle[0]].error(f"these cells need each other in a circle: {', '.join(circle[:4])}")
+        stages |= {name: 1 + max((stages[need] for need in found[name].needs), default=-1) for name in ready}
+    return [
+        Cell(cell.name, cell.kind, cell.options, stages[cell.name], cell.shortened) for cell in found.values()
+    ]
+
+
+def _known_needs(cell: Cell, found: Mapping[str, Cell], place: Place) -> tuple[str, ...]:
+    for need in cell.needs:
+        if need not in found or found[need].options.gives != "network":
+            trained = [name for name, other in found.items() if other.options.gives == "network"]
+            near = ", ".join(map(repr, closest(need, trained))) or "none"
+            message = f"{cell.name} needs the training cell {need!r}, which is none. Closest: {near}."
+            raise place.error(message, f'"{need}"')
+    return cell.needs

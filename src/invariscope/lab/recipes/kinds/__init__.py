@@ -1,0 +1,7 @@
+"""The kinds of cells, one file each: a new one is a new file."""
+
+from __future__ import annotations
+
+from invariscope.lab.recipes.kinds.base import KINDS, CellContext, Kind
+
+__all__ = ["KINDS", "CellContext", "Kind"]

@@ -1,0 +1,165 @@
+"""What a kind of cell is: options that can be checked, a run, and what it costs."""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from invariscope.common.registry import Registry, unknown
+from invariscope.lab.recipes.text import unknown_key
+
+if TYPE_CHECKING:
+    from invariscope.transforms import Transform
+    from invariscope.zoo import ImageData
+
+UNIT_DISPLACEMENTS = "zoo.unit_displacements()"
+KINDS: Registry[Kind] = Registry("kind of cell", "invariscope.lab.recipes.kinds", None)
+
+
+@dataclass(frozen=True)
+class CellContext:
+    """Where a cell works.
+
+    Args:
+        folder: what it writes here becomes the finished cell.
+        kept: what it writes here outlives an interruption.
+        inputs: the folders of the finished cells that it needs, by name.
+        data_dir: folder of the data sets' files; None: where they are by default.
+        log: called with what happens, a line at a time.
+        device: where networks are trained and measured: "cpu" or "cuda".
+    """
+
+    folder: Path
+    kept: Path
+    inputs: Mapping[str, Path] = field(default_factory=dict)
+    data_dir: Path | None = None
+    log: Callable[[str], None] = lambda text: None
+    device: str = "cpu"
+
+    def data(self, name: str, split: str, samples: int | None = None, *, seed: int = 0) -> ImageData:
+        """Return a data set's images, or a seeded subset of them."""
+        from invariscope import zoo
+
+        return zoo.load(name, split=split, data_dir=self.data_dir, samples=samples, seed=seed)
+
+
+class Kind(abc.ABC):
+    """A frozen dataclass of options, which TOML gives by name.
+
+    Class attributes:
+        gives: what its outcome is: a "network" that other cells may look at, or a "result" for tables,
+            claims and figures.
+        takes_epochs: whether "CELL@K" as `model` is the network of CELL after epoch K.
+    """
+
+    gives: ClassVar[Literal["network", "result"]] = "result"
+    takes_epochs: ClassVar[bool] = False
+    revision: ClassVar[int] = 1
+    """Raised whenever the same options come to mean other numbers, as when the default of one changes:
+    older cells are then run again. A new option that leaves things as they were needs no new revision."""
+
+    def __init_subclass__(cls, *, name: str = "", **kwargs: Any) -> None:
+        """Register the kind, by default under the snake_case of its name."""
+        super().__init_subclass__(**kwargs)
+        KINDS.add(cls, name)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Names of the cells whose network this one starts from: its option `model` or `start`."""
+        named = getattr(self, "model", None) or getattr(self, "start", None)
+        if named is None:
+            return ()
+        return (named.partition("@")[0] if self.takes_epochs else named,)
+
+    @property
+    @abc.abstractmethod
+    def data_sets(self) -> tuple[tuple[str, str], ...]:
+        """(name, split) of the data that it reads."""
+
+    @abc.abstractmethod
+    def check(self) -> None:
+        """Reject options that cannot work.
+
+        Raises:
+            ValueError, TypeError: what is wrong, and with which closest name.
+        """
+
+    @abc.abstractmethod
+    def run(self, context: CellContext) -> None:
+        """Do the work."""
+
+    @abc.abstractmethod
+    def cost_units(self, other: Mapping[str, Kind]) -> tuple[Any, float]:
+        """Return (what decides how long one unit of work takes, how many units there are).
+
+        Args:
+            other: the options of all cells, by name.
+        """
+
+    @abc.abstractmethod
+    def time_one_unit(self, other: Mapping[str, Kind], data_dir: Path | None) -> float:
+        """Return the seconds that one unit takes here, measured on a few."""
+
+
+@contextlib.contextmanager
+def about(option: str, text: str = "") -> Iterator[None]:
+    """Note that errors inside are about an option of a cell, or a text in it, so that their line is found."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        for word in filter(None, (text, option)):
+            error.add_note(word)
+        raise
+
+
+def check_network(name: str, options: Mapping[str, Any]) -> None:
+    """Reject a network, or options of it, that the zoo does not have."""
+    import inspect
+
+    from invariscope.zoo.networks import NETWORKS
+
+    factory = NETWORKS.get(name)
+    known = [p.name for p in inspect.signature(factory).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    for option in options:
+        if option not in known:
+            raise ValueError(unknown_key(option, known, f"the options of {name}"))
+
+
+def check_one_model(model: str | None, network: str | None, options: Mapping[str, Any]) -> None:
+    """Reject a cell that names both a training cell and a network, or neither."""
+    if (model is None) == (network is None):
+        raise ValueError(
+            f"a cell names a training cell as model or a network, not both; got {model=}, {network=}"
+        )
+    if network is not None:
+        check_network(network, options)
+
+
+def architecture(cell: Any, other: Mapping[str, Kind]) -> tuple[str, dict[str, Any]]:
+    """Return name and options of the network that a cell looks at: its own, or that of its training."""
+    trained: Any = cell if cell.network is not None else other[cell.needs[0]]
+    return trained.network, trained.network_options
+
+
+def check_data(name: str) -> None:
+    """Reject a data set that the zoo does not have."""
+    from invariscope.zoo import DATASETS
+
+    if name not in DATASETS:
+        raise unknown("data set", name, DATASETS, hint="`invariscope list datasets` shows all.")
+
+
+def transform_of(text: str) -> Transform:
+    """Return the transform that a text stands for, as in Python, or one that the zoo has for its own task.
+
+    Raises:
+        ValueError, TypeError: as `expressions.read_transform`.
+    """
+    from invariscope import zoo
+    from invariscope.catalog.expressions import read_transform
+
+    return zoo.unit_displacements() if text == UNIT_DISPLACEMENTS else read_transform(text)

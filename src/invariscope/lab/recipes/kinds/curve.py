@@ -1,0 +1,86 @@
+"""A cell that follows a network's answers as its inputs are moved further and further."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from invariscope.lab.recipes.kinds.base import CellContext, Kind
+from invariscope.lab.recipes.kinds.network_result import NetworkResult
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from invariscope.results.result import Result
+    from invariscope.zoo import ImageData
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve(NetworkResult):
+    """Stability and predictions against the size of the displacement, as `iv.stability_curve` measures them.
+
+    Args:
+        radii: how many temperatures from T1/15 to 2·T2, or the temperatures themselves.
+        cutoff, interpolation: of the deformations.
+        layers: patterns of layers whose curves are measured besides that of the output.
+        logits: the output is what goes into the log-softmax at the end of the zoo's networks, as published.
+        precision: as in `iv.measure`.
+    """
+
+    radii: int | list[float] = 30
+    cutoff: int = 3
+    interpolation: Literal["bilinear", "cubic", "gaussian"] = "bilinear"
+    layers: list[str] | None = None
+    logits: bool = False
+    precision: Literal["float32", "float64", "bf16"] = "float32"
+
+    def check_own(self) -> None:
+        """The temperatures make a ladder."""
+        from invariscope.transforms import DeformationLadder
+
+        if isinstance(self.radii, list):
+            DeformationLadder(tuple(self.radii), c=self.cutoff, interpolation=self.interpolation)
+        elif self.radii < 2:
+            raise ValueError(f"radii is at least 2, or a list of temperatures; got radii={self.radii}")
+
+    def whole_result(self, model: nn.Module, data: ImageData, context: CellContext) -> Result:
+        """The measurement alone."""
+        return self.measured(model, self.own_standard(data), context)
+
+    def measured(self, model: nn.Module, data: ImageData, context: CellContext) -> Result:
+        """Measure all three ways of moving the inputs, in one pass."""
+        from invariscope.studies.stability_curve import OUTPUT, stability_curve
+
+        context.log(f"measuring the curves of {len(data):,} samples of {data.name}")
+        return stability_curve(
+            before_softmax(model) if self.logits else model,
+            data,
+            radii=self.radii,
+            cutoff=self.cutoff,
+            interpolation=self.interpolation,
+            layers=self.layers or OUTPUT,
+            precision=self.precision,
+            seed=self.seed,
+            label=self.named,
+            progress=False,
+        )
+
+    def cost_units(self, other: Mapping[str, Kind]) -> tuple[Any, float]:
+        """Return a sample with all its versions."""
+        return self.units_of(other, "radii", "cutoff", "interpolation", "layers", "precision")
+
+
+def before_softmax(model: nn.Module) -> nn.Module:
+    """The network without its last module, if that is a log-softmax; the model is changed in place.
+
+    Raises:
+        ValueError: it ends otherwise.
+    """
+    from torch import nn
+
+    name, last = list(model.named_children())[-1]
+    if not isinstance(last, nn.LogSoftmax):
+        raise ValueError(f"logits are what a log-softmax at the end takes; this network ends with {name!r}")
+    setattr(model, name, nn.Identity())
+    return model

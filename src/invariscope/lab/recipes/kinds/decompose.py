@@ -1,0 +1,199 @@
+"""A cell that takes a transform's fields apart, patch by patch; it needs no network."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from invariscope.intervals import GROUPS, MISSING, jackknife
+from invariscope.lab.recipes.kinds.base import CellContext, Kind
+from invariscope.lab.recipes.kinds.network_result import RESULT
+
+if TYPE_CHECKING:
+    from invariscope.results.result import Result
+    from invariscope.studies.local_decomposition import LocalDecomposition
+    from invariscope.transforms.base import Transform
+
+NAME, PATCH, EXAMPLE = "local_decomposition", "patch_px", "displacement"
+PARTS = ("compression", "shear", "rotation")
+_SHOWN, _FEW = 2, 64
+
+Means = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decompose(Kind):
+    """Translation, compression, shear and rotation on patches of random fields, as `iv.local_decomposition`.
+
+    The layers of the result are the sizes of patches, "3 px" and so on. Its measures, each with an interval
+    over fields: `local_decomposition.translation`, the mean displacement of a patch in pixels;
+    `.compression`, `.shear`, `.rotation`, the mean norms; `.share_compression` and so on, of the mean
+    squared norm of the field's gradient; `.shear_to_compression` and `.rotation_to_compression`, ratios of
+    mean norms; `.leftover`, the share of the displacement within a patch, translation aside, that is not
+    linear.
+
+    Args:
+        transform: one with fields, such as "Diffeomorphism(1)"; its first element is looked at.
+        size: pixels a side.
+        fields: how many.
+        patches: sides in pixels; patches lie side by side.
+        seed: of the draws.
+        label: the ensemble's name in figures.
+    """
+
+    transform: str
+    size: int = 32
+    fields: int = 1000
+    patches: list[int]
+    seed: int = 0
+    label: str | None = None
+
+    @property
+    def data_sets(self) -> tuple[tuple[str, str], ...]:
+        """None: fields come from the transform alone."""
+        return ()
+
+    def check(self) -> None:
+        """The transform has fields, there are enough of them for an interval, and patches fit into them."""
+        from invariscope.studies.local_decomposition import local_decomposition
+
+        if self.fields < GROUPS:
+            raise ValueError(f"fields is at least {GROUPS}, for an interval; got {self.fields}")
+        if not self.patches:
+            raise ValueError("patches holds no size: name at least one, such as 3")
+        for side in self.patches:
+            local_decomposition(np.zeros((2, self.size, self.size)), side)
+        self._transform()
+
+    def run(self, context: CellContext) -> None:
+        """Writes `result/`."""
+        context.log(f"taking {self.fields:,} fields of {self.size} × {self.size} pixels apart")
+        self._result().save(context.folder / RESULT)
+
+    def cost_units(self, other: Mapping[str, Kind]) -> tuple[Any, float]:
+        """A field."""
+        return ("decompose", self.transform, str(self.size), str(self.patches)), float(self.fields)
+
+    def time_one_unit(self, other: Mapping[str, Kind], data_dir: Path | None) -> float:
+        """A few fields."""
+        started = time.perf_counter()
+        self._means(self._drawn(_FEW))
+        return (time.perf_counter() - started) / _FEW
+
+    def _transform(self) -> Transform:
+        from invariscope.catalog.expressions import read_transform
+
+        transform = read_transform(self.transform)
+        if not hasattr(transform, "field"):
+            raise ValueError(
+                f"{self.transform} has no fields to take apart: name a family of deformations, such as "
+                "Diffeomorphism(1)"
+            )
+        return transform
+
+    def _drawn(self, count: int) -> np.ndarray:
+        """(field, 2, H, W) displacements in pixels."""
+        transform: Any = self._transform()
+        found = transform.field(np.arange(count), size=(self.size, self.size), seed=self.seed)
+        return found[:, 0].numpy()
+
+    def _means(self, fields: np.ndarray) -> list[Means]:
+        """For each size of patches, (field,) means over the patches."""
+        from invariscope.studies.local_decomposition import local_decomposition
+
+        return [_moments(fields, local_decomposition(fields, side), side) for side in self.patches]
+
+    def _result(self) -> Result:
+        from invariscope.results.result import Result
+        from invariscope.results.rows import Point, Row
+
+        fields = self._drawn(self.fields)
+        groups = [np.flatnonzero(np.arange(self.fields) % GROUPS != k) for k in range(GROUPS)]
+        rows = [
+            self._row(name, side, formula, means, groups)
+            for side, means in zip(self.patches, self._means(fields), strict=True)
+            for name, formula in FORMULAS.items()
+        ]
+        curves = [
+            {**_place(row), "element": k % len(FORMULAS), "label": row["layer"], "parameter": PATCH,
+             "x": float(self.patches[k // len(FORMULAS)]), "layer": "fields", "samples": self.fields}
+            for k, row in enumerate(rows)
+        ]  # fmt: skip
+        return Result(
+            rows=tuple(map(Row.of, rows)),
+            curve_rows=tuple(map(Point.of, curves)),
+            provenance=self._provenance(),
+            examples={EXAMPLE: fields[:_SHOWN].astype(np.float32)},
+        )
+
+    def _row(
+        self, name: str, side: int, formula: Callable[[Means], float], means: Means, groups: list[np.ndarray]
+    ) -> dict[str, Any]:
+        value = formula(means)
+        omitted = [formula({part: of[kept] for part, of in means.items()}) for kept in groups]
+        sizes = [self.fields - len(kept) for kept in groups]
+        interval = jackknife(value, omitted, sizes)
+        units = (self.size // side) ** 2
+        return {
+            **{"measure": f"{NAME}.{name}", "layer": f"{side} px", "call": 0, "stratum": "all"},
+            **{"value": value, **interval.columns},
+            **{"samples": self.fields, "elements": 1, "units": units, "counted_units": units},
+            **{"replicates": omitted, "group_sizes": sizes},
+        }
+
+    def _provenance(self) -> dict[str, Any]:
+        drawn = f"{self.transform}, {self.fields} fields of {self.size} px, seed {self.seed}"
+        return {
+            "seed": self.seed,
+            "model": {"name": "fields", "label": self.label or self.transform},
+            "data": {"name": "fields", "samples": self.fields, "shape": [2, self.size, self.size]},
+            "transform": {"family": NAME, "labels": list(map(str, self.patches)), "fingerprint": drawn},
+            "measures": {},
+            "notes": [],
+        }
+
+
+def _moments(fields: np.ndarray, parts: LocalDecomposition, side: int) -> Means:
+    """(field,) means over patches, from which all numbers follow."""
+    norms = {part: getattr(parts, f"{part}_norm") for part in PARTS}
+    shift = np.linalg.norm(parts.translation, axis=-3)
+    linear = np.square(parts.matrix).sum(axis=(-4, -3)) * (side**2 - 1) / 12
+    found = norms | {f"{part}_square": np.square(norm) for part, norm in norms.items()}
+    found |= {"translation": shift, "linear": linear, "left": np.square(parts.leftover_px)}
+    return {name: values.mean(axis=(-2, -1)) for name, values in found.items()}
+
+
+def _share(part: str) -> Callable[[Means], float]:
+    def share(means: Means) -> float:
+        squares = {name: float(means[f"{name}_square"].mean()) for name in PARTS}
+        return squares[part] / sum(squares.values())
+
+    return share
+
+
+def _mean(name: str) -> Callable[[Means], float]:
+    return lambda means: float(means[name].mean())
+
+
+def _ratio(above: str, below: str) -> Callable[[Means], float]:
+    return lambda means: float(means[above].mean() / means[below].mean())
+
+
+FORMULAS: dict[str, Callable[[Means], float]] = {
+    "translation": _mean("translation"),
+    **{part: _mean(part) for part in PARTS},
+    **{f"share_{part}": _share(part) for part in PARTS},
+    "shear_to_compression": _ratio("shear", "compression"),
+    "rotation_to_compression": _ratio("rotation", "compression"),
+    "leftover": lambda means: float(means["left"].mean() / (means["left"] + means["linear"]).mean()),
+}
+
+
+def _place(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What a row and its point of a curve have in common."""
+    return {key: row[key] for key in ("measure", "call", "stratum", "value", *MISSING.columns)}

@@ -1,0 +1,168 @@
+"""A cell that trains a network, from random weights or from those of another cell."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from invariscope.common.globs import matches_any
+from invariscope.lab.recipes.kinds.base import CellContext, about
+from invariscope.lab.recipes.kinds.training import NETWORK, TrainingCell
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from invariscope.transforms import Transform
+    from invariscope.zoo import Card, ImageData, Training
+
+_SETTINGS = (
+    "batch_size", "lr", "schedule", "seed", "precision", "channels_last", "optimizer", "weight_decay",
+    "label_smoothing", "flip", "crop_px", "ema",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train(TrainingCell):
+    """Trains a classifier, as `zoo.train` does.
+
+    Args:
+        augmentation: a transform, as in Python.
+        tested: test images for the accuracy after each epoch; 0: none.
+        start: a training cell whose network is trained further, on whatever data.
+        fresh: patterns of the parameters that are drawn anew all the same, such as "fc2.*".
+        trained: patterns of the parameters that training changes, or "head" for the last linear layer; the
+            others stay as they start.
+        optimizer, weight_decay, label_smoothing, flip, crop_px, ema: as in `zoo.train`.
+        keep_epochs: the network is also kept as it was after these epochs, unrounded; 0: before training.
+        graded: measure the accuracy of the finished network on the whole test split.
+    """
+
+    augmentation: str | None = None
+    tested: int = 0
+    start: str | None = None
+    fresh: list[str] = field(default_factory=list)
+    trained: list[str] = field(default_factory=lambda: ["*"])
+    keep_epochs: list[int] = field(default_factory=list)
+    optimizer: Literal["adam", "sgd"] = "adam"
+    weight_decay: float = 0.0
+    label_smoothing: float = 0.0
+    flip: bool = False
+    crop_px: int = 0
+    ema: float = 0.0
+    graded: bool = False
+
+    @property
+    def data_sets(self) -> tuple[tuple[str, str], ...]:
+        """The training split, and the test split if it is looked at."""
+        tested = self.tested or self.graded
+        return ((self.data, "train"), (self.data, "test")) if tested else ((self.data, "train"),)
+
+    def check(self) -> None:
+        """Network, data set and transform exist; numbers are in range."""
+        from invariscope.zoo.train_config import TrainConfig
+
+        with about("augmentation", self.augmentation or ""):
+            self._augmentation()
+        self.check_training()
+        with about("weight_decay"):
+            TrainConfig(epochs=self.epochs, **self.settings())
+        if not self.trained:
+            raise ValueError("trained is empty: name the parameters that training changes")
+        if any(not 0 <= epoch <= self.epochs for epoch in self.keep_epochs):
+            raise ValueError(
+                f"keep_epochs lie between 0 and the {self.epochs} epochs; got keep_epochs={self.keep_epochs}"
+            )
+
+    def settings(self) -> dict[str, Any]:
+        """Those of `zoo.train`."""
+        return {name: getattr(self, name) for name in _SETTINGS}
+
+    def trainer(self) -> Callable[..., Training]:
+        """`zoo.train`."""
+        from invariscope.zoo import train
+
+        return train
+
+    def run(self, context: CellContext) -> None:
+        """Write `network/`, and `network@K/` for every epoch that is kept."""
+        data = self.training_images(context)
+        card = self.card(data)
+        model = self._model(context, card)
+        kept = _Kept(context.kept, replace(card, training={"data": data.describe()}), self.keep_epochs)
+        test = self._test_images(context, data, self.tested) if self.tested else None
+        options = {"augmentation": self._augmentation(), "test": test, "monitor": kept}
+        found = self.fitted(model, data, context, **options).describe()
+        kept.copy(context.folder)
+        self.save(context, model, card, {**found, "start": self.start, **self._grade(model, data, context)})
+
+    def _grade(self, model: nn.Module, data: ImageData, context: CellContext) -> dict[str, Any]:
+        """Return accuracy and number of images of the whole test split; empty unless `graded`."""
+        from invariscope import zoo
+
+        if not self.graded:
+            return {}
+        test = self._test_images(context, data, None)
+        return {"test_accuracy": zoo.evaluate(model, test), "test_images": len(test)}
+
+    def _test_images(self, context: CellContext, data: ImageData, samples: int | None) -> ImageData:
+        """Return test images, standardised as the training images are."""
+        test = context.data(self.data, "test", samples, seed=self.seed)
+        return test.standardized(data.mean, data.std) if self.standardize else test
+
+    def _augmentation(self) -> Transform | None:
+        from invariscope.catalog.expressions import read_transform
+
+        return None if self.augmentation is None else read_transform(self.augmentation)
+
+    def _model(self, context: CellContext, card: Card) -> nn.Module:
+        from invariscope import zoo
+        from invariscope.zoo.trainable import trainable_names
+
+        model = card.build()
+        if self.start is not None:
+            earlier = zoo.load_network(context.inputs[self.start] / NETWORK)[0]
+            _take_over(model, earlier, self.fresh, self.start)
+        changed = frozenset[str]().union(*(trainable_names(model, pattern) for pattern in self.trained))
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(name in changed)
+        return model
+
+
+class _Kept:
+    """A monitor that keeps the network as it was after some epochs."""
+
+    def __init__(self, folder: Path, card: Card, epochs: list[int]) -> None:
+        self._folder, self._card, self._epochs = folder, card, epochs
+
+    def __call__(self, model: nn.Module, epoch: int) -> None:
+        """Keep it after that epoch, unless an interrupted run did already."""
+        from invariscope import zoo
+
+        place = self._folder / f"{NETWORK}@{epoch}"
+        if epoch in self._epochs and not place.exists():
+            zoo.save_network(place, model, self._card)
+
+    def copy(self, folder: Path) -> None:
+        """Copy them to what will be the cell: if that is interrupted, the originals are still there."""
+        for epoch in dict.fromkeys(self._epochs):
+            shutil.copytree(self._folder / f"{NETWORK}@{epoch}", folder / f"{NETWORK}@{epoch}")
+
+
+def _take_over(model: nn.Module, earlier: nn.Module, fresh: list[str], name: str) -> None:
+    """Copy all weights that are not to be fresh.
+
+    Raises:
+        ValueError: the two differ elsewhere.
+    """
+    weights, own = earlier.state_dict(), model.state_dict()
+    taken = [key for key in own if not matches_any(fresh, key)]
+    for key in taken:
+        if key not in weights or weights[key].shape != own[key].shape:
+            raise ValueError(
+                f"{key} of the network of {name!r} does not fit: start from the same architecture and image "
+                f"size, or list it under fresh"
+            )
+    model.load_state_dict({**own, **{key: weights[key] for key in taken}})

@@ -1,0 +1,121 @@
+"""What the cells of an output folder hold, for tables, claims and figures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from invariscope.lab.recipes.archive import LEFT_OUT, MAPS
+from invariscope.lab.recipes.cells import Cell, RecipePlan
+from invariscope.lab.recipes.floors import Learned, floor_of, trained_below
+from invariscope.lab.recipes.kinds.network_result import RESULT
+from invariscope.lab.recipes.kinds.training import NETWORK
+from invariscope.lab.recipes.quantities import NotFinishedError, NoValueError
+from invariscope.lab.recipes.running import tail
+from invariscope.lab.recipes.store import LOG, Store
+
+if TYPE_CHECKING:
+    from invariscope.results.result import Result
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """The finished cells, looked up by name; each is checked and read once.
+
+    Args:
+        store: where they are.
+    """
+
+    store: Store
+    _manifests: dict[str, dict[str, Any] | None] = field(default_factory=dict, repr=False)
+    _results: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def plan(self) -> RecipePlan:
+        """All cells, finished or not."""
+        return self.store.plan
+
+    def manifest(self, cell: Cell) -> dict[str, Any] | None:
+        """What is known of a finished cell; None for one that is not, or that is damaged."""
+        if cell.name not in self._manifests:
+            try:
+                self._manifests[cell.name] = self.store.manifest(cell)
+            except (ValueError, OSError):
+                self._manifests[cell.name] = None
+        return self._manifests[cell.name]
+
+    def matching(self, patterns: Sequence[str]) -> list[str]:
+        """The measuring cells that match any of the patterns, finished or not."""
+        return self.plan.measuring(patterns)
+
+    def finished(self, patterns: Sequence[str]) -> list[str]:
+        """Those of them that are finished."""
+        return [name for name in self.matching(patterns) if self.manifest(self.plan[name]) is not None]
+
+    def result(self, name: str) -> Result:
+        """What that cell measured.
+
+        Raises:
+            NoValueError: it is left out at this scale, or not finished (NotFinishedError).
+        """
+        from invariscope.results import storage
+
+        if name in self.plan.left_out:
+            raise NoValueError(f"{name} is left out at this scale")
+        cell = self.plan[name]
+        if self.manifest(cell) is None:
+            raise NotFinishedError(f"{name} is not finished")
+        if name not in self._results:
+            known = self.manifest(cell) or {}
+            result = storage.load(self.store.folder(cell) / RESULT, maps=MAPS not in known.get(LEFT_OUT, {}))
+            label = getattr(cell.options, "label", None)
+            self._results[name] = result.labelled(label) if label else result
+        return self._results[name]
+
+    def training(self, cell: Cell) -> dict[str, Any]:
+        """What the card of a finished training says of it."""
+        card = self.store.folder(cell) / NETWORK / "card.json"
+        return json.loads(card.read_text(encoding="utf-8"))["training"]
+
+    def learned(self, name: str) -> tuple[Learned, ...]:
+        """The trained networks that a finished measuring cell looks at; none of one that is not finished."""
+        if self.manifest(self.plan[name]) is None:
+            return ()
+        trained = trained_below(self.plan, name)
+        return tuple(Learned(t, self._accuracy(t), floor_of(self.plan.recipe, t)) for t in trained)
+
+    def _accuracy(self, name: str) -> float | None:
+        """On the test images; None where it was not looked at, or the training is not there."""
+        cell = self.plan[name]
+        return None if self.manifest(cell) is None else self.training(cell).get("test_accuracy")
+
+    def finished_at(self, name: str) -> datetime | None:
+        """When the measuring cell was finished; None if it is not."""
+        manifest = self.manifest(self.plan[name])
+        return None if manifest is None else datetime.fromisoformat(manifest["finished"])
+
+    def log(self, cell: Cell) -> list[str]:
+        """The last lines that an unfinished cell said; none if it was never started."""
+        try:
+            return tail(self.store.scratch(cell) / LOG)
+        except OSError:  # without its data a cell has no folder yet
+            return []
+
+    def shortened(self, cell: Cell) -> list[str]:
+        """What the scale changed in the cell and in those it needs: "3 epochs (published 5)"."""
+        own = [f"{name} {_brief(now)} ({_brief(then)})" for name, (now, then) in cell.shortened.items()]
+        below = [text for need in cell.needs for text in self.shortened(self.plan[need])]
+        return [*below, *own]
+
+
+def _brief(value: Any) -> str:
+    if value is None:
+        return "all"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_brief(option)}" for name, option in value.items()) or "as usual"
+    if isinstance(value, list):
+        return ", ".join(map(_brief, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)

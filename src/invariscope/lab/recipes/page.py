@@ -1,0 +1,182 @@
+"""The page of a recipe: our numbers beside the published ones, verdicts, figures, and what is missing."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from invariscope.common.files import replacing
+from invariscope.common.wording import listed
+from invariscope.lab.recipes.case_table import accuracy_column, axis_columns, number_columns, over_note
+from invariscope.lab.recipes.cases import Case, table_cases
+from invariscope.lab.recipes.claims_table import RULE, case_by_case, claims_table, seen_note
+from invariscope.lab.recipes.figures import DrawnFigure, draw_all
+from invariscope.lab.recipes.kinds.train import Train
+from invariscope.lab.recipes.markdown import NONE, duration, grid, said_once
+from invariscope.lab.recipes.outcomes import Outcomes
+from invariscope.lab.recipes.recipe import SEEDS
+from invariscope.lab.recipes.verdicts import ClaimVerdict, verdicts
+from invariscope.plots.shared.labels import number
+
+
+@dataclass(frozen=True)
+class Page:
+    """The page of one output folder.
+
+    Args:
+        outcomes: the cells.
+        data_note: on the data's variant, shown as it is.
+        failed: cell to reason, of the run before.
+    """
+
+    outcomes: Outcomes
+    data_note: str = ""
+    failed: Mapping[str, str] = field(default_factory=dict)
+
+    def write(self, path: Path) -> Path:
+        """Writes the page and its figures; returns its path."""
+        drawn = list(draw_all(self.outcomes, path.parent))
+        with replacing(path) as part:
+            part.write_text(self.text(drawn), encoding="utf-8")
+        return path
+
+    def text(self, drawn: Sequence[DrawnFigure]) -> str:
+        """The page's Markdown."""
+        recipe = self.outcomes.plan.recipe
+        found = verdicts(recipe, self.outcomes)
+        parts = [
+            f"# {recipe.title}",
+            f"Source: {recipe.source}",
+            recipe.about.strip(),
+            self._how(),
+            self._trouble(),
+            *self._claims(found),
+            *(self._table(i) for i in range(len(recipe.tables))),
+            *self._trainings(),
+            *(["## Figures", *map(_figure, drawn)] if drawn else []),
+            *self._cases(found),
+        ]
+        return "\n\n".join(part for part in parts if part) + "\n"
+
+    def _how(self) -> str:
+        plan = self.outcomes.plan
+        manifests = [m for m in map(self.outcomes.manifest, plan.cells) if m]
+        lines = [
+            *([f"- Recipe: {plan.history.words}."] if plan.history else []),
+            *([f"- Fresh {SEEDS}: {', '.join(map(str, plan.seeds))}."] if plan.seeds else []),
+            f"- Scale **{plan.scale}**: {plan.recipe.scales[plan.scale]}",
+            f"- {len(manifests)} of {len(plan.cells)} cells are finished; they took "
+            f"{duration(sum(m['seconds'] for m in manifests))} together, on {platform.machine()} with "
+            f"{_several(m['threads'] for m in manifests) or NONE} thread(s) each.",
+        ]
+        if manifests:
+            versions = manifests[-1]["versions"]
+            lines.append(
+                "- Versions: " + ", ".join(f"{name} {text}" for name, text in versions.items()) + "."
+            )
+        if plan.left_out:
+            lines.append(
+                f"- Left out at this scale, {len(plan.left_out)} cells: {listed(plan.left_out, limit=6)}."
+            )
+        lines += [f"- Data: {note}" for note in self._data_notes()]
+        lines.append(
+            "- Intervals are 95 %; what they are over stands with each table. Those over samples only "
+            "(delete-a-group jackknife) hold for the trainings that were measured, not for others."
+        )
+        return "\n".join(lines)
+
+    def _data_notes(self) -> list[str]:
+        """What the user says of the data, and what a note beside the files says."""
+        notes = [self.data_note] if self.data_note else []
+        return notes + _notes_beside(self.outcomes)
+
+    def _trouble(self) -> str:
+        """Cells that failed, each with what it said last."""
+        lines = []
+        for cell in self.outcomes.plan.cells:
+            said = self.outcomes.log(cell)
+            if self.outcomes.manifest(cell) is None and (said or cell.name in self.failed):
+                reason = self.failed.get(cell.name, "did not finish")
+                log = "\n".join(f"    {line}" for line in said)
+                lines.append(f"**{cell.name}**: {reason}" + (f"\n\n{log}" if log else ""))
+        return "\n\n".join(["## Cells that failed", *lines]) if lines else ""
+
+    def _claims(self, found: Sequence[ClaimVerdict]) -> list[str]:
+        history = self.outcomes.plan.history
+        if not found:
+            return []
+        return ["## Claims", RULE, claims_table(found, history), seen_note(found, history)]
+
+    def _cases(self, found: Sequence[ClaimVerdict]) -> list[str]:
+        shown = [case_by_case(verdict, self.outcomes.plan.history) for verdict in found]
+        return ["## Claims, case by case", *shown] if any(shown) else []
+
+    def _table(self, index: int) -> str:
+        table = self.outcomes.plan.recipe.tables[index]
+        cases = table_cases(self.outcomes.plan.recipe, index, self.outcomes)
+        common, shorter = said_once([self._shortened(case) for case in cases])
+        published = [NONE if case.published is None else number(case.published) for case in cases]
+        columns = [
+            *axis_columns(cases),
+            *number_columns(cases, "ours"),
+            *([("published", published)] if table.published else []),
+            accuracy_column(cases),
+            ("shortened", shorter),
+        ]
+        missing = list(dict.fromkeys(case.reason for case in cases if case.reason))
+        notes = [common, *over_note(cases), *([f"No value: {listed(missing, limit=6)}."] if missing else [])]
+        parts = [f"## {table.title}", table.about.strip(), grid(columns), *notes]
+        return "\n\n".join(part for part in parts if part)
+
+    def _shortened(self, case: Case) -> list[str]:
+        return [t for name in case.cells for t in self.outcomes.shortened(self.outcomes.plan[name])]
+
+    def _trainings(self) -> list[str]:
+        trained = [
+            (cell, cell.options, self.outcomes.training(cell))
+            for cell in self.outcomes.plan.cells
+            if isinstance(cell.options, Train) and self.outcomes.manifest(cell)
+        ]
+        if not trained:
+            return []
+        common, shorter = said_once([self.outcomes.shortened(cell) for cell, _, _ in trained])
+        columns = [
+            ("cell", [cell.name for cell, _, _ in trained]),
+            ("network", [options.network for _, options, _ in trained]),
+            ("epochs", [str(known["history"][-1]["epoch"]) for *_, known in trained]),
+            ("images", [str(known["data"]["samples"]) for *_, known in trained]),
+            ("accuracy, last epoch", [number(known["accuracy"]) for *_, known in trained]),
+            ("accuracy, test images", _tested([known for *_, known in trained])),
+            ("time", [duration(known["seconds"]) for *_, known in trained]),
+            ("shortened (published)", [text or NONE for text in shorter] if any(shorter) else shorter),
+        ]
+        return ["## Trainings", grid(columns), common]
+
+
+def _tested(trainings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Accuracies on test images; empty where nobody looked."""
+    known = [training.get("test_accuracy") for training in trainings]
+    return ["" if accuracy is None else number(accuracy) for accuracy in known]
+
+
+def _notes_beside(outcomes: Outcomes) -> list[str]:
+    """The text of NOTE.txt in the folders of the data sets that are used."""
+    cells = filter(outcomes.manifest, outcomes.plan.cells)
+    known = [pair for cell in cells for pair in outcomes.store.data_known(cell).items()]
+    lines = [f"{name.partition('/')[0]}: {entry['note']}" for name, entry in known if entry["note"]]
+    return list(dict.fromkeys(lines))
+
+
+def _figure(drawn: DrawnFigure) -> str:
+    missing = f"Not finished, so not shown: {', '.join(drawn.missing)}." if drawn.missing else ""
+    if drawn.path is None:
+        return f"### {drawn.title}\n\nNo figure: {drawn.reason}."
+    image = f"![{drawn.title}]({drawn.path.as_posix()})"
+    return "\n\n".join(part for part in [f"### {drawn.title}", image, drawn.about, missing] if part)
+
+
+def _several(values: Any) -> str:
+    return ", ".join(map(str, sorted(set(values))))

@@ -1,0 +1,269 @@
+"""What a quantity is: a function of measured cells that gives a value with its interval."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+
+from invariscope.common.globs import matches_any
+from invariscope.common.registry import unknown
+from invariscope.intervals import GROUPS, LEVEL, MISSING, Interval, jackknife
+from invariscope.lab.recipes.text import unknown_key
+
+if TYPE_CHECKING:
+    from invariscope.results.result import Result
+    from invariscope.results.rows import Point, Row
+
+NV = "normalized_variance"
+QUANTITIES: dict[str, Callable[..., Estimate]] = {}
+
+
+class NoValueError(ValueError):
+    """A quantity that cannot be had, because a cell is missing or holds no such thing."""
+
+
+class NotFinishedError(NoValueError):
+    """A quantity whose cell is not finished."""
+
+
+class Results(Protocol):
+    """Where quantities find results."""
+
+    def result(self, name: str) -> Result:
+        """The result of that measuring cell; NoValueError if there is none, NotFinishedError if not yet."""
+        ...
+
+    def matching(self, patterns: Sequence[str]) -> list[str]:
+        """The cells that match any of the patterns, finished or not."""
+        ...
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value, its 95 % interval, and what paired differences need.
+
+    Args:
+        value: from all samples.
+        interval: over what `covers` says; NaN bounds where there is none.
+        omitted: the values without one group of samples each; empty where they are not known.
+        sizes: of those groups.
+        pairing: estimates with the same one were made on the same samples and elements.
+        over: what the outermost part of the interval is over.
+        scale: "log" for ratios, which are averaged as logarithms.
+        trainings: how many trainings were combined.
+        inner: the same value with its interval over what is nested inside, such as samples within trainings;
+            its error is part of this interval already.
+    """
+
+    value: float
+    interval: Interval = MISSING
+    omitted: tuple[float, ...] = ()
+    sizes: tuple[int, ...] = ()
+    pairing: str = ""
+    over: str = "samples"
+    scale: Literal["linear", "log"] = "linear"
+    trainings: int = 1
+    inner: Estimate | None = None
+
+    @classmethod
+    def of(cls, value: float, omitted: Sequence[float], sizes: Sequence[int], pairing: str) -> Estimate:
+        """With the jackknife interval of the leave-one-group-out values."""
+        if len(omitted) < 2:
+            return cls(float(value), pairing=pairing)
+        interval = jackknife(float(value), list(omitted), list(sizes))
+        return cls(float(value), interval, tuple(map(float, omitted)), tuple(sizes), pairing)
+
+    @property
+    def covers(self) -> str:
+        """What the interval is over, in words.
+
+        >>> Estimate(1.0, over="trainings", inner=Estimate(1.0)).covers
+        'samples within trainings'
+        """
+        if self.inner is None:
+            return self.over
+        inner = self.inner.covers
+        return f"{inner} within {self.over}" if self.inner.over == "samples" else f"{self.over} and {inner}"
+
+    def paired_with(self, other: Estimate) -> bool:
+        """Whether both come from the same samples, with one group left out at a time."""
+        return bool(self.omitted) and self.pairing == other.pairing and self.sizes == other.sizes
+
+    def minus(self, other: Estimate) -> Estimate:
+        """The difference: paired where both come from the same samples, else of independent estimates."""
+        value = self.value - other.value
+        if self.paired_with(other):
+            omitted = np.subtract(self.omitted, other.omitted).tolist()
+            found = replace(Estimate.of(value, omitted, self.sizes, self.pairing), over=self.over)
+            return found.holding(self.inner.minus(other.inner)) if self.inner and other.inner else found
+        error = math.hypot(self.interval.error, other.interval.error)
+        centre = self.interval.centre - other.interval.centre
+        return Estimate(value, around(centre, error, GROUPS - 1), over=self.over)
+
+    def holding(self, inner: Estimate | None) -> Estimate:
+        """Return the estimate with the error of what is nested inside added to its own.
+
+        The variances add up, with Satterthwaite's degrees of freedom; the centre takes over the correction
+        of the bias. None, or an inner estimate without an interval, adds nothing.
+        """
+        if inner is None or not math.isfinite(inner.interval.error):
+            return self
+        centre = self.interval.centre + inner.interval.centre - inner.value
+        error, freedom = added([self.interval, inner.interval])
+        return replace(self, interval=around(centre, error, freedom), inner=inner)
+
+    def logarithm(self) -> Estimate:
+        """Return the estimate of the logarithm.
+
+        Raises:
+            NoValueError: the value is not positive.
+        """
+        if not self.value > 0:
+            raise NoValueError(f"a ratio needs positive values, got {self.value:.3g}")
+        if self.omitted and min(self.omitted) > 0:
+            logs = np.log(self.omitted).tolist()
+            found = Estimate.of(math.log(self.value), logs, self.sizes, self.pairing)
+            return replace(found, over=self.over)
+        centre = self.interval.centre if self.interval.logarithmic else self.value
+        interval = around(math.log(centre), self.interval.error / centre, self.interval.freedom)
+        return Estimate(math.log(self.value), interval, over=self.over)
+
+    def exponential(self) -> Estimate:
+        """Return the estimate of the exponential: of a ratio, from that of its logarithm."""
+        omitted = tuple(map(math.exp, self.omitted))
+        interval = self.interval.exponential()
+        return replace(self, value=math.exp(self.value), interval=interval, omitted=omitted, scale="log")
+
+
+def added(intervals: Sequence[Interval]) -> tuple[float, float]:
+    """The error of a sum of independent parts, and Satterthwaite's degrees of freedom for it.
+
+    .. math:: \\nu = \\frac{(\\sum_i e_i^2)^2}{\\sum_i e_i^4 / \\nu_i}
+
+    Source:
+        Satterthwaite 1946, doi:10.2307/3002019.
+
+    >>> added([Interval(0, 0, 0, 3.0, 2), Interval(0, 0, 0, 4.0, 8)])
+    (5.0, 8.620689655172415)
+    """
+    error = math.hypot(*(part.error for part in intervals))
+    uncertain = sum(part.error**4 / part.freedom for part in intervals)
+    return error, error**4 / uncertain if uncertain > 0 else min(part.freedom for part in intervals)
+
+
+def around(centre: float, error: float, freedom: float) -> Interval:
+    """The t interval with so many degrees of freedom; none where the error is not known."""
+    from scipy import special
+
+    if not math.isfinite(centre) or not math.isfinite(error):
+        return MISSING
+    reach = float(special.stdtrit(freedom, 0.5 + LEVEL / 2)) * error
+    return Interval(centre - reach, centre + reach, centre, error, freedom)
+
+
+def spread_over(values: Sequence[float], over: str) -> Estimate:
+    """The mean of a few independent values with the t interval over them."""
+    known = np.asarray(values, float)
+    known = known[np.isfinite(known)]
+    if not len(known):
+        raise NoValueError("no finite value")
+    centre, count = float(known.mean()), len(known)
+    error = float(known.std(ddof=1)) / math.sqrt(count) if count > 1 else math.nan
+    return Estimate(centre, around(centre, error, count - 1) if count > 1 else MISSING, over=over)
+
+
+def quantity(function: Callable[..., Estimate]) -> Callable[..., Estimate]:
+    """Lists a function of (cells, *, options) under its name."""
+    QUANTITIES[function.__name__] = function
+    return function
+
+
+def check(spec: dict[str, Any]) -> None:
+    """Refuses a quantity that does not exist, or arguments that it does not take.
+
+    Raises:
+        ValueError: with the closest name.
+    """
+    name = spec.get("quantity")
+    if not isinstance(name, str):
+        raise ValueError(f"a value is a table with the key 'quantity', got {spec!r}")
+    if name not in QUANTITIES:
+        raise unknown("quantity", name, QUANTITIES)
+    parameters = list(inspect.signature(QUANTITIES[name]).parameters.values())[1:]
+    for key in spec:
+        if key != "quantity" and key not in {p.name for p in parameters}:
+            raise ValueError(unknown_key(key, [p.name for p in parameters], name))
+    missing = [p.name for p in parameters if p.default is p.empty and p.name not in spec]
+    if missing:
+        raise ValueError(f"{name} needs {', '.join(missing)}")
+
+
+def worked_out(cells: Results, spec: dict[str, Any]) -> Estimate:
+    """The quantity that a table names.
+
+    Raises:
+        NoValueError: a cell is missing, or holds no such thing.
+    """
+    arguments = {key: value for key, value in spec.items() if key != "quantity"}
+    return QUANTITIES[spec["quantity"]](cells, **arguments)
+
+
+def rows_of(
+    cells: Results,
+    cell: str,
+    measure: str,
+    stratum: str,
+    *,
+    layers: Sequence[str] | None = None,
+    finite: bool = False,
+) -> list[Row]:
+    """The rows of a cell, a measure and a stratum, of the layers that match any of the patterns (None: all).
+
+    Args:
+        finite: leave out layers without a finite value.
+    Raises:
+        NoValueError: no row is left.
+    """
+    rows = [row for row in cells.result(cell).rows if (row["measure"], row["stratum"]) == (measure, stratum)]
+    if not rows:
+        raise NoValueError(f"{cell} holds no {measure} of stratum {stratum!r}")
+    found = [
+        row
+        for row in rows
+        if matches_any(layers, row["layer"]) and (math.isfinite(row["value"]) or not finite)
+    ]
+    if not found:
+        has = f"has a finite {measure}" if finite else f"has a {measure}"
+        raise NoValueError(f"no layer of {cell} that matches {list(layers or ['*'])} {has}")
+    return found
+
+
+def bounded(estimate: Estimate, least: float, most: float) -> Estimate:
+    """Return the estimate with its interval cut at the smallest and largest possible value."""
+    low, high = max(estimate.interval.low, least), min(estimate.interval.high, most)
+    return replace(estimate, interval=replace(estimate.interval, low=low, high=high))
+
+
+def estimate_of(result: Result, values: np.ndarray, sizes: Sequence[int]) -> Estimate:
+    """From (1 + groups,) values: of all samples, then without one group of the result's samples each."""
+    return Estimate.of(values[0], values[1:].tolist(), sizes, pairing_of(result))
+
+
+def pairing_of(result: Result) -> str:
+    """What two results have in common if they are of the same samples under the same elements."""
+    parts = [result.provenance.get(part, {}).get("fingerprint") for part in ("data", "transform")]
+    return "/".join(map(str, parts))
+
+
+def replicates_of(rows: Sequence[Row | Point]) -> tuple[np.ndarray, list[int]]:
+    """((1 + groups, layer) values: of all samples, then without one group each; the groups' sizes)."""
+    values = np.array([[row["value"] for row in rows]], float)
+    if not all(row.get("replicates") for row in rows):
+        return values, []
+    omitted = np.array([row["replicates"] for row in rows], float).T
+    return np.concatenate([values, omitted]), list(rows[0]["group_sizes"])

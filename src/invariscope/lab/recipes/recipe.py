@@ -1,0 +1,311 @@
+"""A recipe: what a TOML file declares, read and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from invariscope.common.registry import unknown
+from invariscope.lab.recipes.text import Place, RecipeError, Text, unknown_key
+
+FOLDER = Path(__file__).parent
+SHARED = FOLDER / "shared"
+PUBLISHED = "paper"
+SEEDS = "seeds"
+
+Axes = dict[str, list[Any] | str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class When:
+    """Changes of options where the axes have certain values; `scale` is an axis too.
+
+    Args:
+        match: axis to value, or to a list of values any of which will do; the key is `is`.
+        change: option to value; the key is `set`.
+    """
+
+    match: dict[str, Any]
+    change: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Template:
+    """Cells that differ in the values of some axes.
+
+    Args:
+        kind: "train" or "measure".
+        name: of a cell, with `{axis}` for an axis' value.
+        axes: axis to its values, or to the name of a list under `[lists]`; the key is `for`.
+        unless: combinations that are left out.
+        options: of that kind; texts may hold `{axis}`. An option that is just that takes the value itself.
+        when: changes, each on top of those before.
+    """
+
+    kind: str
+    name: str
+    axes: Axes = field(default_factory=dict)
+    unless: list[dict[str, Any]] = field(default_factory=list)
+    options: dict[str, Any] = field(default_factory=dict)
+    when: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeTable:
+    """A table of our numbers beside the published ones.
+
+    Args:
+        title, about: what it shows.
+        axes, unless: its rows; the key is `for`.
+        value: a quantity: its name under `quantity`, and its arguments.
+        trainings: axes over which a row's values are combined, such as seeds.
+        published: numbers by the values of the axes, nested in their order.
+    """
+
+    title: str
+    value: dict[str, Any]
+    axes: Axes = field(default_factory=dict)
+    unless: list[dict[str, Any]] = field(default_factory=list)
+    trainings: Axes = field(default_factory=dict)
+    about: str = ""
+    published: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A published sentence, and the number that decides on it.
+
+    Args:
+        text: the sentence.
+        about: how it is tested.
+        axes, unless: the cases; the key is `for`. The claim is confirmed if it holds in all of them.
+        trainings: axes over which the values of a case are combined, such as seeds.
+        value, minus: a quantity, or the difference of two.
+        holds: "< 0", "> 1", "0.5 ± 0.1" (between) or "not 0 ± 0.05" (outside).
+        why: the reason for a margin, or for a bound that is neither 0 nor 1, written before the results.
+        untested: why it is listed without a test.
+    """
+
+    text: str
+    about: str = ""
+    axes: Axes = field(default_factory=dict)
+    unless: list[dict[str, Any]] = field(default_factory=list)
+    trainings: Axes = field(default_factory=dict)
+    value: dict[str, Any] = field(default_factory=dict)
+    minus: dict[str, Any] = field(default_factory=dict)
+    holds: str = "< 0"
+    why: str = ""
+    untested: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Floor:
+    """The accuracy below which a trained network says nothing about a claim.
+
+    Args:
+        cells: patterns of the trainings; of several floors for a cell the last one counts.
+        published: their published accuracy on the test images as they are; the floor is `share` of it.
+        share: of the published accuracy.
+        least: the floor itself, where nothing is published.
+        why: the reason for it.
+    """
+
+    cells: list[str]
+    published: float | None = None
+    share: float = 0.9
+    least: float | None = None
+    why: str = ""
+
+    @property
+    def bound(self) -> float:
+        """The lowest accuracy that is enough."""
+        return self.least if self.published is None else self.share * self.published  # type: ignore[return-value]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """A figure of measured cells.
+
+    Args:
+        title, about: its heading and caption.
+        plot: a name of `invariscope list plots`.
+        cells: patterns of the cells that it shows; texts may hold `{axis}`.
+        axes, unless: one figure for each combination; the key is `for`.
+        options: keyword options of that plot.
+        format: of the file: "png" or "svg".
+    """
+
+    title: str
+    plot: str
+    cells: list[str]
+    about: str = ""
+    axes: Axes = field(default_factory=dict)
+    unless: list[dict[str, Any]] = field(default_factory=list)
+    options: dict[str, Any] = field(default_factory=dict)
+    format: str = "png"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A published experiment, declared.
+
+    Args:
+        title, source, about: what it is and where it was published.
+        include: names of files in `shared/`, whose lists and cells come before the recipe's own; lists of the
+            same name are the recipe's.
+        scales: name to description; the first is the published one, the others shorten it.
+        lists: values that several axes share.
+        offered: by the name of a list, all values that the recipe or an included file gives it. Included
+            cells may have rules for values that the recipe's own list leaves out.
+        floors: the accuracies that trained networks must reach.
+        cells, tables, claims, figures: what is run, and what is made of it.
+    """
+
+    title: str
+    source: str
+    about: str = ""
+    include: list[str] = field(default_factory=list)
+    scales: dict[str, str] = field(default_factory=lambda: {PUBLISHED: "as published"})
+    lists: dict[str, list[Any]] = field(default_factory=dict)
+    offered: dict[str, list[Any]] = field(default_factory=dict, repr=False)
+    cells: list[Any]
+    floors: list[Any] = field(default_factory=list)
+    tables: list[Any] = field(default_factory=list)
+    claims: list[Any] = field(default_factory=list)
+    figures: list[Any] = field(default_factory=list)
+    text: Text = field(default=Text("", ""), repr=False)
+    places: dict[str, list[Place]] = field(default_factory=dict, repr=False)
+
+    def place(self, section: str, number: int) -> Place:
+        """Where the entry of that number stands: in the recipe's file, or in one that it includes."""
+        return self.places[section][number] if self.places else Place(self.text, section, number)
+
+    @property
+    def published_scale(self) -> str:
+        """The scale that shortens nothing."""
+        return next(iter(self.scales))
+
+    @property
+    def narrowed(self) -> bool:
+        """Whether a list leaves out values that an included file gives it, and so some of its cells."""
+        return any(value not in self.lists[name] for name, values in self.offered.items() for value in values)
+
+    def axes(self, entry: Template | RecipeTable | Claim | Figure, place: Place) -> dict[str, list[Any]]:
+        """The entry's axes with the values of named lists.
+
+        Raises:
+            RecipeError: no such list.
+        """
+        return self.listed(entry.axes, place)
+
+    def listed(self, axes: Axes, place: Place) -> dict[str, list[Any]]:
+        """Those axes with the values of named lists.
+
+        Raises:
+            RecipeError: no such list.
+        """
+        found = {}
+        for axis, values in axes.items():
+            if isinstance(values, str):
+                if values not in self.lists:
+                    raise place.error(str(unknown("list", values, self.lists)), f'"{values}"')
+                values = self.lists[values]
+            found[axis] = values
+        return found
+
+    def with_seeds(self, seeds: list[int]) -> Recipe:
+        """The recipe with those seeds under `lists.seeds`.
+
+        Raises:
+            ValueError: it has no such list, or a seed comes twice.
+        """
+        if SEEDS not in self.lists:
+            raise ValueError(f"{self.text.name} has no list {SEEDS!r} whose values could be replaced")
+        if len(set(seeds)) < len(seeds) or not seeds:
+            raise ValueError(f"seeds are distinct whole numbers, got {', '.join(map(str, seeds)) or 'none'}")
+        return replace(self, lists={**self.lists, SEEDS: list(seeds)})
+
+
+_SECTIONS = {"cells": Template, "floors": Floor, "tables": RecipeTable, "claims": Claim, "figures": Figure}
+_WORKED_OUT = ("offered", "text", "places")
+_SHAREABLE = ("lists", "cells", "floors")
+
+
+def names() -> list[str]:
+    """The recipes that come with the package."""
+    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+
+
+def find(name: str) -> Path:
+    """The file of a recipe of the package, or a file of the user's own.
+
+    Raises:
+        FileNotFoundError: a file that does not exist.
+        ValueError: no recipe of that name.
+    """
+    if name.endswith(".toml"):
+        if not Path(name).is_file():
+            raise FileNotFoundError(f"no file {name}")
+        return Path(name)
+    if name not in names():
+        raise unknown(
+            "recipe", name, names(), hint="`invariscope list recipes` shows all; or give a .toml file."
+        )
+    return FOLDER / f"{name}.toml"
+
+
+def read(name: str) -> Recipe:
+    """The recipe of that name, or in that file.
+
+    Raises:
+        RecipeError: something in it is wrong; the message says in which line.
+        FileNotFoundError, ValueError: as `find`.
+    """
+    text = Text.read(find(name))
+    tables = text.parsed()
+    _refuse_unknown(text, tables, [key for key in Recipe.__dataclass_fields__ if key not in _WORKED_OUT])
+    parts = [*(_shared(text, part) for part in tables.get("include", [])), (text, tables)]
+    sections: dict[str, list[Any]] = {section: [] for section in _SECTIONS}
+    places: dict[str, list[Place]] = {section: [] for section in _SECTIONS}
+    lists: dict[str, list[Any]] = {}
+    offered: dict[str, list[Any]] = {}
+    for where, part in parts:
+        lists |= part.get("lists", {})
+        offered |= {name: offered.get(name, []) + values for name, values in part.get("lists", {}).items()}
+        for section, cls in _SECTIONS.items():
+            for place, entry in _entries(where, section, cls, part):
+                sections[section].append(entry)
+                places[section].append(place)
+    found = {**tables, **sections, "lists": lists, "offered": offered, "text": text, "places": places}
+    recipe = Place(text, "").fill(Recipe, found, what="a recipe")
+    if not recipe.scales:
+        raise text.error("a recipe has at least one scale", "scales")
+    return recipe
+
+
+def _shared(text: Text, name: str) -> tuple[Text, dict[str, Any]]:
+    """An included file and its tables."""
+    known = sorted(path.stem for path in SHARED.glob("*.toml"))
+    if name not in known:
+        raise text.error(str(unknown("file to include", str(name), known)), "include")
+    part = Text.read(SHARED / f"{name}.toml")
+    tables = part.parsed()
+    _refuse_unknown(part, tables, list(_SHAREABLE))
+    return part, tables
+
+
+def _refuse_unknown(text: Text, tables: Mapping[str, Any], known: list[str]) -> None:
+    for key in tables:
+        if key not in known:
+            raise text.error(unknown_key(key, known, "a recipe"), key)
+
+
+def _entries(text: Text, section: str, cls: type, tables: Mapping[str, Any]) -> Iterator[tuple[Place, Any]]:
+    entries = tables.get(section, [])
+    if not isinstance(entries, list):
+        raise RecipeError(f"{text.name}: {section} are written [[{section}]], once for each")
+    for number, table in enumerate(entries):
+        place = Place(text, section, number)
+        yield place, place.fill(cls, table)

@@ -1,0 +1,260 @@
+"""Running cells: one in this process, or many, each in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from invariscope.lab.recipes.archive import lacks_weights
+from invariscope.lab.recipes.cells import Cell
+from invariscope.lab.recipes.kinds import CellContext
+from invariscope.lab.recipes.stopping import GRACE_S, parent_named
+from invariscope.lab.recipes.store import LOG, MadeMeanwhileError, Store
+
+TAIL = 12
+_PAUSE = 0.05
+
+
+def run_cell(
+    store: Store,
+    cell: Cell,
+    *,
+    threads: int,
+    log: Callable[[str], None],
+    device: str = "cpu",
+    patience_s: float = 0.0,
+) -> bool:
+    """Runs one cell here, unless it is finished; says whether it ran.
+
+    A training whose weights are not in the archive is run again only if the plan has an unfinished cell
+    that needs them.
+
+    Args:
+        store, cell: what to run, and where it goes.
+        threads, device: what it runs on.
+        log: told what happens, a line at a time.
+        patience_s: how long to wait for another process that is running it.
+    Raises:
+        ValueError: a cell that it needs is not finished, or damaged.
+        BusyError: another process is running it.
+        OSError: it cannot be written.
+    """
+    if cell not in unfinished(store, _with_dependants(store, cell), log):
+        return False
+    inputs = {need: _input(store, store.plan[need], cell) for need in cell.needs}
+    import torch
+
+    torch.set_num_threads(threads)
+    from safetensors import SafetensorError
+
+    try:
+        with store.making(cell, threads, device=device, patience_s=patience_s) as (folder, kept):
+            cell.options.run(CellContext(folder, kept, inputs, store.data_dir, log, device))
+    except MadeMeanwhileError:
+        return False
+    except SafetensorError as error:  # its word for a full disk, too
+        raise OSError(f"{cell.name} cannot be written: {error}") from error
+    return True
+
+
+def unfinished(store: Store, cells: Sequence[Cell], log: Callable[[str], None]) -> list[Cell]:
+    """Those of the cells that have to be run, in their order, in which needs come first.
+
+    A finished network without its weights is among them only if one of them needs it. Damaged cells are
+    taken away.
+    """
+    found: list[Cell] = []
+    needed: set[str] = set()
+    for cell in reversed(cells):
+        known = _known(store, cell, log)
+        if known is None or (lacks_weights(known) and cell.name in needed):
+            found.append(cell)
+            needed |= set(cell.needs)
+    return found[::-1]
+
+
+def _known(store: Store, cell: Cell, log: Callable[[str], None]) -> dict[str, Any] | None:
+    """The manifest of a finished cell; one that is damaged is taken away, and looked for in the archive."""
+    try:
+        return store.manifest(cell)
+    except ValueError as error:
+        log(f"{cell.name} is damaged ({error}): it is not used")
+        store.remove(cell)
+        return store.manifest(cell)
+
+
+def _with_dependants(store: Store, cell: Cell) -> list[Cell]:
+    """The cell, and those that need it or need one that does, in the plan's order."""
+    names = {cell.name}
+    for other in store.plan.cells:  # needs come first
+        if names & set(other.needs):
+            names.add(other.name)
+    return [other for other in store.plan.cells if other.name in names]
+
+
+def _input(store: Store, need: Cell, cell: Cell) -> Path:
+    try:
+        known = store.manifest(need)
+    except ValueError as error:
+        raise ValueError(
+            f"{cell.name} needs {need.name}, which is damaged ({error}): run that again"
+        ) from error
+    if known is None:
+        raise ValueError(f"{cell.name} needs {need.name}, which is not finished: run that first")
+    if lacks_weights(known):
+        raise ValueError(f"{cell.name} needs {need.name}, whose weights are not archived: run that again")
+    return store.folder(need)
+
+
+@dataclass
+class RunSummary:
+    """What became of the cells of one call.
+
+    Args:
+        ran, kept: cells that were run, and that were finished before.
+        failed: cell to the reason: the last line of its log, or the cell that it needed.
+    """
+
+    ran: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CellRunner:
+    """Runs cells as processes of their own, as many at a time as asked for.
+
+    Args:
+        store: where they go.
+        command: the words that run a cell, to which its name is added.
+        jobs: processes at a time.
+        threads: of all processes together; each gets an equal share.
+        log: told what happens, a line at a time.
+    """
+
+    store: Store
+    command: Sequence[str]
+    jobs: int
+    threads: int
+    log: Callable[[str], None]
+
+    def __call__(self, cells: Sequence[Cell]) -> RunSummary:
+        """Runs those that are not finished, in an order in which needs come first.
+
+        One that fails does not stop the others, only those that need it. An interruption ends the
+        processes; finished cells stay.
+
+        Raises:
+            FileNotFoundError: the data of a cell is not there.
+            OSError: the output folder cannot be written.
+        """
+        waiting = unfinished(self.store, cells, self.log)
+        outcome = self.run(waiting)
+        outcome.kept += [cell.name for cell in cells if cell not in waiting]
+        return outcome
+
+    def run(self, cells: Sequence[Cell]) -> RunSummary:
+        """Run all of these, as above."""
+        outcome, waiting, total = RunSummary(), list(cells), len(cells)
+        running: dict[str, _Process] = {}
+        with _ended(running):
+            while waiting or running:
+                waiting = self._start(waiting, running, outcome, total)
+                self._collect(running, outcome)
+                time.sleep(_PAUSE if running else 0)
+        return outcome
+
+    @property
+    def share(self) -> int:
+        """Threads of one process."""
+        return max(1, self.threads // self.jobs)
+
+    def _start(
+        self, waiting: list[Cell], running: dict[str, _Process], outcome: RunSummary, total: int
+    ) -> list[Cell]:
+        """Starts what is ready while there is room; returns what still waits."""
+        left, open_names = [], {cell.name for cell in waiting} | set(running)
+        for cell in waiting:
+            broken = [need for need in cell.needs if need in outcome.failed]
+            if broken:
+                outcome.failed[cell.name] = f"needs {broken[0]}, which failed"
+                self.log(f"left out: {cell.name} needs {broken[0]}, which failed")
+            elif len(running) < self.jobs and not open_names & set(cell.needs):
+                done = len(outcome.ran) + len(outcome.failed) + len(running)
+                self.log(f"[{done + 1}/{total}] {cell.name}")
+                running[cell.name] = self._process(cell)
+            else:
+                left.append(cell)
+        return left
+
+    def _process(self, cell: Cell) -> _Process:
+        folder = self.store.scratch(cell)
+        folder.mkdir(parents=True, exist_ok=True)
+        share = str(self.share)
+        limits = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), share)
+        with (folder / LOG).open("w") as log:
+            process = subprocess.Popen(
+                [*self.command, "--cell", cell.name, "--threads", share],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **limits, **parent_named()},
+                start_new_session=True,  # Ctrl-C reaches this process, which ends its own
+            )
+        return _Process(process, folder / LOG, time.perf_counter())
+
+    def _collect(self, running: dict[str, _Process], outcome: RunSummary) -> None:
+        for name, started in list(running.items()):
+            if (code := started.process.poll()) is None:
+                continue
+            del running[name]
+            if code == 0:
+                outcome.ran.append(name)
+                self.log(f"{name}: done in {time.perf_counter() - started.since:.0f} s")
+                continue
+            lines = tail(started.log)
+            outcome.failed[name] = lines[-1] if lines else f"ended with code {code}"
+            self.log(f"{name} failed (code {code}):" + "".join(f"\n    {line}" for line in lines))
+
+
+@dataclass(frozen=True)
+class _Process:
+    process: subprocess.Popen
+    log: Path
+    since: float
+
+
+@contextmanager
+def _ended(running: dict[str, Any]) -> Iterator[None]:
+    """No process outlives the block."""
+    try:
+        yield
+    finally:
+        for started in running.values():
+            started.process.terminate()
+        for started in running.values():
+            try:
+                started.process.wait(2 * GRACE_S)
+            except subprocess.TimeoutExpired:
+                started.process.kill()
+                started.process.wait()
+
+
+def tail(log: Path, count: int = TAIL) -> list[str]:
+    """The last lines of a log; none where there is no log."""
+    try:
+        return log.read_text(encoding="utf-8", errors="replace").rstrip().splitlines()[-count:]
+    except OSError:
+        return []
+
+
+def own_command() -> list[str]:
+    """The words that start this program."""
+    return [sys.executable, "-m", "invariscope"]

@@ -1,0 +1,230 @@
+"""Finished cells on disk: found again by what they depend on, checked, written whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, Field, asdict, dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from invariscope.common.versions import versions
+from invariscope.lab.recipes.archive import MANIFEST, Archive, appear, lacks_weights
+from invariscope.lab.recipes.cells import Cell, RecipePlan
+from invariscope.lab.recipes.digests import Digests, file_digest
+from invariscope.lab.recipes.kinds import Kind
+from invariscope.lab.recipes.machine import machine
+
+SCHEMA = 1
+DIGESTS, LOG = "data.json", "log.txt"
+_KEPT, _LOCK = "kept", "lock"
+_PAUSE_S = 0.1
+
+
+class BusyError(RuntimeError):
+    """Another process is running this very cell."""
+
+
+class MadeMeanwhileError(RuntimeError):
+    """Another process has finished this very cell meanwhile."""
+
+
+@dataclass(frozen=True)
+class Store:
+    """The cells of one output folder.
+
+    A finished cell lies in `cells/NAME-KEY`, where the key is a hash of the cell's options, of the data it
+    reads and of the keys of the cells it needs: whatever changes any of them changes the folder.
+
+    Args:
+        root: the output folder.
+        plan: its cells.
+        data_dir: folder of the data sets' files; None: where they are by default.
+        archive: finished cells that are taken from there when they are not in the output folder, and the
+            digests of data sets whose files are not there; None: none.
+    """
+
+    root: Path
+    plan: RecipePlan
+    data_dir: Path | None = None
+    archive: Archive | None = None
+
+    @cached_property
+    def _digests(self) -> Digests:
+        known = {} if self.archive is None else self.archive.data()
+        return Digests(self.root / DIGESTS, self.data_dir, known)
+
+    @cached_property
+    def _keys(self) -> dict[str, str]:
+        return {}
+
+    def key(self, cell: Cell) -> str:
+        """The hash of everything that the cell depends on.
+
+        Raises:
+            FileNotFoundError: the data is not there, and the archive does not know it.
+        """
+        if cell.name not in self._keys:
+            depends = {
+                "schema": SCHEMA,
+                "kind": cell.kind,
+                "revision": cell.options.revision,
+                "options": telling(cell.options),
+                "data": {"/".join(pair): self._digests(*pair) for pair in cell.options.data_sets},
+                "needs": [self.key(self.plan[need]) for need in cell.needs],
+            }
+            text = json.dumps(depends, sort_keys=True)
+            self._keys[cell.name] = hashlib.sha256(text.encode()).hexdigest()[:12]
+        return self._keys[cell.name]
+
+    def folder(self, cell: Cell) -> Path:
+        """Where the finished cell lies, or would; one that has the same key under another name counts."""
+        own = self._named(cell)
+        return own if own.exists() else next(own.parent.glob(f"[!.]*-{self.key(cell)}"), own)
+
+    def scratch(self, cell: Cell) -> Path:
+        """Where it lies while it is unfinished, with its log."""
+        own = self._named(cell)
+        return own.with_name(f".{own.name}")
+
+    def _named(self, cell: Cell) -> Path:
+        return self.root / "cells" / f"{cell.name.replace('/', '_')}-{self.key(cell)}"
+
+    def manifest(self, cell: Cell) -> dict[str, Any] | None:
+        """What is known of a finished cell; None if it is not finished.
+
+        Raises:
+            ValueError: it is damaged; the message says how.
+        """
+        folder = self.folder(cell)
+        if not folder.exists() and not (self.archive and self.archive.get(self.key(cell), folder)):
+            return None
+        try:
+            manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+            files = dict(manifest["files"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{folder / MANIFEST} is missing or damaged") from error
+        for name, digest in files.items():
+            if not (folder / name).is_file():
+                raise ValueError(f"{folder / name} is missing")
+            if file_digest(folder / name) != digest:
+                raise ValueError(f"{folder / name} differs from its checksum")
+        return manifest
+
+    def archived(self, cell: Cell) -> bool:
+        """Whether the cell lies in the archive alone, from which it is taken when it is looked for."""
+        there = self.archive is not None and self.archive.manifest(self.key(cell)) is not None
+        return there and not self.folder(cell).exists()
+
+    def _lacks_weights(self, cell: Cell) -> bool:
+        """Whether a network is there without its weights, as it was taken from the archive."""
+        with contextlib.suppress(ValueError):
+            return self.folder(cell).exists() and lacks_weights(self.manifest(cell) or {})
+        return False
+
+    def remove(self, cell: Cell) -> None:
+        """Takes a damaged cell away."""
+        shutil.rmtree(self.folder(cell))
+
+    def data_known(self, cell: Cell) -> dict[str, dict[str, Any]]:
+        """ "NAME/SPLIT" of the data that the cell reads to their digests and the note beside them."""
+        return {"/".join(pair): self._digests.entry(*pair) for pair in cell.options.data_sets}
+
+    @contextlib.contextmanager
+    def making(
+        self, cell: Cell, threads: int, *, device: str = "cpu", patience_s: float = 0.0
+    ) -> Iterator[tuple[Path, Path]]:
+        """Yields (folder for what is to be the cell, folder that outlives an interruption).
+
+        Leaving the block without an exception makes the cell appear in one step.
+
+        Args:
+            cell: which.
+            threads, device: what it runs on, for its manifest.
+            patience_s: how long to wait for another process that is in such a block for the same cell.
+        Raises:
+            BusyError: it still is.
+            MadeMeanwhileError: it has finished the cell.
+        """
+        scratch, started = self.scratch(cell), time.perf_counter()
+        (scratch / _KEPT).mkdir(parents=True, exist_ok=True)
+        with _locked(scratch / _LOCK, cell.name, patience_s):
+            if self.folder(cell).exists() and not self._lacks_weights(cell):
+                raise MadeMeanwhileError(f"{cell.name} is finished")
+            part = scratch / "part"
+            shutil.rmtree(part, ignore_errors=True)
+            part.mkdir()
+            try:
+                yield part, scratch / _KEPT
+                self._finish(cell, part, time.perf_counter() - started, threads, device)
+            finally:
+                shutil.rmtree(part, ignore_errors=True)
+            # Within the lock: who waits for it then finds the cell, not an empty place.
+            shutil.rmtree(scratch, ignore_errors=True)
+
+    def _finish(self, cell: Cell, part: Path, seconds: float, threads: int, device: str) -> None:
+        log = part.parent / LOG
+        if log.exists():
+            shutil.copyfile(log, part / LOG)
+        files = sorted(path for path in part.rglob("*") if path.is_file() and path.name != LOG)
+        manifest = {
+            "schema": SCHEMA,
+            "name": cell.name,
+            "kind": cell.kind,
+            "key": self.key(cell),
+            "options": asdict(cell.options),  # type: ignore[call-overload]
+            "needs": {need: self.key(self.plan[need]) for need in cell.needs},
+            "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "seconds": round(seconds, 1),
+            "threads": threads,
+            "device": device,
+            "machine": machine(device),
+            "versions": versions("torch", "numpy"),
+            "files": {path.relative_to(part).as_posix(): file_digest(path) for path in files},
+        }
+        (part / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+        if self._lacks_weights(cell):
+            self.remove(cell)
+        appear(part, self.folder(cell))
+
+
+def telling(options: Kind) -> Mapping[str, Any]:
+    """The options that are not as usual, but for the name shown in figures, which changes no number.
+
+    So a kind can get a new option, as usual what it always did, and its finished cells stay finished.
+    """
+    usual = {f.name: _default(f) for f in fields(options)}  # type: ignore[arg-type]
+    given = asdict(options)  # type: ignore[call-overload]
+    return {name: value for name, value in given.items() if name != "label" and value != usual[name]}
+
+
+def _default(option: Field[Any]) -> Any:
+    """The option's default; MISSING, which no value equals, where it has none."""
+    return option.default if option.default_factory is MISSING else option.default_factory()
+
+
+@contextlib.contextmanager
+def _locked(path: Path, name: str, patience_s: float) -> Iterator[None]:
+    """Held by one process at a time; the system lets go of it when that process ends, however it ends."""
+    try:
+        import fcntl
+    except ImportError:  # Windows: two processes would do the same work, and the first one's counts
+        yield
+        return
+    deadline = time.monotonic() + patience_s
+    with path.open("w") as stream:
+        while True:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() >= deadline:
+                    raise BusyError(f"{name} is being run by another process") from error
+            time.sleep(_PAUSE_S)
+        yield

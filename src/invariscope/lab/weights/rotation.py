@@ -1,0 +1,179 @@
+"""Does the second layer add up rotated copies of the same filter?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+from torch import nn
+
+from invariscope.lab.weights.chance import Chance, against_permutations, correlation
+from invariscope.weights._filters import FilterBank, filter_bank, filter_banks
+
+
+@dataclass(frozen=True, eq=False)
+class RotationCoupling:
+    """How the coupling of two filters by the next layer goes with one being the other's rotation.
+
+    Args:
+        first, second: names of the two layers.
+        excess: (filter, filter) similarity up to rotation minus plain similarity, 0 to 2.
+        coupling: (filter, filter) how alike the second layer's weights on both are, -1 to 1.
+        chance: the correlation of the two over pairs, among those with permuted filters.
+    """
+
+    first: str
+    second: str
+    excess: np.ndarray
+    coupling: np.ndarray
+    chance: Chance
+
+    @property
+    def correlation(self) -> float:
+        """Pearson's, over pairs of different filters; NaN where one of the two does not vary."""
+        return self.chance.value
+
+    @property
+    def z(self) -> float:
+        """The correlation in deviations of the permutations, from their mean."""
+        return self.chance.z
+
+    @property
+    def p_value(self) -> float:
+        """Two-sided, over permutations of the filters."""
+        return self.chance.p_value
+
+
+def rotation_coupling(
+    model: Any,
+    *,
+    first: str | None = None,
+    second: str | None = None,
+    angles: int = 8,
+    permutations: int = 999,
+    seed: int = 0,
+) -> RotationCoupling:
+    """Whether filters that are rotations of each other are read by the same units of the next layer.
+
+    .. math:: e_{kk'} = \\max_\\theta \\cos(R_\\theta w_k, w_{k'}) - \\cos(w_k, w_{k'}), \\qquad
+        c_{kk'} = \\mathrm{corr}_o(\\|v_{ok}\\|, \\|v_{ok'}\\|), \\qquad
+        z = \\frac{r - \\langle r_\\pi \\rangle}{\\mathrm{sd}(r_\\pi)}, \\quad
+        r = \\mathrm{corr}_{k < k'}(e, c)
+
+    with w_k the filters of the first layer, v_ok those of the second (numbers, if it is linear), and
+    r_π the same with the filters' labels permuted in c. Pooling over rotations of a template, proposed as
+    the way in which a hierarchy becomes invariant, makes r large; random weights leave z near 0, within a few
+    units.
+
+    Misleads: it sees only templates that are present in several orientations, and rotations of small filters
+    are blurred unless they are quarter turns. `angles=4` takes these alone.
+
+    Args:
+        model: a module or state dict with at least two convolutions.
+        first: name of the layer with the filters; None: the first convolution.
+        second: name of the layer that reads them, a convolution, or a linear layer with one input per filter,
+            as after a mean over the image; None: the convolution after the first.
+        angles: evenly spaced rotations, 0 included; quarter turns are exact, the others bilinear.
+        permutations: of the filters.
+        seed: of the permutations.
+    Raises:
+        TypeError: neither a module nor a state dict.
+        ValueError: too few convolutions, layers that do not follow each other, filters that are not square
+            or of one pixel, fewer than two angles.
+
+    Source:
+        Poggio and Anselmi 2016, Visual Cortex and Deep Networks, MIT Press, and Anselmi et al. 2013,
+        arXiv:1311.4158, for the hypothesis; the statistic is a Mantel test (1967, Cancer Research 27, 209).
+
+    >>> from invariscope.zoo import build
+    >>> planted = rotation_coupling(build("orbit_pooling", orbits=6))
+    >>> planted.first, planted.second, planted.correlation > 0.7, planted.z > 5
+    ('conv1', 'conv2', True, True)
+    """
+    one, two = _layers(model, first, second)
+    if angles < 2:
+        raise ValueError(f"angles is at least 2, 0 degrees included; got {angles}.")
+    excess, coupling = rotation_excess(one.filters, angles=angles), _coupling(two)
+    pairs = np.triu_indices(len(excess), 1)
+    chance = against_permutations(
+        lambda order: correlation(excess[pairs], coupling[np.ix_(order, order)][pairs]),
+        len(excess),
+        permutations=permutations,
+        seed=seed,
+    )
+    return RotationCoupling(one.layer, two.layer, excess, coupling, chance)
+
+
+def rotation_excess(filters: np.ndarray, *, angles: int) -> np.ndarray:
+    """(filter, filter) cosine similarity of the best rotation minus that without one; symmetric.
+
+    Args:
+        filters: (filter, in, k, k); a filter that is zero is similar to none.
+        angles: evenly spaced rotations, 0 included.
+
+    >>> edge = np.array([[[1.0, -1.0], [1.0, -1.0]]])
+    >>> rotation_excess(np.stack([edge, -edge]), angles=4).tolist()
+    [[0.0, 2.0], [2.0, 0.0]]
+    """
+    plain = _cosines(filters, filters)
+    turned = [_cosines(_rotated(filters, 360 * j / angles), filters) for j in range(angles)]
+    best = np.max(turned, axis=0)
+    excess = (best + best.T) / 2 - plain
+    # Interpolation is not quite undone by turning back: what a filter has over itself is left out.
+    np.fill_diagonal(excess, 0.0)
+    return excess.clip(min=0.0)
+
+
+def _rotated(filters: np.ndarray, angle_deg: float) -> np.ndarray:
+    turns, rest = divmod(angle_deg, 90)
+    exact = np.rot90(filters, int(turns), axes=(2, 3))
+    return ndimage.rotate(exact, rest, axes=(3, 2), reshape=False, order=1) if rest else exact
+
+
+def _cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    first, second = (_directions(part.reshape(len(part), -1)) for part in (a, b))
+    return first @ second.T
+
+
+def _directions(rows: np.ndarray) -> np.ndarray:
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.divide(rows, norms, out=np.zeros_like(rows), where=norms > 0)
+
+
+def _coupling(second: FilterBank) -> np.ndarray:
+    """(filter, filter) correlation over outputs of the norms with which they read each filter."""
+    norms = np.linalg.norm(second.filters, axis=(2, 3))
+    centred = _directions((norms - norms.mean(axis=0)).T)
+    return centred @ centred.T
+
+
+def _reader(model: Any, name: str) -> FilterBank:
+    """The filters of the second layer; those of a linear layer have one pixel."""
+    weights = model.state_dict() if isinstance(model, nn.Module) else model
+    weight = weights.get(f"{name}.weight") if isinstance(weights, Mapping) else None
+    if weight is None or weight.ndim != 2:
+        return filter_bank(model, name)
+    (bank,) = filter_banks({name: weight[:, :, None, None]})
+    return bank
+
+
+def _layers(model: Any, first: str | None, second: str | None) -> tuple[FilterBank, FilterBank]:
+    banks = filter_banks(model, "*")
+    names = [bank.layer for bank in banks]
+    one = banks[0] if first is None else filter_bank(model, first)
+    after = names.index(one.layer) + 1
+    if second is None and after == len(names):
+        raise ValueError(f"no convolution follows {one.layer!r}; there are {', '.join(map(repr, names))}.")
+    two = banks[after] if second is None else _reader(model, second)
+    if two.filters.shape[1] != len(one.filters):
+        raise ValueError(
+            f"{two.layer!r} reads {two.filters.shape[1]} channels, {one.layer!r} makes {len(one.filters)}: "
+            "name two layers that follow each other, without groups, with first= and second=."
+        )
+    height, width = one.filters.shape[2:]
+    if height != width or height < 2:
+        raise ValueError(f"{one.layer!r} has filters of {height} x {width}: only square ones can be rotated.")
+    return one, two

@@ -1,6 +1,0 @@
-"""Single neurons: how far a shift, a turn, a zoom or a shear of what they see moves their response."""
-
-from invariscope.neurons.cost import Cost
-from invariscope.neurons.stability import neuron_stability, neuron_stability_cost
-
-__all__ = ["Cost", "neuron_stability", "neuron_stability_cost"]

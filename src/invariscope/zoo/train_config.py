@@ -1,0 +1,68 @@
+"""How a training runs, in one value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
+
+from invariscope.common.checks import set_integers
+from invariscope.common.registry import unknown
+from invariscope.zoo.schedules import SCHEDULES
+
+OPTIMIZERS = ("adam", "sgd")
+PRECISIONS = ("float32", "bf16", "auto")
+# Always described. The others are described if they differ from their defaults, so that checkpoints of
+# trainings without them stay valid when a setting is added.
+_ALWAYS = ("batch_size", "lr", "schedule", "seed", "precision", "channels_last")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How a training runs, whatever is learned; `train` documents each setting.
+
+    Raises:
+        ValueError: a setting out of range, or one that does not go with another.
+    """
+
+    epochs: int
+    batch_size: int = 256
+    lr: float = 1e-3
+    schedule: str = "constant"
+    seed: int = 0
+    precision: str = "float32"
+    channels_last: bool = False
+    optimizer: str = "adam"
+    weight_decay: float = 0.0
+    label_smoothing: float = 0.0
+    flip: bool = False
+    crop_px: int = 0
+    ema: float = 0.0
+
+    def __post_init__(self) -> None:
+        known = {"precision": PRECISIONS, "schedule": SCHEDULES, "optimizer": OPTIMIZERS}
+        for name, names in known.items():
+            if getattr(self, name) not in names:
+                raise unknown(name, getattr(self, name), names)
+        set_integers(self, epochs=1, batch_size=1, crop_px=0)
+        if not self.lr > 0:
+            raise ValueError(f"lr must be positive; got {self.lr}.")
+        if not self.weight_decay >= 0 or (self.weight_decay and self.optimizer != "sgd"):
+            raise ValueError(
+                f'weight_decay is at least 0, and above 0 only with optimizer="sgd"; got '
+                f"weight_decay={self.weight_decay} with optimizer={self.optimizer!r}."
+            )
+        for name in ("label_smoothing", "ema"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} is at least 0 and below 1; got {name}={getattr(self, name)}.")
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Self:
+        """Take the settings from a function's arguments, among others."""
+        return cls(**{field.name: given[field.name] for field in fields(cls) if field.name in given})
+
+    def describe(self) -> dict[str, Any]:
+        """Return what two trainings share if one continues the other, in plain values."""
+        usual = {f.name: f.default for f in fields(self)}
+        given = {name: value for name, value in asdict(self).items() if name != "epochs"}
+        return {name: value for name, value in given.items() if name in _ALWAYS or value != usual[name]}
