@@ -34,7 +34,7 @@ _HOMES = {
     "assert_invariant": "invariscope.checking.assertions",
     "batch_normalized": "invariscope.variants.calibrated",
     "calibrated": "invariscope.variants.calibrated",
-    "compare": "invariscope.intervals",
+    "compare": "invariscope.results.compare",
     "explain": "invariscope.catalog.listing",
     "illustrate": "invariscope.studies.illustrate",
     "lie_derivative": "invariscope.studies.lie.layerwise",

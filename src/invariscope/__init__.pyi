@@ -26,7 +26,6 @@ from invariscope.checking.assertions import assert_equivariant as assert_equivar
 from invariscope.checking.assertions import assert_invariant as assert_invariant
 from invariscope.checking.verdict import SymmetryError as SymmetryError
 from invariscope.engine.api import measure as measure
-from invariscope.intervals import compare as compare
 from invariscope.measures.anova import Anova as Anova
 from invariscope.measures.cka import CKA as CKA
 from invariscope.measures.consistency import Consistency as Consistency
@@ -57,6 +56,7 @@ from invariscope.neurons.stability import neuron_stability as neuron_stability
 from invariscope.plots import plot as plot
 from invariscope.report import report as report
 from invariscope.report import write_report as write_report
+from invariscope.results.compare import compare as compare
 from invariscope.results.result import Result as Result
 from invariscope.results.storage import load as load
 from invariscope.studies.illustrate import illustrate as illustrate

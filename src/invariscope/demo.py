@@ -22,8 +22,8 @@ import invariscope
 from invariscope import zoo
 from invariscope.common.files import write_json
 from invariscope.engine.api import measure
-from invariscope.intervals import compare
 from invariscope.report import findings, write_report
+from invariscope.results.compare import compare
 from invariscope.studies.illustrate import illustrate
 from invariscope.transforms.rotation import Rotation
 

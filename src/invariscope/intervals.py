@@ -1,18 +1,13 @@
-"""Intervals over samples, and paired comparisons: the delete-a-group jackknife."""
+"""Intervals over samples by the delete-a-group jackknife, and why a value may have none."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal, Self, TypeAlias
 
 import numpy as np
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from invariscope.results.result import Result
 
 GROUPS = 8
 MIN_PER_GROUP = 8
@@ -22,13 +17,40 @@ LEVEL = 0.95
 SEQUENTIAL_REACH = 1.1
 # Of what a jackknife counts twice: simulated in benchmarks/coverage.py.
 _TAKEN_OFF = 0.8
-# How the note of a row begins that more samples would give an interval.
-TOO_FEW = "no interval: a group has"
 # Groups are fixed and know nothing of classes: with so many of a class hardly one has fewer than eight.
 ENOUGH = "64 samples in all will do, and about 150 of a class for that class"
-NOT_YET = "no interval yet: "
 # Effective number of samples (clusters) that a mean of variances or squared distances needs: (Σd)²/Σd².
 DECISIVE = 5.0
+
+ReasonKind: TypeAlias = Literal["never", "small_groups", "few_decide"]
+
+
+class Reason(str):
+    """Why a value has no interval: a text, and what kind of reason it is.
+
+    Args:
+        text: what users read.
+        kind: "small_groups": groups have too few samples; "few_decide": too few samples decide the value;
+            "never": no number of samples would give an interval.
+    """
+
+    kind: ReasonKind
+
+    def __new__(cls, text: str, kind: ReasonKind = "never") -> Self:
+        """Return the text as a reason of this kind."""
+        reason = super().__new__(cls, text)
+        reason.kind = kind
+        return reason
+
+    @classmethod
+    def few_decide(cls, text: str) -> Self:
+        """Return the reason that too few samples decide the value."""
+        return cls(f"no interval yet: {text}", "few_decide")
+
+
+def kind_of(reason: str) -> ReasonKind:
+    """Return the kind of a reason; a plain text is final."""
+    return reason.kind if isinstance(reason, Reason) else "never"
 
 
 @dataclass(frozen=True)
@@ -51,7 +73,7 @@ class Interval:
     logarithmic: bool = False
 
     @property
-    def columns(self) -> dict[str, float]:
+    def columns(self) -> dict[str, Any]:
         """Columns of a row of results: both ends and the bias-corrected estimate between them."""
         return {"ci_low": self.low, "ci_high": self.high, "corrected": self.centre}
 
@@ -223,106 +245,3 @@ def holm(p: Sequence[float] | np.ndarray) -> np.ndarray:
     steps = np.arange(len(order), 0, -1) * values[order]
     adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
     return adjusted
-
-
-def compare(*results: Result | Sequence[Result]) -> pd.DataFrame:
-    """Compare results on the same samples by paired differences, each result with the first.
-
-    Returns a row per measure × layer × stratum that both results hold, in the order of the first one's
-    layers: `value_a` (first), `value_b`, `difference` = b − a, its 95 % interval with the bias-corrected
-    difference `corrected` at its centre, the two-sided p-value `p` of no difference, and `p_holm`. The
-    samples are the same, so whatever they have in common cancels; the interval is therefore narrower than
-    the two separate ones suggest.
-
-    `p_holm` is adjusted by Holm's procedure for the number of rows that are tested at once: those of one
-    measure output and stratum, over all layers, calls and pairs of results in this call. Intervals and `p`
-    are not adjusted.
-
-    Args:
-        results: two or more results, as separate arguments or as a list.
-
-    Raises:
-        ValueError: fewer than two results, different samples or transforms, or no layer in common.
-    """
-    import pandas as pd
-
-    several = _several(results)
-    table = pd.DataFrame([row for other in several[1:] for row in _paired_rows(several[0], other)])
-    families = table.groupby(["measure", "stratum"], sort=False)["p"]
-    return table.assign(p_holm=families.transform(lambda p: holm(p.to_numpy())))
-
-
-def _several(results: Sequence[Any]) -> Sequence[Result]:
-    """Return the results given to `compare`, as separate arguments or as a list."""
-    from invariscope.results.result import Result
-
-    given = results[0] if len(results) == 1 and isinstance(results[0], (list, tuple)) else results
-    wrong = [type(one).__name__ for one in given if not isinstance(one, Result)]
-    if wrong:
-        raise TypeError(f"compare takes results, as separate arguments or as a list; got a {wrong[0]}")
-    if len(given) < 2:
-        raise ValueError(f"compare needs at least two results, got {len(given)}")
-    return given
-
-
-def _paired_rows(first: Result, other: Result) -> list[dict[str, Any]]:
-    _refuse_unpaired(first, other)
-    partner = {_key(row): row for row in other.rows}
-    rows = [
-        _difference(row, partner[_key(row)], first.name, other.name)
-        for row in first.rows
-        if _key(row) in partner
-    ]
-    if not rows:
-        raise ValueError(f"{first.name} and {other.name} have no measure and layer in common")
-    return rows
-
-
-def _key(row: dict[str, Any]) -> tuple:
-    return row["measure"], row["layer"], row["call"], row["stratum"]
-
-
-def _difference(a: dict[str, Any], b: dict[str, Any], name_a: str, name_b: str) -> dict[str, Any]:
-    difference = b["value"] - a["value"]
-    interval = MISSING
-    if a.get("replicates") and b.get("replicates"):
-        omitted = np.subtract(b["replicates"], a["replicates"])
-        reach = max(a.get("reach", 1.0), b.get("reach", 1.0))
-        interval = jackknife(difference, omitted, a["group_sizes"], reach=reach)
-    return {
-        **dict(zip(("measure", "layer", "call", "stratum"), _key(a), strict=True)),
-        "a": name_a,
-        "b": name_b,
-        "value_a": a["value"],
-        "value_b": b["value"],
-        "difference": difference,
-        **interval.columns,
-        "p": interval.p,
-    }
-
-
-def _refuse_unpaired(first: Result, other: Result) -> None:
-    seeds = [result.provenance.get("seed") for result in (first, other)]
-    if seeds[0] != seeds[1]:
-        raise ValueError(
-            f"{first.name} and {other.name} were measured with seeds {seeds[0]} and {seeds[1]}, which "
-            "draw different pairs and groups of samples; measure both with the same seed"
-        )
-    for part, name in (("data", "fingerprint"), ("transform", "fingerprint")):
-        ours, theirs = (r.provenance.get(part, {}).get(name) for r in (first, other))
-        if ours != theirs:
-            raise ValueError(
-                f"{first.name} and {other.name} were measured with different {part} "
-                f"({ours} and {theirs}); a paired comparison needs the same samples and the same transform"
-            )
-    for name in _options(first).keys() & _options(other).keys():
-        ours, theirs = _options(first)[name], _options(other)[name]
-        if ours != theirs:
-            raise ValueError(
-                f"{name} was measured with {ours} for {first.name} and with {theirs} for {other.name}; "
-                "a difference would compare two conventions"
-            )
-
-
-def _options(result: Result) -> dict[str, Any]:
-    return {name: known.get("options") for name, known in result.provenance.get("measures", {}).items()}

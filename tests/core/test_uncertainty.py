@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from invariscope.block import Block, Membership
 from invariscope.data.order import pair_numbers
-from invariscope.intervals import GROUPS, MISSING, Interval, compare, holm, interaction_reach, jackknife
+from invariscope.intervals import GROUPS, MISSING, Interval, holm, interaction_reach, jackknife
 from invariscope.measures.values import LayerContext
 from invariscope.measures.variance import NormalizedVariance
+from invariscope.results.compare import compare
 from invariscope.results.result import Result
 
 
@@ -219,9 +221,9 @@ def _rows_adjusted(p):
 
 def test_a_family_is_all_layers_of_one_output_and_stratum():
     a, b = (_result(name, dict.fromkeys("xyz", 1.0)) for name in "ab")
-    for number, row in enumerate(b.rows):
-        row["replicates"] = [1 + 0.01 * (g - 3.5 + number) * (g % 3) for g in range(8)]
-    b.rows[2]["replicates"] = None
+    omitted = [[1 + 0.01 * (g - 3.5 + number) * (g % 3) for g in range(8)] for number in range(2)]
+    rows = [replace(row, replicates=own) for row, own in zip(b.rows, [*omitted, ()], strict=True)]
+    b = replace(b, rows=rows)
     more = [
         Result(
             tuple({**row, "stratum": stratum} for row in r.rows for stratum in ("all", "cat")),
@@ -274,10 +276,9 @@ def test_a_wider_reach_widens_the_interval_and_the_error_alike():
 
 def test_a_difference_is_as_wide_as_the_wider_of_both_values_needs():
     a, b = _result("a", {"x": 1.0}), _result("b", {"x": 1.5})
-    b.rows[0]["replicates"] = [1.5 + 0.05 * (g % 3) for g in range(8)]
-    plain = compare([a, b])
-    b.rows[0]["reach"] = 1.2
-    wide = compare([a, b])
+    row = replace(b.rows[0], replicates=[1.5 + 0.05 * (g % 3) for g in range(8)])
+    plain = compare([a, replace(b, rows=(row,))])
+    wide = compare([a, replace(b, rows=(replace(row, reach=1.2),))])
     width = (plain["ci_high"] - plain["ci_low"]).item()
     assert width > 0
     assert (wide["ci_high"] - wide["ci_low"]).item() == pytest.approx(1.2 * width)

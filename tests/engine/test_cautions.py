@@ -16,11 +16,12 @@ from invariscope.engine.extras.cautions import (
     INSENSITIVE,
     OUTWEIGHED,
     UNPAIRED,
-    add_cautions,
+    with_cautions,
 )
 from invariscope.intervals import reaches_null
 from invariscope.measures.base import as_measures
 from invariscope.report.findings import sentences
+from invariscope.results.rows import Row
 
 MEASURES = [
     *("normalized_variance", "equivariance_deviation", "consistency", "worst_element", "cka", "stability"),
@@ -99,8 +100,10 @@ def test_cautions_are_saved(results, tmp_path):
 
 
 def row(measure, value, **columns):
-    known = {"null": math.nan, "ci_low": math.nan, "ci_high": math.nan, "stratum": "all"}
-    return known | {"measure": measure, "layer": "conv1", "call": 0, "value": value} | columns
+    known = {"null": math.nan, "ci_low": math.nan, "ci_high": math.nan}
+    return Row.of(
+        known | {"measure": measure, "layer": "conv1", "value": value} | columns, iv.list_measures()
+    )
 
 
 @pytest.mark.parametrize(
@@ -112,14 +115,14 @@ def test_a_small_displacement_is_no_invariance_where_noise_moves_as_little(moved
         row("gradient_norm.moved", moved),
         row("gradient_norm.moved_to_noisy", ratio, ci_low=ratio - 0.2, ci_high=high),
     ]
-    notes = add_cautions(rows, as_measures("gradient_norm"))
+    rows, notes = with_cautions(rows, as_measures("gradient_norm"))
     assert (rows[0].get("caution") == AS_NOISE) == flagged
     assert bool(notes) == flagged
 
 
 def test_values_in_units_of_the_activation_are_never_called_small():
     rows = [row("transformation_variance", 1e-6, null=1e-6, ci_low=5e-7, ci_high=2e-6)]
-    add_cautions(rows, as_measures("transformation_variance"))
+    rows, _ = with_cautions(rows, as_measures("transformation_variance"))
     assert rows[0]["caution"] == UNPAIRED
 
 
@@ -216,10 +219,9 @@ def test_a_mean_that_nearly_dead_units_carry_is_flagged_with_what_to_read_instea
     ],
 )
 def test_means_near_the_ratio_of_means_and_shares_are_not_flagged(measure, value, ratio, expected):
-    row = {"measure": measure, "layer": "a", "call": 0, "stratum": "all", "value": value}
-    row |= {"value_ratio": ratio, "ci_low": value, "ci_high": value}
-    found = add_cautions([row], as_measures(measure.partition(".")[0]))
-    assert row.get("caution", "") == expected
+    one = row(measure, value, value_ratio=ratio, ci_low=value, ci_high=value)
+    (cautioned,), found = with_cautions([one], as_measures(measure.partition(".")[0]))
+    assert cautioned.caution == expected
     assert [text.partition(" is ")[2] for text in found] == ([expected] if expected else [])
 
 

@@ -143,25 +143,25 @@ def test_samples_with_non_finite_responses_are_counted_once_whatever_is_measured
 
 
 def test_an_interrupted_measurement_goes_on_with_its_floor(net, digits, tmp_path, monkeypatch):
-    from invariscope.engine import checkpoint, run
+    from invariscope.engine import checkpoint, walk
 
     monkeypatch.setattr(checkpoint.Checkpoint, "due", lambda self: True)
     options = {"measures": ["normalized_variance", "same_equivariance"], "batch_size": 32}
-    turns, whole, file = iv.Rotation([0, 20, 45]), run.Runner._block, tmp_path / "sums"
+    turns, whole, file = iv.Rotation([0, 20, 45]), walk._Loop._block, tmp_path / "sums"
     blocks = []
 
-    def interrupted(self, window, chosen, shared):
+    def interrupted(self, window, chosen, frame):
         if len(blocks) == 4:
             raise KeyboardInterrupt
         blocks.append(chosen)
-        whole(self, window, chosen, shared)
+        whole(self, window, chosen, frame)
 
     expected = quick(net, digits[0], turns, **options).table
-    monkeypatch.setattr(run.Runner, "_block", interrupted)
+    monkeypatch.setattr(walk._Loop, "_block", interrupted)
     with pytest.raises(KeyboardInterrupt):
         quick(net, digits[0], turns, checkpoint=file, **options)
     assert file.exists()
-    monkeypatch.setattr(run.Runner, "_block", whole)
+    monkeypatch.setattr(walk._Loop, "_block", whole)
     found = quick(net, digits[0], turns, checkpoint=file, **options).table
     for column in ("value", "floor", "ci_low"):
         np.testing.assert_allclose(found[column], expected[column], rtol=1e-6)

@@ -239,7 +239,7 @@ def test_units_dead_in_float32_are_dead_in_bfloat16(digits):
 
 
 def test_a_checkpoint_is_continued_and_removed(net, digits, tmp_path, monkeypatch):
-    from invariscope.engine import checkpoint, run
+    from invariscope.engine import checkpoint, walk
 
     monkeypatch.setattr(checkpoint.Checkpoint, "due", lambda self: True)
     path, options = (
@@ -248,15 +248,15 @@ def test_a_checkpoint_is_continued_and_removed(net, digits, tmp_path, monkeypatc
     )
     expected = quick(net, digits, **options)
     forwarded = []
-    original = run.Runner._block
+    original = walk._Loop._block
 
-    def interrupted(self, window, chosen, shared):
+    def interrupted(self, window, chosen, frame):
         forwarded.append(len(chosen))
         if len(forwarded) == 20:
             raise KeyboardInterrupt
-        original(self, window, chosen, shared)
+        original(self, window, chosen, frame)
 
-    monkeypatch.setattr(run.Runner, "_block", interrupted)
+    monkeypatch.setattr(walk._Loop, "_block", interrupted)
     with pytest.raises(KeyboardInterrupt):
         quick(net, digits, checkpoint=path, **options)
     assert path.exists()

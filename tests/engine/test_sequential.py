@@ -14,6 +14,7 @@ import invariscope as iv
 from invariscope.data.sources import as_source
 from invariscope.engine.extras.sequential import Stopping
 from invariscope.intervals import GROUPS, SEQUENTIAL_REACH, jackknife
+from invariscope.results.rows import Row
 
 TURNS = iv.QuarterTurns()
 N = 1000
@@ -158,20 +159,20 @@ def test_outputs_that_never_have_an_interval_do_not_hold_it_up(net, images):
 
 
 def test_a_resumed_run_stops_where_the_uninterrupted_one_does(net, images, tmp_path, monkeypatch):
-    from invariscope.engine import checkpoint, run
+    from invariscope.engine import checkpoint, walk
 
     monkeypatch.setattr(checkpoint.Checkpoint, "due", lambda self: True)
     options = {"width": 0.06, "batch_size": 64}
     expected = until(net, images, **options)
-    blocks, original = [], run.Runner._block
+    blocks, original = [], walk._Loop._block
 
-    def interrupted(self, window, chosen, shared):
+    def interrupted(self, window, chosen, frame):
         blocks.append(len(chosen))
         if len(blocks) == 11:  # 16 samples a block: beyond the first look
             raise KeyboardInterrupt
-        original(self, window, chosen, shared)
+        original(self, window, chosen, frame)
 
-    monkeypatch.setattr(run.Runner, "_block", interrupted)
+    monkeypatch.setattr(walk._Loop, "_block", interrupted)
     with pytest.raises(KeyboardInterrupt):
         until(net, images, checkpoint=tmp_path / "sums", **options)
     found = until(net, images, checkpoint=tmp_path / "sums", **options)
@@ -219,7 +220,7 @@ def coverage(draws, samples=128, most=4096, seed=0):
             omitted = [np.delete(part, g, axis=1).mean() for g in range(GROUPS)]
             found = jackknife(part.mean(), omitted, [len(part)] * GROUPS, reach=SEQUENTIAL_REACH)
             row = {"measure": "m", "layer": "l", "value": 0.0, "ci_low": found.low, "ci_high": found.high}
-            widest = stopping.widest([row])
+            widest = stopping.widest([Row.of(row)])
             if widest is not None and widest[0] <= stopping.width:
                 break
         hits += found.low <= 0 <= found.high

@@ -20,8 +20,8 @@ BELOW = {
     "__main__": {"cli"},
     "common": set(),
     "block": set(),
-    "intervals": {"results"},
-    "results": set(),
+    "intervals": set(),
+    "results": {"intervals"},
     "generators": set(),
     "actions": {"block"},
     "statistics": {"actions", "block", "generators"},
@@ -53,7 +53,7 @@ BELOW = {
     "pytest_plugin": {"checking"},
     "recipes": {"intervals", "plots", "results"},
     "lab": {"recipes"},
-    "demo": {"engine", "intervals", "report", "studies", "transforms", "zoo"},
+    "demo": {"engine", "report", "results", "studies", "transforms", "zoo"},
     "cli": {"catalog", "plots"},
 }  # fmt: skip
 FILES = sorted(PACKAGE.rglob("*.py"))

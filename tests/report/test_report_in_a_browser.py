@@ -6,9 +6,9 @@ from browser import CHROMIUM, opened
 from sample_results import sample_result
 
 from invariscope.cli.tables import difference_tables, result_tables
-from invariscope.intervals import compare
 from invariscope.plots.unit_heatmap import UnitHeatmap
 from invariscope.report import write_report
+from invariscope.results.compare import compare
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed")
 

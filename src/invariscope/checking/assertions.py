@@ -19,7 +19,9 @@ from invariscope.common.default_device import without_default_device
 from invariscope.common.globs import matches
 from invariscope.common.registry import unknown
 from invariscope.data.sources import Source, as_source, refuse_second_walk
-from invariscope.engine.api import measure, untouched_generators
+from invariscope.engine.api import measure
+from invariscope.engine.assemble import NoLayerError
+from invariscope.engine.pipeline import untouched_generators
 from invariscope.measures.equivariance_error import EquivarianceError
 from invariscope.readers.base import Inspection, LayerKey, Reader, as_reader
 from invariscope.results.result import Result
@@ -271,9 +273,8 @@ def _measured(
     __tracebackhide__ = True
     try:
         return measure(model, source, transform, measures=wanted, progress=False, intervals=False, **options)
-    except ValueError as error:
-        if str(error).startswith(f"{wanted.label} applies to none"):
-            error.add_note("Name other layers with layers=, or another action with feature_action=.")
+    except NoLayerError as error:
+        error.add_note("Name other layers with layers=, or another action with feature_action=.")
         raise
 
 

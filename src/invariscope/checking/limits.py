@@ -16,6 +16,7 @@ from invariscope.catalog.expressions import read_measures
 from invariscope.common.globs import matches
 from invariscope.common.registry import unknown
 from invariscope.measures.base import Measure
+from invariscope.results.provenance import NONFINITE
 from invariscope.results.result import Result
 
 OUTPUT = "output"
@@ -180,7 +181,7 @@ def _judged(limit: Limit, result: Result) -> list[Outcome]:
 
 def _nonfinite(limit: Limit, result: Result) -> list[tuple[str, int]]:
     """Layers that lost all of their samples, so that no row speaks of them."""
-    lost = [entry for entry in result.provenance["skipped"] if "non-finite" in str(entry["reason"])]
+    lost = [entry for entry in result.provenance["skipped"] if entry.get("kind") == NONFINITE]
     keys = ((str(entry["layer"]), int(entry["call"])) for entry in lost)
     return [key for key in keys if matches(limit.pattern, key[0])]
 

@@ -16,6 +16,7 @@ from invariscope.checking.verdict import LayerVerdict, Verdict, Worst
 from invariscope.measures.equivariance_error import EquivarianceError
 from invariscope.readers.base import LayerKey
 from invariscope.results.result import Result
+from invariscope.results.rows import Point
 from invariscope.transforms.base import Transform
 
 
@@ -41,32 +42,29 @@ def verdict_of(
         kinds: of the layers that are modules, their classes.
         keys: (sample,) by which elements were drawn, if they were.
     """
-    rows = {(row["measure"], row["layer"], row["call"]): row for row in result.rows}
+    rows = {(row.output, row.key): row for row in result.rows}
     order, curves, last = tuple(rounding), _curves(result), list(rounding.values())[-1]
     if wanted.of == "output":  # a module may bear its name
         rounding, kinds = {}, {}
     found = []
-    for (name, layer, call), row in rows.items():
-        if name != wanted.row_name(""):
-            continue
-        own = {output: curves.get((wanted.row_name(output), layer, call), {}) for output in _CURVES}
-        worst = _worst(own, transform, rounding.get((layer, call), last), below)
-        position = rows.get((wanted.row_name("action"), layer, call), {"value": 0.0})["value"]
-        tried = tried_actions(wanted, layer)
-        action = _action(wanted, int(position), layer)
-        about = {"grid": row.get("grid", ""), "kind": kinds.get((layer, call), ""), "tried": tried}
-        found.append(LayerVerdict(layer, call, action, row["value"], row["null"], worst, **about))
+    for row in (row for row in result.rows if not row.output):
+        own = {output: curves.get((output, row.key), {}) for output in _CURVES}
+        worst = _worst(own, transform, rounding.get(row.key, last), below)
+        chosen = rows.get(("action", row.key))
+        action = _action(wanted, 0 if chosen is None else int(chosen.value), row.layer)
+        about = {"kind": kinds.get(row.key, ""), "tried": tried_actions(wanted, row.layer)}
+        found.append(LayerVerdict(*row.key, action, row.value, row.null, worst, row.grid, **about))
     return Verdict(what, tuple(found), order, options["seed"], options["samples"], result, keys)
 
 
 _CURVES = ("largest_by_element", "action_by_element", "sample_by_element")
 
 
-def _curves(result: Result) -> dict[tuple[str, str, int], dict[int, dict[str, Any]]]:
-    """Points by (row, layer, call) and element."""
-    found: dict[tuple[str, str, int], dict[int, dict[str, Any]]] = {}
+def _curves(result: Result) -> dict[tuple[str, LayerKey], dict[int, Point]]:
+    """Points by output, layer and call, and element."""
+    found: dict[tuple[str, LayerKey], dict[int, Point]] = {}
     for point in result.curve_rows:
-        found.setdefault((point["measure"], point["layer"], point["call"]), {})[point["element"]] = point
+        found.setdefault((point.output, point.key), {})[point.element] = point
     return found
 
 
@@ -88,7 +86,7 @@ def _tried(wanted: EquivarianceError, layer: str) -> Iterator[str]:
 
 
 def _worst(
-    curves: Mapping[str, dict[int, dict[str, Any]]],
+    curves: Mapping[str, dict[int, Point]],
     transform: Transform,
     rounding: Rounding,
     below: float | None,
@@ -97,13 +95,13 @@ def _worst(
     errors, lost, samples = (curves[name] for name in _CURVES)
     found = []
     for j, point in errors.items():
-        error = point["value"]
+        error = point.value
         if math.isnan(error):
             continue
         input_floor = 0.0 if transform.exact[j] else point.get("floor", 0.0)
-        action_floor = float(np.nan_to_num(lost[j]["value"]))
+        action_floor = float(np.nan_to_num(lost[j].value))
         allowed, reason = _allowed(rounding, input_floor, action_floor, below)
-        found.append(Worst(error, allowed, j, _label(transform, j), int(samples[j]["value"]), reason))
+        found.append(Worst(error, allowed, j, _label(transform, j), int(samples[j].value), reason))
     return max(found, key=lambda worst: worst.share) if found else None
 
 

@@ -87,7 +87,7 @@ def _radii(
     rows = [row for row in own if row["measure"].startswith("stability_curve.")]
     curves: dict[str, dict[int, float]] = {}
     for row in rows:
-        curves.setdefault(row["measure"].rpartition(".")[2], {})[row["element"]] = row["value"]
+        curves.setdefault(row.output, {})[row["element"]] = row["value"]
     radius = {row["element"]: row["x"] for row in rows}
     shown = [name for name in columns if name in curves]
     cells = [

@@ -2,45 +2,19 @@
 
 from __future__ import annotations
 
-import datetime
-import hashlib
-import json
-import platform
-import random
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
-import invariscope
 from invariscope.common.autocast import without_autocast
 from invariscope.common.default_device import without_default_device
-from invariscope.data.sources import Source, as_source
-from invariscope.engine.assemble import Assembler
-from invariscope.engine.extras.baseline import baseline_name, random_band, refuse_unrandom
-from invariscope.engine.extras.cautions import add_cautions
-from invariscope.engine.extras.grid_notes import add_grid_notes
-from invariscope.engine.extras.precision import check_precision
-from invariscope.engine.extras.sequential import LookSource, account, watching
 from invariscope.engine.malloc import kept_memory
 from invariscope.engine.options import Options
-from invariscope.engine.run import walk
-from invariscope.engine.state import Run
-from invariscope.measures.base import Measure, as_measures
-from invariscope.measures.variance import TransformationVariance
-from invariscope.readers.base import LayerKey, Reader
-from invariscope.results.result import SCHEMA, Result
+from invariscope.engine.pipeline import measured
+from invariscope.measures.base import as_measures
+from invariscope.readers.base import Precision
+from invariscope.results.result import Result
 from invariscope.transforms import as_transform
-from invariscope.transforms.base import Transform
-from invariscope.variants.calibrated import normalization_of
-from invariscope.variants.randomized import random_network
-
-_MAX_ORBIT_VALUES = 1 << 20
 
 
 @without_autocast()
@@ -57,7 +31,7 @@ def measure(
     samples: int | None = None,
     batch_size: int | str = "auto",
     device: str | None = None,
-    precision: str = "float32",
+    precision: Precision = "float32",
     seed: int = 0,
     checkpoint: str | Path | None = None,
     progress: bool | Callable[[int, int | None], None] = True,
@@ -165,165 +139,33 @@ def measure(
     >>> result.table["layer"].tolist()
     ['0', '1']
     """
-    given = {name: value for name, value in locals().items() if name in Options.__dataclass_fields__}
-    with kept_memory():
-        return _measure(model, data, as_transform(transform), as_measures(measures), Options(**given))
-
-
-def _measure(
-    model: Any, data: Any, transform: Transform, wanted: tuple[Measure, ...], options: Options
-) -> Result:
-    if len(transform) < 2:
-        raise ValueError(
-            f"the transform has {len(transform)} element: a variance along orbits needs at least two"
-        )
-    started = time.perf_counter()
-    with untouched_generators():
-        who = {"ids": options.ids, "clusters": options.clusters}
-        source = as_source(data, samples=options.samples, seed=options.seed, **who)
-        reader = options.reader(model)
-        references = _references(model, source, transform, wanted, options)
-        band = random_band(model, source, transform, wanted, options, references=references)
-        check = check_precision(reader, source, transform, wanted, options)
-
-        def assembled(run: Run) -> Assembler:
-            known = {"labelling": run.labelling, "references": references, "dead": check.dead}
-            assembler = Assembler(run, wanted, transform, **known)
-            assembler()
-            return assembler
-
-        watch = watching(options, wanted, lambda run: assembled(run).rows)
-        if watch is not None:
-            source = LookSource(source, watch.stopping)
-        run = walk(reader, source, transform, wanted, options, enough=watch)
-    assembler = assembled(run)
-    run.notes[:0] = check.notes
-    run.notes += run.labelling.notes(predicted=any(measure.predicts_numbers for measure in wanted))
-    run.notes += add_cautions(assembler.rows, wanted)
-    run.notes += add_grid_notes(assembler.rows, wanted, run, transform, options.seed)
-    told = account(watch, run, assembler.rows, source.length)
-    provenance = _provenance(reader, source, transform, wanted, options, run, time.perf_counter() - started)
-    provenance |= told
-    if (normalization := normalization_of(model)) is not None:
-        provenance["model"]["normalization"] = normalization
-    provenance["skipped"] += [entry for measure in wanted for entry in assembler.skipped(measure)]
-    return Result(
-        rows=tuple(assembler.rows),
-        baseline_rows=tuple(row for row in band if (row["layer"], row["call"]) not in run.withdrawn),
-        curve_rows=tuple(assembler.curves),
-        arrays=assembler.maps,
-        provenance=provenance | ({"precision_error": check.error} if check.error else {}),
-        examples={} if run.orbit is None or run.orbit.size > _MAX_ORBIT_VALUES else {"orbit": run.orbit},
+    options = Options(
+        layers=layers,
+        by_class=by_class,
+        classes=classes,
+        samples=samples,
+        batch_size=batch_size,
+        device=device,
+        precision=precision,
+        seed=seed,
+        checkpoint=checkpoint,
+        progress=progress,
+        intervals=intervals,
+        nonfinite=nonfinite,
+        unstable=unstable,
+        memory_gb=memory_gb,
+        batch_axis=batch_axis,
+        output=output,
+        gradients=gradients,
+        label=label,
+        baseline=baseline,
+        draws=draws,
+        floor=floor,
+        width=width,
+        at_least=at_least,
+        decided_by=decided_by,
+        ids=ids,
+        clusters=clusters,
     )
-
-
-def _references(
-    model: Any, source: Source, transform: Transform, wanted: tuple[Measure, ...], options: Options
-) -> dict[LayerKey, np.ndarray]:
-    """Per-unit transformation variance of the same architecture with random weights, if needed."""
-    if not any(measure.needs_reference for measure in wanted):
-        return {}
-    refuse_unrandom(model, source, what="norm='random_net'")
-    reader = options.reader(random_network(model, options.baseline, seed=options.seed))
-    only, plain = (TransformationVariance(min_firing=0),), replace(options, floor=False)
-    run = walk(reader, source, transform, only, plain)
-    assembler = Assembler(run, only, transform, labelling=None, references={}, dead={})
-    assembler()
-    return {
-        (layer, call): array
-        for (_, layer, stratum, call), array in assembler.maps.items()
-        if stratum == "all"
-    }
-
-
-@contextmanager
-def untouched_generators() -> Iterator[None]:
-    """Whatever runs inside leaves the global generators of Python, NumPy and torch as they were."""
-    python, numpy = random.getstate(), np.random.get_state()
-    try:
-        with torch.random.fork_rng():
-            yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
-
-
-def _provenance(
-    reader: Reader,
-    source: Source,
-    transform: Transform,
-    wanted: tuple[Measure, ...],
-    options: Options,
-    run: Run,
-    seconds: float,
-) -> dict[str, Any]:
-    described = transform.describe()
-    draws = f"{json.dumps(described, sort_keys=True)}{options.seed if transform.per_sample else ''}"
-    skipped = [info for info in run.inspection.layers if info.status != "ok"]
-    skips = [
-        f"layer {k[0]}: {n} samples with non-finite responses left out"
-        for k, n in run.skipped_samples.items()
-    ]
-    return {
-        "schema": SCHEMA,
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "seconds": round(seconds, 3),
-        "seed": options.seed,
-        "versions": {
-            "invariscope": invariscope.__version__,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-        },
-        "model": reader.described(options.label),
-        "data": {
-            "name": source.name,
-            "samples": run.samples,
-            "shape": list(run.input_shape),
-            "classes": list(run.labelling.classes or ()),
-            "classes_ordered": bool(run.labelling.order),
-            "labelled": run.labelled,
-            **source.walked(),
-            "fingerprint": run.fingerprint,
-        },
-        "transform": described | {"fingerprint": hashlib.blake2b(draws.encode(), digest_size=12).hexdigest()},
-        "options": options.described() | _drawn(options) | {"forwarded_inputs": run.forwards},
-        "measures": {measure.label: _described(measure) for measure in wanted},
-        "notes": [*run.notes, *run.inspection.notes, *skips],
-        "skipped": [
-            *({"layer": i.layer, "call": i.call, "reason": i.status} for i in skipped),
-            *_lost(run),
-        ],
-        "unused": list(run.inspection.unused),
-    }
-
-
-def _drawn(options: Options) -> dict[str, Any]:
-    """The random networks measured beside the model, where there are any."""
-    return {"baseline": baseline_name(options.baseline), "draws": options.draws} if options.baseline else {}
-
-
-def _described(measure: Measure) -> dict[str, Any]:
-    """What a report says of a measure, and the rows that it shows in another way than most."""
-    texts = {"summary": measure.summary, "reading": measure.reading, "source": measure.source()}
-    kinds = {"positions": "position", "unit_only": "unit"}
-    rows = {title: measure.rows_of_kind(kind) for title, kind in kinds.items()}
-    named = {title: names for title, names in rows.items() if names}
-    return {"options": _plain(measure.options), **texts, **named}
-
-
-def _plain(value: Any) -> Any:
-    """Options as JSON can hold them: objects by what they call themselves."""
-    if isinstance(value, dict):
-        return {name: _plain(entry) for name, entry in value.items()}
-    if isinstance(value, tuple | list):
-        return [_plain(entry) for entry in value]
-    return value if value is None or isinstance(value, str | bool | int | float) else str(value)
-
-
-def _lost(run: Run) -> list[dict[str, Any]]:
-    """Layers of which no sample was left."""
-    gone = [(key, n) for key, n in run.skipped_samples.items() if n >= run.samples]
-    return [
-        {"layer": k[0], "call": k[1], "reason": f"all {n} samples have non-finite responses"} for k, n in gone
-    ]
+    with kept_memory():
+        return measured(model, data, as_transform(transform), as_measures(measures), options)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from torch import Tensor
 
-from invariscope.measures.base import Measure, owner
+from invariscope.engine.outputs import Part
+from invariscope.measures.base import Measure
+from invariscope.results.rows import ResultRow, Row
 
 SORTED = (
     "the labels of this stream come sorted, so a sample's neighbour is not a random other sample: shuffle "
@@ -20,6 +20,7 @@ UNKNOWN = (
     "the samples of a stream are paired as they arrive; if similar samples arrive together, nulls are too "
     "small, which cannot be checked without labels: shuffle the stream, or give an array or a Dataset"
 )
+_OF_VALUE = ("value", "ci_low", "ci_high", "corrected", "null", "replicates", "reach")
 _STANDARD_ERRORS = 4.0
 _FEWEST = 16  # samples: below, an order by class is too likely by chance
 
@@ -78,29 +79,23 @@ class Arrival:
         return self.is_sorted or len(self.counts) == 1
 
 
-def remove_partner_outputs(
-    rows: Iterable[dict[str, Any]], points: Iterable[dict[str, Any]], measures: Sequence[Measure]
-) -> None:
-    """Remove, in place, what depends on a sample's partner: nulls, and outputs computed from them."""
-    for row in rows:
-        measure = owner(row["measure"], measures)
-        if not any(statistic.paired for statistic in measure.statistics()):
-            continue
-        if _of_partners(measure, row["measure"]):
-            _clear(row)
-        elif math.isfinite(row.get("null", math.nan)):
-            row["null"] = math.nan
-            row["note"] = "; ".join(filter(None, (row.get("note"), f"no null: {SORTED}")))
-    for point in points:
-        if _of_partners(owner(point["measure"], measures), point["measure"]):
-            point |= dict.fromkeys(("value", "ci_low", "ci_high"), math.nan)
+def without_partners(part: Part, measure: Measure) -> Part:
+    """Return what does not depend on a sample's partner: without nulls, and outputs computed from them."""
+    if not any(statistic.paired for statistic in measure.statistics()):
+        return part
+    removed = dict.fromkeys(("value", "ci_low", "ci_high"), math.nan)
+    points = [replace(p, **removed) if _of_partners(measure, p) else p for p in part.points]
+    return Part([_without_partners(row, measure) for row in part.rows], points, part.maps)
 
 
-def _of_partners(measure: Measure, row: str) -> bool:
-    return measure.output(measure.output_of(row)).of_partners
+def _without_partners(row: Row, measure: Measure) -> Row:
+    if _of_partners(measure, row):
+        kept = {name: row[name] for name in row if name not in _OF_VALUE}
+        return Row.of(kept | {"value": math.nan, "output": row.output, "note": f"no value: {SORTED}"})
+    if not math.isfinite(row.null):
+        return row
+    return replace(row, null=math.nan, note="; ".join(filter(None, (row.note, f"no null: {SORTED}"))))
 
 
-def _clear(row: dict[str, Any]) -> None:
-    for name in ("replicates", "reach", "corrected"):
-        row.pop(name, None)
-    row |= dict.fromkeys(("value", "ci_low", "ci_high", "null"), math.nan) | {"note": f"no value: {SORTED}"}
+def _of_partners(measure: Measure, row: ResultRow) -> bool:
+    return measure.output(row.output).of_partners

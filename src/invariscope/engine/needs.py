@@ -99,7 +99,7 @@ def _distinct(entries: Iterable[Any]) -> tuple[Any, ...]:
 
 
 @dataclass(frozen=True)
-class Layout:
+class ForwardRows:
     """Inputs of one forward as rows, and where each sample's elements and probes stand among them."""
 
     rows: Tensor
@@ -117,7 +117,7 @@ class Layout:
         return torch.stack(found).cpu().numpy()
 
 
-def lay_out(transform: Transform, probes: tuple[Probe, ...], x: Tensor, *, batch: Batch) -> Layout:
+def lay_out(transform: Transform, probes: tuple[Probe, ...], x: Tensor, *, batch: Batch) -> ForwardRows:
     """The orbits of a few samples, and behind each orbit the probes that are no element of it."""
     orbit = transform.orbit(x, indices=batch.indices, keys=batch.keys, seed=batch.seed)
     found: dict[str, tuple[int, ...]] = {}
@@ -130,7 +130,7 @@ def lay_out(transform: Transform, probes: tuple[Probe, ...], x: Tensor, *, batch
         extra.append(probe.inputs(x, orbit, batch=batch).to(orbit))
         found[probe.name] = tuple(range(width, width + extra[-1].shape[1]))
         width += extra[-1].shape[1]
-    return Layout(*_as_rows(orbit, torch.cat(extra, dim=1) if extra else None), found)
+    return ForwardRows(*_as_rows(orbit, torch.cat(extra, dim=1) if extra else None), found)
 
 
 def _as_rows(orbit: Tensor, extra: Tensor | None) -> tuple[Tensor, int, int]:

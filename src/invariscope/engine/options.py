@@ -15,6 +15,8 @@ from invariscope.readers.base import Precision, Reader, as_reader
 from invariscope.readers.prediction import OutputChoice, as_output_choice, described_choice
 
 PRECISIONS = get_args(Precision)
+_DESCRIBED = ("by_class", "samples", "batch_size", "device", "precision", "intervals", "nonfinite")
+_DESCRIBED += ("unstable", "floor")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,17 +96,7 @@ class Options:
 
     def described(self) -> dict[str, Any]:
         """The options as plain data, for the provenance."""
-        names = (
-            "by_class",
-            "samples",
-            "batch_size",
-            "device",
-            "precision",
-            "intervals",
-            "nonfinite",
-            "unstable",
-            "floor",
-        )
+        names = _DESCRIBED
         names += ("gradients",) if self.gradients else ()
         if self.width is not None:
             names += ("width", "at_least", "decided_by")

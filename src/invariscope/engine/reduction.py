@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, TypeAlias
 
 from torch import Tensor
 
@@ -26,6 +27,9 @@ from invariscope.readers.batch_dependence import NOT_ALWAYS
 from invariscope.statistics.base import Statistic
 from invariscope.statistics.errors import NonFiniteError
 
+# A block that still lacks its values, which differ from layer to layer.
+BlockFrame: TypeAlias = partial[Block]
+
 
 class Reduction:
     """Adds the readings of successive forwards to the states of a run.
@@ -38,20 +42,20 @@ class Reduction:
     """
 
     def __init__(
-        self, run: Run, needs: Needs, options: Options, pilot: dict[tuple[LayerKey, Statistic], Any]
+        self, run: Run, needs: Needs, options: Options, pilot: Mapping[tuple[LayerKey, Statistic], Any]
     ) -> None:
         self.run, self.needs, self.options, self.pilot = run, needs, options, pilot
         self.kinds = {(info.layer, info.call): info.kind for info in run.inspection.layers}
         self.repeating = {(info.layer, info.call) for info in run.inspection.layers if info.alias_of}
         self.masks = Masks()
         self.output_shape: tuple[int, ...] | None = None
-        self.shared: dict[str, Any] = {}
+        self.frame: BlockFrame = partial(Block)
         self.rows = 0
         self.seen: set[LayerKey] = set()
 
-    def begin(self, shared: dict[str, Any], *, rows: int) -> None:
-        """Start a forward of `rows` inputs; `shared` holds the arguments common to all layers' blocks."""
-        self.shared, self.rows = shared, rows
+    def begin(self, frame: BlockFrame, *, rows: int) -> None:
+        """Start a forward of `rows` inputs; `frame` is what the blocks of all layers have in common."""
+        self.frame, self.rows = frame, rows
         self.seen.clear()
 
     def end(self) -> None:
@@ -73,7 +77,7 @@ class Reduction:
         """Add the model's output."""
         self.output_shape = self.output_shape or tuple(values.shape[1:])
         refuse_other_shape(OUTPUT, other_shape(tuple(values.shape), self.output_shape, rows=self.rows))
-        self._add(OUTPUT, self.needs.output, Block(values=values, layer=OUTPUT[0], **self.shared))
+        self._add(OUTPUT, self.needs.output, self.frame(values=values, layer=OUTPUT[0]))
 
     def layer(self, reading: Reading) -> None:
         """Add a layer's reading, or leave the layer out of the whole run."""
@@ -109,7 +113,7 @@ class Reduction:
             self.withdraw(key, f"it repeats {run.aliases[key][0]!r} for some inputs and not for others")
             return
         unclear = key in run.inspection.unclear
-        block = Block(values=values, layer=key[0], unclear=unclear, **self.shared)
+        block = self.frame(values=values, layer=key[0], unclear=unclear)
         if not self.needs.layers or self._masked(key, block, self._shown(block)):
             return
         try:
@@ -141,7 +145,7 @@ class Reduction:
     def _refuse_moved_mask(self, key: LayerKey, values: Tensor) -> None:
         """Raise ValueError if -inf that was taken for a mask is elsewhere for other inputs."""
         if self.options.nonfinite == "raise" and not self.masks.still_masked(key, values):
-            refuse_nonfinite(key, Block(values=values, layer=key[0], **self.shared))
+            refuse_nonfinite(key, self.frame(values=values, layer=key[0]))
 
     def _add(self, key: LayerKey, statistics: tuple[Statistic, ...], block: Block) -> None:
         if self.options.nonfinite == "skip":

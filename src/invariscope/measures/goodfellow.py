@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from invariscope.common.checks import refuse_other
+from invariscope.intervals import Reason
 from invariscope.measures.base import KnownAnswer, Measure
 from invariscope.measures.presets import Presets, apply_preset
 from invariscope.measures.values import LayerContext, Output, UnitValues
@@ -97,7 +98,7 @@ class Goodfellow(Measure):
         counted = self._best(np.take_along_axis(score, better, axis=1)[0, 0])
         outputs = {"": score, "local": local, "global": shares.fires}
         few = shares.samples * self.alpha < _FIRING
-        uncovered = f"no interval yet: fewer than {_FIRING} samples are expected to fire" if few else ""
+        uncovered = Reason.few_decide(f"fewer than {_FIRING} samples are expected to fire") if few else ""
         return {
             name: UnitValues(
                 _of_sign(values[:1] if few else values, better, dead),

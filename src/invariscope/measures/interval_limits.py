@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from invariscope.intervals import DECISIVE, NOT_YET
+from invariscope.intervals import DECISIVE, Reason
 
 # Below these, intervals hold the true value too seldom (benchmarks/coverage.py, benchmarks/decisive.py).
 _EVEN_SHARE = 0.85
@@ -38,7 +38,7 @@ def few_decisive(count: float, total: float, squares: float) -> str:
     if not squares > 0 or total**2 >= DECISIVE * squares:
         return ""
     found = total**2 / squares
-    return f"{NOT_YET}{found:.2g} samples decide the value; {DECISIVE:g} are needed"
+    return Reason.few_decide(f"{found:.2g} samples decide the value; {DECISIVE:g} are needed")
 
 
 def reach_of_uneven(count: float, total: float, squares: float) -> float:
@@ -86,7 +86,7 @@ def few_decide(errors: np.ndarray, sizes: np.ndarray) -> str:
         return ""
     if _evenness(relative.mean(axis=1)) >= _EVEN_SHARE * _evenness((relative * scale).mean(axis=1)):
         return ""
-    return f"{NOT_YET}a few samples with hardly any response decide the mean"
+    return Reason.few_decide("a few samples with hardly any response decide the mean")
 
 
 def _evenness(parts: np.ndarray) -> float:
@@ -118,7 +118,7 @@ def few_events(happened: int, samples: int, what: str) -> str:
     if happened >= EVENTS:
         return ""
     if happened:
-        return f"no interval yet: {what} for only {happened} of {samples} samples"
+        return Reason.few_decide(f"{what} for only {happened} of {samples} samples")
     most = 100 * (1 - 0.05 ** (1 / max(samples, 1)))
     known = f"for fewer than {most:.2g} % of all, at 95 %"
-    return f"no interval yet: {what} for none of {samples} samples ({known})"
+    return Reason.few_decide(f"{what} for none of {samples} samples ({known})")

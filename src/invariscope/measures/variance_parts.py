@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from invariscope.intervals import NOT_YET
+from invariscope.intervals import Reason
 from invariscope.measures.interval_limits import few_decisive, reach_of_uneven
 from invariscope.statistics.moments.references import rounding
 from invariscope.statistics.moments.variances import Moments
@@ -94,8 +94,8 @@ class Parts:
         if not min_firing or not counted.any():
             return ""
         moved, least = float(np.median(self.across.unusual[counted])), rare_below(self.across.clusters)
-        few = f"{NOT_YET}half of the units leave their usual response for fewer than {least:.0f} samples"
-        return "" if moved >= least else few
+        few = f"half of the units leave their usual response for fewer than {least:.0f} samples"
+        return "" if moved >= least else Reason.few_decide(few)
 
     def ratio(self, above: np.ndarray, below: np.ndarray) -> np.ndarray:
         """Return (replicate,) mean of one over mean of the other, over the units that are not dead.

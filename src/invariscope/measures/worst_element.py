@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from invariscope.actions.feature_actions import TrivialAction
-from invariscope.intervals import NOT_YET
+from invariscope.intervals import Reason
 from invariscope.measures.base import KnownAnswer, Measure
 from invariscope.measures.interval_limits import EXTREME, PLACE
 from invariscope.measures.relative_errors import relative
@@ -207,7 +207,7 @@ def chosen_by_chance(ratios: np.ndarray) -> str:
     excess = (signs @ rivals).max(axis=1).mean()
     if excess <= _MOST_EXCESS * np.linalg.norm(scaled[:, worst]):
         return ""
-    return f"{NOT_YET}chance decides which of {rivals.shape[1]} elements is the worst"
+    return Reason.few_decide(f"chance decides which of {rivals.shape[1]} elements is the worst")
 
 
 def _null(table: SampleTable) -> float:

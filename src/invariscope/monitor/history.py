@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from invariscope.results.result import COLUMNS, Result, frame_of
+from invariscope.results.result import COLUMNS, Result
+from invariscope.results.rows import frame_of
 
 if TYPE_CHECKING:
     import pandas as pd

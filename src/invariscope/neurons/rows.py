@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import datetime
-import hashlib
 import json
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
-import invariscope
 from invariscope.data.sources import Source
 from invariscope.data.window import Fingerprint, Window
 from invariscope.intervals import MISSING, Interval, jackknife
@@ -22,7 +17,9 @@ from invariscope.measures.values import UnitValues
 from invariscope.neurons.cost import Cost
 from invariscope.neurons.settings import Settings
 from invariscope.readers.base import as_reader
-from invariscope.results.result import SCHEMA, MapKey, Result
+from invariscope.results.provenance import digest, provenance
+from invariscope.results.result import MapKey, Result
+from invariscope.results.rows import Row
 
 SUMMARY = "How far a local deformation moves a neuron, relative to a change of patch."
 READING = (
@@ -79,46 +76,34 @@ def as_result(
     seconds: float,
 ) -> Result:
     """Rows and maps with where they came from."""
-    options, digest = settings.described, Fingerprint()
-    digest.add(images)
-    reader = as_reader(model)
-    drawn = json.dumps({**options, "seed": settings.seed}, sort_keys=True).encode()
-    provenance = {
-        "schema": SCHEMA,
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "seconds": round(seconds, 3),
-        "seed": settings.seed,
-        "versions": {
-            "invariscope": invariscope.__version__,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-        },
-        "model": reader.described(label),
-        "data": {
+    options, images_seen = settings.described, Fingerprint()
+    images_seen.add(images)
+    drawn = json.dumps({**options, "seed": settings.seed}, sort_keys=True)
+    about = provenance(
+        seconds=seconds,
+        seed=settings.seed,
+        model=as_reader(model).described(label),
+        data={
             "name": source.name,
             "samples": len(images),
             "shape": list(images.store.shape[1:]),
             "classes": list(source.classes or ()),
-            "fingerprint": digest.hexdigest(),
+            "fingerprint": images_seen.hexdigest(),
         },
-        "transform": {
+        transform={
             "family": "local_deformations",
             "options": {name: options[name] for name in ("amplitude", "norm", "draws", "pivot")},
             "labels": options["deformations"],
             "parameters": {},
-            "fingerprint": hashlib.blake2b(drawn, digest_size=12).hexdigest(),
+            "fingerprint": digest(drawn),
         },
-        "options": {"forwarded_inputs": sum(cost.crops + cost.whole_images for cost in costs)},
-        "measures": {
+        options={"forwarded_inputs": sum(cost.crops + cost.whole_images for cost in costs)},
+        measures={
             f"neuron_stability.{kind}": {
                 **{"options": options, "summary": SUMMARY, "reading": READING, "source": SOURCE}
             }
             for kind in settings.deformations
         },
-        "costs": [asdict(cost) | {"crop": list(cost.crop)} for cost in costs],
-        "notes": [],
-        "skipped": [],
-        "unused": [],
-    }
-    return Result(rows=tuple(rows), arrays=dict(maps), provenance=provenance)
+        costs=[asdict(cost) | {"crop": list(cost.crop)} for cost in costs],
+    )
+    return Result(rows=tuple(map(Row.of, rows)), arrays=dict(maps), provenance=about)

@@ -15,7 +15,7 @@ from invariscope.block import Block, Membership
 from invariscope.common.autocast import without_autocast
 from invariscope.common.draws import Draws, Stream
 from invariscope.engine.feature_motion import acting_elements
-from invariscope.engine.needs import Layout, lay_out
+from invariscope.engine.needs import ForwardRows, lay_out
 from invariscope.readers.base import LayerKey, Selection
 from invariscope.readers.prediction import OutputChoice, as_output_choice
 from invariscope.readers.torch.in_graph import output_in_graph, responses_in_graph
@@ -160,7 +160,7 @@ def _drawing(probes: Sequence[Probe]) -> list[Probe]:
     return [probe for probe in probes if probe.name != "identity"]
 
 
-def _block(laid: Layout, transform: Transform, x: Tensor, batch: Batch) -> Block:
+def _block(laid: ForwardRows, transform: Transform, x: Tensor, batch: Batch) -> Block:
     """What a statistic sees of a layer, its values still to come."""
     size = (x.shape[2], x.shape[3]) if x.ndim == 4 else None
 

@@ -50,7 +50,7 @@ class Differences:
 
 def compare_all(results: Sequence[Result]) -> Differences:
     """Every result against the first; results that cannot be paired say why."""
-    from invariscope.intervals import compare
+    from invariscope.results.compare import compare
 
     if len(results) < 2:
         return Differences(None, "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from invariscope.plots.shared import labels as names
@@ -57,7 +58,7 @@ def _flips(result: Result) -> str:
     return f"half of the predictions have flipped at a radius of {reached}{rest}."
 
 
-def _radius(row: dict[str, Any]) -> str:
+def _radius(row: Mapping[str, Any]) -> str:
     bounds = names.row_interval(row)
     return names.number(row["value"]) + (f" (95\u00a0% interval {bounds})" if bounds != "–" else "")
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from invariscope.results.rows import BaselineRow, Point, Row, frame_of
+
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-SCHEMA = 1
 COLUMNS = [
     *("measure", "layer", "call", "stratum"),
     *("value", "ci_low", "ci_high", "corrected", "null", "floor", "value_ratio", "ratio_low", "ratio_high"),
@@ -65,26 +66,32 @@ class Result:
     """What `iv.measure` returns. Everything here is plain data; saving and loading lose nothing.
 
     Args:
-        rows: one mapping per measure × layer × stratum, with the columns of `table` and, where an
-            interval could be issued, the leave-one-group-out values it rests on.
-        curve_rows: one mapping per measure × layer × element.
+        rows: one per measure × layer × stratum, with the columns of `table` and, if an interval could be
+            issued, the leave-one-group-out values it rests on. Mappings of columns become rows.
+        curve_rows: one per measure × layer × element.
         arrays: the per-unit maps.
         provenance: versions, seed, model, data, transform, options, notes.
         examples: input and feature images of one orbit, for the report.
-        baseline_rows: one mapping per measure × layer × stratum, over networks with random weights.
+        baseline_rows: one per measure × layer × stratum, over networks with random weights.
     """
 
-    rows: tuple[dict[str, Any], ...]
-    curve_rows: tuple[dict[str, Any], ...] = ()
+    rows: tuple[Row, ...]
+    curve_rows: tuple[Point, ...] = ()
     arrays: Mapping[MapKey, np.ndarray] = field(default_factory=dict, repr=False)
     provenance: dict[str, Any] = field(default_factory=dict, repr=False)
     examples: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)
-    baseline_rows: tuple[dict[str, Any], ...] = field(default=(), repr=False)
+    baseline_rows: tuple[BaselineRow, ...] = field(default=(), repr=False)
+
+    def __post_init__(self) -> None:
+        measures = self.provenance.get("measures", {})
+        for name, kind in (("rows", Row), ("curve_rows", Point), ("baseline_rows", BaselineRow)):
+            rows = tuple(kind.of(row, measures) for row in getattr(self, name))
+            object.__setattr__(self, name, rows)
 
     def __repr__(self) -> str:
         """What was measured, in a line; `table` and `maps` hold the numbers."""
-        layers = dict.fromkeys((row["layer"], row["call"]) for row in self.rows)
-        measures = ", ".join(dict.fromkeys(row["measure"] for row in self.rows))
+        layers = dict.fromkeys(row.key for row in self.rows)
+        measures = ", ".join(dict.fromkeys(row.measure for row in self.rows))
         return f"<Result of {self.name}: {measures}; {len(layers)} layers, {len(self.rows)} rows in .table>"
 
     @property
@@ -119,12 +126,12 @@ class Result:
     @property
     def notes(self) -> pd.DataFrame:
         """Why a number or an interval is missing, for the rows where one is."""
-        return frame_of([row for row in self.rows if row.get("note")], NOTE_COLUMNS)
+        return frame_of([row for row in self.rows if row.note], NOTE_COLUMNS)
 
     @property
     def cautions(self) -> pd.DataFrame:
         """The rows whose value insensitivity, or chance, would explain as well as invariance, and why."""
-        return frame_of([row for row in self.rows if row.get("caution")], CAUTION_COLUMNS)
+        return frame_of([row for row in self.rows if row.caution], CAUTION_COLUMNS)
 
     @property
     def maps(self) -> Maps:
@@ -140,13 +147,13 @@ class Result:
         Raises:
             ValueError: the result holds no such measure or stratum.
         """
-        rows = [row for row in self.rows if (row["measure"], row["stratum"]) == (measure, stratum)]
+        rows = [row for row in self.rows if (row.measure, row.stratum) == (measure, stratum)]
         if not rows:
-            known = sorted({(row["measure"], row["stratum"]) for row in self.rows})
+            known = sorted({(row.measure, row.stratum) for row in self.rows})
             raise ValueError(f"no rows of {measure!r} for stratum {stratum!r}; there are {known}")
-        used = [row for row in rows if np.isfinite(row["value"])]
-        weights = [row["counted_units"] for row in used]
-        return float(np.average([row["value"] for row in used], weights=weights)) if used else float("nan")
+        used = [row for row in rows if np.isfinite(row.value)]
+        weights = [row.counted_units for row in used]
+        return float(np.average([row.value for row in used], weights=weights)) if used else float("nan")
 
     def labelled(self, label: str) -> Result:
         """The same result under another model name, for tables and plots."""
@@ -200,14 +207,3 @@ class Result:
             f"{apart} of {len(table)} values lie outside of their own interval; see <code>corrected</code>."
         )
         return table.to_html() + (f"<p>{note}</p>" if apart else "")
-
-
-def frame_of(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> pd.DataFrame:
-    """Return rows as a frame with these columns: NaN for a missing number, "" for a missing note."""
-    import pandas as pd
-
-    absent = {"note": ""}
-    return pd.DataFrame(
-        [{name: row.get(name, absent.get(name, np.nan)) for name in columns} for row in rows],
-        columns=list(columns),
-    )

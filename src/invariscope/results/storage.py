@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from invariscope.common.files import filling, write_json
-from invariscope.results.result import SCHEMA, Result
+from invariscope.results.provenance import SCHEMA
+from invariscope.results.result import Result
 
 JSON_NAME, MAPS_NAME = "result.json", "maps.safetensors"
 _ROWS = ("rows", "curves", "baseline")
@@ -84,14 +86,11 @@ def load(folder: str | Path, *, maps: bool = True) -> Result:
             "update invariscope"
         )
     arrays, examples = _read_arrays(folder / MAPS_NAME, document["maps"]) if maps else ({}, {})
-    return Result(
-        rows=tuple(document["rows"]),
-        curve_rows=tuple(document["curves"]),
-        arrays=arrays,
-        provenance=document["provenance"],
-        baseline_rows=tuple(document["baseline"]),
-        examples=examples,
-    )
+    rows = {"rows": document["rows"], "curve_rows": document["curves"], "baseline_rows": document["baseline"]}
+    try:
+        return Result(arrays=arrays, provenance=document["provenance"], examples=examples, **rows)
+    except TypeError as error:
+        raise ValueError(f"{folder / JSON_NAME} is malformed: {error}") from error
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -130,7 +129,7 @@ def _read_arrays(path: Path, keys: list[Any]) -> tuple[dict, dict]:
 
 def _encode(value: Any) -> Any:
     """JSON has no NaN and no infinity: null and a word stand for them."""
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {str(key): _encode(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
         return [_encode(entry) for entry in value]

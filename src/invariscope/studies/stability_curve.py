@@ -121,9 +121,9 @@ def _ladder(few: Window, radii: int | Sequence[float], *, c: int, interpolation:
 
 def _illustrated(result: Result, few: Window, ladder: Transform, *, seed: int) -> Result:
     """With a few samples, deformed, noisy and on their way, at the element nearest the bump."""
-    rows = {row["measure"].rpartition(".")[2]: row["value"] for row in result.rows if row["layer"] == OUTPUT}
+    rows = {row.output: row.value for row in result.rows if row.layer == OUTPUT}
     found = {name: float(rows[name]) for name in _BUMPS if np.isfinite(rows.get(name, np.nan))}
-    radii = np.array([p["x"] for p in result.curve_rows if p["measure"] == f"{CURVE}.D"])
+    radii = np.array([point.x for point in result.curve_rows if point.measure == f"{CURVE}.D"])
     bump = next((name for name in _BUMPS if name in found), None)
     element = len(radii) - 1 if bump is None else int(np.abs(np.log(radii / found[bump])).argmin())
     about = {"shown_element": element, "shown_radius": float(radii[element]), "shown_for": bump or "largest"}

@@ -17,6 +17,7 @@ from invariscope.intervals import MISSING
 from invariscope.measures.worst_element import WorstElement
 from invariscope.readers.base import LayerKey
 from invariscope.results.result import Result
+from invariscope.results.rows import Row
 from invariscope.transforms import as_transform
 from invariscope.transforms.base import Transform
 from invariscope.transforms.machinery.traits import Slider
@@ -204,7 +205,7 @@ def _between(place: float, other: float) -> Sequence[float]:
 
 def _with_peaks(listed: Result, search: _Search, near: float) -> Result:
     """The result of the listed elements with what the search found."""
-    rows = [row for key, place in search.peaks.items() for row in _rows(listed, search, key, place)]
+    rows = [row for key, place in search.peaks.items() for row in _rows(search, key, place)]
     about = {
         "parameter": search.slider.name,
         "tolerance": near,
@@ -216,18 +217,20 @@ def _with_peaks(listed: Result, search: _Search, near: float) -> Result:
     return replace(listed, rows=(*listed.rows, *rows), provenance=provenance)
 
 
-def _rows(listed: Result, search: _Search, key: LayerKey, place: float) -> Iterable[dict[str, Any]]:
+def _rows(search: _Search, key: LayerKey, place: float) -> Iterable[Row]:
     points = search.known[key][place]
-    layer, call = key
-    shared = {"layer": layer, "call": call, "stratum": "all", "elements": len(search.places)}
-    shared |= {"samples": points["refined"]["samples"]}
+    shared: dict[str, Any] = {"layer": key[0], "call": key[1], "elements": len(search.places)}
+    shared |= {"stratum": "all", "samples": points["refined"]["samples"]}
     reach = search.reach(key, place)
-    where = {"value": place, **MISSING.columns}
     note = f"{search.slider.name}; neighbours no further than {reach:.3g} were measured"
     for output, point in points.items():
         values = {name: point[name] for name in ("value", *MISSING.columns)}
-        yield {"measure": f"{_WORST}.{output}", **shared, **values, "note": f"at {_shown(search, place)}"}
-    yield {"measure": f"{_WORST}.refined_parameter", **shared, **where, "note": note}
+        yield _row(output, **shared, **values, note=f"at {_shown(search, place)}")
+    yield _row("refined_parameter", **shared, value=place, **MISSING.columns, note=note)
+
+
+def _row(output: str, **columns: Any) -> Row:
+    return Row(measure=f"{_WORST}.{output}", output=output, **columns)
 
 
 def _shown(search: _Search, place: float) -> str:

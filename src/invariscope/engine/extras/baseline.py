@@ -12,20 +12,21 @@ from torch import nn
 
 from invariscope.common.draws import Stream, drawn_seed
 from invariscope.data.sources import Source, refuse_second_walk
-from invariscope.engine.assemble import Assembler
+from invariscope.engine.assemble import assembled
 from invariscope.engine.extras.precision import check_precision
 from invariscope.engine.options import Options
 from invariscope.engine.progress import ticking
-from invariscope.engine.run import walk
+from invariscope.engine.walk import walk
 from invariscope.measures.base import Measure
 from invariscope.readers.base import LayerKey
+from invariscope.results.rows import BaselineRow
 from invariscope.transforms.base import Transform
 from invariscope.variants.randomized import REMEDY, make_name, random_network, weights_digest
 
 # What is left outside on either side: the band holds the middle 95 % of the draws.
 TAIL = 0.025
 
-RowKey = tuple[str, str, int, str]
+Place = tuple[str, str, int, str]
 
 
 def refuse_unrandom(model: Any, source: Source, *, what: str) -> None:
@@ -54,7 +55,7 @@ def random_band(
     options: Options,
     *,
     references: dict[LayerKey, np.ndarray],
-) -> tuple[dict[str, Any], ...]:
+) -> tuple[BaselineRow, ...]:
     """Mean and middle 95 % of each layer value over `options.draws` networks with random weights.
 
     Every draw is measured as the model itself is: the same samples, elements, strata and precision. Running
@@ -73,7 +74,7 @@ def random_band(
     if options.baseline is None:
         return ()
     refuse_unrandom(model, source, what=f"baseline={baseline_name(options.baseline)!r}")
-    found: dict[RowKey, list[float]] = defaultdict(list)
+    found: dict[Place, list[float]] = defaultdict(list)
     first: str | None = None
     with ticking(options.progress, "measuring random weights") as tick:
         for draw in range(options.draws):
@@ -118,21 +119,19 @@ def _values(
     wanted: tuple[Measure, ...],
     options: Options,
     references: dict[LayerKey, np.ndarray],
-) -> Iterator[tuple[RowKey, float]]:
+) -> Iterator[tuple[Place, float]]:
     reader = options.reader(model)
     check = check_precision(reader, source, transform, wanted, options)
     run = walk(reader, source, transform, wanted, options)
-    assembler = Assembler(
-        run, wanted, transform, labelling=run.labelling, references=references, dead=check.dead
-    )
-    assembler()
-    for row in assembler.rows:
-        yield (row["measure"], row["layer"], row["call"], row["stratum"]), row["value"]
+    for row in assembled(run, wanted, transform, references=references, dead=check.dead).rows:
+        yield row.place, row.value
 
 
-def _row(key: RowKey, values: np.ndarray) -> dict[str, Any]:
+def _row(place: Place, values: np.ndarray) -> BaselineRow:
     known = values[np.isfinite(values)]
-    row = dict(zip(("measure", "layer", "call", "stratum"), key, strict=True))
     low, high = np.quantile(known, [TAIL, 1 - TAIL]) if len(known) > 1 else (np.nan, np.nan)
-    mean = float(known.mean()) if len(known) else np.nan
-    return row | {"mean": mean, "low": float(low), "high": float(high), "draws": len(known)}
+    spread = {"mean": known.mean() if len(known) else np.nan, "low": low, "high": high}
+    where = dict(zip(("measure", "layer", "call", "stratum"), place, strict=True))
+    return BaselineRow.of(
+        where | {name: float(value) for name, value in spread.items()} | {"draws": len(known)}
+    )

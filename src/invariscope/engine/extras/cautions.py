@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from dataclasses import replace
 
 from invariscope.common.wording import listed
 from invariscope.intervals import reaches_null
 from invariscope.measures.base import Measure
+from invariscope.results.rows import Row
 
 # Shares of the response to another sample: below, a value counts as small and a null as perfect.
 _SMALL = 0.1
@@ -35,47 +36,55 @@ OUTWEIGHED = (
 )
 
 
-def add_cautions(rows: Sequence[dict[str, Any]], measures: Iterable[Measure]) -> list[str]:
-    """Add `caution` to the rows over all samples that need one, and return the cautions as sentences.
+def with_cautions(rows: Sequence[Row], measures: Iterable[Measure]) -> tuple[list[Row], list[str]]:
+    """Return the rows, with `caution` for those over all samples that need one, and all cautions as text.
 
     There is one sentence per output of a measure and caution, with the layers to which it applies.
     """
     layers: dict[tuple[str, str], list[str]] = {}
-    owned = [(row, m) for row in rows if row["stratum"] == "all" for m in measures if m.owns(row["measure"])]
-    places = {(row["measure"], row["layer"], row["call"]): row for row, _ in owned}
-    for row, measure in owned:
-        found = [_of_null(row, measure) or _of_noise(row, measure, places), _of_ratio(row, measure)]
-        for text in filter(None, found):
-            row["caution"] = f"{row['caution']}; {text}" if "caution" in row else text
-            layers.setdefault((row["measure"], text), []).append(row["layer"])
-    return [f"{name} of {_some(where)} is {text}" for (name, text), where in layers.items()]
+    known = {measure.label: measure for measure in measures}
+    places = {row.place: row for row in rows}
+    found = []
+    for row in rows:
+        measure = known[row.stem]
+        texts = _cautions(row, measure, places) if row.stratum == "all" else []
+        for text in texts:
+            layers.setdefault((row.measure, text), []).append(row.layer)
+        found.append(replace(row, caution="; ".join(texts)) if texts else row)
+    return found, [f"{name} of {_some(where)} is {text}" for (name, text), where in layers.items()]
 
 
-def _of_null(row: Mapping[str, Any], measure: Measure) -> str:
-    output = measure.output(measure.output_of(row["measure"]))
-    ideal, null = output.ideal, row.get("null", math.nan)
+_Places = Mapping[tuple[str, str, int, str], Row]
+
+
+def _cautions(row: Row, measure: Measure, places: _Places) -> list[str]:
+    found = (_of_null(row, measure) or _of_noise(row, measure, places), _of_ratio(row, measure))
+    return [text for text in found if text]
+
+
+def _of_null(row: Row, measure: Measure) -> str:
+    output = measure.output(row.output)
+    ideal = output.ideal
     if not reaches_null(row, ideal=ideal):
         return ""
-    perfect = output.unit != "activation" and abs(null - ideal) <= _SMALL
-    return INSENSITIVE if perfect or null == ideal else UNPAIRED
+    perfect = output.unit != "activation" and abs(row.null - ideal) <= _SMALL
+    return INSENSITIVE if perfect or row.null == ideal else UNPAIRED
 
 
-def _of_noise(
-    row: Mapping[str, Any], measure: Measure, places: Mapping[tuple[str, str, int], Mapping[str, Any]]
-) -> str:
-    """Of a small displacement, where noise of equal size has not been shown to move the layer farther."""
-    ratio = measure.output(measure.output_of(row["measure"])).noise_ratio
-    noise = None if not ratio else places.get((measure.row_name(ratio), row["layer"], row["call"]))
-    if noise is None or not row["value"] < _SMALL:
+def _of_noise(row: Row, measure: Measure, places: _Places) -> str:
+    """Of a small displacement, if noise of equal size has not been shown to move the layer farther."""
+    ratio = measure.output(row.output).noise_ratio
+    noise = None if not ratio else places.get((measure.row_name(ratio), *row.place[1:]))
+    if noise is None or not row.value < _SMALL:
         return ""
-    high = noise["ci_high"] if math.isfinite(noise["ci_high"]) else noise["value"]
+    high = noise.ci_high if math.isfinite(noise.ci_high) else noise.value
     return AS_NOISE if high >= 1 else ""
 
 
-def _of_ratio(row: Mapping[str, Any], measure: Measure) -> str:
+def _of_ratio(row: Row, measure: Measure) -> str:
     """Return a caution if the mean of unit ratios and the ratio of means disagree; shares are exempt."""
-    value, ratio = row["value"], row.get("value_ratio", math.nan)
-    bounded = math.isfinite(measure.output(measure.output_of(row["measure"])).range[1])
+    value, ratio = row.value, row.value_ratio
+    bounded = math.isfinite(measure.output(row.output).range[1])
     if bounded or not math.isfinite(value) or not math.isfinite(ratio) or max(value, ratio) < _SMALL:
         return ""
     if value > _APART * ratio:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import Tensor
 
 from invariscope.anatomy.grids import Grid, grids
 from invariscope.engine.options import Options
-from invariscope.measures.base import Measure, owner
+from invariscope.measures.base import Measure
 from invariscope.readers.base import OK, Inspection, LayerInfo, LayerKey, Reader
+from invariscope.results.rows import Row
 from invariscope.statistics.base import Statistic
 from invariscope.transforms.base import Transform
 from invariscope.transforms.machinery.linear import linear_parts
@@ -48,30 +50,30 @@ def grids_for(
         return {}
 
 
-def add_grid_notes(
-    rows: Iterable[dict[str, Any]], measures: tuple[Measure, ...], run: Run, transform: Transform, seed: int
-) -> list[str]:
-    """Puts `grid`, also a part of `note`, into the rows of layers on which the action cannot be exact.
+def with_grid_notes(
+    rows: Iterable[Row], measures: tuple[Measure, ...], run: Run, transform: Transform, seed: int
+) -> tuple[list[Row], list[str]]:
+    """Return the rows, with `grid` for layers on whose grid the action cannot be exact, and a sentence.
 
-    Returns:
-        One sentence with the layers off the centre, if there are any.
+    The sentence, if any, names the layers whose grid is off the image's centre. `grid` also becomes a part
+    of the row's `note`.
     """
     matrices = linear_parts(transform, np.arange(min(_DRAWN, run.samples)), seed)
     if matrices is None or matrices.shape[-1] != 2 or len(run.input_shape) != 3:
-        return []
+        return list(rows), []
     infos = {(info.layer, info.call): info for info in run.inspection.layers if info.status == OK}
-    said = {key: _note(info, run, matrices, transform.labels) for key, info in infos.items()}
+    astray = {key: _astray(info, run, matrices, transform.labels) for key, info in infos.items()}
+    notes = {key: _note(info, run, matrices, astray[key]) for key, info in infos.items()}
+    known = {measure.label: measure for measure in measures}
     off: dict[str, None] = {}
+    found = []
     for row in rows:
-        key, measure = (row["layer"], row["call"]), owner(row["measure"], measures)
-        info = infos.get(key)
-        if info is None or not said[key] or measure.output_of(row["measure"]) or row["stratum"] != "all":
-            continue
-        if _moved(measure.statistics(), info):
-            row["grid"] = said[key]
-            row["note"] = "; ".join(part for part in (row.get("note"), said[key]) if part)
-            off |= {row["layer"]: None} if key in run.grids and "off the image" in said[key] else {}
-    return [f"grids off the image's centre: {', '.join(off)} (see their notes)"] if off else []
+        grid = "" if row.output or row.stratum != "all" else notes.get(row.key, "")
+        if grid and _moved(known[row.stem].statistics(), infos[row.key]):
+            row = replace(row, grid=grid, note="; ".join(filter(None, (row.note, grid))))
+            off |= {row.layer: None} if astray[row.key] else {}
+        found.append(row)
+    return found, [f"grids off the image's centre: {', '.join(off)} (see their notes)"] if off else []
 
 
 def _moved(statistics: Iterable[Statistic], info: LayerInfo) -> bool:
@@ -81,18 +83,21 @@ def _moved(statistics: Iterable[Statistic], info: LayerInfo) -> bool:
     return any(statistic.moves_positions(info.layer, 3) for statistic in statistics)
 
 
-def _note(info: LayerInfo, run: Run, matrices: np.ndarray, labels: tuple[str, ...]) -> str:
+def _astray(info: LayerInfo, run: Run, matrices: np.ndarray, labels: tuple[str, ...]) -> str:
+    """What elements do about a grid that is known to be off the image's centre; "" if nothing."""
+    grid = run.grids.get((info.layer, info.call))
+    if grid is None or len(info.shape) != 3:
+        return ""
+    return off_centre(grid.off_centre(run.input_shape[1:]), matrices, labels)
+
+
+def _note(info: LayerInfo, run: Run, matrices: np.ndarray, astray: str) -> str:
     """What keeps a perfect layer from following the elements on this grid; "" if nothing."""
     if len(info.shape) != 3:
         return ""
-    grid = run.grids.get((info.layer, info.call))
-    parts = [
-        _unknown(info.shape, run.input_shape, matrices)
-        if grid is None
-        else off_centre(grid.off_centre(run.input_shape[1:]), matrices, labels),
-        _rectangle(info.shape, matrices),
-    ]
-    return "; ".join(part for part in parts if part)
+    known = (info.layer, info.call) in run.grids
+    centre = astray if known else _unknown(info.shape, run.input_shape, matrices)
+    return "; ".join(filter(None, (centre, _rectangle(info.shape, matrices))))
 
 
 def off_centre(offset: tuple[float, ...], matrices: np.ndarray, labels: tuple[str, ...]) -> str:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from invariscope.data.sources import Source, as_source
-from invariscope.engine.assemble import Assembler
+from invariscope.engine.assemble import assembled
 from invariscope.engine.options import Options
-from invariscope.engine.run import walk
 from invariscope.engine.state import Run
+from invariscope.engine.walk import walk
 from invariscope.measures.base import Measure
 from invariscope.measures.variance import NormalizedVariance
 from invariscope.readers.base import LayerKey, Reader
@@ -54,9 +54,7 @@ def check_precision(
 
 
 def _layer_values(run: Run, measure: Measure, transform: Transform) -> dict[LayerKey, float]:
-    assembler = Assembler(run, (measure,), transform, labelling=None, references={}, dead={})
-    assembler()
-    return {(row["layer"], row["call"]): row["value"] for row in assembler.rows}
+    return {row.key: row.value for row in assembled(run, (measure,), transform).rows}
 
 
 def _error(exact: dict[LayerKey, float], coarse: dict[LayerKey, float]) -> dict[str, Any]:

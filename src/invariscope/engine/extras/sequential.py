@@ -16,8 +16,9 @@ from invariscope.data.sources import Source
 from invariscope.data.window import Window
 from invariscope.engine.arrival import SORTED
 from invariscope.engine.options import Options
-from invariscope.intervals import NOT_YET, SEQUENTIAL_REACH, TOO_FEW
+from invariscope.intervals import SEQUENTIAL_REACH
 from invariscope.measures.base import Measure
+from invariscope.results.rows import Row
 
 if TYPE_CHECKING:
     from invariscope.engine.state import Run
@@ -56,23 +57,21 @@ class Stopping:
             if due > last:
                 yield (last := due)
 
-    def chosen(self, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    def chosen(self, rows: Sequence[Row]) -> list[Row]:
         """The rows that `decided_by` names.
 
         Raises:
             ValueError: there is none.
         """
         layers, _, measures = (self.decided_by or "*").rpartition(":")
-        kept = [
-            row for row in rows if matches(measures, row["measure"]) and matches(layers or "*", row["layer"])
-        ]
+        kept = [row for row in rows if matches(measures, row.measure) and matches(layers or "*", row.layer)]
         if not kept:
-            known = [row["measure"] for row in rows]
-            known += [f"{row['layer']}:{row['measure']}" for row in rows]
+            known = [row.measure for row in rows]
+            known += [f"{row.layer}:{row.measure}" for row in rows]
             raise unknown("row in decided_by", str(self.decided_by), dict.fromkeys(known))
         return kept
 
-    def widest(self, rows: Sequence[dict[str, Any]]) -> tuple[float, dict[str, Any]] | None:
+    def widest(self, rows: Sequence[Row]) -> tuple[float, Row] | None:
         """The widest deciding interval and its row; None where no row has an interval or can get one.
 
         Rows that have a value and too few samples as yet are infinitely wide. Rows without a value, and
@@ -83,10 +82,10 @@ class Stopping:
         return max(known, key=lambda entry: entry[0], default=None)
 
 
-def _width(row: dict[str, Any]) -> float:
-    if math.isfinite(row["value"]) and str(row.get("note", "")).startswith((TOO_FEW, NOT_YET)):
+def _width(row: Row) -> float:
+    if math.isfinite(row.value) and row.pending:
         return math.inf
-    return row["ci_high"] - row["ci_low"]
+    return row.ci_high - row.ci_low
 
 
 @dataclass
@@ -99,7 +98,7 @@ class Watch:
     """
 
     stopping: Stopping
-    rows: Callable[[Run], Sequence[dict[str, Any]]]
+    rows: Callable[[Run], Sequence[Row]]
     stopped: bool = False
     walked: int = 0
 
@@ -131,7 +130,7 @@ class Watch:
                 "largest values and p-values have none: name others, or leave it out"
             )
 
-    def told(self, run: Run, rows: Sequence[dict[str, Any]], total: int | None) -> dict[str, Any]:
+    def told(self, run: Run, rows: Sequence[Row], total: int | None) -> dict[str, Any]:
         """How many samples were used, and why no more or no fewer."""
         found = self.stopping.widest(rows)
         last = {} if found is None else {name: found[1][name] for name in _NAMES}
@@ -172,9 +171,7 @@ class Watch:
 _NAMES = ("measure", "layer", "call", "stratum")
 
 
-def account(
-    watch: Watch | None, run: Run, rows: Sequence[dict[str, Any]], total: int | None
-) -> dict[str, Any]:
+def account(watch: Watch | None, run: Run, rows: Sequence[Row], total: int | None) -> dict[str, Any]:
     """What the provenance says of a run that might stop early; a note says it in words.
 
     Args:
@@ -189,7 +186,7 @@ def account(
 
 
 def watching(
-    options: Options, measures: Iterable[Measure], rows: Callable[[Run], Sequence[dict[str, Any]]]
+    options: Options, measures: Iterable[Measure], rows: Callable[[Run], Sequence[Row]]
 ) -> Watch | None:
     """The watch that the options ask for; None without a width.
 

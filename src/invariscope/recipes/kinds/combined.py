@@ -71,5 +71,5 @@ def _mean_row(key: _Key, array: np.ndarray, parts: Mapping[str, Result]) -> dict
     return found | interval.columns | {"replicates": omitted.tolist(), "group_sizes": sizes}
 
 
-def _row(result: Result, key: _Key) -> dict[str, Any]:
+def _row(result: Result, key: _Key) -> Mapping[str, Any]:
     return next(row for row in result.rows if (row["measure"], row["layer"], row["call"]) == key)

@@ -117,6 +117,7 @@ class Decompose(Kind):
 
     def _result(self) -> Result:
         from invariscope.results.result import Result
+        from invariscope.results.rows import Point, Row
 
         fields = self._drawn(self.fields)
         groups = [np.flatnonzero(np.arange(self.fields) % GROUPS != k) for k in range(GROUPS)]
@@ -131,8 +132,8 @@ class Decompose(Kind):
             for k, row in enumerate(rows)
         ]  # fmt: skip
         return Result(
-            rows=tuple(rows),
-            curve_rows=tuple(curves),
+            rows=tuple(map(Row.of, rows)),
+            curve_rows=tuple(map(Point.of, curves)),
             provenance=self._provenance(),
             examples={EXAMPLE: fields[:_SHOWN].astype(np.float32)},
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from invariscope.recipes.quantities.base import (
     replicates_of,
     rows_of,
 )
+from invariscope.results.rows import Row
 
 FEWEST_LAYERS = 4
 
@@ -52,7 +52,7 @@ def rank_agreement(
     return replace(estimate, interval=replace(estimate.interval, low=low, high=high))
 
 
-def _finite(rows: list[dict[str, Any]]) -> dict[tuple[str, int], dict[str, Any]]:
+def _finite(rows: list[Row]) -> dict[tuple[str, int], Row]:
     return {(row["layer"], row["call"]): row for row in rows if np.isfinite(row["value"])}
 
 

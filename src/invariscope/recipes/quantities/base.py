@@ -16,6 +16,7 @@ from invariscope.recipes.text import unknown_key
 
 if TYPE_CHECKING:
     from invariscope.results.result import Result
+    from invariscope.results.rows import Point, Row
 
 NV = "normalized_variance"
 QUANTITIES: dict[str, Callable[..., Estimate]] = {}
@@ -211,7 +212,7 @@ def worked_out(cells: Cells, spec: dict[str, Any]) -> Estimate:
     return QUANTITIES[spec["quantity"]](cells, **arguments)
 
 
-def rows_of(result: Result, measure: str, stratum: str) -> list[dict[str, Any]]:
+def rows_of(result: Result, measure: str, stratum: str) -> list[Row]:
     """The result's rows of a measure and a stratum; NoValueError where there is none."""
     rows = [row for row in result.rows if (row["measure"], row["stratum"]) == (measure, stratum)]
     if not rows:
@@ -225,7 +226,7 @@ def pairing_of(result: Result) -> str:
     return "/".join(map(str, parts))
 
 
-def replicates_of(rows: Sequence[dict[str, Any]]) -> tuple[np.ndarray, list[int]]:
+def replicates_of(rows: Sequence[Row | Point]) -> tuple[np.ndarray, list[int]]:
     """((1 + groups, layer) values: of all samples, then without one group each; the groups' sizes)."""
     values = np.array([[row["value"] for row in rows]], float)
     if not all(row.get("replicates") for row in rows):

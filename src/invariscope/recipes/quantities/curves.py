@@ -16,6 +16,7 @@ from invariscope.recipes.quantities.base import (
 )
 from invariscope.recipes.quantities.relations import quotient
 from invariscope.results.result import Result
+from invariscope.results.rows import Point
 
 
 @quantity
@@ -62,7 +63,7 @@ def _read_off(result: Result, cell: str, measure: str, layer: str, x: float) -> 
     return _between(rows[right - 1 : right + 1], np.array([1 - share, share]), pairing_of(result))
 
 
-def _between(rows: list[dict], weights: np.ndarray, pairing: str) -> Estimate:
+def _between(rows: list[Point], weights: np.ndarray, pairing: str) -> Estimate:
     """The weighted geometric mean of two points.
 
     Without jackknife values their errors are taken as fully correlated, which makes the interval wide rather

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from typing import Any
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from invariscope.recipes.quantities.base import (
     rows_of,
     spread_over,
 )
+from invariscope.results.rows import Row
 
 LAWS = ("exponential", "power")
 
@@ -91,9 +91,7 @@ def late_ratio(
     return spread_over(contrast.tolist(), "draws").exponential()
 
 
-def _layers(
-    cells: Cells, cell: str, measure: str, layers: list[str] | None, stratum: str
-) -> list[dict[str, Any]]:
+def _layers(cells: Cells, cell: str, measure: str, layers: list[str] | None, stratum: str) -> list[Row]:
     """The rows of the layers that match any of the patterns, in the order in which they run."""
     rows = rows_of(cells.result(cell), measure, stratum)
     found = [

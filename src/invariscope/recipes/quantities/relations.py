@@ -21,6 +21,7 @@ from invariscope.recipes.quantities.base import (
     rows_of,
 )
 from invariscope.recipes.quantities.layers import layer_mean
+from invariscope.results.rows import Point
 
 _LAST = "last"
 _FEWEST = 4
@@ -128,7 +129,7 @@ def quotient(above: Estimate, below: Estimate) -> Estimate:
     return above.logarithm().minus(below.logarithm()).exponential()
 
 
-def _point(row: dict) -> Estimate:
+def _point(row: Point) -> Estimate:
     """A point of a curve; its interval says how uncertain it is."""
     from scipy import special
 

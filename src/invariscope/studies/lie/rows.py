@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import datetime
-import hashlib
 import json
 import math
-import platform
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
-import invariscope
 from invariscope.anatomy.layer_gradients import Trace
 from invariscope.data.sources import Source
 from invariscope.intervals import GROUPS, MIN_PER_GROUP, MISSING, jackknife
 from invariscope.measures.lie_derivative import LieDerivative
 from invariscope.readers.base import as_reader
-from invariscope.results.result import SCHEMA, MapKey, Result
+from invariscope.results.provenance import digest, provenance
+from invariscope.results.result import MapKey, Result
+from invariscope.results.rows import ABSENT, Row
 from invariscope.studies.lie.contributions import Contributions
 
 REST = "(other operations)"
@@ -138,98 +135,94 @@ def as_result(
     Args:
         groups: (sample,) jackknife groups.
     """
-    rows, maps = [], {}
+    found: list[Row] = []
+    maps: dict[MapKey, np.ndarray] = {}
     for number, flow in enumerate(measure.flows):
         name = f"{measure.name}.{flow.name}"
-        rows += list(_rows(name, terms, number, groups))
+        found += _rows(name, terms, number, groups)
         if terms.shown:
-            key: MapKey = (f"{name}.products", "output", "all", 0)
-            maps[key] = terms.products[:, number].mean(0)[np.ix_(terms.shown, terms.shown)]
-    rows.sort(key=lambda row: list(_KINDS).index(_kind(row["measure"], measure)))
-    provenance = _provenance(model, source, terms, measure, seed=seed, label=label)
-    provenance["data"]["fingerprint"] = fingerprint
-    provenance["seconds"] = round(seconds, 3)
-    return Result(rows=tuple(rows), arrays=maps, provenance=provenance)
+            products = terms.products[:, number].mean(0)[np.ix_(terms.shown, terms.shown)]
+            maps[f"{name}.products", "output", "all", 0] = products
+    found.sort(key=lambda row: list(_KINDS).index(row.output))
+    named = {"label": label, "seconds": seconds, "seed": seed}
+    about = _provenance(model, source, terms, measure, fingerprint=fingerprint, **named)
+    return Result(rows=tuple(found), arrays=maps, provenance=about)
 
 
-def _kind(row: str, measure: LieDerivative) -> str:
-    names = [f"{measure.name}.{flow.name}" for flow in measure.flows]
-    return next((row.removeprefix(name).removeprefix(".") for name in names if _owns(name, row)), "")
-
-
-def _owns(name: str, row: str) -> bool:
-    return row in (name, *(f"{name}.{kind}" for kind in _KINDS if kind))
-
-
-def _rows(name: str, terms: Terms, number: int, groups: np.ndarray) -> Iterator[dict[str, Any]]:
+def _rows(name: str, terms: Terms, number: int, groups: np.ndarray) -> Iterator[Row]:
     """The output's row, and three for each layer."""
     whole, shares = terms.whole[:, number], terms.shares[:, number]
-    error = np.sqrt(terms.spread[:, number].mean(0) / len(whole))
-    extra = {"probe_error": float(error[0])} if terms.directions else {}
-    yield _row(name, ("output", 0), whole, groups) | extra
+    errors = np.sqrt(terms.spread[:, number].mean(0) / len(whole)).tolist()
+    errors = errors if terms.directions else [ABSENT] * len(errors)
+    yield _row(name, "", ("output", 0), whole, groups, errors[0])
     for layer in terms.shown:
-        own = terms.products[:, number, layer, layer]
-        extra = {"probe_error": float(error[1 + layer])} if terms.directions else {}
-        yield _row(f"{name}.term", terms.layers[layer], own, groups) | extra
-        yield _row(f"{name}.cross", terms.layers[layer], shares[:, layer] - own, groups)
-        yield _row(f"{name}.share", terms.layers[layer], shares[:, layer], groups)
+        key, own = terms.layers[layer], terms.products[:, number, layer, layer]
+        yield _row(name, "term", key, own, groups, errors[1 + layer])
+        yield _row(name, "cross", key, shares[:, layer] - own, groups)
+        yield _row(name, "share", key, shares[:, layer], groups)
 
 
-def _row(name: str, key: tuple[str, int], values: np.ndarray, groups: np.ndarray) -> dict[str, Any]:
-    """The mean over (sample,) values with its interval."""
-    sizes = np.bincount(groups, minlength=GROUPS)
-    row: dict[str, Any] = {
-        **{"measure": name, "layer": key[0], "call": key[1], "stratum": "all"},
-        **{"value": float(values.mean()), "samples": len(values), "elements": 1},
-    }
+def _row(
+    measure: str,
+    kind: str,
+    key: tuple[str, int],
+    values: np.ndarray,
+    groups: np.ndarray,
+    error: float = ABSENT,
+) -> Row:
+    """The mean over (sample,) values with its interval.
+
+    Args:
+        error: standard error over random directions, if there are any.
+    """
+    sizes, value = np.bincount(groups, minlength=GROUPS), float(values.mean())
+    found: dict[str, Any] = {"value": value, "samples": len(values), "elements": 1, "probe_error": error}
+    found |= {"measure": measure + (kind and f".{kind}"), "output": kind}
+    found |= {"layer": key[0], "call": key[1], "stratum": "all"}
     if sizes.min() < MIN_PER_GROUP:
         note = f"no interval: a group has {sizes.min()} samples, {MIN_PER_GROUP} are needed"
-        return row | MISSING.columns | {"note": note}
+        return Row(**found, **MISSING.columns, note=note)
     sums = np.bincount(groups, weights=values, minlength=GROUPS)
     omitted = ((sums.sum() - sums) / (len(values) - sizes)).tolist()
-    interval = jackknife(row["value"], omitted, sizes.tolist())
-    row |= interval.within(-math.inf if (values < 0).any() else 0.0).columns
-    return row | {"replicates": omitted, "group_sizes": sizes.tolist()}
+    interval = jackknife(value, omitted, sizes.tolist()).within(-math.inf if (values < 0).any() else 0.0)
+    return Row(**found, **interval.columns, replicates=omitted, group_sizes=sizes.tolist())
 
 
 def _provenance(
-    model: nn.Module, source: Source, terms: Terms, measure: LieDerivative, *, seed: int, label: str | None
+    model: nn.Module,
+    source: Source,
+    terms: Terms,
+    measure: LieDerivative,
+    *,
+    fingerprint: str,
+    label: str | None,
+    seconds: float,
+    seed: int,
 ) -> dict[str, Any]:
-    """Where the numbers came from; the caller adds the time and the fingerprint of the data."""
-    reader, names = as_reader(model), [flow.name for flow in measure.flows]
+    names = [flow.name for flow in measure.flows]
     options = {"interpolation": measure.interpolation, "generators": names, "preset": measure.preset}
-    drawn = json.dumps(options | {"directions": terms.directions, "seed": seed}, sort_keys=True).encode()
-    kinds = [kind for kind in _KINDS if terms.shown or not kind]
+    drawn = json.dumps(options | {"directions": terms.directions, "seed": seed}, sort_keys=True)
     texts = {
         f"{measure.name}.{name}{kind and '.' + kind}": {
             **{"options": options, "summary": _KINDS[kind][0], "reading": _KINDS[kind][1]},
             "source": measure.source(),
         }
-        for kind in kinds
+        for kind in _KINDS
+        if terms.shown or not kind
         for name in names
     }
-    data = {
-        **{"name": source.name, "samples": len(terms.whole), "shape": list(terms.input_shape)},
-        "classes": list(source.classes or ()),
-    }
-    transform = {
-        **{"family": "generators", "options": options, "labels": names, "parameters": {}},
-        "fingerprint": hashlib.blake2b(drawn, digest_size=12).hexdigest(),
-    }
-    return {
-        "schema": SCHEMA,
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "seed": seed,
-        "versions": {
-            **{"invariscope": invariscope.__version__, "python": platform.python_version()},
-            **{"torch": torch.__version__, "numpy": np.__version__},
+    return provenance(
+        seconds=seconds,
+        seed=seed,
+        model=as_reader(model).described(label),
+        data={
+            **{"name": source.name, "samples": len(terms.whole), "shape": list(terms.input_shape)},
+            **{"classes": list(source.classes or ()), "fingerprint": fingerprint},
         },
-        "model": reader.described(label),
-        "data": data,
-        "transform": transform,
-        "options": {"forwarded_inputs": len(terms.whole), "random_directions": terms.directions},
-        "measures": texts,
-        "notes": [],
-        "skipped": [],
-        "unused": [],
-    }
+        transform={
+            **{"family": "generators", "options": options, "labels": names, "parameters": {}},
+            "fingerprint": digest(drawn),
+        },
+        options={"forwarded_inputs": len(terms.whole), "random_directions": terms.directions},
+        measures=texts,
+    )

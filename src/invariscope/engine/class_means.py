@@ -1,0 +1,53 @@
+"""Means over classes: of layer values, of maps, and of what is counted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from invariscope.measures.values import LayerValues, UnitValues
+from invariscope.results.rows import ABSENT
+
+
+def left_out(parts: Sequence[LayerValues]) -> float:
+    """Return how many terms all parts left out; `ABSENT` if none can leave out terms."""
+    counts = [part.undefined for part in parts if part.undefined is not None]
+    return sum(counts) if counts else ABSENT
+
+
+def mean_over_classes(replicates: np.ndarray) -> np.ndarray:
+    """Return (replicate,) the mean of (class, replicate) values over the classes that have a value.
+
+    A replicate that one of these classes lacks is NaN, since it would be a mean over fewer classes.
+
+    >>> mean_over_classes(np.array([[1.0, 2.0, 3.0], [3.0, 4.0, np.nan], [np.nan, np.nan, 1.0]]))
+    array([ 2.,  3., nan])
+    """
+    known = replicates[np.isfinite(replicates[:, 0])]
+    usable = np.isfinite(known).all(axis=0) & (len(known) > 0)
+    return np.where(usable, np.where(np.isfinite(known), known, 0.0).sum(axis=0) / max(len(known), 1), np.nan)
+
+
+def counts_over_classes(parts: list[UnitValues]) -> dict[str, Any]:
+    """Numbers of units from those of the classes."""
+    finite = np.any([np.isfinite(part.values[0]) for part in parts], axis=0)
+    counted = np.any([part.counted for part in parts], axis=0)
+    examined = True if parts[0].examined is None else parts[0].examined
+    dead = int((examined & ~finite).sum())
+    return {
+        "null": float(finite_mean(np.array([part.layer_null() for part in parts]))),
+        "units": parts[0].units,
+        "dead_units": dead,
+        "sparse_units": int((examined & ~counted).sum()) - dead,
+        "counted_units": int(counted.sum()),
+    }
+
+
+def finite_mean(values: np.ndarray) -> np.ndarray:
+    """Mean over the leading axis of what is finite; NaN if nothing is, without a warning."""
+    finite = np.isfinite(values)
+    counts = finite.sum(axis=0)
+    sums = np.where(finite, values, 0.0).sum(axis=0)
+    return np.divide(sums, counts, out=np.full(np.shape(sums), np.nan), where=counts > 0)

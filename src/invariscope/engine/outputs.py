@@ -1,0 +1,289 @@
+"""One output of a measure at one layer and over one stratum: its row, its curve and its map."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from invariscope.engine.class_means import left_out, mean_over_classes
+from invariscope.intervals import (
+    ENOUGH,
+    GROUPS,
+    MIN_PER_GROUP,
+    MISSING,
+    Interval,
+    Reason,
+    jackknife,
+    kind_of,
+)
+from invariscope.measures.base import Measure
+from invariscope.measures.values import (
+    BY_ELEMENT,
+    CurveValues,
+    ElementValues,
+    LayerValues,
+    UnitValues,
+    Values,
+)
+from invariscope.readers.base import LayerKey
+from invariscope.results.result import MapKey
+from invariscope.results.rows import ABSENT, Point, Row
+from invariscope.transforms.base import Transform
+
+_NO_UNIT = "no unit is left to average over: all are dead, sparse or infinite"
+_NOTHING = "no value: what it is made of is undefined for all samples, or it is 0 divided by 0"
+_INFINITE = "infinite: it is divided by 0"
+_GROUP_DECIDES = "no interval: without one of the groups it has no value"
+
+
+@dataclass(frozen=True)
+class Stratum:
+    """A part of the samples: its label, its buckets by group, how many samples each group has.
+
+    Args:
+        reach: how many times as wide its intervals are, for what chose the number of samples.
+        reason: why no interval can be issued; "" if one can.
+    """
+
+    label: str
+    members: list[list[int]]
+    sizes: np.ndarray
+    reach: float = 1.0
+    reason: str = ""
+
+
+def no_interval(sizes: np.ndarray, clusters: np.ndarray | None, why: str) -> str:
+    """Explain why groups of these sizes give no interval; "" if they give one.
+
+    Args:
+        clusters: (group,) number of clusters; None if there are no clusters.
+        why: why all samples are in one group, if they are.
+    """
+    if len(sizes) < GROUPS:
+        return f"no interval: {why}"
+    counts, what = (sizes, "samples") if clusters is None else (clusters, "clusters")
+    if counts.min() >= MIN_PER_GROUP:
+        return ""
+    few = f"no interval: a group has {counts.min()} {what}, {MIN_PER_GROUP} are needed; {ENOUGH}"
+    return Reason(few, "small_groups")
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A part of a result: rows, points of curves, and maps."""
+
+    rows: list[Row] = field(default_factory=list)
+    points: list[Point] = field(default_factory=list)
+    maps: dict[MapKey, np.ndarray] = field(default_factory=dict)
+
+    def add(self, other: Part) -> None:
+        """Append another part."""
+        self.rows.extend(other.rows)
+        self.points.extend(other.points)
+        self.maps.update(other.maps)
+
+    def at(self, key: LayerKey, shape: tuple[int, ...]) -> Part:
+        """Return the same numbers for a view of the layer, with units of that shape."""
+        where = {"layer": key[0], "call": key[1]}
+        return Part(
+            [replace(row, **where) for row in self.rows],
+            [replace(point, **where) for point in self.points],
+            {
+                (name, key[0], stratum, key[1]): array.reshape(shape) if _fits(array, shape) else array
+                for (name, _, stratum, _), array in self.maps.items()
+            },
+        )
+
+
+def _fits(array: np.ndarray, shape: tuple[int, ...]) -> bool:
+    return array.size == int(np.prod(shape))
+
+
+@dataclass(frozen=True)
+class OutputPlace:
+    """Which output of which measure, at which layer, over which stratum.
+
+    Args:
+        double: whether maps are kept in float64.
+    """
+
+    measure: Measure
+    output: str
+    key: LayerKey
+    stratum: Stratum
+    transform: Transform
+    double: bool
+
+    @property
+    def name(self) -> str:
+        """The measure's name with the output."""
+        return self.measure.row_name(self.output)
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """What all rows and points of the output have in common."""
+        where = {"layer": self.key[0], "call": self.key[1], "stratum": self.stratum.label}
+        samples = int(self.stratum.sizes.sum())
+        return where | {"measure": self.name, "output": self.output, "samples": samples}
+
+    def part(self, values: Values, floor: Values | None) -> Part:
+        """Return the row, the curve and the map of these values.
+
+        Args:
+            floor: the same value over round trips.
+        """
+        if isinstance(values, CurveValues):
+            return self._curve(values)
+        below: dict[str, Any] = {} if floor is None else {"floor": float(layer_replicates(floor)[0])}
+        if isinstance(values, ElementValues):
+            return self._elements(values, floor, below)
+        if isinstance(values, LayerValues):
+            below |= {"null": values.null, "undefined": left_out([values])}
+            return Part([self.row([values], note=values.note, **below)])
+        row = self.row([values], note=values.note, empty=_NO_UNIT, **_counts(values), **below)
+        return Part([row], maps=self.map(values.values[0]))
+
+    def row(
+        self,
+        parts: Sequence[UnitValues | ElementValues | LayerValues],
+        *,
+        note: str = "",
+        empty: str = "",
+        **columns: Any,
+    ) -> Row:
+        """Return the row of these values, of the mean over classes if there are several.
+
+        Args:
+            note: what the measure has to say.
+            empty: why there is no value, if there is none and the measure has nothing to say.
+            columns: further columns.
+        """
+        layer = self._over([layer_replicates(part) for part in parts])
+        uncovered = next((part.uncovered for part in parts if part.uncovered), "")
+        reach = self.stratum.reach * max(getattr(part, "reach", 1.0) for part in parts)
+        interval = MISSING if uncovered else self._interval(layer, reach)
+        why = _first_reason(self.stratum.reason, uncovered)
+        if len(layer) > 1:
+            columns |= {"group_sizes": self.stratum.sizes.tolist()}
+            columns |= {} if why else {"replicates": layer[1:].tolist(), "reach": reach}
+            why = why or ("" if np.isfinite(interval.low) else _GROUP_DECIDES)
+        return Row(
+            **self.columns,
+            value=float(layer[0]),
+            elements=len(self.transform),
+            note=_note(float(layer[0]), why, note, empty),
+            pending=kind_of(why) != "never",
+            **interval.columns,
+            **self._ratio([part.ratio for part in parts if isinstance(part, UnitValues)], reach),
+            **columns,
+        )
+
+    def map(self, values: np.ndarray) -> dict[MapKey, np.ndarray]:
+        """Return the map of these values, in float32 if activations are and its range is large enough."""
+        kind = np.float64 if self.double or _beyond_float32(values) else np.float32
+        key = (self.name, self.key[0], self.stratum.label, self.key[1])
+        return {key: np.array(values, kind, order="C")}
+
+    def _over(self, replicates: Sequence[np.ndarray]) -> np.ndarray:
+        """The values themselves, or their mean over classes for the stratum without samples of its own."""
+        if self.stratum.members:
+            return replicates[0]
+        used = 1 if self.stratum.reason else None
+        return mean_over_classes(np.stack([values[:used] for values in replicates]))
+
+    def _ratio(self, given: Sequence[np.ndarray | None], reach: float) -> dict[str, Any]:
+        ratios = [ratio for ratio in given if ratio is not None]
+        if not ratios:
+            return {}
+        ratio = self._over(ratios)
+        around = self._interval(ratio, reach)
+        ends = {"ratio_low": around.low, "ratio_high": around.high}
+        return {"value_ratio": float(ratio[0]), "ratio_replicates": ratio[1:].tolist() or (), **ends}
+
+    def _elements(self, values: ElementValues, floor: Values | None, below: dict[str, Any]) -> Part:
+        """The mean over the elements as a row, and the elements as a curve."""
+        row = self.row([values], units=values.values.shape[1], dead_units=0, sparse_units=0, **below)
+        kept = values.values[:1] if values.uncovered else values.values.copy()
+        if values.rare is not None:
+            kept[1:, values.rare] = np.nan
+        floors = floor.values[0].tolist() if isinstance(floor, ElementValues) else None
+        return Part([row], self._points(kept, *self._axis(), floors))
+
+    def _curve(self, values: CurveValues) -> Part:
+        """A curve along an axis of its own, and the curves of the units as a map if there are any."""
+        axis = values.parameter, list(zip(values.labels, values.x, strict=True))
+        points = self._points(values.values, *(self._axis() if values.parameter == BY_ELEMENT else axis))
+        return Part([], points, {} if values.units is None else self.map(values.units))
+
+    def _axis(self) -> tuple[str, list[tuple[str, float]]]:
+        """What elements differ by, and their labels and places on that axis."""
+        parameter, xs = next(iter(self.transform.parameters.items()), (BY_ELEMENT, None))
+        places = map(float, xs or range(len(self.transform)))
+        return parameter, list(zip(self.transform.labels, places, strict=True))
+
+    def _points(
+        self,
+        values: np.ndarray,
+        parameter: str,
+        axis: list[tuple[str, float]],
+        floors: list[float] | None = None,
+    ) -> list[Point]:
+        shared = self.columns | {"parameter": parameter}
+        return [
+            Point(
+                **shared,
+                element=number,
+                label=label,
+                x=x,
+                value=float(values[0, number]),
+                floor=ABSENT if floors is None else floors[number],
+                **self._interval(values[:, number], self.stratum.reach).columns,
+            )
+            for number, (label, x) in enumerate(axis[: values.shape[1]])
+        ]
+
+    def _interval(self, values: np.ndarray, reach: float) -> Interval:
+        """The jackknife interval, cut at the smallest and largest value that the measure can have."""
+        if len(values) < 2:
+            return MISSING
+        sizes = self.stratum.sizes.tolist()
+        found = jackknife(float(values[0]), values[1:].tolist(), sizes, reach=reach)
+        return found.within(*self.measure.output(self.output).range)
+
+
+def layer_replicates(part: Values) -> np.ndarray:
+    """Return the (replicate,) values of the layer."""
+    return part.layer_values() if isinstance(part, UnitValues | ElementValues) else part.values
+
+
+def _counts(values: UnitValues) -> dict[str, Any]:
+    return {
+        "null": values.layer_null(),
+        "units": values.units,
+        "dead_units": values.dead,
+        "sparse_units": values.sparse,
+        "infinite_units": values.infinite,
+        "counted_units": int(values.counted.sum()),
+        "masked_units": values.masked or ABSENT,
+    }
+
+
+def _first_reason(small: str, uncovered: str) -> str:
+    """Of the reasons that more samples would remove, too small groups come first."""
+    return small if small and kind_of(uncovered or small) != "never" else uncovered or small
+
+
+def _note(value: float, why: str, own: str, empty: str) -> str:
+    if not np.isfinite(value):
+        return own or empty or (_NOTHING if np.isnan(value) else _INFINITE)
+    return "; ".join(filter(None, (why, own)))
+
+
+def _beyond_float32(values: np.ndarray) -> bool:
+    """Whether a finite value is too large or too small for float32, as squares of extreme responses are."""
+    size = np.abs(values[np.isfinite(values) & (values != 0)])
+    limits = np.finfo(np.float32)
+    return bool(((size > limits.max) | (size < limits.tiny)).any())

@@ -1,0 +1,218 @@
+"""What is decided before the first forward of a walk: layers, notes, sizes, and where to resume."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from invariscope.data.labels import Labelling
+from invariscope.data.sources import Source, refuse_second_walk
+from invariscope.data.window import Window
+from invariscope.engine.arrival import UNKNOWN
+from invariscope.engine.checkpoint import Checkpoint, refuse_unseen
+from invariscope.engine.extras.grid_notes import grids_for
+from invariscope.engine.extras.padding import padding_notes
+from invariscope.engine.feature_motion import as_it_is
+from invariscope.engine.needs import Needs, settle
+from invariscope.engine.options import Options
+from invariscope.engine.plan import (
+    Size,
+    Strata,
+    available_bytes,
+    choose_buckets,
+    rows_per_forward,
+    whole_fours,
+)
+from invariscope.engine.state import Run
+from invariscope.engine.validation import inspected, refuse_unreadable, refuse_unstable
+from invariscope.intervals import SEQUENTIAL_REACH
+from invariscope.readers.base import OK, LayerInfo, LayerKey, Reader
+from invariscope.readers.batch_dependence import PredictingForward, Responses, distinct_rows, examine
+from invariscope.readers.fingerprint import identify
+from invariscope.statistics.base import Statistic
+from invariscope.transforms.base import Transform
+
+_CHECKED = 16  # samples spread over the first window
+
+Pilot = Mapping[tuple[LayerKey, Statistic], Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Walk:
+    """One pass of one source through one model, for what any number of measures need.
+
+    Args:
+        total: number of samples, if known.
+        enough: (run, samples walked) whether to stop there, asked at the end of each window.
+    """
+
+    reader: Reader
+    source: Source
+    transform: Transform
+    needs: Needs
+    options: Options
+    total: int | None = None
+    enough: Callable[[Run, int], bool] | None = None
+
+    @cached_property
+    def forwarded(self) -> Transform:
+        """The elements, or only the untransformed input if nothing reads the others."""
+        return self.transform if self.needs.orbits else as_it_is()
+
+    @cached_property
+    def labelling(self) -> Labelling:
+        """Meaning of the labels."""
+        return self.source.labelling.named(self.options.classes)
+
+
+@dataclass(frozen=True, eq=False)
+class WalkPlan:
+    """A walk with all that is decided before its first forward.
+
+    Args:
+        walk: whose probes are settled.
+        pilot: final values of the pilots of statistics that have one.
+        room: number of samples that fit into a block.
+        size: memory of the sums.
+        budget: bytes that the sums may take.
+        unit_bytes: bytes that a state may take for each unit.
+        checkpoint: the file for the sums, if one was given.
+        resumed: window, block and data at which that file stands; None if there is none yet.
+    """
+
+    walk: Walk
+    pilot: Pilot
+    room: int
+    size: Size
+    budget: int
+    unit_bytes: float
+    checkpoint: Checkpoint | None
+    resumed: tuple[int, int, str] | None
+
+
+def begun(walk: Walk, first: Window) -> tuple[Run, Tensor, Responses]:
+    """Return the run as a trial forward of the first samples shows it.
+
+    Returns:
+        The run, and the inputs with their responses by which a model that changes is found.
+    Raises:
+        ValueError: the model, the labels or the transform do not fit the data.
+    """
+    few, options, needs = first.part(0, min(3, len(first))), walk.options, walk.needs
+    x = few.inputs
+    walk.labelling.check(first.labels, by_class=options.by_class, compared=needs.labels)
+    walk.transform.check(x)
+    moved = walk.transform.orbit(x, indices=few.indices, keys=few.keys, seed=options.seed)
+    samples, of_output = walk.source.length or len(first), bool(needs.output)
+    inspection = inspected(walk.reader, moved[:, 0], options, samples=samples, of_output=of_output)
+    run = Run(
+        Strata(options.by_class),
+        inspection,
+        input_shape=tuple(x.shape[1:]),
+        reach=1.0 if walk.enough is None else SEQUENTIAL_REACH,
+        shapes={(info.layer, info.call): info.shape for info in inspection.layers},
+        grids=grids_for(walk.reader, x, inspection, needs.layers, options),
+        labelled=first.labels is not None,
+        labelling=walk.labelling,
+    )
+    run.notes += [inspection.prediction.note] if of_output and inspection.prediction.note else []
+    checked = _check_dependence(walk, first, run)
+    run.notes += padding_notes(walk.transform, first.part(0, min(64, len(first))).inputs, seed=options.seed)
+    if moved.ndim == 5 and not moved.is_complex():  # images, which reports show
+        run.orbit = moved[0].detach().float().cpu().numpy().copy()
+    if needs.paired and first.labels is None and walk.source.walked()["order"] == "arrival":
+        run.notes.append(UNKNOWN)
+    return run, *checked
+
+
+def _check_dependence(walk: Walk, first: Window, run: Run) -> tuple[Tensor, Responses]:
+    """Check whether responses depend on chance, or on the other inputs of the batch."""
+    options = walk.options
+    spread = np.linspace(0, len(first) - 1, min(len(first), _CHECKED)).round().astype(np.int64)
+    chosen = spread[distinct_rows(first.take(spread))]
+    who = {"indices": first.indices[chosen], "keys": first.keys[chosen]}
+    moved = walk.transform.orbit(first.take(chosen), seed=options.seed, **who)
+    each = torch.arange(len(moved))
+    inputs = moved[each, each % moved.shape[1]]
+    with walk.reader.open(device=options.device, precision=options.precision) as forward:
+        found, responses = examine(PredictingForward(forward, run.inspection.prediction), inputs)
+    run.notes += refuse_unstable(found, options)
+    run.inspection = run.inspection.unrepeated(found.unrepeated)
+    if options.unstable == "refuse":
+        for key, reason in found.layers.items():
+            run.withdraw(key, reason, walk.needs.layers)
+    return inputs, responses
+
+
+def prepared(walk: Walk, run: Run, pilot: Pilot) -> WalkPlan:
+    """Choose the sizes of blocks and sums, settle probes, and read the checkpoint into the run."""
+    options, needs = walk.options, walk.needs
+    read = [info for info in run.inspection.layers if info.status == OK]
+    sizes = [int(np.prod(info.shape)) for info in read]
+    device = options.device or walk.reader.device
+    rows = rows_per_forward(options.batch_size, max(sizes, default=1), device)
+    room = max(1, rows // needs.width(walk.forwarded))
+    found = [_bytes_of(statistic, info, walk, pilot) for statistic in needs.layers for info in read]
+    size = Size(sum(bucket for bucket, _ in found), sum(stratum for _, stratum in found))
+    budget, cells = available_bytes(options.memory_gb), _known_cells(walk.source, run.strata)
+    unit_bytes = (budget - size.of(1, 1)) / max(sum(sizes) * len(needs.layers), 1)
+    if why := choose_buckets(run.strata, size, budget=budget, intervals=options.intervals, cells=cells):
+        run.notes.append(f"no intervals: {why}")
+    checkpoint = _checkpoint(walk) if options.checkpoint else None
+    resumed = None if checkpoint is None else checkpoint.read(run, needs.layers + needs.output)
+    settled = replace(walk, needs=_settled(walk, whole_fours(room)))
+    if not needs.output:
+        refuse_unreadable(run.inspection)
+    return WalkPlan(settled, pilot, room, size, budget, unit_bytes, checkpoint, resumed)
+
+
+def _settled(walk: Walk, size: int) -> Needs:
+    """The needs with probes that know what they must of all inputs."""
+    if not any(probe.unsettled for probe in walk.needs.probes):
+        return walk.needs
+    refuse_second_walk(walk.source, "a mean over all inputs must be known before the first forward")
+    return settle(walk.needs, walk.forwarded, walk.source.windows(), size=size, seed=walk.options.seed)
+
+
+def _bytes_of(statistic: Statistic, info: LayerInfo, walk: Walk, pilot: Pilot) -> tuple[int, int]:
+    """Memory of one bucket, and of one stratum, of a layer's state, by what the pilot has found."""
+    units, elements = statistic.units_of(info.shape), len(walk.forwarded)
+    stratum = statistic.stratum_bytes(units, elements)
+    if statistic.pilot is None:
+        return statistic.bucket_bytes(units, elements), stratum
+    known = pilot.get(((info.layer, info.call), statistic.pilot))
+    return (0 if known is None else statistic.piloted_bytes(units, elements, known)), stratum
+
+
+def _known_cells(source: Source, strata: Strata) -> np.ndarray | None:
+    """The cells of all samples, if they can be known before the walk."""
+    if source.order is None or (strata.by_class and source.labels is None):
+        return None
+    return strata.cells_of(source.order.groups, source.labels)
+
+
+def _checkpoint(walk: Walk) -> Checkpoint:
+    """The file for the sums, with what must be the same for them to be continued."""
+    options = walk.options
+    identities = {
+        "model": walk.reader.identity(),
+        "elements": identify(walk.transform, "transform"),
+        "statistics": identify(walk.needs, "measures"),
+        "layers": identify(options.layers, "layers"),
+        "output": identify(options.output, "output"),
+    }
+    refuse_unseen([place for identity in identities.values() for place in identity.unseen])
+    identity = {
+        "transform": walk.transform.describe(),
+        "needs": repr(walk.needs),
+        "options": options.described() | {"seed": options.seed, "layers": None},
+    }
+    digests = {name: identity.digest for name, identity in identities.items()}
+    return Checkpoint(Path(str(options.checkpoint)), identity | digests)

@@ -1,0 +1,245 @@
+"""The loop: every transformed input through the model once, every layer reduced where it is produced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from itertools import chain
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from invariscope.block import Block
+from invariscope.data.sources import Source, refuse_second_walk
+from invariscope.data.window import Fingerprint, Window
+from invariscope.engine.extras.audit import Audit
+from invariscope.engine.extras.floor import floor_notes, with_floor
+from invariscope.engine.feature_motion import act_on_maps, acting_elements, as_it_is
+from invariscope.engine.needs import ForwardRows, Needs, lay_out
+from invariscope.engine.options import Options
+from invariscope.engine.plan import by_cell, paired_chunks, refuse_too_large, whole_fours
+from invariscope.engine.prepare import Pilot, Walk, WalkPlan, begun, prepared
+from invariscope.engine.progress import ticking
+from invariscope.engine.reduction import BlockFrame, Reduction
+from invariscope.engine.state import Run
+from invariscope.engine.validation import refuse_unreadable
+from invariscope.measures.base import Measure
+from invariscope.readers.base import Forward, Reader
+from invariscope.readers.batch_dependence import PredictingForward
+from invariscope.statistics.probes import Batch
+from invariscope.transforms.base import Transform
+
+Tick = Callable[[int, int | None], None]
+
+
+def walk(
+    reader: Reader,
+    source: Source,
+    transform: Transform,
+    measures: tuple[Measure, ...],
+    options: Options,
+    *,
+    enough: Callable[[Run, int], bool] | None = None,
+) -> Run:
+    """One pass for these measures, with progress as the options say; it ends early where `enough` says so."""
+    needs = Needs.of(measures)
+    if options.floor and transform.invertible:
+        needs = with_floor(needs, measures, transform)
+    with ticking(options.progress, f"measuring {options.label or reader.name}") as tick:
+        run = walked(Walk(reader, source, transform, needs, options, source.length, enough), tick)
+    run.notes += floor_notes(measures, transform, options)
+    return run
+
+
+def walked(walk: Walk, tick: Tick) -> Run:
+    """Walk the source; `tick(samples done, samples in all)` is called after each block.
+
+    Raises:
+        ValueError: fewer than two samples, no layer that can be read, or responses that cannot be counted.
+    """
+    options, windows = walk.options, walk.source.windows()
+    first = next(windows, None)
+    if first is None:
+        raise ValueError("the data are empty: the iterable gave no batch")
+    run, inputs, responses = begun(walk, first)
+    plan = prepared(walk, run, _piloted(walk, run))
+    windows = chain([first], windows)
+    del first  # a window of a stream may be large
+    with walk.reader.open(device=options.device, precision=options.precision, seed=options.seed) as forward:
+        loop = _Loop(plan, run, forward, tick)
+        if options.unstable == "refuse":
+            model = PredictingForward(forward, run.inspection.prediction)
+            loop.audit = Audit(model, inputs, responses, loop.reduction.withdraw)
+        run.fingerprint = loop.over(windows)
+    if run.samples < 2:
+        raise ValueError(f"got {run.samples} sample: a variance across samples needs at least two")
+    if not walk.needs.output:
+        refuse_unreadable(run.inspection)
+    if plan.checkpoint is not None:
+        plan.checkpoint.remove()
+    return run
+
+
+def _piloted(walk: Walk, run: Run) -> Pilot:
+    """Gather what must be known of the untransformed inputs beforehand, in a walk of its own."""
+    needs, source = walk.needs.pilot, walk.source
+    if needs is None:
+        return {}
+    refuse_second_walk(source, "thresholds and bins come from a pilot, which walks the data first")
+    total = source.length
+    if total is None and any(statistic.sized for statistic in needs.layers + needs.output):
+        total = sum(len(window) for window in source.windows())
+    of_inputs = Walk(walk.reader, source, as_it_is(), needs, walk.options.quiet(), total)
+    pilot = walked(of_inputs, lambda done, total: None)
+    everything = [list(range(pilot.strata.buckets))]
+    finals = {(key, s): s.finalize(state, everything) for (key, s), state in pilot.states.items()}
+    for key, reason in pilot.withdrawn.items():
+        run.withdraw(key, reason, walk.needs.layers)
+    run.forwards += pilot.forwards  # a checkpoint has counted them too, and says so when it is read
+    run.notes.append(f"a pilot forwarded {pilot.forwards} untransformed inputs once more")
+    run.notes += dict.fromkeys(note for (_, s), final in finals.items() for note in s.notes(final))
+    return finals
+
+
+class _Loop:
+    """Forwards the windows block by block and updates the run."""
+
+    def __init__(self, plan: WalkPlan, run: Run, forward: Forward, tick: Tick) -> None:
+        self.plan, self.walk, self.run, self.forward, self.tick = plan, plan.walk, run, forward, tick
+        self.reduction = Reduction(run, self.walk.needs, self.walk.options, plan.pilot)
+        self.acting = acting_elements(self.walk.transform, seed=self.walk.options.seed)
+        self.audit: Audit | None = None
+        self.done = 0  # samples of blocks that have been forwarded, by an interrupted run too
+
+    def over(self, windows: Iterable[Window]) -> str:
+        """Walk the windows, until there are enough samples, and return the fingerprint of those walked."""
+        digest, enough = Fingerprint(), self.walk.enough
+        for number, window in enumerate(windows):
+            digest.add(window)
+            self._window(number, window, digest.hexdigest())
+            if enough is not None and enough(self.run, self.done):
+                break
+        if self.audit is not None:
+            self.audit.finish()
+        return digest.hexdigest()
+
+    def _window(self, number: int, window: Window, digest: str) -> None:
+        run, plan = self.run, self.plan
+        cells = run.strata.cells_of(window.groups, window.labels)
+        places = self._places(window) if self.walk.needs.positions else None
+        self._enlarge()
+        self._meet(window, cells)
+        for block, chosen in enumerate(self._blocks(window, cells)):
+            if not self._done_before(number, block, digest):
+                frame = partial(Block, membership=run.strata.membership(cells[chosen]))
+                if places is not None:
+                    frame = partial(frame, positions=places[0][chosen], sizes=places[1][chosen])
+                self._block(window, chosen, frame)
+                run.samples += len(chosen)
+                if plan.checkpoint is not None and plan.checkpoint.due():
+                    plan.checkpoint.write(run, windows=number, blocks=block + 1, data=digest)
+            self.done += len(chosen)
+            self.tick(self.done, self.walk.source.length)
+
+    def _meet(self, window: Window, cells: np.ndarray) -> None:
+        """Record clusters, and whether the labels of a stream come sorted."""
+        run = self.run
+        if window.clusters is not None:
+            buckets = run.strata.membership(cells).buckets.T
+            clusters = np.broadcast_to(window.clusters, buckets.shape)
+            run.clusters = (run.clusters or set()) | set(zip(buckets.flat, clusters.flat, strict=True))
+        if self.walk.source.walked()["order"] == "arrival" and window.labels is not None:
+            run.arrival.add(window.labels)
+
+    def _places(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
+        """Return each sample's position in its stratum, in the order of the data, and the stratum's size."""
+        if len(window) != self.walk.source.length:
+            raise ValueError(
+                "this preset follows the order of the samples in the data (within each class, if "
+                "by_class=True), which needs all of them in memory: give arrays, (inputs, labels)"
+            )
+        return self.run.strata.positions_of(window.labels, window.indices)
+
+    def _blocks(self, window: Window, cells: np.ndarray) -> Sequence[np.ndarray]:
+        """Return the samples to forward together: those of one bucket, or whole pairs if pairs are needed."""
+        if self.walk.needs.paired:
+            return paired_chunks(window.pairs, whole_fours(self.plan.room))
+        if window.clusters is not None:
+            return paired_chunks(window.clusters, whole_fours(self.plan.room))
+        return by_cell(cells, self.run.strata, self.plan.room)
+
+    def _done_before(self, number: int, block: int, digest: str) -> bool:
+        """Whether a checkpoint already holds this block."""
+        if self.plan.resumed is None:
+            return False
+        windows, blocks, data = self.plan.resumed
+        if number == windows and digest != data:
+            raise ValueError("the checkpoint was made with other data; give another checkpoint file")
+        return (number, block) < (windows, blocks)
+
+    def _enlarge(self) -> None:
+        """Room for classes that a stream has shown only now."""
+        strata = self.run.strata
+        needed = self.plan.size.of(strata.buckets, strata.references)
+        refuse_too_large(needed, self.plan.budget, "the classes met so far")
+        for (_, statistic), state in self.run.states.items():
+            if len(state.counts) < strata.buckets:
+                statistic.enlarge(state, strata.buckets)
+
+    def _block(self, window: Window, chosen: np.ndarray, frame: BlockFrame) -> None:
+        run, needs, audit = self.run, self.walk.needs, self.audit
+        inputs, batch = window.take(chosen), self._batch(window, chosen)
+        laid = lay_out(self.walk.forwarded, needs.probes, inputs, batch=batch)
+        self.reduction.begin(self._frame(window, chosen, frame, inputs, batch, laid), rows=len(laid.rows))
+        left_out = len(run.withdrawn)
+        output = (self.forward if audit is None else audit.run)(laid.rows, self.reduction.layer)
+        run.forwards += len(laid.rows)
+        if needs.output:
+            self.reduction.output(run.inspection.prediction.of(output, len(laid.rows)).detach())
+        self.reduction.end()
+        if audit is not None and len(run.withdrawn) > left_out:
+            audit.recheck(laid.rows)
+
+    def _frame(
+        self,
+        window: Window,
+        chosen: np.ndarray,
+        frame: BlockFrame,
+        inputs: Tensor,
+        batch: Batch,
+        laid: ForwardRows,
+    ) -> BlockFrame:
+        """What the blocks of all layers have in common."""
+        walk, needs = self.walk, self.walk.needs
+        labels = None if window.labels is None else window.labels[torch.from_numpy(chosen)]
+        return partial(
+            frame,
+            samples=len(chosen),
+            elements=len(walk.forwarded),
+            sample_step=laid.sample_step,
+            element_step=laid.element_step,
+            probes=laid.probes,
+            indices=batch.indices,
+            keys=batch.keys,
+            ranks=window.first + chosen,
+            partners=batch.partners if needs.paired else None,
+            clusters=None if window.clusters is None else window.clusters[chosen],
+            labels=walk.labelling.numbers(labels),
+            names=walk.labelling.names,
+            unaligned=walk.labelling.unaligned,
+            total=walk.total,
+            unit_bytes=self.plan.unit_bytes,
+            act=partial(act_on_maps, walk.transform, tuple(inputs.shape[2:]), walk.options.seed),
+            acting=self.acting,
+            per_sample=walk.transform.per_sample,
+            input_shape=tuple(inputs.shape[1:]),
+            distances=laid.distances(inputs) if needs.distances else None,
+        )
+
+    def _batch(self, window: Window, chosen: np.ndarray) -> Batch:
+        """Return positions, keys and partners of a block; if pairs are needed, blocks hold whole pairs."""
+        place = np.full(len(window) + 1, -1)
+        place[chosen] = np.arange(len(chosen))
+        mates = place[window.partners[chosen]]
+        return Batch(window.indices[chosen], window.keys[chosen], mates, self.walk.options.seed)

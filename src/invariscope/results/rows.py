@@ -1,0 +1,182 @@
+"""Rows of a result: values of layers, points of curves, and what random weights give."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cache
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Stands in columns that do not apply to a row; a NaN of its own, for an undefined value is still a value.
+ABSENT = float("nan")
+_USUAL = {"call": 0, "stratum": "all", "element": 0, "label": "", "parameter": ""}
+_UNSAVED = frozenset({"output", "pending"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResultRow(Mapping[str, Any]):
+    """A value that can also be read by column, as `row["value"]`; columns that do not apply are no keys.
+
+    Args:
+        measure: the measure's name, with its form and output: "stability.petrini2021.D".
+        layer, call: which layer, and which of its runs within one forward.
+        stratum: "all", the name of a class, or "mean" over the classes.
+        output: which of the measure's outputs, "D"; of most measures "". Not saved.
+    """
+
+    measure: str
+    layer: str
+    call: int
+    stratum: str
+    output: str = ""
+
+    @classmethod
+    def of(cls, columns: Mapping[str, Any], measures: Iterable[str] = ()) -> Self:
+        """Return a mapping of columns as a row; a row as it is.
+
+        Args:
+            columns: without any that does not apply; call 0 and stratum "all" may be left out.
+            measures: names without outputs of the measures that it may be a row of.
+        Raises:
+            TypeError: a column that does not exist, or none for the measure or the layer.
+        """
+        if isinstance(columns, cls):
+            return columns
+        name = str(columns.get("measure", ""))
+        stem = max((m for m in measures if name.startswith(f"{m}.")), key=len, default=name)
+        found: dict[str, Any] = _usual(cls) | {"output": name[len(stem) + 1 :]}
+        return cls(**found | {**columns})
+
+    @property
+    def place(self) -> tuple[str, str, int, str]:
+        """Measure, layer, call and stratum, by which the rows of a table are told apart."""
+        return self.measure, self.layer, self.call, self.stratum
+
+    @property
+    def stem(self) -> str:
+        """The measure's name with its form, without the output."""
+        return self.measure[: -len(self.output) - 1] if self.output else self.measure
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """Layer and call."""
+        return self.layer, self.call
+
+    def __getitem__(self, name: str) -> Any:
+        value, default = self.__dict__[name], getattr(type(self), name, None)
+        if name in _UNSAVED or value is default or value == default:
+            raise KeyError(name)
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in self.__dict__ if name in self)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+@cache
+def _usual(kind: type[ResultRow]) -> dict[str, Any]:
+    return {field.name: _USUAL[field.name] for field in fields(kind) if field.name in _USUAL}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row(ResultRow):
+    """The value of one output of a measure at one layer, over one stratum of the samples.
+
+    Args:
+        value, ci_low, ci_high, corrected: the value, its interval, and the bias-corrected centre of that.
+        null: the value expected if the pairing is destroyed.
+        floor: the value of inputs that were transformed and brought back.
+        value_ratio, ratio_low, ratio_high: ratio of the layer's means, with its interval.
+        samples, elements, units: numbers of these.
+        dead_units, sparse_units, infinite_units, masked_units: units left out, by reason.
+        counted_units: units whose mean is the value.
+        undefined: terms left out because they have no value.
+        note: why a number or an interval is missing, and what else a reader should know.
+        caution: what else would explain the value as well as invariance does.
+        grid: why no action can be exact on the layer's grid; also a part of the note.
+        probe_error: standard error of the value over random directions.
+        replicates, ratio_replicates: the value (the ratio) without each group of samples.
+        group_sizes: samples in each group.
+        reach: factor by which the interval is wider than a jackknife's.
+        pending: whether more samples would give the value an interval. Not saved.
+    """
+
+    value: float = ABSENT
+    ci_low: float = ABSENT
+    ci_high: float = ABSENT
+    corrected: float = ABSENT
+    null: float = ABSENT
+    floor: float = ABSENT
+    value_ratio: float = ABSENT
+    ratio_low: float = ABSENT
+    ratio_high: float = ABSENT
+    samples: float = ABSENT
+    elements: float = ABSENT
+    units: float = ABSENT
+    dead_units: float = ABSENT
+    sparse_units: float = ABSENT
+    infinite_units: float = ABSENT
+    masked_units: float = ABSENT
+    counted_units: float = ABSENT
+    undefined: float = ABSENT
+    probe_error: float = ABSENT
+    note: str = ""
+    caution: str = ""
+    grid: str = ""
+    replicates: Sequence[float] = ()
+    ratio_replicates: Sequence[float] = ()
+    group_sizes: Sequence[int] = ()
+    reach: float = 1.0
+    pending: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point(ResultRow):
+    """A point of a curve.
+
+    Args:
+        element: position of the transform's element, or of the point.
+        label, parameter, x: the place in words, what the axis is, and the place on it.
+        value, ci_low, ci_high, corrected, floor, samples, replicates, group_sizes: as in a `Row`.
+    """
+
+    element: int
+    label: str
+    parameter: str
+    x: float = ABSENT
+    value: float = ABSENT
+    ci_low: float = ABSENT
+    ci_high: float = ABSENT
+    corrected: float = ABSENT
+    floor: float = ABSENT
+    samples: float = ABSENT
+    replicates: Sequence[float] = ()
+    group_sizes: Sequence[int] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaselineRow(ResultRow):
+    """Mean and middle 95 % of a value over `draws` networks with random weights."""
+
+    mean: float = ABSENT
+    low: float = ABSENT
+    high: float = ABSENT
+    draws: float = ABSENT
+
+
+def frame_of(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> pd.DataFrame:
+    """Return rows as a frame with these columns: NaN for a missing number, "" for a missing note."""
+    import pandas as pd
+
+    absent = {"note": ""}
+    return pd.DataFrame(
+        [{name: row.get(name, absent.get(name, np.nan)) for name in columns} for row in rows],
+        columns=list(columns),
+    )
