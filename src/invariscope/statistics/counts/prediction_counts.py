@@ -58,6 +58,12 @@ class PredictionCounts(SumStatistic):
             state.counts[bucket] += len(samples)
             state.sums["shares"][bucket] += found[:, samples].sum(axis=1)
 
+    def unpack(self, arrays: dict[str, np.ndarray]) -> BucketSums:
+        """The sums from arrays, also from those of version 0.1.0, which had one sum without a name."""
+        if "sums" not in arrays:
+            return super().unpack(arrays)
+        return BucketSums(arrays["counts"], {"shares": arrays["sums"]}, (), True)
+
     def finalize(self, state: BucketSums, groups: list[list[int]]) -> PredictionShares:
         """Means per element."""
         counts = state.samples(groups)
