@@ -152,7 +152,7 @@ def test_a_defect_keeps_its_traceback(invoke, monkeypatch):
     def defect(*_, **__):
         raise KeyError("ours")
 
-    monkeypatch.setattr("invariscope.engine.api.walk", defect)
+    monkeypatch.setattr("invariscope.engine.pipeline.walk", defect)
     done = invoke("measure", "net.py:make", "digits.npz", "-t", "quarter_turns")
     assert isinstance(done.exception, KeyError)
     assert "error:" not in done.stderr

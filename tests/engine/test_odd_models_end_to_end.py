@@ -7,7 +7,6 @@ import pytest
 import torch
 
 import invariscope as iv
-from invariscope.block import Block
 from invariscope.engine.reduction import Reduction
 from odd_models import ODD_MODELS
 
@@ -41,7 +40,7 @@ def seen(monkeypatch):
 
     def recording(self, reading):
         if reading.values is not None and reading.status == "ok":
-            orbits = Block(values=reading.values, **self.shared).orbits()
+            orbits = self.frame(values=reading.values).orbits()
             blocks.setdefault((reading.layer, reading.call), []).append(
                 orbits.detach().double().numpy().copy()
             )

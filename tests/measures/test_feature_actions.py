@@ -312,7 +312,7 @@ class Slipped:
     ("action", "transform", "said"),
     [
         (iv.MatrixAction(Slipped()), iv.RandomOrthogonal(3), "Slipped is no representation"),
-        (iv.MatrixAction(Slipped()), iv.RandomOrthogonal(3, dimension=2), "vectors of 2 entries"),
+        (iv.MatrixAction(Slipped()), iv.RandomOrthogonal(3, dimension=2), "a multiple of 2 entries"),
         (iv.MatrixAction("regular"), iv.RandomOrthogonal(3), "needs a finite group"),
         (iv.MatrixAction("vector"), iv.RandomPermutations(6), "does not say how its elements turn vectors"),
         (iv.MatrixAction(np.ones((2, 1, 1))), iv.RandomOrthogonal(3), "2 came, the transform has 3 elements"),

@@ -118,6 +118,7 @@ def test_help_names_every_target(checkout):
         "lint",
         "bench",
         "test-models",
+        "stubs",
         "docs",
         "campaign",
         "help",

@@ -135,7 +135,7 @@ def main(
             _look(campaign, root / PAGE if summarize else None, steps, hours)
             return
         with _alone(root / WORK), _stoppable():
-            _run(campaign, hours)
+            _run(campaign, hours, root / WORK)
     except (ValueError, TypeError, OSError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(BAD_INPUT) from None
@@ -155,7 +155,7 @@ def _campaign(data_dir: Path | None, root: Path, steps: Path, device: str, threa
     return Campaign(CampaignProgress(jobs, archive), log, costs, words, threads, _say)
 
 
-def _run(campaign: Campaign, hours: float) -> None:
+def _run(campaign: Campaign, hours: float, work: Path) -> None:
     try:
         campaign.run(hours)
     except KeyboardInterrupt:
@@ -168,7 +168,7 @@ def _run(campaign: Campaign, hours: float) -> None:
         f"{len(unfinished)} are left, about {left:.1f} core-hours; {len(progress.failed)} failed"
     )
     if not unfinished and not progress.failed:
-        shutil.rmtree(campaign.costs.memory.parent / "cells", ignore_errors=True)
+        shutil.rmtree(work / "cells", ignore_errors=True)
 
 
 def _look(campaign: Campaign, page: Path | None, steps: Path, hours: float) -> None:

@@ -78,7 +78,7 @@ def returned(block: Block) -> Block:
     """The block with the round trips as its orbits; probes keep their places relative to them.
 
     >>> import torch
-    >>> from invariscope.statistics.base import Membership
+    >>> from invariscope.block import Membership
     >>> one = {"samples": 1, "elements": 2, "sample_step": 5, "element_step": 1, "indices": np.array([0])}
     >>> probes = {"round_trip": (2, 3), "identity": (4,)}
     >>> block = Block(values=torch.arange(5.0)[:, None], membership=Membership(np.zeros((1, 1), int)),

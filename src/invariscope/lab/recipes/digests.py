@@ -61,7 +61,8 @@ class Digests:
         mark = f"{path.absolute()} {found.st_size} {found.st_mtime_ns}"
         if mark not in self._known:
             self._known[mark] = _content_digest(path)
-            write_json(self._memory, self._known)
+            if self._memory.parent.exists():  # looking for cells makes no folder
+                write_json(self._memory, self._known)
         return self._known[mark]
 
 
