@@ -92,7 +92,7 @@ def test_the_summary_lists_what_is_missing_with_its_cost(steps, tmp_path, in_pro
     assert in_process == ["net", "nv/32"]
     call(root, steps(), "--summary")
     page = (root / "README.md").read_text()
-    assert "| tiny: nv/48 | 1.0 | not run yet |" in page
+    assert "| tiny: nv/48 | 1 | 1.0 | not run yet |" in page
     assert "2 of 3" in page
 
 

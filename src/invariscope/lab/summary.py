@@ -8,7 +8,7 @@ from typing import Any
 
 from invariscope.lab.agenda import AgendaStep, Job, order
 from invariscope.lab.costs import Costs, machine_in_words
-from invariscope.lab.log import Log
+from invariscope.lab.log import Log, alike
 from invariscope.lab.progress import CampaignProgress
 from invariscope.lab.recipes.archive import FILE_BYTES, MB, TOTAL_BYTES, WEIGHTS_BYTES, lacks_weights
 
@@ -89,14 +89,18 @@ def _missing(progress: CampaignProgress, costs: Costs, log: Log) -> list[str]:
         return ["## Missing", "Nothing."]
     seconds = costs.known(progress.jobs[key] for key in keys)
     failed = {line["key"]: line["failed"] for line in log.lines() if "failed" in line}
+    sorts: dict[tuple[str, str], list[str]] = {}
+    for key in keys:  # cells that differ in nothing but seeds share a line
+        home = progress.jobs[key].homes[0]
+        sorts.setdefault((alike(home.store, home.cell), failed.get(key, "not run yet")), []).append(key)
     rows = [
-        [_named(progress.jobs[key]), _minutes(seconds[key]), failed.get(key, "") or "not run yet"]
-        for key in keys
+        [_named(progress.jobs[own[0]]), str(len(own)), _minutes(seconds[own[0]]), why]
+        for (_, why), own in sorts.items()
     ]
     known = [value for value in seconds.values() if math.isfinite(value)]
     told = f"{len(keys)} cells, about {sum(known) / 3600:.1f} core-hours"
     unknown = f"; of {len(keys) - len(known)} the cost is not known" if len(known) < len(keys) else ""
-    return ["## Missing", f"{told}{unknown}.", _grid(["cell", "minutes", "why"], rows)]
+    return ["## Missing", f"{told}{unknown}.", _grid(["cell", "alike", "minutes each", "why"], rows)]
 
 
 def _core_hours(lines: Sequence[dict[str, Any]]) -> float:
