@@ -204,9 +204,9 @@ def test_a_verdict_follows_from_the_whole_interval(low, high, holds, verdict):
     assert decided(Estimate((low + high) / 2, Interval(low, high)), holds) == verdict
 
 
-def claim_over(values: list[float]) -> tuple[str, dict[str, int]]:
-    """The verdict on "the value is below 0.5" over networks with such values."""
-    shelf = Shelf(**{f"n{i}": result({"x": v}) for i, v in enumerate(values)})
+def claim_over(values: list[float | None]) -> tuple[str, dict[str, int]]:
+    """The verdict on "the value is below 0.5" over networks with such values; None: not measured."""
+    shelf = Shelf(**{f"n{i}": result({"x": v}) for i, v in enumerate(values) if v is not None})
     claim = Claim(
         text="low",
         axes={"i": list(range(len(values)))},
@@ -227,6 +227,9 @@ def test_a_claim_is_confirmed_by_all_cases_and_mixed_where_they_disagree():
     # None for and more than half against refutes; one of two is not more than half.
     assert claim_over([0.5, 0.8, 0.9])[0] == "refuted: 0 of 3 for, 2 against"
     assert claim_over([0.5, 0.9])[0] == "undecided: 0 of 2 for, 1 against"
+    # With fewer than half of the cases tested there is no verdict.
+    assert claim_over([0.1, None]) == ("confirmed", {"confirmed": 1, "not tested": 1})
+    assert claim_over([0.1, None, None])[0] == "not tested"
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ RULE = (
     "*refuted* if it fails over the whole interval in every case, or if more than half of the cases are "
     "against it and none is for it. It is *mixed* if some cases are for it and some against it, and "
     "*undecided* otherwise. Unless all cases agree, only those are counted as for or against that remain so "
-    "after Holm's adjustment for their number (p at most 0.05)."
+    "after Holm's adjustment for their number (p at most 0.05). If fewer than half of the cases could be "
+    "tested, the claim is *not tested*."
 )
 
 

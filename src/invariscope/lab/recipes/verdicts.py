@@ -60,14 +60,14 @@ class ClaimVerdict:
 
     @property
     def word(self) -> str:
-        """The verdict.
+        """The verdict; none if fewer than half of the cases could be tested.
 
         Confirmed if every case holds over its own interval: an intersection-union test, which needs no
         adjustment. Refuted if every case fails over its own, or if none is firmly for and more than half are
         firmly against. Mixed if some are firmly for and some firmly against.
         """
         cases = len(self.tested)
-        if not cases:
+        if not cases or 2 * cases < len(self.cases):
             return UNTESTED
         if self.counts[CONFIRMED] == cases:
             return CONFIRMED
@@ -83,7 +83,7 @@ class ClaimVerdict:
         Where all cases agree over their own intervals all of them are counted, else those that are firm.
         """
         word, cases = self.word, len(self.tested)
-        if cases < 2:
+        if cases < 2 or word == UNTESTED:
             return word
         if self.counts[CONFIRMED] == cases:
             return f"{word}: {cases} of {cases} for"
