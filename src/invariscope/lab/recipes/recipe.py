@@ -121,7 +121,10 @@ class Floor:
     @property
     def bound(self) -> float:
         """The lowest accuracy that is enough."""
-        return self.least if self.published is None else self.share * self.published  # type: ignore[return-value]
+        if self.published is not None:
+            return self.share * self.published
+        assert self.least is not None, "a floor without either is refused when the recipe is loaded"
+        return self.least
 
 
 @dataclass(frozen=True, kw_only=True)
