@@ -55,6 +55,7 @@ def navigation(found: list[str]) -> list[dict[str, Any]]:
         {"When something is wrong": "bad_input.md"},
         {"Reproductions": section("reproductions")},
         {"Reference": section("reference")},
+        {"Architecture": "architecture.md"},
         {"Contributing": "contributing.md"},
         {"Decisions": section("decisions")},
         {"Changelog": "changelog.md"},

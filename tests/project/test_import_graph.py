@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -122,6 +123,29 @@ def test_the_table_itself_has_no_circle():
         ready = {part for part, below in BELOW.items() if part not in placed and below <= placed}
         assert ready, f"a circle among {sorted(set(BELOW) - placed)}"
         placed |= ready
+
+
+def rooms_by_floor() -> list[set[str]]:
+    """The parts in each line of the page's table of rooms, from the ground up."""
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    table = page.split("| room |")[1].split("\n\n")[0].splitlines()[2:]
+    return [set(re.findall(r"`(\w+)`", line.split("|")[1])) for line in table]
+
+
+def test_the_architecture_page_lists_every_part_above_what_it_imports():
+    floors = rooms_by_floor()
+    assert set().union(*floors) == set(BELOW) - {"", "__main__"}
+    for number, floor in enumerate(floors):
+        lower = set().union(*floors[:number])
+        assert {part: BELOW[part] - lower for part in floor if BELOW[part] - lower} == {}
+
+
+def test_the_files_that_the_architecture_page_names_exist():
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    steps = page.split("| step |")[1].split("\n\n")[0]
+    files = re.findall(r"`([\w/]+\.py)`", steps)
+    assert len(files) == 10
+    assert [name for name in files if not (PACKAGE / name).exists()] == []
 
 
 @pytest.mark.parametrize(
