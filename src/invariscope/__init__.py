@@ -25,6 +25,8 @@ _HOMES = {
     "LocalDecomposition": "invariscope.studies.local_decomposition",
     "MatrixAction": "invariscope.actions.feature_actions",
     "Monitor": "invariscope.monitor.monitor",
+    "Pool": "invariscope.readers.pooling",
+    "Rows": "invariscope.readers.pooling",
     "OrbitAverage": "invariscope.variants.orbit_average",
     "Result": "invariscope.results.result",
     "SpatialAction": "invariscope.actions.feature_actions",

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sized
+from collections.abc import Callable, Iterable, Mapping, Sized
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from invariscope.common.samples import Inputs, as_samples, is_structured, joined_inputs
 from invariscope.data.arrays import as_tensor, is_array
+from invariscope.data.image_folder import ImageFolder
 from invariscope.data.labels import Labelling, is_pair, one_target, refuse_listed_pair
+from invariscope.data.structured import (
+    Structured,
+    is_sample,
+    joined_labels,
+    refuse_field,
+    rows_of,
+    split_item,
+    split_sample,
+    structured,
+)
 
-Batch = tuple[Tensor, Tensor | None]
+Batch = tuple[Inputs, Tensor | None]
 
 
 @dataclass(frozen=True)
@@ -24,15 +37,19 @@ class Form:
         items: a map-style dataset.
         batches: an iterable of batches.
         count: number of samples in the batches, if known.
+        field: name of the field of structured samples that holds the label, if given.
+        collate: what makes a batch of structured samples, if the data bring it.
     """
 
-    inputs: Tensor | None = None
+    inputs: Inputs | None = None
     targets: Tensor | None = None
     items: Any = None
     batches: Iterable[Any] | None = None
     count: int | None = None
     name: str = "data"
     labelling: Labelling = field(default_factory=Labelling)
+    field: Any = None
+    collate: Callable[[Any], Any] | None = None
 
     @property
     def length(self) -> int | None:
@@ -42,14 +59,26 @@ class Form:
         return len(self.items if self.inputs is None else self.inputs)
 
 
-def form_of(data: Any) -> Form:
+def form_of(data: Any, labels: Any = None) -> Form:
     """Return the form of the given data.
 
+    Args:
+        data: see `iv.measure`.
+        labels: the labels, or the name of the field that holds them.
     Raises:
         ValueError: no data, or labels of a different length.
         TypeError: data that cannot be read as samples.
     """
     labelling, name = Labelling.of(data), type(data).__name__
+    if isinstance(data, str | Path):
+        data, name = ImageFolder(Path(data)), Path(data).name
+    if labels is not None and not isinstance(labels, str):
+        return _labelled(data, labels)
+    if isinstance(data, tuple) and len(data) == 2 and isinstance(data[0], list) and is_sample(data[0][0]):
+        return _labelled(data[0], data[1])
+    if (found := structured(data)) is not None:
+        return _of_structured(found, labels, labelling, name)
+    refuse_field(labels, "no structured samples")
     if hasattr(data, "images") and hasattr(data, "labels"):
         return replace(_arrays(data.images, data.labels, labelling), name=getattr(data, "name", "data"))
     if is_array(data):
@@ -75,6 +104,29 @@ def form_of(data: Any) -> Form:
     )
 
 
+def _labelled(data: Any, labels: Any) -> Form:
+    """Return data in memory with the labels that were given for them."""
+    form = form_of(data, None)
+    if form.inputs is None:
+        raise ValueError(
+            "an array of labels= goes with data in memory; name the field that holds them, labels='y', or let "
+            "the items of a dataset be (input, label)"
+        )
+    if form.targets is not None:
+        raise ValueError("the data bring labels already; give labels= or labelled data, not both")
+    return replace(form, targets=form.labelling.read(labels, len(form.inputs), whole=True))
+
+
+def _of_structured(found: Structured, labels: Any, labelling: Labelling, name: str) -> Form:
+    about = {"name": name, "labelling": labelling, "field": labels, "collate": found.collate}
+    if found.samples is None:
+        return Form(items=found.items, **about)
+    if not len(found.samples):
+        raise ValueError("the data are empty; give at least two samples")
+    inputs, targets = read(found.samples, labelling, labels)
+    return Form(inputs, targets, **about)
+
+
 def _arrays(inputs: Any, labels: Any = None, labelling: Labelling | None = None) -> Form:
     inputs, labelling = as_tensor(inputs, "inputs"), labelling or Labelling()
     if inputs.ndim == 0 or len(inputs) == 0:
@@ -97,18 +149,31 @@ def _loader_length(loader: Any) -> int | None:
     return len(loader.sampler) if loader.batch_sampler is None or hasattr(loader.sampler, "__len__") else None
 
 
-def batched(item: Any) -> Any:
+def batched(item: Any, labels: Any = None) -> Any:
     """Return an item of a dataset as a batch of one sample."""
+    if is_sample(item[0] if isinstance(item, tuple | list) and item else item):
+        sample, target = split_item(item, labels)
+        return as_samples([sample]), None if target is None else joined_labels([target])
     if not isinstance(item, (tuple, list)):
         return as_tensor(item, "inputs")[None]
     inputs = as_tensor(next(iter(item)), "inputs")[None]
     return (inputs, one_target(item[1])) if len(item) > 1 else inputs
 
 
-def read(batch: Any, labelling: Labelling) -> Batch:
-    """Return the inputs of a batch, and its targets if they are labels or numbers."""
+def read(batch: Any, labelling: Labelling, labels: Any = None) -> Batch:
+    """Return the inputs of a batch, and its targets if they are labels or numbers.
+
+    Args:
+        labels: name of the field of structured samples that holds the label.
+    """
+    if isinstance(batch, Mapping):
+        batch = as_samples(rows_of(batch))
+    if is_structured(batch):
+        split = [split_sample(sample, labels) for sample in batch]
+        samples, targets = as_samples(sample for sample, _ in split), joined_labels([y for _, y in split])
+        return samples, labelling.read(targets, len(samples), whole=True)
     first, *others = batch if isinstance(batch, (tuple, list)) and len(batch) else [batch]
-    inputs = as_tensor(first, "inputs")
+    inputs = first if is_structured(first) else as_tensor(first, "inputs")
     return inputs, labelling.read(others[0] if others else None, len(inputs))
 
 
@@ -125,4 +190,4 @@ def joined(batches: list[Batch]) -> Batch:
             "one shape. If these are inputs and their targets, give them as a tuple: (inputs, targets)"
         )
     labels = [y for _, y in batches if y is not None]
-    return torch.cat([x for x, _ in batches]), torch.cat(labels) if labels else None
+    return joined_inputs([x for x, _ in batches]), torch.cat(labels) if labels else None

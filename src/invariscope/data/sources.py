@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,7 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from invariscope.common.samples import Inputs, is_structured, nbytes_of, sample_digest
 from invariscope.data.forms import Batch, Form, batched, form_of, joined, read
+from invariscope.data.image_folder import ImageFolder
 from invariscope.data.labels import Labelling
 from invariscope.data.order import (
     CONTENT,
@@ -20,6 +22,7 @@ from invariscope.data.order import (
     Identities,
     Order,
     arrival_groups,
+    content_keys,
     given_keys,
     pair_numbers,
     refuse_repeated_ids,
@@ -38,11 +41,13 @@ class Source(abc.ABC):
 
     Args:
         order: keys, ranks, pairs and groups, if they are known before the walk.
+        collate: what makes a batch of structured samples, if the data bring it.
     """
 
     name: str = "data"
     labelling: Labelling
     order: Order | None = None
+    collate: Callable[[Any], Any] | None = None
 
     @property
     def classes(self) -> tuple[str, ...] | None:
@@ -91,16 +96,17 @@ class ArraySource(_OrderedSource):
     """Samples in memory.
 
     Args:
-        inputs: (row, ...) in the order of the data.
+        inputs: (row, ...) or (row,) samples, in the order of the data.
         targets: (row,) labels, or None.
         order: of the walk.
     """
 
-    inputs: Tensor
+    inputs: Inputs
     targets: Tensor | None
     order: Order  # type: ignore[override]
     name: str = "data"
     labelling: Labelling = field(default_factory=Labelling)
+    collate: Callable[[Any], Any] | None = None
 
     @property
     def labels(self) -> Tensor | None:
@@ -120,12 +126,14 @@ class DatasetSource(_OrderedSource):
     order: Order  # type: ignore[override]
     name: str = "data"
     labelling: Labelling = field(default_factory=Labelling)
+    label: Any = None
+    collate: Callable[[Any], Any] | None = None
 
     def windows(self) -> Iterator[Window]:
         """Yield items gathered into windows of bounded size, each of which ends with a pair."""
         waiting, low = _Waiting(), 0
         for rank, position in enumerate(self.order.walk.tolist()):
-            waiting.add(read(batched(self.items[position]), self.labelling))
+            waiting.add(read(batched(self.items[position], self.label), self.labelling))
             if waiting.full and self._ends_pair(rank):
                 yield window_of(*joined(waiting.batches), self.order, low=low, high=rank + 1)
                 waiting, low = _Waiting(), rank + 1
@@ -157,6 +165,7 @@ class StreamSource(Source):
     clusters: np.ndarray | None = None
     seed: int = 0
     limit: int | None = None
+    label: Any = None
 
     @property
     def length(self) -> int | None:
@@ -191,7 +200,7 @@ class StreamSource(Source):
     def _batches(self) -> Iterator[Batch]:
         left = self.limit
         for batch in self.batches:
-            inputs, labels = read(batch, self.labelling)
+            inputs, labels = read(batch, self.labelling, self.label)
             yield inputs[:left], None if labels is None else labels[:left]
             if left is not None and (left := left - len(inputs)) <= 0:
                 return
@@ -236,7 +245,7 @@ class _Waiting:
         """Keep a batch."""
         self.batches.append(batch)
         self.rows += len(batch[0])
-        self.size += batch[0].nbytes
+        self.size += nbytes_of(batch[0])
 
     @property
     def full(self) -> bool:
@@ -262,6 +271,8 @@ def as_source(
     ids: Any = None,
     clusters: Any = None,
     few: str = VARIANCE,
+    labels: Any = None,
+    structured: bool = False,
 ) -> Source:
     """Return a source for the given data, or for a seeded subset of them.
 
@@ -271,12 +282,19 @@ def as_source(
         seed: seed of the ranks and groups.
         ids, clusters: see `iv.measure`.
         few: reason why one sample is too few, for the error.
+        labels: see `iv.measure`.
+        structured: whether samples may be anything but rows of one tensor.
 
     Raises:
         ValueError: no data, fewer than two samples, or labels of a different length.
         TypeError: data that cannot be read as samples.
     """
-    source = data if isinstance(data, Source) else _ordered(form_of(data), seed, ids, clusters)
+    source = data if isinstance(data, Source) else _ordered(form_of(data, labels), seed, ids, clusters)
+    if not structured and _holds_samples(source):
+        raise TypeError(
+            "only iv.measure and the assertions take structured samples (mappings, text, images, graphs); "
+            "give one tensor of inputs here"
+        )
     if source.length is not None and source.length < 2:
         shape = f" of shape {tuple(source.inputs.shape[1:])}" if isinstance(source, ArraySource) else ""
         raise ValueError(
@@ -284,6 +302,12 @@ def as_source(
             "missing, stack several inputs: torch.stack([x0, x1, ...])."
         )
     return source if samples is None else _subset(source, samples, seed)
+
+
+def _holds_samples(source: Source) -> bool:
+    if isinstance(source, ArraySource):
+        return is_structured(source.inputs)
+    return isinstance(source, DatasetSource) and is_structured(batched(source.items[0]))
 
 
 def _ordered(form: Form, seed: int, ids: Any, clusters: Any) -> Source:
@@ -294,16 +318,20 @@ def _ordered(form: Form, seed: int, ids: Any, clusters: Any) -> Source:
     if named is not None:
         refuse_repeated_ids(named)
     if form.batches is not None:
-        return StreamSource(form.batches, count, *about, named, together, seed)
+        return StreamSource(form.batches, count, *about, named, together, seed, label=form.field)
     if named is not None:
         known = Identities(named, IDS, together)
+    elif is_structured(form.inputs):
+        known = Identities(content_keys(map(sample_digest, form.inputs)), CONTENT, together)
+    elif isinstance(form.items, ImageFolder):
+        known = Identities(content_keys(form.items.keys), CONTENT, together)
     elif form.inputs is not None:
         known = Identities(tensor_keys(form.inputs), CONTENT, together)
     else:
         known = Identities(np.arange(len(form.items)), INDEX, together)
     if form.inputs is None:
-        return DatasetSource(form.items, known.ranked(seed), *about)
-    return ArraySource(form.inputs, form.targets, known.ranked(seed), *about)
+        return DatasetSource(form.items, known.ranked(seed), *about, form.field, form.collate)
+    return ArraySource(form.inputs, form.targets, known.ranked(seed), *about, form.collate)
 
 
 def held(source: Source, seed: int) -> ArraySource:

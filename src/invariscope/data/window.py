@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from invariscope.common.samples import Inputs, is_structured, sample_digest, shape_of, taken
 from invariscope.data.order import CONTENT, Order
 
 
@@ -18,7 +19,7 @@ class Window:
     """Consecutive samples in the order of the walk, in whole pairs.
 
     Args:
-        store: (row, ...) inputs, not necessarily in that order.
+        store: (row, ...) inputs, or (row,) samples, not necessarily in that order.
         rows: (sample,) rows of the store; None if the store is in the order of the walk.
         labels: (sample,) or None.
         indices: (sample,) positions in the data.
@@ -31,7 +32,7 @@ class Window:
         digested: whether keys are digests of the inputs.
     """
 
-    store: Tensor
+    store: Inputs
     labels: Tensor | None
     indices: np.ndarray
     keys: np.ndarray
@@ -52,14 +53,13 @@ class Window:
         return np.arange(self.first, self.first + len(self))
 
     @property
-    def inputs(self) -> Tensor:
+    def inputs(self) -> Inputs:
         """(sample, ...) all inputs; a copy if the store has a different order."""
         return self.store if self.rows is None else self.take(np.arange(len(self)))
 
-    def take(self, chosen: np.ndarray) -> Tensor:
+    def take(self, chosen: np.ndarray) -> Inputs:
         """Return the (chosen, ...) inputs of some samples."""
-        rows = chosen if self.rows is None else self.rows[chosen]
-        return self.store[torch.from_numpy(rows)]
+        return taken(self.store, chosen if self.rows is None else self.rows[chosen])
 
     def part(self, low: int, high: int) -> Window:
         """Return the samples from `low` to before `high`; partners outside that range become -1."""
@@ -74,7 +74,7 @@ class Window:
 
 
 def window_of(
-    store: Tensor,
+    store: Inputs,
     labels: Tensor | None,
     order: Order,
     *,
@@ -118,11 +118,13 @@ class Fingerprint:
 
     def add(self, window: Window) -> None:
         """Add the samples of a window."""
-        self._hash.update(str((tuple(window.store.shape[1:]), window.store.dtype)).encode())
+        self._hash.update(str((shape_of(window.store), window.store.dtype)).encode())
         for array in (window.keys, window.groups):
             self._hash.update(np.ascontiguousarray(array).data)
         for values in (None if window.digested else window.inputs, window.labels):
-            if values is not None:
+            if is_structured(values):
+                self._hash.update(b"".join(map(sample_digest, values)))
+            elif values is not None:
                 array = values.detach().cpu().contiguous()
                 array = array.view(torch.uint8) if array.dtype == torch.bfloat16 else array
                 self._hash.update(array.numpy().data)

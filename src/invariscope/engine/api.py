@@ -51,6 +51,10 @@ def measure(
     decided_by: str | None = None,
     ids: Any = None,
     clusters: Any = None,
+    labels: Any = None,
+    preprocess: Callable[[Any], Any] | None = None,
+    call: Callable[[Any, Any], Any] | None = None,
+    pool: Any = None,
 ) -> Result:
     """Measure how a model's representations respond when its inputs are transformed.
 
@@ -63,7 +67,11 @@ def measure(
         data: array, tensor or DataFrame (sample, ...), a tuple (inputs, labels), a Dataset, a DataLoader, or
             an iterable of batches. Inputs must be what the model expects (floating images, say). Labels are
             one integer or word per sample; other targets, such as masks, are ignored with a note.
-        transform: a `Transform`, or a list of callables on batches: the elements.
+            Samples may also be of any other type: a list of texts, images or molecules, a mapping
+            {field: one entry per sample}, a folder of images with one subfolder per class, a dataset or
+            loader of mappings or graphs. A loader is taken apart: its samples are moved, then collated.
+        transform: a `Transform`, or a list of callables, the elements: on batches if the data are one tensor,
+            otherwise on single samples. `iv.On` names the fields of a sample that a transform moves.
         measures: measure objects or registry names (`iv.list_measures()`).
         layers: glob, list of globs, or predicate on `LayerInfo`; None reads every leaf module and every
             functional operation. A leading "!" excludes: ["*", "!*where*"], or "!*where*" for everything
@@ -123,6 +131,16 @@ def measure(
         clusters: one integer or string per sample, equal for samples that belong together, such as crops of
             one image or frames of one video. Intervals are then over clusters, and nulls pair a sample with
             one from another cluster.
+        labels: one label per sample, or the name of the field that holds it. By default, a field "labels" or
+            "label" of mappings. The model does not get this field.
+        preprocess: a function from moved samples (a tensor, or a list) to what the model gets: normalise,
+            tokenise, collate. By default, samples of one shape are stacked, graphs are batched, and the
+            samples of a loader go through its `collate_fn`. What happens here happens after the
+            transformation, what happened to the data before it.
+        call: (model, batch) -> output; by default a mapping is passed as keywords, a tuple or list as
+            positional arguments, and anything else as the only argument.
+        pool: {name or glob of layers: `iv.Pool(...)` or `iv.Rows(...)`}, for layers with several rows per
+            sample: tokens, nodes, atoms.
 
     Returns:
         A `Result` with `table`, `maps`, `curves`, `baseline`, `provenance`.
@@ -166,6 +184,10 @@ def measure(
         decided_by=decided_by,
         ids=ids,
         clusters=clusters,
+        labels=labels,
+        preprocess=preprocess,
+        call=call,
+        pool=pool,
     )
     with kept_memory():
         return measured(model, data, as_transform(transform), as_measures(measures), options)

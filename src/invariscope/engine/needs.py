@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from invariscope.common.samples import Inputs, is_structured
 from invariscope.data.window import Window
 from invariscope.measures.base import Measure
 from invariscope.statistics.base import Statistic
@@ -102,7 +103,7 @@ def _distinct(entries: Iterable[Any]) -> tuple[Any, ...]:
 class ForwardRows:
     """Inputs of one forward as rows, and where each sample's elements and probes stand among them."""
 
-    rows: Tensor
+    rows: Inputs
     sample_step: int
     element_step: int
     probes: dict[str, tuple[int, ...]]
@@ -117,19 +118,23 @@ class ForwardRows:
         return torch.stack(found).cpu().numpy()
 
 
-def lay_out(transform: Transform, probes: tuple[Probe, ...], x: Tensor, *, batch: Batch) -> ForwardRows:
+def lay_out(transform: Transform, probes: tuple[Probe, ...], x: Inputs, *, batch: Batch) -> ForwardRows:
     """The orbits of a few samples, and behind each orbit the probes that are no element of it."""
     orbit = transform.orbit(x, indices=batch.indices, keys=batch.keys, seed=batch.seed)
     found: dict[str, tuple[int, ...]] = {}
-    extra: list[Tensor] = []
+    extra: list[Any] = []
     width = len(transform)
     for probe in probes:
         if isinstance(probe, Untransformed) and transform.identity is not None:
             found[probe.name] = (transform.identity,)
             continue
-        extra.append(probe.inputs(x, orbit, batch=batch).to(orbit))
+        inputs = probe.inputs(x, orbit, batch=batch)
+        extra.append(inputs.to(orbit) if isinstance(inputs, Tensor) else inputs)
         found[probe.name] = tuple(range(width, width + extra[-1].shape[1]))
         width += extra[-1].shape[1]
+    if is_structured(orbit):
+        whole = np.concatenate([orbit, *extra], axis=1)
+        return ForwardRows(whole.reshape(-1), whole.shape[1], 1, found)
     return ForwardRows(*_as_rows(orbit, torch.cat(extra, dim=1) if extra else None), found)
 
 

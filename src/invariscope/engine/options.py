@@ -12,7 +12,8 @@ from invariscope.common.checks import set_integers
 from invariscope.common.registry import unknown
 from invariscope.intervals import GROUPS, MIN_PER_GROUP
 from invariscope.readers.base import Precision, Reader, as_reader
-from invariscope.readers.prediction import OutputChoice, as_output_choice, described_choice
+from invariscope.readers.pooling import as_pooling
+from invariscope.readers.prediction import OutputChoice, as_output_choice, described_choice, name_of
 
 PRECISIONS = get_args(Precision)
 _DESCRIBED = ("by_class", "samples", "batch_size", "device", "precision", "intervals", "nonfinite")
@@ -49,6 +50,10 @@ class Options:
     decided_by: str | None = None
     ids: Any = None
     clusters: Any = None
+    labels: Any = None
+    preprocess: Callable[[Any], Any] | None = None
+    call: Callable[[Any, Any], Any] | None = None
+    pool: Any = None
 
     def __post_init__(self) -> None:
         choices = {"precision": PRECISIONS, "nonfinite": ("raise", "skip"), "unstable": ("refuse", "measure")}
@@ -63,12 +68,15 @@ class Options:
         _refuse_baseline(self.baseline)
         self._refuse_wrong_width()
         as_output_choice(self.output)
+        as_pooling(self.pool)
+        self._function("preprocess")
+        self._function("call")
         _refuse_missing_device(self.device)
 
     def reader(self, model: Any) -> Reader:
         """Return the reader of a model with these options."""
-        options = {"layers": self.layers, "batch_axis": self.batch_axis}
-        return as_reader(model, **options, output=self.output, gradients=self.gradients)
+        names = ("layers", "batch_axis", "output", "gradients", "preprocess", "call", "pool")
+        return as_reader(model, **{name: getattr(self, name) for name in names})
 
     def quiet(self) -> Options:
         """The same for a walk within a run: of all samples, without classes, intervals and a word."""
@@ -90,6 +98,11 @@ class Options:
                 "measure with width= first, then with samples= as many as were used"
             )
 
+    def _function(self, name: str) -> None:
+        given = getattr(self, name)
+        if given is not None and not callable(given):
+            raise TypeError(f"{name}= must be a function; got {type(given).__name__}")
+
     def _flag(self, name: str) -> None:
         if not isinstance(getattr(self, name), bool):
             raise ValueError(f"{name} must be True or False; got {getattr(self, name)!r}")
@@ -101,6 +114,10 @@ class Options:
         if self.width is not None:
             names += ("width", "at_least", "decided_by")
         chosen = {} if self.output is None else {"output": described_choice(self.output)}
+        functions = {"preprocess": self.preprocess, "call": self.call}
+        chosen |= {name: name_of(given) for name, given in functions.items() if given is not None}
+        if self.pool is not None:
+            chosen["pool"] = {pattern: repr(pooling) for pattern, pooling in as_pooling(self.pool).items()}
         layers = self.layers if isinstance(self.layers, (str, list, tuple, type(None))) else repr(self.layers)
         classes = None if self.classes is None else list(self.classes)
         return {name: getattr(self, name) for name in names} | {"layers": layers, "classes": classes} | chosen

@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -40,9 +41,11 @@ def measured(
             f"the transform has {len(transform)} element: a variance along orbits needs at least two"
         )
     started = time.perf_counter()
-    who = {"ids": options.ids, "clusters": options.clusters}
+    who = {"ids": options.ids, "clusters": options.clusters, "labels": options.labels}
     with untouched_generators():
-        source = as_source(data, samples=options.samples, seed=options.seed, **who)
+        source = as_source(data, samples=options.samples, seed=options.seed, structured=True, **who)
+        if options.preprocess is None and source.collate is not None:
+            options = replace(options, preprocess=source.collate)
         reader = options.reader(model)
         references = random_references(model, source, transform, wanted, options)
         band = random_band(model, source, transform, wanted, options, references=references)

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
+from invariscope.common.samples import Inputs, is_structured, shape_of
 from invariscope.data.labels import Labelling
 from invariscope.data.sources import Source, refuse_second_walk
 from invariscope.data.window import Window
@@ -31,7 +31,12 @@ from invariscope.engine.plan import (
     whole_fours,
 )
 from invariscope.engine.state import Run
-from invariscope.engine.validation import inspected, refuse_unreadable, refuse_unstable
+from invariscope.engine.validation import (
+    inspected,
+    refuse_unreadable,
+    refuse_unstable,
+    refuse_what_needs_tensors,
+)
 from invariscope.intervals import SEQUENTIAL_REACH
 from invariscope.readers.base import OK, LayerInfo, LayerKey, Reader
 from invariscope.readers.batch_dependence import PredictingForward, Responses, distinct_rows, examine
@@ -97,7 +102,7 @@ class WalkPlan:
     resumed: tuple[int, int, str] | None
 
 
-def begun(walk: Walk, first: Window) -> tuple[Run, Tensor, Responses]:
+def begun(walk: Walk, first: Window) -> tuple[Run, Inputs, Responses]:
     """Return the run as a trial forward of the first samples shows it.
 
     Returns:
@@ -108,14 +113,19 @@ def begun(walk: Walk, first: Window) -> tuple[Run, Tensor, Responses]:
     few, options, needs = first.part(0, min(3, len(first))), walk.options, walk.needs
     x = few.inputs
     walk.labelling.check(first.labels, by_class=options.by_class, compared=needs.labels)
-    walk.transform.check(x)
+    if is_structured(x):
+        few = first.part(0, min(_CHECKED, len(first)))
+        x = few.inputs
+        refuse_what_needs_tensors(x, needs, options)
+    else:
+        walk.transform.check(x)
     moved = walk.transform.orbit(x, indices=few.indices, keys=few.keys, seed=options.seed)
     samples, of_output = walk.source.length or len(first), bool(needs.output)
     inspection = inspected(walk.reader, moved[:, 0], options, samples=samples, of_output=of_output)
     run = Run(
         Strata(options.by_class),
         inspection,
-        input_shape=tuple(x.shape[1:]),
+        input_shape=shape_of(x),
         reach=1.0 if walk.enough is None else SEQUENTIAL_REACH,
         shapes={(info.layer, info.call): info.shape for info in inspection.layers},
         grids=grids_for(walk.reader, x, inspection, needs.layers, options),
@@ -125,21 +135,21 @@ def begun(walk: Walk, first: Window) -> tuple[Run, Tensor, Responses]:
     run.notes += [inspection.prediction.note] if of_output and inspection.prediction.note else []
     checked = _check_dependence(walk, first, run)
     run.notes += padding_notes(walk.transform, first.part(0, min(64, len(first))).inputs, seed=options.seed)
-    if moved.ndim == 5 and not moved.is_complex():  # images, which reports show
+    if isinstance(moved, Tensor) and moved.ndim == 5 and not moved.is_complex():  # images, for reports
         run.orbit = moved[0].detach().float().cpu().numpy().copy()
     if needs.paired and first.labels is None and walk.source.walked()["order"] == "arrival":
         run.notes.append(UNKNOWN)
     return run, *checked
 
 
-def _check_dependence(walk: Walk, first: Window, run: Run) -> tuple[Tensor, Responses]:
+def _check_dependence(walk: Walk, first: Window, run: Run) -> tuple[Inputs, Responses]:
     """Check whether responses depend on chance, or on the other inputs of the batch."""
     options = walk.options
     spread = np.linspace(0, len(first) - 1, min(len(first), _CHECKED)).round().astype(np.int64)
     chosen = spread[distinct_rows(first.take(spread))]
     who = {"indices": first.indices[chosen], "keys": first.keys[chosen]}
     moved = walk.transform.orbit(first.take(chosen), seed=options.seed, **who)
-    each = torch.arange(len(moved))
+    each = np.arange(len(moved))
     inputs = moved[each, each % moved.shape[1]]
     with walk.reader.open(device=options.device, precision=options.precision) as forward:
         found, responses = examine(PredictingForward(forward, run.inspection.prediction), inputs)
@@ -207,6 +217,7 @@ def _checkpoint(walk: Walk) -> Checkpoint:
         "statistics": identify(walk.needs, "measures"),
         "layers": identify(options.layers, "layers"),
         "output": identify(options.output, "output"),
+        "feeding": identify((options.preprocess, options.call, options.pool), "preprocess"),
     }
     refuse_unseen([place for identity in identities.values() for place in identity.unseen])
     identity = {

@@ -9,10 +9,13 @@ import numpy as np
 from torch import Tensor
 
 from invariscope.block import Block
+from invariscope.common.samples import Inputs, kind_of, shape_of
 from invariscope.common.wording import listed
+from invariscope.engine.needs import Needs
 from invariscope.engine.options import Options
 from invariscope.readers.base import FailedForward, Inspection, LayerKey, Reader
 from invariscope.readers.batch_dependence import Dependence
+from invariscope.statistics.probes import Untransformed
 
 
 def finite_samples(block: Block) -> tuple[Block, int]:
@@ -85,8 +88,20 @@ def refuse_other_shape(key: LayerKey, problem: str) -> None:
         )
 
 
+def refuse_what_needs_tensors(x: Inputs, needs: Needs, options: Options) -> None:
+    """Raise TypeError for measures and options that compute with the inputs, which structured samples forbid."""
+    asked = [f"the probe {probe.name!r}" for probe in needs.probes if not isinstance(probe, Untransformed)]
+    asked += ["the distance of inputs"] if needs.distances else []
+    asked += ["floor=True"] if options.floor else []
+    if asked:
+        raise TypeError(
+            f"{listed(asked)} needs inputs that are one tensor; samples are {kind_of(x[0])}. Choose other "
+            "measures or options, or give tensors"
+        )
+
+
 def inspected(
-    reader: Reader, probe: Tensor, options: Options, *, samples: int, of_output: bool
+    reader: Reader, probe: Inputs, options: Options, *, samples: int, of_output: bool
 ) -> Inspection:
     """What a trial forward of a few inputs shows.
 
@@ -103,7 +118,7 @@ def inspected(
     try:
         inspection = reader.inspect(probe, device=options.device, precision=options.precision)
     except FailedForward as error:
-        raise error.among((samples, *probe.shape[1:])) from error.__cause__
+        raise error.among((samples, *shape_of(probe))) from error.__cause__
     if of_output and inspection.prediction.problem:
         raise ValueError(inspection.prediction.problem)
     if not of_output:

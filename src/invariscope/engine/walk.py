@@ -8,9 +8,9 @@ from itertools import chain
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from invariscope.block import Block
+from invariscope.common.samples import Inputs, shape_of
 from invariscope.data.sources import Source, refuse_second_walk
 from invariscope.data.window import Fingerprint, Window
 from invariscope.engine.extras.audit import Audit
@@ -206,7 +206,7 @@ class _Loop:
         window: Window,
         chosen: np.ndarray,
         frame: BlockFrame,
-        inputs: Tensor,
+        inputs: Inputs,
         batch: Batch,
         laid: ForwardRows,
     ) -> BlockFrame:
@@ -230,10 +230,10 @@ class _Loop:
             unaligned=walk.labelling.unaligned,
             total=walk.total,
             unit_bytes=self.plan.unit_bytes,
-            act=partial(act_on_maps, walk.transform, tuple(inputs.shape[2:]), walk.options.seed),
+            act=partial(act_on_maps, walk.transform, shape_of(inputs)[1:], walk.options.seed),
             acting=self.acting,
             per_sample=walk.transform.per_sample,
-            input_shape=tuple(inputs.shape[1:]),
+            input_shape=shape_of(inputs),
             distances=laid.distances(inputs) if needs.distances else None,
         )
 

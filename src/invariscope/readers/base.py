@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -13,6 +14,8 @@ from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 from torch import Tensor
 
 from invariscope.common.registry import Registry
+from invariscope.common.samples import Inputs
+from invariscope.readers.feeding import described_batch
 from invariscope.readers.model_factories import makes_models, no_model
 from invariscope.readers.prediction import OutputChoice, Prediction
 
@@ -20,6 +23,7 @@ OK = "ok"
 _NO_GRADIENT = "does not require grad"
 _TRIED = "2 and 3"
 _MISSING = re.compile(r"missing \d+ required .*argument")
+_UNEXPECTED = re.compile(r"unexpected keyword argument")
 
 LayerKey: TypeAlias = tuple[str, int]
 Precision: TypeAlias = Literal["float32", "bf16", "float64"]
@@ -40,6 +44,8 @@ class Reading:
             same order; None if there is none.
         status: "ok", or why the layer is skipped (values may then be None). A layer that becomes unreadable
             in a later forward is skipped in the whole run.
+        row_of: (row,) the sample of each row, if rows of a sample (atoms, nodes) are kept apart; `values` is
+            then (row, *unit).
     """
 
     layer: str
@@ -48,6 +54,7 @@ class Reading:
     batch_axis: int | None
     alias_of: LayerKey | None
     status: str = OK
+    row_of: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -79,6 +86,7 @@ class LayerInfo:
         alias_of: (layer, call) that it repeats, if any.
         status: "ok", or why it is skipped.
         unclear: features come last, and it is not known whether the other axes are rows and columns.
+        ragged: samples have different numbers of rows, which are kept apart; `shape` is that of a row.
     """
 
     layer: str
@@ -89,6 +97,7 @@ class LayerInfo:
     alias_of: LayerKey | None
     status: str = OK
     unclear: bool = False
+    ragged: bool = False
 
 
 @dataclass(frozen=True)
@@ -153,7 +162,15 @@ def _reason(reason: object, copied_for: str) -> str:
             f"passed (--gradients on the command line): {words}"
         )
     elif isinstance(reason, TypeError) and _MISSING.search(words):
-        words += ". Models are called with the inputs alone: wrap it so that it needs no more"
+        words += (
+            ". Models are called with the batch alone: give the other arguments with "
+            "call=lambda model, batch: model(batch, ...)"
+        )
+    elif isinstance(reason, TypeError) and _UNEXPECTED.search(words):
+        words += (
+            ". The fields of a batch are passed as keywords: choose what the model takes with "
+            "call=lambda model, batch: ..., or return other fields from preprocess="
+        )
     elif copied_for and isinstance(reason, RuntimeError | TypeError | AttributeError):
         words += f". It ran as a copy, which {copied_for} needs; without that the model is measured as it is"
     return words
@@ -175,35 +192,42 @@ class FailedForward(ValueError):
     """
 
     def __init__(self, model: str, shape: Sequence[int], values: str, reason: object) -> None:
-        super().__init__(f"{model} failed on inputs of shape {tuple(shape)} of {values}: {reason}")
-        self.model, self.values, self.reason = model, values, reason
+        inputs = f"inputs of shape {tuple(shape)} of " if shape else ""
+        super().__init__(f"{model} failed on {inputs}{values}: {reason}")
+        self.model, self.shape, self.values, self.reason = model, tuple(shape), values, reason
 
     @classmethod
     def on(
-        cls, trial: Tensor, shape: Sequence[int], model: str, reason: object, *, copied_for: str = ""
+        cls, trial: Any, shape: Sequence[int], model: str, reason: object, *, copied_for: str = ""
     ) -> FailedForward:
         """The error for a trial on some of the inputs."""
+        if not isinstance(trial, Tensor):
+            return cls(model, (), f"a batch with {described_batch(trial)}", _reason(reason, copied_for))
         values = f"{_dtype(trial)}, {len(trial)} of which were tried"
         return cls(model, shape, values, _reason(reason, copied_for))
 
     @classmethod
     def during(
-        cls, batch: Tensor, model: str, reason: object, *, copied_for: str = "", tried: bool = True
+        cls, batch: Any, model: str, reason: object, *, copied_for: str = "", tried: bool = True
     ) -> FailedForward:
         """The error for one batch; `tried`: the model took the trial inputs."""
         words = _reason(reason, copied_for) + (f". It took the {_TRIED} inputs of the trial" if tried else "")
+        if not isinstance(batch, Tensor):
+            return cls(model, (), f"a batch with {described_batch(batch)}", words)
         return cls(model, batch.shape, f"{_dtype(batch)} (one batch)", words)
 
     def among(self, shape: Sequence[int]) -> FailedForward:
-        """The same error for inputs of which those at hand are a part."""
+        """The same error for inputs of which those at hand are a part; for a structured batch unchanged."""
+        if not self.shape:
+            return self
         return FailedForward(self.model, shape, self.values, self.reason)
 
 
 class Forward(Protocol):
     """One forward: passes each layer's value to `sink` when it is produced; returns the model's output."""
 
-    def __call__(self, x: Tensor, sink: Sink) -> Any:
-        """One forward of x."""
+    def __call__(self, x: Inputs, sink: Sink) -> Any:
+        """One forward of x, a tensor or an array of samples."""
         ...
 
 
@@ -211,7 +235,7 @@ class Reader(ABC):
     """Reads representations of one kind of model.
 
     A concrete subclass in this package is found by being defined. Its constructor is
-    `(model, *, layers=None, batch_axis=None, output=None, gradients=False)`.
+    `(model, *, layers=None, ...)` with any of the options of `as_reader`; an option that it lacks is refused.
     """
 
     fallback: ClassVar[bool] = False
@@ -256,12 +280,12 @@ class Reader(ABC):
 
     @abstractmethod
     def inspect(
-        self, x: Tensor, *, device: str | None = None, precision: Precision = "float32"
+        self, x: Inputs, *, device: str | None = None, precision: Precision = "float32"
     ) -> Inspection:
         """Forwards a few rows of x, at two batch sizes, and says what can be read.
 
         Args:
-            x: (batch, ...) at least one input; different ones tell more.
+            x: (batch, ...) at least one input, or an array of samples; different ones tell more.
             device: where to run; None: where the model is.
             precision: as in `open`.
         Raises:
@@ -299,6 +323,9 @@ def as_reader(
     batch_axis: AxisChoice = None,
     output: OutputChoice = None,
     gradients: bool = False,
+    preprocess: Callable[[Any], Any] | None = None,
+    call: Callable[[Any, Any], Any] | None = None,
+    pool: Any = None,
 ) -> Reader:
     """The reader of a model: modules, callables that return {layer: array}, or a reader as it is.
 
@@ -307,25 +334,34 @@ def as_reader(
         layers: names, globs (`*` crosses dots; a container is read when a pattern matches its name), a list
             of them, or a predicate on `LayerInfo`; None reads every leaf module and functional operation.
         batch_axis: the batch axis where it cannot be found: one for all layers, or {name or glob: axis}.
-        output, gradients: as for `iv.measure`.
+        output, gradients, preprocess, call, pool: as for `iv.measure`.
     Raises:
-        TypeError: nothing that can be read, a class or function that makes a model, or options for a reader
-            that chose its own.
+        TypeError: nothing that can be read, a class or function that makes a model, options for a reader
+            that chose its own, or an option that does not apply to such a model.
     """
+    options = {"layers": layers, "batch_axis": batch_axis, "output": output, "gradients": gradients or None}
+    options |= {"preprocess": preprocess, "call": call, "pool": pool}
+    given = {name: value for name, value in options.items() if value is not None}
     if isinstance(model, Reader):
-        if any(own is not None for own in (layers, batch_axis, output)) or gradients:
-            raise TypeError(
-                "a reader has its own layers=, batch_axis=, output= and gradients=: pass them when you "
-                "create it"
-            )
+        if given:
+            named = ", ".join(f"{name}=" for name in given)
+            raise TypeError(f"a reader has its own {named}: pass them when you create it")
         return model
     if isinstance(model, type) or makes_models(model):
         raise no_model(model)
     for cls in sorted(READERS.classes().values(), key=lambda cls: cls.fallback):
         if cls.accepts(model):
-            options = {"layers": layers, "batch_axis": batch_axis, "output": output, "gradients": gradients}
-            return cls(model, **options)  # type: ignore[call-arg]
+            _refuse_options(cls, given)
+            return cls(model, **given)  # type: ignore[call-arg]
     raise TypeError(
         f"cannot read a {type(model).__name__}: pass a torch.nn.Module, a Reader, or a callable that returns "
         "{layer: array}"
     )
+
+
+def _refuse_options(cls: type[Reader], given: Mapping[str, Any]) -> None:
+    """Raise TypeError for an option that such models do not have."""
+    taken = inspect.signature(cls).parameters
+    for name in given:
+        if name not in taken:
+            raise TypeError(f"{name}= does not apply to models that {cls.__name__} reads")

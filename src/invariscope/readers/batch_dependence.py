@@ -7,9 +7,19 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from invariscope.common.samples import (
+    Inputs,
+    copies_of,
+    is_structured,
+    nbytes_of,
+    sample_digest,
+    taken,
+    turned_round,
+)
 from invariscope.readers.base import OK, Forward, LayerKey, Precision, Reader, Reading, Sink
 from invariscope.readers.prediction import Prediction
 
@@ -79,7 +89,7 @@ def _amount(share: float) -> str:
 
 def depends_on_batch(
     reader: Reader,
-    x: Tensor,
+    x: Inputs,
     *,
     device: str | None = None,
     precision: Precision = "float32",
@@ -101,16 +111,29 @@ def depends_on_batch(
     if prediction is None:
         prediction = reader.inspect(x, device=device, precision=precision).prediction
     with reader.open(device=device, precision=precision) as forward:
-        return examine(PredictingForward(forward, prediction), x[distinct_rows(x)])[0]
+        return examine(PredictingForward(forward, prediction), taken(x, distinct_rows(x)))[0]
 
 
-def distinct_rows(x: Tensor) -> list[int]:
-    """Return the positions of four rows spread over x, distinct if x has as many."""
+def distinct_rows(x: Inputs) -> list[int]:
+    """Return the positions of four rows spread over x, distinct if x has as many.
+
+    Of samples of different sizes, the largest and the smallest are among them: padding to the longest sample
+    of a batch must not change the others.
+    """
+    if is_structured(x):
+        return _of_extreme_sizes(x)
     order = torch.linspace(0, len(x) - 1, min(len(x), 4 * _BATCH)).round().long().tolist()
     found: list[int] = []
     for row in order[::4] + order:
         if not any(torch.equal(x[row], x[other]) for other in found):
             found.append(row)
+    return [found[k % len(found)] for k in range(_BATCH)]
+
+
+def _of_extreme_sizes(x: np.ndarray) -> list[int]:
+    sizes = np.array([nbytes_of(x[k : k + 1]) for k in range(len(x))])
+    order = [int(sizes.argmax()), int(sizes.argmin()), *range(len(x))]
+    found = list({sample_digest(x[row]): row for row in reversed(order)}.values())[::-1]
     return [found[k % len(found)] for k in range(_BATCH)]
 
 
@@ -121,7 +144,7 @@ class PredictingForward:
     forward: Forward
     prediction: Prediction
 
-    def __call__(self, x: Tensor, sink: Sink) -> Any:
+    def __call__(self, x: Inputs, sink: Sink) -> Any:
         """Run one forward."""
         return self.forward(x, sink)
 
@@ -147,7 +170,7 @@ class Responses:
     repeats: dict[LayerKey, LayerKey] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, model: PredictingForward, x: Tensor, rows: Sequence[int] | None = None) -> Responses:
+    def of(cls, model: PredictingForward, x: Inputs, rows: Sequence[int] | None = None) -> Responses:
         """Run a forward and keep the given rows, or all."""
         found = cls()
         output = model(x, lambda reading: found.add(reading, len(x), rows))
@@ -161,7 +184,7 @@ class Responses:
             self.skipped[key] = reading.status
         elif reading.alias_of is not None:
             self.repeats[key] = reading.alias_of
-        elif len(reading.values) == batch:
+        elif reading.row_of is None and len(reading.values) == batch:
             self.values[key] = _kept(reading.values, rows)
 
     def add_output(self, prediction: Tensor | None, rows: Sequence[int] | None) -> None:
@@ -177,16 +200,16 @@ def _kept(values: Tensor, rows: Sequence[int] | None) -> Tensor:
     )
 
 
-def examine(model: PredictingForward, rows: Tensor) -> tuple[Dependence, Responses]:
+def examine(model: PredictingForward, rows: Inputs) -> tuple[Dependence, Responses]:
     """Return what the responses to four inputs depend on, and the responses; see `depends_on_batch`."""
     first, again = Responses.of(model, rows), Responses.of(model, rows)
     chance, chance_layer = largest_change(first, again)
     if chance:
         return Dependence(chance=chance, chance_layer=chance_layer), first
-    turned, last = Responses.of(model, rows.flip(0)), len(rows) - 1
+    turned, last = Responses.of(model, turned_round(rows)), len(rows) - 1
     found, forwards = _Changes(), [first, again, turned]
-    for number, row in enumerate(rows):
-        alone = Responses.of(model, row.expand_as(rows), (number, last - number))
+    for number in range(len(rows)):
+        alone = Responses.of(model, copies_of(rows, number, len(rows)), (number, last - number))
         forwards.append(alone)
         found.compare(first, number, alone, 0)
         found.compare(turned, last - number, alone, 1)

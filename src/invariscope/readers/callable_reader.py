@@ -70,6 +70,8 @@ class CallableReader(Reader):
     batch_axis: AxisChoice = field(default=None, kw_only=True)
     output: OutputChoice = field(default=None, kw_only=True)
     gradients: bool = field(default=False, kw_only=True)
+    preprocess: Callable[[Any], Any] | None = field(default=None, kw_only=True)
+    call: Callable[[Any, Any], Any] | None = field(default=None, kw_only=True)
     _plans: dict[str | None, _Plan] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:

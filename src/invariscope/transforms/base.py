@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
@@ -14,6 +14,8 @@ from torch import Tensor
 
 from invariscope.common.draws import Draws, sample_keys
 from invariscope.common.registry import Registry, refuse_unknown_options, snake_case
+from invariscope.common.samples import is_structured
+from invariscope.transforms.machinery.pixels import as_values
 from invariscope.transforms.machinery.traits import Motion, Traits
 
 if TYPE_CHECKING:
@@ -115,7 +117,7 @@ class Transform(ABC):
         """Apply all elements to each sample.
 
         Args:
-            x: the batch, on any device.
+            x: the batch, on any device; or a one-dimensional array of objects, of which each is a sample.
             indices: (sample,) positions in the data, for transforms whose coefficients are given by
                 position; by default 0, 1, 2, ...
             keys: (sample,) integers that identify the samples, for families that draw per sample; by
@@ -123,12 +125,39 @@ class Transform(ABC):
             seed: of the draws.
         Returns:
             The orbits; elements may come first in memory, so that `orbit(x).transpose(0, 1)` costs nothing.
+            Of an array of objects (sample, element) such an array.
         Raises:
             TypeError: the data cannot be moved by this transform.
         """
+        motion = self.motion_of(len(x), indices, keys, seed)
+        if is_structured(x):
+            return self._of_samples(x, motion)
         self.check(x)
         columns = x.unsqueeze(1).expand(len(x), len(self), *x.shape[1:])
-        return self.apply(columns, self.motion_of(len(x), indices, keys, seed))
+        return self.apply(columns, motion)
+
+    def moved_sample(self, sample: Any, motion: Motion) -> list[Any]:
+        """Return a single sample, such as an image or a text, under each element of a motion.
+
+        Args:
+            sample: a tensor, an array or an image; families that move other samples replace this method.
+            motion: of this sample alone.
+        Raises:
+            TypeError: a sample of a kind that this transform does not move.
+        """
+        values, restore = as_values(sample, type(self).__name__)
+        self.check(values[None])
+        columns = values[None, None].expand(1, len(motion.elements), *values.shape)
+        return [restore(moved) for moved in self.apply(columns, motion)[0]]
+
+    def _of_samples(self, samples: np.ndarray, motion: Motion) -> Any:
+        """Return (sample, element) moved samples, one sample at a time."""
+        found = np.empty((len(samples), len(self)), object)
+        for place, sample in enumerate(samples):
+            own = replace(motion, draws=motion.draws.take(np.array([place])))
+            for element, moved in enumerate(self.moved_sample(sample, own)):
+                found[place, element] = moved
+        return found
 
     def round_trip(
         self, x: Shaped[Tensor, "sample ..."], *, indices: Any = None, keys: Any = None, seed: int = 0
@@ -242,4 +271,5 @@ def _plain(value: Any) -> Any:
     if value is None or isinstance(value, str | bool | int | float):
         return value
     named = value if hasattr(value, "__qualname__") else type(value)
-    return f"{named.__module__}.{named.__qualname__}"
+    home = getattr(named, "__module__", None)  # methods of built-in types have none
+    return f"{home}.{named.__qualname__}" if home else str(named.__qualname__)

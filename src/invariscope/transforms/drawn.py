@@ -13,11 +13,23 @@ from torch import Tensor
 
 from invariscope.common.checks import set_integers
 from invariscope.common.draws import Stream
-from invariscope.common.random_state import Generator, put_back
+from invariscope.common.random_state import Generator, callable_generators, global_generators, put_back
+from invariscope.common.samples import is_structured
 from invariscope.transforms.base import Motion, Traits, Transform, no_inverse
-from invariscope.transforms.machinery.callables import generators_of, result_of
+from invariscope.transforms.machinery.callables import (
+    generators_of,
+    moved_by,
+    refuse_another_result,
+    result_of,
+)
 from invariscope.transforms.machinery.checks import need_tensor
 from invariscope.transforms.machinery.traits import traits_of_draws
+
+_UNREPEATABLE = (
+    "two calls with the same seed gave different results. Drawn seeds the global generators of torch, NumPy "
+    "and Python, and those that the function holds; let the function draw only from these, and keep no state "
+    "between calls."
+)
 
 
 @dataclass(frozen=True)
@@ -26,7 +38,8 @@ class Drawn(Transform):
 
     .. math:: t_{ij} x_i = f(x_i; \omega_{ij}), \quad \omega_{ij} \text{ from (seed, sample, draw)}
 
-    For each sample and draw, the function is called on a batch that holds only this sample. Each call seeds
+    For each sample and draw, the function is called on a batch that holds only this sample; if the data are a
+    list of samples (texts, images of PIL, mappings), on the sample itself. Each call seeds
     the global generators of torch, NumPy and Python anew and restores them afterwards, so results do not
     depend on batch size, order or process. Generators that the function holds (as an attribute, a bound
     argument, a closure variable, or an attribute of one of these) are seeded and restored too. A function
@@ -78,8 +91,9 @@ class Drawn(Transform):
         return (cls(_brightened, 3, label="brightness"),)
 
     def check(self, x: Any) -> None:
-        """Raise TypeError unless `x` is a tensor with samples on its first axis."""
-        need_tensor("Drawn", x)
+        """Raise TypeError unless `x` is a tensor with samples on its first axis, or an array of samples."""
+        if not is_structured(x):
+            need_tensor("Drawn", x)
 
     def inverse(self) -> Transform:
         """Raise TypeError: a function's draws cannot be undone."""
@@ -107,6 +121,23 @@ class Drawn(Transform):
         generators = generators_of(self.function, values)
         with put_back(generators):
             return self._stacked(values, motion.draws.under(stream=Stream.DRAWN_ELEMENT).words(), generators)
+
+    def moved_sample(self, sample: Any, motion: Motion) -> list[Any]:
+        """Call the function on a copy of the sample, seeded anew for every draw."""
+        generators = (*global_generators("cpu"), *callable_generators(self.function))
+        words = motion.draws.under(stream=Stream.DRAWN_ELEMENT).words()[0] >> np.uint64(11)
+
+        def call(seed: int) -> Any:
+            for generator in generators:
+                generator.start(seed)
+            return moved_by(self.function, sample, self.labels[0])
+
+        with put_back(generators):
+            found = [call(int(word)) for word in words]
+            if not self._repeatable:
+                refuse_another_result(found[0], call(int(words[0])), self.labels[0], _UNREPEATABLE)
+                self._repeatable.append(True)
+        return found
 
     def _stacked(self, values: Tensor, words: np.ndarray, generators: Sequence[Generator]) -> Tensor:
         """Return all draws, each with its own seed."""
@@ -140,11 +171,7 @@ class Drawn(Transform):
         if self._repeatable or found.is_meta:
             return
         if not torch.equal(found.nan_to_num(), call().nan_to_num()):
-            raise ValueError(
-                f"{self.labels[0]!r}: two calls with the same seed gave different results. Drawn seeds the "
-                "global generators of torch, NumPy and Python, and those that the function holds; let the "
-                "function draw only from these, and keep no state between calls."
-            )
+            raise ValueError(f"{self.labels[0]!r}: {_UNREPEATABLE}")
         self._repeatable.append(True)
 
     @cached_property

@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from invariscope.common.samples import is_structured
 from invariscope.transforms.base import Motion, Traits, Transform
 from invariscope.transforms.inverse import Inverse
-from invariscope.transforms.machinery.callables import PROBED, refuse_unsteady, result_of
+from invariscope.transforms.machinery.callables import PROBED, moved_by, refuse_unsteady, result_of
 from invariscope.transforms.machinery.checks import need_tensor, numbers
 
 Callables = tuple[Callable[[Any], Any], ...]
@@ -33,8 +34,10 @@ class Elements(Transform):
 
     .. math:: t_j x = f_j(x)
 
-    A callable takes a batch, a tensor whose first axis is the samples, and returns a tensor with the same
-    samples first; all elements return one shape. What it receives is a copy, so it may work in place.
+    If the data are one tensor, a callable takes a batch, a tensor whose first axis is the samples, and returns a
+    tensor with the same samples first; all elements return one shape. If they are a list of samples (texts,
+    images of PIL, mappings, molecules), a callable takes one sample and returns one. What it receives is a
+    copy, so it may work in place.
 
     Without `inverses` the transform cannot be undone; without `actions` it refuses to act on feature maps:
     what a callable means there only its author knows.
@@ -115,8 +118,9 @@ class Elements(Transform):
         return gains, cls([torch.abs, torch.neg])
 
     def check(self, x: Any) -> None:
-        """Raise TypeError unless `x` is a tensor with samples on its first axis."""
-        need_tensor("Elements", x)
+        """Raise TypeError unless `x` is a tensor with samples on its first axis, or an array of samples."""
+        if not is_structured(x):
+            need_tensor("Elements", x)
 
     def inverse(self) -> Transform:
         """Return the declared inverses."""
@@ -152,6 +156,19 @@ class Elements(Transform):
             out = out.index_put_(where, piece)
         assert out is not None
         return out
+
+    def moved_sample(self, sample: Any, motion: Motion) -> list[Any]:
+        """Call each element on a copy of the sample."""
+        role, callables = _ROLES[motion.on_maps, motion.inverse], self._chosen(motion)
+        return [
+            moved_by(callables[element], sample, self._labels[element], role=role, tried=self._tried_samples)
+            for element in motion.elements.tolist()
+        ]
+
+    @cached_property
+    def _tried_samples(self) -> set[str]:
+        """Elements that gave the same result for a sample twice."""
+        return set()
 
     def _tried(self, motion: Motion, element: int, callables: Callables, batch: Tensor) -> None:
         """Check that a callable is deterministic and independent per sample, on one sample or on several."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any
@@ -67,7 +68,7 @@ class Permutations(Permuting):
         if integer("size", size) > _MOST:
             raise ValueError(
                 f"{size} entries have too many permutations to list; give up to {_MOST}, or draw some: "
-                f"RandomPermutations({size})."
+                f"RandomPermutations()."
             )
         return cls(list(itertools.permutations(range(size))), axis=axis)
 
@@ -101,52 +102,69 @@ class Permutations(Permuting):
             acts_on=self.acts_on,
         )
 
-    def _forward(self, motion: Motion) -> np.ndarray:
+    def places_of(self, size: int, motion: Motion) -> np.ndarray:
+        """Return the listed places.
+
+        Raises:
+            TypeError: another number of entries.
+        """
+        if size != self.entries:
+            raise TypeError(f"these permutations are of {self.entries} entries; got {size}")
         return np.array(self.places)[motion.elements]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class RandomPermutations(Permuting):
     r"""The entries along one axis in random places: uniform on the symmetric group, drawn for each sample.
 
-    .. math:: (t_{ij} x)_{p_{ij}(k)} = x_k, \quad p_{ij} \text{ uniform on } S_{\text{size}}
+    .. math:: (t_{ij} x)_{p_{ij}(k)} = x_k, \quad p_{ij} \text{ uniform on } S_n
 
-    Draws depend on (seed, sample index, element) alone. Exact: no value changes, so whatever a measure finds
-    is the network's doing. On the activations of a layer the same axis is permuted, with the same draws.
+    n is the number of entries that a sample has. Draws depend on (seed, sample key, element) and n alone. Exact:
+    no value changes, so whatever a measure finds is the network's doing. On the activations of a layer the
+    same axis is permuted, with the same draws.
 
     Caveats: nearly all permutations of many entries are far from the identity; that a network is sensitive
     to them says nothing about exchanging two neighbours. List those: `Permutations`.
 
     Args:
-        size: how many entries there are.
         draws: permutations of each sample.
+        size: number of entries to insist on; None takes any number.
         axis: of the data, samples being axis 0; the points of (n, points, features) by default.
     Raises:
         ValueError: no entry or no draw.
         TypeError: data with another number of entries.
 
     >>> import torch
-    >>> orbit = RandomPermutations(4, 2).orbit(torch.arange(4.0).expand(3, 4))
+    >>> orbit = RandomPermutations(2).orbit(torch.arange(4.0).expand(3, 4))
     >>> orbit.sort(dim=2).values[2, 1]
     tensor([0., 1., 2., 3.])
     """
 
-    size: int
-    draws: int = 8
-    _: KW_ONLY
-    axis: int = 1
+    draws: int
+    size: int | None
+    axis: int
 
-    def __post_init__(self) -> None:
-        set_integers(self, size=1, draws=1)
+    def __init__(self, draws: int = 8, *later: int, size: int | None = None, axis: int = 1) -> None:
+        if later:
+            warnings.warn(
+                f"RandomPermutations(size, draws) is deprecated: RandomPermutations({later[0]}, size={draws}), "
+                "or without size= for any number of entries",
+                DeprecationWarning,
+                stacklevel=2,
+            )
+            draws, size = later[0], draws
+        self._keep(draws=draws, size=size, axis=axis)
+        set_integers(self, draws=1)
+        set_integers(self, size=1, besides=(None,))
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:
         """Return three draws of the order of 28 entries, along the columns of an image."""
-        return (cls(28, 3, axis=3),)
+        return (cls(3, size=28, axis=3),)
 
     @property
-    def entries(self) -> int:
-        """Number of entries that are permuted."""
+    def entries(self) -> int | None:
+        """Number of entries that are permuted; None for any number."""
         return self.size
 
     def table(self) -> None:
@@ -156,8 +174,9 @@ class RandomPermutations(Permuting):
         labels = [f"order {k + 1}" for k in range(self.draws)]
         return replace(traits_of_draws(labels, invertible=True), acts_on=self.acts_on)
 
-    def _forward(self, motion: Motion) -> np.ndarray:
-        return np.argsort(motion.draws.normal(self.size), axis=-1)
+    def places_of(self, size: int, motion: Motion) -> np.ndarray:
+        """Return random places, the order of as many random numbers."""
+        return np.argsort(motion.draws.normal(size), axis=-1)
 
 
 def _permutations(places: Any) -> tuple[tuple[int, ...], ...]:

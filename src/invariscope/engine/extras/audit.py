@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
 
+from invariscope.common.samples import Inputs, taken
 from invariscope.engine.validation import unstable
 from invariscope.readers.base import LayerKey, Reading
 from invariscope.readers.batch_dependence import (
@@ -41,7 +41,7 @@ class Audit:
     def __init__(
         self,
         model: PredictingForward,
-        rows: Tensor,
+        rows: Inputs,
         first: Responses,
         withdraw: Callable[[LayerKey, str], None],
     ) -> None:
@@ -49,7 +49,7 @@ class Audit:
         self.block = 0
         self.inputs = 0
 
-    def run(self, rows: Tensor, sink: Callable[[Reading], None]) -> Any:
+    def run(self, rows: Inputs, sink: Callable[[Reading], None]) -> Any:
         """Run one forward of a block, and check it if it is its turn.
 
         Raises:
@@ -59,7 +59,7 @@ class Audit:
         self.inputs += len(rows)
         return self.model(rows, sink) if number & (number - 1) else self._checked(rows, sink)
 
-    def _checked(self, rows: Tensor, sink: Callable[[Reading], None]) -> Any:
+    def _checked(self, rows: Inputs, sink: Callable[[Reading], None]) -> Any:
         chosen = torch.linspace(0, len(rows) - 1, _ROWS).round().long().tolist()
         block = Responses()
 
@@ -69,12 +69,12 @@ class Audit:
 
         output = self.model(rows, both)
         block.add_output(self.model.predicted(output, len(rows)), chosen)
-        self._judge(compare_block(block, Responses.of(self.model, rows[chosen])))
+        self._judge(compare_block(block, Responses.of(self.model, taken(rows, chosen))))
         return output
 
-    def recheck(self, rows: Tensor) -> None:
+    def recheck(self, rows: Inputs) -> None:
         """Repeat the initial check, on inputs of a block in which layers were left out."""
-        self._judge(examine(self.model, rows[distinct_rows(rows)])[0])
+        self._judge(examine(self.model, taken(rows, distinct_rows(rows)))[0])
 
     def finish(self) -> None:
         """Repeat the forward of the initial inputs, after the last block.

@@ -26,7 +26,7 @@ def padding_notes(transform: Transform, x: Tensor, *, seed: int = 0) -> list[str
         x: (sample, C, H, W) images, of which up to 64 are checked; anything else gives no note.
         seed: seed of the transform's draws.
     """
-    if x.ndim != 4 or not x.is_floating_point():
+    if not isinstance(x, Tensor) or x.ndim != 4 or not x.is_floating_point():
         return []
     names = fills_with_zeros(transform, (x.shape[2], x.shape[3]), seed=seed)
     border = _unlike_zero(x[:SAMPLES].detach().double()) if names else None

@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from invariscope.common.samples import Inputs
 from invariscope.readers.base import Precision
+from invariscope.readers.feeding import Feeding, mapped
 from invariscope.readers.threads import exclusive
 from invariscope.readers.torch.eager import holds_compiled
 from invariscope.readers.torch.modules import is_scripted
@@ -36,6 +38,7 @@ class Placed:
         compiled: calls would run compiled code.
         gradients: its forwards need autograd.
         left_training: modules that respond differently in training mode and were in it, as the model was not.
+        feeding: what turns rows of samples into a batch, and calls the model on it.
     """
 
     model: nn.Module
@@ -46,9 +49,18 @@ class Placed:
     gradients: bool = False
     copied_for: str = ""
     left_training: tuple[str, ...] = ()
+    feeding: Feeding = Feeding()
 
-    def feed(self, x: Tensor) -> Tensor:
-        """x as this model takes it."""
+    def feed(self, rows: Inputs) -> Any:
+        """Return the batch of these rows as this model takes it."""
+        return mapped(self.feeding.batch(rows), self._own)
+
+    def run(self, batch: Any) -> Any:
+        """Return the model's output for a batch."""
+        return self.feeding.run(self.model, batch)
+
+    def _own(self, x: Tensor) -> Tensor:
+        """x in the model's number format, on its device."""
         dtype = self.dtype if self.dtype is not None and x.is_floating_point() else x.dtype
         x = x.detach().to(device=self.device or x.device, dtype=dtype)
         if self.channels_last and x.dim() == 4:

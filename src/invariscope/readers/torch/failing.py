@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from traceback import walk_tb
+from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from invariscope.readers.base import FailedForward
 from invariscope.readers.torch.modules import module_kind
 
 
 def failure(
-    error: Exception, x: Tensor, model: nn.Module, *, copied_for: str = "", tried: bool = False
+    error: Exception, x: Any, model: nn.Module, *, copied_for: str = "", tried: bool = False
 ) -> FailedForward:
     """The error for a batch on which the model failed.
 

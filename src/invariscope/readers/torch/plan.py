@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from invariscope.readers.base import OK, AxisChoice, LayerInfo, LayerKey
+from invariscope.readers.irregular import irregular
+from invariscope.readers.pooling import PooledAxis, Pooling, Rows, arranged, locate, pooling_of
 from invariscope.readers.selection import Selector, axis_choice
 from invariscope.readers.torch.aliases import walk
 from invariscope.readers.torch.axes import NO_AXIS, BatchAxis, find_batch_axis, order_rows
@@ -40,7 +42,7 @@ class Slot:
     layer: str
     call: int
     path: Path
-    axis: BatchAxis
+    axis: BatchAxis | PooledAxis
     plain: bool
     alias_of: LayerKey | None = None
     keeps: bool = False
@@ -71,18 +73,26 @@ class Candidate:
 
     event: Event
     info: LayerInfo
-    axis: BatchAxis | None
+    axis: BatchAxis | PooledAxis | None
 
 
 @dataclass(frozen=True, eq=False)
 class Trials:
-    """Forwards of the same inputs at two batch sizes, and on demand one with another first and last input."""
+    """Forwards of the same inputs at two batch sizes, and on demand of others.
+
+    Args:
+        altered: with another first and last input.
+        other: two copies of a sample of another size; None if all samples have the same size.
+        pool: what is asked for layers with several rows per sample.
+    """
 
     small: Recording
     large: Recording
     altered: Callable[[], Recording]
     batch_axis: AxisChoice
     modules: frozenset[str]
+    other: Callable[[], Recording | None] = lambda: None
+    pool: Mapping[str, Pooling] = field(default_factory=dict)
     numbers: dict[SiteKey, dict[int, int]] = field(default_factory=dict)
 
     def candidates(self) -> list[Candidate]:
@@ -105,18 +115,39 @@ class Trials:
         if event.tensor is None:
             info = LayerInfo(name, event.index, (), "none", event.kind, None, event.problem)
             return Candidate(event, info, None)
-        verdict = _with_layout(event.problem or self._axis(event, event.tensor, name), event)
+        verdict = event.problem or self._pooled(event.tensor, name) or self._axis(event, event.tensor, name)
+        verdict = _with_layout(verdict, event)
         if event.source == FUNCTION and self._no_layer(event, event.tensor, verdict):
             return None
-        info = describe(name, self._call(event), event.kind, event.tensor, verdict, self.large.batch)
+        info = describe(name, self._call(event), event.kind, event.tensor, verdict, self.large)
         info = replace(info, unclear=event.unclear)
-        return Candidate(event, info, verdict if isinstance(verdict, BatchAxis) else None)
+        return Candidate(event, info, None if isinstance(verdict, str) else verdict)
+
+    def _pooled(self, tensor: Tensor, name: str) -> PooledAxis | str | None:
+        """Return where the rows of the samples are, if the layer is to be pooled; None if it is not."""
+        pooling = pooling_of(self.pool, name)
+        if pooling is None:
+            return None
+        return unreadable(tensor) or locate(pooling, tensor, self.large.fed, self.large.batch)
 
     def _axis(self, event: Event, tensor: Tensor, name: str) -> BatchAxis | str:
-        other = self.small.events.get(event.key)
-        if other is None or other.tensor is None:
+        before = self.small.events.get(event.key)
+        if before is None or before.tensor is None:
             return UNEVEN
-        return self.axis(other.tensor, tensor, name)
+        found = self.axis(before.tensor, tensor, name)
+        return found if isinstance(found, str) else self._if_regular(event, before.tensor, found)
+
+    def _if_regular(self, event: Event, before: Tensor, found: BatchAxis) -> BatchAxis | str:
+        """Return the axis, or why samples of another size have no common units."""
+        other = self.other()
+        if other is None:
+            return found
+        after = other.events.get(event.key)
+        if after is None or after.tensor is None:
+            return UNEVEN
+        if after.tensor.shape == before.shape:
+            return found
+        return irregular(before, after.tensor, found, (self.small.fed, other.fed), other.batch)
 
     def axis(self, small: Tensor, large: Tensor, name: str) -> BatchAxis | str:
         """The batch axis of one layer's tensors; an answer for all layers counts where it is needed."""
@@ -127,14 +158,14 @@ class Trials:
             return found
         return find_batch_axis(small.shape, large.shape, sizes, choice=choice)
 
-    def _no_layer(self, event: Event, tensor: Tensor, verdict: BatchAxis | str) -> bool:
+    def _no_layer(self, event: Event, tensor: Tensor, verdict: BatchAxis | PooledAxis | str) -> bool:
         """Whether an operation is not a layer: arithmetic on weights, indices or masks, equal for any inputs.
 
         A layer with an ambiguous batch axis is skipped instead, and so is one that depends on the inputs
         without having such an axis, such as rows routed to an expert.
         """
-        if isinstance(verdict, BatchAxis) or unreadable(tensor):
-            return not isinstance(verdict, BatchAxis)
+        if not isinstance(verdict, str) or unreadable(tensor):
+            return isinstance(verdict, str)
         if verdict in (NO_AXIS, UNEVEN):
             other = self.small.events[event.key].tensor if event.key in self.small.events else None
             return other is not None and torch.equal(other, tensor)
@@ -150,7 +181,7 @@ class Trials:
     def ordered(self, candidate: Candidate) -> Candidate:
         """Settles which rows belong to a sample, where a sample has several."""
         axis, before = candidate.axis, candidate.event.tensor
-        if axis is None or axis.per_sample == 1 or before is None:
+        if not isinstance(axis, BatchAxis) or axis.per_sample == 1 or before is None:
             return candidate
         after = self.altered().events.get(candidate.event.key)
         if after is None or after.tensor is None or after.tensor.shape != before.shape:
@@ -158,25 +189,33 @@ class Trials:
         else:
             verdict = order_rows(axis, before, after.tensor, self.large.batch)
         info = candidate.info
-        fresh = describe(info.layer, info.call, info.kind, before, verdict, self.large.batch)
+        fresh = describe(info.layer, info.call, info.kind, before, verdict, self.large)
         return Candidate(candidate.event, fresh, verdict if isinstance(verdict, BatchAxis) else None)
 
 
-def _with_layout(verdict: BatchAxis | str, event: Event) -> BatchAxis | str:
+def _with_layout(verdict: BatchAxis | PooledAxis | str, event: Event) -> BatchAxis | PooledAxis | str:
     """The axis of a map with channels last says so: it is handed over with channels first."""
-    if isinstance(verdict, str) or verdict.axis or verdict.per_sample > 1 or not event.channels_last:
+    if not isinstance(verdict, BatchAxis) or verdict.axis or verdict.per_sample > 1 or not event.channels_last:
         return verdict
     return replace(verdict, channels_last=True)
 
 
 def describe(
-    name: str, call: int, kind: str, tensor: Tensor, verdict: BatchAxis | str, batch: int
+    name: str,
+    call: int,
+    kind: str,
+    tensor: Tensor,
+    verdict: BatchAxis | PooledAxis | str,
+    trial: Recording | int,
 ) -> LayerInfo:
     """A tensor's entry: of one sample if the batch axis is known, else of the whole, with the reason."""
     dtype = str(tensor.dtype).removeprefix("torch.")
     if isinstance(verdict, str):
         return LayerInfo(name, call, tuple(tensor.shape), dtype, kind, None, verdict)
-    return LayerInfo(name, call, tuple(verdict.arrange(tensor, batch).shape[1:]), dtype, kind, None, OK)
+    fed, batch = (None, trial) if isinstance(trial, int) else (trial.fed, trial.batch)
+    shape = tuple(arranged(verdict, tensor, fed, batch).shape[1:])
+    ragged = isinstance(verdict, PooledAxis) and isinstance(verdict.pooling, Rows)
+    return LayerInfo(name, call, shape, dtype, kind, None, OK, ragged=ragged)
 
 
 def choose(candidates: Iterable[Candidate], selector: Selector) -> list[Candidate]:
@@ -202,7 +241,9 @@ def with_aliases(candidates: Iterable[Candidate], batch: int) -> list[Candidate]
 def _identity(candidate: Candidate, batch: int) -> tuple[object, ...] | None:
     """Memory, its version and the walk through it: equal for readings that hold the same values."""
     footprint, tensor = candidate.event.footprint, candidate.event.tensor
-    if candidate.axis is None or footprint is None or tensor is None or footprint.version is None:
+    if not isinstance(candidate.axis, BatchAxis) or footprint is None or tensor is None:
+        return None
+    if footprint.version is None:
         return None
     return footprint, *walk(candidate.axis.arrange(tensor, batch))
 

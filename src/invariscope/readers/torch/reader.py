@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from invariscope.common.default_device import as_the_caller
 from invariscope.common.random_state import Generator, Streams, global_generators, put_back
+from invariscope.common.samples import Inputs, is_structured
 from invariscope.readers.base import (
     AxisChoice,
     Forward,
@@ -23,7 +24,9 @@ from invariscope.readers.base import (
     Sink,
     prediction_info,
 )
+from invariscope.readers.feeding import Feeding
 from invariscope.readers.fingerprint import identify
+from invariscope.readers.pooling import as_pooling
 from invariscope.readers.prediction import OutputChoice, Prediction, as_output_choice, find_prediction
 from invariscope.readers.selection import Directory, Selector, as_axis_choice, as_selector
 from invariscope.readers.threads import exclusive
@@ -42,7 +45,14 @@ from invariscope.readers.torch.plan import (
     with_aliases,
 )
 from invariscope.readers.torch.preserve import preserved
-from invariscope.readers.torch.recording import SMALL, Recording, forward_mode, probes, record
+from invariscope.readers.torch.recording import (
+    SMALL,
+    Recording,
+    forward_mode,
+    other_size,
+    probes,
+    record,
+)
 from invariscope.readers.torch.structure import Structure
 from invariscope.readers.torch.tapping import ModuleForward
 
@@ -80,7 +90,7 @@ class TorchReader(Reader):
         model: any module, in any mode, on any device.
         layers: names, globs, a list of them, or a predicate on `LayerInfo`; a leading "!" excludes.
         batch_axis: the batch axis where several axes follow the batch: one for all, or {name or glob: axis}.
-        output, gradients: as for `iv.measure`.
+        output, gradients, preprocess, call, pool: as for `iv.measure`.
     """
 
     model: nn.Module
@@ -88,12 +98,16 @@ class TorchReader(Reader):
     batch_axis: AxisChoice = field(default=None, kw_only=True)
     output: OutputChoice = field(default=None, kw_only=True)
     gradients: bool = field(default=False, kw_only=True)
+    preprocess: Callable[[Any], Any] | None = field(default=None, kw_only=True)
+    call: Callable[[Any, Any], Any] | None = field(default=None, kw_only=True)
+    pool: Any = field(default=None, kw_only=True)
     _plans: dict[tuple[str | None, str], Plan] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         as_selector(self.layers)
         as_axis_choice(self.batch_axis)
         as_output_choice(self.output)
+        as_pooling(self.pool)
 
     @classmethod
     def accepts(cls, model: Any) -> bool:
@@ -117,7 +131,7 @@ class TorchReader(Reader):
             return identify(model, self.name)
 
     def inspect(
-        self, x: Tensor, *, device: str | None = None, precision: Precision = "float32"
+        self, x: Inputs, *, device: str | None = None, precision: Precision = "float32"
     ) -> Inspection:
         """Forwards two and three inputs and says what can be read; see `Reader.inspect`."""
         placed = self._placed(device, precision)
@@ -136,7 +150,7 @@ class TorchReader(Reader):
             plan = self._plans.get((device, precision))
             forward: ModuleForward | None = None
 
-            def run(x: Tensor, sink: Sink) -> Any:
+            def run(x: Inputs, sink: Sink) -> Any:
                 nonlocal plan, forward
                 if plan is None:
                     plan = self._plans[device, precision] = self._plan(placed, x)
@@ -149,14 +163,14 @@ class TorchReader(Reader):
             yield run
 
     def _placed(self, device: str | None, precision: Precision) -> Placed:
-        return replace(place(self.model, device=device, precision=precision), gradients=self.gradients)
+        placed = place(self.model, device=device, precision=precision)
+        return replace(placed, gradients=self.gradients, feeding=Feeding(self.preprocess, self.call))
 
-    def _plan(self, placed: Placed, x: Tensor) -> Plan:
-        rows, altered = (placed.feed(batch) for batch in probes(x))
+    def _plan(self, placed: Placed, x: Inputs) -> Plan:
+        rows, altered = probes(x)
         generators, fresh = _generators(placed), Structure.of(placed.model)
 
-        parts, run = inventory(placed.model), partial(record, placed.model, shape=x.shape)
-        run = partial(run, gradients=placed.gradients, copied_for=placed.copied_for)
+        parts, run = inventory(placed.model), partial(record, placed, shape=_shape(x))
 
         with put_back(generators) as before:
             small = run(survey(placed.model), rows[:SMALL])
@@ -176,8 +190,15 @@ class TorchReader(Reader):
             with put_back(generators):
                 return run(altered)
 
+        @cache
+        def of_other_size() -> Recording | None:
+            other = other_size(x)
+            with put_back(generators):
+                return None if other is None else run(other)
+
         modules = frozenset(site.name for site in sites)
-        trials = Trials(small, large, ends_altered, as_axis_choice(self.batch_axis), modules)
+        axes, poolings = as_axis_choice(self.batch_axis), as_pooling(self.pool)
+        trials = Trials(small, large, ends_altered, axes, modules, of_other_size, poolings)
         candidates = trials.candidates()
         ran = small.ran | large.ran | large.elsewhere.keys()
         unused = never_ran(sites, ran)
@@ -221,11 +242,16 @@ def _generators(placed: Placed) -> tuple[Generator, ...]:
     return global_generators(str(placed.device or "cpu"))
 
 
-def _run_once(placed: Placed, x: Tensor) -> None:
+def _shape(x: Inputs) -> tuple[int, ...]:
+    """Return the shape of all inputs, for errors; () if samples have none in common."""
+    return () if is_structured(x) else tuple(x.shape)
+
+
+def _run_once(placed: Placed, x: Inputs) -> None:
     """Run a forward, for what the first one sets up."""
     rows, _ = probes(x)
     with put_back(_generators(placed)), forward_mode(gradients=placed.gradients), as_the_caller():
-        placed.model(placed.feed(rows[:SMALL]))
+        placed.run(placed.feed(rows[:SMALL]))
 
 
 def _moved(generators: Sequence[Generator], states: Sequence[Any]) -> tuple[str, ...]:

@@ -10,15 +10,19 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 from torch.utils.hooks import RemovableHandle
 
 from invariscope.common.default_device import as_the_caller
+from invariscope.common.samples import Inputs, as_samples, is_structured, sample_digest, sizes_of
 from invariscope.readers.base import FailedForward
+from invariscope.readers.feeding import mapped, tensors_of
 from invariscope.readers.threads import in_this_thread
 from invariscope.readers.torch.aliases import Footprint
+from invariscope.readers.torch.copies import Placed
 from invariscope.readers.torch.functions import OperationMode, unobserved
 from invariscope.readers.torch.layouts import Layouts
 from invariscope.readers.torch.modules import Site
@@ -80,6 +84,7 @@ class Recording:
         operations: every operation that happened, with the names of the modules around it.
         failed: an error that left a module, and the module.
         elsewhere: modules that ran in other threads.
+        fed: what the model got.
     """
 
     batch: int
@@ -90,6 +95,7 @@ class Recording:
     failed: tuple[BaseException, Site] | None = None
     elsewhere: dict[str, Site] = field(default_factory=dict)
     output: Any = None
+    fed: Any = None
     wrote_input: bool = False
     layouts: Layouts = field(default_factory=Layouts)
 
@@ -147,13 +153,17 @@ class Recording:
         self.events[event.key] = event
 
 
-def probes(x: Any) -> tuple[Tensor, Tensor]:
+def probes(x: Any) -> tuple[Inputs, Inputs]:
     """Three rows of x (repeated if it has fewer), and the same with another first and another last row.
 
+    Of an array of samples the three rows are one and the same, since others may have another size.
+
     Raises:
-        TypeError: x is no tensor.
+        TypeError: x is neither a tensor nor an array of samples.
         ValueError: x is empty.
     """
+    if is_structured(x) and len(x):
+        return _repeated(x[:1], LARGE), _ends_replaced(x)
     if not isinstance(x, Tensor):
         raise TypeError(f"inputs must be a tensor with the batch in front, got {type(x).__name__}")
     if x.dim() == 0 or len(x) == 0:
@@ -169,42 +179,54 @@ def probes(x: Any) -> tuple[Tensor, Tensor]:
     return rows, altered
 
 
-def record(
-    model: nn.Module,
-    sites: Sequence[Site],
-    x: Tensor,
-    *,
-    shape: Sequence[int],
-    gradients: bool = False,
-    copied_for: str = "",
-) -> Recording:
-    """Runs the model on x and notes every output.
+def other_size(x: Inputs) -> Inputs | None:
+    """Return two copies of a sample that differs in size from the first; None if there is none."""
+    if not is_structured(x):
+        return None
+    own = sizes_of(x[0])
+    other = next((place for place in range(len(x)) if sizes_of(x[place]) != own), None)
+    return None if other is None else _repeated(x[other : other + 1], SMALL)
+
+
+def _repeated(one: np.ndarray, times: int) -> np.ndarray:
+    return np.concatenate([one] * times)
+
+
+def _ends_replaced(x: np.ndarray) -> np.ndarray:
+    """Return three rows: the first sample between copies of another one, of the same size if possible."""
+    own, size = sample_digest(x[0]), sizes_of(x[0])
+    others = [row for row in x[1:] if sample_digest(row) != own]
+    other = next((row for row in others if sizes_of(row) == size), others[0] if others else x[0])
+    return as_samples([other, x[0], other])
+
+
+def record(placed: Placed, sites: Sequence[Site], rows: Inputs, *, shape: Sequence[int]) -> Recording:
+    """Runs the model on a few rows and notes every output.
 
     Args:
-        model: what runs.
+        placed: what runs.
         sites: its modules.
-        x: a few inputs.
-        shape: of all inputs, for the error.
-        gradients: whether its forward needs autograd.
-        copied_for: the argument for which the model is a copy, if it is one.
+        rows: a few inputs.
+        shape: of all inputs, for the error; () if they have none.
     Raises:
-        FailedForward: the model fails on x.
+        FailedForward: the model fails on them.
     """
-    recording = Recording(len(x))
+    recording = Recording(len(rows))
     with ExitStack() as stack:
-        stack.enter_context(forward_mode(gradients=gradients))
-        x = x.clone()
-        before = x._version
+        stack.enter_context(forward_mode(gradients=placed.gradients))
+        batch = recording.fed = mapped(placed.feed(rows), torch.clone)
+        before = [tensor._version for tensor in tensors_of(batch)]
         for handle in _hooks(sites, recording):
             stack.callback(handle.remove)
         try:
-            recording.layouts.begin(x)
+            for tensor in tensors_of(batch):
+                recording.layouts.begin(tensor)
             with as_the_caller(), recording.layouts, OperationMode(recording.function):
-                recording.output = model(x)
+                recording.output = placed.run(batch)
         except Exception as error:
             name = "the model" + _place(recording, error)
-            raise FailedForward.on(x, shape, name, error, copied_for=copied_for) from error
-        recording.wrote_input = x._version != before
+            raise FailedForward.on(batch, shape, name, error, copied_for=placed.copied_for) from error
+        recording.wrote_input = [tensor._version for tensor in tensors_of(batch)] != before
     return recording
 
 

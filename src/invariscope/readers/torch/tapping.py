@@ -14,7 +14,10 @@ from torch.utils.hooks import RemovableHandle
 
 from invariscope.common.default_device import as_the_caller
 from invariscope.common.random_state import Streams
+from invariscope.common.samples import Inputs
 from invariscope.readers.base import LayerKey, Reading, Sink
+from invariscope.readers.feeding import mapped
+from invariscope.readers.pooling import PooledAxis
 from invariscope.readers.torch.aliases import same_values
 from invariscope.readers.torch.copies import Placed
 from invariscope.readers.torch.failing import failure
@@ -49,18 +52,19 @@ class Taps:
         self.sink: Sink | None = None
         self.thread: int | None = None
         self.batch = 0
+        self.fed: Any = None
         self.counts: dict[SiteKey, int] = {}
         self.kept: dict[LayerKey, tuple[Tensor, int]] = {}
 
-    def begin(self, batch: int, sink: Sink) -> None:
-        """Before a forward."""
-        self.batch, self.sink, self.refusal = batch, sink, None
+    def begin(self, batch: int, sink: Sink, fed: Any = None) -> None:
+        """Before a forward of `batch` inputs, which the model gets as `fed`."""
+        self.batch, self.sink, self.refusal, self.fed = batch, sink, None, fed
         self.counts.clear()
         self.thread = threading.get_ident()
 
     def end(self) -> None:
         """After a forward, whatever became of it: no tensor outlives it here."""
-        self.sink = self.thread = self.refusal = None
+        self.sink = self.thread = self.refusal = self.fed = None
         self.kept.clear()
 
     def ours(self) -> bool:
@@ -104,6 +108,8 @@ class Taps:
     def _emit(self, slot: Slot, tensor: Any) -> str:
         """Pass on one tensor; return why it cannot be read, or ""."""
         axis, batch = slot.axis, self.batch
+        if isinstance(axis, PooledAxis):
+            return self._emit_pooled(slot, axis, tensor)
         if not isinstance(tensor, Tensor) or not axis.holds(tensor.shape, batch):
             return _misshapen(slot, tensor, batch)
         values = tensor if slot.plain else axis.arrange(tensor, batch)
@@ -118,13 +124,27 @@ class Taps:
                 original = None
         elif slot.keeps:
             self.kept[slot.key] = (values, 0 if values.is_inference() else values._version)
+        self._pass_on(Reading(slot.layer, slot.call, values, axis.axis, original))
+        return ""
+
+    def _emit_pooled(self, slot: Slot, axis: PooledAxis, tensor: Any) -> str:
+        """Pool one tensor and pass it on; return why it cannot be pooled, or ""."""
+        if not isinstance(tensor, Tensor):
+            return _misshapen(slot, tensor, self.batch)
+        if problem := axis.problem(tensor, self.fed, self.batch):
+            return problem
+        values = axis.arrange(tensor.detach(), self.fed, self.batch)
+        row_of = axis.row_of(self.fed, self.batch)
+        self._pass_on(Reading(slot.layer, slot.call, values, axis.axis, None, row_of=row_of))
+        return ""
+
+    def _pass_on(self, reading: Reading) -> None:
         assert self.sink is not None
         try:
-            self.sink(Reading(slot.layer, slot.call, values, axis.axis, original))
+            self.sink(reading)
         except Exception as error:
             self.refusal = error
             raise
-        return ""
 
 
 def _misshapen(slot: Slot, tensor: Any, batch: int) -> str:
@@ -269,27 +289,26 @@ class ModuleForward:
         for handle in self.operations.hooks(sites) if self.operations else ():
             stack.callback(handle.remove)
 
-    def __call__(self, x: Tensor, sink: Sink) -> Any:
+    def __call__(self, x: Inputs, sink: Sink) -> Any:
         """One forward."""
         taps = self.taps
-        taps.begin(len(x), sink)
+        batch = self.placed.feed(x)
+        batch = mapped(batch, torch.clone) if self.copies_input else batch
+        taps.begin(len(x), sink, batch)
         if self.operations is not None:
             self.operations.restart()
         try:
-            with self._gradients(), self.streams.active() if self.streams else _NOTHING:
-                x = self.placed.feed(x)
-                x = x.clone() if self.copies_input else x
-                with self.mode:
-                    output = self._output(x)
+            with self._gradients(), self.streams.active() if self.streams else _NOTHING, self.mode:
+                output = self._output(batch)
             taps.report(sink)
         finally:
             taps.end()
         return output
 
-    def _output(self, x: Tensor) -> Any:
+    def _output(self, x: Any) -> Any:
         try:
             with as_the_caller():
-                output = self.placed.model(x)
+                output = self.placed.run(x)
         except Exception as error:
             if self.taps.refusal is not None:
                 raise self.taps.refusal from None

@@ -28,12 +28,8 @@ class AlongAxis(Linear):
 
     @property
     @abstractmethod
-    def entries(self) -> int:
-        """How many entries of the axis belong together."""
-
-    @abstractmethod
-    def _forward(self, motion: Motion) -> np.ndarray:
-        """Return what the elements do, (column, ...) or (sample, column, ...), without the inverse."""
+    def entries(self) -> int | None:
+        """How many entries of the axis belong together; None for any number."""
 
     @property
     def acts_on(self) -> Axis:
@@ -60,8 +56,9 @@ class AlongAxis(Linear):
         axis = self.axis % size if -size < self.axis < size else 0
         if axis == 0 or not shape[axis] or not self.acts_on.fits(shape[axis]):
             rest = ", ".join(map(str, shape[1:]))
+            count = "" if self.entries is None else f"{'a multiple of ' * self.multiples}{self.entries} "
             raise TypeError(
-                f"{type(self).__name__} acts on {'a multiple of ' * self.multiples}{self.entries} entries "
+                f"{type(self).__name__} acts on {count}entries "
                 f"along axis {self.axis}; got the shape (n, {rest}). Say where they lie with axis=, or make "
                 "it for as many as there are."
             )
@@ -73,16 +70,21 @@ class AlongAxis(Linear):
 
 
 class Permuting(AlongAxis):
-    """Entry i of the axis goes to place p(i); `_forward` gives p, (column, entry) or with samples first."""
+    """Entry i of the axis goes to place p(i); a family defines `places_of`."""
 
     multiples: ClassVar[bool] = False
+
+    @abstractmethod
+    def places_of(self, size: int, motion: Motion) -> np.ndarray:
+        """Return p of so many entries, (column, entry) or (sample, column, entry), without the inverse."""
 
     def linear_parts(self, motion: Motion) -> None:
         """Return None: places are no directions."""
 
     def apply(self, values: Tensor, motion: Motion) -> Tensor:
         """Put the entries into their places."""
-        axis, going = self._place_in(values), self._forward(motion)
+        axis = self._place_in(values)
+        going = self.places_of(values.shape[axis], motion)
         # The value at place q comes from the entry that goes there.
         coming = going if motion.inverse else np.argsort(going, axis=-1)
         shape = [1] * values.ndim
@@ -94,12 +96,16 @@ class Permuting(AlongAxis):
 
 
 class Turning(AlongAxis):
-    """Vectors are multiplied by the orthogonal matrices of `_forward`, (column, d, d) or with samples first.
+    """Vectors are multiplied by the orthogonal matrices of `_forward`.
 
     An axis k times as long as a vector holds k vectors, one after the other: positions and velocities, say.
     """
 
     multiples: ClassVar[bool] = True
+
+    @abstractmethod
+    def _forward(self, motion: Motion) -> np.ndarray:
+        """Return the matrices (column, d, d) or (sample, column, d, d), without the inverse."""
 
     def linear_parts(self, motion: Motion) -> np.ndarray:
         """Return the matrices of the motion's elements, or of their inverses."""

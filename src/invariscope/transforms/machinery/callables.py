@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from invariscope.common.default_device import as_the_caller
 from invariscope.common.random_state import Generator, callable_generators, global_generators, put_back
+from invariscope.common.samples import kind_of, sample_digest
 
 PROBED = 3
 """Number of samples on which a callable is tried."""
@@ -162,3 +164,59 @@ def _differ(a: Any, b: Any, *, exactly: bool) -> bool:
     if exactly or not a.is_floating_point():
         return largest > 0
     return largest > _TOLERANCE.get(a.dtype, _COARSE) * float(wide.square().mean().sqrt())
+
+
+def moved_by(
+    function: Callable[[Any], Any],
+    sample: Any,
+    label: str,
+    *,
+    role: str = "element",
+    tried: set[str] | None = None,
+) -> Any:
+    """Call the element on a copy of a single sample; raise unless it returns one.
+
+    Args:
+        sample: of any type.
+        label: name of the element.
+        role: as in `result_of`.
+        tried: elements that gave the same result twice; any other is tried twice here. None: not tried.
+    Raises:
+        ValueError: it fails, with its own message, or gave another result for the same sample.
+        TypeError: it returns None.
+    """
+
+    def called() -> Any:
+        try:
+            with as_the_caller():
+                return function(copy.deepcopy(sample))
+        except (MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:
+            raise ValueError(
+                f"{role} {label!r} failed on a sample ({kind_of(sample)}) with {type(error).__name__}: {error}"
+            ) from error
+
+    found = called()
+    if found is None:
+        raise TypeError(f"{role} {label!r} must return the moved sample; it returned None.")
+    if tried is not None and label not in tried:
+        generators = (*global_generators("cpu"), *callable_generators(function))
+        with put_back(generators):
+            again = [called() for _ in range(_STATES)]
+        for other in again:
+            refuse_another_result(found, other, label, _CHANCE)
+        tried.add(label)
+    return found
+
+
+def refuse_another_result(found: Any, again: Any, label: str, why: str) -> None:
+    """Raise ValueError if two results for the same sample differ."""
+    if sample_digest(found) != sample_digest(again):
+        raise ValueError(f"{label!r}: {why}")
+
+
+_CHANCE = (
+    "two calls on the same sample gave different results. Elements must be deterministic: wrap functions that "
+    "draw random numbers in Drawn."
+)

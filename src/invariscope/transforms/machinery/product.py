@@ -41,5 +41,5 @@ def _apart(a: Axis | str | None, b: Axis | str | None) -> bool:
         return b.position % 4 not in _IMAGE_AXES
     if (a.position < 0) == (b.position < 0):
         return a.position != b.position
-    lengths = [axis.entries for axis in (a, b) if not axis.multiples]
+    lengths = [axis.entries for axis in (a, b) if axis.entries is not None and not axis.multiples]
     return bool(lengths) and not all(axis.fits(length) for length in lengths for axis in (a, b))

@@ -39,16 +39,18 @@ class Axis:
 
     Args:
         position: of the axis, samples being axis 0; negative positions count from the end.
-        entries: length of the axis.
+        entries: length of the axis; None for any length.
         multiples: whether any multiple of that length will do.
     """
 
     position: int
-    entries: int
+    entries: int | None
     multiples: bool = False
 
     def fits(self, length: int) -> bool:
         """Return whether the transform takes data whose axis has this length."""
+        if self.entries is None:
+            return True
         return length % self.entries == 0 if self.multiples else length == self.entries
 
 

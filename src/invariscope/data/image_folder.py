@@ -1,0 +1,67 @@
+"""A folder of images, one subfolder per class, read when needed."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
+
+
+@dataclass(frozen=True, eq=False)
+class ImageFolder:
+    """Images in a folder: in subfolders, whose names are the labels, or directly in it, without labels.
+
+    Keys are digests of the files' bytes: neither names nor labels matter.
+
+    Args:
+        folder: where they are.
+    Raises:
+        ValueError: no such folder, or no image in it.
+    """
+
+    folder: Path
+
+    def __post_init__(self) -> None:
+        if not self.folder.is_dir():
+            raise ValueError(f"{self.folder} is not a folder of images")
+        if not self.files:
+            raise ValueError(
+                f"{self.folder} holds no images ({', '.join(sorted(_ENDINGS))}), neither directly nor in one "
+                "subfolder per class"
+            )
+
+    @cached_property
+    def files(self) -> tuple[Path, ...]:
+        """The images; those in subfolders, if there are any."""
+        inside = [path for path in sorted(self.folder.glob("*/*")) if path.suffix.lower() in _ENDINGS]
+        flat = [path for path in sorted(self.folder.glob("*")) if path.suffix.lower() in _ENDINGS]
+        return tuple(inside or flat)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the images lie in subfolders."""
+        return self.files[0].parent != self.folder
+
+    @cached_property
+    def keys(self) -> np.ndarray:
+        """(sample,) digests of the files."""
+        found = (hashlib.blake2b(path.read_bytes(), digest_size=8).digest() for path in self.files)
+        return np.frombuffer(b"".join(found), np.int64)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, place: int) -> Any:
+        """Return the image, in colour or grey, and the name of its subfolder, if any."""
+        from PIL import Image
+
+        path = self.files[place]
+        with Image.open(path) as opened:
+            image = opened.convert("L" if opened.mode in ("1", "L", "I", "F", "I;16") else "RGB")
+        return (image, path.parent.name) if self.labelled else image

@@ -1,0 +1,160 @@
+"""Samples that are no rows of one tensor: mappings, text, images, graphs, molecules, and their labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from invariscope.common.samples import as_samples, field, is_image, without_field
+from invariscope.common.wording import listed
+
+_LABELS = ("labels", "label")
+
+
+@dataclass(frozen=True, eq=False)
+class Structured:
+    """Structured samples, in one of three forms.
+
+    Args:
+        samples: (sample,) in memory.
+        items: a map-style dataset of samples.
+        batches: an iterable of batches of samples.
+        collate: what makes a batch of them, if the data bring it.
+    """
+
+    samples: np.ndarray | None = None
+    items: Any = None
+    batches: Iterable[Any] | None = None
+    collate: Callable[[Any], Any] | None = None
+
+
+def structured(data: Any) -> Structured | None:
+    """Return the structured samples in data; None if the data are tensors.
+
+    Raises:
+        ValueError: columns of different lengths.
+    """
+    if isinstance(data, Mapping):
+        return Structured(as_samples(rows_of(data)))
+    if callable(getattr(data, "to_data_list", None)):  # a batch of PyTorch Geometric
+        return Structured(as_samples(data.to_data_list()))
+    if isinstance(data, torch.utils.data.DataLoader):
+        return _of_loader(data)
+    if _is_hugging_face(data):
+        return Structured(items=data)
+    if isinstance(data, torch.utils.data.IterableDataset):
+        return None
+    if isinstance(data, torch.utils.data.Dataset) or hasattr(data, "__getitem__"):
+        return _of_sequence(data)
+    return None
+
+
+def _of_loader(loader: Any) -> Structured | None:
+    """Take a loader apart, so that samples are moved before they are collated."""
+    data = loader.dataset
+    if isinstance(data, torch.utils.data.IterableDataset) or not isinstance(data, Sized) or not len(data):
+        return None
+    if not is_sample(_input_of(data[0])):
+        return None
+    return Structured(items=data, collate=loader.collate_fn)
+
+
+def _of_sequence(data: Any) -> Structured | None:
+    """Return a sequence of samples: in memory if it is a list."""
+    if isinstance(data, str | bytes | Tensor) or not isinstance(data, Sized) or not len(data):
+        return None
+    try:
+        first = data[0]
+    except (KeyError, TypeError, IndexError):
+        return None
+    if isinstance(data, list) and is_sample(first):
+        return Structured(as_samples(data))
+    if isinstance(data, tuple) or isinstance(data, list):
+        return None
+    return Structured(items=data) if is_sample(_input_of(first)) else None
+
+
+def _input_of(item: Any) -> Any:
+    """Return the input of a dataset's item, which may be (input, target)."""
+    return item[0] if isinstance(item, tuple | list) and len(item) else item
+
+
+def is_sample(item: Any) -> bool:
+    """Return whether an item is a structured sample rather than an array or a batch of arrays."""
+    if isinstance(item, Tensor | np.ndarray | np.generic | bool | int | float | complex | type(None)):
+        return False
+    if isinstance(item, tuple):  # of several inputs, such as an image and its text
+        return len(item) > 0 and any(is_sample(part) for part in item)
+    if isinstance(item, str | Mapping) or is_image(item):
+        return True
+    if isinstance(item, list | bytes) or hasattr(item, "__array__") or hasattr(item, "to_numpy"):
+        return False
+    return hasattr(item, "__dict__") or hasattr(item, "__slots__")
+
+
+def _is_hugging_face(data: Any) -> bool:
+    return hasattr(data, "column_names") and hasattr(data, "features") and hasattr(data, "__getitem__")
+
+
+def rows_of(columns: Mapping[Any, Any]) -> Iterator[dict[Any, Any]]:
+    """Yield the samples of columns, each of which has one entry per sample.
+
+    Raises:
+        ValueError: no column, or columns of different lengths.
+    """
+    lengths = {name: len(column) for name, column in columns.items() if hasattr(column, "__len__")}
+    if not lengths or len(lengths) < len(columns):
+        single = [repr(name) for name in columns if name not in lengths]
+        raise ValueError(f"every field of the data needs one entry per sample; these have none: {listed(single)}")
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"fields of the data must have equal lengths; got {lengths}")
+    for place in range(next(iter(lengths.values()))):
+        yield {name: column[place] for name, column in columns.items()}
+
+
+def split_item(item: Any, labels: Any) -> tuple[Any, Any]:
+    """Return the sample and the label of a dataset's item, which may be (sample, label)."""
+    if isinstance(item, tuple | list) and not (isinstance(item, tuple) and is_sample(item[1:])):
+        sample, target = item[0], item[1] if len(item) > 1 else None
+        return (sample, target) if target is not None else split_sample(sample, labels)
+    return split_sample(item, labels)
+
+
+def split_sample(sample: Any, labels: Any) -> tuple[Any, Any]:
+    """Return a sample without its label, and the label.
+
+    Args:
+        labels: name of the field; None looks for "labels" or "label" in mappings.
+    Raises:
+        ValueError: there is no such field.
+    """
+    if labels is None:
+        name = next((own for own in _LABELS if isinstance(sample, Mapping) and own in sample), None)
+        return (sample, None) if name is None else (without_field(sample, name), sample[name])
+    found = field(sample, labels)
+    return without_field(sample, labels), found
+
+
+def joined_labels(labels: Sequence[Any]) -> Any:
+    """Return labels of single samples as the labels of a batch; None if there are none.
+
+    Single numbers become one array; anything else stays a list.
+    """
+    if all(label is None for label in labels):
+        return None
+    arrays = all(isinstance(label, Tensor | np.ndarray) for label in labels)
+    if arrays and all(int(np.prod(label.shape)) == 1 for label in labels):
+        return np.array([label.item() for label in labels])
+    return list(labels)
+
+
+def refuse_field(labels: Any, what: str) -> None:
+    """Raise ValueError if labels name a field of data that have no fields."""
+    if isinstance(labels, str):
+        raise ValueError(f"labels={labels!r} names a field, but the data are {what}; give an array of labels")
+

@@ -1,0 +1,181 @@
+"""From rows of samples to what a model gets: preprocess, collate, and the call."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from invariscope.common.default_device import as_the_caller
+from invariscope.common.samples import Inputs, is_structured, kind_of, leaves
+from invariscope.common.wording import listed
+
+
+@dataclass(frozen=True)
+class Feeding:
+    """How rows of samples become a batch, and how a model is called on it.
+
+    Args:
+        preprocess: (moved samples) -> batch: a tensor gets in as a tensor, other samples as a list. None
+            stacks samples of one shape.
+        call: (model, batch) -> output. None passes a mapping as keywords, a tuple or list as positional
+            arguments, and anything else as the only argument.
+    """
+
+    preprocess: Callable[[Any], Any] | None = None
+    call: Callable[[Any, Any], Any] | None = None
+
+    def batch(self, rows: Inputs) -> Any:
+        """Return what the model gets.
+
+        Raises:
+            ValueError: `preprocess` fails or returns another number of rows; samples of different shapes.
+            TypeError: samples that cannot be stacked without `preprocess`.
+        """
+        if self.preprocess is None:
+            return stacked(list(rows)) if is_structured(rows) else rows
+        given = list(rows) if is_structured(rows) else rows
+        try:
+            with as_the_caller():
+                found = _called(self.preprocess, given)
+        except (MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:
+            raise ValueError(
+                f"preprocess failed on {len(rows)} samples ({_shown(rows)}) with {type(error).__name__}: "
+                f"{error}"
+            ) from error
+        if found is None:
+            raise TypeError("preprocess must return what the model gets; it returned None")
+        _refuse_other_number(found, len(rows))
+        return found
+
+    def run(self, model: Any, batch: Any) -> Any:
+        """Return the model's output for a batch."""
+        if self.call is not None:
+            return self.call(model, batch)
+        if isinstance(batch, Mapping):
+            return model(**batch)
+        return model(*batch) if type(batch) in (tuple, list) else model(batch)
+
+
+def _called(preprocess: Callable[[Any], Any], given: Any) -> Any:
+    """Call on all samples, or on each if it is a chain of transforms of single images."""
+    single = type(preprocess).__name__ == "Compose" and hasattr(preprocess, "transforms")
+    return stacked([preprocess(sample) for sample in given]) if single else preprocess(given)
+
+
+def _shown(rows: Inputs) -> str:
+    return kind_of(rows[0]) if is_structured(rows) else f"shape {tuple(rows.shape[1:])}"
+
+
+def _refuse_other_number(batch: Any, rows: int) -> None:
+    """Raise ValueError if all tensors of a batch have one length, which is not the number of samples."""
+    lengths = {len(tensor) for tensor in tensors_of(batch) if tensor.ndim}
+    packed = not isinstance(batch, Tensor | Mapping | tuple | list)  # graphs count nodes, not samples
+    if len(lengths) == 1 and rows not in lengths and not packed:
+        raise ValueError(
+            f"preprocess returned {lengths.pop()} rows for {rows} samples; it must return one row per sample"
+        )
+
+
+def stacked(samples: list[Any]) -> Any:
+    """Return samples of one shape as a batch: tensors stacked, mappings and tuples part by part.
+
+    Raises:
+        ValueError: parts of different shapes, or samples with different fields.
+        TypeError: samples that are no arrays, such as text.
+    """
+    return _stacked(samples, "samples")
+
+
+def _stacked(samples: list[Any], what: str) -> Any:
+    first = samples[0]
+    if isinstance(first, Tensor | np.ndarray):
+        return _stacked_arrays([torch.as_tensor(sample) for sample in samples], what)
+    if isinstance(first, bool | int | float | np.number):
+        return torch.tensor(samples)
+    if isinstance(first, Mapping):
+        _refuse_other_fields(samples)
+        return {name: _stacked([s[name] for s in samples], f"field {name!r}") for name in first}
+    if isinstance(first, tuple):
+        return tuple(_stacked(list(part), f"part {k}") for k, part in enumerate(zip(*samples, strict=True)))
+    if isinstance(first, list) and all(isinstance(entry, int | float) for entry in first):
+        return _stacked_arrays([torch.tensor(sample) for sample in samples], what)
+    if type(first).__module__.startswith("torch_geometric."):
+        from torch_geometric.data import Batch  # type: ignore[import-not-found]
+
+        return Batch.from_data_list(samples)
+    raise TypeError(
+        f"{what} are {kind_of(first)}, which no model takes as it is. Give preprocess=, a function from a "
+        "list of samples to what the model gets, such as preprocess=lambda texts: tokenizer(texts, "
+        "return_tensors='pt', padding=True)"
+    )
+
+
+def _stacked_arrays(tensors: list[Tensor], what: str) -> Tensor:
+    shapes = sorted({tuple(tensor.shape) for tensor in tensors})
+    if len(shapes) > 1:
+        raise ValueError(
+            f"{what} have different shapes, {shapes[0]} and {shapes[-1]}: pad or resize them in preprocess="
+        )
+    return torch.stack(tensors)
+
+
+def _refuse_other_fields(samples: list[Mapping[Any, Any]]) -> None:
+    for place, sample in enumerate(samples):
+        if sample.keys() != samples[0].keys():
+            differ = sorted(map(repr, sample.keys() ^ samples[0].keys()))
+            raise ValueError(
+                f"samples have different fields: {listed(differ)} in some only (first in sample {place} of "
+                "a batch); give all samples the same fields, or choose them in preprocess="
+            )
+
+
+def tensors_of(batch: Any) -> Iterator[Tensor]:
+    """Yield all tensors of a batch."""
+    return (leaf for _, leaf in leaves(batch) if isinstance(leaf, Tensor))
+
+
+def mapped(batch: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """Return a batch with every tensor changed; the batch itself stays as it is."""
+    if isinstance(batch, Tensor):
+        return change(batch)
+    if isinstance(batch, Mapping):
+        return _like(batch, {name: mapped(part, change) for name, part in batch.items()})
+    if isinstance(batch, tuple) and hasattr(batch, "_replace"):
+        return type(batch)(*(mapped(part, change) for part in batch))
+    if isinstance(batch, list | tuple):
+        return type(batch)(mapped(part, change) for part in batch)
+    if is_dataclass(batch) and not isinstance(batch, type):
+        return replace(batch, **{f.name: mapped(getattr(batch, f.name), change) for f in fields(batch)})
+    if callable(getattr(batch, "apply", None)) and callable(getattr(batch, "to_dict", None)):
+        return copy.copy(batch).apply(change)  # a batch of graphs
+    return batch
+
+
+def _like(batch: Mapping[Any, Any], parts: dict[Any, Any]) -> Any:
+    """Return a mapping of the same kind: some models read a batch by attributes."""
+    if type(batch) is dict:
+        return parts
+    try:
+        return type(batch)(parts)  # type: ignore[call-arg]
+    except TypeError:
+        return parts
+
+
+def described_batch(batch: Any) -> str:
+    """Return what a batch is, for the errors of a model that fails on it.
+
+    >>> described_batch({"ids": torch.zeros(2, 5)})
+    "the fields 'ids' (2, 5)"
+    """
+    if isinstance(batch, Tensor):
+        return f"shape {tuple(batch.shape)}"
+    named = [f"{path[-1]!r} {tuple(t.shape)}" for path, t in leaves(batch) if path and isinstance(t, Tensor)]
+    return f"the fields {listed(named, limit=6)}" if named else f"type {type(batch).__name__}"

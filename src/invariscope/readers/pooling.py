@@ -1,0 +1,224 @@
+"""Layers with several rows per sample (tokens, nodes, atoms): pooled, or kept apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from invariscope.common.globs import matches
+from invariscope.common.registry import unknown
+from invariscope.common.samples import field
+from invariscope.readers.torch.axes import BatchAxis
+
+_KINDS = ("mean", "sum", "max")
+
+
+@dataclass(frozen=True)
+class Pool:
+    r"""Pool the rows of each sample (tokens, nodes, atoms) to one row of units.
+
+    .. math:: a_i = \frac{1}{|R_i|} \sum_{r \in R_i} a_r
+
+    R_i are the rows of sample i: entries of a padded axis that a mask marks, or rows that an index assigns.
+
+    Caveats: a mean or sum over rows does not see that rows change places: the permutation variance of a
+    layer that mixes up atoms can be 0. Sums of forces vanish. Keep the rows apart: `iv.Rows`.
+
+    Args:
+        kind: "mean", "sum" or "max".
+        mask: field of the batch, (sample, entry): the entries of a padded axis that count.
+        index: field of the batch, (row,): the sample that each row belongs to, counted from 0.
+    Raises:
+        ValueError: an unknown kind, or not exactly one of mask and index.
+    """
+
+    kind: str = "mean"
+    mask: Any = None
+    index: Any = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in _KINDS:
+            raise unknown("pooling", str(self.kind), _KINDS)
+        if (self.mask is None) == (self.index is None):
+            raise ValueError("Pool needs mask= (a padded axis) or index= (rows of several samples), not both")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Keep the rows of each sample (nodes, atoms) apart, and compare them one by one.
+
+    For vectors per atom, and wherever a pooled value would hide that rows change places. Measures that need
+    the same units in every sample do not apply; those that compare the rows of one sample do.
+
+    Args:
+        index: field of the batch, (row,): the sample that each row belongs to, counted from 0.
+    """
+
+    index: Any
+
+
+Pooling: TypeAlias = "Pool | Rows"
+
+
+def as_pooling(given: Any) -> dict[str, Pooling]:
+    """Return {glob: Pool or Rows} as a user gave it.
+
+    Raises:
+        TypeError: anything else.
+    """
+    if given is None:
+        return {}
+    if isinstance(given, Pool | Rows):
+        return {"*": given}
+    if not isinstance(given, Mapping) or not all(isinstance(v, Pool | Rows) for v in given.values()):
+        raise TypeError(
+            "pool= is a mapping {name or glob of layers: iv.Pool(...) or iv.Rows(...)}; "
+            f"got {type(given).__name__}"
+        )
+    return dict(given)
+
+
+def pooling_of(poolings: Mapping[str, Pooling], layer: str) -> Pooling | None:
+    """Return what is asked for a layer: that of the first pattern that its name matches."""
+    return next((found for pattern, found in poolings.items() if matches(pattern, layer)), None)
+
+
+@dataclass(frozen=True)
+class PooledAxis:
+    """Where the rows of the samples are in a layer's tensor, as trial forwards showed.
+
+    Args:
+        pooling: what is done with them.
+        axis: of the samples (with a mask) or of the rows (with an index).
+        entries: the padded axis, with a mask.
+    """
+
+    pooling: Pooling
+    axis: int = 0
+    entries: int = 1
+
+    plain = False
+    per_sample = 1
+
+    def problem(self, tensor: Tensor, batch: Any, rows: int) -> str:
+        """Return why a tensor cannot be pooled, or ""."""
+        expected = self._expected(batch, rows)
+        shape = tuple(tensor.shape)
+        if len(shape) <= max(expected):
+            return f"it has shape {shape}, without the axes to pool"
+        wrong = {axis: size for axis, size in expected.items() if shape[axis] != size}
+        if wrong:
+            axis, size = next(iter(wrong.items()))
+            return f"it has shape {shape}, but axis {axis} should hold {size} {self._counted}"
+        return ""
+
+    @property
+    def _counted(self) -> str:
+        own = self.pooling
+        return f"entries of {own.mask!r}" if getattr(own, "mask", None) is not None else f"rows of {own.index!r}"
+
+    def _expected(self, batch: Any, rows: int) -> dict[int, int]:
+        mask = getattr(self.pooling, "mask", None)
+        if mask is None:
+            return {self.axis: len(index_of(batch, self.pooling.index, rows))}
+        return {self.axis: rows, self.entries: mask_of(batch, mask, rows).shape[1]}
+
+    def arrange(self, tensor: Tensor, batch: Any, rows: int) -> Tensor:
+        """Return (sample, unit...) pooled values or, with `Rows`, (row, unit...) all rows."""
+        own = self.pooling
+        if isinstance(own, Rows):
+            return tensor.movedim(self.axis, 0)
+        if own.mask is None:
+            values = tensor.movedim(self.axis, 0)
+            return _by_index(own.kind, values, index_of(batch, own.index, rows).to(values.device), rows)
+        values = tensor.movedim((self.axis, self.entries), (0, 1))
+        return _by_mask(own.kind, values, mask_of(batch, own.mask, rows).to(values.device))
+
+    def row_of(self, batch: Any, rows: int) -> Tensor | None:
+        """Return (row,) the sample of each row, with `Rows`; None if rows are pooled."""
+        return index_of(batch, self.pooling.index, rows) if isinstance(self.pooling, Rows) else None
+
+
+def locate(pooling: Pooling, tensor: Tensor, batch: Any, rows: int) -> PooledAxis | str:
+    """Return where the rows of the samples are in a tensor, or why they cannot be found."""
+    shape = tuple(tensor.shape)
+    mask = getattr(pooling, "mask", None)
+    if mask is None:
+        count = len(index_of(batch, pooling.index, rows))
+        found = [axis for axis, size in enumerate(shape) if size == count]
+        if not found:
+            return f"it has shape {shape}, and no axis of the {count} rows of {pooling.index!r}"
+        return PooledAxis(pooling, found[0])
+    entries = mask_of(batch, mask, rows).shape[1]
+    samples = next((axis for axis in (0, 1) if axis < len(shape) and shape[axis] == rows), None)
+    others = [axis for axis, size in enumerate(shape) if size == entries and axis != samples]
+    if samples is None or not others:
+        return f"it has shape {shape}, and no axes of the {rows} samples and {entries} entries of {mask!r}"
+    if len(others) > 1:
+        return f"it has shape {shape}, in which axes {others} all fit the {entries} entries of {mask!r}"
+    return PooledAxis(pooling, samples, others[0])
+
+
+def mask_of(batch: Any, name: Any, rows: int) -> Tensor:
+    """Return the (sample, entry) mask in a batch.
+
+    Raises:
+        ValueError: the batch has no such field, or it has another shape.
+    """
+    found = field(batch, name)
+    if not isinstance(found, Tensor) or found.ndim != 2 or len(found) != rows:
+        came = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        raise ValueError(f"the mask {name!r} must be a tensor of shape ({rows}, entries); got {came}")
+    return found
+
+
+def index_of(batch: Any, name: Any, rows: int) -> Tensor:
+    """Return the (row,) index in a batch.
+
+    Raises:
+        ValueError: the batch has no such field; it is not a sorted index of the samples.
+    """
+    found = field(batch, name)
+    if not isinstance(found, Tensor) or found.ndim != 1 or found.is_floating_point():
+        came = f"{found.dtype} of shape {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
+        raise ValueError(f"the index {name!r} must be a tensor of integers, one per row; got {came}")
+    if len(found) and (bool((found[1:] < found[:-1]).any()) or int(found[-1]) >= rows or int(found[0]) < 0):
+        raise ValueError(
+            f"the index {name!r} must be sorted and run from 0 to {rows - 1}, one number per sample; it runs "
+            f"from {int(found.min())} to {int(found.max())}"
+        )
+    return found
+
+
+def _by_mask(kind: str, values: Tensor, mask: Tensor) -> Tensor:
+    """(sample, unit...) from (sample, entry, unit...) values."""
+    shape = (*mask.shape, *(1 for _ in values.shape[2:]))
+    counts = mask.bool().view(shape)
+    if kind == "max":
+        return values.masked_fill(~counts, float("-inf")).amax(1)
+    total = torch.where(counts, values, torch.zeros((), dtype=values.dtype, device=values.device)).sum(1)
+    return total if kind == "sum" else total / counts.sum(1).clamp_min(1)
+
+
+def _by_index(kind: str, values: Tensor, index: Tensor, rows: int) -> Tensor:
+    """(sample, unit...) from (row, unit...) values."""
+    found = values.new_zeros(rows, *values.shape[1:])
+    if kind == "max":
+        where = index.view(-1, *(1 for _ in values.shape[1:])).expand_as(values)
+        return found.scatter_reduce(0, where, values, "amax", include_self=False)
+    found = found.index_add(0, index, values)
+    if kind == "sum":
+        return found
+    counts = torch.bincount(index, minlength=rows).clamp_min(1).to(values.dtype)
+    return found / counts.view(-1, *(1 for _ in values.shape[1:]))
+
+
+def arranged(axis: BatchAxis | PooledAxis, tensor: Tensor, batch: Any, rows: int) -> Tensor:
+    """Return (sample, unit...) values of a layer's tensor in a forward of this batch."""
+    return axis.arrange(tensor, batch, rows) if isinstance(axis, PooledAxis) else axis.arrange(tensor, rows)
+
+

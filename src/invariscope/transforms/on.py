@@ -1,0 +1,255 @@
+"""One transform on the fields of structured samples, each field with its own role."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from invariscope.common.registry import unknown
+from invariscope.common.samples import field, with_fields
+from invariscope.transforms.base import Motion, Traits, Transform
+from invariscope.transforms.machinery.along_axis import Permuting, turned
+from invariscope.transforms.machinery.given import as_transform
+from invariscope.transforms.machinery.linear import Linear
+
+VALUE, VECTOR, ROW, INDEX = "value", "vector", "row", "index"
+ROLES = (VALUE, VECTOR, ROW, INDEX)
+
+
+@dataclass(frozen=True, init=False)
+class On(Transform):
+    r"""One transform on named fields of structured samples: mappings, tuples, graphs, molecules.
+
+    .. math:: t_j x = (\rho_1(t_j)\, x_1, \; \rho_2(t_j)\, x_2, \; \ldots)
+
+    All fields of a sample are moved by the same element and, if elements are drawn per sample, by the same
+    draw. Fields that are not named stay as they are.
+
+    Roles:
+
+    - `"value"`: the field is moved as a sample of its own would be: an image, a signal. Images of PIL and
+      arrays of bytes are moved as values from 0 to 1 and converted back.
+    - `"vector"`: the last axis holds vectors, which are turned: positions, velocities, the rows of a cell.
+    - `"row"`: rows change places, as permutations say: node features, tokens.
+    - `"index"`: entries are numbers of such rows, and are renumbered: the edges of a graph.
+    - an object with `D_from_matrix(R)`, such as the irreps of e3nn: the last axis is multiplied by that
+      matrix.
+    - a function `(field, element) -> field`, where `element` is the number of the element, from 0.
+
+    Feature maps of layers are moved as the transform itself moves them.
+
+    Caveats: roles are never guessed. A field that should move and is not named makes an equivariant model
+    look broken; so does a cell that stays while positions turn.
+
+    Args:
+        transform: what moves the fields, or what `iv.measure` accepts as one.
+        fields: names of fields with the role "value", or a mapping {name or index: role}.
+        roles: roles by name of the field.
+    Raises:
+        TypeError: a role that is not one of these, or that the transform does not have.
+        ValueError: no field, an unknown role; when measured, a field that the samples do not have.
+
+    >>> import numpy as np
+    >>> from invariscope.common.samples import as_samples
+    >>> from invariscope.transforms import Orthogonal
+    >>> turns = On(Orthogonal.turns(4), positions="vector")
+    >>> water = as_samples([{"positions": np.array([[1.0, 0.0, 0.0]]), "kind": "H"}])
+    >>> turns.orbit(water)[0, 1]
+    {'positions': array([[0., 1., 0.]]), 'kind': 'H'}
+    """
+
+    transform: Transform
+    roles: tuple[tuple[Any, Any], ...]
+
+    def __init__(self, transform: Any, *fields: Any, **roles: Any) -> None:
+        found: dict[Any, Any] = {}
+        for entry in fields:
+            found |= dict(entry) if isinstance(entry, Mapping) else {entry: VALUE}
+        found |= roles
+        inner = as_transform(transform)
+        if not found:
+            raise ValueError("On needs a field to move: iv.On(transform, 'pixel_values')")
+        for name, role in found.items():
+            _refuse_role(name, role, inner)
+        self._keep(transform=inner, roles=tuple(found.items()))
+
+    def __new__(cls, *args: Any, **roles: Any) -> On:
+        """Accept any keyword: names of fields are the user's."""
+        return object.__new__(cls)
+
+    @classmethod
+    def examples(cls) -> tuple[Transform, ...]:
+        """Return turns of the vectors in a field, and reordered rows with renumbered indices."""
+        from invariscope.transforms.orthogonal import Orthogonal
+        from invariscope.transforms.permutations import RandomPermutations
+
+        return (
+            cls(Orthogonal.turns(4), positions="vector"),
+            cls(RandomPermutations(3), x="row", edge_index="index"),
+        )
+
+    @property
+    def fields(self) -> tuple[Any, ...]:
+        """Names of the fields that are moved."""
+        return tuple(name for name, _ in self.roles)
+
+    def check(self, x: Any) -> None:
+        """Raise TypeError for a tensor, which has no fields."""
+        if isinstance(x, Tensor):
+            raise TypeError(
+                f"On moves the fields {self.fields!r}, but the data are one tensor of shape "
+                f"{tuple(x.shape)}: give samples with fields, or the transform without On"
+            )
+
+    def inverse(self) -> Transform:
+        """Return the inverse of the transform on the same fields."""
+        return On(self.transform.inverse(), dict(self.roles))
+
+    def table(self) -> np.ndarray | None:
+        """Return the group table of the transform."""
+        return self.transform.table()
+
+    def _traits(self) -> Traits:
+        return replace(self.transform.traits, slider=None, acts_on=None)
+
+    def linear_parts(self, motion: Motion) -> np.ndarray | None:
+        """Return the matrices by which vectors are turned; None if there are none."""
+        return self.transform.linear_parts(motion) if isinstance(self.transform, Linear) else None
+
+    def apply(self, values: Tensor, motion: Motion) -> Tensor:
+        """Move feature maps as the transform moves them; refuse inputs, which need fields."""
+        if not motion.on_maps:
+            self.check(values)
+        return self.transform.apply(values, motion)
+
+    def moved_sample(self, sample: Any, motion: Motion) -> list[Any]:
+        """Return the sample with its fields moved, once for each element."""
+        rows = self._rows(sample)
+        moved: dict[Any, list[Any]] = {}
+        for name, role in self.roles:
+            try:
+                moved[name] = _moved(self.transform, field(sample, name), role, motion, rows)
+            except TypeError as error:
+                raise TypeError(f"field {name!r}: {error}") from error
+        count = len(motion.elements)
+        return [with_fields(sample, {name: found[j] for name, found in moved.items()}) for j in range(count)]
+
+    def _rows(self, sample: Any) -> int | None:
+        """Return how many rows change places: as many as the fields with that role have."""
+        counts = {name: len(field(sample, name)) for name, role in self.roles if role == ROW}
+        if len(set(counts.values())) > 1:
+            raise ValueError(f"fields with the role 'row' must have equal lengths; got {counts}")
+        return next(iter(counts.values()), None)
+
+
+def _refuse_role(name: Any, role: Any, transform: Transform) -> None:
+    """Raise unless the transform has such a role for a field."""
+    if isinstance(role, str) and role not in ROLES:
+        raise unknown(f"role of field {name!r}", role, ROLES)
+    known = isinstance(role, str) or callable(role) or hasattr(role, "D_from_matrix")
+    if not known:
+        raise TypeError(
+            f"the role of field {name!r} must be one of {', '.join(map(repr, ROLES))}, an object with "
+            f"D_from_matrix, or a function (field, element) -> field; got {type(role).__name__}"
+        )
+    family = type(transform).__name__
+    if role in (ROW, INDEX) and not isinstance(transform, Permuting):
+        raise TypeError(
+            f"{family} has no role {role!r}: rows change places under iv.Permutations or "
+            "iv.RandomPermutations"
+        )
+    turns = role == VECTOR or hasattr(role, "D_from_matrix")
+    if turns and not isinstance(transform, Linear | On):
+        raise TypeError(f"{family} does not say how it turns vectors: use iv.RandomOrthogonal or a rotation")
+
+
+def _moved(transform: Transform, values: Any, role: Any, motion: Motion, rows: int | None) -> list[Any]:
+    """Return a field under each element of a motion of one sample."""
+    if role == VALUE:
+        return transform.moved_sample(values, motion)
+    if callable(role) and not hasattr(role, "D_from_matrix"):
+        return [role(values, int(element)) for element in motion.elements]
+    array, restore = _as_array(values)
+    if role == VECTOR:
+        return [restore(v) for v in _turned(array, _matrices(transform, motion))]
+    if role == ROW:
+        return [restore(array[_tensor(np.argsort(p))]) for p in _places(transform, len(array), motion)]
+    if role == INDEX:
+        return [restore(v) for v in _renumbered(array, transform, motion, rows)]
+    matrices = torch.from_numpy(np.ascontiguousarray(_matrices(transform, motion)))
+    return [restore(v) for v in _turned(array, _by_irreps(role, matrices))]
+
+
+def _as_array(values: Any) -> tuple[Tensor, Callable[[Tensor], Any]]:
+    """Return a field as a tensor, and what turns such a tensor into a field of the same kind."""
+    if isinstance(values, Tensor):
+        return values, lambda moved: moved
+    array = np.asarray(values)
+    if array.dtype.kind not in "biufc":
+        raise TypeError(f"it must be an array of numbers for this role; got {type(values).__name__}")
+    found = torch.from_numpy(np.array(array))
+    if isinstance(values, np.ndarray):
+        return found, lambda moved: moved.numpy()
+    return found, lambda moved: moved.tolist() if isinstance(values, list) else moved.numpy()
+
+
+def _matrices(transform: Transform, motion: Motion) -> np.ndarray:
+    """(element, d, d) of one sample."""
+    found = transform.linear_parts(motion) if isinstance(transform, Linear | On) else None
+    if found is None:
+        raise TypeError(f"{type(transform).__name__} does not say how it turns vectors")
+    return found[0] if found.ndim == 4 else found
+
+
+def _turned(values: Tensor, matrices: np.ndarray | Tensor) -> Tensor:
+    """(element, ...) the vectors along the last axis multiplied by each matrix."""
+    by = torch.as_tensor(np.ascontiguousarray(matrices) if isinstance(matrices, np.ndarray) else matrices)
+    if not values.is_floating_point():
+        raise TypeError(f"vectors must be floating-point values; got {values.dtype}")
+    if not values.ndim or values.shape[-1] % by.shape[-1]:
+        raise TypeError(
+            f"vectors of {by.shape[-1]} entries must lie along the last axis; got shape {tuple(values.shape)}"
+        )
+    columns = values[None, None].expand(1, len(by), *values.shape)
+    return turned(columns, by.to(values.device), columns.ndim - 1)[0]
+
+
+def _places(transform: Transform, rows: int, motion: Motion) -> np.ndarray:
+    """(element, row) where each row goes, also for the inverse elements."""
+    assert isinstance(transform, Permuting)
+    found = transform.places_of(rows, motion)
+    found = found[0] if found.ndim == 3 else found
+    return np.argsort(found, axis=-1) if motion.inverse else found
+
+
+def _renumbered(values: Tensor, transform: Transform, motion: Motion, rows: int | None) -> list[Tensor]:
+    if rows is None:
+        raise TypeError("indices are renumbered with the rows of another field: give one the role 'row'")
+    if values.is_floating_point() or values.is_complex():
+        raise TypeError(f"indices must be integers; got {values.dtype}")
+    if values.numel() and not 0 <= int(values.min()) <= int(values.max()) < rows:
+        raise ValueError(
+            f"indices run from {int(values.min())} to {int(values.max())}, but there are {rows} rows"
+        )
+    return [_tensor(p)[values.long()].to(values.dtype) for p in _places(transform, rows, motion)]
+
+
+def _tensor(places: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(places))
+
+
+def _by_irreps(representation: Any, rotations: Tensor) -> Tensor:
+    """(element, d, d) the matrices of a representation, computed in float64."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)  # e3nn rounds its constants to the default type
+    try:
+        return torch.as_tensor(representation.D_from_matrix(rotations.double()))
+    finally:
+        torch.set_default_dtype(before)
+
+
