@@ -132,6 +132,8 @@ class Block:
         input_shape: the shape of one input of the model, such as (3, 32, 32); () where it is not known.
         layer: the layer's name; "" where it does not matter.
         unclear: whether features come last, and it is not known what the other axes are.
+        ragged: whether units are (row, unit...) of samples that have different numbers of rows, so that units
+            of different blocks are not the same.
     """
 
     values: Tensor
@@ -161,6 +163,7 @@ class Block:
     input_shape: tuple[int, ...] = ()
     layer: str = ""
     unclear: bool = False
+    ragged: bool = False
 
     def __post_init__(self) -> None:
         for name in ("keys", "ranks"):

@@ -130,6 +130,28 @@ class SpatialAction(FeatureAction):
 
 
 @dataclass(frozen=True)
+class RowAction(FeatureAction):
+    """Rows of a response change places as the rows of the input do: nodes of a graph, tokens, atoms.
+
+    For layers whose rows are kept apart with `iv.Rows`, or that have their rows first.
+    """
+
+    name: ClassVar[str] = "row"
+
+    def kernel(self, block: Block) -> np.ndarray | None:
+        """The identity alone."""
+        return None
+
+    def acted(self, block: Block, maps: Tensor, *, inverse: bool) -> Tensor:
+        """The rows in the places to which the elements move them."""
+        return block.acted(maps, inverse=inverse)
+
+    def moves_positions(self, layer: str, axes: int) -> bool:
+        """No value leaves the response."""
+        return False
+
+
+@dataclass(frozen=True)
 class FibreAction(FeatureAction):
     r"""Positions move as in an image, and channels are mixed by a representation: spatial ⊗ fibre.
 
@@ -167,11 +189,13 @@ class FibreAction(FeatureAction):
 
     def acted(self, block: Block, maps: Tensor, *, inverse: bool) -> Tensor:
         """Positions moved and channels mixed."""
+        matrices = matrices_of(self.representation, block)
+        if block.ragged:  # rows of one sample, each with its vectors
+            return _mixed(maps, matrices, -1, inverse=inverse)
         if maps.ndim not in (3, 5):
             raise NotApplicableError(
                 f"channels are mixed in maps (C, H, W) and flat layers (C,), not in {tuple(maps.shape[2:])}"
             )
-        matrices = matrices_of(self.representation, block)
         moved = block.acted(maps, inverse=inverse) if maps.ndim == 5 else maps
         return _mixed(moved, matrices, 0, inverse=inverse)
 
@@ -282,15 +306,21 @@ def as_feature_action(given: Any) -> FeatureAction:
     """
     if isinstance(given, FeatureAction):
         return given
-    plain: dict[str, FeatureAction] = {"trivial": TrivialAction(), "spatial": SpatialAction()}
+    plain: dict[str, FeatureAction] = {
+        "trivial": TrivialAction(),
+        "spatial": SpatialAction(),
+        "row": RowAction(),
+    }
     if isinstance(given, str):
         if given not in (*plain, *NAMED):
             raise unknown("feature action", given, (*plain, *NAMED))
         return plain.get(given) or FibreAction(given)
     if isinstance(given, Mapping):
         return ActionByLayer.of(given)
+    if hasattr(given, "D_from_matrix"):
+        return MatrixAction(given)
     raise TypeError(
-        "feature_action is 'trivial', 'spatial', 'regular', 'vector', an object such as "
+        "feature_action is 'trivial', 'spatial', 'row', 'regular', 'vector', an object such as "
         "FibreAction(representation) or MatrixAction(matrices), or a mapping from layers to those; "
         f"got {type(given).__name__}."
     )

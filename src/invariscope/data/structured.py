@@ -110,7 +110,9 @@ def rows_of(columns: Mapping[Any, Any]) -> Iterator[dict[Any, Any]]:
     lengths = {name: len(column) for name, column in columns.items() if hasattr(column, "__len__")}
     if not lengths or len(lengths) < len(columns):
         single = [repr(name) for name in columns if name not in lengths]
-        raise ValueError(f"every field of the data needs one entry per sample; these have none: {listed(single)}")
+        raise ValueError(
+            f"every field of the data needs one entry per sample; these have none: {listed(single)}"
+        )
     if len(set(lengths.values())) > 1:
         raise ValueError(f"fields of the data must have equal lengths; got {lengths}")
     for place in range(next(iter(lengths.values()))):
@@ -157,4 +159,3 @@ def refuse_field(labels: Any, what: str) -> None:
     """Raise ValueError if labels name a field of data that have no fields."""
     if isinstance(labels, str):
         raise ValueError(f"labels={labels!r} names a field, but the data are {what}; give an array of labels")
-

@@ -12,6 +12,7 @@ from invariscope.block import Block, NotApplicableError
 from invariscope.engine.extras.masks import Masks
 from invariscope.engine.needs import Needs
 from invariscope.engine.options import Options
+from invariscope.engine.row_blocks import left_out, row_blocks
 from invariscope.engine.state import OUTPUT, Run
 from invariscope.engine.validation import (
     NonFiniteResponse,
@@ -26,6 +27,11 @@ from invariscope.readers.base import OK, LayerKey, Reading
 from invariscope.readers.batch_dependence import NOT_ALWAYS
 from invariscope.statistics.base import Statistic
 from invariscope.statistics.errors import NonFiniteError
+
+_NO_UNITS = (
+    "its samples have different numbers of rows, so they have no units in common: pool the rows with "
+    "pool={...: iv.Pool(...)}, or choose a measure that compares the responses of one sample"
+)
 
 # A block that still lacks its values, which differ from layer to layer.
 BlockFrame: TypeAlias = partial[Block]
@@ -88,15 +94,20 @@ class Reduction:
             self._refuse_moved_mask(key, values)
         elif key not in self.run.inspection.readable:
             self.withdraw(key, NOT_ALWAYS)
-        elif problem := self._other_shape(key, values):
+        elif problem := self._other_shape(
+            key, values, len(values) if reading.row_of is not None else self.rows
+        ):
             self.withdraw(key, problem)
         else:
             self.seen.add(key)
-            self._read(key, values, reading.alias_of)
+            if reading.row_of is None:
+                self._read(key, values, reading.alias_of)
+            else:
+                self._read_rows(key, values, reading.row_of)
 
-    def _other_shape(self, key: LayerKey, values: Tensor) -> str:
+    def _other_shape(self, key: LayerKey, values: Tensor, rows: int) -> str:
         """Return why the shape differs; raise ValueError for a layer that the user named."""
-        problem = other_shape(tuple(values.shape), self.run.shapes.get(key), rows=self.rows)
+        problem = other_shape(tuple(values.shape), self.run.shapes.get(key), rows=rows)
         layers = self.options.layers
         if key[0] in (
             [layers] if isinstance(layers, str) else layers if isinstance(layers, Sequence) else ()
@@ -121,6 +132,15 @@ class Reduction:
         except NonFiniteResponse:
             if not self._masked(key, block, block.values):
                 raise
+
+    def _read_rows(self, key: LayerKey, values: Tensor, row_of: Tensor) -> None:
+        """Add a layer whose samples have different numbers of rows, as several blocks."""
+        frame = partial(self.frame, layer=key[0])
+        if uneven := left_out(frame, row_of, self.rows):
+            skipped = self.run.skipped_samples
+            skipped[key] = skipped.get(key, 0) + uneven
+        for block in row_blocks(frame, values, row_of, self.rows):
+            self._add(key, self.needs.layers, block)
 
     def _same_numbers(self, key: LayerKey, original: LayerKey) -> bool:
         """Whether a view reduces to the same numbers: pooling tells a flattened map from the map."""
@@ -164,6 +184,8 @@ class Reduction:
         if (key, statistic) in run.inapplicable:
             return
         try:
+            if block.ragged and not statistic.takes_ragged:
+                raise NotApplicableError(_NO_UNITS)
             state = run.states.get((key, statistic))
             if state is None:
                 pilot = None if statistic.pilot is None else self.pilot.get((key, statistic.pilot))

@@ -6,7 +6,6 @@ import warnings
 from dataclasses import replace
 
 import numpy as np
-from torch import Tensor
 
 from invariscope.block import Block
 from invariscope.common.samples import Inputs, kind_of, shape_of

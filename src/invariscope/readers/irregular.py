@@ -10,9 +10,11 @@ from invariscope.common.samples import leaves
 from invariscope.readers.torch.axes import BatchAxis
 
 
-def irregular(
-    one: Tensor, other: Tensor, axis: BatchAxis, fed: tuple[Any, Any], batch: int
-) -> str:
+class Irregular(str):
+    """The reason for skipping a layer whose shape differs between samples."""
+
+
+def irregular(one: Tensor, other: Tensor, axis: BatchAxis, fed: tuple[Any, Any], batch: int) -> Irregular:
     """Return the reason for skipping a layer whose shape differs between samples.
 
     Args:
@@ -21,9 +23,11 @@ def irregular(
         fed: what the model got in both forwards.
         batch: number of copies.
     """
-    shapes = f"its shape depends on the sample: {tuple(one.shape)} and {tuple(other.shape)} for {batch} inputs"
+    shapes = (
+        f"its shape depends on the sample: {tuple(one.shape)} and {tuple(other.shape)} for {batch} inputs"
+    )
     if len(one.shape) != len(other.shape):
-        return shapes
+        return Irregular(shapes)
     place = next(k for k, (a, b) in enumerate(zip(one.shape, other.shape, strict=True)) if a != b)
     if place == axis.axis:
         name = _field(fed, (one.shape[place],), (other.shape[place],))
@@ -32,8 +36,8 @@ def irregular(
         name = _field(fed, (batch, one.shape[place]), (batch, other.shape[place]))
         advice = f"iv.Pool('mean', mask={name!r})"
     if name is None:
-        return f"{shapes}. Pad samples to one size in preprocess=, or select other layers"
-    return f"{shapes}. Pool its rows: pool={{...: {advice}}}"
+        return Irregular(f"{shapes}. Pad samples to one size in preprocess=, or select other layers")
+    return Irregular(f"{shapes}. Pool its rows: pool={{...: {advice}}}")
 
 
 def _field(fed: tuple[Any, Any], one: tuple[int, ...], other: tuple[int, ...]) -> Any:

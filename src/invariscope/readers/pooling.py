@@ -119,7 +119,9 @@ class PooledAxis:
     @property
     def _counted(self) -> str:
         own = self.pooling
-        return f"entries of {own.mask!r}" if getattr(own, "mask", None) is not None else f"rows of {own.index!r}"
+        return (
+            f"entries of {own.mask!r}" if getattr(own, "mask", None) is not None else f"rows of {own.index!r}"
+        )
 
     def _expected(self, batch: Any, rows: int) -> dict[int, int]:
         mask = getattr(self.pooling, "mask", None)
@@ -184,7 +186,11 @@ def index_of(batch: Any, name: Any, rows: int) -> Tensor:
     """
     found = field(batch, name)
     if not isinstance(found, Tensor) or found.ndim != 1 or found.is_floating_point():
-        came = f"{found.dtype} of shape {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
+        came = (
+            f"{found.dtype} of shape {tuple(found.shape)}"
+            if isinstance(found, Tensor)
+            else type(found).__name__
+        )
         raise ValueError(f"the index {name!r} must be a tensor of integers, one per row; got {came}")
     if len(found) and (bool((found[1:] < found[:-1]).any()) or int(found[-1]) >= rows or int(found[0]) < 0):
         raise ValueError(
@@ -220,5 +226,3 @@ def _by_index(kind: str, values: Tensor, index: Tensor, rows: int) -> Tensor:
 def arranged(axis: BatchAxis | PooledAxis, tensor: Tensor, batch: Any, rows: int) -> Tensor:
     """Return (sample, unit...) values of a layer's tensor in a forward of this batch."""
     return axis.arrange(tensor, batch, rows) if isinstance(axis, PooledAxis) else axis.arrange(tensor, rows)
-
-

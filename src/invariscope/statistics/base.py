@@ -29,6 +29,9 @@ class Statistic(abc.ABC):
     paired: bool = False
     """Whether `block.partners` is read."""
 
+    takes_ragged: ClassVar[bool] = False
+    """Whether blocks may differ in units: the numbers that are kept are those of single samples."""
+
     measures_inputs: ClassVar[bool] = False
     """Whether `block.distances` is read."""
 

@@ -251,5 +251,3 @@ def _by_irreps(representation: Any, rotations: Tensor) -> Tensor:
         return torch.as_tensor(representation.D_from_matrix(rotations.double()))
     finally:
         torch.set_default_dtype(before)
-
-

@@ -42,7 +42,11 @@ def grids_for(
     Never an error: what cannot be followed is missing.
     """
     wanted = tuple(statistics)
-    if not isinstance(x, Tensor) or x.ndim != 4 or not any(_moved(wanted, info) for info in inspection.layers):
+    if (
+        not isinstance(x, Tensor)
+        or x.ndim != 4
+        or not any(_moved(wanted, info) for info in inspection.layers)
+    ):
         return {}
     try:
         return grids(reader, x, device=options.device, precision=options.precision, seed=options.seed)

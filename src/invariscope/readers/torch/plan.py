@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from invariscope.readers.base import OK, AxisChoice, LayerInfo, LayerKey
-from invariscope.readers.irregular import irregular
+from invariscope.readers.irregular import Irregular, irregular
 from invariscope.readers.pooling import PooledAxis, Pooling, Rows, arranged, locate, pooling_of
 from invariscope.readers.selection import Selector, axis_choice
 from invariscope.readers.torch.aliases import walk
@@ -166,6 +166,8 @@ class Trials:
         """
         if not isinstance(verdict, str) or unreadable(tensor):
             return isinstance(verdict, str)
+        if isinstance(verdict, Irregular):
+            return False
         if verdict in (NO_AXIS, UNEVEN):
             other = self.small.events[event.key].tensor if event.key in self.small.events else None
             return other is not None and torch.equal(other, tensor)
@@ -195,7 +197,12 @@ class Trials:
 
 def _with_layout(verdict: BatchAxis | PooledAxis | str, event: Event) -> BatchAxis | PooledAxis | str:
     """The axis of a map with channels last says so: it is handed over with channels first."""
-    if not isinstance(verdict, BatchAxis) or verdict.axis or verdict.per_sample > 1 or not event.channels_last:
+    if (
+        not isinstance(verdict, BatchAxis)
+        or verdict.axis
+        or verdict.per_sample > 1
+        or not event.channels_last
+    ):
         return verdict
     return replace(verdict, channels_last=True)
 

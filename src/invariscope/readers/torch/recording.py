@@ -180,12 +180,18 @@ def probes(x: Any) -> tuple[Inputs, Inputs]:
 
 
 def other_size(x: Inputs) -> Inputs | None:
-    """Return two copies of a sample that differs in size from the first; None if there is none."""
+    """Return two copies of the sample that differs most in size from the first; None if none does."""
     if not is_structured(x):
         return None
     own = sizes_of(x[0])
-    other = next((place for place in range(len(x)) if sizes_of(x[place]) != own), None)
-    return None if other is None else _repeated(x[other : other + 1], SMALL)
+    unlike = [_unlike(own, sizes_of(sample)) for sample in x]
+    other = int(np.argmax(unlike))
+    return _repeated(x[other : other + 1], SMALL) if unlike[other] else None
+
+
+def _unlike(own: tuple[Any, ...], other: tuple[Any, ...]) -> int:
+    """Return how many parts of two samples differ in size."""
+    return len(set(own) ^ set(other))
 
 
 def _repeated(one: np.ndarray, times: int) -> np.ndarray:

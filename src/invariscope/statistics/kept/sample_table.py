@@ -92,6 +92,8 @@ class SampleTable:
 class SampleStatistic(Statistic):
     """A statistic that keeps `rows(block)` of every sample. It grows with the samples, by design."""
 
+    takes_ragged = True
+
     @abc.abstractmethod
     def rows(self, block: Block) -> Columns:
         """(sample, ...) numbers of each sample of the block, by name.
