@@ -154,8 +154,9 @@ def mapped(batch: Any, change: Callable[[Tensor], Tensor]) -> Any:
         return type(batch)(mapped(part, change) for part in batch)
     if is_dataclass(batch) and not isinstance(batch, type):
         return replace(batch, **{f.name: mapped(getattr(batch, f.name), change) for f in fields(batch)})
+    graphs: Any = batch
     if callable(getattr(batch, "apply", None)) and callable(getattr(batch, "to_dict", None)):
-        return copy.copy(batch).apply(change)  # a batch of graphs
+        return copy.copy(graphs).apply(change)
     return batch
 
 
