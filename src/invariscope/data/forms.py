@@ -119,7 +119,8 @@ def _labelled(data: Any, labels: Any) -> Form:
         )
     if form.targets is not None:
         raise ValueError("the data bring labels already; give labels= or labelled data, not both")
-    return replace(form, targets=form.labelling.read(labels, len(form.inputs), whole=True))
+    labelling = Labelling.of(data)
+    return replace(form, targets=labelling.read(labels, len(form.inputs), whole=True), labelling=labelling)
 
 
 def _of_structured(found: Structured, labels: Any, labelling: Labelling, name: str) -> Form:
