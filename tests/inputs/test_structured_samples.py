@@ -7,8 +7,8 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from toy_inputs import GraphModel, Potential, TextModel, collated, graphs, molecules, packed, texts, tokenized
 from torch import nn
+from toy_inputs import GraphModel, Potential, TextModel, collated, graphs, molecules, packed, texts, tokenized
 
 import invariscope as iv
 
@@ -106,14 +106,14 @@ def test_rows_of_nodes_are_compared_one_by_one(action, low, high):
 
 def test_measures_of_common_units_refuse_rows_and_name_the_pool():
     options = {"labels": "y", "preprocess": packed, "pool": {"conv*": iv.Rows(index="batch")}}
-    with pytest.raises(ValueError, match="different numbers of rows.*iv.Pool"):
+    with pytest.raises(ValueError, match=r"different numbers of rows.*iv\.Pool"):
         quiet(GraphModel(), graphs(), SWAPS, layers="conv*", **options)
 
 
 def test_energies_are_invariant_and_forces_turn_with_the_atoms():
     turns = iv.On(iv.RandomOrthogonal(3), pos="vector")
     deviation = iv.EquivarianceDeviation(
-        feature_action={"*energy*": "trivial", "*forces*": "vector"}, distance="l2"
+        feature_action={"Potential": "trivial", "*forces*": "vector"}, distance="l2"
     )
     result = quiet(
         Potential(), molecules(), turns, preprocess=collated, gradients=True, layers="Potential*",
@@ -243,12 +243,12 @@ def test_a_resumed_run_refuses_another_preprocess_or_pool(tmp_path):
         ({"preprocess": lambda given: tokenized(given[1:])}, ValueError, "one row per sample"),
         ({"preprocess": lambda given: None}, TypeError, "returned None"),
         ({"preprocess": lambda given: given.shape}, ValueError, "preprocess failed on .* AttributeError"),
-        ({"preprocess": lambda given: {"ids": tokenized(given)["input_ids"]}}, ValueError, "call=lambda model"),
-        ({"pool": {"mixer": iv.Pool("mean", mask="mask")}}, ValueError, "unknown field 'mask'.*attention_mask"),
+        ({"preprocess": lambda given: {"ids": torch.ones(len(given), 2)}}, ValueError, "call=lambda model"),
+        ({"pool": {"mixer": iv.Pool("mean", mask="mask")}}, ValueError, "unknown field .mask.*attention"),
         ({"pool": {"mixer": "mean"}}, TypeError, "iv.Pool"),
         ({"labels": "y"}, ValueError, "no field 'y'"),
         ({"labels": [0, 1]}, ValueError, "72 inputs came with 2 labels"),
-        ({"floor": True, "transform": iv.Elements([str, str.upper], inverses=[str, str.lower])}, TypeError, "floor"),
+        ({"floor": True, "transform": iv.Elements([str, str.upper], inverses=[str] * 2)}, TypeError, "floor"),
         ({"measures": "stability"}, TypeError, "needs inputs that are one tensor"),
         ({"transform": iv.Rotation([0, 90])}, TypeError, "Rotation moves tensors.*iv.Elements"),
         ({"transform": [str, lambda text: None]}, TypeError, "returned None"),
