@@ -62,7 +62,7 @@ class CallableReader(Reader):
     Args:
         function: gets the inputs as a torch tensor, or what `preprocess` makes of them.
         layers: names, globs, a list of them, or a predicate on `LayerInfo`.
-        batch_axis, output, gradients, preprocess, call: as for `TorchReader`; a function for `output` receives
+        batch_axis, output, gradients, preprocess, call: as for `TorchReader`; a function for `output` gets
             {layer: tensor}.
     """
 
