@@ -145,9 +145,9 @@ def test_claims_get_every_verdict_there_is(finished, recipe):
         "Nobody knows.": "*not tested*",
     }
     case = page.partition("### It varies.")[2].partition("\n### ")[0]
-    assert "Holds where the value is > 0. Intervals are over samples within trainings." in case
+    assert "Holds if the value is > 0. Intervals are over samples within trainings." in case
     assert "| value | 95 % interval | trainings | accuracy | p | p (Holm) | verdict |" in case
-    assert "Holds where the value is 0 ± 0.01 (less than a hundredth is next to nothing)." in page
+    assert "Holds if the value is 0 ± 0.01 (less than a hundredth is next to nothing)." in page
     table = page.partition("## Accuracy upright")[2].partition("\n## ")[0]
     assert "Intervals are over samples only." in table
     assert "- Recipe: not frozen (hash " in page
@@ -182,7 +182,7 @@ def test_fresh_seeds_take_the_place_of_the_recipes_own(recipe, out):
     code, said, _ = invoke(recipe(), "--seeds", "7,8,9", "--only", "seeds/8", "--out", out, "--cells")
     assert code == 0
     assert ["seeded/8", "train"] in [line.split()[:2] for line in said.splitlines()]
-    for seeds, why in (("7,x", "whole numbers separated by commas"), ("7,7", "seeds are distinct")):
+    for seeds, why in (("7,x", "whole numbers separated by commas"), ("7,7", "seeds must be distinct")):
         code, _, notes = invoke(recipe(), "--seeds", seeds, "--out", out)
         assert code == 2
         assert why in notes
@@ -241,15 +241,12 @@ def test_the_estimate_covers_what_is_left_and_runs_nothing(recipe, out):
     assert len(states(out, path)) == 9
 
 
-def test_missing_data_are_said_in_one_line_before_anything_runs(recipe, tmp_path):
+def test_missing_data_are_reported_in_one_line_before_anything_runs(recipe, tmp_path):
     path = recipe(('data = "mnist_subset"', 'data = "mnist"'))
     code, _, notes = invoke(path, "--out", tmp_path / "out", "--data-dir", tmp_path)
     assert code == 2
     assert notes.count("\n") == 1
-    assert (
-        "these cells read mnist (train), mnist_subset (train, test), and there are no train files of mnist in"
-        in notes
-    )
+    assert "these cells read mnist (train), mnist_subset (train, test): no train files of mnist in" in notes
     assert "train-images-idx3-ubyte" in notes
     assert not (tmp_path / "out").exists()
 
@@ -264,7 +261,7 @@ def test_a_folder_that_cannot_be_written_is_refused_before_the_data_are_looked_f
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_the_data_sets_are_said_in_one_line_with_those_that_are_missing(recipe, tmp_path, out):
+def test_data_sets_are_listed_in_one_line_with_the_missing_ones(recipe, tmp_path, out):
     assert "data sets: mnist_subset (train, test)\n" in invoke(recipe(), "--cells", "--out", out)[2]
     assert "data sets: mnist_subset (train, test)\n" in invoke(recipe(), "--dry-run", "--out", out)[2]
     elsewhere = recipe(('data = "mnist_subset"', 'data = "mnist"'))
