@@ -65,24 +65,24 @@ class Evidence:
 
 Claim = Callable[[Evidence, tuple[str, ...]], bool]
 CLAIMS: dict[str, Claim] = {
-    r"no axis follows the batch size": lambda seen, said: not seen.axes,
-    r"axes .* follow the batch size": lambda seen, said: len(seen.axes) > 1,
-    r"its values are (\w+), not real floating-point numbers": lambda seen, said: (
-        {str(tensor.dtype) for tensor in seen.everywhere} == {f"torch.{said[0]}"}
+    r"no axis follows the batch size": lambda seen, groups: not seen.axes,
+    r"axes .* follow the batch size": lambda seen, groups: len(seen.axes) > 1,
+    r"its values are (\w+), not real floating-point numbers": lambda seen, groups: (
+        {str(tensor.dtype) for tensor in seen.everywhere} == {f"torch.{groups[0]}"}
     ),
-    r"axis 0 holds several numbers per sample": lambda seen, said: (
+    r"axis 0 holds several numbers per sample": lambda seen, groups: (
         {tensor.dim() for tensor in seen.everywhere} == {1} and seen.rows(0) > 1
     ),
-    r"axis (\d+) has (\d+) rows per sample in an order that mixes samples": lambda seen, said: (
-        seen.rows(int(said[0])) == int(said[1]) and not seen.sorted_by_sample(int(said[0]))
+    r"axis (\d+) has (\d+) rows per sample in an order that mixes samples": lambda seen, groups: (
+        seen.rows(int(groups[0])) == int(groups[1]) and not seen.sorted_by_sample(int(groups[0]))
     ),
-    r"its response to an input depends on the other inputs": lambda seen, said: (
+    r"its response to an input depends on the other inputs": lambda seen, groups: (
         len(seen.axes) == 1 and not seen.sorted_by_sample(seen.axes[0])
     ),
-    r"its shape depends on the values": lambda seen, said: len(seen.shapes) > 1 or not seen.axes,
-    r"it runs for some inputs and not for others": lambda seen, said: seen.uneven,
-    r"how often it runs depends on": lambda seen, said: seen.uneven,
-    r"it returned no tensor": lambda seen, said: not seen.everywhere,
+    r"its shape depends on the values": lambda seen, groups: len(seen.shapes) > 1 or not seen.axes,
+    r"it runs for some inputs and not for others": lambda seen, groups: seen.uneven,
+    r"how often it runs depends on": lambda seen, groups: seen.uneven,
+    r"it returned no tensor": lambda seen, groups: not seen.everywhere,
 }
 
 

@@ -1,4 +1,4 @@
-"""Quantities, verdicts and class-conditional results, against answers worked out by hand."""
+"""Quantities, verdicts and class-conditional results, against answers calculated by hand."""
 
 from __future__ import annotations
 

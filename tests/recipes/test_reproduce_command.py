@@ -38,7 +38,7 @@ def invoke(*arguments: object) -> tuple[int, str, str]:
 
 
 def ended(arguments: list[str], sign: int, cell: str) -> tuple[int, str]:
-    """Starts the command and sends the signal when that cell begins; (exit code, what was said after it)."""
+    """Send a signal to the command when a cell begins; return the exit code and the later output."""
     with subprocess.Popen([*COMMAND, *arguments], stderr=subprocess.PIPE, text=True) as started:
         assert started.stderr
         while not (line := started.stderr.readline()).endswith(f"] {cell}\n"):

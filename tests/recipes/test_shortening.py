@@ -1,4 +1,4 @@
-"""What was shortened is said once where it holds for all rows, and beside the rows where it does not."""
+"""Options shortened in all rows are listed once, others beside their rows."""
 
 import pytest
 
