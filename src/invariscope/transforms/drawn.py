@@ -13,7 +13,7 @@ from torch import Tensor
 
 from invariscope.common.checks import set_integers
 from invariscope.common.draws import Stream
-from invariscope.common.random_state import Generator, put_back
+from invariscope.common.random_state import RandomGenerator, put_back
 from invariscope.transforms.base import Motion, Traits, Transform, no_inverse
 from invariscope.transforms.machinery.callables import generators_of, result_of
 from invariscope.transforms.machinery.checks import need_tensor
@@ -108,7 +108,7 @@ class Drawn(Transform):
         with put_back(generators):
             return self._stacked(values, motion.draws.under(stream=Stream.DRAWN_ELEMENT).words(), generators)
 
-    def _stacked(self, values: Tensor, words: np.ndarray, generators: Sequence[Generator]) -> Tensor:
+    def _stacked(self, values: Tensor, words: np.ndarray, generators: Sequence[RandomGenerator]) -> Tensor:
         """Return all draws, each with its own seed."""
         seeds = words >> np.uint64(11)  # NumPy and Python take 53 bits as they are
         out: Tensor | None = None
@@ -123,7 +123,7 @@ class Drawn(Transform):
         return out
 
     def _called(
-        self, sample: Tensor, seed: int, generators: Sequence[Generator], earlier: Tensor | None = None
+        self, sample: Tensor, seed: int, generators: Sequence[RandomGenerator], earlier: Tensor | None = None
     ) -> Tensor:
         for generator in generators:
             generator.start(seed)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from invariscope.common.default_device import as_the_caller
-from invariscope.common.random_state import Generator, callable_generators, global_generators, put_back
+from invariscope.common.random_state import RandomGenerator, callable_generators, global_generators, put_back
 
 PROBED = 3
 """Number of samples on which a callable is tried."""
@@ -20,7 +20,7 @@ _TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
 _COARSE = 5e-2
 
 
-def generators_of(function: Callable[..., Any], batch: Tensor) -> tuple[Generator, ...]:
+def generators_of(function: Callable[..., Any], batch: Tensor) -> tuple[RandomGenerator, ...]:
     """Return the global generators, including that of the batch's device, and those of the callable."""
     return (*global_generators(str(batch.device)), *callable_generators(function))
 
@@ -105,7 +105,7 @@ def refuse_unsteady(
 def _called(
     function: Callable[[Any], Any],
     batch: Tensor,
-    generators: Sequence[Generator],
+    generators: Sequence[RandomGenerator],
     label: str,
     *,
     seed: int,
@@ -120,7 +120,11 @@ def _called(
 
 
 def _refuse_neighbours(
-    function: Callable[[Any], Any], batch: Tensor, first: Tensor, generators: Sequence[Generator], label: str
+    function: Callable[[Any], Any],
+    batch: Tensor,
+    first: Tensor,
+    generators: Sequence[RandomGenerator],
+    label: str,
 ) -> None:
     try:
         alone, _ = _called(function, batch[-1:], generators, label, seed=0)
