@@ -1,4 +1,4 @@
-"""Checks of callables as elements: what they return, and whether chance or the batch affects it."""
+"""Checks of callables as elements: their results, and independence of chance and of the batch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PROBED = 3
 """Number of samples on which a callable is tried."""
 
 _STATES = 16
-# Repeated calls round alike, except for parallel sums on a GPU; calls with another batch size may not.
+# Repeated calls agree to the bit, except for parallel sums on a GPU; other batch sizes may round differently.
 _TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
 _COARSE = 5e-2
 
@@ -137,7 +137,7 @@ def _refuse_neighbours(
     if not same:
         raise ValueError(
             f"element {label!r} depends on the batch: a sample alone gave a different result than among "
-            f"{len(batch)}, so values would depend on the batch size. {_APART}"
+            f"{len(batch)} samples, so values would depend on the batch size. {_APART}"
         )
 
 
