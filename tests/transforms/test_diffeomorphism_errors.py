@@ -57,7 +57,7 @@ VALUE_ERRORS: list[tuple[Callable[[], Any], str]] = [
         lambda: DiffeomorphismAugmentation(c_range=(1, 2)),
         r"c_range\[0\] must be an integer, at least 2; got 1",
     ),
-    (lambda: DiffeomorphismAugmentation(c_beta=(0, 1)), r"above 0; got \(0, 1\)"),
+    (lambda: DiffeomorphismAugmentation(c_beta=(0, 1)), r"c_beta\[0\] must be above 0; got 0"),
     (lambda: DiffeomorphismAugmentation().coefficients([0]), r"give size=\(H, W\)"),
     (
         lambda: DiffeomorphismAugmentation(c_range=(2, 7)).orbit(torch.zeros(1, 1, 10, 10)),

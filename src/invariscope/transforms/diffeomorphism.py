@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
@@ -17,13 +17,14 @@ from invariscope.transforms.base import Traits, Transform
 from invariscope.transforms.deformation import Deformation
 from invariscope.transforms.diffeomorphism_augmentation import DiffeomorphismAugmentation
 from invariscope.transforms.machinery import modes as ensemble
-from invariscope.transforms.machinery.checks import choice, number
+from invariscope.transforms.machinery.checks import choice, number, numbers
 from invariscope.transforms.machinery.deforming import Deforming, Size
 from invariscope.transforms.machinery.traits import traits_of_draws
 from invariscope.transforms.machinery.warping import folds
 
 PRESETS = ("petrini2021",)
 _MOST_ATTEMPTS = 200
+_Pair = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -116,27 +117,28 @@ class Diffeomorphism(Deforming):
             sizes = {"delta_px": self._deltas[0]}
         return traits_of_draws([f"draw {k + 1}" for k in range(self.draws)], sizes)
 
-    def temperatures(self, size: Size) -> tuple[float, float]:
+    def temperatures(self, size: Size) -> _Pair:
         """Return the temperatures along (x, y) on images of (H, W) pixels."""
         if self.temperature is not None:
             return self.temperature, self.temperature
-        x, y = (
-            ensemble.temperature_of(delta, n, self.c, displacement=self.displacement, cutoff=self.cutoff)
-            for delta, n in zip(self._deltas, size[::-1], strict=True)
-        )
-        return x, y
+        return self._converted(ensemble.temperature_of, self._deltas, size)
 
-    def typical_displacement(self, size: Size) -> tuple[float, float]:
+    def typical_displacement(self, size: Size) -> _Pair:
         """Return the displacement along (x, y) in pixels on (H, W) images, nominal or exact as chosen."""
+        return self._converted(ensemble.displacement_of, self.temperatures(size), size)
+
+    def _converted(self, convert: Callable[..., float], values: Sequence[float], size: Size) -> _Pair:
+        """Convert between displacements and temperatures, along (x, y) on images of (H, W) pixels."""
         x, y = (
-            ensemble.displacement_of(t, n, self.c, displacement=self.displacement, cutoff=self.cutoff)
-            for t, n in zip(self.temperatures(size), size[::-1], strict=True)
+            convert(value, n, self.c, displacement=self.displacement, cutoff=self.cutoff)
+            for value, n in zip(values, size[::-1], strict=True)
         )
         return x, y
 
     @property
-    def _deltas(self) -> tuple[float, float]:
-        return self.delta_px if isinstance(self.delta_px, tuple) else (self.delta_px,) * 2  # type: ignore[return-value]
+    def _deltas(self) -> _Pair:
+        x, y = np.broadcast_to(np.array(self.delta_px, float), 2).tolist()
+        return x, y
 
     @property
     def _modes(self) -> int:
@@ -156,8 +158,8 @@ class Diffeomorphism(Deforming):
             kept["temperature"] = float(self.temperature)
         else:
             kept["delta_px"] = _delta(1.0 if self.delta_px is None else self.delta_px)
-            for delta in np.ravel(kept["delta_px"]).tolist():
-                ensemble.temperature_of(delta, 3, self.c, displacement=self.displacement, cutoff=self.cutoff)
+            deltas = np.broadcast_to(kept["delta_px"], 2).tolist()
+            self._converted(ensemble.temperature_of, deltas, (3, 3))  # raises for invalid options
         if self.preset is not None and self.scale is None:
             kept["scale"] = "n"
         return kept
@@ -176,7 +178,7 @@ class Diffeomorphism(Deforming):
             found = _unfolded(found, draws, spread)
         return torch.from_numpy(found)
 
-    def _warn_outside(self, temperatures: tuple[float, float], size: Size) -> None:
+    def _warn_outside(self, temperatures: _Pair, size: Size) -> None:
         if self.c == 1:  # the range is not defined: both ends divide by ln c
             return
         for temperature, n in zip(temperatures, size[::-1], strict=True):
@@ -204,9 +206,8 @@ def _unfolded(found: np.ndarray, draws: Draws, spread: np.ndarray) -> np.ndarray
 
 
 def _delta(value: Any) -> float | tuple[float, ...]:
-    if isinstance(value, list | tuple | np.ndarray):
-        found = tuple(number(f"delta_px[{k}]", entry) for k, entry in enumerate(value))
-        if len(found) != 2:
-            raise ValueError(f"delta_px must be one number or a pair (x, y); got {len(found)} numbers.")
-        return found
-    return number("delta_px", value)
+    if not isinstance(value, list | tuple | np.ndarray):
+        return number("delta_px", value)
+    if len(value) != 2:
+        raise ValueError(f"delta_px must be one number or a pair (x, y); got {len(value)} numbers.")
+    return numbers("delta_px", value)

@@ -14,7 +14,7 @@ from torch import Tensor
 from invariscope.common.checks import integer
 from invariscope.common.draws import Draws, Stream
 from invariscope.transforms.base import Traits, Transform
-from invariscope.transforms.machinery.checks import number
+from invariscope.transforms.machinery.checks import positive
 from invariscope.transforms.machinery.deforming import Deforming, Size
 from invariscope.transforms.machinery.modes import allowed_range, drawn_coefficients, spectrum
 from invariscope.transforms.machinery.traits import traits_of_draws
@@ -115,9 +115,5 @@ def _pair(name: str, value: Any) -> tuple[Any, Any]:
 
 
 def _beta(name: str, value: Any) -> tuple[float, float]:
-    a, b = (number(name, entry) for entry in _pair(name, value))
-    if min(a, b) <= 0:
-        raise ValueError(
-            f"{name} must be the two parameters of a Beta distribution, above 0; got ({a:g}, {b:g})."
-        )
+    a, b = (positive(f"{name}[{k}]", entry) for k, entry in enumerate(_pair(name, value)))
     return a, b

@@ -16,8 +16,23 @@ from invariscope.transforms.machinery.matrices import compose, linear, rotated
 _ANGLES = (0.0, 90.0, 180.0, 270.0)
 
 
+class _SquareSymmetry(AffineTransform):
+    """A family without options that acts on square images."""
+
+    square: ClassVar[bool] = True
+
+    @classmethod
+    def examples(cls) -> tuple[Transform, ...]:
+        """Return the only instance."""
+        return (cls(),)
+
+    def inverse(self) -> Transform:
+        """Return the inverse symmetries."""
+        return Inverse(self)
+
+
 @dataclass(frozen=True)
-class QuarterTurns(AffineTransform):
+class QuarterTurns(_SquareSymmetry):
     """Rotations by 0°, 90°, 180° and 270° counter-clockwise: the group C4, bit-exact on square images.
 
     .. math:: t_j x = \\mathrm{rot90}^j(x)
@@ -36,17 +51,6 @@ class QuarterTurns(AffineTransform):
             [1., 3.]])
     """
 
-    square: ClassVar[bool] = True
-
-    @classmethod
-    def examples(cls) -> tuple[Transform, ...]:
-        """Return the only instance."""
-        return (cls(),)
-
-    def inverse(self) -> Transform:
-        """Return the same turns clockwise."""
-        return Inverse(self)
-
     def _traits(self) -> Traits:
         return self.planar_traits([f"{angle:g}°" for angle in _ANGLES], {"angle_deg": _ANGLES})
 
@@ -55,7 +59,7 @@ class QuarterTurns(AffineTransform):
 
 
 @dataclass(frozen=True)
-class Dihedral(AffineTransform):
+class Dihedral(_SquareSymmetry):
     """The eight symmetries of the square: the group D4, bit-exact on square images.
 
     .. math:: t_{4f + k}\\, x = \\mathrm{rot90}^k(\\mathrm{mirror}^f(x))
@@ -72,17 +76,6 @@ class Dihedral(AffineTransform):
     >>> Dihedral().labels[3:6]
     ('270°', 'mirror, 0°', 'mirror, 90°')
     """
-
-    square: ClassVar[bool] = True
-
-    @classmethod
-    def examples(cls) -> tuple[Transform, ...]:
-        """Return the only instance."""
-        return (cls(),)
-
-    def inverse(self) -> Transform:
-        """Return the same turns clockwise, followed by the mirror."""
-        return Inverse(self)
 
     def _traits(self) -> Traits:
         labels = [f"{mirror}{90 * k}°" for mirror in ("", "mirror, ") for k in range(4)]
