@@ -25,7 +25,7 @@ class Derivatives:
 
     .. math:: f'' \approx (s''_{k-1} + 10\, s''_k + s''_{k+1}) / 12 = -\omega^2 (1 + O(\omega^4))\, f
 
-    No wave is lost: the shortest has −8, where −π² is exact and s″ is −12.
+    Every wave keeps a second derivative; the shortest has −8, where −π² is exact and s″ is −12.
 
     Args:
         images: (row, ..., height, width), floating-point.

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
-from invariscope.transforms.base import Traits, Transform
+from invariscope.transforms.base import Transform
 from invariscope.transforms.elements import Elements
 from invariscope.transforms.inverse import Inverse
-from invariscope.transforms.machinery.chain import Chain, Step, merged, numbered, steps_of
+from invariscope.transforms.machinery.chain import Combination
 from invariscope.transforms.machinery.given import as_transform
-from invariscope.transforms.machinery.traits import picked
 from invariscope.transforms.rotation import Rotation
 from invariscope.transforms.translation import Translation
 
 
 @dataclass(frozen=True)
-class Compose(Chain):
+class Compose(Combination):
     r"""Apply element j of each part in turn, the first part first.
 
     .. math:: t_j = t^{(K)}_j \circ \dots \circ t^{(1)}_j, \quad
@@ -41,6 +40,8 @@ class Compose(Chain):
     >>> Compose([Rotation([10, 20]), Rotation([-10, -20])]).identity
     0
     """
+
+    joint: ClassVar[str] = ", then "
 
     parts: Sequence[Any]
 
@@ -67,17 +68,9 @@ class Compose(Chain):
         """Return the inverses of the parts in reverse order."""
         return Inverse(self)
 
-    def _used(self, part: Transform) -> list[int]:
-        length = max(len(other) for other in self.parts)
-        return list(range(length)) if len(part) == length else [0] * length
-
-    def _traits(self) -> Traits:
-        each = [(part, self._used(part)) for part in self.parts]
-        labels = zip(*(picked(part.labels, used) for part, used in each), strict=True)
-        return self.chained_traits([", then ".join(some) for some in labels], merged(each))
-
-    def _build(self) -> tuple[Step, ...]:
-        return numbered(step for part in self.parts for step in steps_of(part, self._used(part)))
+    def _parts_in_use(self) -> list[tuple[Transform, Sequence[int]]]:
+        m = max(len(part) for part in self.parts)
+        return [(part, range(m) if len(part) == m else [0] * m) for part in self.parts]
 
 
 def _dimmed(x: Any) -> Any:

@@ -115,7 +115,7 @@ class Diffeomorphism(Deforming):
             sizes = dict(zip(("delta_x_px", "delta_y_px"), self.delta_px, strict=True))
         else:
             sizes = {"delta_px": self._deltas[0]}
-        return traits_of_draws([f"draw {k + 1}" for k in range(self.draws)], sizes)
+        return traits_of_draws("draw", self.draws, sizes)
 
     def temperatures(self, size: Size) -> _Pair:
         """Return the temperatures along (x, y) on images of (H, W) pixels."""

@@ -62,7 +62,7 @@ class DiffeomorphismAugmentation(Deforming):
         return cls(), cls(2, c_range=(2, 4), temperature_beta=(1, 3))
 
     def _traits(self) -> Traits:
-        return traits_of_draws([f"draw {k + 1}" for k in range(self.draws)])
+        return traits_of_draws("draw", self.draws)
 
     @property
     def _modes(self) -> int:
@@ -94,9 +94,7 @@ class DiffeomorphismAugmentation(Deforming):
         chosen = (_quantile(draws, self.c_beta, 1) * len(ranges)).astype(int).clip(0, len(ranges) - 1)
         cold, hot = np.moveaxis(ranges[chosen], -1, 0)
         temperatures = cold + (hot - cold) * _quantile(draws, self.temperature_beta, 2)
-        spectra = np.zeros((len(ranges), high, high))
-        for k in range(len(ranges)):
-            spectra[k, : low + k, : low + k] = spectrum(low + k)
+        spectra = np.stack([np.pad(spectrum(c), (0, high - c)) for c in range(low, high + 1)])
         spread = np.sqrt(temperatures)[..., None, None] * spectra[chosen]
         return torch.from_numpy(drawn_coefficients(draws, np.stack([spread, spread], axis=2)))
 

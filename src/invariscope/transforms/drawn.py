@@ -94,7 +94,7 @@ class Drawn(Transform):
     def _traits(self) -> Traits:
         own = getattr(self.function, "__name__", type(self.function).__name__)
         name = self.label or ("draw" if own in ("<lambda>", "partial") else own)
-        return traits_of_draws([f"{name} {k + 1}" for k in range(self.draws)])
+        return traits_of_draws(name, self.draws)
 
     def apply(self, values: Tensor, motion: Motion) -> Tensor:
         """Call the function on each sample, seeded anew for every draw."""

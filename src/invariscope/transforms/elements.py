@@ -85,6 +85,8 @@ class Elements(Transform):
     ) -> None:
         found = _callables("callables", callables)
         m = len(found)
+        if identity is not None and not 0 <= identity < m:
+            raise ValueError(f"identity must be the index of an element, 0 to {m - 1}; got {identity}.")
         names = _names(found) if labels is None else tuple(map(str, labels))
         given = parameters or {"element": range(m)}
         self._keep(
@@ -96,7 +98,7 @@ class Elements(Transform):
             _parameters=tuple(
                 (k, one_per_element(f"parameters[{k!r}]", numbers(k, v), m)) for k, v in given.items()
             ),
-            _identity=_index(identity, m),
+            _identity=identity,
         )
 
     @classmethod
@@ -190,12 +192,6 @@ def _callables(name: str, given: Any) -> Callables:
 
 def _partners(name: str, given: Any, m: int) -> Callables | None:
     return None if given is None else one_per_element(name, _callables(name, given), m)
-
-
-def _index(identity: int | None, m: int) -> int | None:
-    if identity is not None and not 0 <= identity < m:
-        raise ValueError(f"identity must be the index of an element, 0 to {m - 1}; got {identity}.")
-    return identity
 
 
 def _names(callables: Callables) -> tuple[str, ...]:

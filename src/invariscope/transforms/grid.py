@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
-from invariscope.transforms.base import Traits, Transform
+from invariscope.transforms.base import Transform
 from invariscope.transforms.flip import Flip
 from invariscope.transforms.inverse import Inverse
-from invariscope.transforms.machinery.chain import Chain, Step, merged, numbered, steps_of
+from invariscope.transforms.machinery.chain import Combination
 from invariscope.transforms.machinery.given import as_transform
 from invariscope.transforms.quarter_turns import QuarterTurns
 from invariscope.transforms.rotation import Rotation
@@ -17,7 +18,7 @@ from invariscope.transforms.translation import Translation
 
 
 @dataclass(frozen=True, init=False)
-class Grid(Chain):
+class Grid(Combination):
     r"""The product of transforms: every element of each part with every element of the others.
 
     .. math:: t_{(j, k)} = b_k \circ a_j, \quad \text{at index } j \cdot |b| + k
@@ -43,6 +44,8 @@ class Grid(Chain):
     True
     """
 
+    joint: ClassVar[str] = ", "
+
     parts: tuple[Transform, ...]
 
     def __init__(self, *parts: Any) -> None:
@@ -61,14 +64,6 @@ class Grid(Chain):
         """Return the inverses of the combinations, in the same order."""
         return Inverse(self)
 
-    def _used(self) -> list[tuple[int, ...]]:
-        return list(zip(*itertools.product(*(range(len(part)) for part in self.parts)), strict=True))
-
-    def _traits(self) -> Traits:
-        labels = itertools.product(*(part.labels for part in self.parts))
-        parameters = merged(zip(self.parts, self._used(), strict=True))
-        return self.chained_traits([", ".join(some) for some in labels], parameters)
-
-    def _build(self) -> tuple[Step, ...]:
-        pairs = zip(self.parts, self._used(), strict=True)
-        return numbered(step for part, used in pairs for step in steps_of(part, used))
+    def _parts_in_use(self) -> list[tuple[Transform, Sequence[int]]]:
+        combinations = itertools.product(*(range(len(part)) for part in self.parts))
+        return list(zip(self.parts, zip(*combinations, strict=True), strict=True))

@@ -87,12 +87,11 @@ class Noise(Transform):
 
     def _traits(self) -> Traits:
         if self.like is None:
-            return traits_of_draws(
-                [f"noise {k + 1}" for k in range(self.draws or 0)], {"norm": self.norm or 0}
-            )
-        own = traits_of_draws([f"noise like {label}" for label in self.like.labels])
+            return traits_of_draws("noise", self.draws or 0, {"norm": self.norm or 0})
+        own = traits_of_draws("noise", len(self.like))
+        labels = tuple(f"noise like {label}" for label in self.like.labels)
         likewise = {f"like_{name}": values for name, values in self.like.parameters.items()}
-        return replace(own, parameters={**own.parameters, **likewise})
+        return replace(own, labels=labels, parameters={**own.parameters, **likewise})
 
     def apply(self, values: Tensor, motion: Motion) -> Tensor:
         """Add each draw to its sample."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import numpy as np
@@ -153,8 +153,7 @@ class RandomOrthogonal(Turning):
 
     def _traits(self) -> Traits:
         group = f"{'O' if self.mirrored else 'SO'}({self.dimension})"
-        labels = [f"{group} draw {k + 1}" for k in range(self.draws)]
-        return replace(traits_of_draws(labels, invertible=True), acts_on=self.acts_on)
+        return traits_of_draws(f"{group} draw", self.draws, invertible=True, acts_on=self.acts_on)
 
     def _forward(self, motion: Motion) -> np.ndarray:
         size = self.dimension

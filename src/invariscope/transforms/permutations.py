@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import numpy as np
@@ -153,8 +153,7 @@ class RandomPermutations(Permuting):
         """Return None: draws are not a group."""
 
     def _traits(self) -> Traits:
-        labels = [f"order {k + 1}" for k in range(self.draws)]
-        return replace(traits_of_draws(labels, invertible=True), acts_on=self.acts_on)
+        return traits_of_draws("order", self.draws, invertible=True, acts_on=self.acts_on)
 
     def _forward(self, motion: Motion) -> np.ndarray:
         return np.argsort(motion.draws.normal(self.size), axis=-1)

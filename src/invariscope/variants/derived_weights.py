@@ -43,7 +43,7 @@ def _bases(name: str) -> tuple[str, str, str]:
 def effective_weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """Yield weights as the forward uses them, by dotted name: computed weights instead of their sources."""
     for path, module in model.named_modules():
-        if _is_part(path):
+        if is_part(path):
             continue
         prefix, computed = f"{path}." if path else "", derived_names(module)
         hidden = {base for name in computed for base in _bases(name)}
@@ -53,7 +53,7 @@ def effective_weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
         yield from ((prefix + name, value) for name, value in found.items())
 
 
-def _is_part(path: str) -> bool:
+def is_part(path: str) -> bool:
     """Return whether a module belongs to a parametrization of another."""
     return "parametrizations" in path.split(".")
 
@@ -82,7 +82,7 @@ def load_plain(model: nn.Module, plain: nn.Module) -> None:
     """
     sources = dict(plain.named_modules())
     for path, module in model.named_modules():
-        if _is_part(path):
+        if is_part(path):
             continue
         source, computed = sources[path], derived_names(module)
         for name, tensor in (*module._parameters.items(), *module._buffers.items()):

@@ -14,7 +14,13 @@ from torch import Tensor, nn
 from invariscope.common.random_state import global_generators, put_back
 from invariscope.common.wording import listed
 from invariscope.readers.torch.copies import check_initialised, copied, home, only_dtype, uncompiled
-from invariscope.variants.derived_weights import derived_names, effective_weights, expose, load_plain
+from invariscope.variants.derived_weights import (
+    derived_names,
+    effective_weights,
+    expose,
+    is_part,
+    load_plain,
+)
 
 REMEDY = (
     "Pass baseline=make (--baseline file.py:make), a function without arguments that returns the same "
@@ -75,7 +81,10 @@ def randomized(model: nn.Module, *, seed: int) -> nn.Module:
         if wrapped and not missed:
             missed = _derive_weights(fresh, plain, model)
     if missed:
-        raise _unreached(model, missed)
+        raise ValueError(
+            f"cannot draw random weights for {type(model).__name__}: its modules have no initialiser for "
+            f"{listed(map(repr, missed))}. {REMEDY}"
+        )
     return fresh
 
 
@@ -247,20 +256,13 @@ def _derive_weights(fresh: nn.Module, plain: nn.Module, model: nn.Module) -> lis
     """Recompute weights from the drawn ones; return the names of those that were not set."""
     _mark(fresh)
     for path, module in fresh.named_modules():
-        if "parametrizations" in path.split("."):
+        if is_part(path):
             _call(module, "reset_parameters", path)
     try:
         load_plain(fresh, plain)
     except Exception as error:
         raise ValueError(f"computed weights cannot be set: {error}. {REMEDY}") from error
     return _marked(fresh, model)
-
-
-def _unreached(model: nn.Module, names: list[str]) -> ValueError:
-    return ValueError(
-        f"cannot draw random weights for {type(model).__name__}: its modules have no initialiser for "
-        f"{listed(map(repr, names))}. {REMEDY}"
-    )
 
 
 def _refuse_other_architecture(model: nn.Module, fresh: nn.Module, make: str) -> None:

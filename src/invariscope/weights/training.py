@@ -91,10 +91,5 @@ def spectrum_table(records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def _rows(source: Any, epoch: int, layers: str | Sequence[str] | None) -> list[dict[str, Any]]:
-    found = [spectrum_of(bank) for bank in filter_banks(source, layers)]
-    return [
-        {"epoch": int(epoch), "layer": one.layer, "eigenvalue": float(value), "multiplicity": int(count),
-         "power": float(power)}
-        for one in found
-        for value, count, power in zip(one.eigenvalues, one.multiplicity, one.power, strict=True)
-    ]  # fmt: skip
+    tables = [spectrum_of(bank).table.drop(columns="ratio") for bank in filter_banks(source, layers)]
+    return [{"epoch": int(epoch), **row} for table in tables for row in table.to_dict("records")]

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from torch import Tensor
@@ -119,12 +119,30 @@ class Chain(Linear):
         return values
 
 
-def steps_of(transform: Transform, elements: Iterable[int]) -> tuple[Step, ...]:
+class Combination(Chain):
+    """A chain of several parts; a family defines `examples`, `inverse`, `_parts_in_use` and `joint`."""
+
+    joint: ClassVar[str]  # text between the labels of the parts
+
+    @abstractmethod
+    def _parts_in_use(self) -> list[tuple[Transform, Sequence[int]]]:
+        """Return the parts in order, each with its element for each element of the chain."""
+
+    def _traits(self) -> Traits:
+        parts = self._parts_in_use()
+        labels = zip(*(picked(part.labels, elements) for part, elements in parts), strict=True)
+        return self.chained_traits([self.joint.join(some) for some in labels], _merged(parts))
+
+    def _build(self) -> tuple[Step, ...]:
+        steps = (step for part, elements in self._parts_in_use() for step in steps_of(part, elements))
+        return tuple(replace(step, part=position) for position, step in enumerate(steps))
+
+
+def steps_of(transform: Transform, elements: Sequence[int]) -> tuple[Step, ...]:
     """Return the steps of one part of a chain, for the part's elements that the chain uses."""
-    chosen = tuple(elements)
     if isinstance(transform, Chain):
-        return tuple(replace(step, elements=picked(step.elements, chosen)) for step in transform.steps)
-    return (Step(transform, chosen),)
+        return tuple(replace(step, elements=picked(step.elements, elements)) for step in transform.steps)
+    return (Step(transform, tuple(elements)),)
 
 
 def runs_of(steps: Iterable[Step]) -> list[list[Step]]:
@@ -139,19 +157,13 @@ def runs_of(steps: Iterable[Step]) -> list[list[Step]]:
     return runs
 
 
-def numbered(steps: Iterable[Step]) -> tuple[Step, ...]:
-    """Return the steps, numbered so that each has its own draws."""
-    return tuple(replace(step, part=part) for part, step in enumerate(steps))
-
-
-def merged(parts: Iterable[tuple[Transform, Iterable[int]]]) -> dict[str, tuple[float, ...]]:
+def _merged(parts: Iterable[tuple[Transform, Sequence[int]]]) -> dict[str, tuple[float, ...]]:
     """Return the parameters of all parts, for the elements that a chain uses; repeated names are numbered."""
     found: dict[str, tuple[float, ...]] = {}
     for part, elements in parts:
-        chosen = tuple(elements)
         for name, values in part.parameters.items():
             taken = sum(known == name or known.startswith(f"{name}_part") for known in found)
-            found[f"{name}_part{taken + 1}" if taken else name] = picked(values, chosen)
+            found[f"{name}_part{taken + 1}" if taken else name] = picked(values, elements)
     return found
 
 

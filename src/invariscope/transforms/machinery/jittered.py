@@ -66,8 +66,8 @@ class Jittered(SampledTransform):
         name, factors = self.numbers.jitter, self.numbers.factors
         jitter = number(name, self._jitter)
         if jitter < factors:
-            what = "largest factor" if factors else "half-width"
-            raise ValueError(f"{name} is the {what} of the draws, at least {int(factors)}; got {jitter:g}.")
+            what, least = ("largest factor", 1) if factors else ("half-width", 0)
+            raise ValueError(f"{name}, the {what} of the draws, must be at least {least}; got {jitter:g}.")
         return {self.numbers.option: self._kept(), name: jitter}
 
     def _traits(self) -> Traits:

@@ -100,12 +100,18 @@ def picked(values: Sequence[Any], places: Iterable[int]) -> tuple[Any, ...]:
 
 
 def traits_of_draws(
-    labels: Sequence[str], parameters: Mapping[str, float] | None = None, *, invertible: bool = False
+    name: str,
+    count: int,
+    parameters: Mapping[str, float] | None = None,
+    *,
+    invertible: bool = False,
+    acts_on: Axis | None = None,
 ) -> Traits:
-    """Return the traits of elements that are drawn per sample.
+    """Return the traits of elements that are drawn per sample, with labels "name 1", "name 2", ...
 
     The parameter `draw` numbers the elements; other parameters have the same value for all.
     """
-    draws = {"draw": tuple(k + 1.0 for k in range(len(labels)))}
-    others = {name: (float(value),) * len(labels) for name, value in (parameters or {}).items()}
-    return Traits(tuple(labels), draws | others, per_sample=True, invertible=invertible)
+    labels = tuple(f"{name} {k + 1}" for k in range(count))
+    draws = {"draw": tuple(k + 1.0 for k in range(count))}
+    others = {option: (float(value),) * count for option, value in (parameters or {}).items()}
+    return Traits(labels, draws | others, per_sample=True, invertible=invertible, acts_on=acts_on)
