@@ -237,8 +237,8 @@ def test_a_layer_read_before_an_activation_in_place_is_what_the_layer_gave():
     ("options", "match"),
     [
         ({"average": "mean"}, "unknown average 'mean'"),
-        ({"elements": 1}, "at least 2; got 1"),
-        ({"elements": 7}, "the 6 elements"),
+        ({"elements": 1}, "at least 2, or None; got 1"),
+        ({"elements": 7}, "at most 6, the number to draw from; got 7"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(options, match):

@@ -11,14 +11,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from invariscope.anatomy.field_of_chain import Axis, flat
+from invariscope.anatomy.field_of_chain import AxisWindow, flat
 from invariscope.anatomy.partial_forward import up_to
 from invariscope.readers.torch.copies import place
 
 _LARGEST = 512
 
 
-def by_gradient(model: nn.Module, layer: str, input_shape: Sequence[int]) -> tuple[Axis, ...]:
+def by_gradient(model: nn.Module, layer: str, input_shape: Sequence[int]) -> tuple[AxisWindow, ...]:
     """The windows of three neighbouring units, on larger inputs where they do not fit the given one.
 
     Raises:
@@ -96,7 +96,7 @@ def _spans(x: Tensor, output: Tensor, unit: tuple[int, ...], layer: str) -> list
     return list(zip(first, last, strict=True))
 
 
-def _regular(layer: str, middle: int, spans: list[tuple[int, int]]) -> Axis:
+def _regular(layer: str, middle: int, spans: list[tuple[int, int]]) -> AxisWindow:
     sizes = {last - first + 1 for first, last in spans}
     jumps = {after[0] - before[0] for before, after in itertools.pairwise(spans)}
     if len(sizes) > 1 or len(jumps) > 1:
@@ -106,7 +106,7 @@ def _regular(layer: str, middle: int, spans: list[tuple[int, int]]) -> Axis:
             "adaptive pooling."
         )
     jump = jumps.pop()
-    return Axis(sizes.pop(), jump, sum(spans[1]) / 2 - middle * jump)
+    return AxisWindow(sizes.pop(), jump, sum(spans[1]) / 2 - middle * jump)
 
 
 class _Spread(TorchFunctionMode):

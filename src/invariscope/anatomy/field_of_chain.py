@@ -28,22 +28,22 @@ _PADS = (
 
 
 @dataclass(frozen=True)
-class Axis:
+class AxisWindow:
     """The window of unit 0 along one axis, and how far the next one is."""
 
     size: int = 1
     jump: int = 1
     centre: float = 0.0
 
-    def through(self, kernel: int, stride: int, dilation: int, before: int) -> Axis:
+    def through(self, kernel: int, stride: int, dilation: int, before: int) -> AxisWindow:
         """The window of a unit that reads `kernel` of these, `before` of which are padding at the start."""
         reach = (kernel - 1) * dilation
-        return Axis(
+        return AxisWindow(
             self.size + reach * self.jump, self.jump * stride, self.centre + (reach / 2 - before) * self.jump
         )
 
 
-_Axes = tuple[Axis, ...]
+_Axes = tuple[AxisWindow, ...]
 
 
 def of_chain(model: nn.Module, layer: str, input_shape: Sequence[int]) -> _Axes | None:
@@ -57,7 +57,7 @@ def of_chain(model: nn.Module, layer: str, input_shape: Sequence[int]) -> _Axes 
         leaves = [module for module in inner.modules() if not any(module.children())]
         handles = [handle for leaf in leaves for handle in chain.hooks(leaf)]
         try:
-            chain.keep(x, (Axis(),) * chain.axes)
+            chain.keep(x, (AxisWindow(),) * chain.axes)
             output = run(x)
         finally:
             for handle in handles:

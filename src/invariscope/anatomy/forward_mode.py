@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
-from invariscope.readers.prediction import Prediction
+from invariscope.readers.prediction import PredictionSelector
 from invariscope.readers.torch.copies import Placed, frozen, place
 
-_WHOLE = Prediction()
+_WHOLE = PredictionSelector()
 
 
 class NotForwardError(TypeError):
@@ -41,7 +41,9 @@ class Pushforward:
         """x as the copy takes it."""
         return self.placed.feed(x).to(self.dtype)
 
-    def __call__(self, x: Tensor, move: Tensor, prediction: Prediction = _WHOLE) -> tuple[Tensor, Tensor]:
+    def __call__(
+        self, x: Tensor, move: Tensor, prediction: PredictionSelector = _WHOLE
+    ) -> tuple[Tensor, Tensor]:
         """Return the model's prediction and its derivative along the move.
 
         Raises:

@@ -21,7 +21,7 @@ _AVERAGE = ("input", "kernel_size", "stride", "padding", "ceil_mode")
 
 
 @dataclass(frozen=True)
-class Grid:
+class UnitGrid:
     """The places of a feature map's units, per axis of the image, in pixels counted from 0.
 
     Args:
@@ -36,7 +36,7 @@ class Grid:
     def off_centre(self, image: Sequence[int]) -> tuple[float, ...]:
         """How far the middle is from that of an image of so many pixels.
 
-        >>> Grid((2.0,), (13.0,)).off_centre((28,))
+        >>> UnitGrid((2.0,), (13.0,)).off_centre((28,))
         (-0.5,)
         """
         return tuple(middle - (size - 1) / 2 for middle, size in zip(self.middle, image, strict=True))
@@ -44,7 +44,7 @@ class Grid:
 
 def grids(
     reader: Reader, x: Tensor, *, device: str | None = None, precision: Precision = "float32", seed: int = 0
-) -> dict[LayerKey, Grid]:
+) -> dict[LayerKey, UnitGrid]:
     r"""The grid of every layer whose positions can be followed, from one forward.
 
     .. math:: m' = m + \left(\frac{(k - 1)\,d + (n' - 1)\,r - (n - 1)}{2} - p\right) j, \quad j' = r\,j
@@ -58,9 +58,9 @@ def grids(
         x: a few inputs (sample, C, axis...).
         device, precision, seed: as for `Reader.open`.
     """
-    found: dict[LayerKey, Grid] = {}
+    found: dict[LayerKey, UnitGrid] = {}
     follow = _Following()
-    follow.keep(x, Grid((1.0,) * (x.ndim - 2), tuple((size - 1) / 2 for size in x.shape[2:])))
+    follow.keep(x, UnitGrid((1.0,) * (x.ndim - 2), tuple((size - 1) / 2 for size in x.shape[2:])))
 
     def note(reading: Reading) -> None:
         grid = None if reading.values is None else follow.known(reading.values)
@@ -79,11 +79,11 @@ class _Following(TorchFunctionMode):
         super().__init__()
         self.grids: Any = WeakIdKeyDictionary()
 
-    def keep(self, tensor: Tensor, grid: Grid) -> None:
+    def keep(self, tensor: Tensor, grid: UnitGrid) -> None:
         """Of a tensor (sample, channel, axis...)."""
         self.grids[tensor] = grid
 
-    def known(self, tensor: Any) -> Grid | None:
+    def known(self, tensor: Any) -> UnitGrid | None:
         """None where it is not known."""
         return self.grids.get(tensor) if isinstance(tensor, Tensor) else None
 
@@ -110,7 +110,7 @@ class _Following(TorchFunctionMode):
         options: dict[str, Any],
     ) -> None:
         grid, before, after = self.grids[inputs[0]], sizes[0], tuple(output.shape[2:])
-        new: Grid | None = None
+        new: UnitGrid | None = None
         if len(after) == len(before) and name in POINTWISE:
             whole = {self.grids[t] for t, size in zip(inputs, sizes, strict=True) if size == after}
             new = whole.pop() if len(whole) == 1 else None
@@ -146,13 +146,13 @@ _Sizes = tuple[int, ...]
 
 
 def _slid(
-    grid: Grid,
+    grid: UnitGrid,
     before: _Sizes,
     after: _Sizes,
     reach: Sequence[int],
     stride: Sequence[int],
     padding: Sequence[int],
-) -> Grid:
+) -> UnitGrid:
     """Windows that reach over `reach` steps, every `stride` steps, the first of them `padding` outside."""
     middles = (
         middle + jump * ((extent + (n_out - 1) * step - (n - 1)) / 2 - pad)
@@ -161,12 +161,12 @@ def _slid(
         )
     )
     jumps = (jump * step for jump, step in zip(grid.jump, stride, strict=True))
-    return Grid(tuple(jumps), tuple(middles))
+    return UnitGrid(tuple(jumps), tuple(middles))
 
 
 def _convolved(
-    grid: Grid, before: _Sizes, after: _Sizes, args: tuple[Any, ...], options: dict[str, Any]
-) -> Grid:
+    grid: UnitGrid, before: _Sizes, after: _Sizes, args: tuple[Any, ...], options: dict[str, Any]
+) -> UnitGrid:
     given = dict(zip(_CONV, args, strict=False)) | options
     axes, kernel = len(before), tuple(given["weight"].shape[2:])
     dilation = _each(given.get("dilation", 1), axes)
@@ -178,8 +178,8 @@ def _convolved(
 
 
 def _pooled(
-    grid: Grid, before: _Sizes, after: _Sizes, args: tuple[Any, ...], options: dict[str, Any], names: Any
-) -> Grid:
+    grid: UnitGrid, before: _Sizes, after: _Sizes, args: tuple[Any, ...], options: dict[str, Any], names: Any
+) -> UnitGrid:
     given = dict(zip(names, args, strict=False)) | options
     axes = len(before)
     kernel, dilation = _each(given["kernel_size"], axes), _each(given.get("dilation", 1), axes)
@@ -188,17 +188,17 @@ def _pooled(
     return _slid(grid, before, after, reach, stride, _each(given.get("padding", 0), axes))
 
 
-def _max_pooled(*given: Any) -> Grid:
+def _max_pooled(*given: Any) -> UnitGrid:
     return _pooled(*given, names=_MAX)
 
 
-def _average_pooled(*given: Any) -> Grid:
+def _average_pooled(*given: Any) -> UnitGrid:
     return _pooled(*given, names=_AVERAGE)
 
 
 def _transposed(
-    grid: Grid, before: _Sizes, after: _Sizes, args: tuple[Any, ...], options: dict[str, Any]
-) -> Grid:
+    grid: UnitGrid, before: _Sizes, after: _Sizes, args: tuple[Any, ...], options: dict[str, Any]
+) -> UnitGrid:
     """Unit i of the input stands at i·stride − padding + reach/2 of the output."""
     given = dict(zip(_TRANSPOSED, args, strict=False)) | options
     axes, kernel = len(before), tuple(given["weight"].shape[2:])
@@ -211,20 +211,20 @@ def _transposed(
         middle + jump * ((n_out - 1 - (k - 1) * d) / 2 + pad - (n - 1) * step / 2) / step
         for jump, middle, n, n_out, k, step, pad, d in parts
     ]
-    return Grid(tuple(j / s for j, s in zip(grid.jump, stride, strict=True)), tuple(middles))
+    return UnitGrid(tuple(j / s for j, s in zip(grid.jump, stride, strict=True)), tuple(middles))
 
 
 def _spread_evenly(
-    grid: Grid, before: _Sizes, after: _Sizes, args: tuple[Any, ...], options: dict[str, Any]
-) -> Grid:
+    grid: UnitGrid, before: _Sizes, after: _Sizes, args: tuple[Any, ...], options: dict[str, Any]
+) -> UnitGrid:
     """Adaptive pools and upsampling cover the same stretch with another number of units."""
     jumps = (jump * n / n_out for jump, n, n_out in zip(grid.jump, before, after, strict=True))
-    return Grid(tuple(jumps), grid.middle)
+    return UnitGrid(tuple(jumps), grid.middle)
 
 
 def _padded(
-    grid: Grid, before: _Sizes, after: _Sizes, args: tuple[Any, ...], options: dict[str, Any]
-) -> Grid:
+    grid: UnitGrid, before: _Sizes, after: _Sizes, args: tuple[Any, ...], options: dict[str, Any]
+) -> UnitGrid:
     """Sides are listed from the last axis on, the one before first; negative ones are cut off."""
     sides = [*(options["pad"] if "pad" in options else args[1]), *(0,) * (2 * len(before))]
     pairs = [(sides[2 * k], sides[2 * k + 1]) for k in range(len(before))][::-1]
@@ -232,7 +232,7 @@ def _padded(
         middle + jump * (behind - ahead) / 2
         for middle, jump, (ahead, behind) in zip(grid.middle, grid.jump, pairs, strict=True)
     )
-    return Grid(grid.jump, tuple(middles))
+    return UnitGrid(grid.jump, tuple(middles))
 
 
 def _each(value: Any, axes: int) -> tuple[int, ...]:
@@ -240,7 +240,7 @@ def _each(value: Any, axes: int) -> tuple[int, ...]:
     return entries * axes if len(entries) == 1 else entries
 
 
-_Step = Callable[[Grid, _Sizes, _Sizes, tuple[Any, ...], dict[str, Any]], Grid]
+_Step = Callable[[UnitGrid, _Sizes, _Sizes, tuple[Any, ...], dict[str, Any]], UnitGrid]
 _STEPS: dict[str, _Step] = {
     **{f"conv{d}d": _convolved for d in (1, 2, 3)},
     **{f"conv_transpose{d}d": _transposed for d in (1, 2, 3)},

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from invariscope.readers.prediction import Prediction
+from invariscope.readers.prediction import PredictionSelector
 from invariscope.readers.torch.copies import frozen, place
 from invariscope.readers.torch.functions import operation_name, unobserved
 from invariscope.readers.torch.modules import Site, survey
 
-_WHOLE = Prediction()
+_WHOLE = PredictionSelector()
 _SHAPES = frozenset(["flatten", "reshape", "view", "squeeze", "unsqueeze", "permute", "transpose"])
 
 
@@ -80,7 +80,7 @@ def traced(
     _refuse_scripted(sites)
     checked = not layerwise
 
-    def run(x: Tensor, prediction: Prediction = _WHOLE) -> Trace:
+    def run(x: Tensor, prediction: PredictionSelector = _WHOLE) -> Trace:
         nonlocal checked
         fed = placed.feed(x).to(dtype).requires_grad_()
         with torch.enable_grad(), ExitStack() as stack:

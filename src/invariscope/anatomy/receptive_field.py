@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from invariscope.anatomy.field_by_gradient import by_gradient
-from invariscope.anatomy.field_of_chain import Axis, of_chain
+from invariscope.anatomy.field_of_chain import AxisWindow, of_chain
 from invariscope.common.autocast import without_autocast
 from invariscope.common.registry import unknown
 
@@ -36,7 +36,7 @@ class ReceptiveField:
     method: str
 
     @classmethod
-    def of(cls, axes: Sequence[Axis], method: str) -> ReceptiveField:
+    def of(cls, axes: Sequence[AxisWindow], method: str) -> ReceptiveField:
         """From one window an axis."""
         sizes, jumps, centres = zip(*((a.size, a.jump, a.centre) for a in axes), strict=True)
         return cls(sizes, jumps, centres, method)

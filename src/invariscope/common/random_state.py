@@ -19,7 +19,7 @@ _GLOBAL = threading.RLock()
 
 
 @dataclass(frozen=True)
-class Generator:
+class RandomGenerator:
     """A generator: how to read and write its state, the state of a seed, and a faster way to seed it."""
 
     name: str
@@ -50,24 +50,24 @@ def _equal(a: Any, b: Any) -> bool:
     return a == b
 
 
-def global_generators(device: str) -> tuple[Generator, ...]:
+def global_generators(device: str) -> tuple[RandomGenerator, ...]:
     """Return the global generators of torch (CPU and the given device), NumPy and Python."""
     found = [
-        Generator(
+        RandomGenerator(
             "torch",
             torch.get_rng_state,
             torch.set_rng_state,
             _torch_seeded,
             torch.default_generator.manual_seed,
         ),
-        Generator(
+        RandomGenerator(
             "NumPy",
             _numpy_state,
             np.random.set_state,
             _numpy_seeded,
             lambda seed: np.random.seed(_words(seed)),
         ),
-        Generator(
+        RandomGenerator(
             "Python",
             random.getstate,
             random.setstate,
@@ -97,10 +97,10 @@ def _words(seed: int) -> Any:
     return seed if seed < 2**32 else [seed & 0xFFFF_FFFF, seed >> 32]
 
 
-def _device_generator(device: str) -> Generator:
+def _device_generator(device: str) -> RandomGenerator:
     backend = torch.get_device_module(torch.device(device))
     indexed = () if torch.device(device).type == "mps" else (device,)
-    return Generator(
+    return RandomGenerator(
         device,
         lambda: backend.get_rng_state(*indexed),
         lambda state: backend.set_rng_state(state, *indexed),
@@ -108,12 +108,12 @@ def _device_generator(device: str) -> Generator:
     )
 
 
-def held_generators(values: Iterable[Any]) -> tuple[Generator, ...]:
+def held_generators(values: Iterable[Any]) -> tuple[RandomGenerator, ...]:
     """Return the random generators among these values."""
     return _distinct(values)
 
 
-def callable_generators(function: Callable[..., Any]) -> tuple[Generator, ...]:
+def callable_generators(function: Callable[..., Any]) -> tuple[RandomGenerator, ...]:
     """Return the generators that a callable holds: as an attribute, a bound argument or a closure variable.
 
     Attributes of the objects that it holds, and of their submodules, are searched too; deeper ones are not.
@@ -145,37 +145,39 @@ def _bound(function: Any) -> Iterator[Any]:
             continue
 
 
-def _distinct(values: Iterable[Any]) -> tuple[Generator, ...]:
+def _distinct(values: Iterable[Any]) -> tuple[RandomGenerator, ...]:
     held = {id(value): value for value in values}
     return tuple(generator for value in held.values() if (generator := _wrapped(value)) is not None)
 
 
-def _wrapped(value: Any) -> Generator | None:
+def _wrapped(value: Any) -> RandomGenerator | None:
     if isinstance(value, torch.Generator):
         return _own_torch(value)
     if isinstance(value, np.random.Generator):
         bits = value.bit_generator
         kind: Any = type(bits)
-        return Generator(
+        return RandomGenerator(
             _OWN,
             lambda: bits.state,
             lambda state: setattr(bits, "state", state),
             lambda seed: kind(seed).state,
         )
     if isinstance(value, np.random.RandomState):
-        return Generator(_OWN, lambda: value.get_state(legacy=False), value.set_state, _numpy_seeded)
+        return RandomGenerator(_OWN, lambda: value.get_state(legacy=False), value.set_state, _numpy_seeded)
     if isinstance(value, random.Random):
-        return Generator(_OWN, value.getstate, value.setstate, lambda seed: random.Random(seed).getstate())
+        return RandomGenerator(
+            _OWN, value.getstate, value.setstate, lambda seed: random.Random(seed).getstate()
+        )
     return None
 
 
-def _own_torch(generator: torch.Generator) -> Generator:
+def _own_torch(generator: torch.Generator) -> RandomGenerator:
     device = generator.device
 
     def seeded(seed: int) -> torch.Tensor:
         return torch.Generator(device).manual_seed(seed).get_state()
 
-    return Generator(_OWN, generator.get_state, lambda state: _set_state(generator, state), seeded)
+    return RandomGenerator(_OWN, generator.get_state, lambda state: _set_state(generator, state), seeded)
 
 
 def _set_state(generator: torch.Generator, state: torch.Tensor) -> None:
@@ -183,7 +185,7 @@ def _set_state(generator: torch.Generator, state: torch.Tensor) -> None:
 
 
 @contextmanager
-def put_back(generators: Sequence[Generator]) -> Iterator[list[Any]]:
+def put_back(generators: Sequence[RandomGenerator]) -> Iterator[list[Any]]:
     """Restore the generators on exit; yield their states on entry.
 
     Only one thread at a time may hold the global generators, so that measurements in several threads do not
@@ -204,7 +206,7 @@ class Streams:
     Within `active()` the global generators continue the private streams; outside, they have the user's state.
     """
 
-    def __init__(self, generators: Sequence[Generator], seed: int) -> None:
+    def __init__(self, generators: Sequence[RandomGenerator], seed: int) -> None:
         self.generators = tuple(generators)
         self.states = [generator.seeded(seed) for generator in self.generators]
 

@@ -92,11 +92,11 @@ def _native(values: np.ndarray, what: str) -> np.ndarray:
 def _unlocked(values: np.ndarray) -> np.ndarray:
     """A view that torch accepts without a warning. Never written to; copies of files may be large."""
 
-    class View:
+    class Unlocked:
         __array_interface__ = values.__array_interface__ | {"data": (values.ctypes.data, False)}
         kept = values
 
-    return np.asarray(View())
+    return np.asarray(Unlocked())
 
 
 def _of_table(table: Any, what: str) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from invariscope.anatomy.grids import Grid
+from invariscope.anatomy.grids import UnitGrid
 from invariscope.data.labels import Labelling
 from invariscope.engine.arrival import Arrival
 from invariscope.engine.plan import Strata
@@ -51,7 +51,7 @@ class Run:
     notes: list[str] = field(default_factory=list)
     reach: float = 1.0
     shapes: dict[LayerKey, tuple[int, ...]] = field(default_factory=dict)
-    grids: dict[LayerKey, Grid] = field(default_factory=dict)
+    grids: dict[LayerKey, UnitGrid] = field(default_factory=dict)
     labelled: bool = False
     labelling: Labelling = field(default_factory=Labelling)
     clusters: set[tuple[int, int]] | None = None

@@ -12,7 +12,7 @@ from torch import Tensor
 from invariscope.block import Block
 from invariscope.common.checks import refuse_other
 from invariscope.generators import Derivatives, Generator, as_generators
-from invariscope.generators.derivatives import check_interpolation
+from invariscope.generators.derivatives import INTERPOLATIONS
 from invariscope.measures.base import KnownAnswer, SampleMeasure
 from invariscope.measures.naive_tangents import naive_tangent
 from invariscope.measures.values import LayerContext, LayerValues, Output
@@ -131,7 +131,7 @@ class LieDerivative(SampleMeasure):
             raise ValueError(f"preset={self.preset!r} means interpolation='bilinear', but got {came}")
         chosen = self.interpolation or ("bilinear" if self.preset else "spline")
         object.__setattr__(self, "interpolation", chosen)
-        check_interpolation(chosen)
+        refuse_other(self, interpolation=INTERPOLATIONS)
         if isinstance(self.step, bool) or not 0 < self.step < float("inf"):
             raise ValueError(
                 f"step multiplies the generators' own steps: a number above 0; got {self.step!r}"

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from invariscope.common.registry import Registry
 from invariscope.readers.model_factories import makes_models, no_model
-from invariscope.readers.prediction import OutputChoice, Prediction
+from invariscope.readers.prediction import OutputChoice, PredictionSelector
 
 OK = "ok"
 _NO_GRADIENT = "does not require grad"
@@ -108,7 +108,7 @@ class Inspection:
     unused: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     output: LayerInfo | None = None
-    prediction: Prediction = field(default_factory=Prediction)
+    prediction: PredictionSelector = field(default_factory=PredictionSelector)
 
     @cached_property
     def readable(self) -> frozenset[LayerKey]:
@@ -282,7 +282,7 @@ class Reader(ABC):
         """
 
 
-def prediction_info(prediction: Prediction, kind: str) -> LayerInfo | None:
+def prediction_info(prediction: PredictionSelector, kind: str) -> LayerInfo | None:
     """Return a prediction's entry in an inspection; None if the model returns no tensor."""
     if not prediction.dtype:
         return None

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from invariscope.readers.base import OK, Forward, LayerKey, Precision, Reader, Reading, Sink
-from invariscope.readers.prediction import Prediction
+from invariscope.readers.prediction import PredictionSelector
 
 _BATCH = 4
 _OUTPUT: LayerKey = ("output", -1)
@@ -83,7 +83,7 @@ def depends_on_batch(
     *,
     device: str | None = None,
     precision: Precision = "float32",
-    prediction: Prediction | None = None,
+    prediction: PredictionSelector | None = None,
 ) -> Dependence:
     """Forwards inputs twice, in reverse order, and each in a batch of its own copies.
 
@@ -119,7 +119,7 @@ class PredictingForward:
     """A model's forward, and where the prediction is in its output."""
 
     forward: Forward
-    prediction: Prediction
+    prediction: PredictionSelector
 
     def __call__(self, x: Tensor, sink: Sink) -> Any:
         """Run one forward."""

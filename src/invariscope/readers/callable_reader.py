@@ -31,7 +31,7 @@ from invariscope.readers.base import (
 )
 from invariscope.readers.fingerprint import identify
 from invariscope.readers.model_factories import no_model
-from invariscope.readers.prediction import OutputChoice, Prediction, as_output_choice, find_prediction
+from invariscope.readers.prediction import OutputChoice, PredictionSelector, as_output_choice, find_prediction
 from invariscope.readers.selection import Directory, as_axis_choice, as_selector, axis_choice
 from invariscope.readers.torch.axes import BatchAxis, find_batch_axis
 from invariscope.readers.torch.outputs import unreadable
@@ -161,7 +161,7 @@ class CallableReader(Reader):
 
     def _prediction(
         self, small: dict[str, Tensor], large: dict[str, Tensor], verdicts: dict[str, BatchAxis | str]
-    ) -> Prediction:
+    ) -> PredictionSelector:
         """The user's choice, else the entry "output", else the last one with a row per sample."""
         choice, default = self.output, self.output is None
         if choice is None:

@@ -22,7 +22,7 @@ _LISTED = 4
 
 
 @dataclass(frozen=True)
-class Prediction:
+class PredictionSelector:
     """Where the prediction is in a model's output.
 
     Args:
@@ -143,7 +143,9 @@ def described_choice(choice: OutputChoice) -> str | int | None:
     return f"{name_of(choice)} {identify(choice, 'output').digest[:16]}" if callable(choice) else choice
 
 
-def find_prediction(returned: tuple[Any, Any], choice: OutputChoice, axis: AxisOf, batch: int) -> Prediction:
+def find_prediction(
+    returned: tuple[Any, Any], choice: OutputChoice, axis: AxisOf, batch: int
+) -> PredictionSelector:
     """Find the prediction in the outputs of two trial forwards.
 
     It is the only floating-point tensor with one row per sample. A tensor under two names counts once.
@@ -163,13 +165,13 @@ def find_prediction(returned: tuple[Any, Any], choice: OutputChoice, axis: AxisO
         first = next(iter(large.values()), None)
         about = ((), "") if first is None else (tuple(first.shape), _dtype(first))
         problem = _problem(returned[1], choice, large, verdicts, good, batch)
-        return Prediction(choice, (), BatchAxis(0), *about, problem)
+        return PredictionSelector(choice, (), BatchAxis(0), *about, problem)
     path = good[0]
     found, tensor = verdicts[path], large[path]
     assert isinstance(found, BatchAxis)
     shape = tuple(found.arrange(tensor, batch).shape[1:])
     note = _note(choice, path, shape, {p: v for p, v in verdicts.items() if isinstance(v, str)})
-    return Prediction(choice, path, found, shape, _dtype(tensor), note=note)
+    return PredictionSelector(choice, path, found, shape, _dtype(tensor), note=note)
 
 
 def _verdict(small: Tensor | None, large: Tensor, axis: AxisOf) -> BatchAxis | str:

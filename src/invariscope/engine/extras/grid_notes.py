@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
-from invariscope.anatomy.grids import Grid, grids
+from invariscope.anatomy.grids import UnitGrid, grids
 from invariscope.engine.options import Options
 from invariscope.measures.base import Measure
 from invariscope.readers.base import OK, Inspection, LayerInfo, LayerKey, Reader
@@ -36,7 +36,7 @@ _UNKNOWN = (
 
 def grids_for(
     reader: Reader, x: Tensor, inspection: Inspection, statistics: Iterable[Statistic], options: Options
-) -> dict[LayerKey, Grid]:
+) -> dict[LayerKey, UnitGrid]:
     """The grids of the layers, from one forward of x; none where no statistic moves feature maps.
 
     Never an error: what cannot be followed is missing.

@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from invariscope.common.default_device import as_the_caller
-from invariscope.common.random_state import Generator, Streams, global_generators, put_back
+from invariscope.common.random_state import RandomGenerator, Streams, global_generators, put_back
 from invariscope.readers.base import (
     AxisChoice,
     Forward,
@@ -24,7 +24,7 @@ from invariscope.readers.base import (
     prediction_info,
 )
 from invariscope.readers.fingerprint import identify
-from invariscope.readers.prediction import OutputChoice, Prediction, as_output_choice, find_prediction
+from invariscope.readers.prediction import OutputChoice, PredictionSelector, as_output_choice, find_prediction
 from invariscope.readers.selection import Directory, Selector, as_axis_choice, as_selector
 from invariscope.readers.threads import exclusive
 from invariscope.readers.torch.built import inventory, refuse_built
@@ -194,7 +194,7 @@ class TorchReader(Reader):
         tables = operation_tables(calls, large.operations, sites)
         return Plan(inspection, calls, tables, drawn, large.wrote_input, sets_up)
 
-    def _prediction(self, trials: Trials) -> Prediction:
+    def _prediction(self, trials: Trials) -> PredictionSelector:
         returned = trials.small.output, trials.large.output
         axis = partial(trials.axis, name="output")
         return find_prediction(returned, self.output, axis, trials.large.batch)
@@ -217,7 +217,7 @@ class TorchReader(Reader):
         return with_aliases(chosen, trials.large.batch)
 
 
-def _generators(placed: Placed) -> tuple[Generator, ...]:
+def _generators(placed: Placed) -> tuple[RandomGenerator, ...]:
     return global_generators(str(placed.device or "cpu"))
 
 
@@ -228,7 +228,7 @@ def _run_once(placed: Placed, x: Tensor) -> None:
         placed.model(placed.feed(rows[:SMALL]))
 
 
-def _moved(generators: Sequence[Generator], states: Sequence[Any]) -> tuple[str, ...]:
+def _moved(generators: Sequence[RandomGenerator], states: Sequence[Any]) -> tuple[str, ...]:
     """Return the names of generators that were drawn from since these states."""
     return tuple(g.name for g, state in zip(generators, states, strict=True) if g.moved_from(state))
 

@@ -22,7 +22,7 @@ from invariscope.data.window import Fingerprint, Window
 from invariscope.generators import Derivatives
 from invariscope.measures.lie_derivative import DEFAULT, LieDerivative
 from invariscope.readers.base import as_reader
-from invariscope.readers.prediction import OutputChoice, Prediction
+from invariscope.readers.prediction import OutputChoice, PredictionSelector
 from invariscope.results.result import Result
 from invariscope.studies.lie.contributions import contributions
 from invariscope.studies.lie.rows import Terms, as_result
@@ -107,7 +107,7 @@ def lie_derivative(
     started, digest = time.perf_counter(), Fingerprint()
     source = as_source(data, samples=samples, seed=seed)
     derive = _deriver(model, measure, layerwise=layerwise, precision=precision, probes=probes, seed=seed)
-    prediction: Prediction | None = None
+    prediction: PredictionSelector | None = None
     parts: list[tuple[Terms, np.ndarray]] = []
     for batch in _batches(source, batch_size, digest):
         if prediction is None:
@@ -122,7 +122,7 @@ def lie_derivative(
     return as_result(model, source, terms, measure, data, **own)
 
 
-_Derive = Callable[[Tensor, np.ndarray, Prediction], Terms]
+_Derive = Callable[[Tensor, np.ndarray, PredictionSelector], Terms]
 
 
 def _deriver(
@@ -136,7 +136,7 @@ def _deriver(
         return backward()
     forward = _forward(model, measure, dtype=dtype)
 
-    def derive(inputs: Tensor, keys: np.ndarray, prediction: Prediction) -> Terms:
+    def derive(inputs: Tensor, keys: np.ndarray, prediction: PredictionSelector) -> Terms:
         try:
             return forward(inputs, prediction)
         except NotForwardError:
@@ -147,11 +147,11 @@ def _deriver(
 
 def _forward(
     model: nn.Module, measure: LieDerivative, *, dtype: torch.dtype
-) -> Callable[[Tensor, Prediction], Terms]:
+) -> Callable[[Tensor, PredictionSelector], Terms]:
     """The whole derivative, one generator after the other."""
     push = pushforward(model, dtype=dtype)
 
-    def derive(inputs: Tensor, prediction: Prediction) -> Terms:
+    def derive(inputs: Tensor, prediction: PredictionSelector) -> Terms:
         x = push.feed(inputs)
         at, size = Derivatives(x, measure.interpolation), (x.shape[-2], x.shape[-1])
         found = []
@@ -177,7 +177,7 @@ def _backward(
     """Every layer's part, along each value of the output or along random directions."""
     run = traced(model, layerwise=layerwise, dtype=dtype)
 
-    def derive(inputs: Tensor, keys: np.ndarray, prediction: Prediction) -> Terms:
+    def derive(inputs: Tensor, keys: np.ndarray, prediction: PredictionSelector) -> Terms:
         trace = run(inputs, prediction)
         if not trace.output.requires_grad:
             raise ValueError(
