@@ -115,7 +115,7 @@ def test_without_a_whole_epoch_nothing_is_left(invoke, monkeypatch):
         ([*TRAIN, "--precision", "bf61"], "Closest: 'bf16'"),
         ([*TRAIN, "--schedule", "one_cylce"], "Closest: 'one_cycle'"),
         ([*TRAIN, "--weight-decay", "0.1"], 'only with optimizer="sgd"'),
-        ([*TRAIN, "--crop", "8"], "more than crop_px pixels a side"),
+        ([*TRAIN, "--crop", "8"], "more than crop_px pixels"),
         (["train", "simple_conv", "unlabelled.npy", "--out", "net"], "holds no labels"),
     ],
 )

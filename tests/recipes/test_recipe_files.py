@@ -43,7 +43,7 @@ def test_every_trained_network_that_a_claim_rests_on_has_a_floor(name):
         ('", "prediction"]', '", "normalized_variance"]', "'normalized_variance' is asked for 2 times"),
         ("Rotation.circle(8)", "Rotation.circle(0)", "m must be an integer, at least 1"),
         ("lr = 1e-2", "lr = 0.0", "lr is above 0"),
-        ("lr = 1e-2", "weight_decay = 0.1\nlr = 1e-2", 'above 0 only with optimizer="sgd"'),
+        ("lr = 1e-2", "weight_decay = 0.1\nlr = 1e-2", 'only supported by optimizer="sgd"'),
         ('"all_conv"]', '"all_cnov"]', "unknown network 'all_cnov'. Closest: 'all_conv'"),
         ("filters = 2 }", "fitlers = 2 }", "unknown key 'fitlers' in the options of simple_conv"),
         ('data = "mnist_subset"', 'data = "mnist_subste"', "unknown data set 'mnist_subste'"),

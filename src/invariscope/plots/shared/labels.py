@@ -202,7 +202,7 @@ def evenly(layers: Sequence[str], most: int) -> list[str]:
     (['a', 'c', 'e'], [])
     """
     places = np.linspace(0, len(layers) - 1, min(most, len(layers))).round().astype(int)
-    return [layers[place] for place in np.unique(places)]
+    return [layers[int(place)] for place in np.unique(places)]
 
 
 def shorten(text: str, length: int = 26) -> str:
