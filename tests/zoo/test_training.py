@@ -302,10 +302,10 @@ LABELS = FEW.labels
         ((FEW.images, LABELS[:-1]), ValueError, r"one label per sample.*x \(96, 1, 28, 28\) and y \(95,\)"),
         ((FEW.images[:0], LABELS[:0]), ValueError, r"at least one sample"),
         ((FEW.images.byte(), LABELS), TypeError, r"got torch\.uint8 and torch\.int64.*x\.float\(\) / 255"),
-        ((FEW.images, LABELS.float()), TypeError, r"y whole ones, got torch\.float32 and torch\.float32"),
+        ((FEW.images, LABELS.float()), TypeError, r"y integers, got torch\.float32 and torch\.float32"),
         ((FEW.images, LABELS - 1), ValueError, r"labels must count from 0, got -1"),
         ((FEW.images, LABELS + 5), ValueError, r"labels go up to \d+, but the model has only 10 classes"),
-        ((FEW.images / 0, LABELS), ValueError, r"not finite"),
+        ((FEW.images / 0, LABELS), ValueError, r"NaN or infinity"),
         ((FEW.images, ["one"] * len(FEW.images)), TypeError, "y contains words or objects; number classes"),
         (FEW.images, TypeError, r"an ImageData or a pair \(x, y\), got Tensor"),
     ],
@@ -335,7 +335,7 @@ def test_unusable_options_are_refused(options, message):
 def test_a_model_that_does_not_classify_is_refused():
     torch.manual_seed(0)
     with pytest.raises(
-        ValueError, match=r"returns \(sample, class\), here \(96, classes\); got \(96, 1, 28, 28\)"
+        ValueError, match=r"return an output \(sample, class\), here \(96, classes\); got \(96, 1, 28, 28\)"
     ):
         train(nn.Conv2d(1, 1, 1), FEW, epochs=1)
 
