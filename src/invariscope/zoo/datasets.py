@@ -57,11 +57,9 @@ def load(
         ValueError: unknown data set or split, a damaged file, or more samples than there are.
         FileNotFoundError: files are missing; the message says which, and how to get them.
     """
-    if name not in DATASETS:
-        raise unknown("data set", name, DATASETS, hint="`invariscope list datasets` shows all.")
+    make = _dataset(name).make
     if split not in SPLITS:
         raise unknown("split", split, SPLITS)
-    make = DATASETS[name].make
     data = _read(name, split, data_dir) if make is None else make(split)
     return data if samples is None else data.subset(samples, seed=seed)
 
@@ -81,9 +79,7 @@ def files(name: str, *, split: str = "test", data_dir: str | Path | None = None)
     Raises:
         ValueError, FileNotFoundError: as `load`.
     """
-    if name not in DATASETS:
-        raise unknown("data set", name, DATASETS, hint="`invariscope list datasets` shows all.")
-    return [] if DATASETS[name].make is not None else _located(name, split, data_dir)[1]
+    return [] if _dataset(name).make is not None else _located(name, split, data_dir)[1]
 
 
 def present(name: str, *, split: str = "test", data_dir: str | Path | None = None) -> bool:
@@ -92,10 +88,14 @@ def present(name: str, *, split: str = "test", data_dir: str | Path | None = Non
     Raises:
         ValueError: unknown data set.
     """
+    dataset = _dataset(name)
+    return dataset.make is not None or _search(dataset, split, _place(dataset, data_dir)) is not None
+
+
+def _dataset(name: str) -> Dataset:
     if name not in DATASETS:
         raise unknown("data set", name, DATASETS, hint="`invariscope list datasets` shows all.")
-    dataset = DATASETS[name]
-    return dataset.make is not None or _search(dataset, split, _place(dataset, data_dir)) is not None
+    return DATASETS[name]
 
 
 def _check(name: str, images: np.ndarray, labels: np.ndarray, paths: list[Path]) -> None:

@@ -94,8 +94,8 @@ def for_tables(rows: pd.DataFrame, results: Sequence[Result]) -> pd.DataFrame:
 
 def _declared(results: Sequence[Result], kind: str) -> set[str]:
     """Return the rows that the measures themselves declare to be of this kind."""
-    told = (about for result in results for about in (result.provenance.get("measures") or {}).values())
-    return {str(name) for about in told if isinstance(about, dict) for name in about.get(kind) or ()}
+    described = (about for result in results for about in (result.provenance.get("measures") or {}).values())
+    return {str(name) for about in described if isinstance(about, dict) for name in about.get(kind) or ()}
 
 
 def map_measures(result: Result) -> list[str]:
