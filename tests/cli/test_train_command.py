@@ -114,8 +114,8 @@ def test_without_a_whole_epoch_nothing_is_left(invoke, monkeypatch):
         ([*TRAIN, "--epochs", "0"], "at least 1"),
         ([*TRAIN, "--precision", "bf61"], "Closest: 'bf16'"),
         ([*TRAIN, "--schedule", "one_cylce"], "Closest: 'one_cycle'"),
-        ([*TRAIN, "--weight-decay", "0.1"], 'only with optimizer="sgd"'),
-        ([*TRAIN, "--crop", "8"], "more than crop_px pixels a side"),
+        ([*TRAIN, "--weight-decay", "0.1"], 'only supported by optimizer="sgd"'),
+        ([*TRAIN, "--crop", "8"], "more than crop_px pixels"),
         (["train", "simple_conv", "unlabelled.npy", "--out", "net"], "holds no labels"),
     ],
 )

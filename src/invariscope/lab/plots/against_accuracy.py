@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from invariscope.intervals import LEVEL
-from invariscope.plots.information_plane import MARKERS
 from invariscope.plots.shared import labels as names
 from invariscope.plots.shared.base import ChartPlot, View
+from invariscope.plots.shared.theme import MARKERS
 
 if TYPE_CHECKING:
     from bokeh.models import UIElement
