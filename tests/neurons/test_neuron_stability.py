@@ -332,7 +332,7 @@ def test_few_images_have_values_without_intervals_and_a_note():
     assert result.table["ci_low"].isna().all()
     assert "8 are needed" in result.notes["note"][0]
     top = iv.neuron_stability(small_net(), "5", IMAGES, patches="top_k")
-    assert "no random sample" in top.notes["note"][0]
+    assert "not a random sample" in top.notes["note"][0]
 
 
 class Placewise(nn.Module):

@@ -13,11 +13,11 @@ from invariscope.cli.errors import Debug, command
 @command
 def explain(
     name: Annotated[
-        str, typer.Argument(help="A measure, an output of one, or a transform.", show_default=False)
+        str, typer.Argument(help="A measure, an output of a measure, or a transform.", show_default=False)
     ],
     debug: Debug = False,
 ) -> None:
-    """Says what a measure's number means, its formula, and when it misleads; or what a transform does.
+    """Explain a measure, with its formula and caveats, or a transform.
 
     Examples:
 
@@ -35,7 +35,7 @@ def explain(
 
 
 def _explained(name: str) -> tuple[str, str]:
-    """A heading and a text in the style of a docstring."""
+    """Return a heading and a text in the style of a docstring."""
     from invariscope.cli.docstrings import documented
     from invariscope.common.registry import snake_case, unknown
     from invariscope.measures.base import MEASURES, Measure
