@@ -28,7 +28,7 @@ from invariscope.results.result import Result
 from invariscope.transforms import as_transform
 from invariscope.transforms.base import Transform
 
-_FEW = "at least two samples are needed, because the null compares each response with another sample's"
+_FEW = "the null compares each response with another sample's, so at least two are needed"
 
 
 def assert_invariant(
