@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from invariscope.common.registry import snake_case, unknown
@@ -65,28 +67,15 @@ def class_names() -> list[str]:
     return [cls.__name__ for registry in (TRANSFORMS, MEASURES) for cls in registry.classes().values()]
 
 
-def _plots() -> Mapping[str, Any]:
-    from invariscope.plots import PLOTS
-
-    return PLOTS.classes()
-
-
-def _networks() -> Mapping[str, Any]:
-    from invariscope.zoo.networks import NETWORKS
-
-    return NETWORKS.classes()
+def _classes(package: str, registry: str) -> Mapping[str, Any]:
+    """Return the classes of a registry whose package is imported only now."""
+    return getattr(importlib.import_module(f"invariscope.{package}"), registry).classes()
 
 
 def _recipes() -> Mapping[str, Any]:
     from invariscope.lab import recipes
 
     return {name: recipes.read(name) for name in recipes.names()}
-
-
-def _readers() -> Mapping[str, Any]:
-    from invariscope.readers import READERS
-
-    return READERS.classes()
 
 
 def _documentation(thing: Any) -> str:
@@ -106,11 +95,12 @@ def _written(cls: type) -> str:
     return "\n".join([_documentation(cls), "", "Written as:", *made])
 
 
+_plots = partial(_classes, "plots", "PLOTS")
 _KINDS: dict[str, tuple[Callable[[], Mapping[str, Any]], Callable[[Any], str]]] = {
     "measure": (MEASURES.classes, lambda cls: cls.explain()),
     "transform": (TRANSFORMS.classes, _written),
     "plot": (_plots, lambda cls: f"{cls.title}. {cls.reading}\n\n{_documentation(cls)}"),
-    "network": (_networks, _documentation),
+    "network": (partial(_classes, "zoo.networks", "NETWORKS"), _documentation),
     "recipe": (_recipes, lambda recipe: f"{recipe.title}\n\n{recipe.source}\n\n{recipe.about}".rstrip()),
-    "reader": (_readers, _documentation),
+    "reader": (partial(_classes, "readers", "READERS"), _documentation),
 }

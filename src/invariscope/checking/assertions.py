@@ -222,8 +222,8 @@ def _inspected(
         how = {"device": options["device"], "precision": options["precision"]}
         reader = as_reader(model, output=options["output"], gradients=options["gradients"])
         inspection = reader.inspect(moved[:, 0], **how)
-        if wanted.of == "output":
-            _refuse_output(inspection)
+        if wanted.of == "output" and inspection.prediction.problem:
+            raise TypeError(f"{inspection.prediction.problem} Or name layers with layers=.")
         everything = partial(_every_name, model, moved[:, 0], how, gradients=options["gradients"])
         for action in wanted.actions:
             _refuse_unmatched(action, [info.layer for info in inspection.layers], everything)
@@ -242,12 +242,6 @@ def _kinds(inspection: Inspection) -> dict[LayerKey, str]:
     """Return the classes of layers that are modules; operations are named after theirs."""
     own = (info for info in inspection.layers if not info.kind.startswith("function"))
     return {(info.layer, info.call): info.kind for info in own}
-
-
-def _refuse_output(inspection: Inspection) -> None:
-    """Raise TypeError for a model without a single output that can be checked."""
-    if inspection.prediction.problem:
-        raise TypeError(f"{inspection.prediction.problem} Or name layers with layers=.")
 
 
 def _refuse_unmatched(action: Any, names: list[str], everything: Callable[[], list[str]]) -> None:

@@ -84,10 +84,7 @@ def tried_actions(wanted: EquivarianceError, layer: str) -> tuple[str, ...]:
 
 
 def _worst(
-    curves: Mapping[str, dict[int, Point]],
-    transform: Transform,
-    rounding: Rounding,
-    below: float | None,
+    curves: Mapping[str, dict[int, Point]], transform: Transform, rounding: Rounding, below: float | None
 ) -> Worst | None:
     """Return the element with the largest share of its tolerance; None if no element has an error."""
     errors, lost, samples = (curves[name] for name in _CURVES)

@@ -1,4 +1,4 @@
-"""How a command ends: one line for an error of the user's, a traceback for one of ours."""
+"""How commands end: one line for a user error, a traceback for a bug."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ USER_ERROR, INTERRUPTED = 2, 130
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 # Exceptions that bad input raises. Anything else is a bug in this package and keeps its traceback.
-_USERS = (ValueError, TypeError, OSError)
+_USER_ERRORS = (ValueError, TypeError, OSError)
 
 
 class Interrupted(KeyboardInterrupt):
@@ -35,8 +35,8 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     def guarded(**options: Any) -> None:
         try:
             run(**options)
-        except (*_USERS, ImportError) as error:
-            if not _is_users(error):
+        except (*_USER_ERRORS, ImportError) as error:
+            if not _is_user_error(error):
                 raise
             if options.get("debug"):
                 traceback.print_exc()
@@ -49,11 +49,13 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     return guarded
 
 
-def _is_users(error: Exception) -> bool:
+def _is_user_error(error: Exception) -> bool:
     if isinstance(error, BrokenPipeError):
         return False  # the reader of the output is gone; typer ends such a command quietly
     # A plain failed import names its module; a missing extra, or the user's code, says more.
-    return isinstance(error, _USERS) or getattr(error, "name", None) is None or hasattr(error, "__notes__")
+    return (
+        isinstance(error, _USER_ERRORS) or getattr(error, "name", None) is None or hasattr(error, "__notes__")
+    )
 
 
 def _message(error: Exception) -> str:

@@ -79,18 +79,9 @@ Data = Annotated[
         "`file.py:factory`.",
     ),
 ]
-Split = Annotated[str | None, opt("`train` or `test`, for a named data set.", "NAME", shown="test")]
 DataDir = Annotated[
     Path | None,
     opt("Folder with the data set's files; otherwise INVARISCOPE_DATA or a download.", "FOLDER", shown=False),
-]
-Weights = Annotated[
-    str | None,
-    opt(
-        "Weights for the model: a safetensors file, a torch file of tensors, or `random` to draw new ones.",
-        "FILE",
-        shown="the model's own",
-    ),
 ]
 Overwrite = Annotated[bool, flag("Replace existing files.", "--overwrite")]
 Transform = Annotated[
@@ -104,52 +95,23 @@ Transform = Annotated[
         shown=False,
     ),
 ]
-Classes = Annotated[
-    str | None,
-    opt(
-        "Class names in the order of the model's outputs, such as `cat,dog,emu`; without them, labels "
-        "that are words cannot be compared with outputs.",
-        "NAMES",
-        shown="the data's own",
-        parser=names_of,
-    ),
-]
-Samples = Annotated[int | None, opt("Use a seeded subset of this size.", "INT", shown="all")]
 Out = Annotated[Path, opt("Folder for the result, empty or new.", "FOLDER")]
-Label = Annotated[str | None, opt("Name of the model in tables and plots.", "TEXT", shown="from MODEL")]
-Seed = Annotated[int, opt("Seed of the subset, random weights and all other draws.", "INT")]
-BatchSize = Annotated[str, opt("Inputs per forward, or `auto`.", "INT", parser=batch_size_of)]
-Device = Annotated[str | None, opt("`cpu`, `cuda:0`, ...", "NAME", shown="the model's")]
-Precision = Annotated[str, opt("`float32`, `float64` or `bf16`.", "NAME")]
-Nonfinite = Annotated[str, opt("Samples with NaN or infinite responses: `raise` or `skip`.", "NAME")]
-Unstable = Annotated[
-    str, opt("Models whose outputs depend on chance or on the batch: `refuse` or `measure`.", "NAME")
-]
-Output = Annotated[
-    str | None,
-    opt(
-        "Which part of the model's output is the prediction: a name (`logits`) or an index.",
-        "NAME",
-        shown="the only tensor with one row per sample",
-        parser=output_of,
-    ),
-]
 Gradients = Annotated[
-    bool,
-    flag(
-        "For models that differentiate inside their forward, such as potentials that return forces.",
-        "--gradients",
-    ),
+    bool, flag("For models that differentiate in their forward, such as to return forces.", "--gradients")
 ]
-Progress = Annotated[bool, flag("Hide the progress bar.", " /--no-progress", shown=False)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
     """Options that say where weights and data come from."""
 
-    weights: Weights = None
-    split: Split = None
+    weights: Annotated[
+        str | None,
+        opt(
+            "Weights: a safetensors or torch file, or `random` to draw new ones.", "FILE", shown="the model's"
+        ),
+    ] = None
+    split: Annotated[str | None, opt("`train` or `test`, for a named data set.", "NAME", shown="test")] = None
     data_dir: DataDir = None
 
 
@@ -157,15 +119,34 @@ class Origin:
 class Settings:
     """Options of every command that measures a model, named as in `iv.measure`."""
 
-    classes: Classes = None
-    samples: Samples = None
-    label: Label = None
-    seed: Seed = 0
-    device: Device = None
-    precision: Precision = "float32"
-    output: Output = None
+    classes: Annotated[
+        str | None,
+        opt(
+            "Class names in the order of the model's outputs, such as `cat,dog,emu`; without them, labels "
+            "that are words cannot be compared with outputs.",
+            "NAMES",
+            shown="the data's own",
+            parser=names_of,
+        ),
+    ] = None
+    samples: Annotated[int | None, opt("Use a seeded subset of this size.", "INT", shown="all")] = None
+    label: Annotated[
+        str | None, opt("Name of the model in tables and plots.", "TEXT", shown="from MODEL")
+    ] = None
+    seed: Annotated[int, opt("Seed of the subset, random weights and all other draws.", "INT")] = 0
+    device: Annotated[str | None, opt("`cpu`, `cuda:0`, ...", "NAME", shown="the model's")] = None
+    precision: Annotated[str, opt("`float32`, `float64` or `bf16`.", "NAME")] = "float32"
+    output: Annotated[
+        str | None,
+        opt(
+            "Which part of the model's output is the prediction: a name (`logits`) or an index.",
+            "NAME",
+            shown="the only tensor with one row per sample",
+            parser=output_of,
+        ),
+    ] = None
     gradients: Gradients = False
-    progress: Progress = True
+    progress: Annotated[bool, flag("Hide the progress bar.", " /--no-progress", shown=False)] = True
 
     def keywords(self, label: str) -> dict[str, Any]:
         """Return the options as keywords, with `label` if the user gave none."""
@@ -176,6 +157,10 @@ class Settings:
 class BatchSettings(Settings):
     """Further options of commands that measure with any transform."""
 
-    batch_size: BatchSize = "auto"
-    nonfinite: Nonfinite = "raise"
-    unstable: Unstable = "refuse"
+    batch_size: Annotated[str, opt("Inputs per forward, or `auto`.", "INT", parser=batch_size_of)] = "auto"
+    nonfinite: Annotated[str, opt("Samples with NaN or infinite responses: `raise` or `skip`.", "NAME")] = (
+        "raise"
+    )
+    unstable: Annotated[
+        str, opt("Models whose outputs depend on chance or on the batch: `refuse` or `measure`.", "NAME")
+    ] = "refuse"

@@ -80,8 +80,8 @@ def global_generators(device: str) -> tuple[Generator, ...]:
     return tuple(found)
 
 
-def _torch_seeded(seed: int) -> torch.Tensor:
-    return torch.Generator().manual_seed(seed).get_state()
+def _torch_seeded(seed: int, device: Any = "cpu") -> torch.Tensor:
+    return torch.Generator(device).manual_seed(seed).get_state()
 
 
 def _numpy_state() -> Any:
@@ -104,7 +104,7 @@ def _device_generator(device: str) -> Generator:
         device,
         lambda: backend.get_rng_state(*indexed),
         lambda state: backend.set_rng_state(state, *indexed),
-        lambda seed: torch.Generator(device).manual_seed(seed).get_state(),
+        functools.partial(_torch_seeded, device=device),
     )
 
 
@@ -149,30 +149,18 @@ def held_generators(values: Iterable[Any]) -> tuple[Generator, ...]:
 
 def _wrapped(value: Any) -> Generator | None:
     if isinstance(value, torch.Generator):
-        return _own_torch(value)
+        seeded = functools.partial(_torch_seeded, device=value.device)
+        return Generator(_OWN, value.get_state, value.set_state, seeded)
     if isinstance(value, np.random.Generator):
         bits = value.bit_generator
         kind: Any = type(bits)
-        return Generator(
-            _OWN,
-            lambda: bits.state,
-            lambda state: setattr(bits, "state", state),
-            lambda seed: kind(seed).state,
-        )
+        write = functools.partial(setattr, bits, "state")
+        return Generator(_OWN, lambda: bits.state, write, lambda seed: kind(seed).state)
     if isinstance(value, np.random.RandomState):
         return Generator(_OWN, lambda: value.get_state(legacy=False), value.set_state, _numpy_seeded)
     if isinstance(value, random.Random):
         return Generator(_OWN, value.getstate, value.setstate, lambda seed: random.Random(seed).getstate())
     return None
-
-
-def _own_torch(generator: torch.Generator) -> Generator:
-    device = generator.device
-
-    def seeded(seed: int) -> torch.Tensor:
-        return torch.Generator(device).manual_seed(seed).get_state()
-
-    return Generator(_OWN, generator.get_state, generator.set_state, seeded)
 
 
 @contextmanager

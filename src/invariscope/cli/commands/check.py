@@ -30,21 +30,11 @@ def check(
     settings: shared.BatchSettings,
     most: Annotated[
         list[str] | None,
-        opt(
-            "Fail if a matching layer has a larger value. May repeat.",
-            "GLOB:MEASURE:VALUE",
-            "--max",
-            shown=False,
-        ),
+        opt("Fail above this value. May repeat.", "GLOB:MEASURE:VALUE", "--max", shown=False),
     ] = None,
     least: Annotated[
         list[str] | None,
-        opt(
-            "Fail if a matching layer has a smaller value. May repeat.",
-            "GLOB:MEASURE:VALUE",
-            "--min",
-            shown=False,
-        ),
+        opt("Fail below this value. May repeat.", "GLOB:MEASURE:VALUE", "--min", shown=False),
     ] = None,
     junit: Annotated[
         Path | None, opt("Also write JUnit XML to this file, replacing it.", "FILE", shown="none")

@@ -24,11 +24,7 @@ def curve(
     origin: shared.Origin,
     settings: shared.Settings,
     radii: Annotated[
-        int,
-        opt(
-            "Number of deformation sizes, in equal ratios, from far below a pixel to folding the image.",
-            "INT",
-        ),
+        int, opt("Number of deformation sizes, from far below a pixel to folding the image.", "INT")
     ] = 30,
     cutoff: Annotated[int, opt("Largest number of half waves in a deformation; more is finer.", "INT")] = 3,
     layers: Annotated[

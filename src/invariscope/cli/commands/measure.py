@@ -52,11 +52,7 @@ class MeasureSettings(shared.BatchSettings):
     ] = 128
     decided_by: Annotated[
         str | None,
-        opt(
-            "With --width: the intervals that decide, such as `conv*:normalized_variance`.",
-            "GLOB",
-            shown="all",
-        ),
+        opt("With --width: the intervals that decide, such as `conv*:anova`.", "GLOB", shown="all"),
     ] = None
     intervals: Annotated[
         bool, flag("Leave out the intervals, for an eighth of the memory.", " /--no-intervals", shown=False)
@@ -67,11 +63,7 @@ class MeasureSettings(shared.BatchSettings):
     batch_axis: Annotated[int | None, opt("Batch axis of all layers.", "INT", shown="detected")] = None
     checkpoint: Annotated[
         Path | None,
-        opt(
-            "Save the sums here; the same command resumes after an interruption.",
-            "FILE",
-            shown="none",
-        ),
+        opt("Save the sums here; the same command resumes after an interruption.", "FILE", shown="none"),
     ] = None
 
 
@@ -84,12 +76,7 @@ def measure(
     settings: MeasureSettings,
     measures: Annotated[
         list[str],
-        opt(
-            "Names separated by commas, or as in Python, such as `Prediction()`. May repeat.",
-            "TEXT",
-            "--measures",
-            "-m",
-        ),
+        opt("Names, or as in Python, such as `cka, Prediction()`. May repeat.", "TEXT", "--measures", "-m"),
     ] = ["normalized_variance"],  # noqa: B006
     out: shared.Out = _USUAL,
     overwrite: shared.Overwrite = False,

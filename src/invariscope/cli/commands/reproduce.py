@@ -40,20 +40,11 @@ def reproduce(
         str | None, opt("Scale of the schedule; `paper` is the published one.", "NAME", shown="campaign")
     ] = None,
     seeds: Annotated[
-        str | None,
-        opt(
-            "Train with these seeds instead of the recipe's own, for a replication.",
-            "INT,INT,...",
-            shown="the recipe's",
-        ),
+        str | None, opt("Seeds of the trainings, for a replication.", "INT,INT,...", shown="the recipe's")
     ] = None,
     only: Annotated[
         list[str] | None,
-        opt(
-            "Run only matching cells, such as `*/mnist/*`, and their requirements. May repeat.",
-            "PATTERN",
-            shown="all",
-        ),
+        opt("Run only these cells, such as `*/mnist/*`, and what they need.", "PATTERN", shown="all"),
     ] = None,
     data_dir: shared.DataDir = None,
     archive: Annotated[

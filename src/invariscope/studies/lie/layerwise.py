@@ -167,13 +167,7 @@ def _forward(
 
 
 def _backward(
-    model: nn.Module,
-    measure: LieDerivative,
-    *,
-    layerwise: bool,
-    dtype: torch.dtype,
-    probes: int,
-    seed: int,
+    model: nn.Module, measure: LieDerivative, *, layerwise: bool, dtype: torch.dtype, probes: int, seed: int
 ) -> _Derive:
     """Return a function that finds the terms of the layers by backward mode."""
     run = traced(model, layerwise=layerwise, dtype=dtype)
