@@ -94,7 +94,7 @@ def test_a_limit_that_cannot_be_read_is_refused(text, said):
 def test_an_option_in_the_place_of_an_output_is_named_with_what_was_meant(named, meant):
     with pytest.raises(ValueError, match="is not an output of") as caught:
         Limit.read(f"output:{named}:1", upper=True)
-    assert f'write "{meant}" there' in str(caught.value)
+    assert f'write "{meant}" instead' in str(caught.value)
     assert Limit.read(f"output:{meant}:1", upper=True).bound == 1
 
 

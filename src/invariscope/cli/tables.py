@@ -160,16 +160,12 @@ def remarks(result: Result) -> list[str]:
     """Return notes that a reader of the tables needs."""
     provenance = result.provenance
     lines = [str(note) for note in provenance.get("notes", [])]
-    skipped = provenance.get("skipped", [])
     reasons: dict[str, list[str]] = {}
-    for entry in skipped:
+    for entry in provenance.get("skipped", []):
         reasons.setdefault(str(entry["reason"]), []).append(str(entry["layer"]))
     lines += [f"skipped {listed(layers, limit=5)}: {reason}" for reason, layers in reasons.items()]
     shown = for_tables(result.table, [result]).query("stratum == 'all'").to_dict("records")
     lines += outside_note(shown)
     missing = Counter(map(str, result.notes["note"]))
-    return lines + [f"{note} ({_rows(count)})" for note, count in sorted(missing.items())]
-
-
-def _rows(count: int) -> str:
-    return f"{count} rows" if count > 1 else "one row"
+    counted = ((note, f"{count} rows" if count > 1 else "one row") for note, count in sorted(missing.items()))
+    return lines + [f"{note} ({rows})" for note, rows in counted]

@@ -117,10 +117,16 @@ def lie_derivative(
     if not parts:
         raise ValueError("the data are empty: the iterable yielded no batch")
     terms, groups = reduce(Terms.followed_by, [part for part, _ in parts]), [own for _, own in parts]
-    seconds = time.perf_counter() - started
-    data = digest.hexdigest()
-    own = {"groups": np.concatenate(groups), "label": label, "seconds": seconds, "seed": seed}
-    return as_result(model, source, terms, measure, data, **own)
+    return as_result(
+        source,
+        terms,
+        measure,
+        groups=np.concatenate(groups),
+        fingerprint=digest.hexdigest(),
+        model=as_reader(model).described(label),
+        seconds=time.perf_counter() - started,
+        seed=seed,
+    )
 
 
 _Derive = Callable[[Tensor, np.ndarray, Prediction], Terms]

@@ -9,13 +9,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from torch import Tensor, nn
+from torch import Tensor
 
 from invariscope.anatomy.layer_gradients import Trace
 from invariscope.data.sources import Source
 from invariscope.intervals import GROUPS, MIN_PER_GROUP, MISSING, jackknife
 from invariscope.measures.lie_derivative import LieDerivative
-from invariscope.readers.base import as_reader
 from invariscope.results.provenance import digest, provenance
 from invariscope.results.result import MapKey, Result
 from invariscope.results.rows import ABSENT, Row
@@ -119,21 +118,20 @@ class Terms:
 
 
 def as_result(
-    model: nn.Module,
     source: Source,
     terms: Terms,
     measure: LieDerivative,
-    fingerprint: str,
     *,
     groups: np.ndarray,
-    label: str | None,
-    seconds: float,
-    seed: int,
+    fingerprint: str,
+    **about: Any,
 ) -> Result:
     """Return the result with rows of the output and of every layer, and maps of products.
 
     Args:
         groups: (sample,) jackknife groups.
+        fingerprint: fingerprint of the data.
+        about: model, seconds and seed, for `provenance`.
     """
     found: list[Row] = []
     maps: dict[MapKey, np.ndarray] = {}
@@ -144,9 +142,8 @@ def as_result(
             products = terms.products[:, number].mean(0)[np.ix_(terms.shown, terms.shown)]
             maps[f"{name}.products", "output", "all", 0] = products
     found.sort(key=lambda row: list(_KINDS).index(row.output))
-    named = {"label": label, "seconds": seconds, "seed": seed}
-    about = _provenance(model, source, terms, measure, fingerprint=fingerprint, **named)
-    return Result(rows=tuple(found), arrays=maps, provenance=about)
+    origin = _provenance(source, terms, measure, fingerprint, **about)
+    return Result(rows=tuple(found), arrays=maps, provenance=origin)
 
 
 def _rows(name: str, terms: Terms, number: int, groups: np.ndarray) -> Iterator[Row]:
@@ -189,15 +186,7 @@ def _row(
 
 
 def _provenance(
-    model: nn.Module,
-    source: Source,
-    terms: Terms,
-    measure: LieDerivative,
-    *,
-    fingerprint: str,
-    label: str | None,
-    seconds: float,
-    seed: int,
+    source: Source, terms: Terms, measure: LieDerivative, fingerprint: str, *, seed: int, **about: Any
 ) -> dict[str, Any]:
     names = [flow.name for flow in measure.flows]
     options = {"interpolation": measure.interpolation, "generators": names, "preset": measure.preset}
@@ -214,9 +203,8 @@ def _provenance(
         for name in names
     }
     return provenance(
-        seconds=seconds,
+        **about,
         seed=seed,
-        model=as_reader(model).described(label),
         data={
             **{"name": source.name, "samples": len(terms.whole), "shape": list(terms.input_shape)},
             **{"classes": list(source.classes or ()), "fingerprint": fingerprint},
