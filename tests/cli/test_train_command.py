@@ -134,7 +134,7 @@ def test_curves_over_epochs_are_shown_and_kept_with_the_network(invoke):
     assert head.split() == ["layer", "0", "2", "4", "5"]
     assert done.stdout.splitlines()[-1] == "nets/plain"
     assert re.search(
-        r"measuring took [\d.]+% of the training's time \([\d.]+ s for 4 measurements\)", done.stderr
+        r"measuring took [\d.]+% of the training time \([\d.]+ s for 4 measurements\)", done.stderr
     )
     history = load_history("nets/plain/monitor")
     shown = history.table.query("layer == 'conv1' and stratum == 'all'")["value"]

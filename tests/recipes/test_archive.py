@@ -212,7 +212,7 @@ def test_cells_of_other_data_are_refused(finished, recipe, tmp_path):
 def test_an_archive_that_is_no_folder_is_refused(recipe, tmp_path):
     done = CliRunner().invoke(app, ["reproduce", str(recipe()), "--archive", str(tmp_path / "no")])
     assert done.exit_code == 2
-    assert "there is no such folder" in done.stderr
+    assert "the folder does not exist" in done.stderr
 
 
 def test_packed_and_unpacked_data_have_one_digest(tmp_path, monkeypatch):

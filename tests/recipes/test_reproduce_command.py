@@ -38,7 +38,7 @@ def invoke(*arguments: object) -> tuple[int, str, str]:
 
 
 def ended(arguments: list[str], sign: int, cell: str) -> tuple[int, str]:
-    """Send a signal to the command when a cell begins; return the exit code and the later output."""
+    """Starts the command and sends the signal when that cell begins; (exit code, what was said after it)."""
     with subprocess.Popen([*COMMAND, *arguments], stderr=subprocess.PIPE, text=True) as started:
         assert started.stderr
         while not (line := started.stderr.readline()).endswith(f"] {cell}\n"):
@@ -64,7 +64,7 @@ def test_a_run_that_is_ended_in_the_middle_keeps_its_cells_and_goes_on(recipe, t
         kept = before
         if sign == signal.SIGINT:
             assert code == 130
-            assert "1 of 3 cells are finished; the same command goes on from there." in said
+            assert "1 of 3 cells are finished; the same command resumes from there." in said
     # A cell ends with the command that was killed, and the one that goes on waits for that.
     done = invoke(*arguments)
     assert done[0] == 0, done[2]
@@ -145,9 +145,9 @@ def test_claims_get_every_verdict_there_is(finished, recipe):
         "Nobody knows.": "*not tested*",
     }
     case = page.partition("### It varies.")[2].partition("\n### ")[0]
-    assert "Holds if the value is > 0. Intervals are over samples within trainings." in case
+    assert "Holds where the value is > 0. Intervals are over samples within trainings." in case
     assert "| value | 95 % interval | trainings | accuracy | p | p (Holm) | verdict |" in case
-    assert "Holds if the value is 0 ± 0.01 (less than a hundredth is next to nothing)." in page
+    assert "Holds where the value is 0 ± 0.01 (less than a hundredth is next to nothing)." in page
     table = page.partition("## Accuracy upright")[2].partition("\n## ")[0]
     assert "Intervals are over samples only." in table
     assert "- Recipe: not frozen (hash " in page
@@ -182,7 +182,7 @@ def test_fresh_seeds_take_the_place_of_the_recipes_own(recipe, out):
     code, said, _ = invoke(recipe(), "--seeds", "7,8,9", "--only", "seeds/8", "--out", out, "--cells")
     assert code == 0
     assert ["seeded/8", "train"] in [line.split()[:2] for line in said.splitlines()]
-    for seeds, why in (("7,x", "whole numbers separated by commas"), ("7,7", "seeds must be distinct")):
+    for seeds, why in (("7,x", "integers separated by commas"), ("7,7", "seeds must be distinct")):
         code, _, notes = invoke(recipe(), "--seeds", seeds, "--out", out)
         assert code == 2
         assert why in notes
@@ -226,7 +226,7 @@ def test_a_cell_is_run_by_its_number_and_not_twice(recipe, out):
     assert (manifest["name"], manifest["options"]["samples"]) == ("random/0", 65)
     code, again, notes = invoke(path, "--out", out, "--cell", "random/0")
     assert (code, again) == (0, said)
-    assert "finished already" in notes
+    assert "already finished" in notes
     code, _, notes = invoke(path, "--out", out, "--cell", "random/9")
     assert code == 2
     assert "Closest: 'random/0'" in notes
@@ -241,12 +241,15 @@ def test_the_estimate_covers_what_is_left_and_runs_nothing(recipe, out):
     assert len(states(out, path)) == 9
 
 
-def test_missing_data_are_reported_in_one_line_before_anything_runs(recipe, tmp_path):
+def test_missing_data_are_said_in_one_line_before_anything_runs(recipe, tmp_path):
     path = recipe(('data = "mnist_subset"', 'data = "mnist"'))
     code, _, notes = invoke(path, "--out", tmp_path / "out", "--data-dir", tmp_path)
     assert code == 2
     assert notes.count("\n") == 1
-    assert "these cells read mnist (train), mnist_subset (train, test): no train files of mnist in" in notes
+    assert (
+        "these cells read mnist (train), mnist_subset (train, test), and there are no train files of mnist in"
+        in notes
+    )
     assert "train-images-idx3-ubyte" in notes
     assert not (tmp_path / "out").exists()
 
@@ -257,11 +260,11 @@ def test_a_folder_that_cannot_be_written_is_refused_before_the_data_are_looked_f
     for out, why in (("file", "it is a file"), ("file/sub", f"{tmp_path / 'file'} is a file")):
         code, _, notes = invoke(path, "--out", tmp_path / out, "--data-dir", tmp_path)
         assert code == 2
-        assert f"cannot hold the cells: {why}. Give a folder" in notes
+        assert f"cannot hold the cells: {why}. Give a writable folder" in notes
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_data_sets_are_listed_in_one_line_with_the_missing_ones(recipe, tmp_path, out):
+def test_the_data_sets_are_said_in_one_line_with_those_that_are_missing(recipe, tmp_path, out):
     assert "data sets: mnist_subset (train, test)\n" in invoke(recipe(), "--cells", "--out", out)[2]
     assert "data sets: mnist_subset (train, test)\n" in invoke(recipe(), "--dry-run", "--out", out)[2]
     elsewhere = recipe(('data = "mnist_subset"', 'data = "mnist"'))
