@@ -204,7 +204,7 @@ def test_critical_values_undo_p_values(p, above, below):
     [
         ({"sphericity": "huynh"}, "unknown sphericity 'huynh'"),
         ({"correction": "holm"}, "unknown correction 'holm'"),
-        ({"alpha": 5}, "alpha is a level between 0 and 1"),
+        ({"alpha": 5}, "alpha must be a level between 0 and 1"),
         ({"min_firing": -1}, "min_firing must be an integer"),
     ],
 )

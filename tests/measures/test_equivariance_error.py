@@ -84,7 +84,7 @@ def test_the_best_of_several_actions_is_taken_and_the_others_are_told():
     assert (chosen["0"], chosen["2"]) == (1, 2)
     notes = {r["layer"]: r["note"] for r in result.rows if r["measure"] == measure.label}
     assert notes["0"].startswith("no interval: a group has 0 samples")
-    assert "; of the actions spatial fits best; regular: " in notes["0"]
+    assert "; the action spatial fits best; regular: " in notes["0"]
 
 
 def test_curves_hold_the_floor_of_every_element(responses):

@@ -109,7 +109,7 @@ def test_a_layer_that_is_projected_says_so():
     model = nn.Sequential(nn.Flatten())
     rows = iv.measure(model, digits(100).float(), TURNS, measures=measure, progress=False).rows
     notes = [row.get("note", "") for row in rows if row["measure"] == measure.row_name("")]
-    assert notes == ["seen in 64 directions of 784 units"]
+    assert notes == ["784 units projected to 64 directions"]
 
 
 @pytest.mark.parametrize(

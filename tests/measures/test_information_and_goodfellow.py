@@ -207,7 +207,7 @@ def test_two_halves_of_a_pilot_have_the_quantile_of_the_whole(cut, kind):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"alpha": 0}, "alpha is a share, above 0 and at most 0.5; got 0"),
+        ({"alpha": 0}, "alpha must be a share above 0 and at most 0.5; got 0"),
         ({"best": 1.5}, "best is a share"),
         ({"average": "fire"}, "unknown average 'fire'. Closest: 'firing'"),
         ({"preset": "tmeasure"}, "unknown preset 'tmeasure'. Closest: 'tmeasures'"),
@@ -287,7 +287,7 @@ def test_some_units_are_looked_at_the_others_are_nan_and_the_count_says_so():
     )
     row = result.rows[0]
     assert (row["units"], row["counted_units"], row["dead_units"]) == (12, 12, 0)
-    assert row["note"].endswith("12 of 30 units were looked at")
+    assert row["note"].endswith("12 of 30 units were examined")
     assert np.isfinite(result.maps["information.transform", "a"]).sum() == 12
     assert {r["measure"] for r in result.rows} == {"information.transform", "information.transform_share"}
 

@@ -476,7 +476,7 @@ def test_a_trivial_action_asks_for_invariance(digits):
         ({"generators": ["scale", "scale"]}, "got 'scale' 2 times"),
         ({"interpolation": "bicubic"}, "unknown interpolation 'bicubic'"),
         ({"preset": "lee"}, "unknown preset 'lee'"),
-        ({"preset": "legacy_lee", "interpolation": "spline"}, "means interpolation='bilinear'"),
+        ({"preset": "legacy_lee", "interpolation": "spline"}, "implies interpolation='bilinear'"),
         ({"preset": "legacy_lee", "generators": ["blur"]}, "blur needs second derivatives"),
         ({"action": "regular"}, "unknown action 'regular'"),
         ({"step": 0}, "above 0; got 0"),

@@ -63,9 +63,9 @@ def test_noise_of_the_mean_norm_has_that_norm_everywhere():
 def test_the_presets_set_what_was_published_and_refuse_the_contrary():
     assert iv.Stability(preset="petrini2021").options["average"] == "unitwise_median"
     assert iv.Stability(preset="tomasini2022").options["pairs"] == "all"
-    with pytest.raises(ValueError, match="means radius='mean', but got radius=3"):
+    with pytest.raises(ValueError, match="implies radius='mean', but got radius=3"):
         iv.Stability(preset="petrini2021", radius=3.0)
-    with pytest.raises(ValueError, match="means average='unitwise_median', but got average='mean'"):
+    with pytest.raises(ValueError, match="implies average='unitwise_median', but got average='mean'"):
         iv.Stability(preset="petrini2021", average="mean")
 
 

@@ -51,7 +51,7 @@ def assert_invariant(
 
     .. math:: \|a(t_j x_i) - a(x_i)\| \le \tau_j\, \|a(x_i)\| \quad \text{for every sample and element}
 
-    Misleads: a network that does not look at its input is invariant. The failure, and the verdict, hold the
+    Caveats: a network that does not look at its input is invariant. The failure, and the verdict, hold the
     same number for another sample's response, `null`, which is then 0 too.
 
     Args:
@@ -108,7 +108,7 @@ def assert_equivariant(
     .. math:: \|a(t_j x_i) - t_j a(x_i)\| \le \tau_j\, \|t_j a(x_i)\| \quad
         \text{for every sample and element}
 
-    Misleads: a layer that does not look at its input is equivariant, and an action that is not named may fit
+    Caveats: a layer that does not look at its input is equivariant, and an action that is not named may fit
     by chance, as for elements that hardly move anything. Name the actions of a network whose actions you
     know. Units whose content comes from outside the image are left out.
 

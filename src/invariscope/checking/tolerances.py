@@ -24,8 +24,10 @@ class Rounding:
 
     Each of the d layers so far stores its result, with an error of ε_s, the coarsest of their formats, and
     forms sums of up to K terms, whose errors at ε_a add up like a random walk. bfloat16 and float16 are
-    summed in float32. What d layers add is independent, and 4 a margin. Misleads where a layer takes the
-    difference of large numbers, which magnifies rounding: such a layer needs a tolerance of its own.
+    summed in float32. The errors of the d layers are taken to be independent, and 4 is a margin.
+
+    Caveats: a layer that takes the difference of large numbers magnifies rounding and needs a tolerance of
+    its own.
 
     Args:
         depth: d, layers up to this one and this one; views of earlier ones do not count.

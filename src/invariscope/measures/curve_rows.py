@@ -1,4 +1,4 @@
-"""Per sample and element: how far responses move and predictions change, along three ways of equal length."""
+"""Displacements and predictions per sample and element along three directions with steps of equal length."""
 
 from __future__ import annotations
 
@@ -18,29 +18,30 @@ WAYS = ("moved", "noisy", "toward")
 
 
 class _OfWays(SampleStatistic):
-    """What is read of each element: the orbit, the noise, and the way to another sample, one column each."""
+    """Base class: reads the orbit, noise, and steps toward another sample, one of each per element."""
 
     paired = True
     reads = (Untransformed(), EqualNoise(), TowardNeighbour())
 
     def ways(self, block: Block) -> Iterator[tuple[str, Tensor]]:
-        """Each of `WAYS` with its responses (sample, element, unit...)."""
+        """Yield each of `WAYS` with its responses (sample, element, unit...)."""
         others = (block.probe(probe.name) for probe in self.reads[1:])
         yield from zip(WAYS, (block.orbits(), *others), strict=True)
 
 
 @dataclass(frozen=True)
 class ResponseCurves(_OfWays):
-    """‖f(x') − f(x)‖² for each element, and for the noise and the way to another sample that belong to it.
+    """‖f(x') − f(x)‖² per element for the moved input, noise, and a step toward another sample.
 
     Columns, float64: `WAYS` (sample, element); "apart" (sample,) ‖f(x) − f(z)‖² of the sample and its
-    partner, NaN for none; "radius" (sample, element) ‖x' − x‖, where the engine has measured it.
+        partner,
+    NaN without a partner; "radius" (sample, element) ‖x' − x‖, if the engine has measured it.
     """
 
     measures_inputs = True
 
     def rows(self, block: Block) -> Columns:
-        """Squared distances of each sample of the block."""
+        """Return squared distances per sample of the block."""
         rest = block.rest().flatten(1).double()
         found: dict[str, Tensor | np.ndarray] = {
             name: squared_distances(values.flatten(2), rest) for name, values in self.ways(block)
@@ -53,13 +54,13 @@ class ResponseCurves(_OfWays):
 
 @dataclass(frozen=True)
 class PredictionCurves(_OfWays):
-    """What a classifier answers to the same inputs; nothing for outputs that are no class scores.
+    """Predictions for the same inputs; no columns if the outputs are not class scores.
 
-    Columns, each (sample, element) and with one of `WAYS` behind its name: see `predictions`.
+    Columns (sample, element), named by `predictions` and suffixed with one of `WAYS`.
     """
 
     def rows(self, block: Block) -> Columns:
-        """Zeros and ones, and probabilities."""
+        """Return flags as 0 or 1, and probabilities."""
         if block.values.ndim != 2 or block.values.shape[1] < 2:
             return {}
         each = ((way, predictions(block, outputs)) for way, outputs in self.ways(block))

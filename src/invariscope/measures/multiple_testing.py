@@ -1,4 +1,4 @@
-"""How many of many tests reject, once their number is accounted for."""
+"""Corrections for multiple testing: how many of many tests reject."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ CORRECTIONS = ("bonferroni", "benjamini_hochberg", "benjamini_yekutieli")
 
 
 def share_rejecting(correction: str, count: int, alpha: float, below: Callable[[float], int]) -> float:
-    """Share of `count` tests that reject; NaN if there are none.
+    """Return the share of `count` tests that reject; NaN if there are none.
 
-    Bonferroni rejects where p ≤ α/K. Benjamini and Hochberg reject the k smallest p for the largest k
-    with k of them at or below αk/K; that k is reached from above by counting again and again, without
-    sorting and without a p-value. Benjamini and Yekutieli divide α by Σ 1/k, k = 1..K.
+    Bonferroni rejects p ≤ α/K. Benjamini and Hochberg reject the k smallest p for the largest k with at least
+    k of them at or below αk/K; repeated counting from above finds that k without sorting and without
+    p-values. Benjamini and Yekutieli divide α by Σ 1/k, k = 1..K.
 
     Args:
         correction: one of `CORRECTIONS`.
-        count: how many tests, K.
+        count: number of tests, K.
         alpha: the level.
-        below: how many of them have a p-value at or below the one given.
+        below: counts the tests with a p-value at or below its argument.
     """
     if not count:
         return float("nan")
@@ -38,7 +38,7 @@ def share_rejecting(correction: str, count: int, alpha: float, below: Callable[[
 def f_survival(
     f: np.ndarray, above: float | np.ndarray, below: float | np.ndarray, factor: float | np.ndarray = 1.0
 ) -> np.ndarray:
-    """P(F > f) with `factor` times the given degrees of freedom; NaN for NaN.
+    """Return P(F > f) with `factor` times the given degrees of freedom; NaN for NaN.
 
     >>> f_survival(np.array([0.0, 1.0, np.inf]), 1, 1)
     array([1. , 0.5, 0. ])
@@ -47,7 +47,7 @@ def f_survival(
 
 
 def f_critical(p: float, above: float, below: float) -> float:
-    """The f with P(F > f) = p, also where p is tiny.
+    """Return the f with P(F > f) = p, accurate for tiny p.
 
     >>> round(f_critical(0.5, 1, 1), 12)
     1.0

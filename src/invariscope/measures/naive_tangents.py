@@ -1,4 +1,4 @@
-"""For the oracle of the Lie derivative: generators on maps, with SciPy's spline through rows and columns."""
+"""Naive generators on maps, with SciPy's spline through rows and columns, for the Lie derivative's oracle."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def naive_tangent(name: str, maps: np.ndarray, interpolation: str) -> np.ndarray:
-    """X of (sample, channel, row, column) maps of the inputs' size, by the generator's name."""
+    """Return X of (sample, channel, row, column) maps of the inputs' size, by the generator's name."""
     if name == "intensity":
         return maps
     height, width = maps.shape[-2:]
@@ -30,7 +30,7 @@ def naive_tangent(name: str, maps: np.ndarray, interpolation: str) -> np.ndarray
 
 
 def _naively_weighed(curvatures: np.ndarray, axis: int) -> np.ndarray:
-    """(before + 10 · here + after)/12, mirrored at both ends."""
+    """Return (before + 10 · here + after)/12, mirrored at both ends."""
     n = curvatures.shape[axis]
     wider = np.pad(curvatures, [(int(k == axis),) * 2 for k in range(curvatures.ndim)], mode="reflect")
     before, here, after = (wider.take(range(k, k + n), axis=axis) for k in range(3))

@@ -1,4 +1,4 @@
-"""Published conventions as names: a preset sets the options that make a measure what was published."""
+"""Presets: names of published conventions, each of which sets several options of a measure."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ Presets = Mapping[str, Mapping[str, Any]]
 
 
 def apply_preset(measure: Any, presets: Presets) -> None:
-    """Sets the options that the measure's `preset` stands for; for `__post_init__` of a frozen dataclass.
+    """Set the options that the measure's `preset` implies; call from `__post_init__` of a frozen dataclass.
 
     Raises:
-        ValueError: no such preset, or an option given that contradicts it.
+        ValueError: an unknown preset, or an explicit option that contradicts it.
     """
     if measure.preset is None:
         return
@@ -23,5 +23,5 @@ def apply_preset(measure: Any, presets: Presets) -> None:
     for name, value in presets[measure.preset].items():
         given = getattr(measure, name)
         if name in measure.named_options and given != value:
-            raise ValueError(f"preset={measure.preset!r} means {name}={value!r}, but got {name}={given!r}")
+            raise ValueError(f"preset={measure.preset!r} implies {name}={value!r}, but got {name}={given!r}")
         object.__setattr__(measure, name, value)

@@ -22,14 +22,14 @@ _PARTS = {
     "transformation_variance": TransformationVariance,
     "sample_variance": SampleVariance,
 }
-_SMALLER = "coarser than the inputs: shifts can be exact only where they are whole strides"
+_SMALLER = "coarser than the inputs: only shifts by whole strides can be exact"
 
 
 @dataclass(frozen=True, kw_only=True)
 class SameEquivariance(Measure):
     """How far a feature map fails to move as the image does.
 
-    How far a feature map fails to move as the image does.
+    Variance of maps that were moved back along the orbit, relative to their variance across samples.
 
     .. math:: b_{ij} = t_j^{-1} a(t_j x_i), \\quad
         SE_u = \\frac{\\langle \\mathrm{Var}_j\\, b_{ij,u} \\rangle_i}
@@ -37,41 +37,40 @@ class SameEquivariance(Measure):
         \\mathrm{direct} = \\left\\langle
             \\frac{\\|a(t_j x_i) - t_j a(x_i)\\|}{\\|t_j a(x_i)\\|} \\right\\rangle_{i,\\, t_j \\ne 1}
 
-    Shapes: activations (sample, element, channel, row, column) to one value per unit, for the normalized
+    Shapes: activations (sample, element, channel, row, column) to one value per unit for the normalized
     variance of b (the measure's own rows), its `transformation_variance` and its `sample_variance`; `direct`
-    is one number of the layer. The action is the one that the transform declares: image transforms
-    move the map as they move the image, scaled to the map's size. Layers without one are left out, with the
-    reason in the result's `provenance["skipped"]`: flat layers under a rotation, maps with channels last,
-    transforms that declare no action or no inverse.
+    is one number per layer. The action is the one declared by the transform: image transforms move the map as
+    they move the image, scaled to the map's size. Layers without an action are left out, with the reason in
+    the result's `provenance["skipped"]`: flat layers under a rotation, maps with channels last, transforms
+    without a declared action or inverse.
 
-    The variances tell how well the b of a sample agree with one another, compared with those of another
-    sample; `direct` compares with the response to the untransformed input, in units of that response, and
-    leaves pairs with t a(x) = 0 out (counted in the row's `undefined`).
+    The variances compare how well the b of one sample agree with each other and with those of other samples.
+    `direct` compares with the response to the untransformed input, relative to that response, and leaves out
+    pairs with t a(x) = 0 (counted in the row's `undefined`).
 
-    Misleads: where the images are blank, near their border, a unit of b differs between elements and hardly
-    between samples: its ratio is huge, and with it the mean over units. Compare with the ratio of the means
-    beside it. A feature map whose channels should change places or signs under the transformation is
-    equivariant to something else than this. A constant map is equivariant and invariant at once. Strides
-    that leave the grid of a map off the image's centre spoil turns and flips whatever the filters are. An
-    interpolating action blurs, so that even a perfect network does not reach 0 under oblique angles. Any
-    layer of shape (a, b, c) is taken for a map of a channels.
+    Caveats: near blank image borders, a unit of b can vary between elements but hardly between samples; its
+    ratio is then huge, and so is the mean over units. Compare with the ratio of the means reported with it. A
+    feature map whose channels should be permuted or change sign is equivariant under another action. A
+    constant map is both equivariant and invariant. Strides that move a map's grid off the image's centre
+    break turns and flips whatever the filters are. Interpolation blurs, so that even a perfect network does
+    not reach 0 at oblique angles. Any layer of shape (a, b, c) is treated as a map of a channels.
 
     Reading:
         0: the map moves exactly as the image does. About 1: once moved back, maps of one sample differ as
-        much as those of different samples. `direct` is the error relative to the response itself. It
-        misleads where channels change places under the transformation, and where strides leave a map's grid
-        off the image's centre.
+        much as those of different samples. `direct` is the error relative to the response itself. It is not
+        meaningful if channels are permuted under the transformation, or if strides move a map's grid off the
+        image's centre.
 
     Args:
-        spread: "variance", or "std" for means of standard deviations, as in the variance family.
-        mask: leave out what left the image: units are kept where each element and its inverse, applied to
-            the map one after the other, return them (of a map of ones at least 0.999 comes back or, where
-            the padding repeats the border, the content comes from less than half a pixel away). The
-            variances keep units that all elements return; `direct` looks at each element for itself.
-        min_firing: as in the variance family.
+        spread: "variance", or "std" for means of standard deviations, as in the variance measures.
+        mask: leave out units that left the image: a unit is kept if each element followed by its inverse
+            returns it (at least 0.999 of a map of ones comes back or, if padding repeats the border, the
+            content comes from less than half a pixel away). The variances keep units that all elements
+            return; `direct` considers each element separately.
+        min_firing: as in the variance measures.
 
     Raises:
-        ValueError: an option that does not exist; no layer has an action.
+        ValueError: an unknown option, or no layer with an action.
 
     Source:
         Quiroga et al. 2019, doi:10.1007/978-3-030-27713-0_9, for the variances; the direct error is the
@@ -96,7 +95,7 @@ class SameEquivariance(Measure):
             raise TypeError(f"mask must be True or False; got {self.mask!r}")
 
     def outputs(self) -> dict[str, Output]:
-        """The variances of what was moved back, and the error of `EquivarianceError`."""
+        """Return the variances of the responses moved back, and the error of `EquivarianceError`."""
         return {
             "": Output("variance once moved back, among samples"),
             "transformation_variance": Output("variance once moved back", unit="activation"),
@@ -105,27 +104,27 @@ class SameEquivariance(Measure):
         }
 
     def statistics(self) -> tuple[UndoneMoments, Discrepancy]:
-        """Moments of the responses moved back, and the errors of every sample and element."""
+        """Return moments of the responses moved back, and the errors per sample and element."""
         mask = "if_known" if self.mask else ""
         errors = Discrepancy(mask=mask, partner=False, exclude_identity=True)
         return UndoneMoments(self.spread, self.mask), errors
 
     def evaluate(self, finals: Any, layer: LayerContext) -> dict[str, UnitValues | LayerValues]:
-        """Variances per unit, and the error of the layer."""
+        """Return variances per unit, and the error of the layer."""
         final, table = finals
         parts = {name: self._part(final, cls, layer) for name, cls in _PARTS.items()}
         return parts | {"direct": mean_error(table)}
 
     def _part(self, final: UndoneFinal, cls: Any, layer: LayerContext) -> UnitValues:
         measure = cls(spread=self.spread, min_firing=self.min_firing)
-        # What the mask lets pass has been moved to a thousandth: smaller variances are the action's own.
+        # The mask tolerates an action's error of a thousandth, so smaller variances are not resolved.
         resolution = 0.0 if final.kept.all() else LOST
         of_kept = replace(layer, shape=(int(final.kept.sum()),), dead=None, resolution=resolution)
         values = measure.evaluate((final.moments, final.moments), of_kept)[""]
         return _in_place(values, final.kept, note="" if cls is not NormalizedVariance else _note(layer))
 
     def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
-        """The definition for quarter turns, which lose nothing."""
+        """Compute the definition for quarter turns, which lose nothing."""
         turns = range(activations.shape[1])
         undone = np.stack([np.rot90(activations[:, k], -k, axes=(-2, -1)) for k in turns], axis=1)
         spread = np.var if self.spread == "variance" else np.std
@@ -138,12 +137,12 @@ class SameEquivariance(Measure):
 
     @classmethod
     def examples(cls) -> tuple[SameEquivariance, ...]:
-        """Both spreads, with and without the mask."""
+        """Return both spreads, with and without the mask."""
         return (cls(), cls(mask=False), cls(spread="std"))
 
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
-        """Two samples of one map: one follows the turns, one stays where it is."""
+        """Two samples of one map: one follows the turns, one stays."""
         follows = [np.rot90([[3.0, 0.0], [0.0, 4.0]], k) for k in range(4)]
         stays = [np.array([[2.0, 0.0], [0.0, 0.0]])] * 4
         maps = np.stack([follows, stays])[:, :, None]
@@ -160,7 +159,7 @@ class SameEquivariance(Measure):
 
 
 def _in_place(values: UnitValues, kept: np.ndarray, *, note: str) -> UnitValues:
-    """Values of the kept units at their places among all; NaN elsewhere."""
+    """Put the values of the kept units at their positions among all units; NaN elsewhere."""
     lead, masked = len(values.values), int((~kept).sum())
     whole, null = np.full((lead, *kept.shape), np.nan), np.full(kept.shape, np.nan)
     whole[:, kept] = values.values
@@ -181,7 +180,7 @@ def _in_place(values: UnitValues, kept: np.ndarray, *, note: str) -> UnitValues:
 
 
 def _note(layer: LayerContext) -> str:
-    """A caution for maps of a coarser grid than the input's."""
+    """Return a caution for maps on a coarser grid than the input's."""
     if len(layer.shape) != 3 or len(layer.input_shape) != 3:
         return ""
     sides = zip(layer.shape[1:], layer.input_shape[1:], strict=True)

@@ -16,32 +16,34 @@ PARAMETER = "frequency_cpp"
 
 @dataclass(frozen=True, kw_only=True)
 class Spectrum(Measure):
-    """Which spatial frequencies a layer's feature maps hold.
+    """Which spatial frequencies a layer's feature maps contain.
 
-    How the power of each feature map is spread over spatial frequencies, for untransformed inputs.
+    Power of each feature map by spatial frequency, for untransformed inputs.
 
     .. math:: P_{cr} = \\Big\\langle \\sum_{k \\in r} \\Big|\\frac{1}{HW} \\sum_s a_c(s)\\,
         e^{-2\\pi i (k_1 s_1 / H + k_2 s_2 / W)}\\Big|^2 \\Big\\rangle_i, \\qquad
         \\sum_r P_{cr} = \\langle a_c(s)^2 \\rangle_{s,i}
 
     Shapes: feature maps (sample, C, H, W) to two curves over annuli r of folded frequency, in cycles per
-    position of the map: `power`, the mean over channels, and `share`, each channel's power without its
-    constant part made to add up to 1, then the mean over channels. Per channel: `mean_frequency`, the
-    power-weighted mean without the constant part, and `dc`, the constant part's share of all power.
+    position of the map: `power`, the mean over channels, and `share`, the mean over channels of each
+    channel's power normalised to 1 without its constant part. Per channel: `mean_frequency`, the
+    power-weighted mean without the constant part, and `dc`, the constant part's share of the total power.
     `result.curves` holds the curves, `result.maps["spectrum.power", layer]` the (channel, annulus) values.
     Layers without feature maps are left out.
 
-    An annulus is one cycle across the larger side wide. Frequencies above half a cycle per position are
-    negative ones: k = H − 1 counts as −1. Misleads: after a pool a position is further from the next, so
-    that the same pattern has a higher frequency there; a ReLU adds harmonics; maps that end in
-    padding have an edge, which is power at all frequencies. The transform plays no part.
+    Annuli have a width of one cycle across the larger side. Frequencies above half a cycle per position are
+    negative: k = H − 1 counts as −1. The transform is not used.
+
+    Caveats: pooling increases the distance between positions, so that the same pattern has a higher frequency
+    afterwards; a ReLU adds harmonics; padded maps have an edge, which has power at all frequencies.
 
     Reading:
-        In cycles per position of the map: 0 is constant, 0.5 changes from each position to the next.
-        Compare layers of different resolution only with that in mind. `dc` near 1: maps are nearly flat.
+        In cycles per position of the map: 0 is constant, 0.5 alternates between neighbouring positions.
+        Layers of different resolution are not directly comparable. `dc` near 1: maps are nearly flat.
 
     Source:
-        Tomasini et al. 2022, arXiv:2210.01506, where frequencies of filters show pooling; here of responses.
+        Tomasini et al. 2022, arXiv:2210.01506, who relate the frequencies of filters to pooling; here applied
+        to responses.
 
     >>> stripes = np.array([1.0, -1.0, 1.0, -1.0]).reshape(1, 1, 1, 1, 4)
     >>> found = Spectrum().oracle(np.concatenate([stripes, stripes]), None)
@@ -50,7 +52,7 @@ class Spectrum(Measure):
     """
 
     def outputs(self) -> dict[str, Output]:
-        """Two curves of the layer, and two numbers of every channel; the transform plays no part."""
+        """Return two curves per layer, and two numbers per channel."""
         return {
             "power": Output("power by frequency", floor=False),
             "share": Output("share of the power by frequency", SHARE, floor=False),
@@ -59,11 +61,11 @@ class Spectrum(Measure):
         }
 
     def statistics(self) -> tuple[RingPowers]:
-        """Power by channel and annulus."""
+        """Return power by channel and annulus."""
         return (RingPowers(),)
 
     def evaluate(self, finals: tuple[RingMeans], layer: LayerContext) -> dict[str, Values]:
-        """Two curves of the layer, and two numbers of every channel."""
+        """Return two curves per layer, and two numbers per channel."""
         (found,) = finals
         total, constant = found.power.sum(axis=2), found.power[:, :, 0]
         varied = found.power[:, :, 1:].sum(axis=2)
@@ -81,7 +83,7 @@ class Spectrum(Measure):
         }
 
     def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
-        """The definition, frequency by frequency; element 0 is the untransformed input."""
+        """Compute the definition frequency by frequency; element 0 is the untransformed input."""
         maps = activations[:, 0]
         height, width = maps.shape[2:]
         rings: dict[int, list[np.ndarray]] = {}
@@ -97,7 +99,7 @@ class Spectrum(Measure):
             moment += radius * power
         whole = np.stack([np.sum(rings[ring], axis=0) for ring in sorted(rings)], axis=1)
         varied = whole[:, 1:].sum(axis=1)
-        with np.errstate(invalid="ignore"):  # a silent map has no shares
+        with np.errstate(invalid="ignore"):  # shares of a silent map are undefined
             return {
                 "power": whole.mean(axis=0),
                 "share": np.nanmean(whole[:, 1:] / varied[:, None], axis=0),
@@ -107,7 +109,7 @@ class Spectrum(Measure):
 
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
-        """1 + a cosine of three cycles on four positions, which is one of −1 cycle; and a flat map."""
+        """1 + a cosine of three cycles on four positions, which aliases to −1 cycle; and a flat map."""
         wave = 1 + np.cos(2 * np.pi * 3 * np.arange(4) / 4)
         maps = np.stack([np.tile(wave, (4, 1)), np.full((4, 4), 2.0)])
         activations = np.stack([maps, maps])[:, None]
@@ -121,13 +123,13 @@ class Spectrum(Measure):
 
 
 def _rounding(total: np.ndarray, *, double: bool) -> np.ndarray:
-    """(channel,) power up to this is none: the rule of the normalized variance, in squares."""
+    """Return (channel,) power that counts as zero: the threshold of the normalized variance, squared."""
     tiny = 1e-10 if double else 32 * float(np.finfo(np.float32).eps)
     return tiny**2 * np.maximum(total, 1e-6 * total.mean())
 
 
 def _curve(values: np.ndarray, frequency: np.ndarray, counted: np.ndarray) -> CurveValues:
-    """The mean over the counted channels, from (replicate, channel, ring) values."""
+    """Return the mean over the counted channels of (replicate, channel, ring) values."""
     mean: Any = values[:, counted].mean(axis=1) if counted.any() else np.full_like(values[:, 0], np.nan)
     labels = tuple(f"{f:.3g} cycles/position" for f in frequency)
     return CurveValues(mean, PARAMETER, tuple(map(float, frequency)), labels, units=values[0])

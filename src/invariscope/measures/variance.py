@@ -1,4 +1,4 @@
-"""Variance along orbits against variance across samples (Quiroga et al. 2019, 2020)."""
+"""Variance along orbits relative to variance across samples (Quiroga et al. 2019, 2020)."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ class TransformationVariance(VarianceMeasure):
 
     .. math:: TV_u = \\langle \\mathrm{Var}_j\\, a_u(t_j x_i) \\rangle_i
 
-    Shapes: activations (sample, element, unit...) to one value per unit. Both indices need at
-    least two entries; Var divides by m − 1. In squared units of the activation (plain units with
-    `spread="std"`), so compare layers only after normalising. The layer's value is the mean over
-    live units; a dead unit gives 0, which is no evidence of invariance.
+    Shapes: activations (sample, element, unit...) to one value per unit. At least two samples and two
+    elements are needed; Var divides by m − 1. In squared units of the activation (plain units with
+    `spread="std"`), so compare layers only after normalising. The layer's value is the mean over live units;
+    a dead unit gives 0, which is not evidence of invariance.
 
     Reading:
-        0: the transformation leaves the unit as it is. Larger: it moves it more. A unit that does not
-        respond at all has 0 too. The number is in squared units of the activation, so layers of different
-        scale cannot be compared with it: use normalized_variance for that.
+        0: the transformation does not move the unit. Larger: it moves it more. A unit that never responds
+        also has 0. The value is in squared units of the activation, so it cannot be compared between layers
+        of different scale: use normalized_variance for that.
 
     Source:
         Quiroga et al. 2019, doi:10.1007/978-3-030-27713-0_9, V_t.
@@ -75,13 +75,13 @@ class SampleVariance(VarianceMeasure):
 
     .. math:: SV_u = \\langle \\mathrm{Var}_i\\, a_u(t_j x_i) \\rangle_j
 
-    Shapes, units and the layer's value are as for :class:`TransformationVariance`. It is the
-    normaliser of :class:`NormalizedVariance`: how much the unit says about the sample at all.
+    Shapes, units and the layer's value are as for :class:`TransformationVariance`. It is the normaliser of
+    :class:`NormalizedVariance`: how much the unit depends on the sample at all.
 
     Reading:
-        0: the unit gives the same whatever is shown, so its invariance means nothing. Larger: it tells
-        samples apart by more. In squared units of the activation, so layers of different scale cannot be
-        compared.
+        0: the unit responds identically to every sample, so its invariance means nothing. Larger: it
+        separates samples more. In squared units of the activation, so it cannot be compared between layers
+        of different scale.
 
     Source:
         Quiroga et al. 2019, doi:10.1007/978-3-030-27713-0_9, V_x.
@@ -113,28 +113,28 @@ class NormalizedVariance(VarianceMeasure):
         = \\frac{\\langle \\mathrm{Var}_j\\, a_u(t_j x_i) \\rangle_i}
                {\\langle \\mathrm{Var}_i\\, a_u(t_j x_i) \\rangle_j}
 
-    Shapes: activations (sample, element, unit...) to one value per unit, without a unit of
-    measurement. The layer's value is the mean over live units; beside it stands the ratio of the
-    layer's mean TV to its mean SV, which a few nearly dead units cannot inflate. The null is the
-    value for rows of independently drawn samples, 1 + Var_j(mean response to j) / SV, so a value
-    near it says that the transformation destroys what the unit tells about the sample.
+    Shapes: activations (sample, element, unit...) to one dimensionless value per unit. The layer's value is
+    the mean over live units. It is reported with the ratio of the layer's mean TV to its mean SV, which a few
+    nearly dead units cannot inflate. The null is the value for rows of independently drawn samples,
+    1 + Var_j(mean response to j) / SV; a value near the null means that the transformation destroys the
+    unit's information about the sample.
 
-    Misleads where SV is small for reasons of its own: a layer that barely responds to anything
-    gets large, noisy values (look at the ratio), and within one class SV is smaller, so
-    class-conditional values are larger. Units with TV = SV = 0 are *dead*: NaN, left out, counted.
+    Caveats: SV can be small for unrelated reasons. A layer that barely responds to anything gets large, noisy
+    values (look at the ratio), and SV is smaller within one class, so class-conditional values are larger.
+    Units with TV = SV = 0 are *dead*: their value is NaN, and they are left out of means and counted.
 
     Reading:
         0: invariant. About 1: the transformation moves a unit as much as a change of sample does. Dead
         units (moved by neither) are left out and counted. Layers that respond to nothing get large, noisy
-        values: compare the value with the ratio and with the null beside it.
+        values: compare the value with the ratio and with the null.
 
     Args:
         norm: the denominator. "sample": SV; "total": variance over all responses; "random_net":
             TV of the same architecture with random weights; None: 1.
-        degenerate: "nan" as above; "one": 0/0 counts as 1 and x/0 as infinity, as published code has it.
+        degenerate: "nan" as above; "one": 0/0 counts as 1 and x/0 as infinity, as in the published code.
 
     Raises:
-        ValueError: an option that does not exist.
+        ValueError: an unknown option.
 
     Source:
         Quiroga et al. 2019, doi:10.1007/978-3-030-27713-0_9, V = V_t / V_x.
@@ -209,7 +209,7 @@ class NormalizedVariance(VarianceMeasure):
 
     @classmethod
     def examples(cls) -> tuple[NormalizedVariance, ...]:
-        """Every spread, every pooling, every norm that needs no second network."""
+        """Return every spread, every pooling, and every norm that needs no second network."""
         pooled = [cls(spread=spread, pool=pool, min_firing=0) for spread in SPREADS for pool in POOLS]
         return (*pooled, cls(norm="total", min_firing=0), cls(norm=None, min_firing=0))
 

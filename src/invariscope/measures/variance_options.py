@@ -1,4 +1,4 @@
-"""Options that the measures of the variance family share, and the published conventions."""
+"""Options shared by the variance measures, and presets for the published conventions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from invariscope.statistics.moments.orbit_moments import POOLS, SPREADS, OrbitMo
 
 DEGENERATES = ("nan", "one")
 
-# The 2019 code and tmeasures take means of standard deviations, whatever their names say.
+# Despite the names they use, the 2019 code and tmeasures average standard deviations.
 PRESETS: Presets = {
     "slides": {},
     "tmeasures": {"spread": "std", "degenerate": "one", "min_firing": 0},
@@ -34,19 +34,18 @@ PRESETS: Presets = {
 
 @dataclass(frozen=True, kw_only=True)
 class VarianceMeasure(Measure):
-    """Options of the family.
+    """Options of the variance measures.
 
     Args:
         spread: "variance" (the slides), or "std": means of standard deviations (the 2019 code).
-        pool: how the positions of a feature map (C, H, W) become one value; layers of another shape
-            are left alone. None: units stay units; "after":
-            mean of unit values per map; "ratio": ratio of the map's means; "before_mean",
-            "before_max", "before_sum": the map is collapsed before any statistic.
+        pool: how to reduce the positions of a feature map (C, H, W) to one value; layers of other shapes are
+            unaffected. None: keep every unit; "after": mean of unit values per map; "ratio": ratio of the
+            map's means; "before_mean", "before_max", "before_sum": collapse the map before any statistic.
         min_firing: a unit is *sparse* if fewer samples than this, and fewer than a quarter of all, make it
-            give anything other than its usual response at any element. Sparse units are counted and left out
-            of the layer's mean, whose interval would not cover. 0: no unit is sparse.
-        protocol: which samples count. None: all, once. "quiroga2019": across samples the first
-            ⌊n/64⌋·64; along orbits the windows of 64 samples that start at each of the first ⌊n/64⌋.
+            deviate from its usual response at any element. Sparse units are counted and left out of the
+            layer's mean, whose interval would not cover otherwise. 0: no unit is sparse.
+        protocol: which samples count. None: all, once. "quiroga2019": across samples, the first
+            ⌊n/64⌋·64; along orbits, the windows of 64 samples that start at each of the first ⌊n/64⌋.
         preset: "slides", "quiroga2019", "quiroga2019_full" or "tmeasures": sets the other options
             as published.
     """
@@ -66,11 +65,11 @@ class VarianceMeasure(Measure):
         refuse_other(self, spread=SPREADS, pool=POOLS, degenerate=DEGENERATES)
 
     def outputs(self) -> dict[str, Output]:
-        """One value per unit, or per map."""
+        """Return one value per unit, or per map."""
         return {"": Output("variance", unit=self.unit)}
 
     def statistics(self) -> tuple[OrbitMoments, OrbitMoments]:
-        """Moments for the spread along orbits and for the spread across samples; usually the same."""
+        """Return the moments for the spread along orbits and across samples; usually the same."""
         collapse = self.pool if self.pool in ("before_mean", "before_max", "before_sum") else None
         along, across = ("windows", "whole_batches") if self.protocol else (None, None)
         return (
@@ -79,7 +78,7 @@ class VarianceMeasure(Measure):
         )
 
     def evaluate(self, finals: Any, layer: LayerContext) -> dict[str, UnitValues]:
-        """Per-unit values of one layer."""
+        """Return the per-unit values of one layer."""
         standard = self.spread == "std"
         parts = Parts(*finals, standard=standard, known_dead=layer.dead, resolution=layer.resolution)
         return {"": self._units(parts, layer)}
@@ -88,14 +87,14 @@ class VarianceMeasure(Measure):
     def _units(self, parts: Parts, layer: LayerContext) -> UnitValues: ...
 
     def dead_units(self, finals: Any) -> np.ndarray:
-        """(unit...) the units that neither samples nor elements move."""
+        """Return (unit...) flags of the units that neither samples nor elements move."""
         return Parts(*finals, standard=False).dead
 
     def _sparse(self, parts: Parts) -> np.ndarray:
         return parts.sparse(self.min_firing)
 
     def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
-        """The definition by NumPy's own variances."""
+        """Compute the definition with NumPy's own variances."""
         values = naively_collapsed(activations, self.pool)
         spread = np.var if self.spread == "variance" else np.std
         along = spread(values, axis=1, ddof=1).mean(axis=0)
@@ -107,7 +106,7 @@ class VarianceMeasure(Measure):
 
     @classmethod
     def examples(cls) -> tuple[VarianceMeasure, ...]:
-        """Every spread and every pooling."""
+        """Return every spread with every pooling."""
         combinations = [(spread, pool) for spread in SPREADS for pool in POOLS]
         return tuple(cls(spread=spread, pool=pool, min_firing=0) for spread, pool in combinations)
 
@@ -115,7 +114,7 @@ class VarianceMeasure(Measure):
 def plain_units(
     measure: VarianceMeasure, parts: Parts, values: np.ndarray, *, null: np.ndarray | None
 ) -> UnitValues:
-    """TV or SV per unit or, pooled, per map."""
+    """Return TV or SV per unit or, if pooled, per map."""
     dead, sparse = parts.dead, measure._sparse(parts)
     if holds_maps(values, measure.pool):
         whole = dead.all(axis=tuple(range(1, dead.ndim)))

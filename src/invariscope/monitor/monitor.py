@@ -46,7 +46,7 @@ class Monitor:
     as much as training on some 2,000 samples: 3 to 4 % of an epoch over all of MNIST. Smaller data call for
     fewer samples or a larger `every`; `overhead` says what it came to.
 
-    Misleads: 256 samples give wide intervals, and values of neighbouring epochs share the samples, so a
+    Caveats: 256 samples give wide intervals, and values of neighbouring epochs share the samples, so a
     change between two epochs is known better than the two intervals suggest: `iv.compare` pairs them.
 
     Args:

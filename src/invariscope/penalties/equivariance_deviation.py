@@ -27,11 +27,11 @@ class EquivarianceDeviation(Penalty):
     `EquivarianceDeviation` of the measures, of one batch, from the very same formulas: −1 is perfect for
     cosines, 0 for distances and KL. Pairs with a zero vector are left out.
 
-    Misleads, that is, can be lowered without becoming equivariant: distances by shrinking the responses, all
-    of them by responses that barely differ between samples (a large common offset brings every cosine to −1).
+    Caveats: the penalty can fall without the network becoming equivariant: distances if responses shrink, and
+    all of them if responses barely differ between samples (a large common offset brings every cosine to −1).
     `to_null` guards against both: it divides by E₀, the same with f̂ of another sample z of the batch (1 + E
-    by 1 + E₀ for cosines). It can still be lowered by samples that lie further apart; `fixed_denominator`
-    takes away that gradient, and with it what keeps responses from shrinking.
+    by 1 + E₀ for cosines). It still falls if samples lie further apart; `fixed_denominator` removes that
+    gradient, and with it what keeps responses from shrinking.
 
     Args:
         transform, layers, output, elements, seed: see `Penalty`. kind="output" reads the model's output,

@@ -28,10 +28,10 @@ class NormalizedVariance(Penalty):
     What `iv.measure` gives for the same inputs as `value_ratio` and as `value`. Dead units are left out, and
     of the mean of ratios the sparse ones and those that no sample moves, by the rules of the measure.
 
-    Misleads, that is, can be lowered without becoming invariant: by more variance across samples, such as a
-    few units that follow the total brightness, and that the rest of the network ignores; by units that die,
-    or fire too seldom to count. `fixed_denominator` takes away the gradient of SV: what remains shrinks the
-    activations, which lowers the value no further but goes on moving the weights. BatchNorm in training
+    Caveats: the penalty can fall without the network becoming invariant: by more variance across samples,
+    such as a few units that follow the total brightness and that the rest of the network ignores, or by units
+    that die or fire too seldom to count. `fixed_denominator` removes the gradient of SV: what remains shrinks
+    the activations, which lowers the value no further but goes on moving the weights. BatchNorm in training
     mode takes its statistics from the orbits. Dropout counts as variance along orbits. Whether a layer
     stays informative is for the task's own loss to see to.
 

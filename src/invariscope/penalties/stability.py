@@ -27,8 +27,8 @@ class Stability(Penalty):
     forwarded once as it is, once an element, and once more an element with isotropic noise of that
     element's displacement; for D without the noise. The identity element counts for nothing.
 
-    Misleads, that is, can be lowered without stability: R by a network that noise upsets more, D by samples
-    that lie further apart. `fixed_denominator` takes away that gradient, and with it what keeps
+    Caveats: the penalty can fall without the network becoming more stable: R if noise moves the responses
+    more, D if samples lie further apart. `fixed_denominator` removes that gradient, and with it what keeps
     responses from shrinking.
 
     Args:

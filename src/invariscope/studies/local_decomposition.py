@@ -81,7 +81,7 @@ def local_decomposition(
     three norms stand as 1 : 2 : 1 over the image, compression to shear to rotation, each unit π²T·N/8 for N
     modes at temperature T.
 
-    Misleads: on patches that are no longer small beside the waves of the field, U is smaller than the
+    Caveats: on patches that are no longer small beside the waves of the field, U is smaller than the
     derivative in the middle; `leftover_px` says how much of the field is not affine.
 
     Args:

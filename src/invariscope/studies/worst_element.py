@@ -55,7 +55,7 @@ def worst_element(
     its neighbours are no further away than the tolerance. Layers whose worst places coincide share them;
     each walk forwards every new place once for all layers.
 
-    Misleads: the refinement climbs the highest peak that the listed elements show, and a narrower one between
+    Caveats: the refinement climbs the highest peak that the listed elements show, and a narrower one between
     others stays unseen: list them closely enough. Where the curve is flat the place means little. The
     value is the largest of many estimates on one set of samples: too large where these are few, and its
     interval is that of the place found, not of the search. Interpolating transforms blur between exact

@@ -22,7 +22,7 @@ class OrbitAverage(nn.Module):
     is, up to rounding: transforming x changes the order of the terms and nothing else. Each forward costs m
     of the model's.
 
-    Misleads: elements that are no group (a range of angles, say) give a smoother output and no invariant one;
+    Caveats: elements that are no group (a range of angles, say) give a smoother output and no invariant one;
     interpolating elements invariance up to interpolation. The model's own layers stay as they are: an
     invariant output says nothing about them.
 

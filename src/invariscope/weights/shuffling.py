@@ -27,7 +27,7 @@ def shuffled_channels(model: M, *, seed: int) -> M:
     Of a convolution in groups the channels are permuted within each group; a layer with one input channel
     in each group stays as it is.
 
-    Misleads: running statistics of normalisation layers still are those of the unshuffled network. And the
+    Caveats: running statistics of normalisation layers still are those of the unshuffled network. And the
     first layer's channels, the colours, are exchanged too.
 
     Args:

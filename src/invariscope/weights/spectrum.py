@@ -136,7 +136,7 @@ def filter_spectrum(weights: Any, layer: str | None = None, *, start: Any = None
     channels. Independent weights of equal variance have c_λ proportional to the multiplicity. If training
     raises the ratio c_λ / c_λ(start) at λ = 0 most, the filters have turned into local averages: they pool.
 
-    Misleads: the ratio also grows when all weights grow. Compare it between eigenvalues, or divide by the
+    Caveats: the ratio also grows when all weights grow. Compare it between eigenvalues, or divide by the
     ratio of the sums.
 
     Args:

@@ -17,7 +17,7 @@ def explain(
     ],
     debug: Debug = False,
 ) -> None:
-    """Says what a measure's number means, its formula, and when it misleads; or what a transform does.
+    """Explain a measure (meaning, formula, caveats) or a transform.
 
     Examples:
 

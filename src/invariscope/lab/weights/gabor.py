@@ -66,7 +66,7 @@ def fit_gabor(weights: Any, layer: str | None = None, *, limit: int = 64) -> Gab
     with (u, v) the pixel's place relative to a fitted centre, turned by a fitted angle. Every pair of output
     and input channels is a filter.
 
-    Misleads: nine numbers explain a good part of a random filter of few pixels, and more of a smooth one.
+    Caveats: nine numbers explain a good part of a random filter of few pixels, and more of a smooth one.
     Compare with `phase_randomised` copies of the filters, which are as smooth.
 
     Args:

@@ -73,7 +73,7 @@ def head_frequency_correlation(
     filters stay random can become stable by its head alone, if that selects the channels of low frequency:
     then ρ < 0.
 
-    Misleads: channels of larger filters need smaller head weights for the same effect.
+    Caveats: channels of larger filters need smaller head weights for the same effect.
 
     Args:
         model: a convolution whose channels a linear layer reads, pooled or place by place.

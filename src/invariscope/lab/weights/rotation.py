@@ -68,7 +68,7 @@ def rotation_coupling(
     the way in which a hierarchy becomes invariant, makes r large; random weights leave z near 0, within a few
     units.
 
-    Misleads: it sees only templates that are present in several orientations, and rotations of small filters
+    Caveats: it sees only templates that are present in several orientations, and rotations of small filters
     are blurred unless they are quarter turns. `angles=4` takes these alone.
 
     Args:

@@ -62,7 +62,7 @@ def lie_derivative(
     layer "(other operations)". The terms add up to the derivative before norms are taken; their norms do not,
     for layers undo or repeat each other.
 
-    Misleads: a layer's term depends on the action that its input and output are held to. Where a map becomes
+    Caveats: a layer's term depends on the action that its input and output are held to. Where a map becomes
     a vector all action ends, so that flattening carries whatever the later layers would have to undo.
 
     Args:

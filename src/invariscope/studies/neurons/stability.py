@@ -60,7 +60,7 @@ def neuron_stability(
     patches cost little. What a deformation brings in from outside the window is read from the image; windows
     stay as far from its edges as that takes, where there is room, and edges are repeated where not.
 
-    Misleads: a field of 1 px rms about the centre moves the border of a window by more than 1 px and its
+    Caveats: a field of 1 px rms about the centre moves the border of a window by more than 1 px and its
     middle by less, and every neuron weighs its window otherwise. Bilinear reading blurs: very fine patterns
     move a little by that alone.
 

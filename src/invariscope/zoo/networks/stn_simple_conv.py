@@ -103,7 +103,7 @@ def stn_simple_conv(
     It starts without a turn: with the same seed, its output is that of `simple_conv` up to rounding. The
     angle is learned from the labels alone. It is continuous on the circle, being predicted as a direction.
 
-    Misleads: the corrected image is interpolated, and an input that is turned already is interpolated twice.
+    Caveats: the corrected image is interpolated, and an input that is turned already is interpolated twice.
     An invariance of the layers behind the correction may be the correction's, or their own.
 
     Args:
