@@ -321,7 +321,7 @@ def test_numbers_that_grow_with_the_samples_have_no_interval_and_say_why():
     for row in rows:
         growing = row["measure"].split(".")[1] in ("F", "p", "F_oneway") or "rejecting" in row["measure"]
         assert np.isnan(row["ci_low"]) == growing
-        assert ("grows with their number" in row.get("note", "")) == growing
+        assert ("grows with the number" in row.get("note", "")) == growing
 
 
 @pytest.mark.parametrize("distance", ["sqeuclidean", "cosine", "euclidean"])

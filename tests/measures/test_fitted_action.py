@@ -115,10 +115,10 @@ def test_a_layer_that_is_projected_says_so():
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"distance": "cosine"}, "distance='squared_l2' alone; got 'cosine'"),
+        ({"distance": "cosine"}, "only distance='squared_l2'; got 'cosine'"),
         ({"distance": "l2"}, "got 'l2'"),
-        ({"kind": "channelwise"}, "kind='latent' alone"),
-        ({"reference": "twirl"}, "reference='kernel' alone"),
+        ({"kind": "channelwise"}, "only kind='latent'"),
+        ({"reference": "twirl"}, "only reference='kernel'"),
     ],
 )
 def test_what_sums_cannot_give_is_refused(options, match):

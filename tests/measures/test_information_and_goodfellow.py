@@ -208,7 +208,7 @@ def test_two_halves_of_a_pilot_have_the_quantile_of_the_whole(cut, kind):
     ("options", "message"),
     [
         ({"alpha": 0}, "alpha must be a share above 0 and at most 0.5; got 0"),
-        ({"best": 1.5}, "best is a share"),
+        ({"best": 1.5}, "best must be a share"),
         ({"average": "fire"}, "unknown average 'fire'. Closest: 'firing'"),
         ({"preset": "tmeasure"}, "unknown preset 'tmeasure'. Closest: 'tmeasures'"),
     ],

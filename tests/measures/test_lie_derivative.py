@@ -479,7 +479,7 @@ def test_a_trivial_action_asks_for_invariance(digits):
         ({"preset": "legacy_lee", "interpolation": "spline"}, "implies interpolation='bilinear'"),
         ({"preset": "legacy_lee", "generators": ["blur"]}, "blur needs second derivatives"),
         ({"action": "regular"}, "unknown action 'regular'"),
-        ({"step": 0}, "above 0; got 0"),
+        ({"step": 0}, "must be positive; got 0"),
     ],
 )
 def test_options_that_do_not_exist_are_refused(options, message):

@@ -82,7 +82,7 @@ def test_unit_medians_refuse_layers_too_large_to_keep_and_measure_the_others():
     result = iv.measure(model, images, SHIFTS, measures=[measure], progress=False)
     (entry,) = result.provenance["skipped"]
     assert entry["layer"] == "0"
-    assert "5776 units" in entry["reason"]
+    assert "got 5776" in entry["reason"]
     assert "1" in set(result.table.layer)
 
 

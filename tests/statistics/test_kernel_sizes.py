@@ -18,7 +18,7 @@ from invariscope.statistics.visits import Visits
 
 SAMPLES, ELEMENTS, UNITS = 6, 3, 5
 ROWS = np.ones((SAMPLES * ELEMENTS, UNITS))
-REFUSED = pytest.raises(ValueError, match="sizes do not fit together")
+REFUSED = pytest.raises(ValueError, match="sizes do not match")
 
 
 def visits(buckets=0, samples=SAMPLES, strata=0):

@@ -1,4 +1,4 @@
-"""A random projection of large layers, the same wherever and whenever it is asked for."""
+"""A reproducible random projection of large layers."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _ORDER, _SIGN = 0, 1  # slots of a unit's draw
 
 
 def projected(responses: Tensor, dims: int, *, seed: int) -> Tensor:
-    """(row, min(unit, dims)) responses in float64: as they are, or as `dims` signed sums of units.
+    """Return (row, min(unit, dims)) responses in float64: unchanged, or as `dims` signed sums of units.
 
-    Every unit enters one of the sums with a random sign, and all sums have the same number of units, give
-    or take one: a projection whose expected squared lengths are those of the responses.
+    Every unit is added to one of the sums with a random sign, and the sums have equally many units, up to
+    one. The projection preserves squared lengths on average.
 
     Args:
         responses: (row, unit) of one layer.
@@ -35,7 +35,7 @@ def projected(responses: Tensor, dims: int, *, seed: int) -> Tensor:
 
 @lru_cache(maxsize=128)
 def _directions(units: int, dims: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """(unit,) which sum each unit enters, and with which sign."""
+    """Return (unit,) the sum that each unit enters, and its sign."""
     draws = Draws(seed, np.arange(units), 2, Stream.PROJECTION).uniform()
     order = np.argsort(draws[:, _ORDER], kind="stable")
     place = np.empty(units, np.int64)

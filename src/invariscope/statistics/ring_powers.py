@@ -1,4 +1,4 @@
-"""How the power of feature maps is spread over spatial frequencies."""
+"""Power of feature maps by spatial frequency."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class RingMeans:
     """Mean power over samples, by channel.
 
     Args:
-        power: (replicate, channel, ring) mean square of the part of a map that lies in a ring; ring 0 is the
-            constant part. All rings add up to the mean square of the map.
+        power: (replicate, channel, ring) mean square of the part of a map within a ring; ring 0 is the
+            constant part. All rings sum to the mean square of the map.
         moment: (replicate, channel) Σ |frequency| · power, in cycles per position.
-        frequency: (ring,) in the middle of each ring, cycles per position.
+        frequency: (ring,) centre of each ring, in cycles per position.
         double: whether the activations were float64.
     """
 
@@ -36,29 +36,29 @@ class RingMeans:
 
 @dataclass(frozen=True)
 class RingPowers(SumStatistic):
-    """Σ over samples of |F(k)|²/(HW)², F the transform of the untransformed input's maps, summed by ring.
+    """Σ over samples of |F(k)|²/(HW)² by ring, with F the transform of the untransformed input's maps.
 
-    Computed in float64. Frequencies are folded: those above half a cycle per position are negative ones.
+    Computed in float64. Frequencies are folded: those above half a cycle per position are negative.
     """
 
     reads = (Untransformed(),)
 
     def bucket_bytes(self, units: int, elements: int) -> int:
-        """At most a number a unit: there are fewer rings than positions."""
+        """Return one number per unit at most: there are fewer rings than positions."""
         return 8 * units
 
     def init(self, block: Block, *, buckets: int, pilot: object = None) -> BucketSums:
-        """Empty sums."""
+        """Return empty sums."""
         shape = tuple(block.values.shape[1:])
         if len(shape) != 3 or shape[1] * shape[2] < 2:
             raise NotApplicableError(
-                f"a spectrum needs feature maps (C, H, W) of two positions or more; the units are {shape}"
+                f"a spectrum needs feature maps (C, H, W) with at least two positions; got {shape}"
             )
         rings = len(folded_rings(shape[1], shape[2])[1])
         return BucketSums.empty(block, buckets, {"power": (shape[0], rings), "moment": (shape[0],)})
 
     def update(self, state: BucketSums, block: Block) -> None:
-        """Adds the block's samples."""
+        """Add the block's samples."""
         maps = block.rest().detach()
         folding = torch.from_numpy(_folding(*state.shape[1:])).to(maps.device)
         few = max(1, _VALUES // int(np.prod(state.shape)))
@@ -72,7 +72,7 @@ class RingPowers(SumStatistic):
                 state.sums["moment"][bucket] += found[:, -1]
 
     def finalize(self, state: BucketSums, groups: list[list[int]]) -> RingMeans:
-        """Means over samples."""
+        """Return means over samples."""
         counts = state.samples(groups)[:, None]
         power = quotient(state.replicates("power", groups), counts[..., None])
         moment = quotient(state.replicates("moment", groups), counts)
@@ -81,17 +81,17 @@ class RingPowers(SumStatistic):
 
 @lru_cache(maxsize=64)
 def folded_rings(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """The ring of every frequency (height, width), and the frequency of every ring.
+    """Return the ring of every frequency (height, width), and the frequency of every ring.
 
-    With n the larger side, ring r holds the frequencies with r − ½ ≤ n·√(u² + v²) < r + ½, u and v in cycles
-    per position from −½ to ½. Rings that hold none are left out.
+    With n the larger side, ring r holds the frequencies with r − ½ ≤ n·√(u² + v²) < r + ½, where u and v are
+    in cycles per position from −½ to ½. Empty rings are left out.
 
     >>> ring, frequency = folded_rings(1, 4)
     >>> ring.tolist(), frequency.tolist()
     ([[0, 1, 2, 1]], [0.0, 0.25, 0.5])
     """
     n = max(height, width)
-    # A radius of exactly r + ½ must not fall on either side of the edge by rounding.
+    # The ring of a radius of exactly r + ½ must not depend on rounding.
     radii = np.floor(n * _radius(height, width) + 0.5 + 1e-9)
     found, ring = np.unique(radii, return_inverse=True)
     return ring.reshape(height, width), found / n
@@ -103,7 +103,7 @@ def _radius(height: int, width: int) -> np.ndarray:
 
 @lru_cache(maxsize=64)
 def _folding(height: int, width: int) -> np.ndarray:
-    """(frequency of half the plane, ring + 1): sums squares by ring, and in the last column radii."""
+    """Return (frequency of half the plane, ring + 1): sums squares by ring, and radii in the last column."""
     ring, frequency = folded_rings(height, width)
     half = width // 2 + 1
     twice = np.full(half, 2.0)  # the other half of the plane mirrors this one

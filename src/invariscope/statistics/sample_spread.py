@@ -1,4 +1,4 @@
-"""How far the untransformed samples lie apart in a layer: the scale of every displacement."""
+"""Mean squared distance between untransformed samples in a layer, the scale of displacements."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Spread:
     variance: np.ndarray
 
     def distance(self, *, diagonal: bool = False) -> np.ndarray:
-        """(replicate,) ⟨‖f(x) − f(z)‖²⟩ over ordered pairs of different samples, or over all n² pairs."""
+        """Return (replicate,) ⟨‖f(x) − f(z)‖²⟩ over ordered pairs of different samples, or all n² pairs."""
         with np.errstate(divide="ignore", invalid="ignore"):
             share = 1.0 if diagonal else self.samples / (self.samples - 1)
             return 2 * self.variance * share
@@ -39,42 +39,42 @@ class Spread:
 
 @dataclass(frozen=True)
 class SampleSpread(SumStatistic):
-    """Mean and mean square of the responses to untransformed samples, in float64, around one of each stratum.
+    """Mean and mean square of the responses to untransformed samples, relative to one sample per stratum.
 
-    With h_i = f(x_i) − p, for the response p to one sample of the stratum: "sums" (unit,) Σ_i h_i, and
-    "squares" Σ_i ‖h_i‖².
+    With h_i = f(x_i) − p, for the response p to one sample of the stratum, in float64: "sums" (unit,) Σ_i
+    h_i, and "squares" Σ_i ‖h_i‖².
     """
 
     reads = (Untransformed(),)
 
     def bucket_bytes(self, units: int, elements: int) -> int:
-        """A sum per unit."""
+        """Return one sum per unit."""
         return 8 * units
 
     def stratum_bytes(self, units: int, elements: int) -> int:
-        """A response per unit."""
+        """Return one response per unit."""
         return 8 * units
 
     def init(self, block: Block, *, buckets: int, pilot: Any = None) -> BucketSums:
-        """An empty state."""
+        """Return an empty state."""
         units = math.prod(block.values.shape[1:])
         return BucketSums.empty(block, buckets, {"sums": (units,), "squares": ()}, fixed=(units,))
 
     def update(self, state: BucketSums, block: Block) -> None:
-        """Adds the block's samples."""
+        """Add the block's samples."""
         rows, visits = _responses(block), Visits.of(block.membership, None)
         state.points.meet(block.membership, lambda sample: rows[sample])
         state.counts[visits.buckets] += visits.sizes
         add_offsets(rows, state.points.values, visits, state.sums["sums"], state.sums["squares"])
 
     def relative_to(self, state: BucketSums, fixed: FixedPoints) -> dict[str, np.ndarray]:
-        """The same sums, around other points."""
+        """Return the same sums relative to other points."""
         move, old = state.points.moves_to(fixed), state.sums["sums"]
         sums = old + state.counts[:, None].astype(float) * move
         return {"sums": sums, "squares": state.sums["squares"] + ((old + sums) * move).sum(axis=1)}
 
     def finalize(self, state: BucketSums, groups: list[list[int]]) -> Spread:
-        """Mean squared distance to the mean, of the given groups of buckets."""
+        """Return the mean squared distance to the mean, over the given groups of buckets."""
         state = self.together(state, groups)
         counts = state.samples(groups)
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -85,6 +85,6 @@ class SampleSpread(SumStatistic):
 
 
 def _responses(block: Block) -> np.ndarray:
-    """(sample, unit) responses to the untransformed inputs, in single precision at least."""
+    """Return (sample, unit) responses to the untransformed inputs, in at least single precision."""
     found = block.rest().detach().flatten(1).cpu()
     return (found if found.dtype in (torch.float32, torch.float64) else found.float()).contiguous().numpy()

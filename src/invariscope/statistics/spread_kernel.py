@@ -1,4 +1,4 @@
-"""The loop of the sample spread: every response is read once, a tile of units at a time."""
+"""The compiled loop of the sample spread; reads every response once, in tiles of units."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from invariscope.statistics.kernel_checks import refuse_places, refuse_sizes
 from invariscope.statistics.visits import Visits
 
-TILE = 1024  # units: their sums stay in the nearest cache
+TILE = 1024  # units, whose sums stay in the L1 cache
 _OPTIONS: Any = {"nogil": True, "cache": True, "boundscheck": False, "fastmath": {"reassoc"}}
 
 
@@ -34,16 +34,16 @@ def _add_offsets(rows, pivots, samples, starts, buckets, strata, sums, squares):
 def add_offsets(
     rows: np.ndarray, pivots: np.ndarray, visits: Visits, sums: np.ndarray, squares: np.ndarray
 ) -> None:
-    """Adds the offsets of responses from the pivot of their stratum, and their squares, to their buckets.
+    """Add the offsets of responses from their stratum's pivot, and their squares, to their buckets.
 
     Args:
         rows: (sample, unit) responses.
         pivots: (stratum, unit) float64.
         visits: which samples are added to which buckets.
         sums: (bucket, unit) changed in place.
-        squares: (bucket,) of all units together, changed in place.
+        squares: (bucket,) summed over units, changed in place.
     Raises:
-        ValueError: sizes that do not fit together.
+        ValueError: sizes that do not match.
     """
     sample, bucket, stratum = visits.reach
     units = rows.shape[1:]

@@ -1,4 +1,4 @@
-"""Responses of a fixed number of samples, for formulas that compare every pair of them."""
+"""Responses of a fixed number of samples, for formulas that compare all pairs."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class KeptResponses(DrawnStatistic):
     """Untransformed and transformed responses of a few samples.
 
     The final table has the columns "rest" (sample, unit), "orbits" (sample, element, unit) and "moving"
-    (sample, element), 0 for the identity.
+    (sample, element), which is 0 for the identity.
 
     Args:
-        size: how many samples of a stratum are kept.
-        units: how many of a larger layer's units, chosen by a hash too.
-        seed: of both.
+        size: number of samples kept per stratum.
+        units: number of units kept of a larger layer, also selected by a hash.
+        seed: seed of both.
     """
 
     stream = Stream.KEPT_RESPONSE
@@ -34,22 +34,22 @@ class KeptResponses(DrawnStatistic):
     seed: int
 
     def bucket_bytes(self, units: int, elements: int) -> int:
-        """Orbits of `size` samples."""
+        """Return the memory of the orbits of `size` samples."""
         return 4 * self.size * (1 + elements) * min(units, self.units)
 
     def facts(self, block: Block) -> dict[str, np.ndarray]:
-        """The chosen units, and which elements move."""
+        """Return the selected units, and which elements move."""
         units = int(np.prod(block.values.shape[1:]))
         chosen = chosen_units(units, self.units, seed=self.seed)
         return {"chosen": chosen, "moving": block.moving.astype(float)}
 
     def rows(self, block: Block, samples: np.ndarray, facts: dict[str, np.ndarray]) -> np.ndarray:
-        """(sample, 1 + element, unit) responses of the given samples, the untransformed input's first."""
+        """Return (sample, 1 + element, unit) responses, those of the untransformed input first."""
         columns = np.array([*block.probes["identity"], *range(block.elements)])
         return responses_of(block.values, facts["chosen"])[block.rows_of(samples, columns)]
 
     def finalize(self, state: DrawnState, groups: list[list[int]]) -> SampleTable:
-        """The kept samples of the stratum, with the group of each."""
+        """Return the kept samples of the stratum, with the group of each."""
         rows, group = self.drawn(state, groups)
         responses, moving = rows.astype(np.float64), state.facts["moving"]
         columns = {

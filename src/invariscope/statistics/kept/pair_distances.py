@@ -1,4 +1,4 @@
-"""Squared distances between the untransformed samples, pair by pair, within a drawn subset."""
+"""Squared distances between all pairs of untransformed samples in a drawn subset."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class PairDistances:
     groups: int
 
     def medians(self, *, diagonal: bool = False) -> np.ndarray:
-        """(replicate,) median over ordered pairs of different samples, or over all pairs; NaN for none."""
+        """Return (replicate,) median over ordered pairs of different samples, or all pairs; NaN if none."""
         return np.array([self._median(kept, diagonal) for kept in without_groups(self.group, self.groups)])
 
     def _median(self, kept: np.ndarray, diagonal: bool) -> float:
@@ -35,8 +35,8 @@ class DistanceReservoir(DrawnStatistic):
     """Responses to the untransformed samples of a subset, all pairs of which are compared.
 
     Args:
-        size: how many samples of a stratum.
-        seed: of the draw.
+        size: number of samples per stratum.
+        seed: seed of the draw.
     """
 
     stream = Stream.DISTANCE_RESERVOIR
@@ -45,16 +45,16 @@ class DistanceReservoir(DrawnStatistic):
     seed: int
 
     def bucket_bytes(self, units: int, elements: int) -> int:
-        """Responses of `size` samples."""
+        """Return the memory of the responses of `size` samples."""
         return 4 * self.size * units
 
     def rows(self, block: Block, samples: np.ndarray, facts: dict[str, np.ndarray]) -> np.ndarray:
-        """(sample, unit) responses to the untransformed inputs."""
+        """Return (sample, unit) responses to the untransformed inputs."""
         rest = block.rest().detach().flatten(1).cpu()
         return (rest if rest.element_size() == 8 else rest.float()).numpy()[samples]
 
     def finalize(self, state: DrawnState, groups: list[list[int]]) -> PairDistances:
-        """All pairs of the subset of the given groups of buckets."""
+        """Return all pairs within the subset of the given groups of buckets."""
         rows, group = self.drawn(state, groups)
         rest = rows.astype(np.float64)
         return PairDistances(

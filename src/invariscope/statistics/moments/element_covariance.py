@@ -1,4 +1,4 @@
-"""How a unit's responses to the elements covary across samples."""
+"""Covariance across samples of a unit's responses to the elements."""
 
 from __future__ import annotations
 
@@ -31,27 +31,27 @@ class Sphericity:
 
 @dataclass(frozen=True)
 class ElementCovariance(SumStatistic):
-    """Sums and products across samples of a unit's differences to its response to the first element.
+    """Sums and products across samples of a unit's differences from its response to the first element.
 
-    It keeps (m + 2)(m − 1)/2 numbers a unit and bucket, 135 for 16 elements: more than a kilobyte.
+    Keeps (m + 2)(m − 1)/2 numbers per unit and bucket: for 16 elements 135, more than a kilobyte.
     """
 
     def bucket_bytes(self, units: int, elements: int) -> int:
-        """A sum a unit and difference, and a product a pair of differences."""
+        """Return one sum per unit and difference, and one product per pair of differences."""
         return 8 * units * (elements + 2) * (elements - 1) // 2
 
     def stratum_bytes(self, units: int, elements: int) -> int:
-        """A difference per unit and element."""
+        """Return one difference per unit and element."""
         return 8 * units * (elements - 1)
 
     def init(self, block: Block, *, buckets: int, pilot: Any = None) -> BucketSums:
-        """An empty state; sums are relative to the differences of the first sample of each stratum."""
+        """Return an empty state; sums are relative to the first sample's differences of each stratum."""
         count, units = block.elements - 1, math.prod(block.values.shape[1:])
         sizes = {"differences": (count, units), "products": (count * (count + 1) // 2, units)}
         return BucketSums.empty(block, buckets, sizes, fixed=(count, units))
 
     def update(self, state: BucketSums, block: Block) -> None:
-        """Adds a block's orbits."""
+        """Add a block's orbits."""
         found, fixed = finite(_differences(block)), state.points
         fixed.meet(block.membership, lambda sample: found[sample].cpu().numpy())
         for bucket, samples in block.membership:
@@ -62,7 +62,7 @@ class ElementCovariance(SumStatistic):
             _add_products(state.sums["products"][bucket], chosen)
 
     def relative_to(self, state: BucketSums, fixed: FixedPoints) -> dict[str, np.ndarray]:
-        """The sums and products of the same differences, relative to others."""
+        """Return the sums and products of the same differences, relative to other points."""
         move, counts = state.points.moves_to(fixed), state.counts[:, None, None]
         rows, columns = np.triu_indices(move.shape[1])
         sums = state.sums["differences"]
@@ -71,7 +71,7 @@ class ElementCovariance(SumStatistic):
         return {"differences": sums + counts * move, "products": products}
 
     def finalize(self, state: BucketSums, groups: list[list[int]]) -> Sphericity:
-        """The factor, of all samples and of all but each group's."""
+        """Return the factor, of all samples and of all but each group's."""
         state = self.together(state, groups)
         sums, products = state.replicates("differences", groups), state.replicates("products", groups)
         counts = state.samples(groups).tolist()
@@ -80,13 +80,13 @@ class ElementCovariance(SumStatistic):
 
 
 def _differences(block: Block) -> Tensor:
-    """(sample, element − 1, unit) float64."""
+    """Return (sample, element − 1, unit) differences in float64."""
     orbits = block.orbits().flatten(2)
     return orbits[:, 1:].double() - orbits[:, :1]
 
 
 def _add_products(products: np.ndarray, found: Tensor) -> None:
-    """Adds Σ_i d_ij·d_ik for j ≤ k to (pair, unit) products."""
+    """Add Σ_i d_ij·d_ik for j ≤ k to (pair, unit) products."""
     count, units = found.shape[1:]
     for lo in range(0, units, _UNIT_CHUNK):
         part, row = found[:, :, lo : lo + _UNIT_CHUNK], 0
@@ -97,7 +97,7 @@ def _add_products(products: np.ndarray, found: Tensor) -> None:
 
 
 def _epsilon(sums: np.ndarray, products: np.ndarray, count: float) -> np.ndarray:
-    """(unit,) squared trace of the doubly centred covariance over (m − 1) times its square's trace.
+    """Return (unit,) tr²(C) / ((m − 1)·tr(C²)), with C the doubly centred covariance.
 
     Args:
         sums: (difference, unit) Σ_i d_ij.

@@ -1,4 +1,4 @@
-"""States of orbit sums put together, and written down."""
+"""Merging and serialisation of orbit states."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _REFERENCES = ("pivot", "usual", "settled")
 
 
 def packed(state: OrbitState) -> dict[str, np.ndarray]:
-    """A state as named arrays."""
+    """Return a state as named arrays."""
     state.take_back()
     facts = {"shape": state.shape, "facts": (state.double, state.channels_last)}
     arrays = {name: np.array(value, np.int64) for name, value in facts.items()}
@@ -33,7 +33,7 @@ def packed(state: OrbitState) -> dict[str, np.ndarray]:
 
 
 def unpacked(arrays: dict[str, np.ndarray]) -> OrbitState:
-    """The state that `packed` gave these arrays for."""
+    """Restore the state from the arrays that `packed` returned."""
     double, channels_last = arrays["facts"].tolist()
     return OrbitState(
         shape=tuple(arrays["shape"].tolist()),
@@ -57,7 +57,7 @@ def unpacked(arrays: dict[str, np.ndarray]) -> OrbitState:
 
 
 def merged(first: OrbitState, second: OrbitState) -> tuple[OrbitState, dict[int, Waiting]]:
-    """The sums of both, relative to the first one's references; and the samples of both that waited."""
+    """Return the sums of both relative to the first one's references, and the waiting samples of both."""
     first.take_back()
     second.take_back()
     references, other = first.references.on_host(), second.references.on_host()
@@ -86,7 +86,7 @@ def merged(first: OrbitState, second: OrbitState) -> tuple[OrbitState, dict[int,
 
 
 def _add_stratum(both: OrbitState, first: OrbitState, second: OrbitState, stratum: int) -> None:
-    """Adds the second state's sums of one of its strata."""
+    """Add the second state's sums of one stratum."""
     other = second.references.on_host()
     buckets = np.flatnonzero(second.strata == stratum)
     if not both.references.settled[stratum]:
@@ -111,7 +111,10 @@ def _add_stratum(both: OrbitState, first: OrbitState, second: OrbitState, stratu
 def _add_unusual(
     both: OrbitState, first: OrbitState, second: OrbitState, stratum: int, theirs: np.ndarray
 ) -> None:
-    """Adds the counts of unusual responses; where the two states hold another for usual, one counts whole."""
+    """Add the counts of unusual responses.
+
+    Where the two usual responses differ, all clusters of the less supported one count as unusual.
+    """
     references, other = both.references, second.references.on_host()
     waits = stratum in first.waiting
     mine = np.zeros(0, np.int64) if waits else np.flatnonzero(first.strata == stratum)

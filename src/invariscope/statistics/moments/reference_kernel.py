@@ -1,4 +1,4 @@
-"""The reference of a stratum from its first samples, on the CPU."""
+"""The compiled loops that compute a stratum's reference from its first samples."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from invariscope.statistics.moments.orbit_kernel import OPTIONS, TILE, along
 
 @numba.njit(**OPTIONS)
 def _median_of_five(a, b, c, d, e, found):
-    """Without sorting: the least and the largest of four cannot be it."""
+    """Compute the median without sorting: it is neither the smallest nor the largest of any four."""
     for u in range(len(found)):
         low = max(min(a[u], b[u]), min(c[u], d[u]))
         high = min(max(a[u], b[u]), max(c[u], d[u]))
@@ -20,7 +20,7 @@ def _median_of_five(a, b, c, d, e, found):
 
 @numba.njit(**OPTIONS)
 def _medians(rows, starts, step, left, pivot):
-    """Fills the (element, unit) lower median of one to five orbits, of a tile of units."""
+    """Fill the (element, unit) lower median of one to five orbits, for a tile of units."""
     count, few, (elements, width) = len(starts), np.empty(len(starts), rows.dtype), pivot.shape
     right = left + width
     for j in range(elements):
@@ -37,7 +37,7 @@ def _medians(rows, starts, step, left, pivot):
 
 @numba.njit(**OPTIONS)
 def _add_squares(head, sums, spread, elements, squares):
-    """Adds Σ_j a_j² of one orbit."""
+    """Add Σ_j a_j² of one orbit."""
     for u in range(len(squares)):
         origin = np.float64(head[u])
         squares[u] += origin * (elements * origin + 2 * sums[u]) + spread[u]
@@ -45,7 +45,7 @@ def _add_squares(head, sums, spread, elements, squares):
 
 @numba.njit(**OPTIONS)
 def _summaries(rows, starts, step, weights, pivot, weighted, squares):
-    """Fills medians, (sample, unit) weighted sums, and (unit,) sums of squares over samples and elements."""
+    """Fill medians, (sample, unit) weighted sums, and (unit,) sums of squares over samples and elements."""
     (units, flat), elements = (rows.shape[1], rows.reshape(-1)), len(weights)
     sums, spread = np.empty(TILE), np.empty(TILE)
     for left in range(0, units, TILE):
@@ -75,7 +75,7 @@ def _prefer(own, agree, best, found):
 
 @numba.njit(**OPTIONS)
 def _most_agreed(weighted, tolerance, found):
-    """Fills (unit,) of the (sample, unit) sums the one that most agree with; the first such one."""
+    """Fill (unit,) with the first of the (sample, unit) sums that most others agree with."""
     count = len(weighted)
     agree = np.empty((count, TILE))
     for left in range(0, len(found), TILE):
@@ -99,18 +99,18 @@ def take_reference(
     pivot: np.ndarray,
     usual: np.ndarray,
 ) -> None:
-    """Fills the median orbit and the usual response; see `References`.
+    """Fill the median orbit and the usual response; see `References`.
 
     Args:
         rows: (row, unit), C-contiguous float32 or float64.
-        starts: (sample,) the row in which each of one to five orbits begins.
+        starts: (sample,) the first row of each of one to five orbits.
         step: rows from one element to the next.
         weights: (element,) of the weighted sum.
         share: τ.
         pivot: (element, unit) in the type of `rows`.
         usual: (2, unit) float64.
     Raises:
-        ValueError: sizes that do not fit together.
+        ValueError: sizes that do not match.
     """
     (count, elements), units = (len(starts), len(weights)), rows.shape[1]
     refuse_sizes(pivot=(pivot.shape, (elements, units)), usual=(usual.shape, (2, units)))
@@ -123,6 +123,6 @@ def take_reference(
 
 
 def usual_tolerance(squares: np.ndarray, share: float) -> np.ndarray:
-    """(unit,) τ·s from mean square responses."""
+    """Return (unit,) τ·s from mean square responses."""
     layer = squares.mean() if squares.size else 0.0
     return share * np.sqrt(np.maximum(squares, 1e-6 * layer))

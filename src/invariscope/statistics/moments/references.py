@@ -12,7 +12,7 @@ from torch import Tensor
 
 from invariscope.statistics.moments.reference_kernel import take_reference
 
-FIRST = 5  # samples of a stratum that its reference is taken from
+FIRST = 5  # samples of a stratum that determine its reference
 
 
 def rounding(double: bool) -> float:
@@ -24,7 +24,7 @@ def rounding(double: bool) -> float:
 def orbit_weights(elements: int) -> np.ndarray:
     """Return (element,) weights w_j between 1 and 2 of the sum by which orbits are compared.
 
-    No few of them have simple ratios, so that orbits with equal weighted sums are equal.
+    Their ratios are irrational, so that different orbits are very unlikely to have equal weighted sums.
 
     >>> orbit_weights(3).round(3).tolist()
     [1.618, 1.236, 1.854]
@@ -107,7 +107,7 @@ class References:
 def _enlarged(part: Any, room: int) -> Any:
     if isinstance(part, Tensor):
         return torch.cat([part, part.new_zeros((room - len(part), *part.shape[1:]))])
-    # Memory that is never written to costs nothing; flags are small, and must start as False.
+    # Untouched memory is free, so only the flags, which must start as False, are zeroed.
     grown = np.zeros(room, bool) if part.ndim == 1 else np.empty((room, *part.shape[1:]), part.dtype)
     grown[: len(part)] = part
     return grown
@@ -126,5 +126,5 @@ def weighted_sums(orbits: Tensor) -> Tensor:
 
 
 def agree(sums: Any, usual: Any, tolerance: Any) -> Any:
-    """Return whether weighted sums are those of the usual response."""
+    """Return whether weighted sums match that of the usual response."""
     return abs(sums - usual) <= tolerance

@@ -1,4 +1,4 @@
-"""Moments of a layer's responses with the transform's action undone."""
+"""Moments of a layer's responses after undoing the transform's action."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from invariscope.statistics.moments.orbit_moments import OrbitMoments
 from invariscope.statistics.moments.orbit_state import OrbitState
 from invariscope.statistics.moments.variances import Moments
 
-# Arrays of `Moments` by what stands in front of their unit axes.
+# Arrays of `Moments` with and without a leading replicate axis.
 _WITH_LEAD = ("squared", "moving", "within", "total", "row_deviations", "element_deviation")
 _PLAIN = ("unusual", "mean")
 
@@ -25,7 +25,7 @@ class UndoneState:
     """Sums of the undone responses, and the units that no element moved out of the image.
 
     Args:
-        moments: over all units, those that left included.
+        moments: sums over all units, including those that left.
         kept: (unit...) flags.
     """
 
@@ -34,7 +34,7 @@ class UndoneState:
 
     @property
     def counts(self) -> np.ndarray:
-        """(bucket,) samples."""
+        """(bucket,) number of samples."""
         return self.moments.counts
 
     @property
@@ -53,8 +53,8 @@ class UndoneFinal:
     """Moments of the units that were kept.
 
     Args:
-        moments: their arrays are (replicate, kept unit).
-        kept: (unit...) which units those are, in order.
+        moments: its arrays are (replicate, kept unit).
+        kept: (unit...) flags of those units.
     """
 
     moments: Moments
@@ -63,11 +63,11 @@ class UndoneFinal:
 
 @dataclass(frozen=True)
 class UndoneMoments(Statistic):
-    """The sums of `OrbitMoments` for b_ij = t_j⁻¹ a(t_j x_i), and the units for which they mean something.
+    """The sums of `OrbitMoments` for b_ij = t_j⁻¹ a(t_j x_i), and the units for which they are meaningful.
 
     Args:
         spread: as for `OrbitMoments`.
-        mask: leave out the units that some element moves out of the image, of any sample.
+        mask: leave out units that some element moves out of the image, for any sample.
     """
 
     spread: str = "variance"
@@ -78,51 +78,51 @@ class UndoneMoments(Statistic):
         return OrbitMoments(self.spread)
 
     def moves_positions(self, layer: str, axes: int) -> bool:
-        """Yes."""
+        """Return True."""
         return True
 
     def bucket_bytes(self, units: int, elements: int) -> int:
-        """As for `OrbitMoments`."""
+        """Return the same as `OrbitMoments`."""
         return self._sums.bucket_bytes(units, elements)
 
     def stratum_bytes(self, units: int, elements: int) -> int:
-        """As for `OrbitMoments`."""
+        """Return the same as `OrbitMoments`."""
         return self._sums.stratum_bytes(units, elements)
 
     def init(self, block: Block, *, buckets: int, pilot: Any = None) -> UndoneState:
-        """An empty state; a layer without an action is refused here."""
+        """Return an empty state, or reject a layer without an action."""
         moments = self._sums.init(block.with_orbits(block.undone()), buckets=buckets)
         kept = np.ones(moments.shape, bool)
         return UndoneState(moments, kept & _kept(block) if self.mask else kept)
 
     def update(self, state: UndoneState, block: Block) -> None:
-        """Adds a block's orbits, undone."""
+        """Add a block's orbits after undoing the action."""
         if self.mask and block.per_sample:
             state.kept &= _kept(block)
         undone = block.undone()
-        # What left the image must not decide whose samples weigh most.
+        # Units that left the image must not affect which samples are decisive.
         gone = torch.from_numpy(~state.kept).to(undone.device)
         self._sums.update(state.moments, block.with_orbits(undone.masked_fill(gone, 0.0)))
 
     def enlarge(self, state: UndoneState, buckets: int) -> None:
-        """Room for more buckets."""
+        """Make room for more buckets."""
         self._sums.enlarge(state.moments, buckets)
 
     def pack(self, state: UndoneState) -> dict[str, np.ndarray]:
-        """The sums and the flags as arrays."""
+        """Return the sums and flags as arrays."""
         return self._sums.pack(state.moments) | {"kept": state.kept}
 
     def unpack(self, arrays: dict[str, np.ndarray]) -> UndoneState:
-        """The state from arrays."""
+        """Restore the state from arrays."""
         moments = {name: array for name, array in arrays.items() if name != "kept"}
         return UndoneState(self._sums.unpack(moments), arrays["kept"].astype(bool))
 
     def merge(self, first: UndoneState, second: UndoneState) -> UndoneState:
-        """The sums of both, for the units that neither lost."""
+        """Return the sums of both, for the units that are kept in both."""
         return UndoneState(self._sums.merge(first.moments, second.moments), first.kept & second.kept)
 
     def finalize(self, state: UndoneState, groups: list[list[int]]) -> UndoneFinal:
-        """Moments of the kept units in the given groups of buckets."""
+        """Return moments of the kept units in the given groups of buckets."""
         whole, kept = self._sums.finalize(state.moments, groups), state.kept
         arrays = {name: getattr(whole, name) for name in _WITH_LEAD + _PLAIN}
         chosen = {name: array[..., kept] for name, array in arrays.items() if array is not None}
@@ -130,5 +130,5 @@ class UndoneMoments(Statistic):
 
 
 def _kept(block: Block) -> np.ndarray:
-    """(unit...) whether no element of any of the block's samples moves the unit out of the image."""
+    """Return (unit...) whether no element moves the unit out of the image for any sample of the block."""
     return kept_positions(block).all(0).all(0).cpu().numpy()

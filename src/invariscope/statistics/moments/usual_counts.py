@@ -1,4 +1,4 @@
-"""Counts of samples that do not give a unit's usual response, over several strata or states."""
+"""Counts of samples with unusual responses, over several strata or states."""
 
 from __future__ import annotations
 
