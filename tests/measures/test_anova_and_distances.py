@@ -15,7 +15,7 @@ from test_every_measure import block_of, final_values, finals_of, shape_of
 import invariscope as iv
 from invariscope import zoo
 from invariscope.common.draws import Stream, drawn_words
-from invariscope.measures.multiple_testing import CORRECTIONS, f_critical, f_survival, share_rejecting
+from invariscope.measures.anova_table import CORRECTIONS, f_critical, f_survival, share_rejecting
 from invariscope.measures.values import LayerContext
 from invariscope.statistics.kept.reservoir import Reservoir
 

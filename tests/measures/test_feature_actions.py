@@ -448,9 +448,9 @@ ALTERNATING, ALIKE = [[[1.0]], [[-1.0]], [[1.0]], [[-1.0]]], [[[1.0]]] * 4
 
 def test_actions_that_are_called_alike_are_refused_with_the_label_that_tells_them_apart():
     wanted = [iv.EquivarianceDeviation(feature_action=iv.FibreAction(m)) for m in (ALTERNATING, ALIKE)]
-    with pytest.raises(ValueError, match=r"asked for 2 times.*FibreAction\(\.\.\., label='first'\)"):
+    with pytest.raises(ValueError, match=r"requested 2 times.*FibreAction\(\.\.\., label='first'\)"):
         as_measures(wanted)
-    with pytest.raises(ValueError, match=r"asked for 2 times: measure once per option set$"):
+    with pytest.raises(ValueError, match=r"requested 2 times: measure once per set of options$"):
         as_measures([wanted[0], wanted[0]])
 
 

@@ -15,9 +15,9 @@ from torch import nn
 
 import invariscope as iv
 from invariscope import zoo
+from invariscope.measures.same_equivariance import UndoneMoments
 from invariscope.report.facts import key_facts
 from invariscope.statistics.discrepancy import Discrepancy
-from invariscope.statistics.moments.undone_moments import UndoneMoments
 
 ROUNDING = 1e-10  # of a normalized variance in float32: squares of 1e-5
 EXACT = [

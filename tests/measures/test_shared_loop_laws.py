@@ -15,7 +15,7 @@ import invariscope as iv
 from invariscope.common.draws import Stream, drawn_words
 from invariscope.intervals import jackknife
 from invariscope.measures.worst_element import chosen_by_chance, reach_of_largest
-from invariscope.statistics.projection import projected
+from invariscope.statistics.moments.orbit_regression import projected
 
 pytestmark = pytest.mark.usefixtures("seeded")
 

@@ -12,8 +12,8 @@ from invariscope.statistics.counts.firing_kernel import count_firing, keep_large
 from invariscope.statistics.moments.group_kernel import group_products
 from invariscope.statistics.moments.moment_kernel import reduce_orbits
 from invariscope.statistics.moments.orbit_moments import OrbitMoments
-from invariscope.statistics.moments.reference_kernel import take_reference
-from invariscope.statistics.spread_kernel import add_offsets
+from invariscope.statistics.moments.references import take_reference
+from invariscope.statistics.sample_spread import add_offsets
 from invariscope.statistics.visits import Visits
 
 SAMPLES, ELEMENTS, UNITS = 6, 3, 5

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from invariscope.block import Block
-from invariscope.common.registry import Registry, refuse_unknown_options, snake_case
+from invariscope.common.registry import Registry, refuse_unknown_options, snake_case, unknown
 from invariscope.measures.values import LayerContext, Output, Values
 from invariscope.statistics.base import Statistic
 from invariscope.statistics.kept.sample_table import Columns, SampleRows
@@ -274,3 +274,23 @@ def _as_measure(entry: Any) -> Measure:
     raise TypeError(
         f"a measure must be an object such as NormalizedVariance(), or a name; got {type(entry).__name__}"
     )
+
+
+Presets = Mapping[str, Mapping[str, Any]]
+
+
+def apply_preset(measure: Any, presets: Presets) -> None:
+    """Set the options that the measure's `preset` implies; call from `__post_init__` of a frozen dataclass.
+
+    Raises:
+        ValueError: an unknown preset, or an explicit option that contradicts it.
+    """
+    if measure.preset is None:
+        return
+    if measure.preset not in presets:
+        raise unknown("preset", measure.preset, presets)
+    for name, value in presets[measure.preset].items():
+        given = getattr(measure, name)
+        if name in measure.named_options and given != value:
+            raise ValueError(f"preset={measure.preset!r} implies {name}={value!r}, but got {name}={given!r}")
+        object.__setattr__(measure, name, value)

@@ -10,7 +10,7 @@ import numpy as np
 
 from invariscope.common.checks import refuse_other, set_integers
 from invariscope.measures.base import KnownAnswer, Measure
-from invariscope.measures.interval_limits import few_decisive, reach_of_uneven
+from invariscope.measures.interval_limits import limits_of_uneven
 from invariscope.measures.values import LayerContext, LayerValues, Output, UnitValues, Values
 from invariscope.measures.variance_parts import Parts
 from invariscope.statistics.base import Statistic
@@ -69,17 +69,14 @@ class _Distance(Measure):
         whole, nulls = self._of(found.layer), self._null(found.layer)
         null = float("nan") if nulls is None else float(nulls[0])
         undefined = found.layer.undefined if self.distance == "cosine" else None
-        few = few_decisive(*found.layer.decisive) if self.along_orbits else ""
-        wide = reach_of_uneven(*found.layer.decisive) if self.along_orbits else 1.0
-        own = LayerValues(whole[:, 0], null, undefined, uncovered=few, reach=wide)
-        outputs: dict[str, Values] = {"": own}
+        limits = limits_of_uneven(*found.layer.decisive) if self.along_orbits else {}
+        outputs: dict[str, Values] = {"": LayerValues(whole[:, 0], null, undefined, **limits)}
         if found.channels is not None:
             still = (found.channels.along[0] == 0) & (found.channels.across[0] == 0)
             values = np.where(still, np.nan, self._of(found.channels))
             live = np.isfinite(values[0])
-            nulls = self._null(found.channels)
-            dead = int((~live).sum())
-            outputs["channels"] = UnitValues(values, live, dead=dead, null=nulls, uncovered=few, reach=wide)
+            nulls, dead = self._null(found.channels), int((~live).sum())
+            outputs["channels"] = UnitValues(values, live, dead=dead, null=nulls, **limits)
         return outputs
 
     @abc.abstractmethod

@@ -11,12 +11,12 @@ from invariscope.actions.feature_actions import FeatureAction, MatrixAction, as_
 from invariscope.actions.fitted_action import FittedAction
 from invariscope.common.checks import refuse_other
 from invariscope.measures.base import KnownAnswer, Measure
-from invariscope.measures.fitted_deviation import fitted_deviation, naive_fitted_deviation
 from invariscope.measures.naive_actions import naive_moved
+from invariscope.measures.ridge_maps import held_out, naively_predicted
 from invariscope.measures.values import ElementValues, LayerContext, LayerValues, Output, Values
 from invariscope.statistics.discrepancy import DISTANCES, OVER, REFERENCES, Discrepancy
 from invariscope.statistics.kept.sample_table import SampleTable
-from invariscope.statistics.moments.orbit_regression import OrbitRegression
+from invariscope.statistics.moments.orbit_regression import OrbitRegression, RegressionSums
 from invariscope.statistics.rounding import quotient, ratio
 
 _ALLOWED = {
@@ -292,3 +292,31 @@ def _silent_nanmean(values: np.ndarray) -> np.ndarray:
     """Return the (element,) mean of finite values; NaN if there are none."""
     finite = np.isfinite(values)
     return quotient(np.where(finite, values, 0).sum(axis=1), finite.sum(axis=1))
+
+
+def fitted_deviation(
+    sums: RegressionSums, action: FittedAction, *, exclude_identity: bool
+) -> dict[str, Values]:
+    """Return ⟨‖f(gx) − M_g f(x) − b_g‖²⟩, its null with f(x) of another sample, and their ratio."""
+    parts = [held_out(sums, replicate, ridge=action.ridge) for replicate in range(len(sums.count))]
+    by_element = np.stack([part.residual / part.samples for part in parts])
+    crossed = np.stack([part.crossed / part.samples for part in parts])
+    kept = sums.moving if exclude_identity else np.ones_like(sums.moving)
+    values, null = by_element[:, kept].mean(axis=1), crossed[:, kept].mean(axis=1)
+    note = "" if action.dims >= sums.units else f"{sums.units} units projected to {action.dims} directions"
+    return {
+        "": LayerValues(values, float(null[0]), note=note),
+        "by_element": ElementValues(np.where(kept, by_element, np.nan)),
+        "to_null": LayerValues(ratio(values, null), 1.0, note=note),
+    }
+
+
+def naive_fitted_deviation(
+    activations: np.ndarray, indices: np.ndarray | None, action: FittedAction, *, exclude_identity: bool
+) -> dict[str, np.ndarray]:
+    """Compute the deviation sample by sample, for the oracle."""
+    flat, predicted, _ = naively_predicted(activations, indices, ridge=action.ridge, seed=action.seed)
+    by_element = ((flat - predicted) ** 2).sum(axis=2).mean(axis=0)
+    if exclude_identity:
+        by_element[0] = np.nan
+    return {"": np.asarray(np.nanmean(by_element)), "by_element": by_element}

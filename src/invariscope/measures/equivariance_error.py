@@ -29,7 +29,7 @@ from invariscope.measures.values import (
     Values,
 )
 from invariscope.statistics.discrepancy import Discrepancy
-from invariscope.statistics.kept.sample_table import Columns, SampleStatistic
+from invariscope.statistics.kept.sample_table import Columns, SampleStatistic, SampleTable
 from invariscope.statistics.probes import Untransformed
 
 
@@ -129,12 +129,12 @@ class EquivarianceError(Measure):
         present = [k for k in range(len(self.actions)) if f"gap.{k}" in table.columns]
         means = {k: relative_mean(relative(table, of=f".{k}")) for k in present}
         best = min(means, key=lambda k: (not means[k] < np.inf, means[k]))
-        of, lost = f".{best}", _column_largest(table[f"trip.{best}"])[None]
+        of, lost = f".{best}", np.fmax.reduce(table[f"trip.{best}"], axis=0)[None]
         errors, moved = relative(table, of=of), layer.moved(table[f"gap{of}"].shape[1])
         null = relative_mean(relative(table, of=of, which="null_"))
         found: dict[str, Values] = {
             "": mean_error(table, of=of, null=null, note=self._others(means, best)),
-            "by_element": ElementValues(table.replicates(lambda part: _column_means(relative(part, of=of)))),
+            "by_element": ElementValues(table.replicates(lambda part: _means_by_element(part, of))),
             "action_by_element": ElementValues(lost, uncovered=EXTREME, counted=moved),
         }
         found |= _extremes(errors, table["index"])
@@ -245,24 +245,15 @@ def _trip(block: Block, action: FeatureAction) -> Tensor:
     return lost / whole
 
 
-def _column_means(errors: np.ndarray) -> np.ndarray:
+def _means_by_element(part: SampleTable, of: str) -> list[float]:
     """Return the (element,) mean over samples, see `relative_mean`."""
-    return np.array([relative_mean(column) for column in errors.T])
-
-
-def _column_largest(errors: np.ndarray) -> np.ndarray:
-    """Return the (element,) largest value over samples, ignoring NaN; NaN if all are NaN."""
-    return np.array([column.max() if column.size else np.nan for column in map(_defined, errors.T)])
-
-
-def _defined(column: np.ndarray) -> np.ndarray:
-    return column[~np.isnan(column)]
+    return [relative_mean(column) for column in relative(part, of=of).T]
 
 
 def _extremes(errors: np.ndarray, indices: np.ndarray) -> dict[str, Values]:
     """Return the largest error and its position, overall and per element."""
     filled = np.where(np.isnan(errors), -1.0, errors)
-    largest = _column_largest(errors)
+    largest = np.fmax.reduce(errors, axis=0)  # ignores NaN
     worst = np.where(np.isnan(largest), np.nan, indices[filled.argmax(axis=0)])
     at = int(filled.max(axis=0).argmax())
     place = float("nan") if np.isnan(largest).all() else float(at)

@@ -8,8 +8,7 @@ import numpy as np
 
 from invariscope.common.checks import refuse_other
 from invariscope.intervals import Reason
-from invariscope.measures.base import KnownAnswer, Measure
-from invariscope.measures.presets import Presets, apply_preset
+from invariscope.measures.base import KnownAnswer, Measure, Presets, apply_preset
 from invariscope.measures.values import LayerContext, Output, UnitValues
 from invariscope.statistics.counts.firing import FiringCounts, FiringShares
 from invariscope.statistics.rounding import quotient

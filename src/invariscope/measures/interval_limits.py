@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from invariscope.intervals import DECISIVE, Reason
@@ -60,6 +62,14 @@ def reach_of_uneven(count: float, total: float, squares: float) -> float:
     """
     even = total**2 / (count * squares) if squares > 0 else 1.0
     return 1 + _OF_UNEVEN * max(0.0, _UNEVEN - even)
+
+
+def limits_of_uneven(count: float, total: float, squares: float) -> dict[str, Any]:
+    """Return the limits of the interval of a mean of uneven parts, as fields of its value."""
+    return {
+        "uncovered": few_decisive(count, total, squares),
+        "reach": reach_of_uneven(count, total, squares),
+    }
 
 
 def few_decide(errors: np.ndarray, sizes: np.ndarray) -> str:

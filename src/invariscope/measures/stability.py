@@ -11,14 +11,14 @@ from torch import Tensor
 
 from invariscope.block import Block, NotApplicableError
 from invariscope.common.checks import refuse_other, set_integers
+from invariscope.common.draws import Stream
 from invariscope.common.registry import unknown
-from invariscope.measures.base import KnownAnswer, Measure
-from invariscope.measures.interval_limits import few_decisive, reach_of_uneven
-from invariscope.measures.presets import Presets, apply_preset
+from invariscope.measures.base import KnownAnswer, Measure, Presets, apply_preset
+from invariscope.measures.interval_limits import limits_of_uneven
 from invariscope.measures.values import LayerContext, LayerValues, Output
 from invariscope.statistics.base import Statistic
 from invariscope.statistics.displacements import SampleDisplacements, versions
-from invariscope.statistics.kept.pair_distances import DistanceReservoir
+from invariscope.statistics.kept.drawn_subset import DrawnState, DrawnStatistic, without_groups
 from invariscope.statistics.kept.sample_table import SampleStatistic, SampleTable
 from invariscope.statistics.probes import EqualNoise, Probe, Untransformed
 from invariscope.statistics.rounding import quotient
@@ -136,27 +136,23 @@ class Stability(Measure):
             far = spread.medians if self.average == "median" else spread.distance
             apart = far(diagonal=self._diagonal)
             null = {name: _null(table, name, middle) for name in _MOVES}
-        few = {name: self._few_decide(table, name) for name in _MOVES}
-        wide = {name: self._reach(table, name) for name in _MOVES}
-        moved, noisy = (quotient(above[name], apart) for name in _MOVES)
-        chance = {name: quotient(value, apart[0]) for name, value in null.items()}
-        ratio = quotient(above["moved"], above["noisy"])
-        either = few["moved"] or few["noisy"]
-        return {
-            "D": LayerValues(moved, chance["moved"], reach=wide["moved"], uncovered=few["moved"]),
-            "G": LayerValues(noisy, chance["noisy"], reach=wide["noisy"], uncovered=few["noisy"]),
-            "R": LayerValues(ratio, reach=max(wide.values()), uncovered=either),
+        limits = {name: self._limits(table, name) for name in _MOVES}
+        found = {
+            output: LayerValues(quotient(above[name], apart), quotient(null[name], apart[0]), **limits[name])
+            for output, name in zip("DG", _MOVES, strict=True)
         }
+        ratio = LayerValues(
+            quotient(above["moved"], above["noisy"]),
+            reach=max(found["D"].reach, found["G"].reach),
+            uncovered=found["D"].uncovered or found["G"].uncovered,
+        )
+        return found | {"R": ratio}
 
-    def _few_decide(self, table: SampleTable, name: str) -> str:
-        """Explain why a mean has no interval; medians do not depend on a few samples."""
-        means = self.average == "mean"
-        return few_decisive(*table.decisive(table[name].sum(axis=1))) if means else ""
-
-    def _reach(self, table: SampleTable, name: str) -> float:
-        """Return the factor that widens the interval."""
-        means = self.average == "mean"
-        return reach_of_uneven(*table.decisive(table[name].sum(axis=1))) if means else _OF_MEDIANS
+    def _limits(self, table: SampleTable, name: str) -> dict[str, Any]:
+        """Return the limits of an interval; medians do not depend on a few samples."""
+        if self.average != "mean":
+            return {"reach": _OF_MEDIANS}
+        return limits_of_uneven(*table.decisive(table[name].sum(axis=1)))
 
     @property
     def _diagonal(self) -> bool:
@@ -252,3 +248,53 @@ def _median_distances(rest: np.ndarray, *, diagonal: bool) -> float:
         squares = np.square(unit[:, None] - unit[None, :]).ravel()
         total += float(np.partition(squares, rank)[rank])
     return total
+
+
+@dataclass(frozen=True)
+class PairDistances:
+    """(sample, sample) squared distances within the subset, and the jackknife group of each sample."""
+
+    squares: np.ndarray
+    group: np.ndarray
+    groups: int
+
+    def medians(self, *, diagonal: bool = False) -> np.ndarray:
+        """Return (replicate,) median over ordered pairs of different samples, or all pairs; NaN if none."""
+        return np.array([self._median(kept, diagonal) for kept in without_groups(self.group, self.groups)])
+
+    def _median(self, kept: np.ndarray, diagonal: bool) -> float:
+        squares = self.squares[np.ix_(kept, kept)]
+        chosen = squares if diagonal else squares[~np.eye(len(squares), dtype=bool)]
+        return float(np.median(chosen)) if chosen.size else float("nan")
+
+
+@dataclass(frozen=True)
+class DistanceReservoir(DrawnStatistic):
+    """Responses to the untransformed samples of a subset, all pairs of which are compared.
+
+    Args:
+        size: number of samples per stratum.
+        seed: seed of the draw.
+    """
+
+    stream = Stream.DISTANCE_RESERVOIR
+    reads = (Untransformed(),)
+    size: int
+    seed: int
+
+    def bucket_bytes(self, units: int, elements: int) -> int:
+        """Return the memory of the responses of `size` samples."""
+        return 4 * self.size * units
+
+    def rows(self, block: Block, samples: np.ndarray, facts: dict[str, np.ndarray]) -> np.ndarray:
+        """Return (sample, unit) responses to the untransformed inputs."""
+        rest = block.rest().detach().flatten(1).cpu()
+        return (rest if rest.element_size() == 8 else rest.float()).numpy()[samples]
+
+    def finalize(self, state: DrawnState, groups: list[list[int]]) -> PairDistances:
+        """Return all pairs within the subset of the given groups of buckets."""
+        rows, group = self.drawn(state, groups)
+        rest = rows.astype(np.float64)
+        return PairDistances(
+            np.stack([np.square(rest - row).sum(axis=1) for row in rest]), group, len(groups)
+        )

@@ -15,7 +15,8 @@ from invariscope.measures.base import KnownAnswer, SampleMeasure
 from invariscope.measures.values import SHARE, LayerContext, LayerValues, Output
 from invariscope.statistics.class_labels import labels_among, predicted_numbers
 from invariscope.statistics.counts.prediction_counts import probabilities
-from invariscope.statistics.kept.sample_table import Columns, SampleTable
+from invariscope.statistics.kept.sample_table import Columns
+from invariscope.statistics.rounding import quotient
 
 TARGETS = ("classes", "values")
 
@@ -99,14 +100,14 @@ class Twirl(SampleMeasure):
         }
 
     def evaluate(self, finals: Any, layer: LayerContext) -> dict[str, LayerValues]:
-        """The share, and the three terms."""
+        """Return the share, and the three terms."""
         (table,) = finals
         terms = ("loss", "twirled", "symmetry")
         known = table["null"][np.isfinite(table["null"])]
-        null = float(known.mean()) if known.size else float("nan")
-        nulls = {"symmetry": null}
+        nulls = {"symmetry": float(known.mean())} if known.size else {}
         parts = {name: LayerValues(table.means(name), nulls.get(name, np.nan)) for name in terms}
-        return {"": LayerValues(table.replicates(_share))} | parts
+        share = table.replicates(lambda part: quotient(part["symmetry"].sum(), part["loss"].sum()))
+        return {"": LayerValues(share)} | parts
 
     def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
         """Compute the definition sample by sample."""
@@ -137,20 +138,11 @@ class Twirl(SampleMeasure):
         numbers, target = {"targets": "values"}, [4.0, 4.0]
         outputs = [[[1.0], [3.0]], [[1.0], [3.0]]]
         halves = [[[1.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [0.0, 1.0]]]  # mean (1/2, 1/2)
+        terms = {"": 0.2, "loss": 5.0, "twirled": 4.0, "symmetry": 1.0}
         return (
-            KnownAnswer(numbers, outputs, 0.2, labels=target),
-            KnownAnswer(numbers, outputs, 5.0, labels=target, output="loss"),
-            KnownAnswer(numbers, outputs, 4.0, labels=target, output="twirled"),
-            KnownAnswer(numbers, outputs, 1.0, labels=target, output="symmetry"),
-            KnownAnswer({}, halves, 0.5, labels=[0, 0]),
-            KnownAnswer({}, halves, 1.0, labels=[0, 0], output="loss"),
+            *KnownAnswer.each(numbers, outputs, terms, labels=target),
+            *KnownAnswer.each({}, halves, {"": 0.5, "loss": 1.0}, labels=[0, 0]),
         )
-
-
-def _share(part: SampleTable) -> float:
-    """Return the ratio of the sums; NaN without loss."""
-    loss = part["loss"].sum()
-    return float(part["symmetry"].sum() / loss) if loss > 0 else float("nan")
 
 
 def _classes(found: Tensor, block: Block) -> tuple[Tensor, Tensor]:

@@ -11,6 +11,7 @@ from invariscope.intervals import Reason
 from invariscope.measures.interval_limits import few_decisive, reach_of_uneven
 from invariscope.statistics.moments.references import rounding
 from invariscope.statistics.moments.variances import Moments
+from invariscope.statistics.rounding import quotient
 
 # If half of the units deviate from their usual response for fewer than 50 samples and fewer than a third of
 # all, intervals of means over units cover in less than 92 % of draws (benchmarks/decisive.py). The ratio of
@@ -66,6 +67,11 @@ class Parts:
             return self.known_dead
         return self.still & (self.along.transformation_variance[0] <= self.threshold)
 
+    @cached_property
+    def dead_maps(self) -> np.ndarray:
+        """(channel,) feature maps with dead units only."""
+        return self.dead.all(axis=tuple(range(1, self.dead.ndim)))
+
     def sparse(self, min_firing: int) -> np.ndarray:
         """Return (unit...) flags of the units that too few samples move away from their usual response.
 
@@ -102,7 +108,8 @@ class Parts:
 
         If few samples decide, the replicates are NaN, so that there is no interval.
         """
-        found = layer_ratio(above, below, self.dead)
+        alive = (~self.dead).ravel().astype(float)
+        found = quotient(*(part.reshape(len(part), -1) @ alive for part in (above, below)))
         if self.few_decide:
             found[1:] = np.nan
         return found
@@ -131,15 +138,7 @@ def fold(values: np.ndarray, live: np.ndarray) -> np.ndarray:
     """Return the (replicate, channel) mean over the live positions of each map; NaN if there are none."""
     positions = tuple(range(2, values.ndim))
     counts = live.sum(axis=tuple(range(1, live.ndim)))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(live, values, 0.0).sum(axis=positions) / counts
-
-
-def layer_ratio(above: np.ndarray, below: np.ndarray, dead: np.ndarray) -> np.ndarray:
-    """Return the (replicate,) ratio of mean TV to mean SV over the units that are not dead."""
-    alive = (~dead).ravel().astype(float)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return (above.reshape(len(above), -1) @ alive) / (below.reshape(len(below), -1) @ alive)
+    return quotient(np.where(live, values, 0.0).sum(axis=positions), counts)
 
 
 def naively_collapsed(activations: np.ndarray, pool: str | None) -> np.ndarray:

@@ -87,6 +87,9 @@ class WorstElement(Measure):
         ratios = table.replicates(lambda part: _ratios(part["gap"], part["size"]))
         moved = layer.moved(ratios.shape[1])
         place = float("nan") if np.isnan(ratios[0]).all() else float(np.nanargmax(ratios[0]))
+        tail = table.replicates(lambda part: _tails(_defined(part).max(axis=1)))
+        tails = table.replicates(lambda part: _tails(_defined(part)))
+        largest = np.fmax.reduce(_defined(table), axis=0, initial=np.nan)
         return {
             "": LayerValues(
                 np.array([_highest(row) for row in ratios]),
@@ -95,11 +98,11 @@ class WorstElement(Measure):
                 reach=reach_of_largest(ratios),
             ),
             "element": LayerValues(np.array([place]), uncovered=PLACE),
-            "tail": LayerValues(table.replicates(_tail), undefined=undefined, uncovered=_FEW),
-            "largest": LayerValues(np.array([_largest(table)]), undefined=undefined, uncovered=EXTREME),
+            "tail": LayerValues(tail, undefined=undefined, uncovered=_FEW),
+            "largest": LayerValues(np.array([largest.max()]), undefined=undefined, uncovered=EXTREME),
             "by_element": ElementValues(ratios, counted=moved),
-            "tail_by_element": ElementValues(table.replicates(_tails), uncovered=_FEW, counted=moved),
-            "largest_by_element": ElementValues(_maxima(table)[None], uncovered=EXTREME, counted=moved),
+            "tail_by_element": ElementValues(tails, uncovered=_FEW, counted=moved),
+            "largest_by_element": ElementValues(largest[None], uncovered=EXTREME, counted=moved),
         }
 
     def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
@@ -216,29 +219,9 @@ def _null(table: SampleTable) -> float:
     return _highest(_ratios(table["null_gap"][paired], table["size"][paired]))
 
 
-def _worst(part: SampleTable) -> np.ndarray:
-    """Return (sample,) the largest distance of each sample that has one."""
-    return _defined(part).max(axis=1)
-
-
-def _largest(part: SampleTable) -> float:
-    worst = _worst(part)
-    return float(worst.max()) if len(worst) else float("nan")
-
-
-def _tail(part: SampleTable) -> float:
-    worst = _worst(part)
-    return float(np.quantile(worst, _TAIL)) if len(worst) else float("nan")
-
-
-def _tails(part: SampleTable) -> np.ndarray:
-    rows = _defined(part)
-    return np.quantile(rows, _TAIL, axis=0) if len(rows) else np.full(part["gap"].shape[1], np.nan)
-
-
-def _maxima(part: SampleTable) -> np.ndarray:
-    rows = _defined(part)
-    return rows.max(axis=0) if len(rows) else np.full(part["gap"].shape[1], np.nan)
+def _tails(distances: np.ndarray) -> np.ndarray:
+    """Return the 95 % quantile over samples; NaN without samples."""
+    return np.quantile(distances, _TAIL, axis=0) if len(distances) else np.full(distances.shape[1:], np.nan)
 
 
 def _naive_quantile(values: Any) -> float:

@@ -113,6 +113,11 @@ def replicate_sums(parts: np.ndarray) -> np.ndarray:
     return whole if len(parts) < 2 else np.concatenate([whole, whole - parts])
 
 
+def sums_of_groups(array: np.ndarray, groups: list[list[int]]) -> np.ndarray:
+    """Return (replicate, ...) sums of a (bucket, ...) array over all groups, then over all but each."""
+    return replicate_sums(np.stack([array[members].sum(axis=0) for members in groups]))
+
+
 def with_buckets(array: np.ndarray, buckets: int) -> np.ndarray:
     """Return the array with empty buckets appended to its leading axis."""
     empty = np.zeros((buckets - len(array), *array.shape[1:]), array.dtype)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from invariscope.block import Block
-from invariscope.statistics.base import Statistic, replicate_sums, with_buckets
+from invariscope.statistics.base import Statistic, sums_of_groups, with_buckets
 from invariscope.statistics.fixed_points import FixedPoints
 
 
@@ -69,11 +69,11 @@ class BucketSums:
 
     def replicates(self, name: str, groups: list[list[int]]) -> np.ndarray:
         """Return (replicate, ...) one of the sums over all groups of buckets, and over all but each."""
-        return replicate_sums(np.stack([self.sums[name][members].sum(axis=0) for members in groups]))
+        return sums_of_groups(self.sums[name], groups)
 
     def samples(self, groups: list[list[int]]) -> np.ndarray:
         """Return the (replicate,) number of samples, as floats."""
-        return replicate_sums(np.array([self.counts[members].sum() for members in groups], float))
+        return sums_of_groups(self.counts.astype(float), groups)
 
 
 class SumStatistic(Statistic):

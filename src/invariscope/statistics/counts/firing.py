@@ -12,7 +12,7 @@ from torch import Tensor
 
 from invariscope.block import Block
 from invariscope.common.draws import Draws, Stream
-from invariscope.statistics.base import Statistic, replicate_sums, with_buckets
+from invariscope.statistics.base import Statistic, sums_of_groups, with_buckets
 from invariscope.statistics.counts.firing_kernel import at_most, count_firing, keep_largest
 from invariscope.statistics.errors import finite
 from invariscope.statistics.probes import Untransformed
@@ -215,7 +215,7 @@ class FiringCounts(SumStatistic):
 
     def finalize(self, state: BucketSums, groups: list[list[int]]) -> FiringShares:
         """Return shares of the samples in the groups, using all samples' thresholds; NaN if nothing fires."""
-        samples = replicate_sums(np.array([state.counts[members].sum() for members in groups]))
+        samples = sums_of_groups(state.counts, groups)
         sums, columns = state.replicates("fires", groups), state.facts["columns"].item()
         fires, stays, anywhere = sums.reshape(*sums.shape[:3], *state.shape).swapaxes(0, 1)
         samples = samples.reshape(-1, *(1 for _ in fires.shape[1:]))

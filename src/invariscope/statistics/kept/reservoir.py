@@ -11,10 +11,11 @@ from torch import Tensor
 
 from invariscope.block import Block
 from invariscope.common.draws import Stream
-from invariscope.statistics.base import replicate_sums
+from invariscope.statistics.base import sums_of_groups
 from invariscope.statistics.errors import NonFiniteError
 from invariscope.statistics.kept.drawn_subset import DrawnState, DrawnStatistic, without_groups
 from invariscope.statistics.mean_distances import LayerDistances, MeanDistances, as_channels
+from invariscope.statistics.rounding import quotient
 from invariscope.statistics.visits import Visits
 
 
@@ -67,17 +68,13 @@ class Reservoir(DrawnStatistic):
 
     def finalize(self, state: DrawnState, groups: list[list[int]]) -> LayerDistances:
         """Return mean distances, of all samples and of all but each group's."""
-        counts = replicate_sums(np.array([state.counts[members].sum() for members in groups], float))
-        sums = replicate_sums(np.stack([state.sums["along"][members].sum(axis=0) for members in groups]))
-        across, maps = self._across(state, groups), sums.shape[1] > 1
-        with np.errstate(divide="ignore", invalid="ignore"):
-            along = sums / counts[:, None]
-        members = [bucket for group in groups for bucket in group]
-        decisive = state.sums["decisive"][members].sum(axis=0)
+        sums, counts = sums_of_groups(state.sums["along"], groups), sums_of_groups(state.counts, groups)
+        along, across = quotient(sums, counts[:, None]), self._across(state, groups)
+        decisive = sums_of_groups(state.sums["decisive"], groups)[0]
         layer, channels = (
             MeanDistances(along[:, part], across[:, part], decisive) for part in (slice(0, 1), slice(1, None))
         )
-        return LayerDistances(layer, channels if maps else None)
+        return LayerDistances(layer, channels if sums.shape[1] > 1 else None)
 
     def _across(self, state: DrawnState, groups: list[list[int]]) -> np.ndarray:
         """Return the (replicate, 1 + channel) mean distance between the stratum's kept samples."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from invariscope.statistics.base import replicate_sums
+from invariscope.statistics.base import sums_of_groups
 from invariscope.statistics.kernel_checks import refuse_places, refuse_sizes
 from invariscope.statistics.moments.orbit_kernel import OPTIONS
+from invariscope.statistics.rounding import quotient
 
 TILE = 256  # units: the data of nine replicates stay in the L1 cache
 
@@ -159,9 +160,8 @@ def group_products(
     known = np.append(strata[strata >= 0], reference)
     refuse_places(buckets=(members, len(columns)), strata=(known, len(pivots)))
     own = np.where(counts[members] > 0, strata[members], reference)  # empty buckets need not be moved
-    samples = replicate_sums(np.array([counts[group].sum() for group in groups], float))
-    with np.errstate(divide="ignore"):
-        shares = 1 / samples
+    samples = sums_of_groups(counts, groups)
+    shares = quotient(1.0, samples)
     (units, count), replicates = (columns.shape[2], len(groups)), len(samples)
     squared, moving = np.zeros((2, replicates, units))
     found = squared, moving, np.zeros(units), np.zeros((count, units))

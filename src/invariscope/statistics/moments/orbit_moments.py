@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from invariscope.block import Block, Membership
-from invariscope.statistics.base import Statistic, replicate_sums
+from invariscope.statistics.base import Statistic, replicate_sums, sums_of_groups
 from invariscope.statistics.errors import NonFiniteError
 from invariscope.statistics.moments.group_kernel import group_products
-from invariscope.statistics.moments.orbit_merging import merged, packed, unpacked
+from invariscope.statistics.moments.orbit_merging import merged, packed, unpacked, unusual_counts
 from invariscope.statistics.moments.orbit_reduction import Orbits, add_orbits, stands_last
 from invariscope.statistics.moments.orbit_state import (
     OrbitState,
@@ -26,7 +26,6 @@ from invariscope.statistics.moments.orbit_state import (
     in_layer_shape,
 )
 from invariscope.statistics.moments.references import FIRST, References
-from invariscope.statistics.moments.usual_counts import unusual_counts
 from invariscope.statistics.moments.variances import Moments
 from invariscope.statistics.visits import Visits
 
@@ -214,7 +213,7 @@ class OrbitMoments(Statistic):
         if state.device is not None:
             state.on_host()  # the next update takes them back to the device
         members = [bucket for group in groups for bucket in group]
-        counts = replicate_sums(np.array([state.counts[group].sum() for group in groups], float))
+        counts = sums_of_groups(state.counts.astype(float), groups)
         reference, sums = _largest_stratum(state, members), state.sums
         pivots = state.references.pivot
         squared, moving, mean, moved = group_products(

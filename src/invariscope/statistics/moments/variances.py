@@ -7,6 +7,8 @@ from functools import cached_property
 
 import numpy as np
 
+from invariscope.statistics.rounding import quotient
+
 
 @dataclass(frozen=True)
 class Moments:
@@ -58,15 +60,13 @@ class Moments:
     @cached_property
     def transformation_variance(self) -> np.ndarray:
         """⟨Var_j a_ij⟩_i: mean over samples of the variance along the orbit."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return self.within / (self.samples * (self.elements - 1))
+        return quotient(self.within, self.samples * (self.elements - 1))
 
     @cached_property
     def sample_variance(self) -> np.ndarray:
         """⟨Var_i a_ij⟩_j: mean over elements of the variance across samples."""
         n, m = self.samples, self.elements
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.maximum(self.total - self.squared / n, 0) / (m * (n - 1))
+        return quotient(np.maximum(self.total - quotient(self.squared, n), 0), m * (n - 1))
 
     @cached_property
     def element_variance(self) -> np.ndarray:
@@ -84,8 +84,7 @@ class Moments:
     def transformation_deviation(self) -> np.ndarray:
         """⟨std_j a_ij⟩_i, if standard deviations were requested."""
         assert self.row_deviations is not None
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return self.row_deviations / self.samples
+        return quotient(self.row_deviations, self.samples)
 
     @cached_property
     def sample_deviation(self) -> np.ndarray:
