@@ -1,4 +1,4 @@
-"""Equivariance deviation of networks whose answer is known."""
+"""Equivariance deviation of networks with known answers."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""No compiled loop is entered with arrays that it would read or write beyond."""
+"""Compiled loops reject arrays beyond which they would read or write."""
 
 from __future__ import annotations
 
@@ -192,7 +192,7 @@ def test_bin_counts_that_do_not_fit_are_refused(changed):
         "orders": np.zeros((SAMPLES, 2, ELEMENTS), np.int64),
         "classes": np.zeros((SAMPLES, 2), np.int64),
         "visits": visits(),
-        # of the types that so few samples are counted in, for which the loop is compiled anyway
+        # types for this few samples, for which the loop is compiled anyway
         "by_element": np.zeros((1, 2, ELEMENTS, UNITS, BINS), np.uint8),
         "by_class": np.zeros((1, 2, 4, UNITS, BINS), np.uint8),
     }

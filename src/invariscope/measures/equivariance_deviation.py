@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy import special
 
 from invariscope.actions.feature_actions import FeatureAction, MatrixAction, as_feature_action
 from invariscope.actions.fitted_action import FittedAction
@@ -207,8 +208,7 @@ class EquivarianceDeviation(Measure):
             whole = [(orbit[j], moved)]
             return list(zip(orbit[j], moved, strict=True)) if self.kind == "channelwise" else whole
         if self.kind == "output":
-            powers = np.exp(orbit - orbit.max(axis=1, keepdims=True))
-            orbit = powers / powers.sum(axis=1, keepdims=True)
+            orbit = special.softmax(orbit, axis=1)
         return [(orbit[j], orbit.mean(axis=0))]
 
     def _naive_centre(self, orbit: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+from scipy import special
 
 from invariscope.measures.base import KnownAnswer, Measure
 from invariscope.measures.interval_limits import few, few_events
@@ -95,8 +96,7 @@ class Prediction(Measure):
         top = activations.argmax(-1)
         found = {"flips": (top != top[:, :1]).mean(0)}
         if labels is not None:
-            powers = np.exp(activations - activations.max(-1, keepdims=True))
-            chances = powers / powers.sum(-1, keepdims=True)
+            chances = special.softmax(activations, axis=-1)
             found["accuracy"] = (top == labels[:, None]).mean(0)
             found["probability_true"] = chances[np.arange(len(labels)), :, labels].mean(0)
         return found

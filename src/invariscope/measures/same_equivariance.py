@@ -45,11 +45,6 @@ class UndoneState:
         return self.moments.counts
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        """The layer's own unit shape."""
-        return self.moments.shape
-
-    @property
     def double(self) -> bool:
         """Whether the activations were float64."""
         return self.moments.double

@@ -76,10 +76,9 @@ class Spectrum(Measure):
         varied = found.power[:, :, 1:].sum(axis=2)
         silent = total[0] == 0
         flat = varied[0] <= _rounding(total[0], double=found.double)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            dc = np.where(silent, np.nan, constant / total)
-            mean = np.where(flat, np.nan, found.moment / varied)
-            shares = np.where(flat[:, None], np.nan, found.power[:, :, 1:] / varied[:, :, None])
+        dc = np.where(silent, np.nan, quotient(constant, total))
+        mean = np.where(flat, np.nan, quotient(found.moment, varied))
+        shares = np.where(flat[:, None], np.nan, quotient(found.power[:, :, 1:], varied[:, :, None]))
         return {
             "power": _curve(found.power, found.frequency, np.ones(len(flat), bool)),
             "share": _curve(shares, found.frequency[1:], ~flat),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+from scipy import special
 from torch import Tensor
 
 from invariscope.block import Block
@@ -254,8 +255,7 @@ class StabilityCurve(_Curves):
             top = outputs.argmax(-1)
             found[f"flips{suffix}"] = (top != activations[:, :1].argmax(-1)).mean(0)
             if labels is not None:
-                powers = np.exp(outputs - outputs.max(-1, keepdims=True))
-                chances = powers / powers.sum(-1, keepdims=True)
+                chances = special.softmax(outputs, axis=-1)
                 found[f"accuracy{suffix}"] = (top == labels[:, None]).mean(0)
                 found[f"probability{suffix}"] = chances[np.arange(len(labels)), :, labels].mean(0)
         return found

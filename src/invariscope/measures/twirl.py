@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+from scipy import special
 from torch import Tensor
 from torch.nn import functional
 
@@ -117,7 +118,7 @@ class Twirl(SampleMeasure):
             wanted = np.atleast_1d(label)
             if self.targets == "classes":
                 wanted = np.eye(orbit.shape[1])[label]
-                orbit = np.exp(orbit) / np.exp(orbit).sum(axis=1, keepdims=True)
+                orbit = special.softmax(orbit, axis=1)
             mean = orbit.mean(axis=0)
             loss += [np.sum((row - wanted) ** 2) for row in orbit]
             twirled.append(np.sum((mean - wanted) ** 2))

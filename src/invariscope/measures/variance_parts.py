@@ -70,7 +70,7 @@ class Parts:
     @cached_property
     def dead_maps(self) -> np.ndarray:
         """(channel,) feature maps with dead units only."""
-        return self.dead.all(axis=tuple(range(1, self.dead.ndim)))
+        return np.asarray(self.dead.all(axis=tuple(range(1, self.dead.ndim))))
 
     def sparse(self, min_firing: int) -> np.ndarray:
         """Return (unit...) flags of the units that too few samples move away from their usual response.

@@ -42,25 +42,19 @@ class CosineSums(SumStatistic):
 
     def init(self, block: Block, *, buckets: int, pilot: Any = None) -> BucketSums:
         """Return an empty state."""
-        values = as_channels(block)[:1]
-        shape = tuple(block.values.shape[1:])
-        views = {"layer": values.flatten(2)[:, :, None]}
-        if len(shape) > 1:
-            views["channels"] = values
+        views = _views(block)
         sizes = {
             f"{view}.{name}": size
             for view, vectors in views.items()
             for name, size in _sizes(*vectors.shape[1:]).items()
         }
-        points = (len(views), block.elements, math.prod(shape))
+        points = (len(views), block.elements, math.prod(block.values.shape[1:]))
         return BucketSums.empty(block, buckets, sizes | {"decisive": (3,)}, fixed=points)
 
     def update(self, state: BucketSums, block: Block) -> None:
         """Add a block's orbits."""
-        values, fixed = as_channels(block), state.points
-        views = {"layer": values.flatten(2)[:, :, None]}
-        views |= {"channels": values} if "channels.directions" in state.sums else {}
-        found = {view: _directions(vectors) for view, vectors in views.items()}
+        fixed = state.points
+        found = {view: _directions(vectors) for view, vectors in _views(block).items()}
         fixed.meet(block.membership, partial(_first_directions, found))
         visits = Visits.of(block.membership, block.clusters)
         along = found["layer"]["along"].cpu().numpy()[:, 0]
@@ -88,6 +82,13 @@ class CosineSums(SumStatistic):
         return LayerDistances(
             _distances(state, "layer", groups), _distances(state, "channels", groups) if channels else None
         )
+
+
+def _views(block: Block) -> dict[str, Tensor]:
+    """Return (sample, element, vector, component) responses of the layer and, for maps, its channels."""
+    values = as_channels(block)
+    views = {"layer": values.flatten(2)[:, :, None]}
+    return views | ({"channels": values} if block.values.ndim > 2 else {})
 
 
 def _sizes(elements: int, vectors: int, components: int) -> dict[str, tuple[int, ...]]:

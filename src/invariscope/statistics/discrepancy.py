@@ -172,14 +172,6 @@ def _cosine(responses: Tensor, expected: Tensor) -> Tensor:
     return torch.where(lengths > 0, -products / divisor, torch.nan)
 
 
-def _squared(responses: Tensor, expected: Tensor) -> Tensor:
-    return (responses - expected).square().sum(-1)
-
-
-def _euclidean(responses: Tensor, expected: Tensor) -> Tensor:
-    return (responses - expected).norm(dim=-1)  # unlike a square root, its gradient at 0 is finite
-
-
 def _divergence(responses: Tensor, expected: Tensor) -> Tensor:
     """Return KL(p_g ‖ p̄) in nats; 0·log 0 is 0, and its gradient is finite."""
     least = torch.finfo(responses.dtype).tiny
@@ -189,8 +181,8 @@ def _divergence(responses: Tensor, expected: Tensor) -> Tensor:
 
 _DISTANCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "cosine": _cosine,
-    "l2": _euclidean,
-    "squared_l2": _squared,
+    "l2": lambda responses, expected: (responses - expected).norm(dim=-1),  # has a finite gradient at 0
+    "squared_l2": lambda responses, expected: (responses - expected).square().sum(-1),
     "kl": _divergence,
 }
 DISTANCES = tuple(_DISTANCES)

@@ -42,9 +42,9 @@ class Probe(abc.ABC):
     def name(self) -> str:
         """The name under which a statistic finds the responses: `block.probe(name)`."""
 
-    @abc.abstractmethod
     def columns(self, elements: int) -> int:
-        """Return the number of inputs added per sample, for an orbit with this many elements."""
+        """Return the number of inputs added per sample; by default one per element of its orbit."""
+        return elements
 
     @property
     def unsettled(self) -> bool:
@@ -114,10 +114,6 @@ class EqualNoise(Probe):
         norms = torch.cat([displacements(x, orbit).flatten() for x, orbit in orbits])
         return replace(self, norm=float(norms[norms > 0].double().mean()) if (norms > 0).any() else 0.0)
 
-    def columns(self, elements: int) -> int:
-        """Return one per element."""
-        return elements
-
     def inputs(self, x: Tensor, orbit: Tensor, *, batch: Batch) -> Tensor:
         """Return (sample, element, ...) noisy inputs; draws depend only on (seed, key, element)."""
         draws = Draws(batch.seed, batch.keys, orbit.shape[1], Stream.EQUAL_NOISE)
@@ -148,10 +144,6 @@ class TowardNeighbour(Probe):
     def name(self) -> str:
         """Name of the probe."""
         return "toward the neighbour"
-
-    def columns(self, elements: int) -> int:
-        """Return one per element."""
-        return elements
 
     def inputs(self, x: Tensor, orbit: Tensor, *, batch: Batch) -> Tensor:
         """Return (sample, element, ...) displaced inputs; samples without a distinct partner stay."""

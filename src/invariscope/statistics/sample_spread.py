@@ -14,7 +14,7 @@ from invariscope.block import Block
 from invariscope.statistics.fixed_points import FixedPoints
 from invariscope.statistics.kernel_checks import refuse_places, refuse_sizes
 from invariscope.statistics.probes import Untransformed
-from invariscope.statistics.rounding import without_rounding
+from invariscope.statistics.rounding import quotient, without_rounding
 from invariscope.statistics.sums import BucketSums, SumStatistic
 from invariscope.statistics.visits import Visits
 
@@ -79,8 +79,8 @@ class Spread:
 
     def distance(self, *, diagonal: bool = False) -> np.ndarray:
         """Return (replicate,) ⟨‖f(x) − f(z)‖²⟩ over ordered pairs of different samples, or all n² pairs."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            share = 1.0 if diagonal else self.samples / (self.samples - 1)
+        share = 1.0 if diagonal else quotient(self.samples, self.samples - 1)
+        with np.errstate(invalid="ignore"):
             return 2 * self.variance * share
 
 
@@ -124,11 +124,10 @@ class SampleSpread(SumStatistic):
         """Return the mean squared distance to the mean, over the given groups of buckets."""
         state = self.together(state, groups)
         counts = state.samples(groups)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            mean = state.replicates("sums", groups) / counts[:, None]
-            square = state.replicates("squares", groups) / counts
-            varied = without_rounding(square - np.square(mean).sum(axis=1), square)
-            return Spread(counts, np.maximum(varied, 0))
+        mean = quotient(state.replicates("sums", groups), counts[:, None])
+        square = quotient(state.replicates("squares", groups), counts)
+        varied = without_rounding(square - np.square(mean).sum(axis=1), square)
+        return Spread(counts, np.maximum(varied, 0))
 
 
 def _responses(block: Block) -> np.ndarray:

@@ -59,17 +59,15 @@ class Bins:
         """Return (sample, 1 + permutations) classes of the given samples: their own, then permuted ones."""
         if not len(self.labels):
             return np.zeros((len(keys), 0), np.int64)
-        if (permutations, seed) not in self._tables:
-            self._tables[permutations, seed] = self._table(permutations, seed)
-        return self._tables[permutations, seed][np.searchsorted(self.keys, keys)]
+        drawn = permutations, seed
+        if drawn not in self._tables:
+            orders = label_orders(self.keys, permutations, seed=seed)
+            self._tables[drawn] = np.concatenate([self.labels[:, None], self.labels[orders]], axis=1)
+        return self._tables[drawn][np.searchsorted(self.keys, keys)]
 
     @cached_property
     def _tables(self) -> dict[tuple[int, int], np.ndarray]:
         return {}
-
-    def _table(self, permutations: int, seed: int) -> np.ndarray:
-        orders = label_orders(self.keys, permutations, seed=seed)
-        return np.concatenate([self.labels[:, None], self.labels[orders]], axis=1)
 
     def pack(self) -> dict[str, np.ndarray]:
         """Return all fields as arrays."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import combinations
 from typing import Any
@@ -16,6 +16,8 @@ from invariscope.statistics.counts.bin_kernel import BINS, count_bins, mutual_in
 from invariscope.statistics.counts.bin_pilot import BinPilot, Bins, element_orders, responses_of
 from invariscope.statistics.counts.firing_kernel import at_most
 from invariscope.statistics.visits import Visits
+
+_COUNTS = ("counts", "by_element", "by_class")
 
 
 @dataclass
@@ -33,11 +35,6 @@ class BinState:
     by_element: np.ndarray
     by_class: np.ndarray
     bins: Bins
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The layer's shape."""
-        return self.bins.shape
 
     @property
     def double(self) -> bool:
@@ -158,33 +155,30 @@ class BinCounts(Statistic):
 
     def enlarge(self, state: BinState, buckets: int) -> None:
         """Make room for more buckets."""
-        for name in ("counts", "by_element", "by_class"):
+        for name in _COUNTS:
             setattr(state, name, with_buckets(getattr(state, name), buckets))
 
     def pack(self, state: BinState) -> dict[str, np.ndarray]:
         """Return the counts as arrays."""
-        own = {name: getattr(state, name) for name in ("counts", "by_element", "by_class")}
+        own = {name: getattr(state, name) for name in _COUNTS}
         return own | {f"bins.{name}": array for name, array in state.bins.pack().items()}
 
     def unpack(self, arrays: dict[str, np.ndarray]) -> BinState:
         """Restore the counts from arrays."""
         bins = Bins.unpack({name[5:]: array for name, array in arrays.items() if name.startswith("bins.")})
-        return BinState(arrays["counts"], arrays["by_element"], arrays["by_class"], bins)
+        return BinState(**{name: arrays[name] for name in _COUNTS}, bins=bins)
 
     def merge(self, first: BinState, second: BinState) -> BinState:
         """Return the counts of both."""
-        sums = {
-            name: getattr(first, name) + getattr(second, name)
-            for name in ("counts", "by_element", "by_class")
-        }
-        return replace(first, **sums)
+        sums = {name: getattr(first, name) + getattr(second, name) for name in _COUNTS}
+        return BinState(**sums, bins=first.bins)
 
     def finalize(self, state: BinState, groups: list[list[int]]) -> InformationBits:
         """Return bits from the counts of all groups, and of all but each."""
         by_element, by_class = (_Replicates(counts, groups) for counts in (state.by_element, state.by_class))
         sizes = np.array([state.counts[group].sum() for group in groups])
         return InformationBits(
-            shape=state.shape,
+            shape=state.bins.shape,
             chosen=state.bins.chosen,
             single=(by_element.whole[0].sum(axis=0) > 0).sum(axis=-1) < 2,
             elements=state.by_element.shape[2],

@@ -75,13 +75,10 @@ def merged(first: OrbitState, second: OrbitState) -> tuple[OrbitState, dict[int,
     )
     for stratum in np.flatnonzero(other.settled).tolist():
         _add_stratum(both, first, second, stratum)
-    held = {s: first.waiting.get(s) for s in sorted({*first.waiting, *second.waiting})}
-    waiting = {}
-    for stratum, mine in held.items():
-        theirs = second.waiting.get(stratum)
-        pair = [few for few in (mine, theirs) if few is not None]
-        waiting[stratum] = pair[0] if len(pair) == 1 else pair[0].and_then(pair[1])
-    return both, waiting
+    waiting = dict(first.waiting)
+    for stratum, few in second.waiting.items():
+        waiting[stratum] = waiting[stratum].and_then(few) if stratum in waiting else few
+    return both, dict(sorted(waiting.items()))
 
 
 def _add_stratum(both: OrbitState, first: OrbitState, second: OrbitState, stratum: int) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from invariscope.statistics.base import replicate_sums, with_buckets
-from invariscope.statistics.moments.references import References
+from invariscope.statistics.moments.references import References, as_array
 from invariscope.statistics.visits import Visits
 
 
@@ -41,12 +41,7 @@ class Sums:
 
     def on_host(self) -> Sums:
         """Return the sums as arrays."""
-        return Sums(
-            **{
-                name: part.cpu().numpy() if isinstance(part, Tensor) else part
-                for name, part in self.arrays().items()
-            }
-        )
+        return Sums(**{name: as_array(part) for name, part in self.arrays().items()})
 
     def on(self, device: torch.device) -> Sums:
         """Return the sums as tensors."""

@@ -218,7 +218,7 @@ class References:
 
     def on_host(self) -> References:
         """Return the references as arrays."""
-        return References(_array(self.pivot), _array(self.usual), self.settled)
+        return References(as_array(self.pivot), as_array(self.usual), self.settled)
 
     def on(self, device: torch.device) -> References:
         """Return the references as tensors."""
@@ -235,7 +235,8 @@ def _enlarged(part: Any, room: int) -> Any:
     return grown
 
 
-def _array(part: Any) -> np.ndarray:
+def as_array(part: Tensor | np.ndarray) -> np.ndarray:
+    """Return a tensor or array as an array on the host."""
     return part.cpu().numpy() if isinstance(part, Tensor) else part
 
 
