@@ -12,8 +12,7 @@ from mathematics import markdown_of
 
 from invariscope.measures.base import MEASURES, Measure
 from invariscope.measures.values import Output
-from invariscope.measures.variance import NormalizedVariance
-from invariscope.measures.variance_options import PRESETS
+from invariscope.measures.variance import PRESETS, NormalizedVariance
 from invariscope.transforms.base import TRANSFORMS, Transform
 
 _LABELS_SHOWN = 8

@@ -40,7 +40,7 @@ def test_every_trained_network_that_a_claim_rests_on_has_a_floor(name):
         ("keep_epochs = [0, 1]", "keep_epochs = [0, 7]", "keep_epochs must be between 0 and 3"),
         ('", "prediction"]', '", "NormalizedVariance(spraed=1)"]', "Closest: 'spread'"),
         ('", "prediction"]', '", "NormalizedVariance(min_firing=-1)"]', "min_firing must be an integer"),
-        ('", "prediction"]', '", "normalized_variance"]', "'normalized_variance' is asked for 2 times"),
+        ('", "prediction"]', '", "normalized_variance"]', "'normalized_variance' is requested 2 times"),
         ("Rotation.circle(8)", "Rotation.circle(0)", "m must be an integer, at least 1"),
         ("lr = 1e-2", "lr = 0.0", "lr (is|must be) above 0"),
         ("lr = 1e-2", "weight_decay = 0.1\nlr = 1e-2", 'only supported by optimizer="sgd"'),

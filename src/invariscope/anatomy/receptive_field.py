@@ -72,7 +72,7 @@ def receptive_field(
     and c = 0 at the input. Anything else is asked by its gradient: weights are made positive in a copy and
     maxima become means, so that nothing cancels, and the pixels with a gradient are those that a unit sees.
 
-    Misleads: the window is what a unit can depend on. Most of its response comes from the middle, and
+    Caveats: the window is what a unit can depend on. Most of its response comes from the middle, and
     trained weights may ignore the rest. Where an operation is no module, only the gradient knows of it.
 
     Args:

@@ -37,7 +37,7 @@ class ChannelMean(Reader):
     the layer has the information that later layers need to become stable by averaging channels. The
     prediction is the model's own.
 
-    Misleads: where channels cancel, the mean is small, and a stability relative to its own spread says
+    Caveats: where channels cancel, the mean is small, and a stability relative to its own spread says
     little. A layer of plain units, without any place, has no channels: it is listed as skipped.
 
     Args:
