@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dis
 import sys
 from collections.abc import Iterator
 from functools import cached_property, lru_cache
@@ -69,11 +70,18 @@ def _names(code: CodeType) -> set[str]:
     return set(code.co_names).union(*map(_names, inner))
 
 
+def _has_docstring(code: CodeType) -> bool:
+    """Return whether the first constant is a docstring: a text that no instruction loads."""
+    if not code.co_consts or not isinstance(code.co_consts[0], str):
+        return False
+    return not any(i.opcode in dis.hasconst and i.arg == 0 for i in dis.get_instructions(code))
+
+
 def code_parts(code: CodeType) -> Iterator[tuple[str, Any]]:
     """Bytecode, names and constants, but no line numbers."""
     yield "code", code.co_code
     yield "names", code.co_names
-    yield "constants", code.co_consts
+    yield "constants", code.co_consts[1:] if _has_docstring(code) else code.co_consts
     yield "free", code.co_freevars
 
 
