@@ -298,7 +298,7 @@ def test_a_checkpoint_of_another_measurement_is_refused(net, digits, tmp_path, m
     quick(net, digits, checkpoint=tmp_path / "sums")
     with pytest.raises(ValueError, match="another measurement"):
         quick(net, digits, checkpoint=tmp_path / "sums", seed=7)
-    with pytest.raises(ValueError, match="other data"):
+    with pytest.raises(ValueError, match="different data"):
         quick(net, digits[0] + 1, checkpoint=tmp_path / "sums")
     (tmp_path / "sums").write_bytes(b"junk")
     with pytest.raises(ValueError, match="damaged"):

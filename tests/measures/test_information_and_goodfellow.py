@@ -313,7 +313,7 @@ def test_of_the_units_that_were_looked_at_the_dead_are_counted_in_classes_and_th
     assert {counts["a", stratum] for stratum in ("all", "0", "1", "mean")} == {(12, dead, 0)}
     assert {counts["still", stratum] for stratum in ("all", "0", "1", "mean")} == {(12, 12, 0)}
     notes = {row["note"] for row in result.rows if row["layer"] == "still" and row["stratum"] == "all"}
-    assert notes == {"no unit is left to average over: all are dead, sparse or infinite"}
+    assert notes == {"no value: all units are dead, sparse or infinite"}
 
 
 def test_the_pilot_keeps_the_samples_with_the_smallest_hashes_in_any_order():

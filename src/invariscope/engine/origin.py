@@ -1,4 +1,4 @@
-"""Where the numbers of a run come from: its provenance."""
+"""The provenance of a run."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from invariscope.transforms.base import Transform
 from invariscope.variants.calibrated import normalization_of
 
 _LOST = "non-finite responses"
+_ROWS = {"positions": "position", "unit_only": "unit"}
 
 
 def origin(
@@ -35,17 +36,18 @@ def origin(
     """Return the provenance of a run.
 
     Args:
-        model: as given to `iv.measure`.
-        seconds: how long the measurement took.
+        model: as passed to `iv.measure`.
+        seconds: duration of the measurement.
         further: entries of optional parts.
     """
     described = transform.describe()
     draws = f"{json.dumps(described, sort_keys=True)}{options.seed if transform.per_sample else ''}"
     lost = [f"layer {k[0]}: {n} samples with {_LOST} left out" for k, n in run.skipped_samples.items()]
+    calibrated = normalization_of(model)
     return provenance(
         seconds=seconds,
         seed=options.seed,
-        model=reader.described(options.label) | _normalization(model),
+        model=reader.described(options.label) | ({"normalization": calibrated} if calibrated else {}),
         data={
             "name": source.name,
             "samples": run.samples,
@@ -67,7 +69,7 @@ def origin(
 
 
 def _skipped(run: Run) -> Iterator[dict[str, Any]]:
-    """Layers that cannot be read, and those of which no sample was left."""
+    """Yield the layers that cannot be read, and those without a usable sample."""
     for info in run.inspection.layers:
         if info.status != OK:
             yield {"layer": info.layer, "call": info.call, "reason": info.status}
@@ -77,30 +79,14 @@ def _skipped(run: Run) -> Iterator[dict[str, Any]]:
             yield {"layer": layer, "call": call, "reason": reason, "kind": NONFINITE}
 
 
-def _normalization(model: Any) -> dict[str, Any]:
-    """How the normalisation layers were calibrated, if they were."""
-    found = normalization_of(model)
-    return {} if found is None else {"normalization": found}
-
-
 def _drawn(options: Options) -> dict[str, Any]:
-    """The random networks measured beside the model, where there are any."""
+    """Return the options of the baseline; empty without one."""
     return {"baseline": baseline_name(options.baseline), "draws": options.draws} if options.baseline else {}
 
 
 def _described(measure: Measure) -> dict[str, Any]:
-    """What a report says of a measure, and the rows that it shows in another way than most."""
+    """Return what a report shows about a measure, and its rows that are shown in a different form."""
+    plain = json.loads(json.dumps(measure.options, default=str))
     texts = {"summary": measure.summary, "reading": measure.reading, "source": measure.source()}
-    kinds = {"positions": "position", "unit_only": "unit"}
-    rows = {title: measure.rows_of_kind(kind) for title, kind in kinds.items()}
-    named = {title: names for title, names in rows.items() if names}
-    return {"options": _plain(measure.options), **texts, **named}
-
-
-def _plain(value: Any) -> Any:
-    """Options as JSON can hold them: objects by what they call themselves."""
-    if isinstance(value, dict):
-        return {name: _plain(entry) for name, entry in value.items()}
-    if isinstance(value, tuple | list):
-        return [_plain(entry) for entry in value]
-    return value if value is None or isinstance(value, str | bool | int | float) else str(value)
+    rows = {title: names for title, kind in _ROWS.items() if (names := measure.rows_of_kind(kind))}
+    return {"options": plain, **texts, **rows}

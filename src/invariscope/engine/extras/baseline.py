@@ -1,4 +1,4 @@
-"""The same architecture with random weights: what training has to be told apart from."""
+"""Measure the same architecture with random weights, as a baseline and for `norm="random_net"`."""
 
 from __future__ import annotations
 
@@ -18,33 +18,48 @@ from invariscope.engine.options import Options
 from invariscope.engine.progress import ticking
 from invariscope.engine.walk import walk
 from invariscope.measures.base import Measure
+from invariscope.measures.variance import TransformationVariance
 from invariscope.readers.base import LayerKey
 from invariscope.results.rows import BaselineRow
 from invariscope.transforms.base import Transform
 from invariscope.variants.randomized import REMEDY, make_name, random_network, weights_digest
 
-# What is left outside on either side: the band holds the middle 95 % of the draws.
+# Share of the draws beyond either end of the band, which holds the middle 95 %.
 TAIL = 0.025
 
 Place = tuple[str, str, int, str]
 
 
 def refuse_unrandom(model: Any, source: Source, *, what: str) -> None:
-    """Raises for a model without weights to draw, and for data that can be walked only once.
+    """Raise TypeError for a model without weights to draw, ValueError for data that can be walked only once.
 
     Args:
-        model, source: as given to `iv.measure`.
+        model, source: as passed to `iv.measure`.
         what: the option that needs both, for the message.
     """
     if not isinstance(model, nn.Module):
         kind = type(model).__name__
-        raise TypeError(f"{what} needs an nn.Module to draw weights for, got {kind}")
+        raise TypeError(f"{what} needs an nn.Module to draw weights for; got {kind}")
     refuse_second_walk(source, f"{what} walks the data more than once")
 
 
 def draw_seed(seed: int, draw: int) -> int:
-    """The seed of one draw's weights: a longer baseline begins with the draws of a shorter one."""
+    """Return the seed of one draw's weights; a longer baseline starts with the draws of a shorter one."""
     return drawn_seed(seed, Stream.RANDOM_WEIGHTS, draw)
+
+
+def random_references(
+    model: Any, source: Source, transform: Transform, wanted: tuple[Measure, ...], options: Options
+) -> dict[LayerKey, np.ndarray]:
+    """Return the per-unit transformation variance of a random network; empty if no measure needs it."""
+    if not any(measure.needs_reference for measure in wanted):
+        return {}
+    refuse_unrandom(model, source, what="norm='random_net'")
+    reader = options.reader(random_network(model, options.baseline, seed=options.seed))
+    only, plain = (TransformationVariance(min_firing=0),), replace(options, floor=False)
+    run = walk(reader, source, transform, only, plain)
+    maps = assembled(run, only, transform).maps
+    return {(layer, call): array for (_, layer, stratum, call), array in maps.items() if stratum == "all"}
 
 
 def random_band(
@@ -56,16 +71,17 @@ def random_band(
     *,
     references: dict[LayerKey, np.ndarray],
 ) -> tuple[BaselineRow, ...]:
-    """Mean and middle 95 % of each layer value over `options.draws` networks with random weights.
+    """Return the mean and middle 95 % of each layer value over `options.draws` random networks.
 
-    Every draw is measured as the model itself is: the same samples, elements, strata and precision. Running
-    statistics of normalisation layers are reset with the weights, to mean 0 and variance 1.
+    Every draw is measured like the model itself: on the same samples, elements and strata, at the same
+    precision. Running statistics of normalisation layers are reset with the weights, to mean 0 and
+    variance 1.
 
     Args:
         references: per-unit values that measures with `norm="random_net"` divide by.
     Returns:
-        A row per measure × layer × call × stratum, with `draws` counting those that gave a value; none if
-        no baseline was asked for.
+        A row per measure × layer × call × stratum, in which `draws` counts the networks with a value; none
+        if no baseline was requested.
     Raises:
         TypeError: the model is not an `nn.Module`, or the user's function does not return one.
         ValueError: weights that cannot be drawn (see `random_weights`), draws that do not differ, or data
@@ -106,7 +122,7 @@ def _refuse_same(first: str | None, fresh: nn.Module) -> str:
 def _part(
     tick: Callable[[int, int | None], None], draw: int, draws: int
 ) -> Callable[[int, int | None], None]:
-    """Progress of one draw as progress of all, in samples."""
+    """Return the progress function of one draw, which reports samples over all draws."""
     return lambda done, total: tick(
         done if total is None else draw * total + done, None if total is None else draws * total
     )

@@ -1,4 +1,4 @@
-"""What bfloat16 forwards cost in accuracy, and which units are dead at full precision."""
+"""Measure the error of bfloat16 forwards, and find the units that are dead at full precision."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SAMPLES = 64
 
 @dataclass(frozen=True)
 class PrecisionCheck:
-    """Units dead in float32 on a subset, and how far the layer values of that subset move in bfloat16."""
+    """The units of a subset that are dead in float32, and the error of its layer values in bfloat16."""
 
     dead: dict[tuple[LayerKey, Statistic], np.ndarray] = field(default_factory=dict)
     error: dict[str, Any] = field(default_factory=dict)
@@ -33,11 +33,11 @@ class PrecisionCheck:
 def check_precision(
     reader: Reader, source: Source, transform: Transform, measures: tuple[Measure, ...], options: Options
 ) -> PrecisionCheck:
-    """Measures the first samples at both precisions; nothing to do unless bfloat16 was asked for."""
+    """Measure the first samples at both precisions; return an empty check unless bfloat16 was requested."""
     if options.precision != "bf16":
         return PrecisionCheck()
     if source.length is None:
-        return PrecisionCheck(notes=("bfloat16 forwards of a stream: their error was not measured",))
+        return PrecisionCheck(notes=("the error of bfloat16 forwards was not measured, for a stream",))
     samples = min(_SAMPLES, source.length)
     subset = as_source(source, samples=samples, seed=options.seed)
     wanted = (NormalizedVariance(min_firing=0), *(m for m in measures if m.scope == "layers"))
@@ -47,8 +47,8 @@ def check_precision(
     error = _error(_layer_values(exact, wanted[0], transform), _layer_values(coarse, wanted[0], transform))
     error["samples"] = samples
     note = (
-        f"bfloat16 forwards moved a layer's normalized variance by {error['median']:.2%} (median) and at "
-        f"most {error['largest']:.2%} (layer {error['layer']!r}) on {samples} samples"
+        f"bfloat16 forwards changed a layer's normalized variance by {error['median']:.2%} (median) and by "
+        f"at most {error['largest']:.2%} (layer {error['layer']!r}) on {samples} samples"
     )
     return PrecisionCheck(_dead(exact, wanted), error, (note,))
 
