@@ -170,7 +170,7 @@ def test_a_stream_of_unknown_length_gives_the_same_numbers_and_an_iterator_is_re
     doubled = [lambda x: x, lambda x: x**2]
     known, unknown = (iv.measure(lambda x: {"a": x}, d, doubled, **options) for d in (x, Batches(x)))
     np.testing.assert_array_equal(known.maps["goodfellow", "a"], unknown.maps["goodfellow", "a"])
-    with pytest.raises(ValueError, match="walks the data first; give an array"):
+    with pytest.raises(ValueError, match="walks the data beforehand; give an array"):
         iv.measure(lambda x: {"a": x}, iter(Batches(x)), doubled, **options)
 
 
@@ -355,7 +355,9 @@ def test_within_a_class_there_is_information_about_the_element_alone():
 def test_counts_that_do_not_fit_the_memory_are_refused_before_the_walk():
     x, y = torch.from_numpy(normal(50, 300)), torch.arange(50) % 10
     options = {"measures": "information", "progress": False, "memory_gb": 3e-3}
-    with pytest.raises(ValueError, match=r"need 0\.0\d+ GiB, the budget is 0\.003 GiB\. Select fewer layers"):
+    with pytest.raises(
+        ValueError, match=r"need 0\.0\d+ GiB, but the budget is 0\.003 GiB\. Select fewer layers"
+    ):
         iv.measure(lambda x: {"a": x}, (x, y), [lambda x: x] * 40, **options)
 
 
