@@ -170,7 +170,7 @@ def test_a_stream_of_unknown_length_gives_the_same_numbers_and_an_iterator_is_re
     doubled = [lambda x: x, lambda x: x**2]
     known, unknown = (iv.measure(lambda x: {"a": x}, d, doubled, **options) for d in (x, Batches(x)))
     np.testing.assert_array_equal(known.maps["goodfellow", "a"], unknown.maps["goodfellow", "a"])
-    with pytest.raises(ValueError, match="walks the data beforehand; give an array"):
+    with pytest.raises(ValueError, match="walks the data beforehand: pass an array"):
         iv.measure(lambda x: {"a": x}, iter(Batches(x)), doubled, **options)
 
 

@@ -14,6 +14,7 @@ from invariscope.engine.arrival import without_partners
 from invariscope.engine.class_means import counts_over_classes, finite_mean, left_out
 from invariscope.engine.outputs import OutputPlace, Part, Stratum, no_interval
 from invariscope.engine.state import OUTPUT, Run
+from invariscope.engine.task import Task
 from invariscope.measures.base import Measure
 from invariscope.measures.values import CurveValues, LayerContext, LayerValues, UnitValues, Values
 from invariscope.readers.base import LayerKey
@@ -31,12 +32,7 @@ class NoLayerError(ValueError):
 
 
 def assembled(
-    run: Run,
-    measures: tuple[Measure, ...],
-    transform: Transform,
-    *,
-    references: References | None = None,
-    dead: Dead | None = None,
+    task: Task, run: Run, *, references: References | None = None, dead: Dead | None = None
 ) -> Part:
     """Return the values of the measures, by measure and in the order in which layers run.
 
@@ -47,17 +43,17 @@ def assembled(
         NoLayerError: a measure applies to none of the layers.
     """
     wanted: dict[LayerKey, list[Measure]] = {}
-    for measure in measures:
+    for measure in task.measures:
         layers = list(_layers(run, measure))
         if not layers:
             _refuse_no_layer(run, measure)
         for key in layers:
             wanted.setdefault(key, []).append(measure)
-    parts: dict[str, dict[LayerKey, Part]] = {measure.label: {} for measure in measures}
+    parts: dict[str, dict[LayerKey, Part]] = {measure.label: {} for measure in task.measures}
     shapes = {(info.layer, info.call): info.shape for info in run.inspection.layers}
     # By layer, because measures share final values, which are too large to keep for all layers.
     for key, own in wanted.items():
-        layer = _Layer(run, key, transform, references or {}, dead or {})
+        layer = _Layer(run, key, task.transform, references or {}, dead or {})
         for measure in own:
             found = parts[measure.label]
             known = found.get(run.aliases.get(key, key))

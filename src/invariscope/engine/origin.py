@@ -6,48 +6,36 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from invariscope.data.sources import Source
 from invariscope.engine.assemble import skipped
 from invariscope.engine.extras.baseline import baseline_name
 from invariscope.engine.options import Options
 from invariscope.engine.state import Run
+from invariscope.engine.task import Task
 from invariscope.measures.base import Measure
-from invariscope.readers.base import OK, Reader
+from invariscope.readers.base import OK
 from invariscope.results.provenance import NONFINITE, digest, provenance
-from invariscope.transforms.base import Transform
 from invariscope.variants.calibrated import normalization_of
 
 _LOST = "non-finite responses"
 _ROWS = {"positions": "position", "unit_only": "unit"}
 
 
-def origin(
-    model: Any,
-    reader: Reader,
-    source: Source,
-    transform: Transform,
-    wanted: tuple[Measure, ...],
-    options: Options,
-    run: Run,
-    *,
-    seconds: float,
-    **further: Any,
-) -> dict[str, Any]:
+def origin(task: Task, run: Run, *, seconds: float, **further: Any) -> dict[str, Any]:
     """Return the provenance of a run.
 
     Args:
-        model: as passed to `iv.measure`.
         seconds: duration of the measurement.
         further: entries of optional parts.
     """
+    source, transform, options = task.source, task.transform, task.options
     described = transform.describe()
     draws = f"{json.dumps(described, sort_keys=True)}{options.seed if transform.per_sample else ''}"
     lost = [f"layer {k[0]}: {n} samples with {_LOST} left out" for k, n in run.skipped_samples.items()]
-    calibrated = normalization_of(model)
+    calibrated = normalization_of(task.model)
     return provenance(
         seconds=seconds,
         seed=options.seed,
-        model=reader.described(options.label) | ({"normalization": calibrated} if calibrated else {}),
+        model=task.reader.described(options.label) | ({"normalization": calibrated} if calibrated else {}),
         data={
             "name": source.name,
             "samples": run.samples,
@@ -60,9 +48,9 @@ def origin(
         },
         transform=described | {"fingerprint": digest(draws)},
         options=options.described() | _drawn(options) | {"forwarded_inputs": run.forwards},
-        measures={measure.label: _described(measure) for measure in wanted},
+        measures={measure.label: _described(measure) for measure in task.measures},
         notes=[*run.notes, *run.inspection.notes, *lost],
-        skipped=[*_skipped(run), *(entry for measure in wanted for entry in skipped(run, measure))],
+        skipped=[*_skipped(run), *(entry for measure in task.measures for entry in skipped(run, measure))],
         unused=run.inspection.unused,
         **further,
     )

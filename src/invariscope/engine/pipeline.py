@@ -6,6 +6,8 @@ import random
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,8 +22,8 @@ from invariscope.engine.extras.precision import check_precision
 from invariscope.engine.extras.sequential import LookSource, watching
 from invariscope.engine.options import Options
 from invariscope.engine.origin import origin
-from invariscope.engine.outputs import Part
 from invariscope.engine.state import Run
+from invariscope.engine.task import Task
 from invariscope.engine.walk import walk
 from invariscope.measures.base import Measure
 from invariscope.results.result import Result
@@ -44,21 +46,18 @@ def measured(
         source = as_source(
             data, samples=options.samples, seed=options.seed, ids=options.ids, clusters=options.clusters
         )
-        reader = options.reader(model)
-        references = random_references(model, source, transform, wanted, options)
-        band = random_band(model, source, transform, wanted, options, references=references)
-        check = check_precision(reader, source, transform, wanted, options)
-
-        def found(run: Run) -> Part:
-            return assembled(run, wanted, transform, references=references, dead=check.dead)
-
-        watch = watching(options, wanted, lambda run: found(run).rows)
+        task = Task(model, options.reader(model), source, transform, wanted, options)
+        references = random_references(task)
+        band = random_band(task, references=references)
+        check = check_precision(task)
+        found = partial(assembled, task, references=references, dead=check.dead)
+        watch = watching(task, lambda run: found(run).rows)
         if watch is not None:
-            source = LookSource(source, watch.stopping)
-        run = walk(reader, source, transform, wanted, options, enough=watch)
+            task = replace(task, source=LookSource(source, watch.stopping))
+        run = walk(task, enough=watch)
     part = found(run)
     run.notes[:0] = check.notes
-    rows = _annotated(part.rows, wanted, run, transform, options)
+    rows = _annotated(part.rows, task, run)
     further = {} if watch is None else watch.account(run, rows, source.length)
     further |= {"precision_error": check.error} if check.error else {}
     seconds = time.perf_counter() - started
@@ -67,18 +66,16 @@ def measured(
         baseline_rows=tuple(row for row in band if row.key not in run.withdrawn),
         curve_rows=tuple(part.points),
         arrays=part.maps,
-        provenance=origin(model, reader, source, transform, wanted, options, run, seconds=seconds, **further),
+        provenance=origin(task, run, seconds=seconds, **further),
         examples={} if run.orbit is None or run.orbit.size > _MAX_ORBIT_VALUES else {"orbit": run.orbit},
     )
 
 
-def _annotated(
-    rows: Sequence[Row], wanted: tuple[Measure, ...], run: Run, transform: Transform, options: Options
-) -> list[Row]:
+def _annotated(rows: Sequence[Row], task: Task, run: Run) -> list[Row]:
     """Return the rows with their cautions and grid notes, and add these to the notes of the run."""
-    rows, cautions = with_cautions(rows, wanted)
-    rows, grids = with_grid_notes(rows, wanted, run, transform, options.seed)
-    run.notes += run.labelling.notes(predicted=any(measure.predicts_numbers for measure in wanted))
+    rows, cautions = with_cautions(rows, task.measures)
+    rows, grids = with_grid_notes(rows, task, run)
+    run.notes += run.labelling.notes(predicted=any(measure.predicts_numbers for measure in task.measures))
     run.notes += [*cautions, *grids]
     return rows
 

@@ -11,44 +11,33 @@ import torch
 from torch import Tensor
 
 from invariscope.block import Block
-from invariscope.data.sources import Source, refuse_second_walk
+from invariscope.data.sources import refuse_second_walk
 from invariscope.data.window import Fingerprint, Window
 from invariscope.engine.extras.audit import Audit
 from invariscope.engine.extras.floor import floor_notes, with_floor
 from invariscope.engine.feature_motion import act_on_maps, acting_elements, as_it_is
 from invariscope.engine.needs import ForwardRows, Needs, lay_out
-from invariscope.engine.options import Options
 from invariscope.engine.plan import by_cell, paired_chunks, refuse_too_large, whole_fours
 from invariscope.engine.prepare import Pilot, Walk, WalkPlan, begun, prepared
 from invariscope.engine.progress import ticking
 from invariscope.engine.reduction import BlockFrame, Reduction
 from invariscope.engine.state import Run
+from invariscope.engine.task import Task
 from invariscope.engine.validation import refuse_unreadable
-from invariscope.measures.base import Measure
-from invariscope.readers.base import Forward, Reader
+from invariscope.readers.base import Forward
 from invariscope.readers.batch_dependence import PredictingForward
 from invariscope.statistics.probes import Batch
-from invariscope.transforms.base import Transform
 
 Tick = Callable[[int, int | None], None]
 
 
-def walk(
-    reader: Reader,
-    source: Source,
-    transform: Transform,
-    measures: tuple[Measure, ...],
-    options: Options,
-    *,
-    enough: Callable[[Run, int], bool] | None = None,
-) -> Run:
-    """Walk the source once for these measures; stop early if `enough` returns True."""
-    needs = Needs.of(measures)
-    if options.floor and transform.invertible:
-        needs = with_floor(needs, measures, transform)
-    with ticking(options.progress, f"measuring {options.label or reader.name}") as tick:
-        run = walked(Walk(reader, source, transform, needs, options, source.length, enough), tick)
-    run.notes += floor_notes(measures, transform, options)
+def walk(task: Task, *, enough: Callable[[Run, int], bool] | None = None) -> Run:
+    """Walk the source once for all measures; stop early if `enough` returns True."""
+    options, source = task.options, task.source
+    needs = with_floor(Needs.of(task.measures), task)
+    with ticking(options.progress, f"measuring {options.label or task.reader.name}") as tick:
+        run = walked(Walk(task.reader, source, task.transform, needs, options, source.length, enough), tick)
+    run.notes += floor_notes(task)
     return run
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -14,14 +14,12 @@ from invariscope.common.draws import Stream, drawn_seed
 from invariscope.data.sources import Source, refuse_second_walk
 from invariscope.engine.assemble import assembled
 from invariscope.engine.extras.precision import check_precision
-from invariscope.engine.options import Options
 from invariscope.engine.progress import ticking
+from invariscope.engine.task import Task
 from invariscope.engine.walk import walk
-from invariscope.measures.base import Measure
 from invariscope.measures.variance import TransformationVariance
 from invariscope.readers.base import LayerKey
 from invariscope.results.rows import BaselineRow
-from invariscope.transforms.base import Transform
 from invariscope.variants.randomized import REMEDY, make_name, random_network, weights_digest
 
 # Share of the draws beyond either end of the band, which holds the middle 95 %.
@@ -48,29 +46,19 @@ def draw_seed(seed: int, draw: int) -> int:
     return drawn_seed(seed, Stream.RANDOM_WEIGHTS, draw)
 
 
-def random_references(
-    model: Any, source: Source, transform: Transform, wanted: tuple[Measure, ...], options: Options
-) -> dict[LayerKey, np.ndarray]:
+def random_references(task: Task) -> dict[LayerKey, np.ndarray]:
     """Return the per-unit transformation variance of a random network; empty if no measure needs it."""
-    if not any(measure.needs_reference for measure in wanted):
+    if not any(measure.needs_reference for measure in task.measures):
         return {}
-    refuse_unrandom(model, source, what="norm='random_net'")
-    reader = options.reader(random_network(model, options.baseline, seed=options.seed))
-    only, plain = (TransformationVariance(min_firing=0),), replace(options, floor=False)
-    run = walk(reader, source, transform, only, plain)
-    maps = assembled(run, only, transform).maps
+    refuse_unrandom(task.model, task.source, what="norm='random_net'")
+    fresh = random_network(task.model, task.options.baseline, seed=task.options.seed)
+    random = task.of(fresh, replace(task.options, floor=False))
+    random = replace(random, measures=(TransformationVariance(min_firing=0),))
+    maps = assembled(random, walk(random)).maps
     return {(layer, call): array for (_, layer, stratum, call), array in maps.items() if stratum == "all"}
 
 
-def random_band(
-    model: Any,
-    source: Source,
-    transform: Transform,
-    wanted: tuple[Measure, ...],
-    options: Options,
-    *,
-    references: dict[LayerKey, np.ndarray],
-) -> tuple[BaselineRow, ...]:
+def random_band(task: Task, *, references: dict[LayerKey, np.ndarray]) -> tuple[BaselineRow, ...]:
     """Return the mean and middle 95 % of each layer value over `options.draws` random networks.
 
     Every draw is measured like the model itself: on the same samples, elements and strata, at the same
@@ -87,19 +75,22 @@ def random_band(
         ValueError: weights that cannot be drawn (see `random_weights`), draws that do not differ, or data
             that can be walked only once.
     """
+    options = task.options
     if options.baseline is None:
         return ()
-    refuse_unrandom(model, source, what=f"baseline={baseline_name(options.baseline)!r}")
+    refuse_unrandom(task.model, task.source, what=f"baseline={baseline_name(options.baseline)!r}")
     found: dict[Place, list[float]] = defaultdict(list)
     first: str | None = None
     with ticking(options.progress, "measuring random weights") as tick:
         for draw in range(options.draws):
             plain = replace(options, checkpoint=None, intervals=False, floor=False)
             quiet = replace(plain, progress=_part(tick, draw, options.draws))
-            fresh = random_network(model, options.baseline, seed=draw_seed(options.seed, draw))
+            fresh = random_network(task.model, options.baseline, seed=draw_seed(options.seed, draw))
             first = _refuse_same(first, fresh)
-            for key, value in _values(fresh, source, transform, wanted, quiet, references):
-                found[key].append(value)
+            random = task.of(fresh, quiet)
+            dead = check_precision(random).dead
+            for row in assembled(random, walk(random), references=references, dead=dead).rows:
+                found[row.place].append(row.value)
     return tuple(_row(key, np.array(values)) for key, values in found.items())
 
 
@@ -126,21 +117,6 @@ def _part(
     return lambda done, total: tick(
         done if total is None else draw * total + done, None if total is None else draws * total
     )
-
-
-def _values(
-    model: nn.Module,
-    source: Source,
-    transform: Transform,
-    wanted: tuple[Measure, ...],
-    options: Options,
-    references: dict[LayerKey, np.ndarray],
-) -> Iterator[tuple[Place, float]]:
-    reader = options.reader(model)
-    check = check_precision(reader, source, transform, wanted, options)
-    run = walk(reader, source, transform, wanted, options)
-    for row in assembled(run, wanted, transform, references=references, dead=check.dead).rows:
-        yield row.place, row.value
 
 
 def _row(place: Place, values: np.ndarray) -> BaselineRow:

@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from invariscope.engine.needs import Needs
-from invariscope.engine.options import Options
-from invariscope.measures.base import Measure
+from invariscope.engine.task import Task
 from invariscope.statistics.base import Statistic
 from invariscope.statistics.probes import Batch, Probe
 from invariscope.statistics.round_trip import PROBE, OnRoundTrip
@@ -43,10 +42,10 @@ class RoundTrip(Probe):
         return self.transform.round_trip(x, indices=batch.indices, keys=batch.keys, seed=batch.seed)
 
 
-def with_floor(needs: Needs, measures: tuple[Measure, ...], transform: Transform) -> Needs:
-    """Add to the needs the statistics over round trips of all measures that have a floor."""
-    wanted = [measure for measure in measures if measure.has_floor]
-    if not wanted:
+def with_floor(needs: Needs, task: Task) -> Needs:
+    """Add to the needs the statistics over round trips of all measures that have a floor, if requested."""
+    wanted = [measure for measure in task.measures if measure.has_floor]
+    if not (wanted and task.options.floor and task.transform.invertible):
         return needs
     parts: dict[str, tuple[Statistic, ...]] = {
         scope: tuple(OnRoundTrip(s) for m in wanted if m.scope == scope for s in m.statistics())
@@ -57,14 +56,14 @@ def with_floor(needs: Needs, measures: tuple[Measure, ...], transform: Transform
         layers=tuple(dict.fromkeys(needs.layers + parts["layers"])),
         output=tuple(dict.fromkeys(needs.output + parts["output"])),
         # First, so that the other probes follow the round trips as they follow the orbits.
-        probes=(RoundTrip(transform), *needs.probes),
+        probes=(RoundTrip(task.transform), *needs.probes),
     )
 
 
-def floor_notes(measures: tuple[Measure, ...], transform: Transform, options: Options) -> list[str]:
+def floor_notes(task: Task) -> list[str]:
     """Return notes on why a requested floor is missing."""
-    if not options.floor:
+    if not task.options.floor:
         return []
-    if not transform.invertible:
-        return [f"no floor: {type(transform).__name__} has no known inverse for the round trip"]
-    return [f"no floor: {m.name} does not define one" for m in measures if not m.has_floor]
+    if not task.transform.invertible:
+        return [f"no floor: {type(task.transform).__name__} has no known inverse for the round trip"]
+    return [f"no floor: {m.name} does not define one" for m in task.measures if not m.has_floor]

@@ -11,15 +11,14 @@ from torch import Tensor
 
 from invariscope.anatomy.grids import Grid, grids
 from invariscope.engine.options import Options
-from invariscope.measures.base import Measure
 from invariscope.readers.base import OK, Inspection, LayerInfo, LayerKey, Reader
 from invariscope.results.rows import Row
 from invariscope.statistics.base import Statistic
-from invariscope.transforms.base import Transform
 from invariscope.transforms.machinery.linear import linear_parts
 
 if TYPE_CHECKING:
     from invariscope.engine.state import Run
+    from invariscope.engine.task import Task
 
 _DRAWN = 64  # number of samples whose draws represent all
 _SEEN_PX = 1e-3
@@ -50,21 +49,19 @@ def grids_for(
         return {}
 
 
-def with_grid_notes(
-    rows: Iterable[Row], measures: tuple[Measure, ...], run: Run, transform: Transform, seed: int
-) -> tuple[list[Row], list[str]]:
+def with_grid_notes(rows: Iterable[Row], task: Task, run: Run) -> tuple[list[Row], list[str]]:
     """Return the rows, with `grid` set for layers on whose grid the action cannot be exact, and a note.
 
     The note, if any, names the layers whose grid is off the image's centre. `grid` is also added to the
     row's `note`.
     """
-    matrices = linear_parts(transform, np.arange(min(_DRAWN, run.samples)), seed)
+    matrices = linear_parts(task.transform, np.arange(min(_DRAWN, run.samples)), task.options.seed)
     if matrices is None or matrices.shape[-1] != 2 or len(run.input_shape) != 3:
         return list(rows), []
     infos = {(info.layer, info.call): info for info in run.inspection.layers if info.status == OK}
-    astray = {key: _astray(info, run, matrices, transform.labels) for key, info in infos.items()}
+    astray = {key: _astray(info, run, matrices, task.transform.labels) for key, info in infos.items()}
     notes = {key: _note(info, run, matrices, astray[key]) for key, info in infos.items()}
-    known = {measure.label: measure for measure in measures}
+    known = {measure.label: measure for measure in task.measures}
     off: dict[str, None] = {}
     found = []
     for row in rows:

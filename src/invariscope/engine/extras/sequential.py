@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count, takewhile
 from typing import TYPE_CHECKING, Any
@@ -16,13 +16,12 @@ from invariscope.common.registry import unknown
 from invariscope.data.sources import Source
 from invariscope.data.window import Window
 from invariscope.engine.arrival import SORTED
-from invariscope.engine.options import Options
 from invariscope.intervals import SEQUENTIAL_REACH
-from invariscope.measures.base import Measure
 from invariscope.results.rows import Row
 
 if TYPE_CHECKING:
     from invariscope.engine.state import Run
+    from invariscope.engine.task import Task
 
 # Ratio between successive interim looks. Looking after every block would favour intervals that are narrow by
 # chance.
@@ -173,17 +172,16 @@ class Watch:
         return f"stopped after {used}{of} samples: the widest deciding interval, of {where}, is {size}"
 
 
-def watching(
-    options: Options, measures: Iterable[Measure], rows: Callable[[Run], Sequence[Row]]
-) -> Watch | None:
+def watching(task: Task, rows: Callable[[Run], Sequence[Row]]) -> Watch | None:
     """Return the watch that the options request; None without a width.
 
     Raises:
         ValueError: a measure needs to know all samples before the first forward.
     """
+    options = task.options
     if options.width is None:
         return None
-    for measure in measures:
+    for measure in task.measures:
         if measure.needs_reference or any(getattr(s, "selection", None) for s in measure.statistics()):
             raise ValueError(
                 f"{measure.label} with {measure.options} needs to know all samples beforehand: leave it out "
