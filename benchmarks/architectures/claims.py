@@ -82,7 +82,7 @@ CLAIMS: dict[str, Claim] = {
     r"its shape depends on the values": lambda seen, said: len(seen.shapes) > 1 or not seen.axes,
     r"it runs for some inputs and not for others": lambda seen, said: seen.uneven,
     r"how often it runs depends on": lambda seen, said: seen.uneven,
-    r"it returned no tensor": lambda seen, said: not seen.everywhere,
+    r"it returned a .* instead of a tensor": lambda seen, said: not seen.everywhere,
 }
 
 

@@ -115,16 +115,13 @@ def _after(module: nn.Module, axes: _Axes) -> _Axes | None:
     """Return the windows after a module; None if the module is unknown."""
     if not type(module).__module__.startswith("torch.nn.modules."):
         return None  # a subclass may do something else in its forward
-    if isinstance(module, (*_POINTWISE, *_POINTWISE_BASES)) or _is_activation(module):
+    is_activation = type(module).__module__ == activation.__name__ and not isinstance(module, _MIXING)
+    if is_activation or isinstance(module, (*_POINTWISE, *_POINTWISE_BASES)):
         return axes
     windows = _windows(module, len(axes))
     if windows is None or len(windows) != len(axes):
         return None
     return tuple(axis.through(*window) for axis, window in zip(axes, windows, strict=True))
-
-
-def _is_activation(module: nn.Module) -> bool:
-    return type(module).__module__ == activation.__name__ and not isinstance(module, _MIXING)
 
 
 def _windows(module: nn.Module, axes: int) -> list[tuple[int, int, int, int]] | None:

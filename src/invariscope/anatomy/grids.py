@@ -92,94 +92,85 @@ class _Following(TorchFunctionMode):
     ) -> Any:
         """Run the operation, and follow it if its effect on positions is known."""
         options = kwargs or {}
-        inputs = [t for t in tensors_among([*args, *options.values()]) if self.known(t) is not None]
-        sizes = [tuple(t.shape[2:]) for t in inputs]  # an in-place operation may change them
+        # With their sizes, which an in-place operation may change.
+        inputs = [(t, tuple(t.shape[2:])) for t in tensors_among([*args, *options.values()]) if self.known(t)]
         result = func(*args, **options)
         output = result[0] if isinstance(result, tuple) and result else result
         if inputs and isinstance(output, Tensor):
-            self._follow(followed_name(getattr(func, "__name__", "")), inputs, sizes, output, args, options)
+            tensor, size = inputs[0]
+            done = _Operation(self.grids[tensor], size, tuple(output.shape[2:]), args, options)
+            self._follow(followed_name(getattr(func, "__name__", "")), inputs, done, output)
         return result
 
-    def _follow(
-        self,
-        name: str,
-        inputs: list[Tensor],
-        sizes: list[tuple[int, ...]],
-        output: Tensor,
-        args: tuple[Any, ...],
-        options: dict[str, Any],
-    ) -> None:
-        grid, before, after = self.grids[inputs[0]], sizes[0], tuple(output.shape[2:])
+    def _follow(self, name: str, inputs: list[tuple[Tensor, Any]], done: _Operation, output: Tensor) -> None:
         new: Grid | None = None
-        if len(after) == len(before) and name in POINTWISE:
-            whole = {self.grids[t] for t, size in zip(inputs, sizes, strict=True) if size == after}
+        if len(done.after) == len(done.before) and name in POINTWISE:
+            whole = {self.grids[t] for t, size in inputs if size == done.after}
             new = whole.pop() if len(whole) == 1 else None
-        elif len(after) == len(before) and name in _STEPS:
-            new = _STEPS[name](grid, before, after, args, options)
+        elif len(done.after) == len(done.before) and name in _STEPS:
+            new = _STEPS[name](done)
         if new is None:
             self.grids.pop(output, None)
         else:
             self.keep(output, new)
 
 
-_Sizes = tuple[int, ...]
+@dataclass(frozen=True, eq=False)
+class _Operation:
+    """An operation on a feature map: the grid before it, the sizes before and after, and its arguments."""
 
+    grid: Grid
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+    args: tuple[Any, ...]
+    options: dict[str, Any]
 
-def _slid(
-    grid: Grid,
-    before: _Sizes,
-    after: _Sizes,
-    reach: Sequence[int],
-    stride: Sequence[int],
-    padding: Sequence[int],
-) -> Grid:
-    """Return the grid of windows that span `reach` steps, `stride` apart, from `padding` steps outside."""
-    middles = (
-        middle + jump * ((extent + (n_out - 1) * step - (n - 1)) / 2 - pad)
-        for middle, jump, n, n_out, extent, step, pad in zip(
-            grid.middle, grid.jump, before, after, reach, stride, padding, strict=True
+    def given(self, names: Sequence[str]) -> dict[str, Any]:
+        """Return the arguments by name."""
+        return dict(zip(names, self.args, strict=False)) | self.options
+
+    def slid(self, reach: Sequence[int], stride: Sequence[int], padding: Sequence[int]) -> Grid:
+        """Return the grid of windows spanning `reach` steps, `stride` apart, from `padding` steps outside."""
+        grid = self.grid
+        middles = (
+            middle + jump * ((extent + (n_out - 1) * step - (n - 1)) / 2 - pad)
+            for middle, jump, n, n_out, extent, step, pad in zip(
+                grid.middle, grid.jump, self.before, self.after, reach, stride, padding, strict=True
+            )
         )
-    )
-    jumps = (jump * step for jump, step in zip(grid.jump, stride, strict=True))
-    return Grid(tuple(jumps), tuple(middles))
+        jumps = (jump * step for jump, step in zip(grid.jump, stride, strict=True))
+        return Grid(tuple(jumps), tuple(middles))
 
 
-def _convolved(
-    grid: Grid, before: _Sizes, after: _Sizes, args: tuple[Any, ...], options: dict[str, Any]
-) -> Grid:
-    given = dict(zip(_CONV, args, strict=False)) | options
-    axes, kernel = len(before), tuple(given["weight"].shape[2:])
+def _convolved(done: _Operation) -> Grid:
+    given, axes = done.given(_CONV), len(done.before)
     dilation = per_axis(given.get("dilation", 1), axes)
-    reach = [(k - 1) * d for k, d in zip(kernel, dilation, strict=True)]
+    reach = [(k - 1) * d for k, d in zip(given["weight"].shape[2:], dilation, strict=True)]
     padding = given.get("padding", 0)
     if isinstance(padding, str):
         padding = tuple(extent // 2 for extent in reach) if padding == "same" else 0
-    stride = per_axis(given.get("stride", 1), axes)
-    return _slid(grid, before, after, reach, stride, per_axis(padding, axes))
+    return done.slid(reach, per_axis(given.get("stride", 1), axes), per_axis(padding, axes))
 
 
-def _pooled(
-    grid: Grid, before: _Sizes, after: _Sizes, args: tuple[Any, ...], options: dict[str, Any], names: Any
-) -> Grid:
-    given = dict(zip(names, args, strict=False)) | options
-    axes = len(before)
+def _pooled(done: _Operation, names: Sequence[str]) -> Grid:
+    given, axes = done.given(names), len(done.before)
     kernel, dilation = per_axis(given["kernel_size"], axes), per_axis(given.get("dilation", 1), axes)
-    stride = per_axis(given.get("stride") or kernel, axes)
     reach = [(k - 1) * d for k, d in zip(kernel, dilation, strict=True)]
-    return _slid(grid, before, after, reach, stride, per_axis(given.get("padding", 0), axes))
+    stride = per_axis(given.get("stride") or kernel, axes)
+    return done.slid(reach, stride, per_axis(given.get("padding", 0), axes))
 
 
-def _transposed(
-    grid: Grid, before: _Sizes, after: _Sizes, args: tuple[Any, ...], options: dict[str, Any]
-) -> Grid:
+def _transposed(done: _Operation) -> Grid:
     """Unit i of the input is centred at i·stride − padding + reach/2 of the output."""
-    given = dict(zip(_TRANSPOSED, args, strict=False)) | options
-    axes, kernel = len(before), tuple(given["weight"].shape[2:])
+    given, grid, axes = done.given(_TRANSPOSED), done.grid, len(done.before)
     stride, padding, dilation = (
         per_axis(given.get(name, default), axes)
         for name, default in (("stride", 1), ("padding", 0), ("dilation", 1))
     )
-    parts = zip(grid.jump, grid.middle, before, after, kernel, stride, padding, dilation, strict=True)
+    kernel = given["weight"].shape[2:]
+    parts = zip(
+        grid.jump, grid.middle, done.before, done.after, kernel, stride, padding, dilation, strict=True
+    )
     middles = [
         middle + jump * ((n_out - 1 - (k - 1) * d) / 2 + pad - (n - 1) * step / 2) / step
         for jump, middle, n, n_out, k, step, pad, d in parts
@@ -187,20 +178,17 @@ def _transposed(
     return Grid(tuple(j / s for j, s in zip(grid.jump, stride, strict=True)), tuple(middles))
 
 
-def _spread_evenly(
-    grid: Grid, before: _Sizes, after: _Sizes, args: tuple[Any, ...], options: dict[str, Any]
-) -> Grid:
+def _spread_evenly(done: _Operation) -> Grid:
     """Adaptive pools and upsampling cover the same extent with a different number of units."""
-    jumps = (jump * n / n_out for jump, n, n_out in zip(grid.jump, before, after, strict=True))
-    return Grid(tuple(jumps), grid.middle)
+    parts = zip(done.grid.jump, done.before, done.after, strict=True)
+    return Grid(tuple(jump * n / n_out for jump, n, n_out in parts), done.grid.middle)
 
 
-def _padded(
-    grid: Grid, before: _Sizes, after: _Sizes, args: tuple[Any, ...], options: dict[str, Any]
-) -> Grid:
+def _padded(done: _Operation) -> Grid:
     """Pads are listed from the last axis to the first, each as (before, after); negative ones crop."""
-    sides = [*(options["pad"] if "pad" in options else args[1]), *(0,) * (2 * len(before))]
-    pairs = [(sides[2 * k], sides[2 * k + 1]) for k in range(len(before))][::-1]
+    grid, axes = done.grid, len(done.before)
+    sides = [*(done.options["pad"] if "pad" in done.options else done.args[1]), *(0,) * (2 * axes)]
+    pairs = [(sides[2 * k], sides[2 * k + 1]) for k in range(axes)][::-1]
     middles = (
         middle + jump * (behind - ahead) / 2
         for middle, jump, (ahead, behind) in zip(grid.middle, grid.jump, pairs, strict=True)
@@ -219,8 +207,7 @@ def per_axis(value: Any, axes: int) -> tuple[int, ...]:
 
 
 _max_pooled, _average_pooled = partial(_pooled, names=_MAX), partial(_pooled, names=_AVERAGE)
-_Step = Callable[[Grid, _Sizes, _Sizes, tuple[Any, ...], dict[str, Any]], Grid]
-_STEPS: dict[str, _Step] = {
+_STEPS: dict[str, Callable[[_Operation], Grid]] = {
     **{f"conv{d}d": _convolved for d in (1, 2, 3)},
     **{f"conv_transpose{d}d": _transposed for d in (1, 2, 3)},
     **{f"max_pool{d}d": _max_pooled for d in (1, 2, 3)},

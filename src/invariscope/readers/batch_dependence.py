@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from invariscope.readers.base import OK, Forward, LayerKey, Precision, Reader, Reading, Sink
+from invariscope.readers.base import OK, Forward, LayerKey, Precision, Reader, Reading
 from invariscope.readers.prediction import Prediction
 
 _BATCH = 4
@@ -121,10 +121,6 @@ class PredictingForward:
     forward: Forward
     prediction: Prediction
 
-    def __call__(self, x: Tensor, sink: Sink) -> Any:
-        """Run one forward."""
-        return self.forward(x, sink)
-
     def predicted(self, output: Any, rows: int) -> Tensor | None:
         """Return the prediction; None if there is none, and only layers are compared."""
         with suppress(ValueError):
@@ -150,7 +146,7 @@ class Responses:
     def of(cls, model: PredictingForward, x: Tensor, rows: Sequence[int] | None = None) -> Responses:
         """Run a forward and keep the given rows, or all."""
         found = cls()
-        output = model(x, lambda reading: found.add(reading, len(x), rows))
+        output = model.forward(x, lambda reading: found.add(reading, len(x), rows))
         found.add_output(model.predicted(output, len(x)), rows)
         return found
 

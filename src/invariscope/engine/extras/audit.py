@@ -56,7 +56,7 @@ class Audit:
         """
         number, self.block = self.block, self.block + 1
         self.inputs += len(rows)
-        return self.model(rows, sink) if number & (number - 1) else self._checked(rows, sink)
+        return self.model.forward(rows, sink) if number & (number - 1) else self._checked(rows, sink)
 
     def _checked(self, rows: Tensor, sink: Callable[[Reading], None]) -> Any:
         chosen = torch.linspace(0, len(rows) - 1, _ROWS).round().long().tolist()
@@ -66,7 +66,7 @@ class Audit:
             block.add(reading, len(rows), chosen)
             sink(reading)
 
-        output = self.model(rows, both)
+        output = self.model.forward(rows, both)
         block.add_output(self.model.predicted(output, len(rows)), chosen)
         self._judge(compare_block(block, Responses.of(self.model, rows[chosen])))
         return output

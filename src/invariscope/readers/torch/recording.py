@@ -25,7 +25,7 @@ from invariscope.readers.torch.modules import Site
 from invariscope.readers.torch.outputs import Path, suffixes, tensors_in, unreadable
 
 FUNCTION = "function"
-_ELSEWHERE = "it ran only in a thread other than the one that called the model, where it is not read"
+_ELSEWHERE = "it ran only in another thread, not in the one that called the model, so it is not read"
 
 SMALL, LARGE = 2, 3
 """Batch sizes of the trial forwards: an axis of size 2 and then 3 follows the batch."""
