@@ -141,7 +141,7 @@ def test_the_kernel_of_an_action_is_what_it_does_not_tell_from_nothing():
     flipped[2] *= -1
     with pytest.raises(ValueError, match=r"the product of those of .* is not that of"):
         group.kernel(flipped)
-    with pytest.raises(ValueError, match=r"6 square matrices.*got the shape \(3, 1, 1\)"):
+    with pytest.raises(ValueError, match=r"6 square matrices.*got shape \(3, 1, 1\)"):
         group.kernel(halves[:3])
 
 
