@@ -39,7 +39,7 @@ class Snapshot:
     def __init__(self, model: nn.Module, rescaled: Iterable[Tensor] = ()) -> None:
         self.objects: list[Any] = []
         self._held: dict[int, Any] = {}  # keeps the ids valid
-        self._restorers: list[Callable[[], Any]] = []
+        self._restorers: list[partial[Any]] = []
         self._empty: list[Any] = []
         modules = list(model.modules())
         self._own = {_package(type(module)) for module in modules} - {"torch", "builtins"}
