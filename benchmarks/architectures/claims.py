@@ -79,10 +79,10 @@ CLAIMS: dict[str, Claim] = {
     r"its response to an input depends on the other inputs": lambda seen, groups: (
         len(seen.axes) == 1 and not seen.sorted_by_sample(seen.axes[0])
     ),
-    r"its shape depends on the values": lambda seen, groups: len(seen.shapes) > 1 or not seen.axes,
-    r"it runs for some inputs and not for others": lambda seen, groups: seen.uneven,
-    r"how often it runs depends on": lambda seen, groups: seen.uneven,
-    r"it returned no tensor": lambda seen, groups: not seen.everywhere,
+    r"its shape depends on the values": lambda seen, said: len(seen.shapes) > 1 or not seen.axes,
+    r"it runs for some inputs and not for others": lambda seen, said: seen.uneven,
+    r"how often it runs depends on": lambda seen, said: seen.uneven,
+    r"it returned a .* instead of a tensor": lambda seen, said: not seen.everywhere,
 }
 
 

@@ -44,8 +44,8 @@ Bars = Callable[[str], Tick]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
-    """Settings of the demonstration.
+class DemoSettings:
+    """DemoSettings of the demonstration.
 
     Args:
         seed: seed of everything random.
@@ -99,7 +99,7 @@ class Demonstration:
 def run(
     folder: str | Path = "invariscope-demo",
     *,
-    settings: Settings | None = None,
+    settings: DemoSettings | None = None,
     bars: Callable[[], AbstractContextManager[Bars]] | None = None,
     log: Callable[[str], None] = lambda text: None,
 ) -> Demonstration:
@@ -116,7 +116,7 @@ def run(
     Raises:
         FileExistsError: the folder holds other files.
     """
-    settings, folder = settings or Settings(), Path(folder)
+    settings, folder = settings or DemoSettings(), Path(folder)
     mark = asdict(settings) | {"invariscope": invariscope.__version__}
     earlier = _earlier_mark(folder)
     with _staged(folder) as scratch:
@@ -139,7 +139,7 @@ def _accuracies(plain: Result, rotated: Result) -> str:
     )
 
 
-def _result(name: str, scratch: Path, settings: Settings, bar: Bars) -> Result:
+def _result(name: str, scratch: Path, settings: DemoSettings, bar: Bars) -> Result:
     """Train a network unless it exists, measure it and save the result."""
     folder = scratch / "networks" / name
     if not folder.exists():
@@ -162,7 +162,7 @@ def _result(name: str, scratch: Path, settings: Settings, bar: Bars) -> Result:
     return result
 
 
-def _train(name: str, folder: Path, settings: Settings, tick: Tick) -> None:
+def _train(name: str, folder: Path, settings: DemoSettings, tick: Tick) -> None:
     data = zoo.load("mnist_subset", split="train", samples=settings.training_digits, seed=settings.seed)
     options = {"filters": settings.filters}
     card = zoo.Card(

@@ -218,7 +218,7 @@ def test_a_verdict_holds_the_measured_result(c4, images):
 SQUARES = torch.rand(8, 1, 6, 6, generator=torch.Generator().manual_seed(0))
 CALLABLES = [lambda x: x, lambda x: -x]
 REFUSED = [
-    ("regular", iv.Rotation([0, 30]), {}, ValueError, "needs a finite group, and the transform's elements"),
+    ("regular", iv.Rotation([0, 30]), {}, ValueError, "needs a finite group, which the elements do not form"),
     ("spatial", CALLABLES, {"below": 0.1}, TypeError, r"Declare it: Elements\(\[...\], actions="),
     (None, CALLABLES, {"below": 0.1}, TypeError, r"Declare it: Elements\(\[...\], actions="),
     (None, CALLABLES, {}, ValueError, "no tolerance can be derived.*Give below="),
@@ -229,8 +229,8 @@ REFUSED = [
     (None, TURNS, {"below": -1}, ValueError, "below must be a relative error.*got -1"),
     (None, TURNS, {"below": float("nan")}, ValueError, "below must be a relative error.*got nan"),
     (None, TURNS, {"seed": -1}, ValueError, "seed must be an integer"),
-    ([[[1.0]], [[1.0]]], TURNS, {}, TypeError, "feature_action is 'trivial'"),
-    (iv.FibreAction([[[1.0]], [[-1.0]]]), TURNS, {}, ValueError, "2 came, the transform has 4"),
+    ([[[1.0]], [[1.0]]], TURNS, {}, TypeError, "feature_action must be 'trivial'"),
+    (iv.FibreAction([[[1.0]], [[-1.0]]]), TURNS, {}, ValueError, "got 2 for a transform of 4"),
 ]
 
 
@@ -268,7 +268,7 @@ def test_elements_that_do_not_fit_the_data_are_refused(assertion):
         assertion(flat, torch.rand(8, 6), TURNS)
     with pytest.raises((TypeError, ValueError), match="5"):
         assertion(flat, torch.rand(8, 6), iv.Permutations.cyclic(5))
-    with pytest.raises(ValueError, match="inspected before they are measured; give an array"):
+    with pytest.raises(ValueError, match="looked at before they are measured: pass an array"):
         assertion(Named(), iter([SQUARES]), TURNS)
 
 
@@ -350,7 +350,7 @@ def test_errors_about_actions_name_a_layer_once_and_print_no_mapping():
     with pytest.raises(ValueError, match="layer 'fc' does not have the action 'spatial': ") as caught:
         iv.assert_equivariant(Twice(), images, TURNS, feature_action=actions)
     assert "'act'" not in str(caught.value)
-    with pytest.raises(ValueError, match="layer 'fc' has no action: no action is given for it"):
+    with pytest.raises(ValueError, match="layer 'fc' has no action: the mapping has no action for it"):
         iv.assert_equivariant(Twice(), images, TURNS, feature_action={"act": "spatial"}, layers="*")
 
 

@@ -170,7 +170,7 @@ def test_a_stream_of_unknown_length_gives_the_same_numbers_and_an_iterator_is_re
     doubled = [lambda x: x, lambda x: x**2]
     known, unknown = (iv.measure(lambda x: {"a": x}, d, doubled, **options) for d in (x, Batches(x)))
     np.testing.assert_array_equal(known.maps["goodfellow", "a"], unknown.maps["goodfellow", "a"])
-    with pytest.raises(ValueError, match="walks the data first; give an array"):
+    with pytest.raises(ValueError, match="walks the data beforehand: pass an array"):
         iv.measure(lambda x: {"a": x}, iter(Batches(x)), doubled, **options)
 
 
@@ -313,7 +313,7 @@ def test_of_the_units_that_were_looked_at_the_dead_are_counted_in_classes_and_th
     assert {counts["a", stratum] for stratum in ("all", "0", "1", "mean")} == {(12, dead, 0)}
     assert {counts["still", stratum] for stratum in ("all", "0", "1", "mean")} == {(12, 12, 0)}
     notes = {row["note"] for row in result.rows if row["layer"] == "still" and row["stratum"] == "all"}
-    assert notes == {"no unit is left to average over: all are dead, sparse or infinite"}
+    assert notes == {"no value: all units are dead, sparse or infinite"}
 
 
 def test_the_pilot_keeps_the_samples_with_the_smallest_hashes_in_any_order():
@@ -355,7 +355,9 @@ def test_within_a_class_there_is_information_about_the_element_alone():
 def test_counts_that_do_not_fit_the_memory_are_refused_before_the_walk():
     x, y = torch.from_numpy(normal(50, 300)), torch.arange(50) % 10
     options = {"measures": "information", "progress": False, "memory_gb": 3e-3}
-    with pytest.raises(ValueError, match=r"need 0\.0\d+ GiB, the budget is 0\.003 GiB\. Select fewer layers"):
+    with pytest.raises(
+        ValueError, match=r"need 0\.0\d+ GiB, but the budget is 0\.003 GiB\. Select fewer layers"
+    ):
         iv.measure(lambda x: {"a": x}, (x, y), [lambda x: x] * 40, **options)
 
 

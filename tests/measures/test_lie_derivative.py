@@ -513,5 +513,5 @@ def test_a_model_that_watching_would_change_is_refused(digits):
             return z.flatten(1)
 
     run = traced(InPlace())
-    with pytest.raises(ValueError, match="output changes when its layers are watched"):
+    with pytest.raises(ValueError, match="output changes when its layers are recorded"):
         run(digits)

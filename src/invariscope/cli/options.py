@@ -116,7 +116,7 @@ class Origin:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class RunSettings:
     """Options of every command that measures a model, named as in `iv.measure`."""
 
     classes: Annotated[
@@ -154,7 +154,7 @@ class Settings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BatchSettings(Settings):
+class BatchSettings(RunSettings):
     """Further options of commands that measure with any transform."""
 
     batch_size: Annotated[str, opt("Inputs per forward, or `auto`.", "INT", parser=batch_size_of)] = "auto"

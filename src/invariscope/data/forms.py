@@ -1,4 +1,4 @@
-"""Supported forms of data: arrays, pairs, datasets, loaders, iterables of batches."""
+"""Recognise the supported forms of data: arrays, pairs, datasets, loaders, iterables of batches."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def batched(item: Any) -> Any:
 
 
 def read(batch: Any, labelling: Labelling) -> Batch:
-    """Return the inputs of a batch, and its targets if they are labels or numbers."""
+    """Return the inputs of a batch, and its targets if these are labels or numbers."""
     first, *others = batch if isinstance(batch, (tuple, list)) and len(batch) else [batch]
     inputs = as_tensor(first, "inputs")
     return inputs, labelling.read(others[0] if others else None, len(inputs))

@@ -22,7 +22,7 @@ def curve(
     model: shared.Model,
     data: shared.Data,
     origin: shared.Origin,
-    settings: shared.Settings,
+    settings: shared.RunSettings,
     radii: Annotated[
         int, opt("Number of deformation sizes, from far below a pixel to folding the image.", "INT")
     ] = 30,

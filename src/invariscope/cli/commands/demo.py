@@ -44,9 +44,9 @@ def demo(
         "digits": digits,
         "filters": filters,
     }
-    from invariscope.demo import Settings, run
+    from invariscope.demo import DemoSettings, run
 
-    settings = Settings(**{name: value for name, value in chosen.items() if value is not None})
+    settings = DemoSettings(**{name: value for name, value in chosen.items() if value is not None})
     _show(run(out, settings=settings, bars=progress_bars, log=notice))
 
 

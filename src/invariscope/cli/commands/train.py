@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class TrainSettings:
     """Options of `zoo.train`."""
 
     epochs: Annotated[int, opt("Passes over the data.", "INT")] = 5
@@ -58,7 +58,7 @@ def train(
     ],
     data: shared.Data,
     out: Annotated[Path, opt("Folder for weights and card, empty or new.", "FOLDER", shown=False)],
-    settings: Settings,
+    settings: TrainSettings,
     augmentation: Annotated[
         str | None,
         opt(

@@ -1,4 +1,4 @@
-"""From trial forwards to a plan: which tensors to hand over in every forward, under which names."""
+"""Plan from trial forwards which tensors to read in every forward, and their names."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from torch import Tensor
 
 from invariscope.readers.base import OK, AxisChoice, LayerInfo, LayerKey
 from invariscope.readers.selection import Selector, axis_choice
-from invariscope.readers.torch.aliases import walk
+from invariscope.readers.torch.aliases import memory_layout
 from invariscope.readers.torch.axes import NO_AXIS, BatchAxis, find_batch_axis, order_rows
 from invariscope.readers.torch.modules import Site
-from invariscope.readers.torch.outputs import Path, unreadable
+from invariscope.readers.torch.outputs import Path, dtype_name, unreadable
 from invariscope.readers.torch.recording import FUNCTION, Event, Recording
 
 SiteKey: TypeAlias = tuple[str, str]
@@ -24,17 +24,17 @@ UNEVEN = "how often it runs depends on the values or number of the inputs"
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Slot:
-    """One reading of every forward.
+    """One reading in every forward.
 
     Args:
-        layer: its name.
-        call: its number within the forward.
-        path: where the tensor is in the output.
-        axis: where the batch is.
-        plain: the tensor already is (batch, *unit).
+        layer: name of the layer.
+        call: number of its run within the forward.
+        path: path to the tensor in the output.
+        axis: batch axis of the tensor.
+        plain: whether the tensor already is (batch, *unit).
         alias_of: the reading that it repeats.
-        keeps: others repeat this one, so it must be remembered.
-        releases: it is the last to repeat its original.
+        keeps: whether others repeat this one, so that it must be kept.
+        releases: whether it is the last one that repeats its original.
     """
 
     layer: str
@@ -48,17 +48,17 @@ class Slot:
 
     @property
     def key(self) -> LayerKey:
-        """What identifies the reading."""
+        """Identifies the reading."""
         return self.layer, self.call
 
 
 @dataclass(frozen=True, eq=False)
 class Calls:
-    """What to read of the successive runs of one site.
+    """What to read in the successive runs of one site.
 
     Args:
-        slots: by run; runs without any are not read.
-        fixed: the site ran equally often at both batch sizes.
+        slots: slots of each run; runs without slots are not read.
+        fixed: whether the site ran equally often at both batch sizes.
     """
 
     slots: tuple[tuple[Slot, ...], ...]
@@ -76,7 +76,7 @@ class Candidate:
 
 @dataclass(frozen=True, eq=False)
 class Trials:
-    """Forwards of the same inputs at two batch sizes, and on demand one with another first and last input."""
+    """Forwards of the same inputs at two batch sizes, and on demand with different first and last inputs."""
 
     small: Recording
     large: Recording
@@ -86,13 +86,13 @@ class Trials:
     numbers: dict[SiteKey, dict[int, int]] = field(default_factory=dict)
 
     def candidates(self) -> list[Candidate]:
-        """Everything that can be named, in the order of production."""
+        """Return everything that can be named, in the order of production."""
         events = (*self.large.events.values(), *self._dropped(), *self.large.in_other_threads())
         found = (self._candidate(event) for event in events)
         return [candidate for candidate in found if candidate is not None]
 
     def _dropped(self) -> Iterable[Event]:
-        """Runs of modules that happened for two inputs but not for three."""
+        """Yield runs of modules that occurred for two inputs, but not for three."""
         for key, event in self.small.events.items():
             if event.source != FUNCTION and key not in self.large.events:
                 yield replace(event, tensor=None, problem=UNEVEN)
@@ -100,7 +100,7 @@ class Trials:
     def _candidate(self, event: Event) -> Candidate | None:
         name = event.site
         if event.source == FUNCTION and name in self.modules:
-            name = f"/{name}"  # a module has that name already
+            name = f"/{name}"  # a module has that name
         name += event.suffix
         if event.tensor is None:
             info = LayerInfo(name, event.index, (), "none", event.kind, None, event.problem)
@@ -119,7 +119,7 @@ class Trials:
         return self.axis(other.tensor, tensor, name)
 
     def axis(self, small: Tensor, large: Tensor, name: str) -> BatchAxis | str:
-        """The batch axis of one layer's tensors; an answer for all layers counts where it is needed."""
+        """Return the batch axis of a layer's tensors; the user's choice for all layers is used if needed."""
         sizes = self.small.batch, self.large.batch
         found = find_batch_axis(small.shape, large.shape, sizes)
         choice = axis_choice(self.batch_axis, name)
@@ -141,14 +141,14 @@ class Trials:
         return self.large.batch not in tensor.shape
 
     def _call(self, event: Event) -> int:
-        """Runs of a module count as they come; of the operations only those that are layers."""
+        """Return the number of a run, counting all runs of a module, but only the layers of an operation."""
         if event.source != FUNCTION:
             return event.index
         numbers = self.numbers.setdefault((event.source, event.site), {})
         return numbers.setdefault(event.index, len(numbers))
 
     def ordered(self, candidate: Candidate) -> Candidate:
-        """Settles which rows belong to a sample, where a sample has several."""
+        """Find the rows of each sample, if there are several per sample."""
         axis, before = candidate.axis, candidate.event.tensor
         if axis is None or axis.per_sample == 1 or before is None:
             return candidate
@@ -163,7 +163,7 @@ class Trials:
 
 
 def _with_layout(verdict: BatchAxis | str, event: Event) -> BatchAxis | str:
-    """The axis of a map with channels last says so: it is handed over with channels first."""
+    """Mark the axis of a map with channels last, which is passed on with channels first."""
     if isinstance(verdict, str) or verdict.axis or verdict.per_sample > 1 or not event.channels_last:
         return verdict
     return replace(verdict, channels_last=True)
@@ -172,20 +172,20 @@ def _with_layout(verdict: BatchAxis | str, event: Event) -> BatchAxis | str:
 def describe(
     name: str, call: int, kind: str, tensor: Tensor, verdict: BatchAxis | str, batch: int
 ) -> LayerInfo:
-    """A tensor's entry: of one sample if the batch axis is known, else of the whole, with the reason."""
-    dtype = str(tensor.dtype).removeprefix("torch.")
+    """Describe one sample of a tensor if its batch axis is known, otherwise the whole, with the reason."""
+    dtype = dtype_name(tensor)
     if isinstance(verdict, str):
         return LayerInfo(name, call, tuple(tensor.shape), dtype, kind, None, verdict)
     return LayerInfo(name, call, tuple(verdict.arrange(tensor, batch).shape[1:]), dtype, kind, None, OK)
 
 
 def choose(candidates: Iterable[Candidate], selector: Selector) -> list[Candidate]:
-    """Those that the user wants."""
+    """Return the candidates that the user selected."""
     return [c for c in candidates if selector(c.info, default=c.event.default)]
 
 
 def with_aliases(candidates: Iterable[Candidate], batch: int) -> list[Candidate]:
-    """Marks each candidate that repeats an earlier one."""
+    """Mark each candidate that repeats an earlier one."""
     originals: dict[tuple[object, ...], LayerKey] = {}
     marked = []
     for candidate in candidates:
@@ -200,15 +200,15 @@ def with_aliases(candidates: Iterable[Candidate], batch: int) -> list[Candidate]
 
 
 def _identity(candidate: Candidate, batch: int) -> tuple[object, ...] | None:
-    """Memory, its version and the walk through it: equal for readings that hold the same values."""
+    """Return the footprint and memory layout, equal for readings with the same values; None if unknown."""
     footprint, tensor = candidate.event.footprint, candidate.event.tensor
     if candidate.axis is None or footprint is None or tensor is None or footprint.version is None:
         return None
-    return footprint, *walk(candidate.axis.arrange(tensor, batch))
+    return footprint, *memory_layout(candidate.axis.arrange(tensor, batch))
 
 
 def slots_of(candidates: Iterable[Candidate], trials: Trials) -> Mapping[SiteKey, Calls]:
-    """The readings of every forward, by site and run."""
+    """Return what to read in every forward, by site and run."""
     readable = [c for c in candidates if c.axis is not None]
     last = {c.info.alias_of: (c.info.layer, c.info.call) for c in readable if c.info.alias_of}
     by_site: dict[SiteKey, dict[int, list[Slot]]] = {}
@@ -241,9 +241,9 @@ def _calls(runs: dict[int, list[Slot]], site: SiteKey, trials: Trials) -> Calls:
 def operation_tables(
     calls: Mapping[SiteKey, Calls], operations: Iterable[tuple[tuple[str, ...], str]], sites: Iterable[Site]
 ) -> dict[str, dict[str, SiteKey]]:
-    """The modules to follow so that operations are attributed, and what is read in each: {name: site}.
+    """Return the modules to follow in order to attribute operations, with the operations to read in each.
 
-    A module that is not followed counts as part of the one around it, which does no harm unless an operation
+    A module that is not followed counts as part of the enclosing one, which is harmless unless an operation
     of the same name is read there.
     """
     operations, by_name = list(operations), {site.name: site for site in sites}
