@@ -140,7 +140,7 @@ class Points(nn.Module):
 
 
 def test_a_function_of_each_point_follows_any_order_and_their_mean_none():
-    orders = iv.RandomPermutations(6, 4)
+    orders = iv.RandomPermutations(4, size=6)
     moved = to_null(Points(), CLOUDS, orders, "spatial")
     assert moved["each"] == 0
     assert moved["ordered"] > 0.3

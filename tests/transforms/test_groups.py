@@ -61,7 +61,7 @@ def test_the_first_column_of_a_drawn_rotation_points_anywhere_on_the_sphere():
 
 
 def test_orders_are_uniform_over_all_permutations():
-    orbit = RandomPermutations(3, 1).orbit(torch.arange(3.0).expand(6000, 3))[:, 0]
+    orbit = RandomPermutations(1, size=3).orbit(torch.arange(3.0).expand(6000, 3))[:, 0]
     _, counts = orbit.unique(dim=0, return_counts=True)
     assert len(counts) == 6
     assert ((counts - 1000).abs() < 5 * math.sqrt(1000)).all()
