@@ -55,6 +55,7 @@ def measure(
     preprocess: Callable[[Any], Any] | None = None,
     call: Callable[[Any, Any], Any] | None = None,
     pool: Any = None,
+    repeats: int = 1,
 ) -> Result:
     """Measure how a model's representations respond when its inputs are transformed.
 
@@ -141,6 +142,9 @@ def measure(
             positional arguments, and anything else as the only argument.
         pool: {name or glob of layers: `iv.Pool(...)` or `iv.Rows(...)`}, for layers with several rows per
             sample: tokens, nodes, atoms.
+        repeats: above 1, for models that draw random numbers in their forward: the untransformed inputs are
+            also forwarded this many times each, and the column `chance` holds the value that the model's own
+            randomness causes. A value near it says nothing about the transformation.
 
     Returns:
         A `Result` with `table`, `maps`, `curves`, `baseline`, `provenance`.
@@ -188,6 +192,7 @@ def measure(
         preprocess=preprocess,
         call=call,
         pool=pool,
+        repeats=repeats,
     )
     with kept_memory():
         return measured(model, data, as_transform(transform), as_measures(measures), options)

@@ -17,6 +17,7 @@ from invariscope.data.sources import as_source
 from invariscope.engine.assemble import assembled
 from invariscope.engine.extras.baseline import random_band, random_references
 from invariscope.engine.extras.cautions import with_cautions
+from invariscope.engine.extras.chance import chance_values, with_chance
 from invariscope.engine.extras.grid_notes import with_grid_notes
 from invariscope.engine.extras.precision import check_precision
 from invariscope.engine.extras.sequential import LookSource, watching
@@ -56,9 +57,10 @@ def measured(
         if watch is not None:
             task = replace(task, source=LookSource(source, watch.stopping))
         run = walk(task, enough=watch)
+        chance = chance_values(task)
     part = found(run)
     run.notes[:0] = check.notes
-    rows = _annotated(part.rows, task, run)
+    rows = with_chance(_annotated(part.rows, task, run), chance)
     further = {} if watch is None else watch.account(run, rows, source.length)
     further |= {"precision_error": check.error} if check.error else {}
     seconds = time.perf_counter() - started
