@@ -61,6 +61,10 @@ class MeasureSettings(shared.BatchSettings):
         float | None, opt("Memory budget for sums.", "GB", shown="half of the free memory")
     ] = None
     batch_axis: Annotated[int | None, opt("Batch axis of all layers.", "INT", shown="detected")] = None
+    repeats: Annotated[
+        int,
+        opt("For models that draw: forwards of each input to measure what their randomness causes.", "INT"),
+    ] = 1
     checkpoint: Annotated[
         Path | None,
         opt("Save the sums here; the same command resumes after an interruption.", "FILE", shown="none"),
