@@ -175,7 +175,8 @@ def _asserted(
     options["samples"] = session.samples if options["samples"] is None else options["samples"]
     inexact = not all(transform.exact)
     _refuse_tolerance(below, transform)
-    source = as_source(data, seed=options["seed"], few=_FEW)
+    last = as_reader(model).channels_last
+    source = as_source(data, seed=options["seed"], few=_FEW, channels_last=last)
     refuse_second_walk(source, "the layers are looked at before they are measured")
     inspection, inputs = _looked_at(model, source, transform, wanted, options)
     floor = below is None and inexact

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invariscope.data.forms import Batch, Form, batched, form_of, joined, read
+from invariscope.data.forms import Batch, Form, batched, channels_first, form_of, joined, read
 from invariscope.data.labels import Labelling
 from invariscope.data.order import (
     CONTENT,
@@ -262,6 +262,7 @@ def as_source(
     ids: Any = None,
     clusters: Any = None,
     few: str = VARIANCE,
+    channels_last: bool = False,
 ) -> Source:
     """Return a source for the given data, or for a seeded subset of them.
 
@@ -271,12 +272,17 @@ def as_source(
         seed: seed of the ranks and groups.
         ids, clusters: see `iv.measure`.
         few: reason why one sample is too few, for the error.
+        channels_last: images are (n, H, W, C), and the source gives them as (n, C, H, W).
 
     Raises:
         ValueError: no data, fewer than two samples, or labels of a different length.
         TypeError: data that cannot be read as samples.
     """
-    source = data if isinstance(data, Source) else _ordered(form_of(data), seed, ids, clusters)
+    if isinstance(data, Source):
+        source = data
+    else:
+        form = form_of(data)
+        source = _ordered(channels_first(form) if channels_last else form, seed, ids, clusters)
     if source.length is not None and source.length < 2:
         shape = f" of shape {tuple(source.inputs.shape[1:])}" if isinstance(source, ArraySource) else ""
         raise ValueError(

@@ -42,8 +42,9 @@ def measured(
     started = time.perf_counter()
     who = {"ids": options.ids, "clusters": options.clusters}
     with untouched_generators():
-        source = as_source(data, samples=options.samples, seed=options.seed, **who)
         reader = options.reader(model)
+        how = {"seed": options.seed, "channels_last": reader.channels_last}
+        source = as_source(data, samples=options.samples, **how, **who)
         references = random_references(model, source, transform, wanted, options)
         band = random_band(model, source, transform, wanted, options, references=references)
         check = check_precision(reader, source, transform, wanted, options)

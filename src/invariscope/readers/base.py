@@ -8,12 +8,14 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from os import PathLike
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
 from torch import Tensor
 
 from invariscope.common.registry import Registry
 from invariscope.readers.model_factories import makes_models, no_model
+from invariscope.readers.model_files import model_of_file
 from invariscope.readers.prediction import OutputChoice, Prediction
 
 OK = "ok"
@@ -236,6 +238,15 @@ class Reader(ABC):
     def device(self) -> str:
         """Where the model computes, "cpu" or "cuda:0"."""
 
+    @property
+    def channels_last(self) -> bool:
+        """Whether the data hold images as (n, H, W, C).
+
+        The engine then moves their channels to the front for transforms, and the reader moves them back: its
+        `inspect` and `open` take (n, C, H, W) from everyone.
+        """
+        return False
+
     @abstractmethod
     def identity(self) -> Identity:
         """Return a digest of what determines the model's responses, the same in another process."""
@@ -300,7 +311,7 @@ def as_reader(
     output: OutputChoice = None,
     gradients: bool = False,
 ) -> Reader:
-    """The reader of a model: modules, callables that return {layer: array}, or a reader as it is.
+    """The reader of a model: of any framework, a file, a callable that returns {layer: array}, or a reader.
 
     Args:
         model: what to read.
@@ -311,7 +322,10 @@ def as_reader(
     Raises:
         TypeError: nothing that can be read, a class or function that makes a model, or options for a reader
             that chose its own.
+        ValueError: a path that is not the file of a model.
     """
+    if isinstance(model, str | PathLike):
+        model = model_of_file(model)
     if isinstance(model, Reader):
         if any(own is not None for own in (layers, batch_axis, output)) or gradients:
             raise TypeError(
@@ -326,6 +340,6 @@ def as_reader(
             options = {"layers": layers, "batch_axis": batch_axis, "output": output, "gradients": gradients}
             return cls(model, **options)  # type: ignore[call-arg]
     raise TypeError(
-        f"cannot read a {type(model).__name__}: pass a torch.nn.Module, a Reader, or a callable that returns "
-        "{layer: array}"
+        f"cannot read a {type(model).__name__}: pass a torch.nn.Module, a Keras or Flax model, an exported "
+        "program, the path of a model's file, a Reader, or a callable that returns {layer: array}"
     )

@@ -11,8 +11,12 @@ from torch import nn
 
 Role = Literal["leaf", "container", "inner", "scripted"]
 
-# These compute with their children's weights without calling them.
-_WHOLE = (nn.MultiheadAttention, nn.RNNBase, nn.RNNCellBase)
+
+class Whole:
+    """Marks a module that computes with its children's weights without calling them."""
+
+
+_WHOLE = (Whole, nn.MultiheadAttention, nn.RNNBase, nn.RNNCellBase)
 
 
 @dataclass(frozen=True, eq=False)

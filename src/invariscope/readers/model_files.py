@@ -1,0 +1,36 @@
+"""Models that are files: exported programs, Keras models, ONNX graphs."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+SUFFIXES = (".keras", ".onnx", ".pt2")
+
+
+def model_of_file(path: str | PathLike[str]) -> Any:
+    """Return what is read in place of a file: its model, or for ONNX the path itself.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: a file of another kind, or a damaged one.
+        ImportError: the framework is missing; the message names the extra.
+    """
+    path = Path(path)
+    if path.suffix not in SUFFIXES:
+        raise ValueError(
+            f"{str(path)!r} is not the file of a model ({', '.join(SUFFIXES)}): pass a model, or name one on the "
+            "command line, which knows more forms (`invariscope measure --help`)"
+        )
+    if not path.is_file():
+        raise FileNotFoundError(f"no such file: {path}")
+    if path.suffix == ".pt2":
+        from invariscope.readers.exported import load_exported
+
+        return load_exported(path)
+    if path.suffix == ".keras":
+        from invariscope.readers.keras import load_keras
+
+        return load_keras(path)
+    return path
