@@ -66,7 +66,10 @@ def pushforward(model: nn.Module, *, dtype: torch.dtype = torch.float64) -> Push
         ValueError: a model that cannot be copied.
     """
     if not isinstance(model, nn.Module):
-        raise TypeError(f"a derivative is taken of a torch.nn.Module; got {type(model).__name__}")
+        raise TypeError(
+            f"a derivative is taken of a torch.nn.Module; got {type(model).__name__}. Models of other "
+            "frameworks have no gradients here"
+        )
     placed = place(model, device=None, precision="float64")
     frozen(placed.model, dtype)
     return Pushforward(placed, dtype)

@@ -71,7 +71,10 @@ def traced(
         ValueError: a model that cannot be copied, or whose output changes when it is watched.
     """
     if not isinstance(model, nn.Module):
-        raise TypeError(f"layers are differentiated in a torch.nn.Module; got {type(model).__name__}")
+        raise TypeError(
+            f"layers are differentiated in a torch.nn.Module; got {type(model).__name__}. Models of other "
+            "frameworks have no gradients here"
+        )
     placed = place(model, device=None, precision="float64")
     copied = frozen(placed.model, dtype)
     tolerance = 1e-9 if dtype == torch.float64 else 1e-3

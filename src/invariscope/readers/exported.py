@@ -7,8 +7,8 @@ import os
 import warnings
 import zipfile
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field, replace
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,6 @@ from invariscope.readers.torch.reader import TorchReader
 _OBJECTS = ("custom_obj", "opaque_obj")
 _STACK = "nn_module_stack"
 _WHOLE = "MultiheadAttention"
-_COMPILED = "the compiled model is read uncompiled"
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,14 +89,19 @@ class ExportedReader(Reader):
         self, x: Tensor, *, device: str | None = None, precision: Precision = "float32"
     ) -> Inspection:
         """Forwards two and three inputs and says what can be read; see `Reader.inspect`."""
-        found = self._reader.inspect(x, device=device, precision=precision)
-        return replace(found, notes=tuple(note for note in found.notes if note != _COMPILED))
+        with _without_warnings():
+            return self._reader.inspect(x, device=device, precision=precision)
 
+    @contextmanager
     def open(
         self, *, device: str | None = None, precision: Precision = "float32", seed: int = 0
-    ) -> AbstractContextManager[Forward]:
+    ) -> Iterator[Forward]:
         """Open the unflattened module; see `Reader.open`."""
-        return self._reader.open(device=device, precision=precision, seed=seed)
+        with ExitStack() as stack:
+            with _without_warnings():
+                opened = self._reader.open(device=device, precision=precision, seed=seed)
+                forward = stack.enter_context(opened)
+            yield forward
 
 
 def load_exported(path: Path) -> torch.export.ExportedProgram:
@@ -129,23 +133,25 @@ def _refuse_fixed_batch(program: torch.export.ExportedProgram) -> None:
     tensors = [value for value in inputs if isinstance(value, Tensor)]
     if len(tensors) != 1:
         raise ValueError(
-            f"the exported program takes {len(tensors)} tensors, and is given one: export a wrapper that takes "
-            "one, or pass a function of the inputs that returns {layer: array}"
+            f"the exported program takes {len(tensors)} tensors, and is given one: export a wrapper that "
+            "takes one, or pass a function of the inputs that returns {layer: array}"
         )
     batch = tensors[0].shape[0] if tensors[0].ndim else None
     if isinstance(batch, int):  # a dynamic size is a torch.SymInt
         raise ValueError(
             f"the program was exported for batches of exactly {batch}. Export it with a dynamic batch: "
-            "torch.export.export(model, (x,), dynamic_shapes=({0: torch.export.Dim.AUTO},)), with at least two "
-            "samples in x"
+            "torch.export.export(model, (x,), dynamic_shapes=({0: torch.export.Dim.AUTO},)), with at least "
+            "two samples in x"
         )
 
 
 def _unflattened(program: torch.export.ExportedProgram) -> nn.Module:
     """The program as a tree of modules, each of a class called like the one it was exported from."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _without_warnings():
         root = torch.export.unflatten(program)
+    vars(root).pop(
+        "process_forward_inputs", None
+    )  # wrapped for torch.compile, it would tie copies to the original
     kinds = _kinds(program)
     for name, module in list(root.named_modules()):
         kind = kinds.get(name)
@@ -175,6 +181,14 @@ def _refuse_objects(path: Path) -> None:
     pickled = [name for name in names if name.rpartition("/")[2].startswith(_OBJECTS)]
     if pickled:
         raise ValueError(f"{path} is refused: it holds pickled objects ({pickled[0]}), which could run code")
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Without the warnings of torch about its own code when programs are unflattened or copied."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from functools import cached_property, partial, wraps
 from types import FunctionType, ModuleType
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from invariscope.readers.base import Identity
@@ -19,9 +20,12 @@ from invariscope.readers.recorded import (
     RecordedReader,
     RefusedModel,
     arrays_in,
+    as_numpy,
     as_tensors,
     in_package,
     is_tracer,
+    needed,
+    own_code,
 )
 
 _JAX = ("jax", "jaxlib", "flax")
@@ -44,14 +48,14 @@ class JaxReader(RecordedReader):
     **Flax NNX**: the output of every module's `__call__`, under its path (`blocks.0.conv`), and every value
     that the model sows as an `nnx.Intermediate`, under its path and name (`relu`), in the order of the calls.
     A copy runs in evaluation mode (`model.eval()`). Values inside `nnx.jit`, `scan` or `remat` exist for the
-    compiler only and are skipped. Read by default: sown values, the modules that Flax provides, and modules of
-    yours without modules inside. If the model has convolutions, the data must have their channels last, as the
-    model takes them: transforms see images as (n, C, H, W), and maps are handed over as (C, H, W).
+    compiler only, and are not read. Read by default: sown values, the modules that Flax provides, and modules
+    of yours without modules inside. If the model has convolutions, the data must have their channels last, as
+    the model takes them: transforms see images as (n, C, H, W), and maps are handed over as (C, H, W).
 
     **Functions** return `{name: array}` or `(output, {name: array})`; entries may be nested, in which case
-    their names are joined with dots. They keep the order in which the function fills its dictionary, also under
-    `jax.jit`, which sorts it. A function counts as JAX if it is jitted, or if its code names `jax` or `flax`
-    and uses nothing of torch; any other receives torch tensors.
+    their names are joined with dots. They keep the order in which the function fills its dictionary, even
+    under `jax.jit`, which sorts it. A function counts as JAX if it is jitted, or if its code names `jax` or
+    `flax` and uses nothing of torch; any other receives torch tensors.
 
     Args:
         model: an `nnx.Module`, or a function of one array.
@@ -86,9 +90,13 @@ class JaxReader(RecordedReader):
         name = str(getattr(function, "__name__", "") or type(function).__name__)
         return f"{name}()" if self._modular and any(path == name for path, _ in self._paths()) else name
 
-    @cached_property
+    @property
     def channels_last(self) -> bool:
         """Whether images come as (n, H, W, C): Flax's convolutions take no others."""
+        return self._last
+
+    @cached_property
+    def _last(self) -> bool:
         if not self._modular:
             return False
         modules = (module for _, module in self._paths())
@@ -98,11 +106,12 @@ class JaxReader(RecordedReader):
         """Digest the code and the weights: see `identify`."""
         if not self._modular:
             return identify(self.model, self.name)
-        from flax import nnx
-
+        nnx = _nnx()
         graph, state = nnx.split(self.model)
-        weights = [("/".join(map(str, path)), as_tensors(leaf[...])) for path, leaf in nnx.to_flat_state(state)]
-        modules = [(path, type(module)) for path, module in self._paths()]
+        weights = [
+            ("/".join(map(str, path)), as_tensors(leaf[...])) for path, leaf in nnx.to_flat_state(state)
+        ]
+        modules = [(path, own_code(module, *_JAX)) for path, module in self._paths()]
         whole = identify((modules, str(graph), weights), self.name)
         return Identity(whole.digest, identify(weights, self.name).digest, whole.unseen)
 
@@ -111,7 +120,7 @@ class JaxReader(RecordedReader):
         """A copy in evaluation mode, whose classes are patched during forwards only; a function as it is."""
         if self._modular:
             copy, sites = self._copied()
-            yield Opened(partial(_run_module, copy, sites), tuple(site.name for site in sites.values()))
+            yield Opened(partial(_run_module, copy, sites), _defaults(sites.values()))
         else:
             yield Opened(_Function(self.model, self.name))
 
@@ -123,11 +132,14 @@ class JaxReader(RecordedReader):
         return list(_modules(self.model))
 
     def _copied(self) -> tuple[Any, dict[int, _Site]]:
-        from flax import nnx
-
+        nnx = _nnx()
         copy = nnx.clone(self.model)
         copy.eval()
         return copy, {id(module): _site(path, module) for path, module in _modules(copy) if path}
+
+
+def _nnx() -> Any:
+    return needed("flax.nnx", "jax")
 
 
 # --- Flax modules -------------------------------------------------------------------------------------------
@@ -135,16 +147,21 @@ class JaxReader(RecordedReader):
 
 def _modules(model: Any) -> Iterator[tuple[str, Any]]:
     """Every module with its path, from the outside in; the model itself has the path ""."""
-    from flax import nnx
-
-    found = [(".".join(map(str, path)), module) for path, module in nnx.iter_modules(model)]
+    found = [(".".join(map(str, path)), module) for path, module in _nnx().iter_modules(model)]
     return iter(sorted(found, key=lambda pair: pair[0].count(".") + bool(pair[0])))
 
 
 def _site(path: str, module: Any) -> _Site:
     own = in_package(type(module), "flax") and type(module).__name__ not in _CONTAINERS
     inside = any(True for below, _ in _modules(module) if below)
-    return _Site(path, own or not inside)
+    return _Site(path, callable(module) and (own or not inside))
+
+
+def _defaults(sites: Iterable[_Site]) -> dict[str, bool]:
+    """{name: whether it is read by default}, which modules inside of such a module are not."""
+    defaults = {site.name: site.default for site in sites}
+    whole = [f"{name}." for name, default in defaults.items() if default]
+    return {name: default and not name.startswith(tuple(whole)) for name, default in defaults.items()}
 
 
 def _run_module(model: Any, sites: Mapping[int, _Site], x: Tensor, emit: Emitter) -> Any:
@@ -183,7 +200,7 @@ def _layout(value: Any) -> dict[str, bool]:
 @contextmanager
 def _calls_of(cls: type, called: Callable[[Any, Callable[[], Any]], Any]) -> Iterator[None]:
     """Inside, calls of the instances of a class go through `called`."""
-    if not callable(getattr(cls, "__call__", None)):
+    if not any("__call__" in vars(base) for base in cls.__mro__):
         yield
         return
     original = cls.__call__  # type: ignore[operator]
@@ -199,8 +216,7 @@ def _calls_of(cls: type, called: Callable[[Any, Callable[[], Any]], Any]) -> Ite
 @contextmanager
 def _sown(sown: Callable[[Any, str, Any], None]) -> Iterator[None]:
     """Inside, sown intermediate values are handed over instead of being stored in the model."""
-    from flax import nnx
-
+    nnx = _nnx()
     original = nnx.Module.sow
 
     @wraps(original)
@@ -246,8 +262,8 @@ class _Function:
         for name in sorted(layers, key=lambda name: rank.get(name, len(rank))):
             if is_tracer(layers[name]):
                 raise RefusedModel(
-                    f"layer {name!r} is a JAX tracer, not a value: it leaked from a function that jit, scan, grad "
-                    "or vmap transformed. Return it from that function instead of storing it"
+                    f"layer {name!r} is a JAX tracer, not a value: it leaked from a function that jit, scan, "
+                    "grad or vmap transformed. Return it from that function instead of storing it"
                 )
             emit(name, "array", layers[name])
         if output is None:
@@ -272,8 +288,6 @@ class _Function:
 
     def _written_order(self, array: Any) -> tuple[str, ...]:
         """The names in the order of the function's own dictionary, before `jit` sorts it."""
-        import jax
-
         plain = _unjitted(self.function)
         if plain is self.function:
             return ()
@@ -282,12 +296,12 @@ class _Function:
         def spy(x: Any) -> None:
             names.extend(self._taken_apart(plain(x))[1])
 
-        jax.eval_shape(spy, array)
+        needed("jax", "jax").eval_shape(spy, array)
         return tuple(names)
 
 
 def _flat(named: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Entries of nested dictionaries, their names joined; Linen's `__call__` and one-element tuples dropped."""
+    """Entries of nested dictionaries, their names joined, without Linen's `__call__` and tuples of one."""
     for key, value in named.items():
         if not isinstance(key, str):
             raise RefusedModel(f"layer names must be text, got {key!r}")
@@ -311,10 +325,8 @@ def _values(output: Any) -> Any:
 
 
 def _array(x: Tensor) -> Any:
-    import jax.numpy as jnp
-
-    values = x.float() if x.dtype.itemsize == 2 and x.is_floating_point() else x
-    return jnp.asarray(values.numpy(), dtype=str(x.dtype).removeprefix("torch.") if values is not x else None)
+    jnp = needed("jax.numpy", "jax")
+    return jnp.asarray(as_numpy(x), dtype=jnp.bfloat16 if x.dtype == torch.bfloat16 else None)
 
 
 def _inner(function: Any) -> Any:

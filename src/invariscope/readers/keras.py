@@ -19,14 +19,17 @@ from invariscope.readers.recorded import (
     RecordedReader,
     RefusedModel,
     arrays_in,
+    as_numpy,
     as_tensors,
-    missing_package,
+    needed,
+    own_code,
 )
 from invariscope.readers.torch.functions import operation_name
 
 _LAST, _FIRST, _UNCLEAR = "channels_last", "channels_first", "unclear"
 _RESHAPING = {"Reshape", "Permute", "EinsumDense", "MultiHeadAttention", "GroupedQueryAttention", "Transpose"}
 _VIEWS = {"ExpandDims", "GetItem", "Transpose", "Reshape", "Squeeze", "Cast", "Shape", "BroadcastTo"}
+_LIBRARIES = ("keras", "tensorflow", "jax", "flax", "torch")
 _MAP = 3  # axes of a batch of one-dimensional maps
 
 
@@ -56,9 +59,10 @@ class _Site:
 class KerasReader(RecordedReader):
     """Reads every layer of a Keras 3 model in the order of its calls, in inference mode.
 
-    Names: a layer goes by its Keras name (`conv2d_1`), in a nested model behind that model's (`encoder/dense`);
-    a second layer of the same name is `dense#2`. Runs of a shared layer are told apart by `call`. Operations
-    of functional models (`keras.ops.add`) are read too; those in the `call` of a subclassed layer are not.
+    Names: a layer goes by its Keras name (`conv2d_1`), inside a nested model behind that model's name
+    (`encoder/dense`); a second layer of the same name is `dense#2`. Runs of a shared layer are told apart by
+    `call`. Operations of functional models (`keras.ops.add`) are read too; those in the `call` of a subclassed
+    layer are not.
 
     Read by default: layers without layers inside, and all that Keras itself provides, such as attention and
     recurrent layers. Nested models, and layers of yours that hold others, are read if a pattern names them.
@@ -89,17 +93,23 @@ class KerasReader(RecordedReader):
         taken = any(site.name == self.model.name for site in self._sites)
         return f"{self.model.name}()" if taken else str(self.model.name)
 
-    @cached_property
+    @property
     def channels_last(self) -> bool:
         """Whether images come as (n, H, W, C), by the model's first layer that has an opinion."""
+        return self._last
+
+    @cached_property
+    def _last(self) -> bool:
         formats = (getattr(site.layer, "data_format", None) for site in self._sites)
         return next((found == _LAST for found in formats if found), False)
 
     def identity(self) -> Identity:
         """Digest the classes and configuration of all layers, and their weights."""
         weights = [as_tensors(variable.value) for variable in self.model.weights]
-        classes = [(site.name, type(site.layer)) for site in self._sites]
-        whole = identify((type(self.model), classes, _config(self.model), weights), self.name)
+        classes = [(site.name, own_code(site.layer, *_LIBRARIES)) for site in self._sites]
+        whole = identify(
+            (own_code(self.model, *_LIBRARIES), classes, _config(self.model), weights), self.name
+        )
         return Identity(whole.digest, identify(weights, self.name).digest, whole.unseen)
 
     @contextmanager
@@ -113,9 +123,9 @@ class KerasReader(RecordedReader):
             with ExitStack() as stack:
                 for site in sites:
                     stack.enter_context(_watched(site, emit, layouts))
-                return as_tensors(self.model(x.numpy(), training=False))
+                return as_tensors(self.model(as_numpy(x), training=False))
 
-        yield Opened(run, tuple(site.name for site in sites))
+        yield Opened(run, {site.name: site.default for site in sites})
 
     @cached_property
     def _sites(self) -> list[_Site]:
@@ -140,7 +150,9 @@ def _walk(parent: Any, prefix: str, *, inside: bool, seen: set[int]) -> Iterator
         seen.add(id(child))
         operation = not KerasReader.accepts(child)
         whole = type(child).__module__.startswith("keras.src.layers") or not _children(child)
-        view = operation and (type(child).__name__ in _VIEWS or not operation_name(type(child).__name__.lower()))
+        view = operation and (
+            type(child).__name__ in _VIEWS or not operation_name(type(child).__name__.lower())
+        )
         yield _Site(name, child, whole and not inside and not view, operation)
         yield from _walk(child, f"{name}/", inside=inside or whole, seen=seen)
 
@@ -226,14 +238,11 @@ def load_keras(path: Path) -> Any:
         ValueError: the file holds no model, or one that needs code of its own.
         ImportError: Keras is missing.
     """
-    try:
-        import keras
-    except ImportError as error:
-        raise missing_package("keras", error) from error
+    keras = needed("keras", "keras")
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except (ValueError, TypeError, OSError) as error:
         raise ValueError(
-            f"{path} is no Keras model that can be loaded as it is ({error}). Models with layers of their own "
-            "need their code: load it in a function, and name that (file.py:function)"
+            f"{path} is no Keras model that can be loaded as it is ({error}). A model with layers of its own "
+            "needs their code: load it in a function, and name that (file.py:function)"
         ) from error

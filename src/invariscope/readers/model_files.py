@@ -20,8 +20,8 @@ def model_of_file(path: str | PathLike[str]) -> Any:
     path = Path(path)
     if path.suffix not in SUFFIXES:
         raise ValueError(
-            f"{str(path)!r} is not the file of a model ({', '.join(SUFFIXES)}): pass a model, or name one on the "
-            "command line, which knows more forms (`invariscope measure --help`)"
+            f"{str(path)!r} is not the file of a model ({', '.join(SUFFIXES)}): pass a model, or name one on "
+            "the command line, which knows more forms (`invariscope measure --help`)"
         )
     if not path.is_file():
         raise FileNotFoundError(f"no such file: {path}")

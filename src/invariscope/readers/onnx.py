@@ -19,28 +19,27 @@ from invariscope.readers.recorded import (
     Opened,
     RecordedReader,
     RefusedModel,
+    as_numpy,
     as_tensors,
-    missing_package,
+    needed,
 )
 
 # Nodes that pass values on, look at shapes, or make constants.
-_VIEWS = frozenset(
-    """Cast CastLike Concat ConcatFromSequence Constant ConstantOfShape DepthToSpace Expand Flatten Gather
-    GatherElements GatherND Identity Pad Range Reshape Shape Size Slice SpaceToDepth Split Squeeze Tile
-    Transpose Unsqueeze""".split()
-) - {"Concat"}
+_NO_LAYERS = """Cast CastLike Constant ConstantOfShape DepthToSpace Expand Flatten Gather GatherElements
+    GatherND Identity Pad Range Reshape Shape Size Slice SpaceToDepth Split Squeeze Tile Transpose
+    Unsqueeze"""
+_VIEWS = frozenset(_NO_LAYERS.split())
 _FIRST, _LAST, _UNCLEAR = "first", "last", "unclear"
-_SPATIAL = frozenset(
-    """AveragePool BatchNormalization Conv ConvInteger ConvTranspose GlobalAveragePool GlobalMaxPool
-    GroupNormalization InstanceNormalization LRN LpPool MaxPool QLinearConv""".split()
-)
+_CHANNELS_FIRST = """AveragePool BatchNormalization Conv ConvInteger ConvTranspose GlobalAveragePool
+    GlobalMaxPool GroupNormalization InstanceNormalization LRN LpPool MaxPool QLinearConv"""
+_SPATIAL = frozenset(_CHANNELS_FIRST.split())
 _TO_FIRST, _TO_LAST = (0, 3, 1, 2), (0, 2, 3, 1)
 _MIXING = frozenset(["Einsum", "Gemm", "LayerNormalization", "MatMul", "Reshape", "RMSNormalization"])
 _KNOWN_DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft", "com.microsoft.nchwc")
 _FOLDER = "session.model_external_initializers_file_folder_path"
 _DYNAMIC = (
-    'export it with a dynamic batch: torch.onnx.export(model, (x,), path, dynamic_shapes=({0: "batch"},)), or '
-    'tf2onnx with --inputs "input:0[-1,...]"'
+    'export it with a dynamic batch: torch.onnx.export(model, (x,), path, dynamic_shapes=({0: "batch"},)), '
+    'or tf2onnx with --inputs "input:0[-1,...]"'
 )
 
 
@@ -79,9 +78,9 @@ class _Graph:
 class OnnxReader(RecordedReader):
     """Reads what every node of an ONNX file computes, in the order of the graph.
 
-    Names: a node goes by its own name, else by operator and number (`Conv_0`); a second one of that name is
-    `name#2`. A node with several outputs is `node`, `node[1]`, and so on. Constants, initialisers and what is
-    computed from them and from shapes alone are left out; bodies of `If`, `Loop` and `Scan` are not read.
+    Names: a node goes by its own name, else by its operator and place in the graph (`Conv_0`). A node with
+    several outputs is `node`, `node[1]`, and so on. Constants, initialisers and what is computed from them
+    and from shapes alone are left out; bodies of `If`, `Loop` and `Scan` are not read.
 
     Read by default: nodes whose values are floating and have a batch axis, except those that only reshape,
     move, cut or copy them. The batch size must be dynamic. Runs on the CPU.
@@ -128,7 +127,7 @@ class OnnxReader(RecordedReader):
         def run(x: Tensor, emit: Emitter) -> Any:
             sites = [site for site in graph.sites if emit.wants(site.name)]
             names = list(dict.fromkeys([*(site.value for site in sites), *graph.outputs]))
-            feed = {graph.feed: x.float().numpy().astype(graph.dtype)}
+            feed = {graph.feed: as_numpy(x).astype(graph.dtype)}
             found = dict(zip(names, session.run(names, feed), strict=True))
             for site in sites:
                 layout = {"channels_last": site.layout == _LAST, "unclear": site.layout == _UNCLEAR}
@@ -159,10 +158,7 @@ def _loaded(path: Path) -> Any:
         FileNotFoundError: the file, or its external data, is missing.
         ValueError: it is no ONNX file.
     """
-    try:
-        import onnx
-    except ImportError as error:
-        raise missing_package("onnx", error) from error
+    onnx = needed("onnx", "onnx")
     if not path.is_file():
         raise FileNotFoundError(f"no such file: {path}")
     try:
@@ -185,10 +181,7 @@ def _external(proto: Any, path: Path) -> list[Path]:
 
 
 def _session(content: bytes, proto: Any, path: Path) -> Any:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise missing_package("onnx", error) from error
+    onnxruntime = needed("onnxruntime", "onnx")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.add_session_config_entry(_FOLDER, str(path.parent.absolute()))
@@ -200,17 +193,16 @@ def _session(content: bytes, proto: Any, path: Path) -> Any:
         custom = list(dict.fromkeys(f"{node.domain}.{node.op_type} (node {node.name!r})" for node in odd))
         if custom:
             raise RefusedModel(
-                f"{path.name} needs custom operators, which onnxruntime does not have: {listed(custom, limit=3)}. "
-                "Export it without them, or pass a function that runs a session of yours and returns "
-                "{layer: array}"
+                f"{path.name} needs custom operators, which onnxruntime does not have: "
+                f"{listed(custom, limit=3)}. Export it without them, or pass a function that runs a session "
+                "of yours and returns {layer: array}"
             ) from error
         raise RefusedModel(f"onnxruntime cannot load {path.name}: {error}") from error
 
 
 def _exposed(proto: Any, path: Path) -> _Graph:
     """The graph with the outputs of all its nodes as outputs of the model."""
-    import onnx
-
+    onnx = needed("onnx", "onnx")
     feed = _input(proto.graph, path)
     sites = tuple(_sites(proto.graph, feed.name))
     outputs = tuple(output.name for output in proto.graph.output)
@@ -219,7 +211,9 @@ def _exposed(proto: Any, path: Path) -> _Graph:
     inner = dict.fromkeys(site.value for site in sites if site.value not in outputs)
     copy.graph.output.extend(onnx.ValueInfoProto(name=name) for name in inner)
     dtype = onnx.helper.tensor_dtype_to_np_dtype(feed.type.tensor_type.elem_type).name
-    return _Graph(feed.name, dtype, _wants_last(proto.graph, feed.name), outputs, sites, copy.SerializeToString())
+    return _Graph(
+        feed.name, dtype, _wants_last(proto.graph, feed.name), outputs, sites, copy.SerializeToString()
+    )
 
 
 def _input(graph: Any, path: Path) -> Any:
@@ -252,12 +246,9 @@ def _permutation(node: Any) -> tuple[int, ...]:
 
 def _sites(graph: Any, feed: str) -> Iterator[_Site]:
     """The outputs of nodes that depend on the input."""
-    used: dict[str, int] = {}
     layouts = {feed: _LAST if _wants_last(graph, feed) else ""}
     for number, node in enumerate(graph.node):
         name = node.name or f"{node.op_type}_{number}"
-        used[name] = used.get(name, 0) + 1
-        name = name if used[name] == 1 else f"{name}#{used[name]}"
         if not any(value in layouts for value in _inputs_of(node)):
             continue
         layout = _layout(node, layouts)
@@ -283,7 +274,8 @@ def _layout(node: Any, layouts: Mapping[str, str]) -> str:
     if node.op_type in _SPATIAL:
         return _FIRST
     if permutation := _permutation(node):
-        return {(_LAST, _TO_FIRST): _FIRST, (_FIRST, _TO_LAST): _LAST}.get((known, permutation), _UNCLEAR)
+        known_moves: dict[Any, str] = {(_LAST, _TO_FIRST): _FIRST, (_FIRST, _TO_LAST): _LAST}
+        return known_moves.get((known, permutation), _UNCLEAR)
     if node.op_type in _MIXING:
         return known if known == _LAST and node.op_type != "Reshape" else _UNCLEAR
     return known

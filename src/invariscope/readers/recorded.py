@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import threading
 from abc import abstractmethod
@@ -10,6 +11,7 @@ from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
+from types import CodeType, FunctionType
 from typing import Any, NoReturn
 
 import numpy as np
@@ -33,7 +35,7 @@ from invariscope.readers.base import (
     prediction_info,
 )
 from invariscope.readers.prediction import OutputChoice, Prediction, as_output_choice, find_prediction
-from invariscope.readers.selection import Directory, as_axis_choice, as_selector, axis_choice
+from invariscope.readers.selection import Directory, Selector, as_axis_choice, as_selector, axis_choice
 from invariscope.readers.torch.axes import NO_AXIS, BatchAxis, find_batch_axis, order_rows
 from invariscope.readers.torch.outputs import suffixes, unreadable
 from invariscope.readers.torch.plan import UNEVEN, describe
@@ -133,12 +135,12 @@ class Opened:
 
     Args:
         run: gets the inputs and an emitter; returns the output, with torch tensors for arrays.
-        layers: names of all layers that a forward may run.
+        layers: {name: whether it is read by default} of all layers that a forward may run.
         notes: what was done differently from a plain forward.
     """
 
     run: Callable[[Tensor, Emitter], Any]
-    layers: tuple[str, ...] = ()
+    layers: Mapping[str, bool] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
@@ -298,7 +300,7 @@ class RecordedReader(Reader):
         notes = (f"the forward draws random numbers ({', '.join(drawn)})",) if drawn else ()
         inspection = Inspection(
             layers=tuple(chosen),
-            unused=_unused(model, large, self.layers),
+            unused=_unused(model, large, as_selector(self.layers)),
             notes=(*model.notes, *notes),
             output=prediction_info(prediction, self.name),
             prediction=prediction,
@@ -319,8 +321,9 @@ class RecordedReader(Reader):
             return axis
         if axis.per_sample > 1:
             after = altered().get(key)
-            same = after is not None and after.shape == before.shape
-            return order_rows(axis, before, after, LARGE) if same else "its shape depends on the inputs"
+            if after is None or after.shape != before.shape:
+                return "its shape depends on the inputs"
+            return order_rows(axis, before, after, LARGE)
         return _with_layout(axis, before, channels_last=event.channels_last)
 
     def _axis(self, small: Tensor, large: Tensor, name: str) -> BatchAxis | str:
@@ -354,7 +357,9 @@ class RecordedReader(Reader):
         names = tuple(dict.fromkeys(layer for layer, _ in infos))
         listed = {key[0] for key in infos if events[key].default}
         selector = as_selector(self.layers)
-        directory = Directory(self.name, names, _unused(model, large, None), len(listed))
+        directory = Directory(
+            self.name, names, tuple(name for name in model.layers if name not in names), len(listed)
+        )
         directory.check(selector)
         chosen = [key for key in infos if selector(infos[key], default=events[key].default)]
         if self.layers is None and not any(isinstance(verdicts[key], BatchAxis) for key in chosen):
@@ -364,12 +369,13 @@ class RecordedReader(Reader):
         return _with_aliases([infos[key] for key in chosen], large.events)
 
 
-def _unused(model: Opened, trial: _Trial, layers: Selection) -> tuple[str, ...]:
-    selector = as_selector(layers)
+def _unused(model: Opened, trial: _Trial, selector: Selector) -> tuple[str, ...]:
+    """The layers that would be read and never ran."""
     if selector.predicate is not None:
         return ()
     ran = {layer.partition("[")[0] for layer, _ in trial.events}
-    return tuple(name for name in model.layers if name not in ran and selector.names(name))
+    idle = {name: default for name, default in model.layers.items() if name not in ran}
+    return tuple(name for name, default in idle.items() if selector.names(name, default=default))
 
 
 def _with_layout(axis: BatchAxis, tensor: Tensor, *, channels_last: bool) -> BatchAxis:
@@ -484,12 +490,19 @@ def as_tensor(array: Any) -> Tensor | str:
     try:
         values = np.asarray(array)
     except Exception:  # TensorFlow raises NotImplementedError, others TypeError or ValueError
-        return TRACED if hasattr(array, "dtype") else f"it is a {type(array).__name__}, not an array of numbers"
+        return (
+            TRACED if hasattr(array, "dtype") else f"it is a {type(array).__name__}, not an array of numbers"
+        )
     if values.dtype.name == "bfloat16":
         return torch.from_numpy(values.view(np.int16).copy()).view(torch.bfloat16)
     if values.dtype.kind not in "fiubc":
         return f"it is a {type(array).__name__}, not an array of numbers"
     return torch.from_numpy(values if values.flags.writeable else values.copy())
+
+
+def as_numpy(x: Tensor) -> np.ndarray:
+    """Return inputs as an array; NumPy has no bfloat16, which becomes float32."""
+    return (x.float() if x.dtype == torch.bfloat16 else x).numpy()
 
 
 def as_tensors(output: Any) -> Any:
@@ -512,6 +525,19 @@ def in_package(cls: type, *packages: str) -> bool:
     return cls.__module__.partition(".")[0] in packages
 
 
-def missing_package(extra: str, error: ImportError) -> ImportError:
-    """The error for an optional package that is not installed."""
-    return ImportError(f"this model needs an optional package: pip install invariscope[{extra}] ({error})")
+def own_code(model: Any, *libraries: str) -> tuple[str, list[CodeType]]:
+    """The name of an object's class, and the code of the methods that are not from these libraries."""
+    cls = type(model)
+    own = [c for c in cls.__mro__ if not in_package(c, "builtins", "abc", "typing", *libraries)]
+    methods = [method for c in own for method in vars(c).values() if isinstance(method, FunctionType)]
+    return f"{cls.__module__}.{cls.__qualname__}", [method.__code__ for method in methods]
+
+
+def needed(module: str, extra: str) -> Any:
+    """Import an optional package; the error names the extra that installs it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ImportError(
+            f"this model needs an optional package: pip install 'invariscope[{extra}]' ({error})"
+        ) from error
