@@ -223,7 +223,8 @@ def page(found: dict[str, list[Row]]) -> str:
         "# The same network in every framework\n\n`python -m benchmarks.frameworks`\n\n"
         f"Normalized variance under quarter turns, {SAMPLES} random images of {CHANNELS} × {SIDE} × {SIDE}, "
         "the same weights everywhere. The last column is the largest difference from torch over the four "
-        f"layers, of values and of nulls.\n\n{table}\n\nLargest difference: {largest_difference(found):.1e}.\n"
+        f"layers, of values and of nulls.\n\n{table}\n\n"
+        f"Largest difference: {largest_difference(found):.1e}.\n"
     )
 
 

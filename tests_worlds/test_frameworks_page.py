@@ -28,7 +28,14 @@ def given(name: str) -> dict[str, Any]:
     torch.manual_seed(0)
     keras.utils.set_random_seed(0)
     images = np.random.default_rng(0).random((8, 1, 28, 28), np.float32)
-    common = {"iv": iv, "np": np, "torch": torch, "images": images, "weights": np.ones((784, 4), np.float32)}
+    common = {
+        "__name__": "__main__",
+        "iv": iv,
+        "np": np,
+        "torch": torch,
+        "images": images,
+        "weights": np.ones((784, 4), np.float32),
+    }
     own: dict[str, dict[str, Any]] = {
         "keras": {"keras": keras, "layers": keras.layers, "images": images.transpose(0, 2, 3, 1)},
         "jax": {"jax": jax, "jnp": jnp},
@@ -41,9 +48,10 @@ def given(name: str) -> dict[str, Any]:
 def flax_script(code: str) -> str:
     """The snippet with its method put into a class."""
     method, _, rest = code.partition("result =")
-    head = "class Net(nnx.Module):\n    def __init__(self):\n        rngs = nnx.Rngs(0)\n"
-    head += "        self.conv = nnx.Conv(1, 4, (3, 3), rngs=rngs)\n        self.dense = nnx.Linear(4, 2, rngs=rngs)\n\n"
-    return f"{head}{textwrap.indent(method, '    ')}\nmodel = Net()\nresult ={rest}"
+    head = "class Net(nnx.Module):\n    def __init__(self, rngs):\n"
+    head += "        self.conv = nnx.Conv(1, 4, (3, 3), rngs=rngs)\n"
+    head += "        self.dense = nnx.Linear(4, 2, rngs=rngs)\n\n"
+    return f"{head}{textwrap.indent(method, '    ')}\nmodel = Net(nnx.Rngs(0))\nresult ={rest}"
 
 
 def test_every_framework_has_a_snippet():

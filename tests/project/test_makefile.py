@@ -119,6 +119,7 @@ def test_help_names_every_target(checkout):
         "lint",
         "bench",
         "test-models",
+        "test-worlds",
         "stubs",
         "docs",
         "campaign",

@@ -59,10 +59,12 @@ def measure(
     global random generator, is changed by it.
 
     Args:
-        model: an `nn.Module`, a `Reader`, or a callable from inputs to {layer: array}.
+        model: an `nn.Module`, a Keras or Flax model, an exported program, the path of an `.onnx`, `.pt2` or
+            `.keras` file, a `Reader`, or a callable from inputs to {layer: array}.
         data: array, tensor or DataFrame (sample, ...), a tuple (inputs, labels), a Dataset, a DataLoader, or
-            an iterable of batches. Inputs must be what the model expects (floating images, say). Labels are
-            one integer or word per sample; other targets, such as masks, are ignored with a note.
+            an iterable of batches. Inputs must be what the model expects (floating images, say); transforms
+            see images of a model that takes (n, H, W, C) as (n, C, H, W). Labels are one integer or word per
+            sample; other targets, such as masks, are ignored with a note.
         transform: a `Transform`, or a list of callables on batches: the elements.
         measures: measure objects or registry names (`iv.list_measures()`).
         layers: glob, list of globs, or predicate on `LayerInfo`; None reads every leaf module and every

@@ -7,7 +7,7 @@ import os
 import warnings
 import zipfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -89,19 +89,13 @@ class ExportedReader(Reader):
         self, x: Tensor, *, device: str | None = None, precision: Precision = "float32"
     ) -> Inspection:
         """Forwards two and three inputs and says what can be read; see `Reader.inspect`."""
-        with _without_warnings():
-            return self._reader.inspect(x, device=device, precision=precision)
+        return self._reader.inspect(x, device=device, precision=precision)
 
-    @contextmanager
     def open(
         self, *, device: str | None = None, precision: Precision = "float32", seed: int = 0
-    ) -> Iterator[Forward]:
+    ) -> AbstractContextManager[Forward]:
         """Open the unflattened module; see `Reader.open`."""
-        with ExitStack() as stack:
-            with _without_warnings():
-                opened = self._reader.open(device=device, precision=precision, seed=seed)
-                forward = stack.enter_context(opened)
-            yield forward
+        return self._reader.open(device=device, precision=precision, seed=seed)
 
 
 def load_exported(path: Path) -> torch.export.ExportedProgram:
@@ -147,7 +141,8 @@ def _refuse_fixed_batch(program: torch.export.ExportedProgram) -> None:
 
 def _unflattened(program: torch.export.ExportedProgram) -> nn.Module:
     """The program as a tree of modules, each of a class called like the one it was exported from."""
-    with _without_warnings():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch about its own code
         root = torch.export.unflatten(program)
     vars(root).pop(
         "process_forward_inputs", None
@@ -158,6 +153,9 @@ def _unflattened(program: torch.export.ExportedProgram) -> nn.Module:
         if kind is not None:
             bases = (type(module), Whole) if kind == _WHOLE else (type(module),)
             module.__class__ = type(kind, bases, {"__module__": type(module).__module__})
+    # The nodes of its graphs hold tensors without values, which cannot be copied: a copy is made anew.
+    again = {"__deepcopy__": lambda self, memo: _unflattened(program), "__module__": type(root).__module__}
+    root.__class__ = type(type(root).__name__, (type(root),), again)
     return root
 
 
@@ -181,14 +179,6 @@ def _refuse_objects(path: Path) -> None:
     pickled = [name for name in names if name.rpartition("/")[2].startswith(_OBJECTS)]
     if pickled:
         raise ValueError(f"{path} is refused: it holds pickled objects ({pickled[0]}), which could run code")
-
-
-@contextmanager
-def _without_warnings() -> Iterator[None]:
-    """Without the warnings of torch about its own code when programs are unflattened or copied."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 @contextmanager

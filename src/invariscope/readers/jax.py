@@ -14,11 +14,7 @@ from torch import Tensor
 
 from invariscope.readers.base import Identity
 from invariscope.readers.fingerprint import identify
-from invariscope.readers.recorded import (
-    Emitter,
-    Opened,
-    RecordedReader,
-    RefusedModel,
+from invariscope.readers.foreign import (
     arrays_in,
     as_numpy,
     as_tensors,
@@ -27,6 +23,7 @@ from invariscope.readers.recorded import (
     needed,
     own_code,
 )
+from invariscope.readers.recorded import Emitter, Opened, RecordedReader, RefusedModel
 
 _JAX = ("jax", "jaxlib", "flax")
 _TORCH_ONLY = {"torch", "numpy", "cpu", "detach"}  # `x.numpy()`: the function expects a torch tensor

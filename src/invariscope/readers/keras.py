@@ -13,17 +13,8 @@ from torch import Tensor
 
 from invariscope.readers.base import Identity
 from invariscope.readers.fingerprint import identify
-from invariscope.readers.recorded import (
-    Emitter,
-    Opened,
-    RecordedReader,
-    RefusedModel,
-    arrays_in,
-    as_numpy,
-    as_tensors,
-    needed,
-    own_code,
-)
+from invariscope.readers.foreign import arrays_in, as_numpy, as_tensors, needed, own_code
+from invariscope.readers.recorded import Emitter, Opened, RecordedReader, RefusedModel
 from invariscope.readers.torch.functions import operation_name
 
 _LAST, _FIRST, _UNCLEAR = "channels_last", "channels_first", "unclear"
@@ -61,8 +52,8 @@ class KerasReader(RecordedReader):
 
     Names: a layer goes by its Keras name (`conv2d_1`), inside a nested model behind that model's name
     (`encoder/dense`); a second layer of the same name is `dense#2`. Runs of a shared layer are told apart by
-    `call`. Operations of functional models (`keras.ops.add`) are read too; those in the `call` of a subclassed
-    layer are not.
+    `call`. Operations of functional models (`keras.ops.add`) are read too; those in the `call` of a
+    subclassed layer are not.
 
     Read by default: layers without layers inside, and all that Keras itself provides, such as attention and
     recurrent layers. Nested models, and layers of yours that hold others, are read if a pattern names them.
