@@ -322,7 +322,7 @@ def as_reader(
     Raises:
         TypeError: nothing that can be read, a class or function that makes a model, or options for a reader
             that chose its own.
-        ValueError: a path that is not the file of a model.
+        ValueError: a damaged file.
     """
     if isinstance(model, str | PathLike):
         model = model_of_file(model)

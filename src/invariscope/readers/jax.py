@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from invariscope.readers.base import Identity
+from invariscope.readers.events import Emitter, RefusedModel
 from invariscope.readers.fingerprint import identify
 from invariscope.readers.foreign import (
     arrays_in,
@@ -23,7 +24,7 @@ from invariscope.readers.foreign import (
     needed,
     own_code,
 )
-from invariscope.readers.recorded import Emitter, Opened, RecordedReader, RefusedModel
+from invariscope.readers.recorded import Opened, RecordedReader
 
 _JAX = ("jax", "jaxlib", "flax")
 _TORCH_ONLY = {"torch", "numpy", "cpu", "detach"}  # `x.numpy()`: the function expects a torch tensor

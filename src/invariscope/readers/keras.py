@@ -12,9 +12,10 @@ from typing import Any
 from torch import Tensor
 
 from invariscope.readers.base import Identity
+from invariscope.readers.events import Emitter, RefusedModel
 from invariscope.readers.fingerprint import identify
 from invariscope.readers.foreign import arrays_in, as_numpy, as_tensors, needed, own_code
-from invariscope.readers.recorded import Emitter, Opened, RecordedReader, RefusedModel
+from invariscope.readers.recorded import Opened, RecordedReader
 from invariscope.readers.torch.functions import operation_name
 
 _LAST, _FIRST, _UNCLEAR = "channels_last", "channels_first", "unclear"

@@ -9,19 +9,21 @@ from typing import Any
 SUFFIXES = (".keras", ".onnx", ".pt2")
 
 
-def model_of_file(path: str | PathLike[str]) -> Any:
+def model_of_file(given: str | PathLike[str]) -> Any:
     """Return what is read in place of a file: its model, or for ONNX the path itself.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a file of another kind, or a damaged one.
+        TypeError: not the path of such a file.
+        ValueError: a damaged file.
         ImportError: the framework is missing; the message names the extra.
     """
-    path = Path(path)
+    path = Path(given)
     if path.suffix not in SUFFIXES:
-        raise ValueError(
-            f"{str(path)!r} is not the file of a model ({', '.join(SUFFIXES)}): pass a model, or name one on "
-            "the command line, which knows more forms (`invariscope measure --help`)"
+        raise TypeError(
+            f"cannot read a {type(given).__name__} that is not the path of a model's file "
+            f"({', '.join(SUFFIXES)}), got {str(path)!r}: pass a model, or name it on the command line, which "
+            "knows more forms"
         )
     if not path.is_file():
         raise FileNotFoundError(f"no such file: {path}")

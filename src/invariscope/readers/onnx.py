@@ -14,8 +14,9 @@ from torch import Tensor
 
 from invariscope.common.wording import listed
 from invariscope.readers.base import Identity
+from invariscope.readers.events import Emitter, RefusedModel
 from invariscope.readers.foreign import as_numpy, as_tensors, needed
-from invariscope.readers.recorded import Emitter, Opened, RecordedReader, RefusedModel
+from invariscope.readers.recorded import Opened, RecordedReader
 
 # Nodes that pass values on, look at shapes, or make constants.
 _NO_LAYERS = """Cast CastLike Constant ConstantOfShape DepthToSpace Expand Flatten Gather GatherElements

@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 import threading
 from abc import abstractmethod
-from collections import Counter
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,11 +30,12 @@ from invariscope.readers.base import (
     Sink,
     prediction_info,
 )
-from invariscope.readers.foreign import arrays_in, as_tensor
+from invariscope.readers.events import Emitter, Event, RefusedModel
+from invariscope.readers.foreign import as_tensor
 from invariscope.readers.prediction import OutputChoice, Prediction, as_output_choice, find_prediction
 from invariscope.readers.selection import Directory, Selector, as_axis_choice, as_selector, axis_choice
 from invariscope.readers.torch.axes import NO_AXIS, BatchAxis, find_batch_axis, order_rows
-from invariscope.readers.torch.outputs import suffixes, unreadable
+from invariscope.readers.torch.outputs import unreadable
 from invariscope.readers.torch.plan import UNEVEN, describe
 from invariscope.readers.torch.recording import LARGE, SMALL, probes
 
@@ -43,84 +43,6 @@ _CPU = "cpu"
 _IMAGES = 4  # axes of a batch of images
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _LOCK = threading.RLock()  # forwards patch what they read, so they run one at a time
-
-
-class RefusedModel(ValueError):
-    """The model cannot be read, for a reason that is the reader's own and not an error of the model."""
-
-
-@dataclass(frozen=True, eq=False)
-class Event:
-    """One array that a layer produced.
-
-    Args:
-        layer: the layer's name.
-        call: which run of the layer within the forward.
-        kind: the layer's class, or its operation.
-        value: the framework's own array; None if there is none, for the reason in `problem`.
-        default: read if the user selects nothing.
-        operation: left out silently if it holds no floating values with a batch axis.
-        channels_last: a map (sample, row, column..., channel).
-        unclear: features come last, and it is not known whether the other axes are rows and columns.
-        problem: why it cannot be read; "" if it can.
-    """
-
-    layer: str
-    call: int
-    kind: str
-    value: Any
-    default: bool = True
-    operation: bool = False
-    channels_last: bool = False
-    unclear: bool = False
-    problem: str = ""
-
-    @property
-    def key(self) -> LayerKey:
-        """What identifies the reading."""
-        return self.layer, self.call
-
-
-class Emitter:
-    """Takes the values of layers in the order in which a forward produces them, and numbers their runs.
-
-    `failure` keeps an error raised here, since frameworks wrap what is raised inside their layers.
-
-    Args:
-        receive: called with each array.
-        wanted: names of the layers whose values are needed; None needs all.
-    """
-
-    def __init__(self, receive: Callable[[Event], None], wanted: Container[str] | None = None) -> None:
-        self._receive, self._wanted, self._calls = receive, wanted, Counter[str]()
-        self._thread = threading.get_ident()
-        self.failure: Exception | None = None
-
-    def wants(self, layer: str) -> bool:
-        """Whether the layer's value is needed."""
-        return self._wanted is None or layer in self._wanted
-
-    def __call__(self, layer: str, kind: str, value: Any, **about: Any) -> None:
-        """Take what a layer returned; `about` holds further fields of its `Event`.
-
-        Calls from other threads, which run their own forwards, are ignored.
-        """
-        if threading.get_ident() != self._thread:
-            return
-        call = self._calls[layer]
-        self._calls[layer] += 1
-        leaves = list(arrays_in(value))
-        for suffix, (_, leaf) in zip(suffixes([path for path, _ in leaves]), leaves, strict=True):
-            try:
-                self._receive(Event(layer + suffix, call, kind, leaf, **about))
-            except Exception as error:
-                self.failure = error
-                raise
-
-    def refuse(self, why: str) -> NoReturn:
-        """Stop the forward: the model cannot be read."""
-        self.failure = RefusedModel(why)
-        raise self.failure
 
 
 @dataclass(frozen=True, eq=False)
