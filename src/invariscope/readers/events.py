@@ -64,6 +64,11 @@ class Emitter:
         self._thread = threading.get_ident()
         self.failure: Exception | None = None
 
+    @property
+    def inspecting(self) -> bool:
+        """Whether this is a trial, from whose few inputs layouts are found."""
+        return self._wanted is None
+
     def wants(self, layer: str) -> bool:
         """Whether the layer's value is needed."""
         return self._wanted is None or layer in self._wanted

@@ -171,7 +171,7 @@ def _watched(site: _Site, emit: Emitter, layouts: _Layouts) -> Iterator[None]:
         if unbuilt and layer.weights:
             emit.refuse(_unbuilt(f"layer {site.name!r}"))
         value = original(*args, **kwargs)
-        layout = layouts.note(layer, (args, kwargs), value)
+        layout = layouts.note(layer, (args, kwargs), value) if emit.inspecting else ""
         about = {"channels_last": layout == _LAST, "unclear": layout == _UNCLEAR}
         emit(site.name, site.kind, value, default=site.default, operation=site.operation, **about)
         return value

@@ -22,8 +22,8 @@ def model_of_file(given: str | PathLike[str]) -> Any:
     if path.suffix not in SUFFIXES:
         raise TypeError(
             f"cannot read a {type(given).__name__} that is not the path of a model's file "
-            f"({', '.join(SUFFIXES)}), got {str(path)!r}: pass a model, or name it on the command line, which "
-            "knows more forms"
+            f"({', '.join(SUFFIXES)}), got {str(path)!r}: pass a model, or name it on the command line, "
+            "which knows more forms"
         )
     if not path.is_file():
         raise FileNotFoundError(f"no such file: {path}")
