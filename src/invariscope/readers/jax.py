@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from invariscope.readers.base import Identity
-from invariscope.readers.events import Emitter, RefusedModel
+from invariscope.readers.emissions import Emitter, RefusedModel
 from invariscope.readers.fingerprint import identify
 from invariscope.readers.foreign import (
     arrays_in,

@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from invariscope.readers.base import Identity
-from invariscope.readers.events import Emitter, RefusedModel
+from invariscope.readers.emissions import Emitter, RefusedModel
 from invariscope.readers.fingerprint import identify
 from invariscope.readers.foreign import arrays_in, as_numpy, as_tensors, needed, own_code
 from invariscope.readers.recorded import Opened, RecordedReader

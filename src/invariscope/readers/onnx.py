@@ -14,7 +14,7 @@ from torch import Tensor
 
 from invariscope.common.wording import listed
 from invariscope.readers.base import Identity
-from invariscope.readers.events import Emitter, RefusedModel
+from invariscope.readers.emissions import Emitter, RefusedModel
 from invariscope.readers.foreign import as_numpy, as_tensors, needed
 from invariscope.readers.recorded import Opened, RecordedReader
 

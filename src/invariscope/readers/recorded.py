@@ -30,7 +30,7 @@ from invariscope.readers.base import (
     Sink,
     prediction_info,
 )
-from invariscope.readers.events import Emitter, Event, RefusedModel
+from invariscope.readers.emissions import Emission, Emitter, RefusedModel
 from invariscope.readers.foreign import as_tensor
 from invariscope.readers.prediction import OutputChoice, Prediction, as_output_choice, find_prediction
 from invariscope.readers.selection import Directory, Selector, as_axis_choice, as_selector, axis_choice
@@ -62,7 +62,7 @@ class Opened:
 
 @dataclass(frozen=True, eq=False)
 class _Trial:
-    events: dict[LayerKey, Event]
+    events: dict[LayerKey, Emission]
     values: dict[LayerKey, Tensor]
     output: Any
 
@@ -178,10 +178,10 @@ class RecordedReader(Reader):
         return error if isinstance(error, RefusedModel) else failed(_plain(error))
 
     def _trial(self, model: Opened, x: Tensor, shape: Sequence[int]) -> _Trial:
-        events: dict[LayerKey, Event] = {}
+        events: dict[LayerKey, Emission] = {}
         values: dict[LayerKey, Tensor] = {}
 
-        def receive(event: Event) -> None:
+        def receive(event: Emission) -> None:
             tensor = None if event.problem else as_tensor(event.value)
             if isinstance(tensor, Tensor):
                 values[event.key] = tensor.clone()  # an in-place operation may follow
@@ -260,7 +260,7 @@ class RecordedReader(Reader):
     def _chosen(
         self,
         model: Opened,
-        events: dict[LayerKey, Event],
+        events: dict[LayerKey, Emission],
         verdicts: dict[LayerKey, BatchAxis | str],
         large: _Trial,
         small: _Trial,
@@ -310,14 +310,14 @@ def _no_layer(key: LayerKey, verdict: BatchAxis | str, large: _Trial, small: _Tr
     return verdict in (NO_AXIS, UNEVEN) and other is not None and torch.equal(one, other)
 
 
-def _info(event: Event, tensor: Tensor | None, verdict: BatchAxis | str) -> LayerInfo:
+def _info(event: Emission, tensor: Tensor | None, verdict: BatchAxis | str) -> LayerInfo:
     if tensor is None:
         return LayerInfo(event.layer, event.call, (), "none", event.kind, None, str(verdict))
     info = describe(event.layer, event.call, event.kind, tensor, verdict, LARGE)
     return replace(info, unclear=event.unclear and len(info.shape) > 2)
 
 
-def _with_aliases(infos: list[LayerInfo], events: Mapping[LayerKey, Event]) -> list[LayerInfo]:
+def _with_aliases(infos: list[LayerInfo], events: Mapping[LayerKey, Emission]) -> list[LayerInfo]:
     """Mark layers that hand on the very array that an earlier one produced."""
     originals: dict[int, LayerKey] = {}
     marked = []
@@ -337,14 +337,14 @@ class _Delivery:
         self.kept = dict.fromkeys(self.aliases.values())  # the originals' arrays
         self.missing = set(plan.axes)
 
-    def __call__(self, event: Event) -> None:
+    def __call__(self, event: Emission) -> None:
         """Deliver an array if it is planned, once."""
         if event.key not in self.missing:
             return
         self.missing.discard(event.key)
         self.sink(self._reading(event, self.axes[event.key]))
 
-    def _reading(self, event: Event, axis: BatchAxis) -> Reading:
+    def _reading(self, event: Emission, axis: BatchAxis) -> Reading:
         tensor = event.problem or as_tensor(event.value)
         if isinstance(tensor, Tensor) and not axis.holds(tensor.shape, self.batch):
             tensor = (

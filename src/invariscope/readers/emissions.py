@@ -18,7 +18,7 @@ class RefusedModel(ValueError):
 
 
 @dataclass(frozen=True, eq=False)
-class Event:
+class Emission:
     """One array that a layer produced.
 
     Args:
@@ -59,7 +59,7 @@ class Emitter:
         wanted: names of the layers whose values are needed; None needs all.
     """
 
-    def __init__(self, receive: Callable[[Event], None], wanted: Container[str] | None = None) -> None:
+    def __init__(self, receive: Callable[[Emission], None], wanted: Container[str] | None = None) -> None:
         self._receive, self._wanted, self._calls = receive, wanted, Counter[str]()
         self._thread = threading.get_ident()
         self.failure: Exception | None = None
@@ -74,7 +74,7 @@ class Emitter:
         return self._wanted is None or layer in self._wanted
 
     def __call__(self, layer: str, kind: str, value: Any, **about: Any) -> None:
-        """Take what a layer returned; `about` holds further fields of its `Event`.
+        """Take what a layer returned; `about` holds further fields of its `Emission`.
 
         Calls from other threads, which run their own forwards, are ignored.
         """
@@ -85,7 +85,7 @@ class Emitter:
         leaves = list(arrays_in(value))
         for suffix, (_, leaf) in zip(suffixes([path for path, _ in leaves]), leaves, strict=True):
             try:
-                self._receive(Event(layer + suffix, call, kind, leaf, **about))
+                self._receive(Emission(layer + suffix, call, kind, leaf, **about))
             except Exception as error:
                 self.failure = error
                 raise
