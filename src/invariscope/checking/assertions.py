@@ -184,15 +184,16 @@ def _asserted(
     options["samples"] = session.samples if options["samples"] is None else options["samples"]
     inexact = not all(transform.exact)
     _refuse_tolerance(below, transform)
-    source = as_source(data, seed=options["seed"], few=_FEW, structured=True)
+    last = as_reader(model).channels_last
+    source = as_source(data, seed=options["seed"], few=_FEW, structured=True, channels_last=last)
     options["preprocess"] = options["preprocess"] or source.collate
     refuse_second_walk(source, "the layers are inspected before they are measured")
     inspection, inputs = _inspected(model, source, transform, wanted, options)
     floor = below is None and inexact
     if floor and not isinstance(next(source.windows()).store, Tensor):
         raise ValueError(
-            "no tolerance can be derived: the effect of interpolation is measured on inputs that are one tensor. "
-            "Give below=, the largest relative error that passes"
+            "no tolerance can be derived: the effect of interpolation is measured on inputs that are one "
+            "tensor. Give below=, the largest relative error that passes"
         )
     result = _measured(model, source, transform, wanted, floor=floor, **options)
     _refuse_undefined(result, wanted)

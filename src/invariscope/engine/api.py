@@ -64,9 +64,11 @@ def measure(
     left unchanged.
 
     Args:
-        model: an `nn.Module`, a `Reader`, or a callable from inputs to {layer: array}.
+        model: an `nn.Module`, a Keras or Flax model, an exported program, the path of an `.onnx`, `.pt2` or
+            `.keras` file, a `Reader`, or a callable from inputs to {layer: array}.
         data: array, tensor or DataFrame (sample, ...), a tuple (inputs, labels), a Dataset, a DataLoader, or
-            an iterable of batches. Inputs must be what the model expects, such as floating-point images.
+            an iterable of batches. Inputs must be what the model expects, such as floating-point images;
+            images of a model that takes (n, H, W, C) are given so, and transforms see them as (n, C, H, W).
             Labels are one integer or word per sample; other targets, such as masks, are ignored with a note.
             Samples may also be of any other type: a list of texts, images or molecules, a mapping
             {field: one entry per sample}, a folder of images with one subfolder per class, a dataset or

@@ -15,7 +15,7 @@ from invariscope.data.sources import Source, as_source, refuse_second_walk
 from invariscope.engine.api import measure
 from invariscope.intervals import MISSING
 from invariscope.measures.worst_element import WorstElement
-from invariscope.readers.base import LayerKey
+from invariscope.readers.base import LayerKey, as_reader
 from invariscope.results.result import Result
 from invariscope.results.rows import Point, Row
 from invariscope.transforms import as_transform
@@ -93,7 +93,8 @@ def worst_element(
         raise ValueError(f"tolerance must be a positive number in units of the parameter; got {tolerance!r}")
     slider = _slider(as_transform(transform))
     who = {name: options.pop(name, None) for name in ("ids", "clusters")}
-    source = as_source(data, samples=samples, seed=seed, **who)
+    last = as_reader(model).channels_last
+    source = as_source(data, samples=samples, seed=seed, channels_last=last, **who)
     refuse_second_walk(source, "a refinement measures the same samples again")
     search = _Search(model, source, slider, options | {"seed": seed})
     listed = search.measure(as_transform(transform))
