@@ -19,7 +19,7 @@ from torch import nn
 import invariscope as iv
 
 PAGE = (Path(__file__).parents[1] / "docs" / "frameworks.md").read_text()
-SNIPPETS = dict(re.findall(r"<!-- run: (\w+) -->\n```python\n(.*?)```", PAGE, re.S))
+SNIPPETS = dict(re.findall(r"<!-- world: (\w+) -->\n```python\n(.*?)```", PAGE, re.S))
 LINES = 5
 
 
