@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import os
 
 for _name, _value in {
@@ -13,7 +15,8 @@ for _name, _value in {
 }.items():
     os.environ.setdefault(_name, _value)
 
-# Some draw from NumPy's global generator while they are imported, which tests may not.
-import flax.nnx  # noqa: E402, F401
-import jax  # noqa: E402, F401
-import keras  # noqa: E402, F401
+# Some draw from NumPy's global generator while they are imported, which tests may not. pytest also loads this
+# file for tests of other folders, in environments without these packages.
+for _name in ("flax", "jax", "keras"):
+    if importlib.util.find_spec(_name):
+        importlib.import_module("flax.nnx" if _name == "flax" else _name)
