@@ -329,7 +329,7 @@ def test_actions_that_cannot_be_are_refused_when_measured(action, transform, sai
 def test_matrices_that_forget_a_direction_are_no_representation_though_they_multiply_well(forgetful):
     torch.manual_seed(0)
     layer = nn.Conv2d(1, 2, 3)
-    with pytest.raises(ValueError, match=r"its identity element '0°' is not the unit matrix \(off by 1\)"):
+    with pytest.raises(ValueError, match=r"identity element '0°' is not the identity matrix \(off by 1\)"):
         to_null(nn.Sequential(layer), IMAGES, iv.QuarterTurns(), iv.FibreAction(forgetful))
 
 

@@ -135,7 +135,7 @@ def test_the_kernel_of_an_action_is_what_it_does_not_tell_from_nothing():
     assert group.cosets(group.kernel(halves)) == ((0, 2, 4), (1, 3, 5))
     assert group.kernel(group.regular()) == (group.identity,)
     assert group.kernel(np.ones((6, 1, 1))) == tuple(range(6))
-    with pytest.raises(ValueError, match="is not the unit matrix"):
+    with pytest.raises(ValueError, match="is not the identity matrix"):
         group.kernel(-halves)
     flipped = halves.copy()
     flipped[2] *= -1

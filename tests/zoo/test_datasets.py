@@ -222,7 +222,7 @@ def test_a_second_or_impossible_standardisation_is_refused():
         data.standardized().standardized()
     with pytest.raises(ValueError, match=r"1 channel\(s\)"):
         data.standardized([0.1, 0.2], [1, 1])
-    with pytest.raises(ValueError, match="positive deviation"):
+    with pytest.raises(ValueError, match="positive std"):
         data.standardized([0.1], [0])
 
 

@@ -93,7 +93,7 @@ class ArraySource(_OrderedSource):
     Args:
         inputs: (row, ...) in the order of the data.
         targets: (row,) labels, or None.
-        order: of the walk.
+        order: order of the walk.
     """
 
     inputs: Tensor

@@ -25,7 +25,7 @@ class Log:
     """The lines of one file; lines that are not JSON are skipped.
 
     Args:
-        path: of the file.
+        path: path of the file.
     """
 
     path: Path

@@ -100,7 +100,7 @@ def _difference(sums: RegressionSums, replicate: int, half: int) -> np.ndarray:
 def naively_predicted(
     activations: np.ndarray, indices: np.ndarray | None, *, ridge: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Predict flat (sample, element, unit) responses by least squares on penalised rows, for oracles.
+    """Predict flat (sample, element, unit) responses by ridge regression with extra rows, for oracles.
 
     Returns:
         The responses, their predictions from the other half, and the mean that each prediction starts from.

@@ -86,7 +86,9 @@ def depends_on_batch(
     precision: Precision = "float32",
     prediction: PredictionSelector | None = None,
 ) -> Dependence:
-    """Forward inputs twice, in reverse order, and each in a batch of copies of itself.
+    """Find out whether responses depend on chance or on the rest of the batch.
+
+    The inputs are forwarded twice, in reverse order, and each in a batch of copies of itself.
 
     Batches have equal sizes and inputs are compared at the same position, so that rounding is the same. A
     dependence on the rest of the batch is found only if x holds different inputs; it is not checked if

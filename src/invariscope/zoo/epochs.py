@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Progress:
-    """Position of a training after each batch; epochs and batches count from 1."""
+    """Position of a training run after each batch; epochs and batches count from 1."""
 
     epoch: int
     epochs: int
@@ -184,7 +184,7 @@ class Loop:
 
 
 def forward(model: nn.Module, x: Tensor, *, precision: str, channels_last: bool) -> Tensor:
-    """Return the model's outputs in float32, computed at a training's precision and memory format."""
+    """Return the model's outputs in float32, computed at the precision and memory format of the training."""
     if channels_last and x.ndim == 4:
         x = x.contiguous(memory_format=torch.channels_last)
     with torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bf16"):
