@@ -372,7 +372,7 @@ def test_what_cannot_be_measured_is_refused_with_the_reason(model, layer, option
         iv.neuron_stability(model, layer, IMAGES, **options)
 
 
-def test_what_is_no_model_or_no_image_is_refused():
+def test_what_is_not_a_model_or_an_image_is_refused():
     with pytest.raises(TypeError, match="got function"):
         iv.neuron_stability(lambda x: x, "5", IMAGES)
     with pytest.raises(ValueError, match="one input has shape"):

@@ -33,7 +33,7 @@ def said(*results):
     return findings.sentences(results, None)
 
 
-def test_the_curves_come_first_and_a_single_value_beside_them_is_no_chart():
+def test_the_curves_come_first_and_a_single_value_beside_them_is_not_a_chart():
     alone = measured(bump=3.0)
     alone = result([r for r in alone.rows if r["layer"] == "output"], curves=alone.curve_rows, **LADDER)
     found, _ = figures.sections([alone])

@@ -162,7 +162,7 @@ class Information(Measure):
 
     @classmethod
     def examples(cls) -> tuple[Information, ...]:
-        """Return all units and some, all samples and some, with and without correction."""
+        """Return instances with all or some units, all or some samples, with and without correction."""
         return (cls(), cls(units=7, pilot=16, seed=3), cls(permutations=0), cls(labels=False))
 
     @classmethod

@@ -88,7 +88,7 @@ class EpochHeatmap(ChartPlot):
 
     @classmethod
     def views(cls, results: Sequence[Result]) -> list[View]:
-        """Return a view per measure of layers and training run with at least two epochs."""
+        """Return one view per measure and training run, for runs with at least two epochs."""
         trainings = {name: list(found.values()) for name, found in _trainings(results).items()}
         several = {name: found for name, found in trainings.items() if len(found) > 1}
         measures = names.headline_first(

@@ -252,7 +252,7 @@ def largest_change(a: Responses, b: Responses) -> tuple[float, str]:
 
 
 def _difference(a: Tensor, b: Tensor) -> float:
-    """Return the largest difference over the rms, ignoring values not finite in both; 0 within rounding."""
+    """Return the largest difference relative to the rms, ignoring non-finite values; 0 within rounding."""
     if a.shape != b.shape:
         return float("inf")
     if torch.equal(a, b):
@@ -266,7 +266,7 @@ def _difference(a: Tensor, b: Tensor) -> float:
 
 
 def _beyond_spread(a: Tensor, b: Tensor) -> float:
-    """Return the largest distance between rows over the rms; 0 if small compared with the rows' spread."""
+    """Return the largest distance between rows relative to the rms; 0 if small beside the rows' spread."""
     if a.numel() and bool((a - b).abs().amax() < _FAR_BELOW * torch.linalg.vector_norm(a) / a.numel() ** 0.5):
         return 0.0
     wide, other, same = _finite_in_both(a.reshape(len(a), -1), b.reshape(len(b), -1))
