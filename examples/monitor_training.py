@@ -80,7 +80,7 @@ def _show(monitor: Monitor, trained: zoo.Training) -> None:
     epoch = trained.seconds / len(trained.history)
     each = monitor.times.query("measured and epoch > 0")["measuring_seconds"].mean()
     print(f"an epoch took {epoch:.1f} s, a measurement {each:.2f} s: {each / epoch:.1%} of an epoch")
-    print(f"overhead of all of training: {monitor.overhead:.1%}")
+    print(f"overhead over the whole run: {monitor.overhead:.1%}")
 
 
 if __name__ == "__main__":

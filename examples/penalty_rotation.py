@@ -136,7 +136,7 @@ def rounded(value: float) -> str:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--weights", type=float, nargs="+", default=[0.1, 1.0, 10.0], help="weights of the penalties")
+    parser.add_argument("--weights", type=float, nargs="+", default=[0.1, 1.0, 10.0], help="penalty weights")
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--samples", type=int, help="train on a subset of this many")
     parser.add_argument("--test", type=int, help="test and measure on a subset of this many")
