@@ -1,4 +1,4 @@
-"""Settings that all tests share: one thread per worker, and properties that are checked the same way each time."""
+"""Settings that all tests share: one thread per worker, and reproducible properties."""
 
 from __future__ import annotations
 
