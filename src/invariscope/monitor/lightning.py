@@ -38,7 +38,7 @@ def lightning_callback(
         """Calls the monitor before training and after each epoch."""
 
         def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-            """Measure before the first epoch of a new or resumed training."""
+            """Measure before the first epoch of a new or resumed run."""
             if trainer.is_global_zero:
                 if trainer.current_epoch in monitor.results:
                     # Rejects a different training run before the rewind discards anything.

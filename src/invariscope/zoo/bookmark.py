@@ -1,4 +1,4 @@
-"""The checkpoint file of a running training: when it is written, and when it can be resumed."""
+"""The checkpoint file of a training run: when it is written, and when the run can be resumed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The state of an interrupted training in one file, replaced atomically."""
+"""The state of an interrupted training run in one file, replaced atomically."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class Progress:
 
     @property
     def fraction(self) -> float:
-        """Completed share of the whole training, 0 to 1."""
+        """Completed share of the training steps, 0 to 1."""
         return (self.epoch - 1 + self.batch / self.batches) / self.epochs
 
 
@@ -68,7 +68,7 @@ class EpochPosition:
 
 
 class Bookmark(Protocol):
-    """Stores a position within an epoch, so that an interrupted training can resume there."""
+    """Stores a position within an epoch, so that an interrupted run can resume there."""
 
     def find(self, epoch: int) -> tuple[EpochPosition, Mapping[str, Tensor]] | None:
         """Return the position in the epoch and the generators' states; None: the beginning."""
