@@ -207,7 +207,7 @@ def test_two_conventions_are_not_compared():
         iv.measure(net(), IMAGES, TURNS, measures=[iv.NormalizedVariance(spread=s)], progress=False)
         for s in ("variance", "std")
     )
-    with pytest.raises(ValueError, match="two conventions"):
+    with pytest.raises(ValueError, match="measure both with the same options"):
         iv.compare([plain, standard])
     with pytest.raises(TypeError, match="as separate arguments or as a list; got a str"):
         iv.compare(plain, "standard")

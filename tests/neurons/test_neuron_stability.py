@@ -351,8 +351,8 @@ class Placewise(nn.Module):
     ("model", "layer", "options", "message"),
     [
         (small_net(), "7", {}, "no receptive field: its output of shape"),
-        (nn.Sequential(nn.Conv2d(3, 4, 29, padding=14)), "0", {}, "is 29 × 29 pixels, and no neuron's lies"),
-        (Placewise(), "end", {}, "fails on a larger one|answers a patch by itself otherwise"),
+        (nn.Sequential(nn.Conv2d(3, 4, 29, padding=14)), "0", {}, "has 29 × 29 pixels and does not fit"),
+        (Placewise(), "end", {}, "fails on a larger one|responds differently to a patch alone"),
         (nn.Sequential(nn.Conv2d(3, 4, 3), nn.GroupNorm(2, 4)), "1", {}, "its units see the whole image"),
         (small_net(), "5", {"deformations": ["twist"]}, "unknown deformation 'twist'"),
         (small_net(), "5", {"deformations": []}, "must be distinct and among .*; got"),

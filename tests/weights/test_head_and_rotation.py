@@ -187,7 +187,7 @@ torch.manual_seed(0)
     ("model", "options", "message"),
     [
         (build("min_cnn", filters=2), {}, r"no convolution follows 'conv'; found 'conv'"),
-        (build("simple_conv", filters=2), {"second": "conv5"}, r"'conv5' reads 4 channels, but 'conv1' has 2"),
+        (build("simple_conv", filters=2), {"second": "conv5"}, "'conv5' reads 4 channels, but 'conv1' has 2"),
         (
             build("simple_conv", filters=2),
             {"angles": 1},
