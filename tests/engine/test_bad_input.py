@@ -209,7 +209,7 @@ def test_two_conventions_are_not_compared():
     )
     with pytest.raises(ValueError, match="measure both with the same options"):
         iv.compare([plain, standard])
-    with pytest.raises(TypeError, match="as separate arguments or as a list; got a str"):
+    with pytest.raises(TypeError, match="as separate arguments or as a list; got str"):
         iv.compare(plain, "standard")
 
 
