@@ -9,7 +9,7 @@ BENCH := .venv-bench
 MODELS := .venv-models
 WORLDS := .venv-worlds
 BIN := $(VENV)/bin
-# torch is pinned for every later install too, so that no other package can replace it.
+# torch stays pinned for every later install, so that no other package can replace it.
 INSTALL := -m pip install -qq --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
@@ -24,7 +24,7 @@ TESTS := $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist loadgroup
 test: $(VENV)/.dev  ## run the tests, and build the documentation strictly
 	$(TESTS)
 
-coverage: $(VENV)/.dev  ## run the tests with coverage of src, which takes half as long again
+coverage: $(VENV)/.dev  ## run the tests with coverage of src, which takes 1.5 times as long
 	$(TESTS) --cov --cov-report term:skip-covered
 
 lint: $(VENV)/.dev  ## check style, formatting and types
@@ -52,14 +52,14 @@ docs: $(VENV)/.dev  ## build the documentation into site/
 
 DATA ?= $(INVARISCOPE_DATA)
 
-campaign: $(VENV)/.demo  ## run and archive what is missing of the recipes, DATA=folder (a day of one core)
+campaign: $(VENV)/.demo  ## run and archive missing cells of the recipes, DATA=folder (a day on one core)
 	nice -n 19 $(BIN)/python -m invariscope.lab.campaign $(if $(DATA),--data-dir '$(DATA)') --device cpu --threads 1
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-# An environment is finished when its stamp is there. `.unfinished` stays behind only where an
-# install was cut short; that environment is then made anew.
+# An environment is finished when its stamp exists. `.unfinished` is left behind only if an
+# install was interrupted; that environment is then created again.
 HALF_MADE := $(patsubst %/.unfinished,%/.torch,$(wildcard \
   $(VENV)/.unfinished $(BENCH)/.unfinished $(MODELS)/.unfinished $(WORLDS)/.unfinished))
 $(HALF_MADE): again

@@ -268,7 +268,7 @@ def test_elements_that_do_not_fit_the_data_are_refused(assertion):
         assertion(flat, torch.rand(8, 6), TURNS)
     with pytest.raises((TypeError, ValueError), match="5"):
         assertion(flat, torch.rand(8, 6), iv.Permutations.cyclic(5))
-    with pytest.raises(ValueError, match="inspected before they are measured"):
+    with pytest.raises(ValueError, match="inspected before they are measured: pass an array"):
         assertion(Named(), iter([SQUARES]), TURNS)
 
 

@@ -1,4 +1,4 @@
-"""`invariscope measure`: a result that is whole or absent, and errors that can be mended."""
+"""`invariscope measure`: a result is complete or absent, and errors say how to fix them."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ def test_a_trained_network_is_its_folder_and_standardises_images_as_in_training(
         ("zoo:simple_cnov", "Closest: 'simple_conv'"),
     ],
 )
-def test_a_name_that_is_no_model_says_what_to_write(name, said):
+def test_a_name_that_is_not_a_model_says_what_to_write(name, said):
     with pytest.raises(ValueError, match=said):
         load_model(name)
 
@@ -109,7 +109,7 @@ def test_a_name_that_is_no_model_says_what_to_write(name, said):
 @pytest.mark.parametrize(
     ("file", "said"), [("w.pt", "Name the architecture"), ("w.txt", "cannot load a model from")]
 )
-def test_a_file_that_is_no_model_says_what_it_is(file, said, workplace):
+def test_a_file_that_is_not_a_model_says_what_it_is(file, said, workplace):
     Path(file).write_bytes(b"\0")
     with pytest.raises(ValueError, match=said):
         load_model(file)

@@ -180,7 +180,7 @@ class _Watch:
         return tapped
 
     def tapped(self, value: Any) -> tuple[Any, tuple[list[Tensor], list[bool]]]:
-        """Return the value with copies of differentiable tensors, the kept tensors, and whether each is x."""
+        """Return the value with differentiable tensors copied, the copies, and which ones are the input."""
         held: list[Tensor] = []
         first: list[bool] = []
 

@@ -98,7 +98,7 @@ class ArraySource(_OrderedSource):
     Args:
         inputs: (row, ...) or (row,) samples, in the order of the data.
         targets: (row,) labels, or None.
-        order: of the walk.
+        order: order of the walk.
     """
 
     inputs: Inputs

@@ -120,8 +120,8 @@ def measure(
         width: stop as soon as the 95 % interval of every deciding row is at most this wide. Arrays and
             datasets are read in the seeded random order from which samples= takes the first; streams in
             order of arrival. Intervals are checked each time the number of samples has grown by a factor of
-            √2, and are widened by 10 %, because runs tend to stop when chance has made them narrow: at the
-            stopping time they cover in 93 to 97 % of simulated runs (benchmarks/results/sequential.md).
+            √2, and are widened by 10 %, because runs tend to stop when chance has made them narrow: their
+            coverage at the stopping time is 93 to 97 % in simulations (benchmarks/results/sequential.md).
             `provenance["sequential"]` records how many samples were used, and why.
         at_least: number of samples before the first look, 64 or more. If there are fewer samples, all are
             used without a look, and a note says so.

@@ -55,11 +55,10 @@ def worst_element(
     are within the tolerance. Every pass over the data forwards each new place once for all layers.
 
     Caveats: the refinement climbs the highest peak among the listed elements and misses narrower peaks
-        between
-    other elements, so list them closely enough. If the curve is flat, the place means little. The value is
-    the largest of many estimates on the same samples, so it is biased upwards for few samples, and its
-    interval is that of the place found and ignores the search. Interpolating transforms blur between exact
-    elements, and the worst place may be one of strong blur: compare with a round trip.
+    between other elements, so list them closely enough. If the curve is flat, the place means little. The
+    value is the largest of many estimates on the same samples, so it is biased upwards for few samples, and
+    its interval is that of the place found and ignores the search. Interpolating transforms blur between
+    exact elements, and the worst place may be one of strong blur: compare with a round trip.
 
     Args:
         model, data: as for `iv.measure`; every refinement is another pass over the data.
