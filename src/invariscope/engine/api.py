@@ -75,7 +75,8 @@ def measure(
             loader of mappings or graphs. A loader is taken apart: its samples are moved, then collated.
         transform: a `Transform`, or a list of callables, one per element: on batches if the data are one
             tensor, otherwise on single samples. `iv.On` names the fields of a sample that are moved.
-        measures: measure objects or registry names (`iv.list_measures()`).
+        measures: measure objects or registry names (`iv.list_measures()`); one text may hold several,
+            "nv, anova".
         layers: glob, list of globs, or predicate on `LayerInfo`; None reads every leaf module and every
             functional operation. A leading "!" excludes: ["*", "!*where*"], or "!*where*" for everything
             that None reads except those.

@@ -237,6 +237,8 @@ def owner(row: str, measures: Iterable[Measure]) -> Measure:
 def as_measures(measures: Any) -> tuple[Measure, ...]:
     """Return measure objects for objects, registry names, or a list of either.
 
+    A text may hold several names, and the symbols of the papers: "nv, anova".
+
     Raises:
         ValueError: an unknown name, an empty list, or the same measure twice with the same options.
         TypeError: neither a measure nor a name.
@@ -244,7 +246,7 @@ def as_measures(measures: Any) -> tuple[Measure, ...]:
     if measures is None:
         raise TypeError("measures=None; leave it out, or give measure objects or names")
     entries = [measures] if isinstance(measures, (str, Measure)) else list(measures)
-    found = tuple(_as_measure(entry) for entry in entries)
+    found = tuple(_as_measure(part) for entry in entries for part in _parts(entry))
     if not found:
         raise ValueError("no measures given; `iv.list_measures()` lists all of them")
     names = [measure.label for measure in found]
@@ -264,17 +266,32 @@ def _relabel(same: Sequence[Measure]) -> str:
     return ", or give the actions different labels: FibreAction(..., label='first')"
 
 
+def _parts(entry: Any) -> list[Any]:
+    """Return the names in a text, which may hold several separated by commas; anything else as it is."""
+    return [part.strip() for part in entry.split(",")] if isinstance(entry, str) else [entry]
+
+
 def _as_measure(entry: Any) -> Measure:
     if isinstance(entry, Measure):
         return entry
     if isinstance(entry, str):
-        return MEASURES.get(entry)()
+        return MEASURES.get(_SHORT.get(entry.lower(), entry))()
     if isinstance(entry, type) and issubclass(entry, Measure):
         return entry()
     raise TypeError(
         f"a measure must be an object such as NormalizedVariance(), or a name; got {type(entry).__name__}"
     )
 
+
+_SHORT = {
+    "tv": "transformation_variance",
+    "sv": "sample_variance",
+    "nv": "normalized_variance",
+    "td": "transformation_distance",
+    "sd": "sample_distance",
+    "nd": "normalized_distance",
+}
+"""The symbols of the papers, for names."""
 
 Presets = Mapping[str, Mapping[str, Any]]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,7 @@ _RANGE = (-1.0, float("inf"))
 _SIGNS = [[[1.0]], [[-1.0]], [[1.0]], [[-1.0]]]  # of quarter turns, for examples
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class EquivarianceDeviation(Measure):
     """How far a representation is from transforming as the group prescribes.
 
@@ -87,11 +87,12 @@ class EquivarianceDeviation(Measure):
     -0.5
     """
 
+    feature_action: FeatureAction | FittedAction | str | None = None
+    _: KW_ONLY
     kind: str = "latent"
     distance: str = ""
     reference: str = "kernel"
     exclude_identity: bool = False
-    feature_action: FeatureAction | FittedAction | str | None = None
 
     def __post_init__(self) -> None:
         refuse_other(self, kind=OVER, reference=REFERENCES)
