@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -31,6 +31,7 @@ def illustrate(
     *,
     sample: int = 0,
     measure: str = "normalized_variance",
+    preprocess: Callable[[Any], Any] | None = None,
 ) -> Result:
     """Return the result with example images of one sample's orbit and of feature maps along it.
 
@@ -43,6 +44,7 @@ def illustrate(
         model, data, transform: as given to `iv.measure`.
         sample: position of the sample in the data.
         measure: the measure whose maps determine the choice.
+        preprocess: as given to `iv.measure`.
     Returns:
         A new result whose `examples` hold "orbit" (element, C, H, W) and, for each chosen map,
         "feature:most:LAYER:CHANNEL" or "feature:least:LAYER:CHANNEL" (element, h, w); "most" is the most
@@ -58,7 +60,7 @@ def illustrate(
     examples = {"orbit": orbit.detach().cpu().numpy()}
     if means:
         gradients = result.provenance.get("options", {}).get("gradients", False)
-        examples |= _features(as_reader(model, gradients=gradients), orbit, means)
+        examples |= _features(as_reader(model, gradients=gradients, preprocess=preprocess), orbit, means)
     return replace(result, examples=examples)
 
 
