@@ -12,7 +12,6 @@ import numpy as np
 
 from invariscope.cli.references import is_reference, load_reference
 from invariscope.common.registry import unknown
-from invariscope.data.image_folder import ImageFolder
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,6 +41,7 @@ def load_data(name: str, *, split: str | None = None, data_dir: Path | None = No
         ValueError: an unknown name or split, an unreadable file, or arrays with unknown names.
         FileNotFoundError: files are missing; the message names them.
     """
+    from invariscope.data.image_folder import ImageFolder
     from invariscope.zoo.datasets import DATASETS, load
 
     plain = name.removeprefix("zoo:")

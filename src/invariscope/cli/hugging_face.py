@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -142,9 +142,36 @@ def _texts(library: ModuleType, model: Any, name: str) -> Preprocess:
     return found
 
 
+def with_pooled_tokens(named: Named, data: Any) -> Named:
+    """Return the model with the layers pooled whose rows are tokens, of which texts have different numbers.
+
+    Args:
+        named: a model with a tokenizer.
+        data: the texts; an iterator, which can be read only once, is left alone.
+    """
+    from invariscope.data.sources import as_source
+    from invariscope.readers import as_reader
+    from invariscope.readers.irregular import Irregular
+    from invariscope.readers.pooling import Pool
+
+    if hasattr(data, "__next__"):
+        return named
+    texts = next(iter(as_source(data, structured=True).windows())).inputs
+    extremes = texts[np.argsort([len(str(text)) for text in texts])[[0, -1]]]
+    if "attention_mask" not in named.preprocess(list(extremes)):
+        return named
+    layers = as_reader(named.model, preprocess=named.preprocess).inspect(extremes).layers
+    padded = [layer.layer for layer in layers if isinstance(layer.status, Irregular)]
+    note = "layers with one row per token were averaged over the tokens of each text"
+    pool = {name: Pool("mean", mask="attention_mask") for name in padded}
+    return replace(named, pool=pool, notes=(*named.notes, note)) if padded else named
+
+
 @dataclass(frozen=True)
 class Tokenizing(Preprocess):
     """Texts to tokens, padded to the longest of a batch and truncated to what the model takes."""
+
+    tokens: ClassVar[bool] = True
 
     tokenizer: Any
     limit: int | None = None

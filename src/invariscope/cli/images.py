@@ -13,7 +13,6 @@ from torch.nn import functional
 
 from invariscope.cli.named import Preprocess
 from invariscope.common.samples import is_image, kind_of
-from invariscope.readers.feeding import stacked
 
 _FIELDS = ("image", "img", "pixel_values")
 _LEAST, _MOST = -0.5, 1.5  # resampling overshoots 0 and 1 a little
@@ -78,6 +77,8 @@ class BroughtTransform(Preprocess):
 
     def __call__(self, samples: Any) -> Any:
         """Return a batch."""
+        from invariscope.readers.feeding import stacked
+
         if isinstance(samples, Tensor):
             return self.transform(unit_images(self, samples))
         images = [image if is_image(image) else unit_images(self, image) for image in images_of(samples)]
@@ -100,8 +101,8 @@ def field_of(sample: Any, names: tuple[str, ...]) -> Any:
     found = [name for name in names if name in sample]
     if not found:
         raise ValueError(
-            f"samples are {kind_of(sample)}, none of which is called {' or '.join(map(repr, names))}: give "
-            "the preprocessing yourself, --preprocess file.py:function"
+            f"samples are {kind_of(sample)}, none of which is called {' or '.join(map(repr, names))}. Use "
+            "--preprocess none if these are the model's inputs, or file.py:function for one of yours"
         )
     return sample[found[0]]
 

@@ -48,13 +48,27 @@ def loaded(model: str, data: str, origin: Origin, *, seed: int = 0) -> tuple[Nam
     wanted = Request(origin.weights, shape, classes and len(classes), seed, origin.preprocess == AUTO)
     named = load_model(model, wanted)
     named = named if wanted.preprocess else replace(named, preprocess=chosen)
+    named = _fitted(named, inputs)
+    if named.fresh and origin.weights is None:
+        notice(f"{model} has random weights (seed {seed}): train it first, or give --weights FILE")
+    return named, named.prepared(inputs)
+
+
+def _fitted(named: Named, inputs: Any) -> Named:
+    """Return the model ready for these data.
+
+    Raises:
+        ValueError: arrays in a range that its preprocessing does not expect.
+    """
     if getattr(named.preprocess, "images", False):
         from invariscope.cli.images import refuse_other_range
 
         refuse_other_range(inputs)
-    if named.fresh and origin.weights is None:
-        notice(f"{model} has random weights (seed {seed}): train it first, or give --weights FILE")
-    return named, named.prepared(inputs)
+    if getattr(named.preprocess, "tokens", False):
+        from invariscope.cli.hugging_face import with_pooled_tokens
+
+        return with_pooled_tokens(named, inputs)
+    return named
 
 
 def _chosen_preprocess(text: str) -> Any:

@@ -45,6 +45,8 @@ class Preprocess(abc.ABC):
 
     images: ClassVar[bool] = False
     """Whether samples are images from 0 to 1."""
+    tokens: ClassVar[bool] = False
+    """Whether it pads and returns an `attention_mask`."""
 
     # The underscore keeps it out of the identity of a run, which is resumed with no notes.
     _notes: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
@@ -74,6 +76,7 @@ class Named:
         seed: seed of freshly drawn weights.
         preprocess: a function from moved samples to the model's inputs, or None.
         notes: remarks on the model for readers of its numbers.
+        pool: layers whose rows are pooled, as for `iv.measure`; None pools none.
     """
 
     model: Any
@@ -83,6 +86,12 @@ class Named:
     seed: int = 0
     preprocess: Any = None
     notes: tuple[str, ...] = ()
+    pool: Any = None
+
+    @property
+    def feeding(self) -> dict[str, Any]:
+        """The options of `iv.measure` that come with the model."""
+        return {"preprocess": self.preprocess, "pool": self.pool}
 
     def summary(self, result: Result) -> Result:
         """Return the result with the notes on the model, and the seed if the weights were drawn just now."""

@@ -68,7 +68,7 @@ def check(
         raise IsADirectoryError(f"--junit {junit} is a folder; name a file")
     elements = read_transform(transform)
     named, inputs = loaded(model, data, origin, seed=settings.seed)
-    options = settings.keywords(named.label) | needed(limits) | {"preprocess": named.preprocess}
+    options = settings.keywords(named.label) | needed(limits) | named.feeding
     result = named.summary(iv.measure(named.model, inputs, elements, **options))
     outcomes = judged(limits, result)
     if junit is not None:

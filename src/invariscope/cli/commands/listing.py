@@ -107,7 +107,7 @@ def layers(
     from invariscope.readers import as_reader
 
     named, inputs = loaded(model, data or "mnist_subset", origin)
-    reader = as_reader(named.model, gradients=gradients, preprocess=named.preprocess)
+    reader = as_reader(named.model, gradients=gradients, **named.feeding)
     found = reader.inspect(_few(inputs))
     rows = [_layer_row(layer) for layer in found.layers]
     show(plain_table(f"Layers of {named.label}", ["layer", "kind", "shape", ""], rows, text=2))

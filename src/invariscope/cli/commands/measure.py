@@ -131,8 +131,7 @@ def _measured(
 
     elements, wanted = read_transform(transform), read_measures(measures)
     named, inputs = loaded(model, data, origin, seed=options.seed)
-    keywords: dict[str, Any] = vars(options) | {"label": options.label or named.label}
-    keywords["preprocess"] = named.preprocess
+    keywords: dict[str, Any] = vars(options) | {"label": options.label or named.label} | named.feeding
     result = iv.measure(named.model, inputs, elements, measures=wanted, **keywords)
     return _illustrated(named.summary(result), named, inputs, elements)
 
