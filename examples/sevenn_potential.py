@@ -1,12 +1,12 @@
-"""Is a pretrained potential equivariant to rotations of space, outside and inside?
+"""Is a pretrained potential equivariant to rotations, in its outputs and in its hidden layers?
 
     pip install invariscope sevenn
     python examples/sevenn_potential.py [--samples 8] [--draws 4]
 
 SevenNet-0 is a neural network for the energy of atoms in any arrangement, with weights in its package.
-Turning a molecule should leave its energy as it is, turn the forces on its atoms along, and turn the
-features of each atom by their irreps inside. All three are measured on bent copies of an ethanol molecule
-under rotations that are drawn uniformly, beside what each would be under a wrong action.
+Rotating a molecule should not change its energy, should rotate the forces on its atoms with it, and should
+transform the hidden features of each atom by their irreps. All three are measured on distorted copies of an
+ethanol molecule under uniformly drawn rotations, and compared with a wrong action.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Case:
 
 
 def potential() -> tuple[Any, float]:
-    """SevenNet-0, and how far its atoms see."""
+    """Return SevenNet-0 and its cutoff radius."""
     from sevenn.calculator import SevenNetCalculator
 
     calculator = SevenNetCalculator("7net-0", device="cpu")
@@ -45,7 +45,7 @@ def potential() -> tuple[Any, float]:
 
 
 def molecules(samples: int, *, seed: int = 0) -> tuple[np.ndarray, Tensor]:
-    """Atomic numbers of ethanol, and (sample, atom, 3) positions about its centre."""
+    """Return the atomic numbers of ethanol, and (sample, atom, 3) positions about its centre."""
     from ase.build import molecule
 
     atoms = molecule("CH3CH2OH")
@@ -55,7 +55,7 @@ def molecules(samples: int, *, seed: int = 0) -> tuple[np.ndarray, Tensor]:
 
 
 def reader(model: Any, cutoff: float, numbers: np.ndarray) -> Callable[[Tensor], dict[str, Tensor]]:
-    """From (sample, atom, 3) positions to energies, forces, and the features after each block."""
+    """Return a function from (sample, atom, 3) positions to energies, forces and the features of blocks."""
 
     def read(positions: Tensor) -> dict[str, Tensor]:
         each = [_one(model, cutoff, numbers, one) for one in positions]
@@ -65,7 +65,7 @@ def reader(model: Any, cutoff: float, numbers: np.ndarray) -> Callable[[Tensor],
 
 
 def _one(model: Any, cutoff: float, numbers: np.ndarray, positions: Tensor) -> dict[str, Tensor]:
-    """What the model gives for one molecule."""
+    """Return the outputs of the model for one molecule."""
     held: dict[str, Tensor] = {}
 
     def keep(name: str) -> Callable[..., None]:
@@ -84,7 +84,7 @@ def _one(model: Any, cutoff: float, numbers: np.ndarray, positions: Tensor) -> d
 
 
 def _graph(cutoff: float, numbers: np.ndarray, positions: Tensor) -> Any:
-    """The neighbours of every atom."""
+    """Return the graph of neighbouring atoms."""
     from ase import Atoms
     from sevenn.atom_graph_data import AtomGraphData
     from sevenn.train.dataload import unlabeled_atoms_to_graph
@@ -94,7 +94,7 @@ def _graph(cutoff: float, numbers: np.ndarray, positions: Tensor) -> Any:
 
 
 def deviation(read: Callable[[Tensor], dict[str, Tensor]], positions: Tensor, case: Case, draws: int) -> Any:
-    """How far the case's layers are from equivariance under its action, a row a layer."""
+    """Return how far the case's layers are from equivariance under its action, one row per layer."""
     measure = iv.EquivarianceDeviation(feature_action=case.action, distance="l2")
     result = iv.measure(
         read,
@@ -109,7 +109,7 @@ def deviation(read: Callable[[Tensor], dict[str, Tensor]], positions: Tensor, ca
 
 
 def cases() -> tuple[Case, ...]:
-    """The right action of each layer, and a wrong one."""
+    """Return the right action of each layer, and a wrong one."""
     from e3nn import o3
 
     features = o3.Irreps("128x0e + 64x1e + 32x2e")
@@ -123,7 +123,7 @@ def cases() -> tuple[Case, ...]:
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -36,6 +36,7 @@ def navigation(found: list[str]) -> list[dict[str, Any]]:
     whole = [
         {"Home": "index.md"},
         {"Getting started": "getting_started.md"},
+        {"Models of any framework": "frameworks.md"},
         {"Training networks": "training.md"},
         {"Monitoring": "monitoring.md"},
         {"Penalties": "penalties.md"},

@@ -75,7 +75,7 @@ def assert_invariant(
     Raises:
         SymmetryError: an `AssertionError` that names the first layer that breaks the symmetry, the element,
             the sample, the error, the tolerance, and how to reproduce it.
-        ValueError, TypeError: as `iv.measure`, or no tolerance can be derived.
+        ValueError, TypeError: as for `iv.measure`, or no tolerance can be derived.
 
     >>> import torch, invariscope as iv
     >>> _ = torch.manual_seed(0)
@@ -139,8 +139,8 @@ def assert_equivariant(
     Raises:
         SymmetryError: an `AssertionError` that names the first layer, in execution order, that breaks the
             symmetry, the element, the sample, the error, the tolerance, and how to reproduce it.
-        ValueError, TypeError: as `iv.measure`; a layer does not have the action; the action needs a group but
-            the elements do not form one; no tolerance can be derived.
+        ValueError, TypeError: as for `iv.measure`; a layer does not have the action; the action needs a group
+            but the elements do not form one; no tolerance can be derived.
 
     >>> import torch, invariscope as iv
     >>> _ = torch.manual_seed(0)
@@ -184,15 +184,16 @@ def _asserted(
     options["samples"] = session.samples if options["samples"] is None else options["samples"]
     inexact = not all(transform.exact)
     _refuse_tolerance(below, transform)
-    source = as_source(data, seed=options["seed"], few=_FEW, structured=True)
+    last = as_reader(model).channels_last
+    source = as_source(data, seed=options["seed"], few=_FEW, structured=True, channels_last=last)
     options["preprocess"] = options["preprocess"] or source.collate
     refuse_second_walk(source, "the layers are inspected before they are measured")
     inspection, inputs = _inspected(model, source, transform, wanted, options)
     floor = below is None and inexact
     if floor and not isinstance(next(source.windows()).store, Tensor):
         raise ValueError(
-            "no tolerance can be derived: the effect of interpolation is measured on inputs that are one tensor. "
-            "Give below=, the largest relative error that passes"
+            "no tolerance can be derived: the effect of interpolation is measured on inputs that are one "
+            "tensor. Give below=, the largest relative error that passes"
         )
     result = _measured(model, source, transform, wanted, floor=floor, **options)
     _refuse_undefined(result, wanted)
@@ -270,7 +271,7 @@ def _refuse_unmatched(action: Any, names: list[str], everything: Callable[[], li
     """Raise ValueError for a pattern of a mapping that matches no layer.
 
     Args:
-        names: of the layers that are read by default.
+        names: names of the layers that are read by default.
         everything: returns all names; called only if a pattern matches none of `names`.
     """
     if not isinstance(action, ActionByLayer):

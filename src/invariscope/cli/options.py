@@ -66,7 +66,7 @@ Model = Annotated[
         metavar="MODEL",
         show_default=False,
         help="`file.py:factory`, `package.module:factory`, `zoo:simple_conv`, `torchvision:resnet18`, "
-        "`timm:NAME`, `hf:NAME`, a `.pt2` file, or a folder that `train` or transformers wrote.",
+        "`timm:NAME`, `hf:NAME`, a `.pt2`, `.onnx` or `.keras` file, or a folder that `train` or transformers wrote.",
     ),
 ]
 Data = Annotated[
@@ -88,7 +88,7 @@ Overwrite = Annotated[bool, flag("Replace existing files.", "--overwrite")]
 Transform = Annotated[
     str,
     opt(
-        "As in Python, such as `Rotation.circle(16)`, `quarter_turns`, "
+        "A Python expression, such as `Rotation.circle(16)`, `quarter_turns`, "
         "`Grid(Flip(), Scale([0.8, 1.0]))`; or `file.py:name`, a list of callables.",
         "TEXT",
         "--transform",
@@ -98,7 +98,7 @@ Transform = Annotated[
 ]
 Out = Annotated[Path, opt("Folder for the result, empty or new.", "FOLDER")]
 Gradients = Annotated[
-    bool, flag("For models that differentiate in their forward, such as to return forces.", "--gradients")
+    bool, flag("For models that differentiate inside their forward, such as potentials.", "--gradients")
 ]
 
 

@@ -134,7 +134,7 @@ class Options:
 
 
 def _refuse_baseline(baseline: Any) -> None:
-    """Raise ValueError or TypeError unless it is None, "random" or a function that returns networks."""
+    """Raise ValueError or TypeError unless baseline is None, "random" or a function that returns networks."""
     if isinstance(baseline, str) and baseline != "random":
         raise unknown("baseline", baseline, ("random",))
     makes = callable(baseline) and (isinstance(baseline, type) or not hasattr(baseline, "forward"))

@@ -45,10 +45,13 @@ def measured(
     started = time.perf_counter()
     who = {"ids": options.ids, "clusters": options.clusters, "labels": options.labels}
     with untouched_generators():
-        source = as_source(data, samples=options.samples, seed=options.seed, structured=True, **who)
+        reader = options.reader(model)
+        how = {"seed": options.seed, "channels_last": reader.channels_last, "structured": True}
+        source = as_source(data, samples=options.samples, **how, **who)
         if options.preprocess is None and source.collate is not None:
             options = replace(options, preprocess=source.collate)
-        task = Task(model, options.reader(model), source, transform, wanted, options)
+            reader = options.reader(model)
+        task = Task(model, reader, source, transform, wanted, options)
         references = random_references(task)
         band = random_band(task, references=references)
         check = check_precision(task)
