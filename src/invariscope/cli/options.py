@@ -66,8 +66,8 @@ Model = Annotated[
         metavar="MODEL",
         show_default=False,
         help="`file.py:factory`, `package.module:factory`, `zoo:simple_conv`, `torchvision:resnet18`, "
-        "`timm:NAME`, `hf:NAME`, a `.pt2`, `.onnx` or `.keras` file, or a folder that `train` or transformers "
-        "wrote.",
+        "`timm:NAME`, `hf:NAME`, a `.pt2`, `.onnx` or `.keras` file, or a folder that `train` or "
+        "transformers wrote.",
     ),
 ]
 Data = Annotated[
