@@ -131,38 +131,28 @@ def library(scheme: str, asked: list) -> tuple[str, SimpleNamespace]:
         asked.append((*name, options))
         return nn.Linear(2, 2)
 
-    auto = SimpleNamespace(from_pretrained=make, from_config=lambda config: config)
     names = {"list_models": lambda: ["resnet18"], "is_model": "resnet18".__eq__}
+    published = SimpleNamespace(DEFAULT=SimpleNamespace(transforms=lambda: torch.negative))
+    made = {"get_model": make, "get_model_weights": {"resnet18": published}.get}
     return {
-        "torchvision": ("torchvision.models", SimpleNamespace(get_model=make, **names)),
-        "timm": ("timm", SimpleNamespace(create_model=make, **names)),
-        "hf": ("transformers", SimpleNamespace(AutoModel=auto, AutoConfig=auto)),
+        "torchvision": ("torchvision.models", SimpleNamespace(**made, **names)),
+        "timm": ("timm", SimpleNamespace(**names)),
     }[scheme]
 
 
-@pytest.mark.parametrize(
-    ("scheme", "weights", "wanted"),
-    [
-        ("torchvision", None, {"weights": "DEFAULT"}),
-        ("torchvision", "random", {"weights": None}),
-        ("timm", None, {"pretrained": True}),
-        ("timm", "random", {"pretrained": False}),
-        ("hf", None, {"use_safetensors": True, "trust_remote_code": False}),
-        ("hf", "random", {"trust_remote_code": False}),
-    ],
-)
-def test_another_library_is_asked_for_published_weights_unless_told_otherwise(
-    scheme, weights, wanted, monkeypatch
-):
+@pytest.mark.parametrize("weights", [None, "random"])
+def test_torchvision_is_asked_for_published_weights_and_their_transform(weights, monkeypatch):
     asked: list = []
-    module, stand_in = library(scheme, asked)
-    monkeypatch.setitem(sys.modules, module.split(".")[0], stand_in)
+    module, stand_in = library("torchvision", asked)
+    monkeypatch.setitem(sys.modules, "torchvision", stand_in)
     monkeypatch.setitem(sys.modules, module, stand_in)
     before = torch.random.get_rng_state()
-    named = load_model(f"{scheme}:resnet18", Request(weights))
-    assert asked == [("resnet18", wanted)]
+    named = load_model("torchvision:resnet18", Request(weights))
+    assert asked == [("resnet18", {"weights": None if weights else "DEFAULT"})]
     assert named.label == ("resnet18" if weights is None else "resnet18, random")
+    assert named.preprocess(torch.ones(2, 3, 4, 4)).unique().tolist() == [-1]
     assert torch.equal(before, torch.random.get_rng_state())
+    assert load_model("torchvision:resnet18", Request(weights, preprocess=False)).preprocess is None
 
 
 @pytest.mark.parametrize("scheme", ["torchvision", "timm"])
@@ -320,6 +310,28 @@ def test_inputs_alone_have_no_labels(workplace):
     for name in ("d.npy", "d.safetensors"):
         data = load_data(name)
         assert (data.images.tolist(), data.labels) == ([[1, 1]] * 3, None)
+
+
+def test_a_text_file_holds_one_sample_per_line(workplace):
+    Path("t.txt").write_bytes("\ufeffa cat\r\n\n  \nün chat \n".encode())
+    assert load_data("t.txt") == ["a cat", "ün chat "]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(b" \n", "holds no text"), (b"\xff\xfe a", "is not text in UTF-8")]
+)
+def test_a_text_file_without_text_is_refused(content, said, workplace):
+    Path("t.txt").write_bytes(content)
+    with pytest.raises(ValueError, match=said):
+        load_data("t.txt")
+    with pytest.raises(FileNotFoundError, match=r"no file u\.txt"):
+        load_data("u.txt")
+
+
+def test_a_folder_without_images_is_refused(workplace):
+    Path("photos").mkdir()
+    with pytest.raises(ValueError, match="holds no images"):
+        load_data("photos")
 
 
 def test_code_of_the_user_may_return_data(workplace):

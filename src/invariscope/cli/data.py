@@ -32,14 +32,16 @@ def load_data(name: str, *, split: str | None = None, data_dir: Path | None = No
     """Load data by name.
 
     Args:
-        name: a data set ("mnist_subset", "zoo:mnist_subset"), an array file (.npz, .npy, .safetensors),
-            or a reference ("file.py:factory") to anything that `iv.measure` takes.
+        name: a data set ("mnist_subset", "zoo:mnist_subset"), an array file (.npz, .npy, .safetensors), a
+            text file (.txt, one sample per line), a folder of images, or a reference ("file.py:factory") to
+            anything that `iv.measure` takes.
         split: for data sets, "train" or "test"; None means "test".
         data_dir: for data sets, the folder with the published files.
     Raises:
         ValueError: an unknown name or split, an unreadable file, or arrays with unknown names.
         FileNotFoundError: files are missing; the message names them.
     """
+    from invariscope.data.image_folder import ImageFolder
     from invariscope.zoo.datasets import DATASETS, load
 
     plain = name.removeprefix("zoo:")
@@ -53,7 +55,11 @@ def load_data(name: str, *, split: str | None = None, data_dir: Path | None = No
         return load_reference(name)
     if Path(name).suffix in _READERS:
         return _load_file(Path(name))
-    hint = "Or give a .npz, .npy or .safetensors file, or file.py:factory."
+    if Path(name).suffix == ".txt":
+        return _lines(Path(name))
+    if Path(name).is_dir():
+        return ImageFolder(Path(name)).folder
+    hint = "Or give a .npz, .npy, .safetensors or .txt file, a folder of images, or file.py:factory."
     raise unknown("data", name, DATASETS, hint=hint)
 
 
@@ -68,6 +74,20 @@ def _load_file(path: Path) -> FileData:
             f"and the labels {' or '.join(LABEL_NAMES)}"
         )
     return FileData(path.name, _floating(inputs), _chosen(arrays, LABEL_NAMES, path))
+
+
+def _lines(path: Path) -> list[str]:
+    """Return the texts of a file, one per line; blank lines are left out."""
+    if not path.is_file():
+        raise FileNotFoundError(f"no file {path}")
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not text in UTF-8 ({error})") from error
+    texts = [line for line in lines if line.strip()]
+    if not texts:
+        raise ValueError(f"{path} holds no text; write one sample per line")
+    return texts
 
 
 def _chosen(arrays: Mapping[str, Any], names: tuple[str, ...], path: Path) -> Any:

@@ -3,89 +3,37 @@
 from __future__ import annotations
 
 import ast
-import importlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from invariscope.cli.console import notice
 from invariscope.cli.data import load_data
-from invariscope.cli.references import is_reference, load_reference
+from invariscope.cli.named import Named, Request, optional_package
+from invariscope.cli.references import is_reference, load_factory, load_reference
 from invariscope.common.registry import closest, unknown
 
 if TYPE_CHECKING:
     from invariscope.cli.options import Origin
-    from invariscope.results.result import Result
-    from invariscope.zoo import Card
 
 FORMS = {
     "file.py:factory": "a function or class of yours that returns the model when called without arguments",
     "package.module:factory": "the same, from an importable module",
     "zoo:NAME(options)": "a network of this package with random weights, such as zoo:simple_conv(filters=8)",
-    "torchvision:NAME": "with published weights; needs the package torchvision",
-    "timm:NAME": "with published weights; needs the package timm",
-    "hf:NAME": "from the Hugging Face hub, safetensors only; needs the package transformers",
+    "torchvision:NAME": "with published weights and their transforms; needs the package torchvision",
+    "timm:NAME": "with published weights and their data configuration; needs the package timm",
+    "hf:NAME": "from the Hugging Face hub, with its head and its processor or tokenizer, safetensors only; "
+    "needs the package transformers",
     "FILE.pt2": "an exported program (torch.export.save); it is code, so open only files that you trust",
     "FILE.onnx": "an ONNX graph; needs the packages onnx and onnxruntime",
     "FILE.keras": "a Keras 3 model (model.save); needs keras and a back-end",
-    "FOLDER": "a network that `invariscope train` wrote",
+    "FOLDER": "a network that `invariscope train` wrote, or a checkpoint that transformers wrote",
 }
 _ONLY_WEIGHTS = (".pt", ".pth", ".ckpt", ".bin")
 
-RANDOM = "random"
-
-
-@dataclass(frozen=True)
-class Request:
-    """Requirements for loading a model.
-
-    Args:
-        weights: None for the model's own or published weights, "random" for freshly drawn ones, otherwise a
-            file with weights of that architecture.
-        shape: (C, H, W) of the inputs, or None if unknown.
-        classes: number of classes, or None if unknown.
-        seed: seed of random weights.
-    """
-
-    weights: str | None = None
-    shape: tuple[int, ...] | None = None
-    classes: int | None = None
-    seed: int = 0
-
-    @property
-    def bare(self) -> bool:
-        """Whether only the architecture is needed because the weights come from elsewhere."""
-        return self.weights is not None
-
-
-@dataclass(frozen=True)
-class Named:
-    """A loaded model with its label.
-
-    Args:
-        fresh: whether the weights were drawn just now.
-        card: the card of a network that `train` wrote.
-        seed: seed of freshly drawn weights.
-    """
-
-    model: Any
-    label: str
-    fresh: bool = False
-    card: Card | None = None
-    seed: int = 0
-
-    def summary(self, result: Result) -> Result:
-        """Return the result, marked with the seed if the weights were drawn just now."""
-        return result.weighted(f"random, seed {self.seed}") if self.fresh else result
-
-    def prepared(self, data: Any) -> Any:
-        """Return images standardized as in the network's training; other data unchanged."""
-        from invariscope.zoo import ImageData
-
-        return self.card.prepared(data) if self.card and isinstance(data, ImageData) else data
+RANDOM, AUTO = "random", "auto"
 
 
 def loaded(model: str, data: str, origin: Origin, *, seed: int = 0) -> tuple[Named, Any]:
@@ -93,13 +41,43 @@ def loaded(model: str, data: str, origin: Origin, *, seed: int = 0) -> tuple[Nam
 
     Prints a notice if the model's weights were drawn just now.
     """
+    chosen = _chosen_preprocess(origin.preprocess)
     inputs = load_data(data, split=origin.split, data_dir=origin.data_dir)
     classes = getattr(inputs, "classes", None)
     shape = getattr(inputs, "shape", None)
-    named = load_model(model, Request(origin.weights, shape, classes and len(classes), seed))
+    wanted = Request(origin.weights, shape, classes and len(classes), seed, origin.preprocess == AUTO)
+    named = load_model(model, wanted)
+    named = named if wanted.preprocess else replace(named, preprocess=chosen)
+    named = _fitted(named, inputs)
     if named.fresh and origin.weights is None:
         notice(f"{model} has random weights (seed {seed}): train it first, or give --weights FILE")
     return named, named.prepared(inputs)
+
+
+def _fitted(named: Named, inputs: Any) -> Named:
+    """Return the model ready for these data.
+
+    Raises:
+        ValueError: arrays in a range that its preprocessing does not expect.
+    """
+    if getattr(named.preprocess, "images", False):
+        from invariscope.cli.images import refuse_other_range
+
+        refuse_other_range(inputs)
+    if getattr(named.preprocess, "tokens", False):
+        from invariscope.cli.hugging_face import with_pooled_tokens
+
+        return with_pooled_tokens(named, inputs)
+    return named
+
+
+def _chosen_preprocess(text: str) -> Any:
+    """Return the user's own function; None for `auto` and `none`."""
+    if is_reference(text):
+        return load_factory(text)
+    if text not in (AUTO, "none"):
+        raise unknown("preprocess", text, (AUTO, "none"), hint="Or give file.py:function.")
+    return None
 
 
 def load_model(name: str, request: Request | None = None) -> Named:
@@ -126,6 +104,8 @@ def _found(name: str, request: Request) -> Named:
         return _SCHEMES[scheme](rest, request)
     if is_reference(name):
         return Named(load_reference(name), f"{Path(scheme).name.removesuffix('.py')}:{rest}")
+    if (Path(name) / "config.json").is_file():
+        return _SCHEMES["hf"](name, request)
     return _from_path(Path(name))
 
 
@@ -177,28 +157,29 @@ def _from_zoo(text: str, request: Request) -> Named:
 
 
 def _from_torchvision(name: str, request: Request) -> Named:
-    models = _optional("torchvision.models", "torchvision")
+    from invariscope.cli.images import BroughtTransform
+
+    models = optional_package("torchvision.models", "torchvision")
     if name not in models.list_models():
         raise unknown("torchvision model", name, models.list_models())
-    return Named(models.get_model(name, weights=None if request.bare else "DEFAULT"), name, request.bare)
+    weights = None if request.bare else "DEFAULT"
+    model = models.get_model(name, weights=weights)
+    if not request.preprocess:
+        return Named(model, name, request.bare)
+    published = models.get_model_weights(name).DEFAULT
+    return Named(model, name, request.bare, preprocess=BroughtTransform(published.transforms()))
 
 
 def _from_timm(name: str, request: Request) -> Named:
-    timm = _optional("timm", "timm")
-    # A tag after a dot names one of several sets of weights for an architecture.
-    if not timm.is_model(name.split(".")[0]):
-        raise unknown("timm model", name, timm.list_models())
-    return Named(timm.create_model(name, pretrained=not request.bare), name, request.bare)
+    from invariscope.cli.timm_models import load_timm
+
+    return load_timm(name, request)
 
 
 def _from_hf(name: str, request: Request) -> Named:
-    transformers = _optional("transformers", "transformers")
-    if request.bare:
-        config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False)
-        return Named(transformers.AutoModel.from_config(config), name, fresh=True)
-    # Only safetensors, and none of the code that a repository may contain.
-    options = {"use_safetensors": True, "trust_remote_code": False}
-    return Named(transformers.AutoModel.from_pretrained(name, **options), name)
+    from invariscope.cli.hugging_face import load_hugging_face
+
+    return load_hugging_face(name, request)
 
 
 def _guarded(load: Callable[[str, Request], Named]) -> Callable[[str, Request], Named]:
@@ -252,15 +233,6 @@ def _trained(path: Path) -> Named:
     model, card = load_network(path)
     folder = path if path.is_dir() else path.parent
     return Named(model, folder.absolute().name, card=card)
-
-
-def _optional(module: str, package: str) -> ModuleType:
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise ImportError(
-            f"this model needs the package {package}: pip install {package} ({error})"
-        ) from error
 
 
 @contextmanager

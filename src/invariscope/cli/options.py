@@ -66,7 +66,8 @@ Model = Annotated[
         metavar="MODEL",
         show_default=False,
         help="`file.py:factory`, `package.module:factory`, `zoo:simple_conv`, `torchvision:resnet18`, "
-        "`timm:NAME`, `hf:NAME`, a `.pt2` file, or a folder that `train` wrote.",
+        "`timm:NAME`, `hf:NAME`, a `.pt2`, `.onnx` or `.keras` file, or a folder that `train` or "
+        "transformers wrote.",
     ),
 ]
 Data = Annotated[
@@ -75,7 +76,8 @@ Data = Annotated[
         metavar="DATA",
         show_default=False,
         help="`mnist_subset`, `mnist`, `fashion_mnist`, `cifar10`; a `.npz`, `.npy` or `.safetensors` file "
-        "with inputs `x` (or `images`, `inputs`) and labels `y` (or `labels`, `targets`); or "
+        "with inputs `x` (or `images`, `inputs`) and labels `y` (or `labels`, `targets`); a folder of "
+        "images, in one subfolder per class or directly in it; a `.txt` file with one text per line; or "
         "`file.py:factory`.",
     ),
 ]
@@ -103,7 +105,7 @@ Gradients = Annotated[
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """Options that say where weights and data come from."""
+    """Options that say where weights and data come from, and how data become a model's inputs."""
 
     weights: Annotated[
         str | None,
@@ -113,6 +115,14 @@ class Origin:
     ] = None
     split: Annotated[str | None, opt("`train` or `test`, for a named data set.", "NAME", shown="test")] = None
     data_dir: DataDir = None
+    preprocess: Annotated[
+        str,
+        opt(
+            "What makes the model's inputs of transformed samples: `auto` is the image processor, tokenizer "
+            "or data configuration that comes with a model by name; `none`; or `file.py:function`.",
+            "NAME",
+        ),
+    ] = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -66,4 +66,5 @@ class ImageFolder:
         path = self.files[place]
         with Image.open(path) as opened:
             image = opened.convert("L" if opened.mode in ("1", "L", "I", "F", "I;16") else "RGB")
-        return (image, path.parent.name) if self.labelled else image
+        # A tuple of an image and a word could also be a sample with two inputs.
+        return [image, path.parent.name] if self.labelled else image

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -31,6 +31,7 @@ def illustrate(
     *,
     sample: int = 0,
     measure: str = "normalized_variance",
+    preprocess: Callable[[Any], Any] | None = None,
 ) -> Result:
     """Return the result with example images of one sample's orbit and of feature maps along it.
 
@@ -43,6 +44,7 @@ def illustrate(
         model, data, transform: as given to `iv.measure`.
         sample: position of the sample in the data.
         measure: the measure whose maps determine the choice.
+        preprocess: as given to `iv.measure`.
     Returns:
         A new result whose `examples` hold "orbit" (element, C, H, W) and, for each chosen map,
         "feature:most:LAYER:CHANNEL" or "feature:least:LAYER:CHANNEL" (element, h, w); "most" is the most
@@ -54,7 +56,8 @@ def illustrate(
     transform = as_transform(transform)
     seed = result.provenance.get("seed", 0)
     gradients = result.provenance.get("options", {}).get("gradients", False)
-    reader = as_reader(model, gradients=gradients and not isinstance(model, Reader))
+    gradients = gradients and not isinstance(model, Reader)
+    reader = as_reader(model, gradients=gradients, preprocess=preprocess)
     one = _sample(data, sample, seed, channels_last=reader.channels_last)
     orbit = transform.orbit(one.inputs, indices=one.indices, keys=one.keys, seed=seed)[0]
     examples = {"orbit": orbit.detach().cpu().numpy()}

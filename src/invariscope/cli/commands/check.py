@@ -68,8 +68,8 @@ def check(
         raise IsADirectoryError(f"--junit {junit} is a folder; name a file")
     elements = read_transform(transform)
     named, inputs = loaded(model, data, origin, seed=settings.seed)
-    options = settings.keywords(named.label) | needed(limits)
-    result = iv.measure(named.model, inputs, elements, **options)
+    options = settings.keywords(named.label) | needed(limits) | named.feeding
+    result = named.summary(iv.measure(named.model, inputs, elements, **options))
     outcomes = judged(limits, result)
     if junit is not None:
         write_junit(junit, outcomes, model=result.name, seconds=time.perf_counter() - started)

@@ -51,7 +51,7 @@ def curve(
     with staged_folder(out, usual=_USUAL, overwrite=overwrite) as stage:
         named, inputs = loaded(model, data, origin, seed=settings.seed)
         options = {"radii": radii, "cutoff": cutoff, "layers": layers or "output"}
-        options |= settings.keywords(named.label)
+        options |= settings.keywords(named.label) | named.feeding
         found = named.summary(iv.stability_curve(named.model, inputs, **options))
         found.save(stage)
         found.report(stage / "report.html")

@@ -97,7 +97,8 @@ def measure(
 
         invariscope measure nets/plain mnist_subset -t 'Rotation.circle(16)'
         invariscope measure net.py:make digits.npz -t quarter_turns --by-class
-        invariscope measure timm:resnet18 x.npy -t 'Flip()' --layers 'layer*.conv*'
+        invariscope measure timm:resnet18 photos -t 'Flip()' --layers 'layer*.conv*'
+        invariscope measure hf:textattack/bert-base-uncased-SST-2 reviews.txt -t wording.py:elements
         invariscope measure zoo:all_conv cifar10 -t 'Scale([0.8, 1.0])' --samples 512
         invariscope measure nets/plain mnist_subset -t quarter_turns --width 0.1
     """
@@ -136,7 +137,7 @@ def _measured(
 
     elements, wanted = read_transform(transform), read_measures(measures)
     named, inputs = loaded(model, data, origin, seed=options.seed)
-    keywords: dict[str, Any] = vars(options) | {"label": options.label or named.label}
+    keywords: dict[str, Any] = vars(options) | {"label": options.label or named.label} | named.feeding
     result = iv.measure(named.model, inputs, elements, measures=wanted, **keywords)
     return _illustrated(named.summary(result), named, inputs, elements)
 
@@ -148,7 +149,7 @@ def _illustrated(result: Result, named: Named, inputs: Any, elements: Transform)
     images = getattr(inputs, "images", None)
     if images is None or images.ndim != 4 or not any(key[0] == "normalized_variance" for key in result.maps):
         return result
-    return iv.illustrate(result, named.model, inputs, elements)
+    return iv.illustrate(result, named.model, inputs, elements, preprocess=named.preprocess)
 
 
 def _show(result: Result, out: Path) -> None:

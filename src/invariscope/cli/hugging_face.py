@@ -1,0 +1,242 @@
+"""Checkpoints of Hugging Face transformers with their processor or tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from torch import Tensor
+
+from invariscope.cli.images import field_of, images_of, note_size, unit_images
+from invariscope.cli.named import Named, Preprocess, optional_package
+from invariscope.common.samples import is_image, kind_of
+from invariscope.common.wording import listed
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from invariscope.cli.named import Request
+
+_TEXTS, _SOUNDS = ("text", "sentence"), ("audio", "array", "input_values")
+_UNLIMITED = 1 << 30  # tokenizers that know no limit give a larger one
+_NO_CODE = {"trust_remote_code": False}
+
+
+def load_hugging_face(name: str, request: Request) -> Named:
+    """Return a checkpoint as the class that it was saved from, with what makes its inputs.
+
+    Args:
+        name: of a repository, or a folder with config.json.
+        request: what is needed.
+    Raises:
+        ValueError: a class that transformers does not have, or weights that are missing or have other shapes.
+        OSError: no such checkpoint, or none in safetensors.
+        ImportError: transformers is missing.
+    """
+    library = optional_package("transformers", "transformers")
+    with _quiet(library):
+        return _loaded(library, name, request)
+
+
+def _loaded(library: ModuleType, name: str, request: Request) -> Named:
+    config = library.AutoConfig.from_pretrained(name, **_NO_CODE)
+    kind, notes = _class_of(library, config, name)
+    if request.bare:
+        model = kind.from_config(config) if kind is library.AutoModel else kind(config)
+    else:
+        model, unused = _weighted(kind, name)
+        notes += unused
+    preprocess, missing = _preprocess(library, model, name) if request.preprocess else (None, [])
+    label = Path(name).absolute().name if Path(name).is_dir() else name
+    return Named(model, label, request.bare, preprocess=preprocess, notes=(*notes, *missing))
+
+
+@contextmanager
+def _quiet(library: ModuleType) -> Iterator[None]:
+    """Silence the report and the bars of loading; errors and notes say what is wrong."""
+    logging = library.utils.logging
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _class_of(library: ModuleType, config: Any, name: str) -> tuple[Any, list[str]]:
+    """Return the class that the checkpoint names, and notes."""
+    if not config.architectures:
+        return library.AutoModel, ["the checkpoint names no class: its model was loaded without a head"]
+    own = config.architectures[0]
+    kind = getattr(library, own, None)
+    if kind is None:
+        raise ValueError(
+            f"{name} needs the class {own}, which transformers {library.__version__} does not have. Code in "
+            "a checkpoint is never run: load the model in a function of yours and give file.py:function"
+        )
+    return kind, []
+
+
+def _weighted(kind: Any, name: str) -> tuple[Any, list[str]]:
+    """Return the model with the weights of the file, and notes on those that it does not use."""
+    # Shapes are compared here, so that the error can name them.
+    options = {"use_safetensors": True, "output_loading_info": True, "ignore_mismatched_sizes": True}
+    model, found = kind.from_pretrained(name, **options)
+    missing = [str(key) for key in sorted(found["missing_keys"])]
+    other = [f"{key} {tuple(a)} instead of {tuple(b)}" for key, a, b in sorted(found["mismatched_keys"])]
+    if missing or other:
+        reasons = [f"lacks {listed(missing, limit=4)}"] if missing else []
+        reasons += [f"has {listed(other, limit=4)}"] if other else []
+        raise ValueError(
+            f"the checkpoint {name} {' and '.join(reasons)}, so that {type(model).__name__} would run with "
+            "random weights there. Load it in a function of yours if that is meant, file.py:function"
+        )
+    unused = [str(key) for key in sorted(found["unexpected_keys"])]
+    count = f"{len(unused)} weights" if len(unused) > 1 else "a weight"
+    text = f"{type(model).__name__} does not use {count} of the checkpoint: {listed(unused, limit=4)}"
+    return model, [text] if unused else []
+
+
+def _preprocess(library: ModuleType, model: Any, name: str) -> tuple[Preprocess | None, list[str]]:
+    """Return what makes the model's inputs, and a note if the checkpoint brings nothing for them."""
+    if hasattr(model.config, "vision_config") and hasattr(model.config, "text_config"):
+        return None, ["models of images and text bring no preprocessing: give --preprocess file.py:function"]
+    makers: dict[str, Callable[..., Preprocess]] = {"pixel_values": _images, "input_ids": _texts}
+    make = makers.get(model.main_input_name, _sounds)
+    try:
+        return make(library, model, name), []
+    except (OSError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        return None, [f"the checkpoint brings no preprocessing, so the data go in as they are ({reason})"]
+
+
+def _images(library: ModuleType, model: Any, name: str) -> Preprocess:
+    processor = library.AutoImageProcessor.from_pretrained(name, **_NO_CODE)
+    return ImageProcessing(processor, getattr(model.config, "num_channels", 3))
+
+
+def _sounds(library: ModuleType, model: Any, name: str) -> Preprocess:
+    return SoundProcessing(library.AutoFeatureExtractor.from_pretrained(name, **_NO_CODE))
+
+
+def _texts(library: ModuleType, model: Any, name: str) -> Preprocess:
+    tokenizer = library.AutoTokenizer.from_pretrained(name, **_NO_CODE)
+    if len(tokenizer) <= len(set(tokenizer.all_special_ids)):  # what a folder without its files gives
+        raise ValueError("no vocabulary")
+    limit = tokenizer.model_max_length
+    if limit > _UNLIMITED:
+        limit = getattr(model.config, "max_position_embeddings", None)
+    found = Tokenizing(tokenizer, limit)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+        model.config.pad_token_id = tokenizer.pad_token_id
+        found.note("the tokenizer has no padding token: texts were padded with the end of text")
+    found(["a"])  # the first call changes the tokenizer's state, and with it the identity of a run
+    return found
+
+
+def with_pooled_tokens(named: Named, data: Any) -> Named:
+    """Return the model with the layers pooled whose rows are tokens, of which texts have different numbers.
+
+    Args:
+        named: a model with a tokenizer.
+        data: the texts; an iterator, which can be read only once, is left alone.
+    """
+    from invariscope.data.sources import as_source
+    from invariscope.readers import as_reader
+    from invariscope.readers.irregular import Irregular
+    from invariscope.readers.pooling import Pool
+
+    if hasattr(data, "__next__"):
+        return named
+    texts = next(iter(as_source(data, structured=True).windows())).inputs
+    extremes = texts[np.argsort([len(str(text)) for text in texts])[[0, -1]]]
+    if "attention_mask" not in named.preprocess(list(extremes)):
+        return named
+    layers = as_reader(named.model, preprocess=named.preprocess).inspect(extremes).layers
+    padded = [layer.layer for layer in layers if isinstance(layer.status, Irregular)]
+    note = "layers with one row per token were averaged over the tokens of each text"
+    pool = {name: Pool("mean", mask="attention_mask") for name in padded}
+    return replace(named, pool=pool, notes=(*named.notes, note)) if padded else named
+
+
+@dataclass(frozen=True)
+class Tokenizing(Preprocess):
+    """Texts to tokens, padded to the longest of a batch and truncated to what the model takes."""
+
+    tokens: ClassVar[bool] = True
+
+    tokenizer: Any
+    limit: int | None = None
+
+    def __call__(self, samples: Any) -> dict[str, Tensor]:
+        """Return the fields of the tokenizer, each (sample, token)."""
+        texts = [field_of(sample, _TEXTS) for sample in samples]
+        _refuse_other_kind(texts, lambda text: isinstance(text, str), "text")
+        options = {"truncation": self.limit is not None, "max_length": self.limit}
+        found = self.tokenizer(texts, return_tensors="pt", padding=True, **options)
+        if any(encoding.overflowing for encoding in found.encodings or ()):
+            self.note(f"texts longer than {self.limit} tokens were truncated")
+        return dict(found)
+
+
+@dataclass(frozen=True)
+class ImageProcessing(Preprocess):
+    """Images of PIL, or tensors from 0 to 1, to what the checkpoint's image processor makes of them."""
+
+    images: ClassVar[bool] = True
+
+    processor: Any
+    channels: int = 3
+
+    def __call__(self, samples: Any) -> dict[str, Tensor]:
+        """Return the fields of the processor, usually `pixel_values` (sample, channel, row, column)."""
+        images: list[Any] = list(samples) if isinstance(samples, Tensor) else images_of(samples)
+        if all(map(is_image, images)):
+            mode = "L" if self.channels == 1 else "RGB"
+            return dict(self.processor([image.convert(mode) for image in images], return_tensors="pt"))
+        values = [unit_images(self, image, self.channels) for image in images]
+        options: dict[str, Any] = {"do_rescale": False}
+        if all(self._fits(image) for image in values):
+            options["do_resize"] = False
+        elif getattr(self.processor, "backend", "") == "pil":
+            self.note("the image processor rounds images to bytes, and cuts values below 0 and above 1")
+            values = [image.clamp(0, 1) for image in values]
+        found = dict(self.processor(values, return_tensors="pt", **options))
+        if isinstance(samples, Tensor) and "pixel_values" in found:
+            note_size(self, samples, tuple(found["pixel_values"].shape[-2:]))
+        return found
+
+    def _fits(self, image: Tensor) -> bool:
+        """Return whether the processor would resize an image to the size that it has."""
+        rows, columns = image.shape[-2:]
+        size = dict(getattr(self.processor, "size", None) or {})
+        return size == {"height": rows, "width": columns} or size == {"shortest_edge": min(rows, columns)}
+
+
+@dataclass(frozen=True)
+class SoundProcessing(Preprocess):
+    """Waveforms (time,) to what the checkpoint's feature extractor makes of them."""
+
+    extractor: Any
+
+    def __call__(self, samples: Any) -> dict[str, Tensor]:
+        """Return the fields of the extractor, padded to the longest sound of a batch."""
+        sounds = [field_of(sample, _SOUNDS) for sample in samples]
+        _refuse_other_kind(sounds, lambda sound: isinstance(sound, Tensor | np.ndarray), "sound")
+        arrays = [np.asarray(sound, np.float32).reshape(-1) for sound in sounds]
+        rate = self.extractor.sampling_rate
+        return dict(self.extractor(arrays, sampling_rate=rate, return_tensors="pt", padding=True))
+
+
+def _refuse_other_kind(samples: Iterable[Any], fits: Callable[[Any], bool], what: str) -> None:
+    wrong = next((sample for sample in samples if not fits(sample)), None)
+    if wrong is not None:
+        raise TypeError(f"the model takes {what}, but a sample is {kind_of(wrong)}")

@@ -1,0 +1,124 @@
+"""What is asked of a model by name, and what is found."""
+
+from __future__ import annotations
+
+import abc
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from invariscope.results.result import Result
+    from invariscope.zoo import Card
+
+
+@dataclass(frozen=True)
+class Request:
+    """Requirements for loading a model.
+
+    Args:
+        weights: None for the model's own or published weights, "random" for freshly drawn ones, otherwise a
+            file with weights of that architecture.
+        shape: (C, H, W) of the inputs, or None if unknown.
+        classes: number of classes, or None if unknown.
+        seed: seed of random weights.
+        preprocess: whether to load the preprocessing that comes with the model.
+    """
+
+    weights: str | None = None
+    shape: tuple[int, ...] | None = None
+    classes: int | None = None
+    seed: int = 0
+    preprocess: bool = True
+
+    @property
+    def bare(self) -> bool:
+        """Whether only the architecture is needed because the weights come from elsewhere."""
+        return self.weights is not None
+
+
+@dataclass(frozen=True)
+class Preprocess(abc.ABC):
+    """A function from moved samples to what a model takes, which notes what a reader would not expect."""
+
+    images: ClassVar[bool] = False
+    """Whether samples are images from 0 to 1."""
+    tokens: ClassVar[bool] = False
+    """Whether it pads and returns an `attention_mask`."""
+
+    # The underscore keeps it out of the identity of a run, which is resumed with no notes.
+    _notes: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    @abc.abstractmethod
+    def __call__(self, samples: Any) -> Any:
+        """Return what the model takes."""
+
+    def note(self, text: str) -> None:
+        """Keep a note once."""
+        if text not in self._notes:
+            self._notes.append(text)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was noted."""
+        return tuple(self._notes)
+
+
+@dataclass(frozen=True)
+class Named:
+    """A loaded model with its label.
+
+    Args:
+        fresh: whether the weights were drawn just now.
+        card: the card of a network that `train` wrote.
+        seed: seed of freshly drawn weights.
+        preprocess: a function from moved samples to the model's inputs, or None.
+        notes: remarks on the model for readers of its numbers.
+        pool: layers whose rows are pooled, as for `iv.measure`; None pools none.
+    """
+
+    model: Any
+    label: str
+    fresh: bool = False
+    card: Card | None = None
+    seed: int = 0
+    preprocess: Any = None
+    notes: tuple[str, ...] = ()
+    pool: Any = None
+
+    @property
+    def feeding(self) -> dict[str, Any]:
+        """The options of `iv.measure` that come with the model."""
+        return {"preprocess": self.preprocess, "pool": self.pool}
+
+    def summary(self, result: Result) -> Result:
+        """Return the result with the notes on the model, and the seed if the weights were drawn just now."""
+        found = result.weighted(f"random, seed {self.seed}") if self.fresh else result
+        return _noted(found, [*self.notes, *getattr(self.preprocess, "notes", ())])
+
+    def prepared(self, data: Any) -> Any:
+        """Return images standardized as in the network's training; other data unchanged."""
+        from invariscope.zoo import ImageData
+
+        return self.card.prepared(data) if self.card and isinstance(data, ImageData) else data
+
+
+def _noted(result: Result, notes: Sequence[str]) -> Result:
+    provenance = result.provenance
+    return replace(result, provenance={**provenance, "notes": [*provenance.get("notes", []), *notes]})
+
+
+def optional_package(module: str, package: str) -> ModuleType:
+    """Return a module of an optional package.
+
+    Raises:
+        ImportError: the package is missing; the message names it.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ImportError(
+            f"this model needs the package {package}: pip install {package} ({error})"
+        ) from error
