@@ -302,8 +302,8 @@ def test_studies_of_derivatives_refuse_samples_that_are_no_tensor():
     ],
 )
 def test_the_inverse_brings_every_field_back(transform):
-    sample = {"pos": torch.arange(12.0, dtype=torch.float64).view(4, 3), "image": torch.rand(1, 6, 6, dtype=torch.float64,
-              generator=torch.Generator().manual_seed(0))}  # fmt: skip
+    image = torch.rand(1, 6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    sample = {"pos": torch.arange(12.0, dtype=torch.float64).view(4, 3), "image": image}
     given = np.empty(1, object)
     given[0] = sample
     orbit = transform.orbit(given, keys=[7], seed=3)

@@ -136,9 +136,7 @@ def test_a_layer_whose_axes_nobody_knows_is_left_out_with_the_reason() -> None:
 def test_what_nobody_knows_is_not_judged_by_the_other_actions() -> None:
     torch.manual_seed(0)
     both, x = nn.Sequential(nn.Conv2d(3, 3, 1), nn.Tanh(), seeded(Unknown)), images(side=32)
-    with pytest.raises(
-        ValueError, match=r"layer '2\.mix'.*channels last.*\(3 such layers\)\. Exclude them"
-    ):
+    with pytest.raises(ValueError, match=r"layer '2\.mix'.*channels last.*\(3 such layers\)\. Exclude them"):
         iv.assert_equivariant(both, x, iv.QuarterTurns())
     known = iv.assert_equivariant(both, x, iv.QuarterTurns(), layers=["0", "1"])
     assert [layer.action for layer in known.layers] == ["spatial", "spatial"]
