@@ -185,12 +185,12 @@ MODELS: dict[str, Callable[[], dict[str, Any]]] = {
         "data": torch.from_numpy(inputs.array(40, 4, 3)),
         "transform": iv.RandomOrthogonal(3),
         "gradients": True,
-        "measures": ["normalized_variance", "worst_element"],
+        "measures": ["normalized_variance"],
     },
     "vectors": lambda: {
         "model": inputs.filled(nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Flatten(), nn.Linear(20, 3))),
         "data": (torch.from_numpy(inputs.array(72, 4, 3)), inputs.labels()),
-        "transform": iv.RandomPermutations(4, 3),
+        "transform": iv.RandomPermutations(3, size=4),
     },
     "elements": lambda: {"transform": [torch.clone, lambda x: x.flip(-1), lambda x: 0.5 * x]},
     "table": lambda: {

@@ -10,7 +10,7 @@ import copy
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
 import torch
@@ -19,14 +19,14 @@ from torch import Tensor
 from invariscope.common.registry import unknown
 from invariscope.common.wording import listed
 
-Inputs: TypeAlias = "Tensor | np.ndarray"
-"""(sample, ...) tensor, or (sample,) array of objects."""
+Inputs: TypeAlias = Any
+"""A tensor (sample, ...), or an array of objects (sample,)."""
 
 _PLAIN = (str, bytes, bool, int, float, complex, type(None))
 _MAX_DEPTH = 30
 
 
-def is_structured(inputs: Any) -> bool:
+def is_structured(inputs: Any) -> TypeGuard[np.ndarray]:
     """Return whether the inputs are an array of objects instead of a tensor."""
     return isinstance(inputs, np.ndarray) and inputs.dtype == object
 
@@ -96,8 +96,9 @@ def parts_of_sample(sample: Any) -> list[tuple[Any, Any]]:
         return list(enumerate(sample))
     if is_dataclass(sample) and not isinstance(sample, type):
         return [(entry.name, getattr(sample, entry.name)) for entry in fields(sample)]
-    if callable(getattr(sample, "to_dict", None)) and callable(getattr(sample, "keys", None)):
-        return list(sample.to_dict().items())  # a graph of PyTorch Geometric
+    graph: Any = sample
+    if callable(getattr(graph, "to_dict", None)) and callable(getattr(graph, "keys", None)):
+        return list(graph.to_dict().items())  # of PyTorch Geometric
     return list(getattr(sample, "__dict__", {}).items())
 
 
@@ -129,9 +130,10 @@ def with_fields(sample: Any, changed: Mapping[Any, Any]) -> Any:
     """Return a copy of a sample in which some parts are replaced; the original stays as it is."""
     if isinstance(sample, Mapping):
         return dict(sample) | dict(changed)
+    named: Any = sample
     if isinstance(sample, tuple) and hasattr(sample, "_replace"):
-        named = {name if isinstance(name, str) else sample._fields[name]: v for name, v in changed.items()}
-        return sample._replace(**named)
+        parts = {name if isinstance(name, str) else named._fields[name]: v for name, v in changed.items()}
+        return named._replace(**parts)
     if isinstance(sample, list | tuple):
         return type(sample)(changed.get(place, part) for place, part in enumerate(sample))
     if is_dataclass(sample) and not isinstance(sample, type):

@@ -74,8 +74,8 @@ def form_of(data: Any, labels: Any = None) -> Form:
         data, name = ImageFolder(Path(data)), Path(data).name
     if labels is not None and not isinstance(labels, str):
         return _labelled(data, labels)
-    if isinstance(data, tuple) and len(data) == 2 and isinstance(data[0], list) and is_sample(data[0][0]):
-        return _labelled(data[0], data[1])
+    if _is_labelled_list(data):
+        return _labelled(*data)
     if (found := structured(data)) is not None:
         return _of_structured(found, labels, labelling, name)
     refuse_field(labels, "no structured samples")
@@ -104,17 +104,23 @@ def form_of(data: Any, labels: Any = None) -> Form:
     )
 
 
+def _is_labelled_list(data: Any) -> bool:
+    pair = isinstance(data, tuple) and len(data) == 2 and isinstance(data[0], list)
+    return pair and len(data[0]) > 0 and is_sample(data[0][0])
+
+
 def _labelled(data: Any, labels: Any) -> Form:
     """Return data in memory with the labels that were given for them."""
     form = form_of(data, None)
     if form.inputs is None:
         raise ValueError(
-            "an array of labels= goes with data in memory; name the field that holds them, labels='y', or let "
-            "the items of a dataset be (input, label)"
+            "an array of labels= goes with data in memory; name the field that holds them, labels='y', "
+            "or let the items of a dataset be (input, label)"
         )
     if form.targets is not None:
         raise ValueError("the data bring labels already; give labels= or labelled data, not both")
-    return replace(form, targets=form.labelling.read(labels, len(form.inputs), whole=True))
+    labelling = Labelling.of(data)
+    return replace(form, targets=labelling.read(labels, len(form.inputs), whole=True), labelling=labelling)
 
 
 def _of_structured(found: Structured, labels: Any, labelling: Labelling, name: str) -> Form:

@@ -56,8 +56,8 @@ def structured(data: Any) -> Structured | None:
 
 def _of_loader(loader: Any) -> Structured | None:
     """Take a loader apart, so that samples are moved before they are collated."""
-    data = loader.dataset
-    if isinstance(data, torch.utils.data.IterableDataset) or not isinstance(data, Sized) or not len(data):
+    data: Any = loader.dataset
+    if isinstance(data, torch.utils.data.IterableDataset) or not hasattr(data, "__len__") or not len(data):
         return None
     if not is_sample(_input_of(data[0])):
         return None
@@ -68,13 +68,14 @@ def _of_sequence(data: Any) -> Structured | None:
     """Return a sequence of samples: in memory if it is a list."""
     if isinstance(data, str | bytes | Tensor) or not isinstance(data, Sized) or not len(data):
         return None
+    sequence: Any = data
     try:
-        first = data[0]
+        first = sequence[0]
     except (KeyError, TypeError, IndexError):
         return None
     if isinstance(data, list) and is_sample(first):
         return Structured(as_samples(data))
-    if isinstance(data, tuple) or isinstance(data, list):
+    if isinstance(data, list | tuple):
         return None
     return Structured(items=data) if is_sample(_input_of(first)) else None
 

@@ -113,7 +113,9 @@ class Options:
         names += ("gradients",) if self.gradients else ()
         if self.width is not None:
             names += ("width", "at_least", "decided_by")
-        chosen = {} if self.output is None else {"output": described_choice(self.output)}
+        chosen: dict[str, Any] = {}
+        if self.output is not None:
+            chosen["output"] = described_choice(self.output)
         functions = {"preprocess": self.preprocess, "call": self.call}
         chosen |= {name: name_of(given) for name, given in functions.items() if given is not None}
         if self.pool is not None:

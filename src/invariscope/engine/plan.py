@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from torch import Tensor
@@ -115,10 +116,20 @@ def rows_per_forward(batch_size: int | str, largest: int, device: str) -> int:
 
 
 def available_bytes(memory_gb: float | None) -> int:
-    """The budget for sums: as given, or half of what the machine has free."""
+    """The budget for sums: as given, or half of what programs can still get."""
     if memory_gb is not None:
         return int(memory_gb * 2**30)
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    return (_available() or os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")) // 2
+
+
+def _available() -> int:
+    """Bytes that Linux would give to a program, cached files included, which it drops; 0 elsewhere."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return 0
+    found = next((line for line in lines if line.startswith("MemAvailable:")), "x: 0")
+    return 1024 * int(found.split()[1])
 
 
 def choose_buckets(

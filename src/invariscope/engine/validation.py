@@ -88,7 +88,7 @@ def refuse_other_shape(key: LayerKey, problem: str) -> None:
 
 
 def refuse_what_needs_tensors(x: Inputs, needs: Needs, options: Options) -> None:
-    """Raise TypeError for measures and options that compute with the inputs, which structured samples forbid."""
+    """Raise TypeError for measures and options that compute with inputs, which must then be a tensor."""
     asked = [f"the probe {probe.name!r}" for probe in needs.probes if not isinstance(probe, Untransformed)]
     asked += ["the distance of inputs"] if needs.distances else []
     asked += ["floor=True"] if options.floor else []

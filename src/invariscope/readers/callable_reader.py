@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from invariscope.common.autocast import without_autocast
 from invariscope.common.default_device import as_the_caller
 from invariscope.common.random_state import Streams, global_generators, put_back
+from invariscope.common.samples import Inputs, is_structured
 from invariscope.readers.base import (
     OK,
     AxisChoice,
@@ -29,6 +30,7 @@ from invariscope.readers.base import (
     Sink,
     prediction_info,
 )
+from invariscope.readers.feeding import Feeding, mapped
 from invariscope.readers.fingerprint import identify
 from invariscope.readers.model_factories import no_model
 from invariscope.readers.prediction import OutputChoice, Prediction, as_output_choice, find_prediction
@@ -58,9 +60,10 @@ class CallableReader(Reader):
     Whatever the callable does besides (modes, gradients, its own state) is its own business.
 
     Args:
-        function: gets the inputs as a torch tensor.
+        function: gets the inputs as a torch tensor, or what `preprocess` makes of them.
         layers: names, globs, a list of them, or a predicate on `LayerInfo`.
-        batch_axis, output, gradients: as for `TorchReader`; a function for `output` receives {layer: tensor}.
+        batch_axis, output, gradients, preprocess, call: as for `TorchReader`; a function for `output` gets
+            {layer: tensor}.
     """
 
     fallback: ClassVar[bool] = True
@@ -99,7 +102,7 @@ class CallableReader(Reader):
         return identify(self.function, self.name)
 
     def inspect(
-        self, x: Tensor, *, device: str | None = None, precision: Precision = "float32"
+        self, x: Inputs, *, device: str | None = None, precision: Precision = "float32"
     ) -> Inspection:
         """Calls it on two and three inputs and says what can be read; see `Reader.inspect`."""
         _check_precision(precision)
@@ -114,7 +117,7 @@ class CallableReader(Reader):
         _check_precision(precision)
         streams: Streams | None = None
 
-        def run(x: Tensor, sink: Sink) -> Any:
+        def run(x: Inputs, sink: Sink) -> Any:
             nonlocal streams
             x = _moved(x, device)
             plan = self._plans.get(device) or self._plan(x, device or self.device)
@@ -130,12 +133,17 @@ class CallableReader(Reader):
 
         yield run
 
-    def _later(self, x: Tensor) -> dict[str, Tensor]:
+    def _later(self, x: Inputs) -> dict[str, Tensor]:
         try:
             with as_the_caller():
-                return self._named(self.function(x.clone()))  # it may write to its input
+                return self._named(self._run(x))
         except Exception as error:
             raise FailedForward.during(x, self.name, error) from error
+
+    def _run(self, rows: Inputs) -> Any:
+        """Call the function on a copy of its batch, to which it may write."""
+        feeding = Feeding(self.preprocess, self.call)
+        return feeding.run(self.function, mapped(feeding.batch(rows), torch.clone))
 
     def _named(self, returned: Any) -> dict[str, Tensor]:
         layers = returned if isinstance(returned, Mapping) else {"output": returned}
@@ -143,13 +151,13 @@ class CallableReader(Reader):
             raise ValueError(f"{self.name} returned no layer")
         return {_layer_name(name): _tensor(name, value) for name, value in layers.items()}
 
-    def _plan(self, x: Tensor, device: str) -> _Plan:
+    def _plan(self, x: Inputs, device: str) -> _Plan:
         rows, _ = probes(x)
-        generators = global_generators(device)
+        generators, shape = global_generators(device), () if is_structured(x) else x.shape
         with put_back(generators) as before:
-            small = self._trial(rows[:-1], x.shape)
+            small = self._trial(rows[:-1], shape)
             drawn = tuple(g.name for g, state in zip(generators, before, strict=True) if g.moved_from(state))
-            large = self._trial(rows, x.shape)
+            large = self._trial(rows, shape)
         sizes = len(rows) - 1, len(rows)
         verdicts = {name: self._axis(name, small.get(name), large[name], sizes) for name in large}
         infos = [describe(n, 0, _KIND, large[n], verdicts[n], len(rows)) for n in large]
@@ -179,11 +187,11 @@ class CallableReader(Reader):
         found = find_prediction((small, large), choice, axis, LARGE)
         return replace(found, note="") if default else found
 
-    def _trial(self, x: Tensor, shape: Sequence[int]) -> dict[str, Tensor]:
+    def _trial(self, x: Inputs, shape: Sequence[int]) -> dict[str, Tensor]:
         with torch.set_grad_enabled(self.gradients), without_autocast():
             try:
                 with as_the_caller():
-                    returned = self.function(x.clone())
+                    returned = self._run(x)
                 found = {} if isinstance(returned, nn.Module) else self._named(returned)
             except Exception as error:
                 raise FailedForward.on(x, shape, self.name, error) from error

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from torch import Tensor
-
+from invariscope.common.samples import Inputs
 from invariscope.readers.base import (
     OK,
     AxisChoice,
@@ -42,7 +41,7 @@ class ChannelMean(Reader):
 
     Args:
         model: whatever `iv.measure` takes: a module, a callable that returns its layers, a reader.
-        layers, batch_axis, output, gradients: as for the reader of that model.
+        layers, batch_axis, output, gradients, preprocess, call, pool: as for the reader of that model.
         axis: which of a sample's axes holds the channels; -1 for tokens × features.
     Raises:
         TypeError: nothing that can be read.
@@ -63,12 +62,15 @@ class ChannelMean(Reader):
     batch_axis: AxisChoice = field(default=None, kw_only=True)
     output: OutputChoice = field(default=None, kw_only=True)
     gradients: bool = field(default=False, kw_only=True)
+    preprocess: Callable[[Any], Any] | None = field(default=None, kw_only=True)
+    call: Callable[[Any, Any], Any] | None = field(default=None, kw_only=True)
+    pool: Any = field(default=None, kw_only=True)
     axis: int = field(default=0, kw_only=True)
     _reader: Reader = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        options = {"layers": self.layers, "batch_axis": self.batch_axis}
-        reader = as_reader(self.model, **options, output=self.output, gradients=self.gradients)
+        names = ("layers", "batch_axis", "output", "gradients", "preprocess", "call", "pool")
+        reader = as_reader(self.model, **{name: getattr(self, name) for name in names})
         object.__setattr__(self, "_reader", reader)
 
     @classmethod
@@ -91,7 +93,7 @@ class ChannelMean(Reader):
         return self._reader.identity()
 
     def inspect(
-        self, x: Tensor, *, device: str | None = None, precision: Precision = "float32"
+        self, x: Inputs, *, device: str | None = None, precision: Precision = "float32"
     ) -> Inspection:
         """What the model's own reader finds, with the shapes of the means; see `Reader.inspect`."""
         found = self._reader.inspect(x, device=device, precision=precision)
@@ -105,7 +107,7 @@ class ChannelMean(Reader):
         """The model's own reader, with a mean before everything that it hands over."""
         with self._reader.open(device=device, precision=precision, seed=seed) as forward:
 
-            def run(x: Tensor, sink: Sink) -> Any:
+            def run(x: Inputs, sink: Sink) -> Any:
                 shapes: dict[LayerKey, tuple[int, ...]] = {}
                 return forward(x, lambda reading: sink(self._averaged(reading, shapes)))
 

@@ -75,13 +75,26 @@ def _shown(rows: Inputs) -> str:
 
 
 def _refuse_other_number(batch: Any, rows: int) -> None:
-    """Raise ValueError if all tensors of a batch have one length, which is not the number of samples."""
-    lengths = {len(tensor) for tensor in tensors_of(batch) if tensor.ndim}
-    packed = not isinstance(batch, Tensor | Mapping | tuple | list)  # graphs count nodes, not samples
-    if len(lengths) == 1 and rows not in lengths and not packed:
+    """Raise ValueError if all tensors of a batch have one length, which is not the number of samples.
+
+    A batch whose rows belong to several samples, as an index among its fields says, may have any length.
+    """
+    if not isinstance(batch, Tensor | Mapping | tuple | list):
+        return
+    tensors = [tensor for tensor in tensors_of(batch) if tensor.ndim]
+    indexed = any(_is_index(tensor, rows) for tensor in tensors)
+    lengths = {len(tensor) for tensor in tensors}
+    if len(lengths) == 1 and rows not in lengths and not indexed:
         raise ValueError(
             f"preprocess returned {lengths.pop()} rows for {rows} samples; it must return one row per sample"
         )
+
+
+def _is_index(tensor: Tensor, rows: int) -> bool:
+    """Return whether a tensor says, in ascending order, to which of the samples each row belongs."""
+    if tensor.ndim != 1 or tensor.is_floating_point() or not len(tensor):
+        return False
+    return int(tensor[-1]) == rows - 1 and not bool((tensor[1:] < tensor[:-1]).any())
 
 
 def stacked(samples: list[Any]) -> Any:
@@ -154,8 +167,9 @@ def mapped(batch: Any, change: Callable[[Tensor], Tensor]) -> Any:
         return type(batch)(mapped(part, change) for part in batch)
     if is_dataclass(batch) and not isinstance(batch, type):
         return replace(batch, **{f.name: mapped(getattr(batch, f.name), change) for f in fields(batch)})
+    graphs: Any = batch
     if callable(getattr(batch, "apply", None)) and callable(getattr(batch, "to_dict", None)):
-        return copy.copy(batch).apply(change)  # a batch of graphs
+        return copy.copy(graphs).apply(change)
     return batch
 
 

@@ -45,8 +45,8 @@ def _field(fed: tuple[Any, Any], one: tuple[int, ...], other: tuple[int, ...]) -
     found = []
     second = {path: tuple(leaf.shape) for path, leaf in leaves(fed[1]) if isinstance(leaf, Tensor)}
     for path, leaf in leaves(fed[0]):
-        if isinstance(leaf, Tensor) and not leaf.is_floating_point() and len(path) == 1:
-            if tuple(leaf.shape) == one and second.get(path) == other:
-                found.append(path[0])
+        whole = isinstance(leaf, Tensor) and not leaf.is_floating_point() and len(path) == 1
+        if whole and tuple(leaf.shape) == one and second.get(path) == other:
+            found.append(path[0])
     named = [name for name in found if any(word in str(name) for word in ("mask", "batch", "index"))]
     return next(iter([*named, *found]), None)

@@ -119,9 +119,8 @@ class PooledAxis:
     @property
     def _counted(self) -> str:
         own = self.pooling
-        return (
-            f"entries of {own.mask!r}" if getattr(own, "mask", None) is not None else f"rows of {own.index!r}"
-        )
+        masked = isinstance(own, Pool) and own.mask is not None
+        return f"entries of {getattr(own, 'mask', None)!r}" if masked else f"rows of {own.index!r}"
 
     def _expected(self, batch: Any, rows: int) -> dict[int, int]:
         mask = getattr(self.pooling, "mask", None)

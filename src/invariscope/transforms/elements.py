@@ -34,10 +34,10 @@ class Elements(Transform):
 
     .. math:: t_j x = f_j(x)
 
-    If the data are one tensor, a callable takes a batch, a tensor whose first axis is the samples, and returns a
-    tensor with the same samples first; all elements return one shape. If they are a list of samples (texts,
-    images of PIL, mappings, molecules), a callable takes one sample and returns one. What it receives is a
-    copy, so it may work in place.
+    If the data are one tensor, a callable takes a batch, a tensor whose first axis is the samples, and
+    returns a tensor with the same samples first; all elements return one shape. If they are a list of samples
+    (texts, images of PIL, mappings, molecules), a callable takes one sample and returns one. What it receives
+    is a copy, so it may work in place.
 
     Without `inverses` the transform cannot be undone; without `actions` it refuses to act on feature maps:
     what a callable means there only its author knows.

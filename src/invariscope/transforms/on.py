@@ -22,7 +22,7 @@ ROLES = (VALUE, VECTOR, ROW, INDEX)
 
 
 @dataclass(frozen=True, init=False)
-class On(Transform):
+class On(Linear):
     r"""One transform on named fields of structured samples: mappings, tuples, graphs, molecules.
 
     .. math:: t_j x = (\rho_1(t_j)\, x_1, \; \rho_2(t_j)\, x_2, \; \ldots)
@@ -164,7 +164,7 @@ def _refuse_role(name: Any, role: Any, transform: Transform) -> None:
             "iv.RandomPermutations"
         )
     turns = role == VECTOR or hasattr(role, "D_from_matrix")
-    if turns and not isinstance(transform, Linear | On):
+    if turns and (isinstance(transform, Permuting) or not isinstance(transform, Linear)):
         raise TypeError(f"{family} does not say how it turns vectors: use iv.RandomOrthogonal or a rotation")
 
 
@@ -200,7 +200,7 @@ def _as_array(values: Any) -> tuple[Tensor, Callable[[Tensor], Any]]:
 
 def _matrices(transform: Transform, motion: Motion) -> np.ndarray:
     """(element, d, d) of one sample."""
-    found = transform.linear_parts(motion) if isinstance(transform, Linear | On) else None
+    found = transform.linear_parts(motion) if isinstance(transform, Linear) else None
     if found is None:
         raise TypeError(f"{type(transform).__name__} does not say how it turns vectors")
     return found[0] if found.ndim == 4 else found

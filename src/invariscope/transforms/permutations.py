@@ -119,9 +119,9 @@ class RandomPermutations(Permuting):
 
     .. math:: (t_{ij} x)_{p_{ij}(k)} = x_k, \quad p_{ij} \text{ uniform on } S_n
 
-    n is the number of entries that a sample has. Draws depend on (seed, sample key, element) and n alone. Exact:
-    no value changes, so whatever a measure finds is the network's doing. On the activations of a layer the
-    same axis is permuted, with the same draws.
+    n is the number of entries that a sample has. Draws depend on (seed, sample key, element) and n alone.
+    Exact: no value changes, so whatever a measure finds is the network's doing. On the activations of a layer
+    the same axis is permuted, with the same draws.
 
     Caveats: nearly all permutations of many entries are far from the identity; that a network is sensitive
     to them says nothing about exchanging two neighbours. List those: `Permutations`.
@@ -147,8 +147,8 @@ class RandomPermutations(Permuting):
     def __init__(self, draws: int = 8, *later: int, size: int | None = None, axis: int = 1) -> None:
         if later:
             warnings.warn(
-                f"RandomPermutations(size, draws) is deprecated: RandomPermutations({later[0]}, size={draws}), "
-                "or without size= for any number of entries",
+                "RandomPermutations(size, draws) is deprecated: "
+                f"RandomPermutations({later[0]}, size={draws}), or without size= for any number of entries",
                 DeprecationWarning,
                 stacklevel=2,
             )

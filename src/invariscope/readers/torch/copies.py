@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import CellType, FunctionType, MethodType
 from typing import Any
 
@@ -49,7 +49,7 @@ class Placed:
     gradients: bool = False
     copied_for: str = ""
     left_training: tuple[str, ...] = ()
-    feeding: Feeding = Feeding()
+    feeding: Feeding = field(default_factory=Feeding)
 
     def feed(self, rows: Inputs) -> Any:
         """Return the batch of these rows as this model takes it."""

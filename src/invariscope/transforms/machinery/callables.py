@@ -194,7 +194,8 @@ def moved_by(
             raise
         except Exception as error:
             raise ValueError(
-                f"{role} {label!r} failed on a sample ({kind_of(sample)}) with {type(error).__name__}: {error}"
+                f"{role} {label!r} failed on a sample ({kind_of(sample)}) with {type(error).__name__}: "
+                f"{error}"
             ) from error
 
     found = called()
@@ -217,6 +218,6 @@ def refuse_another_result(found: Any, again: Any, label: str, why: str) -> None:
 
 
 _CHANCE = (
-    "two calls on the same sample gave different results. Elements must be deterministic: wrap functions that "
-    "draw random numbers in Drawn."
+    "two calls on the same sample gave different results. Elements must be deterministic: wrap functions "
+    "that draw random numbers in Drawn."
 )
