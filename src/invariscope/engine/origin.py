@@ -13,6 +13,7 @@ from invariscope.engine.options import Options
 from invariscope.engine.state import Run
 from invariscope.measures.base import Measure
 from invariscope.readers.base import OK, Reader
+from invariscope.readers.prediction import name_of
 from invariscope.results.provenance import NONFINITE, digest, provenance
 from invariscope.transforms.base import Transform
 from invariscope.variants.calibrated import normalization_of
@@ -41,6 +42,7 @@ def origin(
     """
     described = transform.describe()
     draws = f"{json.dumps(described, sort_keys=True)}{options.seed if transform.per_sample else ''}"
+    steps = _steps(source.name, described["family"], options.preprocess)
     lost = [f"layer {k[0]}: {n} samples with {_LOST} left out" for k, n in run.skipped_samples.items()]
     return provenance(
         seconds=seconds,
@@ -57,13 +59,18 @@ def origin(
             "fingerprint": run.fingerprint,
         },
         transform=described | {"fingerprint": digest(draws)},
-        options=options.described() | _drawn(options) | {"forwarded_inputs": run.forwards},
+        options=options.described() | _drawn(options) | {"forwarded_inputs": run.forwards} | steps,
         measures={measure.label: _described(measure) for measure in wanted},
         notes=[*run.notes, *run.inspection.notes, *lost],
         skipped=[*_skipped(run), *(entry for measure in wanted for entry in skipped(run, measure))],
         unused=run.inspection.unused,
         **further,
     )
+
+
+def _steps(data: str, transform: str, preprocess: Any) -> dict[str, list[str]]:
+    """Return what happens to a sample, in order: the same steps in another order give other numbers."""
+    return {} if preprocess is None else {"steps": [data, transform, name_of(preprocess), "model"]}
 
 
 def _skipped(run: Run) -> Iterator[dict[str, Any]]:
