@@ -11,6 +11,7 @@ import warnings
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import partial
@@ -33,6 +34,7 @@ _TORCH = (torch.dtype, torch.device, torch.Size, torch.memory_format, torch.layo
 _OPERATIONS = (torch._ops.OpOverload, torch._ops.OpOverloadPacket)
 # None of these affects a value.
 _IDLE = (type(threading.Lock()), type(threading.RLock()), threading.local, weakref.ref, logging.Logger)
+_CONTEXT = type(contextmanager(iter)(()))
 _DEEPEST = 80
 _INTERNAL = frozenset([*vars(nn.Module()), "_compiled_call_impl"])
 
@@ -195,6 +197,10 @@ class _Digests:
     def _partial(self, value: partial[Any], where: str) -> bytes:
         return self._all("partial", (value.func, value.args, value.keywords), where)
 
+    def _context(self, value: Any, where: str) -> bytes:
+        """Digest what contextlib makes for a decorator: how it is made anew, not its generator."""
+        return self._all("context", (value.func, value.args, value.kwds), where)
+
     def _code(self, value: CodeType, where: str) -> bytes:
         return self._named("code", code_parts(value), where)
 
@@ -338,6 +344,7 @@ _KINDS: tuple[tuple[Any, Callable[[_Digests, Any, str], bytes]], ...] = (
     (MethodType, _Digests._method),
     ((BuiltinFunctionType, np.ufunc), _Digests._builtin),
     (partial, _Digests._partial),
+    (_CONTEXT, _Digests._context),
     (CodeType, _Digests._code),
     (type, _Digests._class),
     ((staticmethod, classmethod), _Digests._descriptor),
