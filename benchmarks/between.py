@@ -1,16 +1,14 @@
-"""What a change costs: the contenders of `benchmarks.overhead`, timed in turn at two commits.
+"""Compare the speed of two commits on the measurements of `benchmarks.overhead`.
 
     python -m benchmarks.between COMMIT [--pairs 15] [--cases CNN MLP] [--out FILE]
 
-COMMIT is checked out beside the working tree, and a process of each stays alive: one time there, one time
-here, and so on. Times are CPU seconds of the process, on one thread, so that other load on the machine
-matters less. The mean of the pairs' logarithmic ratios has a 95 % interval by Student's t; its ends are
-printed as ratios here / there.
+COMMIT is checked out into a temporary folder, and one process per tree alternates between the two. Times are
+CPU seconds on one thread, so that other load on the machine matters less. The geometric mean of the ratios
+(working tree / COMMIT) is printed with its 95 % t interval.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import platform
 import subprocess
@@ -22,8 +20,10 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks import command_line
+
 _ROOT = Path(__file__).resolve().parent.parent
-# Runs in either tree: prints the contenders, then times each one that is requested.
+# Runs in either tree: prints the titles of the measurements, then times those that are requested.
 _WORKER = """
 import sys, time, torch
 torch.set_num_threads(1)
@@ -46,7 +46,7 @@ for line in sys.stdin:
 
 @contextmanager
 def checkout(commit: str) -> Iterator[Path]:
-    """The tree of a commit, for as long as it is needed."""
+    """Check out a commit into a temporary folder."""
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder) / "tree"
         subprocess.run(["git", "worktree", "add", "--detach", str(tree), commit], cwd=_ROOT, check=True)
@@ -57,7 +57,7 @@ def checkout(commit: str) -> Iterator[Path]:
 
 
 def worker(tree: Path, name: str) -> subprocess.Popen[str]:
-    """A process that times the contenders of one network in that tree."""
+    """Start a process that times the measurements of one network in a tree."""
     path = os.pathsep.join([str(tree / "src"), str(tree)])
     environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", _WORKER, name]
@@ -66,7 +66,7 @@ def worker(tree: Path, name: str) -> subprocess.Popen[str]:
 
 
 def timed(process: subprocess.Popen[str], number: int) -> float:
-    """Seconds that the contender takes there."""
+    """Return the seconds that a measurement takes in a process."""
     assert process.stdin is not None
     assert process.stdout is not None
     print(number, file=process.stdin, flush=True)
@@ -74,7 +74,7 @@ def timed(process: subprocess.Popen[str], number: int) -> float:
 
 
 def ratios(tree: Path, name: str, pairs: int) -> dict[str, np.ndarray]:
-    """By contender: (pair,) time here over time there."""
+    """Return (pair,) times in the working tree over those in another tree, by measurement."""
     here, there = worker(_ROOT, name), worker(tree, name)
     assert here.stdout is not None
     assert there.stdout is not None
@@ -87,7 +87,7 @@ def ratios(tree: Path, name: str, pairs: int) -> dict[str, np.ndarray]:
 
 
 def interval(values: np.ndarray) -> tuple[float, float, float]:
-    """Geometric mean of the ratios, and the ends of its 95 % interval."""
+    """Return the geometric mean of ratios and its 95 % interval."""
     from scipy import stats
 
     logs = np.log(values)
@@ -96,29 +96,24 @@ def interval(values: np.ndarray) -> tuple[float, float, float]:
 
 
 def main() -> None:
-    """Run what the arguments ask for."""
+    """Compare the requested networks."""
     from benchmarks.networks import CASES
 
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line.parser(__doc__)
     parser.add_argument("commit")
     parser.add_argument("--pairs", type=int, default=15)
     parser.add_argument("--cases", nargs="+", default=list(CASES), choices=list(CASES))
-    parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     lines = [
         f"{platform.machine()}, 1 thread, {arguments.pairs} pairs; CPU times relative to {arguments.commit}"
     ]
-    lines += ["", "| network | what | ratio | 95 % interval |", "| --- | --- | --- | --- |"]
+    lines += ["", "| network | measurement | ratio | 95 % interval |", "| --- | --- | --- | --- |"]
     with checkout(arguments.commit) as tree:
         for name in arguments.cases:
             for title, values in ratios(tree, name, arguments.pairs).items():
                 mean, low, high = interval(values)
                 lines.append(f"| {name} | {title} | {mean:.3f} | {low:.3f} to {high:.3f} |")
-                print(lines[-1], flush=True)
-    if arguments.out:
-        arguments.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    command_line.publish("\n".join(lines), arguments.out)
 
 
 if __name__ == "__main__":

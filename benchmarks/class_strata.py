@@ -1,36 +1,34 @@
-"""How far a class inside a run is from the class alone.
+"""Differences between a class measured within a run and the class measured alone.
 
     python -m benchmarks.class_strata [--seeds 3] [--out FILE]
 
-Responses are drawn: five classes of 70, 2, 13, 4 and 71 samples, 4 elements, 3 channels of 2 × 2 units. The
-classes lie up to a thousand standard deviations apart; in one of them a channel is dead, one unit follows the
-element alone, and one is at its bias but for two samples. They go through the measures' own statistics in
-other orders, under other names, in other batches, in shards that are merged and in states that are written
-down and read again. The largest relative differences over layer values, maps and nulls are printed; counts of
-units must be equal.
+Responses are simulated: five classes of 70, 2, 13, 4 and 71 samples, 4 elements, 3 channels of 2 × 2 units.
+The classes are up to a thousand standard deviations apart; in one of them a channel is dead, one unit depends
+only on the element, and one is at its bias except for two samples. The measures' own statistics process them
+in several orders, class numberings and batch sizes, in merged shards, and with saved and reloaded states. The
+largest relative differences of layer values, maps and nulls are printed; counts of units must be equal.
 """
 
 from __future__ import annotations
 
-import argparse
 import functools
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 import invariscope as iv
+from benchmarks import command_line
 from invariscope.block import Block, Membership
 from invariscope.intervals import GROUPS
 from invariscope.measures.base import Measure
 from invariscope.measures.values import LayerContext, LayerValues, UnitValues
 from invariscope.statistics.base import Statistic
 
-SIZES = (70, 2, 13, 4, 71)  # 64 samples and more make a window of the 2019 code
+SIZES = (70, 2, 13, 4, 71)  # from 64 samples on, the 2019 code has more than one window
 ELEMENTS, SHAPE = 4, (3, 2, 2)
 PRECISIONS = {"float32": np.float32, "float64": np.float64}
 DISTANCES = ("sqeuclidean", "euclidean", "cosine")
@@ -60,15 +58,15 @@ MEASURES: dict[str, Measure] = {
 
 @dataclass(frozen=True)
 class Walk:
-    """One way to go through the samples.
+    """One way to process the samples.
 
     Args:
         order: "stored", "reversed" or "by class".
         names: the number of each class.
         batch: samples per block.
         nested: whether classes have jackknife groups of their own.
-        shards: states that are merged.
-        resumed: whether states are written down and read again on the way.
+        shards: number of states that are merged.
+        resumed: whether states are saved and reloaded during the run.
     """
 
     order: str = "stored"
@@ -101,7 +99,7 @@ class Drawn:
 
 
 def drawn(seed: int, precision: str) -> Drawn:
-    """See the head of this file."""
+    """Draw the responses described at the top of this file."""
     rng = np.random.default_rng(seed)
     labels = np.repeat(np.arange(len(SIZES)), SIZES)
     away = (len(SIZES), 1, *SHAPE)
@@ -118,7 +116,7 @@ def drawn(seed: int, precision: str) -> Drawn:
 
 
 def blocks_of(data: Drawn, walk: Walk, indices: np.ndarray) -> Iterator[Block]:
-    """The blocks of a walk over the samples at these positions."""
+    """Yield the blocks of a walk over the samples at these positions."""
     labels = data.labels[indices]
     orders = {"stored": slice(None), "reversed": slice(None, None, -1)}
     order = np.argsort(labels, kind="stable") if walk.order == "by class" else orders[walk.order]
@@ -140,7 +138,7 @@ def blocks_of(data: Drawn, walk: Walk, indices: np.ndarray) -> Iterator[Block]:
 
 
 def state_of(statistic: Statistic, blocks: list[Block], walk: Walk) -> Any:
-    """The state of a walk, merged from its shards."""
+    """Return the state after a walk, merged from its shards."""
     buckets = GROUPS * len(SIZES) if walk.nested else GROUPS + len(SIZES)
     shares = []
     for share in range(walk.shards):
@@ -155,19 +153,19 @@ def state_of(statistic: Statistic, blocks: list[Block], walk: Walk) -> Any:
 
 
 def values_of(measure: Measure, states: dict[Statistic, Any], buckets: list[int]) -> dict[str, Any]:
-    """The measure's values from all of these buckets."""
+    """Return the values of a measure over these buckets."""
     finals = tuple(s.finalize(states[s], [buckets]) for s in measure.statistics())
     return dict(measure.evaluate(finals, LayerContext("drawn", 0, SHAPE)))
 
 
 def buckets_of(walk: Walk, label: int) -> list[int]:
-    """Where the samples of a class are counted."""
+    """Return the buckets of a class."""
     number = walk.names[label]
     return [number * GROUPS + g for g in range(GROUPS)] if walk.nested else [GROUPS + number]
 
 
 def numbers_of(values: UnitValues | LayerValues) -> np.ndarray:
-    """The value of the layer, of every unit, and the null."""
+    """Return the value of the layer, of every unit, and the null."""
     if isinstance(values, LayerValues):
         return np.array([values.values[0], values.null])
     null = [] if values.null is None else [np.ravel(values.null)]
@@ -175,14 +173,14 @@ def numbers_of(values: UnitValues | LayerValues) -> np.ndarray:
 
 
 def counts_of(values: UnitValues | LayerValues) -> tuple:
-    """How many units count for nothing, by reason."""
+    """Return the numbers of units left out, by reason."""
     if isinstance(values, LayerValues):
         return (values.undefined,)
     return values.units, values.dead, values.sparse, values.infinite, values.counted.tobytes()
 
 
 def difference(found: np.ndarray, right: np.ndarray) -> float:
-    """The largest relative difference; infinite if one is finite where the other is not."""
+    """Return the largest relative difference; infinite if only one of two values is finite."""
     same = (found == right) | (np.isnan(found) & np.isnan(right))
     with np.errstate(invalid="ignore", divide="ignore"):
         apart = np.where(same, 0.0, np.abs(found - right) / np.abs(right))
@@ -191,20 +189,20 @@ def difference(found: np.ndarray, right: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class Worst:
-    """The largest difference, and how many classes had other counts."""
+    """The largest difference, and the number of classes with other counts."""
 
     apart: float = 0.0
     other: int = 0
 
     def and_of(self, found: dict[str, Any], right: dict[str, Any]) -> Worst:
-        """With one class more."""
+        """Include another class."""
         apart = max(difference(numbers_of(found[k]), numbers_of(right[k])) for k in right)
         other = any(counts_of(found[k]) != counts_of(right[k]) for k in right)
         return Worst(max(self.apart, apart), self.other + other)
 
 
 def compared(seeds: int) -> dict[tuple[str, str, str], Worst]:
-    """By measure, walk and precision."""
+    """Return the worst difference by measure, walk and precision."""
     worst: dict[tuple[str, str, str], Worst] = {}
     statistics = {s for measure in MEASURES.values() for s in measure.statistics()}
     for seed, precision in itertools.product(range(seeds), PRECISIONS):
@@ -225,7 +223,7 @@ def compared(seeds: int) -> dict[tuple[str, str, str], Worst]:
 
 
 def table(worst: dict[tuple[str, str, str], Worst], column: int) -> str:
-    """Worst differences by measure (column 0) or by walk (1), as Markdown."""
+    """Return a Markdown table of the worst differences by measure (column 0) or by walk (column 1)."""
     kind = ("measure", "walk")[column]
     lines = [f"| {kind} | float32 | float64 | other counts |", "| --- | --- | --- | --- |"]
     for name in dict.fromkeys(key[column] for key in worst):
@@ -236,24 +234,21 @@ def table(worst: dict[tuple[str, str, str], Worst], column: int) -> str:
 
 
 def main() -> None:
-    """Prints the tables, or writes them."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    """Print the tables."""
+    parser = command_line.parser(__doc__)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     worst = compared(given.seeds)
     sizes = ", ".join(map(str, SIZES))
     page = (
-        "# A class inside a run, and the class alone\n\n"
-        "Largest relative difference of layer values, maps and nulls of a class inside a run from those of\n"
-        f"the class measured alone, over five classes of {sizes} samples and {given.seeds} draws; and how\n"
+        "# Classes within a run, and classes alone\n\n"
+        "Largest relative difference of layer values, maps and nulls of a class within a run from those of\n"
+        f"the class measured alone, over five classes of {sizes} samples and {given.seeds} draws, and how\n"
         "many times the counts of dead, sparse or infinite units differed. Written by\n"
         "`python -m benchmarks.class_strata --out benchmarks/results/class_strata.md`.\n\n"
-        f"{table(worst, 0)}\n\n{table(worst, 1)}\n"
+        f"{table(worst, 0)}\n\n{table(worst, 1)}"
     )
-    if given.out:
-        given.out.write_text(page, encoding="utf-8")
-    print(page)
+    command_line.publish(page, given.out)
 
 
 if __name__ == "__main__":

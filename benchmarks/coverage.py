@@ -1,15 +1,15 @@
-"""How often 95 % intervals hold the value of the population, by measure, number of samples and kind of data.
+"""Coverage of 95 % intervals by measure, number of samples and kind of data.
 
     python -m benchmarks.coverage [--data-dir FOLDER] [--draws 2000] [--kinds relu ...] [--counts FILE]
     python -m benchmarks.coverage --join FILE ... --out PAGE
 
-Samples are drawn from populations of known values (`benchmarks.populations`); groups and partners are those
+Samples are drawn from populations with known values (`benchmarks.populations`); groups and partners are those
 of the engine, by rank. Values that are functions of sums over samples are computed for many draws at once
-(`benchmarks.coverage_sums`; `--check` compares them with the measures). With `--measures`, responses go
-through the measures' own statistics, draw by draw; slow ones and means over classes are simulated at 256
-samples. If sparse units are left out of a mean, the true value is the population's mean over the units that
-were kept. The kinds "real ..." need the files of MNIST in the folder `--data-dir`. Runs with other seeds
-add up with `--join`.
+(`benchmarks.coverage_sums`; `--check` compares them with the measures). With `--measures`, the measures' own
+statistics process one draw after the other; slow measures and means over classes are simulated at 256
+samples. If sparse units are left out of a mean, the true value is the mean of the population over the
+remaining units. The kinds "real ..." need the files of MNIST in the folder `--data-dir`. `--join` adds up
+runs with different seeds.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ import numpy as np
 import torch
 
 import invariscope as iv
+from benchmarks import command_line
 from benchmarks.coverage_draws import KINDS, Sample, Simulation, drawn
 from benchmarks.coverage_page import Tallies, Tally, page
 from benchmarks.coverage_sums import Additive
@@ -39,7 +40,7 @@ from invariscope.statistics.base import Statistic
 SIZES = (64, 256, 1024)
 
 Final = Mapping[Statistic, Any]
-# Name: the measure, and the same without its limit on the number of samples, for the population.
+# By name: the measure, and a variant without its limit on the number of samples, for the population.
 MEASURES: dict[str, tuple[Measure, Measure | None]] = {
     "normalized_variance": (iv.NormalizedVariance(), None),
     "transformation_variance": (iv.TransformationVariance(), None),
@@ -63,17 +64,17 @@ MEASURES: dict[str, tuple[Measure, Measure | None]] = {
     "prediction": (iv.Prediction(), None),
     "twirl": (iv.Twirl(), None),
 }
-# At how many samples alone these are simulated.
+# Slow measures, and the only number of samples at which they are simulated.
 DEAR = dict.fromkeys(
     ("same_equivariance", "information", "cka", "normalized_distance:cosine", "stability:median"), 256
 )
-# Those that are functions of sums over samples, which many draws share.
+# Measures that are functions of sums over samples, which many draws share.
 SUMMED = (
     *("normalized_variance", "transformation_variance", "anova", "stability", "equivariance_deviation"),
     *("equivariance_error", "worst_element", "consistency", "prediction", "twirl"),
 )
 _AT_ONCE = 100
-# Means over classes are simulated at this size, of populations of two classes.
+# Number of samples at which means over classes are simulated, for populations of two classes.
 BY_CLASS = 256
 _SKIPPED = {"by_element", "tail_by_element", "tail", "largest", "element", "channels", "label", "transform"}
 
@@ -81,7 +82,7 @@ _SKIPPED = {"by_element", "tail_by_element", "tail", "largest", "element", "chan
 def outputs_of(
     measure: Measure, states: Final, sample: Sample, stratum: int | None = None, *, whole: bool = False
 ) -> dict[str, Any]:
-    """The measure's values, with those that leave out a group unless only the whole matters."""
+    """Return the values of a measure, with those without each group unless `whole`."""
     classes = range(sample.classes) if stratum is None else [stratum]
     groups = [[GROUPS * c + g for c in classes] for g in range(GROUPS)]
     groups = [[bucket for group in groups for bucket in group]] if whole else groups
@@ -93,7 +94,7 @@ def outputs_of(
 
 @dataclass(frozen=True)
 class Row:
-    """A value with those that leave out a group, the population's, and why it can have no interval."""
+    """A value with those without each group, the true value, and why it can have no interval."""
 
     replicates: np.ndarray
     truth: float
@@ -104,7 +105,7 @@ class Row:
 def rows_of(
     measure: Measure, found: Mapping[str, Any], truth: Mapping[str, Any]
 ) -> Iterator[tuple[str, Row]]:
-    """The rows of the result's table that can have an interval."""
+    """Yield the rows of a result that can have an interval."""
     for name, values in found.items():
         if name not in truth or not measure.output(name).interval:
             continue
@@ -123,7 +124,7 @@ def rows_of(
 
 
 def covered(measure: Measure, name: str, row: Row, sample: Sample) -> bool | None:
-    """Whether the interval holds the population's value; None where none is issued."""
+    """Return whether the interval covers the true value; None if no interval is issued."""
     if row.uncovered or sample.independent < MIN_PER_GROUP or not np.isfinite(row.truth):
         return None
     sizes = sample.sizes.tolist()
@@ -135,7 +136,7 @@ def covered(measure: Measure, name: str, row: Row, sample: Sample) -> bool | Non
 
 
 def by_class(measure: Measure, states: Final, sample: Sample, truths: list[Any]) -> Iterator[tuple[str, Row]]:
-    """The mean over classes."""
+    """Yield the rows of the mean over classes."""
     parts = [
         dict(rows_of(measure, outputs_of(measure, states, sample, c), truths[c]))
         for c in range(sample.classes)
@@ -150,14 +151,14 @@ def by_class(measure: Measure, states: Final, sample: Sample, truths: list[Any])
 
 @dataclass(frozen=True)
 class Truth:
-    """Values of a population: of all, and of each class."""
+    """Values of a population: of all samples, and of each class."""
 
     whole: Mapping[str, Mapping[str, Any]]
     classes: Mapping[str, list[Mapping[str, Any]]]
 
 
 def truth_of(simulation: Simulation, names: Iterable[str]) -> Truth:
-    """What every draw estimates; no unit of a population is sparse."""
+    """Return the values that every draw estimates; no unit of a population counts as sparse."""
     whole, classes, everyone = {}, {}, simulation.everything()
     for name in names:
         measure: Any = MEASURES[name][1] or MEASURES[name][0]
@@ -172,14 +173,14 @@ def truth_of(simulation: Simulation, names: Iterable[str]) -> Truth:
 def simulate(
     simulation: Simulation, samples: int, known: Truth, names: Iterable[str], draws: int, *, seed: int
 ) -> Tallies:
-    """The tally of every row, at that number of samples."""
+    """Return the tally of every row at one number of samples."""
     rng, tallies = np.random.default_rng((seed, samples)), defaultdict(Tally)
     chosen = {name: MEASURES[name][0] for name in names}
     nested = samples == BY_CLASS and simulation.population.classes == 2
     for _ in range(draws):
         sample = drawn(simulation.kind, simulation.population, samples, rng, nested=nested)
         states = simulation.states(chosen.values(), sample)
-        merged = replace(sample, nested=False)  # its sizes: those of all classes together
+        merged = replace(sample, nested=False)  # with the sizes of all classes together
         for name, measure in chosen.items():
             found = outputs_of(measure, states, sample)
             for output, row in rows_of(measure, found, known.whole[name]):
@@ -194,7 +195,7 @@ def simulate(
 def together(
     simulation: Simulation, additive: Additive, samples: int, known: Truth, draws: int, *, seed: int
 ) -> Tallies:
-    """The tallies of values that are functions of sums, many draws at once."""
+    """Return the tallies of values that are functions of sums, computing many draws at once."""
     rng, tallies = np.random.default_rng((seed, samples)), defaultdict(Tally)
     for first in range(0, draws, _AT_ONCE):
         several = [
@@ -209,7 +210,7 @@ def together(
 
 
 def check(simulation: Simulation, additive: Additive, samples: int, known: Truth) -> float:
-    """The largest relative difference of a few draws' values from those of the measures themselves."""
+    """Return the largest relative difference between values from sums and those of the measures."""
     rng, worst = np.random.default_rng(samples), 0.0
     for _ in range(3):
         sample = drawn(simulation.kind, simulation.population, samples, rng, nested=False)
@@ -229,24 +230,19 @@ def check(simulation: Simulation, additive: Additive, samples: int, known: Truth
 
 
 def main() -> None:
-    """Simulates every kind at every size."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """Simulate every kind at every size."""
+    parser = command_line.parser(__doc__)
     parser.add_argument("--draws", type=int, default=2000)
-    parser.add_argument("--seed", type=int, default=7, help="of the draws; runs of other seeds add up")
+    parser.add_argument("--seed", type=int, default=7, help="of the draws; runs with other seeds add up")
     parser.add_argument("--sizes", type=int, nargs="+", default=[*SIZES])
     parser.add_argument("--kinds", nargs="+", choices=[*KINDS], default=[*KINDS])
     parser.add_argument(
-        "--measures", nargs="+", choices=[*MEASURES], help="draw by draw; default: sums of many draws at once"
+        "--measures", nargs="+", choices=[*MEASURES], help="one draw at a time; default: sums of many draws"
     )
-    parser.add_argument(
-        "--check", action="store_true", help="compare these sums with the measures themselves"
-    )
+    parser.add_argument("--check", action="store_true", help="compare values from sums with the measures")
     parser.add_argument("--data-dir", type=Path, help="folder with the files of MNIST, for real activations")
-    parser.add_argument("--counts", type=Path, help="keep what was counted, for --join")
-    parser.add_argument("--join", type=Path, nargs="+", help="make the page of these, and simulate nothing")
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--counts", type=Path, help="file for the tallies, for --join")
+    parser.add_argument("--join", type=Path, nargs="+", help="make the page from these files, without runs")
     arguments = parser.parse_args()
     if arguments.data_dir is None and not arguments.join and any("real" in k for k in arguments.kinds):
         parser.error("real activations need --data-dir, a folder with the files of MNIST")
@@ -257,7 +253,7 @@ def main() -> None:
 
 
 def everything(arguments: argparse.Namespace) -> dict[tuple[str, int], Tallies]:
-    """Simulates every kind at every size; prints and keeps what is done."""
+    """Simulate every kind at every size, and save the tallies after each."""
     found: dict[tuple[str, int], Tallies] = {}
     for name in arguments.kinds:
         kind = KINDS[name]
@@ -267,7 +263,7 @@ def everything(arguments: argparse.Namespace) -> dict[tuple[str, int], Tallies]:
         wanted = arguments.measures or SUMMED
         known = truth_of(simulation, wanted)
         additive = None if arguments.measures else Additive(data, simulation.table, clustered=kind.clusters)
-        print(f"{name}: its values took {time.process_time() - started:.0f} s", flush=True)
+        print(f"{name}: true values took {time.process_time() - started:.0f} s", flush=True)
         for size in arguments.sizes:
             started = time.process_time()
             if arguments.check and additive is not None:
@@ -292,12 +288,12 @@ def _tallies(
 
 
 def counted(found: Mapping[tuple[str, int], Tallies]) -> list[list[Any]]:
-    """The tallies as plain data."""
+    """Return the tallies as plain data."""
     return [[*where, *key, *vars(tally).values()] for where, t in found.items() for key, tally in t.items()]
 
 
 def joined(files: Iterable[Path]) -> dict[tuple[str, int], Tallies]:
-    """The tallies of several runs, added up."""
+    """Return the summed tallies of several runs."""
     found: dict[tuple[str, int], Tallies] = defaultdict(lambda: defaultdict(Tally))
     for file in files:
         for kind, size, name, output, *counts in json.loads(file.read_text(encoding="utf-8")):

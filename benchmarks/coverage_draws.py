@@ -1,4 +1,4 @@
-"""Draws of samples from a population, walked and grouped as the engine does it, and their statistics."""
+"""Draws of samples from a population, ordered and grouped as in the engine, and their statistics."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Kind:
 
     Args:
         population: its name.
-        by_class: samples are stored sorted by class.
-        dealt: groups are dealt along the file, as this library once did, not by rank.
-        clusters: it is known which samples are copies of each other.
+        by_class: whether samples are stored sorted by class.
+        dealt: whether groups follow the stored order, as in early versions, instead of the rank.
+        clusters: whether copies are declared as clusters.
     """
 
     population: str
@@ -55,10 +55,11 @@ KINDS: dict[str, Kind] = {
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """Samples of a population in the order of their walk.
+    """Samples of a population in the order of their rank.
 
     Args:
-        chosen: (rank,) which samples of the population.
+        population: the population.
+        chosen: (rank,) indices into the population.
         groups, partners, clusters: as in the engine's `Order`.
         nested: whether classes have buckets of their own.
     """
@@ -75,33 +76,33 @@ class Sample:
 
     @property
     def classes(self) -> int:
-        """How many have buckets of their own."""
+        """The number of classes with buckets of their own."""
         return self.population.classes if self.nested else 1
 
     @property
     def labels(self) -> np.ndarray:
-        """(rank,) classes."""
+        """The class of each sample, (rank,)."""
         return self.population.labels[self.chosen]
 
     @property
     def buckets(self) -> np.ndarray:
-        """(rank,) the group, and the class where classes have buckets of their own."""
+        """The bucket of each sample, (rank,): its group, and its class if classes are nested."""
         return self.groups + (GROUPS * self.labels if self.nested else 0)
 
     @property
     def sizes(self) -> np.ndarray:
-        """(group,) samples."""
+        """The number of samples per group, (group,)."""
         return np.bincount(self.groups, minlength=GROUPS)
 
     @property
     def independent(self) -> int:
-        """Samples, or clusters, of the smallest group of the smallest class."""
+        """The number of samples, or clusters, in the smallest group of any class."""
         counted = slice(None) if self.clusters is None else np.unique(self.clusters, return_index=True)[1]
         return int(np.bincount(self.buckets[counted], minlength=GROUPS * self.classes).min())
 
 
 def walked(kind: Kind, population: Population, chosen: np.ndarray, seed: int, *, nested: bool) -> Sample:
-    """The chosen samples, whole clusters of them, as the engine walks them."""
+    """Return the chosen samples, in whole clusters, in the order of the engine."""
     places = np.arange(len(chosen))
     if kind.by_class:
         chosen = chosen[np.argsort(population.labels[chosen], kind="stable")]
@@ -116,7 +117,7 @@ def walked(kind: Kind, population: Population, chosen: np.ndarray, seed: int, *,
 def drawn(
     kind: Kind, population: Population, samples: int, rng: np.random.Generator, *, nested: bool
 ) -> Sample:
-    """So many samples, drawn with replacement in whole clusters."""
+    """Draw samples with replacement in whole clusters."""
     size = population.together
     first = rng.integers(0, len(population) // size, samples // size) * size
     chosen = (first[:, None] + np.arange(size)).ravel()
@@ -124,11 +125,13 @@ def drawn(
 
 
 def block_of(sample: Sample, lo: int, hi: int, *, output: bool, plain: bool = False) -> Block:
-    """The samples lo to hi of the walk as the engine would forward them.
+    """Return the samples of ranks lo to hi as a block of the engine.
 
     Args:
-        output: the scores of classes, not the layer.
-        plain: the untransformed inputs alone, as a pilot sees them.
+        sample: the samples.
+        lo, hi: range of ranks.
+        output: whether to return class scores instead of the layer.
+        plain: whether to return only untransformed inputs, as for a pilot.
     """
     source = sample.population.scores if output else sample.population.responses
     few = source[sample.chosen[lo:hi], : 1 if plain else None]
@@ -158,21 +161,21 @@ def block_of(sample: Sample, lo: int, hi: int, *, output: bool, plain: bool = Fa
 
 
 class Simulation:
-    """States of samples of one kind; what a table keeps of each sample is computed once for all draws."""
+    """States of samples of one kind; the rows of tables are computed once for all draws."""
 
     def __init__(self, kind: Kind, population: Population) -> None:
         self.kind, self.population = kind, population
         self._tables: dict[Statistic, Mapping[str, np.ndarray]] = {}
 
     def everything(self) -> Sample:
-        """The whole population, several times with other partners if it is small."""
+        """Return the whole population, repeated with other partners if it is small."""
         times = max(1, _KNOWN // len(self.population))
         chosen = np.tile(np.arange(len(self.population)), times)
         own = replace(self.kind, clusters=self.population.together > 1, dealt=False)
         return walked(own, self.population, chosen, 0, nested=True)
 
     def states(self, measures: Iterable[Measure], sample: Sample) -> dict[Statistic, Any]:
-        """The states of all statistics that the measures need."""
+        """Return the states of all statistics that the measures need."""
         found: dict[Statistic, Any] = {}
         for measure in measures:
             for statistic in measure.statistics():
@@ -193,12 +196,12 @@ class Simulation:
         return _fed(statistic, sample, GROUPS * sample.classes, output=output, pilot=pilot)
 
     def table(self, measure: Measure) -> Mapping[str, np.ndarray]:
-        """What the measure's table keeps of each sample of the population."""
+        """Return the columns of the measure's table for the whole population."""
         statistic = next(s for s in measure.statistics() if isinstance(s, SampleStatistic))
         return self._columns(statistic, output=measure.scope == "output")
 
     def _columns(self, statistic: SampleStatistic, *, output: bool) -> Mapping[str, np.ndarray]:
-        """The rows of all samples, without what a partner enters: nulls, which have no interval."""
+        """Return the columns for the whole population, without partners: nulls have no interval."""
         if statistic not in self._tables:
             everyone = np.arange(len(self.population))
             alone = np.full(len(everyone), -1)
@@ -208,7 +211,7 @@ class Simulation:
         return self._tables[statistic]
 
     def _table(self, statistic: SampleStatistic, sample: Sample, *, output: bool) -> TableState:
-        """The rows of these samples."""
+        """Return the table of these samples."""
         known = self._columns(statistic, output=output)
         columns = {name: [column[sample.chosen]] for name, column in known.items()}
         clusters = [] if sample.clusters is None else [sample.clusters]
@@ -225,7 +228,7 @@ def _fed(
     plain: bool = False,
     pilot: Any = None,
 ) -> Any:
-    """The state of a statistic that is fed with all samples."""
+    """Return the state of a statistic after all samples."""
     state = None
     for lo in range(0, len(sample), _PART):
         block = block_of(sample, lo, min(lo + _PART, len(sample)), output=output, plain=plain)

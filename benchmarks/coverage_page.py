@@ -1,4 +1,4 @@
-"""The page of `benchmarks.coverage`: what is asked of each kind of data, and which cells miss it."""
+"""The page of `benchmarks.coverage`: the requirement for each kind of data, and cells that miss it."""
 
 from __future__ import annotations
 
@@ -6,35 +6,35 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 LOW, HIGH, ISSUED, MISSED = 0.92, 0.97, 0.90, 0.08
-FEW = 20  # intervals, below which their coverage is not given
+FEW = 20  # coverage is not shown for fewer intervals
 
 
 @dataclass
 class Tally:
-    """How many draws, in how many of them an interval was issued, and how many of those cover."""
+    """The numbers of draws, of issued intervals, and of intervals that cover the true value."""
 
     draws: int = 0
     issued: int = 0
     hits: int = 0
 
     def add(self, hit: bool | None) -> None:
-        """Counts a draw."""
+        """Count a draw; None means that no interval was issued."""
         self.add_all(1, int(hit is not None), int(bool(hit)))
 
     def add_all(self, draws: int, issued: int, hits: int) -> None:
-        """Counts several."""
+        """Count several draws."""
         self.draws += draws
         self.issued += issued
         self.hits += hits
 
     @property
     def coverage(self) -> float:
-        """Share of the intervals that hold the true value."""
+        """The share of intervals that cover the true value."""
         return self.hits / max(self.issued, 1)
 
     @property
     def missing(self) -> float:
-        """Share of the draws whose interval was issued and does not hold the true value."""
+        """The share of draws with an interval that misses the true value."""
         return (self.issued - self.hits) / max(self.draws, 1)
 
     def __str__(self) -> str:
@@ -50,12 +50,12 @@ Tallies = dict[tuple[str, str], Tally]
 
 @dataclass(frozen=True)
 class Section:
-    """A kind of data: what it is, and what is asked of its intervals.
+    """A kind of data, and the requirement for its intervals.
 
     Args:
-        title, text: for the reader.
+        title, text: heading and description.
         asked: "coverage" (92 to 97 %, 90 % issued), "misses" (at most 8 % of draws) or "" (nothing).
-        least: from how many samples on it is asked.
+        least: number of samples from which it is required.
     """
 
     title: str
@@ -77,21 +77,22 @@ SECTIONS: dict[str, Section] = {
     ),
     "sorted, dealt": Section(
         "Sorted by class, groups dealt along the file",
-        "What this library did once: pairs of neighbours went to the eight groups in turn. Every group then "
-        "had the same share of each class, and intervals were too narrow.",
+        "Early versions assigned pairs of neighbours to the eight groups in turn. Every group then had the "
+        "same share of each class, and intervals were too narrow.",
     ),
     "correlated": Section(
         "Correlated units", "36 rectified units follow 10 factors, samples and movements alike.", "coverage"
     ),
     "copies, clusters=": Section(
         "Clusters of 4 near-copies, with clusters=",
-        "Copies differ by a tenth of a standard deviation. 64 samples are 16 clusters: too few for any.",
+        "Copies differ by a tenth of a standard deviation. 64 samples are 16 clusters, too few for "
+        "intervals.",
         "coverage",
         256,
     ),
     "copies": Section(
         "Clusters of 4 near-copies, without clusters=",
-        "The same, not said to belong together: intervals are half as wide as they should be.",
+        "The same without declaring the clusters: intervals are half as wide as they should be.",
     ),
     "real maps": Section(
         "Real activations: maps",
@@ -105,27 +106,27 @@ SECTIONS: dict[str, Section] = {
     "heavy": Section("Heavy-tailed units", "Samples differ by Student's t with 5 degrees.", "misses"),
     "log-normal": Section(
         "Log-normal sensitivity",
-        "Linear units; each sample moves exp(z) times as far, z standard normal. Of 64 samples 2 are "
-        "expected to decide, of 256 samples 8.5, of 1,024 samples 34; nothing is asked below five.",
+        "Linear units; each sample moves exp(z) times as far, z standard normal. The expected number of "
+        "decisive samples is 2 of 64, 8.5 of 256 and 34 of 1,024; nothing is required below five.",
         "misses",
         256,
     ),
     "3 percent": Section(
         "3 % of samples move 20 times as far",
-        "Linear units. Of 64 samples 2 are expected to decide, and 14 % of draws hold none of them, which no "
-        "draw can show; of 256 samples 9, of 1,024 samples 35. Nothing is asked below five.",
+        "Linear units. The expected number of decisive samples is 2 of 64, 9 of 256 and 35 of 1,024; nothing "
+        "is required below five. Of draws of 64 samples, 14 % contain none, which the draw cannot reveal.",
         "misses",
         256,
     ),
     "mixed": Section(
-        "Half of the units respond rarely", "To between 1 in 5 and 1 in 120 samples at rest.", "misses"
+        "Half of the units respond rarely", "To 1 in 5 to 1 in 120 untransformed samples.", "misses"
     ),
-    "sparse": Section("All units respond rarely", "The same for all of them.", "misses"),
+    "sparse": Section("All units respond rarely", "The same for all units.", "misses"),
 }
 
 
 def wrong(section: Section, size: int, tally: Tally) -> str:
-    """How a cell misses what is asked; "" if it does not."""
+    """Return how a cell misses its requirement; "" if it does not."""
     if not section.asked or size < section.least:
         return ""
     if section.asked == "misses":
@@ -137,18 +138,17 @@ def wrong(section: Section, size: int, tally: Tally) -> str:
 
 _HEADER = """# Coverage of intervals
 
-How often a 95 % interval holds the value of the population, by `python -m benchmarks.coverage`. A cell
-holds three numbers in %: coverage among the intervals that were issued / draws with an interval / draws
-whose interval was issued and misses. **Bold**: not what is asked of that kind of data. {draws} draws a
-cell, so that a coverage of 95 % is known to ± {error:.1f}. Samples are drawn with replacement from a
-population whose values are known, and grouped as the engine does it. `normalized_distance` is
-`normalized_variance`'s ratio of means under another name, and `consistency.untransformed` is what
-`prediction.flips` leaves; they are not shown twice. `worst_element.tail`, maxima and positions never have
-an interval."""
+How often 95 % intervals cover the value of the population, by `python -m benchmarks.coverage`. Each cell
+shows three numbers in %: coverage among the issued intervals / draws with an interval / draws with an
+interval that misses. **Bold** cells miss the requirement for that kind of data. With {draws} draws per cell,
+a coverage of 95 % has a standard error of {error:.1f}. Samples are drawn with replacement from a population
+with known values, and grouped as in the engine. `normalized_distance` equals the ratio of means of
+`normalized_variance`, and `consistency.untransformed` is the complement of `prediction.flips`, so they are
+not shown twice. `worst_element.tail`, maxima and positions never have an interval."""
 
 
 def page(found: Mapping[tuple[str, int], Tallies]) -> str:
-    """What a cell says, a summary, and a table per kind of data."""
+    """Return the page: explanation, summary, and a table per kind of data."""
     kinds = [kind for kind in SECTIONS if any(kind == known for known, _ in found)]
     draws = min(tally.draws for tallies in found.values() for tally in tallies.values())
     header = _HEADER.format(draws=f"{draws:,}", error=100 * (0.95 * 0.05 / draws) ** 0.5)
@@ -160,9 +160,9 @@ def page(found: Mapping[tuple[str, int], Tallies]) -> str:
 
 
 def summary(found: Mapping[tuple[str, int], Tallies], kinds: list[str]) -> str:
-    """Lines: kinds. Columns: cells, and how many of them miss what is asked in each way."""
+    """Return a table of kinds by the number of cells that miss the requirement in each way."""
     lines = [
-        "| data | asked | cells | below 92 % | above 97 % | under 90 % issued | over 8 % miss |",
+        "| data | required | cells | below 92 % | above 97 % | under 90 % issued | over 8 % miss |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for kind in kinds:
@@ -180,7 +180,7 @@ def _ways(kind: str, found: Mapping[tuple[str, int], Tallies]) -> Iterator[str]:
 
 
 def table(kind: str, found: Mapping[tuple[str, int], Tallies]) -> str:
-    """Lines: measure and output. Columns: numbers of samples."""
+    """Return a table of measures and outputs (rows) by numbers of samples (columns)."""
     sizes = sorted({size for known, size in found if known == kind})
     rows = dict.fromkeys(key for (known, _), t in found.items() if known == kind for key in t)
     lines = [f"| | {' | '.join(f'{size:,}' for size in sizes)} |", "| --- |" + " --- |" * len(sizes)]

@@ -1,8 +1,8 @@
 """Many draws at once, for values that are functions of sums over samples.
 
-What each sample of a population adds is computed once; a draw is then eight sums, of its groups, and the
-formulas of the measures are applied to all draws together. `python -m benchmarks.coverage --check` compares
-the values with those of the measures themselves.
+The contribution of each sample of a population is computed once. A draw is then eight sums, one per group,
+and the formulas of the measures are applied to all draws together. `python -m benchmarks.coverage --check`
+compares the values with those of the measures.
 """
 
 from __future__ import annotations
@@ -25,19 +25,20 @@ from invariscope.statistics.rounding import ratio
 _QUANTILE = float(special.stdtrit(GROUPS - 1, 0.975))
 _ROUNDING = (32 * np.finfo(np.float32).eps) ** 2
 _MIN_FIRING = iv.NormalizedVariance().min_firing
-_SINGLE = ("within", "moved", "noisy", "mean_error")  # what few samples may decide
+_SINGLE = ("within", "moved", "noisy", "mean_error")  # contributions that a few samples may dominate
 
 Tables = Callable[[Any], Mapping[str, np.ndarray]]
 
 
 @dataclass(frozen=True)
 class Values:
-    """Of some draws: (draw, replicate) values, and what becomes of their intervals.
+    """Values of several draws, and their intervals.
 
     Args:
+        replicates: (draw, replicate) values of all samples and without each group.
         issued: (draw,) whether there is an interval.
-        truth: (draw,) or one number.
-        reach: (draw,) how many times as wide it is.
+        truth: the true value, (draw,) or one number.
+        reach: (draw,) factor by which intervals are widened.
     """
 
     replicates: np.ndarray
@@ -46,27 +47,40 @@ class Values:
     reach: np.ndarray | float = 1.0
 
     def hits(self) -> np.ndarray:
-        """(draw,) whether there is a jackknife interval, of equal groups, that holds the true value."""
-        whole, omitted = self.replicates[:, 0], self.replicates[:, 1:]
-        centre = GROUPS * whole - (GROUPS - 1) * omitted.mean(axis=1)
-        spread = np.square(omitted - omitted.mean(axis=1, keepdims=True)).mean(axis=1)
-        half = self.reach * _QUANTILE * np.sqrt((GROUPS - 1) * spread)
-        return self.existing() & (np.abs(centre - self.truth) <= half)
+        """Return (draw,) whether there is an interval that covers the true value."""
+        return self.existing() & holds(self.replicates, self.truth, reach=self.reach)
 
     def existing(self) -> np.ndarray:
-        """(draw,) whether an interval is issued, which needs all replicates."""
+        """Return (draw,) whether an interval is issued, which needs all replicates."""
         return self.issued & np.isfinite(self.replicates).all(axis=1) & np.isfinite(self.truth)
+
+
+def holds(
+    replicates: np.ndarray, truth: np.ndarray | float, *, reach: np.ndarray | float = 1.0
+) -> np.ndarray:
+    """Return (draw,) whether jackknife intervals over equal groups cover the true value.
+
+    Args:
+        replicates: (draw, replicate) values of all samples and without each group.
+        truth: the true value, (draw,) or one number.
+        reach: (draw,) factor by which intervals are widened.
+    """
+    whole, omitted = replicates[:, 0], replicates[:, 1:]
+    centre = GROUPS * whole - (GROUPS - 1) * omitted.mean(axis=1)
+    spread = np.square(omitted - omitted.mean(axis=1, keepdims=True)).mean(axis=1)
+    return np.abs(centre - truth) <= reach * _QUANTILE * np.sqrt((GROUPS - 1) * spread)
 
 
 @dataclass(frozen=True)
 class Draws:
-    """Sums of many draws, (draw, replicate, ...) by name.
+    """Sums of many draws.
 
     Args:
-        pivot: (element, unit) the population's mean responses.
-        decisive: (draw, 3, part) number, Σd, Σd² of what few samples may decide.
+        sums: (draw, replicate, ...) by name.
+        pivot: (element, unit) mean responses of the population.
+        decisive: (draw, 3, part) number, Σd and Σd² of contributions that a few samples may dominate.
         even: (draw,) whether relative errors are even enough.
-        rows: samples, or clusters, of each draw.
+        rows: samples, or clusters, per draw.
     """
 
     sums: Mapping[str, np.ndarray]
@@ -79,13 +93,13 @@ class Draws:
         return self.sums[name]
 
     def decided(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """(draw,) whether enough samples decide, and how many times as wide intervals are."""
+        """Return (draw,) whether enough samples are decisive, and factors that widen intervals."""
         number, total, squares = self.decisive[:, :, _SINGLE.index(name)].T
         wide = np.array([reach_of_uneven(*one) for one in zip(number, total, squares, strict=True)])
         return (squares <= 0) | (total**2 >= DECISIVE * squares), wide
 
     def rows_of(self, truth: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[tuple[str, str], Values]]:
-        """The rows of results, by measure and output."""
+        """Yield the rows of results by measure and output."""
         yield from self._variances(truth)
         yield from self._stability(truth["stability"])
         yield from self._others(truth)
@@ -183,7 +197,7 @@ class Draws:
 
 
 class Additive:
-    """What each sample, or each known cluster of them, adds to the sums."""
+    """The contribution of each sample, or of each declared cluster, to the sums."""
 
     def __init__(self, population: Population, tables: Tables, *, clustered: bool) -> None:
         self.population = population
@@ -207,7 +221,7 @@ class Additive:
         return grouped.max(axis=1) if name == "unusual" else grouped.sum(axis=1)
 
     def sums(self, sample: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(group, column) sums, (3, part) what decides, and whether few samples decide the mean error."""
+        """Return (group, column) sums, (3, part) decisive sums, and whether relative errors are even."""
         order = np.argsort(sample.groups, kind="stable")[:: self.size]
         rows = sample.chosen[order] // self.size
         starts = np.searchsorted(sample.groups[order], np.arange(GROUPS))
@@ -222,7 +236,7 @@ class Additive:
         )
 
     def _nulls(self, sample: Any) -> tuple[np.ndarray, np.ndarray]:
-        """(rank,) Σ_j (1 − cos) to the mean response to the partner, and over how many elements j."""
+        """Return (rank,) Σ_j (1 − cos) to the mean response to the partner, and the number of elements j."""
         other = self.centres[sample.chosen][sample.partners]
         products = np.einsum("iju,iu->ij", self.responses[sample.chosen], other)
         lengths = self.lengths[sample.chosen] * np.linalg.norm(other, axis=1)[:, None]
@@ -231,7 +245,7 @@ class Additive:
         return (1 - cosines).sum(axis=1), defined.sum(axis=1)
 
     def draws(self, samples: list[Any]) -> Draws:
-        """All of these together."""
+        """Return the sums of several samples together."""
         sums, decisive, even = (np.stack(parts) for parts in zip(*map(self.sums, samples), strict=True))
         whole = sums.sum(axis=1, keepdims=True)
         replicates, found, at = np.concatenate([whole, whole - sums], axis=1), {}, 0
@@ -245,7 +259,7 @@ class Additive:
 
 
 def _moments(population: Population) -> Iterator[tuple[str, np.ndarray]]:
-    """What samples add to the moments, around the population's mean."""
+    """Yield contributions of samples to moments around the mean of the population."""
     orbit = population.responses[:, :ELEMENTS].reshape(len(population), ELEMENTS, -1).astype(np.float64)
     offsets = orbit - orbit.mean(axis=0)
     yield "count", np.ones(len(orbit))
@@ -257,7 +271,7 @@ def _moments(population: Population) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _of_tables(population: Population, tables: Tables) -> Iterator[tuple[str, np.ndarray]]:
-    """What the measures' own tables keep of each sample."""
+    """Yield contributions of samples from the measures' own tables."""
     moves = tables(iv.Stability())
     yield from ((name, moves[name].sum(axis=1)) for name in ("moved", "noisy"))
     deviations = tables(iv.EquivarianceDeviation())
@@ -288,7 +302,7 @@ def _of_tables(population: Population, tables: Tables) -> Iterator[tuple[str, np
 
 
 def _means(values: np.ndarray, counted: np.ndarray) -> np.ndarray:
-    """(draw, replicate) mean over the counted units that have a value."""
+    """Return the (draw, replicate) mean over counted units that have a value."""
     kept = counted[:, None] & np.isfinite(values)
     with np.errstate(invalid="ignore"):
         return np.where(kept, values, 0).sum(axis=2) / kept.sum(axis=2)
@@ -299,5 +313,5 @@ def _summed(values: np.ndarray, alive: np.ndarray) -> np.ndarray:
 
 
 def _medians(values: np.ndarray, counted: np.ndarray) -> np.ndarray:
-    """(draw,) median over the counted units."""
+    """Return the (draw,) median over counted units."""
     return np.array([np.median(v[c]) if c.any() else 0.0 for v, c in zip(values, counted, strict=True)])

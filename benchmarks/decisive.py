@@ -1,25 +1,23 @@
-"""How few samples may decide a value that still has an interval, and how rarely units may respond?
+"""Choose the limits on decisive samples and rare units below which values get no interval.
 
     python -m benchmarks.decisive [--draws 2000] [--out FILE]
 
-Two rules leave values without an interval: DECISIVE, the least (Σd)²/Σd² of what samples add to a layer's
-variance along orbits, and RARE, the least number of samples for which half of the units leave their usual
-response. Both are switched off here. The first table counts draws with an interval, intervals that hold the
-true value, and intervals that miss, by what DECISIVE could be; the second has layers of units that all
-respond to the same share of samples, and the coverage of the mean of their ratios.
+Two rules leave values without an interval: DECISIVE, the lower limit of (Σd)²/Σd² over the contributions d of
+samples to a layer's variance along orbits, and RARE, the lower limit of the number of samples to which half
+of the units respond unusually. Both are switched off here. The first table shows coverage, draws with an
+interval, and intervals that miss for several values of DECISIVE. The second table shows the coverage of the
+mean of ratios for layers whose units all respond to the same share of samples.
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-from scipy import special
 
-from benchmarks import populations
+from benchmarks import command_line, populations
+from benchmarks.coverage_sums import holds
 from benchmarks.populations import ELEMENTS, Population
 from invariscope.intervals import GROUPS
 from invariscope.measures.interval_limits import reach_of_uneven
@@ -27,17 +25,16 @@ from invariscope.measures.interval_limits import reach_of_uneven
 BOUNDS = (0, 5, 6, 7, 8, 10, 12)
 KINDS = ("relu", "linear", "heavy", "classes", "log-normal", "3 percent")
 SIZES = (64, 160, 256, 1024)
-_QUANTILE = float(special.stdtrit(GROUPS - 1, 0.975))
 
 
 @dataclass(frozen=True)
 class Sums:
-    """What each sample of a population adds, by unit.
+    """The contribution of each sample of a population to sums per unit.
 
     Args:
         within: (sample, unit) Σ_j (a_ij − ā_i)².
-        columns: (sample, element, unit) a_ij, around the population's mean.
-        total: (sample, unit) Σ_j of its square.
+        columns: (sample, element, unit) a_ij minus the mean of the population.
+        total: (sample, unit) Σ_j of the squares of `columns`.
     """
 
     within: np.ndarray
@@ -46,14 +43,14 @@ class Sums:
 
     @classmethod
     def of(cls, population: Population) -> Sums:
-        """Of all samples, in float64."""
+        """Compute the contributions of all samples in float64."""
         orbit = population.responses[:, :ELEMENTS].astype(np.float64)
         orbit = orbit.reshape(*orbit.shape[:2], -1)
         centred = orbit - orbit.mean(axis=0)
         return cls(np.square(orbit - orbit.mean(1, keepdims=True)).sum(1), centred, np.square(centred).sum(1))
 
     def variances(self, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(replicate, unit) TV and SV: of these samples, dealt to groups in turn, and without each group."""
+        """Return (replicate, unit) TV and SV of these samples, in groups by turns, and without each group."""
         parts = self.within[samples], self.columns[samples], self.total[samples]
         within, columns, total = (_replicates(part) for part in parts)
         n = np.full(GROUPS + 1, len(samples) * (1 - 1 / GROUPS))[:, None]
@@ -63,28 +60,20 @@ class Sums:
 
 
 def _replicates(part: np.ndarray) -> np.ndarray:
-    """(replicate, ...) sums of all, and without each group."""
+    """Return (replicate, ...) sums over all samples, and without each group."""
     groups = part.reshape(-1, GROUPS, *part.shape[1:]).sum(axis=0)
     whole = groups.sum(axis=0, keepdims=True)
     return np.concatenate([whole, whole - groups])
 
 
-def holds(values: np.ndarray, truth: float, *, reach: np.ndarray | float = 1.0) -> np.ndarray:
-    """Whether the jackknife interval of (draw, replicate) values of equal groups holds the true value."""
-    omitted = values[:, 1:]
-    centre = GROUPS * values[:, 0] - (GROUPS - 1) * omitted.mean(axis=1)
-    spread = np.square(omitted - omitted.mean(axis=1, keepdims=True)).mean(axis=1)
-    return np.abs(centre - truth) <= reach * _QUANTILE * np.sqrt((GROUPS - 1) * spread)
-
-
 @dataclass(frozen=True)
 class Draws:
-    """Of many draws: values with those that leave out a group, and how many samples decide.
+    """Values of many draws with their replicates, and the number of decisive samples.
 
     Args:
         mean, ratio: (draw, replicate) mean of TV/SV over units, and the ratio of mean TV to mean SV.
         decisive: (draw,) (Σd)²/Σd².
-        reach: (draw,) how many times as wide intervals are because the d are uneven.
+        reach: (draw,) factor by which intervals are widened because the d are uneven.
     """
 
     mean: np.ndarray
@@ -94,7 +83,7 @@ class Draws:
 
 
 def drawn(sums: Sums, samples: int, draws: int) -> Draws:
-    """Draws of so many samples."""
+    """Draw that many samples repeatedly."""
     rng, contributions = np.random.default_rng((1, samples)), sums.within.sum(axis=1)
     means, ratios, decisive, reach = [], [], [], []
     for _ in range(draws):
@@ -110,14 +99,14 @@ def drawn(sums: Sums, samples: int, draws: int) -> Draws:
 
 
 def truths(sums: Sums) -> tuple[float, float]:
-    """The population's mean of ratios and ratio of means."""
+    """Return the mean of ratios and the ratio of means of the population."""
     along = sums.within.mean(axis=0) / (ELEMENTS - 1)
     across = sums.total.mean(axis=0) / ELEMENTS
     return float((along / across).mean()), float(along.mean() / across.mean())
 
 
 def decisive_table(draws: int) -> Iterator[str]:
-    """Lines: kinds and numbers of samples. Columns: what DECISIVE could be."""
+    """Yield a table of kinds and numbers of samples (rows) by values of DECISIVE (columns)."""
     yield f"| | samples | expected | as narrow, 0 | {' | '.join(map(str, BOUNDS))} |"
     yield "| --- | --- | --- | --- |" + " --- |" * len(BOUNDS)
     for kind in KINDS:
@@ -134,7 +123,7 @@ def decisive_table(draws: int) -> Iterator[str]:
 
 
 def _cell(hits: np.ndarray, issued: np.ndarray) -> str:
-    """Coverage in %, of how many % of draws, and how many % have an interval that misses."""
+    """Return coverage, draws with an interval, and draws with an interval that misses, in %."""
     if issued.sum() < 20:
         return f"– / {100 * issued.mean():.0f} / {100 * (issued & ~hits).mean():.1f}"
     return (
@@ -143,7 +132,7 @@ def _cell(hits: np.ndarray, issued: np.ndarray) -> str:
 
 
 def responding(share: float, *, units: int) -> Population:
-    """A layer of rectified units that respond to this share of 20,000 samples at one element or more."""
+    """Return a layer of rectified units that respond to this share of 20,000 samples at some element."""
     rng = np.random.default_rng(8)
     drive = 0.6 * rng.standard_normal((20_000, ELEMENTS, units), dtype=np.float32)
     drive += rng.standard_normal((20_000, 1, units), dtype=np.float32)
@@ -153,7 +142,7 @@ def responding(share: float, *, units: int) -> Population:
 
 
 def rare_table(draws: int) -> Iterator[str]:
-    """Lines: numbers of samples and units. Columns: to how many samples a unit responds."""
+    """Yield a table of samples and units (rows) by the number of samples a unit responds to (columns)."""
     counts = (12, 16, 20, 25, 30, 40, 50)
     yield f"| samples | units | {' | '.join(map(str, counts))} |"
     yield "| --- | --- |" + " --- |" * len(counts)
@@ -172,21 +161,12 @@ def _rare_cell(share: float, samples: int, units: int, draws: int) -> str:
 
 
 def main() -> None:
-    """Prints both tables."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """Print both tables."""
+    parser = command_line.parser(__doc__)
     parser.add_argument("--draws", type=int, default=2000)
-    parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
-    lines = []
-    for part in (decisive_table(arguments.draws), rare_table(arguments.draws // 2)):
-        for line in part:
-            print(line, flush=True)
-            lines.append(line)
-        lines.append("")
-    if arguments.out:
-        arguments.out.write_text("\n".join(lines), encoding="utf-8")
+    tables = decisive_table(arguments.draws), rare_table(arguments.draws // 2)
+    command_line.publish("\n\n".join("\n".join(table) for table in tables), arguments.out)
 
 
 if __name__ == "__main__":

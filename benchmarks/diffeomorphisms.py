@@ -1,36 +1,34 @@
-"""How fast random smooth deformations are, beside a loop over images after the published formula.
+"""Speed of random smooth deformations, compared with a loop over images with the published formula.
 
     python -m benchmarks.diffeomorphisms [--pairs 9] [--out FILE]
 
-One thread, batches of 64 images of 3 channels, bilinear interpolation, one field per image; both
-include the drawing of the fields. The two alternate; the median of the pairs' ratios and their range
-are printed. Before anything is timed, the loop is given the coefficients of the batch, and both must
-give the same images.
+One thread, batches of 64 images with 3 channels, bilinear interpolation, one field per image; times include
+drawing the fields. Loop and batch alternate, and the median and the range of the ratios of pairs are printed.
+Before the timing, both are given the same coefficients and must return the same images.
 """
 
 from __future__ import annotations
 
-import argparse
 import math
 import platform
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 import invariscope as iv
+from benchmarks import command_line
 
 BATCH, CHANNELS, CUTOFF = 64, 3, 3
 TARGETS = {32: 15.0, 224: 2.5}
-# More calls for small images, so that one timing is never below a few milliseconds.
+# Calls per timing, so that none is shorter than a few milliseconds.
 CALLS = {32: 8, 224: 1}
 
 
 def component(coefficients: Tensor, n: int) -> Tensor:
-    """One component of one field, (n, n): the double sum over sines, as it is written in the paper."""
+    """Return one component of one field, (n, n): the double sum over sines, as in the paper."""
     places = torch.linspace(0, 1, n)
     modes = torch.arange(1, len(coefficients) + 1)
     sines = torch.sin(math.pi * places[:, None] * modes[None, :])
@@ -38,7 +36,7 @@ def component(coefficients: Tensor, n: int) -> Tensor:
 
 
 def draw(n: int, temperature: float, generator: torch.Generator) -> Tensor:
-    """Coefficients of one component of one field."""
+    """Draw the coefficients of one component of one field."""
     modes = torch.arange(1, CUTOFF + 1).float()
     squares = modes[:, None] ** 2 + modes[None, :] ** 2
     inside = squares.sqrt() < CUTOFF + 0.5
@@ -46,7 +44,7 @@ def draw(n: int, temperature: float, generator: torch.Generator) -> Tensor:
 
 
 def read(image: Tensor, right: Tensor, down: Tensor) -> Tensor:
-    """The image (C, n, n) read that many pixels to the left and above: bilinear, edges clamped."""
+    """Return an image (C, n, n) displaced by that many pixels: bilinear, with clamped edges."""
     n = image.shape[-1]
     y, x = torch.meshgrid(torch.arange(n), torch.arange(n), indexing="ij")
     x, y = (x - right).clamp(0, n - 1), (y - down).clamp(0, n - 1)
@@ -59,7 +57,7 @@ def read(image: Tensor, right: Tensor, down: Tensor) -> Tensor:
 
 
 def loop(images: Tensor, temperature: float, generator: torch.Generator) -> Tensor:
-    """Each image deformed by itself."""
+    """Deform each image separately."""
     n = images.shape[-1]
     moved = []
     for image in images:
@@ -69,7 +67,7 @@ def loop(images: Tensor, temperature: float, generator: torch.Generator) -> Tens
 
 
 def agreement(images: Tensor) -> float:
-    """Largest difference between the batch's images and the loop's, with the same coefficients."""
+    """Return the largest difference between the images of batch and loop for the same coefficients."""
     n = images.shape[-1]
     transform = iv.Diffeomorphism(1)
     found = transform.coefficients(range(len(images)), size=(n, n))[:, 0].float()
@@ -81,7 +79,7 @@ def agreement(images: Tensor) -> float:
 
 
 def seconds(action: Callable[[], object], calls: int) -> float:
-    """Wall time of one call, averaged over a few."""
+    """Return the wall time of one call, averaged over several."""
     started = time.perf_counter()
     for _ in range(calls):
         action()
@@ -89,13 +87,13 @@ def seconds(action: Callable[[], object], calls: int) -> float:
 
 
 def compare(n: int, pairs: int) -> dict[str, float]:
-    """Times per image in milliseconds, and how many times faster the batch is."""
+    """Return times per image in milliseconds, and the speed-up of the batch."""
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(BATCH, CHANNELS, n, n, generator=generator)
     transform, temperature = iv.Diffeomorphism(1), iv.Diffeomorphism.temperature_of(1, n, CUTOFF)
     apart = agreement(images)
     if apart > 1e-3:
-        raise RuntimeError(f"at n = {n} the two differ by {apart:.2g}: they do not compute the same thing")
+        raise RuntimeError(f"at n = {n} loop and batch differ by {apart:.2g}, so times cannot be compared")
     contenders = {
         "loop": lambda: loop(images, temperature, generator),
         "batch": lambda: transform.orbit(images),
@@ -119,7 +117,7 @@ def compare(n: int, pairs: int) -> dict[str, float]:
 
 
 def table(rows: list[dict[str, float]]) -> str:
-    """The rows as Markdown."""
+    """Return the rows as a Markdown table."""
     lines = [
         "| n | loop, ms per image | batch, ms per image | × faster, median (range) | target | "
         "largest difference |",
@@ -134,20 +132,15 @@ def table(rows: list[dict[str, float]]) -> str:
 
 
 def main() -> None:
-    """Runs both sizes."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """Time both image sizes."""
+    parser = command_line.parser(__doc__)
     parser.add_argument("--pairs", type=int, default=9)
-    parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     lead = f"{platform.processor() or platform.machine()}, 1 thread, torch {torch.__version__}, "
     lead += f"{arguments.pairs} interleaved pairs"
     report = "\n\n".join([lead, table([compare(n, arguments.pairs) for n in TARGETS])])
-    print(report)
-    if arguments.out:
-        arguments.out.write_text(report + "\n", encoding="utf-8")
+    command_line.publish(report, arguments.out)
 
 
 if __name__ == "__main__":

@@ -1,29 +1,27 @@
-"""What a Lie derivative costs beside a forward of the same images.
+"""Cost of Lie derivatives relative to forwards of the same images.
 
     python -m benchmarks.lie [--pairs 7] [--samples 32] [--out FILE]
 
-Processor time of one thread, of the CNN of the overhead benchmark on 28 × 28 images. Bare forwards and
-Lie derivatives alternate; the median of the pairs' ratios and their range are printed, by generator where
-several are computed in one call. Everything that a call does is in its time: the copy of the model, its
-inspection, the movement of the images, the rows of the result. A float64 derivative is compared with
-float64 forwards.
+Processor time on one thread, for the CNN of the overhead benchmark on 28 × 28 images. Bare forwards and Lie
+derivatives alternate, and the median and the range of the ratios of pairs are printed, divided by the number
+of generators in a call. Times include everything a call does: copying and inspecting the model, moving the
+images, and making the rows of the result. Float64 derivatives are compared with float64 forwards.
 """
 
 from __future__ import annotations
 
-import argparse
 import copy
 import platform
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 import invariscope as iv
+from benchmarks import command_line
 from benchmarks.networks import case
 
 ALL = ("translation_x", "translation_y", "rotation", "scale")
@@ -32,30 +30,30 @@ TARGET = 4.0
 
 @dataclass(frozen=True)
 class Case:
-    """One call that is timed.
+    """A call to be timed.
 
     Args:
-        what: in words.
-        generators: how many it computes.
+        title: of the call.
+        generators: number of generators in the call.
         action: the call.
-        bare: the forward that it is compared with.
+        bare: the forward it is compared with.
     """
 
-    what: str
+    title: str
     generators: int
     action: Callable[[], object]
     bare: Callable[[], object]
 
 
 def seconds(action: Callable[[], object]) -> float:
-    """Processor time of one call."""
+    """Return the processor time of one call."""
     started = time.process_time()
     action()
     return time.process_time() - started
 
 
 def bare(model: nn.Module, images: Tensor) -> Callable[[], object]:
-    """One forward."""
+    """Return a function that makes one forward."""
 
     def forward() -> object:
         with torch.inference_mode():
@@ -65,7 +63,7 @@ def bare(model: nn.Module, images: Tensor) -> Callable[[], object]:
 
 
 def cases(samples: int) -> list[Case]:
-    """The output alone, layer by layer, and every layer from the input."""
+    """Return the calls: the output only, layer by layer, and every layer from the input."""
     model, images, _ = case("CNN", samples)
     single = bare(model, images)
     double = bare(copy.deepcopy(model).double(), images.double())
@@ -87,55 +85,50 @@ def cases(samples: int) -> list[Case]:
                 found.append(Case(f"`iv.lie_derivative`, {where}, {precision}", count, action, forward))
         for times in (1, 8):
             more = images.repeat(times, 1, 1, 1)
-            what = f"`iv.measure`, every layer on its own, float32, {len(more)} images"
-            found.append(Case(what, count, every(generators, more), bare(model, more)))
+            title = f"`iv.measure`, every layer on its own, float32, {len(more)} images"
+            found.append(Case(title, count, every(generators, more), bare(model, more)))
     return found
 
 
 def timed(case: Case, pairs: int) -> list[float]:
-    """Ratio of each pair, by generator."""
+    """Return the ratio of each pair per generator."""
     case.action(), case.bare()
     return [seconds(case.action) / seconds(case.bare) / case.generators for _ in range(pairs)]
 
 
 def table(found: list[tuple[Case, list[float]]]) -> list[str]:
-    """The ratios as Markdown."""
+    """Return the ratios as a Markdown table."""
     lines = [
-        "| what | generators | × a forward, by generator: median (range) |",
+        "| call | generators | × a forward, per generator: median (range) |",
         "| --- | --- | --- |",
     ]
-    for timed_case, ratios in sorted(found, key=lambda entry: entry[0].what):
+    for timed_case, ratios in sorted(found, key=lambda entry: entry[0].title):
         figure = f"{statistics.median(ratios):.1f} ({min(ratios):.1f}–{max(ratios):.1f})"
-        lines.append(f"| {timed_case.what} | {timed_case.generators} | {figure} |")
+        lines.append(f"| {timed_case.title} | {timed_case.generators} | {figure} |")
     return lines
 
 
 def main() -> None:
-    """Times every case."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """Time every call."""
+    parser = command_line.parser(__doc__)
     parser.add_argument("--pairs", type=int, default=7)
     parser.add_argument("--samples", type=int, default=32)
-    parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     found = [(entry, timed(entry, arguments.pairs)) for entry in cases(arguments.samples)]
     base = 1e3 * statistics.median(seconds(found[0][0].bare) for _ in range(arguments.pairs))
     machine = platform.processor() or platform.machine()
     report = [
-        "# Lie derivatives beside forwards",
+        "# Lie derivatives compared with forwards",
         "",
         f"{machine}, 1 thread, torch {torch.__version__}; batch {arguments.samples}, "
-        f"{arguments.pairs} pairs; one float32 forward takes {base:.1f} ms of the processor. Made by "
-        "`python -m benchmarks.lie`. The aim is at most "
+        f"{arguments.pairs} pairs; one float32 forward takes {base:.1f} ms of processor time. Made by "
+        "`python -m benchmarks.lie`. The target is at most "
         f"{TARGET:g} for one generator and the output.",
         "",
         *table(found),
     ]
-    print("\n".join(report))
-    if arguments.out:
-        arguments.out.write_text("\n".join(report) + "\n", encoding="utf-8")
+    command_line.publish("\n".join(report), arguments.out)
 
 
 if __name__ == "__main__":

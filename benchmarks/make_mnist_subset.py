@@ -1,8 +1,8 @@
-"""Makes the MNIST subset that the package carries, from the four full IDX files.
+"""Make the MNIST subset that comes with the package from the four full IDX files.
 
 usage: python benchmarks/make_mnist_subset.py MNIST_FOLDER [DEST]
 
-Equally many images of each digit, drawn without replacement under a fixed seed and shuffled; training
+The same number of images per digit is drawn without replacement with a fixed seed and shuffled. Training
 images come from the training file, test images from the test file. The same input gives the same bytes.
 """
 
@@ -22,13 +22,13 @@ DEST = Path(__file__).resolve().parents[1] / "src/invariscope/zoo/data/mnist_sub
 
 
 def balanced(labels: np.ndarray, per_class: int, rng: np.random.Generator) -> np.ndarray:
-    """Shuffled indices of `per_class` samples of each class."""
+    """Return shuffled indices of `per_class` samples per class."""
     drawn = [rng.choice(np.flatnonzero(labels == c), per_class, replace=False) for c in np.unique(labels)]
     return rng.permutation(np.concatenate(drawn))
 
 
 def write_idx(path: Path, values: np.ndarray) -> None:
-    """Writes uint8 values in the IDX format, compressed; no time stamp, so equal values give equal files."""
+    """Write uint8 values as compressed IDX without a time stamp, so that equal values give equal files."""
     header = bytes([0, 0, 8, values.ndim]) + np.array(values.shape, dtype=">u4").tobytes()
     path.write_bytes(gzip.compress(header + values.tobytes(), compresslevel=9, mtime=0))
 

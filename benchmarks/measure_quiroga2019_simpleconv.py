@@ -1,23 +1,23 @@
-"""Our four numbers beside the published ones: SimpleConv on full MNIST, upright and rotated.
+"""Compare four numbers with the published ones: SimpleConv on full MNIST, trained upright and rotated.
 
 usage: python -m benchmarks.measure_quiroga2019_simpleconv --data-dir FOLDER --networks FOLDER [--out FILE]
 
-The networks are those of `train_quiroga2019_simpleconv.py`. As the 2019 code did it: 16 angles
-−180 + 22.5 j with ±1° of jitter drawn for each image, test images standardised by their own mean
-and deviation (class runs: by those of the class), feature maps collapsed by their mean, standard
-deviations, every intermediate a layer, 0/0 counted as 1, mean over all finite activations.
+The networks are those of `train_quiroga2019_simpleconv.py`. As in the 2019 code, there are 16 angles
+−180 + 22.5 j with ±1° of jitter drawn per image, test images are standardised by their own mean and deviation
+(in class runs, those of the class), feature maps are replaced by their mean, deviations are used instead of
+variances, every intermediate value is a layer, 0/0 counts as 1, and the mean is over all finite activations.
 Intervals are 95 %, over samples (delete-a-group jackknife).
 """
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 import torch
 
 import invariscope as iv
+from benchmarks import command_line
 from invariscope.intervals import GROUPS, Interval, jackknife
 from invariscope.zoo import load, load_network
 
@@ -26,27 +26,27 @@ MEASURE = "normalized_variance"
 
 
 def measured(model: torch.nn.Module, images: torch.Tensor, preset: str) -> iv.Result:
-    """One run over images standardised by their own mean and deviation."""
+    """Measure images, standardised by their own mean and deviation."""
     angles = iv.Rotation.circle(16, start_deg=-180, jitter_deg=1, padding="border")
     inputs = (images - images.mean()) / images.std()
     return iv.measure(model, inputs, angles, measures=[iv.NormalizedVariance(preset=preset)])
 
 
 def overall(rows: list[dict], *, replicate: int | None = None) -> float:
-    """Mean over all finite activations of all layers."""
+    """Return the mean over all finite activations of all layers."""
     weights = [row["counted_units"] for row in rows]
     values = [row["value"] if replicate is None else row["replicates"][replicate] for row in rows]
     return float(np.average(values, weights=weights))
 
 
 def interval(rows: list[dict]) -> Interval:
-    """Of the mean over all activations."""
+    """Return the interval of the mean over all activations."""
     omitted = [overall(rows, replicate=g) for g in range(GROUPS)]
     return jackknife(overall(rows), omitted, rows[0]["group_sizes"])
 
 
 def class_conditional(model: torch.nn.Module, data: object, preset: str) -> float:
-    """Mean over all activations of their mean over the classes where it is finite."""
+    """Return the mean over all activations of their mean over classes, ignoring NaN."""
     images, labels = data.images, data.labels  # type: ignore[attr-defined]
     runs = [measured(model, images[labels == label], preset) for label in range(10)]
     maps = []
@@ -57,7 +57,7 @@ def class_conditional(model: torch.nn.Module, data: object, preset: str) -> floa
 
 
 def lines(name: str, model: torch.nn.Module, data: object, preset: str) -> list[str]:
-    """The two rows of one network."""
+    """Return the two rows of one network."""
     result = measured(model, data.images, preset)  # type: ignore[attr-defined]
     rows, published = list(result.rows), PUBLISHED[name]
     around = interval(rows)
@@ -70,13 +70,12 @@ def lines(name: str, model: torch.nn.Module, data: object, preset: str) -> list[
 
 
 def main() -> None:
-    """Measures and prints."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    """Measure the networks and print the comparison."""
+    parser = command_line.parser(__doc__)
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--networks", type=Path, required=True)
     parser.add_argument("--names", nargs="+", default=list(PUBLISHED), choices=list(PUBLISHED))
     parser.add_argument("--presets", nargs="+", default=["quiroga2019"])
-    parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     data = load("mnist", split="test", data_dir=arguments.data_dir)
     text = ["| trained | preset | | ours (95 % interval) | published |", "| --- | --- | --- | --- | --- |"]
@@ -85,9 +84,7 @@ def main() -> None:
         print(name, card)
         for preset in arguments.presets:
             text += lines(name, model, data, preset)
-            print("\n".join(text), flush=True)
-    if arguments.out:
-        arguments.out.write_text("\n".join(text) + "\n", encoding="utf-8")
+    command_line.publish("\n".join(text), arguments.out)
 
 
 if __name__ == "__main__":

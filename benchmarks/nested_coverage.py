@@ -1,10 +1,10 @@
-"""How often intervals that nest samples within trainings cover the true value.
+"""Coverage of intervals that nest samples within trainings.
 
     python benchmarks/nested_coverage.py
 
-Trainings and samples are normal, with a known ratio of their two errors; the variances are estimated from K
-trainings and from the jackknife's eight groups. Prints the share of 200,000 draws in which the interval of
-`invariscope.lab.recipes.quantities.nested` (Satterthwaite's degrees of freedom) covers the true value.
+Trainings and samples are normal with a known ratio of their errors; variances are estimated from K trainings
+and from the eight groups of the jackknife. Prints the share of 200,000 draws in which the interval of
+`invariscope.lab.recipes.quantities.nested` (with Satterthwaite's degrees of freedom) covers the true value.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ RATIOS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 4.0)
 
 
 def coverage(trainings: int, ratio: float, generator: np.random.Generator) -> float:
-    """Share of intervals that cover the truth.
+    """Return the share of intervals that cover the true value.
 
     Args:
         trainings: K.
         ratio: the error over samples divided by that over trainings.
+        generator: of the draws.
     """
     freedom = np.array([trainings - 1, GROUPS - 1])
     true = np.array([1.0, ratio**2])
@@ -34,7 +35,7 @@ def coverage(trainings: int, ratio: float, generator: np.random.Generator) -> fl
 
 
 def main() -> None:
-    """Prints a row per ratio of errors."""
+    """Print one row per ratio of errors."""
     generator = np.random.default_rng(0)
     print("error over samples / over trainings    K = 3    K = 5")
     for ratio in RATIOS:

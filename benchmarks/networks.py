@@ -1,4 +1,4 @@
-"""The networks of the speed comparison: a small CNN, a narrow ResNet-18, and an MLP."""
+"""The networks of the speed benchmarks: a small CNN, a narrow ResNet-18, and an MLP."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 def cnn() -> nn.Module:
-    """Three convolutions (32, 64, 128) and two linear layers on 28²: 99,786 activations an input."""
+    """Three convolutions (32, 64, 128) and two linear layers on 28²: 99,786 activations per input."""
     convolutions: list[nn.Module] = []
     for inside, outside in ((1, 32), (32, 64), (64, 128)):
         convolutions += [nn.Conv2d(inside, outside, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
@@ -15,7 +15,7 @@ def cnn() -> nn.Module:
 
 
 def mlp() -> nn.Module:
-    """784-256-10: 1,306 activations an input."""
+    """784-256-10: 1,306 activations per input."""
     return nn.Sequential(nn.Flatten(), nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 10))
 
 
@@ -35,13 +35,12 @@ class Block(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:
-        """The block's output."""
         y = self.bn2(self.conv2(self.relu1(self.bn1(self.conv1(x)))))
         return self.relu2(y + self.downsample(x))
 
 
 def resnet18(width: int = 16) -> nn.Module:
-    """ResNet-18 in the CIFAR style on 32²: at width 16, 60 leaf layers with 446,730 activations an input."""
+    """ResNet-18 in CIFAR style on 32²: at width 16, 60 leaf layers with 446,730 activations per input."""
     widths = [width, width, 2 * width, 4 * width, 8 * width]
     stem = [nn.Conv2d(3, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
     blocks = [
@@ -60,7 +59,7 @@ CASES = {
 
 
 def case(name: str, samples: int | None = None) -> tuple[nn.Module, Tensor, Tensor]:
-    """A seeded network in eval mode, inputs and labels."""
+    """Return a seeded network in eval mode, inputs and labels."""
     make, shape, count = CASES[name]
     generator = torch.Generator().manual_seed(0)
     torch.manual_seed(0)

@@ -1,16 +1,15 @@
-"""What a measurement costs beyond the bare forwards, and beside the `tmeasures` package.
+"""Cost of measurements relative to bare forwards, and to the `tmeasures` package.
 
     python -m benchmarks.overhead [--pairs 7] [--cases CNN MLP] [--skip-tmeasures] [--out FILE]
 
-Every figure is a ratio of times taken in one run on one thread. *Bare* is n·m forwards of inputs
-that are transformed already, at the fastest of four batch sizes; everything else includes the
-transform. Bare and measured runs alternate; the median of the pairs' ratios and their range are
-printed. Peak memory is that of a whole process, one for each number of samples.
+All figures are ratios of times from one run on one thread. *Bare* means n·m forwards of inputs that are
+already transformed, at the fastest of four batch sizes; all other times include the transform. Bare and
+measured runs alternate, and the median and the range of the ratios of pairs are printed. Peak memory is that
+of a whole process, one per number of samples.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import platform
 import re
@@ -24,6 +23,7 @@ from pathlib import Path
 import torch
 
 import invariscope as iv
+from benchmarks import command_line
 from benchmarks.networks import CASES, case
 
 ELEMENTS = 16
@@ -39,21 +39,21 @@ TARGETS = {
 
 
 def bare(model: torch.nn.Module, inputs: torch.Tensor, batch: int) -> None:
-    """n·m forwards."""
+    """Forward all inputs in batches."""
     with torch.inference_mode():
         for part in inputs.split(batch):
             model(part)
 
 
 def seconds(action: Callable[[], object]) -> float:
-    """Wall time of one call."""
+    """Return the wall time of one call."""
     started = time.perf_counter()
     action()
     return time.perf_counter() - started
 
 
 def fastest_batch(model: torch.nn.Module, inputs: torch.Tensor) -> int:
-    """The batch size at which the bare forwards take least time."""
+    """Return the batch size at which bare forwards are fastest."""
     times = {
         batch: min(seconds(lambda batch=batch: bare(model, inputs, batch)) for _ in range(3))
         for batch in (16, 32, 64, 128)
@@ -64,7 +64,7 @@ def fastest_batch(model: torch.nn.Module, inputs: torch.Tensor) -> int:
 def contenders(
     model: torch.nn.Module, inputs: torch.Tensor, labels: torch.Tensor
 ) -> dict[str, Callable[[], object]]:
-    """What is timed against the bare forwards."""
+    """Return the measurements to time, by title."""
     transform = iv.Rotation.circle(ELEMENTS)
     measures = [iv.NormalizedVariance()]
     family = [iv.TransformationVariance(), iv.SampleVariance(), iv.NormalizedVariance()]
@@ -83,14 +83,14 @@ def contenders(
 
 
 def tmeasures_run(model: torch.nn.Module, inputs: torch.Tensor) -> Callable[[], object]:
-    """`tmeasures`' NormalizedVariance over every leaf module, as its documentation shows."""
+    """Return the same measurement with `tmeasures`, over every leaf module."""
     from benchmarks.peers import tmeasures_normalized_variance
 
     return lambda: tmeasures_normalized_variance(model, inputs, iv.Rotation.circle(ELEMENTS))
 
 
 def compare(name: str, pairs: int, with_tmeasures: bool) -> list[dict]:
-    """Rows of one network."""
+    """Return the rows of one network."""
     model, inputs, labels = case(name)
     orbit = iv.Rotation.circle(ELEMENTS).orbit(inputs).flatten(0, 1).contiguous()
     batch = fastest_batch(model, orbit)
@@ -98,7 +98,7 @@ def compare(name: str, pairs: int, with_tmeasures: bool) -> list[dict]:
     if with_tmeasures:
         actions["tmeasures 1.2.11"] = tmeasures_run(model, inputs)
     for action in actions.values():
-        action()  # compiles, and fills caches
+        action()  # compiles and fills caches
     ratios: dict[str, list[float]] = {title: [] for title in actions}
     base: list[float] = []
     for _ in range(pairs):
@@ -108,7 +108,7 @@ def compare(name: str, pairs: int, with_tmeasures: bool) -> list[dict]:
     return [
         {
             "network": name,
-            "what": title,
+            "title": title.strip(),
             "median": statistics.median(found),
             "low": min(found),
             "high": max(found),
@@ -121,22 +121,22 @@ def compare(name: str, pairs: int, with_tmeasures: bool) -> list[dict]:
 
 
 def peak_memory(name: str, samples: int) -> float:
-    """Peak resident memory in MiB of a process that measures that many samples."""
+    """Return the peak resident memory in MiB of a process that measures this number of samples."""
     command = [sys.executable, "-m", "benchmarks.overhead", "--memory-of", name, "--samples", str(samples)]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 def measure_once(name: str, samples: int) -> None:
-    """Measures and prints this process's peak."""
+    """Measure, and print the peak memory of this process."""
     model, inputs, _ = case(name, samples)
     iv.measure(model, inputs, iv.Rotation.circle(ELEMENTS), progress=False)
-    # Not ru_maxrss, which a process inherits from the one that started it.
+    # Not ru_maxrss, which a process inherits from its parent.
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     print(int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024)  # type: ignore[index]
 
 
 def agreement() -> dict[str, float]:
-    """How far the numbers under preset "tmeasures" are from the package's own, over live units."""
+    """Return how far the preset "tmeasures" is from the package's own numbers, over live units."""
     from benchmarks.peers import agreement_with_tmeasures
 
     model, inputs, _ = case("CNN")
@@ -144,27 +144,22 @@ def agreement() -> dict[str, float]:
 
 
 def table(rows: list[dict]) -> str:
-    """The rows as Markdown."""
-    lines = ["| network | what | × bare, median (range) | target |", "| --- | --- | --- | --- |"]
+    """Return the rows as a Markdown table."""
+    lines = ["| network | measurement | × bare, median (range) | target |", "| --- | --- | --- | --- |"]
     for row in rows:
-        goal = TARGETS[row["network"]].get(row["what"].strip())
+        goal = TARGETS[row["network"]].get(row["title"])
         figure = f"{row['median']:.2f} ({row['low']:.2f}–{row['high']:.2f})"
-        lines.append(
-            f"| {row['network']} | {row['what'].strip()} | {figure} | {'≤ ' + str(goal) if goal else ''} |"
-        )
+        lines.append(f"| {row['network']} | {row['title']} | {figure} | {f'≤ {goal}' if goal else ''} |")
     return "\n".join(lines)
 
 
 def main() -> None:
-    """Runs what the arguments ask for."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """Run the requested comparisons."""
+    parser = command_line.parser(__doc__)
     parser.add_argument("--pairs", type=int, default=7)
     parser.add_argument("--cases", nargs="+", default=list(CASES), choices=list(CASES))
     parser.add_argument("--skip-tmeasures", action="store_true")
     parser.add_argument("--skip-memory", action="store_true")
-    parser.add_argument("--out", type=Path)
     parser.add_argument("--memory-of", choices=list(CASES))
     parser.add_argument("--samples", type=int)
     arguments = parser.parse_args()
@@ -179,7 +174,7 @@ def main() -> None:
     ]
     report += [table(rows), ""]
     report += [
-        f"bare {name}: {row['bare_ms_per_input']:.3f} ms an input at batch {row['bare_batch']}"
+        f"bare {name}: {row['bare_ms_per_input']:.3f} ms per input at batch {row['bare_batch']}"
         for name in arguments.cases
         for row in [next(r for r in rows if r["network"] == name)]
     ]
@@ -190,9 +185,7 @@ def main() -> None:
         )
     if not arguments.skip_tmeasures:
         report.append(f"\nagreement with tmeasures under its preset: {json.dumps(agreement())}")
-    print("\n".join(report))
-    if arguments.out:
-        arguments.out.write_text("\n".join(report) + "\n", encoding="utf-8")
+    command_line.publish("\n".join(report), arguments.out)
 
 
 if __name__ == "__main__":

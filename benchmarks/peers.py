@@ -1,4 +1,4 @@
-"""The `tmeasures` package, run as its documentation shows; nothing of its code is used or repeated here."""
+"""The `tmeasures` package, used through its public interface as in its documentation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from invariscope.transforms import Transform
 
 
 class _Positions(Dataset):
-    """Samples as their positions: the elements below look the transformed input up."""
+    """Samples represented by their positions, by which elements look up the transformed input."""
 
     def __init__(self, count: int) -> None:
         self.count = count
@@ -31,7 +31,7 @@ def _setup(orbit: torch.Tensor) -> tuple[Any, Any]:
     import tmeasures.pytorch as tm
 
     class Element(tm.PyTorchTransformation):
-        """Transforming costs the peer nothing: the orbit is computed beforehand."""
+        """An element of the precomputed orbit, so that transforming costs no time."""
 
         def __init__(self, number: int) -> None:
             super().__init__()
@@ -64,7 +64,7 @@ def _setup(orbit: torch.Tensor) -> tuple[Any, Any]:
 
 
 def tmeasures_normalized_variance(model: torch.nn.Module, inputs: torch.Tensor, transform: Transform) -> Any:
-    """Its NormalizedVariance over every leaf module; returns its result."""
+    """Return the result of its NormalizedVariance over every leaf module."""
     members, tm = _setup(transform.orbit(inputs))
     options = tm.PyTorchMeasureOptions(batch_size=64, num_workers=0, verbose=False)
     read = tm.AutoActivationsModule(model)
@@ -75,7 +75,7 @@ def tmeasures_normalized_variance(model: torch.nn.Module, inputs: torch.Tensor, 
 def agreement_with_tmeasures(
     model: torch.nn.Module, inputs: torch.Tensor, transform: Transform
 ) -> dict[str, float]:
-    """Per-unit differences between its numbers and ours under preset "tmeasures", over units live in both."""
+    """Return relative differences per unit to the preset "tmeasures", over units that are live in both."""
     theirs = tmeasures_normalized_variance(model, inputs, transform)
     ours = iv.measure(
         model, inputs, transform, measures=[iv.NormalizedVariance(preset="tmeasures")], progress=False

@@ -1,8 +1,8 @@
-"""Populations of known values from which `benchmarks.coverage` draws samples.
+"""Populations with known values from which `benchmarks.coverage` draws samples.
 
-A layer of 4 channels of 3 × 3 units responds to 40,000 samples under 4 elements, of which the first changes
-nothing, and as many noisy versions. Draws are made with replacement, so that the values of the population are
-the true ones. The activations of a trained network are a population too, of 8,000 images.
+A layer of 4 channels of 3 × 3 units responds to 40,000 samples under 4 elements, the first of which is the
+identity, and to as many noisy versions. Samples are drawn with replacement, so that the values of the
+population are the true values. The activations of a trained network for 8,000 images are another population.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from invariscope.zoo import ImageData, build, load, train
 ELEMENTS = 4
 SHAPE = (4, 3, 3)
 SAMPLES, IMAGES = 40_000, 8_000
-COPIES = 4  # samples of a cluster
-_TURN = np.array([0.0, 0.3, 0.6, 0.3], np.float32)  # what each element does to all samples alike
+COPIES = 4  # samples per cluster
+_TURN = np.array([0.0, 0.3, 0.6, 0.3], np.float32)  # the effect of each element common to all samples
 _LAYERS = {"real maps": ("relu5", 4), "real vector": ("fc1_relu", None)}
 
 
@@ -32,9 +32,9 @@ class Population:
 
     Args:
         responses: (sample, element and noisy version, unit...) float32.
-        scores: (sample, element and noisy version, class) those of the output.
+        scores: (sample, element and noisy version, class) of the output.
         labels: (sample,) classes.
-        together: so many neighbours are copies of each other.
+        together: number of consecutive samples that are copies of each other.
     """
 
     responses: np.ndarray
@@ -47,25 +47,25 @@ class Population:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one response."""
+        """The shape of one response."""
         return self.responses.shape[2:]
 
     @property
     def classes(self) -> int:
-        """How many there are."""
+        """The number of classes."""
         return int(self.labels.max()) + 1
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a population is made.
+    """How to simulate a population.
 
     Args:
-        classes: how many.
+        classes: number of classes.
         sensitivity: how far each sample moves, from a generator and the labels.
         normal: standard normal drives, from a generator and their leading shape.
-        least: (unit...) what a drive must exceed; None: units are linear.
-        together: so many neighbours are copies of each other.
+        least: (unit...) threshold of the drive; None: units are linear.
+        together: number of consecutive samples that are copies of each other.
     """
 
     classes: int = 2
@@ -84,21 +84,21 @@ def _normal(rng: np.random.Generator, lead: tuple[int, ...]) -> np.ndarray:
 
 
 def _heavy(rng: np.random.Generator, lead: tuple[int, ...]) -> np.ndarray:
-    """Student's t with 5 degrees of freedom for what distinguishes samples, normal for what elements do."""
+    """Draw differences between samples from Student's t with 5 degrees of freedom, others normally."""
     if len(lead) > 1:
         return _normal(rng, lead)
     return (rng.standard_t(5, (*lead, *SHAPE)) / (5 / 3) ** 0.5).astype(np.float32)
 
 
 def _of_factors(rng: np.random.Generator, lead: tuple[int, ...]) -> np.ndarray:
-    """36 units that follow 10 factors."""
+    """Draw 36 units from 10 factors."""
     loadings = np.random.default_rng(5).standard_normal((10, int(np.prod(SHAPE)))).astype(np.float32)
     loadings /= np.linalg.norm(loadings, axis=0)
     return (rng.standard_normal((*lead, 10), dtype=np.float32) @ loadings).reshape(*lead, *SHAPE)
 
 
 def _of_class(rng: np.random.Generator, labels: np.ndarray) -> np.ndarray:
-    """From 0.3 for class 0 to 3 for class 9, in equal ratios."""
+    """Return sensitivities from 0.3 for class 0 to 3 for class 9, in equal ratios."""
     return 0.3 * 10 ** (labels / 9)
 
 
@@ -111,7 +111,7 @@ def _three_percent(rng: np.random.Generator, labels: np.ndarray) -> np.ndarray:
 
 
 def _rare() -> np.ndarray:
-    """What a unit's drive must exceed: at 2, about 1 in 20 samples fires."""
+    """Return thresholds of units; at 2, about 1 in 20 samples activates the unit."""
     return np.linspace(0.8, 2.4, int(np.prod(SHAPE)), dtype=np.float32).reshape(SHAPE)
 
 
@@ -136,7 +136,7 @@ RECIPES: dict[str, Recipe] = {
 
 @cache
 def simulated(name: str) -> Population:
-    """One that is drawn."""
+    """Return a simulated population."""
     recipe, rng = RECIPES[name], np.random.default_rng(99)
     labels = rng.integers(0, recipe.classes, SAMPLES // recipe.together)
     responses = _drives(recipe, rng, labels)
@@ -153,7 +153,7 @@ def simulated(name: str) -> Population:
 
 
 def _drives(recipe: Recipe, rng: np.random.Generator, labels: np.ndarray) -> np.ndarray:
-    """What units are driven by: the sample, its class, what each element does to all and to each sample."""
+    """Return drives of units: sample, class, and the effects of each element on all and on single samples."""
     normal, count = recipe.normal or _normal, len(labels)
     away = normal(rng, (count, 2 * ELEMENTS)) * _scales()
     away[:, ELEMENTS] = 0
@@ -166,7 +166,7 @@ def _drives(recipe: Recipe, rng: np.random.Generator, labels: np.ndarray) -> np.
 
 
 def _means(classes: int) -> np.ndarray:
-    """(class, unit...) mean drives."""
+    """Return (class, unit...) mean drives."""
     side = 0.7 * _scales()[None, ::-1]
     if classes == 2:
         return np.array([-1, 1], np.float32)[:, None, None, None] * side
@@ -174,7 +174,7 @@ def _means(classes: int) -> np.ndarray:
 
 
 def real(name: str, data_dir: Path) -> Population:
-    """Activations of a SimpleConv after three epochs; of maps some channels, of vectors all units."""
+    """Return activations of a SimpleConv after three epochs: some channels of maps, all units of vectors."""
     layer, channels = _LAYERS[name]
     found, labels = _activations(data_dir)
     return Population(np.ascontiguousarray(found[layer][:, :, :channels]), found["fc2"], labels)
@@ -182,7 +182,7 @@ def real(name: str, data_dir: Path) -> Population:
 
 @cache
 def _activations(data_dir: Path) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Of layers and scores, to 8,000 test images under quarter turns and equal noise; and the labels."""
+    """Return responses of layers to 8,000 test images under quarter turns and equal noise, and labels."""
     model, data = _trained(data_dir)
     kept: dict[str, list[np.ndarray]] = {"relu5": [], "fc1_relu": [], "fc2": []}
     hooks = [_keep(dict(model.named_children())[name], into) for name, into in kept.items()]
@@ -202,7 +202,7 @@ def _keep(module: torch.nn.Module, into: list[np.ndarray]) -> Any:
 
 
 def _versions(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """(sample, element and noisy version, ...) quarter turns, and noise of the norm of each displacement."""
+    """Return (sample, element and noisy version, ...): quarter turns, and noise of the same norms."""
     turned = torch.stack([torch.rot90(images, k, (-2, -1)) for k in range(ELEMENTS)], dim=1)
     away = (turned - images[:, None]).flatten(2).norm(dim=2)
     normal = torch.randn(turned.flatten(2).shape, generator=generator)
@@ -211,7 +211,7 @@ def _versions(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 
 
 def _trained(data_dir: Path) -> tuple[torch.nn.Module, ImageData]:
-    """The network, and the images to which it is applied."""
+    """Return the network and its test images."""
     data = load("mnist", split="train", data_dir=data_dir, samples=20_000).standardized()
     model = build("simple_conv", input_shape=data.shape, classes=10, seed=0, filters=8, fc=64)
     train(model, data, epochs=3, seed=0)

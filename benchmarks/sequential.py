@@ -1,27 +1,28 @@
-"""Does an interval cover when the run stopped because it was narrow, and what does stopping save?
+"""Coverage of intervals when a run stops as soon as they are narrow, and the samples that stopping saves.
 
     python -m benchmarks.sequential [--draws 20000] [--out FILE]
 
-First, means of independent values in eight groups, whose sums over stretches of samples are drawn directly,
-so that twenty thousand runs take seconds. A run stops at the first look at which the intervals of all rows
-that decide are narrow; "stop near n" means that an interval of the true error is as wide as asked at n
-samples. Then the normalized variance of simulated layers, through the measure's own statistics. Last, a
-network: how many inputs are forwarded until its intervals are narrow.
+The first table simulates means of independent values in eight groups. Sums over blocks of samples are drawn
+directly, so that 20,000 runs take seconds. A run stops at the first look at which the intervals of all
+deciding rows are narrow enough; "stop near n" means that an interval with the true error has the requested
+width at n samples. The second table simulates the normalized variance of layers with the measure's own
+statistics. The third counts the inputs forwarded until the intervals of a network are narrow.
 """
 
 from __future__ import annotations
 
-import argparse
 import itertools
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import torch
 
 import invariscope as iv
-from benchmarks.coverage import MEASURES, outputs_of, population, rows_of, simulated, states_of
+from benchmarks import command_line
+from benchmarks.coverage import MEASURES, outputs_of, rows_of, truth_of
+from benchmarks.coverage_draws import KINDS, Sample, Simulation, drawn
+from benchmarks.populations import simulated
 from invariscope import zoo
-from invariscope.data.order import pair_numbers
 from invariscope.engine.extras.sequential import Stopping
 from invariscope.intervals import GROUPS, SEQUENTIAL_REACH, jackknife
 
@@ -30,7 +31,7 @@ T = 2.3646242515927845  # the 97.5 % point of t with seven degrees of freedom
 
 
 def stretches(stopping: Stopping, most: int) -> np.ndarray:
-    """(look,) numbers of samples at the looks, ending with all."""
+    """Return (look,) numbers of samples at the looks, ending with all samples."""
     looks = itertools.takewhile(lambda look: look < most, stopping.looks())
     return np.array([*looks, most])
 
@@ -38,13 +39,15 @@ def stretches(stopping: Stopping, most: int) -> np.ndarray:
 def of_means(
     kind: str, rows: int, expected: int, draws: int, rng: np.random.Generator, reach: float
 ) -> tuple[float, float]:
-    """Coverage at the stopping time and mean number of samples, for means of values of variance 1.
+    """Return coverage at the stopping time and the mean number of samples, for means of values of variance 1.
 
     Args:
         kind: "normal", or "skewed" (exponential).
-        rows: how many independent means decide.
-        expected: samples at which an interval of the true error would be as wide as asked.
-        reach: how many times as wide intervals are.
+        rows: number of independent means that decide.
+        expected: samples at which an interval with the true error has the requested width.
+        draws: number of runs.
+        rng: of the draws.
+        reach: factor by which intervals are widened.
     """
     width = 2 * T * reach / np.sqrt(expected)
     looks = stretches(Stopping(width, AT_LEAST), MOST)
@@ -64,7 +67,7 @@ def of_means(
 
 
 def means_table(draws: int) -> str:
-    """Coverage with and without the widening, by kind, deciding rows and expected stop."""
+    """Return a table of coverage with and without widening, by kind, deciding rows and expected stop."""
     rng = np.random.default_rng(0)
     sizes = (128, 256, 512, 1024, 4096)
     lines = [
@@ -79,29 +82,35 @@ def means_table(draws: int) -> str:
 
 
 def of_layer(kind: str, width: float, draws: int, most: int = 2048) -> tuple[float, float]:
-    """Coverage at the stopping time and mean samples, for the mean normalized variance of a layer."""
+    """Return coverage at the stopping time and the mean number of samples, for the NV of a layer."""
     name, (measure, _) = "normalized_variance", MEASURES["normalized_variance"]
-    truth = population(kind, [name]).whole[name]
+    simulation = Simulation(KINDS[kind], simulated(kind))
+    truth = truth_of(simulation, [name]).whole[name]
     stopping, rng = Stopping(width, AT_LEAST), np.random.default_rng(5)
     hits, used = 0, 0
     for _ in range(draws):
-        drawn = simulated(kind, rng, most)
+        sample = drawn(simulation.kind, simulation.population, most, rng, nested=False)
         for look in stretches(stopping, most).tolist():
-            found = outputs_of(measure, states_of([measure], drawn, look), None, whole=False)
+            first = _first(sample, look)
+            found = outputs_of(measure, simulation.states([measure], first), first)
             row = dict(rows_of(measure, found, truth))[""]
-            sizes = np.bincount(pair_numbers(look) % GROUPS, minlength=GROUPS).tolist()
-            interval = jackknife(
-                row.replicates[0], row.replicates[1:].tolist(), sizes, reach=SEQUENTIAL_REACH
-            )
-            if interval.high - interval.low <= width:
+            value, *omitted = row.replicates.tolist()
+            interval = jackknife(value, omitted, first.sizes.tolist(), reach=SEQUENTIAL_REACH)
+            if interval.high - interval.low <= width or look == most:
+                hits, used = hits + (interval.low <= row.truth <= interval.high), used + look
                 break
-        hits, used = hits + (interval.low <= row.truth <= interval.high), used + look
     return hits / draws, used / draws
 
 
+def _first(sample: Sample, count: int) -> Sample:
+    """Return the samples of the lowest ranks."""
+    groups, partners = sample.groups[:count], sample.partners[:count]
+    return replace(sample, chosen=sample.chosen[:count], groups=groups, partners=partners)
+
+
 def layers_table(draws: int) -> str:
-    """Coverage for simulated layers, whose one row decides."""
-    lines = ["| units | width asked for | coverage | samples used, mean |", "| --- | --- | --- | --- |"]
+    """Return a table of coverage for simulated layers, each with a single row that decides."""
+    lines = ["| units | requested width | coverage | samples used, mean |", "| --- | --- | --- | --- |"]
     for kind, width in itertools.product(("linear", "relu", "heavy"), (0.06, 0.04)):
         covered, used = of_layer(kind, width, draws)
         error = np.sqrt(covered * (1 - covered) / draws)
@@ -110,31 +119,28 @@ def layers_table(draws: int) -> str:
 
 
 def savings_table() -> str:
-    """Inputs forwarded until intervals are that narrow, beside all of the bundled digits."""
+    """Return a table of inputs forwarded until intervals are narrow, out of all bundled digits."""
     data = zoo.load("mnist_subset", split="test")
     torch.manual_seed(0)
     net = zoo.build("simple_conv", input_shape=data.shape, classes=len(data.classes))
     lines = [
-        "| width asked for | samples used | inputs forwarded | widest interval | stopped |",
+        "| requested width | samples used | inputs forwarded | widest interval | stopped |",
         "| --- | --- | --- | --- | --- |",
     ]
     for width in (0.4, 0.2, 0.1, 0.05):
         result = iv.measure(net, data.images, iv.QuarterTurns(), width=width, progress=False)
-        told, options = result.provenance["sequential"], result.provenance["options"]
+        run, options = result.provenance["sequential"], result.provenance["options"]
         lines.append(
-            f"| {width:g} | {told['samples']:,} of {told['of']:,} | {options['forwarded_inputs']:,} | "
-            f"{told['widest']['width']:.3f} | {told['stopped']} |"
+            f"| {width:g} | {run['samples']:,} of {run['of']:,} | {options['forwarded_inputs']:,} | "
+            f"{run['widest']['width']:.3f} | {run['stopped']} |"
         )
     return "\n".join(lines)
 
 
 def main() -> None:
-    """Simulates means and layers, and measures a network."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--draws", type=int, default=20_000, help="of means; a tenth of them of layers")
-    parser.add_argument("--out", type=Path)
+    """Simulate means and layers, and measure a network."""
+    parser = command_line.parser(__doc__)
+    parser.add_argument("--draws", type=int, default=20_000, help="runs for means; a tenth of it for layers")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     parts = {
@@ -143,9 +149,7 @@ def main() -> None:
         "SimpleConv with random weights, quarter turns, every layer": savings_table(),
     }
     report = "\n\n".join(f"## {title}\n\n{table}" for title, table in parts.items())
-    print(report)
-    if arguments.out:
-        arguments.out.write_text(report + "\n", encoding="utf-8")
+    command_line.publish(report, arguments.out)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Trains the two SimpleConv of Quiroga et al. 2019 on full MNIST: upright, and randomly rotated.
+"""Train the two SimpleConv networks of Quiroga et al. 2019 on full MNIST: upright and randomly rotated.
 
 usage: python benchmarks/train_quiroga2019_simpleconv.py --data-dir FOLDER --out FOLDER
 
 As published: 32 filters, fc 64, Adam with lr 1e-3, batches of 256, 5 epochs upright and 15 rotated, inputs
-standardised by the mean and deviation of the training images. Rotations are uniform over the circle; what
-leaves the image comes in from its border, which is black, as if rotated before standardising.
-Writes OUT/plain and OUT/rotated (weights and card); an interrupted run goes on where it was.
+standardised by the mean and deviation of the training images. Rotations are uniform over the circle and
+padded with the border, which is black, as if images were rotated before standardising. Writes OUT/plain and
+OUT/rotated (weights and card); an interrupted run is resumed.
 """
 
 from __future__ import annotations

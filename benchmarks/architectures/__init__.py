@@ -1,1 +1,1 @@
-"""Architectures of transformers, timm and PyTorch Geometric, each measured and compared with plain hooks."""
+"""Architectures of transformers, timm and PyTorch Geometric, measured and compared with plain hooks."""

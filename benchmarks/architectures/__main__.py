@@ -1,28 +1,27 @@
-"""Measures every architecture and compares it with plain hooks.
+"""Measure every architecture and compare it with plain hooks.
 
     python -m benchmarks.architectures [--only GLOB ...] [--out FILE]
 
-Needs transformers, timm and torch_geometric, which `make test-models` installs; nothing is downloaded.
-The exit code is 1 if anything that is asked does not hold.
+Requires transformers, timm and torch_geometric, which `make test-models` installs; nothing is downloaded. The
+exit code is 1 if any requirement fails.
 """
 
 from __future__ import annotations
 
-import argparse
 import logging
 import sys
 from fnmatch import fnmatchcase
-from pathlib import Path
 
 import torch
 
+from benchmarks import command_line
 from benchmarks.architectures.comparison import Outcome, examine
 from benchmarks.architectures.every import every
 from benchmarks.architectures.page import page, totals
 
 
-def _told(outcome: Outcome) -> str:
-    what = "ok" if outcome.passed else "FAILED"
+def _summary(outcome: Outcome) -> str:
+    state = "ok" if outcome.passed else "FAILED"
     counts = f"{outcome.equal} of {outcome.leaves} equal, {len(outcome.skipped)} skipped"
     details = [
         outcome.crash,
@@ -33,21 +32,18 @@ def _told(outcome: Outcome) -> str:
         *outcome.untrue[:3],
         *outcome.warned,
     ]
-    details += [f"{name}: {said}" for name, said in list(outcome.wrong.items())[:3]]
+    details += [f"{name}: {difference}" for name, difference in list(outcome.wrong.items())[:3]]
     details += [f"{name}: plain hooks see another value in a batch" for name in outcome.batch_dependent]
     details += [f"not checked: {claim}" for claim, true in outcome.claims.items() if true is None]
     details += sorted(set(outcome.skipped.values()))
     lines = "".join(f"\n    {detail}" for detail in details if detail)
-    return f"{what} {outcome.library} {outcome.name}: {counts}, {outcome.seconds:.1f} s{lines}"
+    return f"{state} {outcome.library} {outcome.name}: {counts}, {outcome.seconds:.1f} s{lines}"
 
 
 def main() -> int:
-    """Runs the sweep."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """Run the sweep."""
+    parser = command_line.parser(__doc__)
     parser.add_argument("--only", nargs="+", default=["*"])
-    parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     logging.getLogger("transformers").setLevel(logging.ERROR)
@@ -55,7 +51,7 @@ def main() -> int:
     for architecture in every():
         if any(fnmatchcase(architecture.name, pattern) for pattern in arguments.only):
             outcomes.append(examine(architecture))
-            print(_told(outcomes[-1]), flush=True)
+            print(_summary(outcomes[-1]), flush=True)
     print("\n".join(totals(outcomes)))
     if arguments.out:
         arguments.out.write_text("\n".join(page(outcomes)) + "\n", encoding="utf-8")

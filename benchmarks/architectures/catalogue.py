@@ -1,4 +1,4 @@
-"""What an entry of the sweep is: a model with random weights, its inputs, and what moves them."""
+"""Entries of the sweep: a model with random weights, its inputs, and the transform."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ Element = Callable[[Tensor], Tensor]
 
 
 class Adapter(nn.Module):
-    """A model that takes something other than one tensor, behind one tensor.
+    """Wraps a model that takes other inputs, so that it takes one tensor.
 
     Args:
         model: the model.
-        call: (model, tensor) to its output.
+        call: returns the output, given the model and the tensor.
     """
 
     def __init__(self, model: nn.Module, call: Callable[[nn.Module, Tensor], Any]) -> None:
@@ -27,7 +27,6 @@ class Adapter(nn.Module):
         self.call = call
 
     def forward(self, x: Tensor) -> Any:
-        """Whatever the model returns."""
         return self.call(self.model, x)
 
 
@@ -36,11 +35,11 @@ class Architecture:
     """One model of the sweep.
 
     Args:
-        library: whose it is.
-        name: what it is called there.
-        build: makes it, with random weights.
-        inputs: (generator) to (sample, ...) inputs.
-        elements: the transform, the identity first. None of them computes, so none of them rounds.
+        library: the library of the model.
+        name: the name of the model in that library.
+        build: makes the model with random weights.
+        inputs: draws (sample, ...) inputs from a generator.
+        elements: the transform, the identity first; all elements are exact.
     """
 
     library: str
@@ -50,7 +49,7 @@ class Architecture:
     elements: tuple[Element, ...]
 
     def make(self) -> tuple[nn.Module, Tensor]:
-        """The model in eval mode and its inputs: the same in every call."""
+        """Return the model in eval mode and its inputs, the same in every call."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             model = self.build().eval()
@@ -58,27 +57,27 @@ class Architecture:
 
 
 def unmoved(x: Tensor) -> Tensor:
-    """The identity."""
+    """Return the input."""
     return x
 
 
 def quarter_turn(x: Tensor) -> Tensor:
-    """Images, turned."""
+    """Rotate images by 90°."""
     return x.rot90(1, (-2, -1))
 
 
 def mirror(x: Tensor) -> Tensor:
-    """The last axis, reversed."""
+    """Reverse the last axis."""
     return x.flip(-1)
 
 
 def reordered(x: Tensor) -> Tensor:
-    """Tokens, nodes or time steps, rotated by one place."""
+    """Shift tokens, nodes or time steps cyclically by one."""
     return x.roll(1, 1)
 
 
 def replaced(x: Tensor) -> Tensor:
-    """The third token, replaced by the second."""
+    """Replace the third token by the second."""
     x = x.clone()
     x[:, 2] = x[:, 1]
     return x
@@ -90,10 +89,10 @@ SERIES_ELEMENTS: tuple[Element, ...] = (unmoved, reordered)
 
 
 def noise(*shape: int) -> Callable[[torch.Generator], Tensor]:
-    """Standard normal inputs of one shape per sample."""
+    """Return a function that draws standard normal inputs of this shape per sample."""
     return lambda generator: torch.randn(SAMPLES, *shape, generator=generator)
 
 
 def tokens(length: int = 10, *, vocabulary: int = 64) -> Callable[[torch.Generator], Tensor]:
-    """Random tokens; the smallest, which models keep for padding and the like, are left out."""
+    """Return a function that draws random tokens, without the smallest, which are often special."""
     return lambda generator: torch.randint(5, vocabulary, (SAMPLES, length), generator=generator)

@@ -1,4 +1,4 @@
-"""One architecture: measured, compared with plain hooks, and searched for what the measurement changed."""
+"""Measure one architecture, compare it with plain hooks, and check that the model is unchanged."""
 
 from __future__ import annotations
 
@@ -38,24 +38,28 @@ MEASURES = (
 
 @dataclass
 class Outcome:
-    """What came of one architecture.
+    """The outcome for one architecture.
 
     Args:
-        leaves: floating readings with a batch axis that leaf modules have.
-        equal: those whose values agree with plain hooks.
-        wrong: those that do not, with what differs.
-        skipped: those that the library skipped, with its reason.
-        absent: those that it neither read nor skipped.
+        library, name: of the architecture.
+        leaves: number of floating readings with a batch axis from leaf modules.
+        equal: number of readings whose values agree with plain hooks.
+        wrong: readings that disagree, with the difference.
+        skipped: readings that the library skipped, with its reason.
+        absent: readings that it neither read nor skipped.
         unexpected: readings of leaf modules in which plain hooks find no batch axis.
-        batch_dependent: those that were read though no value is right, for plain hooks see another response
-            to a sample alone than in a batch.
-        others: reasons for which anything else was skipped, and how often.
+        batch_dependent: readings without a correct value, because plain hooks see different responses to a
+            sample alone and in a batch.
+        others: reasons for which anything else was skipped, with counts.
         claims: reasons for which outputs of leaf modules were skipped, and whether plain hooks agree; None if
-            they cannot tell.
-        refusal: the library's error, if it refused the model.
-        draws: the model draws random numbers, as another seed shows: it must be refused.
-        crash: any other error, with where it arose.
-        changed: what the measurement changed about the model.
+            this cannot be checked.
+        operations: number of functional operations read.
+        refusal: the library's error, if it rejected the model.
+        draws: whether the model draws random numbers, as another seed shows, and so must be rejected.
+        crash: any other error, with its location.
+        changed: what the measurement changed in the model.
+        warned: the library's warnings.
+        seconds: wall time.
     """
 
     library: str
@@ -84,7 +88,7 @@ class Outcome:
 
     @property
     def passed(self) -> bool:
-        """Everything that was read is right, everything else has a true reason, the model is as it was."""
+        """Whether all readings are right, all reasons are true, and the model is unchanged."""
         refused_rightly = self.draws and "depends on chance" in self.refusal
         sound = self.draws == refused_rightly and (refused_rightly or not self.refusal)
         right = not (self.wrong or self.absent or self.unexpected or self.untrue)
@@ -92,12 +96,12 @@ class Outcome:
 
 
 def examine(architecture: Architecture) -> Outcome:
-    """Measures one architecture in both precisions and compares every leaf."""
+    """Measure one architecture in both precisions and compare every leaf."""
     outcome = Outcome(architecture.library, architecture.name)
     started = time.perf_counter()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        _as_it_is(architecture, outcome)
+        _in_float32(architecture, outcome)
         _in_float64(architecture, outcome)
     ours = {str(w.message).splitlines()[0] for w in caught if "invariscope" in str(w.filename)}
     outcome.warned, outcome.seconds = sorted(ours), time.perf_counter() - started
@@ -107,32 +111,32 @@ def examine(architecture: Architecture) -> Outcome:
 def _measured(
     model: nn.Module, x: Tensor, architecture: Architecture, outcome: Outcome, **options: Any
 ) -> Any:
-    """A result, or None with the reason noted."""
+    """Return a result, or None after noting the reason."""
     try:
         elements = list(architecture.elements)
         return iv.measure(model, x, elements, measures=list(MEASURES), progress=False, **options)
     except Exception as error:
         raised = traceback.extract_tb(error.__traceback__)[-1]
         if isinstance(error, ValueError | TypeError) and "/invariscope/" in raised.filename:
-            outcome.refusal = _said(error)
+            outcome.refusal = _first_line(error)
         else:
-            outcome.crash = f"{_said(error)} ({raised.filename.rsplit('/', 1)[-1]}:{raised.lineno})"
+            outcome.crash = f"{_first_line(error)} ({raised.filename.rsplit('/', 1)[-1]}:{raised.lineno})"
         return None
 
 
-def _said(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
 
 
-def _as_it_is(architecture: Architecture, outcome: Outcome) -> None:
-    """The model itself in float32, before it has ever run: afterwards it must be what it was."""
+def _in_float32(architecture: Architecture, outcome: Outcome) -> None:
+    """Measure a model that has never run, and check that this does not change it."""
     model, x = architecture.make()
     fresh, ran = copy.deepcopy(model), copy.deepcopy(model)
     before = _forward(ran, x)
     outcome.draws = not all(map(_same, before, _forward(ran, x, seed=1)))
     _measured(model, x, architecture, outcome)
     if _marks(model) not in (_marks(fresh), _marks(ran)):
-        outcome.changed.append("hooks and attributes are neither those of before nor those after a forward")
+        outcome.changed.append("hooks or attributes differ from those before and after a forward")
     state, original = model.state_dict(), fresh.state_dict()
     if not all(_same(state[name], original[name]) for name in original) or len(state) != len(original):
         outcome.changed.append("weights or buffers")
@@ -141,7 +145,7 @@ def _as_it_is(architecture: Architecture, outcome: Outcome) -> None:
     try:
         after = _forward(model, x)
     except Exception as error:
-        outcome.changed.append(f"its next forward fails: {_said(error)}")
+        outcome.changed.append(f"its next forward fails: {_first_line(error)}")
         return
     if len(before) != len(after) or not all(map(_same, before, after)):
         outcome.changed.append("output")
@@ -160,7 +164,7 @@ def _same(a: Any, b: Any) -> bool:
 
 
 def _marks(model: nn.Module) -> list[tuple[int, tuple[str, ...]]]:
-    """Number of hooks and names of attributes, by module."""
+    """Return the number of hooks and the names of attributes per module."""
     return [
         (len(module._forward_hooks) + len(module._forward_pre_hooks), tuple(sorted(vars(module))))
         for module in model.modules()
@@ -189,7 +193,7 @@ def _in_float64(architecture: Architecture, outcome: Outcome) -> None:
 def _note_others(
     outcome: Outcome, labels: set[Name], skipped: dict[Name, str], read: set[Name], modules: Container[str]
 ) -> None:
-    """What was read or skipped besides floating outputs of leaf modules."""
+    """Note what was read or skipped besides floating outputs of leaf modules."""
     beside = {key for key in read - labels if key[0].split("[")[0] in modules}
     outcome.unexpected = sorted(f"{layer} (call {call})" for layer, call in beside)
     outcome.operations = len(read - labels - beside)
@@ -219,30 +223,30 @@ def _judge(
 
 
 def difference(result: Any, key: tuple[str, int], values: Tensor) -> str:
-    """How a layer's values differ from those of (sample, element, *unit) responses; "" if they do not."""
+    """Return how the values of a layer differ from those of (sample, element, *unit) responses, or ""."""
     truth = Truth.of(values)
     for measure, (units, slack) in truth.expected().items():
         found = result.maps[measure, key[0], "all", key[1]]
-        if said := _map_differs(found, units, slack):
-            return f"{measure}: {said}"
+        if differs := _map_differs(found, units, slack):
+            return f"{measure}: {differs}"
         live = ~truth.dead & np.isfinite(units)
         mean = units[live].mean() if live.any() else np.nan
         row = next(r for r in result.rows if (r["measure"], r["layer"], r["call"]) == (measure, *key))
         allowed = RELATIVE * abs(mean) + (slack[live].max() if live.any() else 0)
         if not (abs(row["value"] - mean) <= allowed or (np.isnan(mean) and np.isnan(row["value"]))):
-            return f"{measure}: the layer's value is {row['value']:.9g}, not {mean:.9g}"
+            return f"{measure}: the value of the layer is {row['value']:.9g}, not {mean:.9g}"
     return ""
 
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """Variances of every unit by their definition, and what is zero up to rounding.
+    """Variances of every unit by definition, and which of them are zero up to rounding.
 
     Args:
         along: transformation variance.
         across: sample variance.
-        size: squared size of each unit's responses.
-        epsilon: of the layer's own number format, which may be float32 in a float64 model.
+        size: mean square of the responses of each unit.
+        epsilon: of the layer's number format, which may be float32 in a float64 model.
     """
 
     along: np.ndarray
@@ -252,7 +256,7 @@ class Truth:
 
     @classmethod
     def of(cls, responses: Tensor) -> Truth:
-        """Of (sample, element, *unit) responses."""
+        """Compute the variances of (sample, element, *unit) responses."""
         values = responses.double().numpy()
         squares = np.square(values).mean((0, 1))
         size = np.maximum(np.maximum(squares, 1e-6 * squares.mean()), np.finfo(float).tiny)
@@ -266,16 +270,16 @@ class Truth:
 
     @property
     def constant(self) -> np.ndarray:
-        """Units that no change of sample moves."""
+        """Units that are constant over samples."""
         return self.across <= self._zero
 
     @property
     def dead(self) -> np.ndarray:
-        """Units that nothing moves."""
+        """Units that are constant over samples and elements."""
         return self.constant & (self.along <= self._zero)
 
     def expected(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """{measure: (units, what rounding allows)}."""
+        """Return the values of units and the allowed rounding error by measure."""
         slack, across_slack = self._slack(self.along), self._slack(self.across)
         with np.errstate(all="ignore"):
             ratio = np.where(self.constant, np.where(self.dead, np.nan, np.inf), self.along / self.across)
@@ -292,13 +296,12 @@ class Truth:
 
 
 def _map_differs(found: np.ndarray, units: np.ndarray, slack: np.ndarray) -> str:
-    """The same, of one map, whose channels the library puts first where they come last."""
+    """Return how a map differs; the library moves channels that come last to the front."""
     layouts = [found] + ([np.moveaxis(found, 0, -1)] if found.ndim > 1 else [])
     fitting = [laid_out for laid_out in layouts if laid_out.shape == units.shape]
     if not fitting:
         return f"units of shape {found.shape}, not {units.shape}"
-    said = [_units_differ(laid_out, units, slack) for laid_out in fitting]
-    return min(said, key=len)
+    return min((_units_differ(laid_out, units, slack) for laid_out in fitting), key=len)
 
 
 def _units_differ(found: np.ndarray, units: np.ndarray, slack: np.ndarray) -> str:
@@ -311,4 +314,4 @@ def _units_differ(found: np.ndarray, units: np.ndarray, slack: np.ndarray) -> st
     if not off.any():
         return ""
     worst = (apart / np.maximum(np.abs(units[live]), 1e-300)).max()
-    return f"{off.sum()} of {live.sum()} units differ, by up to {worst:.2g} of their value"
+    return f"{off.sum()} of {live.sum()} units differ, by up to {worst:.2g} relative"

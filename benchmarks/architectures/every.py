@@ -1,4 +1,4 @@
-"""The list: fixed before any of its models was measured, and not shortened since."""
+"""The list of architectures, fixed before any of them was measured, and not shortened since."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ from benchmarks.architectures.text import text
 
 
 def every() -> list[Architecture]:
-    """All architectures, in the order of the page."""
+    """Return all architectures in the order of the page."""
     return [*text(), *perception(), *images(), *graphs()]

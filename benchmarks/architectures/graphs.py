@@ -1,7 +1,7 @@
-"""Graph networks of PyTorch Geometric, behind one tensor: the features of every node of every graph.
+"""Graph networks of PyTorch Geometric that take one tensor: the features of all nodes of all graphs.
 
-All graphs have the same six nodes and edges, and go through the network as one large graph, as a data loader
-of PyTorch Geometric would batch them.
+All graphs have the same six nodes and the same edges, and are batched as one large graph, as by a data loader
+of PyTorch Geometric.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ ELEMENTS: tuple[Element, ...] = (unmoved, reordered, mirror)
 
 
 class Graphs(nn.Module):
-    """Networks on a batch of graphs, and the mean over the nodes of each.
+    """A network on a batch of graphs, followed by the mean over the nodes of each graph.
 
     Args:
         parts: the modules.
-        call: (parts, features of all nodes, edges, number of the graph of each node) to features of nodes, or
-            of graphs.
+        call: returns features of nodes or of graphs, given the parts, the features of all nodes, the edges,
+            and the number of the graph of each node.
     """
 
     def __init__(self, parts: dict[str, nn.Module], call: Call) -> None:
@@ -38,7 +38,7 @@ class Graphs(nn.Module):
         self.register_buffer("edges", EDGES)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(sample, node, feature) to (sample, feature)."""
+        """Map (sample, node, feature) to (sample, feature)."""
         from torch_geometric.nn import global_mean_pool
 
         graphs = torch.arange(len(x), device=x.device)
@@ -53,7 +53,7 @@ def _two_layers(parts: nn.ModuleDict, x: Tensor, edges: Tensor, index: Tensor) -
 
 
 def layered(kind: str, **settings: Any) -> Architecture:
-    """Two convolutions of a kind with a ReLU between them."""
+    """Return two convolutions of a kind with a ReLU between them."""
 
     def build() -> nn.Module:
         import torch_geometric.nn as pyg
@@ -66,7 +66,7 @@ def layered(kind: str, **settings: Any) -> Architecture:
 
 
 def whole(name: str, make: Callable[[Any], nn.Module], call: Call | None = None) -> Architecture:
-    """A network that the library has ready."""
+    """Return a complete network of the library."""
 
     def build() -> nn.Module:
         import torch_geometric.nn as pyg
@@ -106,7 +106,7 @@ def _schnet_call(parts: nn.ModuleDict, x: Tensor, edges: Tensor, index: Tensor) 
 
 
 def _all_pairs(positions: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
-    """SchNet's neighbours without a compiled extension: all atoms of the same graph."""
+    """Return SchNet's neighbours without a compiled extension: all atoms of the same graph."""
     pairs = (index[:, None] == index[None]) & ~torch.eye(len(index), dtype=torch.bool, device=index.device)
     edges = pairs.nonzero().T
     return edges, (positions[edges[0]] - positions[edges[1]]).norm(dim=-1)
@@ -129,7 +129,7 @@ def _degrees() -> Tensor:
 
 
 def graphs() -> list[Architecture]:
-    """All of them."""
+    """Return all graph networks."""
     sizes = {"in_channels": FEATURES, "hidden_channels": 16, "num_layers": 2, "out_channels": 8}
     degrees = {
         "aggregators": ["mean", "max", "std"],

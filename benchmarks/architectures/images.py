@@ -1,4 +1,4 @@
-"""Image models of timm: convolutional, attentive, mixing and recurrent ones."""
+"""Image models of timm: convolutional, attention, mixing and recurrent models."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SMALL = {"img_size": 32, "patch_size": 8}
 
 
 def registered(name: str, size: int = 32, **settings: Any) -> Architecture:
-    """A model by its registered name."""
+    """Return a model by its registered name."""
 
     def build() -> nn.Module:
         return import_timm().create_model(name, pretrained=False, num_classes=5, **settings)
@@ -23,7 +23,7 @@ def registered(name: str, size: int = 32, **settings: Any) -> Architecture:
 
 
 def assembled(module: str, name: str, **settings: Any) -> Architecture:
-    """A model by its class, whose registered forms fix the sizes."""
+    """Return a model by its class, if the registered variants have fixed sizes."""
 
     def build() -> nn.Module:
         import_timm()
@@ -33,7 +33,7 @@ def assembled(module: str, name: str, **settings: Any) -> Architecture:
 
 
 def images() -> list[Architecture]:
-    """All of them."""
+    """Return all image models."""
     return [
         registered("vit_tiny_patch16_224", **SMALL, embed_dim=32, depth=2, num_heads=4),
         registered("cait_xxs24_224", **SMALL, embed_dim=32, depth=2, num_heads=4),

@@ -1,4 +1,4 @@
-"""Models of transformers for images, sound, video, series, and images with text."""
+"""Models of transformers for images, sound, video, time series, and images with text."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ WAV = {
 
 
 def image(model: str, config: str, settings: dict[str, Any], size: int = 32, **options: Any) -> Architecture:
-    """A model of images."""
+    """Return a model of images."""
     return hf(model, config, settings, noise(3, size, size), IMAGE_ELEMENTS, **options)
 
 
 def vision() -> Iterator[Architecture]:
-    """Models of single images."""
+    """Yield models of single images."""
     yield image("ViTModel", "ViTConfig", {**VIT, "output_hidden_states": True})
     yield image("DeiTForImageClassification", "DeiTConfig", {**VIT, "num_labels": 3})
     yield image("BeitModel", "BeitConfig", {**VIT, "use_relative_position_bias": True})
@@ -73,7 +73,7 @@ def vision() -> Iterator[Architecture]:
 
 
 def video_and_sound() -> Iterator[Architecture]:
-    """Models of clips, spectrograms, waveforms and series."""
+    """Yield models of clips, spectrograms, waveforms and time series."""
     clip = noise(4, 3, 32, 32)
     yield hf(
         "VideoMAEModel", "VideoMAEConfig", {**VIT, "num_frames": 4, "tubelet_size": 2}, clip, IMAGE_ELEMENTS
@@ -90,7 +90,7 @@ def video_and_sound() -> Iterator[Architecture]:
 
 
 def images_with_text() -> Iterator[Architecture]:
-    """Models with two inputs; the text is the same for every image."""
+    """Yield models with two inputs; the text is the same for every image."""
     yield image("CLIPModel", "CLIPConfig", TOWERS, call=_with_text)
     yield image("SiglipModel", "SiglipConfig", _siglip(), call=_with_text)
     yield image("ViltModel", "ViltConfig", {**TEXT, "image_size": 32, "patch_size": 8}, call=_vilt)
@@ -99,7 +99,7 @@ def images_with_text() -> Iterator[Architecture]:
 
 def _words(x: Tensor) -> Tensor:
     words = torch.arange(5, 13, device=x.device)
-    words[-1] = 2  # the end, which CLIP looks for
+    words[-1] = 2  # the end token, which CLIP requires
     return words.expand(len(x), -1)
 
 
@@ -221,5 +221,5 @@ def _siglip() -> dict[str, Any]:
 
 
 def perception() -> list[Architecture]:
-    """All of them."""
+    """Return all models of images, sound, video and series."""
     return [*vision(), *video_and_sound(), *images_with_text()]

@@ -1,4 +1,4 @@
-"""The oracle: what the leaf modules of a model return, by hooks that know nothing of the library."""
+"""The oracle: outputs of leaf modules, recorded by forward hooks independent of the library."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from torch import Tensor, nn
 
 from benchmarks.architectures.catalogue import SAMPLES
 
-# A leaf, too: these compute with their children's weights without calling them.
+# These count as leaves: they use the weights of their children without calling them.
 _WHOLE = (nn.MultiheadAttention, nn.RNNBase, nn.RNNCellBase)
 
-_APART = 1e-4  # of a tensor's rms: rounding is less, and another sample's rows are further away
+_APART = 1e-4  # of a tensor's rms: more than rounding, less than the distance to another sample
 _MASKED = 1e30
 
 SIZES = SAMPLES, 7, 5
-"""Of the batches that show which axis follows the batch."""
+"""Batch sizes by which the batch axis is found."""
 
 Key = tuple[str, int, tuple[Any, ...]]
-"""Layer, number of its run within the forward, and place of the tensor in what it returned."""
+"""Layer, call, and path of the tensor in the output."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,11 +29,11 @@ class Leaf:
     """One floating tensor with a batch axis that a leaf module returns.
 
     Args:
-        key: what identifies it.
-        label: the layer's name as the library has it: the first tensor of an output goes by the plain name.
-        axis: where its samples are.
+        key: identifies the tensor.
+        label: the name of the layer in the library; the first tensor of an output has the plain name.
+        axis: the batch axis.
         rows: rows per sample on that axis.
-        ambiguous: other axes follow the batch too.
+        ambiguous: whether the size of other axes follows the batch size as well.
     """
 
     key: Key
@@ -44,7 +44,7 @@ class Leaf:
 
 
 def leaves(model: nn.Module) -> dict[str, nn.Module]:
-    """Modules without children; the parametrizations of a weight are no children of a layer."""
+    """Return modules without children; parametrizations of weights do not count as children."""
     found: dict[str, nn.Module] = {}
     inside: tuple[str, ...] = ()
     for name, module in model.named_modules():
@@ -59,7 +59,7 @@ def leaves(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def tensors_of(output: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Tensor]]:
-    """Every tensor in an output, with its place."""
+    """Yield every tensor in an output with its path."""
     if isinstance(output, Tensor):
         yield path, output
     elif isinstance(output, Mapping):
@@ -74,7 +74,7 @@ def tensors_of(output: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[
 
 
 def recorded(model: nn.Module, x: Tensor) -> tuple[dict[Key, tuple[int, Tensor]], Any]:
-    """One forward: {key: (rank of the tensor in its output, copy of the tensor)}, and the model's output."""
+    """Run a forward; return {key: (rank of the tensor in its output, copy)} and the output of the model."""
     found: dict[Key, tuple[int, Tensor]] = {}
     runs: dict[str, int] = {}
 
@@ -97,7 +97,7 @@ def recorded(model: nn.Module, x: Tensor) -> tuple[dict[Key, tuple[int, Tensor]]
 
 
 def floating_leaves(model: nn.Module, x: Tensor) -> list[Leaf]:
-    """The readings that the library should have: found from forwards of 12, 7 and 5 samples."""
+    """Return the readings that the library should have, found from forwards of 12, 7 and 5 samples."""
     trials = [recorded(model, x[:size])[0] for size in SIZES]
     found = []
     for key, (rank, tensor) in trials[0].items():
@@ -110,12 +110,12 @@ def floating_leaves(model: nn.Module, x: Tensor) -> list[Leaf]:
 
 
 def label(key: Key, rank: int) -> str:
-    """A tensor's layer as the library has it: the first of an output goes by the plain name."""
+    """Return the name of the layer in the library; the first tensor of an output has the plain name."""
     return key[0] + ("".join(f"[{part}]" for part in key[2]) if rank else "")
 
 
 def axes_of_batch(shapes: Sequence[torch.Size]) -> list[int]:
-    """The axes that follow the batch, from the shapes of a tensor in batches of the three sizes."""
+    """Return the axes whose size follows the batch size, from the shapes for the three batch sizes."""
     if len(shapes) < len(SIZES) or len({*map(len, shapes)}) > 1:
         return []
     return [axis for axis in range(len(shapes[0])) if _follows([shape[axis] for shape in shapes])]
@@ -129,7 +129,7 @@ def _follows(lengths: list[int]) -> bool:
 def responses(
     model: nn.Module, x: Tensor, elements: tuple[Callable[[Tensor], Tensor], ...], wanted: list[Leaf]
 ) -> dict[Key, Tensor]:
-    """(sample, element, *unit) responses of every leaf, one forward for each moved sample alone."""
+    """Return (sample, element, *unit) responses of every leaf, with one forward per sample and element."""
     found: dict[Key, list[Tensor]] = {leaf.key: [] for leaf in wanted}
     for moved in (element(x) for element in elements):
         for sample in range(len(x)):
@@ -153,7 +153,7 @@ def undefined(
     wanted: list[Leaf],
     alone: Mapping[Key, Tensor],
 ) -> set[Key]:
-    """Leaves that respond to a sample otherwise in a batch than alone, as if rounding breaks a tie."""
+    """Return leaves whose response to a sample differs alone and in a batch, for example at ties."""
     found: set[Key] = set()
     for number, element in enumerate(elements):
         notes, _ = recorded(model, element(x))
@@ -165,9 +165,9 @@ def undefined(
 
 
 def same_rows(together: Tensor, alone: Tensor) -> bool:
-    """Whether (row, ...) of a batch are the (sample, ...) or (sample, row, ...) of its samples alone.
+    """Return whether (row, ...) of a batch equal the (sample, ...) or (sample, row, ...) of single samples.
 
-    The rows of a sample may lie together, or those of all samples in turns.
+    The rows of a sample may be consecutive or interleaved with those of other samples.
     """
     together, alone = (torch.where(values.abs() < _MASKED, values, 0) for values in (together, alone))
     orders = [alone]

@@ -1,4 +1,4 @@
-"""Language models of transformers: encoders, decoders, both, recurrent ones and mixtures of experts."""
+"""Language models of transformers: encoders, decoders, both, recurrent models, mixtures of experts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BART = {
     **{"encoder_layers": 2, "encoder_attention_heads": 4, "encoder_ffn_dim": 64},
     **{"decoder_layers": 2, "decoder_attention_heads": 4, "decoder_ffn_dim": 64},
 }
-LOOPED = {"experts_implementation": "eager"}  # the grouped product of matrices has no float64
+LOOPED = {"experts_implementation": "eager"}  # the grouped matrix product has no float64
 EXPERTS = {**LLAMA, **LOOPED, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32}
 
 
@@ -40,7 +40,7 @@ def hf(
     elements: tuple[Element, ...] = TOKEN_ELEMENTS,
     call: Call | None = None,
 ) -> Architecture:
-    """A model of transformers from its configuration alone."""
+    """Return a model of transformers with random weights from its configuration."""
 
     def build() -> nn.Module:
         import transformers
@@ -52,12 +52,12 @@ def hf(
 
 
 def both_sides(model: nn.Module, x: Tensor) -> Any:
-    """Encoder and decoder on the same tokens."""
+    """Call encoder and decoder on the same tokens."""
     return model(input_ids=x, decoder_input_ids=x)
 
 
 def encoders() -> Iterator[Architecture]:
-    """Models of masked tokens and of whole sentences."""
+    """Yield models of masked tokens and of whole sentences."""
     yield hf("BertModel", "BertConfig", TEXT)
     yield hf("RobertaForSequenceClassification", "RobertaConfig", {**TEXT, "num_labels": 3})
     yield hf("DistilBertForMaskedLM", "DistilBertConfig", _distilled())
@@ -79,7 +79,7 @@ def encoders() -> Iterator[Architecture]:
 
 
 def decoders() -> Iterator[Architecture]:
-    """Causal models."""
+    """Yield causal models."""
     yield hf("GPT2Model", "GPT2Config", GPT)
     yield hf("GPTNeoForCausalLM", "GPTNeoConfig", _gpt_neo())
     yield hf("GPTNeoXModel", "GPTNeoXConfig", TEXT)
@@ -98,7 +98,7 @@ def decoders() -> Iterator[Architecture]:
 
 
 def sequence_to_sequence() -> Iterator[Architecture]:
-    """Encoders with decoders."""
+    """Yield models with encoder and decoder."""
     yield hf("T5Model", "T5Config", T5, call=both_sides)
     yield hf("BartModel", "BartConfig", BART, call=both_sides)
     yield hf("PegasusModel", "PegasusConfig", {**BART, "pad_token_id": 0}, call=both_sides)
@@ -148,5 +148,5 @@ def _switch() -> dict[str, Any]:
 
 
 def text() -> list[Architecture]:
-    """All of them."""
+    """Return all language models."""
     return [*encoders(), *decoders(), *sequence_to_sequence()]

@@ -1,9 +1,8 @@
-"""Lets timm be imported without torchvision, of which there is no build for every torch.
+"""Import timm without torchvision, which is not available for every version of torch.
 
-timm's models take nothing from torchvision but a class of frozen norms to compare with; its data pipeline,
-which is imported along with them, takes more. Here every name of torchvision is an empty class, whose
-attributes are their own names, for as long as timm is being imported and no longer: other libraries see that
-torchvision is missing.
+The models of timm use only a class of frozen norms from torchvision, for comparisons; its data pipeline,
+which is imported with them, uses more. While timm is imported, every name in torchvision is an empty class
+whose attributes are their own names. Afterwards, other libraries see that torchvision is missing.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from torch import nn
 
 
 class _Empty(type):
-    """A class of which every attribute is its own name, as members of an enumeration could be."""
+    """A class whose attributes are their own names, like members of an enumeration."""
 
     def __getattr__(cls, name: str) -> str:
         if name.startswith("_"):
@@ -69,7 +68,7 @@ def _standing_in() -> Iterator[None]:
 
 
 def import_timm() -> ModuleType:
-    """timm, with torchvision where there is one."""
+    """Import timm, with torchvision if it is installed."""
     if "timm" in sys.modules or importlib.util.find_spec("torchvision") is not None:
         return importlib.import_module("timm")
     with _standing_in():

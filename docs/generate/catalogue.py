@@ -1,4 +1,4 @@
-"""Pages of the measures and of the transforms, from their registries and docstrings."""
+"""Create the pages of measures and transforms from their registries and docstrings."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from mathematics import markdown_of
 
 from invariscope.measures.base import MEASURES, Measure
 from invariscope.measures.values import Output
-from invariscope.measures.variance import NormalizedVariance
-from invariscope.measures.variance_options import PRESETS
+from invariscope.measures.variance import PRESETS, NormalizedVariance
 from invariscope.transforms.base import TRANSFORMS, Transform
 
 _LABELS_SHOWN = 8
@@ -22,7 +21,7 @@ _FUNCTION = re.compile(r"<(?:built-in method|function) (?:\w+\.)*(\w+)[^<>]*>")
 
 
 def pages() -> dict[str, str]:
-    """An overview of each kind, and a page for each class."""
+    """Return an overview of each kind, and a page per class."""
     measures, transforms = MEASURES.classes(), TRANSFORMS.classes()
     return {
         "measures/index.md": _overview("Measures", _MEASURES, {n: c.summary for n, c in measures.items()}),
@@ -35,13 +34,13 @@ def pages() -> dict[str, str]:
 
 
 _MEASURES = (
-    "What a number says about a network. All measures that are asked for share one pass over the data; "
-    "the names are those of `iv.measure(..., measures=[...])` and of `invariscope measure --measures`. "
-    "A measure is [one file](../contributing.md), and is listed here by being there."
+    "Measures compute numbers from the responses of a network. All requested measures share one pass over "
+    "the data. Use these names in `iv.measure(..., measures=[...])` and `invariscope measure --measures`. "
+    "A measure is [one file](../contributing.md), and is listed here automatically."
 )
 _TRANSFORMS = (
-    "What is done to the inputs: a finite, ordered, labelled list of elements. The names are those of the "
-    "registry; a list of callables on batches is a transform too."
+    "A transform is a finite, ordered, labelled list of elements that are applied to the inputs. These are "
+    "the names of the registry; a list of callables on batches can be used as a transform too."
 )
 
 
@@ -51,7 +50,7 @@ def _overview(title: str, lead: str, entries: dict[str, str]) -> str:
 
 
 def measure_page(name: str, cls: type[Measure]) -> str:
-    """What a measure means, how to read it, its options, its docstring."""
+    """Return the page of a measure: summary, outputs, options and docstring."""
     outputs = cls.examples()[0].outputs()
     lows, highs = zip(*(output.range for output in outputs.values()), strict=True)
     low, high = _number(min(lows)), _number(max(highs))
@@ -80,7 +79,7 @@ def _range(output: Output) -> str:
 
 
 def transform_page(name: str, cls: type[Transform]) -> str:
-    """What a family does, its constructors, its options, and a few of its transforms."""
+    """Return the page of a transform: summary, constructors, options and examples."""
     makers = [key for key, entry in vars(cls).items() if isinstance(entry, classmethod) and key != "examples"]
     return "\n\n".join(
         [
@@ -94,7 +93,7 @@ def transform_page(name: str, cls: type[Transform]) -> str:
 
 
 def presets() -> str:
-    """The options that each published convention sets, side by side."""
+    """Return a table of the options that each published convention sets."""
     options = {name: NormalizedVariance(preset=name).options for name in PRESETS}
     shown = [name for name in options["slides"] if name not in ("preset", "norm")]
     rows = [
@@ -105,7 +104,7 @@ def presets() -> str:
 
 
 def _documentation(cls: type, *, members: list[str]) -> str:
-    """The docstring, and those of some members under headings of their own."""
+    """Return directives for the docstring of a class, and for some members under separate headings."""
     place = f"{cls.__module__}.{cls.__qualname__}"
     hidden = ("signature", "root_heading", "docstring_parameters", "docstring_attributes")
     whole = [
@@ -128,7 +127,7 @@ def _options(cls: type) -> str:
 
 
 def _described(cls: type) -> dict[str, str]:
-    """What the docstrings of a class and its bases say about each option."""
+    """Return the description of each option from the docstrings of a class and its bases."""
     found: dict[str, str] = {}
     for base in reversed(cls.__mro__):
         docstring = griffe.Docstring(inspect.cleandoc(vars(base).get("__doc__") or ""))
@@ -144,7 +143,7 @@ def _default(value: Any) -> str:
 
 
 def _shown(value: Any, length: int) -> str:
-    """The value as code; functions by their names, since their addresses change with every build."""
+    """Return the value as code; functions by name, since their addresses change with every build."""
     text = _FUNCTION.sub(r"\1", repr(value)).replace("|", "\\|")
     return f"`{text}`" if len(text) <= length else f"`{text[:length]}…`"
 
@@ -173,12 +172,12 @@ def _group(transform: Transform) -> str:
 
 
 def spaced(name: str) -> str:
-    """A registry name as a title: "Normalized variance"."""
+    """Return a registry name as a title: "Normalized variance"."""
     return name.replace("_", " ").capitalize()
 
 
 def first_sentence(cls: type) -> str:
-    """The first paragraph of a docstring."""
+    """Return the first paragraph of a docstring."""
     return markdown_of(inspect.getdoc(cls) or "").split("\n\n")[0]
 
 

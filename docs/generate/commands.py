@@ -1,4 +1,4 @@
-"""The command line's page, from the commands' own help."""
+"""Create the page of the command line from the help of the commands."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def page() -> str:
-    """Every command: what it does, with examples, its arguments and its options."""
+    """Return the page: each command with its help, examples, arguments and options."""
     whole = typer.main.get_command(app)
     parts = [f"# Command line\n\n{_text(whole.help)}"]
     parts += [_command(command, f"invariscope {name}", 2) for name, command in _inside(whole)]

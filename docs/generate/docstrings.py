@@ -1,4 +1,4 @@
-"""Reads docstrings as they stand in the code and hands them to the site as Markdown."""
+"""Convert docstrings to Markdown for the site."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from mathematics import markdown_of
 
 
 class SiteDocstrings(griffe.Extension):
-    """Formulas, cross-reference roles and doctests in the notation of the site."""
+    """Extension that converts formulas, cross-reference roles and doctests to the site's notation."""
 
     def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
-        """Rewrites the docstring of whatever was found."""
+        """Convert the docstring of an object."""
         if obj.docstring is not None:
             obj.docstring.value = markdown_of(obj.docstring.value)

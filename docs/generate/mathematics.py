@@ -1,4 +1,4 @@
-"""Formulas: reStructuredText directives to TeX, and TeX to MathML, which browsers draw without any script."""
+"""Convert formulas from reStructuredText to TeX, and to MathML, which browsers render without a script."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _DELIMITERS = re.compile(r"^\s*\\[\[(]|\\[\])]\s*$")
 
 
 def markdown_of(docstring: str) -> str:
-    """A docstring as the site's Markdown: formulas between dollars, roles as code, doctests fenced."""
+    """Convert a docstring to Markdown: formulas between dollars, roles as code, doctests fenced."""
     text = _DIRECTIVE.sub(_display, docstring)
     text = _ROLE.sub(lambda role: f"`{role['name']}`", text)
     text = _SECTION.sub("\n\n", text)
@@ -41,7 +41,7 @@ def _fenced(prompts: re.Match[str]) -> str:
 
 
 def with_mathml(page: str) -> str:
-    """The page with every marked TeX formula as MathML; the TeX stays beside it as an annotation."""
+    """Replace each TeX formula of a page by MathML, with the TeX as an annotation."""
     return _RENDERED.sub(_mathml, page)
 
 

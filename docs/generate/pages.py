@@ -1,4 +1,4 @@
-"""The hooks of the site: pages made from the code, the navigation, and formulas without scripts."""
+"""Hooks of the site: pages generated from the code, the navigation, and formulas without scripts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PROJECT = DOCS.parent
 
 
 def made() -> dict[str, str]:
-    """Every page that is not written by hand: its place and its Markdown."""
+    """Return the path and Markdown of every generated page."""
     return {
         "changelog.md": (PROJECT / "CHANGELOG.md").read_text(),
         "contributing.md": (PROJECT / "CONTRIBUTING.md").read_text(),
@@ -27,7 +27,7 @@ def made() -> dict[str, str]:
 
 
 def navigation(found: list[str]) -> list[dict[str, Any]]:
-    """The site's sections; a page of a section is listed by being there."""
+    """Return the navigation; the pages of a section are found automatically."""
 
     def section(folder: str) -> list[str]:
         inside = sorted(uri for uri in found if uri.startswith(f"{folder}/") and uri.endswith(".md"))
@@ -37,8 +37,8 @@ def navigation(found: list[str]) -> list[dict[str, Any]]:
         {"Home": "index.md"},
         {"Getting started": "getting_started.md"},
         {"Training networks": "training.md"},
-        {"During training": "monitoring.md"},
-        {"As penalties": "penalties.md"},
+        {"Monitoring": "monitoring.md"},
+        {"Penalties": "penalties.md"},
         {"Concepts": "concepts.md"},
         {"Measures": section("measures")},
         {"Published conventions": "conventions.md"},
@@ -49,7 +49,7 @@ def navigation(found: list[str]) -> list[dict[str, Any]]:
         {"Smooth deformations": "deformations.md"},
         {"Stability": "stability.md"},
         {"Lie derivatives": "lie_derivatives.md"},
-        {"In a test suite": "testing.md"},
+        {"Testing": "testing.md"},
         {"Command line": "command_line.md"},
         {"What happens to your model": "model_state.md"},
         {"When something is wrong": "bad_input.md"},
@@ -64,7 +64,7 @@ def navigation(found: list[str]) -> list[dict[str, Any]]:
 
 
 def on_files(files: Files, *, config: Any, **_: Any) -> Files:
-    """Adds the pages made from the code, and arranges all of them."""
+    """Add the generated pages, and set the navigation."""
     for place, text in made().items():
         files.append(File.generated(config, place, content=text))
     config["nav"] = navigation([file.src_uri for file in files.documentation_pages()])
@@ -72,10 +72,10 @@ def on_files(files: Files, *, config: Any, **_: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Puts the table of presets where a page asks for it."""
+    """Insert the table of presets into the page with its mark."""
     return markdown.replace("<!-- presets -->", catalogue.presets())
 
 
 def on_page_content(html: str, **_: Any) -> str:
-    """Draws the formulas."""
+    """Convert the formulas of a page."""
     return with_mathml(html)

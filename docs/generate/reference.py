@@ -1,4 +1,4 @@
-"""The reference: the public names first, then every package with all that its modules define."""
+"""Create the reference: the public names first, then each package with the contents of its modules."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 import invariscope
 
 SOURCE = Path(invariscope.__file__).parent
-# Their classes have pages of their own.
+# Their classes have separate pages.
 _CATALOGUED = ("measures", "transforms")
 
 
 def pages() -> dict[str, str]:
-    """A page for the public surface and one for each package."""
+    """Return a page for the public names and one per package."""
     packages = sorted(place.parent for place in SOURCE.glob("*/__init__.py"))
     return {
         "reference/index.md": _surface(),
@@ -24,10 +24,10 @@ def pages() -> dict[str, str]:
 def _surface() -> str:
     named = [f"::: {home}.{name}" for name, home in sorted(invariscope._HOMES.items())]
     lead = (
-        "After `import invariscope as iv`, these are `iv.measure`, `iv.load` and so on; so are all classes "
-        "of [measures](../measures/index.md) and [transforms](../transforms/index.md)."
+        "After `import invariscope as iv`, use these as `iv.measure`, `iv.load` and so on. The classes of "
+        "[measures](../measures/index.md) and [transforms](../transforms/index.md) are available likewise."
     )
-    return "\n\n".join(["# The public surface", lead, *named, ""])
+    return "\n\n".join(["# Public names", lead, *named, ""])
 
 
 def _package(folder: Path) -> str:
@@ -38,13 +38,13 @@ def _package(folder: Path) -> str:
 
 
 def _block(module: str) -> str:
-    """What a module defines, without what the public surface shows already: a name has one place."""
+    """Return the directive for a module, without the names on the page of public names."""
     elsewhere = [f"!^{name}$" for name, home in sorted(invariscope._HOMES.items()) if home == module]
     filters = f"\n    options:\n      filters: {['!^_', *elsewhere]}" if elsewhere else ""
     return f"::: {module}{filters}"
 
 
 def _modules(folder: Path) -> list[str]:
-    """Dotted names of the public modules inside, those of subpackages included."""
+    """Return the dotted names of the public modules inside, including subpackages."""
     inside = (place.relative_to(folder).with_suffix("").parts for place in sorted(folder.rglob("*.py")))
     return [".".join(parts) for parts in inside if not any(part.startswith("_") for part in parts)]

@@ -1,4 +1,4 @@
-"""What editors and type checkers know of names that are found when they are first used.
+"""Write stubs, which tell editors and type checkers about lazily loaded names.
 
 `make stubs` (`python docs/generate/stubs.py`) writes the two files; a test regenerates and compares them.
 """
@@ -44,7 +44,7 @@ def _transforms() -> dict[str, str]:
 
 
 def _text(homes: dict[str, str], rest: list[str]) -> str:
-    """Return imports of the names, in the order and the width that ruff wants."""
+    """Return imports of the names, formatted like ruff."""
     ordered = sorted(homes.items(), key=lambda pair: (pair[1], pair[0]))
     return "\n".join([_HEAD, "", *(_import(*pair) for pair in ordered), *([""] * bool(rest)), *rest, ""])
 

@@ -1,4 +1,4 @@
-"""How a neural network's representations respond when its inputs are transformed.
+"""Measure how a neural network's representations respond when its inputs are transformed.
 
     import invariscope as iv
 
@@ -6,9 +6,9 @@
     result.table
     result.report("report.html")
 
-Everything here is loaded when it is first used: importing the package loads neither torch nor
-pandas nor matplotlib. Transforms and measures are found by their class names in their registries. What
-editors and type checkers know of all these names stands in `__init__.pyi`, which `make stubs` generates.
+All names are loaded on first use, so importing the package loads neither torch nor pandas nor matplotlib.
+Transforms and measures are found in their registries by class name. `make stubs` generates `__init__.pyi`,
+which lists all names for editors and type checkers.
 """
 
 from __future__ import annotations
@@ -61,14 +61,14 @@ _PACKAGES = (
     "penalties",
     "plots",
     "readers",
-    "report",  # callable, too: it writes one
+    "report",  # also callable: it writes a report
     "studies",
     "transforms",
     "weights",
     "zoo",
 )
-_ROOMS = {"neurons": "studies.neurons"}  # of packages that lie in another one
-_RENAMED = {"write_report": "report"}  # old names, to be removed in the version after this one
+_ROOMS = {"neurons": "studies.neurons"}  # packages inside another one
+_RENAMED = {"write_report": "report"}  # old names, to be removed in the next version
 
 
 def __getattr__(name: str) -> Any:
@@ -77,24 +77,19 @@ def __getattr__(name: str) -> Any:
     if name in _PACKAGES:
         return importlib.import_module(f"invariscope.{_ROOMS.get(name, name)}")
     if name in _RENAMED:
-        message = f"iv.{name} is now iv.{_RENAMED[name]}, and will be removed in the next version"
+        message = f"iv.{name} was renamed to iv.{_RENAMED[name]} and will be removed in the next version"
         warnings.warn(message, DeprecationWarning, stacklevel=2)
         return __getattr__(_RENAMED[name])
-    found = _registered(name) if name[:1].isupper() else None
-    if found is None:
-        raise AttributeError(f"module 'invariscope' has no attribute {name!r}{_closest(name)}")
-    return found
+    if name[:1].isupper():
+        from invariscope.catalog.listing import class_named
 
-
-def _registered(name: str) -> Any:
-    """Return the transform or measure of that class name, or None."""
-    from invariscope.catalog.listing import class_named
-
-    return class_named(name)
+        if (found := class_named(name)) is not None:
+            return found
+    raise AttributeError(f"module 'invariscope' has no attribute {name!r}{_closest(name)}")
 
 
 def _closest(name: str) -> str:
-    """Return the public names that look most like this one, as the end of a message."""
+    """Return the most similar public names as the end of a message."""
     if name.startswith("_"):
         return ""
     from invariscope.common.registry import closest

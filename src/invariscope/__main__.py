@@ -1,4 +1,4 @@
-"""`python -m invariscope` is the command line."""
+"""`python -m invariscope` runs the command line."""
 
 from invariscope.cli import main
 

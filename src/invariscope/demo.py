@@ -1,4 +1,4 @@
-"""The demonstration: two small networks, one trained on upright and one on rotated digits, side by side.
+"""Demonstration: compare a small network trained on upright digits with one trained on rotated digits.
 
 from invariscope import demo
 
@@ -44,16 +44,15 @@ Bars = Callable[[str], Tick]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What the demonstration does.
+class DemoSettings:
+    """DemoSettings of the demonstration.
 
     Args:
-        seed: of everything random.
-        filters: of the first block of SimpleConv; the published width is 32.
-        plain_epochs, rotated_epochs: passes over the 8,000 bundled training digits. Rotated digits
-            take longer to learn.
-        training_digits: how many of them are used.
-        digits: test digits that are measured, 16 rotations each.
+        seed: seed of everything random.
+        filters: width of the first block of SimpleConv, which is 32 in the publication.
+        plain_epochs, rotated_epochs: passes over the training digits; rotated digits take longer to learn.
+        training_digits: number of training digits, up to the 8,000 bundled ones.
+        digits: number of test digits to measure, with 16 rotations each.
     """
 
     seed: int = 0
@@ -66,12 +65,12 @@ class Settings:
 
 @dataclass(frozen=True)
 class Demonstration:
-    """What came out.
+    """Results of the demonstration.
 
     Args:
-        folder: holds `report.html`, both results and both networks.
+        folder: folder with `report.html`, both results and both networks.
         plain, rotated: the results.
-        reused: whether the networks of an earlier run with the same settings were taken.
+        reused: whether the networks of an earlier run with the same settings were reused.
     """
 
     folder: Path
@@ -81,43 +80,43 @@ class Demonstration:
 
     @property
     def report(self) -> Path:
-        """The page that compares both networks."""
+        """Path of the page that compares both networks."""
         return self.folder / "report.html"
 
     @property
     def differences(self) -> pd.DataFrame:
-        """Normalized variance layer by layer: plain, rotated, difference with its interval."""
+        """Normalized variance per layer: plain, rotated, and difference with its interval."""
         rows = compare([self.plain, self.rotated])
         return rows.query("measure == @MEASURE and stratum == 'all'").reset_index(drop=True)
 
     @property
     def sentence(self) -> str:
-        """What the table means, in words computed from it."""
-        said = findings.compared(self.differences, MEASURE, findings.transform_name(self.plain))
-        return f"{said} {_accuracies(self.plain, self.rotated)}"
+        """The table in words."""
+        text = findings.compared(self.differences, MEASURE, findings.transform_name(self.plain))
+        return f"{text} {_accuracies(self.plain, self.rotated)}"
 
 
 def run(
     folder: str | Path = "invariscope-demo",
     *,
-    settings: Settings | None = None,
+    settings: DemoSettings | None = None,
     bars: Callable[[], AbstractContextManager[Bars]] | None = None,
     log: Callable[[str], None] = lambda text: None,
 ) -> Demonstration:
-    """Trains both networks, measures both under rotation, and writes one report.
+    """Train both networks, measure both under rotation, and write one report.
 
-    A folder that an earlier demonstration wrote is taken over: its networks are used again if they
-    were trained with the same settings, everything else in it is written anew.
+    The networks of an earlier demonstration in the folder are reused if their settings are the same;
+    everything else is replaced.
 
     Args:
         folder: new, empty, or from an earlier demonstration.
-        settings: None: the defaults, about a minute on two cores.
+        settings: by default those that take about a minute on two cores.
         bars: opens the progress bars; `bar(title)` returns `tick(done, total)`.
-        log: told what happens.
+        log: called with remarks on the progress.
     Raises:
-        FileExistsError: the folder holds something else.
+        FileExistsError: the folder holds other files.
     """
-    settings, folder = settings or Settings(), Path(folder)
+    settings, folder = settings or DemoSettings(), Path(folder)
     mark = asdict(settings) | {"invariscope": invariscope.__version__}
     earlier = _earlier_mark(folder)
     with _staged(folder) as scratch:
@@ -135,12 +134,13 @@ def _accuracies(plain: Result, rotated: Result) -> str:
     tables = (result.table.query("measure == 'prediction.accuracy'") for result in (plain, rotated))
     before, after = (float(table["value"].iloc[0]) for table in tables)
     return (
-        f"Over all rotations it reads {100 * after:.0f} % of the digits, the plain one {100 * before:.0f} %."
+        f"Over all rotations it recognizes {100 * after:.0f} % of the digits, the plain network "
+        f"{100 * before:.0f} %."
     )
 
 
-def _result(name: str, scratch: Path, settings: Settings, bar: Bars) -> Result:
-    """One network, trained unless it is there already, measured and saved."""
+def _result(name: str, scratch: Path, settings: DemoSettings, bar: Bars) -> Result:
+    """Train a network unless it exists, measure it and save the result."""
     folder = scratch / "networks" / name
     if not folder.exists():
         _train(name, folder, settings, bar(f"training {name}"))
@@ -162,7 +162,7 @@ def _result(name: str, scratch: Path, settings: Settings, bar: Bars) -> Result:
     return result
 
 
-def _train(name: str, folder: Path, settings: Settings, tick: Tick) -> None:
+def _train(name: str, folder: Path, settings: DemoSettings, tick: Tick) -> None:
     data = zoo.load("mnist_subset", split="train", samples=settings.training_digits, seed=settings.seed)
     options = {"filters": settings.filters}
     card = zoo.Card(
@@ -188,7 +188,7 @@ def _train(name: str, folder: Path, settings: Settings, tick: Tick) -> None:
 
 
 def _earlier_mark(folder: Path) -> dict[str, Any] | None:
-    """The mark of an earlier demonstration in the folder; None for a new, empty or half-made folder."""
+    """Return the mark of an earlier demonstration; None for a new, empty or unfinished folder."""
     if not folder.exists() or (folder.is_dir() and {entry.name for entry in folder.iterdir()} <= {_SCRATCH}):
         return None
     try:
@@ -196,12 +196,12 @@ def _earlier_mark(folder: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         mark = None
     if not isinstance(mark, dict) or "invariscope" not in mark:
-        raise FileExistsError(f"{folder} holds something other than a demonstration. Give another folder.")
+        raise FileExistsError(f"{folder} holds files that are not from a demonstration. Give another folder.")
     return mark
 
 
 def _networks_kept(folder: Path, scratch: Path) -> bool:
-    """Copies both networks of the earlier demonstration, if they are whole."""
+    """Copy both networks of the earlier demonstration if they are intact."""
     try:
         for name in (PLAIN, ROTATED):
             zoo.load_network(folder / "networks" / name)
@@ -213,19 +213,19 @@ def _networks_kept(folder: Path, scratch: Path) -> bool:
 
 def _takeover(reused: bool) -> str:
     if reused:
-        return "its networks are used again, the rest is written anew."
-    return "its settings differ or its networks are gone; all of it is written anew."
+        return "its networks are reused, everything else is replaced."
+    return "its settings differ or its networks are missing, so everything is replaced."
 
 
 @contextmanager
 def _staged(folder: Path) -> Iterator[Path]:
-    """A scratch folder within `folder`, whose entries replace those of the same names when all is done."""
+    """Yield a scratch folder inside `folder` whose entries replace those of the same names at the end."""
     scratch = folder / _SCRATCH
-    shutil.rmtree(scratch, ignore_errors=True)  # of a run that was killed
+    shutil.rmtree(scratch, ignore_errors=True)  # left by a killed run
     scratch.mkdir(parents=True)
     try:
         yield scratch
-        # The mark goes first and comes last: with it, the folder is complete.
+        # The mark is removed first and moved last: it marks the folder as complete.
         (folder / _MARK).unlink(missing_ok=True)
         for entry in sorted(scratch.iterdir(), key=lambda entry: entry.name == _MARK):
             if (folder / entry.name).is_dir():

@@ -12,13 +12,13 @@ import numpy as np
 GROUPS = 8
 MIN_PER_GROUP = 8
 LEVEL = 0.95
-# Intervals of a run that stops when they are narrow enough are made wider by this, because it stops rather
+# Factor that widens the intervals of a run that stops when they are narrow, because such a run tends to stop
 # when chance has made them narrow: simulated in benchmarks/sequential.py.
 SEQUENTIAL_REACH = 1.1
-# Of what a jackknife counts twice: simulated in benchmarks/coverage.py.
+# Share of the doubly counted variance to subtract: simulated in benchmarks/coverage.py.
 _TAKEN_OFF = 0.8
-# Groups are fixed and know nothing of classes: with so many of a class hardly one has fewer than eight.
-ENOUGH = "64 samples in all will do, and about 150 of a class for that class"
+# Groups ignore classes: with 150 samples of a class, hardly any group has fewer than eight of them.
+ENOUGH = "64 samples suffice, or about 150 per class for intervals of single classes"
 # Effective number of samples (clusters) that a mean of variances or squared distances needs: (Σd)²/Σd².
 DECISIVE = 5.0
 
@@ -26,10 +26,10 @@ ReasonKind: TypeAlias = Literal["never", "small_groups", "few_decide"]
 
 
 class Reason(str):
-    """Why a value has no interval: a text, and what kind of reason it is.
+    """Why a value has no interval: a text with a kind.
 
     Args:
-        text: what users read.
+        text: the text for users.
         kind: "small_groups": groups have too few samples; "few_decide": too few samples decide the value;
             "never": no number of samples would give an interval.
     """
@@ -49,7 +49,7 @@ class Reason(str):
 
 
 def kind_of(reason: str) -> ReasonKind:
-    """Return the kind of a reason; a plain text is final."""
+    """Return the kind of a reason; "never" for a plain text."""
     return reason.kind if isinstance(reason, Reason) else "never"
 
 
@@ -74,7 +74,7 @@ class Interval:
 
     @property
     def columns(self) -> dict[str, Any]:
-        """Columns of a row of results: both ends and the bias-corrected estimate between them."""
+        """Columns of a result row: both ends, and the bias-corrected estimate between them."""
         return {"ci_low": self.low, "ci_high": self.high, "corrected": self.centre}
 
     def within(self, least: float = -math.inf, most: float = math.inf) -> Interval:
@@ -117,7 +117,7 @@ MISSING = Interval(math.nan, math.nan)
 def jackknife(
     value: float, replicates: Sequence[float], sizes: Sequence[int], *, reach: float = 1.0
 ) -> Interval:
-    """95 % interval of an estimate from its values with each group of samples left out.
+    """Return the 95 % interval of an estimate from its values with each group of samples left out.
 
     .. math:: \\hat\\theta_J = G\\hat\\theta - \\sum_g (1 - n_g/n)\\,\\hat\\theta_{(g)}, \\qquad
         s^2 = \\frac1G \\sum_g \\frac{(\\tilde\\theta_g - \\hat\\theta_J)^2}{h_g - 1}, \\quad
@@ -130,11 +130,11 @@ def jackknife(
     Args:
         value: the estimate from all samples.
         replicates: the estimate without group g, for each of the G groups.
-        sizes: samples in each group; they may differ.
-        reach: how many times as wide, and as large an error, as simulation found it to need: for medians,
-            and where the number of samples was chosen by the width.
+        sizes: number of samples in each group; they may differ.
+        reach: factor that widens the interval and its error, as simulations require for medians and for runs
+            that stop by the width of their intervals.
     Returns:
-        NaN bounds where a replicate is not finite or a group is empty.
+        The interval; NaN bounds if a replicate is not finite or a group is empty.
     Source:
         Busing, Meijer and van der Leeden 1999, doi:10.1023/A:1008800423698 (groups of unequal size).
 
@@ -151,8 +151,7 @@ def jackknife(
     share = size / size.sum()
     centre = float(count * value - np.sum((1 - share) * omitted))
     pseudo = value / share - (1 / share - 1) * omitted
-    error = math.sqrt(np.mean((pseudo - centre) ** 2 / (1 / share - 1)))
-    error *= reach
+    error = reach * math.sqrt(np.mean((pseudo - centre) ** 2 / (1 / share - 1)))
     half = float(special.stdtrit(count - 1, 0.5 + LEVEL / 2)) * error
     return Interval(centre - half, centre + half, centre, error, count - 1)
 
@@ -160,24 +159,24 @@ def jackknife(
 def interaction_reach(
     values: np.ndarray, together: np.ndarray, pairs: np.ndarray, sizes: Sequence[int]
 ) -> float:
-    """How many times as wide an interval is to be where groups act on a value in pairs, at most 1.
+    """Return the factor, at most 1, that narrows an interval if pairs of groups interact in the value.
 
-    A jackknife counts the part of the variance that pairs of samples make nearly twice. Where this part
-    decides, as for a positive quantity that is next to zero, intervals are too wide. Its size is seen when
-    two groups are left out at once:
+    A jackknife counts the variance due to pairs of samples almost twice. If this part dominates, as for a
+    positive quantity close to zero, intervals are too wide. Its size follows from leaving out two groups
+    at once. For any quadratic functional,
 
     .. math:: n^2\\theta - (n - n_g)^2\\theta_{(g)} - (n - n_h)^2\\theta_{(h)}
         + (n - n_g - n_h)^2\\theta_{(gh)} \\propto 2\\mu + \\alpha_g + \\alpha_h + 2\\beta_{gh}
 
-    holds for any quadratic functional, and what is left of these when a sum of two parts is taken from them
-    estimates the variance of β. Four fifths of the excess are taken off, with which intervals of information
-    cover in simulations: its values are no quadratic functionals, and beyond pairs there are triples.
+    and the residuals of these after fitting the additive parts estimate the variance of β. Four fifths of
+    the excess are subtracted, with which intervals of information cover in simulations. The share is below 1
+    because information is not a quadratic functional, and triples of samples interact, too.
 
     Args:
-        values: (replicate,) the value, and without each group.
-        together: (pair,) the value without two groups.
-        pairs: (pair, 2) which two; all of them, of four groups or more.
-        sizes: samples in each group.
+        values: (replicate,) the value, and the values without each group.
+        together: (pair,) the values without two groups.
+        pairs: (pair, 2) the two groups; all pairs of at least four groups.
+        sizes: number of samples in each group.
     Source:
         Efron and Stein 1981, doi:10.1214/aos/1176345462, on the bias.
 
@@ -204,11 +203,11 @@ def interaction_reach(
 
 
 def reaches_null(row: Mapping[str, Any], *, ideal: float = 0.0) -> bool:
-    """Whether a value cannot be told from its null, or is worse, seen from the perfect value.
+    """Whether a value is statistically indistinguishable from its null, or farther from the ideal than it.
 
     Args:
-        row: of a result: its value, its interval if there is one, and its null.
-        ideal: the value of a perfectly invariant or equivariant layer; NaN: there is none.
+        row: a result row with its value, its interval if there is one, and its null.
+        ideal: the value of a perfectly invariant or equivariant layer; NaN if there is none.
 
     >>> reaches_null({"value": 0.8, "ci_low": 0.7, "ci_high": 1.1, "null": 1.0})
     True
@@ -229,8 +228,8 @@ def holm(p: Sequence[float] | np.ndarray) -> np.ndarray:
     .. math:: p_{(k)}^{\\text{Holm}} = \\min\\Bigl(1, \\max_{i \\le k}\\, (m - i + 1)\\, p_{(i)}\\Bigr)
 
     with the m values in ascending order. If hypotheses with an adjusted value of at most 0.05 are rejected,
-    the probability of rejecting any true one is at most 0.05, however the tests depend on each other. NaN
-    does not count and stays NaN.
+    the probability of rejecting any true one is at most 0.05, whatever the dependence between tests. NaN
+    values are not counted and stay NaN.
 
     Source:
         Holm 1979, Scandinavian Journal of Statistics 6, 65-70.

@@ -1,6 +1,6 @@
-"""Plugin of pytest: options by which assertions replay, and what they measured, below the tests.
+"""Pytest plugin: options that reproduce assertions, and a summary of their verdicts.
 
-Loaded into every run of pytest where the package is installed, so it loads nothing heavy itself.
+Loaded into every pytest run where the package is installed, so it imports nothing heavy.
 """
 
 from __future__ import annotations
@@ -17,31 +17,31 @@ _RAN = ("passed", "failed", "xfailed", "xpassed")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The options `--invariscope-seed` and `--invariscope-samples`."""
+    """Add the options `--invariscope-seed` and `--invariscope-samples`."""
     group = parser.getgroup("invariscope", "symmetry of networks (invariscope)")
     group.addoption(
         "--invariscope-seed",
         type=int,
         metavar="INT",
-        help="seed of assertions about symmetry that name none (default: 0)",
+        help="default seed of assertions about symmetry (default: 0)",
     )
     group.addoption(
         "--invariscope-samples",
         type=int,
         metavar="INT",
-        help="size of the seeded subset on which they are made, where they name none (default: all samples)",
+        help="default size of the seeded subset for assertions about symmetry (default: all samples)",
     )
 
 
 @pytest.fixture
 def invariscope_seed(request: pytest.FixtureRequest) -> int:
-    """The seed of this run, for what a test draws itself: weights, images."""
+    """Return the seed of this run, for a test's own draws, such as weights and images."""
     return request.config.getoption("--invariscope-seed") or 0
 
 
-@pytest.hookimpl(hookwrapper=True)  # the form that older versions of pytest know too
+@pytest.hookimpl(hookwrapper=True)  # also supported by older versions of pytest
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    """Assertions of this test take the run's options, and what they find is kept with its report."""
+    """Apply the run's options to the assertions of a test, and keep their verdicts with its report."""
 
     def keep(line: str) -> None:
         item.user_properties.append((_PROPERTY, line))
@@ -52,7 +52,7 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """One line for every assertion that was made."""
+    """Print one line per assertion."""
     reports = [report for kind in _RAN for report in terminalreporter.getreports(kind)]
     lines = [
         f"{report.nodeid}: {text}"

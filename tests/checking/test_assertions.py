@@ -100,7 +100,7 @@ def test_the_same_seed_finds_the_same_and_a_session_gives_the_seed_that_is_not_n
 
     heard = []
     once = worst(seed=3, samples=6)
-    with using(Session(seed=3, samples=6, hears=heard.append)):
+    with using(Session(seed=3, samples=6, on_verdict=heard.append)):
         assert worst() == once
         assert worst(seed=4).sample != once.sample
     assert worst(samples=6) != once
@@ -192,7 +192,7 @@ def test_a_dead_layer_does_not_pass(images):
         model[0].bias.fill_(-100.0)
     error = broken(iv.assert_equivariant, model, images, TURNS)
     assert str(error).startswith(
-        "layer '1' (ReLU) gives 0 for every input: nothing shows whether it is equivariant"
+        "layer '1' (ReLU) gives 0 for every input, so it cannot be shown to be equivariant"
     )
 
 
@@ -202,11 +202,11 @@ def test_a_tolerance_that_another_sample_would_pass_too_is_said_to_show_nothing(
         model[1].bias.fill_(1e7)
     verdict = iv.assert_invariant(model, images, TURNS)
     assert verdict.layers[0].blind
-    assert verdict.summary.endswith("tolerance above the null, so nothing shown: output")
+    assert verdict.summary.endswith("tolerance above the null, so inconclusive: output")
     with torch.no_grad():
         model[1].bias.zero_()
     averaged = iv.assert_invariant(OrbitAverage(model, TURNS), images, TURNS)
-    assert "nothing shown" not in averaged.summary
+    assert "inconclusive" not in averaged.summary
 
 
 def test_a_verdict_holds_the_measured_result(c4, images):
@@ -218,7 +218,7 @@ def test_a_verdict_holds_the_measured_result(c4, images):
 SQUARES = torch.rand(8, 1, 6, 6, generator=torch.Generator().manual_seed(0))
 CALLABLES = [lambda x: x, lambda x: -x]
 REFUSED = [
-    ("regular", iv.Rotation([0, 30]), {}, ValueError, "needs a finite group, and the transform's elements"),
+    ("regular", iv.Rotation([0, 30]), {}, ValueError, "needs a finite group, which the elements do not form"),
     ("spatial", CALLABLES, {"below": 0.1}, TypeError, r"Declare it: Elements\(\[...\], actions="),
     (None, CALLABLES, {"below": 0.1}, TypeError, r"Declare it: Elements\(\[...\], actions="),
     (None, CALLABLES, {}, ValueError, "no tolerance can be derived.*Give below="),
@@ -226,11 +226,11 @@ REFUSED = [
     ({"conv": "spatail"}, TURNS, {}, ValueError, "unknown feature action 'spatail'. Closest: 'spatial'"),
     (3, TURNS, {}, TypeError, "got int"),
     (None, TURNS, {"layers": "cnov"}, ValueError, "no layer matches 'cnov'.*Closest: 'conv'"),
-    (None, TURNS, {"below": -1}, ValueError, "below is a relative error.*got -1"),
-    (None, TURNS, {"below": float("nan")}, ValueError, "below is a relative error.*got nan"),
+    (None, TURNS, {"below": -1}, ValueError, "below must be a relative error.*got -1"),
+    (None, TURNS, {"below": float("nan")}, ValueError, "below must be a relative error.*got nan"),
     (None, TURNS, {"seed": -1}, ValueError, "seed must be an integer"),
-    ([[[1.0]], [[1.0]]], TURNS, {}, TypeError, "feature_action is 'trivial'"),
-    (iv.FibreAction([[[1.0]], [[-1.0]]]), TURNS, {}, ValueError, "2 came, the transform has 4"),
+    ([[[1.0]], [[1.0]]], TURNS, {}, TypeError, "feature_action must be 'trivial'"),
+    (iv.FibreAction([[[1.0]], [[-1.0]]]), TURNS, {}, ValueError, "got 2 for a transform of 4"),
 ]
 
 
@@ -268,7 +268,7 @@ def test_elements_that_do_not_fit_the_data_are_refused(assertion):
         assertion(flat, torch.rand(8, 6), TURNS)
     with pytest.raises((TypeError, ValueError), match="5"):
         assertion(flat, torch.rand(8, 6), iv.Permutations.cyclic(5))
-    with pytest.raises(ValueError, match="looked at before they are measured; give an array"):
+    with pytest.raises(ValueError, match="looked at before they are measured: pass an array"):
         assertion(Named(), iter([SQUARES]), TURNS)
 
 
@@ -278,7 +278,7 @@ def test_one_sample_is_too_few_for_the_null_and_may_lack_the_batch_axis(assertio
     with pytest.raises(ValueError, match="got 1 sample of shape") as caught:
         assertion(pointwise(), torch.rand(shape), TURNS)
     said = str(caught.value)
-    assert f"of shape {shape[1:]}: each response is compared with another sample's, the null" in said
+    assert f"of shape {shape[1:]}: the null compares each response with another sample's" in said
     assert "at least two are needed. Samples are counted along the first axis; if it is missing" in said
     assert "varian" not in said
     assert "interval" not in said
@@ -350,7 +350,7 @@ def test_errors_about_actions_name_a_layer_once_and_print_no_mapping():
     with pytest.raises(ValueError, match="layer 'fc' does not have the action 'spatial': ") as caught:
         iv.assert_equivariant(Twice(), images, TURNS, feature_action=actions)
     assert "'act'" not in str(caught.value)
-    with pytest.raises(ValueError, match="layer 'fc' has no action: no action is given for it"):
+    with pytest.raises(ValueError, match="layer 'fc' has no action: the mapping has no action for it"):
         iv.assert_equivariant(Twice(), images, TURNS, feature_action={"act": "spatial"}, layers="*")
 
 

@@ -67,8 +67,8 @@ def test_a_limit_says_which_layers_which_number_and_how_much(text, pattern, rows
         ("conv1:0.3", "write GLOB:measure:value, such as"),
         ("0.3", "write GLOB:measure:value, such as"),
         (":normalized_variance:0.3", "write GLOB:measure:value, such as"),
-        ("conv1:normalized_variance:", "which is no number"),
-        ("conv1:normalized_variance:nan", "which is no number"),
+        ("conv1:normalized_variance:", "which is not a number"),
+        ("conv1:normalized_variance:nan", "which is not a number"),
         ("conv1:normalised_variance:1", "Closest: 'normalized_variance'"),
         ("conv1:anova,prediction:1", "names 2 measures"),
         ("conv1:prediction.accuracy:1", "write 'output:prediction.accuracy:1'"),
@@ -92,9 +92,9 @@ def test_a_limit_that_cannot_be_read_is_refused(text, said):
     ],
 )
 def test_an_option_in_the_place_of_an_output_is_named_with_what_was_meant(named, meant):
-    with pytest.raises(ValueError, match="is no output of") as caught:
+    with pytest.raises(ValueError, match="is not an output of") as caught:
         Limit.read(f"output:{named}:1", upper=True)
-    assert f'write "{meant}" there' in str(caught.value)
+    assert f'write "{meant}" instead' in str(caught.value)
     assert Limit.read(f"output:{meant}:1", upper=True).bound == 1
 
 
@@ -141,7 +141,7 @@ def test_a_limit_that_speaks_of_nothing_is_refused(text, said):
 
 
 def test_a_measure_of_several_outputs_asks_for_one_of_them():
-    with pytest.raises(ValueError, match=r"add the one that the limit .* is of: 'anova\.share_transform'"):
+    with pytest.raises(ValueError, match=r"name one of them in the limit .*: 'anova\.share_transform'"):
         outcomes("conv1:anova:1")
 
 

@@ -77,7 +77,7 @@ ERRORS = [
     (["--max", "0:prediction:1"], "write 'output:prediction:1'"),
     (["--max", "0:anova.shrae:1"], "unknown output of anova"),
     (["--max", "3:same_equivariance:1"], "applies to none"),
-    (["--max", "0:anova:1", "--junit", "nowhere/a.xml"], "there is no folder"),
+    (["--max", "0:anova:1", "--junit", "nowhere/a.xml"], "nowhere does not exist"),
     (["--max", "0:anova:1", "--junit", "."], "is a folder; name a file"),
     (["--max", "0:anova:1", "--samples", "1"], "at least 2"),
 ]
@@ -113,14 +113,14 @@ def test_an_output_that_needs_labels_says_so_where_there_are_none(fails):
     np.savez("plain.npz", x=np.random.default_rng(0).random((64, 1, 8, 8), np.float32))
     limit = ["--min", "output:prediction.accuracy:1"]
     said = fails("check", "net.py:make", "plain.npz", *TURNS, *limit)
-    assert "Some outputs need labels, and the data have none." in said
+    assert "Some outputs need labels, which the data do not have." in said
 
 
 def test_whole_numbers_are_labels_too_and_an_output_is_asked_for(fails):
     assert np.load("digits.npz")["y"].dtype.kind == "i"
     said = fails("check", "net.py:make", "digits.npz", *TURNS, "--min", "output:prediction.acuracy:1")
     assert "Closest: 'prediction.accuracy'" in said
-    assert "the data have none" not in said
+    assert "the data do not have" not in said
     said = fails("check", "net.py:make", "digits.npz", *TURNS, "--min", "output:prediction:0.9")
-    assert "add the one" in said
+    assert "name one of them" in said
     assert "'prediction.accuracy'" in said

@@ -29,7 +29,7 @@ def test_a_curve_is_measured_shown_and_saved_with_its_report(invoke):
 
 def test_radii_that_the_tables_leave_out_are_counted(invoke):
     done = invoke("curve", "net.py:make", "digits.npz", "--radii", 10, "--samples", 8)
-    assert "8 of the 10 radii are shown; the report has them all" in done.output
+    assert "8 of the 10 radii are shown; the report has all of them" in done.output
     assert "layer_stability_curve" not in done.output
     table = done.output.split("relative to another sample")[1].split("Half of the predictions")[0]
     for radius in iv.load("curve").curves.query("measure == 'stability_curve.D'")["x"].iloc[[0, -1]]:

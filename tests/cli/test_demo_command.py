@@ -11,12 +11,12 @@ import pandas as pd
 import pytest
 
 import invariscope as iv
-from invariscope.demo import Settings, run
+from invariscope.demo import DemoSettings, run
 
 # One worker runs the demonstration that most of these look at.
 pytestmark = pytest.mark.xdist_group("demo")
 
-TINY = Settings(filters=2, plain_epochs=1, rotated_epochs=1, training_digits=64, digits=64)
+TINY = DemoSettings(filters=2, plain_epochs=1, rotated_epochs=1, training_digits=64, digits=64)
 OPTIONS = [f"--{name.replace('_', '-')}={value}" for name, value in vars(TINY).items()]
 PARTS = {"demo.json", "networks", "results", "report.html"}
 
@@ -62,7 +62,7 @@ def test_the_command_ends_with_a_table_a_sentence_and_the_path(invoke, shown):
     done = invoke("demo", "--out", shown.folder, *OPTIONS)
     assert done.exit_code == 0, done.output
     lines = done.stdout.splitlines()
-    assert "its networks are used again" in done.stderr
+    assert "its networks are reused" in done.stderr
     assert any(line.split()[:4] == ["layer", "plain", "rotated", "difference"] for line in lines)
     assert any(line.startswith("log_softmax") for line in lines)
     assert shown.sentence.replace("\u00a0", " ") in " ".join(done.stdout.split())
@@ -82,7 +82,7 @@ def test_damaged_networks_are_trained_anew_and_give_the_same_numbers(shown, tmp_
     said: list[str] = []
     again = run(folder, settings=TINY, log=said.append)
     assert (shown.reused, again.reused) == (False, False)
-    assert "written anew" in said[0]
+    assert "everything is replaced" in said[0]
     assert contents(folder) == PARTS | {"notes.txt"}
     pd.testing.assert_frame_equal(shown.differences, again.differences)
 
@@ -91,7 +91,7 @@ def test_damaged_networks_are_trained_anew_and_give_the_same_numbers(shown, tmp_
 def test_a_foreign_folder_is_refused(name, content, fails):
     Path("thesis").mkdir()
     (Path("thesis") / name).write_text(content)
-    assert "something other than a demonstration" in fails("demo", "--out", "thesis", *OPTIONS)
+    assert "not from a demonstration" in fails("demo", "--out", "thesis", *OPTIONS)
     assert contents(Path("thesis")) == {name}
     assert (Path("thesis") / name).read_text() == content
 

@@ -105,7 +105,7 @@ def test_measures_come_one_by_one_or_separated_by_commas():
         ("rotatoin", "Closest: 'rotation'"),
         ("Rotatoin.circle(3)", "Closest: 'rotation'"),
         ("Rotation.cirle(3)", "Closest: 'circle'"),
-        ("Rotation.circle(n=3)", r"missing a required argument: 'm'. It is .*Rotation.circle\(m, \*"),
+        ("Rotation.circle(n=3)", r"missing a required argument: 'm'. Write .*Rotation.circle\(m, \*"),
         ("Rotation.circle(16, 3)", "too many positional arguments"),
         ("Rotation.circle(16", "was never closed"),
         ("Flip(), QuarterTurns()", "names 2 transforms"),

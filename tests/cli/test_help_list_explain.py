@@ -123,8 +123,8 @@ def test_a_transform_is_explained_with_the_ways_to_write_it(name, invoke):
 
 def test_names_in_a_text_are_plain_and_not_lost(invoke):
     said = " ".join(invoke("explain", "normalized_distance").stdout.split())
-    assert "are as for TransformationDistance. With squared" in said
-    assert "as NormalizedVariance does" in said
+    assert "are as for TransformationDistance. With the squared" in said
+    assert "those of NormalizedVariance, except" in said
 
 
 def test_an_output_of_a_measure_and_a_class_name_are_understood(invoke):

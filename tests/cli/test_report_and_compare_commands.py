@@ -51,7 +51,7 @@ def test_a_report_shows_several_runs_in_one_file(finished, invoke):
 def test_a_report_is_not_overwritten_unasked(finished, invoke, fails):
     finished("a")
     Path("report.html").write_text("precious")
-    assert "exists already" in fails("report", "a")
+    assert "already exists" in fails("report", "a")
     assert Path("report.html").read_text() == "precious"
     assert invoke("report", "a", "--overwrite").exit_code == 0
     assert "precious" not in Path("report.html").read_text()

@@ -114,8 +114,8 @@ def test_without_a_whole_epoch_nothing_is_left(invoke, monkeypatch):
         ([*TRAIN, "--epochs", "0"], "at least 1"),
         ([*TRAIN, "--precision", "bf61"], "Closest: 'bf16'"),
         ([*TRAIN, "--schedule", "one_cylce"], "Closest: 'one_cycle'"),
-        ([*TRAIN, "--weight-decay", "0.1"], 'only with optimizer="sgd"'),
-        ([*TRAIN, "--crop", "8"], "more than crop_px pixels a side"),
+        ([*TRAIN, "--weight-decay", "0.1"], 'only supported by optimizer="sgd"'),
+        ([*TRAIN, "--crop", "8"], "more than crop_px pixels"),
         (["train", "simple_conv", "unlabelled.npy", "--out", "net"], "holds no labels"),
     ],
 )
@@ -134,7 +134,7 @@ def test_curves_over_epochs_are_shown_and_kept_with_the_network(invoke):
     assert head.split() == ["layer", "0", "2", "4", "5"]
     assert done.stdout.splitlines()[-1] == "nets/plain"
     assert re.search(
-        r"measuring took [\d.]+% of the training's time \([\d.]+ s for 4 measurements\)", done.stderr
+        r"measuring took [\d.]+% of the training time \([\d.]+ s for 4 measurements\)", done.stderr
     )
     history = load_history("nets/plain/monitor")
     shown = history.table.query("layer == 'conv1' and stratum == 'all'")["value"]

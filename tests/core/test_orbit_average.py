@@ -77,7 +77,7 @@ def test_what_cannot_be_averaged_is_refused():
         iv.OrbitAverage(lambda x: x, iv.QuarterTurns())
     with pytest.raises(ValueError, match="for each sample"):
         iv.OrbitAverage(net(), iv.Rotation([0, 90], jitter_deg=1))
-    with pytest.raises(TypeError, match="gives a tuple"):
+    with pytest.raises(TypeError, match="returns a tuple"):
         iv.OrbitAverage(Pair(), iv.QuarterTurns())(IMAGES)
 
 

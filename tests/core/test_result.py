@@ -57,7 +57,7 @@ def test_the_corrected_estimate_stands_between_the_ends_of_its_interval():
 def test_a_notebook_is_told_of_values_outside_of_their_own_interval(result):
     assert "outside" not in result._repr_html_()
     rows = tuple({**row, "value": 0.9, "ci_low": 0.2, "ci_high": 0.3} for row in result.rows[:1])
-    assert "1 of 1 values lie outside of their own interval" in Result(rows)._repr_html_()
+    assert "1 of 1 values lie outside their own interval" in Result(rows)._repr_html_()
 
 
 def test_maps_answer_to_two_three_or_four_keys(result):
@@ -109,7 +109,7 @@ def test_a_folder_with_other_files_is_refused(result, tmp_path):
 
 
 def test_an_interrupted_save_leaves_nothing_behind(result, tmp_path, monkeypatch):
-    monkeypatch.setattr(storage.json, "dumps", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr("json.dumps", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         result.save(tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
@@ -118,10 +118,10 @@ def test_an_interrupted_save_leaves_nothing_behind(result, tmp_path, monkeypatch
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda p: p.write_text(p.read_text()[:50]), "not a whole JSON"),
-        (lambda p: p.write_text("[1, 2]"), "no saved result"),
+        (lambda p: p.write_text(p.read_text()[:50]), "is not valid JSON"),
+        (lambda p: p.write_text("[1, 2]"), "not a saved result"),
         (lambda p: p.write_text(p.read_text().replace('"schema": 1', '"schema": 99')), "update invariscope"),
-        (lambda p: p.write_bytes(b"\x80\x04pickle"), "not a whole JSON"),
+        (lambda p: p.write_bytes(b"\x80\x04pickle"), "is not valid JSON"),
     ],
 )
 def test_a_damaged_json_is_refused_with_what_is_wrong(result, tmp_path, damage, message):

@@ -271,7 +271,7 @@ def test_one_hot_labels():
 
 
 def test_a_preset_beside_an_option_that_contradicts_it():
-    with pytest.raises(ValueError, match="means spread='std', but got"):
+    with pytest.raises(ValueError, match="implies spread='std', but got"):
         iv.NormalizedVariance(preset="tmeasures", pool="after", spread="nonsense")
 
 

@@ -156,7 +156,7 @@ def test_an_interval_that_would_not_cover_is_not_issued_and_the_note_says_why():
     measures = ["normalized_variance", "anova", "worst_element"]
     result = iv.measure(net, x, iv.QuarterTurns(), measures=measures, layers="2", progress=False)
     rows = {row["measure"]: row for row in result.rows}
-    rare = "half of the units leave their usual response for fewer than 43 samples"
+    rare = "half of the units deviate from their usual response for fewer than 43 samples"
     said = {
         "normalized_variance": rare,
         "anova.share_sample": rare,

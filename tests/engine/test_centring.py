@@ -120,7 +120,9 @@ def test_a_map_that_is_no_square_is_noted_under_elements_that_mix_its_axes_only(
     torch.manual_seed(0)
     tall = nn.Sequential(nn.Conv2d(1, 2, 1, stride=(1, 2)))
     rows, _ = measured(tall, images(29, 29), iv.Rotation([0, 90]), iv.EquivarianceError())
-    assert rows["0"]["grid"].startswith("29 × 15 units are no square: elements that mix rows with columns")
+    assert rows["0"]["grid"].startswith(
+        "29 × 15 units do not form a square: elements that mix rows and columns"
+    )
     rows, _ = measured(tall, images(29, 29), iv.Rotation([0, 180]), iv.EquivarianceError())
     assert "grid" not in rows["0"]
     assert rows["0"]["value"] < 1e-6

@@ -31,7 +31,7 @@ class Cast(nn.Module):
 
 
 def test_a_model_that_fails_as_a_copy_is_told_what_made_the_copy():
-    refused("ran as a copy, which precision='float64' needs", model=Cast(), precision="float64")
+    refused("ran as a copy, which precision='float64' requires", model=Cast(), precision="float64")
     assert len(iv.measure(Cast(), IMAGES, TURNS, progress=False).table)
 
 
@@ -40,8 +40,8 @@ def test_a_model_whose_copy_is_no_module_cannot_be_copied():
         def __deepcopy__(self, memo):
             return 42
 
-    refused("copy.deepcopy.* gave no module but int", model=Strange(), precision="float64")
-    refused("copy.deepcopy.* gave no module but int", model=Strange(), baseline="random")
+    refused("copy.deepcopy.* returned int, not a module", model=Strange(), precision="float64")
+    refused("copy.deepcopy.* returned int, not a module", model=Strange(), baseline="random")
 
 
 def test_parameters_may_come_as_a_list():
@@ -80,7 +80,9 @@ def test_a_failure_on_a_later_batch_names_the_batch(as_callable):
     images = IMAGES * 0.9
     images[17, 0, 0, 0] = 2
     model = Picky(nn.Conv2d(1, 2, 3), nn.ReLU())
-    said = r"failed on inputs of shape \(4, 1, 6, 6\) of float32 \(one batch\): .* It took the 2 and 3"
+    said = (
+        r"failed on inputs of shape \(4, 1, 6, 6\) of float32 \(one batch\): .* It accepted trials of 2 and 3"
+    )
     tried = model if not as_callable else lambda x: {"a": model(x).detach()}
     refused(said, model=tried, data=images, batch_size=4)
 
@@ -132,7 +134,7 @@ def test_penalties_and_neurons_name_where_the_model_fails():
         with pytest.raises(ValueError, match=said):
             penalty(Wide(), IMAGES[:2], step=0)
     with pytest.raises(
-        ValueError, match=r"layer 'conv' gives \(\d+, 2, .* for \d+ inputs, and not a row for"
+        ValueError, match=r"layer 'conv' returns shape \(\d+, 2, .* for \d+ inputs, instead of one row"
     ):
         iv.neuron_stability(Wide(), "conv", IMAGES)
 

@@ -37,4 +37,4 @@ def test_a_report_shows_no_pictures_of_what_is_no_image(inputs, tmp_path):
     result = iv.measure(Magnitude(), inputs, turned, progress=False)
     assert result.examples == {}
     page = result.report(tmp_path / "page.html")
-    assert "What the network was shown" not in page.read_text()
+    assert "Inputs of the network" not in page.read_text()

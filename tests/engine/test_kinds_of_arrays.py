@@ -141,7 +141,7 @@ def sparse(values):
         (lambda: FRAME.assign(g="u"), TypeError, r"got non-numeric columns: 'g' \("),
         (lambda: FRAME.astype("Float32").mask(FRAME > 2), ValueError, r"inputs have missing values; fill"),
         (lambda: FRAME[:0], ValueError, r"the data are empty \(shape \(0, 6\)\)"),
-        (lambda: [FRAME, Y], ValueError, r"a list is read as batches of inputs; give \(inputs, labels\)"),
+        (lambda: [FRAME, Y], ValueError, r"a list is read as batches of inputs; pass \(inputs, labels\)"),
         (lambda: np.full((4, 2), 2**64 - 1, np.uint64), ValueError, r"inputs hold integers beyond int64"),
     ],
 )

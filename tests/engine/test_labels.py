@@ -315,7 +315,7 @@ def test_labels_of_two_kinds_are_refused():
 
 @pytest.mark.parametrize("labels", [Y, Y.numpy(), Y.tolist(), WORDS])
 def test_a_list_of_inputs_and_labels_asks_for_a_tuple(labels):
-    with pytest.raises(ValueError, match=r"a list is read as batches of inputs; give \(inputs, labels\)"):
+    with pytest.raises(ValueError, match=r"a list is read as batches of inputs; pass \(inputs, labels\)"):
         measured([X, labels])
 
 

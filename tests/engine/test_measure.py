@@ -79,7 +79,7 @@ def test_classes_too_small_for_their_own_intervals_do_not_change_any_value(net, 
         assert rows.loc[("0", "all"), column] == pytest.approx(plain.table[column][0], rel=1e-6)
     assert value(crossed, "0", "7") == pytest.approx(value(quick(net, x[y == 7]), "0"), rel=1e-6)
     note = crossed.notes.query("stratum == '7'")["note"].iloc[0]
-    assert "no class has 8 samples in each group; 64 samples in all will do" in note
+    assert "no class has 8 samples in each group; 64 samples suffice" in note
 
 
 def test_class_names_label_the_strata(net, digits):
@@ -298,7 +298,7 @@ def test_a_checkpoint_of_another_measurement_is_refused(net, digits, tmp_path, m
     quick(net, digits, checkpoint=tmp_path / "sums")
     with pytest.raises(ValueError, match="another measurement"):
         quick(net, digits, checkpoint=tmp_path / "sums", seed=7)
-    with pytest.raises(ValueError, match="other data"):
+    with pytest.raises(ValueError, match="different data"):
         quick(net, digits[0] + 1, checkpoint=tmp_path / "sums")
     (tmp_path / "sums").write_bytes(b"junk")
     with pytest.raises(ValueError, match="damaged"):

@@ -233,7 +233,7 @@ class Low(nn.Module):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (Bare, r"drawn for Bare: its modules have no initialiser for 'scale'\. Pass baseline=make"),
+        (Bare, r"random weights for Bare: its modules have no initialiser for 'scale'\. Pass baseline=make"),
         (
             lambda: nn.Sequential(nn.Linear(4, 4), Frozen()),
             r"'1\.running_mean', '1\.running_var', '1\.weight'",
@@ -247,8 +247,8 @@ class Low(nn.Module):
             lambda: low_rank(nn.Linear(4, 4)),
             r"no initialiser for 'parametrizations\.weight\.0\.factor'",
         ),
-        (lambda: nn.LayerNorm(4), r"nothing in LayerNorm is drawn at random"),
-        (nn.Tanh, r"nothing in Tanh is drawn at random"),
+        (lambda: nn.LayerNorm(4), r"LayerNorm draws nothing at random"),
+        (nn.Tanh, r"Tanh draws nothing at random"),
         (lambda: nn.LazyLinear(3), r"'weight' is not initialised yet"),
     ],
     ids=["bare", "frozen norm", "own names", "failing", "weights of a wrapper", "constant", "none", "lazy"],
@@ -295,7 +295,7 @@ def test_networks_from_a_function_are_cast_to_the_models_dtype():
     ("make", "error", "message"),
     [
         (lambda model: lambda: model, ValueError, r"returned the model's own weights"),
-        (lambda model: lambda: copy_of(model), ValueError, r"has the model's own weights: nothing"),
+        (lambda model: lambda: copy_of(model), ValueError, r"model's own weights: Scaled draws nothing"),
         (
             lambda model: lambda: nn.Conv2d(1, 3, 3),
             ValueError,

@@ -118,9 +118,9 @@ def test_what_has_nothing_between_its_elements_is_refused():
     for transform in (iv.QuarterTurns(), iv.Rotation.circle(4, jitter_deg=1), iv.Translation.grid(1)):
         with pytest.raises(TypeError, match="differ by one number"):
             iv.worst_element(model, images, transform)
-    with pytest.raises(ValueError, match="above 0"):
+    with pytest.raises(ValueError, match="positive number"):
         iv.worst_element(model, images, iv.Rotation.circle(4), tolerance=0)
-    with pytest.raises(TypeError, match="takes no measures="):
+    with pytest.raises(TypeError, match="does not take measures="):
         iv.worst_element(model, images, iv.Rotation.circle(4), measures="cka")
     with pytest.raises(ValueError, match="measures the same samples again"):
         iv.worst_element(model, iter([images, images]), iv.Rotation.circle(4))

@@ -67,7 +67,7 @@ def test_a_number_divided_by_nothing_is_told_from_one_of_dead_units():
     same = torch.ones(3, 1, 6, 6) * torch.linspace(0, 1, 6)
     result = measured(nn.Sequential(nn.Conv2d(1, 2, 1)), same, "stability")
     notes = {row["measure"]: (row["value"], row["note"]) for row in result.rows}
-    assert notes["stability.D"] == (np.inf, "infinite: it is divided by 0")
+    assert notes["stability.D"] == (np.inf, "infinite: division by 0")
 
 
 @pytest.mark.parametrize(

@@ -185,16 +185,16 @@ def test_a_resumed_run_stops_where_the_uninterrupted_one_does(net, images, tmp_p
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"width": 0.0}, "above 0; got 0.0"),
-        ({"width": "narrow"}, "above 0; got 'narrow'"),
+        ({"width": 0.0}, "positive number.*got 0.0"),
+        ({"width": "narrow"}, "positive number.*got 'narrow'"),
         ({"width": 0.1, "at_least": 32}, "at least 64; got 32"),
-        ({"decided_by": "normalized_variance"}, "give width= too"),
-        ({"width": 0.1, "intervals": False}, "intervals=False leaves out"),
-        ({"width": 0.1, "baseline": "random"}, "whose number width= leaves open"),
+        ({"decided_by": "normalized_variance"}, "pass width= too"),
+        ({"width": 0.1, "intervals": False}, "needs intervals=True"),
+        ({"width": 0.1, "baseline": "random"}, "whose number is not known in advance"),
         ({"width": 0.1, "decided_by": "normalised_variance"}, "Closest: 'normalized_variance'"),
         ({"width": 0.1, "measures": iv.NormalizedVariance(norm="random_net")}, "all samples beforehand"),
         ({"width": 0.1, "measures": iv.NormalizedVariance(preset="quiroga2019")}, "all samples beforehand"),
-        ({"width": 0.1, "measures": "worst_element", "decided_by": "*.largest"}, "have no interval"),
+        ({"width": 0.1, "measures": "worst_element", "decided_by": "*.largest"}, "rows without an interval"),
     ],
 )
 def test_what_cannot_be_is_refused_with_the_way_out(net, images, options, said):
@@ -237,7 +237,7 @@ def test_measures_with_a_pilot_can_be_stopped_early(net, images, measure):
     result = until(net, images, measures=["normalized_variance", measure], layers="0", width=0.5)
     told = result.provenance["sequential"]
     assert told["stopped"] in ("narrow enough", "no more samples")
-    assert f"a pilot forwarded {N} untransformed inputs once more" in result.provenance["notes"]
+    assert f"a pilot forwarded {N} untransformed inputs in addition" in result.provenance["notes"]
     assert result.provenance["options"]["forwarded_inputs"] == N + 4 * told["samples"]
 
 

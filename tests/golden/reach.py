@@ -33,9 +33,9 @@ def plot_classes() -> dict[str, Any]:
 
 def presets() -> dict[str, tuple[str, ...]]:
     """The names of the published conventions, by measure."""
-    from invariscope.measures import goodfellow, lie_derivative, stability, variance_options
+    from invariscope.measures import goodfellow, lie_derivative, stability, variance
 
-    of_variance = tuple(variance_options.PRESETS)
+    of_variance = tuple(variance.PRESETS)
     return {
         "transformation_variance": of_variance,
         "sample_variance": of_variance,

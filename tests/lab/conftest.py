@@ -1,4 +1,4 @@
-"""A campaign of one training and what is measured of it, small enough for a test."""
+"""A tiny campaign of one training and its measurements."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TINY = Path(__file__).with_name("tiny.toml")
 
 @pytest.fixture
 def steps(tmp_path) -> Callable[..., Path]:
-    """Writes a campaign of the tiny recipe, with some texts of the recipe replaced."""
+    """Write a campaign of the tiny recipe, with texts of the recipe replaced."""
 
     def write(*changes: tuple[str, str], cells: str = '["nv/*"]') -> Path:
         text = TINY.read_text()

@@ -24,7 +24,7 @@ NAMES = ["net", "nv/32", "nv/48"]
 
 @pytest.fixture
 def known_costs(monkeypatch) -> None:
-    """Every cell is said to take a minute, without a rehearsal."""
+    """Every cell is said to take a minute, without timing any."""
     monkeypatch.setattr(recipes, "estimated", lambda store, cells, **_: {cell.name: 60.0 for cell in cells})
 
 
@@ -134,7 +134,7 @@ def test_a_cell_that_fails_is_logged_and_the_others_go_on(steps, tmp_path, known
 
 def test_another_campaign_in_the_same_folder_is_refused(steps, tmp_path, known_costs):
     root = tmp_path / "reproductions"
-    with campaign._alone(root / ".work"):
+    with campaign._locked(root / ".work"):
         done = CliRunner().invoke(app(), ["--root", str(root), "--steps", str(steps())])
     assert done.exit_code == 2
     assert "another campaign is running" in done.output

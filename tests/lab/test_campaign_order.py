@@ -82,9 +82,9 @@ def test_the_campaign_names_recipes_that_exist():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", r"a campaign is a list of \[\[steps\]\]"),
+        ("", r"a campaign must consist of \[\[steps\]\]"),
         ('[[steps]]\nrecipe = "tomasini2022"\n', "worth"),
-        ('[[steps]]\nrecipe = "tomasini2022"\nworth = -1\n', "line 3: worth is 0 or more, got -1"),
+        ('[[steps]]\nrecipe = "tomasini2022"\nworth = -1\n', "line 3: worth must be at least 0, got -1"),
         ('[[steps]]\nrecipe = "tomasini2022"\nworth = 1\nwroth = 2\n', "line 4: .*wroth"),
     ],
 )

@@ -57,33 +57,33 @@ def test_the_cost_is_that_of_the_last_alike_cell_on_such_a_machine(steps, tmp_pa
     assert costs.known([net]) == {net.key: math.inf}
     line = {"key": "x", "alike": alike(net.homes[0].store, net.cell), "threads": 1, "device": "cpu"}
     log.add({**line, "machine": {"cpu": "another"}, "seconds": 50})
-    assert costs.known([net]) == {net.key: 50}  # better than a rehearsal
+    assert costs.known([net]) == {net.key: 50}  # preferred to an estimate
     for seconds, more in ((10, {}), (20, {}), (30, {"threads": 2}), (40, {"machine": {"cpu": "another"}})):
         log.add({**line, "machine": machine(), "seconds": seconds, **more})
     assert costs.known([net]) == {net.key: 20}
-    rehearsed: list[str] = []
+    timed: list[str] = []
 
     def estimated(store, cells, **_):
-        rehearsed.extend(cell.name for cell in cells)
-        return dict.fromkeys(rehearsed, 7.0)
+        timed.extend(cell.name for cell in cells)
+        return dict.fromkeys(timed, 7.0)
 
     monkeypatch.setattr(recipes, "estimated", estimated)
     for _ in range(2):
         found = costs(jobs.values())
     assert sorted(found.values()) == [7, 7, 20]
-    assert sorted(rehearsed) == ["nv/32", "nv/48"]
+    assert sorted(timed) == ["nv/32", "nv/48"]
 
 
-def test_a_rehearsal_that_fails_is_not_repeated(steps, tmp_path, monkeypatch):
+def test_an_estimate_that_fails_is_not_repeated(steps, tmp_path, monkeypatch):
     jobs = planned_jobs(read_steps(steps()), tmp_path / "work", None, Archive(tmp_path))
     costs = Costs(Log(tmp_path / "log.jsonl"), tmp_path / "costs.json", 1, "cpu", lambda text: None)
-    rehearsed: list[str] = []
+    timed: list[str] = []
 
     def estimated(store, cells, **_):
-        rehearsed.extend(cell.name for cell in cells)
+        timed.extend(cell.name for cell in cells)
         return {cell.name: math.nan for cell in cells}
 
     monkeypatch.setattr(recipes, "estimated", estimated)
     for _ in range(2):
         assert set(costs(jobs.values()).values()) == {math.inf}
-    assert sorted(rehearsed) == ["net", "nv/32", "nv/48"]
+    assert sorted(timed) == ["net", "nv/32", "nv/48"]

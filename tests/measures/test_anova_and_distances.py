@@ -1,4 +1,4 @@
-"""ANOVA and distances: against brute force on any array, on a real network, and where they could go wrong."""
+"""ANOVA and distances against brute force, on arbitrary arrays and on a real network, and edge cases."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from test_every_measure import block_of, final_values, finals_of, shape_of
 import invariscope as iv
 from invariscope import zoo
 from invariscope.common.draws import Stream, drawn_words
-from invariscope.measures.multiple_testing import CORRECTIONS, f_critical, f_survival, share_rejecting
+from invariscope.measures.anova_table import CORRECTIONS, f_critical, f_survival, share_rejecting
 from invariscope.measures.values import LayerContext
 from invariscope.statistics.kept.reservoir import Reservoir
 
@@ -47,7 +47,7 @@ def two_way(seed, *, samples=60, elements=6, units=40, sample=1.0, transform=1.0
 
 
 def of_all(measure, activations):
-    """Output to the values of all samples."""
+    """Values of all samples, by output."""
     return {name: values.values[0] for name, values in final_values(measure, activations).items()}
 
 
@@ -68,7 +68,7 @@ def test_any_array_gives_what_brute_force_gives(measure, seed, shape, scale):
 
 @pytest.fixture(scope="module")
 def layers_of_simple_conv():
-    """Digits, and a callable that gives what three layers of a SimpleConv make of its inputs."""
+    """Digits, and a callable that returns the responses of three layers of a SimpleConv."""
     digits = zoo.load("mnist_subset", samples=24)
     net = zoo.build("simple_conv", input_shape=digits.shape, classes=10, filters=4).double().eval()
     wanted = ("conv1", "pool1", "relu5")
@@ -100,7 +100,7 @@ def test_a_real_networks_layers_get_what_brute_force_gives_for_their_activations
     result = iv.measure(layers, images, iv.QuarterTurns(), measures=[measure], progress=False)
     for layer, responses in activations.items():
         with np.errstate(invalid="ignore", divide="ignore"), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # units that nothing moves: 0/0 by brute force
+            warnings.simplefilter("ignore")  # units that nothing moves: 0/0 in the brute-force formula
             expected = measure.oracle(responses.numpy(), None)
         for output, answer in expected.items():
             name = f"{measure.name}.{output}" if output else measure.name
@@ -148,7 +148,7 @@ def test_tests_of_units_without_an_effect_reject_at_their_level():
 
 
 def test_the_published_one_way_f_is_no_test_of_its_level():
-    """Repeated measures: what samples differ by is in its denominator, and it hardly ever rejects."""
+    """One-way F of repeated measures: differences between samples inflate its denominator."""
     activations = two_way(4, units=2000, transform=0.0, sample=3.0)
     f = of_all(iv.Anova(), activations)["F_oneway"]
     assert (stats.f.sf(f, 5, 6 * 59) <= 0.05).mean() < 0.001
@@ -204,7 +204,7 @@ def test_critical_values_undo_p_values(p, above, below):
     [
         ({"sphericity": "huynh"}, "unknown sphericity 'huynh'"),
         ({"correction": "holm"}, "unknown correction 'holm'"),
-        ({"alpha": 5}, "alpha is a level between 0 and 1"),
+        ({"alpha": 5}, "alpha must be a level between 0 and 1"),
         ({"min_firing": -1}, "min_firing must be an integer"),
     ],
 )
@@ -321,7 +321,7 @@ def test_numbers_that_grow_with_the_samples_have_no_interval_and_say_why():
     for row in rows:
         growing = row["measure"].split(".")[1] in ("F", "p", "F_oneway") or "rejecting" in row["measure"]
         assert np.isnan(row["ci_low"]) == growing
-        assert ("grows with their number" in row.get("note", "")) == growing
+        assert ("grows with the number" in row.get("note", "")) == growing
 
 
 @pytest.mark.parametrize("distance", ["sqeuclidean", "cosine", "euclidean"])

@@ -1,4 +1,4 @@
-"""A class inside a run is the class alone: values, maps, nulls and counts, whatever else is measured."""
+"""A class within a run gives the same values, maps, nulls and counts as a run over the class alone."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ MEASURES = [
     ),
 ]
 SHAPE = (3, 2, 2)
-SIZES = {0: 70, 1: 2, 2: 13, 3: 4, 4: 71}  # 64 samples and more make a window of the 2019 code
+SIZES = {0: 70, 1: 2, 2: 13, 3: 4, 4: 71}  # at least 64 samples are needed for a window of the 2019 code
 
 
 def classes(dtype, seed=0):
-    """(sample, element, channel, row, column) responses and labels: classes far apart, of different size.
+    """(sample, element, channel, row, column) responses and labels: distant classes of different sizes.
 
     In class 2 channel 0 is dead, unit (1, 0, 0) follows the element alone, and unit (1, 0, 1) is at its bias
     but for two samples.
@@ -65,7 +65,7 @@ def classes(dtype, seed=0):
 
 
 def blocks_of(responses, labels, names, size, *, nested, order, indices=None):
-    """Blocks of so many samples in an order, counted as the engine counts them."""
+    """Blocks of this many samples in a given order, counted as the engine counts them."""
     indices = np.arange(len(labels)) if indices is None else indices
     positions = {label: np.cumsum(labels == label) - 1 for label in np.unique(labels)}
     group = np.arange(len(labels)) // 2 % GROUPS
@@ -92,7 +92,7 @@ def blocks_of(responses, labels, names, size, *, nested, order, indices=None):
 
 
 def state_of(statistic, blocks, buckets, *, shards=1, resume=False):
-    """A statistic's state from blocks dealt out to shards and merged."""
+    """A statistic's state from blocks distributed over shards and merged."""
     shares = []
     for share in range(shards):
         mine = list(itertools.islice(blocks, share, None, shards))
@@ -141,7 +141,7 @@ def walked_alone(statistic, dtype, label):
 
 
 def in_a_run(measure, dtype, label, walk):
-    """A measure's values of a class, from a run over all of them."""
+    """A measure's values for a class, from a run over all classes."""
     number = walk["names"][label]
     nested = walk["nested"]
     groups = [[number * GROUPS + g] for g in range(GROUPS)] if nested else [[GROUPS + number]]
@@ -153,7 +153,7 @@ def in_a_run(measure, dtype, label, walk):
 
 
 def alone(measure, dtype, label):
-    """The measure's values of one class, from a run over it alone."""
+    """The measure's values for one class, from a run over it alone."""
     states = {statistic: walked_alone(statistic, dtype, label) for statistic in measure.statistics()}
     return values_of(measure, states, [list(range(GROUPS))], SHAPE)
 
@@ -258,7 +258,7 @@ def blocks_of_two(responses, labels):
 
 
 def net(dtype):
-    """In float32 without arithmetic, whose rounding would depend on the batch."""
+    """A float32 model without arithmetic, whose rounding would depend on the batch."""
     torch.manual_seed(0)
     layers = [nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(108, 5)]
     return nn.Sequential(*(layers if dtype == torch.float64 else layers[1:3])).to(dtype)
@@ -269,7 +269,7 @@ def test_measuring_by_class_gives_what_measuring_the_class_gives(dtype, toleranc
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(60, 1, 8, 8, generator=generator, dtype=dtype)
     y = torch.randint(0, 4, (60,), generator=generator)
-    x[:, :, :3, :3] = 0  # dead where no turn brings anything
+    x[:, :, :3, :3] = 0  # dead where no rotation brings content
     x *= 1 + 9 * y[:, None, None, None]
     measures = [
         iv.NormalizedVariance(),

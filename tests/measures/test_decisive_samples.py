@@ -1,4 +1,4 @@
-"""No interval where a few samples decide how far the transformation moves a layer."""
+"""There is no interval if a few samples determine how far the transformation moves a layer."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DECIDED = [
 
 
 def block(few, size=64):
-    """Responses of which a few samples move 50 times as far as the others."""
+    """Responses in which a few samples move 50 times as far as the others."""
     responses = np.random.default_rng(0).normal(size=(size, 4, 6))
     responses += 20 * np.random.default_rng(1).normal(size=(size, 1, 6))
     responses[:few] += 50 * np.random.default_rng(2).normal(size=(few, 4, 6))
@@ -33,7 +33,7 @@ def block(few, size=64):
         elements=4,
         sample_step=4,
         element_step=1,
-        membership=Membership(np.arange(size)[:, None] // 4 % 8),  # a cluster is in one group
+        membership=Membership(np.arange(size)[:, None] // 4 % 8),  # each cluster is in one group
         indices=np.arange(size),
     )
 
@@ -65,7 +65,7 @@ def test_what_samples_alone_decide_is_not_withheld():
 
 @pytest.mark.parametrize("measure", DECIDED, ids=repr)
 def test_clusters_decide_where_there_are_any(measure):
-    """Sixteen samples that move far are enough, unless they are four clusters."""
+    """Sixteen samples that move far are enough, unless they form only four clusters."""
     many = block(16)
     assert "decide" not in reasons(measure, many).uncovered
     clustered = replace(many, clusters=np.arange(64) // 4)

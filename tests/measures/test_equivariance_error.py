@@ -1,4 +1,4 @@
-"""Relative errors of equivariance: against brute force, on random arrays and on a network's responses."""
+"""Relative errors of equivariance against brute force, on random arrays and a network's responses."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_any_responses_have_the_errors_that_the_definition_gives(noise, cut):
 
 @pytest.fixture(scope="module")
 def responses():
-    """The first layer of simple_conv on bundled digits and their quarter turns, gathered by a hook."""
+    """Responses of the first layer of simple_conv to bundled digits and their quarter turns, from a hook."""
     images = torch.as_tensor(load("mnist_subset").images[:20]).float()
     model, kept = build("simple_conv").eval(), []
     model.conv1.register_forward_hook(lambda module, inputs, output: kept.append(output.detach()))
@@ -71,7 +71,7 @@ def test_a_layer_that_no_pattern_names_is_left_out_with_the_reason(responses):
     result = iv.measure(model, images, TURNS, measures=measure, layers=["conv1", "fc2"], progress=False)
     (skipped,) = result.provenance["skipped"]
     assert skipped["layer"] == "fc2"
-    assert "no action is given for it: add 'fc2'" in skipped["reason"]
+    assert "the mapping has no action for it: add 'fc2'" in skipped["reason"]
 
 
 def test_the_best_of_several_actions_is_taken_and_the_others_are_told():
@@ -84,7 +84,7 @@ def test_the_best_of_several_actions_is_taken_and_the_others_are_told():
     assert (chosen["0"], chosen["2"]) == (1, 2)
     notes = {r["layer"]: r["note"] for r in result.rows if r["measure"] == measure.label}
     assert notes["0"].startswith("no interval: a group has 0 samples")
-    assert "; of the actions spatial fits best; regular: " in notes["0"]
+    assert "; the action spatial fits best; regular: " in notes["0"]
 
 
 def test_curves_hold_the_floor_of_every_element(responses):
@@ -117,7 +117,7 @@ def test_the_floor_is_the_error_of_round_trips_by_brute_force(responses, transfo
         still, *back = (model.conv1(x).double() for x in (images, *transform.round_trip(images).unbind(1)))
     back = torch.stack(back, 1)
     ones = torch.ones_like(back)
-    if action == "spatial":  # what comes from outside the map is left out
+    if action == "spatial":  # content from outside the map is left out
         ones = transform.act(transform.act(ones, input_size=(28, 28)), inverse=True, input_size=(28, 28))
     kept = (ones >= 0.999).double()
     gaps, sizes = (((a * kept) ** 2).sum((2, 3, 4)).sqrt() for a in (back - still[:, None], still[:, None]))

@@ -1,4 +1,4 @@
-"""Equivariance under actions that mix channels: networks whose answer is known, and what is no action."""
+"""Equivariance under actions that mix channels, on networks with known answers; and invalid actions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CLOUDS = torch.randn(24, 6, 3, generator=GENERATOR)
 
 
 def to_null(model, data, transform, action, *, layers=None, **options):
-    """By layer: the distance from equivariance, in units of that to another sample's response."""
+    """Distance from equivariance by layer, relative to the distance from another sample's response."""
     measure = iv.EquivarianceDeviation(feature_action=action, distance="l2", **options)
     result = iv.measure(model, data, transform, measures=[measure], layers=layers, progress=False)
     rows = result.table[result.table.measure == f"{measure.label}.to_null"]
@@ -31,7 +31,7 @@ def to_null(model, data, transform, action, *, layers=None, **options):
 
 
 class Lifted(nn.Module):
-    """Channel h holds t_h φ(t_h⁻¹ x), φ a convolution that knows nothing of t: the regular representation."""
+    """Channel h is t_h φ(t_h⁻¹ x) with φ an arbitrary convolution: the regular representation."""
 
     def __init__(self, transform):
         super().__init__()
@@ -71,7 +71,7 @@ def test_a_group_convolution_is_equivariant_under_its_own_representation_only():
     assert set(regular) == set(spatial) == {"conv1", "relu1", "pool1", "conv2", "relu2", "conv3", "relu3"}
     assert max(regular.values()) < 1e-6
     assert min(spatial.values()) > 0.3
-    # Noise differs little where only the largest response is kept, which would make much of rounding.
+    # If only the largest response is kept, noise differs little, and rounding would dominate.
     digits = load("mnist_subset", samples=64).images
     assert to_null(model, digits, iv.QuarterTurns(), "trivial", layers="pool")["pool"] < 1e-6
 
@@ -126,7 +126,7 @@ def test_gradients_of_images_are_fields_of_vectors():
 
 
 class Points(nn.Module):
-    """Features of each point, their mean, and features that know where in the list a point stands."""
+    """Features per point, their mean, and features that depend on a point's position in the list."""
 
     def __init__(self):
         super().__init__()
@@ -149,7 +149,7 @@ def test_a_function_of_each_point_follows_any_order_and_their_mean_none():
 
 
 class Mixed(nn.Module):
-    """Points mixed by numbers: vectors that turn as the points do; and their lengths, which stay."""
+    """Mixtures of points: vectors that rotate with the points, and their lengths, which are invariant."""
 
     def __init__(self):
         super().__init__()
@@ -174,14 +174,14 @@ def test_vectors_turn_with_drawn_rotations_and_lengths_do_not(mirrored):
 
 
 def e3nn_of(name):
-    """A module of e3nn; importing it may warn of what is no concern here."""
+    """A module of e3nn; warnings on its import are irrelevant here."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return pytest.importorskip(f"e3nn.{name}")
 
 
 def tensor_network(o3):
-    """Each point's directions, multiplied with themselves and mixed: exactly equivariant to O(3)."""
+    """Products and mixtures of each point's directions: exactly equivariant to O(3)."""
 
     class Network(nn.Module):
         def __init__(self):
@@ -204,14 +204,14 @@ def test_layers_of_e3nn_are_equivariant_under_their_irreps(mirrored):
     model, turns = tensor_network(o3), iv.RandomOrthogonal(4, mirrored=mirrored)
     torch.set_default_dtype(torch.float64)
     try:
-        double = tensor_network(o3)  # e3nn's constants have the type that is the default when they are made
+        double = tensor_network(o3)  # e3nn's constants have the default type at the time of their creation
     finally:
         torch.set_default_dtype(torch.float32)
     for layer, irreps in (("product", "3x0e + 2x1o + 2e"), ("mix", "2x0e + 1o + 2x2e")):
         action = iv.MatrixAction(o3.Irreps(irreps))
         assert to_null(model, CLOUDS, turns, action, layers=layer)[layer] < 1e-6
         assert to_null(double, CLOUDS.double(), turns, action, layers=layer)[layer] < 1e-12
-    # The same irreps in another order; and, where mirrors tell, an axial vector in the place of a polar one.
+    # The same irreps in another order; and, if mirrors matter, an axial vector in place of a polar one.
     wrong = iv.MatrixAction(o3.Irreps("2x0e + 1e + 2x2e" if mirrored else "2x2e + 1o + 2x0e"))
     assert to_null(model, CLOUDS, turns, wrong, layers="mix")["mix"] > (0.1 if mirrored else 0.7)
 
@@ -225,7 +225,7 @@ def test_scalars_of_e3nn_have_the_whole_group_as_their_kernel():
 
 
 def steerable():
-    """C4 acting on the plane, and the layers, of escnn or of its older sister e2cnn, whichever is there."""
+    """C4 acting on the plane, and the layers, of escnn or its predecessor e2cnn, if installed."""
     try:
         from escnn import gspaces, nn
 
@@ -254,7 +254,7 @@ def test_a_steerable_convolution_is_equivariant_under_the_representation_of_its_
 
 
 class Steered(nn.Module):
-    """Two convolutions between regular fields; the layers pass on objects that hold a tensor and its type."""
+    """Two convolutions between regular fields; layers pass objects that hold a tensor and its type."""
 
     def __init__(self, space, library):
         super().__init__()
@@ -285,7 +285,7 @@ def test_every_layer_of_a_steerable_network_is_read_and_follows_its_field_type()
 
 
 class Angles:
-    """A field type of planar rotations, as libraries have it; its elements are listed nowhere."""
+    """A field type of planar rotations as libraries define it, without a list of its elements."""
 
     def representation(self, angle):
         cos, sin = np.cos(np.deg2rad(angle)), np.sin(np.deg2rad(angle))
@@ -302,7 +302,7 @@ def test_any_object_with_a_representation_will_do_where_its_elements_are_listed(
 
 
 class Slipped:
-    """Transposes: of products in the other order."""
+    """Transposes, whose products have the reverse order."""
 
     def D_from_matrix(self, rotations):
         return rotations.transpose(1, 2)
@@ -311,13 +311,13 @@ class Slipped:
 @pytest.mark.parametrize(
     ("action", "transform", "said"),
     [
-        (iv.MatrixAction(Slipped()), iv.RandomOrthogonal(3), "Slipped is no representation"),
+        (iv.MatrixAction(Slipped()), iv.RandomOrthogonal(3), "Slipped is not a representation"),
         (iv.MatrixAction(Slipped()), iv.RandomOrthogonal(3, dimension=2), "a multiple of 2 entries"),
         (iv.MatrixAction("regular"), iv.RandomOrthogonal(3), "needs a finite group"),
-        (iv.MatrixAction("vector"), iv.RandomPermutations(6), "does not say how its elements turn vectors"),
-        (iv.MatrixAction(np.ones((2, 1, 1))), iv.RandomOrthogonal(3), "2 came, the transform has 3 elements"),
-        (iv.MatrixAction(np.eye(4)[None].repeat(3, 0)), iv.RandomOrthogonal(3), "no multiple of them"),
-        (iv.FibreAction("vector"), iv.RandomOrthogonal(3), r"flat layers \(C,\), not in \(4, 3\)"),
+        (iv.MatrixAction("vector"), iv.RandomPermutations(6), "does not define how its elements act"),
+        (iv.MatrixAction(np.ones((2, 1, 1))), iv.RandomOrthogonal(3), "got 2 for a transform of 3 elements"),
+        (iv.MatrixAction(np.eye(4)[None].repeat(3, 0)), iv.RandomOrthogonal(3), "not a multiple of"),
+        (iv.FibreAction("vector"), iv.RandomOrthogonal(3), r"flat layers \(C,\) only; .* shape \(4, 3\)"),
     ],
 )
 def test_actions_that_cannot_be_are_refused_when_measured(action, transform, said):
@@ -329,9 +329,7 @@ def test_actions_that_cannot_be_are_refused_when_measured(action, transform, sai
 def test_matrices_that_forget_a_direction_are_no_representation_though_they_multiply_well(forgetful):
     torch.manual_seed(0)
     layer = nn.Conv2d(1, 2, 3)
-    with pytest.raises(
-        ValueError, match=r"that of '0°', which changes nothing, is not the identity \(off by 1\)"
-    ):
+    with pytest.raises(ValueError, match=r"its identity element '0°' is not the unit matrix \(off by 1\)"):
         to_null(nn.Sequential(layer), IMAGES, iv.QuarterTurns(), iv.FibreAction(forgetful))
 
 
@@ -356,15 +354,15 @@ def test_matrices_that_forget_a_direction_are_no_representation_though_they_mult
         (lambda: iv.FibreAction(np.ones((4, 2, 3))), ValueError, r"got shape \(4, 2, 3\)"),
         (lambda: iv.FibreAction(np.full((4, 1, 1), np.nan)), ValueError, "must be finite"),
         (lambda: iv.FibreAction(object()), TypeError, "got object"),
-        (lambda: iv.Group.of(iv.Rotation.range(0, 90, 3)), ValueError, "are no finite group"),
+        (lambda: iv.Group.of(iv.Rotation.range(0, 90, 3)), ValueError, "do not form a finite group"),
         (lambda: iv.Group(np.zeros((2, 2), int)), ValueError, "once in every row"),
         (
             lambda: iv.Group(np.array([[1, 0, 2], [0, 2, 1], [2, 1, 0]])),
             ValueError,
-            "no element changes nothing",
+            "the table has no identity element",
         ),
         (lambda: iv.Group(np.zeros((2, 3))), ValueError, r"shape \(2, 3\)"),
-        (lambda: iv.Group.of(iv.Dihedral()).cosets([0, 1]), ValueError, r"\[0, 1\] is no subgroup"),
+        (lambda: iv.Group.of(iv.Dihedral()).cosets([0, 1]), ValueError, r"\[0, 1\] is not a subgroup"),
     ],
 )
 def test_what_is_no_action_and_no_group_is_refused_at_once(make, error, said):
@@ -373,7 +371,7 @@ def test_what_is_no_action_and_no_group_is_refused_at_once(make, error, said):
 
 
 def test_a_loop_that_is_not_associative_is_no_group():
-    """The smallest: five elements, each its own inverse."""
+    """The smallest example: five elements, each its own inverse."""
     table = [[0, 1, 2, 3, 4], [1, 0, 3, 4, 2], [2, 4, 0, 1, 3], [3, 2, 4, 0, 1], [4, 3, 1, 2, 0]]
     with pytest.raises(ValueError, match=r"products \(1·1\)·2 and 1·\(1·2\) differ"):
         iv.Group(np.array(table))
@@ -448,9 +446,9 @@ ALTERNATING, ALIKE = [[[1.0]], [[-1.0]], [[1.0]], [[-1.0]]], [[[1.0]]] * 4
 
 def test_actions_that_are_called_alike_are_refused_with_the_label_that_tells_them_apart():
     wanted = [iv.EquivarianceDeviation(feature_action=iv.FibreAction(m)) for m in (ALTERNATING, ALIKE)]
-    with pytest.raises(ValueError, match=r"asked for 2 times.*FibreAction\(\.\.\., label='first'\)"):
+    with pytest.raises(ValueError, match=r"requested 2 times.*FibreAction\(\.\.\., label='first'\)"):
         as_measures(wanted)
-    with pytest.raises(ValueError, match=r"asked for 2 times: measure once per option set$"):
+    with pytest.raises(ValueError, match=r"requested 2 times: measure once per set of options$"):
         as_measures([wanted[0], wanted[0]])
 
 
@@ -463,7 +461,7 @@ def test_actions_that_are_called_alike_are_refused_with_the_label_that_tells_the
 )
 @pytest.mark.parametrize("kind", [iv.MatrixAction, iv.FibreAction])
 def test_actions_of_one_kind_stand_beside_each_other_under_their_labels(kind, measure, row):
-    # The sum of a turning corner's pixels with alternating signs changes its sign with every quarter.
+    # The alternating sum of a turning corner's pixels changes sign with every quarter turn.
     x = torch.zeros(10, 1, 2, 2)
     x[:, 0, 0, 0] = torch.arange(1.0, 11.0)
 
@@ -485,7 +483,7 @@ def test_a_label_that_could_not_be_part_of_a_rows_name_is_refused():
         lambda label: FittedAction(label=label),
     ):
         for label in ("two words", "dotted.name", "1st", 7):
-            with pytest.raises(ValueError, match="rows are named after label"):
+            with pytest.raises(ValueError, match="label must consist of"):
                 make(label)
 
 

@@ -1,4 +1,4 @@
-"""Values that few samples decide have no interval, and those that uneven samples decide have a wider one."""
+"""Values that depend on few samples have no interval; those of uneven samples have wider ones."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TOLD = "samples decide the value"
 
 
 def images(*, far, times=1):
-    """128 images of equal norm, the first ones so many times as bright; each of them `times` times."""
+    """128 images of equal norm, the first ones scaled by `far`; each of them `times` times."""
     drawn = torch.randn(128, 1, 4, 4, generator=torch.Generator().manual_seed(0))
     drawn /= drawn.flatten(1).norm(dim=1)[:, None, None, None]
     drawn[: len(far)] *= torch.tensor(far)[:, None, None, None]
@@ -35,7 +35,7 @@ def images(*, far, times=1):
 
 
 def rows_of(x, measure, **options):
-    """The rows of the input's own pixels that have an interval or say why not."""
+    """The rows of the input's own pixels that have an interval or a reason for having none."""
     net = nn.Sequential(nn.Identity(), nn.Flatten(), nn.Linear(16, 2)).eval()
     found = iv.measure(net, x, iv.QuarterTurns(), measures=[measure], layers="0", progress=False, **options)
     shared = {"F", "p", "F_oneway", "rejecting"}

@@ -1,4 +1,4 @@
-"""Actions that are fitted: known networks, the null pair by pair, and what sums cannot give."""
+"""Fitted actions: known networks, the null computed pair by pair, and unsupported options."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ NEARLY_FREE = FittedAction(ridge=1e-9)
 
 
 def fitted(model, data, *, ids=None, **options):
-    """{row without the measure's name: row} of a fitted deviation."""
+    """{row name without the measure: row} of a fitted deviation."""
     measure = iv.EquivarianceDeviation(**{"feature_action": NEARLY_FREE} | options)
     table = iv.measure(model, data, TURNS, measures=measure, progress=False, ids=ids).table
     return {measure.output_of(row.measure): row for row in table.itertuples()}
 
 
 def pooled(features):
-    """A model of which the mean of each feature map is read, and nothing else."""
+    """A model of which only the mean of each feature map is read."""
 
     def read(x: torch.Tensor) -> dict[str, torch.Tensor]:
         with torch.no_grad():
@@ -45,7 +45,7 @@ def seeded(make):
 
 def test_a_network_of_regular_fields_has_an_action_that_can_be_fitted():
     network = seeded(lambda: build("c4_conv", fields=3)).double()
-    found = fitted(pooled(network[:6]), digits())  # means of maps: channels that change places
+    found = fitted(pooled(network[:6]), digits())  # means of maps: channels that are permuted
     assert found["to_null"].value < 1e-6
     assert found["by_element"].value < 1e-6 * found[""].null
 
@@ -53,7 +53,7 @@ def test_a_network_of_regular_fields_has_an_action_that_can_be_fitted():
 def test_a_network_without_symmetry_has_none():
     free = seeded(lambda: nn.Sequential(nn.Conv2d(1, 12, 5), nn.ReLU(), nn.Conv2d(12, 12, 5), nn.ReLU()))
     found = fitted(pooled(free.double()), digits())
-    assert found["to_null"].ci_low > 0.005  # means of maps follow the ink, which turns do not change
+    assert found["to_null"].ci_low > 0.005  # means of maps depend on the amount of ink, which turns preserve
 
 
 def test_responses_that_have_nothing_to_do_with_each_other_are_as_far_as_the_null():
@@ -77,7 +77,7 @@ def test_the_null_is_that_of_all_pairs_of_a_half():
     rng = np.random.default_rng(3)
     orbits = torch.tensor(rng.normal(size=(30, 4, 3)))
     data = torch.arange(30.0, dtype=torch.float64)[:, None, None, None].expand(-1, 1, 2, 2)
-    turn = torch.tensor([[0.0, 0.25], [0.75, 0.5]], dtype=torch.float64)  # says which turn was made
+    turn = torch.tensor([[0.0, 0.25], [0.75, 0.5]], dtype=torch.float64)  # identifies the turn
 
     def model(x: torch.Tensor) -> dict[str, torch.Tensor]:
         fraction = x[:, 0, 0, 0] - x[:, 0, 0, 0].floor()
@@ -109,16 +109,16 @@ def test_a_layer_that_is_projected_says_so():
     model = nn.Sequential(nn.Flatten())
     rows = iv.measure(model, digits(100).float(), TURNS, measures=measure, progress=False).rows
     notes = [row.get("note", "") for row in rows if row["measure"] == measure.row_name("")]
-    assert notes == ["seen in 64 directions of 784 units"]
+    assert notes == ["784 units projected to 64 directions"]
 
 
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"distance": "cosine"}, "distance='squared_l2' alone; got 'cosine'"),
+        ({"distance": "cosine"}, "only distance='squared_l2'; got 'cosine'"),
         ({"distance": "l2"}, "got 'l2'"),
-        ({"kind": "channelwise"}, "kind='latent' alone"),
-        ({"reference": "twirl"}, "reference='kernel' alone"),
+        ({"kind": "channelwise"}, "only kind='latent'"),
+        ({"reference": "twirl"}, "only reference='kernel'"),
     ],
 )
 def test_what_sums_cannot_give_is_refused(options, match):

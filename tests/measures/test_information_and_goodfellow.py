@@ -1,4 +1,4 @@
-"""Measures with a pilot: bins and thresholds of all untransformed inputs, whatever is left out later."""
+"""Measures with a pilot: bins and thresholds come from all untransformed inputs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from invariscope.statistics.counts.bin_pilot import BETWEEN, BinPilot, chosen_un
 from invariscope.statistics.counts.firing import TopResponses
 
 EVERY_GROUP = ((0,), (1,), (2,))
-GRID = st.integers(-8, 8).map(lambda k: k / 4)  # many ties and atoms, nothing within rounding of another
+GRID = st.integers(-8, 8).map(lambda k: k / 4)  # many ties, but no values that differ by rounding only
 ORBITS = arrays(
     np.float64, st.tuples(st.integers(3, 24), st.integers(2, 4), st.integers(1, 3)), elements=GRID
 )
@@ -52,7 +52,7 @@ def test_information_agrees_with_brute_force_on_any_array(activations, permutati
 
 
 class SimpleConvOrbits:
-    """Digits turned by quarters through an untrained SimpleConv, with the responses of three layers."""
+    """Quarter turns of digits in an untrained SimpleConv, with the responses of three layers."""
 
     layers = ("conv1", "fc1", "log_softmax")
 
@@ -64,7 +64,7 @@ class SimpleConvOrbits:
         self.images = torch.as_tensor(data.images[:48]).double()
 
     def read(self, x):
-        """{layer: responses} of one batch: what a callable reader is made from."""
+        """Return {layer: responses} of one batch, for a callable reader."""
         found = {}
         names = dict(self.net.named_modules())
         hooks = [
@@ -155,7 +155,7 @@ def test_what_rounding_leaves_above_the_threshold_does_not_fire():
 
 
 class Batches:
-    """Batches that can be walked again, and do not say how many samples there are."""
+    """Batches that can be iterated repeatedly, but without a length."""
 
     def __init__(self, x):
         self.x = x
@@ -170,7 +170,7 @@ def test_a_stream_of_unknown_length_gives_the_same_numbers_and_an_iterator_is_re
     doubled = [lambda x: x, lambda x: x**2]
     known, unknown = (iv.measure(lambda x: {"a": x}, d, doubled, **options) for d in (x, Batches(x)))
     np.testing.assert_array_equal(known.maps["goodfellow", "a"], unknown.maps["goodfellow", "a"])
-    with pytest.raises(ValueError, match="walks the data first; give an array"):
+    with pytest.raises(ValueError, match="walks the data beforehand: pass an array"):
         iv.measure(lambda x: {"a": x}, iter(Batches(x)), doubled, **options)
 
 
@@ -207,8 +207,8 @@ def test_two_halves_of_a_pilot_have_the_quantile_of_the_whole(cut, kind):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"alpha": 0}, "alpha is a share, above 0 and at most 0.5; got 0"),
-        ({"best": 1.5}, "best is a share"),
+        ({"alpha": 0}, "alpha must be a share above 0 and at most 0.5; got 0"),
+        ({"best": 1.5}, "best must be a share"),
         ({"average": "fire"}, "unknown average 'fire'. Closest: 'firing'"),
         ({"preset": "tmeasure"}, "unknown preset 'tmeasure'. Closest: 'tmeasures'"),
     ],
@@ -257,21 +257,21 @@ def test_where_nothing_is_told_the_permutations_take_the_bias_away():
 
 
 def test_labels_are_permuted_across_whole_samples():
-    """A response that never moves repeats a sample's label m times; shuffling single responses would tell."""
+    """A response that never moves repeats a sample's label m times; permuting responses would show it."""
     still = np.repeat(normal(200, 1, 60), 16, axis=1)
     labels = np.random.default_rng(2).integers(0, 2, 200)
     told = final_values(iv.Information(), still, labels)["label"].values[0]
     assert abs(told.mean()) < 4 * told.std(ddof=1) / 60**0.5
     plug_in = final_values(iv.Information(permutations=0), still, labels)["label"].values[0]
-    assert plug_in.mean() > 10 * 15 / (2 * np.log(2) * 200 * 16)  # ten times what 3,200 free responses bring
+    assert plug_in.mean() > 10 * 15 / (2 * np.log(2) * 200 * 16)  # ten times that of 3,200 free responses
 
 
 def test_a_value_that_many_share_has_a_bin_of_its_own_and_rounding_moves_nothing_out_of_it():
     activations = np.zeros((64, 2, 3))
-    activations[:16, :, 0] = np.abs(normal(16, 1)) + 0.1  # a ReLU's zeros, some of them 1e-17 once turned
+    activations[:16, :, 0] = np.abs(normal(16, 1)) + 0.1  # a ReLU's zeros, some of them 1e-17 after a turn
     activations[16:, 1, 0] = 1e-17 * normal(48)
     activations[:, 0, 1] = np.repeat([-1.0, 0.0, 1.0, 0.0], 16)
-    activations[:, 1, 1] = np.repeat([-1.0, -1e-3, 1.0, 1e-3], 16)  # clearly off the shared value
+    activations[:, 1, 1] = np.repeat([-1.0, -1e-3, 1.0, 1e-3], 16)  # clearly different from the shared value
     activations[:, 1, 2] = 1e-17 * normal(64)
     found = final_values(iv.Information(permutations=0), activations)["transform"]
     assert found.values[0, 0] == pytest.approx(0, abs=1e-12)
@@ -287,7 +287,7 @@ def test_some_units_are_looked_at_the_others_are_nan_and_the_count_says_so():
     )
     row = result.rows[0]
     assert (row["units"], row["counted_units"], row["dead_units"]) == (12, 12, 0)
-    assert row["note"].endswith("12 of 30 units were looked at")
+    assert row["note"].endswith("12 of 30 units were examined")
     assert np.isfinite(result.maps["information.transform", "a"]).sum() == 12
     assert {r["measure"] for r in result.rows} == {"information.transform", "information.transform_share"}
 
@@ -313,7 +313,7 @@ def test_of_the_units_that_were_looked_at_the_dead_are_counted_in_classes_and_th
     assert {counts["a", stratum] for stratum in ("all", "0", "1", "mean")} == {(12, dead, 0)}
     assert {counts["still", stratum] for stratum in ("all", "0", "1", "mean")} == {(12, 12, 0)}
     notes = {row["note"] for row in result.rows if row["layer"] == "still" and row["stratum"] == "all"}
-    assert notes == {"no unit is left to average over: all are dead, sparse or infinite"}
+    assert notes == {"no value: all units are dead, sparse or infinite"}
 
 
 def test_the_pilot_keeps_the_samples_with_the_smallest_hashes_in_any_order():
@@ -355,7 +355,9 @@ def test_within_a_class_there_is_information_about_the_element_alone():
 def test_counts_that_do_not_fit_the_memory_are_refused_before_the_walk():
     x, y = torch.from_numpy(normal(50, 300)), torch.arange(50) % 10
     options = {"measures": "information", "progress": False, "memory_gb": 3e-3}
-    with pytest.raises(ValueError, match=r"need 0\.0\d+ GiB, the budget is 0\.003 GiB\. Select fewer layers"):
+    with pytest.raises(
+        ValueError, match=r"need 0\.0\d+ GiB, but the budget is 0\.003 GiB\. Select fewer layers"
+    ):
         iv.measure(lambda x: {"a": x}, (x, y), [lambda x: x] * 40, **options)
 
 

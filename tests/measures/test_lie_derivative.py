@@ -28,7 +28,7 @@ SPATIAL = ("translation_x", "translation_y", "rotation", "scale", "shear_x", "sh
 
 
 def blob(size, sigma, centre):
-    """A Gaussian about a point given in pixels from the centre, x right and y down, with its slopes."""
+    """A Gaussian around a point in pixels from the centre, x right and y down, with its slopes."""
     grid = torch.arange(size, dtype=torch.float64) - (size - 1) / 2
     x, y = grid[None, :] - centre[0], grid[:, None] - centre[1]
     values = torch.exp(-(x**2 + y**2) / (2 * sigma**2))
@@ -36,7 +36,7 @@ def blob(size, sigma, centre):
 
 
 def closed_form(name, size, sigma, centre):
-    """X of the blob: content that moves with velocity v changes by −v·∇."""
+    """X of the blob: content that moves at velocity v changes by −v·∇."""
     _, slope_x, slope_y, grid = blob(size, sigma, centre)
     x, y = grid[None, :].expand(size, size), grid[:, None].expand(size, size)
     velocity = {
@@ -57,7 +57,7 @@ def tangent(name, images, **options):
 
 
 def jvp(function, inputs, moves):
-    """The value and its derivative along the moves; other than forward mode it warns of nothing."""
+    """The value and its derivative along the moves; unlike forward mode, without warnings."""
     return double_backward(function, inputs, moves)
 
 
@@ -78,7 +78,7 @@ def test_generators_move_blobs_as_the_closed_form_says(name, size, sigma, centre
 def test_the_published_derivative_is_tens_of_percent_off_on_such_blobs(sigma, least):
     centre = (3.0, -2.0)
     found = tangent("rotation", blob(28, sigma, centre)[0], interpolation="bilinear")
-    expected = closed_form("rotation", 28, sigma, centre)  # the grid's unit is a radian too
+    expected = closed_form("rotation", 28, sigma, centre)  # the grid's unit is also a radian
     assert relative(found[0, 0], expected) > least
 
 
@@ -95,7 +95,7 @@ def test_blur_is_the_heat_equation(size, sigma, centre, most):
 
 
 def test_curvatures_of_the_spline_are_exact_to_fourth_order_and_damp_every_wave():
-    waves = np.arange(17) * np.pi / 16  # cosines that the mirrored edges leave as they are
+    waves = np.arange(17) * np.pi / 16  # cosines that the mirrored edges preserve
     images = np.cos(np.arange(17)[None, :] * waves[:, None])
     found, _ = Derivatives(torch.from_numpy(images)[None, None]).second
     damping = (found[0, 0].numpy() / images)[:, 0]
@@ -187,7 +187,7 @@ def test_real_activations_give_the_oracle_s_values(simple_conv, digits):
         activations = kept[layer].unflatten(0, inputs.shape[:2]).double().numpy()
         rows = result.table[result.table["layer"] == layer].set_index("measure")["value"]
         for output, expected in measure.oracle(activations, None).items():
-            # The engine's batches are other ones, and a rounding of 1e-7 is divided by the step.
+            # The engine's batches differ, and a rounding error of 1e-7 is divided by the step.
             np.testing.assert_allclose(rows[f"lie_derivative.{output}"], expected, rtol=0.02)
 
 
@@ -219,7 +219,7 @@ def test_elements_that_nobody_reads_are_not_forwarded(simple_conv, digits):
     assert alone.provenance["transform"] == beside.provenance["transform"]
     rows = by_name(beside)
     for name, value in by_name(alone).items():
-        assert value == pytest.approx(rows[name], rel=1e-2)  # other batches, rounded otherwise
+        assert value == pytest.approx(rows[name], rel=1e-2)  # other batches, with other rounding
 
 
 def test_a_linear_layer_has_the_closed_form(digits):
@@ -373,7 +373,7 @@ def test_the_output_alone_needs_no_random_directions_however_large_it_is(digits,
 
 
 class Doubled(torch.autograd.Function):
-    """An operation whose author gave a gradient and no forward derivative."""
+    """An operation with a gradient but without a forward derivative."""
 
     @staticmethod
     def forward(ctx, x):
@@ -476,10 +476,10 @@ def test_a_trivial_action_asks_for_invariance(digits):
         ({"generators": ["scale", "scale"]}, "got 'scale' 2 times"),
         ({"interpolation": "bicubic"}, "unknown interpolation 'bicubic'"),
         ({"preset": "lee"}, "unknown preset 'lee'"),
-        ({"preset": "legacy_lee", "interpolation": "spline"}, "means interpolation='bilinear'"),
+        ({"preset": "legacy_lee", "interpolation": "spline"}, "implies interpolation='bilinear'"),
         ({"preset": "legacy_lee", "generators": ["blur"]}, "blur needs second derivatives"),
         ({"action": "regular"}, "unknown action 'regular'"),
-        ({"step": 0}, "above 0; got 0"),
+        ({"step": 0}, "must be positive; got 0"),
     ],
 )
 def test_options_that_do_not_exist_are_refused(options, message):
@@ -509,9 +509,9 @@ def test_a_model_that_watching_would_change_is_refused(digits):
             y = x * 2
             nn.functional.relu(y - 1, inplace=True)
             z = y - 0.5
-            nn.functional.relu(z, inplace=True)  # what comes back is not used
+            nn.functional.relu(z, inplace=True)  # the return value is not used
             return z.flatten(1)
 
     run = traced(InPlace())
-    with pytest.raises(ValueError, match="output changes when its layers are watched"):
+    with pytest.raises(ValueError, match="output changes when its layers are recorded"):
         run(digits)

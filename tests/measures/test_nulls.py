@@ -1,4 +1,4 @@
-"""Nulls: a perfect network is far from its own, a constant one is no better, unpaired responses reach it."""
+"""Nulls: perfect networks are far from theirs, constant ones are not, and unpaired responses reach it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from invariscope.measures.values import LayerValues, UnitValues
 
 
 def outputs(measure, activations, labels):
-    """(value, null) by output, of those that are one number."""
+    """(value, null) of the scalar outputs."""
     found = final_values(measure, activations, labels, paired=True)
     return {
         name: (values.layer_values()[0], values.layer_null())
@@ -23,7 +23,7 @@ def outputs(measure, activations, labels):
 
 
 def cases(measure):
-    """Random activations, and how many of their columns are elements."""
+    """Random activations, and the number of columns that are elements."""
     activations, labels = case_for(measure, samples=200)
     columns = activations.shape[1]
     elements = next(m for m in range(columns, 0, -1) if m + sum(added(measure, m).values()) == columns)
@@ -31,7 +31,7 @@ def cases(measure):
 
 
 def perfect(measure):
-    """Responses that follow the elements as the measure wants, and otherwise those of `cases`."""
+    """Responses that follow the elements as the measure requires, otherwise those of `cases`."""
     activations, labels, elements = cases(measure)
     first = activations[:, 0]
     for j in range(elements):
@@ -92,7 +92,7 @@ def test_a_constant_network_has_no_value_or_reaches_its_null(measure):
             assert reached(measure, name, value, null), (name, value, null)
 
 
-# Compared with the mean of their own orbit, of which each is a part: closer than to that of another sample.
+# Compared with the mean of their own orbit, which includes them, they are closer than to another sample's.
 OWN_MEAN = {"equivariance_deviation", "twirl"}
 
 

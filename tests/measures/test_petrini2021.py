@@ -1,4 +1,4 @@
-"""The whole published convention of 2021, once more by hand: fields, images, noise, medians."""
+"""The complete published convention of 2021, reimplemented by hand: fields, images, noise, medians."""
 
 import functools
 
@@ -25,12 +25,12 @@ def net():
 
 
 def displaced(image, coefficients):
-    """One image under the field of these coefficients: sines at each pixel, then its four neighbours."""
+    """One image under the field with these coefficients: sines at each pixel, then its four neighbours."""
     out = np.empty((SIDE, SIDE))
     for row in range(SIDE):
         for column in range(SIDE):
             u, v = column / (SIDE - 1), row / (SIDE - 1)
-            # Displacements in units of the image's side stand for `n` pixels, not for n − 1.
+            # Displacements in units of the image's side correspond to `n` pixels, not n − 1.
             dx, dy = (
                 SIDE
                 * sum(
@@ -79,7 +79,7 @@ def by_hand():
         squares = (answers(versions).reshape(SAMPLES, DRAWS, -1) - rest[:, None]) ** 2
         above.append(sum(np.median(squares[..., u]) for u in range(4)))
     apart = 0.0
-    for u in range(4):  # the lower median of all n² pairs, those of a sample with itself included
+    for u in range(4):  # the lower median of all n² pairs, including those of a sample with itself
         pairs = sorted((a - b) ** 2 for a in rest[:, u] for b in rest[:, u])
         apart += pairs[(len(pairs) - 1) // 2]
     return {"D": above[0] / apart, "G": above[1] / apart, "R": above[0] / above[1]}

@@ -1,4 +1,4 @@
-"""A pretrained equivariant potential, where its package is installed: energy, forces, features inside."""
+"""A pretrained equivariant potential, if its package is installed: energy, forces, inner features."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "sevenn_potential.py"
 
 @pytest.fixture(scope="module")
 def example():
-    """The example's own functions, so that its figures are those that are checked."""
+    """The example's own functions, so that the figures checked are the example's."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         pytest.importorskip("sevenn", reason="the pretrained potential is in the package sevenn")

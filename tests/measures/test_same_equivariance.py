@@ -1,4 +1,4 @@
-"""Same-equivariance: exact where a network is, not fooled by wrong actions, blind to what left the image."""
+"""Same-equivariance: zero for exact networks, large for wrong actions, unaffected by what left the image."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from torch import nn
 
 import invariscope as iv
 from invariscope import zoo
+from invariscope.measures.same_equivariance import UndoneMoments
 from invariscope.report.facts import key_facts
 from invariscope.statistics.discrepancy import Discrepancy
-from invariscope.statistics.moments.undone_moments import UndoneMoments
 
-ROUNDING = 1e-10  # of a normalized variance in float32: squares of 1e-5
+ROUNDING = 1e-10  # normalized variance due to float32 rounding: squares of 1e-5
 EXACT = [
     iv.QuarterTurns(),
     iv.Dihedral(),
@@ -35,7 +35,7 @@ def images(n=24, size=8, channels=2):
 
 
 def equivariant_to_everything():
-    """Channels mixed, pixels apart."""
+    """Mixes channels pixel by pixel."""
     torch.manual_seed(0)
     return nn.Sequential(nn.Conv2d(2, 5, 1), nn.Tanh(), nn.Conv2d(5, 3, 1), nn.ReLU())
 
@@ -139,7 +139,7 @@ NOTHING = [lambda x: x] * 4
 
 
 def turns(actions, inverse_actions):
-    """Quarter turns of the inputs, with the given idea of what they do to maps."""
+    """Quarter turns of the inputs, with the given action on maps."""
     return iv.Elements(TURNS, identity=0, actions=actions, inverse_actions=inverse_actions)
 
 
@@ -148,7 +148,7 @@ def turns(actions, inverse_actions):
     [(TURNS, BACK, True), (BACK, TURNS, False), (NOTHING, NOTHING, False), (TURNS, TURNS, False)],
 )
 def test_a_wrong_action_or_an_inverse_in_the_wrong_direction_is_noticed(actions, inverses, right):
-    measure = {"mask": False}  # the mask would see by itself that such an inverse brings nothing back
+    measure = {"mask": False}  # the mask would detect that such an inverse does not return anything
     result = quick(equivariant_to_everything(), images(), turns(actions, inverses), measure=measure)
     assert (values(result) < ROUNDING).all() == right
     assert (values(result) > 0.05).all() == (not right)
@@ -161,7 +161,7 @@ def test_units_that_leave_the_image_are_left_out_and_counted(padding):
     result = quick(equivariant_to_everything(), images(), shifts)
     masked = np.isnan(result.maps["same_equivariance", "0"])
     expected = np.zeros((8, 8), bool)
-    expected[:, 6:], expected[0] = True, True  # what goes 2 to the right, or 1 up, is gone
+    expected[:, 6:], expected[0] = True, True  # content shifted 2 to the right, or 1 up, is lost
     assert (masked == expected).all()
     row = rows(result)["0"]
     assert row["masked_units"] == 5 * expected.sum()
@@ -198,7 +198,7 @@ def test_jittered_elements_are_undone_sample_by_sample_whatever_the_blocks():
 
 
 def without_action(transform):
-    """Draws of the same kind, each sample's from the bits of one of its pixels; the action does nothing."""
+    """Drawn elements, determined by the bits of one pixel of each sample; the action is trivial."""
 
     def orbit(x):
         return transform.orbit(x, keys=x[:, 0, 9, 9].contiguous().view(torch.int32).numpy())
@@ -274,7 +274,7 @@ def test_the_direct_error_is_that_of_the_spatial_action_also_over_zero(silent, s
     assert direct.undefined == error[""].undefined == 3 * len(silent + silent_at_rest)
     assert direct.note == error[""].note
     assert ("infinite" in direct.note) == bool(silent_at_rest)
-    assert np.isinf(error["largest"].values[0]) == bool(silent_at_rest)  # which no test may overlook
+    assert np.isinf(error["largest"].values[0]) == bool(silent_at_rest)  # which must not be overlooked
     if expected is None:
         rest = np.setdiff1d(np.arange(5), silent + silent_at_rest)
         expected = iv.SameEquivariance().oracle(activations[rest], None)["direct"]

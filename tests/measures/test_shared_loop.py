@@ -1,4 +1,4 @@
-"""Measures that reduce whole orbits in other ways: laws, closed forms and real networks."""
+"""Measures that reduce whole orbits in other ways: oracles and real networks."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def measured(model, data, measure, transform=QUARTERS, **options):
 
 
 def rows(result, layer=None):
-    """Rows by the output's name, of one layer (by default the last)."""
+    """Rows of one layer (by default the last) by output name."""
     wanted = layer if layer is not None else result.rows[-1]["layer"]
     return {row["measure"].partition(".")[2]: row for row in result.rows if row["layer"] == wanted}
 
@@ -214,7 +214,7 @@ def test_classes_alone_equal_a_run_on_the_class(measure):
     x, y = images(40), torch.arange(40) % 2
     together = measured(net(), (x, y), measure, by_class=True).table
     mine = together[together.stratum == "1"].set_index(["measure", "layer"])["value"]
-    if measure.name in ("fitted_equivariance", "cka", "gradient_norm"):  # draws go by position in the data
+    if measure.name in ("fitted_equivariance", "cka", "gradient_norm"):  # drawn by position in the data
         assert mine.notna().all()
     else:
         alone = measured(net(), x[y == 1], measure).table.set_index(["measure", "layer"])["value"]
@@ -262,4 +262,4 @@ def test_memory_does_not_grow_with_the_samples(measure, shape):
         statistic.update(state, block)
         sizes.append(sum(array.nbytes for array in statistic.pack(state).values()))
     assert sizes[0] == sizes[1]
-    assert sizes[0] < 3 * statistic.bucket_bytes(20, 3)  # float64 responses, and small change
+    assert sizes[0] < 3 * statistic.bucket_bytes(20, 3)  # float64 responses plus overhead

@@ -1,4 +1,4 @@
-"""Laws, closed forms and refusals of the measures that reduce whole orbits in other ways."""
+"""Laws, closed forms and rejected inputs of the measures that reduce whole orbits in other ways."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ import invariscope as iv
 from invariscope.common.draws import Stream, drawn_words
 from invariscope.intervals import jackknife
 from invariscope.measures.worst_element import chosen_by_chance, reach_of_largest
-from invariscope.statistics.projection import projected
+from invariscope.statistics.moments.orbit_regression import projected
 
 pytestmark = pytest.mark.usefixtures("seeded")
 
 
 class Constant(nn.Module):
-    """The same output for everything."""
+    """A constant output."""
 
     def forward(self, x):
         return x.flatten(1)[:, :3] * 0 + torch.tensor([0.0, 1.0, 0.5])
@@ -75,7 +75,7 @@ def test_the_range_of_the_values_moves_psnr_by_its_square():
 def test_what_left_the_image_counts_for_nothing():
     shifts = iv.Translation([(0, 0), (2, 0), (0, -1)])
     torch.manual_seed(0)
-    pointwise = nn.Conv2d(1, 2, 1)  # its bias is where zeros came in, and t f(x) has zeros there
+    pointwise = nn.Conv2d(1, 2, 1)  # its bias appears where zeros came in, whereas t f(x) has zeros there
     result = measured(pointwise, images(), iv.EquivariancePSNR(), transform=shifts)
     assert value(result) > 130
     assert pointwise.bias.abs().min() > 0.01
@@ -232,12 +232,12 @@ def test_the_largest_of_equally_bad_elements_has_no_interval_and_a_clear_one_kee
     clear = equal - np.where(np.arange(16) == 5, 0, 0.9)
     assert chosen_by_chance(clear) == ""
     assert chosen_by_chance(equal[:1]) == chosen_by_chance(np.full((9, 3), np.nan)) == ""
-    # Elements that move alike are never told apart by chance, however equal they are.
+    # Elements that move equally are never distinguished by chance.
     assert chosen_by_chance(np.repeat(equal[:, :1], 16, axis=1)) == ""
 
 
 def worst_covered(rng, rivals, draws=400, samples=64):
-    """Whether an interval was issued, and whether it covers, for so many equally bad elements of eight."""
+    """Whether an interval was issued, and whether it covers, for this many equally bad elements of eight."""
     group = np.arange(samples) // 2 % 8
     truth = np.where(np.arange(8) < rivals, 1.0, 0.7)
     issued, covered = np.zeros((2, draws), bool)
@@ -258,7 +258,7 @@ def worst_covered(rng, rivals, draws=400, samples=64):
 def test_the_interval_of_the_worst_element_covers_also_if_several_are_as_bad(rivals, least):
     issued, covered = worst_covered(np.random.default_rng(rivals), rivals)
     assert issued >= least
-    # Four hundred draws tell 95 % from 91 %.
+    # Four hundred draws distinguish 95 % from 91 %.
     assert 0.92 <= covered <= 0.98
 
 
@@ -285,7 +285,7 @@ def test_zero_responses_have_no_relative_distance_and_are_counted():
     without = iv.WorstElement().oracle(np.delete(responses, 2, 0), None)
     assert found["tail"].undefined == 3
     assert found["tail"].values[0] == pytest.approx(float(without["tail"]))
-    assert found[""].undefined is None  # W leaves nothing out
+    assert found[""].undefined is None  # W includes all terms
     assert found[""].values[0] > float(without[""])  # its gaps count, over one norm less
     nothing = final_values(iv.WorstElement(), np.zeros((4, 3, 2)))
     assert all(np.isnan(values.values).all() for values in nothing.values())
@@ -320,7 +320,7 @@ def test_the_standard_error_of_the_probes_is_what_other_draws_show():
 
 def test_float32_is_enough_for_steps_of_the_default_size():
     x = images(16)
-    ids = np.arange(16)  # the same draws, whatever the bytes of the samples
+    ids = np.arange(16)  # the same draws, independent of the samples' bytes
     low = measured(net(), x, iv.GradientNorm(), ids=ids)
     high = measured(net().double(), x.double(), iv.GradientNorm(), ids=ids)
     for layer, output in itertools.product(("0", "1", "3"), ("", "relative", "probe_error")):

@@ -11,9 +11,9 @@ from torch import nn
 import invariscope as iv
 from invariscope import zoo
 from invariscope.block import Block, Membership
+from invariscope.measures.spectrum import RingPowers, folded_rings
 from invariscope.measures.values import LayerContext
 from invariscope.readers import as_reader
-from invariscope.statistics.ring_powers import RingPowers, folded_rings
 
 SIZES = st.tuples(st.integers(1, 9), st.integers(1, 9)).filter(lambda size: size[0] * size[1] > 1)
 

@@ -1,4 +1,4 @@
-"""Curves of stability: arrays and a real network against the oracle, closed forms, the way to a sample."""
+"""Stability curves: oracle on arrays and a real network, closed forms, steps toward another sample."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def curve_of(result, output, layer="output", measure="stability_curve"):
 
 
 def every_input(x, transform, keys):
-    """(sample, column, ...) orbit, noise and ways of samples in the order of the walk, as in one pass."""
+    """(sample, column, ...) orbit, noise and steps of samples in the order of the walk, as in one pass."""
     orbit = transform.orbit(x, keys=keys)
     batch = Batch(np.arange(len(x)), keys, partners(len(x)), seed=0)
     noisy, toward = (probe.inputs(x, orbit, batch=batch) for probe in (EqualNoise(), TowardNeighbour()))
@@ -56,7 +56,7 @@ def test_any_array_gives_what_the_definition_says(measure, samples, elements, cl
 
 
 def responses(model, module, inputs):
-    """(sample, column, unit...) what a module of the model gives."""
+    """(sample, column, unit...) responses of a module of the model."""
     kept = {}
     hook = module.register_forward_hook(lambda _, given, out: kept.update(out=out.detach()))
     with torch.no_grad():
@@ -74,7 +74,7 @@ def test_a_network_on_digits_gives_what_the_definition_says_of_its_activations(m
     model, x, labels = net(), DIGITS.images[keys], DIGITS.labels[keys].numpy()
     options = {"measures": measure, "layers": "conv2", "progress": False, "ids": np.arange(len(DIGITS))}
     result = iv.measure(model, DIGITS, LADDER, **options)
-    # The oracle's element 0 is the untransformed input, which the ladder does not hold.
+    # The oracle's element 0 is the untransformed input, which is not among the elements.
     thirds = torch.split(every_input(x, LADDER, keys), len(LADDER), dim=1)
     inputs = torch.cat([torch.cat([x[:, None], part], dim=1) for part in thirds], dim=1)
     expected = measure.oracle(responses(model, model.get_submodule(module), inputs), labels)
@@ -85,7 +85,7 @@ def test_a_network_on_digits_gives_what_the_definition_says_of_its_activations(m
 
 
 def test_a_step_that_arrives_at_the_other_sample_gives_exactly_one():
-    # One-hot samples lie √2 apart, and the element moves each of them by √2: ρ = 1 for every pair.
+    # One-hot samples are √2 apart, and the element moves each of them by √2: ρ = 1 for every pair.
     x = torch.eye(12).reshape(12, 1, 3, 4)
     shift = torch.full((1, 3, 4), 2**0.5 / 12**0.5)
     torch.manual_seed(0)
@@ -115,7 +115,7 @@ def test_on_an_orthogonal_network_g_over_r2_is_flat_and_r_is_one():
 
 
 def test_the_bump_is_where_half_of_the_predictions_flip():
-    # The class is the sign of the only pixel; element k moves all pixels of size 1 by r_k toward the border.
+    # The class is the sign of the only pixel; element k moves pixels of size 1 toward the border by r_k.
     x = torch.tensor([1.0, -1.0] * 40).reshape(-1, 1)
     torch.manual_seed(0)
     model = nn.Linear(1, 2, bias=False)

@@ -1,4 +1,4 @@
-"""Dead, infinite and sparse units, presets, nulls: what enters a layer's value, what is only counted."""
+"""Dead, infinite and sparse units, presets and nulls: which units enter a layer's value."""
 
 from __future__ import annotations
 

@@ -143,7 +143,7 @@ def test_another_training_is_refused_before_the_curves_of_the_first_are_forgotte
     monitor = watched(folder=tmp_path / "m")
     run(classifier(), [lightning_callback(monitor)], epochs=2, folder=tmp_path)
     lightning.seed_everything(4, verbose=False)
-    with pytest.raises(ValueError, match="epoch 0 was measured already, with other weights"):
+    with pytest.raises(ValueError, match="epoch 0 was already measured with other weights"):
         run(Classifier(), [lightning_callback(monitor)], epochs=2, folder=tmp_path)
     assert list(load_history(tmp_path / "m").results) == [0, 1, 2]
 

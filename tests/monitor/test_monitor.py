@@ -153,7 +153,7 @@ def test_what_was_saved_is_read_back_whole(tmp_path):
         for key, array in result.maps.items():
             np.testing.assert_array_equal(found.results[epoch].maps[key], array)
     assert iv.load(tmp_path / "run/epoch-00002").provenance["training"] == {"name": "SimpleConv", "epoch": 2}
-    with pytest.raises(KeyError, match=r"epoch 7 was not measured; there are \[0, 1, 2\]"):
+    with pytest.raises(KeyError, match=r"epoch 7 was not measured; measured epochs: \[0, 1, 2\]"):
         found.results[7]
     with pytest.raises(FileExistsError):
         monitor.save(tmp_path / "run")
@@ -302,10 +302,10 @@ def test_a_model_that_cannot_be_measured_is_refused_with_the_epoch(model, option
 def test_epochs_that_do_not_fit_are_refused():
     monitor = watched(every=2)
     monitor(net(), 2)
-    with pytest.raises(ValueError, match=r"epoch 1 comes after epoch 2.*monitor\.rewind\(1\)"):
+    with pytest.raises(ValueError, match=r"epoch 1 was given after epoch 2.*monitor\.rewind\(1\)"):
         monitor(net(), 1)
     with pytest.raises(
-        ValueError, match=r"epoch 2 was measured already, with other weights.*a new Monitor with a new folder"
+        ValueError, match=r"epoch 2 was already measured with other weights.*a new Monitor with a new folder"
     ):
         monitor(net(1), 2)
     with pytest.raises(ValueError, match=r"epoch must be an integer, at least 0; got -1"):
@@ -325,16 +325,16 @@ def test_epochs_that_do_not_fit_are_refused():
 )
 def test_a_folder_with_measurements_of_another_kind_is_refused(tmp_path, change, named):
     watched(folder=tmp_path)(net(), 0)
-    with pytest.raises(ValueError, match=f"of another kind: other {named}\\."):
+    with pytest.raises(ValueError, match=f"with different settings: {named}\\."):
         watched(folder=tmp_path, **change)
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "not a whole JSON file"),
-        ("[]", "no index of a monitor"),
-        ('{"schema": 99}', "schema 99, this version reads up to 1"),
+        ("{", "is not valid JSON"),
+        ("[]", "not the index of a monitor"),
+        ('{"schema": 99}', "schema 99, but this version reads up to 1"),
         ('{"schema": 1, "settings": {}, "times": [], "epochs": ["../elsewhere"]}', "malformed"),
         ('{"schema": 1, "settings": {}, "times": [{"epoch": 1}], "epochs": []}', "malformed"),
     ],
@@ -357,5 +357,5 @@ def test_a_folder_without_an_index_or_without_a_result_is_refused(tmp_path):
 def test_a_file_in_place_of_the_folder_is_refused_before_training(tmp_path):
     torch.manual_seed(0)
     (tmp_path / "taken").write_text("something else")
-    with pytest.raises(ValueError, match="cannot be a folder"):
+    with pytest.raises(ValueError, match="cannot save measurements in"):
         iv.Monitor(torch.rand(16, 1, 9, 9), iv.QuarterTurns(), folder=tmp_path / "taken")

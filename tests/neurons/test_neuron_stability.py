@@ -332,7 +332,7 @@ def test_few_images_have_values_without_intervals_and_a_note():
     assert result.table["ci_low"].isna().all()
     assert "8 are needed" in result.notes["note"][0]
     top = iv.neuron_stability(small_net(), "5", IMAGES, patches="top_k")
-    assert "no random sample" in top.notes["note"][0]
+    assert "not a random sample" in top.notes["note"][0]
 
 
 class Placewise(nn.Module):
@@ -350,20 +350,20 @@ class Placewise(nn.Module):
 @pytest.mark.parametrize(
     ("model", "layer", "options", "message"),
     [
-        (small_net(), "7", {}, "no receptive field: it gives shape"),
+        (small_net(), "7", {}, "no receptive field: its output of shape"),
         (nn.Sequential(nn.Conv2d(3, 4, 29, padding=14)), "0", {}, "is 29 × 29 pixels, and no neuron's lies"),
-        (Placewise(), "end", {}, "no larger one|answers a patch by itself otherwise"),
+        (Placewise(), "end", {}, "fails on a larger one|answers a patch by itself otherwise"),
         (nn.Sequential(nn.Conv2d(3, 4, 3), nn.GroupNorm(2, 4)), "1", {}, "its units see the whole image"),
         (small_net(), "5", {"deformations": ["twist"]}, "unknown deformation 'twist'"),
-        (small_net(), "5", {"deformations": []}, "once at most; got"),
+        (small_net(), "5", {"deformations": []}, "must be distinct and among .*; got"),
         (small_net(), "5", {"patches": "best"}, "unknown patches 'best'"),
         (small_net(), "5", {"pivot": "center"}, "unknown pivot 'center'. Closest: 'centre'"),
         (small_net(), "5", {"norm": "max"}, "unknown norm 'max'"),
-        (small_net(), "5", {"amplitude": 0}, "amplitude is a number above 0; got 0"),
+        (small_net(), "5", {"amplitude": 0}, "amplitude must be a positive number; got 0"),
         (small_net(), "5", {"draws": 0}, "draws must be an integer, at least 1; got 0"),
         (small_net(), "5", {"neurons": [7]}, "0 to 4; got"),
         (small_net(), "5", {"neurons": 9}, "neurons=9, but layer '5' has 5 feature maps"),
-        (small_net(), "5", {"neurons": []}, "numbers of feature maps"),
+        (small_net(), "5", {"neurons": []}, "indices of feature maps"),
         (small_net(), [], {}, "no layer given"),
     ],
 )
@@ -384,7 +384,7 @@ def test_what_is_no_model_or_no_image_is_refused():
 def test_responses_that_are_not_finite_are_refused():
     images = IMAGES.clone()
     images[7] = torch.nan
-    with pytest.raises(ValueError, match="responses to patches are not finite: look for NaN"):
+    with pytest.raises(ValueError, match="responses to patches are not finite; look for NaN"):
         iv.neuron_stability(small_net(), "5", images)
 
 

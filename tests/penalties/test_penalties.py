@@ -237,8 +237,8 @@ def test_a_layer_read_before_an_activation_in_place_is_what_the_layer_gave():
     ("options", "match"),
     [
         ({"average": "mean"}, "unknown average 'mean'"),
-        ({"elements": 1}, "at least 2; got 1"),
-        ({"elements": 7}, "the 6 elements"),
+        ({"elements": 1}, "at least 2, or None; got 1"),
+        ({"elements": 7}, "at most 6, the number to draw from; got 7"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(options, match):
@@ -276,5 +276,5 @@ def test_a_layer_without_the_batch_in_front_is_refused_by_name():
             return x.flatten(1).T
 
     model = nn.Sequential(Across(), nn.Linear(144, 3).double())
-    with pytest.raises(ValueError, match=r"'0' gave \(36, 144\)"):
+    with pytest.raises(ValueError, match=r"'0' gave shape \(36, 144\)"):
         penalties.NormalizedVariance(ANGLES, layers="0")(model, images())

@@ -43,7 +43,7 @@ def test_the_image_lies_under_the_arrows_and_must_have_their_size():
     assert plot.image is not None
     assert (plot.image.min(), plot.image.max()) == (0, 1)
     assert len(plot.draw().axes[0].images) == 1
-    with pytest.raises(ValueError, match=r"\(20, 20\) pixels and the fields \(8, 8\)"):
+    with pytest.raises(ValueError, match=r"\(20, 20\) pixels, but the fields have \(8, 8\)"):
         DisplacementFields.prepare(bend(), size=(8, 8), image=blob())
 
 

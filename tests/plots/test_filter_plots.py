@@ -79,13 +79,13 @@ def test_at_most_so_many_filters_are_shown_the_same_in_each_row():
 
 
 def test_what_cannot_be_drawn_is_refused():
-    with pytest.raises(ValueError, match=r"no columns eigenvalue, ratio: take it from"):
+    with pytest.raises(ValueError, match=r"lacks the columns eigenvalue, ratio: use"):
         FilterSpectra.prepare(table()[["epoch", "layer"]])
     with pytest.raises(ValueError, match=r"unknown layer 'conv2'. Closest: 'conv1'"):
         FilterSpectra.prepare(table(), layers=("conv2",))
     with pytest.raises(ValueError, match=r"got \{'start': \(2, 1, 3, 3\)\}: flatten"):
         FilterImages.prepare({"start": np.ones((2, 1, 3, 3))})
-    with pytest.raises(ValueError, match="the rows show the same filters"):
+    with pytest.raises(ValueError, match="all rows must hold the same filters"):
         FilterImages.prepare({"a": np.ones((2, 3, 3)), "b": np.ones((3, 3, 3))})
 
 

@@ -49,7 +49,7 @@ def test_results_without_fields_are_refused_and_have_no_views(sample):
     bare = sample_result("bare", layers={"conv1": (4, 6, 6)})
     with pytest.raises(ValueError, match="no decomposition of fields"):
         PartsByPatchSize.prepare(bare)
-    with pytest.raises(ValueError, match="carries no fields"):
+    with pytest.raises(ValueError, match="has no fields"):
         LocalFields.prepare(bare)
     assert PartsByPatchSize.views([bare]) == LocalFields.views([bare]) == []
     assert [view.label for view in LocalFields.views([bare, sample])] == ["ensemble"]

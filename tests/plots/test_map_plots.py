@@ -60,9 +60,9 @@ def test_spectra_are_no_curves_over_elements_and_no_maps_of_units():
 def test_without_spectra_or_neurons_there_is_no_plot_of_them():
     plain = sample_result()
     assert Spectra.views([plain]) == NeuronStability.views([plain]) == []
-    with pytest.raises(ValueError, match="holds no spectrum to show"):
+    with pytest.raises(ValueError, match="has no spectrum to show"):
         Spectra.prepare(plain)
-    with pytest.raises(ValueError, match="holds no neuron stability to show"):
+    with pytest.raises(ValueError, match="has no neuron stability to show"):
         NeuronStability.prepare(plain)
 
 

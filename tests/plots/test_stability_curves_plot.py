@@ -56,7 +56,7 @@ def test_the_curve_over_elements_leaves_curves_over_the_radius_alone():
 def test_without_curves_or_images_the_refusal_says_so():
     with pytest.raises(ValueError, match="no layer with stability curves"):
         StabilityCurves.prepare(sample_result())
-    with pytest.raises(ValueError, match="carries no images"):
+    with pytest.raises(ValueError, match="has no images"):
         BumpImages.prepare(sample_result())
 
 

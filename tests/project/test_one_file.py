@@ -131,7 +131,7 @@ def test_the_new_transform_is_listed(said):
 
 def test_the_new_measure_is_explained(said):
     explained = said["explain orbit_share"]
-    assert "moves, out of all of it" in explained
+    assert "response that the transformation moves" in explained
     assert "not relative to other samples" in " ".join(explained.split())
 
 
@@ -156,8 +156,8 @@ def test_the_documentation_builds_strictly_and_has_a_page_for_both(site):
         overview = (site / page).with_name("index.html").read_text()
         assert f'href="{Path(page).name}"' in overview
     measure = (site / "measures/orbit_share.html").read_text()
-    assert "Variance along the orbit as a share of the mean square, both summed over units." in measure
-    assert "How much of a response the transformation moves, out of all of it." in measure
+    assert "Variance along the orbit divided by the mean square, both summed over units." in measure
+    assert "Share of the mean square of a response that the transformation moves." in measure
     assert "moved share of the response" in measure
 
 

@@ -23,7 +23,7 @@ def generated() -> dict:
 
 def test_stubs_are_what_is_generated_from_the_registries():
     for path, text in generated().items():
-        assert path.read_text() == text, f"{path.name} is out of date: make stubs"
+        assert path.read_text() == text, f"{path.name} is out of date; run `make stubs`"
 
 
 def test_every_public_name_is_in_the_stub_and_the_package_is_marked_as_typed():

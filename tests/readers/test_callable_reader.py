@@ -89,7 +89,7 @@ def test_arrays_that_cannot_be_measured_are_listed_with_the_reason() -> None:
         "sum": "no axis follows the batch size",
         "pairs": "axes 0 and 1 both follow the batch size: choose one with batch_axis=",
         "classes": "its values are int64, not real floating-point numbers",
-        "double": "axis 0 has 2 rows per sample: return (batch, ...) arrays",
+        "double": "axis 0 has 2 rows per sample",
     }
     chosen = CallableReader(odd, batch_axis={"pairs": 0}).inspect(X).layers
     assert {i.layer: i.status for i in chosen}["pairs"] == "ok"
@@ -99,7 +99,7 @@ def test_arrays_that_cannot_be_measured_are_listed_with_the_reason() -> None:
     ("function", "error", "text"),
     [
         (lambda x: {"a": "text"}, ValueError, "layer 'a' must be an array of numbers, got str"),
-        (lambda x: {3: x}, ValueError, "layer names must be text, got 3"),
+        (lambda x: {3: x}, ValueError, "layer names must be strings, got 3"),
         (lambda x: {}, ValueError, "returned no layer"),
         (
             lambda x: x @ torch.ones(7),
@@ -144,7 +144,7 @@ def test_a_layer_that_vanishes_later_is_skipped() -> None:
 
 
 def test_a_callable_cannot_be_cast() -> None:
-    with pytest.raises(ValueError, match="precision='bf16' needs a torch module to cast"):
+    with pytest.raises(ValueError, match="precision='bf16' needs a torch module"):
         CallableReader(layers).inspect(X, precision="bf16")
 
 

@@ -37,7 +37,7 @@ def test_layers_without_places_are_listed_as_skipped_with_the_reason():
     inspection = ChannelMean(MODEL).inspect(IMAGES)
     said = {info.layer: (info.shape, info.status) for info in inspection.layers}
     assert said["0"] == ((6, 6), "ok")
-    assert said["4"] == ((2,), "no channels to average: a sample has the shape (2,)")
+    assert said["4"] == ((2,), "no channels to average: a sample has shape (2,)")
     assert inspection.output is not None
     assert inspection.output.shape == (2,)
     _, found = readings(ChannelMean(MODEL), IMAGES)
@@ -76,7 +76,7 @@ def test_the_axis_of_the_channels_can_be_another():
     _, found = readings(ChannelMean(lambda x: {"tokens": x}, axis=-1), values)
     torch.testing.assert_close(found[0][1], values.mean(-1))
     (info,) = ChannelMean(lambda x: {"tokens": x}, axis=2).inspect(values).layers
-    assert info.status == "no axis 2 in a sample of the shape (4, 3)"
+    assert info.status == "no axis 2 in a sample of shape (4, 3)"
 
 
 def test_a_measure_of_channel_means_is_that_of_a_model_that_returns_them():

@@ -206,12 +206,14 @@ def test_the_innermost_module_is_blamed() -> None:
 
 @pytest.mark.parametrize("x", [torch.rand(0, 4), torch.tensor(1.0)])
 def test_empty_inputs_are_an_error(x: Tensor) -> None:
-    with pytest.raises(ValueError, match="inputs must hold at least one sample, got shape"):
+    with pytest.raises(ValueError, match="inputs must contain at least one sample, got shape"):
         TorchReader(nn.Linear(4, 2)).inspect(x)
 
 
 def test_inputs_that_are_no_tensor_are_an_error() -> None:
-    with pytest.raises(TypeError, match="inputs must be a tensor with the batch in front, got ndarray"):
+    with pytest.raises(
+        TypeError, match="inputs must be a tensor with the batch on the first axis, got ndarray"
+    ):
         TorchReader(nn.Linear(4, 2)).inspect(np.ones((3, 4)))  # type: ignore[arg-type]
 
 

@@ -191,12 +191,12 @@ def test_resized_tensors_and_replaced_weight_data_are_restored() -> None:
 
 
 def test_weights_are_not_copied() -> None:
-    from invariscope.readers.torch.snapshot import Snapshot, _Values
+    from invariscope.readers.torch.snapshot import Snapshot, _restore_tensor
 
     model = nn.LSTM(4, 4)
     model.views = [model.weight_ih_l0.data.T, model.weight_hh_l0.detach()[:2]]
     model.register_buffer("own", torch.zeros(2))
-    copied = [part.tensor for part in Snapshot(model)._parts if isinstance(part, _Values)]
+    copied = [one.args[0] for one in Snapshot(model)._restorers if one.func is _restore_tensor]
     assert len(copied) == 1
     assert copied[0] is model.own
 

@@ -216,7 +216,7 @@ def test_the_prediction_of_a_callable_is_output_else_the_last_entry_with_a_row_p
 
 def test_the_error_for_a_callable_that_returns_a_tuple_says_what_to_return():
     with pytest.raises(
-        ValueError, match=r"must be an array of numbers, got tuple: return one array, or \{layer"
+        ValueError, match=r"must be an array of numbers, got tuple: return an array, or \{layer"
     ):
         CallableReader(lambda x: (x.sum(), x)).inspect(X)
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from invariscope.readers import TorchReader, depends_on_batch
-from invariscope.readers.torch.aliases import walk
+from invariscope.readers.torch.aliases import memory_layout
 from invariscope.readers.torch.axes import BatchAxis, find_batch_axis, order_rows
 from invariscope.readers.torch.functions import operation_name
 from odd_models import ODD_MODELS, UNSTABLE_MODELS
@@ -95,8 +95,8 @@ def test_equal_walks_visit_the_same_values_in_the_same_order() -> None:
     maps = torch.rand(2, 3, 4, 5)
     same = [maps.flatten(1), maps.flatten(2), maps.view(2, 3, 20), maps.unsqueeze(2)]
     other = [maps.transpose(2, 3), maps[:, :, :2], maps[:1], maps.permute(0, 2, 3, 1), maps.double()]
-    assert all(walk(view) == walk(maps) for view in same)
-    assert not any(walk(view) == walk(maps) for view in other)
+    assert all(memory_layout(view) == memory_layout(maps) for view in same)
+    assert not any(memory_layout(view) == memory_layout(maps) for view in other)
 
 
 # --- operations -----------------------------------------------------------------------------------------
@@ -168,7 +168,7 @@ def test_functional_dropout_is_found_with_its_size_and_place() -> None:
     assert found
     assert found.chance > 0.5
     assert found.chance_layer == "dropout"
-    assert "depends on chance, or on what it was given before" in str(found)
+    assert "depends on chance or on earlier inputs" in str(found)
     assert "the same inputs gave different responses, first in 'dropout'" in str(found)
 
 

@@ -297,7 +297,7 @@ def test_an_output_without_any_tensor_is_listed_as_skipped() -> None:
             return self.label(self.lin(x))
 
     inspection = TorchReader(Net()).inspect(torch.rand(3, 3))
-    assert [i.status for i in inspection.layers] == ["ok", "it returned no tensor but a str"]
+    assert [i.status for i in inspection.layers] == ["ok", "it returned a str instead of a tensor"]
     assert inspection.output is None
 
 

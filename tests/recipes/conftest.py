@@ -1,4 +1,4 @@
-"""A tiny recipe, and a folder in which all of its cells are finished."""
+"""A tiny recipe, and an output folder with all of its cells."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TINY = Path(__file__).with_name("tiny.toml")
 
 @pytest.fixture
 def recipe(tmp_path) -> Callable[..., Path]:
-    """Writes the tiny recipe with some texts replaced; every one of them has to be there."""
+    """Write the tiny recipe with texts replaced, each of which must occur."""
 
     def write(*changes: tuple[str, str]) -> Path:
         text = TINY.read_text()
@@ -30,7 +30,7 @@ def recipe(tmp_path) -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory) -> Path:
-    """An output folder with every cell of the quick scale; copy it before changing anything."""
+    """Return an output folder with every cell of the quick scale; copy it before changing anything."""
     out = tmp_path_factory.mktemp("finished")
     store = recipes.Store(out, recipes.load(str(TINY)))
     for cell in store.plan.cells:
@@ -40,6 +40,6 @@ def finished(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def out(finished, tmp_path) -> Path:
-    """A copy of it."""
+    """Return a copy of the finished folder."""
     shutil.copytree(finished, tmp_path / "out")
     return tmp_path / "out"

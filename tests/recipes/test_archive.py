@@ -188,7 +188,7 @@ def test_a_page_is_written_without_data_if_the_archive_has_every_cell(recipe, tm
     archive.place(store.key(store.plan[RANDOM])).unlink()
     done = CliRunner().invoke(app, ["reproduce", str(path), "--out", "other"])
     assert done.exit_code == 2
-    assert "these cells read mnist_subset (train, test), and there are no files" in done.stderr
+    assert "these cells read mnist_subset (train, test): no files" in done.stderr
     done = CliRunner().invoke(app, ["reproduce", str(path), "--out", "other", "--page-only"])
     assert done.exit_code == 0, done.stderr
     assert f"{count - 1} of {count} cells are finished" in (tmp_path / "other" / "tiny.md").read_text()
@@ -212,7 +212,7 @@ def test_cells_of_other_data_are_refused(finished, recipe, tmp_path):
 def test_an_archive_that_is_no_folder_is_refused(recipe, tmp_path):
     done = CliRunner().invoke(app, ["reproduce", str(recipe()), "--archive", str(tmp_path / "no")])
     assert done.exit_code == 2
-    assert "there is no such folder" in done.stderr
+    assert "the folder does not exist" in done.stderr
 
 
 def test_packed_and_unpacked_data_have_one_digest(tmp_path, monkeypatch):
@@ -226,5 +226,5 @@ def test_packed_and_unpacked_data_have_one_digest(tmp_path, monkeypatch):
     found = []
     for path in (packed, plain):
         monkeypatch.setattr("invariscope.zoo.datasets.files", lambda *_, path=path, **__: [path])
-        found.append(Digests(tmp_path / "memory.json", None)("mnist", "test"))
+        found.append(Digests(tmp_path / "memory.json", None).entry("mnist", "test")["digests"])
     assert found[0] == found[1] == [hashlib.sha256(b"1234").hexdigest()]

@@ -69,7 +69,7 @@ def test_the_start_of_a_training_that_began_elsewhere_must_have_been_kept(cell, 
     card["training"]["start"] = "train/other"
     (tmp_path / NETWORK).mkdir()
     (tmp_path / NETWORK / "card.json").write_text(json.dumps(card))
-    with pytest.raises(ValueError, match="after epoch 0: list it under keep_epochs"):
+    with pytest.raises(ValueError, match="after epoch 0: add it to keep_epochs"):
         network_after(tmp_path, 0)
 
 

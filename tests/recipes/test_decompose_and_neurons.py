@@ -75,13 +75,13 @@ def test_curves_hold_the_same_numbers_against_the_patch_size(taken_apart):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"transform": "QuarterTurns()"}, "has no fields to take apart"),
-        ({"patches": []}, "patches holds no size"),
+        ({"transform": "QuarterTurns()"}, "has no displacement fields"),
+        ({"patches": []}, "patches is empty"),
         ({"patches": [33]}, "no larger than the field of 32 × 32"),
-        ({"fields": 4}, "fields is at least 8"),
+        ({"fields": 4}, "fields must be at least 8"),
     ],
 )
-def test_what_cannot_be_taken_apart_is_refused(options, said):
+def test_transforms_and_patches_that_cannot_be_decomposed_are_rejected(options, said):
     with pytest.raises(ValueError, match=said):
         Decompose(**{"transform": "Diffeomorphism(1)", "patches": [3], **options}).check()
 

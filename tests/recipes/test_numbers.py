@@ -1,26 +1,26 @@
-"""Quantities, verdicts and class-conditional results, against answers worked out by hand."""
+"""Quantities, verdicts and class-conditional results, against answers calculated by hand."""
 
 from __future__ import annotations
 
 import math
-from fnmatch import fnmatchcase
+from collections import Counter
 
 import numpy as np
 import pytest
+from shelf import SIZES, Shelf
 
 from invariscope.intervals import Interval, holm, jackknife
 from invariscope.lab.recipes import read
-from invariscope.lab.recipes.floors import Learned
+from invariscope.lab.recipes.comparison import Comparison
 from invariscope.lab.recipes.kinds.combined import combined
-from invariscope.lab.recipes.quantities import QUANTITIES, Estimate, NoValueError, check, worked_out
+from invariscope.lab.recipes.quantities import QUANTITIES, Estimate, NoValueError, check, evaluate
 from invariscope.lab.recipes.quantities.base import around
 from invariscope.lab.recipes.recipe import Claim, Recipe
 from invariscope.lab.recipes.text import Text
-from invariscope.lab.recipes.verdicts import decided, p_value, verdicts
+from invariscope.lab.recipes.verdicts import verdicts
 from invariscope.results.result import Result
 
 NV = "normalized_variance"
-SIZES = [10] * 8
 
 
 def result(layers: dict[str, float], *, shift: float = 0.0, units: int = 1, data: str = "same") -> Result:
@@ -36,29 +36,8 @@ def result(layers: dict[str, float], *, shift: float = 0.0, units: int = 1, data
     return Result(rows=tuple(rows), provenance={"data": {"fingerprint": data}})
 
 
-class Shelf:
-    """Results by name."""
-
-    def __init__(self, **results: Result) -> None:
-        self._results = results
-
-    def result(self, name: str) -> Result:
-        if name not in self._results:
-            raise NoValueError(f"{name} is not finished")
-        return self._results[name]
-
-    def matching(self, patterns) -> list[str]:
-        return [name for name in self._results if any(fnmatchcase(name, pattern) for pattern in patterns)]
-
-    def learned(self, name: str) -> tuple[Learned, ...]:
-        return ()
-
-    def finished_at(self, name: str) -> None:
-        return None
-
-
 def found(shelf: Shelf, quantity: str, **arguments) -> Estimate:
-    return worked_out(shelf, {"quantity": quantity, **arguments})
+    return evaluate(shelf, {"quantity": quantity, **arguments})
 
 
 def test_overall_weighs_layers_by_their_units_and_layer_mean_does_not():
@@ -132,7 +111,7 @@ def test_own_class_contrast_reads_the_diagonal():
     unordered = Result(
         rows=(), arrays=maps, provenance={"data": {"classes": list(classes), "classes_ordered": False}}
     )
-    with pytest.raises(NoValueError, match="it is not known which unit"):
+    with pytest.raises(NoValueError, match="belongs to which class is unknown"):
         found(Shelf(net=unordered), "own_class_contrast", cell="net", layer="out")
 
 
@@ -201,7 +180,7 @@ def test_a_wrong_quantity_is_refused_with_what_is_right(spec, said):
     ],
 )
 def test_a_verdict_follows_from_the_whole_interval(low, high, holds, verdict):
-    assert decided(Estimate((low + high) / 2, Interval(low, high)), holds) == verdict
+    assert Comparison.read(holds).decided(Interval(low, high)) == verdict
 
 
 def claim_over(values: list[float | None]) -> tuple[str, dict[str, int]]:
@@ -215,7 +194,7 @@ def claim_over(values: list[float | None]) -> tuple[str, dict[str, int]]:
     )
     recipe = Recipe(title="", source="", cells=[], claims=[claim], text=Text("r.toml", ""))
     (verdict,) = verdicts(recipe, shelf)
-    return verdict.shown, dict(verdict.counts)
+    return verdict.shown, dict(Counter(case.verdict for case in verdict.cases))
 
 
 def test_a_claim_is_confirmed_by_all_cases_and_mixed_where_they_disagree():
@@ -237,8 +216,8 @@ def test_a_claim_is_confirmed_by_all_cases_and_mixed_where_they_disagree():
 )
 @pytest.mark.parametrize("error", [0.001, 0.02, 0.2])
 def test_a_p_value_decides_as_the_interval_does(holds, error):
-    estimate = Estimate(0.5, around(0.5, error, 7))
-    assert (p_value(estimate, holds) < 0.05) == (decided(estimate, holds) != "undecided")
+    comparison, interval = Comparison.read(holds), around(0.5, error, 7)
+    assert (comparison.p(interval) < 0.05) == (comparison.decided(interval) != "undecided")
 
 
 def test_cases_of_a_claim_are_one_family_and_those_that_stay_against_are_counted():

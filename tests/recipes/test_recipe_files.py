@@ -35,15 +35,15 @@ def test_every_trained_network_that_a_claim_rests_on_has_a_floor(name):
         ),
         ("lr = 1e-2", 'lr = "fast"', "lr of the options of a train cell must be float, got 'fast'"),
         ("epochs = 3", "epochs = true", "must be int, got True"),
-        ("epochs = 3", "epochs = -1", "epochs is above 0; got epochs=-1"),
-        ("set = { epochs = 1 }", "set = { epochs = 0 }", "epochs is above 0; got epochs=0"),
-        ("keep_epochs = [0, 1]", "keep_epochs = [0, 7]", "keep_epochs lie between 0 and the 3 epochs"),
+        ("epochs = 3", "epochs = -1", "epochs must be above 0; got epochs=-1"),
+        ("set = { epochs = 1 }", "set = { epochs = 0 }", "epochs must be above 0; got epochs=0"),
+        ("keep_epochs = [0, 1]", "keep_epochs = [0, 7]", "keep_epochs must be between 0 and 3"),
         ('", "prediction"]', '", "NormalizedVariance(spraed=1)"]', "Closest: 'spread'"),
         ('", "prediction"]', '", "NormalizedVariance(min_firing=-1)"]', "min_firing must be an integer"),
-        ('", "prediction"]', '", "normalized_variance"]', "'normalized_variance' is asked for 2 times"),
+        ('", "prediction"]', '", "normalized_variance"]', "'normalized_variance' is requested 2 times"),
         ("Rotation.circle(8)", "Rotation.circle(0)", "m must be an integer, at least 1"),
-        ("lr = 1e-2", "lr = 0.0", "lr is above 0"),
-        ("lr = 1e-2", "weight_decay = 0.1\nlr = 1e-2", 'above 0 only with optimizer="sgd"'),
+        ("lr = 1e-2", "lr = 0.0", "lr (is|must be) above 0"),
+        ("lr = 1e-2", "weight_decay = 0.1\nlr = 1e-2", 'only supported by optimizer="sgd"'),
         ('"all_conv"]', '"all_cnov"]', "unknown network 'all_cnov'. Closest: 'all_conv'"),
         ("filters = 2 }", "fitlers = 2 }", "unknown key 'fitlers' in the options of simple_conv"),
         ('data = "mnist_subset"', 'data = "mnist_subste"', "unknown data set 'mnist_subste'"),
@@ -60,7 +60,7 @@ def test_every_trained_network_that_a_claim_rests_on_has_a_floor(name):
         ('quantity = "overall"', 'quantity = "overal"', "unknown quantity 'overal'. Closest: 'overall'"),
         ("x = 0.0", "y = 0.0", "unknown key 'y' in element_value"),
         ('cell = "nv/simple_conv" }', 'cell = "nv/simple_cnov" }', "unknown measuring cell 'nv/simple_cnov'"),
-        ('holds = "not 0 ± 0.0001"', 'holds = "near 0"', "holds is a comparison with a number"),
+        ('holds = "not 0 ± 0.0001"', 'holds = "near 0"', "holds must be a comparison with a number"),
         ('holds = "not 0 ± 0.0001"', 'holds = "!= 0"', "state the margin that counts as a difference"),
         ('holds = "> 0"', 'holds = "> 0.1"', "states a margin, or a bound that is neither 0 nor 1: give the"),
         ('holds = "> 0"', 'holds = "not 0 ± 0.1"', "give the reason"),
@@ -76,11 +76,11 @@ def test_every_trained_network_that_a_claim_rests_on_has_a_floor(name):
             "'seed' is an axis of both `for` and `trainings`",
         ),
         ('"seeded/*"', '"sedeed/*"', "unknown training 'sedeed/*'. Closest: 'seeded/"),
-        ("least = 0.001", "least = 1.5", "accuracies are shares between 0 and 1, got a floor of 1.5"),
+        ("least = 0.001", "least = 1.5", "a fraction between 0 and 1, got a floor of 1.5"),
         ("least = 0.001", "leest = 0.001", "unknown key 'leest' in [[floors]]. Closest: 'least'"),
-        ("least = 0.001", "least = 0.001\npublished = 0.9", "either a published accuracy or a least one"),
+        ("least = 0.001", "least = 0.001\npublished = 0.9", "either `published` or `least`, not both"),
         ('plot = "element_curve"', 'plot = "element_cruve"', "Closest: 'element_curve'"),
-        ('format = "svg"', 'format = "gif"', "format is png or svg"),
+        ('format = "svg"', 'format = "gif"', "format must be png or svg"),
         ('format = "svg"', "options = { colour = 1 }", "element_curve has no option 'colour'"),
         ('title = "Two', 'titel = "Two', "unknown key 'titel' in a recipe. Closest: 'title'"),
     ],
@@ -99,8 +99,8 @@ def test_a_mistake_is_named_with_its_line_and_the_closest_name(recipe, old, new,
     [
         ('untested = "nobody looked"', 'about = "nobody looked"', 162, "a reason why it is untested"),
         ('name = "accuracy"\n', "", 51, "[[cells]] lacks name"),
-        ('why = "one image of a thousand"', "", 107, "a floor of your own has a reason"),
-        ("least = 0.001", "", 105, "either a published accuracy or a least one"),
+        ('why = "one image of a thousand"', "", 107, "a floor with `least` needs a reason"),
+        ("least = 0.001", "", 105, "either `published` or `least`, not both"),
     ],
 )
 def test_what_has_no_line_of_its_own_is_found_by_its_entry(recipe, old, new, line, said):
@@ -124,7 +124,7 @@ def test_a_circle_of_needs_is_refused(recipe):
 def test_a_recipe_that_does_not_exist_has_a_near_name():
     with pytest.raises(ValueError, match=r"unknown recipe 'quiroga2018'\. Closest: 'quiroga2019'"):
         recipes.load("quiroga2018")
-    with pytest.raises(FileNotFoundError, match=r"no file nowhere\.toml"):
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.toml does not exist"):
         recipes.load("nowhere.toml")
 
 

@@ -3,32 +3,15 @@
 from __future__ import annotations
 
 import math
-from fnmatch import fnmatchcase
 
 import numpy as np
 import pytest
+from shelf import SIZES, Shelf
 
 from invariscope.intervals import jackknife
-from invariscope.lab.recipes.quantities import Estimate, NoValueError, worked_out
+from invariscope.lab.recipes.quantities import Estimate, NoValueError, evaluate
 from invariscope.lab.recipes.quantities.relations import quotient
 from invariscope.results.result import Result
-
-SIZES = [10] * 8
-
-
-class Shelf:
-    """Results by name."""
-
-    def __init__(self, results: dict[str, Result]) -> None:
-        self._results = results
-
-    def result(self, name: str) -> Result:
-        if name not in self._results:
-            raise NoValueError(f"{name} is not finished")
-        return self._results[name]
-
-    def matching(self, patterns) -> list[str]:
-        return [name for name in self._results if any(fnmatchcase(name, pattern) for pattern in patterns)]
 
 
 def row(measure: str, value: float, *, layer: str = "fc", omitted: list[float] | None = None) -> dict:
@@ -55,7 +38,7 @@ def networks(r: np.ndarray, error: np.ndarray, families: int) -> Shelf:
 
 
 def related(shelf: Shelf, quantity: str, among: list[str]) -> Estimate:
-    return worked_out(shelf, {"quantity": quantity, "among": among, "of": "error", "against": "R"})
+    return evaluate(shelf, {"quantity": quantity, "among": among, "of": "error", "against": "R"})
 
 
 def test_a_power_law_is_found_exactly():
@@ -115,7 +98,7 @@ def test_the_error_over_shared_samples_is_added_to_that_over_families():
     )
     assert found.covers == "samples within networks"
     # On samples of their own, what these do is part of the spread over the networks.
-    for number, result in enumerate(shelf._results.values()):
+    for number, result in enumerate(shelf.values()):
         result.provenance["data"]["fingerprint"] = str(number)
     assert related(shelf, "log_slope", ["*"]).interval.error == pytest.approx(over_families.error)
 
@@ -144,7 +127,7 @@ def test_correlations_over_the_same_networks_are_compared_in_pairs():
 
 def test_too_few_networks_or_none_of_positive_value_give_no_number():
     few = networks(np.ones(3), np.ones(3), families=3)
-    with pytest.raises(NoValueError, match="there are 3"):
+    with pytest.raises(NoValueError, match="got 3"):
         related(few, "log_slope", ["*"])
     with pytest.raises(NoValueError, match=r"f2/0 is not positive"):
         related(networks(np.ones(4), np.array([1.0, 1.0, 0.0, 1.0]), families=4), "log_slope", ["*"])
@@ -160,11 +143,11 @@ def test_a_ratio_is_paired_over_the_same_samples():
         for value in (0.8, 0.2)
     )
     shelf = Shelf({"start": start, "trained": trained})
-    found = worked_out(shelf, {"quantity": "ratio", "cell": "trained", "to": "start", "measure": "R"})
+    found = evaluate(shelf, {"quantity": "ratio", "cell": "trained", "to": "start", "measure": "R"})
     assert found.value == pytest.approx(0.25)
     # What the samples do to both alike leaves their ratio as it is.
     assert (found.interval.low, found.interval.high) == pytest.approx((0.25, 0.25))
-    alone = worked_out(shelf, {"quantity": "last_value", "cell": "start", "measure": "R"})
+    alone = evaluate(shelf, {"quantity": "last_value", "cell": "start", "measure": "R"})
     assert alone.value == 0.8
     assert alone.interval.error > 0
 
@@ -197,14 +180,14 @@ def curve(bump: float) -> Shelf:
 
 def test_the_departure_is_read_off_where_predictions_flip():
     spec = {"quantity": "departure", "cell": "net"}
-    assert worked_out(curve(7.0), spec).value == pytest.approx(3.0)
-    linear = worked_out(curve(1.5), spec)
+    assert evaluate(curve(7.0), spec).value == pytest.approx(3.0)
+    linear = evaluate(curve(1.5), spec)
     assert linear.value == pytest.approx(1.0)
     assert linear.interval.low < 1 < linear.interval.high
-    with pytest.raises(NoValueError, match="flip at no radius"):
-        worked_out(curve(math.nan), spec)
+    with pytest.raises(NoValueError, match="flip at no measured radius"):
+        evaluate(curve(math.nan), spec)
     with pytest.raises(ValueError, match="unknown way 'nois'"):
-        worked_out(curve(7.0), {**spec, "way": "nois"})
+        evaluate(curve(7.0), {**spec, "way": "nois"})
 
 
 def test_a_ratio_may_be_that_of_two_layers_of_one_network():
@@ -214,6 +197,6 @@ def test_a_ratio_may_be_that_of_two_layers_of_one_network():
     )
     shelf = Shelf({"net": Result(rows=rows, provenance={"data": {"fingerprint": "same"}})})
     spec = {"quantity": "ratio", "cell": "net", "to": "net", "measure": "D", "layer": "last"}
-    found = worked_out(shelf, {**spec, "to_layer": "first"})
+    found = evaluate(shelf, {**spec, "to_layer": "first"})
     assert (found.interval.low, found.value, found.interval.high) == pytest.approx((0.2, 0.2, 0.2))
-    assert worked_out(shelf, spec).value == pytest.approx(1.0)
+    assert evaluate(shelf, spec).value == pytest.approx(1.0)

@@ -64,7 +64,7 @@ def test_a_run_that_is_ended_in_the_middle_keeps_its_cells_and_goes_on(recipe, t
         kept = before
         if sign == signal.SIGINT:
             assert code == 130
-            assert "1 of 3 cells are finished; the same command goes on from there." in said
+            assert "1 of 3 cells are finished; the same command resumes from there." in said
     # A cell ends with the command that was killed, and the one that goes on waits for that.
     done = invoke(*arguments)
     assert done[0] == 0, done[2]
@@ -182,7 +182,7 @@ def test_fresh_seeds_take_the_place_of_the_recipes_own(recipe, out):
     code, said, _ = invoke(recipe(), "--seeds", "7,8,9", "--only", "seeds/8", "--out", out, "--cells")
     assert code == 0
     assert ["seeded/8", "train"] in [line.split()[:2] for line in said.splitlines()]
-    for seeds, why in (("7,x", "whole numbers separated by commas"), ("7,7", "seeds are distinct")):
+    for seeds, why in (("7,x", "integers separated by commas"), ("7,7", "seeds must be distinct")):
         code, _, notes = invoke(recipe(), "--seeds", seeds, "--out", out)
         assert code == 2
         assert why in notes
@@ -226,7 +226,7 @@ def test_a_cell_is_run_by_its_number_and_not_twice(recipe, out):
     assert (manifest["name"], manifest["options"]["samples"]) == ("random/0", 65)
     code, again, notes = invoke(path, "--out", out, "--cell", "random/0")
     assert (code, again) == (0, said)
-    assert "finished already" in notes
+    assert "already finished" in notes
     code, _, notes = invoke(path, "--out", out, "--cell", "random/9")
     assert code == 2
     assert "Closest: 'random/0'" in notes
@@ -260,7 +260,7 @@ def test_a_folder_that_cannot_be_written_is_refused_before_the_data_are_looked_f
     for out, why in (("file", "it is a file"), ("file/sub", f"{tmp_path / 'file'} is a file")):
         code, _, notes = invoke(path, "--out", tmp_path / out, "--data-dir", tmp_path)
         assert code == 2
-        assert f"cannot hold the cells: {why}. Give a folder" in notes
+        assert f"cannot hold the cells: {why}. Give a writable folder" in notes
     assert (tmp_path / "file").read_text() == "mine"
 
 

@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from shelf import Shelf
 
 from invariscope.intervals import jackknife
 from invariscope.lab import recipes
 from invariscope.lab.recipes.kinds import CellContext
 from invariscope.lab.recipes.kinds.measure import MeasureCell
-from invariscope.lab.recipes.quantities import NoValueError, worked_out
+from invariscope.lab.recipes.quantities import NoValueError, evaluate
 from invariscope.results import storage
 from invariscope.results.result import Result
 
@@ -95,33 +96,25 @@ def _ran(cell: MeasureCell, folder) -> Result:
     return storage.load(folder / "result")
 
 
-class Shelf:
-    """One result, whatever is asked for."""
-
-    def __init__(self, **values: list[float]) -> None:
-        rows = []
-        for measure, numbers in values.items():
-            for layer, value in enumerate(numbers):
-                # Without group 0 the first two layers change places.
-                omitted = [value] * 8
-                if measure == "nv" and layer < 2:
-                    omitted[0] = numbers[1 - layer]
-                rows.append({
-                    "measure": measure, "layer": f"l{layer}", "call": 0, "stratum": "all", "value": value,
-                    "replicates": omitted, "group_sizes": SIZES,
-                })  # fmt: skip
-        self._result = Result(rows=tuple(rows), provenance={})
-
-    def result(self, name: str) -> Result:
-        return self._result
-
-    def matching(self, patterns) -> list[str]:
-        return list(patterns)
+def measured(**values: list[float]) -> Result:
+    """The measures with these values per layer."""
+    rows = []
+    for measure, numbers in values.items():
+        for layer, value in enumerate(numbers):
+            # Without group 0 the first two layers change places.
+            omitted = [value] * 8
+            if measure == "nv" and layer < 2:
+                omitted[0] = numbers[1 - layer]
+            rows.append({
+                "measure": measure, "layer": f"l{layer}", "call": 0, "stratum": "all", "value": value,
+                "replicates": omitted, "group_sizes": SIZES,
+            })  # fmt: skip
+    return Result(rows=tuple(rows), provenance={})
 
 
 def agreement(**values: list[float]):
     spec = {"quantity": "rank_agreement", "cell": "x", "measure": "nv", "other": "other"}
-    return worked_out(Shelf(**values), spec)
+    return evaluate(Shelf(x=measured(**values)), spec)
 
 
 def test_the_agreement_of_two_measures_is_spearmans_correlation_with_the_jackknifes_interval():
@@ -137,5 +130,5 @@ def test_layers_without_a_finite_value_of_both_measures_have_no_part_in_the_agre
     nan = float("nan")
     found = agreement(nv=[0.1, 0.2, nan, 0.3, 0.9], other=[4.0, 3.0, 9.0, 2.0, 1.0])
     assert found.value == pytest.approx(-1)
-    with pytest.raises(NoValueError, match="an order of layers needs 4; x has 3"):
+    with pytest.raises(NoValueError, match="a rank correlation needs 4 layers; x has 3"):
         agreement(nv=[0.1, 0.2, nan, 0.3], other=[1.0, 2.0, 3.0, 4.0])

@@ -66,8 +66,8 @@ def test_a_network_trained_without_labels_takes_a_probe_that_leaves_its_features
     ("options", "said"),
     [
         ({"views": ["Rotatoin(3)"]}, "Closest: 'rotation'"),
-        ({"views": []}, "name some as views"),
-        ({"epochs": 0}, "epochs is above 0"),
+        ({"views": []}, "give transforms as views"),
+        ({"epochs": 0}, "epochs must be above 0"),
         ({"network": "simple_cnov"}, "Closest: 'simple_conv'"),
     ],
 )
@@ -111,7 +111,7 @@ def test_a_network_learns_which_element_was_applied(tmp_path):
 
 
 def test_a_cell_whose_elements_cannot_be_told_apart_is_refused_before_it_runs():
-    with pytest.raises(ValueError, match="two or more, the same for every image"):
+    with pytest.raises(ValueError, match="two or more elements, the same for every image"):
         replace(RECOGNIZE, transform="Rotation.uniform(4)").check()
 
 

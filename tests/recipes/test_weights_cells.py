@@ -12,7 +12,7 @@ from invariscope import weights, zoo
 from invariscope.intervals import jackknife
 from invariscope.lab.recipes.kinds import CellContext
 from invariscope.lab.recipes.kinds.weights import Weights
-from invariscope.lab.recipes.quantities import worked_out
+from invariscope.lab.recipes.quantities import evaluate
 from invariscope.results import storage
 
 OPTIONS = {"filters": 16, "kernel_size": 5}
@@ -72,7 +72,7 @@ def test_filter_spectra_are_those_of_the_library_at_every_stage(trained):
 
 
 def test_the_interval_of_a_ratio_leaves_out_every_eighth_channel(trained):
-    estimate = worked_out(
+    estimate = evaluate(
         Shelf(looked(trained, analysis="filter_spectrum", epochs=[0])),
         {
             "quantity": "element_value",
@@ -163,5 +163,5 @@ def test_a_wrong_cell_is_refused_with_what_is_right(options, said):
 
 
 def test_an_epoch_that_was_not_kept_is_named(trained):
-    with pytest.raises(ValueError, match="after epoch 3: list it under keep_epochs"):
+    with pytest.raises(ValueError, match="after epoch 3: add it to keep_epochs"):
         looked(trained, analysis="filter_spectrum", epochs=[3])

@@ -37,7 +37,7 @@ def test_the_sentence_names_the_most_and_the_least_invariant_layer():
 
 
 @pytest.mark.parametrize(
-    ("spread", "words"), [("variance", "(in variance)"), ("std", "(in standard deviation)")]
+    ("spread", "words"), [("variance", "(variance ratio)"), ("std", "(ratio of standard deviations)")]
 )
 def test_the_sentence_says_what_kind_of_ratio_it_is(spread, words):
     shown = result(
@@ -53,12 +53,12 @@ def test_layers_without_a_value_are_not_the_most_invariant():
 
 
 def test_without_any_value_the_page_says_so():
-    assert said(net([NAN, NAN])) == ["No layer has a value: see the notes for the reason."]
+    assert said(net([NAN, NAN])) == ["No layer has a value; the notes give the reason."]
 
 
 def test_another_measure_is_reported_without_a_claim_about_samples():
     (sentence,) = said(net([1.0, 3.0], measure="anova.share_transform"))
-    assert sentence == "The ANOVA: share transform goes from 1.000 (layer0) to 3.000 (layer1)."
+    assert sentence == "The ANOVA: share transform ranges from 1.000 (layer0) to 3.000 (layer1)."
 
 
 DEVIATION = "equivariance_deviation.channelwise"
@@ -67,7 +67,7 @@ DEVIATION = "equivariance_deviation.channelwise"
 def test_the_first_layer_at_which_a_value_jumps_is_named_beside_the_ends():
     (sentence,) = said(net([4e-6, 5e-6, 0.115, 0.25, 3e-6], measure=DEVIATION))
     assert sentence == (
-        "The equivariance deviation: channelwise goes from 3.000e−06 (layer4) to 0.2500 (layer3), and "
+        "The equivariance deviation: channelwise ranges from 3.000e−06 (layer4) to 0.2500 (layer3), and "
         "jumps at layer2: 0.1150, after at most 5.000e−06 before it."
     )
 
@@ -162,7 +162,7 @@ def test_layers_that_cannot_be_told_from_unrelated_samples_are_counted():
         row("c", 0.9, null=1.0),
     ]
     assert said(result(rows, **ROTATION))[1] == (
-        "The interval reaches the null, the value that unrelated samples give, in 1 of 3 layers."
+        "The interval reaches the null, the value for unrelated samples, in 1 of 3 layers."
     )
 
 

@@ -298,7 +298,7 @@ def test_a_folder_is_no_place_for_a_page(tmp_path):
 
 
 def test_no_results_and_empty_results_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="no result to show"):
+    with pytest.raises(ValueError, match="no results: give one"):
         write_report([], tmp_path / "report.html")
     with pytest.raises(ValueError, match="the result of 'model' has no rows"):
         write_report(Result(rows=()), tmp_path / "report.html")

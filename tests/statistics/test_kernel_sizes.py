@@ -1,4 +1,4 @@
-"""No compiled loop is entered with arrays that it would read or write beyond."""
+"""Compiled loops reject arrays beyond which they would read or write."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from invariscope.statistics.counts.firing_kernel import count_firing, keep_large
 from invariscope.statistics.moments.group_kernel import group_products
 from invariscope.statistics.moments.moment_kernel import reduce_orbits
 from invariscope.statistics.moments.orbit_moments import OrbitMoments
-from invariscope.statistics.moments.reference_kernel import take_reference
-from invariscope.statistics.spread_kernel import add_offsets
+from invariscope.statistics.moments.references import take_reference
+from invariscope.statistics.sample_spread import add_offsets
 from invariscope.statistics.visits import Visits
 
 SAMPLES, ELEMENTS, UNITS = 6, 3, 5
 ROWS = np.ones((SAMPLES * ELEMENTS, UNITS))
-REFUSED = pytest.raises(ValueError, match="sizes do not fit together")
+REFUSED = pytest.raises(ValueError, match="sizes do not match")
 
 
 def visits(buckets=0, samples=SAMPLES, strata=0):
@@ -192,7 +192,7 @@ def test_bin_counts_that_do_not_fit_are_refused(changed):
         "orders": np.zeros((SAMPLES, 2, ELEMENTS), np.int64),
         "classes": np.zeros((SAMPLES, 2), np.int64),
         "visits": visits(),
-        # of the types that so few samples are counted in, for which the loop is compiled anyway
+        # types for this few samples, for which the loop is compiled anyway
         "by_element": np.zeros((1, 2, ELEMENTS, UNITS, BINS), np.uint8),
         "by_class": np.zeros((1, 2, 4, UNITS, BINS), np.uint8),
     }

@@ -1,4 +1,4 @@
-"""The sums against NumPy's own variances in float64, whatever the partition."""
+"""The sums against NumPy's own variances in float64, for any partition."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def block_of(activations, *, buckets=None, element_major=False, first=0):
 
 
 def accumulated(spec, activations, parts, *, buckets=None, count=1, **options):
-    """The state after the blocks that the cut points `parts` make."""
+    """The state after blocks cut at `parts`."""
     state, edges = None, [0, *parts, len(activations)]
     for lo, hi in itertools.pairwise(edges):
         if lo == hi:
@@ -73,7 +73,7 @@ def test_variances_equal_brute_force_down_to_tiny_ratios_and_at_large_offsets(
     moments = OrbitMoments().finalize(accumulated(OrbitMoments(), activations, [7, 50]), [[0]])
     tv, sv = brute(activations)
     tolerance = 1e-6 if dtype == np.float32 else 1e-12
-    # In float64 at an offset of 1e4 deviations, NumPy's own two-pass variance is good to about 1e-12 too.
+    # At an offset of 1e4 deviations, NumPy's own two-pass variance is also accurate to about 1e-12.
     tolerance *= 10 if dtype == np.float64 and offset == 1e4 else 1
     assert_close(moments.transformation_variance[0], tv, tolerance)
     assert_close(moments.sample_variance[0], sv, tolerance)

@@ -196,7 +196,7 @@ def test_a_temperature_outside_the_range_warns_and_one_inside_does_not(size: tup
     for temperature, message in ((low / 2, "below T1"), (2 * high, "above T2")):
         with pytest.warns(UserWarning, match=message):
             Diffeomorphism(1, temperature=temperature).orbit(x)
-    with pytest.warns(UserWarning, match="no temperature suits"):
+    with pytest.warns(UserWarning, match="no temperature is allowed"):
         Diffeomorphism(1, c=int(2 * min(size) / math.pi) + 1, delta_px=1).orbit(x)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

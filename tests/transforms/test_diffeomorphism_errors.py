@@ -35,10 +35,10 @@ VALUE_ERRORS: list[tuple[Callable[[], Any], str]] = [
     (lambda: Diffeomorphism(preset="petrini"), "Closest: 'petrini2021'"),
     (lambda: Diffeomorphism().coefficients([0]), r"give size=\(H, W\)"),
     (lambda: Diffeomorphism().orbit(torch.zeros(1, 1, 4, 9)), "at least 5 × 5 pixels; got 4 × 9. Lower c"),
-    (lambda: Diffeomorphism(c=30).orbit(torch.zeros(1, 1, 28, 28)), "up to 30 half periods.*got 28 × 28"),
+    (lambda: Diffeomorphism(c=30).orbit(torch.zeros(1, 1, 28, 28)), "up to 30 half waves.*got 28 × 28"),
     (
         lambda: Diffeomorphism(temperature=1.0, reject_folded=True).coefficients([0]),
-        "hardly any field is free",
+        "nearly all fields fold",
     ),
     (lambda: Deformation(torch.zeros(2, 3, 3)), r"\(element, 2, p, q\).*got shape \(2, 3, 3\)"),
     (lambda: Deformation(torch.zeros(1, 3, 2, 2)), r"of length 2 for x and y; got shape \(1, 3, 2, 2\)"),
@@ -46,7 +46,7 @@ VALUE_ERRORS: list[tuple[Callable[[], Any], str]] = [
     (lambda: Deformation(BAD), r"1 of 8 are not, the first at \(0, 1, 0, 1\)"),
     (
         lambda: Deformation(torch.zeros(2, 1, 2, 1, 1)).orbit(torch.zeros(3, 1, 8, 8)),
-        "for 2 samples, and sample 2",
+        "for 2 samples, but not for sample 2",
     ),
     (
         lambda: Deformation(torch.zeros(1, 2, 1, 1)).orbit(torch.zeros(1, 1, 2, 8)),
@@ -57,17 +57,17 @@ VALUE_ERRORS: list[tuple[Callable[[], Any], str]] = [
         lambda: DiffeomorphismAugmentation(c_range=(1, 2)),
         r"c_range\[0\] must be an integer, at least 2; got 1",
     ),
-    (lambda: DiffeomorphismAugmentation(c_beta=(0, 1)), r"above 0; got \(0, 1\)"),
+    (lambda: DiffeomorphismAugmentation(c_beta=(0, 1)), r"c_beta\[0\] must be above 0; got 0"),
     (lambda: DiffeomorphismAugmentation().coefficients([0]), r"give size=\(H, W\)"),
     (
         lambda: DiffeomorphismAugmentation(c_range=(2, 7)).orbit(torch.zeros(1, 1, 10, 10)),
-        "no temperature suits c = 7 on 10 pixels.*Lower c_range",
+        "c = 7 allows no temperature on 10 pixels.*Lower c_range",
     ),
 ]
 TYPE_ERRORS: list[tuple[Callable[[], Any], str]] = [
     (
         lambda: Diffeomorphism().orbit(torch.zeros(2, 16, 8)),
-        r"Sequences \(n, length, features\) have no plane",
+        r"For sequences \(n, length, features\), use Noise",
     ),
     (lambda: Diffeomorphism().orbit(torch.zeros(2, 16, dtype=torch.int64)), "Elements"),
     (lambda: Diffeomorphism().orbit(torch.zeros(2, 1, 8, 8, dtype=torch.uint8)), r"x.float\(\) / 255"),
@@ -76,7 +76,7 @@ TYPE_ERRORS: list[tuple[Callable[[], Any], str]] = [
     (lambda: Diffeomorphism().inverse(), "infinitely many modes"),
     (lambda: Inverse(Diffeomorphism()), "no known inverse"),
     (lambda: Diffeomorphism.from_coefficients("bend"), "got str"),
-    (lambda: DiffeomorphismAugmentation(c_range=3), "c_range is a pair; got 3"),
+    (lambda: DiffeomorphismAugmentation(c_range=3), "c_range must be a pair; got 3"),
 ]
 
 

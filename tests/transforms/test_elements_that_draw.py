@@ -212,8 +212,8 @@ def test_what_is_no_draw_is_refused(function, error: type, message: str) -> None
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        (([torch_noise],), TypeError, "wraps a function from a batch to a batch; got list"),
-        ((Rotation([0, 20]),), TypeError, "Rotation is a transform already"),
+        (([torch_noise],), TypeError, "wraps a function from batch to batch; got list"),
+        ((Rotation([0, 20]),), TypeError, "Rotation is already a transform"),
         ((torch_noise, 0), ValueError, "draws must be an integer, at least 1"),
     ],
 )

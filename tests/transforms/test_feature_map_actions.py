@@ -94,5 +94,5 @@ def test_each_element_acts_on_its_own_column() -> None:
 def test_activations_without_an_image_plane_or_an_element_axis_are_refused() -> None:
     with pytest.raises(TypeError, match=r"\(n, m, C, H, W\); got \(n, m, 10\)"):
         QuarterTurns().act(noise(2, 4, 10))
-    with pytest.raises(ValueError, match=r"expected \(n, 4, ...\), got \(2, 3, 5, 6, 6\)"):
+    with pytest.raises(ValueError, match=r"expected \(n, 4, ...\), got shape \(2, 3, 5, 6, 6\)"):
         QuarterTurns().act(noise(2, 3, 5, 6, 6))

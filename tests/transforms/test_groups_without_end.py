@@ -1,4 +1,4 @@
-"""Groups that are not compact: draws come from a range, uniform in it, and without one they are refused."""
+"""Groups that are not compact are drawn uniformly from a range, which must be given."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ def matrices(transform, samples=4000):
     ],
 )
 def test_a_draw_without_a_range_is_refused_with_the_reason_and_a_range(make, example):
-    with pytest.raises(ValueError, match=rf"no compact group(.|\n)*no uniform draw(.|\n)*{example}"):
+    with pytest.raises(
+        ValueError, match=rf"not a compact group(.|\n)*no uniform distribution(.|\n)*{example}"
+    ):
         make()
 
 
@@ -68,7 +70,7 @@ def test_draws_belong_to_their_samples_and_are_undone_by_the_inverse(transform):
     [
         (lambda: iv.Translation.uniform(2, -1), "at least 0; got -1"),
         (lambda: iv.Shear.uniform(2, -1), "at least 0; got -1"),
-        (lambda: iv.Scale.uniform(2, 2, 0.5), "from lo to hi, the larger; got 2 and 0.5"),
+        (lambda: iv.Scale.uniform(2, 2, 0.5), "hi must be greater than lo; got lo=2 and hi=0.5"),
         (lambda: iv.Scale([1.0], jitter=0.5), "at least 1; got 0.5"),
         (lambda: iv.Scale.uniform(2, -1, 0.5), "lo is negative"),
     ],

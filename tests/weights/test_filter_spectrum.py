@@ -133,10 +133,10 @@ def test_a_convolution_that_is_the_whole_model_needs_no_name():
     [
         (build("fully_connected", width=3), None, r"FullyConnected has no two-dimensional convolution"),
         ({"fc.weight": torch.ones(2, 3)}, None, r"the state dict has no two-dimensional convolution"),
-        (build("simple_conv", filters=2), None, r"SimpleConv has 5 such layers; name one of them: 'conv1'"),
+        (build("simple_conv", filters=2), None, r"SimpleConv has 5 matching layers: name one of 'conv1'"),
         (build("simple_conv", filters=2), "conv9", r"unknown convolution 'conv9'\. Closest: 'conv"),
-        (np.ones((3, 3)), None, r"filters have the shape \(out, in, k, k\), got \(3, 3\)"),
-        (np.full((1, 1, 3, 3), np.nan), None, r"filters of 'filters' hold values that are not finite"),
+        (np.ones((3, 3)), None, r"filters must have shape \(out, in, k, k\), got \(3, 3\)"),
+        (np.full((1, 1, 3, 3), np.nan), None, r"filters of 'filters' are not all finite"),
     ],
 )
 def test_what_has_no_such_filters_is_refused(weights, layer, message):
@@ -145,9 +145,9 @@ def test_what_has_no_such_filters_is_refused(weights, layer, message):
 
 
 def test_other_things_than_weights_and_another_start_are_refused():
-    with pytest.raises(TypeError, match="from a module, a state dict or an array, got str"):
+    with pytest.raises(TypeError, match="from a module, a state dict or an array; got str"):
         filter_spectrum("conv1")
-    with pytest.raises(ValueError, match=r"shape \(1, 1, 3, 3\), at the start \(2, 1, 3, 3\)"):
+    with pytest.raises(ValueError, match=r"shape \(1, 1, 3, 3\), but at the start \(2, 1, 3, 3\)"):
         filter_spectrum(np.ones((1, 1, 3, 3)), start=np.ones((2, 1, 3, 3)))
 
 
@@ -160,7 +160,7 @@ def test_stages_of_a_training_are_compared_with_the_first():
     assert rows.round(9).to_dict() == {("a", 10): 1, ("b", 10): 1, ("a", 20): 9, ("b", 20): 0.111111111}
     only = training_spectra({1: weights[0]}, layers="b")
     assert set(only["layer"]) == {"b"}
-    with pytest.raises(ValueError, match="no spectrum: give at least one stage"):
+    with pytest.raises(ValueError, match="no spectra: give at least one stage"):
         training_spectra({})
 
 

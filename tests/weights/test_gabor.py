@@ -67,7 +67,7 @@ def test_filters_of_a_layer_are_spread_evenly_under_a_limit():
 def test_small_filters_are_refused():
     with pytest.raises(ValueError, match=r"'conv1' has filters of 3 x 3: a Gabor function has nine"):
         fit_gabor(build("simple_conv", filters=2), "conv1")
-    with pytest.raises(ValueError, match="limit is at least 1, got 0"):
+    with pytest.raises(ValueError, match="limit must be at least 1, got 0"):
         fit_gabor(build("min_cnn", filters=2), limit=0)
 
 

@@ -74,12 +74,12 @@ def test_p_values_of_random_networks_are_spread_evenly():
         (
             build("simple_conv", filters=2, fc=9),
             {"head": "fc2"},
-            r"'fc2' reads 9 values, no multiple of the 8",
+            r"'fc2' reads 9 values, which is not a multiple of the 8",
         ),
         (build("min_cnn", filters=2), {"head": "fx"}, r"unknown linear layer 'fx'. Closest: 'fc'"),
         (build("all_conv", filters=2), {}, r"AllConv has 0 linear layers \(none\)"),
         (build("fully_connected"), {}, r"FullyConnected has no two-dimensional convolution"),
-        (build("min_cnn", filters=2), {"permutations": 0}, r"permutations is at least 1, got 0"),
+        (build("min_cnn", filters=2), {"permutations": 0}, r"permutations must be at least 1, got 0"),
     ],
 )
 def test_a_head_that_reads_no_channels_is_refused(model, options, message):
@@ -166,7 +166,7 @@ def test_a_head_that_reads_rotated_filters_alike_is_found():
 
 def test_a_head_with_several_inputs_per_filter_is_refused():
     model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(16, 2))
-    with pytest.raises(ValueError, match=r"'2' reads 16 channels, '0' makes 4"):
+    with pytest.raises(ValueError, match=r"'2' reads 16 channels, '0' has 4"):
         rotation_coupling(model, second="2")
 
 
@@ -186,9 +186,13 @@ torch.manual_seed(0)
 @pytest.mark.parametrize(
     ("model", "options", "message"),
     [
-        (build("min_cnn", filters=2), {}, r"no convolution follows 'conv'; there are 'conv'"),
-        (build("simple_conv", filters=2), {"second": "conv5"}, r"'conv5' reads 4 channels, 'conv1' makes 2"),
-        (build("simple_conv", filters=2), {"angles": 1}, r"angles is at least 2, 0 degrees included; got 1"),
+        (build("min_cnn", filters=2), {}, r"no convolution follows 'conv'; found 'conv'"),
+        (build("simple_conv", filters=2), {"second": "conv5"}, r"'conv5' reads 4 channels, 'conv1' has 2"),
+        (
+            build("simple_conv", filters=2),
+            {"angles": 1},
+            r"angles must be at least 2, including 0 degrees; got 1",
+        ),
         (nn.Sequential(nn.Conv2d(1, 2, 1), nn.Conv2d(2, 2, 3)), {}, r"'0' has filters of 1 x 1: only square"),
         (nn.Sequential(nn.Conv2d(1, 2, (3, 5)), nn.Conv2d(2, 2, 3)), {}, r"filters of 3 x 5"),
     ],

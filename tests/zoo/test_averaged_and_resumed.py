@@ -162,5 +162,5 @@ def test_tests_and_monitors_see_the_average_and_steps_do_not():
 
 
 def test_a_decay_of_one_is_refused():
-    with pytest.raises(ValueError, match=r"ema is at least 0 and below 1; got ema=1\.0"):
+    with pytest.raises(ValueError, match=r"ema must be at least 0 and below 1; got ema=1\.0"):
         train(dropping(), FEW, epochs=1, ema=1.0)

@@ -66,13 +66,13 @@ def test_blocks_of_two_halve_the_sensitivity_to_displacements_with_each_layer():
     ("options", "said"),
     [
         ({"layers": 0}, "layers must be an integer, at least 1"),
-        ({"layers": 2, "dimensions": 3}, "dimensions is 1"),
+        ({"layers": 2, "dimensions": 3}, "dimensions must be 1"),
         ({"layers": 2, "filter_size": 4}, "odd filter_size"),
-        ({"layers": 2, "filter_size": 3, "stride": 2}, "equals the filter_size"),
+        ({"layers": 2, "filter_size": 3, "stride": 2}, "or equal to filter_size"),
     ],
 )
-def test_what_cannot_be_made_is_refused(options, said):
+def test_impossible_networks_are_rejected(options, said):
     with pytest.raises(ValueError, match=said):
         zoo.constant_filters(**options)
-    with pytest.raises(ValueError, match="dimensions is 1"):
+    with pytest.raises(ValueError, match="dimensions must be 1"):
         zoo.scale_detection(4, dimensions=3)

@@ -132,15 +132,15 @@ def test_an_interrupted_training_goes_on_bit_for_bit(tmp_path):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"views": []}, "name some as views"),
-        ({"views": SHIFTS, "intensity": 1.0}, r"intensity and color lie in \[0, 1\)"),
-        ({"views": SHIFTS, "color": 1.0}, r"color lie in \[0, 1\)"),
-        ({"views": SHIFTS, "temperature": 0.0}, "temperature is positive"),
+        ({"views": []}, "give transforms as views"),
+        ({"views": SHIFTS, "intensity": 1.0}, r"intensity and color must lie in \[0, 1\)"),
+        ({"views": SHIFTS, "color": 1.0}, r"color must lie in \[0, 1\)"),
+        ({"views": SHIFTS, "temperature": 0.0}, "temperature must be positive"),
         ({"views": SHIFTS, "projection": 0}, "projection must be an integer, at least 1; got 0"),
         ({"views": SHIFTS, "epochs": 0}, "epochs must be an integer, at least 1"),
     ],
 )
-def test_options_that_cannot_be_are_refused(options, said):
+def test_invalid_options_are_rejected(options, said):
     with pytest.raises(ValueError, match=said):
         contrastive(encoder(), FEW, **{"epochs": 1, **options})
 

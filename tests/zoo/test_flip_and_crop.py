@@ -85,7 +85,7 @@ def test_training_shows_each_epoch_in_views_of_its_own():
 @pytest.mark.parametrize(
     ("data", "options", "message"),
     [
-        (torch.zeros(4, 3, 4, 9), {"crop_px": 4}, r"more than crop_px pixels a side.*\(4, 3, 4, 9\)"),
+        (torch.zeros(4, 3, 4, 9), {"crop_px": 4}, r"more than crop_px pixels.*\(4, 3, 4, 9\)"),
         (torch.zeros(4, 9), {"flip": True}, r"images \(sample, C, H, W\).*training data \(4, 9\)"),
         (torch.zeros(4, 3, 9, 9), {"crop_px": -1}, r"crop_px must be an integer, at least 0; got -1"),
     ],

@@ -70,7 +70,7 @@ def test_a_card_of_another_network_is_refused_and_nothing_is_written(tmp_path):
 
 
 def test_a_used_folder_is_refused_unless_it_may_be_overwritten(saved):
-    with pytest.raises(FileExistsError, match="holds files already"):
+    with pytest.raises(FileExistsError, match="is not empty"):
         save_network(saved, CARD.build(), CARD)
     other = replace(CARD, seed=6)
     save_network(saved, other.build(), other, overwrite=True)
@@ -99,7 +99,7 @@ def test_saved_files_can_be_read_by_whoever_can_read_the_folder(saved):
 
 
 def test_missing_files_are_named(tmp_path, saved):
-    with pytest.raises(FileNotFoundError, match=r"no folder .*nowhere; beside it lie net"):
+    with pytest.raises(FileNotFoundError, match=r"no folder .*nowhere; networks next to it: net"):
         load_network(tmp_path / "nowhere" / "weights.safetensors")
     (saved / "weights.safetensors").unlink()
     with pytest.raises(FileNotFoundError, match=r"no weights\.safetensors in .*net"):
@@ -120,13 +120,13 @@ def test_missing_files_are_named(tmp_path, saved):
         ({"options": {"filter": 4}}, r"unknown option of simple_conv 'filter'. Closest: 'filters'"),
         ({"options": {"filters": "many"}}, r"cannot be built: filters must be an integer"),
         ({"options": {"filters": 10**6}}, r"does not fit simple_conv"),  # would be terabytes
-        ({"options": [4]}, r"options and training are objects"),
-        ({"input_shape": "1x28x28"}, r"input_shape and classes are lists"),
-        ({"input_shape": [28, 28]}, r"cannot be built: input_shape is \(C, H, W\)"),
-        ({"schema": 2}, r"schema 2, this version reads up to 1: upgrade"),
+        ({"options": [4]}, r"options and training must be objects"),
+        ({"input_shape": "1x28x28"}, r"input_shape and classes must be lists"),
+        ({"input_shape": [28, 28]}, r"cannot be built: input_shape must be \(C, H, W\)"),
+        ({"schema": 2}, r"schema 2, but this version reads up to 1: upgrade"),
         ({"schema": "1"}, r"has no schema number"),
-        ({"classes": ...}, r"no card of a network: missing \['classes'\]"),
-        ({"colour": "red"}, r"not known \['colour'\]"),
+        ({"classes": ...}, r"not the card of a network: missing \['classes'\]"),
+        ({"colour": "red"}, r"unknown \['colour'\]"),
     ],
 )
 def test_a_card_that_does_not_fit_is_refused_with_the_difference(saved, changes, message):
@@ -138,7 +138,7 @@ def test_a_card_that_does_not_fit_is_refused_with_the_difference(saved, changes,
 @pytest.mark.parametrize("content", [b"{", b"[1]", b"\xff\xfe", b""])
 def test_a_damaged_card_is_refused(saved, content):
     (saved / "card.json").write_bytes(content)
-    with pytest.raises(ValueError, match=r"card\.json is (truncated or no JSON|no card of a network)"):
+    with pytest.raises(ValueError, match=r"card\.json is (truncated or not JSON|not the card of a network)"):
         load_network(saved)
 
 
@@ -147,7 +147,7 @@ def test_truncated_weights_are_refused(saved, keep):
     path = saved / "weights.safetensors"
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(
-        ValueError, match=r"weights\.safetensors is truncated, damaged or no safetensors file"
+        ValueError, match=r"weights\.safetensors is truncated, damaged or not a safetensors file"
     ):
         load_network(saved)
     with pytest.raises(ValueError, match="truncated, damaged"):
@@ -200,7 +200,7 @@ def test_weights_of_another_architecture_leave_the_model_as_it_was(tmp_path):
 
 def test_a_torch_file_without_a_state_dict_is_refused(tmp_path):
     torch.save([1, 2, 3], tmp_path / "model.pt")
-    with pytest.raises(ValueError, match="no state dict: expected names and tensors, got list"):
+    with pytest.raises(ValueError, match="not a state dict: expected names and tensors, got list"):
         load_weights(CARD.build(), tmp_path / "model.pt")
 
 
@@ -217,7 +217,7 @@ def test_image_data_compare_by_identity_so_that_cards_stay_comparable():
 
 
 def test_a_folder_that_does_not_exist_is_named_with_what_lies_beside_it(saved):
-    with pytest.raises(FileNotFoundError, match=r"no folder .*nett; beside it lie net$"):
+    with pytest.raises(FileNotFoundError, match=r"no folder .*nett; networks next to it: net$"):
         load_network(saved.with_name("nett"))
     with pytest.raises(FileNotFoundError, match=r"no folder .*elsewhere/plain"):
         load_network(saved.with_name("elsewhere") / "plain")

@@ -101,9 +101,15 @@ def test_new_settings_are_described_only_if_they_are_used():
     ("options", "message"),
     [
         ({"optimizer": "sdg"}, r"unknown optimizer 'sdg'. Closest: 'sgd'"),
-        ({"weight_decay": 0.1}, r"above 0 only with optimizer=\"sgd\"; got weight_decay=0\.1 with .*'adam'"),
-        ({"optimizer": "sgd", "weight_decay": -1.0}, r"weight_decay is at least 0.*got weight_decay=-1\.0"),
-        ({"label_smoothing": 1.0}, r"label_smoothing is at least 0 and below 1; got label_smoothing=1\.0"),
+        ({"weight_decay": 0.1}, r"only supported by optimizer=\"sgd\"; got weight_decay=0\.1 with .*'adam'"),
+        (
+            {"optimizer": "sgd", "weight_decay": -1.0},
+            r"must be at least 0.*got weight_decay=-1\.0",
+        ),
+        (
+            {"label_smoothing": 1.0},
+            r"must be at least 0 and below 1; got label_smoothing=1\.0",
+        ),
     ],
 )
 def test_settings_that_cannot_be_are_refused(options, message):

@@ -75,12 +75,12 @@ def test_a_training_repeats_and_resumes(tmp_path):
     "transform", [iv.Rotation.uniform(4), iv.Rotation([0]), iv.RandomPermutations(3)], ids=repr
 )
 def test_elements_that_cannot_be_told_apart_are_refused(transform):
-    with pytest.raises(ValueError, match="two or more, the same for every image"):
+    with pytest.raises(ValueError, match="two or more elements, the same for every image"):
         recognize_elements(encoder(), FEW, epochs=1, transform=transform)
 
 
 def test_a_network_without_a_linear_layer_is_refused():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(1, 2, 28), nn.Flatten())
-    with pytest.raises(ValueError, match="named from what enters the last linear layer"):
+    with pytest.raises(ValueError, match="recognised from the input of the last linear layer"):
         recognize_elements(model, FEW, epochs=1, transform=iv.QuarterTurns())

@@ -77,11 +77,11 @@ def test_no_displacement_changes_the_class():
 
 
 def test_other_images_and_impossible_gaps_are_refused():
-    with pytest.raises(ValueError, match="two bright pixels an image"):
+    with pytest.raises(ValueError, match="exactly two nonzero pixels"):
         zoo.unit_displacements().orbit(torch.ones(2, 1, 4, 4))
     three_and_one = torch.zeros(2, 1, 4, 4)
     three_and_one[0, 0, 0, :3] = three_and_one[1, 0, 0, 0] = 1
-    with pytest.raises(ValueError, match="two bright pixels an image"):
+    with pytest.raises(ValueError, match="exactly two nonzero pixels"):
         zoo.unit_displacements().orbit(three_and_one)
     with pytest.raises(ValueError, match="are near at scale=2"):
         zoo.scale_detection(4, scale=2)

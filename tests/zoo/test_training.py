@@ -163,7 +163,7 @@ def test_a_checkpoint_of_other_weights_data_or_length_is_refused(tmp_path):
         train(small(1), FEW, epochs=2, checkpoint=tmp_path / "at")
     with pytest.raises(ValueError, match="images and labels"):
         train(small(), (FEW.images.flip(0), FEW.labels), epochs=2, checkpoint=tmp_path / "at")
-    with pytest.raises(ValueError, match="2 epochs along, only 1"):
+    with pytest.raises(ValueError, match="2 completed epochs, but epochs=1"):
         train(small(), FEW, epochs=1, checkpoint=tmp_path / "at")
 
 
@@ -176,11 +176,11 @@ def test_a_falling_rate_cannot_be_prolonged(tmp_path):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda content: content[:-50], "truncated, damaged or no safetensors"),
+        (lambda content: content[:-50], "truncated, damaged or not a safetensors"),
         (lambda content: b"\x80\x04" + content, "is a pickle"),
         (
             lambda content: content.replace(b"invariscope-checkpoint-1", b"invariscope-checkpoint-9"),
-            "no checkpoint",
+            "not a checkpoint",
         ),
     ],
 )
@@ -196,7 +196,7 @@ def test_a_checkpoint_with_other_contents_is_refused(tmp_path, document):
     train(small(), FEW, epochs=1, checkpoint=tmp_path / "at")
     tensors, metadata = read_tensors(tmp_path / "at")
     write_tensors(tmp_path / "at", tensors, metadata | {"document": document})
-    with pytest.raises(ValueError, match="no checkpoint of this version"):
+    with pytest.raises(ValueError, match="not a checkpoint of this version"):
         train(small(), FEW, epochs=2, checkpoint=tmp_path / "at")
 
 
@@ -299,14 +299,14 @@ LABELS = FEW.labels
 @pytest.mark.parametrize(
     ("data", "error", "message"),
     [
-        ((FEW.images, LABELS[:-1]), ValueError, r"one label for each.*x \(96, 1, 28, 28\) and y \(95,\)"),
+        ((FEW.images, LABELS[:-1]), ValueError, r"one label per sample.*x \(96, 1, 28, 28\) and y \(95,\)"),
         ((FEW.images[:0], LABELS[:0]), ValueError, r"at least one sample"),
         ((FEW.images.byte(), LABELS), TypeError, r"got torch\.uint8 and torch\.int64.*x\.float\(\) / 255"),
-        ((FEW.images, LABELS.float()), TypeError, r"y whole ones, got torch\.float32 and torch\.float32"),
-        ((FEW.images, LABELS - 1), ValueError, r"labels count from 0, got -1"),
-        ((FEW.images, LABELS + 5), ValueError, r"labels go up to \d+, the model has only 10 classes"),
-        ((FEW.images / 0, LABELS), ValueError, r"not finite"),
-        ((FEW.images, ["one"] * len(FEW.images)), TypeError, "y holds words or objects; number the classes"),
+        ((FEW.images, LABELS.float()), TypeError, r"y integers, got torch\.float32 and torch\.float32"),
+        ((FEW.images, LABELS - 1), ValueError, r"labels must count from 0, got -1"),
+        ((FEW.images, LABELS + 5), ValueError, r"labels go up to \d+, but the model has only 10 classes"),
+        ((FEW.images / 0, LABELS), ValueError, r"NaN or infinity"),
+        ((FEW.images, ["one"] * len(FEW.images)), TypeError, "y contains words or objects; number classes"),
         (FEW.images, TypeError, r"an ImageData or a pair \(x, y\), got Tensor"),
     ],
     ids=["lengths", "empty", "bytes", "float labels", "negative", "classes", "nan", "words", "no labels"],
@@ -335,7 +335,7 @@ def test_unusable_options_are_refused(options, message):
 def test_a_model_that_does_not_classify_is_refused():
     torch.manual_seed(0)
     with pytest.raises(
-        ValueError, match=r"returns \(sample, class\), here \(96, classes\); got \(96, 1, 28, 28\)"
+        ValueError, match=r"return an output \(sample, class\), here \(96, classes\); got \(96, 1, 28, 28\)"
     ):
         train(nn.Conv2d(1, 1, 1), FEW, epochs=1)
 

@@ -1,1 +1,1 @@
-"""What the elements of a transform should do to the responses of a layer."""
+"""Actions of a transform's elements on the responses of a layer."""

@@ -1,4 +1,4 @@
-"""What a transform's elements should do to the responses of a layer: a choice that a verdict depends on."""
+"""Actions that a layer's responses are compared with; every verdict depends on this choice."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from invariscope.block import Block, NotApplicableError
 from invariscope.common.globs import matches
 from invariscope.common.registry import unknown
 
-_SAME = 1e-6  # of a matrix's entries: what still counts as the identity
+_SAME = 1e-6  # tolerance in a matrix's entries for the identity
 
 
 class FeatureAction(abc.ABC):
@@ -27,7 +27,7 @@ class FeatureAction(abc.ABC):
 
     @property
     def called(self) -> str:
-        """What a person calls it, and rows are named after: its label, its representation, or its kind.
+        """The name used in result rows: the label, the representation's name, or the kind of action.
 
         >>> FibreAction("regular").called, MatrixAction([[[1.0]]], label="sign").called
         ('regular', 'sign')
@@ -39,11 +39,11 @@ class FeatureAction(abc.ABC):
 
     @abc.abstractmethod
     def kernel(self, block: Block) -> np.ndarray | None:
-        """(sample or 1, element) flags of the elements that change no response; None: only the identity."""
+        """Return (sample or 1, element) flags of elements that act trivially; None: the identity alone."""
 
     @abc.abstractmethod
     def acted(self, block: Block, maps: Tensor, *, inverse: bool) -> Tensor:
-        """The elements, or their inverses, applied to (sample, element, unit...) maps.
+        """Apply the elements, or their inverses, to (sample, element, unit...) maps.
 
         Raises:
             NotApplicableError: there is no action on this layer.
@@ -51,27 +51,27 @@ class FeatureAction(abc.ABC):
 
     @abc.abstractmethod
     def moves_positions(self, layer: str, axes: int) -> bool:
-        """Whether values change places on this layer, so that some may leave the image.
+        """Whether the action moves values to other positions of this layer, so that some may leave the image.
 
         Args:
-            layer: its name.
-            axes: how many axes its units have: 3 for maps (C, H, W).
+            layer: name of the layer.
+            axes: number of axes of its units: 3 for maps (C, H, W).
         """
 
     def moved(self, block: Block, responses: Tensor) -> Tensor:
-        """(sample, element, unit...) what the elements make of (sample, unit...) responses."""
+        """Apply each element to (sample, unit...) responses: (sample, element, unit...) t a(x)."""
         copies = responses[:, None].expand(-1, block.elements, *responses.shape[1:])
         return copies if block.restored else self.applied(block, copies, inverse=False)
 
     def undone(self, block: Block) -> Tensor:
-        """(sample, element, unit...) the responses with each element's action undone."""
+        """Return the (sample, element, unit...) responses with each element's action undone, t⁻¹a(tx)."""
         return block.orbits() if block.restored else self.applied(block, block.orbits(), inverse=True)
 
     def applied(self, block: Block, maps: Tensor, *, inverse: bool) -> Tensor:
-        """Call `acted` and check it: a user's action may fail, or change the shape of the responses.
+        """Call `acted` and check its result, since a user's action may fail or change the shape.
 
         Raises:
-            NotApplicableError: it does either, or there is no action on this layer.
+            NotApplicableError: it fails, changes the shape, or there is no action on this layer.
         """
         try:
             found = self.acted(block, maps, inverse=inverse)
@@ -85,7 +85,7 @@ class FeatureAction(abc.ABC):
         if not isinstance(found, Tensor) or found.shape != maps.shape:
             got = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
             raise NotApplicableError(
-                f"the action {self.called!r} must return a tensor of the shape that it was given, "
+                f"the action {self.called!r} must return a tensor of the same shape as its input, "
                 f"{tuple(maps.shape)}; it returned {got}"
             )
         return found
@@ -93,39 +93,39 @@ class FeatureAction(abc.ABC):
 
 @dataclass(frozen=True)
 class TrivialAction(FeatureAction):
-    """Nothing changes: what an invariant layer should do."""
+    """The elements change nothing: the action on an invariant layer."""
 
     name: ClassVar[str] = "trivial"
 
     def kernel(self, block: Block) -> np.ndarray | None:
-        """All elements."""
+        """Return True for all elements."""
         return np.ones((1, block.elements), bool)
 
     def acted(self, block: Block, maps: Tensor, *, inverse: bool) -> Tensor:
-        """The maps as they are."""
+        """Return the maps unchanged."""
         return maps
 
     def moves_positions(self, layer: str, axes: int) -> bool:
-        """No."""
+        """Return False."""
         return False
 
 
 @dataclass(frozen=True)
 class SpatialAction(FeatureAction):
-    """What the transform does to an input, done to the response: to each feature map as to an image."""
+    """The elements act on each feature map as they act on an image."""
 
     name: ClassVar[str] = "spatial"
 
     def kernel(self, block: Block) -> np.ndarray | None:
-        """The identity alone."""
+        """Return None: only the identity acts trivially."""
         return None
 
     def acted(self, block: Block, maps: Tensor, *, inverse: bool) -> Tensor:
-        """The transform's own action, scaled to the size of the maps."""
+        """Apply the transform's own action, scaled to the size of the maps."""
         return block.acted(maps, inverse=inverse)
 
     def moves_positions(self, layer: str, axes: int) -> bool:
-        """Yes."""
+        """Return True."""
         return True
 
 
@@ -153,25 +153,25 @@ class RowAction(FeatureAction):
 
 @dataclass(frozen=True)
 class FibreAction(FeatureAction):
-    r"""Positions move as in an image, and channels are mixed by a representation: spatial ⊗ fibre.
+    r"""Positions move as in an image, and a representation mixes channels: spatial ⊗ fibre.
 
     .. math:: (g f)(p) = \rho(g)\, f(g^{-1} p)
 
-    For maps (C, H, W), and for flat layers (C,), which have no positions. C is a multiple of the dimension of
-    ρ: each run of so many channels is one fibre.
+    For maps (C, H, W), and for flat layers (C,), which have no positions. C must be a multiple of the
+    dimension d of ρ: each run of d channels is one fibre.
 
     Args:
-        representation: "regular": as many channels as elements, which change places as the elements do when
-            multiplied; "vector": channels are entries of vectors and turn as those of the inputs (x to
-            the right, y down); matrices (m, d, d), one an element; or an object with `representation(g)`,
+        representation: "regular": one channel per element, permuted by multiplication in the group;
+            "vector": channels are components of vectors and rotate like those of the inputs (x to
+            the right, y down); matrices (m, d, d), one per element; or an object with `representation(g)`,
             such as a field type of escnn, or `D_from_matrix(R)`, such as e3nn's irreps.
-        elements: what is given to `representation(g)`, in the order of the transform's elements; by default
+        elements: arguments for `representation(g)`, in the order of the transform's elements; by default
             the elements that the object's own group lists, in its order.
-        label: what rows of results are named after, so that one run can hold several such actions.
+        label: names the result rows, so that a run can include several such actions.
     Raises:
-        ValueError: an unknown name, or matrices of another shape. When measured: matrices that do not
-            multiply as the transform's group does; the pair is named.
-        TypeError: no representation.
+        ValueError: an unknown name, or matrices of the wrong shape. When measured: matrices that do not
+            represent the transform's group; the first pair that fails is named.
+        TypeError: not a representation.
     """
 
     name: ClassVar[str] = "fibre"
@@ -184,40 +184,41 @@ class FibreAction(FeatureAction):
         refuse_label(self.label)
 
     def kernel(self, block: Block) -> np.ndarray | None:
-        """Of maps the identity alone; of flat layers that of the representation."""
+        """Return None for maps, and the kernel of the representation for flat layers."""
         return None if block.values.ndim == 4 else _kernel(matrices_of(self.representation, block))
 
     def acted(self, block: Block, maps: Tensor, *, inverse: bool) -> Tensor:
-        """Positions moved and channels mixed."""
+        """Move positions and mix channels."""
         matrices = matrices_of(self.representation, block)
         if block.ragged:  # rows of one sample, each with its vectors
             return _mixed(maps, matrices, -1, inverse=inverse)
         if maps.ndim not in (3, 5):
             raise NotApplicableError(
-                f"channels are mixed in maps (C, H, W) and flat layers (C,), not in {tuple(maps.shape[2:])}"
+                "channels can be mixed in maps (C, H, W) and flat layers (C,) only; the layer has shape "
+                f"{tuple(maps.shape[2:])}"
             )
         moved = block.acted(maps, inverse=inverse) if maps.ndim == 5 else maps
         return _mixed(moved, matrices, 0, inverse=inverse)
 
     def moves_positions(self, layer: str, axes: int) -> bool:
-        """In maps."""
+        """Return True for maps."""
         return axes == 3
 
 
 @dataclass(frozen=True)
 class MatrixAction(FeatureAction):
-    r"""Entries along one axis of a response are mixed by a representation, and no position moves.
+    r"""A representation mixes entries along one axis of a response, and positions stay.
 
     .. math:: g f = \rho(g)\, f
 
     For flat layers, and for features of points or tokens (points, features).
 
     Args:
-        representation, elements: as of `FibreAction`.
-        axis: of the response without its samples; the last one by default.
-        label: as of `FibreAction`.
+        representation, elements: see `FibreAction`.
+        axis: the mixed axis of one sample's response; by default the last one.
+        label: see `FibreAction`.
     Raises:
-        ValueError, TypeError: as `FibreAction`.
+        ValueError, TypeError: see `FibreAction`.
     """
 
     name: ClassVar[str] = "matrix"
@@ -231,24 +232,24 @@ class MatrixAction(FeatureAction):
         refuse_label(self.label)
 
     def kernel(self, block: Block) -> np.ndarray | None:
-        """That of the representation."""
+        """Return the kernel of the representation."""
         return _kernel(matrices_of(self.representation, block))
 
     def acted(self, block: Block, maps: Tensor, *, inverse: bool) -> Tensor:
-        """Entries mixed."""
+        """Mix the entries."""
         return _mixed(maps, matrices_of(self.representation, block), self.axis, inverse=inverse)
 
     def moves_positions(self, layer: str, axes: int) -> bool:
-        """No."""
+        """Return False."""
         return False
 
 
 @dataclass(frozen=True)
 class ActionByLayer(FeatureAction):
-    """An action of its own in each layer: that of the first pattern that the layer's name fits.
+    """A different action in each layer: that of the first pattern that matches the layer's name.
 
     Args:
-        actions: (name or glob, action); `*` crosses dots.
+        actions: (name or glob, action) pairs; `*` crosses dots.
     """
 
     name: ClassVar[str] = "by_layer"
@@ -256,18 +257,18 @@ class ActionByLayer(FeatureAction):
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> ActionByLayer:
-        """From {name or glob: an action, or the name of one}.
+        """Return the action given by a mapping {name or glob: action, or its name}.
 
         Raises:
-            ValueError: nothing in it, or an unknown name.
-            TypeError: a key that is no text, a value that is no action.
+            ValueError: an empty mapping, a key that is not a string, or an unknown name.
+            TypeError: a value that is not an action.
         """
         if not given or not all(isinstance(pattern, str) for pattern in given):
-            raise ValueError(f"actions by layer are a mapping {{name or glob: action}}; got {given!r}.")
+            raise ValueError(f"actions by layer must be a mapping {{name or glob: action}}; got {given!r}")
         return cls(tuple((pattern, as_feature_action(action)) for pattern, action in given.items()))
 
     def at(self, layer: str) -> FeatureAction:
-        """The action on the layer of that name.
+        """Return the action on a layer.
 
         Raises:
             NotApplicableError: no pattern matches.
@@ -276,19 +277,19 @@ class ActionByLayer(FeatureAction):
             if matches(pattern, layer):
                 return action
         raise NotApplicableError(
-            f"no action is given for it: add {layer!r}, or a pattern that matches, to the mapping"
+            f"the mapping has no action for it: add {layer!r}, or a pattern that matches it"
         )
 
     def kernel(self, block: Block) -> np.ndarray | None:
-        """That of the layer's action."""
+        """Return the kernel of the layer's action."""
         return self.at(block.layer).kernel(block)
 
     def acted(self, block: Block, maps: Tensor, *, inverse: bool) -> Tensor:
-        """As the layer's action says."""
+        """Apply the layer's action."""
         return self.at(block.layer).acted(block, maps, inverse=inverse)
 
     def moves_positions(self, layer: str, axes: int) -> bool:
-        """As the layer's action does."""
+        """Return the answer of the layer's action; False if it has none."""
         try:
             return self.at(layer).moves_positions(layer, axes)
         except NotApplicableError:
@@ -296,13 +297,14 @@ class ActionByLayer(FeatureAction):
 
 
 def as_feature_action(given: Any) -> FeatureAction:
-    """A feature action from an object, a name ("trivial", "spatial", "regular", "vector"), or those by layer.
+    """Return the feature action given by an object, a name, or a mapping from layers.
 
     Args:
-        given: one of these, or a mapping {name or glob of layers: one of these}.
+        given: an action; "trivial", "spatial", "regular" or "vector"; or a mapping {name or glob of layers:
+            one of these}.
     Raises:
         ValueError: an unknown name.
-        TypeError: nothing of the kind.
+        TypeError: none of these.
     """
     if isinstance(given, FeatureAction):
         return given
@@ -320,24 +322,24 @@ def as_feature_action(given: Any) -> FeatureAction:
     if hasattr(given, "D_from_matrix"):
         return MatrixAction(given)
     raise TypeError(
-        "feature_action is 'trivial', 'spatial', 'row', 'regular', 'vector', an object such as "
-        "FibreAction(representation) or MatrixAction(matrices), or a mapping from layers to those; "
-        f"got {type(given).__name__}."
+        "feature_action must be 'trivial', 'spatial', 'row', 'regular', 'vector', an object such as "
+        "FibreAction(representation) or MatrixAction(matrices), or a mapping from layers to these; "
+        f"got {type(given).__name__}"
     )
 
 
 def _kernel(matrices: np.ndarray) -> np.ndarray:
-    """(sample or 1, element) which matrices are the identity."""
+    """Return (sample or 1, element) flags of unit matrices."""
     return np.abs(matrices - np.eye(matrices.shape[-1])).max(axis=(2, 3)) < _SAME
 
 
 def _mixed(maps: Tensor, matrices: np.ndarray, axis: int, *, inverse: bool) -> Tensor:
-    """Entries along a unit axis, in runs of d, multiplied by (sample or 1, element, d, d), in float64."""
+    """Multiply runs of d entries along a unit axis by (sample or 1, element, d, d) matrices, in float64."""
     units, size = maps.ndim - 2, matrices.shape[-1]
     if not -units <= axis < units or maps.shape[2:][axis] % size:
         raise NotApplicableError(
-            f"the representation mixes {size} entries, and the layer's shape {tuple(maps.shape[2:])} has no "
-            f"multiple of them along axis {axis}"
+            f"the representation mixes {size} entries, but the size of axis {axis} of the layer, of shape "
+            f"{tuple(maps.shape[2:])}, is not a multiple of {size}"
         )
     chosen = np.linalg.inv(matrices) if inverse else matrices
     by = torch.tensor(chosen, device=maps.device)

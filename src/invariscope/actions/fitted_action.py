@@ -1,4 +1,4 @@
-"""An action of a transform's elements that nobody declares: the linear maps that fit the responses best."""
+"""The linear action that fits the responses best, if none is known."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from invariscope.common.checks import set_integers
 
 @dataclass(frozen=True)
 class FittedAction:
-    """Each element does what a ridge regression of its responses on the untransformed ones finds.
+    """Each element acts as a ridge regression of its responses on the untransformed ones.
 
-    Fitted on one half of the samples and judged on the other, both ways.
+    Fitted on one half of the samples and evaluated on the other, in both directions.
 
     Args:
-        ridge: the penalty, as a share of the units' mean variance.
-        dims: the largest number of directions in which a layer is seen; a larger one is projected.
-        seed: of the halves and the projection.
-        label: what rows of results are named after, so that one run can hold several such actions.
+        ridge: penalty, as a share of the units' mean variance.
+        dims: largest dimension in which a layer is fitted; larger layers are projected.
+        seed: seed of the halves and of the projection.
+        label: names the result rows, so that a run can include several such actions.
     Raises:
-        ValueError: a ridge that is not above 0, fewer than one dimension, or a label that names no rows.
+        ValueError: `ridge` is not positive, `dims` is below 1, or `label` is not an identifier.
     """
 
     name: ClassVar[str] = "fitted"
@@ -31,19 +31,17 @@ class FittedAction:
 
     def __post_init__(self) -> None:
         if not 0 < self.ridge < float("inf"):
-            raise ValueError(f"ridge is a share of the units' variance, above 0; got {self.ridge!r}")
+            raise ValueError(f"ridge must be a positive share of the units' variance; got {self.ridge!r}")
         set_integers(self, dims=1)
         refuse_label(self.label)
 
     @property
     def called(self) -> str:
-        """What rows are named after."""
+        """The name used in result rows."""
         return self.label or self.name
 
 
 def refuse_label(label: str) -> None:
-    """Raises a ValueError for what cannot be a part of a row's name, in which dots separate."""
+    """Raise ValueError for a label that cannot be part of a row name, whose parts are separated by dots."""
     if not isinstance(label, str) or (label and not label.isidentifier()):
-        raise ValueError(
-            f"rows are named after label, a word of letters, digits and _ such as 'type_1'; got {label!r}."
-        )
+        raise ValueError(f"label must consist of letters, digits and _, such as 'type_1'; got {label!r}")

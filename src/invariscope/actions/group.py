@@ -1,4 +1,4 @@
-"""Finite groups by their tables, and what an action on a layer must know of a transform's elements."""
+"""Finite groups, given by their multiplication tables."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class Group:
     """A finite group: its elements 0, 1, 2, ... and their products.
 
     Args:
-        table: (m, m) whole numbers; entry [j, k] is the product jk, the element "k, then j".
-        labels: a name an element; their numbers by default.
+        table: (m, m) integers; entry [j, k] is the product jk, the element "k, then j".
+        labels: one name per element; by default their numbers.
     Raises:
-        ValueError: the table is that of no group.
+        ValueError: the table is not that of a group.
 
     >>> turns = Group(np.add.outer(np.arange(4), np.arange(4)) % 4)
     >>> turns.identity, turns.inverses.tolist(), turns.cosets([0, 2])
@@ -35,36 +35,36 @@ class Group:
         square = table.ndim == 2 and table.shape[0] == table.shape[1] > 0
         if not square or table.dtype.kind not in "iu":
             raise ValueError(
-                f"a group's table holds m × m whole numbers; got {table.dtype} of shape {table.shape}."
+                f"a group's table must hold m × m integers; got {table.dtype} of shape {table.shape}"
             )
         object.__setattr__(self, "table", table)
         object.__setattr__(self, "labels", tuple(self.labels) or tuple(map(str, range(len(table)))))
-        self._refuse_other()
+        self._check_table()
 
     @classmethod
     def of(cls, transform: Any) -> Group:
-        """The group that a transform's elements are.
+        """Return the group formed by a transform's elements.
 
         Raises:
-            TypeError: no transform.
-            ValueError: they are none.
+            TypeError: not a transform.
+            ValueError: the elements do not form a finite group.
         """
         if not callable(getattr(transform, "table", None)):
             raise TypeError(
                 "Group.of takes a transform, such as QuarterTurns(), or Grid(...) of several; got "
-                f"{type(transform).__name__}. Any other group is given by its table: Group(table)."
+                f"{type(transform).__name__}. For any other group pass its table: Group(table)"
             )
         table = transform.table()
         if table is None:
             raise ValueError(
-                f"the {len(transform)} elements of {type(transform).__name__} are no finite group: products "
-                "of theirs are missing, or not known. Give all elements, as QuarterTurns(), "
-                "Rotation.circle(8) or Permutations.cyclic(5) do."
+                f"the {len(transform)} elements of {type(transform).__name__} do not form a finite group: "
+                "some of their products are missing or unknown. Include all elements, as QuarterTurns(), "
+                "Rotation.circle(8) or Permutations.cyclic(5) do"
             )
         return cls(table, transform.labels)
 
     def __len__(self) -> int:
-        """How many elements there are."""
+        """Return the number of elements."""
         return len(self.table)
 
     @cached_property
@@ -74,46 +74,46 @@ class Group:
 
     @cached_property
     def inverses(self) -> np.ndarray:
-        """(m,) the element that undoes each."""
+        """(m,) the inverse of each element."""
         return (self.table == self.identity).argmax(axis=1)
 
     def regular(self) -> np.ndarray:
-        """(m, m, m) the regular representation: element j takes the unit vector of k to that of jk."""
+        """Return the (m, m, m) regular representation: element j maps the unit vector of k to that of jk."""
         return np.eye(len(self))[self.table].swapaxes(1, 2)
 
     def refuse_no_representation(self, matrices: np.ndarray) -> None:
-        """Raises a ValueError that names the first pair whose matrices do not multiply as the group does.
+        """Raise ValueError unless the matrices represent the group, naming the first pair that fails.
 
-        Matrices that all forget the same directions multiply well, but that of the identity is not 1 then.
+        Singular matrices may multiply like the group, but then that of the identity is not the unit matrix.
 
         Args:
-            matrices: (m, d, d), one an element.
+            matrices: (m, d, d), one per element.
         """
         limit = _TOLERANCE * max(1.0, float(np.abs(matrices).max()))
         off = float(np.abs(matrices[self.identity] - np.eye(matrices.shape[-1])).max())
         if not off <= limit:
             raise ValueError(
-                f"the matrices are no representation of this group: that of {self.labels[self.identity]!r}, "
-                f"which changes nothing, is not the identity (off by {off:.2g}). Give one an element, in the "
-                f"order {list(self.labels[:8])}."
+                f"the matrices do not represent this group: that of its identity element "
+                f"{self.labels[self.identity]!r} is not the unit matrix (off by {off:.2g}). Pass one matrix "
+                f"per element, in the order {list(self.labels[:8])}"
             )
         for j, row in enumerate(self.table):
             gaps = np.abs(matrices[j] @ matrices - matrices[row]).max(axis=(1, 2))
             if not (gaps <= limit).all():
                 k = int((~(gaps <= limit)).argmax())
                 raise ValueError(
-                    f"the matrices are no representation of this group: the product of those of "
-                    f"{self.labels[j]!r} and {self.labels[k]!r} is not that of {self.labels[row[k]]!r} "
-                    f"(off by {gaps[k]:.2g}). Give one an element, in the order {list(self.labels[:8])}."
+                    f"the matrices do not represent this group: the product of those of {self.labels[j]!r} "
+                    f"and {self.labels[k]!r} is not that of {self.labels[row[k]]!r} (off by {gaps[k]:.2g}). "
+                    f"Pass one matrix per element, in the order {list(self.labels[:8])}"
                 )
 
     def kernel(self, matrices: np.ndarray) -> tuple[int, ...]:
-        """The elements that a representation does not tell from the identity: a normal subgroup.
+        """Return the elements that a representation maps to the unit matrix: a normal subgroup.
 
         Args:
-            matrices: (m, d, d), one an element.
+            matrices: (m, d, d), one per element.
         Raises:
-            ValueError: no representation of this group; the first pair that fails is named.
+            ValueError: not a representation of this group; the first pair that fails is named.
 
         >>> turns = Group(np.add.outer(np.arange(4), np.arange(4)) % 4)
         >>> turns.kernel(np.array([[[1.0]], [[-1.0]], [[1.0]], [[-1.0]]]))
@@ -122,15 +122,15 @@ class Group:
         found = np.asarray(matrices, dtype=np.float64)
         if found.ndim != 3 or len(found) != len(self) or found.shape[1] != found.shape[2]:
             raise ValueError(
-                f"a representation of this group has {len(self)} square matrices (m, d, d), one an element; "
-                f"got the shape {found.shape}."
+                f"a representation of this group has {len(self)} square matrices (m, d, d), one per element; "
+                f"got shape {found.shape}"
             )
         self.refuse_no_representation(found)
         still = np.abs(found - np.eye(found.shape[1])).max(axis=(1, 2)) <= _TOLERANCE
         return tuple(np.flatnonzero(still).tolist())
 
     def cosets(self, subgroup: Sequence[int]) -> tuple[tuple[int, ...], ...]:
-        """The left cosets gK of a subgroup K, that of the identity first.
+        """Return the left cosets gK of a subgroup K, starting with that of the identity.
 
         Raises:
             ValueError: not a subgroup.
@@ -138,21 +138,20 @@ class Group:
         members = sorted(set(subgroup))
         closed = members and np.isin(self.table[np.ix_(members, members)], members).all()
         if not closed:
-            raise ValueError(f"{members} is no subgroup: products of its elements are missing.")
+            raise ValueError(f"{members} is not a subgroup: some products of its elements are missing")
         found = {tuple(sorted(row.tolist())) for row in self.table[:, members]}
         return tuple(sorted(found, key=lambda coset: (self.identity not in coset, coset)))
 
-    def _refuse_other(self) -> None:
-        everything = np.arange(len(self))
-        lines = (*self.table, *self.table.T)
-        if not all(np.array_equal(np.sort(line), everything) for line in lines):
-            raise ValueError("no group: each element must stand once in every row and column of the table.")
-        if not np.array_equal(self.table[self.identity], everything) or not np.array_equal(
-            self.table[:, self.identity], everything
+    def _check_table(self) -> None:
+        elements, one = np.arange(len(self)), self.identity
+        if not all(
+            (np.sort(self.table, axis) == np.expand_dims(elements, 1 - axis)).all() for axis in (0, 1)
         ):
-            raise ValueError("no group: no element changes nothing.")
+            raise ValueError("not a group: each element must occur once in every row and column of the table")
+        if not (self.table[[one]] == elements).all() or not (self.table[:, one] == elements).all():
+            raise ValueError("not a group: the table has no identity element")
         for a, row in enumerate(self.table):
             wrong = self.table[row] != row[self.table]
             if wrong.any():
                 b, c = np.argwhere(wrong)[0].tolist()
-                raise ValueError(f"no group: the products ({a}·{b})·{c} and {a}·({b}·{c}) differ.")
+                raise ValueError(f"not a group: the products ({a}·{b})·{c} and {a}·({b}·{c}) differ")

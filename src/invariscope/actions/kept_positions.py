@@ -1,4 +1,4 @@
-"""Which units of a layer the action brings back to their place, and which left the image on the way."""
+"""Find the units of a layer that an action and its inverse return to their place."""
 
 from __future__ import annotations
 
@@ -7,24 +7,23 @@ from torch import Tensor
 
 from invariscope.block import Block
 
-LOST = 1e-3  # of a map of ones: what padding with zeros takes from a position that leaves
-_ASTRAY_PX = 0.5  # where padding repeats the border, a position that leaves comes back with another's content
+LOST = 1e-3  # tolerance for a map of ones, which zero padding lowers at positions that leave the image
+_ASTRAY_PX = 0.5  # tolerance in pixels if padding repeats the border, so that the content of others returns
 
 
 def kept_positions(block: Block, *, inverse_first: bool = False) -> Tensor:
-    """(sample, element, unit...) flags: whether t and then t⁻¹ return each unit's own content.
+    """Return (sample, element, unit...) flags: whether t and then t⁻¹ return each unit's own content.
 
-    The action is applied there and back to a map of ones: a unit is kept where 1 comes back. Where
-    nothing is lost of the ones, because the padding repeats the border or mirrors it, the action is
-    applied to maps that hold their own row and column instead: a unit is kept where they come back
-    to within half a pixel.
+    The action and its inverse are applied to a map of ones; units whose value is 1 again are kept. If all
+    are, because the padding repeats or mirrors the border, they are applied to maps of the row and
+    column numbers instead; units whose numbers return to within half a pixel are kept.
 
     Args:
         block: gives the layer's shape and the action.
-        inverse_first: t⁻¹ and then t, for units of t a(x).
+        inverse_first: apply t⁻¹ and then t, for units of t a(x).
     Returns:
-        Flags that broadcast against the responses: one sample answers for all where elements mean
-        the same for each, and otherwise one channel for all.
+        Flags that broadcast against the responses: for one sample if elements are the same for all samples,
+        otherwise for one channel.
     Raises:
         NotApplicableError: the elements have no action, or no inverse, on this layer.
     """
@@ -38,7 +37,7 @@ def kept_positions(block: Block, *, inverse_first: bool = False) -> Tensor:
 
 
 def _error(block: Block, pattern: Tensor, inverse_first: bool) -> Tensor:
-    """(sample, element, unit...) by how much the action there and back changes a (unit...) map."""
+    """Return the (sample, element, unit...) change of a (unit...) map under the action and its inverse."""
     samples = slice(None) if block.per_sample else slice(1)
     count = len(block.indices[samples])
     maps = pattern.expand(count, block.elements, *pattern.shape)
@@ -47,12 +46,12 @@ def _error(block: Block, pattern: Tensor, inverse_first: bool) -> Tensor:
 
 
 def _patterns(block: Block) -> list[Tensor]:
-    """Ones and, for feature maps (C, H, W), each unit's row and its column."""
+    """Return a map of ones and, for feature maps (C, H, W), maps of the row and column numbers."""
     shape, device = block.values.shape[1:], block.values.device
     dtype = torch.float64 if block.values.dtype == torch.float64 else torch.float32
     if len(shape) != 3:
         return [torch.ones(shape, dtype=dtype, device=device)]
-    # Families that draw per sample move all channels alike: one will do, and is much cheaper.
+    # Transforms that draw per sample move all channels alike, so one suffices and is much cheaper.
     ones = torch.ones((1, *shape[1:]) if block.per_sample else shape, dtype=dtype, device=device)
     rows, columns = (torch.arange(size, dtype=dtype, device=device) for size in shape[1:])
     return [ones, rows[:, None] * ones, columns * ones]

@@ -1,4 +1,4 @@
-"""Matrices by which a transform's elements act on the channels of a layer, from whatever gives them."""
+"""Matrices by which a transform's elements act on the channels of a layer."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NAMED = ("regular", "vector")
 
 @dataclass(frozen=True)
 class MatrixStack:
-    """One matrix an element, (m, d, d), hashable; equal numbers make equal stacks."""
+    """(m, d, d) matrices, one per element; hashable, and equal if all numbers are."""
 
     shape: tuple[int, ...]
     digest: str
@@ -29,41 +29,39 @@ class MatrixStack:
 
     @classmethod
     def of(cls, matrices: Any) -> MatrixStack:
-        """From anything that an array can be made of."""
+        """Return the stack of anything that converts to an array."""
         found = np.ascontiguousarray(_array(matrices), dtype=np.float64)
         if found.ndim != 3 or found.shape[1] != found.shape[2] or not found.size:
             raise ValueError(
-                f"a representation is one square matrix an element, (m, d, d); got shape {found.shape}."
+                f"a representation must have a square matrix per element, (m, d, d); got shape {found.shape}"
             )
         if not np.isfinite(found).all():
-            raise ValueError("a representation's matrices must be finite; some entries are not.")
+            raise ValueError("the matrices of a representation must be finite; some entries are not")
         return cls(found.shape, blake2b(found.tobytes(), digest_size=8).hexdigest(), found.tobytes())
 
     @property
     def array(self) -> np.ndarray:
-        """(m, d, d) float64."""
+        """The (m, d, d) matrices in float64."""
         return np.frombuffer(self.data).reshape(self.shape)
 
 
 def as_representation(given: Any, elements: Any = None) -> Any:
-    """What `matrices_of` takes, from what a user may write for a representation.
+    """Convert a user's representation to a form that `matrices_of` takes.
 
     Args:
         given: "regular", "vector", matrices (m, d, d), an object with `representation(g)` or
             `D_from_matrix(R)`, or a function of a group element.
-        elements: what is given to `representation`, in the order of the transform's elements; by default
+        elements: arguments for `representation`, in the order of the transform's elements; by default
             the elements that the object's own group lists.
     Raises:
-        ValueError: an unknown name; matrices of another shape.
-        TypeError: nothing of the kind.
+        ValueError: an unknown name, or matrices of the wrong shape.
+        TypeError: none of these.
     """
     if isinstance(given, str):
         if given not in NAMED:
             raise unknown("representation", given, NAMED)
         return given
-    if isinstance(given, MatrixStack):
-        return given
-    if hasattr(given, "D_from_matrix"):
+    if isinstance(given, MatrixStack) or hasattr(given, "D_from_matrix"):
         return given
     of_element = getattr(given, "representation", given)
     if callable(of_element):
@@ -72,7 +70,7 @@ def as_representation(given: Any, elements: Any = None) -> Any:
 
 
 def _of(function: Any, argument: Any) -> Any:
-    """Call the user's representation, and name it in its errors."""
+    """Call the user's representation, naming it in errors."""
     try:
         return function(argument)
     except Exception as error:
@@ -91,8 +89,8 @@ def _elements(given: Any, elements: Any) -> Any:
         if found is not None:
             return found
     raise TypeError(
-        f"{type(given).__name__} does not list the elements of its group: give elements=[...], one for each "
-        "element of the transform, in its order."
+        f"{type(given).__name__} does not list the elements of its group: pass elements=[...], one per "
+        "element of the transform, in its order"
     )
 
 
@@ -102,43 +100,39 @@ def _array(matrices: Any) -> np.ndarray:
     try:
         found = np.asarray(matrices, dtype=np.float64)
     except (TypeError, ValueError):
-        raise _no_representation(matrices) from None
+        found = np.array(0.0)
     if found.ndim == 0:
-        raise _no_representation(matrices)
+        raise TypeError(
+            "a representation must be a name ('regular', 'vector'), matrices (m, d, d), or an object with "
+            f"representation(g) or D_from_matrix(R); got {type(matrices).__name__}"
+        )
     return found
 
 
-def _no_representation(given: Any) -> TypeError:
-    return TypeError(
-        "a representation is a name ('regular', 'vector'), matrices (m, d, d), or an object with "
-        f"representation(g) or D_from_matrix(R); got {type(given).__name__}."
-    )
-
-
 def matrices_of(representation: Any, block: Block) -> np.ndarray:
-    """(sample or 1, element, d, d) the matrices of a block's elements, checked against their group.
+    """Return the (sample or 1, element, d, d) matrices of a block's elements, checked against their group.
 
     Raises:
-        ValueError: they do not multiply as the group does, are those of another number of elements, or
-            cannot be made for these elements.
+        ValueError: they do not represent the group, their number differs from that of the elements, or
+            the representation is not defined for these elements.
     """
     acting = block.acting
     if acting is None:
-        raise ValueError("nothing is known of the elements, so nothing of how they act.")
+        raise ValueError("the elements of the block are unknown, so their action is, too")
     if isinstance(representation, MatrixStack):
         return _stacked(representation, acting)
     if representation == "regular":
         if acting.group is None:
             raise ValueError(
-                "the regular representation needs a finite group, and the transform's elements are none: "
-                "give all of them, as QuarterTurns() or Rotation.circle(8) do."
+                "the regular representation needs a finite group, which the elements do not form: "
+                "include all of them, as QuarterTurns() or Rotation.circle(8) do"
             )
         return _regular(acting.group)[None]
     vectors = acting.linear(block.indices, block.keys)
     if vectors is None:
         raise ValueError(
-            "the transform does not say how its elements turn vectors: give one of images or of point "
-            "clouds, or the matrices of the representation themselves."
+            "the transform does not define how its elements act on vectors: use a transform of images or of "
+            "point clouds, or pass the matrices of the representation"
         )
     return vectors if representation == "vector" else _by_matrix(representation, vectors)
 
@@ -146,8 +140,8 @@ def matrices_of(representation: Any, block: Block) -> np.ndarray:
 def _stacked(stack: MatrixStack, acting: ActingElements) -> np.ndarray:
     if stack.shape[0] != len(acting.labels):
         raise ValueError(
-            f"a representation has one matrix an element: {stack.shape[0]} came, the transform has "
-            f"{len(acting.labels)} elements."
+            f"a representation must have one matrix per element: got {stack.shape[0]} for a transform of "
+            f"{len(acting.labels)} elements"
         )
     if acting.group is not None:
         _check(stack, acting.group)
@@ -165,11 +159,11 @@ def _regular(group: Group) -> np.ndarray:
 
 
 def _by_matrix(representation: Any, vectors: np.ndarray) -> np.ndarray:
-    """D(R) of rotations (sample, element, 3, 3)."""
+    """Return D(R) for rotations (sample, element, 3, 3)."""
     if vectors.shape[-1] != 3:
         raise ValueError(
-            f"D_from_matrix takes rotations of space; the transform's elements act on {vectors.shape[-1]} "
-            "coordinates. RandomOrthogonal and Orthogonal turn points (n, points, 3)."
+            f"D_from_matrix takes rotations in 3D, but the transform's elements act on {vectors.shape[-1]} "
+            "coordinates. RandomOrthogonal and Orthogonal rotate points (n, points, 3)"
         )
     _check_products(representation)
     return _applied(representation, vectors)
@@ -189,7 +183,7 @@ def _applied(representation: Any, vectors: np.ndarray) -> np.ndarray:
 
 @contextmanager
 def _double_by_default() -> Iterator[None]:
-    """e3nn rounds its constants to the default type, whatever the type of the rotations."""
+    """Set the default dtype to float64, to which e3nn rounds its constants whatever its input."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
@@ -200,13 +194,13 @@ def _double_by_default() -> Iterator[None]:
 
 @lru_cache(maxsize=16)
 def _check_products(representation: Any) -> None:
-    """Two turns about different axes and their product: a slip in the order or a sign shows there."""
+    """Check D for two rotations about different axes and their product, which shows a wrong order or sign."""
     first = np.array([[0.8, -0.6, 0.0], [0.6, 0.8, 0.0], [0.0, 0.0, 1.0]])
     second = np.array([[1.0, 0.0, 0.0], [0.0, 0.28, -0.96], [0.0, 0.96, 0.28]])
     one, two, both = _applied(representation, np.stack([first, second, first @ second])[None])[0]
     gap = float(np.abs(one @ two - both).max())
     if not gap <= 1e-4:
         raise ValueError(
-            f"{type(representation).__name__} is no representation: D of a turn by 36.87° about z times D of "
-            f"one by 73.74° about x is not D of their product (off by {gap:.2g})."
+            f"{type(representation).__name__} is not a representation: D of a rotation by 36.87° about z "
+            f"times D of one by 73.74° about x is not D of their product (off by {gap:.2g})"
         )

@@ -1,4 +1,4 @@
-"""Receptive fields of any model: where the gradient of a unit is not zero, once nothing can cancel."""
+"""Receptive fields of any model, from the non-zero gradients of its units."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from invariscope.anatomy.field_of_chain import Axis, flat
+from invariscope.anatomy.field_of_chain import AxisWindow, flat
 from invariscope.anatomy.partial_forward import up_to
 from invariscope.readers.torch.copies import place
 
 _LARGEST = 512
 
 
-def by_gradient(model: nn.Module, layer: str, input_shape: Sequence[int]) -> tuple[Axis, ...]:
-    """The windows of three neighbouring units, on larger inputs where they do not fit the given one.
+def by_gradient(model: nn.Module, layer: str, input_shape: Sequence[int]) -> tuple[AxisWindow, ...]:
+    """Return the windows of a layer from three adjacent units, enlarging the input if they do not fit.
 
     Raises:
-        ValueError: a flat layer, one whose units see everything, or windows that differ.
+        ValueError: a layer without positions, whose units see the whole image, or whose windows differ.
     """
     copied = place(model, device="cpu", precision="float64").model
     _make_positive(copied)
@@ -35,13 +35,13 @@ def by_gradient(model: nn.Module, layer: str, input_shape: Sequence[int]) -> tup
                 return tuple(_regular(layer, *axis) for axis in found)
             sizes = [2 * size for size in sizes]
     raise ValueError(
-        f"layer {layer!r} has no receptive field: its units see the whole image, up to {max(sizes) // 2} "
-        "pixels at least. Name an earlier layer."
+        f"layer {layer!r} has no receptive field: its units see the whole image, tested up to "
+        f"{max(sizes) // 2} pixels. Name an earlier layer."
     )
 
 
 def _make_positive(model: nn.Module) -> None:
-    """Weights become positive and of the scale of a mean, so that responses stay about 1."""
+    """Make all weights positive and scale them to means, so that responses stay about 1."""
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for name, weight in model.named_parameters():
@@ -58,7 +58,7 @@ def _make_positive(model: nn.Module) -> None:
 def _windows(
     run: Callable[[Tensor], Tensor], layer: str, shape: tuple[int, ...], *, given: bool
 ) -> list[tuple[int, list[tuple[int, int]]]] | None:
-    """Per axis: a unit's place, and first and last pixel of it and its two neighbours; None if cut off."""
+    """Return, per axis, the position of a unit and the spans of it and its neighbours; None if cut off."""
     generator = torch.Generator().manual_seed(1)
     x = 0.5 + torch.rand(1, *shape, generator=generator, dtype=torch.float64)
     try:
@@ -68,8 +68,8 @@ def _windows(
         if given:
             raise
         raise ValueError(
-            f"the units of layer {layer!r} see up to the edge of the image, and the model takes no larger "
-            f"one, from which their windows could be told: {error}"
+            f"the units of layer {layer!r} see up to the edge of the image, and the model fails on a larger "
+            f"one, which is needed to find their windows: {error}"
         ) from error
     if output.ndim != len(shape) + 1:
         raise flat(layer, output)
@@ -83,39 +83,39 @@ def _windows(
 
 
 def _spans(x: Tensor, output: Tensor, unit: tuple[int, ...], layer: str) -> list[tuple[int, int]]:
-    """Per axis, the first and the last pixel that a unit depends on."""
+    """Return, per axis, the first and the last pixel that a unit depends on."""
     response = output[(0, slice(None), *unit)].sum()
     (gradient,) = torch.autograd.grad(response, x, retain_graph=True, allow_unused=True)
     seen = torch.zeros(x.shape[2:]) if gradient is None else gradient[0].abs().sum(dim=0)
     pixels = seen.nonzero()
     if len(pixels) == 0:
         raise ValueError(
-            f"no gradient of layer {layer!r} reaches the input: its forward is not differentiable"
+            f"layer {layer!r} has no gradient with respect to the input: the forward is not differentiable"
         )
     first, last = pixels.amin(dim=0).tolist(), pixels.amax(dim=0).tolist()
     return list(zip(first, last, strict=True))
 
 
-def _regular(layer: str, middle: int, spans: list[tuple[int, int]]) -> Axis:
+def _regular(layer: str, middle: int, spans: list[tuple[int, int]]) -> AxisWindow:
     sizes = {last - first + 1 for first, last in spans}
     jumps = {after[0] - before[0] for before, after in itertools.pairwise(spans)}
     if len(sizes) > 1 or len(jumps) > 1:
         raise ValueError(
-            f"the units of layer {layer!r} have no common receptive field: three neighbours see the pixels "
+            f"the units of layer {layer!r} have no common receptive field: three adjacent units see pixels "
             f"{', '.join(f'{lo} to {hi}' for lo, hi in spans)}. Name a layer before the upsampling or "
             "adaptive pooling."
         )
     jump = jumps.pop()
-    return Axis(sizes.pop(), jump, sum(spans[1]) / 2 - middle * jump)
+    return AxisWindow(sizes.pop(), jump, sum(spans[1]) / 2 - middle * jump)
 
 
 class _Spread(TorchFunctionMode):
-    """Lets a gradient reach all that an operation reads: maxima become means, limits are lifted."""
+    """Replace maxima by means and remove limits, so that gradients reach everything an operation reads."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """The operation, or what stands for it."""
+        """Run the operation, or its replacement."""
         options = kwargs or {}
         name = getattr(func, "__name__", "").rstrip("_")
         if name in ("max_pool1d", "max_pool2d", "max_pool3d"):
@@ -138,7 +138,7 @@ def _mean_pool(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Any:
-    """The windows of a max pool, averaged; the same shape, so that what follows fits."""
+    """Average the windows of a max pool, keeping its output shape."""
     axes = x.ndim - 2
     kernel = (kernel_size,) * axes if isinstance(kernel_size, int) else tuple(kernel_size)
     pool = getattr(F, f"max_pool{axes}d")

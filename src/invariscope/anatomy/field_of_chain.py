@@ -1,4 +1,4 @@
-"""Receptive fields by arithmetic, where only convolutions, pools and pointwise modules lead to a layer."""
+"""Receptive fields by arithmetic, for chains of convolutions, pools and pointwise modules."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules import activation, batchnorm, conv, dropout, padding, pooling
 
+from invariscope.anatomy.grids import per_axis
 from invariscope.anatomy.partial_forward import up_to
 from invariscope.readers.threads import in_this_thread
 from invariscope.readers.torch.copies import home, uncompiled
 
 _POINTWISE = (nn.Identity, nn.ChannelShuffle, nn.LocalResponseNorm, nn.Softmax2d)
 _POINTWISE_BASES = (batchnorm._BatchNorm, dropout._DropoutNd)
-# Of the activations, those that mix positions or may do so.
+# Activations that mix positions, or may do so.
 _MIXING = (nn.MultiheadAttention, nn.Softmax, nn.LogSoftmax, nn.Softmin, nn.GLU)
 _POOLS = (pooling._MaxPoolNd, pooling._AvgPoolNd)
 _PADS = (
@@ -28,26 +29,26 @@ _PADS = (
 
 
 @dataclass(frozen=True)
-class Axis:
-    """The window of unit 0 along one axis, and how far the next one is."""
+class AxisWindow:
+    """The window of unit 0 along one axis, and the distance to that of the next unit."""
 
     size: int = 1
     jump: int = 1
     centre: float = 0.0
 
-    def through(self, kernel: int, stride: int, dilation: int, before: int) -> Axis:
-        """The window of a unit that reads `kernel` of these, `before` of which are padding at the start."""
+    def through(self, kernel: int, stride: int, dilation: int, before: int) -> AxisWindow:
+        """Return the window of a unit that reads `kernel` of these, the first `before` of them padding."""
         reach = (kernel - 1) * dilation
-        return Axis(
+        return AxisWindow(
             self.size + reach * self.jump, self.jump * stride, self.centre + (reach / 2 - before) * self.jump
         )
 
 
-_Axes = tuple[Axis, ...]
+_Axes = tuple[AxisWindow, ...]
 
 
 def of_chain(model: nn.Module, layer: str, input_shape: Sequence[int]) -> _Axes | None:
-    """The windows of a layer; None where something else than a chain of known modules leads to it."""
+    """Return the windows of a layer; None if the model up to it is not a chain of known modules."""
     chain = _Chain(len(input_shape) - 1)
     inner = uncompiled(model)
     with up_to(model, layer) as run, torch.no_grad():
@@ -57,7 +58,7 @@ def of_chain(model: nn.Module, layer: str, input_shape: Sequence[int]) -> _Axes 
         leaves = [module for module in inner.modules() if not any(module.children())]
         handles = [handle for leaf in leaves for handle in chain.hooks(leaf)]
         try:
-            chain.keep(x, (Axis(),) * chain.axes)
+            chain.keep(x, (AxisWindow(),) * chain.axes)
             output = run(x)
         finally:
             for handle in handles:
@@ -68,15 +69,15 @@ def of_chain(model: nn.Module, layer: str, input_shape: Sequence[int]) -> _Axes 
 
 
 def flat(layer: str, output: Tensor) -> ValueError:
-    """The error for a layer whose units stand nowhere in the image."""
+    """Return the error for a layer whose units have no position in the image."""
     return ValueError(
-        f"layer {layer!r} has no receptive field: it gives shape {tuple(output.shape[1:])} for an input, "
-        "which has no positions like the input's. Name a layer with feature maps."
+        f"layer {layer!r} has no receptive field: its output of shape {tuple(output.shape[1:])} per input "
+        "has no positions. Name a layer with feature maps."
     )
 
 
 class _Chain:
-    """The windows of the tensors seen so far. A tensor written to meanwhile is no longer known."""
+    """The windows of the tensors seen so far, unless a tensor has been written to since."""
 
     def __init__(self, axes: int) -> None:
         self.axes = axes
@@ -84,16 +85,16 @@ class _Chain:
         self.entered: list[_Axes | None] = []
 
     def keep(self, tensor: Tensor, axes: _Axes) -> None:
-        """Keeps the tensor too, so that its identity stays its own."""
+        """Record a tensor's windows; the tensor is kept so that its id stays valid."""
         self.seen[id(tensor)] = (tensor, tensor._version, axes)
 
     def known(self, tensor: Any) -> _Axes | None:
-        """The windows of a tensor's units, if they are known."""
+        """Return the windows of a tensor's units; None if unknown."""
         found = self.seen.get(id(tensor))
         return found[2] if found is not None and found[1] == found[0]._version else None
 
     def hooks(self, leaf: nn.Module) -> tuple[Any, Any]:
-        """What is called before and after the leaf runs. It may write to its input, so before counts."""
+        """Register hooks before and after a leaf, which may overwrite its input."""
         return (
             leaf.register_forward_pre_hook(in_this_thread(self._enter)),
             leaf.register_forward_hook(in_this_thread(self._leave), prepend=True),
@@ -111,10 +112,11 @@ class _Chain:
 
 
 def _after(module: nn.Module, axes: _Axes) -> _Axes | None:
-    """The windows behind a module; None where it is not known what the module does."""
+    """Return the windows after a module; None if the module is unknown."""
     if not type(module).__module__.startswith("torch.nn.modules."):
         return None  # a subclass may do something else in its forward
-    if isinstance(module, (*_POINTWISE, *_POINTWISE_BASES)) or _is_activation(module):
+    is_activation = type(module).__module__ == activation.__name__ and not isinstance(module, _MIXING)
+    if is_activation or isinstance(module, (*_POINTWISE, *_POINTWISE_BASES)):
         return axes
     windows = _windows(module, len(axes))
     if windows is None or len(windows) != len(axes):
@@ -122,12 +124,8 @@ def _after(module: nn.Module, axes: _Axes) -> _Axes | None:
     return tuple(axis.through(*window) for axis, window in zip(axes, windows, strict=True))
 
 
-def _is_activation(module: nn.Module) -> bool:
-    return type(module).__module__ == activation.__name__ and not isinstance(module, _MIXING)
-
-
 def _windows(module: nn.Module, axes: int) -> list[tuple[int, int, int, int]] | None:
-    """(kernel, stride, dilation, padding before) per axis."""
+    """Return (kernel, stride, dilation, padding before) per axis; None for other modules."""
     if isinstance(module, conv._ConvNd) and not module.transposed:
         parts = (module.kernel_size, module.stride, module.dilation, _padding_before(module))
     elif isinstance(module, _POOLS):
@@ -137,14 +135,10 @@ def _windows(module: nn.Module, axes: int) -> list[tuple[int, int, int, int]] | 
         parts = (1, 1, 1, tuple(module.padding)[::2][::-1])  # type: ignore[arg-type]
     else:
         return None
-    return list(zip(*(_each(part, axes) for part in parts), strict=True))  # type: ignore[arg-type]
+    return list(zip(*(per_axis(part, axes) for part in parts), strict=True))  # type: ignore[arg-type]
 
 
 def _padding_before(module: conv._ConvNd) -> tuple[int, ...]:
     if module.padding == "same":
         return tuple(d * (k - 1) // 2 for d, k in zip(module.dilation, module.kernel_size, strict=True))
     return (0,) * len(module.kernel_size) if module.padding == "valid" else tuple(module.padding)  # type: ignore[arg-type]
-
-
-def _each(value: Any, axes: int) -> tuple[int, ...]:
-    return tuple(value) if isinstance(value, tuple) else (int(value),) * axes

@@ -1,24 +1,22 @@
-"""A model's derivative along a movement of its input, in one pass with the output itself."""
+"""A model's derivative along a direction in input space, in the same pass as its output."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
-from invariscope.readers.prediction import Prediction
+from invariscope.readers.prediction import PredictionSelector
 from invariscope.readers.torch.copies import Placed, frozen, place
 
-_WHOLE = Prediction()
+_WHOLE = PredictionSelector()
 
 
 class NotForwardError(TypeError):
-    """An operation of the model has no forward derivative: it can be differentiated backwards only."""
+    """Raised if an operation of the model does not support forward-mode differentiation."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,54 +25,51 @@ class Pushforward:
 
     .. math:: x, v \mapsto f(x),\; df(x)\, v
 
-    About two and a half forwards, however many values the output has; no step is taken.
+    Costs about two and a half forwards, whatever the size of the output; no finite differences are used.
 
     Args:
         placed: a copy of the model.
-        dtype: of the copy.
+        dtype: number format of the copy.
     """
 
     placed: Placed
     dtype: torch.dtype
 
     def feed(self, x: Tensor) -> Tensor:
-        """x as the copy takes it."""
+        """Return x on the device and in the number format of the copy."""
         return self.placed.feed(x).to(self.dtype)
 
-    def __call__(self, x: Tensor, move: Tensor, prediction: Prediction = _WHOLE) -> tuple[Tensor, Tensor]:
-        """Return the model's prediction and its derivative along the move.
+    def __call__(
+        self, x: Tensor, move: Tensor, prediction: PredictionSelector = _WHOLE
+    ) -> tuple[Tensor, Tensor]:
+        """Return the model's prediction and its derivative along `move`.
 
         Raises:
-            NotForwardError: an operation without a forward derivative, or an output cut off from the input.
+            NotForwardError: an operation has no forward derivative, or the output has no gradient path to
+                the input.
         """
-        with torch.no_grad(), forward_ad.dual_level(), _quiet():
+        with torch.no_grad(), forward_ad.dual_level(), warnings.catch_warnings():
+            # torch warns about its own code when it first differentiates forward.
+            warnings.filterwarnings("ignore", message=".*torch.jit.script.*", category=DeprecationWarning)
             try:
                 returned = self.placed.model(forward_ad.make_dual(x.clone(), move))
             except NotImplementedError as error:
                 raise NotForwardError(str(error)) from error
             output, tangent = forward_ad.unpack_dual(prediction.of(returned, len(x)))
         if tangent is None:
-            raise NotForwardError("the output does not depend on the input, as far as derivatives can tell")
+            raise NotForwardError("the output is not differentiable with respect to the input")
         return output, tangent
 
 
 def pushforward(model: nn.Module, *, dtype: torch.dtype = torch.float64) -> Pushforward:
-    """The derivative of a copy of the model, in eval mode.
+    """Return the derivative of a copy of the model in eval mode.
 
     Raises:
-        TypeError: no module.
-        ValueError: a model that cannot be copied.
+        TypeError: not a module.
+        ValueError: the model cannot be copied.
     """
     if not isinstance(model, nn.Module):
-        raise TypeError(f"a derivative is taken of a torch.nn.Module; got {type(model).__name__}")
+        raise TypeError(f"derivatives need a torch.nn.Module; got {type(model).__name__}")
     placed = place(model, device=None, precision="float64")
     frozen(placed.model, dtype)
     return Pushforward(placed, dtype)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without what torch warns of itself when it differentiates forward for the first time."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*torch.jit.script.*", category=DeprecationWarning)
-        yield

@@ -1,10 +1,10 @@
-"""Where the units of every feature map stand in the image: followed through one forward."""
+"""The positions of the units of every feature map in the image, followed through one forward."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
 from invariscope.readers.base import LayerKey, Precision, Reader, Reading
-from invariscope.readers.torch.functions import POINTWISE, operation_name
+from invariscope.readers.torch.functions import POINTWISE, followed_name, tensors_among
 
 _CONV = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
 _TRANSPOSED = ("input", "weight", "bias", "stride", "padding", "output_padding", "groups", "dilation")
@@ -21,22 +21,22 @@ _AVERAGE = ("input", "kernel_size", "stride", "padding", "ceil_mode")
 
 
 @dataclass(frozen=True)
-class Grid:
-    """The places of a feature map's units, per axis of the image, in pixels counted from 0.
+class UnitGrid:
+    """The positions of a feature map's units, per axis of the image, in pixels counted from 0.
 
     Args:
-        jump: pixels from one unit to the next.
-        middle: of all units: the image's own middle, (size − 1)/2, where turns and flips leave the grid
-            what it is.
+        jump: distance between adjacent units, in pixels.
+        middle: centre of all units. If it is the image's centre, (size − 1)/2, rotations and flips map the
+            grid onto itself.
     """
 
     jump: tuple[float, ...]
     middle: tuple[float, ...]
 
     def off_centre(self, image: Sequence[int]) -> tuple[float, ...]:
-        """How far the middle is from that of an image of so many pixels.
+        """Return the offset of the centre from that of an image of this size, in pixels.
 
-        >>> Grid((2.0,), (13.0,)).off_centre((28,))
+        >>> UnitGrid((2.0,), (13.0,)).off_centre((28,))
         (-0.5,)
         """
         return tuple(middle - (size - 1) / 2 for middle, size in zip(self.middle, image, strict=True))
@@ -44,23 +44,23 @@ class Grid:
 
 def grids(
     reader: Reader, x: Tensor, *, device: str | None = None, precision: Precision = "float32", seed: int = 0
-) -> dict[LayerKey, Grid]:
-    r"""The grid of every layer whose positions can be followed, from one forward.
+) -> dict[LayerKey, UnitGrid]:
+    r"""Return the grid of every layer whose positions can be followed, from one forward.
 
     .. math:: m' = m + \left(\frac{(k - 1)\,d + (n' - 1)\,r - (n - 1)}{2} - p\right) j, \quad j' = r\,j
 
-    for a convolution or pool with kernel k, dilation d, padding p and stride r that makes n' units of n;
-    pointwise operations, sums of equal sizes, padding, adaptive pools, upsampling and transposed
-    convolutions are followed as well, modules or not. Layers behind anything else are missing.
+    for a convolution or pool with kernel k, dilation d, padding p and stride r from n to n' units. Pointwise
+    operations, sums of equal sizes, padding, adaptive pools, upsampling and transposed convolutions are
+    followed as well, both as modules and as functions. Layers after any other operation are missing.
 
     Args:
-        reader: of a torch model; what runs elsewhere cannot be followed.
-        x: a few inputs (sample, C, axis...).
-        device, precision, seed: as for `Reader.open`.
+        reader: reads a torch model; other models cannot be followed.
+        x: (sample, C, axis...) a few inputs.
+        device, precision, seed: see `Reader.open`.
     """
-    found: dict[LayerKey, Grid] = {}
+    found: dict[LayerKey, UnitGrid] = {}
     follow = _Following()
-    follow.keep(x, Grid((1.0,) * (x.ndim - 2), tuple((size - 1) / 2 for size in x.shape[2:])))
+    follow.keep(x, UnitGrid((1.0,) * (x.ndim - 2), tuple((size - 1) / 2 for size in x.shape[2:])))
 
     def note(reading: Reading) -> None:
         grid = None if reading.values is None else follow.known(reading.values)
@@ -73,175 +73,141 @@ def grids(
 
 
 class _Following(TorchFunctionMode):
-    """Keeps the grid of every tensor for which it is known."""
+    """Records the grid of every tensor, if known."""
 
     def __init__(self) -> None:
         super().__init__()
         self.grids: Any = WeakIdKeyDictionary()
 
-    def keep(self, tensor: Tensor, grid: Grid) -> None:
-        """Of a tensor (sample, channel, axis...)."""
+    def keep(self, tensor: Tensor, grid: UnitGrid) -> None:
+        """Record the grid of a (sample, channel, axis...) tensor."""
         self.grids[tensor] = grid
 
-    def known(self, tensor: Any) -> Grid | None:
-        """None where it is not known."""
+    def known(self, tensor: Any) -> UnitGrid | None:
+        """Return the grid of a tensor; None if unknown."""
         return self.grids.get(tensor) if isinstance(tensor, Tensor) else None
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Runs the operation, and follows it where what it does to positions is known."""
+        """Run the operation, and follow it if its effect on positions is known."""
         options = kwargs or {}
-        inputs = [t for t in _tensors([*args, *options.values()]) if self.known(t) is not None]
-        sizes = [tuple(t.shape[2:]) for t in inputs]  # an operation in place may change them
+        # With their sizes, which an in-place operation may change.
+        inputs = [(t, tuple(t.shape[2:])) for t in tensors_among([*args, *options.values()]) if self.known(t)]
         result = func(*args, **options)
         output = result[0] if isinstance(result, tuple) and result else result
         if inputs and isinstance(output, Tensor):
-            self._follow(followed_name(getattr(func, "__name__", "")), inputs, sizes, output, args, options)
+            tensor, size = inputs[0]
+            done = _Operation(self.grids[tensor], size, tuple(output.shape[2:]), args, options)
+            self._follow(followed_name(getattr(func, "__name__", "")), inputs, done, output)
         return result
 
-    def _follow(
-        self,
-        name: str,
-        inputs: list[Tensor],
-        sizes: list[tuple[int, ...]],
-        output: Tensor,
-        args: tuple[Any, ...],
-        options: dict[str, Any],
-    ) -> None:
-        grid, before, after = self.grids[inputs[0]], sizes[0], tuple(output.shape[2:])
-        new: Grid | None = None
-        if len(after) == len(before) and name in POINTWISE:
-            whole = {self.grids[t] for t, size in zip(inputs, sizes, strict=True) if size == after}
+    def _follow(self, name: str, inputs: list[tuple[Tensor, Any]], done: _Operation, output: Tensor) -> None:
+        new: UnitGrid | None = None
+        if len(done.after) == len(done.before) and name in POINTWISE:
+            whole = {self.grids[t] for t, size in inputs if size == done.after}
             new = whole.pop() if len(whole) == 1 else None
-        elif len(after) == len(before) and name in _STEPS:
-            new = _STEPS[name](grid, before, after, args, options)
+        elif len(done.after) == len(done.before) and name in _STEPS:
+            new = _STEPS[name](done)
         if new is None:
             self.grids.pop(output, None)
         else:
             self.keep(output, new)
 
 
-@cache
-def followed_name(raw: str) -> str:
-    """What an operation is called here; copies and padding, which are no layers, have names too.
+@dataclass(frozen=True, eq=False)
+class _Operation:
+    """An operation on a feature map: the grid before it, the sizes before and after, and its arguments."""
 
-    >>> [followed_name(name) for name in ("relu_", "__rsub__", "pad", "contiguous")]
-    ['relu', 'sub', 'pad', 'contiguous']
-    """
-    return operation_name(raw) or raw.strip("_")
+    grid: UnitGrid
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+    args: tuple[Any, ...]
+    options: dict[str, Any]
 
+    def given(self, names: Sequence[str]) -> dict[str, Any]:
+        """Return the arguments by name."""
+        return dict(zip(names, self.args, strict=False)) | self.options
 
-def _tensors(values: Any) -> list[Tensor]:
-    found: list[Tensor] = []
-    for value in values:
-        if isinstance(value, Tensor):
-            found.append(value)
-        elif isinstance(value, list | tuple):
-            found += [entry for entry in value if isinstance(entry, Tensor)]
-    return found
-
-
-_Sizes = tuple[int, ...]
-
-
-def _slid(
-    grid: Grid,
-    before: _Sizes,
-    after: _Sizes,
-    reach: Sequence[int],
-    stride: Sequence[int],
-    padding: Sequence[int],
-) -> Grid:
-    """Windows that reach over `reach` steps, every `stride` steps, the first of them `padding` outside."""
-    middles = (
-        middle + jump * ((extent + (n_out - 1) * step - (n - 1)) / 2 - pad)
-        for middle, jump, n, n_out, extent, step, pad in zip(
-            grid.middle, grid.jump, before, after, reach, stride, padding, strict=True
+    def slid(self, reach: Sequence[int], stride: Sequence[int], padding: Sequence[int]) -> UnitGrid:
+        """Return the grid of windows spanning `reach` steps, `stride` apart, from `padding` steps outside."""
+        grid = self.grid
+        middles = (
+            middle + jump * ((extent + (n_out - 1) * step - (n - 1)) / 2 - pad)
+            for middle, jump, n, n_out, extent, step, pad in zip(
+                grid.middle, grid.jump, self.before, self.after, reach, stride, padding, strict=True
+            )
         )
-    )
-    jumps = (jump * step for jump, step in zip(grid.jump, stride, strict=True))
-    return Grid(tuple(jumps), tuple(middles))
+        jumps = (jump * step for jump, step in zip(grid.jump, stride, strict=True))
+        return UnitGrid(tuple(jumps), tuple(middles))
 
 
-def _convolved(
-    grid: Grid, before: _Sizes, after: _Sizes, args: tuple[Any, ...], options: dict[str, Any]
-) -> Grid:
-    given = dict(zip(_CONV, args, strict=False)) | options
-    axes, kernel = len(before), tuple(given["weight"].shape[2:])
-    dilation = _each(given.get("dilation", 1), axes)
-    reach = [(k - 1) * d for k, d in zip(kernel, dilation, strict=True)]
+def _convolved(done: _Operation) -> UnitGrid:
+    given, axes = done.given(_CONV), len(done.before)
+    dilation = per_axis(given.get("dilation", 1), axes)
+    reach = [(k - 1) * d for k, d in zip(given["weight"].shape[2:], dilation, strict=True)]
     padding = given.get("padding", 0)
     if isinstance(padding, str):
         padding = tuple(extent // 2 for extent in reach) if padding == "same" else 0
-    return _slid(grid, before, after, reach, _each(given.get("stride", 1), axes), _each(padding, axes))
+    return done.slid(reach, per_axis(given.get("stride", 1), axes), per_axis(padding, axes))
 
 
-def _pooled(
-    grid: Grid, before: _Sizes, after: _Sizes, args: tuple[Any, ...], options: dict[str, Any], names: Any
-) -> Grid:
-    given = dict(zip(names, args, strict=False)) | options
-    axes = len(before)
-    kernel, dilation = _each(given["kernel_size"], axes), _each(given.get("dilation", 1), axes)
-    stride = _each(given.get("stride") or kernel, axes)
+def _pooled(done: _Operation, names: Sequence[str]) -> UnitGrid:
+    given, axes = done.given(names), len(done.before)
+    kernel, dilation = per_axis(given["kernel_size"], axes), per_axis(given.get("dilation", 1), axes)
     reach = [(k - 1) * d for k, d in zip(kernel, dilation, strict=True)]
-    return _slid(grid, before, after, reach, stride, _each(given.get("padding", 0), axes))
+    stride = per_axis(given.get("stride") or kernel, axes)
+    return done.slid(reach, stride, per_axis(given.get("padding", 0), axes))
 
 
-def _max_pooled(*given: Any) -> Grid:
-    return _pooled(*given, names=_MAX)
-
-
-def _average_pooled(*given: Any) -> Grid:
-    return _pooled(*given, names=_AVERAGE)
-
-
-def _transposed(
-    grid: Grid, before: _Sizes, after: _Sizes, args: tuple[Any, ...], options: dict[str, Any]
-) -> Grid:
-    """Unit i of the input stands at i·stride − padding + reach/2 of the output."""
-    given = dict(zip(_TRANSPOSED, args, strict=False)) | options
-    axes, kernel = len(before), tuple(given["weight"].shape[2:])
+def _transposed(done: _Operation) -> UnitGrid:
+    """Unit i of the input is centred at i·stride − padding + reach/2 of the output."""
+    given, grid, axes = done.given(_TRANSPOSED), done.grid, len(done.before)
     stride, padding, dilation = (
-        _each(given.get(name, default), axes)
+        per_axis(given.get(name, default), axes)
         for name, default in (("stride", 1), ("padding", 0), ("dilation", 1))
     )
-    parts = zip(grid.jump, grid.middle, before, after, kernel, stride, padding, dilation, strict=True)
+    kernel = given["weight"].shape[2:]
+    parts = zip(
+        grid.jump, grid.middle, done.before, done.after, kernel, stride, padding, dilation, strict=True
+    )
     middles = [
         middle + jump * ((n_out - 1 - (k - 1) * d) / 2 + pad - (n - 1) * step / 2) / step
         for jump, middle, n, n_out, k, step, pad, d in parts
     ]
-    return Grid(tuple(j / s for j, s in zip(grid.jump, stride, strict=True)), tuple(middles))
+    return UnitGrid(tuple(j / s for j, s in zip(grid.jump, stride, strict=True)), tuple(middles))
 
 
-def _spread_evenly(
-    grid: Grid, before: _Sizes, after: _Sizes, args: tuple[Any, ...], options: dict[str, Any]
-) -> Grid:
-    """Adaptive pools and upsampling cover the same stretch with another number of units."""
-    jumps = (jump * n / n_out for jump, n, n_out in zip(grid.jump, before, after, strict=True))
-    return Grid(tuple(jumps), grid.middle)
+def _spread_evenly(done: _Operation) -> UnitGrid:
+    """Adaptive pools and upsampling cover the same extent with a different number of units."""
+    parts = zip(done.grid.jump, done.before, done.after, strict=True)
+    return UnitGrid(tuple(jump * n / n_out for jump, n, n_out in parts), done.grid.middle)
 
 
-def _padded(
-    grid: Grid, before: _Sizes, after: _Sizes, args: tuple[Any, ...], options: dict[str, Any]
-) -> Grid:
-    """Sides are listed from the last axis on, the one before first; negative ones are cut off."""
-    sides = [*(options["pad"] if "pad" in options else args[1]), *(0,) * (2 * len(before))]
-    pairs = [(sides[2 * k], sides[2 * k + 1]) for k in range(len(before))][::-1]
+def _padded(done: _Operation) -> UnitGrid:
+    """Pads are listed from the last axis to the first, each as (before, after); negative ones crop."""
+    grid, axes = done.grid, len(done.before)
+    sides = [*(done.options["pad"] if "pad" in done.options else done.args[1]), *(0,) * (2 * axes)]
+    pairs = [(sides[2 * k], sides[2 * k + 1]) for k in range(axes)][::-1]
     middles = (
         middle + jump * (behind - ahead) / 2
         for middle, jump, (ahead, behind) in zip(grid.middle, grid.jump, pairs, strict=True)
     )
-    return Grid(grid.jump, tuple(middles))
+    return UnitGrid(grid.jump, tuple(middles))
 
 
-def _each(value: Any, axes: int) -> tuple[int, ...]:
+def per_axis(value: Any, axes: int) -> tuple[int, ...]:
+    """Return an option of an operation as one entry per axis.
+
+    >>> per_axis(2, 2), per_axis([2], 2), per_axis((1, 3), 2)
+    ((2, 2), (2, 2), (1, 3))
+    """
     entries = tuple(value) if isinstance(value, list | tuple) else (value,)
     return entries * axes if len(entries) == 1 else entries
 
 
-_Step = Callable[[Grid, _Sizes, _Sizes, tuple[Any, ...], dict[str, Any]], Grid]
-_STEPS: dict[str, _Step] = {
+_max_pooled, _average_pooled = partial(_pooled, names=_MAX), partial(_pooled, names=_AVERAGE)
+_STEPS: dict[str, Callable[[_Operation], UnitGrid]] = {
     **{f"conv{d}d": _convolved for d in (1, 2, 3)},
     **{f"conv_transpose{d}d": _transposed for d in (1, 2, 3)},
     **{f"max_pool{d}d": _max_pooled for d in (1, 2, 3)},

@@ -1,4 +1,4 @@
-"""Where gradients enter and leave every layer of a model: for derivatives layer by layer."""
+"""Record the inputs and outputs of every layer in the autograd graph, for derivatives layer by layer."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from invariscope.readers.prediction import Prediction
+from invariscope.readers.prediction import PredictionSelector
 from invariscope.readers.torch.copies import frozen, place
 from invariscope.readers.torch.functions import operation_name, unobserved
 from invariscope.readers.torch.modules import Site, survey
 
-_WHOLE = Prediction()
+_WHOLE = PredictionSelector()
 _SHAPES = frozenset(["flatten", "reshape", "view", "squeeze", "unsqueeze", "permute", "transpose"])
 
 
@@ -26,10 +26,10 @@ class Passage:
     """One run of one module or operation.
 
     Args:
-        layer: its name, as a reader gives it.
-        call: which of its runs, from 0.
-        inputs: what went in and depends on the model's input; each is seen by this run alone.
-        outputs: what came out; whatever follows sees it through this.
+        layer: name of the layer, as given by a reader.
+        call: number of the run, from 0.
+        inputs: inputs that depend on the model's input; each is used by this run alone.
+        outputs: outputs, through which gradients from later layers pass.
         first: (input,) whether it is the model's own input.
     """
 
@@ -42,12 +42,12 @@ class Passage:
 
 @dataclass(frozen=True, eq=False)
 class Trace:
-    """One forward whose every passage can be differentiated.
+    """One forward in which every passage can be differentiated.
 
     Args:
         x: the input.
-        output: (batch, *unit) the prediction.
-        passages: in the order in which they began.
+        output: (batch, *unit) prediction.
+        passages: the passages in the order of completion.
     """
 
     x: Tensor
@@ -60,18 +60,18 @@ def traced(
 ) -> Callable[..., Trace]:
     """Return a function that traces a forward of a copy in eval mode, given inputs and a prediction.
 
-    Modules without children are passages, attention and recurrent ones too, and so are operations between
-    them, also those that only change a shape; in-place operations between modules are not.
+    Passages are modules without children, attention and recurrent modules, and operations between modules,
+    including those that only change the shape. In-place operations between modules are not.
 
     Args:
-        layerwise: watch the layers; otherwise there are no passages.
-        dtype: of the copy.
+        layerwise: record the layers; otherwise there are no passages.
+        dtype: number format of the copy.
     Raises:
-        TypeError: no module.
-        ValueError: a model that cannot be copied, or whose output changes when it is watched.
+        TypeError: not a module.
+        ValueError: the model cannot be copied, or its output changes when its layers are recorded.
     """
     if not isinstance(model, nn.Module):
-        raise TypeError(f"layers are differentiated in a torch.nn.Module; got {type(model).__name__}")
+        raise TypeError(f"derivatives by layer need a torch.nn.Module; got {type(model).__name__}")
     placed = place(model, device=None, precision="float64")
     copied = frozen(placed.model, dtype)
     tolerance = 1e-9 if dtype == torch.float64 else 1e-3
@@ -80,7 +80,7 @@ def traced(
     _refuse_scripted(sites)
     checked = not layerwise
 
-    def run(x: Tensor, prediction: Prediction = _WHOLE) -> Trace:
+    def run(x: Tensor, prediction: PredictionSelector = _WHOLE) -> Trace:
         nonlocal checked
         fed = placed.feed(x).to(dtype).requires_grad_()
         with torch.enable_grad(), ExitStack() as stack:
@@ -92,8 +92,9 @@ def traced(
             output = prediction.of(copied(fed), len(fed))
         if plain is not None and not torch.allclose(plain, output, rtol=tolerance, atol=tolerance / 1000):
             raise ValueError(
-                "the model's output changes when its layers are watched: an operation between modules works "
-                "in place on what another one reads. Write it without inplace=True, or take layerwise=False"
+                "the model's output changes when its layers are recorded: an operation between modules "
+                "writes in place to a tensor that another one reads. Use inplace=False there, or "
+                "layerwise=False"
             )
         checked = True
         return Trace(fed, output, tuple(watch.passages))
@@ -105,14 +106,18 @@ def _refuse_scripted(sites: Sequence[Site]) -> None:
     scripted = next((site.name for site in sites if site.role == "scripted"), None)
     if scripted is not None:
         raise ValueError(
-            f"{scripted!r} is traced or scripted, so that its layers cannot be watched; take "
-            "layerwise=False, or the model as it was before"
+            f"{scripted!r} is traced or scripted, so its layers cannot be recorded; pass layerwise=False, or "
+            "the original model"
         )
 
 
 @dataclass(eq=False)
 class _Watch:
-    """What was seen of a forward so far, and where it is: None inside a layer, else a name's beginning."""
+    """What was recorded of a forward so far.
+
+    Attributes:
+        around: for each enclosing module the prefix of the operations in it; None inside a layer.
+    """
 
     x: Tensor | None = None
     passages: list[Passage] = field(default_factory=list)
@@ -121,13 +126,13 @@ class _Watch:
     open: list[tuple[str, list[Tensor], list[bool]]] = field(default_factory=list)
 
     def begin(self, x: Tensor) -> None:
-        """Before a forward."""
+        """Start a forward."""
         self.x, self.passages, self.open = x, [], []
         self.counts.clear()
         self.around[:] = [""]
 
     def follow(self, site: Site, stack: ExitStack) -> None:
-        """Hooks on a module, removed with the stack."""
+        """Register hooks on a module; the stack removes them."""
         if site.role == "inner":
             return
         before, after = (self._enter, self._leave) if site.default else (self._within, self._outside)
@@ -140,7 +145,7 @@ class _Watch:
         stack.callback(post.remove)
 
     def operation(self, name: str, function: Callable[..., Any], args: Any, more: dict[str, Any]) -> Any:
-        """Runs an operation as a passage."""
+        """Run an operation as a passage."""
         tapped, kept = self.tapped((args, more))
         self.open.append((name, *kept))
         return self._closed(function(*tapped[0], **tapped[1]))
@@ -164,7 +169,7 @@ class _Watch:
     def _closed(self, output: Any) -> Any:
         name, inputs, first = self.open.pop()
         tapped, (outputs, _) = self.tapped(output)
-        if not (inputs and outputs):  # it asked for a size, or made a constant
+        if not (inputs and outputs):  # such as a size, or a constant
             return output
         number = self.counts[name]
         self.counts[name] += 1
@@ -172,7 +177,7 @@ class _Watch:
         return tapped
 
     def tapped(self, value: Any) -> tuple[Any, tuple[list[Tensor], list[bool]]]:
-        """The value with copies for tensors that depend on the input, and what gradients can be had of."""
+        """Return the value with copies of differentiable tensors, the kept tensors, and whether each is x."""
         held: list[Tensor] = []
         first: list[bool] = []
 
@@ -181,14 +186,14 @@ class _Watch:
                 return tensor
             held.append(tensor.clone())
             first.append(tensor is self.x)
-            return held[-1].clone()  # may be overwritten in place; what is held may not
+            return held[-1].clone()  # the model may overwrite this one in place, but not the kept one
 
         with unobserved():
             return _mapped(value, tap), (held, first)
 
 
 def _mapped(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
-    """Nested tuples, lists and dictionaries with their tensors replaced; other containers as they are."""
+    """Apply a function to the tensors in nested tuples, lists and dictionaries."""
     if isinstance(value, Tensor):
         return function(value)
     if type(value) in (tuple, list):
@@ -199,7 +204,7 @@ def _mapped(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
 
 
 class _Operations(TorchFunctionMode):
-    """Makes passages of the operations between modules."""
+    """Records the operations between modules as passages."""
 
     def __init__(self, watch: _Watch) -> None:
         super().__init__()
@@ -208,7 +213,7 @@ class _Operations(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Runs the operation, as a passage if it is one."""
+        """Run the operation, as a passage if it is one."""
         raw = getattr(func, "__name__", "__unnamed__")
         name, prefix = _passage_name(raw), self.watch.around[-1]
         if name is None or prefix is None:
@@ -217,7 +222,7 @@ class _Operations(TorchFunctionMode):
 
 
 def _passage_name(raw: str) -> str | None:
-    """None for what is no passage: in-place operations, indexing, copies, constants."""
+    """Return the name of an operation; None for in-place operations, indexing, copies and constants."""
     if raw.startswith("__i") or (raw.endswith("_") and not raw.endswith("__")):
         return None
     return raw if raw in _SHAPES else operation_name(raw)

@@ -1,4 +1,4 @@
-"""A model run up to one of its layers, and no further."""
+"""Run a model up to one of its layers."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from invariscope.readers.torch.preserve import preserved
 
 
 class _Reached(Exception):
-    """Ends a forward where nothing more is wanted of it."""
+    """Raised to end a forward after the layer of interest."""
 
 
 @contextmanager
 def up_to(model: nn.Module, layer: str) -> Iterator[Callable[[Tensor], Tensor]]:
-    """A function from inputs to the first output of a layer within one forward; what follows is not run.
+    """Yield a function from inputs to the first output of a layer; later layers are not run.
 
-    Inputs may therefore have another size than the layers behind would take. The model is in eval mode
-    inside, and on exit what it was before. Gradients follow the caller's setting.
+    Inputs may therefore have sizes that later layers do not accept. The model is in eval mode inside the
+    context and restored on exit. Gradients follow the caller's setting.
 
     Args:
-        layer: a module by its dotted name.
+        layer: dotted name of a module.
     Raises:
-        TypeError: no module.
-        ValueError: no such layer, one that the forward does not run, or one that gives no tensor with a row
-            per input; the model fails.
+        TypeError: not a module.
+        ValueError: there is no such layer, the forward does not run it, its output is not a tensor with one
+            row per input, or the model fails.
     """
     if not isinstance(model, nn.Module):
-        raise TypeError(f"a layer is reached inside a torch.nn.Module; got {type(model).__name__}")
+        raise TypeError(f"a layer must be part of a torch.nn.Module; got {type(model).__name__}")
     inner = uncompiled(model)
     target = _named(inner, layer)
 
@@ -69,12 +69,14 @@ def _named(model: nn.Module, layer: str) -> nn.Module:
 
 def _only_tensor(held: list[Any], layer: str, rows: int) -> Tensor:
     if not held:
-        raise ValueError(f"the forward never runs layer {layer!r}; name a module that it does run")
+        raise ValueError(f"the forward never runs layer {layer!r}; name a module that it runs")
     if not isinstance(held[0], Tensor):
-        raise ValueError(f"layer {layer!r} gives a {type(held[0]).__name__}, not one tensor; name another")
+        raise ValueError(
+            f"layer {layer!r} returns a {type(held[0]).__name__}, not one tensor; name another layer"
+        )
     if held[0].shape[:1] != (rows,):
         raise ValueError(
-            f"layer {layer!r} gives {tuple(held[0].shape)} for {rows} inputs, and not a row for each "
-            "of them; name another"
+            f"layer {layer!r} returns shape {tuple(held[0].shape)} for {rows} inputs, instead of one row per "
+            "input; name another layer"
         )
     return held[0]

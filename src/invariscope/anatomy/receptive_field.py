@@ -1,4 +1,4 @@
-"""Which part of the input a unit of a layer can see."""
+"""The part of the input that a unit of a layer can see."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from invariscope.anatomy.field_by_gradient import by_gradient
-from invariscope.anatomy.field_of_chain import Axis, of_chain
+from invariscope.anatomy.field_of_chain import AxisWindow, of_chain
 from invariscope.common.autocast import without_autocast
 from invariscope.common.registry import unknown
 
@@ -20,13 +20,13 @@ METHODS = ("auto", "analytic", "gradient")
 class ReceptiveField:
     """The window of the input on which each unit of a layer depends, per axis of the image.
 
-    Unit k sees the pixels first_start + k·jump up to first_start + k·jump + size − 1. Pixels are counted
-    from 0, those outside the image are padding.
+    Unit k sees the pixels first_start + k·jump to first_start + k·jump + size − 1. Pixels are counted
+    from 0; those outside the image are padding.
 
     Args:
-        size: pixels from the first to the last that a unit depends on.
-        jump: pixels from one unit's window to the next one's.
-        first_centre: the middle of unit 0's window.
+        size: extent of a unit's window, in pixels.
+        jump: distance between the windows of adjacent units, in pixels.
+        first_centre: centre of the window of unit 0.
         method: "analytic" or "gradient".
     """
 
@@ -36,20 +36,20 @@ class ReceptiveField:
     method: str
 
     @classmethod
-    def of(cls, axes: Sequence[Axis], method: str) -> ReceptiveField:
-        """From one window an axis."""
+    def of(cls, axes: Sequence[AxisWindow], method: str) -> ReceptiveField:
+        """Return the receptive field given by one window per axis."""
         sizes, jumps, centres = zip(*((a.size, a.jump, a.centre) for a in axes), strict=True)
         return cls(sizes, jumps, centres, method)
 
     @property
     def first_start(self) -> tuple[int, ...]:
-        """The first pixel of unit 0's window; negative where that is padding."""
+        """First pixel of the window of unit 0; negative if it is padding."""
         return tuple(
             round(centre - (size - 1) / 2) for centre, size in zip(self.first_centre, self.size, strict=True)
         )
 
     def interior(self, image: Sequence[int]) -> tuple[range, ...]:
-        """Per axis, the units whose windows lie inside an image of that many pixels.
+        """Return, per axis, the units whose windows lie inside an image of this size.
 
         >>> ReceptiveField((18,), (4,), (1.5,), "analytic").interior((32,))
         (range(2, 6),)
@@ -64,26 +64,26 @@ class ReceptiveField:
 def receptive_field(
     model: nn.Module, layer: str, input_shape: Sequence[int], *, method: str = "auto"
 ) -> ReceptiveField:
-    r"""Size, spacing and position of the windows that the units of a layer see.
+    r"""Return the size, spacing and position of the windows that the units of a layer see.
 
     .. math:: s' = s + (k - 1)\,d\,j, \quad c' = c + \left(\frac{(k - 1)\,d}{2} - p\right) j, \quad j' = r\,j
 
     along a chain of convolutions and pools with kernel k, dilation d, padding p and stride r, from s = j = 1
-    and c = 0 at the input. Anything else is asked by its gradient: weights are made positive in a copy and
-    maxima become means, so that nothing cancels, and the pixels with a gradient are those that a unit sees.
+    and c = 0 at the input. For other models gradients are used: in a copy, weights are made positive and
+    maxima are replaced by means, so that nothing cancels; a unit sees the pixels with a non-zero gradient.
 
-    Misleads: the window is what a unit can depend on. Most of its response comes from the middle, and
-    trained weights may ignore the rest. Where an operation is no module, only the gradient knows of it.
+    Caveats: the window is what a unit can depend on. Most of its response comes from the centre, and
+    trained weights may ignore the rest. Functional operations are only seen by the gradient.
 
     Args:
         model: a `torch.nn.Module`.
-        layer: a module's dotted name.
-        input_shape: of one input, (C, H, W); also (C, length) or (C, D, H, W).
+        layer: dotted name of a module.
+        input_shape: shape of one input, (C, H, W); also (C, length) or (C, D, H, W).
         method: "analytic" for chains of modules, "gradient" for any model, "auto": the first that applies.
     Raises:
-        ValueError: an unknown layer or method; a layer without positions (a flat one), or whose units see
-            the whole image or windows of different sizes; no chain, for "analytic".
-        TypeError: no module.
+        ValueError: an unknown layer or method; a layer without positions, or whose units see the whole image
+            or windows of different sizes; a model that is not a chain, for "analytic".
+        TypeError: not a module.
 
     >>> import torch
     >>> _ = torch.manual_seed(0)
@@ -99,8 +99,8 @@ def receptive_field(
         return ReceptiveField.of(axes, "analytic")
     if method == "analytic":
         raise ValueError(
-            f"what leads to {layer!r} is no chain of convolutions, pools and pointwise modules: take "
-            "method='gradient'"
+            f"the part of the model up to {layer!r} is not a chain of convolutions, pools and pointwise "
+            "modules: use method='gradient'"
         )
     return ReceptiveField.of(by_gradient(model, layer, shape), "gradient")
 
@@ -109,6 +109,6 @@ def _checked(input_shape: Sequence[int]) -> tuple[int, ...]:
     shape = tuple(int(size) for size in input_shape)
     if not 2 <= len(shape) <= 4 or min(shape) < 1:
         raise ValueError(
-            f"input_shape is that of one input, channels first, such as (3, 32, 32); got {shape}"
+            f"input_shape must be the shape of one input, channels first, such as (3, 32, 32); got {shape}"
         )
     return shape

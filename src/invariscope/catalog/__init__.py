@@ -1,1 +1,1 @@
-"""What the library has, by name: expressions that users type, and listings."""
+"""The contents of the library by name: listings, and expressions that users type."""

@@ -1,12 +1,11 @@
-"""Transforms and measures, written as in Python and read without running any of it.
+"""Transforms and measures written as Python expressions, which are parsed and never evaluated.
 
     Rotation.circle(16)
     Grid(Rotation.circle(4), Scale([0.8, 1.0]))
     normalized_variance, NormalizedVariance(preset="tmeasures")
 
-A text is parsed to a syntax tree. Only three things in it mean something: the name of a registered
-class, a call of such a class or of one of its public constructors, and literals. Everything else,
-a name that is not registered included, is refused before anything is called.
+A text is parsed to a syntax tree. The tree may contain names of registered classes, calls of such classes or
+of their public constructors, and literals. Anything else is rejected before anything is called.
 """
 
 from __future__ import annotations
@@ -27,11 +26,11 @@ MAX_LENGTH = 4000
 
 
 def read_transform(text: str) -> Transform:
-    """The transform that a text such as "Rotation.circle(16)" or "quarter_turns" stands for.
+    """Return the transform written as a text such as "Rotation.circle(16)" or "quarter_turns".
 
     Raises:
-        ValueError: unreadable text, an unknown family or constructor, an argument that is no literal.
-        TypeError: arguments that do not fit; the message shows the ones that do.
+        ValueError: invalid syntax, an unknown class or constructor, or an argument that is not a literal.
+        TypeError: wrong arguments; the message shows the signature.
     """
     from invariscope.transforms.base import TRANSFORMS, Transform
 
@@ -39,14 +38,14 @@ def read_transform(text: str) -> Transform:
     entries = language.read(text)
     if len(entries) != 1:
         raise ValueError(
-            f"{text!r} names {len(entries)} transforms, one is needed; "
-            "all combinations of several are Grid(...), one after the other is Compose([...])"
+            f"{text!r} names {len(entries)} transforms, expected one; "
+            "use Grid(...) for all combinations, Compose([...]) to apply one after the other"
         )
     return entries[0]
 
 
 def read_measures(texts: list[str]) -> tuple[Measure, ...]:
-    """The measures that texts such as "normalized_variance,prediction" stand for.
+    """Return the measures written as texts such as "normalized_variance,prediction".
 
     Raises:
         ValueError, TypeError: as `read_transform`.
@@ -60,14 +59,14 @@ def read_measures(texts: list[str]) -> tuple[Measure, ...]:
 
 @dataclass(frozen=True)
 class _Language:
-    """What may be written: the classes of one registry, their constructors, literals."""
+    """A grammar of the classes of one registry, their constructors, and literals."""
 
     registry: Registry
     base: type
     example: str
 
     def read(self, text: str) -> tuple[Any, ...]:
-        """The objects of a text with one expression, or with several separated by commas."""
+        """Return the objects of a text with one or more expressions, separated by commas."""
         tree = self._tree(text)
         nodes = tree.elts if isinstance(tree, ast.Tuple) else [tree]
         return tuple(self._object(node, text) for node in nodes)
@@ -75,7 +74,7 @@ class _Language:
     def _tree(self, text: str) -> ast.expr:
         if len(text) > MAX_LENGTH:
             raise ValueError(
-                f"the {self.registry.kind} is {len(text):,} characters long, limit {MAX_LENGTH:,}"
+                f"the {self.registry.kind} has {len(text):,} characters, more than {MAX_LENGTH:,}"
             )
         try:
             return ast.parse(text.strip(), mode="eval").body
@@ -109,7 +108,7 @@ class _Language:
         raise self._refused(node, text)
 
     def _value(self, node: ast.expr, text: str) -> Any:
-        """An argument: a literal, a list of arguments, or a nested object."""
+        """Return an argument: a literal, a list of arguments, or a nested object."""
         if isinstance(node, ast.Call | ast.Name):
             return self._object(node, text)
         if isinstance(node, ast.List):
@@ -133,13 +132,13 @@ class _Language:
         try:
             inspect.signature(make).bind(*positional, **named)
         except TypeError as error:
-            raise TypeError(f"{_spelled(cls, constructor)}: {error}. It is {self._ways(cls)}.") from None
+            raise TypeError(f"{_spelled(cls, constructor)}: {error}. Write {self._ways(cls)}.") from None
         return make(*positional, **named)
 
     def _constructor(self, cls: type, name: str) -> Callable[..., Any]:
         known = constructors(cls, self.base)
         if name not in known:
-            raise unknown(f"constructor of {cls.__name__}", name, known, hint=f"It is {self._ways(cls)}.")
+            raise unknown(f"constructor of {cls.__name__}", name, known, hint=f"Write {self._ways(cls)}.")
         return known[name]
 
     def _ways(self, cls: type) -> str:
@@ -148,13 +147,13 @@ class _Language:
     def _refused(self, node: ast.expr, text: str) -> ValueError:
         part = ast.get_source_segment(text.strip(), node) or text
         return ValueError(
-            f"{part!r} may not stand in a {self.registry.kind}: only names of {self.registry.kind}s, their "
-            f"constructors, numbers, texts, True, False, None and lists of those; for example {self.example}."
+            f"{part!r} is not allowed in a {self.registry.kind}. Use names of {self.registry.kind}s, their "
+            f"constructors, numbers, strings, True, False, None and lists of those, as in {self.example}."
         )
 
 
 def constructors(cls: type, base: type) -> dict[str, Callable[..., Any]]:
-    """The public class methods of a family that its base does not have: other ways to make one."""
+    """Return the public class methods that a class adds to its base, which are alternative constructors."""
     names = (name for name in dir(cls) if not name.startswith("_") and not hasattr(base, name))
     return {
         name: getattr(cls, name)
@@ -164,7 +163,7 @@ def constructors(cls: type, base: type) -> dict[str, Callable[..., Any]]:
 
 
 def ways(cls: type, base: type) -> list[str]:
-    """How a family's objects are made: "Rotation(degrees, *, ...)", "Rotation.circle(m, ...)"."""
+    """Return the signatures that make an object, such as "Rotation.circle(m, ...)"."""
     calls = {None: cls, **constructors(cls, base)}
     return [f"{_spelled(cls, name)}{_bare_signature(make)}" for name, make in calls.items()]
 
@@ -174,7 +173,7 @@ def _spelled(cls: type, constructor: str | None) -> str:
 
 
 def _bare_signature(make: Callable[..., Any]) -> str:
-    """The signature without annotations, which only get in the way on one line."""
+    """Return the signature without annotations, so that it fits on one line."""
     signature = inspect.signature(make)
     bare = [p.replace(annotation=p.empty, default=_brief(p.default)) for p in signature.parameters.values()]
     return str(signature.replace(parameters=bare, return_annotation=signature.empty))
@@ -185,7 +184,7 @@ def _brief(default: Any) -> Any:
 
 
 class _Dots:
-    """Stands for a long default."""
+    """Placeholder for a long default."""
 
     def __repr__(self) -> str:
         return "..."

@@ -1,9 +1,11 @@
-"""What the library has, by name: listings, explanations, and classes."""
+"""The contents of the library by name: listings, explanations and classes."""
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from invariscope.common.registry import snake_case, unknown
@@ -12,28 +14,28 @@ from invariscope.transforms.base import TRANSFORMS, Transform
 
 
 def list_measures() -> dict[str, str]:
-    """Return every measure's registry name, with one sentence on what it says."""
+    """Return the registry name of every measure, with a one-sentence summary."""
     return {name: cls.summary for name, cls in MEASURES.classes().items()}
 
 
 def list_transforms() -> dict[str, str]:
-    """Return every transform's registry name, with the first sentence of its documentation."""
-    return {name: _first_sentence(cls) for name, cls in TRANSFORMS.classes().items()}
+    """Return the registry name of every transform, with the first paragraph of its documentation."""
+    return {name: first_sentence(cls) for name, cls in TRANSFORMS.classes().items()}
 
 
 def list_plots() -> dict[str, str]:
-    """Return every plot's registry name, with its title and how to read it."""
+    """Return the registry name of every plot, with its title and how to read it."""
     return {name: f"{cls.title}. {cls.reading}" for name, cls in _plots().items()}
 
 
 def explain(name: Any) -> str:
-    """Return what is documented of anything that has a name here.
+    """Return the documentation of a measure, transform, plot, network, recipe or reader.
 
     Args:
-        name: of a measure (or of one of its outputs), transform, plot, network, recipe or reader; or such a
-            class, or an instance of one. A name of several kinds gets the texts of all of them.
+        name: a registry or class name, the name of a measure's output, a class, or an instance. If several
+            kinds share the name, all their texts are returned.
     Raises:
-        ValueError: an unknown name; the closest ones are given.
+        ValueError: an unknown name; the message lists the closest ones.
 
     >>> explain("flip").splitlines()[0]
     'The image and its mirror image, bit-exact on images of any shape: a group.'
@@ -65,16 +67,9 @@ def class_names() -> list[str]:
     return [cls.__name__ for registry in (TRANSFORMS, MEASURES) for cls in registry.classes().values()]
 
 
-def _plots() -> Mapping[str, Any]:
-    from invariscope.plots import PLOTS
-
-    return PLOTS.classes()
-
-
-def _networks() -> Mapping[str, Any]:
-    from invariscope.zoo.networks import NETWORKS
-
-    return NETWORKS.classes()
+def _classes(package: str, registry: str) -> Mapping[str, Any]:
+    """Return the classes of a registry whose package is imported only now."""
+    return getattr(importlib.import_module(f"invariscope.{package}"), registry).classes()
 
 
 def _recipes() -> Mapping[str, Any]:
@@ -83,33 +78,29 @@ def _recipes() -> Mapping[str, Any]:
     return {name: recipes.read(name) for name in recipes.names()}
 
 
-def _readers() -> Mapping[str, Any]:
-    from invariscope.readers import READERS
-
-    return READERS.classes()
-
-
 def _documentation(thing: Any) -> str:
     return inspect.getdoc(thing) or ""
 
 
-def _first_sentence(thing: Any) -> str:
+def first_sentence(thing: Any) -> str:
+    """Return the first paragraph of a docstring on one line."""
     return " ".join(_documentation(thing).split("\n\n")[0].split())
 
 
 def _written(cls: type) -> str:
-    """Return the documentation of a transform, and how to make one."""
+    """Return the documentation of a transform and the ways to write it."""
     from invariscope.catalog.expressions import ways
 
     made = [f"    {way}" for way in ways(cls, Transform)]
     return "\n".join([_documentation(cls), "", "Written as:", *made])
 
 
+_plots = partial(_classes, "plots", "PLOTS")
 _KINDS: dict[str, tuple[Callable[[], Mapping[str, Any]], Callable[[Any], str]]] = {
     "measure": (MEASURES.classes, lambda cls: cls.explain()),
     "transform": (TRANSFORMS.classes, _written),
     "plot": (_plots, lambda cls: f"{cls.title}. {cls.reading}\n\n{_documentation(cls)}"),
-    "network": (_networks, _documentation),
+    "network": (partial(_classes, "zoo.networks", "NETWORKS"), _documentation),
     "recipe": (_recipes, lambda recipe: f"{recipe.title}\n\n{recipe.source}\n\n{recipe.about}".rstrip()),
-    "reader": (_readers, _documentation),
+    "reader": (partial(_classes, "readers", "READERS"), _documentation),
 }

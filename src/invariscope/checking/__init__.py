@@ -1,1 +1,1 @@
-"""Numbers in a test suite: assertions about symmetry, and limits that a model's numbers must keep."""
+"""Checks for test suites: assertions about symmetry, and limits on a model's values."""

@@ -28,7 +28,7 @@ from invariscope.results.result import Result
 from invariscope.transforms import as_transform
 from invariscope.transforms.base import Transform
 
-_FEW = "each response is compared with another sample's, the null, for which at least two are needed"
+_FEW = "the null compares each response with another sample's, so at least two are needed"
 
 
 def assert_invariant(
@@ -47,31 +47,31 @@ def assert_invariant(
     output: Any = None,
     gradients: bool = False,
 ) -> Verdict:
-    r"""Fails unless the output, or the layers named, stay the same when inputs are transformed.
+    r"""Fail unless the output, or the named layers, are unchanged when inputs are transformed.
 
     .. math:: \|a(t_j x_i) - a(x_i)\| \le \tau_j\, \|a(x_i)\| \quad \text{for every sample and element}
 
-    Misleads: a network that does not look at its input is invariant. The failure, and the verdict, hold the
-    same number for another sample's response, `null`, which is then 0 too.
+    Caveats: a network that ignores its input is invariant. The verdict also holds `null`, the same error for
+    another sample's response, which is then 0 too.
 
     Args:
         model, data, transform: as for `iv.measure`.
         layers: names, globs, or a list of them; None: the model's output.
-        below: the largest relative error that passes; None: a tolerance derived for each layer and element.
-            It is what rounding explains (`checking.tolerances.Rounding`) and, for elements that are not
-            exact on the pixel grid, ‖a(t⁻¹t x) − a(x)‖ / ‖a(x)‖ at worst: what interpolation causes.
-        samples: a seeded subset of this many samples.
-        seed: of the subset and of what the transform draws; None: that of the test session, or 0.
+        below: the largest relative error that passes. None derives a tolerance per layer and element: the
+            effect of rounding (`checking.tolerances.Rounding`) and, for elements that are not exact on the
+            pixel grid, that of interpolation, the largest ‖a(t⁻¹t x) − a(x)‖ / ‖a(x)‖.
+        samples: use a seeded subset of this many samples.
+        seed: seed of the subset and of the transform's draws; None: that of the test session, or 0.
         precision, device, batch_size, unstable, gradients: as for `iv.measure`.
         output: the part of the model's output to check, as for `iv.measure`.
 
     Returns:
-        The verdict, with the decisive error of every layer checked.
+        The verdict, with the decisive error of every checked layer.
 
     Raises:
         SymmetryError: an `AssertionError` that names the first layer that breaks the symmetry, the element,
-            the sample, the error, the tolerance, and how to see it again.
-        ValueError, TypeError: as `iv.measure`; no tolerance can be derived.
+            the sample, the error, the tolerance, and how to reproduce it.
+        ValueError, TypeError: as `iv.measure`, or no tolerance can be derived.
 
     >>> import torch, invariscope as iv
     >>> _ = torch.manual_seed(0)
@@ -103,36 +103,36 @@ def assert_equivariant(
     output: Any = None,
     gradients: bool = False,
 ) -> Verdict:
-    r"""Fails unless every layer moves as the transform says when inputs are transformed.
+    r"""Fail unless every layer responds to transformed inputs with the action of the transform.
 
     .. math:: \|a(t_j x_i) - t_j a(x_i)\| \le \tau_j\, \|t_j a(x_i)\| \quad
         \text{for every sample and element}
 
-    Misleads: a layer that does not look at its input is equivariant, and an action that is not named may fit
-    by chance, as for elements that hardly move anything. Name the actions of a network whose actions you
-    know. Units whose content comes from outside the image are left out.
+    Caveats: a layer that ignores its input is equivariant, and one of several actions may fit by chance, for
+    instance if elements change little. Name the actions if you know them. Units whose content comes from
+    outside the image are excluded.
 
     Args:
         model, data, transform: as for `iv.measure`.
-        feature_action: what an element should do to a layer's response: an action, a list of actions any one
-            of which will do, or a mapping from layers to actions, {"conv*": "regular", "fc": "trivial"}.
-            Actions are "trivial", "spatial", "regular", "vector", `FibreAction` and `MatrixAction`. None: any
-            of "spatial", "regular" (where the elements are a group) and "trivial".
+        feature_action: expected action on a layer's response: an action, a list of which any action is
+            accepted, or a mapping from layers to actions, {"conv*": "regular", "fc": "trivial"}. Actions are
+            "trivial", "spatial", "regular", "vector", `FibreAction` and `MatrixAction`. None accepts
+            "spatial", "regular" (if the elements form a group) and "trivial".
         layers: names, globs, or a list of them; None: every layer, or those that the mapping names.
-        below: the largest relative error that passes; None: a tolerance derived as for `assert_invariant`,
-            to which ‖t⁻¹t a(x) − a(x)‖ / ‖a(x)‖ is added, what the action itself loses on that layer.
+        below: the largest relative error that passes. None derives a tolerance as for `assert_invariant` and
+            adds ‖t⁻¹t a(x) − a(x)‖ / ‖a(x)‖, the loss of the action itself on that layer.
         samples, seed, precision, device, batch_size, unstable, output, gradients: as for `assert_invariant`.
             Parts of the output are layers: for a class `Net` that returns {"energy": ..., "forces": ...} they
             are "Net" and "Net[forces]".
 
     Returns:
-        The verdict, with the decisive error of every layer checked.
+        The verdict, with the decisive error of every checked layer.
 
     Raises:
-        SymmetryError: an `AssertionError` that names the first layer, in the order in which they run, that
-            breaks the symmetry, the element, the sample, the error, the tolerance, and how to see it again.
-        ValueError, TypeError: as `iv.measure`; a layer does not have the action; the action needs a group and
-            the elements are none; no tolerance can be derived.
+        SymmetryError: an `AssertionError` that names the first layer, in execution order, that breaks the
+            symmetry, the element, the sample, the error, the tolerance, and how to reproduce it.
+        ValueError, TypeError: as `iv.measure`; a layer does not have the action; the action needs a group but
+            the elements do not form one; no tolerance can be derived.
 
     >>> import torch, invariscope as iv
     >>> _ = torch.manual_seed(0)
@@ -154,7 +154,7 @@ def assert_equivariant(
 
 
 def _natural(transform: Transform) -> tuple[str, ...]:
-    """The actions that a layer may have when nobody says which."""
+    """Return the actions that are accepted by default."""
     return ("spatial", "trivial") if transform.table() is None else ("spatial", "regular", "trivial")
 
 
@@ -176,8 +176,8 @@ def _asserted(
     inexact = not all(transform.exact)
     _refuse_tolerance(below, transform)
     source = as_source(data, seed=options["seed"], few=_FEW)
-    refuse_second_walk(source, "the layers are looked at before they are measured")
-    inspection, inputs = _looked_at(model, source, transform, wanted, options)
+    refuse_second_walk(source, "the layers are inspected before they are measured")
+    inspection, inputs = _inspected(model, source, transform, wanted, options)
     floor = below is None and inexact
     result = _measured(model, source, transform, wanted, floor=floor, **options)
     _refuse_undefined(result, wanted)
@@ -186,8 +186,8 @@ def _asserted(
     keys = source.keys_by_position if transform.per_sample else None
     about = (rounding, below, options, _kinds(inspection))
     verdict = verdict_of(what, result, wanted, transform, *about, keys=keys)
-    if session.hears is not None:
-        session.hears(verdict.summary)
+    if session.on_verdict is not None:
+        session.on_verdict(verdict.summary)
     if verdict.broken:
         raise SymmetryError(verdict)
     return verdict
@@ -198,32 +198,32 @@ def _refuse_tolerance(below: float | None, transform: Transform) -> None:
         if not all(transform.exact) and not transform.invertible:
             raise ValueError(
                 f"no tolerance can be derived: elements of {type(transform).__name__} may interpolate, and "
-                "have no inverse that would tell by how much. Give below=, the largest relative error that "
+                "have no inverse that would show by how much. Give below=, the largest relative error that "
                 "passes; for callables, declare Elements([...], inverses=[...])."
             )
         return
     if isinstance(below, bool) or not isinstance(below, (int, float)) or not 0 <= below < math.inf:
-        raise ValueError(f"below is a relative error, a number from 0 on such as 0.01; got {below!r}")
+        raise ValueError(f"below must be a relative error of at least 0, such as 0.01; got {below!r}")
 
 
-def _looked_at(
+def _inspected(
     model: Any, source: Source, transform: Transform, wanted: EquivarianceError, options: dict[str, Any]
 ) -> tuple[Inspection, int]:
-    """Every layer of the model in order, and the values of one input."""
+    """Return the inspection of all layers, and the number of values of one input."""
     window = next(iter(source.windows()))
     first = window.part(0, min(3, len(window))).inputs
     with untouched_generators():
         transform.check(first)
         moved = transform.orbit(first, seed=options["seed"])
         if any(action.name == "spatial" for action in wanted.actions):
-            # Says what to declare, where the transform has no action at all.
+            # Raises an error that says what to declare if the transform has no action.
             size = (first.shape[2], first.shape[3]) if first.ndim == 4 else None
             transform.act(moved, input_size=size, seed=options["seed"])
         how = {"device": options["device"], "precision": options["precision"]}
         reader = as_reader(model, output=options["output"], gradients=options["gradients"])
         inspection = reader.inspect(moved[:, 0], **how)
-        if wanted.of == "output":
-            _refuse_output(inspection)
+        if wanted.of == "output" and inspection.prediction.problem:
+            raise TypeError(f"{inspection.prediction.problem} Or name layers with layers=.")
         everything = partial(_every_name, model, moved[:, 0], how, gradients=options["gradients"])
         for action in wanted.actions:
             _refuse_unmatched(action, [info.layer for info in inspection.layers], everything)
@@ -239,15 +239,9 @@ def _every_name(model: Any, x: Tensor, how: dict[str, Any], *, gradients: bool) 
 
 
 def _kinds(inspection: Inspection) -> dict[LayerKey, str]:
-    """The classes of the layers that are modules; operations bear theirs in their names."""
+    """Return the classes of layers that are modules; operations are named after theirs."""
     own = (info for info in inspection.layers if not info.kind.startswith("function"))
     return {(info.layer, info.call): info.kind for info in own}
-
-
-def _refuse_output(inspection: Inspection) -> None:
-    """Raise TypeError for a model without a single output that can be judged."""
-    if inspection.prediction.problem:
-        raise TypeError(f"{inspection.prediction.problem} Or name layers with layers=.")
 
 
 def _refuse_unmatched(action: Any, names: list[str], everything: Callable[[], list[str]]) -> None:
@@ -279,13 +273,13 @@ def _measured(
 
 
 def _lacks(wanted: EquivarianceError, layer: str) -> str:
-    """Which actions a layer lacks, by what they are called."""
+    """Return a phrase that names the actions a layer lacks."""
     called = ", ".join(map(repr, tried_actions(wanted, layer)))
     return f"does not have the action {called}" if called else "has no action"
 
 
 def _refuse_undefined(result: Result, wanted: EquivarianceError) -> None:
-    """Raises a ValueError if some of the layers asked for do not have the action."""
+    """Raise ValueError if some of the requested layers do not have the action."""
     missing = [entry for entry in result.provenance["skipped"] if entry.get("measure") == wanted.label]
     if missing:
         first = missing[0]
@@ -293,6 +287,6 @@ def _refuse_undefined(result: Result, wanted: EquivarianceError) -> None:
         count = "one such layer" if len(missing) == 1 else f"{len(missing)} such layers"
         raise ValueError(
             f"layer {first['layer']!r} {_lacks(wanted, str(first['layer']))}: {reason} "
-            f"({count}). Leave them out with layers=, or say what each should do: "
+            f"({count}). Exclude them with layers=, or give the action of each: "
             f"feature_action={{{first['layer']!r}: 'trivial', '*': ...}}."
         )

@@ -1,4 +1,4 @@
-"""Outcomes as JUnit XML, which continuous integration reads."""
+"""Outcomes as JUnit XML for continuous integration."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from invariscope.checking.limits import Outcome
 from invariscope.common.files import replacing
 
 SUITE = "invariscope check"
-# What XML 1.0 cannot hold, not even escaped.
+# Characters that XML 1.0 cannot represent, not even escaped.
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _KINDS = {"broken": "failure", "no value": "error"}
 
 
 def write_junit(path: Path, outcomes: Sequence[Outcome], *, model: str, seconds: float) -> None:
-    """Writes a test case for every limit and layer: whole, or not at all.
+    """Write one test case per limit and layer, in one step.
 
-    A broken limit is a failure, a value that does not exist an error.
+    A broken limit is a failure, a missing value an error.
 
     Raises:
-        OSError: the folder does not exist, or cannot be written to.
+        OSError: the folder cannot be written to.
     """
     suites = document(outcomes, model=model, seconds=seconds)
     data = ElementTree.tostring(suites, encoding="utf-8", xml_declaration=True)
@@ -32,7 +32,7 @@ def write_junit(path: Path, outcomes: Sequence[Outcome], *, model: str, seconds:
 
 
 def document(outcomes: Sequence[Outcome], *, model: str, seconds: float) -> ElementTree.Element:
-    """The tree: one suite, a test case for every limit and layer."""
+    """Return the XML tree: one suite with a test case per limit and layer."""
     states = [outcome.status for outcome in outcomes]
     counts = {
         "tests": str(len(outcomes)),
@@ -58,9 +58,9 @@ def _add(suite: ElementTree.Element, outcome: Outcome, model: str, seconds: floa
     )
     kind = _KINDS.get(outcome.status)
     if kind is not None:
-        said = _clean(outcome.message)
-        found = ElementTree.SubElement(case, kind, {"message": said, "type": outcome.status})
-        found.text = _clean(f"{said}\nlimit: {limit.text}")
+        message = _clean(outcome.message)
+        found = ElementTree.SubElement(case, kind, {"message": message, "type": outcome.status})
+        found.text = _clean(f"{message}\nlimit: {limit.text}")
 
 
 def _clean(text: str) -> str:

@@ -1,14 +1,14 @@
-"""Limits on a model's values: written as one line, and checked on a result.
+"""Limits on a model's values, written on one line and checked on a result.
 
-The value alone decides. This is not a hypothesis test: there is no p-value, and no adjustment for the number
-of layers and limits; the 95 % interval beside each value holds for this value alone.
+The value alone decides. This is not a hypothesis test: there is no p-value and no adjustment for the number
+of layers and limits, and the 95 % interval next to each value applies to that value alone.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -27,15 +27,15 @@ Status = Literal["holds", "broken", "no value"]
 
 @dataclass(frozen=True)
 class Limit:
-    """What the values of some layers may be at most, or must be at least.
+    """An upper or lower limit on the values of some layers.
 
     Args:
-        text: as it was written.
-        pattern: a name or glob of layers; `output` for measures of the model's output.
-        measure: which.
-        output: of the measure, "" for its first.
-        bound: the largest value that holds, or the smallest.
-        upper: whether it is the largest.
+        text: the limit as written.
+        pattern: layer name or glob; `output` for measures of the model's output.
+        measure: the limited measure.
+        output: output of the measure; "" means the first.
+        bound: the largest or smallest allowed value.
+        upper: whether `bound` is the largest allowed value.
     """
 
     text: str
@@ -47,13 +47,13 @@ class Limit:
 
     @classmethod
     def read(cls, text: str, *, upper: bool) -> Limit:
-        """A limit from its text, GLOB:measure:value.
+        """Parse a limit of the form GLOB:measure:value.
 
-        The measure is a registry name or an expression, with an output of it behind a dot:
-        `prediction.accuracy`, `NormalizedVariance(spread='std')`.
+        The measure is a registry name or an expression, optionally followed by a dot and an output, such as
+        `prediction.accuracy` or `NormalizedVariance(spread='std')`.
 
         Raises:
-            ValueError: text of another form, an unknown measure, a value that is no number.
+            ValueError: text of another form, an unknown measure, or a value that is not a number.
 
         >>> limit = Limit.read("conv*:anova.share_transform:0.3", upper=True)
         >>> limit.pattern, limit.row, limit.bound
@@ -66,14 +66,14 @@ class Limit:
         wanted, output = _split(named.strip())
         measures = read_measures([wanted])
         if len(measures) != 1:
-            raise ValueError(f"the limit {text!r} names {len(measures)} measures; write a limit for each.")
+            raise ValueError(f"the limit {text!r} names {len(measures)} measures; write one limit for each.")
         _refuse_form(measures[0], output, text)
         return cls(text, pattern.strip(), measures[0], output, _number(value, text), upper)
 
     @property
     def row(self) -> str:
-        """What the values are called in a result's table."""
-        form = self.measure.form  # which may be written, or left out
+        """Name of the limited values in a result's table."""
+        form = self.measure.form  # optional in the text
         named = form and (self.output == form or self.output.startswith(f"{form}."))
         return self.measure.row_name(
             self.output.removeprefix(form).removeprefix(".") if named else self.output
@@ -81,23 +81,23 @@ class Limit:
 
     @property
     def sign(self) -> str:
-        """How a value and the bound compare."""
+        """Relation between an allowed value and the bound."""
         return "≤" if self.upper else "≥"
 
     def holds(self, value: float) -> bool:
-        """Whether a value keeps the limit; no value keeps none."""
+        """Return whether a value is within the limit; NaN never is."""
         return value <= self.bound if self.upper else value >= self.bound
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A limit at one layer.
+    """Outcome of a limit at one layer.
 
     Args:
-        limit: which.
-        layer, call: where.
-        value: of all samples; it decides.
-        low, high: its 95 % interval, which does not.
+        limit: the limit.
+        layer, call: the layer, and which of its runs.
+        value: value over all samples, which decides.
+        low, high: 95 % interval, for information.
         note: why there is no value.
     """
 
@@ -111,19 +111,19 @@ class Outcome:
 
     @property
     def status(self) -> Status:
-        """ "holds", "broken", or "no value", as of a layer that is dead."""
+        """ "holds", "broken", or "no value", such as for a dead layer."""
         if math.isnan(self.value):
             return "no value"
         return "holds" if self.limit.holds(self.value) else "broken"
 
     @property
     def name(self) -> str:
-        """The layer, and which call of it if it has several."""
+        """Name of the layer, with its call if it is not the first."""
         return self.layer if self.call == 0 else f"{self.layer} (call {self.call})"
 
     @property
     def message(self) -> str:
-        """What is wrong, in a line."""
+        """One line that says what is wrong."""
         if self.status == "no value":
             return f"{self.name}: {self.limit.row} has no value ({self.note or 'no unit responds'})"
         wanted = f"{self.limit.sign} {self.limit.bound:g}"
@@ -131,10 +131,10 @@ class Outcome:
 
 
 def read_limits(most: Sequence[str], least: Sequence[str]) -> tuple[Limit, ...]:
-    """Upper and lower limits.
+    """Parse upper and lower limits.
 
     Raises:
-        ValueError: there are none, or one cannot be read.
+        ValueError: there are no limits, or one cannot be read.
     """
     found = [Limit.read(text, upper=True) for text in most]
     found += [Limit.read(text, upper=False) for text in least]
@@ -143,14 +143,14 @@ def read_limits(most: Sequence[str], least: Sequence[str]) -> tuple[Limit, ...]:
     for limit in found:
         if limit.measure.scope == OUTPUT and not matches(limit.pattern, OUTPUT):
             raise ValueError(
-                f"{limit.measure.name} is of the model's output, and {limit.pattern!r} is not: write "
+                f"{limit.measure.name} applies to the model's output, not to layers {limit.pattern!r}: write "
                 f"'{OUTPUT}:{limit.row}:{limit.bound:g}'."
             )
     return tuple(found)
 
 
 def needed(limits: Sequence[Limit]) -> dict[str, Any]:
-    """The options of `iv.measure` by which everything that is limited gets a value."""
+    """Return the options of `iv.measure` that give every limited layer a value."""
     measures = [limit.measure for limit in limits]
     patterns = dict.fromkeys(limit.pattern for limit in limits if limit.measure.scope != OUTPUT)
     layers = None if "*" in patterns or not patterns else list(patterns)
@@ -159,61 +159,57 @@ def needed(limits: Sequence[Limit]) -> dict[str, Any]:
 
 
 def judged(limits: Sequence[Limit], result: Result) -> list[Outcome]:
-    """Every limit at every layer that it speaks of, in the order in which they run.
+    """Return the outcome of every limit at every matching layer, in execution order.
 
     Raises:
-        ValueError: a limit speaks of no layer, or of an output that the measure does not have.
+        ValueError: a limit matches no layer, or names an output that the measure does not have.
     """
     return [outcome for limit in limits for outcome in _judged(limit, result)]
 
 
 def _judged(limit: Limit, result: Result) -> list[Outcome]:
-    rows = [row for row in result.rows if row["measure"] == limit.row and row["stratum"] == "all"]
+    rows = [row for row in result.rows if row.measure == limit.row and row.stratum == "all"]
     if not rows:
         raise _no_rows(limit, result)
-    chosen = [row for row in rows if matches(limit.pattern, row["layer"])]
+    chosen = [row for row in rows if matches(limit.pattern, row.layer)]
     if not chosen:
-        raise _no_layer(limit, result, [row["layer"] for row in rows])
-    columns = ("layer", "call", "value", "ci_low", "ci_high")
-    found = [Outcome(limit, *(row[name] for name in columns), note=row.get("note", "")) for row in chosen]
-    return found + [_lost(limit, *key) for key in _nonfinite(limit, result)]
+        raise _no_layer(limit, result, [row.layer for row in rows])
+    found = [Outcome(limit, *row.key, row.value, row.ci_low, row.ci_high, row.note) for row in chosen]
+    return [*found, *_nonfinite(limit, result)]
 
 
-def _nonfinite(limit: Limit, result: Result) -> list[tuple[str, int]]:
-    """Layers that lost all of their samples, so that no row speaks of them."""
-    lost = [entry for entry in result.provenance["skipped"] if entry.get("kind") == NONFINITE]
-    keys = ((str(entry["layer"]), int(entry["call"])) for entry in lost)
-    return [key for key in keys if matches(limit.pattern, key[0])]
-
-
-def _lost(limit: Limit, layer: str, call: int) -> Outcome:
-    return Outcome(limit, layer, call, math.nan, math.nan, math.nan, note="no sample has finite responses")
+def _nonfinite(limit: Limit, result: Result) -> Iterator[Outcome]:
+    """Yield outcomes for layers without rows because no sample has finite responses."""
+    for entry in result.provenance["skipped"]:
+        if entry.get("kind") == NONFINITE and matches(limit.pattern, str(entry["layer"])):
+            key = (str(entry["layer"]), int(entry["call"]))
+            yield Outcome(limit, *key, *[math.nan] * 3, note="no sample has finite responses")
 
 
 def _no_rows(limit: Limit, result: Result) -> ValueError:
-    own = dict.fromkeys(row["measure"] for row in result.rows if limit.measure.owns(row["measure"]))
+    own = dict.fromkeys(row.measure for row in result.rows if limit.measure.owns(row.measure))
     if own and not limit.output:
         return ValueError(
-            f"{limit.measure.name} has several outputs; add the one that the limit {limit.text!r} is of: "
+            f"{limit.measure.name} has several outputs; name one of them in the limit {limit.text!r}: "
             f"{', '.join(map(repr, own))}."
         )
     labelled = result.provenance.get("data", {}).get("labelled", True)
-    hint = "" if labelled else "Some outputs need labels, and the data have none."
+    hint = "" if labelled else "Some outputs need labels, which the data do not have."
     return unknown(f"output of {limit.measure.name}", limit.row, own, hint=hint)
 
 
 def _no_layer(limit: Limit, result: Result, layers: list[str]) -> ValueError:
-    reasons = (e for e in result.provenance["skipped"] if matches(limit.pattern, str(e["layer"])))
-    for entry in reasons:
-        return ValueError(
-            f"{limit.measure.name} has no value for the layers {limit.pattern!r}: {entry['layer']}: "
-            f"{entry['reason']}"
-        )
+    for entry in result.provenance["skipped"]:
+        if matches(limit.pattern, str(entry["layer"])):
+            return ValueError(
+                f"{limit.measure.name} has no value for the layers {limit.pattern!r}: {entry['layer']}: "
+                f"{entry['reason']}"
+            )
     return unknown("layer", limit.pattern, dict.fromkeys(layers))
 
 
 def _split(text: str) -> tuple[str, str]:
-    """A measure and its output: dots inside brackets are those of an expression."""
+    """Split a measure from its output at the first dot outside parentheses."""
     depth = 0
     for place, character in enumerate(text):
         depth += (character == "(") - (character == ")")
@@ -223,20 +219,20 @@ def _split(text: str) -> tuple[str, str]:
 
 
 def _refuse_form(measure: Measure, output: str, text: str) -> None:
-    """Raises for an option in the place of an output, such as the kind of a deviation."""
+    """Raise ValueError for an option in place of an output, such as the kind of a deviation."""
     head, dot, rest = output.partition(".")
     if head in ("", measure.form):
         return
     for option in dataclasses.fields(measure):  # type: ignore[arg-type]
         if meant := _called(measure, option.name, head):
             raise ValueError(
-                f"{head!r} in the limit {text!r} is no output of {measure.name} but its option "
-                f'{option.name!r}: write "{meant}{dot}{rest}" there.'
+                f"{head!r} in the limit {text!r} is not an output of {measure.name} but its option "
+                f'{option.name!r}: write "{meant}{dot}{rest}" instead.'
             )
 
 
 def _called(measure: Measure, option: str, value: str) -> str:
-    """The measure with that value of an option, as it is written, if it is called after the value."""
+    """Return the measure with that option value as an expression, if the value names a form of it."""
     given = {name: getattr(measure, name) for name in sorted(measure.named_options)} | {option: value}
     try:
         named = type(measure)(**given).form == value
@@ -252,5 +248,5 @@ def _number(text: str, limit: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise ValueError(f"the limit {limit!r} ends in {text!r}, which is no number; write {_FORM}.")
+        raise ValueError(f"the limit {limit!r} ends in {text!r}, which is not a number; write {_FORM}.")
     return value

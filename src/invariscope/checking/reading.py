@@ -1,9 +1,9 @@
-"""From a measured result to a verdict."""
+"""Verdicts from measured results."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -32,19 +32,20 @@ def verdict_of(
     *,
     keys: np.ndarray | None,
 ) -> Verdict:
-    """Every layer's decisive pair beside its tolerance.
+    """Return the verdict on every layer, from its decisive pair and the tolerance.
 
     Args:
-        result: with the rows and curves of `wanted`, and floors where elements interpolate.
-        rounding: of every layer, in the order in which they run.
-        below: the tolerance, if it was given.
-        options: with the seed and the number of samples.
-        kinds: of the layers that are modules, their classes.
-        keys: (sample,) by which elements were drawn, if they were.
+        what: "invariant" or "equivariant".
+        result: rows and curves of `wanted`, with floors if elements interpolate.
+        rounding: rounding at every layer, in execution order.
+        below: the tolerance, if given.
+        options: with seed and number of samples.
+        kinds: classes of the layers that are modules.
+        keys: (sample,) keys of drawn elements, if elements are drawn.
     """
     rows = {(row.output, row.key): row for row in result.rows}
     order, curves, last = tuple(rounding), _curves(result), list(rounding.values())[-1]
-    if wanted.of == "output":  # a module may bear its name
+    if wanted.of == "output":  # a module may have that name
         rounding, kinds = {}, {}
     found = []
     for row in (row for row in result.rows if not row.output):
@@ -61,7 +62,7 @@ _CURVES = ("largest_by_element", "action_by_element", "sample_by_element")
 
 
 def _curves(result: Result) -> dict[tuple[str, LayerKey], dict[int, Point]]:
-    """Points by output, layer and call, and element."""
+    """Return points by (output, (layer, call)) and element."""
     found: dict[tuple[str, LayerKey], dict[int, Point]] = {}
     for point in result.curve_rows:
         found.setdefault((point.output, point.key), {})[point.element] = point
@@ -74,24 +75,18 @@ def _action(wanted: EquivarianceError, position: int, layer: str) -> str:
 
 
 def tried_actions(wanted: EquivarianceError, layer: str) -> tuple[str, ...]:
-    """What the actions are called any one of which will do on the layer."""
-    return tuple(dict.fromkeys(_tried(wanted, layer)))
-
-
-def _tried(wanted: EquivarianceError, layer: str) -> Iterator[str]:
-    """What the actions are called that are given for the layer."""
+    """Return the names of the actions of which any one is accepted at the layer."""
+    names: dict[str, None] = {}
     for position in range(len(wanted.actions)):
         with suppress(NotApplicableError):
-            yield _action(wanted, position, layer)
+            names[_action(wanted, position, layer)] = None
+    return tuple(names)
 
 
 def _worst(
-    curves: Mapping[str, dict[int, Point]],
-    transform: Transform,
-    rounding: Rounding,
-    below: float | None,
+    curves: Mapping[str, dict[int, Point]], transform: Transform, rounding: Rounding, below: float | None
 ) -> Worst | None:
-    """The element that comes closest to its tolerance, or exceeds it the most; None if none has an error."""
+    """Return the element with the largest share of its tolerance; None if no element has an error."""
     errors, lost, samples = (curves[name] for name in _CURVES)
     found = []
     for j, point in errors.items():
@@ -108,7 +103,7 @@ def _worst(
 def _allowed(
     rounding: Rounding, input_floor: float, action_floor: float, below: float | None
 ) -> tuple[float, str]:
-    """The tolerance, and the same in words with what it consists of."""
+    """Return the tolerance as a number and as a text that lists its parts."""
     if below is not None:
         return float(below), f"{below:.6g}, as given"
     parts = [str(rounding)]
@@ -119,6 +114,6 @@ def _allowed(
 
 
 def _label(transform: Transform, element: int) -> str:
-    """The element's name and parameters: '90°' (angle_deg=90)."""
+    """Return the element's label and parameters: '90°' (angle_deg=90)."""
     parameters = ", ".join(f"{name}={values[element]:g}" for name, values in transform.parameters.items())
     return f"{transform.labels[element]!r}" + (f" ({parameters})" if parameters else "")

@@ -1,4 +1,4 @@
-"""What a run of tests sets for all its assertions. Loads nothing, so that a test runner may import it."""
+"""Settings of a test run for all its assertions. Imports nothing heavy, for use by a test runner."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Session:
-    """Defaults of assertions, and who wants to hear of them.
+    """Defaults of assertions, and a callback for their verdicts.
 
     Args:
-        seed: where an assertion names none; None: 0.
-        samples: where an assertion names none; None: all.
-        hears: gets one line for every assertion made, whether it holds or not.
+        seed: default seed; None means 0.
+        samples: default number of samples; None means all.
+        on_verdict: called with one line per assertion, whether it holds or not.
     """
 
     seed: int | None = None
     samples: int | None = None
-    hears: Callable[[str], None] | None = None
+    on_verdict: Callable[[str], None] | None = None
 
 
 _CURRENT: ContextVar[Session | None] = ContextVar("invariscope_session", default=None)
 
 
 def current() -> Session:
-    """The session that assertions are made in."""
+    """Return the current session."""
     return _CURRENT.get() or Session()
 
 
 @contextmanager
 def using(session: Session) -> Iterator[None]:
-    """Assertions made inside are of this session."""
+    """Use this session for assertions inside the context."""
     token = _CURRENT.set(session)
     try:
         yield

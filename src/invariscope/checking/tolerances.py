@@ -1,4 +1,4 @@
-"""What rounding alone may do to a layer: the tolerance of an assertion that names none."""
+"""Effect of rounding on a layer, the default tolerance of an assertion."""
 
 from __future__ import annotations
 
@@ -18,17 +18,19 @@ _TF32 = 2.0**-10
 
 @dataclass(frozen=True)
 class Rounding:
-    r"""The relative error that the number format of a network explains at one of its layers.
+    r"""Relative error of a layer that the number format of the network explains.
 
     .. math:: \rho = 4 \sqrt{d}\, (\varepsilon_s + \varepsilon_a \sqrt{K})
 
-    Each of the d layers so far stores its result, with an error of ε_s, the coarsest of their formats, and
-    forms sums of up to K terms, whose errors at ε_a add up like a random walk. bfloat16 and float16 are
-    summed in float32. What d layers add is independent, and 4 a margin. Misleads where a layer takes the
-    difference of large numbers, which magnifies rounding: such a layer needs a tolerance of its own.
+    Each of the first d layers stores its result with an error of ε_s, that of the coarsest format, and forms
+    sums of up to K terms whose errors of ε_a accumulate like a random walk. bfloat16 and float16 are summed
+    in float32. The errors of layers are independent; 4 is a margin.
+
+    Caveats: differences of large numbers magnify rounding, so a layer that takes them needs its own
+        tolerance.
 
     Args:
-        depth: d, layers up to this one and this one; views of earlier ones do not count.
+        depth: d, the number of layers up to and including this one, without views of earlier layers.
         terms: K.
         stored: ε_s.
         summed: ε_a.
@@ -56,13 +58,14 @@ class Rounding:
 
 
 def roundings(inspection: Inspection, model: Any, *, inputs: int, device: str) -> Mapping[LayerKey, Rounding]:
-    """The rounding at every layer, in the order in which they run; that of the output if none can be read.
+    """Return the rounding at every layer in execution order; that of the output if no layer can be read.
 
     Args:
-        inspection: of all layers.
-        model: a module's largest fan-in bounds the terms of its sums; elsewhere its largest layer does.
-        inputs: values of one input.
-        device: where it runs; on CUDA, where products may be of TF32.
+        inspection: inspection of all layers.
+        model: the largest fan-in of a module bounds the terms of its sums; for others, the largest layer
+            does.
+        inputs: number of values of one input.
+        device: where the model runs; on CUDA, products may use TF32.
     """
     known = _fan_in(model)
     depth, terms, coarsest = 0, known or inputs, torch.float64
@@ -71,7 +74,7 @@ def roundings(inspection: Inspection, model: Any, *, inputs: int, device: str) -
     for info in readable or [_whole_output(inspection)]:
         depth += info.alias_of is None
         terms = terms if known else max(terms, math.prod(info.shape))
-        coarsest = max(coarsest, _dtype(info), key=_spacing)
+        coarsest = max(coarsest, getattr(torch, info.dtype), key=_spacing)
         summed = max(_spacing(_accumulated(coarsest)), _product(coarsest, device))
         name = str(coarsest).removeprefix("torch.")
         found[info.layer, info.call] = Rounding(depth, terms, _spacing(coarsest), summed, name)
@@ -79,19 +82,15 @@ def roundings(inspection: Inspection, model: Any, *, inputs: int, device: str) -
 
 
 def _whole_output(inspection: Inspection) -> LayerInfo:
-    """The prediction as a layer."""
+    """Return the prediction as a layer."""
     found = inspection.prediction
     return LayerInfo("output", 0, found.shape, found.dtype, "output", None, OK)
 
 
 def _fan_in(model: Any) -> int:
-    """The most terms in a sum that a weight takes part in; 0 where there are no weights to see."""
+    """Return the largest number of terms in a weighted sum; 0 if no weights are visible."""
     weights = [p for p in model.parameters() if p.ndim > 1] if isinstance(model, nn.Module) else []
     return max((weight[0].numel() for weight in weights if len(weight)), default=0)
-
-
-def _dtype(info: LayerInfo) -> torch.dtype:
-    return getattr(torch, info.dtype)
 
 
 def _spacing(dtype: torch.dtype) -> float:
@@ -99,12 +98,12 @@ def _spacing(dtype: torch.dtype) -> float:
 
 
 def _accumulated(dtype: torch.dtype) -> torch.dtype:
-    """The format in which sums are formed."""
+    """Return the format of sums."""
     return torch.float32 if dtype in (torch.bfloat16, torch.float16) else dtype
 
 
 def _product(dtype: torch.dtype, device: str) -> float:
-    """The rounding of factors on a device that shortens them before they are multiplied."""
+    """Return the rounding of factors on devices that shorten them before multiplication."""
     if dtype != torch.float32 or not device.startswith("cuda"):
         return 0.0
     shortened = torch.backends.cudnn.allow_tf32 or torch.backends.cuda.matmul.allow_tf32

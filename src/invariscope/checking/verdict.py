@@ -1,4 +1,4 @@
-"""What an assertion found, layer by layer, and how it says so."""
+"""Verdicts of assertions, layer by layer, and their messages."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _LISTED = 6
 
 @dataclass(frozen=True)
 class Worst:
-    """The pair of a sample and an element that comes closest to its tolerance, or exceeds it the most.
+    """The decisive pair of sample and element, whose error is the largest share of its tolerance.
 
     Args:
         error: ‖a(t x) − t a(x)‖ / ‖t a(x)‖.
-        allowed: the tolerance of this element.
-        element: its position among the transform's.
-        label: its name, with its parameters.
-        sample: its position in the data.
-        reason: the tolerance in words, and what it consists of.
+        allowed: tolerance for this element.
+        element: position of the element in the transform.
+        label: name of the element with its parameters.
+        sample: position of the sample in the data.
+        reason: the tolerance in words, with its parts.
     """
 
     error: float
@@ -37,7 +37,7 @@ class Worst:
 
     @property
     def share(self) -> float:
-        """How much of the tolerance the error takes up: more than 1 is too much."""
+        """Error as a share of the tolerance; above 1 it exceeds the tolerance."""
         if self.allowed > 0:
             return self.error / self.allowed
         return math.inf if self.error > 0 else 0.0
@@ -49,17 +49,17 @@ class Worst:
 
 @dataclass(frozen=True)
 class LayerVerdict:
-    """One layer: what was expected of it, and what it did.
+    """Verdict on one layer.
 
     Args:
-        layer, call: which.
-        action: what the elements should do to it.
-        mean: the error on average.
-        null: the same with the response to another sample.
-        worst: the decisive pair; None where the response is 0 for every sample.
-        grid: why positions on it cannot follow exactly, such as strides that left it off the image's centre.
-        kind: the module's class, "" for what is no module.
-        tried: the actions any one of which would have done; of these `action` fits best.
+        layer, call: the layer, and which of its runs.
+        action: expected action of the elements on the layer.
+        mean: mean error.
+        null: mean error against the response to another sample.
+        worst: the decisive pair; None if the response is 0 for every sample.
+        grid: why the layer's grid cannot follow exactly, such as strides that put it off the image's centre.
+        kind: class of the module; "" if the layer is not a module.
+        tried: the accepted actions, of which `action` fits best.
     """
 
     layer: str
@@ -74,46 +74,46 @@ class LayerVerdict:
 
     @property
     def holds(self) -> bool:
-        """Whether every pair is within its tolerance; a layer that is dead shows nothing, and does not."""
+        """Whether every pair is within its tolerance; False for a dead layer."""
         return self.worst is not None and self.worst.error <= self.worst.allowed
 
     @property
     def blind(self) -> bool:
-        """Whether the tolerance would let the response to another sample pass too."""
+        """Whether the response to another sample would also be within the tolerance."""
         return self.worst is not None and self.null <= self.worst.allowed
 
     @property
     def name(self) -> str:
-        """The layer, what kind of module it is, and which call of it if it has several."""
+        """Name of the layer with its class, and its call if it is not the first."""
         about = (self.kind, f"call {self.call}" if self.call else "")
-        said = ", ".join(part for part in about if part)
-        return f"{self.layer} ({said})" if said else self.layer
+        details = ", ".join(part for part in about if part)
+        return f"{self.layer} ({details})" if details else self.layer
 
     @property
     def expected(self) -> str:
-        """The action, or the actions, and which of several fits best."""
+        """The expected action, or the accepted ones and the best fit."""
         if len(self.tried) < 2:
             return f"action {self.action!r}"
         return f"by any of the actions {', '.join(map(repr, self.tried))}; {self.action!r} fits best"
 
     @property
     def short(self) -> str:
-        """The name with the error."""
+        """Name and error."""
         return f"{self.name} " + ("no response" if self.worst is None else f"{self.worst.error:.2g}")
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What an assertion found.
+    """Verdict of an assertion.
 
     Args:
         what: "equivariant" or "invariant".
-        layers: in the order in which they run.
-        order: every layer of the model in that order, those that were not checked included.
-        seed, samples: with which the same is found again.
-        result: of `iv.measure`, with curves by element.
-        keys: (sample,) by which elements were drawn, by position in the data; None: the elements are the same
-            for all samples.
+        layers: verdicts on the checked layers, in execution order.
+        order: all layers of the model in execution order, including unchecked ones.
+        seed, samples: settings that reproduce the verdict.
+        result: result of `iv.measure`, with curves by element.
+        keys: (sample,) keys of drawn elements by position in the data; None if all samples share the
+            elements.
     """
 
     what: str
@@ -126,24 +126,24 @@ class Verdict:
 
     @cached_property
     def broken(self) -> tuple[LayerVerdict, ...]:
-        """The layers that are not as they should be, the first of them first."""
+        """The layers that break the symmetry, in execution order."""
         return tuple(layer for layer in self.layers if not layer.holds)
 
     @property
     def summary(self) -> str:
-        """One line."""
+        """The verdict on one line."""
         name, count = self.result.name, len(self.layers)
         ended = "holds" if not self.broken else f"broken at {self.broken[0].name}"
         worst = self.broken[0] if self.broken else max(self.layers, key=_closeness)
         layers = "1 layer" if count == 1 else f"{count} layers"
-        said = "no response" if worst.worst is None else str(worst.worst)
+        error = "no response" if worst.worst is None else str(worst.worst)
         blind = [layer.name for layer in self.layers if layer.blind]
         names = listed(blind, limit=_LISTED)
-        unseen = f"; tolerance above the null, so nothing shown: {names}" if blind else ""
-        return f"{name} {self.what} ({layers}): {ended}; {worst.name} {said}{unseen}"
+        unseen = f"; tolerance above the null, so inconclusive: {names}" if blind else ""
+        return f"{name} {self.what} ({layers}): {ended}; {worst.name} {error}{unseen}"
 
     def message(self) -> str:
-        """What a failed test shows."""
+        """Return the message of a failed test."""
         first = self.broken[0]
         lines = {"model": self._place(first), "expected": f"{self.what}, {first.expected}"}
         lines |= _details(first.worst)
@@ -156,31 +156,31 @@ class Verdict:
         return f"{_headline(first, self.what, alone=len(self.layers) == 1)}\n{shown}"
 
     def _place(self, first: LayerVerdict) -> str:
-        """Where the first broken layer stands, and how well those before it do."""
+        """Return the position of the first broken layer, and the errors before it."""
         before = [layer for layer in self.layers[: self.layers.index(first)] if layer.worst is not None]
         place = self.order.index((first.layer, first.call)) if (first.layer, first.call) in self.order else -1
         number = f", layer {place + 1} of {len(self.order)}" if place >= 0 else ""
         counts = f"{len(self.broken)} of {len(self.layers)} checked layers break"
-        said = f"{self.result.name}{number}; {counts}"
+        text = f"{self.result.name}{number}; {counts}"
         if before:
-            best = max(before, key=lambda layer: layer.worst.error if layer.worst else 0.0)
-            said += f"; before it all hold, at most {best.short}"
-        return said
+            largest = max(before, key=lambda layer: layer.worst.error if layer.worst else 0.0)
+            text += f"; all earlier ones hold, the largest error is {largest.short}"
+        return text
 
     def _replay(self, worst: Worst | None) -> str:
         samples = "" if self.samples is None else f", samples={self.samples}"
         option = "" if self.samples is None else f" --invariscope-samples {self.samples}"
-        said = f"seed={self.seed}{samples}, or pytest --invariscope-seed {self.seed}{option}"
+        text = f"seed={self.seed}{samples}, or pytest --invariscope-seed {self.seed}{option}"
         if worst is None:
-            return said
+            return text
         i, j = worst.sample, worst.element
         own = "" if self.keys is None else f", keys=[{self.keys[i]}]"
         input_ = f"transform.orbit(inputs[{i}:{i + 1}], indices=[{i}]{own}, seed={self.seed})[0, {j}]"
-        return f"{said}; the input is {input_}"
+        return f"{text}; the input is {input_}"
 
 
 class SymmetryError(AssertionError):
-    """A model is not as symmetric as it should be; `verdict` says where and by how much."""
+    """A model breaks an asserted symmetry; `verdict` says where and by how much."""
 
     def __init__(self, verdict: Verdict) -> None:
         super().__init__(verdict.message())
@@ -188,7 +188,7 @@ class SymmetryError(AssertionError):
 
 
 def _apart(error: float, allowed: float) -> tuple[str, str]:
-    """Both with as many digits as show which is the larger."""
+    """Return both numbers with enough digits to show which one is larger."""
     texts = ("", "")
     for digits in range(3, 18):
         texts = f"{error:.{digits}g}", f"{allowed:.{digits - 1}g}"
@@ -205,7 +205,7 @@ def _closeness(layer: LayerVerdict) -> float:
 def _headline(first: LayerVerdict, what: str, *, alone: bool) -> str:
     name = first.name.replace(first.layer, f"layer {first.layer!r}", 1)
     if first.worst is None:
-        return f"{name} gives 0 for every input: nothing shows whether it is {what}"
+        return f"{name} gives 0 for every input, so it cannot be shown to be {what}"
     which = "is" if alone else "is the first that is"
     return f"{name} {which} not {what}: relative error {first.worst}"
 
@@ -213,8 +213,5 @@ def _headline(first: LayerVerdict, what: str, *, alone: bool) -> str:
 def _details(worst: Worst | None) -> dict[str, str]:
     if worst is None:
         return {}
-    return {
-        "element": f"{worst.element}, {worst.label}",
-        "sample": f"{worst.sample}",
-        "tolerance": worst.reason,
-    }
+    element = f"{worst.element}, {worst.label}"
+    return {"element": element, "sample": f"{worst.sample}", "tolerance": worst.reason}

@@ -1,6 +1,6 @@
-"""The command line, thin: every command hands its arguments to the Python API and shows what comes back.
+"""The command line: every command passes its arguments to the Python API and shows the result.
 
-Importing it costs little: torch is loaded by the first command that needs it.
+Importing it is cheap: torch is loaded by the first command that needs it.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any
 
 
 def main() -> None:
-    """Runs `invariscope` with the arguments of the process."""
-    # Read when torch is loaded. Threads that spin while they wait made training five times slower on a
-    # machine that was busy with something else, and gain next to nothing on an idle one.
+    """Run `invariscope` with the arguments of the process."""
+    # Read when torch is loaded. Threads that spin while waiting made training five times slower on a busy
+    # machine and gain next to nothing on an idle one.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # So that a terminated command, too, takes its scratch folder away.
+    # A terminated command, too, removes its scratch folder.
     signal.signal(signal.SIGTERM, _terminated)
-    # Names of layers and the like may hold any character; a terminal that lacks one shows a `?`.
+    # Names of layers may hold any character; a terminal that lacks one shows a `?`.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")

@@ -1,4 +1,4 @@
-"""`python -m invariscope.cli` is `invariscope`."""
+"""`python -m invariscope.cli` runs the command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the commands write: results to standard output, everything else to standard error."""
+"""Output of the commands: results to standard output, everything else to standard error."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ Tick = Callable[[int, "int | None"], None]
 
 
 def show(*things: Any) -> None:
-    """Tables, paths, sentences: what the command was asked for. What is too wide is not cut."""
+    """Print results, such as tables and sentences, without cropping."""
     Console(highlight=False).print(*things, crop=False)
 
 
 def show_line(text: str) -> None:
-    """One line that is never wrapped, so that a path in it can be copied."""
+    """Print one line of results without wrapping, so that a path in it can be copied."""
     Console(highlight=False).print(Text(text), soft_wrap=True)
 
 
 def notice(text: str) -> None:
-    """What is being done, and what to know about it."""
+    """Print a remark on the work to standard error."""
     Console(stderr=True, highlight=False).print(Text(text, style="dim"), soft_wrap=True)
 
 
 def complain(text: str, *, word: str = "error") -> None:
-    """One line in red; the text may hold anything, brackets included."""
+    """Print an error in red; brackets in the text are not markup."""
     line = Text.assemble((f"{word}: ", "bold red"), (text, "red"))
     Console(stderr=True, highlight=False).print(line, soft_wrap=True)
 
 
 @contextmanager
 def progress_bars() -> Iterator[Callable[[str], Tick]]:
-    """Yields `bar(title)`, whose `tick(done, total)` shows a bar with a time estimate, once called."""
+    """Yield `bar(title)`, which returns a `tick(done, total)` that shows a bar with a time estimate."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (
@@ -56,7 +56,7 @@ def progress_bars() -> Iterator[Callable[[str], Tick]]:
 
 
 class _Bar:
-    """One line of the bars, added when there is something to show."""
+    """One progress bar, added at its first tick."""
 
     def __init__(self, bars: Progress, title: str) -> None:
         self._bars, self._title = bars, title

@@ -1,4 +1,4 @@
-"""Curves in the terminal: over epochs, a column for each of some; over radii, a row for each of some."""
+"""Curves as tables in the terminal: epochs in columns, radii in rows."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ RESPONSES = {
 ACCURACIES = {"accuracy": "deformed", "accuracy_noise": "noise", "accuracy_toward": "toward another"}
 RADIUS = (
     "the radius is the L2 norm of the change of an input over all its values (pixels and channels), in the "
-    "scale in which the model is given them; root mean square over samples"
+    "units of the model's input; root mean square over samples"
 )
 BUMPS = {
     "stability_curve.bump": "deformed",
@@ -42,7 +42,7 @@ BUMPS = {
 
 
 def curve_tables(history: History) -> Iterator[Table]:
-    """One table for each measure, of the values over all samples."""
+    """Yield one table per measure, with the values over all samples."""
     rows = history.table.query("stratum == 'all'")
     for measure in headline_first(rows["measure"]):
         yield _curves(rows.query("measure == @measure"), measure)
@@ -62,7 +62,7 @@ def _curves(rows: pd.DataFrame, measure: str) -> Table:
 
 
 def spread(epochs: Sequence[int], *, most: int = MOST_COLUMNS) -> list[int]:
-    """All epochs, or so many of them, evenly from the first to the last.
+    """Return all epochs, or `most` of them evenly from the first to the last.
 
     >>> spread(range(100), most=4)
     [0, 33, 66, 99]
@@ -73,7 +73,7 @@ def spread(epochs: Sequence[int], *, most: int = MOST_COLUMNS) -> list[int]:
 
 
 def radius_tables(result: Result) -> Iterator[Table]:
-    """The output's response at some radii, and the accuracy where there are labels."""
+    """Yield the output's response at some radii, and the accuracy if there are labels."""
     response = f"Response of {result.name}, squared, relative to another sample"
     for title, columns in ((response, RESPONSES), (f"Accuracy of {result.name}", ACCURACIES)):
         yield from _radii(result, title, columns)
@@ -82,7 +82,7 @@ def radius_tables(result: Result) -> Iterator[Table]:
 def _radii(
     result: Result, title: str, columns: Mapping[str, str], *, most: int = MOST_COLUMNS
 ) -> Iterator[Table]:
-    """One table, if any of the columns was measured."""
+    """Yield one table if any of the columns was measured."""
     own = (row for row in result.curve_rows if row["stratum"] == "all")
     rows = [row for row in own if row["measure"].startswith("stability_curve.")]
     curves: dict[str, dict[int, float]] = {}
@@ -99,13 +99,13 @@ def _radii(
 
 
 def radius_remarks(result: Result, out: Path) -> list[str]:
-    """What the radius is, how many of them the tables leave out, and where the curves of layers are."""
+    """Explain the radius, how many radii the tables leave out, and where to find the curves of layers."""
     own = [row for row in result.curve_rows if row["measure"].partition(".")[0].endswith("stability_curve")]
     count = len({row["element"] for row in own})
     layers = {(row["layer"], row["call"]) for row in own if row["measure"].startswith("layer_")}
     found = [RADIUS]
     if count > MOST_COLUMNS:
-        found.append(f"{MOST_COLUMNS} of the {count} radii are shown; the report has them all")
+        found.append(f"{MOST_COLUMNS} of the {count} radii are shown; the report has all of them")
     if layers:
         drawn = (
             f"; the report draws {MOST_LAYERS} of them" if len(layers) > MOST_LAYERS else " and the report"
@@ -117,7 +117,7 @@ def radius_remarks(result: Result, out: Path) -> list[str]:
 
 
 def bump_table(result: Result) -> Table:
-    """The radius at which half of the predictions have flipped, where they do."""
+    """Return a table of the radius at which half of the predictions have flipped."""
     rows = {row["measure"]: row for row in result.rows}
     cells = [
         [way, _reached(rows[name]["value"]), row_interval(rows[name])]
@@ -132,10 +132,10 @@ def _reached(radius: float) -> str:
 
 
 def overhead_text(history: History) -> str:
-    """How much longer the training took."""
+    """Say how much time measuring added to the training."""
     times = history.times
     measured = times["measured"].sum()
     seconds = f"{times['measuring_seconds'].sum():.1f} s for {measured} measurements"
     if not math.isfinite(history.overhead):
         return f"measuring took {seconds}"
-    return f"measuring took {history.overhead:.1%} of the training's time ({seconds})"
+    return f"measuring took {history.overhead:.1%} of the training time ({seconds})"

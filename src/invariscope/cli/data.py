@@ -1,4 +1,4 @@
-"""Data by name: bundled and published data sets, array files, and whatever the user's code returns."""
+"""Data by name: bundled and published data sets, array files, and user code."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ INPUT_NAMES, LABEL_NAMES = ("x", "images", "inputs"), ("y", "labels", "targets")
 
 @dataclass(frozen=True, eq=False)
 class FileData:
-    """Arrays of a file: inputs (sample, ...), labels (sample,) or None, and the file's name."""
+    """Arrays of a file: inputs (sample, ...), labels (sample,) or None, and the file name."""
 
     name: str
     images: Tensor
@@ -29,16 +29,16 @@ class FileData:
 
 
 def load_data(name: str, *, split: str | None = None, data_dir: Path | None = None) -> Any:
-    """Data from what the user wrote for them.
+    """Load data by name.
 
     Args:
         name: a data set ("mnist_subset", "zoo:mnist_subset"), an array file (.npz, .npy, .safetensors),
             or a reference ("file.py:factory") to anything that `iv.measure` takes.
-        split: "train" or "test", for data sets; None is "test".
-        data_dir: folder of the published files, for data sets.
+        split: for data sets, "train" or "test"; None means "test".
+        data_dir: for data sets, the folder with the published files.
     Raises:
-        ValueError: an unknown name or split, an unreadable file, arrays of unknown names.
-        FileNotFoundError: missing files; the message says which.
+        ValueError: an unknown name or split, an unreadable file, or arrays with unknown names.
+        FileNotFoundError: files are missing; the message names them.
     """
     from invariscope.zoo.datasets import DATASETS, load
 
@@ -47,20 +47,20 @@ def load_data(name: str, *, split: str | None = None, data_dir: Path | None = No
         return load(plain, split=split or "test", data_dir=data_dir)
     if split is not None or data_dir is not None:
         raise ValueError(
-            f"--split and --data-dir go with data sets ({', '.join(DATASETS)}), not with {name!r}"
+            f"--split and --data-dir apply to data sets ({', '.join(DATASETS)}), not to {name!r}"
         )
     if is_reference(name) and not name.startswith("zoo:"):
         return load_reference(name)
     if Path(name).suffix in _READERS:
         return _load_file(Path(name))
     hint = "Or give a .npz, .npy or .safetensors file, or file.py:factory."
-    raise unknown("data", name, [*DATASETS, f"zoo:{plain}"][: len(DATASETS)], hint=hint)
+    raise unknown("data", name, DATASETS, hint=hint)
 
 
 def _load_file(path: Path) -> FileData:
     if not path.is_file():
         raise FileNotFoundError(f"no file {path}")
-    arrays = _READERS[path.suffix](path)
+    arrays = _read(path)
     inputs = _chosen(arrays, INPUT_NAMES, path)
     if inputs is None:
         raise ValueError(
@@ -73,54 +73,47 @@ def _load_file(path: Path) -> FileData:
 def _chosen(arrays: Mapping[str, Any], names: tuple[str, ...], path: Path) -> Any:
     present = [name for name in names if name in arrays]
     if len(present) > 1:
-        raise ValueError(f"{path} holds {' and '.join(map(repr, present))}: which is meant? Keep one of them")
+        raise ValueError(f"{path} holds both {' and '.join(map(repr, present))}; keep one of them")
     return arrays[present[0]] if present else None
 
 
 def _floating(values: Any) -> Tensor:
-    """Float64 is what NumPy writes unasked, float32 what networks take."""
+    """Return numbers as a tensor; float64, which is NumPy's default, becomes float32."""
     import torch
 
     from invariscope.data.arrays import as_tensor
 
     if isinstance(values, np.ndarray) and values.dtype.kind not in "fiub":
-        raise ValueError(f"the inputs are an array of {values.dtype}, expected numbers")
+        raise ValueError(f"the inputs must be numbers, got an array of {values.dtype}")
     tensor = as_tensor(values, "inputs")
     return tensor.float() if tensor.dtype == torch.float64 else tensor
 
 
-def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    def read() -> dict[str, np.ndarray]:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-
-    return _reading(path, read)
-
-
-def _read_npy(path: Path) -> dict[str, np.ndarray]:
-    return _reading(path, lambda: {"x": np.load(path, allow_pickle=False)})
+def _read_npz(path: Path) -> dict[str, Any]:
+    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
+        return dict(archive)
 
 
 def _read_safetensors(path: Path) -> dict[str, Any]:
     from safetensors.torch import load_file
 
-    return _reading(path, lambda: load_file(path))
+    return load_file(path)
 
 
-def _reading(path: Path, read: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def _read(path: Path) -> dict[str, Any]:
     from safetensors import SafetensorError
 
     try:
-        return read()
+        return _READERS[path.suffix](path)
     except (ValueError, EOFError, zipfile.BadZipFile, SafetensorError, AttributeError) as error:
         raise ValueError(
-            f"{path} cannot be read as arrays ({error}). Is it whole, and of that format? "
-            "Pickled objects are never read."
+            f"cannot read arrays from {path} ({error}). The file may be truncated or of another format; "
+            "pickled objects are never read."
         ) from error
 
 
 _READERS: dict[str, Callable[[Path], dict[str, Any]]] = {
     ".npz": _read_npz,
-    ".npy": _read_npy,
+    ".npy": lambda path: {"x": np.load(path, allow_pickle=False)},
     ".safetensors": _read_safetensors,
 }

@@ -1,41 +1,44 @@
-"""How a command ends: one clear line for what the user can mend, a traceback for what we must."""
+"""How commands end: one line for a user error, a traceback for a bug."""
 
 from __future__ import annotations
 
 import functools
 import traceback
 from collections.abc import Callable
-from typing import Annotated, Any, ParamSpec
+from typing import Annotated, Any
 
 import typer
 
 from invariscope.cli.console import complain
-
-P = ParamSpec("P")
+from invariscope.cli.options import spread
 
 USER_ERROR, INTERRUPTED = 2, 130
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
-# What bad input raises. Anything else is a defect of ours and keeps its traceback.
-_MENDABLE = (ValueError, TypeError, OSError)
+# Exceptions that bad input raises. Anything else is a bug in this package and keeps its traceback.
+_USER_ERRORS = (ValueError, TypeError, OSError)
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C, with a sentence on what is left of the work."""
+    """Ctrl-C, with a sentence on what remains of the work."""
 
 
-def command(function: Callable[P, None]) -> Callable[P, None]:
-    """Makes a function with a `debug` option a command: bad input ends it with code 2, Ctrl-C with 130."""
+def command(function: Callable[..., None]) -> Callable[..., None]:
+    """Make a function with a `debug` option a command: bad input exits with code 2, Ctrl-C with 130.
 
-    @functools.wraps(function)
-    def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
+    Parameters that are groups of options are spread out (`options.spread`).
+    """
+    run = spread(function)
+
+    @functools.wraps(run)
+    def guarded(**options: Any) -> None:
         try:
-            function(*args, **kwargs)
-        except (*_MENDABLE, ImportError) as error:
-            if not _is_mendable(error):
+            run(**options)
+        except (*_USER_ERRORS, ImportError) as error:
+            if not _is_user_error(error):
                 raise
-            if kwargs.get("debug"):
+            if options.get("debug"):
                 traceback.print_exc()
             complain(_message(error))
             raise typer.Exit(USER_ERROR) from None
@@ -46,11 +49,13 @@ def command(function: Callable[P, None]) -> Callable[P, None]:
     return guarded
 
 
-def _is_mendable(error: Exception) -> bool:
+def _is_user_error(error: Exception) -> bool:
     if isinstance(error, BrokenPipeError):
-        return False  # whoever read the output has gone; typer ends such a command quietly
-    # An import that fails by itself names its module; a missing extra, or the user's code, says more.
-    return isinstance(error, _MENDABLE) or getattr(error, "name", None) is None or hasattr(error, "__notes__")
+        return False  # the reader of the output is gone; typer ends such a command quietly
+    # A plain failed import names its module; a missing extra, or the user's code, says more.
+    return (
+        isinstance(error, _USER_ERRORS) or getattr(error, "name", None) is None or hasattr(error, "__notes__")
+    )
 
 
 def _message(error: Exception) -> str:

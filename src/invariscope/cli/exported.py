@@ -13,19 +13,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import nn
 
-# Entries of the archive that hold pickles of arbitrary classes; ordinary programs have none.
+# Archive entries that hold pickles of arbitrary classes; ordinary programs have none.
 _OBJECTS = ("custom_obj", "opaque_obj")
 
 
 def load_exported(path: Path) -> nn.Module:
-    """The module of a `.pt2` file.
+    """Load the module of a `.pt2` file.
 
-    Its tensors are read without unpickling anything else, and a file that brings pickled objects is
-    refused. The program itself is code all the same: open files only from where you would also run
-    a script from.
+    Only tensors are unpickled, and a file with other pickled objects is rejected. The program itself is still
+    code: open only files from sources whose scripts you would run.
 
     Raises:
-        ValueError: truncated, no such archive, or it holds pickled objects.
+        ValueError: the file is truncated, not such an archive, or holds pickled objects.
     """
     import torch
 
@@ -35,8 +34,8 @@ def load_exported(path: Path) -> nn.Module:
             return torch.export.load(path).module()
     except Exception as error:  # torch documents no exception of its own for a damaged archive
         raise ValueError(
-            f"{path} is truncated or no exported program that this torch reads ({type(error).__name__}). "
-            "Write it again with torch.export.save, with a dynamic batch dimension."
+            f"cannot load {path} as an exported program ({type(error).__name__}); it may be truncated. "
+            "Save it again with torch.export.save and a dynamic batch dimension."
         ) from error
 
 
@@ -45,15 +44,15 @@ def _refuse_objects(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
     except zipfile.BadZipFile as error:
-        raise ValueError(f"{path} is truncated or no .pt2 archive ({error})") from error
+        raise ValueError(f"{path} is truncated or not a .pt2 archive ({error})") from error
     pickled = [name for name in names if name.rpartition("/")[2].startswith(_OBJECTS)]
     if pickled:
-        raise ValueError(f"{path} is refused: it holds pickled objects ({pickled[0]}), which could run code")
+        raise ValueError(f"{path} is rejected: it holds pickled objects ({pickled[0]}), which could run code")
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without torch's log of the traceback: what is wrong is said once, by the error."""
+    """Silence torch's log of the traceback; the error reports the problem."""
     log = logging.getLogger("torch.export")
     before = log.level
     log.setLevel(logging.CRITICAL)
@@ -65,7 +64,7 @@ def _quiet() -> Iterator[None]:
 
 @contextmanager
 def only_tensors() -> Iterator[None]:
-    """Inside, `torch.load` reads tensors and plain containers only, whatever its caller asks for."""
+    """Restrict `torch.load` to tensors and plain containers, whatever its caller asks for."""
     name = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
     before = os.environ.get(name)
     os.environ[name] = "1"

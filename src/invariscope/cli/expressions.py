@@ -1,4 +1,4 @@
-"""Measures and transforms on the command line: expressions; a transform may also be the user's own code."""
+"""Measures and transforms on the command line: expressions, or references to user code for transforms."""
 
 from __future__ import annotations
 
@@ -15,14 +15,12 @@ __all__ = ["read_measures", "read_transform"]
 
 
 def read_transform(text: str) -> Transform:
-    """The transform of an expression, or of a reference `file.py:name`.
+    """Return the transform of an expression or of a reference `file.py:name`.
 
-    A reference may name a transform, a list of callables on batches, or a function without arguments
-    that returns one.
+    A reference may name a transform, a list of callables on batches, or a function that returns either.
 
     Raises:
-        ValueError: unreadable text, an unknown family or constructor, an argument that is no literal.
-        TypeError: arguments that do not fit; the message shows the ones that do.
+        ValueError, TypeError: as `catalog.expressions.read_transform` and `load_reference`.
     """
     if not is_reference(text):
         return read_expression(text)

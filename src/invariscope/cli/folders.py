@@ -1,4 +1,4 @@
-"""Output that appears whole or not at all."""
+"""Output files and folders that appear complete or not at all."""
 
 from __future__ import annotations
 
@@ -11,18 +11,15 @@ from invariscope.common.files import filling, replacing
 
 @contextmanager
 def staged_folder(out: Path, *, usual: Path, overwrite: bool = False) -> Iterator[Path]:
-    """Yields a scratch folder whose files become those of `out` when the block ends without an exception.
-
-    A new `out` appears in one step. With `overwrite` the files of the same names are replaced one by one;
-    files of other names in `out` stay. After an exception, Ctrl-C included, `out` is as it was.
+    """Yield a scratch folder whose files move to `out` if the block ends without an exception.
 
     Args:
-        out: the folder.
-        usual: what it is if the user names none, which the refusal then says.
+        out: the folder, filled as by `common.files.filling`.
+        usual: the default of `--out`, which the error then mentions.
         overwrite: whether files may be replaced.
 
     Raises:
-        FileExistsError: `out` holds something, and `overwrite` is not set. Raised before the block runs.
+        FileExistsError: `out` is not empty, and `overwrite` is not set. Raised before the block runs.
     """
     from invariscope.results.storage import JSON_NAME, refuse_used_folder
 
@@ -34,7 +31,7 @@ def staged_folder(out: Path, *, usual: Path, overwrite: bool = False) -> Iterato
 
 @contextmanager
 def staged_file(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """Yields a scratch path whose file becomes `out` when the block ends without an exception.
+    """Yield a scratch path whose file becomes `out` if the block ends without an exception.
 
     Raises:
         FileExistsError: `out` exists, and `overwrite` is not set. Raised before the block runs.
@@ -42,6 +39,6 @@ def staged_file(out: Path, *, overwrite: bool = False) -> Iterator[Path]:
     if out.is_dir():
         raise FileExistsError(f"{out} is a folder; give a file name, such as {out / 'report.html'}")
     if out.exists() and not overwrite:
-        raise FileExistsError(f"{out} exists already. Give another name with --out, or --overwrite.")
+        raise FileExistsError(f"{out} already exists. Give another name with --out, or --overwrite.")
     with replacing(out) as scratch:
         yield scratch

@@ -1,4 +1,4 @@
-"""Models by name: the user's code, the zoo, other libraries, exported programs, trained networks."""
+"""Models by name: user code, the zoo, other libraries, exported programs and trained networks."""
 
 from __future__ import annotations
 
@@ -18,17 +18,18 @@ from invariscope.cli.references import is_reference, load_reference
 from invariscope.common.registry import closest, unknown
 
 if TYPE_CHECKING:
+    from invariscope.cli.options import Origin
     from invariscope.results.result import Result
     from invariscope.zoo import Card
 
 FORMS = {
-    "file.py:factory": "a function (or class) of yours without arguments that returns the model",
+    "file.py:factory": "a function or class of yours that returns the model when called without arguments",
     "package.module:factory": "the same, from an importable module",
-    "zoo:NAME(options)": "a network of this package, such as zoo:simple_conv(filters=8), with random weights",
-    "torchvision:NAME": "with the published weights; needs the package torchvision",
-    "timm:NAME": "with the published weights; needs the package timm",
+    "zoo:NAME(options)": "a network of this package with random weights, such as zoo:simple_conv(filters=8)",
+    "torchvision:NAME": "with published weights; needs the package torchvision",
+    "timm:NAME": "with published weights; needs the package timm",
     "hf:NAME": "from the Hugging Face hub, safetensors only; needs the package transformers",
-    "FILE.pt2": "an exported program (torch.export.save); it is code: open only what you trust",
+    "FILE.pt2": "an exported program (torch.export.save); it is code, so open only files that you trust",
     "FOLDER": "a network that `invariscope train` wrote",
 }
 _NOT_READ = {".onnx": "ONNX", ".keras": "Keras", ".h5": "Keras"}
@@ -39,14 +40,14 @@ RANDOM = "random"
 
 @dataclass(frozen=True)
 class Request:
-    """What a model is wanted for.
+    """Requirements for loading a model.
 
     Args:
-        weights: None: those that the model brings, or the published ones; "random": freshly drawn
-            ones; otherwise a file with weights of that architecture.
-        shape: (C, H, W) of the inputs, None if unknown.
-        classes: how many, None if unknown.
-        seed: of random weights.
+        weights: None for the model's own or published weights, "random" for freshly drawn ones, otherwise a
+            file with weights of that architecture.
+        shape: (C, H, W) of the inputs, or None if unknown.
+        classes: number of classes, or None if unknown.
+        seed: seed of random weights.
     """
 
     weights: str | None = None
@@ -56,16 +57,18 @@ class Request:
 
     @property
     def bare(self) -> bool:
-        """Whether the architecture is enough, the weights coming from elsewhere."""
+        """Whether only the architecture is needed because the weights come from elsewhere."""
         return self.weights is not None
 
 
 @dataclass(frozen=True)
 class Named:
-    """A model, what to call it, whether its weights are freshly drawn, and its card, if it has one.
+    """A loaded model with its label.
 
     Args:
-        seed: of weights that are freshly drawn.
+        fresh: whether the weights were drawn just now.
+        card: the card of a network that `train` wrote.
+        seed: seed of freshly drawn weights.
     """
 
     model: Any
@@ -75,38 +78,36 @@ class Named:
     seed: int = 0
 
     def summary(self, result: Result) -> Result:
-        """Return the result, which says so if the weights were drawn just now."""
+        """Return the result, marked with the seed if the weights were drawn just now."""
         return result.weighted(f"random, seed {self.seed}") if self.fresh else result
 
     def prepared(self, data: Any) -> Any:
-        """Images of a data set standardised as for the network's training, other data as they are."""
+        """Return images standardized as in the network's training; other data unchanged."""
         from invariscope.zoo import ImageData
 
         return self.card.prepared(data) if self.card and isinstance(data, ImageData) else data
 
 
-def loaded(
-    model: str, data: str, *, weights: str | None, split: str | None, data_dir: Path | None, seed: int = 0
-) -> tuple[Named, Any]:
-    """Return the model and the data that a command names, the data as the model takes them.
+def loaded(model: str, data: str, origin: Origin, *, seed: int = 0) -> tuple[Named, Any]:
+    """Return the model and the data that a command names, the data prepared for the model.
 
-    A notice says so if the model's weights were drawn just now.
+    Prints a notice if the model's weights were drawn just now.
     """
-    inputs = load_data(data, split=split, data_dir=data_dir)
+    inputs = load_data(data, split=origin.split, data_dir=origin.data_dir)
     classes = getattr(inputs, "classes", None)
     shape = getattr(inputs, "shape", None)
-    named = load_model(model, Request(weights, shape, classes and len(classes), seed))
-    if named.fresh and weights is None:
+    named = load_model(model, Request(origin.weights, shape, classes and len(classes), seed))
+    if named.fresh and origin.weights is None:
         notice(f"{model} has random weights (seed {seed}): train it first, or give --weights FILE")
     return named, named.prepared(inputs)
 
 
 def load_model(name: str, request: Request | None = None) -> Named:
-    """The model that a name stands for.
+    """Load a model by name.
 
     Raises:
-        ValueError: a name of no known form, weights that do not fit, formats that are not read.
-        FileNotFoundError: no such file.
+        ValueError: a name of an unknown form, weights that do not fit, or an unsupported format.
+        FileNotFoundError: the file does not exist.
         ImportError: an optional package is missing; the message names it.
     """
     request = request or Request()
@@ -134,9 +135,9 @@ def _filled(model: Any, path: Path) -> Any:
     from invariscope.zoo import load_weights
 
     if not isinstance(model, nn.Module):
-        raise ValueError(f"--weights {path} needs a torch module to fill, got {type(model).__name__}")
+        raise ValueError(f"--weights {path} needs a torch module, got {type(model).__name__}")
     if not path.is_file():
-        raise FileNotFoundError(f"no weights file {path}; --weights takes a file, or the word {RANDOM}")
+        raise FileNotFoundError(f"no weights file {path}; --weights takes a file or the word {RANDOM}")
     return load_weights(model, path)
 
 
@@ -151,7 +152,7 @@ def _redrawn(model: Any, seed: int) -> Any:
 
 
 def read_network(text: str) -> tuple[str, dict[str, Any]]:
-    """Name and options of a network of the zoo, written "simple_conv" or "simple_conv(filters=8)".
+    """Return the name and options of a zoo network written as "simple_conv(filters=8)".
 
     >>> read_network("simple_conv(filters=8)")
     ('simple_conv', {'filters': 8})
@@ -184,7 +185,7 @@ def _from_torchvision(name: str, request: Request) -> Named:
 
 def _from_timm(name: str, request: Request) -> Named:
     timm = _optional("timm", "timm")
-    # A tag after a dot names one of several sets of weights of an architecture.
+    # A tag after a dot names one of several sets of weights for an architecture.
     if not timm.is_model(name.split(".")[0]):
         raise unknown("timm model", name, timm.list_models())
     return Named(timm.create_model(name, pretrained=not request.bare), name, request.bare)
@@ -195,7 +196,7 @@ def _from_hf(name: str, request: Request) -> Named:
     if request.bare:
         config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False)
         return Named(transformers.AutoModel.from_config(config), name, fresh=True)
-    # Only safetensors, and none of the code that a repository may bring.
+    # Only safetensors, and none of the code that a repository may contain.
     options = {"use_safetensors": True, "trust_remote_code": False}
     return Named(transformers.AutoModel.from_pretrained(name, **options), name)
 
@@ -219,8 +220,8 @@ _SCHEMES: dict[str, Callable[[str, Request], Named]] = {
 def _from_path(path: Path) -> Named:
     if path.suffix in _NOT_READ:
         raise ValueError(
-            f"{_NOT_READ[path.suffix]} files are not read by this version. Wrap {path.name} in a function "
-            "that returns a torch module, or a callable from inputs to {layer: array}, and give "
+            f"{_NOT_READ[path.suffix]} files are not supported by this version. Wrap {path.name} in a "
+            "function that returns a torch module, or a callable from inputs to {layer: array}, and give "
             "file.py:function."
         )
     if not path.exists():
@@ -231,10 +232,10 @@ def _from_path(path: Path) -> Named:
         return _trained(path)
     if path.suffix in _ONLY_WEIGHTS:
         raise ValueError(
-            f"{path} holds weights, not a model. Name the architecture and give them to it: "
+            f"{path} holds weights, not a model. Name the architecture and pass the weights: "
             f"MODEL file.py:factory --weights {path}"
         )
-    raise ValueError(f"{path} is no model that can be read. Forms: {', '.join(FORMS)}.")
+    raise ValueError(f"cannot load a model from {path}. Supported: {', '.join(FORMS)}.")
 
 
 def _no_model(name: str) -> ValueError:
@@ -242,7 +243,7 @@ def _no_model(name: str) -> ValueError:
 
     near = [f"zoo:{known}" for known in closest(name.removeprefix("zoo:"), NETWORKS.names(), count=1)]
     meant = f" Did you mean {near[0]}?" if near else ""
-    return ValueError(f"no model {name!r}: there is no such file.{meant} Forms: {', '.join(FORMS)}.")
+    return ValueError(f"no model {name!r}: no such file.{meant} Supported: {', '.join(FORMS)}.")
 
 
 def _trained(path: Path) -> Named:
@@ -258,7 +259,7 @@ def _optional(module: str, package: str) -> ModuleType:
         return importlib.import_module(module)
     except ImportError as error:
         raise ImportError(
-            f"such a model needs the package {package}: pip install {package} ({error})"
+            f"this model needs the package {package}: pip install {package} ({error})"
         ) from error
 
 

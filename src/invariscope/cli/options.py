@@ -1,37 +1,57 @@
-"""Options that several commands share."""
+"""Options shared by several commands."""
 
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
 
 def opt(text: str, metavar: str, *names: str, shown: bool | str = True, **more: Any) -> Any:
-    """An option with a value: its help, what the value is called, and what is shown as its default."""
+    """Declare an option with a value: its help, the name of the value, and the default to show."""
     return typer.Option(*names, help=text, metavar=metavar, show_default=shown, **more)
 
 
 def flag(text: str, *names: str, shown: bool | str = True) -> Any:
-    """An option without a value, or one whose type says what it is called."""
+    """Declare an option without a value, or one whose type names the value."""
     return typer.Option(*names, help=text, show_default=shown)
 
 
-def arguments(function: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those of the given values that are arguments of a function."""
-    return {name: given[name] for name in inspect.signature(function).parameters if name in given}
+def spread(function: Callable[..., None]) -> Callable[..., None]:
+    """Replace each parameter whose type is a dataclass by one option per field."""
+    given = inspect.signature(function, eval_str=True).parameters.values()
+    groups: dict[str, Any] = {p.name: p.annotation for p in given if is_dataclass(p.annotation)}
+
+    @functools.wraps(function)
+    def spread_out(**options: Any) -> None:
+        parts = {name: {f.name: options.pop(f.name) for f in fields(one)} for name, one in groups.items()}
+        function(**options, **{name: groups[name](**part) for name, part in parts.items()})
+
+    parameters = [p for one in given for p in (_parameters(one.annotation) if one.name in groups else [one])]
+    keywords = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
+    spread_out.__signature__ = inspect.Signature(keywords)  # type: ignore[attr-defined]
+    spread_out.__annotations__ = {p.name: p.annotation for p in keywords}
+    return spread_out
+
+
+def _parameters(group: type) -> list[inspect.Parameter]:
+    hints = get_type_hints(group, include_extras=True)
+    own = inspect.signature(group).parameters.values()
+    return [parameter.replace(annotation=hints[parameter.name]) for parameter in own]
 
 
 def batch_size_of(text: str) -> int | str:
-    """A number, or the word that stands for it."""
+    """Return a batch size as an integer, or a word such as "auto" as it is."""
     return int(text) if text.isdigit() else text
 
 
 def output_of(text: str) -> int | str:
-    """Return the index of a part of the output, or its name."""
+    """Return the index of a part of the output as an integer, or its name as it is."""
     return int(text) if text.removeprefix("-").isdigit() else text
 
 
@@ -59,68 +79,88 @@ Data = Annotated[
         "`file.py:factory`.",
     ),
 ]
-Split = Annotated[str | None, opt("`train` or `test`, for a named data set.", "NAME", shown="test")]
 DataDir = Annotated[
     Path | None,
-    opt(
-        "The data set's files; without it, the folder INVARISCOPE_DATA or a download.", "FOLDER", shown=False
-    ),
+    opt("Folder with the data set's files; otherwise INVARISCOPE_DATA or a download.", "FOLDER", shown=False),
 ]
-Weights = Annotated[
-    str | None,
-    opt(
-        "Weights for the model, safetensors or a torch file of tensors; or `random`, to draw new ones.",
-        "FILE",
-        shown="the model's own",
-    ),
-]
-Overwrite = Annotated[bool, flag("Replace what is there.", "--overwrite")]
+Overwrite = Annotated[bool, flag("Replace existing files.", "--overwrite")]
 Transform = Annotated[
     str,
     opt(
         "As in Python, such as `Rotation.circle(16)`, `quarter_turns`, "
-        "`Grid(Flip(), Scale([0.8, 1.0]))`; or `file.py:name` of a list of callables.",
+        "`Grid(Flip(), Scale([0.8, 1.0]))`; or `file.py:name`, a list of callables.",
         "TEXT",
         "--transform",
         "-t",
         shown=False,
     ),
 ]
-Classes = Annotated[
-    str | None,
-    opt(
-        "Class names in the order of the model's outputs, such as `cat,dog,emu`; without them, labels "
-        "that are words cannot be compared with outputs.",
-        "NAMES",
-        shown="the data's own",
-        parser=names_of,
-    ),
-]
-Samples = Annotated[int | None, opt("A seeded subset of this size.", "INT", shown="all")]
-Out = Annotated[Path, opt("Where the result goes: empty or new.", "FOLDER")]
-Label = Annotated[str | None, opt("The model's name in tables and plots.", "TEXT", shown="as MODEL names it")]
-Seed = Annotated[int, opt("Of the subset, of random weights, and of whatever else is drawn.", "INT")]
-BatchSize = Annotated[str, opt("Inputs per forward, or `auto`.", "INT", parser=batch_size_of)]
-Device = Annotated[str | None, opt("`cpu`, `cuda:0`, ...", "NAME", shown="the model's")]
-Precision = Annotated[str, opt("`float32`, `float64` or `bf16`.", "NAME")]
-Nonfinite = Annotated[str, opt("NaN and infinite responses: `raise` or `skip` such samples.", "NAME")]
-Unstable = Annotated[
-    str, opt("Outputs that depend on chance or on the batch: `refuse` or `measure`.", "NAME")
-]
-Output = Annotated[
-    str | None,
-    opt(
-        "Part of the model's output that is its prediction: a name (`logits`) or an index.",
-        "NAME",
-        shown="the only tensor with a row per sample",
-        parser=output_of,
-    ),
-]
+Out = Annotated[Path, opt("Folder for the result, empty or new.", "FOLDER")]
 Gradients = Annotated[
-    bool,
-    flag(
-        "For models that differentiate inside their forward, such as potentials that return forces.",
-        "--gradients",
-    ),
+    bool, flag("For models that differentiate in their forward, such as to return forces.", "--gradients")
 ]
-Progress = Annotated[bool, flag("No progress bar.", " /--no-progress", shown=False)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Options that say where weights and data come from."""
+
+    weights: Annotated[
+        str | None,
+        opt(
+            "Weights: a safetensors or torch file, or `random` to draw new ones.", "FILE", shown="the model's"
+        ),
+    ] = None
+    split: Annotated[str | None, opt("`train` or `test`, for a named data set.", "NAME", shown="test")] = None
+    data_dir: DataDir = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """Options of every command that measures a model, named as in `iv.measure`."""
+
+    classes: Annotated[
+        str | None,
+        opt(
+            "Class names in the order of the model's outputs, such as `cat,dog,emu`; without them, labels "
+            "that are words cannot be compared with outputs.",
+            "NAMES",
+            shown="the data's own",
+            parser=names_of,
+        ),
+    ] = None
+    samples: Annotated[int | None, opt("Use a seeded subset of this size.", "INT", shown="all")] = None
+    label: Annotated[
+        str | None, opt("Name of the model in tables and plots.", "TEXT", shown="from MODEL")
+    ] = None
+    seed: Annotated[int, opt("Seed of the subset, random weights and all other draws.", "INT")] = 0
+    device: Annotated[str | None, opt("`cpu`, `cuda:0`, ...", "NAME", shown="the model's")] = None
+    precision: Annotated[str, opt("`float32`, `float64` or `bf16`.", "NAME")] = "float32"
+    output: Annotated[
+        str | None,
+        opt(
+            "Which part of the model's output is the prediction: a name (`logits`) or an index.",
+            "NAME",
+            shown="the only tensor with one row per sample",
+            parser=output_of,
+        ),
+    ] = None
+    gradients: Gradients = False
+    progress: Annotated[bool, flag("Hide the progress bar.", " /--no-progress", shown=False)] = True
+
+    def keywords(self, label: str) -> dict[str, Any]:
+        """Return the options as keywords, with `label` if the user gave none."""
+        return vars(self) | {"label": self.label or label}
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchSettings(RunSettings):
+    """Further options of commands that measure with any transform."""
+
+    batch_size: Annotated[str, opt("Inputs per forward, or `auto`.", "INT", parser=batch_size_of)] = "auto"
+    nonfinite: Annotated[str, opt("Samples with NaN or infinite responses: `raise` or `skip`.", "NAME")] = (
+        "raise"
+    )
+    unstable: Annotated[
+        str, opt("Models whose outputs depend on chance or on the batch: `refuse` or `measure`.", "NAME")
+    ] = "refuse"

@@ -1,4 +1,4 @@
-"""Objects that the user keeps in code: `file.py:name` and `package.module:name`."""
+"""Objects in user code: `file.py:name` and `package.module:name`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PACKAGE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
 
 def is_reference(text: str) -> bool:
-    """Whether a text reads `file.py:name` or `package.module:name`.
+    """Return whether a text has the form `file.py:name` or `package.module:name`.
 
     >>> is_reference("nets/plain.py:make"), is_reference("Rotation.circle(16)"), is_reference("run/x.pt2")
     (True, False, False)
@@ -30,14 +30,14 @@ def is_reference(text: str) -> bool:
 
 
 def load_reference(text: str) -> Any:
-    """What the reference names; a function or class is called without arguments first.
+    """Return the object that a reference names, or what it returns if it is a function or class.
 
-    This runs the user's own file, as `python file.py` would, with its folder importable.
+    Runs the user's file as `python file.py` would, with its folder importable.
 
     Raises:
-        FileNotFoundError: no such file.
-        ImportError: no such module.
-        ValueError: the module has no such name, or the user's code failed.
+        FileNotFoundError: the file does not exist.
+        ImportError: the module does not exist.
+        ValueError: the module does not have the name, or the user's code failed.
     """
     return _named(text, lambda found: found() if _is_factory(found) else found)
 
@@ -46,7 +46,7 @@ def load_factory(text: str) -> Callable[[], Any]:
     """Return the function or class that the reference names, without calling it.
 
     Raises:
-        ValueError: it names something else; otherwise as `load_reference`.
+        ValueError: it names something else. Other errors are those of `load_reference`.
     """
 
     def factory(found: Any) -> Any:
@@ -70,19 +70,20 @@ def _named(text: str, use: Callable[[Any], Any]) -> Any:
         error.add_note(f"(from {text}; --debug shows where)")
         raise
     except Exception as error:
-        told = f"{type(error).__name__}: {error}"
-        raise ValueError(f"{text} failed with {told} (--debug shows where)") from error
+        raise ValueError(
+            f"{text} failed with {type(error).__name__}: {error} (--debug shows where)"
+        ) from error
 
 
 @functools.cache
 def _file(path: Path) -> ModuleType:
-    """Run once, though model, data and transform may all be named in it."""
+    """Run a file once, even if it defines model, data and transform."""
     sys.path.insert(0, str(path.parent))
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    # Dataclasses and the like look their module up by its name; one of that name is not replaced.
+    # Dataclasses look up their module by name. A loaded module of that name is not replaced.
     sys.modules.setdefault(path.stem, module)
     spec.loader.exec_module(module)
     return module

@@ -1,4 +1,4 @@
-"""Results as tables in the terminal. Names of layers and models come from the user and are never markup."""
+"""Results as tables in the terminal. Layer and model names come from the user and are never markup."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
     from invariscope.results.result import Result
 
 OUTPUT = "output"
-# A column of words may become as narrow as this.
-MOST_WORDS = 16
+# Columns of words wrap down to this width.
+MIN_WORDS = 16
 
 
 def plain_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, text: int = 1) -> Table:
-    """A table whose first `text` columns are words and whose others are numbers, aligned right.
+    """Return a table whose first `text` columns are words and whose others are right-aligned numbers.
 
-    Where there is little room words wrap; numbers never do, since a cut number is a wrong one.
+    Words wrap if there is little room; numbers never do, because a cut number is a wrong number.
     """
     cells = [tuple(map(Text, row)) for row in rows]
     table = Table(
@@ -52,7 +52,7 @@ def plain_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
             justify="left" if words else "right",
             overflow="fold",
             no_wrap=not words,
-            min_width=min(longest, MOST_WORDS) if words else longest,
+            min_width=min(longest, MIN_WORDS) if words else longest,
         )
     for row in cells:
         table.add_row(*row)
@@ -60,7 +60,7 @@ def plain_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
 
 
 def result_tables(result: Result) -> Iterator[Table]:
-    """One table for each measure of layers, and one for all measures of the output."""
+    """Yield one table per layer measure, and one for all output measures."""
     table = for_tables(result.table, [result])
     outputs = table.query("layer == @OUTPUT and measure.str.contains('.', regex=False)")
     for measure in headline_first(name for name in table["measure"] if name not in set(outputs["measure"])):
@@ -101,7 +101,7 @@ def _class_means(result: Result, measure: str) -> dict[tuple[str, int], float]:
 
 
 def _bands(result: Result, measure: str) -> dict[tuple[str, int], tuple[float, float]]:
-    """The middle 95 % of networks with random weights, by (layer, call)."""
+    """Return the middle 95 % of networks with random weights by (layer, call)."""
     rows = result.baseline.query("measure == @measure and stratum == 'all'").to_dict("records")
     return {(row["layer"], row["call"]): (row["low"], row["high"]) for row in rows}
 
@@ -123,7 +123,7 @@ def _count(value: Any) -> str:
 
 
 def difference_tables(differences: pd.DataFrame, *, stratum: str = "all") -> Iterator[Table]:
-    """One table for each measure: both values, the difference, its interval, p, and p adjusted."""
+    """Yield one table per measure, as `difference_table`."""
     chosen = differences.query("stratum == @stratum")
     for measure in headline_first(chosen["measure"]):
         rows = chosen.query("measure == @measure")
@@ -133,7 +133,7 @@ def difference_tables(differences: pd.DataFrame, *, stratum: str = "all") -> Ite
 
 
 def difference_table(rows: pd.DataFrame, title: str) -> Table:
-    """Layer, first, second, difference with interval, p, and p adjusted for the number of layers."""
+    """Return a table of both values, the difference with its interval, p, and p adjusted for the layers."""
     first, second = rows["a"].iloc[0], rows["b"].iloc[0]
     fixed = Fixed.of([*rows["value_a"], *rows["value_b"]])
     cells = [
@@ -152,24 +152,20 @@ def difference_table(rows: pd.DataFrame, title: str) -> Table:
 
 
 def distinct_names(results: Sequence[Result]) -> list[Result]:
-    """The same results, their names numbered where they repeat."""
+    """Return the results with repeated names numbered."""
     return [r.labelled(name) for r, name in zip(results, model_names(results), strict=True)]
 
 
 def remarks(result: Result) -> list[str]:
-    """What the reader of the table has to know beside it."""
+    """Return notes that a reader of the tables needs."""
     provenance = result.provenance
     lines = [str(note) for note in provenance.get("notes", [])]
-    skipped = provenance.get("skipped", [])
     reasons: dict[str, list[str]] = {}
-    for entry in skipped:
+    for entry in provenance.get("skipped", []):
         reasons.setdefault(str(entry["reason"]), []).append(str(entry["layer"]))
     lines += [f"skipped {listed(layers, limit=5)}: {reason}" for reason, layers in reasons.items()]
     shown = for_tables(result.table, [result]).query("stratum == 'all'").to_dict("records")
     lines += outside_note(shown)
     missing = Counter(map(str, result.notes["note"]))
-    return lines + [f"{note} ({_rows(count)})" for note, count in sorted(missing.items())]
-
-
-def _rows(count: int) -> str:
-    return f"{count} rows" if count > 1 else "one row"
+    counted = ((note, f"{count} rows" if count > 1 else "one row") for note, count in sorted(missing.items()))
+    return lines + [f"{note} ({rows})" for note, rows in counted]

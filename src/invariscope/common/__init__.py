@@ -1,1 +1,1 @@
-"""What every part of the library uses: names, draws, checks, wording."""
+"""Helpers for all parts of the library: names, draws, checks, files, wording."""

@@ -1,4 +1,4 @@
-"""Shields measurements, which set their own number format, from the caller's autocast."""
+"""Protection of measurements, which set their own number format, from the caller's autocast."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks of options that many classes and functions have in common."""
+"""Checks of options that many classes and functions share."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from invariscope.common.registry import unknown
 
 
 def integer(name: str, value: Any, *, least: int = 1, besides: tuple[Any, ...] = (), what: str = "") -> Any:
-    """Return an integer option as Python's own, or one of the values that are allowed besides integers.
+    """Return an integer option as a Python int, or another allowed value unchanged.
 
     Args:
-        name: of the option.
+        name: name of the option, for the message.
         least: the smallest allowed integer.
         besides: other allowed values, such as None or "auto".
-        what: what it counts, for the message, such as "samples".
+        what: what the option counts, for the message, such as "samples".
     Raises:
-        ValueError: anything else, booleans and floats included.
+        ValueError: any other value, including booleans and floats.
 
     >>> integer("draws", 3, least=1)
     3
@@ -39,13 +39,13 @@ def integer(name: str, value: Any, *, least: int = 1, besides: tuple[Any, ...] =
 
 
 def set_integers(instance: Any, *, besides: tuple[Any, ...] = (), what: str = "", **least: int) -> None:
-    """Check integer fields of a frozen dataclass, and store them as Python's own.
+    """Check integer fields of a frozen dataclass and store them as Python ints.
 
     Args:
-        besides, what: as `integer` takes them.
+        besides, what: as for `integer`.
         least: the smallest allowed integer of each field.
     Raises:
-        ValueError: as `integer` does, for the first field that is wrong.
+        ValueError: as `integer`, for the first invalid field.
     """
     for name, smallest in least.items():
         value = integer(name, getattr(instance, name), least=smallest, besides=besides, what=what)
@@ -53,7 +53,7 @@ def set_integers(instance: Any, *, besides: tuple[Any, ...] = (), what: str = ""
 
 
 def refuse_other(instance: Any, **allowed: tuple[Any, ...]) -> None:
-    """Raise ValueError, with the closest names, unless each named option is one of the values allowed for it.
+    """Raise ValueError, with the closest names, unless each option has one of its allowed values.
 
     >>> refuse_other(complex(1, 0), imag=(0.0, 1.0))
     """

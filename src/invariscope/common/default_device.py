@@ -1,4 +1,4 @@
-"""The caller's default device (`torch.set_default_device`): for the caller's own code, and not for ours."""
+"""The caller's default device (`torch.set_default_device`) applies to the caller's code, not to ours."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _CALLERS: ContextVar[torch.device | None] = ContextVar("_CALLERS", default=None)
 
 @contextmanager
 def without_default_device() -> Iterator[None]:
-    """Make new tensors on the CPU inside the context, where generators and indices are.
+    """Create new tensors on the CPU, where generators and indices live, inside the context.
 
-    Also works as a decorator, `@without_default_device()`. The caller's own functions run in `as_the_caller`.
+    Also works as a decorator, `@without_default_device()`. Run the caller's own functions in `as_the_caller`.
 
     >>> with torch.device("meta"), without_default_device():
     ...     ours = torch.zeros(1)
@@ -37,7 +37,7 @@ def without_default_device() -> Iterator[None]:
 
 @contextmanager
 def as_the_caller() -> Iterator[None]:
-    """Make new tensors on the device on which the caller makes them."""
+    """Restore the caller's default device inside the context."""
     device = _CALLERS.get()
     if device is None:
         yield

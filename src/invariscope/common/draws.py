@@ -1,4 +1,4 @@
-"""Random numbers keyed by what they belong to, so that they do not depend on order, batch or process."""
+"""Random numbers keyed by sample and purpose, independent of order, batch and process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _WORD = 0xFFFF_FFFF_FFFF_FFFF
 
 
 class Stream(IntEnum):
-    """Purpose of a draw. Numbers of different streams are independent for every seed and key.
+    """Purpose of a draw. Streams are independent of each other for every seed and key.
 
     The values enter every draw: add new streams, but never renumber existing ones.
     """
@@ -60,11 +60,11 @@ class Draws:
     Args:
         seed: any integer.
         keys: (sample,) 64-bit integers that identify the samples.
-        slots: number of elements that each sample draws for.
-        stream: purpose of the numbers.
-        path: position within a composition, or number of an attempt, so that parts draw independently.
-        chosen: (slot,) the elements that the slots stand for; by default 0, 1, 2, ...
-        indices: (sample,) positions in the data set, for coefficients given by position; by default the keys.
+        slots: number of elements to draw for each sample.
+        stream: purpose of the draws.
+        path: position within a composition or number of an attempt; different paths draw independently.
+        chosen: (slot,) the element of each slot; by default 0, 1, 2, ...
+        indices: (sample,) positions in the data set, for coefficients listed by position; default: the keys.
 
     Source:
         Steele, Lea and Flood 2014, doi:10.1145/2660193.2660195.
@@ -84,7 +84,7 @@ class Draws:
     indices: np.ndarray | None = None
 
     def under(self, *path: int, stream: Stream | None = None) -> Draws:
-        """Return independent draws for the same samples, for a part of the purpose."""
+        """Return independent draws for the same samples, under a longer path or another stream."""
         return replace(self, path=(*self.path, *path), stream=self.stream if stream is None else stream)
 
     def take(self, rows: np.ndarray) -> Draws:
@@ -125,7 +125,7 @@ class Draws:
 
 
 def drawn_words(keys: np.ndarray, seed: int, stream: Stream) -> np.ndarray:
-    """Return (sample,) one 64-bit word per key.
+    """Return one 64-bit word per key, (sample,).
 
     >>> rising = drawn_words(np.arange(3), 0, Stream.RANK)
     >>> bool((rising == drawn_words(np.arange(3)[::-1], 0, Stream.RANK)[::-1]).all())
@@ -140,7 +140,7 @@ def drawn_seed(seed: int, stream: Stream, *path: int) -> int:
 
 
 def numpy_generator(seed: int, stream: Stream, *path: int) -> np.random.Generator:
-    """Return a separate NumPy generator, for what is drawn once and not per sample."""
+    """Return a separate NumPy generator, for draws that do not belong to a sample."""
     return np.random.default_rng(drawn_seed(seed, stream, *path))
 
 

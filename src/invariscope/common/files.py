@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all."""
+"""Files and folders that appear complete or not at all."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from typing import Any
 
 @contextmanager
 def scratch_beside(path: Path) -> Iterator[Path]:
-    """Yield an empty folder on the disk of `path`, which is removed when the block ends.
+    """Yield an empty folder on the same disk as `path`, and remove it when the block ends.
 
-    It lies in the nearest folder above `path` that exists, so that moving to `path` takes one step.
+    It is created in the nearest existing folder above `path`, so that moving to `path` is one step.
     """
     path = path.absolute()
     parent = next(folder for folder in path.parents if folder.exists())
     prefix = f".{path.name}-"
     with tempfile.TemporaryDirectory(prefix=prefix, dir=parent, ignore_cleanup_errors=True) as outer:
-        scratch = Path(outer) / path.name  # the outer one is closed to others; this one is as open as usual
+        scratch = Path(outer) / path.name  # unlike the outer folder, this one has the usual permissions
         scratch.mkdir()
         yield scratch
 
@@ -30,7 +30,7 @@ def scratch_beside(path: Path) -> Iterator[Path]:
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a path to write to; its file becomes `path` if the block ends without an exception.
 
-    Missing folders are made. After an exception, Ctrl-C included, `path` is as it was.
+    Missing folders are created. After an exception, including Ctrl-C, `path` is unchanged.
     """
     with scratch_beside(path) as folder:
         yield folder / path.name
@@ -43,11 +43,11 @@ def replacing(path: Path) -> Iterator[Path]:
 def filling(folder: Path, *, last: str) -> Iterator[Path]:
     """Yield a scratch folder whose files move into `folder` if the block ends without an exception.
 
-    A new folder appears in one step. In one that exists, files of the same names are replaced one by one,
-    and others stay.
+    A new folder appears in one step. In an existing folder, files of the same names are replaced one by one
+    and others stay. After an exception, including Ctrl-C, `folder` is unchanged.
 
     Args:
-        last: the file that marks the folder as complete: removed first, moved last.
+        last: the file that marks the folder as complete; it is removed first and moved last.
     """
     with scratch_beside(folder) as scratch:
         yield scratch
@@ -62,18 +62,30 @@ def filling(folder: Path, *, last: str) -> Iterator[Path]:
 
 
 def write_json(path: Path, document: Any) -> None:
-    """Write plain values as JSON, in one step.
+    """Write plain values as JSON in one step.
 
     Raises:
-        ValueError: NaN or an infinite number.
+        ValueError: a number is NaN or infinite.
     """
     text = json.dumps(document, indent=1, allow_nan=False) + "\n"
     with replacing(path) as scratch:
         scratch.write_text(text, encoding="utf-8")
 
 
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        ValueError: the file is not valid JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not valid JSON ({error}); it may be truncated") from error
+
+
 def _open_up(folder: Path) -> None:
-    """Give files the permissions of any new file: safetensors keeps its own to their owner."""
+    """Give files the usual permissions; safetensors writes files that only their owner can read."""
     mode = folder.stat().st_mode & 0o666
     for path in folder.iterdir():
         if path.is_file():

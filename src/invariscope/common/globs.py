@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 
 
 def matches(pattern: str, name: str) -> bool:
-    """Return whether a name equals a pattern or matches it as a glob, respecting case.
+    """Return whether a name equals a pattern or matches it as a case-sensitive glob.
 
     >>> matches("layer*.conv*", "layer3.0.conv1"), matches("lstm[1]", "lstm[1]")
     (True, True)
@@ -16,7 +16,7 @@ def matches(pattern: str, name: str) -> bool:
 
 
 def matches_any(patterns: Iterable[str] | None, name: str) -> bool:
-    """Return whether a name matches one of several patterns; None stands for all names.
+    """Return whether a name matches any of the patterns; None matches every name.
 
     >>> matches_any(["conv*", "fc"], "fc"), matches_any(None, "fc"), matches_any([], "fc")
     (True, True, False)

@@ -1,4 +1,4 @@
-"""Names of a package that are imported when they are first used."""
+"""Names of a package that are imported on first use."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 
 def attributes(package: str, names: Mapping[str, tuple[str, ...]]) -> Callable[[str], Any]:
-    """Return a module's `__getattr__` that imports names from where they live.
+    """Return a module `__getattr__` that imports names on first use.
 
     Args:
         package: the module's `__name__`.
-        names: dotted module to the names that it defines.
+        names: the names that each module, given by its dotted name, defines.
 
     >>> attributes("numbers", {"math": ("sqrt", "pi")})("sqrt")(9)
     3.0

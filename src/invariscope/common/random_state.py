@@ -1,4 +1,4 @@
-"""Random number generators that models and callables draw from: watched, seeded and restored."""
+"""Random generators that models and callables draw from: found, seeded and restored."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _GLOBAL = threading.RLock()
 
 
 @dataclass(frozen=True)
-class Generator:
-    """A generator: how to read and write its state, the state of a seed, and a faster way to seed it."""
+class RandomGenerator:
+    """Access to a random generator: read and write its state, get the state of a seed, seed it faster."""
 
     name: str
     read: Callable[[], Any]
-    write: Callable[[Any], None]
+    write: Callable[[Any], object]
     seeded: Callable[[int], Any]
     restart: Callable[[int], Any] | None = None
 
@@ -36,7 +36,7 @@ class Generator:
             self.restart(seed)
 
     def moved_from(self, state: Any) -> bool:
-        """Return whether anything was drawn since this state."""
+        """Return whether the generator was used since this state."""
         return not _equal(self.read(), state)
 
 
@@ -50,24 +50,24 @@ def _equal(a: Any, b: Any) -> bool:
     return a == b
 
 
-def global_generators(device: str) -> tuple[Generator, ...]:
+def global_generators(device: str) -> tuple[RandomGenerator, ...]:
     """Return the global generators of torch (CPU and the given device), NumPy and Python."""
     found = [
-        Generator(
+        RandomGenerator(
             "torch",
             torch.get_rng_state,
             torch.set_rng_state,
             _torch_seeded,
             torch.default_generator.manual_seed,
         ),
-        Generator(
+        RandomGenerator(
             "NumPy",
             _numpy_state,
             np.random.set_state,
             _numpy_seeded,
             lambda seed: np.random.seed(_words(seed)),
         ),
-        Generator(
+        RandomGenerator(
             "Python",
             random.getstate,
             random.setstate,
@@ -80,8 +80,8 @@ def global_generators(device: str) -> tuple[Generator, ...]:
     return tuple(found)
 
 
-def _torch_seeded(seed: int) -> torch.Tensor:
-    return torch.Generator().manual_seed(seed).get_state()
+def _torch_seeded(seed: int, device: Any = "cpu") -> torch.Tensor:
+    return torch.Generator(device).manual_seed(seed).get_state()
 
 
 def _numpy_state() -> Any:
@@ -97,35 +97,30 @@ def _words(seed: int) -> Any:
     return seed if seed < 2**32 else [seed & 0xFFFF_FFFF, seed >> 32]
 
 
-def _device_generator(device: str) -> Generator:
+def _device_generator(device: str) -> RandomGenerator:
     backend = torch.get_device_module(torch.device(device))
     indexed = () if torch.device(device).type == "mps" else (device,)
-    return Generator(
+    return RandomGenerator(
         device,
         lambda: backend.get_rng_state(*indexed),
         lambda state: backend.set_rng_state(state, *indexed),
-        lambda seed: torch.Generator(device).manual_seed(seed).get_state(),
+        functools.partial(_torch_seeded, device=device),
     )
 
 
-def held_generators(values: Iterable[Any]) -> tuple[Generator, ...]:
-    """Return the random generators among these values."""
-    return _distinct(values)
+def callable_generators(function: Callable[..., Any]) -> tuple[RandomGenerator, ...]:
+    """Return the generators that a callable holds as an attribute, bound argument or closure variable.
 
-
-def callable_generators(function: Callable[..., Any]) -> tuple[Generator, ...]:
-    """Return the generators that a callable holds: as an attribute, a bound argument or a closure variable.
-
-    Attributes of the objects that it holds, and of their submodules, are searched too; deeper ones are not.
+    Attributes of the objects it holds, and of their submodules, are searched too, but nothing deeper.
     """
     holders = [*_parts(function)]
     holders += [module for part in holders if isinstance(part, nn.Module) for module in part.modules()]
     attributes = [value for holder in holders for value in getattr(holder, "__dict__", {}).values()]
-    return _distinct([*holders, *attributes])
+    return held_generators([*holders, *attributes])
 
 
 def _parts(function: Any) -> Iterator[Any]:
-    """Yield the callable, and what is bound to it."""
+    """Yield the callable and everything bound to it."""
     yield function
     if isinstance(function, functools.partial):
         yield from _parts(function.func)
@@ -134,8 +129,9 @@ def _parts(function: Any) -> Iterator[Any]:
 
 
 def _bound(function: Any) -> Iterator[Any]:
-    """Yield the object of a method, the defaults of a function, and its closure variables."""
-    yield from (holder for holder in [getattr(function, "__self__", None)] if holder is not None)
+    """Yield a method's object, a function's defaults and its closure variables."""
+    if (holder := getattr(function, "__self__", None)) is not None:
+        yield holder
     yield from getattr(function, "__defaults__", None) or ()
     yield from (getattr(function, "__kwdefaults__", None) or {}).values()
     for cell in getattr(function, "__closure__", None) or ():
@@ -145,48 +141,35 @@ def _bound(function: Any) -> Iterator[Any]:
             continue
 
 
-def _distinct(values: Iterable[Any]) -> tuple[Generator, ...]:
+def held_generators(values: Iterable[Any]) -> tuple[RandomGenerator, ...]:
+    """Return the random generators among these values, each once."""
     held = {id(value): value for value in values}
     return tuple(generator for value in held.values() if (generator := _wrapped(value)) is not None)
 
 
-def _wrapped(value: Any) -> Generator | None:
+def _wrapped(value: Any) -> RandomGenerator | None:
     if isinstance(value, torch.Generator):
-        return _own_torch(value)
+        seeded = functools.partial(_torch_seeded, device=value.device)
+        return RandomGenerator(_OWN, value.get_state, value.set_state, seeded)
     if isinstance(value, np.random.Generator):
         bits = value.bit_generator
         kind: Any = type(bits)
-        return Generator(
-            _OWN,
-            lambda: bits.state,
-            lambda state: setattr(bits, "state", state),
-            lambda seed: kind(seed).state,
-        )
+        write = functools.partial(setattr, bits, "state")
+        return RandomGenerator(_OWN, lambda: bits.state, write, lambda seed: kind(seed).state)
     if isinstance(value, np.random.RandomState):
-        return Generator(_OWN, lambda: value.get_state(legacy=False), value.set_state, _numpy_seeded)
+        return RandomGenerator(_OWN, lambda: value.get_state(legacy=False), value.set_state, _numpy_seeded)
     if isinstance(value, random.Random):
-        return Generator(_OWN, value.getstate, value.setstate, lambda seed: random.Random(seed).getstate())
+        return RandomGenerator(
+            _OWN, value.getstate, value.setstate, lambda seed: random.Random(seed).getstate()
+        )
     return None
 
 
-def _own_torch(generator: torch.Generator) -> Generator:
-    device = generator.device
-
-    def seeded(seed: int) -> torch.Tensor:
-        return torch.Generator(device).manual_seed(seed).get_state()
-
-    return Generator(_OWN, generator.get_state, lambda state: _set_state(generator, state), seeded)
-
-
-def _set_state(generator: torch.Generator, state: torch.Tensor) -> None:
-    generator.set_state(state)
-
-
 @contextmanager
-def put_back(generators: Sequence[Generator]) -> Iterator[list[Any]]:
+def put_back(generators: Sequence[RandomGenerator]) -> Iterator[list[Any]]:
     """Restore the generators on exit; yield their states on entry.
 
-    Only one thread at a time may hold the global generators, so that measurements in several threads do not
+    Only one thread at a time holds the global generators, so that measurements in several threads do not
     share draws.
     """
     with _GLOBAL if any(generator.name != _OWN for generator in generators) else nullcontext():
@@ -201,16 +184,16 @@ def put_back(generators: Sequence[Generator]) -> Iterator[list[Any]]:
 class Streams:
     """Private streams that replace the global generators for models that draw from them.
 
-    Within `active()` the global generators continue the private streams; outside, they have the user's state.
+    Inside `active()` the global generators continue the private streams; outside they are unchanged.
     """
 
-    def __init__(self, generators: Sequence[Generator], seed: int) -> None:
+    def __init__(self, generators: Sequence[RandomGenerator], seed: int) -> None:
         self.generators = tuple(generators)
         self.states = [generator.seeded(seed) for generator in self.generators]
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """Use the private streams for one forward."""
+        """Use the private streams inside the context, which holds one forward."""
         with put_back(self.generators):  # one thread at a time
             for generator, state in zip(self.generators, self.states, strict=True):
                 generator.write(state)

@@ -1,4 +1,4 @@
-"""Names that users type, and the classes behind them: one file per thing, no list to edit."""
+"""Registries: classes found by name, one file per class, without a list to edit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
 def snake_case(name: str) -> str:
-    """The registry's spelling of a class name.
+    """Return the registry name of a class.
 
     >>> snake_case("NormalizedVariance"), snake_case("EquivariancePSNR"), snake_case("CKA")
     ('normalized_variance', 'equivariance_psnr', 'cka')
@@ -27,12 +27,12 @@ def snake_case(name: str) -> str:
 
 
 def closest(name: str, candidates: Iterable[str], *, count: int = 3) -> list[str]:
-    """The candidates that look most like `name`, best first."""
+    """Return the candidates most similar to `name`, best first."""
     return difflib.get_close_matches(name, list(candidates), n=count, cutoff=0.4)
 
 
 def unknown(kind: str, name: str, candidates: Iterable[str], *, hint: str = "") -> ValueError:
-    """The error for a name that nothing answers to, with the closest names that something does.
+    """Return an error for an unknown name that lists the closest known names.
 
     >>> unknown("transform", "rotatoin", ["rotation", "flip"])
     ValueError("unknown transform 'rotatoin'. Closest: 'rotation'.")
@@ -46,12 +46,12 @@ def unknown(kind: str, name: str, candidates: Iterable[str], *, hint: str = "") 
 
 
 def refuse_unknown_options(make: Callable[..., Any], given: Iterable[str], *, name: str = "") -> None:
-    """Raises a TypeError for keywords that a class or function does not take, with the closest that it does.
+    """Raise TypeError for keywords that a class or function does not take, with the closest known ones.
 
     Args:
         make: the class or function.
         given: the keywords.
-        name: what the user calls it, if not by its own name.
+        name: its name in the message; by default its own.
     """
     options = inspect.signature(make).parameters.values()
     if any(option.kind is option.VAR_KEYWORD for option in options):
@@ -66,12 +66,12 @@ def refuse_unknown_options(make: Callable[..., Any], given: Iterable[str], *, na
 
 @dataclass(frozen=True)
 class Registry(Generic[T]):
-    """The classes of one kind, found by importing every module of one package.
+    """All classes of one kind, found by importing every module of a package.
 
     Args:
-        kind: what the user calls such a thing ("measure").
-        package: the package whose modules define them.
-        listing: what `invariscope list` calls them, if not the kind with an s; None: it does not list them.
+        kind: the user's word for such a class, such as "measure".
+        package: the package whose modules define the classes.
+        listing: the subcommand of `invariscope list`, by default the kind with an s; None: no subcommand.
         also: further packages whose modules define such classes.
     """
 
@@ -82,18 +82,18 @@ class Registry(Generic[T]):
     _classes: dict[str, type[T]] = field(default_factory=dict, repr=False)
 
     def add(self, cls: type[T], name: str = "") -> None:
-        """Registers a class, by default under its snake_case name; abstract and private ones are unlisted."""
+        """Register a class, by default under its snake_case name; abstract and private ones stay unlisted."""
         self._classes[name or snake_case(cls.__name__)] = cls
 
     def names(self) -> list[str]:
-        """Every registered name, in alphabetical order."""
+        """Return all registered names in alphabetical order."""
         for package in (self.package, *self.also):
             _import_all(package)
-        # Whether a class is abstract is only known once it is complete, so not yet in `add`.
+        # `add` runs before a class is complete, when it is not known yet whether it is abstract.
         return sorted(name for name, cls in self._classes.items() if _is_public(cls))
 
     def get(self, name: str) -> type[T]:
-        """The class behind a name; a ValueError with the closest names if there is none."""
+        """Return the class of that name, or raise ValueError with the closest names."""
         names = self.names()
         if name not in self._classes:
             listing = self.listing or f"{self.kind}s"
@@ -102,13 +102,13 @@ class Registry(Generic[T]):
         return self._classes[name]
 
     def classes(self) -> dict[str, type[T]]:
-        """Every registered class by name."""
+        """Return all registered classes by name."""
         return {name: self._classes[name] for name in self.names()}
 
 
 @cache
 def _import_all(package: str) -> None:
-    """Every module of a package, once: looking for files takes longer than a small measurement."""
+    """Import every module of a package once; searching files takes longer than a small measurement."""
     for module in pkgutil.iter_modules(importlib.import_module(package).__path__, f"{package}."):
         importlib.import_module(module.name)
 

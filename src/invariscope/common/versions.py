@@ -1,4 +1,4 @@
-"""The versions of the software that made a result."""
+"""Versions of the software behind a result."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import platform
 
 
 def versions(*modules: str) -> dict[str, str]:
-    """Return the versions of this package, of Python and of further modules.
+    """Return the versions of this package, of Python and of other modules.
 
     >>> sorted(versions("numpy"))
     ['invariscope', 'numpy', 'python']

@@ -1,4 +1,4 @@
-"""Conversion of arrays of any library to dense tensors that the engine can work with."""
+"""Convert arrays of any library to dense tensors that the engine supports."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from invariscope.common.wording import listed
 
-# Dtypes for which torch lacks most operations, and the smallest signed ones that hold the same numbers.
+# Dtypes for which torch lacks most operations, with signed dtypes to convert them to.
 _WIDER = {torch.uint16: torch.int32, torch.uint32: torch.int64, torch.uint64: torch.int64}
 _NUMBERS = "biufc"
 
@@ -21,7 +21,7 @@ def is_array(values: Any) -> bool:
 
 
 def is_table(values: Any) -> bool:
-    """Whether values can convert themselves to an array, as a DataFrame or a Series can."""
+    """Whether values convert themselves to an array, like a DataFrame or a Series."""
     return hasattr(values, "to_numpy") and hasattr(values, "shape") and not isinstance(values, type)
 
 
@@ -29,8 +29,8 @@ def as_tensor(values: Any, what: str) -> Tensor:
     """Return the values as a tensor, which shares their memory if possible.
 
     Args:
-        values: a tensor, an array, or a DataFrame, whose rows are samples.
-        what: what the values are, for messages: "inputs".
+        values: a tensor, an array, or a DataFrame whose rows are samples.
+        what: name of the values for messages, such as "inputs".
     Raises:
         TypeError: not an array, or not numeric.
         ValueError: a sparse, nested, quantized or meta tensor; masked or missing values.
@@ -40,7 +40,9 @@ def as_tensor(values: Any, what: str) -> Tensor:
     if isinstance(values, np.ndarray):
         values = torch.as_tensor(_native(values, what))
     if not isinstance(values, Tensor):
-        raise TypeError(f"{what} must be tensors or arrays, got {_named(values)}; convert them first")
+        hint = ", a sparse matrix: pass its toarray()" if hasattr(values, "toarray") else ""
+        kind = f"{type(values).__name__}{hint}"
+        raise TypeError(f"{what} must be tensors or arrays, got {kind}; convert them first")
     refuse_not_dense(values, what)
     return _widened(values.resolve_conj().resolve_neg(), what)
 
@@ -56,11 +58,6 @@ def refuse_not_dense(values: Tensor, what: str) -> None:
         raise ValueError(f"{what} are on the meta device and have no values; pass tensors with values")
     if values.is_quantized:
         raise ValueError(f"{what} are quantized ({values.dtype}); pass {what}.dequantize()")
-
-
-def _named(values: Any) -> str:
-    hint = ", a sparse matrix: pass its toarray()" if hasattr(values, "toarray") else ""
-    return f"{type(values).__name__}{hint}"
 
 
 def _widened(values: Tensor, what: str) -> Tensor:
@@ -90,13 +87,13 @@ def _native(values: np.ndarray, what: str) -> np.ndarray:
 
 
 def _unlocked(values: np.ndarray) -> np.ndarray:
-    """A view that torch accepts without a warning. Never written to; copies of files may be large."""
+    """Return a view of a file that torch accepts without a warning; it is never written to."""
 
-    class View:
+    class Unlocked:
         __array_interface__ = values.__array_interface__ | {"data": (values.ctypes.data, False)}
         kept = values
 
-    return np.asarray(View())
+    return np.asarray(Unlocked())
 
 
 def _of_table(table: Any, what: str) -> np.ndarray:

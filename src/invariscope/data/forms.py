@@ -1,4 +1,4 @@
-"""Supported forms of data: arrays, pairs, datasets, loaders, iterables of batches."""
+"""Recognise the supported forms of data: arrays, pairs, datasets, loaders, iterables of batches."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def batched(item: Any, labels: Any = None) -> Any:
 
 
 def read(batch: Any, labelling: Labelling, labels: Any = None) -> Batch:
-    """Return the inputs of a batch, and its targets if they are labels or numbers.
+    """Return the inputs of a batch, and its targets if these are labels or numbers.
 
     Args:
         labels: name of the field of structured samples that holds the label.

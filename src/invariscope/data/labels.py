@@ -1,4 +1,4 @@
-"""Targets of the inputs: labels (integers or words), numbers to be predicted, and others."""
+"""Targets of the inputs: labels (integers or words), numbers to be predicted, and other targets."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from invariscope.common.wording import listed
 from invariscope.data.arrays import is_array, is_table, refuse_not_dense
 from invariscope.statistics.class_labels import NEEDED
 
-# What the targets of a source can be. Only the first three are kept, as a tensor (sample,).
+# Kinds of targets. Only the first three are kept, as a (sample,) tensor.
 CLASS, NUMBER, WORD, OTHER, NONE = "integers", "numbers", "words", "other targets", "none"
 
-_WRAPPERS = 8  # how deep a data set may lie inside loaders and subsets
+_WRAPPERS = 8  # largest nesting of loaders and subsets around a dataset
 
 
 class Targets(NamedTuple):
@@ -36,17 +36,17 @@ class Targets(NamedTuple):
 
 @dataclass(frozen=True)
 class Labelling:
-    """What the labels of a source mean.
+    """The meaning of a source's labels.
 
-    The number of a word is a digest of it, so that no result depends on the order in which words occur. The
-    model output that a word belongs to is known only if the class names are given in the order of the
-    outputs, by the data or by the user.
+    The number of a word is a digest of it, so that results do not depend on the order in which words occur.
+    The model output for a word is known only if the data or the user give the class names in the order of
+    the outputs.
 
     Args:
         order: class names in the order of the model's outputs; () if unknown.
-        given: whether the user gave them, rather than the data.
-        words: the words seen so far, by number.
-        met: the kinds of targets seen so far, with type and shape as text.
+        given: whether the user gave the names, rather than the data.
+        words: words seen so far, by number.
+        met: kinds of targets seen so far, with type and shape as text.
     """
 
     order: tuple[str, ...] = ()
@@ -56,7 +56,7 @@ class Labelling:
 
     @classmethod
     def of(cls, data: Any) -> Labelling:
-        """Return the labelling of data, with the class names that they have, if any."""
+        """Return the labelling of data, with the data's own class names, if any."""
         return cls(class_names(data))
 
     def named(self, classes: Sequence[str] | None) -> Labelling:
@@ -76,8 +76,8 @@ class Labelling:
             inputs: number of inputs.
             whole: whether these are the targets of all samples, not of one batch.
         Raises:
-            ValueError: targets of a different length, labels that are missing for some samples, labels of
-                two kinds.
+            ValueError: targets of a different length, labels missing for some samples, or labels of two
+                kinds.
         """
         found = read_targets(targets, whole=whole)
         if found.length is not None and found.length != inputs:
@@ -149,7 +149,7 @@ class Labelling:
         if OTHER in self.met:
             return (
                 f"{NEEDED} to be compared with the model's outputs; got {self.met[OTHER]}. Otherwise leave "
-                "out the targets, and the measures that compare with them"
+                "out the targets, and the measures that need them"
             )
         if not self.words or self.order:
             return ""
@@ -157,8 +157,7 @@ class Labelling:
         return (
             f"the labels are words ({shown}), and it is not known which output of the model belongs to which "
             "word: name the classes in the order of the outputs, classes=[...] (--classes on the command "
-            "line), or give class numbers. Otherwise leave out the labels, and the measures that compare "
-            "with them"
+            "line), or pass class numbers. Otherwise leave out the labels, and the measures that need them"
         )
 
     def check(self, labels: Tensor | None, *, by_class: bool, compared: bool) -> None:
@@ -187,36 +186,24 @@ def read_targets(targets: Any, *, whole: bool = True) -> Targets:
     """Classify targets as integers, words, numbers or others; see `Labelling.read`."""
     if targets is None:
         return Targets(NONE)
+    if is_table(targets) and tuple(targets.shape[1:]) == (1,):  # a table with a single column
+        targets = targets.to_numpy()[:, 0]
     if missing := int(np.ma.getmaskarray(targets).sum()) if isinstance(targets, np.ma.MaskedArray) else 0:
         raise ValueError(
             f"labels are masked for {missing} of {targets.size} samples: leave those samples out"
         )
     if isinstance(targets, Tensor):
         refuse_not_dense(targets, "labels")
-    targets = _only_column(targets)
     values = targets.detach().cpu() if isinstance(targets, Tensor) else _array(targets)
     if values is None:
         return Targets(OTHER, came=type(targets).__name__)
-    if values.ndim == 0:
-        return _no_axis(targets, values)
-    if values.ndim == 1 and isinstance(values, Tensor):
-        return _of_tensor(values)
-    if values.ndim == 1 and isinstance(values, np.ndarray):
-        return _of_array(values)
-    return Targets(OTHER, None, len(values), described(values, whole=whole))
-
-
-def _only_column(targets: Any) -> Any:
-    """The column of a table with a single one; anything else unchanged."""
-    if is_table(targets) and tuple(targets.shape[1:]) == (1,):
-        return targets.to_numpy()[:, 0]
-    return targets
-
-
-def _no_axis(targets: Any, values: Tensor | np.ndarray) -> Targets:
-    if isinstance(values, np.ndarray) and values.dtype == object:
+    if values.ndim == 0 and values.dtype == object:
         return Targets(OTHER, came=type(targets).__name__)
-    raise ValueError(f"{NEEDED}; got a single {type(targets).__name__} for all: {str(targets)[:40]}")
+    if values.ndim == 0:
+        raise ValueError(f"{NEEDED}; got a single {type(targets).__name__} for all: {str(targets)[:40]}")
+    if values.ndim == 1:
+        return _of_tensor(values) if isinstance(values, Tensor) else _of_array(values)
+    return Targets(OTHER, None, len(values), described(values, whole=whole))
 
 
 def _of_tensor(values: Tensor) -> Targets:
@@ -286,7 +273,7 @@ def _array(targets: Any) -> np.ndarray | None:
     if isinstance(targets, dict):
         return None
     if isinstance(targets, list | tuple) and any(isinstance(entry, str) for entry in targets):
-        # NumPy would turn None, NaN and numbers beside words into words.
+        # NumPy would convert None, NaN and numbers to words if there are words among them.
         return np.fromiter(targets, object, len(targets))
     try:
         return np.asarray(targets)
@@ -295,7 +282,7 @@ def _array(targets: Any) -> np.ndarray | None:
 
 
 def described(values: Tensor | np.ndarray, *, whole: bool = True) -> str:
-    """Describe type and shape, and how to convert the targets to labels.
+    """Describe the type and shape of targets, and how to convert them to labels.
 
     >>> described(torch.zeros(40, 1, dtype=torch.long))
     'int64 of shape (40, 1): use labels[:, 0]'
@@ -318,7 +305,7 @@ def _remedy(values: Tensor | np.ndarray) -> str:
 
 
 def one_target(target: Any) -> Any:
-    """Return the target of a sample as the targets of a batch of one sample."""
+    """Return a sample's target as the targets of a batch of one sample."""
     if target is None:
         return None
     return target[None] if isinstance(target, Tensor | np.ndarray) else [target]
@@ -337,11 +324,11 @@ def refuse_listed_pair(data: Any) -> None:
     plain = isinstance(labels, list) and all(isinstance(v, str | int | float | np.generic) for v in labels)
     axes = 1 if plain else getattr(labels, "ndim", inputs.ndim)
     if axes != inputs.ndim and inputs.ndim and axes and len(labels) == len(inputs):
-        raise ValueError("a list is read as batches of inputs; give (inputs, labels) as a tuple")
+        raise ValueError("a list is read as batches of inputs; pass (inputs, labels) as a tuple")
 
 
 def class_names(data: Any) -> tuple[str, ...]:
-    """Return the ordered class names of a data object, or of the one that it wraps; () if it has none."""
+    """Return the ordered class names of a data object or of the object that it wraps; () without names."""
     for _ in range(_WRAPPERS):
         found = _ordered(getattr(data, "class_to_idx", None)) or _listed(getattr(data, "classes", None))
         data = getattr(data, "dataset", None)
@@ -364,7 +351,7 @@ def _listed(names: Any) -> tuple[str, ...]:
 
 
 def _unique(names: Iterable[Any]) -> tuple[str, ...]:
-    """Return names as text: synonyms joined, and a number after names that several classes share.
+    """Return names as text, joining synonyms and numbering names that several classes share.
 
     >>> _unique([("crane",), ("maillot", "tank suit"), ("crane",)])
     ('crane (0)', 'maillot, tank suit', 'crane (2)')

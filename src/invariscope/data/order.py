@@ -1,4 +1,4 @@
-"""How samples are identified, and the order in which they are walked: keys, ranks, partners and groups.
+"""Identify samples, and order them for the walk: keys, ranks, partners and groups.
 
 Results must not depend on the order in which data are stored. Each sample has a 64-bit key; its rank is its
 position when samples are sorted by a hash of seed and key. Pairs, jackknife groups, subsets and draws follow
@@ -33,7 +33,7 @@ class Order:
         partners: (rank,) rank of each sample's partner, -1 for none.
         groups: (rank,) jackknife groups.
         clusters: (rank,) cluster numbers; None if there are no clusters.
-        kind: where the keys come from: "content", "ids" or "index".
+        kind: origin of the keys: "content", "ids" or "index".
         arrival: whether samples are walked as they are stored, not by rank.
     """
 
@@ -48,11 +48,6 @@ class Order:
 
     def __len__(self) -> int:
         return len(self.walk)
-
-    @property
-    def name(self) -> str:
-        """Name of the order, for the provenance."""
-        return "arrival" if self.arrival else "rank"
 
     def first(self, samples: int) -> Order:
         """Return the first samples of the walk, paired anew."""
@@ -90,11 +85,10 @@ class Identities:
 
     def arrived(self, seed: int) -> Order:
         """Order all samples as they are stored, for a stream that is held in memory."""
-        walk = np.arange(len(self.keys))
-        clusters = None if self.clusters is None else self.clusters
-        known = replace(_order(self, walk, None), clusters=clusters, arrival=True)
-        mates = without_own_cluster(known.partners, clusters)
-        return replace(known, partners=mates, groups=arrival_groups(known.pairs, clusters, seed))
+        known = _order(self, np.arange(len(self.keys)), None)
+        mates = without_own_cluster(known.partners, self.clusters)
+        groups = arrival_groups(known.pairs, self.clusters, seed)
+        return replace(known, clusters=self.clusters, arrival=True, partners=mates, groups=groups)
 
 
 def without_own_cluster(mates: np.ndarray, clusters: np.ndarray | None) -> np.ndarray:

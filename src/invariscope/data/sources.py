@@ -77,7 +77,7 @@ class Source(abc.ABC):
         """Return what identifies the samples, and the order of the walk, for the provenance."""
         if self.order is None:
             return {"keys": INDEX, "order": "arrival"}
-        return {"keys": self.order.kind, "order": self.order.name}
+        return {"keys": self.order.kind, "order": "arrival" if self.order.arrival else "rank"}
 
 
 class _OrderedSource(Source):
@@ -187,7 +187,7 @@ class StreamSource(Source):
         for batch in self._batches():
             waiting.add(batch)
             if waiting.full and waiting.rows > 3:
-                # What follows may be a single sample, which then joins the pair before it.
+                # Keep two samples back, in case a single one follows, which then joins their pair.
                 inputs, labels = joined(waiting.batches)
                 cut = (len(inputs) - 2) // 2 * 2
                 yield self._window(inputs[:cut], None if labels is None else labels[:cut], first)
@@ -235,14 +235,14 @@ class StreamSource(Source):
 
 
 class _Waiting:
-    """Batches that wait to become a window."""
+    """Batches collected for the next window."""
 
     def __init__(self) -> None:
         self.batches: list[Batch] = []
         self.rows = self.size = 0
 
     def add(self, batch: Batch) -> None:
-        """Keep a batch."""
+        """Add a batch."""
         self.batches.append(batch)
         self.rows += len(batch[0])
         self.size += nbytes_of(batch[0])
@@ -257,10 +257,10 @@ def refuse_second_walk(source: Source, why: str) -> None:
     """Raise ValueError if the data can be walked only once."""
     source = getattr(source, "whole", source)
     if isinstance(source, StreamSource) and iter(source.batches) is source.batches:
-        raise ValueError(f"{why}; give an array, a Dataset or a DataLoader, not an iterator")
+        raise ValueError(f"{why}: pass an array, a Dataset or a DataLoader, not an iterator")
 
 
-VARIANCE = "a variance across samples needs at least two; an interval, 64"
+VARIANCE = "the variance across samples needs at least two, and intervals need 64"
 
 
 def as_source(
@@ -320,25 +320,26 @@ def _ordered(form: Form, seed: int, ids: Any, clusters: Any) -> Source:
     if form.batches is not None:
         return StreamSource(form.batches, count, *about, named, together, seed, label=form.field)
     if named is not None:
-        known = Identities(named, IDS, together)
+        keys, kind = named, IDS
     elif is_structured(form.inputs):
-        known = Identities(content_keys(map(sample_digest, form.inputs)), CONTENT, together)
+        keys, kind = content_keys(map(sample_digest, form.inputs)), CONTENT
     elif isinstance(form.items, ImageFolder):
-        known = Identities(content_keys(form.items.keys), CONTENT, together)
+        keys, kind = content_keys(form.items.keys), CONTENT
     elif form.inputs is not None:
-        known = Identities(tensor_keys(form.inputs), CONTENT, together)
+        keys, kind = tensor_keys(form.inputs), CONTENT
     else:
-        known = Identities(np.arange(len(form.items)), INDEX, together)
+        keys, kind = np.arange(len(form.items)), INDEX
+    order = Identities(keys, kind, together).ranked(seed)
     if form.inputs is None:
-        return DatasetSource(form.items, known.ranked(seed), *about, form.field, form.collate)
-    return ArraySource(form.inputs, form.targets, known.ranked(seed), *about, form.collate)
+        return DatasetSource(form.items, order, *about, form.field, form.collate)
+    return ArraySource(form.inputs, form.targets, order, *about, form.collate)
 
 
 def held(source: Source, seed: int) -> ArraySource:
     """Return a source that holds the samples in memory, in the order of the walk."""
     windows = list(source.windows())
     if not windows:
-        raise ValueError("the data are empty: the iterable gave no batch; give at least two samples")
+        raise ValueError("the data are empty: the iterable gave no batch; pass at least two samples")
     inputs, labels = joined([(window.inputs, window.labels) for window in windows])
     order = source.order
     if order is None:
@@ -350,7 +351,7 @@ def held(source: Source, seed: int) -> ArraySource:
 
 
 def _subset(source: Source, samples: int, seed: int) -> Source:
-    """Take the samples of lowest rank; of a stream the first, which are then kept in memory."""
+    """Take the samples of lowest rank; of a stream the first, which are then held in memory."""
     if source.length is not None and samples > source.length:
         raise ValueError(f"samples={samples}, but there are only {source.length}; lower samples=")
     if isinstance(source, ArraySource | DatasetSource):

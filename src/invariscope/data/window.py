@@ -1,4 +1,4 @@
-"""Consecutive samples of the walk, and a digest of all samples that were walked."""
+"""Consecutive samples of the walk, and a digest of all walked samples."""
 
 from __future__ import annotations
 
@@ -48,11 +48,6 @@ class Window:
         return len(self.indices)
 
     @property
-    def ranks(self) -> np.ndarray:
-        """(sample,) positions in the walk."""
-        return np.arange(self.first, self.first + len(self))
-
-    @property
     def inputs(self) -> Inputs:
         """(sample, ...) all inputs; a copy if the store has a different order."""
         return self.store if self.rows is None else self.take(np.arange(len(self)))
@@ -64,12 +59,12 @@ class Window:
     def part(self, low: int, high: int) -> Window:
         """Return the samples from `low` to before `high`; partners outside that range become -1."""
         mates = self.partners[low:high] - low
+        mates = np.where((mates < 0) | (mates >= high - low), -1, mates)
         cut: dict[str, Any] = {
             name: None if getattr(self, name) is None else getattr(self, name)[low:high]
             for name in ("labels", "indices", "keys", "pairs", "groups", "clusters")
         }
         rows = np.arange(len(self)) if self.rows is None else self.rows
-        mates = np.where((self.partners[low:high] < 0) | (mates < 0) | (mates >= high - low), -1, mates)
         return replace(self, **cut, partners=mates, rows=rows[low:high], first=self.first + low)
 
 
@@ -108,7 +103,7 @@ def window_of(
 
 
 class Fingerprint:
-    """Running digest of the walked samples, which shows whether two results share them.
+    """Running digest of the walked samples, which shows whether two results used the same ones.
 
     It depends on the samples, their labels, and how they are paired and grouped.
     """

@@ -1,4 +1,4 @@
-"""Detects streams with sorted labels, in which a sample's neighbour is not a random other sample."""
+"""Detect streams with sorted labels, in which a sample's neighbour is not a random other sample."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from invariscope.results.rows import ResultRow, Row
 
 SORTED = (
     "the labels of this stream come sorted, so a sample's neighbour is not a random other sample: shuffle "
-    "the stream, or give an array or a Dataset"
+    "the stream, or pass an array or a Dataset"
 )
 UNKNOWN = (
-    "the samples of a stream are paired as they arrive; if similar samples arrive together, nulls are too "
-    "small, which cannot be checked without labels: shuffle the stream, or give an array or a Dataset"
+    "the samples of a stream are paired in order of arrival; if similar samples arrive together, nulls are "
+    "too small, which cannot be checked without labels: shuffle the stream, or pass an array or a Dataset"
 )
 _OF_VALUE = ("value", "ci_low", "ci_high", "corrected", "null", "replicates", "reach")
 _STANDARD_ERRORS = 4.0
-_FEWEST = 16  # samples: below, an order by class is too likely by chance
+_FEWEST = 16  # samples: with fewer, chance alone too often gives a sorted order
 
 
 @dataclass
@@ -30,10 +30,10 @@ class Arrival:
     """How often neighbours in a stream share a class, compared with chance.
 
     Args:
-        counts: samples by class.
-        pairs: pairs of neighbours so far.
-        same: how many of these pairs share a class.
-        runs: how many times the class changed, plus one.
+        counts: number of samples per class.
+        pairs: number of pairs of neighbours so far.
+        same: number of these pairs that share a class.
+        runs: number of times the class changed, plus one.
         last: the class of the last sample.
     """
 
@@ -57,7 +57,7 @@ class Arrival:
 
     @property
     def is_sorted(self) -> bool:
-        """Whether neighbours share a class far more often than by chance.
+        """Whether neighbours share a class far more often than expected by chance.
 
         >>> import torch
         >>> sorted_, mixed = Arrival(), Arrival()
@@ -75,12 +75,12 @@ class Arrival:
 
     @property
     def looks_unshuffled(self) -> bool:
-        """Whether the samples so far may not be a random part: labels are sorted, or all of one class."""
+        """Whether the samples so far may not be a random subset: labels are sorted, or all equal."""
         return self.is_sorted or len(self.counts) == 1
 
 
 def without_partners(part: Part, measure: Measure) -> Part:
-    """Return what does not depend on a sample's partner: without nulls, and outputs computed from them."""
+    """Return the part without nulls and without outputs that depend on a sample's partner."""
     if not any(statistic.paired for statistic in measure.statistics()):
         return part
     removed = dict.fromkeys(("value", "ci_low", "ci_high"), math.nan)

@@ -1,4 +1,4 @@
-"""From the states of a run to rows, curves and maps."""
+"""Turn the states of a run into rows, curves and maps."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from invariscope.engine.arrival import without_partners
 from invariscope.engine.class_means import counts_over_classes, finite_mean, left_out
 from invariscope.engine.outputs import OutputPlace, Part, Stratum, no_interval
 from invariscope.engine.state import OUTPUT, Run
+from invariscope.engine.task import Task
 from invariscope.measures.base import Measure
 from invariscope.measures.values import CurveValues, LayerContext, LayerValues, UnitValues, Values
 from invariscope.readers.base import LayerKey
@@ -27,18 +28,13 @@ Dead = Mapping[tuple[LayerKey, Statistic], np.ndarray]
 
 
 class NoLayerError(ValueError):
-    """A measure applies to none of the layers."""
+    """Raised if a measure applies to none of the layers."""
 
 
 def assembled(
-    run: Run,
-    measures: tuple[Measure, ...],
-    transform: Transform,
-    *,
-    references: References | None = None,
-    dead: Dead | None = None,
+    task: Task, run: Run, *, references: References | None = None, dead: Dead | None = None
 ) -> Part:
-    """Return what the measures make of a run, measure by measure and in the order in which layers run.
+    """Return the values of the measures, by measure and in the order in which layers run.
 
     Args:
         references: per-unit values that measures with `norm="random_net"` divide by.
@@ -47,17 +43,17 @@ def assembled(
         NoLayerError: a measure applies to none of the layers.
     """
     wanted: dict[LayerKey, list[Measure]] = {}
-    for measure in measures:
+    for measure in task.measures:
         layers = list(_layers(run, measure))
         if not layers:
             _refuse_no_layer(run, measure)
         for key in layers:
             wanted.setdefault(key, []).append(measure)
-    parts: dict[str, dict[LayerKey, Part]] = {measure.label: {} for measure in measures}
+    parts: dict[str, dict[LayerKey, Part]] = {measure.label: {} for measure in task.measures}
     shapes = {(info.layer, info.call): info.shape for info in run.inspection.layers}
-    # Layer by layer, so that measures share final values, which are too large to be kept for all layers.
+    # By layer, because measures share final values, which are too large to keep for all layers.
     for key, own in wanted.items():
-        layer = _Layer(run, key, transform, references or {}, dead or {})
+        layer = _Layer(run, key, task.transform, references or {}, dead or {})
         for measure in own:
             found = parts[measure.label]
             known = found.get(run.aliases.get(key, key))
@@ -78,7 +74,7 @@ def skipped(run: Run, measure: Measure) -> list[dict[str, Any]]:
 
 
 def _layers(run: Run, measure: Measure) -> Iterator[LayerKey]:
-    """The layers to which the measure applies, in the order in which they run."""
+    """Yield the layers to which the measure applies, in the order in which they run."""
     layers = [(info.layer, info.call) for info in run.inspection.layers]
     for key in [OUTPUT] if measure.scope == "output" else layers:
         source = run.aliases.get(key, key)
@@ -87,7 +83,7 @@ def _layers(run: Run, measure: Measure) -> Iterator[LayerKey]:
 
 
 def _refuse_no_layer(run: Run, measure: Measure) -> None:
-    """Raise NoLayerError with the reasons, unless the measure has no layer for other reasons."""
+    """Raise NoLayerError if any layer gave a reason why the measure does not apply, listing the reasons."""
     layers: dict[str, list[str]] = {}
     reasons = _inapplicable(run, measure)
     for (layer, _), reason in reasons.items():
@@ -144,7 +140,7 @@ class _Layer:
     def _stratum(self, measure: Measure, number: int | None, label: str = "all") -> Stratum:
         strata = self.run.strata
         members = strata.members(number)
-        # Sizes are those of the statistic across samples, the last one that the measure names.
+        # The last statistic that a measure names is the one across samples, whose counts are the sizes.
         counts = self.run.states[self.key, measure.statistics()[-1]].counts
         sizes = np.array([counts[group].sum() for group in members])
         reason = no_interval(sizes, self.run.independent(members), strata.why)
@@ -162,7 +158,7 @@ class _Layer:
         return OutputPlace(measure, output, self.key, stratum, self.transform, double)
 
     def _floors(self, measure: Measure, stratum: Stratum) -> dict[str, Values]:
-        """By output: the same value over round trips, if they were forwarded."""
+        """Return the value of each output over round trips, if these were forwarded."""
         statistics = tuple(OnRoundTrip(statistic) for statistic in measure.statistics())
         if not all((self.key, statistic) in self.run.states for statistic in statistics):
             return {}
@@ -178,7 +174,7 @@ class _Layer:
     def _evaluated(
         self, measure: Measure, statistics: tuple[Statistic, ...], stratum: Stratum, *, whole: bool
     ) -> Mapping[str, Values]:
-        """Values from the given statistics; without those of groups left out if only the `whole` counts."""
+        """Return the values of the statistics, without leave-one-group-out replicates if `whole`."""
         groups = [list(chain.from_iterable(stratum.members))] if whole else stratum.members
         finals = tuple(self._final(statistic, groups) for statistic in statistics)
         context = LayerContext(
@@ -198,7 +194,7 @@ class _Layer:
         return self.finals[token]
 
     def _mean(self, measure: Measure, classes: list[tuple[Stratum, Mapping[str, Values]]], own: Part) -> Part:
-        """The mean over classes: of layer values, and of maps where they are finite."""
+        """Return the mean over classes of layer values, and of the finite values of maps."""
         reason = next((stratum.reason for stratum, _ in classes if stratum.reason), "")
         sizes = np.sum([stratum.sizes for stratum, _ in classes], axis=0)
         stratum, found = Stratum("mean", [], sizes, self.run.reach, reason), Part()

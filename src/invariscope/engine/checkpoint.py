@@ -1,4 +1,4 @@
-"""An interrupted measurement, on disk: merged states, and how far the walk had come."""
+"""Save an unfinished measurement to disk: its merged states, and the progress of the walk."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _EVERY_SECONDS = 30.0
 
 @dataclass
 class Checkpoint:
-    """A file that is replaced whole every half minute, and removed once the measurement is complete.
+    """A file that is atomically replaced every half minute, and removed once the measurement is complete.
 
     Args:
         path: the file.
-        identity: what must be the same for the sums to be continued: model, transform, measures, options.
+        identity: what must be unchanged to resume: model, transform, measures and options.
     """
 
     path: Path
@@ -36,7 +36,7 @@ class Checkpoint:
 
     @property
     def digest(self) -> str:
-        """A short digest of the identity."""
+        """Return a short digest of the identity."""
         text = json.dumps(self.identity, sort_keys=True, default=str)
         return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 
@@ -45,7 +45,7 @@ class Checkpoint:
         return time.monotonic() - self._written > _EVERY_SECONDS
 
     def write(self, run: Run, *, windows: int, blocks: int, data: str) -> None:
-        """Saves the run's states after `blocks` blocks of window number `windows`."""
+        """Save the run's states after `blocks` blocks of window number `windows`."""
         from safetensors.numpy import save_file
 
         arrays, names = {}, []
@@ -75,7 +75,7 @@ class Checkpoint:
         self._written = time.monotonic()
 
     def read(self, run: Run, statistics: tuple[Statistic, ...]) -> tuple[int, int, str] | None:
-        """Fills the run from the file and says how far it had come; None if there is no file.
+        """Fill the run from the file; return its window, block and data digest, or None without a file.
 
         Raises:
             ValueError: the file is damaged, or belongs to another measurement.
@@ -83,17 +83,17 @@ class Checkpoint:
         if not self.path.exists():
             return None
         if self.path.is_dir():
-            raise ValueError(f"checkpoint={str(self.path)!r} is a folder; give the name of a file")
+            raise ValueError(f"checkpoint={str(self.path)!r} is a folder; pass the path of a file")
         document, arrays = _load(self.path)
         if document["digest"] != self.digest:
             raise ValueError(
-                f"{self.path} belongs to another measurement (other model, data, transform or options). "
-                "Give another checkpoint file, or remove this one."
+                f"{self.path} belongs to another measurement (different model, data, transform or options). "
+                "Pass another checkpoint file, or remove this one."
             )
         by_name = {repr(statistic): statistic for statistic in statistics}
         for number, (layer, call, name) in enumerate(document["states"]):
             prefix = f"{number}/"
-            own = {key[len(prefix) :]: a for key, a in arrays.items() if key.startswith(prefix)}
+            own = {key.removeprefix(prefix): a for key, a in arrays.items() if key.startswith(prefix)}
             run.states[(layer, call), by_name[name]] = by_name[name].unpack(own)
         run.aliases = {(a, b): (c, d) for a, b, c, d in document["aliases"]}
         run.skipped_samples = {(layer, call): count for layer, call, count in document["skipped"]}
@@ -105,15 +105,15 @@ class Checkpoint:
         return document["walked"][0], document["walked"][1], document["data"]
 
     def remove(self) -> None:
-        """Deletes the file: the measurement is complete."""
+        """Delete the file after the measurement is complete."""
         self.path.unlink(missing_ok=True)
 
 
 def refuse_unseen(places: list[str]) -> None:
-    """Raise ValueError if fingerprints do not cover something: a resumed run could not tell that it changed.
+    """Raise ValueError if a change could go unnoticed on resuming, because fingerprints do not cover it.
 
     Args:
-        places: what is not covered, from `Identity.unseen`.
+        places: parts that are not covered, from `Identity.unseen`.
     """
     if places:
         raise ValueError(
@@ -132,5 +132,5 @@ def _load(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
             return document, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, KeyError, json.JSONDecodeError) as error:
         raise ValueError(
-            f"{path} is no checkpoint, or is damaged ({error}); remove it to start anew"
+            f"{path} is not a checkpoint, or it is damaged ({error}); remove it to start over"
         ) from error

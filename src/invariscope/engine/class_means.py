@@ -1,4 +1,4 @@
-"""Means over classes: of layer values, of maps, and of what is counted."""
+"""Means over classes: of layer values, of maps, and of unit counts."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from invariscope.results.rows import ABSENT
 
 
 def left_out(parts: Sequence[LayerValues]) -> float:
-    """Return how many terms all parts left out; `ABSENT` if none can leave out terms."""
+    """Return how many terms the parts left out in total; `ABSENT` if none of them can leave out terms."""
     counts = [part.undefined for part in parts if part.undefined is not None]
     return sum(counts) if counts else ABSENT
 
 
 def mean_over_classes(replicates: np.ndarray) -> np.ndarray:
-    """Return (replicate,) the mean of (class, replicate) values over the classes that have a value.
+    """Return the (replicate,) means of (class, replicate) values over the classes that have a value.
 
-    A replicate that one of these classes lacks is NaN, since it would be a mean over fewer classes.
+    A replicate that any of these classes lacks is NaN: its mean would be over fewer classes.
 
     >>> mean_over_classes(np.array([[1.0, 2.0, 3.0], [3.0, 4.0, np.nan], [np.nan, np.nan, 1.0]]))
     array([ 2.,  3., nan])
@@ -31,7 +31,7 @@ def mean_over_classes(replicates: np.ndarray) -> np.ndarray:
 
 
 def counts_over_classes(parts: list[UnitValues]) -> dict[str, Any]:
-    """Numbers of units from those of the classes."""
+    """Return the null and the unit counts of the mean over classes."""
     finite = np.any([np.isfinite(part.values[0]) for part in parts], axis=0)
     counted = np.any([part.counted for part in parts], axis=0)
     examined = True if parts[0].examined is None else parts[0].examined
@@ -46,7 +46,7 @@ def counts_over_classes(parts: list[UnitValues]) -> dict[str, Any]:
 
 
 def finite_mean(values: np.ndarray) -> np.ndarray:
-    """Mean over the leading axis of what is finite; NaN if nothing is, without a warning."""
+    """Return the mean of the finite values over the leading axis; NaN, without a warning, if none is."""
     finite = np.isfinite(values)
     counts = finite.sum(axis=0)
     sums = np.where(finite, values, 0.0).sum(axis=0)

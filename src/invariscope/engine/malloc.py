@@ -1,4 +1,4 @@
-"""Keeping the memory of one layer's activations for the next one's."""
+"""Reuse the memory of one layer's activations for the next layer."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import ctypes
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # names of mallopt(3)
-_LARGEST = 32 << 20  # the most that the C library allows a block to be without a mapping of its own
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # parameters of mallopt(3)
+_LARGEST = 32 << 20  # the largest mmap threshold that the C library accepts
 _KEPT, _USUAL = 256 << 20, 2 * _LARGEST
 
 
 @contextmanager
 def kept_memory() -> Iterator[None]:
-    """Freed blocks stay with the process while this lasts; no effect without the GNU C library.
+    """Keep freed blocks in the process; no effect without the GNU C library.
 
-    Without it, every layer's output of a few MiB goes back to the system when the next layer has read
-    it, and is mapped and cleared again for the next one: a third of the time of a forward at 128
-    inputs. Afterwards the thresholds are those that the C library moves to by itself once a program
-    has freed a block of 32 MiB.
+    By default, the output of every layer (a few MiB) is returned to the system once the next layer has
+    read it, and mapped and cleared again for the layer after that. This takes a third of the time of a
+    forward at 128 inputs. On exit, the thresholds are set to the values that the C library itself adopts
+    once a program has freed a block of 32 MiB.
     """
     adjust = _mallopt()
     adjust(_MMAP_THRESHOLD, _LARGEST)

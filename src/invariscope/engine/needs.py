@@ -1,9 +1,9 @@
-"""What the measures of one run need together, so that each input is forwarded once for all of them."""
+"""Collect what all measures of a run need, so that each input is forwarded only once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from invariscope.common.samples import Inputs, is_structured
-from invariscope.data.window import Window
 from invariscope.measures.base import Measure
 from invariscope.statistics.base import Statistic
 from invariscope.statistics.probes import Batch, Probe, Untransformed
@@ -24,11 +23,10 @@ class Needs:
 
     Args:
         layers, output: statistics of every layer, and of the model's output alone.
-        probes: what is forwarded with each orbit.
-        pools: whether feature maps are treated unlike flat layers of the same values.
-        labels: whether classes must be known.
-        orbits: whether the elements themselves are forwarded; otherwise the untransformed input stands for
-            them.
+        probes: inputs that are forwarded with each orbit.
+        pools: whether feature maps are treated differently from flat layers with the same values.
+        labels: whether labels are required.
+        orbits: whether the transformed inputs are forwarded; otherwise only the untransformed input is.
     """
 
     layers: tuple[Statistic, ...]
@@ -40,7 +38,7 @@ class Needs:
 
     @classmethod
     def of(cls, measures: Iterable[Measure]) -> Needs:
-        """The union over measures."""
+        """Return the union of what the measures need."""
         wanted = tuple(measures)
         return cls(
             layers=_distinct(s for m in wanted if m.scope == "layers" for s in m.statistics()),
@@ -53,14 +51,14 @@ class Needs:
 
     @property
     def pilot(self) -> Needs | None:
-        """What a walk over the untransformed inputs must gather beforehand; None if nothing."""
+        """What a preceding walk over the untransformed inputs must gather; None if nothing."""
         layers, output = (
             _distinct(s.pilot for s in group if s.pilot is not None) for group in (self.layers, self.output)
         )
         return Needs(layers, output, pools=self.pools) if layers or output else None
 
     def width(self, transform: Transform) -> int:
-        """Inputs that are forwarded for each sample."""
+        """Return the number of inputs forwarded per sample."""
         own = (
             p for p in self.probes if not (isinstance(p, Untransformed) and transform.identity is not None)
         )
@@ -78,21 +76,8 @@ class Needs:
 
     @property
     def distances(self) -> bool:
-        """Whether it matters how far each input lies from its untransformed sample."""
+        """Whether the distance of each input from its untransformed sample is needed."""
         return any(statistic.measures_inputs for statistic in self.layers + self.output)
-
-
-def settle(needs: Needs, transform: Transform, windows: Iterable[Window], *, size: int, seed: int) -> Needs:
-    """The needs with probes that know what they must of all inputs; nothing is forwarded."""
-
-    def orbits() -> Iterator[tuple[Tensor, Tensor]]:
-        for window in windows:
-            for lo in range(0, len(window), size):
-                part = window.part(lo, min(lo + size, len(window)))
-                x = part.inputs
-                yield x, transform.orbit(x, indices=part.indices, keys=part.keys, seed=seed)
-
-    return replace(needs, probes=tuple(p.settled(orbits()) if p.unsettled else p for p in needs.probes))
 
 
 def _distinct(entries: Iterable[Any]) -> tuple[Any, ...]:
@@ -101,7 +86,7 @@ def _distinct(entries: Iterable[Any]) -> tuple[Any, ...]:
 
 @dataclass(frozen=True)
 class ForwardRows:
-    """Inputs of one forward as rows, and where each sample's elements and probes stand among them."""
+    """The inputs of one forward as rows, and where each sample's elements and probes are among them."""
 
     rows: Inputs
     sample_step: int
@@ -109,17 +94,17 @@ class ForwardRows:
     probes: dict[str, tuple[int, ...]]
 
     def distances(self, x: Tensor) -> np.ndarray:
-        """(sample, column) Euclidean distance of each input from the untransformed sample."""
+        """Return the (sample, column) Euclidean distance of each input from the untransformed sample."""
         columns = np.arange(len(self.rows) // len(x)) * self.element_step
         found = []
-        for number, sample in enumerate(x):  # one at a time: the differences of a block would be a copy of it
+        for number, sample in enumerate(x):  # one at a time, since the differences take memory
             own = self.rows[torch.from_numpy(columns + number * self.sample_step).to(self.rows.device)]
             found.append((own - sample).flatten(1).double().norm(dim=1))
         return torch.stack(found).cpu().numpy()
 
 
 def lay_out(transform: Transform, probes: tuple[Probe, ...], x: Inputs, *, batch: Batch) -> ForwardRows:
-    """The orbits of a few samples, and behind each orbit the probes that are no element of it."""
+    """Return the orbits of a few samples, each followed by the probes that are not elements of it."""
     orbit = transform.orbit(x, indices=batch.indices, keys=batch.keys, seed=batch.seed)
     found: dict[str, tuple[int, ...]] = {}
     extra: list[Any] = []
@@ -139,10 +124,10 @@ def lay_out(transform: Transform, probes: tuple[Probe, ...], x: Inputs, *, batch
 
 
 def _as_rows(orbit: Tensor, extra: Tensor | None) -> tuple[Tensor, int, int]:
-    """(n, m, ...) as rows without a copy where possible, and the sample and element steps.
+    """Return (n, m, ...) as rows, without a copy if possible, and the sample and element steps.
 
     Args:
-        extra: (n, k, ...) further inputs of each sample, put behind its elements.
+        extra: (n, k, ...) further inputs of each sample, placed after its elements.
     """
     samples, elements = orbit.shape[:2]
     if orbit.is_contiguous():

@@ -1,4 +1,4 @@
-"""The options of a measurement, shared by the Python call and the command line."""
+"""Options of a measurement, shared by the Python call and the command line."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
+
+import torch
 
 from invariscope.common.checks import set_integers
 from invariscope.common.registry import unknown
@@ -22,7 +24,7 @@ _DESCRIBED += ("unstable", "floor")
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How to measure; `iv.measure` documents each of them."""
+    """Options of a measurement; see `iv.measure` for each of them."""
 
     layers: Any = None
     by_class: bool = False
@@ -60,8 +62,9 @@ class Options:
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise unknown(name, str(getattr(self, name)), allowed)
+        if not isinstance(self.gradients, bool):
+            raise ValueError(f"gradients must be True or False; got {self.gradients!r}")
         object.__setattr__(self, "classes", _distinct_names(self.classes))
-        self._flag("gradients")
         set_integers(self, batch_size=1, besides=("auto",))
         set_integers(self, samples=2, besides=(None,))
         set_integers(self, seed=0, draws=2, at_least=GROUPS * MIN_PER_GROUP)
@@ -79,23 +82,25 @@ class Options:
         return as_reader(model, **{name: getattr(self, name) for name in names})
 
     def quiet(self) -> Options:
-        """The same for a walk within a run: of all samples, without classes, intervals and a word."""
+        """Return the options of a walk within a run: all samples, no classes, intervals or progress."""
         whole = replace(self, width=None, decided_by=None)
         return replace(whole, by_class=False, intervals=False, checkpoint=None, progress=False)
 
     def _refuse_wrong_width(self) -> None:
         if self.width is None:
             if self.decided_by is not None:
-                raise ValueError("decided_by= says which intervals must be narrow: give width= too")
+                raise ValueError("decided_by= selects the intervals that must be narrow: pass width= too")
             return
         if not isinstance(self.width, int | float) or not 0 < self.width < math.inf:
-            raise ValueError(f"width is the largest width of an interval, above 0; got {self.width!r}")
+            raise ValueError(
+                f"width must be a positive number, the widest interval allowed; got {self.width!r}"
+            )
         if not self.intervals:
-            raise ValueError("width= stops when intervals are narrow, which intervals=False leaves out")
+            raise ValueError("width= stops when intervals are narrow, so it needs intervals=True")
         if self.baseline is not None:
             raise ValueError(
-                "baseline= measures random networks on the same samples, whose number width= leaves open: "
-                "measure with width= first, then with samples= as many as were used"
+                "baseline= measures random networks on the same samples, whose number is not known in "
+                "advance with width=: measure with width= first, then with samples= set to the number used"
             )
 
     def _function(self, name: str) -> None:
@@ -103,12 +108,8 @@ class Options:
         if given is not None and not callable(given):
             raise TypeError(f"{name}= must be a function; got {type(given).__name__}")
 
-    def _flag(self, name: str) -> None:
-        if not isinstance(getattr(self, name), bool):
-            raise ValueError(f"{name} must be True or False; got {getattr(self, name)!r}")
-
     def described(self) -> dict[str, Any]:
-        """The options as plain data, for the provenance."""
+        """Return the options as plain data, for the provenance."""
         names = _DESCRIBED
         names += ("gradients",) if self.gradients else ()
         if self.width is not None:
@@ -126,7 +127,7 @@ class Options:
 
 
 def _refuse_baseline(baseline: Any) -> None:
-    """Raise unless it is None, "random" or a function that makes networks."""
+    """Raise ValueError or TypeError unless it is None, "random" or a function that returns networks."""
     if isinstance(baseline, str) and baseline != "random":
         raise unknown("baseline", baseline, ("random",))
     makes = callable(baseline) and (isinstance(baseline, type) or not hasattr(baseline, "forward"))
@@ -143,8 +144,8 @@ def _distinct_names(classes: Any) -> tuple[str, ...] | None:
         return None
     if isinstance(classes, Mapping | Set):
         raise ValueError(
-            "classes= is a list of names in the order of the model's outputs; got a "
-            f"{type(classes).__name__}: give a list, such as sorted(class_to_idx, key=class_to_idx.get)"
+            "classes= must be a list of names in the order of the model's outputs; got a "
+            f"{type(classes).__name__}: pass a list, such as sorted(class_to_idx, key=class_to_idx.get)"
         )
     if isinstance(classes, str) or not isinstance(classes, Iterable):
         raise ValueError(f"classes= must be a list of names, such as ['cat', 'dog']; got {classes!r}")
@@ -154,14 +155,12 @@ def _distinct_names(classes: Any) -> tuple[str, ...] | None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ValueError(f"classes= names {twice[0]!r} more than once; give each output a different name")
-    return tuple(map(str, names))
+    return names
 
 
 def _refuse_missing_device(device: str | None) -> None:
     if device is None:
         return
-    import torch
-
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:

@@ -1,4 +1,4 @@
-"""Where the numbers of a run come from: its provenance."""
+"""The provenance of a run."""
 
 from __future__ import annotations
 
@@ -6,48 +6,38 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from invariscope.data.sources import Source
 from invariscope.engine.assemble import skipped
 from invariscope.engine.extras.baseline import baseline_name
 from invariscope.engine.options import Options
 from invariscope.engine.state import Run
+from invariscope.engine.task import Task
 from invariscope.measures.base import Measure
-from invariscope.readers.base import OK, Reader
+from invariscope.readers.base import OK
 from invariscope.readers.prediction import name_of
 from invariscope.results.provenance import NONFINITE, digest, provenance
-from invariscope.transforms.base import Transform
 from invariscope.variants.calibrated import normalization_of
 
 _LOST = "non-finite responses"
+_ROWS = {"positions": "position", "unit_only": "unit"}
 
 
-def origin(
-    model: Any,
-    reader: Reader,
-    source: Source,
-    transform: Transform,
-    wanted: tuple[Measure, ...],
-    options: Options,
-    run: Run,
-    *,
-    seconds: float,
-    **further: Any,
-) -> dict[str, Any]:
+def origin(task: Task, run: Run, *, seconds: float, **further: Any) -> dict[str, Any]:
     """Return the provenance of a run.
 
     Args:
-        model: as given to `iv.measure`.
-        seconds: how long the measurement took.
+        seconds: duration of the measurement.
         further: entries of optional parts.
     """
+    source, transform, options = task.source, task.transform, task.options
     described = transform.describe()
     draws = f"{json.dumps(described, sort_keys=True)}{options.seed if transform.per_sample else ''}"
     steps = _steps(source.name, described["family"], options.preprocess)
     lost = [f"layer {k[0]}: {n} samples with {_LOST} left out" for k, n in run.skipped_samples.items()]
+    calibrated = normalization_of(task.model)
     return provenance(
         seconds=seconds,
         seed=options.seed,
-        model=reader.described(options.label) | _normalization(model),
+        model=task.reader.described(options.label) | ({"normalization": calibrated} if calibrated else {}),
         data={
             "name": source.name,
             "samples": run.samples,
@@ -60,9 +50,9 @@ def origin(
         },
         transform=described | {"fingerprint": digest(draws)},
         options=options.described() | _drawn(options) | {"forwarded_inputs": run.forwards} | steps,
-        measures={measure.label: _described(measure) for measure in wanted},
+        measures={measure.label: _described(measure) for measure in task.measures},
         notes=[*run.notes, *run.inspection.notes, *lost],
-        skipped=[*_skipped(run), *(entry for measure in wanted for entry in skipped(run, measure))],
+        skipped=[*_skipped(run), *(entry for measure in task.measures for entry in skipped(run, measure))],
         unused=run.inspection.unused,
         **further,
     )
@@ -74,7 +64,7 @@ def _steps(data: str, transform: str, preprocess: Any) -> dict[str, list[str]]:
 
 
 def _skipped(run: Run) -> Iterator[dict[str, Any]]:
-    """Layers that cannot be read, and those of which no sample was left."""
+    """Yield the layers that cannot be read, and those without a usable sample."""
     for info in run.inspection.layers:
         if info.status != OK:
             yield {"layer": info.layer, "call": info.call, "reason": info.status}
@@ -84,30 +74,14 @@ def _skipped(run: Run) -> Iterator[dict[str, Any]]:
             yield {"layer": layer, "call": call, "reason": reason, "kind": NONFINITE}
 
 
-def _normalization(model: Any) -> dict[str, Any]:
-    """How the normalisation layers were calibrated, if they were."""
-    found = normalization_of(model)
-    return {} if found is None else {"normalization": found}
-
-
 def _drawn(options: Options) -> dict[str, Any]:
-    """The random networks measured beside the model, where there are any."""
+    """Return the options of the baseline; empty without one."""
     return {"baseline": baseline_name(options.baseline), "draws": options.draws} if options.baseline else {}
 
 
 def _described(measure: Measure) -> dict[str, Any]:
-    """What a report says of a measure, and the rows that it shows in another way than most."""
+    """Return what a report shows about a measure, and its rows that are shown in a different form."""
+    plain = json.loads(json.dumps(measure.options, default=str))
     texts = {"summary": measure.summary, "reading": measure.reading, "source": measure.source()}
-    kinds = {"positions": "position", "unit_only": "unit"}
-    rows = {title: measure.rows_of_kind(kind) for title, kind in kinds.items()}
-    named = {title: names for title, names in rows.items() if names}
-    return {"options": _plain(measure.options), **texts, **named}
-
-
-def _plain(value: Any) -> Any:
-    """Options as JSON can hold them: objects by what they call themselves."""
-    if isinstance(value, dict):
-        return {name: _plain(entry) for name, entry in value.items()}
-    if isinstance(value, tuple | list):
-        return [_plain(entry) for entry in value]
-    return value if value is None or isinstance(value, str | bool | int | float) else str(value)
+    rows = {title: names for title, kind in _ROWS.items() if (names := measure.rows_of_kind(kind))}
+    return {"options": plain, **texts, **rows}

@@ -1,9 +1,10 @@
-"""One output of a measure at one layer and over one stratum: its row, its curve and its map."""
+"""The row, curve and map of one output of a measure, at one layer and over one stratum."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -33,19 +34,19 @@ from invariscope.results.result import MapKey
 from invariscope.results.rows import ABSENT, Point, Row
 from invariscope.transforms.base import Transform
 
-_NO_UNIT = "no unit is left to average over: all are dead, sparse or infinite"
-_NOTHING = "no value: what it is made of is undefined for all samples, or it is 0 divided by 0"
-_INFINITE = "infinite: it is divided by 0"
-_GROUP_DECIDES = "no interval: without one of the groups it has no value"
+_NO_UNIT = "no value: all units are dead, sparse or infinite"
+_NOTHING = "no value: its terms are undefined for all samples, or it is 0 divided by 0"
+_INFINITE = "infinite: division by 0"
+_GROUP_DECIDES = "no interval: the value is undefined without one of the groups"
 
 
 @dataclass(frozen=True)
 class Stratum:
-    """A part of the samples: its label, its buckets by group, how many samples each group has.
+    """A subset of the samples: its label, and the buckets and number of samples of each group.
 
     Args:
-        reach: how many times as wide its intervals are, for what chose the number of samples.
-        reason: why no interval can be issued; "" if one can.
+        reach: factor that widens its intervals, if their width decided the number of samples.
+        reason: why it has no interval; "" if it has one.
     """
 
     label: str
@@ -56,10 +57,10 @@ class Stratum:
 
 
 def no_interval(sizes: np.ndarray, clusters: np.ndarray | None, why: str) -> str:
-    """Explain why groups of these sizes give no interval; "" if they give one.
+    """Return why groups of these sizes give no interval; "" if they give one.
 
     Args:
-        clusters: (group,) number of clusters; None if there are no clusters.
+        clusters: (group,) number of clusters; None without clusters.
         why: why all samples are in one group, if they are.
     """
     if len(sizes) < GROUPS:
@@ -67,7 +68,7 @@ def no_interval(sizes: np.ndarray, clusters: np.ndarray | None, why: str) -> str
     counts, what = (sizes, "samples") if clusters is None else (clusters, "clusters")
     if counts.min() >= MIN_PER_GROUP:
         return ""
-    few = f"no interval: a group has {counts.min()} {what}, {MIN_PER_GROUP} are needed; {ENOUGH}"
+    few = f"no interval: a group has {counts.min()} {what}, but {MIN_PER_GROUP} are needed; {ENOUGH}"
     return Reason(few, "small_groups")
 
 
@@ -86,25 +87,21 @@ class Part:
         self.maps.update(other.maps)
 
     def at(self, key: LayerKey, shape: tuple[int, ...]) -> Part:
-        """Return the same numbers for a view of the layer, with units of that shape."""
+        """Return the same numbers for a view of the layer whose units have this shape."""
         where = {"layer": key[0], "call": key[1]}
         return Part(
             [replace(row, **where) for row in self.rows],
             [replace(point, **where) for point in self.points],
             {
-                (name, key[0], stratum, key[1]): array.reshape(shape) if _fits(array, shape) else array
+                (name, key[0], stratum, key[1]): array.reshape(shape) if array.size == prod(shape) else array
                 for (name, _, stratum, _), array in self.maps.items()
             },
         )
 
 
-def _fits(array: np.ndarray, shape: tuple[int, ...]) -> bool:
-    return array.size == int(np.prod(shape))
-
-
 @dataclass(frozen=True)
 class OutputPlace:
-    """Which output of which measure, at which layer, over which stratum.
+    """One output of a measure, at one layer and over one stratum.
 
     Args:
         double: whether maps are kept in float64.
@@ -119,12 +116,12 @@ class OutputPlace:
 
     @property
     def name(self) -> str:
-        """The measure's name with the output."""
+        """The row name: the measure's name with the output."""
         return self.measure.row_name(self.output)
 
     @property
     def columns(self) -> dict[str, Any]:
-        """What all rows and points of the output have in common."""
+        """Columns shared by all rows and points of the output."""
         where = {"layer": self.key[0], "call": self.key[1], "stratum": self.stratum.label}
         samples = int(self.stratum.sizes.sum())
         return where | {"measure": self.name, "output": self.output, "samples": samples}
@@ -133,7 +130,7 @@ class OutputPlace:
         """Return the row, the curve and the map of these values.
 
         Args:
-            floor: the same value over round trips.
+            floor: the same values over round trips.
         """
         if isinstance(values, CurveValues):
             return self._curve(values)
@@ -154,11 +151,11 @@ class OutputPlace:
         empty: str = "",
         **columns: Any,
     ) -> Row:
-        """Return the row of these values, of the mean over classes if there are several.
+        """Return the row of these values, or of their mean over classes if there are several.
 
         Args:
-            note: what the measure has to say.
-            empty: why there is no value, if there is none and the measure has nothing to say.
+            note: the measure's own note.
+            empty: note for a missing value, if the measure has none.
             columns: further columns.
         """
         layer = self._over([layer_replicates(part) for part in parts])
@@ -182,13 +179,13 @@ class OutputPlace:
         )
 
     def map(self, values: np.ndarray) -> dict[MapKey, np.ndarray]:
-        """Return the map of these values, in float32 if activations are and its range is large enough."""
+        """Return the map of these values, in float32 if the activations are and the values fit its range."""
         kind = np.float64 if self.double or _beyond_float32(values) else np.float32
         key = (self.name, self.key[0], self.stratum.label, self.key[1])
         return {key: np.array(values, kind, order="C")}
 
     def _over(self, replicates: Sequence[np.ndarray]) -> np.ndarray:
-        """The values themselves, or their mean over classes for the stratum without samples of its own."""
+        """Return the values themselves or, for the stratum "mean", their mean over classes."""
         if self.stratum.members:
             return replicates[0]
         used = 1 if self.stratum.reason else None
@@ -204,7 +201,7 @@ class OutputPlace:
         return {"value_ratio": float(ratio[0]), "ratio_replicates": ratio[1:].tolist() or (), **ends}
 
     def _elements(self, values: ElementValues, floor: Values | None, below: dict[str, Any]) -> Part:
-        """The mean over the elements as a row, and the elements as a curve."""
+        """Return the mean over the elements as a row, and the elements as a curve."""
         row = self.row([values], units=values.values.shape[1], dead_units=0, sparse_units=0, **below)
         kept = values.values[:1] if values.uncovered else values.values.copy()
         if values.rare is not None:
@@ -213,13 +210,13 @@ class OutputPlace:
         return Part([row], self._points(kept, *self._axis(), floors))
 
     def _curve(self, values: CurveValues) -> Part:
-        """A curve along an axis of its own, and the curves of the units as a map if there are any."""
+        """Return a curve along its own axis, and the curves of the units, if any, as a map."""
         axis = values.parameter, list(zip(values.labels, values.x, strict=True))
         points = self._points(values.values, *(self._axis() if values.parameter == BY_ELEMENT else axis))
         return Part([], points, {} if values.units is None else self.map(values.units))
 
     def _axis(self) -> tuple[str, list[tuple[str, float]]]:
-        """What elements differ by, and their labels and places on that axis."""
+        """Return the parameter that distinguishes the elements, and their labels and values of it."""
         parameter, xs = next(iter(self.transform.parameters.items()), (BY_ELEMENT, None))
         places = map(float, xs or range(len(self.transform)))
         return parameter, list(zip(self.transform.labels, places, strict=True))
@@ -246,7 +243,7 @@ class OutputPlace:
         ]
 
     def _interval(self, values: np.ndarray, reach: float) -> Interval:
-        """The jackknife interval, cut at the smallest and largest value that the measure can have."""
+        """Return the jackknife interval, cut at the range of the output."""
         if len(values) < 2:
             return MISSING
         sizes = self.stratum.sizes.tolist()
@@ -272,7 +269,7 @@ def _counts(values: UnitValues) -> dict[str, Any]:
 
 
 def _first_reason(small: str, uncovered: str) -> str:
-    """Of the reasons that more samples would remove, too small groups come first."""
+    """Return the reason to show: small groups take precedence, unless no number of samples would help."""
     return small if small and kind_of(uncovered or small) != "never" else uncovered or small
 
 
@@ -283,7 +280,7 @@ def _note(value: float, why: str, own: str, empty: str) -> str:
 
 
 def _beyond_float32(values: np.ndarray) -> bool:
-    """Whether a finite value is too large or too small for float32, as squares of extreme responses are."""
+    """Whether a finite value overflows or underflows float32, as squares of extreme responses do."""
     size = np.abs(values[np.isfinite(values) & (values != 0)])
     limits = np.finfo(np.float32)
     return bool(((size > limits.max) | (size < limits.tiny)).any())

@@ -1,4 +1,4 @@
-"""Which samples go together: buckets, blocks of whole orbits, and what fits in memory."""
+"""Divide samples into buckets and blocks of whole orbits that fit in memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from invariscope.intervals import ENOUGH, GROUPS, MIN_PER_GROUP
 from invariscope.statistics.class_labels import class_numbers
 from invariscope.statistics.moments.references import FIRST
 
-# A forward of more rows than this gains nothing on a CPU, and its activations leave the cache.
+# Larger forwards are not faster on a CPU, since their activations no longer fit in the cache.
 _CPU_ROWS, _DEVICE_ROWS = 512, 512
 _CPU_BYTES, _DEVICE_BYTES = 16 << 20, 1 << 30
 
@@ -24,9 +24,9 @@ _CPU_BYTES, _DEVICE_BYTES = 16 << 20, 1 << 30
 class Strata:
     """Classes by label (a digest for words), and the buckets in which samples are counted.
 
-    A *cell* is a class × jackknife group. Nested, each cell has a bucket of its own, so that every
-    class can have an interval. Crossed, a cell is counted in its class's bucket and in its group's:
-    far fewer buckets, and intervals over all samples only; `why` says why.
+    A *cell* is a class × jackknife group. If nested, each cell has its own bucket, so that every class can
+    have an interval. If crossed, a cell is counted in the bucket of its class and in that of its group:
+    this takes far fewer buckets, but gives intervals over all samples only, for the reason `why`.
     """
 
     by_class: bool
@@ -37,17 +37,17 @@ class Strata:
 
     @property
     def buckets(self) -> int:
-        """Buckets in use."""
+        """Number of buckets in use."""
         count = max(len(self.classes), 1)
         return count * self.groups if self.nested else count + self.groups
 
     @property
     def references(self) -> int:
-        """Strata with reference points of their own; crossed buckets of groups share one more."""
+        """Number of strata with their own reference points; the buckets of crossed groups share one more."""
         return max(len(self.classes), 1) + (not self.nested)
 
     def membership(self, cells: np.ndarray) -> Membership:
-        """The buckets in which samples of these cells are counted."""
+        """Return the buckets in which samples of these cells are counted."""
         number = cells // self.groups
         if self.nested:
             return Membership(cells[:, None], number[:, None], self.references)
@@ -60,7 +60,7 @@ class Strata:
         if not self.by_class:
             return group
         if labels is None:
-            raise ValueError("by_class=True needs labels: give data as (inputs, labels)")
+            raise ValueError("by_class=True needs labels: pass data as (inputs, labels)")
         values, inverse = np.unique(class_numbers(labels).cpu().numpy(), return_inverse=True)
         for value in values.tolist():
             self.classes.setdefault(value, len(self.classes))
@@ -78,7 +78,7 @@ class Strata:
         return positions, sizes
 
     def members(self, stratum: int | None) -> list[list[int]]:
-        """Buckets by group: of one stratum, or of all."""
+        """Return the buckets of each group, for one stratum or for all."""
         count = max(len(self.classes), 1)
         if not self.nested:
             return [[g] for g in range(self.groups)] if stratum is None else [[self.groups + stratum]]
@@ -88,23 +88,23 @@ class Strata:
 
 @dataclass(frozen=True)
 class Size:
-    """Bytes that sums take over all layers.
+    """Memory of the sums over all layers, in bytes.
 
     Args:
-        bucket: of each bucket.
-        stratum: of each stratum besides its buckets.
+        bucket: per bucket.
+        stratum: per stratum, in addition to its buckets.
     """
 
     bucket: int
     stratum: int
 
     def of(self, buckets: int, strata: int) -> int:
-        """Bytes of so many."""
+        """Return the bytes for this many buckets and strata."""
         return self.bucket * buckets + self.stratum * strata
 
 
 def rows_per_forward(batch_size: int | str, largest: int, device: str) -> int:
-    """Inputs per forward: as asked, or as many as keep the largest layer's block small.
+    """Return the number of inputs per forward; "auto" limits the block of the largest layer.
 
     Args:
         largest: values per input of the largest layer.
@@ -116,7 +116,7 @@ def rows_per_forward(batch_size: int | str, largest: int, device: str) -> int:
 
 
 def available_bytes(memory_gb: float | None) -> int:
-    """The budget for sums: as given, or half of what programs can still get."""
+    """Return the budget for sums: the given one, or half of the memory that programs can still get."""
     if memory_gb is not None:
         return int(memory_gb * 2**30)
     return (_available() or os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")) // 2
@@ -135,13 +135,13 @@ def _available() -> int:
 def choose_buckets(
     strata: Strata, size: Size, *, budget: int, intervals: bool, cells: np.ndarray | None
 ) -> str:
-    """Sets the groups and the nesting that are useful and fit; returns why there are no intervals, if so.
+    """Choose useful groups and nesting that fit the budget; return why there are no intervals, if so.
 
     Args:
         size: memory over all layers.
-        cells: the cells of all samples, where they are known beforehand.
+        cells: cells of all samples, if known beforehand.
     Raises:
-        ValueError: not even one bucket a stratum fits the budget.
+        ValueError: not even one bucket per stratum fits the budget.
     """
     count = max(len(strata.classes), 1)
     refuse_too_large(size.of(count, count), budget, f"{count} strata")
@@ -162,10 +162,10 @@ def choose_buckets(
 
 
 def refuse_too_large(needed: int, budget: int, what: str) -> None:
-    """Raises a ValueError if sums of that many bytes do not fit the budget."""
+    """Raise ValueError if sums of this many bytes exceed the budget."""
     if needed > budget:
         raise ValueError(
-            f"the sums of {what} need {_gib(needed)}, the budget is {_gib(budget)}. "
+            f"the sums of {what} need {_gib(needed)}, but the budget is {_gib(budget)}. "
             "Select fewer layers (layers=) or elements, or raise memory_gb."
         )
 
@@ -177,13 +177,13 @@ def _gib(size: int) -> str:
 def by_cell(cells: np.ndarray, strata: Strata, room: int) -> list[np.ndarray]:
     """Split positions of samples into blocks: the first few of each stratum, then cell by cell.
 
-    A stratum's first samples decide its reference, so they must not depend on the other classes or on the
+    A stratum's first samples determine its reference, so they must not depend on the other classes or on the
     number of groups. They share a block if it has room for them.
 
     Args:
         cells: (place,) class × group.
-        strata: what they are cells of.
-        room: how many samples fit into a block.
+        strata: the classes and groups.
+        room: number of samples that fit into a block.
 
     >>> cells = np.array([3, 1, 3, 0, 0, 2, 3, 1, 2, 3, 0, 0])
     >>> [block.tolist() for block in by_cell(cells, Strata(True, groups=2), 6)]
@@ -198,7 +198,7 @@ def by_cell(cells: np.ndarray, strata: Strata, room: int) -> list[np.ndarray]:
     within[order] = np.arange(len(cells)) - np.repeat(starts, np.diff(starts, append=len(cells)))
     late = classes.max(initial=0) + 1
     run = np.where(within < FIRST, classes, late + cells)
-    if not strata.nested:  # all samples together are a stratum of their own
+    if not strata.nested:  # all samples together form a stratum too
         run[:FIRST] = -1
     order = np.argsort(run, kind="stable")
     ends = np.flatnonzero(np.diff(np.minimum(run[order], late), prepend=run[order[0]]))
@@ -206,7 +206,7 @@ def by_cell(cells: np.ndarray, strata: Strata, room: int) -> list[np.ndarray]:
 
 
 def _cuts(ends: np.ndarray, count: int, room: int) -> list[int]:
-    """Return where blocks end: at the end of a run if possible, so that runs are not divided.
+    """Return the ends of blocks, at the ends of runs if possible, so that runs are not divided.
 
     >>> _cuts(np.array([5, 10, 15]), 40, 14)
     [10, 22, 34]
@@ -221,7 +221,7 @@ def _cuts(ends: np.ndarray, count: int, room: int) -> list[int]:
 
 
 def whole_fours(room: int) -> int:
-    """Return the number of samples per block: the reduction takes four at a time.
+    """Round the number of samples per block down to whole fours, in which the reduction takes them.
 
     >>> whole_fours(14), whole_fours(3)
     (12, 3)

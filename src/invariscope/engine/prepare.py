@@ -1,8 +1,8 @@
-"""What is decided before the first forward of a walk: layers, notes, sizes, and where to resume."""
+"""Prepare a walk before its first forward: layers, notes, sizes, and where to resume."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +20,7 @@ from invariscope.engine.checkpoint import Checkpoint, refuse_unseen
 from invariscope.engine.extras.grid_notes import grids_for
 from invariscope.engine.extras.padding import padding_notes
 from invariscope.engine.feature_motion import as_it_is
-from invariscope.engine.needs import Needs, settle
+from invariscope.engine.needs import Needs
 from invariscope.engine.options import Options
 from invariscope.engine.plan import (
     Size,
@@ -51,11 +51,11 @@ Pilot = Mapping[tuple[LayerKey, Statistic], Any]
 
 @dataclass(frozen=True, eq=False)
 class Walk:
-    """One pass of one source through one model, for what any number of measures need.
+    """One pass of a source through a model, for any number of measures.
 
     Args:
         total: number of samples, if known.
-        enough: (run, samples walked) whether to stop there, asked at the end of each window.
+        enough: called with (run, samples walked) after each window; returns whether to stop.
     """
 
     reader: Reader
@@ -68,7 +68,7 @@ class Walk:
 
     @cached_property
     def forwarded(self) -> Transform:
-        """The elements, or only the untransformed input if nothing reads the others."""
+        """The transform whose elements are forwarded: the identity alone if no measure reads the others."""
         return self.transform if self.needs.orbits else as_it_is()
 
     @cached_property
@@ -79,17 +79,17 @@ class Walk:
 
 @dataclass(frozen=True, eq=False)
 class WalkPlan:
-    """A walk with all that is decided before its first forward.
+    """A walk and everything decided before its first forward.
 
     Args:
-        walk: whose probes are settled.
-        pilot: final values of the pilots of statistics that have one.
+        walk: the walk, with settled probes.
+        pilot: final values of the statistics' pilots.
         room: number of samples that fit into a block.
         size: memory of the sums.
         budget: bytes that the sums may take.
-        unit_bytes: bytes that a state may take for each unit.
-        checkpoint: the file for the sums, if one was given.
-        resumed: window, block and data at which that file stands; None if there is none yet.
+        unit_bytes: bytes that a state may take per unit.
+        checkpoint: the file for the sums, if requested.
+        resumed: window, block and data digest to resume from; None to start from the beginning.
     """
 
     walk: Walk
@@ -103,10 +103,10 @@ class WalkPlan:
 
 
 def begun(walk: Walk, first: Window) -> tuple[Run, Inputs, Responses]:
-    """Return the run as a trial forward of the first samples shows it.
+    """Begin a run with a trial forward of the first samples.
 
     Returns:
-        The run, and the inputs with their responses by which a model that changes is found.
+        The run, the inputs of the initial check, and the responses to them, for later checks.
     Raises:
         ValueError: the model, the labels or the transform do not fit the data.
     """
@@ -184,15 +184,24 @@ def prepared(walk: Walk, run: Run, pilot: Pilot) -> WalkPlan:
 
 
 def _settled(walk: Walk, size: int) -> Needs:
-    """The needs with probes that know what they must of all inputs."""
-    if not any(probe.unsettled for probe in walk.needs.probes):
-        return walk.needs
+    """Return the needs after their probes have seen all inputs, without forwarding any."""
+    needs, transform, seed = walk.needs, walk.forwarded, walk.options.seed
+    if not any(probe.unsettled for probe in needs.probes):
+        return needs
     refuse_second_walk(walk.source, "a mean over all inputs must be known before the first forward")
-    return settle(walk.needs, walk.forwarded, walk.source.windows(), size=size, seed=walk.options.seed)
+
+    def orbits() -> Iterator[tuple[Tensor, Tensor]]:
+        for window in walk.source.windows():
+            for low in range(0, len(window), size):
+                part = window.part(low, min(low + size, len(window)))
+                x = part.inputs
+                yield x, transform.orbit(x, indices=part.indices, keys=part.keys, seed=seed)
+
+    return replace(needs, probes=tuple(p.settled(orbits()) if p.unsettled else p for p in needs.probes))
 
 
 def _bytes_of(statistic: Statistic, info: LayerInfo, walk: Walk, pilot: Pilot) -> tuple[int, int]:
-    """Memory of one bucket, and of one stratum, of a layer's state, by what the pilot has found."""
+    """Return the bytes that a layer's state takes per bucket and per stratum, given the pilot."""
     units, elements = statistic.units_of(info.shape), len(walk.forwarded)
     stratum = statistic.stratum_bytes(units, elements)
     if statistic.pilot is None:
@@ -202,14 +211,14 @@ def _bytes_of(statistic: Statistic, info: LayerInfo, walk: Walk, pilot: Pilot) -
 
 
 def _known_cells(source: Source, strata: Strata) -> np.ndarray | None:
-    """The cells of all samples, if they can be known before the walk."""
+    """Return the cells of all samples; None if they are not known before the walk."""
     if source.order is None or (strata.by_class and source.labels is None):
         return None
     return strata.cells_of(source.order.groups, source.labels)
 
 
 def _checkpoint(walk: Walk) -> Checkpoint:
-    """The file for the sums, with what must be the same for them to be continued."""
+    """Return the file for the sums, with the identity that must be unchanged to resume."""
     options = walk.options
     identities = {
         "model": walk.reader.identity(),

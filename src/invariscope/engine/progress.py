@@ -11,7 +11,7 @@ from contextlib import contextmanager
 def ticking(
     progress: bool | Callable[[int, int | None], None], title: str
 ) -> Iterator[Callable[[int, int | None], None]]:
-    """Yields `tick(done, total)`: the caller's own function, a bar on standard error, or nothing."""
+    """Yield `tick(done, total)`: the caller's function, a bar on standard error, or a no-op."""
     if callable(progress):
         yield progress
     elif progress and sys.stderr.isatty():

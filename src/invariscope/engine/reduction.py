@@ -1,4 +1,4 @@
-"""From readings to states: each layer is reduced as soon as it is produced, or left out."""
+"""Reduce each layer to states as soon as it is read, or leave it out."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _NO_UNITS = (
     "pool={...: iv.Pool(...)}, or choose a measure that compares the responses of one sample"
 )
 
-# A block that still lacks its values, which differ from layer to layer.
+# A block without its values, which differ between layers.
 BlockFrame: TypeAlias = partial[Block]
 
 
@@ -43,8 +43,8 @@ class Reduction:
     Args:
         run: whose states are updated.
         needs: statistics of the layers and of the output.
-        options: what happens to responses that are not finite.
-        pilot: final values of the pilots of statistics that have one.
+        options: give the treatment of responses that are not finite.
+        pilot: final values of the statistics' pilots.
     """
 
     def __init__(
@@ -60,12 +60,12 @@ class Reduction:
         self.seen: set[LayerKey] = set()
 
     def begin(self, frame: BlockFrame, *, rows: int) -> None:
-        """Start a forward of `rows` inputs; `frame` is what the blocks of all layers have in common."""
+        """Start a forward of `rows` inputs; `frame` holds what the blocks of all layers share."""
         self.frame, self.rows = frame, rows
         self.seen.clear()
 
     def end(self) -> None:
-        """Finish a forward: layers that it did not run are left out of the whole run."""
+        """Finish a forward, and leave layers that it did not run out of the whole run."""
         for key in self.run.inspection.readable - self.seen:
             self.withdraw(key, NOT_ALWAYS)
 
@@ -109,9 +109,8 @@ class Reduction:
         """Return why the shape differs; raise ValueError for a layer that the user named."""
         problem = other_shape(tuple(values.shape), self.run.shapes.get(key), rows=rows)
         layers = self.options.layers
-        if key[0] in (
-            [layers] if isinstance(layers, str) else layers if isinstance(layers, Sequence) else ()
-        ):
+        named = [layers] if isinstance(layers, str) else layers
+        if isinstance(named, Sequence) and key[0] in named:
             refuse_other_shape(key, problem)
         return problem
 
@@ -143,27 +142,27 @@ class Reduction:
             self._add(key, self.needs.layers, block)
 
     def _same_numbers(self, key: LayerKey, original: LayerKey) -> bool:
-        """Whether a view reduces to the same numbers: pooling tells a flattened map from the map."""
+        """Whether a view reduces to the same numbers, which pooling prevents if it has another shape."""
         if original in self.run.withdrawn:
             return False
         return not self.needs.pools or self.run.shapes.get(key) == self.run.shapes.get(original)
 
     def _shown(self, block: Block) -> Tensor:
-        """Responses that show a mask, if there is one: all of the first block, then one of each orbit."""
+        """Return the responses to search for a mask: all of the first block, then one per orbit."""
         firsts = slice(0, block.samples * block.sample_step, block.sample_step)
         return block.values[firsts] if self.run.samples else block.values
 
     def _masked(self, key: LayerKey, block: Block, shown: Tensor) -> bool:
-        """Whether some of a block's responses show masked scores; if so, the layer is left out."""
+        """Whether a block's responses are masked scores; if so, leave the layer out."""
         reason = self.masks.reason(
             key, block.values, shown, kind=self.kinds.get(key, ""), before=self.run.samples > 0
         )
-        if reason:  # no error yet if no layer is left: other inputs may show that it is not a mask
+        if reason:  # not an error even if no layer is left: later inputs may show that it is not a mask
             self.run.withdraw(key, reason, self.needs.layers)
         return bool(reason)
 
     def _refuse_moved_mask(self, key: LayerKey, values: Tensor) -> None:
-        """Raise ValueError if -inf that was taken for a mask is elsewhere for other inputs."""
+        """Raise ValueError if the -inf values taken for a mask are at other positions for other inputs."""
         if self.options.nonfinite == "raise" and not self.masks.still_masked(key, values):
             refuse_nonfinite(key, self.frame(values=values, layer=key[0]))
 
@@ -194,6 +193,6 @@ class Reduction:
             statistic.update(state, block)
         except NotApplicableError as error:
             run.inapplicable[key, statistic] = str(error)
-            run.states.pop((key, statistic), None)  # it would hold part of the samples
+            run.states.pop((key, statistic), None)  # it would hold only part of the samples
         except NonFiniteError:
             raise non_finite(key, block) from None

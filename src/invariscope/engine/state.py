@@ -1,4 +1,4 @@
-"""State of one pass over the data."""
+"""The state of one pass over the data."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from invariscope.anatomy.grids import Grid
+from invariscope.anatomy.grids import UnitGrid
 from invariscope.data.labels import Labelling
 from invariscope.engine.arrival import Arrival
 from invariscope.engine.plan import Strata
@@ -20,21 +20,19 @@ OUTPUT: LayerKey = ("output", 0)
 
 @dataclass
 class Run:
-    """State of one pass: statistics by layer, and how they were obtained.
+    """State of one pass: the statistics of each layer, and how they were obtained.
 
     Args:
         inapplicable: why a statistic does not apply to a layer.
         forwards: number of inputs forwarded through the model, including those of a pilot.
-        reach: factor that widens the intervals if the walk stops by their width.
+        reach: factor that widens the intervals if their width decides when the walk stops.
         shapes: the unit shape of each layer, from the inspection.
         grids: positions of the units of feature maps, if needed and known.
         labelled: whether the samples have labels.
         labelling: meaning of the labels.
-        clusters: (bucket, cluster) for every cluster with a sample in the bucket; None if there are no
-            clusters.
+        clusters: (bucket, cluster) for every cluster with a sample in the bucket; None without clusters.
         arrival: whether the labels of a stream come sorted.
-        withdrawn: layers that the inspection found readable, or did not see, and that are left out of the
-            whole run, with the reason.
+        withdrawn: layers left out of the whole run after the inspection, with the reason.
     """
 
     strata: Strata
@@ -51,7 +49,7 @@ class Run:
     notes: list[str] = field(default_factory=list)
     reach: float = 1.0
     shapes: dict[LayerKey, tuple[int, ...]] = field(default_factory=dict)
-    grids: dict[LayerKey, Grid] = field(default_factory=dict)
+    grids: dict[LayerKey, UnitGrid] = field(default_factory=dict)
     labelled: bool = False
     labelling: Labelling = field(default_factory=Labelling)
     clusters: set[tuple[int, int]] | None = None
@@ -59,10 +57,10 @@ class Run:
     withdrawn: dict[LayerKey, str] = field(default_factory=dict)
 
     def withdraw(self, key: LayerKey, reason: str, statistics: Iterable[Statistic]) -> None:
-        """Leave a layer out of the whole run, and the layers that repeat it.
+        """Leave a layer, and the layers that repeat it, out of the whole run.
 
         Args:
-            statistics: those whose states are discarded.
+            statistics: whose states are discarded.
         """
         known = any((info.layer, info.call) == key for info in self.inspection.layers)
         if key in self.withdrawn or (known and key not in self.inspection.readable):
@@ -77,7 +75,7 @@ class Run:
             self.withdraw(repeat, f"it repeats {key[0]!r}, which is left out: {reason}", statistics)
 
     def independent(self, members: list[list[int]]) -> np.ndarray | None:
-        """Return the (group,) number of clusters in these buckets; None if there are no clusters."""
+        """Return the (group,) number of clusters in these buckets; None without clusters."""
         if self.clusters is None:
             return None
         groups = {bucket: group for group, own in enumerate(members) for bucket in own}

@@ -1,4 +1,4 @@
-"""Responses that must not be counted silently: non-finite ones, and those that depend on chance."""
+"""Reject or report responses that are not finite, change shape, or depend on chance or the batch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from invariscope.statistics.probes import Untransformed
 
 
 def finite_samples(block: Block) -> tuple[Block, int]:
-    """The block without the samples that have a non-finite response, and how many those are."""
+    """Return the block without samples that have a non-finite response, and the number of these samples."""
     finite = _finite(block)
     if finite.all():
         return block, 0
@@ -26,30 +26,30 @@ def finite_samples(block: Block) -> tuple[Block, int]:
 
 
 def _finite(block: Block) -> np.ndarray:
-    """(sample,) whether all responses of a sample are finite, those to probes included."""
+    """Return (sample,) flags: whether all responses of a sample are finite, including those to probes."""
     everything = replace(block, elements=block.width).orbits()
     return everything.flatten(2).isfinite().all(2).all(1).cpu().numpy()
 
 
 class NonFiniteResponse(ValueError):
-    """A response of a layer is NaN, infinite, or too large for differences."""
+    """Raised if a response is NaN, infinite, or so large that differences overflow."""
 
 
 def refuse_nonfinite(key: LayerKey, block: Block) -> None:
-    """Raises the error of `non_finite` if a response is NaN or infinite."""
-    # NaN and infinity survive a sum, which is cheap; a sum of large finite values may overflow.
+    """Raise the error of `non_finite` if a response is NaN or infinite."""
+    # A sum is cheap and keeps NaN and infinity, but finite values may overflow too: then look at each value.
     if not block.values.sum().isfinite() and not block.values.isfinite().all():
         raise non_finite(key, block)
 
 
 def non_finite(key: LayerKey, block: Block) -> NonFiniteResponse:
-    """The error that names the layer, how many values, and where."""
+    """Return the error that names the layer, the number of non-finite values, and their samples."""
     values = block.values
     nans, infinite = int(values.isnan().sum()), int(values.isinf().sum())
     if nans + infinite == 0:
         return NonFiniteResponse(
-            f"layer {key[0]!r} (call {key[1]}) gave responses up to {float(values.abs().max()):.3g}: their "
-            f"differences are beyond {str(values.dtype).removeprefix('torch.')}. Scale the model's responses "
+            f"layer {key[0]!r} (call {key[1]}) gave responses up to {float(values.abs().max()):.3g}, whose "
+            f"differences overflow {str(values.dtype).removeprefix('torch.')}. Scale the model's responses "
             "down, measure with precision='float64', or select other layers."
         )
     finite = _finite(block)
@@ -62,7 +62,7 @@ def non_finite(key: LayerKey, block: Block) -> NonFiniteResponse:
 
 
 def other_shape(came: tuple[int, ...], expected: tuple[int, ...] | None, *, rows: int) -> str:
-    """Return why a reading does not have the shape of the trial forward, or a row per input; "" if it does.
+    """Return why a reading lacks the shape of the trial forward or one row per input; "" if it has both.
 
     Args:
         came: shape of the reading, rows first.
@@ -102,17 +102,16 @@ def refuse_what_needs_tensors(x: Inputs, needs: Needs, options: Options) -> None
 def inspected(
     reader: Reader, probe: Inputs, options: Options, *, samples: int, of_output: bool
 ) -> Inspection:
-    """What a trial forward of a few inputs shows.
+    """Inspect the model with a trial forward of a few inputs.
 
     Args:
-        reader: the model.
+        reader: reads the model.
         probe: (sample, ...) a few of the transformed inputs.
-        options: device and precision.
-        samples: how many there are, for the error of a model that fails.
-        of_output: the prediction is measured, so there must be one; otherwise there must be a layer.
+        options: give device and precision.
+        samples: number of samples, for the error of a model that fails.
+        of_output: whether the prediction is measured, so that one is needed; otherwise a layer is.
     Raises:
-        ValueError: the model fails on such inputs, none of the layers can be read, or the model returns no
-            prediction.
+        ValueError: the model fails on these inputs, no layer can be read, or the model returns no prediction.
     """
     try:
         inspection = reader.inspect(probe, device=options.device, precision=options.precision)
@@ -126,15 +125,12 @@ def inspected(
 
 
 def refuse_unreadable(inspection: Inspection) -> None:
-    """Raise ValueError with the first layers and their reasons if none can be read."""
-    if not inspection.readable:
-        raise _unreadable(inspection)
-
-
-def _unreadable(inspection: Inspection) -> ValueError:
+    """Raise ValueError if no layer can be read, listing the first reasons."""
     skipped = inspection.layers
+    if inspection.readable:
+        return
     if not skipped:
-        return ValueError("the model's forward produces no tensor, so there is no layer to measure")
+        raise ValueError("the model's forward produces no tensor, so there is no layer to measure")
     reasons = listed((f"{info.layer!r}: {info.status}" for info in skipped), limit=5, separator="; ")
     if any("batch_axis=" in info.status for info in skipped):
         advice = "Pass batch_axis= to say which axis holds the batch, or select other layers."
@@ -143,13 +139,13 @@ def _unreadable(inspection: Inspection) -> ValueError:
             "Measures need real floating-point values with one row per sample: select such layers, or wrap "
             "the model so that it returns them."
         )
-    return ValueError(f"none of the {len(skipped)} selected layers can be measured ({reasons}). {advice}")
+    raise ValueError(f"none of the {len(skipped)} selected layers can be measured ({reasons}). {advice}")
 
 
 def refuse_unstable(found: Dependence, options: Options) -> list[str]:
     """Raise ValueError if the output depends on chance or the batch; with unstable="measure", only warn.
 
-    A layer that depends on the batch is no error if the output does not.
+    A layer that depends on the batch is not an error if the output does not.
 
     Returns:
         Notes for the result.

@@ -1,4 +1,4 @@
-"""The loop: every transformed input through the model once, every layer reduced where it is produced."""
+"""Forward every transformed input through the model once, reducing each layer where it is produced."""
 
 from __future__ import annotations
 
@@ -11,52 +11,41 @@ import torch
 
 from invariscope.block import Block
 from invariscope.common.samples import Inputs, shape_of
-from invariscope.data.sources import Source, refuse_second_walk
+from invariscope.data.sources import refuse_second_walk
 from invariscope.data.window import Fingerprint, Window
 from invariscope.engine.extras.audit import Audit
 from invariscope.engine.extras.floor import floor_notes, with_floor
 from invariscope.engine.feature_motion import act_on_maps, acting_elements, as_it_is
 from invariscope.engine.needs import ForwardRows, Needs, lay_out
-from invariscope.engine.options import Options
 from invariscope.engine.plan import by_cell, paired_chunks, refuse_too_large, whole_fours
 from invariscope.engine.prepare import Pilot, Walk, WalkPlan, begun, prepared
 from invariscope.engine.progress import ticking
 from invariscope.engine.reduction import BlockFrame, Reduction
 from invariscope.engine.state import Run
+from invariscope.engine.task import Task
 from invariscope.engine.validation import refuse_unreadable
-from invariscope.measures.base import Measure
-from invariscope.readers.base import Forward, Reader
+from invariscope.readers.base import Forward
 from invariscope.readers.batch_dependence import PredictingForward
 from invariscope.statistics.probes import Batch
-from invariscope.transforms.base import Transform
 
 Tick = Callable[[int, int | None], None]
 
 
-def walk(
-    reader: Reader,
-    source: Source,
-    transform: Transform,
-    measures: tuple[Measure, ...],
-    options: Options,
-    *,
-    enough: Callable[[Run, int], bool] | None = None,
-) -> Run:
-    """One pass for these measures, with progress as the options say; it ends early where `enough` says so."""
-    needs = Needs.of(measures)
-    if options.floor and transform.invertible:
-        needs = with_floor(needs, measures, transform)
-    with ticking(options.progress, f"measuring {options.label or reader.name}") as tick:
-        run = walked(Walk(reader, source, transform, needs, options, source.length, enough), tick)
-    run.notes += floor_notes(measures, transform, options)
+def walk(task: Task, *, enough: Callable[[Run, int], bool] | None = None) -> Run:
+    """Walk the source once for all measures; stop early if `enough` returns True."""
+    options, source = task.options, task.source
+    needs = with_floor(Needs.of(task.measures), task)
+    with ticking(options.progress, f"measuring {options.label or task.reader.name}") as tick:
+        run = walked(Walk(task.reader, source, task.transform, needs, options, source.length, enough), tick)
+    run.notes += floor_notes(task)
     return run
 
 
 def walked(walk: Walk, tick: Tick) -> Run:
-    """Walk the source; `tick(samples done, samples in all)` is called after each block.
+    """Walk the source, calling `tick(samples done, total samples)` after each block.
 
     Raises:
-        ValueError: fewer than two samples, no layer that can be read, or responses that cannot be counted.
+        ValueError: fewer than two samples, no readable layer, or responses that must not be counted.
     """
     options, windows = walk.options, walk.source.windows()
     first = next(windows, None)
@@ -73,7 +62,7 @@ def walked(walk: Walk, tick: Tick) -> Run:
             loop.audit = Audit(model, inputs, responses, loop.reduction.withdraw)
         run.fingerprint = loop.over(windows)
     if run.samples < 2:
-        raise ValueError(f"got {run.samples} sample: a variance across samples needs at least two")
+        raise ValueError(f"got {run.samples} sample; the variance across samples needs at least two")
     if not walk.needs.output:
         refuse_unreadable(run.inspection)
     if plan.checkpoint is not None:
@@ -82,11 +71,11 @@ def walked(walk: Walk, tick: Tick) -> Run:
 
 
 def _piloted(walk: Walk, run: Run) -> Pilot:
-    """Gather what must be known of the untransformed inputs beforehand, in a walk of its own."""
+    """Walk the untransformed inputs first, if a statistic needs a pilot, and return the final values."""
     needs, source = walk.needs.pilot, walk.source
     if needs is None:
         return {}
-    refuse_second_walk(source, "thresholds and bins come from a pilot, which walks the data first")
+    refuse_second_walk(source, "thresholds and bins come from a pilot, which walks the data beforehand")
     total = source.length
     if total is None and any(statistic.sized for statistic in needs.layers + needs.output):
         total = sum(len(window) for window in source.windows())
@@ -96,8 +85,8 @@ def _piloted(walk: Walk, run: Run) -> Pilot:
     finals = {(key, s): s.finalize(state, everything) for (key, s), state in pilot.states.items()}
     for key, reason in pilot.withdrawn.items():
         run.withdraw(key, reason, walk.needs.layers)
-    run.forwards += pilot.forwards  # a checkpoint has counted them too, and says so when it is read
-    run.notes.append(f"a pilot forwarded {pilot.forwards} untransformed inputs once more")
+    run.forwards += pilot.forwards  # a checkpoint includes them too, and overwrites this when it is read
+    run.notes.append(f"a pilot forwarded {pilot.forwards} untransformed inputs in addition")
     run.notes += dict.fromkeys(note for (_, s), final in finals.items() for note in s.notes(final))
     return finals
 
@@ -110,10 +99,10 @@ class _Loop:
         self.reduction = Reduction(run, self.walk.needs, self.walk.options, plan.pilot)
         self.acting = acting_elements(self.walk.transform, seed=self.walk.options.seed)
         self.audit: Audit | None = None
-        self.done = 0  # samples of blocks that have been forwarded, by an interrupted run too
+        self.done = 0  # samples of all forwarded blocks, including those of an interrupted run
 
     def over(self, windows: Iterable[Window]) -> str:
-        """Walk the windows, until there are enough samples, and return the fingerprint of those walked."""
+        """Walk the windows until there are enough samples; return the fingerprint of the walked samples."""
         digest, enough = Fingerprint(), self.walk.enough
         for number, window in enumerate(windows):
             digest.add(window)
@@ -157,7 +146,7 @@ class _Loop:
         if len(window) != self.walk.source.length:
             raise ValueError(
                 "this preset follows the order of the samples in the data (within each class, if "
-                "by_class=True), which needs all of them in memory: give arrays, (inputs, labels)"
+                "by_class=True), so all of them must be in memory: pass arrays, (inputs, labels)"
             )
         return self.run.strata.positions_of(window.labels, window.indices)
 
@@ -175,11 +164,11 @@ class _Loop:
             return False
         windows, blocks, data = self.plan.resumed
         if number == windows and digest != data:
-            raise ValueError("the checkpoint was made with other data; give another checkpoint file")
+            raise ValueError("the checkpoint was made with different data; pass another checkpoint file")
         return (number, block) < (windows, blocks)
 
     def _enlarge(self) -> None:
-        """Room for classes that a stream has shown only now."""
+        """Make room for new classes of a stream."""
         strata = self.run.strata
         needed = self.plan.size.of(strata.buckets, strata.references)
         refuse_too_large(needed, self.plan.budget, "the classes met so far")
@@ -210,7 +199,7 @@ class _Loop:
         batch: Batch,
         laid: ForwardRows,
     ) -> BlockFrame:
-        """What the blocks of all layers have in common."""
+        """Return the arguments that the blocks of all layers share."""
         walk, needs = self.walk, self.walk.needs
         labels = None if window.labels is None else window.labels[torch.from_numpy(chosen)]
         return partial(
@@ -238,7 +227,7 @@ class _Loop:
         )
 
     def _batch(self, window: Window, chosen: np.ndarray) -> Batch:
-        """Return positions, keys and partners of a block; if pairs are needed, blocks hold whole pairs."""
+        """Return the positions, keys and partners of a block's samples."""
         place = np.full(len(window) + 1, -1)
         place[chosen] = np.arange(len(chosen))
         mates = place[window.partners[chosen]]

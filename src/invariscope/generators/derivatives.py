@@ -1,4 +1,4 @@
-"""Derivatives of images at their pixels."""
+"""Derivatives of images at the pixels."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from invariscope.common.registry import unknown
+from invariscope.common.checks import refuse_other
 
 INTERPOLATIONS = ("spline", "fourier", "bilinear")
-_LARGE = 16  # from which a product an image is faster than one for all
+_LARGE = 16  # from this size on, one product per image is faster than one for all
 
 
 @dataclass(frozen=True, eq=False)
 class Derivatives:
-    r"""Slopes and curvatures of the curve that an interpolation draws through the pixels.
+    r"""First and second derivatives of the curve that interpolates the pixels.
 
-    Slopes of the spline at the pixels are wrong by terms of fourth order, its curvatures s″ by ω²/12 for a
-    wave of frequency ω. That is taken away by weighing each with those of its neighbours:
+    First derivatives of the spline at the pixels have errors of fourth order. Its second derivatives s″ have
+    a relative error of ω²/12 for a wave of frequency ω, which a weighted mean over neighbours removes:
 
     .. math:: f'' \approx (s''_{k-1} + 10\, s''_k + s''_{k+1}) / 12 = -\omega^2 (1 + O(\omega^4))\, f
 
-    Every wave keeps a curvature: that of the shortest is −8, where −π² is exact and s″ is −12.
+    Every wave keeps a second derivative; the shortest has −8, where −π² is exact and s″ is −12.
 
     Args:
-        images: (row, ..., height, width), floating.
-        interpolation: "spline": the cubic B-spline through the pixels, which goes on as a constant beyond the
-            edges, without a kink; "fourier": the trigonometric polynomial, for images that repeat;
-            "bilinear": its derivative on one side, as automatic differentiation gives it.
+        images: (row, ..., height, width), floating-point.
+        interpolation: "spline": the cubic B-spline through the pixels, mirrored at the edges; "fourier": the
+            trigonometric polynomial, for periodic images; "bilinear": the one-sided derivative that
+            automatic differentiation gives.
     Raises:
-        TypeError: no floating images.
+        TypeError: the images are not floating-point images.
         ValueError: an unknown interpolation.
 
     Source:
@@ -48,10 +48,10 @@ class Derivatives:
     interpolation: str = "spline"
 
     def __post_init__(self) -> None:
-        check_interpolation(self.interpolation)
+        refuse_other(self, interpolation=INTERPOLATIONS)
         if self.images.ndim < 3 or not self.images.is_floating_point():
             came = f"{tuple(self.images.shape)} of {str(self.images.dtype).removeprefix('torch.')}"
-            raise TypeError(f"images (n, C, H, W) of floating values can be moved a little; got {came}")
+            raise TypeError(f"derivatives need floating-point images (n, C, H, W); got {came}")
 
     @property
     def size(self) -> tuple[int, int]:
@@ -60,28 +60,28 @@ class Derivatives:
 
     @cached_property
     def first(self) -> tuple[Tensor, Tensor]:
-        """∂/∂x and ∂/∂y, a pixel."""
+        """∂/∂x and ∂/∂y, per pixel."""
         return self._across(1), self._down(1)
 
     @cached_property
     def second(self) -> tuple[Tensor, Tensor]:
-        """∂²/∂x² and ∂²/∂y².
+        """∂²/∂x² and ∂²/∂y², per squared pixel.
 
         Raises:
-            ValueError: bilinear interpolation, which has none.
+            ValueError: for bilinear interpolation.
         """
         if self.interpolation == "bilinear":
-            raise ValueError("bilinear interpolation has no second derivative: take interpolation='spline'")
+            raise ValueError("bilinear interpolation has no second derivative: use interpolation='spline'")
         return self._across(2), self._down(2)
 
     def _across(self, order: int) -> Tensor:
-        """The derivative along the last axis."""
+        """Return the derivative along the last axis."""
         if self.interpolation == "spline":
             return functional.linear(self.images, self._matrix(self.size[1], order))
         return self._along(order, self.images)
 
     def _down(self, order: int) -> Tensor:
-        """The derivative along the last axis but one."""
+        """Return the derivative along the second-to-last axis."""
         if self.interpolation != "spline":
             return self._along(order, self.images.mT).mT
         matrix = self._matrix(self.size[0], order)
@@ -101,15 +101,9 @@ class Derivatives:
         return torch.fft.irfft(spectrum * wave.to(spectrum.dtype), n=n, dim=-1)
 
 
-def check_interpolation(interpolation: str) -> None:
-    """Raises a ValueError for an interpolation that does not exist."""
-    if interpolation not in INTERPOLATIONS:
-        raise unknown("interpolation", str(interpolation), INTERPOLATIONS)
-
-
 @lru_cache(maxsize=64)
 def _spline_matrix(n: int, order: int) -> np.ndarray:
-    """(n, n) from pixels to derivatives by the B-spline through them, mirrored at both ends."""
+    """Return the matrix (n, n) from pixels to derivatives of their spline, mirrored at the ends."""
     if n == 1:
         return np.zeros((1, 1))
     coefficients = np.linalg.inv(_mirrored(n, (1 / 6, 4 / 6, 1 / 6)))
@@ -120,7 +114,7 @@ def _spline_matrix(n: int, order: int) -> np.ndarray:
 
 
 def _mirrored(n: int, weights: tuple[float, float, float]) -> np.ndarray:
-    """(n, n) the weights of the knots before, at and after each pixel."""
+    """Return the matrix (n, n) that weighs the knots before, at and after each pixel."""
     before, here, after = weights
     found = (
         np.diag(np.full(n, here)) + np.diag(np.full(n - 1, before), -1) + np.diag(np.full(n - 1, after), 1)
@@ -132,7 +126,7 @@ def _mirrored(n: int, weights: tuple[float, float, float]) -> np.ndarray:
 
 @lru_cache(maxsize=64)
 def _wave_factors(n: int, order: int) -> np.ndarray:
-    """What each wave of n pixels is multiplied by; the slope of the shortest one vanishes at the pixels."""
+    """Return the factor of each wave of n pixels; the slope of the shortest one vanishes at the pixels."""
     found = (2j * np.pi * np.fft.rfftfreq(n)) ** order
     if n % 2 == 0 and order == 1:
         found[-1] = 0
@@ -140,10 +134,10 @@ def _wave_factors(n: int, order: int) -> np.ndarray:
 
 
 def _right_differences(images: Tensor) -> Tensor:
-    """a[k + 1] − a[k] in the cell k that a position falls into, the last pixel repeated beyond the edge.
+    """Return a[k + 1] − a[k] for the cell k of each position, with the last pixel repeated at the edge.
 
-    Positions are computed as a sampling grid from −1 to 1 gives them: rounding puts some of them a hair to
-    the left of their pixel, into the cell before.
+    Positions are those of a sampling grid from −1 to 1, whose rounding puts some of them just to the left of
+    their pixel, into the previous cell.
     """
     n = images.shape[-1]
     at = (torch.linspace(-1, 1, n, dtype=images.dtype, device=images.device) + 1) / 2 * (n - 1)

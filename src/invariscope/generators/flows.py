@@ -1,9 +1,10 @@
-"""The generators there are."""
+"""The generators, and the names under which users find them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -17,18 +18,19 @@ _Pair = tuple[float, float]
 
 @dataclass(frozen=True)
 class AffineFlow(Generator):
-    r"""Content moves with the velocity v(p) = A p + b, p in pixels about the centre, x right and y down.
+    r"""Move content with velocity v(p) = A p + b, for p in pixels about the centre, x right and y down.
 
     .. math:: X x = -v \cdot \nabla x
 
-    On a feature map p and v are scaled by the ratio of its size to the input's, axis by axis. With bilinear
-    interpolation p runs from −1 to 1 on every image and b counts halves of it, as on a sampling grid.
+    On a feature map, p and v are scaled by the ratio of its size to the input's along each axis. With
+    bilinear interpolation, p runs from −1 to 1 on every image and b is in half image sizes, as on a sampling
+    grid.
 
     Args:
-        label: its name.
+        label: name of the generator.
         matrix: the rows of A.
         shift: b.
-        unit: what t counts.
+        unit: unit of t.
         step: a small t.
 
     >>> turn = AffineFlow("turn", ((0, 1), (-1, 0)))
@@ -45,17 +47,17 @@ class AffineFlow(Generator):
 
     @property
     def name(self) -> str:
-        """Its label."""
+        """The label."""
         return self.label
 
     def tangent(self, at: Derivatives, *, input_size: tuple[int, int] | None = None) -> Tensor:
-        """−v·∇ of the images."""
+        """Return −v·∇ of the images."""
         along_x, along_y = at.first
         velocity_x, velocity_y = self._velocity(at, input_size or at.size)
         return (along_x * -velocity_x).addcmul_(along_y, velocity_y, value=-1)
 
     def _velocity(self, at: Derivatives, input_size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """Pixels of these images along x and y, (height, width)."""
+        """Return the velocity along x and y, (height, width), in pixels of these images."""
         (height, width), like = at.size, at.images
         if at.interpolation == "bilinear":
             scale_x, scale_y = (width - 1) / 2, (height - 1) / 2
@@ -73,22 +75,22 @@ def _centred(n: int, like: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Blur(Generator):
-    r"""The heat flow, t the variance of the Gaussian in squared pixels.
+    r"""The heat flow, with t the variance of the Gaussian in squared pixels.
 
     .. math:: X x = \tfrac12 \Delta x
     """
 
     unit = "px²"
-    step = 0.003  # small against the variance of any pattern
+    step = 0.003  # far below the variance of any pattern
     moves_maps = True  # a map of half the size blurs with a quarter of the variance
 
     @property
     def name(self) -> str:
-        """Its name, "blur"."""
+        """The name "blur"."""
         return "blur"
 
     def tangent(self, at: Derivatives, *, input_size: tuple[int, int] | None = None) -> Tensor:
-        """Half the Laplacian."""
+        """Return half the Laplacian."""
         (height, width), (rows, columns) = at.size, input_size or at.size
         across, down = at.second
         return ((width / columns) ** 2 * across + (height / rows) ** 2 * down) / 2
@@ -96,7 +98,7 @@ class Blur(Generator):
 
 @dataclass(frozen=True)
 class Intensity(Generator):
-    r"""All values times 1 + t; those of feature maps too.
+    r"""Multiply all values, of feature maps as well, by 1 + t.
 
     .. math:: X x = x
     """
@@ -107,24 +109,24 @@ class Intensity(Generator):
 
     @property
     def name(self) -> str:
-        """Its name, "intensity"."""
+        """The name "intensity"."""
         return "intensity"
 
     def tangent(self, at: Derivatives, *, input_size: tuple[int, int] | None = None) -> Tensor:
-        """The images themselves."""
+        """Return the images themselves."""
         return at.images
 
 
 @dataclass(frozen=True)
 class UserFlow(Generator):
-    r"""Any flow, differentiated by a central difference.
+    r"""A flow given by a callable, differentiated by a central difference.
 
     .. math:: X x = \frac{\rho(h) x - \rho(-h) x}{2h}
 
     Args:
-        flow: (x, t) to ρ(t)x for a batch x; ρ(0)x = x.
-        label: its name; the callable's own where there is none.
-        moves_maps: whether feature maps should move by the same callable; otherwise they should not move.
+        flow: callable (x, t) that returns ρ(t) x for a batch x, with ρ(0) x = x.
+        label: name of the generator; by default the name of the callable.
+        moves_maps: whether the same callable acts on equivariant feature maps; if not, they stay the same.
         step: h.
 
     >>> brighter = UserFlow(lambda x, t: x + t, "brightness")
@@ -140,17 +142,17 @@ class UserFlow(Generator):
 
     @property
     def name(self) -> str:
-        """The label, or what the callable is called."""
+        """The label, or else the name of the callable."""
         return self.label or getattr(self.flow, "__name__", type(self.flow).__name__)
 
     def tangent(self, at: Derivatives, *, input_size: tuple[int, int] | None = None) -> Tensor:
-        """The central difference."""
+        """Return the central difference."""
         forth, back = (self.flow(at.images, sign * self.step) for sign in (1, -1))
         for moved in (forth, back):
             if not isinstance(moved, Tensor) or moved.shape != at.images.shape:
                 came = tuple(moved.shape) if isinstance(moved, Tensor) else type(moved).__name__
                 raise ValueError(
-                    f"the flow {self.name!r} must keep the shape {tuple(at.images.shape)}; it gave {came}"
+                    f"the flow {self.name!r} must keep the shape {tuple(at.images.shape)}; it returned {came}"
                 )
         return (forth - back) / (2 * self.step)
 
@@ -173,7 +175,43 @@ NAMES = tuple(_FLOWS)
 
 
 def named(name: str) -> Generator:
-    """The generator of that name; a ValueError with the closest ones if there is none."""
+    """Return the generator of this name; raise ValueError with the closest names if there is none."""
     if name not in _FLOWS:
         raise unknown("generator", name, NAMES)
     return _FLOWS[name]
+
+
+def as_generators(given: Any) -> tuple[Generator, ...]:
+    """Return generators from a name, a generator, a callable (x, t), or a list of these.
+
+    Raises:
+        ValueError: an empty list, an unknown name, or the same name twice.
+        TypeError: another type.
+
+    >>> [generator.name for generator in as_generators(["rotation", lambda x, t: x + t])]
+    ['rotation', '<lambda>']
+    """
+    several = isinstance(given, Iterable) and not isinstance(given, str)
+    found = tuple(_as_generator(entry) for entry in (given if several else [given]))
+    names = [generator.name for generator in found]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if not found:
+        raise ValueError("generators must hold at least one; got none.")
+    if twice:
+        raise ValueError(
+            f"generators must have different names; got {twice[0]!r} {names.count(twice[0])} times. Name a "
+            "callable with UserFlow(f, label)."
+        )
+    return found
+
+
+def _as_generator(entry: Any) -> Generator:
+    if isinstance(entry, Generator):
+        return entry
+    if isinstance(entry, str):
+        return named(entry)
+    if callable(entry) and not isinstance(entry, type):
+        return UserFlow(cast("Callable[[Tensor, float], Tensor]", entry))
+    raise TypeError(
+        f"a generator must be a name, a Generator, or a callable (x, t); got {type(entry).__name__}"
+    )

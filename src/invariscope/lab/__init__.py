@@ -1,4 +1,4 @@
-"""The campaign: the cells of all recipes, run in the order of their worth, for the committed archive.
+"""Reproductions of published experiments, and the campaign that runs them for the committed archive.
 
-`python -m invariscope.lab.campaign` runs it; `docs` and `--help` say how.
+`python -m invariscope.lab.campaign --help` describes how to run it.
 """

@@ -1,4 +1,4 @@
-"""What a campaign is to run, and in which order."""
+"""The cells of a campaign and the order in which they run."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ SCALE = "campaign"
 
 @dataclass(frozen=True, kw_only=True)
 class AgendaStep:
-    """Cells of a recipe that are worth equally much.
+    """Cells of a recipe that have the same worth.
 
     Args:
         recipe: of the package, or a .toml file.
         scale: one of the recipe's.
-        cells: patterns of their names. What they need belongs to the campaign, too, without worth of its own.
-        worth: of each of them, in units of which only the ratios matter.
-        title: the heading of the step in the summary; by default the recipe's name.
+        cells: patterns of their names. Cells that they need are also run, but have no worth of their own.
+        worth: of each cell; only ratios matter.
+        title: the heading of the step in the summary; by default the name of the recipe.
     """
 
     recipe: str
@@ -35,11 +35,12 @@ class AgendaStep:
 
 @dataclass(frozen=True)
 class Home:
-    """A recipe that has a cell.
+    """A cell within one of the recipes that contain it.
 
     Args:
-        recipe: as the command line takes it.
-        store, cell: its cells, and which of them.
+        recipe: the recipe, as on the command line.
+        store: the cells of the recipe.
+        cell: the cell.
     """
 
     recipe: str
@@ -52,10 +53,10 @@ class Job:
     """A cell of the campaign.
 
     Args:
-        key: of the cell; recipes that share it have one job.
+        key: of the cell; recipes that share a cell share its job.
         step: number of the first step that lists it.
-        homes: the recipes that have it.
-        worth: the greatest that a step gives it.
+        homes: the recipes that contain it.
+        worth: the greatest of the steps that list it.
         needs: keys of the cells that it needs.
     """
 
@@ -67,49 +68,49 @@ class Job:
 
     @property
     def cell(self) -> Cell:
-        """The cell, as the first of its recipes has it."""
+        """The cell in the first of its recipes."""
         return self.homes[0].cell
 
     @property
     def measures(self) -> bool:
-        """Whether its outcome is a result, not a network."""
+        """Whether the outcome is a result instead of a network."""
         return self.cell.options.gives == "result"
 
 
 @dataclass(frozen=True)
 class AgendaTurn:
-    """One entry of the order: a cell, and the worth per core-hour of what it was chosen for."""
+    """A cell in the order, and the worth per core-hour for which it was chosen."""
 
     key: str
     rate: float
 
 
 def read_steps(path: Path) -> list[AgendaStep]:
-    """The steps of a campaign's file.
+    """Return the steps in the file of a campaign.
 
     Raises:
-        RecipeError: something in it is wrong; the message says in which line.
+        RecipeError: an error in the file; the message points at the line.
     """
     text = Text.read(path)
     tables = text.parsed()
     entries = tables.get("steps", [])
     if set(tables) - {"steps"} or not isinstance(entries, list) or not entries:
-        raise RecipeError(f"{text.name}: a campaign is a list of [[steps]], and nothing else")
+        raise RecipeError(f"{text.name}: a campaign must consist of [[steps]] only, at least one")
     steps = [Place(text, "steps", number).fill(AgendaStep, table) for number, table in enumerate(entries)]
     for number, step in enumerate(steps):
         if step.worth < 0:
-            raise Place(text, "steps", number).error(f"worth is 0 or more, got {step.worth:g}", "worth")
+            raise Place(text, "steps", number).error(f"worth must be at least 0, got {step.worth:g}", "worth")
     return steps
 
 
 def planned_jobs(
     steps: list[AgendaStep], work: Path, data_dir: Path | None, archive: Archive
 ) -> dict[str, Job]:
-    """The campaign's cells by key: steps in their order, needs first within a step.
+    """Return the cells of the campaign by key, step by step, needs first within a step.
 
     Raises:
-        FileNotFoundError: data whose digests the archive does not know.
-        ValueError: no such recipe or scale, or a pattern that no cell matches.
+        FileNotFoundError: data is missing, and the archive does not know its digests.
+        ValueError: no such recipe or scale, or a pattern matches no cell.
     """
     stores: dict[tuple[str, str], Store] = {}
     jobs: dict[str, Job] = {}
@@ -144,24 +145,24 @@ def order(
     at_risk: Collection[str] = (),
     limit_s: float = float("inf"),
 ) -> Iterator[AgendaTurn]:
-    """Yield the unfinished cells in the order in which they are run, each as if those before had finished.
+    """Yield the unfinished cells in the order in which they run.
 
-    The next one is that with the greatest worth per core-hour,
+    The next cell is the one with the greatest worth per core-hour,
 
     .. math:: (w_c + \\sum_{d \\in H} w_d) / (t_c + \\sum_{n \\in N} t_n)
 
-    where N are the unfinished cells that c needs, and H those that need c and nothing unfinished but c and
-    N: what c alone still holds up. The cells of N are run first. The cost of H is not counted. Before all
-    others come the measurements of networks whose weights lie in the work folder only, because they would
-    be lost with it.
+    where N are the unfinished cells that c needs, and H the cells that need c and nothing else that is
+    unfinished outside N: the cells that c alone blocks. The cells of N run first. The cost of H is not
+    counted. Measurements of networks whose weights are only in the work folder precede all others, because
+    the weights would be lost with that folder.
 
     Args:
         jobs: by key.
-        unfinished: the keys that have to be run.
+        unfinished: the keys of cells that have to be run.
         seconds: cost of each.
         at_risk: finished networks whose weights are not in the archive.
-        limit_s: cells are left out if they and the unfinished cells that they need do not fit into what is
-            left of it.
+        limit_s: time for all cells; a cell is skipped if it and the unfinished cells it needs do not fit into
+            the rest.
     """
     left, at_risk = dict.fromkeys(key for key in jobs if key in unfinished), set(at_risk)
     while left:
@@ -183,7 +184,7 @@ _Turn = tuple[bool, float, float, str]
 def _turns(
     jobs: Mapping[str, Job], left: Collection[str], seconds: Mapping[str, float], at_risk: Collection[str]
 ) -> Iterator[_Turn]:
-    """(whether it comes first, worth per core-hour, seconds, key) of each cell that is left."""
+    """Yield (whether it takes precedence, worth per core-hour, seconds, key) of each remaining cell."""
     below = {key: _below(jobs, key, left) for key in left}
     above: dict[str, list[str]] = {key: [] for key in left}
     for key, needed in below.items():
@@ -198,7 +199,7 @@ def _turns(
 
 
 def _below(jobs: Mapping[str, Job], key: str, left: Collection[str]) -> set[str]:
-    """The cells that are left and that this one needs, directly or not."""
+    """Return the remaining cells that a cell needs, directly or not."""
     found: set[str] = set()
     waiting = [need for need in jobs[key].needs if need in left]
     while waiting:

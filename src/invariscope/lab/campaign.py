@@ -1,6 +1,6 @@
-"""Run the cells of all recipes in the order of their worth, and archive them: `make campaign`.
+"""Run the cells of all recipes in order of their worth, and archive them: `make campaign`.
 
-It can be stopped at any moment and resumes where it was.
+A campaign can be stopped at any moment; the same command resumes it.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ FAILED, BAD_INPUT = 1, 2
 
 
 class Stopped(KeyboardInterrupt):
-    """SIGTERM or Ctrl-C came."""
+    """The campaign received SIGTERM."""
 
 
 @dataclass(frozen=True)
 class Campaign:
-    """The cells of the steps, and what is needed to run them one at a time.
+    """The cells of a campaign, run one at a time.
 
     Args:
-        progress: which cells are there.
+        progress: which cells are finished.
         log, costs: of the campaign.
         words: options of `invariscope reproduce` for every cell.
-        threads: of a cell.
-        report: told what happens, a line at a time.
+        threads: per cell.
+        report: called with one line at a time.
     """
 
     progress: CampaignProgress
@@ -56,7 +56,7 @@ class Campaign:
     report: Callable[[str], None]
 
     def run(self, hours: float = math.inf) -> None:
-        """Run what is unfinished until nothing is left, or nothing that fits into the hours."""
+        """Run unfinished cells until none is left, or none that fits into the remaining hours."""
         end = time.monotonic() + 3600 * hours
         self._settle()
         while (key := self._next(end - time.monotonic())) is not None:
@@ -71,12 +71,12 @@ class Campaign:
         return next((turn.key for turn in turns), None)
 
     def _settle(self) -> None:
-        """Look at every cell, and archive those that an earlier run left in the work folder."""
+        """Archive the cells that an earlier run left in the work folder, and update the progress."""
         for key, job in self.progress.jobs.items():
             for home in job.homes:
                 if is_whole(home.store, home.cell):
                     self._keep(home.store, home.cell, again=False)
-            self.progress.look(key)
+            self.progress.update(key)
 
     def _run(self, key: str, home: Home) -> None:
         store, cell = home.store, home.cell
@@ -86,10 +86,10 @@ class Campaign:
             self._note_failure(store, cell, outcome.failed[cell.name])
         else:
             self._keep(store, cell, again=True)
-        self.progress.look(key)
+        self.progress.update(key)
 
     def _keep(self, store: Store, cell: Cell, *, again: bool) -> None:
-        """Archive a finished cell and log it, unless that was done before."""
+        """Archive a finished cell and log it; without `again` only if it was not logged before."""
         manifest = store.manifest(cell)
         assert manifest is not None
         try:
@@ -100,7 +100,7 @@ class Campaign:
         if again or store.key(cell) not in self.log.finished():
             self.log.add(line_of(store, cell, manifest))
         if cell.options.gives == "result":
-            store.remove(cell)  # networks stay for the measurements that come next
+            store.remove(cell)  # networks stay for the measurements that follow
 
     def _note_failure(self, store: Store, cell: Cell, reason: str) -> None:
         self.progress.failed[store.key(cell)] = reason
@@ -114,27 +114,29 @@ class Campaign:
 def main(
     data_dir: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="The data sets' files.", show_default="$INVARISCOPE_DATA"),
+        typer.Option(metavar="FOLDER", help="Folder of the data sets.", show_default="$INVARISCOPE_DATA"),
     ] = None,
     root: Annotated[Path, typer.Option(metavar="FOLDER", help="Archive, log and summary.")] = ROOT,
     steps: Annotated[Path, typer.Option(metavar="FILE", help="What to run.", show_default=False)] = STEPS,
     device: Annotated[str, typer.Option(metavar="cpu|cuda")] = "cpu",
-    threads: Annotated[int, typer.Option(metavar="INT", min=1, help="Of the cell that is run.")] = 1,
+    threads: Annotated[int, typer.Option(metavar="INT", min=1, help="Threads of each cell.")] = 1,
     hours: Annotated[
         float,
-        typer.Option(metavar="H", min=0, help="Start no cell that would end later.", show_default="no limit"),
+        typer.Option(
+            metavar="H", min=0, help="Start only cells that end within this time.", show_default="no limit"
+        ),
     ] = math.inf,
-    list_: Annotated[bool, typer.Option("--list", help="Show the agenda and stop.")] = False,
-    summarize: Annotated[bool, typer.Option("--summary", help="Write README.md and stop.")] = False,
+    list_: Annotated[bool, typer.Option("--list", help="Show the agenda and exit.")] = False,
+    summarize: Annotated[bool, typer.Option("--summary", help="Write README.md and exit.")] = False,
 ) -> None:
-    """Run the campaign, or what is left of it; stop it with Ctrl-C or SIGTERM."""
+    """Run or resume the campaign; stop it with Ctrl-C or SIGTERM."""
     try:
         check_device(device)
         campaign = _campaign(data_dir, root, steps, device, threads)
         if list_ or summarize:
-            _look(campaign, root / PAGE if summarize else None, steps, hours)
+            _show(campaign, root / PAGE if summarize else None, steps, hours)
             return
-        with _alone(root / WORK), _stoppable():
+        with _locked(root / WORK), _stoppable():
             _run(campaign, hours, root / WORK)
     except (ValueError, TypeError, OSError) as error:
         typer.echo(f"error: {error}", err=True)
@@ -148,8 +150,7 @@ def _campaign(data_dir: Path | None, root: Path, steps: Path, device: str, threa
     jobs = planned_jobs(read_steps(steps), work, data_dir, archive)
     log = Log(root / LOG)
     words = ["--out", str(work), *(["--data-dir", str(data_dir)] if data_dir else [])]
-    # A folder without cells is no archive yet; each cell is in the work folder or comes from there.
-    (root / "cells").mkdir(parents=True, exist_ok=True)
+    (root / "cells").mkdir(parents=True, exist_ok=True)  # cells take what they need from the archive
     words += ["--archive", str(root), "--device", device]
     costs = Costs(log, root / "costs.json", threads, device, _say)
     return Campaign(CampaignProgress(jobs, archive), log, costs, words, threads, _say)
@@ -171,10 +172,10 @@ def _run(campaign: Campaign, hours: float, work: Path) -> None:
         shutil.rmtree(work / "cells", ignore_errors=True)
 
 
-def _look(campaign: Campaign, page: Path | None, steps: Path, hours: float) -> None:
-    """Show the agenda, or write the summary."""
+def _show(campaign: Campaign, page: Path | None, steps: Path, hours: float) -> None:
+    """Write the summary to a page, or print the agenda if there is none."""
     for key in campaign.progress.jobs:
-        campaign.progress.look(key)
+        campaign.progress.update(key)
     if page is None:
         typer.echo(agenda_table(campaign.progress, campaign.costs, campaign.log, 3600 * hours))
         return
@@ -185,7 +186,7 @@ def _look(campaign: Campaign, page: Path | None, steps: Path, hours: float) -> N
 
 @contextlib.contextmanager
 def _stoppable() -> Iterator[None]:
-    """Inside, SIGTERM ends the block as Ctrl-C does."""
+    """Let SIGTERM end the block as Ctrl-C does."""
 
     def stop(number: int, frame: object) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -199,11 +200,11 @@ def _stoppable() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _alone(work: Path) -> Iterator[None]:
-    """One campaign at a time in a work folder.
+def _locked(work: Path) -> Iterator[None]:
+    """Hold the lock of a work folder, in which one campaign at a time can run.
 
     Raises:
-        ValueError: another one runs.
+        ValueError: another campaign is running.
     """
     work.mkdir(parents=True, exist_ok=True)
     try:

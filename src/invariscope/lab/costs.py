@@ -1,4 +1,4 @@
-"""How long the cells of a campaign take: as the log has it, else from rehearsals."""
+"""How long the cells of a campaign take, from the log or by timing a small part of each."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from invariscope.lab.recipes.machine import machine
 
 @dataclass(frozen=True)
 class Costs:
-    """Seconds of cells on this type of machine, or else on any other, which is enough to put them in order.
+    """Seconds per cell on this type of machine, or else on any other, which suffices to order them.
 
     Args:
-        log: of the campaign; the last finished cell that differs in nothing but seeds decides.
-        memory: a file that remembers rehearsals, so that no other run makes them again.
-        threads, device: what cells run on. Rehearsals run on the CPU.
-        report: told of rehearsals.
+        log: of the campaign; the cost is that of the last finished cell that differs only in seeds.
+        memory: a file that keeps estimates for later runs.
+        threads, device: what cells run on. Estimates are timed on the CPU.
+        report: called with one line at a time.
     """
 
     log: Log
@@ -35,36 +35,36 @@ class Costs:
     _failed: set[str] = field(default_factory=set, repr=False)
 
     def known(self, jobs: Iterable[Job]) -> dict[str, float]:
-        """Seconds by key, without rehearsing; infinity where nothing is known."""
+        """Return seconds by key without timing anything; infinity if unknown."""
         found = self._remembered() | self._logged()
         return {job.key: found.get(_kind(job), math.inf) for job in jobs}
 
     def __call__(self, jobs: Iterable[Job]) -> dict[str, float]:
-        """Seconds by key; infinity for cells whose rehearsal fails."""
+        """Return seconds by key, timing one cell of each unknown kind; infinity if that fails."""
         jobs = list(jobs)
         known = self.known(jobs)
         unknown = {_kind(job): job for job in jobs if not math.isfinite(known[job.key])}
-        self._rehearse({kind: job for kind, job in unknown.items() if kind not in self._failed})
+        for kind, job in unknown.items():
+            if kind not in self._failed:
+                self._estimate(kind, job)
         return self.known(jobs)
 
-    def _rehearse(self, jobs: Mapping[str, Job]) -> None:
-        """One cell of each sort; what is found is remembered at once."""
-        for kind, job in jobs.items():
-            store, cell = job.homes[0].store, job.cell
-            try:
-                seconds = recipes.estimated(store, [cell], threads=self.threads, log=self.report)[cell.name]
-            except FileNotFoundError as error:
-                self.report(f"{cell.name} cannot be rehearsed: {error}")
-                seconds = math.inf
-            if math.isfinite(seconds):
-                self._remember(kind, seconds)
-            else:
-                self._failed.add(kind)
+    def _estimate(self, kind: str, job: Job) -> None:
+        store, cell = job.homes[0].store, job.cell
+        try:
+            seconds = recipes.estimated(store, [cell], threads=self.threads, log=self.report)[cell.name]
+        except FileNotFoundError as error:
+            self.report(f"{cell.name} cannot be timed: {error}")
+            seconds = math.inf
+        if math.isfinite(seconds):
+            self._remember(kind, seconds)
+        else:
+            self._failed.add(kind)
 
     def _logged(self) -> dict[str, float]:
         lines = [line for line in self.log.lines() if "failed" not in line]
         own = [_type(line["machine"], line["device"], line["threads"]) == self._own for line in lines]
-        order = sorted(range(len(lines)), key=own.__getitem__)  # this machine's come last, and so count
+        order = sorted(range(len(lines)), key=own.__getitem__)  # those of this machine come last and win
         return {lines[place]["alike"]: float(lines[place]["seconds"]) for place in order}
 
     def _remembered(self) -> dict[str, float]:
@@ -89,7 +89,7 @@ class Costs:
 
 
 def machine_in_words(known: Mapping[str, Any]) -> str:
-    """Return the machine in a line: "AMD EPYC 7763, 2 cores, no AMX"."""
+    """Return the machine in one line: "AMD EPYC 7763, 2 cores, no AMX"."""
     amx = "AMX" if known.get("amx") else "no AMX"
     gpu = f", {known['gpu']}" if known.get("gpu") else ""
     return f"{known.get('cpu', 'unknown processor')}, {known.get('cores', '?')} cores, {amx}{gpu}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import json
 import os
 import re
@@ -15,13 +16,13 @@ from invariscope.lab.recipes import Cell, Store
 from invariscope.lab.recipes.kinds.training import NETWORK
 from invariscope.lab.recipes.store import telling
 
-# An absolute path, but for its last part: who ran the campaign where is nobody's business.
+# The folders of an absolute path, which the committed log must not reveal.
 _FOLDERS = re.compile(r"(?<![\w.:/])(?:/[^/\s'\"]+)+/(?=[^/\s'\"]*)")
 
 
 @dataclass(frozen=True)
 class Log:
-    """The lines of one file; each is written whole, and what is no line of JSON is skipped.
+    """The lines of one file; lines that are not JSON are skipped.
 
     Args:
         path: of the file.
@@ -30,7 +31,7 @@ class Log:
     path: Path
 
     def lines(self) -> list[dict[str, Any]]:
-        """All of them, oldest first."""
+        """Return all lines, oldest first."""
         try:
             text = self.path.read_text(encoding="utf-8")
         except FileNotFoundError:
@@ -38,7 +39,7 @@ class Log:
         return [found for line in text.splitlines() if (found := _parsed(line)) is not None]
 
     def finished(self) -> dict[str, dict[str, Any]]:
-        """Key to the line of a cell that finished."""
+        """Return the lines of finished cells by key."""
         return {line["key"]: line for line in self.lines() if "failed" not in line}
 
     def add(self, line: Mapping[str, Any]) -> None:
@@ -46,7 +47,7 @@ class Log:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps(line, sort_keys=True) + "\n"
         with self.path.open("ab+") as stream:
-            if stream.seek(0, os.SEEK_END):  # a line that was cut short by a crash stays by itself
+            if stream.seek(0, os.SEEK_END):  # a crash may have cut the last line short
                 stream.seek(-1, os.SEEK_END)
                 text = text if stream.read(1) == b"\n" else "\n" + text
             stream.write(text.encode())
@@ -55,9 +56,9 @@ class Log:
 
 
 def line_of(store: Store, cell: Cell, manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the line of a finished cell, as its manifest and its card have it.
+    """Return the line of a finished cell, from its manifest and its card.
 
-    The seconds of a training that was resumed include those before.
+    The seconds of a resumed training include those before the interruption.
     """
     copied = ("seconds", "threads", "device", "machine", "versions", "finished")
     line = {**_named(store, cell), **{name: manifest[name] for name in copied}}
@@ -76,12 +77,10 @@ def failure_of(store: Store, cell: Cell, reason: str) -> dict[str, Any]:
 
 
 def alike(store: Store, cell: Cell) -> str:
-    """Return a hash that cells share if they differ in nothing but seeds, names and epochs of a network.
+    """Return a hash shared by cells that differ only in seeds, names and epochs of a network.
 
     Such cells take equally long on the same machine.
     """
-    import hashlib
-
     own = {k: v for k, v in telling(cell.options).items() if k not in ("seed", "model", "start")}
     needs = [alike(store, store.plan[need]) for need in cell.needs]
     text = json.dumps([cell.kind, cell.options.revision, own, needs], sort_keys=True)

@@ -1,4 +1,4 @@
-"""How far a campaign is: which cells are there, and which have to be run."""
+"""The progress of a campaign: which cells are finished, and which have to be run."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from invariscope.lab.recipes.archive import LEFT_OUT, lacks_weights
 
 @dataclass
 class CampaignProgress:
-    """The cells that are there, as far as they are looked at.
+    """The finished cells, as of the last `update` of each.
 
     Args:
         jobs: of the campaign, by key.
         archive: where finished cells go.
         whole: keys of finished cells with all their files.
         partial: keys of finished networks without their weights.
-        at_risk: those of `whole` of which the archive has no weights.
-        failed: key to the reason, in this run.
+        at_risk: keys in `whole` whose weights the archive lacks.
+        failed: key to reason, in this run.
     """
 
     jobs: Mapping[str, Job]
@@ -30,8 +30,8 @@ class CampaignProgress:
     at_risk: set[str] = field(default_factory=set)
     failed: dict[str, str] = field(default_factory=dict)
 
-    def look(self, key: str) -> None:
-        """Find out whether the cell is there, in the archive or in the work folder."""
+    def update(self, key: str) -> None:
+        """Look for the cell in the archive and in the work folder."""
         known = self.archive.manifest(key)
         archived = known is not None and not lacks_weights(known)
         here = any(is_whole(home.store, home.cell) for home in self.jobs[key].homes)
@@ -40,9 +40,9 @@ class CampaignProgress:
         _put(self.at_risk, key, here and not archived and not self.jobs[key].measures)
 
     def unfinished(self) -> list[str]:
-        """The keys that have to be run, needs first, without those that failed or need one that did.
+        """Return the keys of cells to run, needs first, except those that failed or need one that did.
 
-        A network without its weights is among them only if one of them needs it.
+        A network without its weights is included only if one of them needs it.
         """
         blocked: set[str] = set()
         for key, job in self.jobs.items():  # needs come first
@@ -58,11 +58,11 @@ class CampaignProgress:
         return found[::-1]
 
     def missing(self) -> list[str]:
-        """The keys of cells that are neither in the archive nor in the work folder."""
+        """Return the keys of cells that are neither in the archive nor in the work folder."""
         return [key for key in self.jobs if key not in self.whole | self.partial]
 
     def home(self, key: str) -> Home:
-        """Where to run it: in a recipe that has an unfinished cell that needs it, if one has."""
+        """Return the recipe to run the cell in, preferring one with an unfinished cell that needs it."""
         homes = self.jobs[key].homes
         unfinished = set(self.unfinished())
         wanting = [h for h in homes if unfinished & set(_dependants(h.store, h.cell))]
@@ -70,7 +70,7 @@ class CampaignProgress:
 
 
 def is_whole(store: Store, cell: Cell) -> bool:
-    """Whether the cell lies in the output folder with all its files; a damaged one is taken away."""
+    """Return whether the output folder has the cell with all its files; a damaged cell is deleted."""
     if not store.folder(cell).exists():
         return False
     try:

@@ -1,4 +1,4 @@
-"""What is shown of a campaign: its agenda, and the page beside the archive."""
+"""The agenda of a campaign, and the page beside its archive."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ from invariscope.lab.costs import Costs, machine_in_words
 from invariscope.lab.log import Log, alike
 from invariscope.lab.progress import CampaignProgress
 from invariscope.lab.recipes.archive import FILE_BYTES, MB, TOTAL_BYTES, WEIGHTS_BYTES, lacks_weights
+from invariscope.lab.recipes.markdown import grid
 
 _ABOUT = f"""\
-Finished cells of the recipes, so that `invariscope reproduce RECIPE` finds them and only writes its page.
-`cells/KEY.zip` holds one cell each; its `cell.json` says what it is and on which machine it ran.
-`log.jsonl` has a line for each cell that finished or failed.
+Finished cells of the recipes: `invariscope reproduce RECIPE` takes them from here and only writes its page.
+Each `cells/KEY.zip` holds one cell; its `cell.json` describes the cell and the machine it ran on.
+`log.jsonl` has one line per cell that finished or failed.
 
-Limits: {{size:.1f}} of {TOTAL_BYTES / MB:g} MB are used, a file has at most {FILE_BYTES / MB:g} MB, and the
-weights of all networks together at most {WEIGHTS_BYTES / MB:g} MB. The weights of networks that finish after
-that are left out, {{left_out}} so far; such a network is trained again if a new measurement needs it.
+{{size:.1f}} of {TOTAL_BYTES / MB:g} MB are used. The limit is {FILE_BYTES / MB:g} MB per file, and
+{WEIGHTS_BYTES / MB:g} MB for the weights of all networks together. Weights of networks that finish after that
+are left out, {{left_out}} so far; such a network is trained again if a new measurement needs it.
 
-`make campaign` runs what is missing. `python -m invariscope.lab.campaign --summary` writes this page."""
+`make campaign` runs the missing cells. `python -m invariscope.lab.campaign --summary` writes this page."""
 
 
 def agenda_table(progress: CampaignProgress, costs: Costs, log: Log, limit_s: float) -> str:
-    """Return the cells that are left in their order, those that do not fit, and those that are finished."""
+    """Return a table of the remaining cells in order, those that do not fit, and the finished ones."""
     unfinished = progress.unfinished()
     seconds = costs([progress.jobs[key] for key in unfinished])
     turns = list(order(progress.jobs, unfinished, seconds, at_risk=progress.at_risk, limit_s=limit_s))
@@ -41,7 +42,7 @@ def agenda_table(progress: CampaignProgress, costs: Costs, log: Log, limit_s: fl
 
 
 def summary(progress: CampaignProgress, costs: Costs, log: Log, steps: Sequence[AgendaStep]) -> str:
-    """Return the page: cells by step, core-hours, machines, and what is missing with its estimated cost."""
+    """Return the page: cells by step, core-hours, machines, and missing cells with estimated costs."""
     logged = [line for line in log.lines() if "failed" not in line]
     manifests = [progress.archive.manifest(key) for key in progress.jobs]
     about = _ABOUT.format(
@@ -71,7 +72,7 @@ def _steps(progress: CampaignProgress, logged: Sequence[dict[str, Any]], steps: 
         rows.append([str(number + 1), name, ", ".join(f"`{p}`" for p in step.cells), count, f"{hours:.2f}"])
     total = _core_hours([line for line in logged if line["key"] in progress.jobs])
     rows.append(["", "all", "", f"{len(there)} of {len(progress.jobs)}", f"{total:.2f}"])
-    return _grid(["step", "what", "cells", "finished", "core-hours"], rows)
+    return _table(["step", "recipe", "cells", "finished", "core-hours"], rows)
 
 
 def _machines(logged: Sequence[dict[str, Any]]) -> str:
@@ -80,7 +81,7 @@ def _machines(logged: Sequence[dict[str, Any]]) -> str:
     for name in sorted(set(names.values())):
         own = [line for line in logged if names[line["key"]] == name]
         rows.append([name, str(len(own)), f"{_core_hours(own):.2f}"])
-    return _grid(["machine", "cells", "core-hours"], rows) if rows else "None yet."
+    return _table(["machine", "cells", "core-hours"], rows) if rows else "None yet."
 
 
 def _missing(progress: CampaignProgress, costs: Costs, log: Log) -> list[str]:
@@ -90,7 +91,7 @@ def _missing(progress: CampaignProgress, costs: Costs, log: Log) -> list[str]:
     seconds = costs.known(progress.jobs[key] for key in keys)
     failed = {line["key"]: line["failed"] for line in log.lines() if "failed" in line}
     sorts: dict[tuple[str, str], list[str]] = {}
-    for key in keys:  # cells that differ in nothing but seeds share a line
+    for key in keys:  # cells that differ only in seeds share a line
         home = progress.jobs[key].homes[0]
         sorts.setdefault((alike(home.store, home.cell), failed.get(key, "not run yet")), []).append(key)
     rows = [
@@ -98,9 +99,10 @@ def _missing(progress: CampaignProgress, costs: Costs, log: Log) -> list[str]:
         for (_, why), own in sorts.items()
     ]
     known = [value for value in seconds.values() if math.isfinite(value)]
-    told = f"{len(keys)} cells, about {sum(known) / 3600:.1f} core-hours"
-    unknown = f"; of {len(keys) - len(known)} the cost is not known" if len(known) < len(keys) else ""
-    return ["## Missing", f"{told}{unknown}.", _grid(["cell", "alike", "minutes each", "why"], rows)]
+    text = f"{len(keys)} cells, about {sum(known) / 3600:.1f} core-hours"
+    unknown = f"; the cost of {len(keys) - len(known)} is unknown" if len(known) < len(keys) else ""
+    table = _table(["cell", "alike", "minutes each", "reason"], rows)
+    return ["## Missing", f"{text}{unknown}.", table]
 
 
 def _core_hours(lines: Sequence[dict[str, Any]]) -> float:
@@ -116,6 +118,5 @@ def _minutes(seconds: float) -> str:
     return f"{seconds / 60:.1f}" if math.isfinite(seconds) else "unknown"
 
 
-def _grid(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [headings, ["---"] * len(headings), *rows]
-    return "\n".join(f"| {' | '.join(text.replace('|', chr(92) + '|') for text in line)} |" for line in lines)
+def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return grid(list(zip(headings, zip(*rows, strict=True), strict=True)))

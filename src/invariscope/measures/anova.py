@@ -1,22 +1,131 @@
-"""Two-way analysis of variance of a unit's responses: samples, transformation, and what they do together."""
+"""Two-way analysis of variance of a unit's responses: samples, transformation, and their residual."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
+from invariscope.block import Block
 from invariscope.common.checks import refuse_other, set_integers
-from invariscope.measures.anova_table import FTests, SumsOfSquares
+from invariscope.measures.anova_table import CORRECTIONS, FTests, SumsOfSquares
 from invariscope.measures.base import KnownAnswer, Measure
-from invariscope.measures.multiple_testing import CORRECTIONS
 from invariscope.measures.values import SHARE, LayerContext, LayerValues, Output, Values
 from invariscope.measures.variance_parts import Parts
 from invariscope.statistics.base import Statistic
-from invariscope.statistics.moments.element_covariance import ElementCovariance
+from invariscope.statistics.errors import finite
+from invariscope.statistics.fixed_points import FixedPoints
 from invariscope.statistics.moments.orbit_moments import OrbitMoments
+from invariscope.statistics.sums import BucketSums, SumStatistic
+
+_UNIT_CHUNK = 1 << 14
+
+
+@dataclass(frozen=True)
+class Sphericity:
+    """Greenhouse and Geisser's factor of the degrees of freedom.
+
+    Args:
+        epsilon: (replicate, unit...) between 1/(m − 1) and 1, which is sphericity; NaN without a residual.
+    """
+
+    epsilon: np.ndarray
+
+
+@dataclass(frozen=True)
+class ElementCovariance(SumStatistic):
+    """Sums and products across samples of a unit's differences from its response to the first element.
+
+    Keeps (m + 2)(m − 1)/2 numbers per unit and bucket: for 16 elements 135, more than a kilobyte.
+    """
+
+    def bucket_bytes(self, units: int, elements: int) -> int:
+        """Return one sum per unit and difference, and one product per pair of differences."""
+        return 8 * units * (elements + 2) * (elements - 1) // 2
+
+    def stratum_bytes(self, units: int, elements: int) -> int:
+        """Return one difference per unit and element."""
+        return 8 * units * (elements - 1)
+
+    def init(self, block: Block, *, buckets: int, pilot: Any = None) -> BucketSums:
+        """Return an empty state; sums are relative to the first sample's differences of each stratum."""
+        count, units = block.elements - 1, math.prod(block.values.shape[1:])
+        sizes = {"differences": (count, units), "products": (count * (count + 1) // 2, units)}
+        return BucketSums.empty(block, buckets, sizes, fixed=(count, units))
+
+    def update(self, state: BucketSums, block: Block) -> None:
+        """Add a block's orbits."""
+        found, fixed = finite(_differences(block)), state.points
+        fixed.meet(block.membership, lambda sample: found[sample].cpu().numpy())
+        for bucket, samples in block.membership:
+            state.counts[bucket] += len(samples)
+            chosen = found[torch.from_numpy(samples).to(found.device)]
+            chosen -= torch.from_numpy(fixed.values[fixed.strata[bucket]]).to(found.device)
+            state.sums["differences"][bucket] += chosen.sum(0).cpu().numpy()
+            _add_products(state.sums["products"][bucket], chosen)
+
+    def relative_to(self, state: BucketSums, fixed: FixedPoints) -> dict[str, np.ndarray]:
+        """Return the sums and products of the same differences, relative to other points."""
+        move, counts = state.points.moves_to(fixed), state.counts[:, None, None]
+        rows, columns = np.triu_indices(move.shape[1])
+        sums = state.sums["differences"]
+        cross = move[:, rows] * sums[:, columns] + move[:, columns] * sums[:, rows]
+        products = state.sums["products"] + cross + counts * move[:, rows] * move[:, columns]
+        return {"differences": sums + counts * move, "products": products}
+
+    def finalize(self, state: BucketSums, groups: list[list[int]]) -> Sphericity:
+        """Return the factor, of all samples and of all but each group's."""
+        state = self.together(state, groups)
+        sums, products = state.replicates("differences", groups), state.replicates("products", groups)
+        counts = state.samples(groups).tolist()
+        found = [_epsilon(*parts) for parts in zip(sums, products, counts, strict=True)]
+        return Sphericity(np.stack(found).reshape(-1, *state.shape))
+
+
+def _differences(block: Block) -> Tensor:
+    """Return (sample, element − 1, unit) differences in float64."""
+    orbits = block.orbits().flatten(2)
+    return orbits[:, 1:].double() - orbits[:, :1]
+
+
+def _add_products(products: np.ndarray, found: Tensor) -> None:
+    """Add Σ_i d_ij·d_ik for j ≤ k to (pair, unit) products."""
+    count, units = found.shape[1:]
+    for lo in range(0, units, _UNIT_CHUNK):
+        part, row = found[:, :, lo : lo + _UNIT_CHUNK], 0
+        for j in range(count):
+            added = (part[:, j : j + 1] * part[:, j:]).sum(0)
+            products[row : row + count - j, lo : lo + _UNIT_CHUNK] += added.cpu().numpy()
+            row += count - j
+
+
+def _epsilon(sums: np.ndarray, products: np.ndarray, count: float) -> np.ndarray:
+    """Return (unit,) tr²(C) / ((m − 1)·tr(C²)), with C the doubly centred covariance.
+
+    Args:
+        sums: (difference, unit) Σ_i d_ij.
+        products: (pair, unit) Σ_i d_ij·d_ik.
+        count: number of samples.
+    """
+    differences = len(sums)
+    elements = differences + 1
+    rows, columns = np.triu_indices(differences)
+    covariance = products - sums[rows] * sums[columns] / count
+    diagonal = rows == columns
+    twice = np.where(diagonal, 1.0, 2.0)
+    each = np.arange(differences)[:, None]
+    means = ((rows == each) | (columns == each)).astype(float) @ covariance / elements
+    grand = means.sum(axis=0) / elements
+    trace = covariance[diagonal].sum(axis=0) - elements * grand
+    squares = twice @ covariance**2 - 2 * elements * (means**2).sum(axis=0) + (elements * grand) ** 2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.clip(trace**2 / (differences * squares), 1 / differences, 1.0)
+
 
 GREENHOUSE_GEISSER = "greenhouse_geisser"
 REJECTING = "rejecting_{}"
@@ -24,9 +133,9 @@ REJECTING = "rejecting_{}"
 
 @dataclass(frozen=True, kw_only=True)
 class Anova(Measure):
-    """Which part of a unit's variation is the sample, the transformation, or both together.
+    """How much of a unit's variation is due to the sample, the transformation, or both together.
 
-    Shares of a unit's variation that samples, transformation and residual have, and tests of the second.
+    Shares of a unit's variation due to samples, transformation and residual, and tests of the transformation.
 
     .. math:: \\sum_{ij} (A_{ij} - \\bar A)^2 = m \\sum_i (\\bar A_{i\\cdot} - \\bar A)^2
         + n \\sum_j (\\bar A_{\\cdot j} - \\bar A)^2
@@ -37,42 +146,43 @@ class Anova(Measure):
             {\\sum_{ij} (A_{ij} - \\bar A_{\\cdot j})^2 / (m (n - 1))}
 
     Shapes: activations (sample, element, unit...) to one value per unit, two-way without replication.
-    Outputs `share_sample`, `share_transform`, `share_residual` (they sum to 1; beside the mean over units
-    stands the ratio of the layer's sums), `F` with `p` (m − 1 and (m − 1)(n − 1) degrees of freedom),
-    `F_oneway`, and for each layer the share of its units that reject "no effect of the transformation on
-    the mean": `rejecting_bonferroni`, `rejecting_benjamini_hochberg`, `rejecting_benjamini_yekutieli`.
-    Units that the transformation does not move have F = 0 and p = 1; without a residual F is infinite,
-    p = 0, and the unit is left out of the mean F. Dead and sparse units are left out of everything.
-    F and p belong to units: read their maps. Tables for people show the shares of rejecting units instead
-    of a layer's mean F or p, which `result.table` has.
-    The nulls of `share_sample` and `share_residual` are those of rows of independently drawn samples, where
-    the two are as 1 to m − 1; the transformation's share does not depend on the pairing.
+    Outputs: `share_sample`, `share_transform` and `share_residual`, which sum to 1 and are reported with the
+    ratio of the layer's sums; `F` with `p` (m − 1 and (m − 1)(n − 1) degrees of freedom); `F_oneway`; and,
+    per layer, the share of units that reject "no effect of the transformation on the mean":
+    `rejecting_bonferroni`, `rejecting_benjamini_hochberg`, `rejecting_benjamini_yekutieli`.
+    Units that the transformation does not move have F = 0 and p = 1. Without a residual, F is infinite, p is
+    0 and the unit is left out of the mean F. Dead and sparse units are left out of everything.
+    F and p are per-unit values: read their maps. Formatted tables show the shares of rejecting units instead
+    of a layer's mean F or p, which are in `result.table`.
+    The nulls of `share_sample` and `share_residual` are those of rows of independently drawn samples, whose
+    ratio is 1 to m − 1; the transformation's share does not depend on the pairing.
 
-    Misleads: what the transformation does to each sample differently sits in the residual, so a zero
-    transformation share is not invariance. Chance alone gives the transformation a share of about
-    `share_residual`/(n − 1); the interval is freed of that bias, the value is not, so that with few samples
-    a tiny share can lie above its own interval. F takes the residuals of all pairs of elements to vary alike
-    (sphericity), which neighbouring angles do not. `F_oneway` is the published one: the observations
-    are repeated measures, so that comparing it with an F distribution is no test of level α.
-    Benjamini–Hochberg presumes positive dependence between units, Benjamini–Yekutieli nothing.
+    Caveats: effects of the transformation that differ between samples are in the residual, so a
+    transformation share of zero is not invariance. Chance alone gives the transformation a share of about
+    `share_residual`/(n − 1); the interval is corrected for that bias, the value is not, so with few samples
+    a tiny share can lie above its own interval. F assumes that the residuals of all pairs of elements have
+    the same variance (sphericity), which does not hold for neighbouring angles. `F_oneway` is the published
+    statistic: its observations are repeated measures, so comparing it with an F distribution is not a test of
+    level α. Benjamini–Hochberg assumes positive dependence between units; Benjamini–Yekutieli assumes
+    nothing.
 
     Reading:
-        Shares of all that moves a unit, from 0 to 1. Sample near 1: the unit follows what is shown,
-        whatever the transformation. The transformation's share is what it does to all samples alike; what
-        it does to each differently is in the residual, so a share of 0 is not invariance. With many samples
-        the smallest effect is significant: a small p says that there is one, not that it is large.
+        Shares of a unit's variation, from 0 to 1. Sample share near 1: the unit follows the input, whatever
+        the transformation. The transformation share is the effect common to all samples; effects that differ
+        between samples are in the residual, so a share of 0 is not invariance. With many samples even the
+        smallest effect is significant: a small p means that there is an effect, not that it is large.
 
     Args:
-        sphericity: None takes it for granted; "greenhouse_geisser" multiplies the degrees of freedom by
-            the estimated factor, for which the covariance of the elements is kept for every unit:
-            4(m + 2)(m − 1) bytes a unit and jackknife group, refused where that does not fit `memory_gb`.
+        sphericity: None assumes it; "greenhouse_geisser" multiplies the degrees of freedom by the estimated
+            factor, which needs the covariance of the elements for every unit: 4(m + 2)(m − 1) bytes per unit
+            and jackknife group, rejected if that exceeds `memory_gb`.
         correction: the one share of rejecting units to report; None: all three.
-        alpha: level of the tests, for all units of a layer together.
-        min_firing: units that leave their usual response for fewer samples are sparse and left out, as for
-            the variances.
+        alpha: level of the tests, jointly for all units of a layer.
+        min_firing: units that fewer samples move away from their usual response are sparse and left out, as
+            for the variances.
 
     Raises:
-        ValueError: an option that does not exist, or a level outside of 0 to 1.
+        ValueError: an unknown option, or a level outside 0 to 1.
 
     Source:
         Quiroga et al. 2019, doi:10.1007/978-3-030-27713-0_9, for the one-way F; Greenhouse and Geisser
@@ -90,7 +200,7 @@ class Anova(Measure):
     def __post_init__(self) -> None:
         refuse_other(self, sphericity=(None, GREENHOUSE_GEISSER), correction=(None, *CORRECTIONS))
         if not 0 < self.alpha < 1:
-            raise ValueError(f"alpha is a level between 0 and 1, such as 0.05; got {self.alpha!r}")
+            raise ValueError(f"alpha must be a level between 0 and 1, such as 0.05; got {self.alpha!r}")
         set_integers(self, min_firing=0, what="samples")
 
     @property
@@ -98,8 +208,8 @@ class Anova(Measure):
         return CORRECTIONS if self.correction is None else (self.correction,)
 
     def outputs(self) -> dict[str, Output]:
-        """Shares of the variation, tests per unit, and shares of rejecting units."""
-        # Tests grow with the number of samples: a value without one group is of another size.
+        """Return shares of the variation, tests per unit, and shares of rejecting units."""
+        # Test statistics grow with the number of samples, so leave-one-group-out values are not comparable.
         rejecting = Output("share of units that reject", SHARE, interval=False)
         return {
             "share_sample": Output("share of the sample", SHARE, ideal=1.0),
@@ -112,11 +222,11 @@ class Anova(Measure):
         }
 
     def statistics(self) -> tuple[Statistic, ...]:
-        """The moments that the variance measures use, and the elements' covariance if it is asked for."""
+        """Return the moments of the variance measures and, if requested, the elements' covariance."""
         return (ElementCovariance(), OrbitMoments()) if self.sphericity else (OrbitMoments(),)
 
     def evaluate(self, finals: Any, layer: LayerContext) -> Mapping[str, Values]:
-        """Shares, F and p per unit, shares of rejecting units per layer."""
+        """Return shares, F and p per unit, and shares of rejecting units per layer."""
         parts = Parts(finals[-1], finals[-1], standard=False, known_dead=layer.dead)
         table = SumsOfSquares(finals[-1], parts, parts.sparse(self.min_firing), self.min_firing)
         tests = FTests(table, finals[0].epsilon if self.sphericity else None)
@@ -132,8 +242,8 @@ class Anova(Measure):
         }
 
     def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
-        """The sums of squares as the definition writes them, and SciPy's F distribution."""
-        from scipy import stats  # takes a second to load, which no measurement needs
+        """Compute the sums of squares by definition, and p with SciPy's F distribution."""
+        from scipy import stats  # takes a second to load, and only tests need it
 
         n, m = activations.shape[:2]
         mean, rows, columns = activations.mean((0, 1)), activations.mean(1), activations.mean(0)
@@ -157,7 +267,7 @@ class Anova(Measure):
 
     @classmethod
     def examples(cls) -> tuple[Anova, ...]:
-        """With and without sphericity, and a level at which the corrections differ."""
+        """Return options with and without sphericity, and a level at which the corrections differ."""
         return (
             cls(min_firing=0),
             cls(min_firing=0, sphericity=GREENHOUSE_GEISSER),
@@ -184,7 +294,7 @@ class Anova(Measure):
         return KnownAnswer.each({}, activations, answers)
 
 
-_NO_INTERVAL = "no interval: a test says more with more samples, so its value grows with their number"
+_NO_INTERVAL = "no interval: a test statistic grows with the number of samples"
 
 
 def _naive_epsilon(activations: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Sums of squares of a two-way layout per unit, and the tests that follow from them."""
+"""Sums of squares of a two-way layout per unit, and the tests based on them."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+from scipy import special
 
-from invariscope.measures.multiple_testing import f_critical, f_survival, share_rejecting
 from invariscope.measures.values import UnitValues
 from invariscope.measures.variance_parts import Parts
 from invariscope.statistics.moments.variances import Moments
 from invariscope.statistics.rounding import quotient
 
-# A residual this far below the variation along orbits is the rounding of a difference of two sums.
+# A residual this much smaller than the variation along orbits is the rounding error of a difference of sums.
 _ROUNDING = 1e-13
 
 
@@ -24,8 +24,8 @@ class SumsOfSquares:
 
     Args:
         moments, parts: of the layer.
-        sparse: (unit...) units to be left out besides the dead ones.
-        min_firing: the rule by which they are.
+        sparse: (unit...) units to leave out in addition to the dead ones.
+        min_firing: the threshold for sparse units.
     """
 
     moments: Moments
@@ -68,7 +68,7 @@ class SumsOfSquares:
 
     @cached_property
     def plain(self) -> np.ndarray:
-        """Units that the transformation moves by the same in every sample."""
+        """Units that the transformation moves equally in every sample."""
         n, m = self.moments.samples.flat[0], self.moments.elements
         left = self.moments.within[0] - n * (m - 1) * self.moments.element_variance[0]
         rounding = self.parts.threshold * ((n - 1) * (m - 1))
@@ -76,7 +76,7 @@ class SumsOfSquares:
 
     @cached_property
     def valid(self) -> np.ndarray:
-        """Units that count."""
+        """Units that are neither dead nor sparse."""
         return np.asarray(~self.parts.dead & ~self.sparse)
 
     @cached_property
@@ -98,16 +98,21 @@ class SumsOfSquares:
 
     @cached_property
     def unpaired_sample(self) -> np.ndarray:
-        """(unit...) the sum of squares of samples expected for rows of independently drawn samples."""
+        """(unit...) expected sum of squares of samples if rows consist of independently drawn samples."""
         return self._across[0] / self.moments.elements
 
     @cached_property
     def unpaired_residual(self) -> np.ndarray:
-        """(unit...) likewise of the residual; that of the transformation stays as it is."""
+        """(unit...) the same for the residual; that of the transformation is unchanged."""
         return self._across[0] - self.unpaired_sample
 
     def share(self, part: np.ndarray, *, null: np.ndarray | None = None) -> UnitValues:
-        """A part of the total, per unit and for the layer as a whole; `null` is the part without pairing."""
+        """Return a part's share of the total, per unit and for the layer.
+
+        Args:
+            part: sum of squares.
+            null: the part expected without pairing.
+        """
         values, chance = quotient(part, self.total), None if null is None else quotient(null, self.total[0])
         values[:, self.parts.dead] = np.nan
         found = self.units(values, ratio=self.parts.ratio(part, self.total))
@@ -117,7 +122,7 @@ class SumsOfSquares:
     def units(
         self, values: np.ndarray, *, ratio: np.ndarray | None = None, uncovered: str = ""
     ) -> UnitValues:
-        """Values with the units that count; infinite ones are left out of means."""
+        """Return values with the units that count; infinite ones are left out of means."""
         infinite = np.isinf(values[0])
         counted = self.valid & ~infinite
         return UnitValues(
@@ -137,7 +142,7 @@ class FTests:
 
     Args:
         table: the sums of squares.
-        epsilon: (replicate, unit...) factor of the degrees of freedom; None: 1.
+        epsilon: (replicate, unit...) factor of the degrees of freedom; None means 1.
     """
 
     table: SumsOfSquares
@@ -149,7 +154,7 @@ class FTests:
 
     @cached_property
     def p(self) -> np.ndarray:
-        """(replicate, unit...) p-values; of all samples alone where F can be compared between units."""
+        """(replicate, unit...) p-values; without `epsilon`, of replicate 0 only."""
         replicates = range(len(self.table.f) if self.epsilon is not None else 1)
         return np.stack([self._p(r) for r in replicates])
 
@@ -162,7 +167,7 @@ class FTests:
         return found
 
     def rejecting(self, correction: str, alpha: float) -> np.ndarray:
-        """(1,) share of the valid units that reject, of all samples."""
+        """Return the (1,) share of valid units that reject, using all samples."""
         valid = self.table.valid
         count = int(valid.sum())
         values = (self.p if self.epsilon is not None else self.table.f)[0][valid]
@@ -171,7 +176,58 @@ class FTests:
 
 
 def _counter(values: np.ndarray, freedom: tuple[float, float] | None) -> Callable[[float], int]:
-    """Counts p-values up to a level; from F values, whose critical value costs less than their p-values."""
+    """Return a function that counts p-values up to a level; for F values it compares with the critical F,
+    which is cheaper than computing p-values.
+    """
     if freedom is None:
         return lambda level: int(np.count_nonzero(values <= level))
     return lambda level: int(np.count_nonzero(values >= f_critical(level, *freedom)))
+
+
+CORRECTIONS = ("bonferroni", "benjamini_hochberg", "benjamini_yekutieli")
+
+
+def share_rejecting(correction: str, count: int, alpha: float, below: Callable[[float], int]) -> float:
+    """Return the share of `count` tests that reject; NaN if there are none.
+
+    Bonferroni rejects p ≤ α/K. Benjamini and Hochberg reject the k smallest p for the largest k with at least
+    k of them at or below αk/K; repeated counting from above finds that k without sorting and without
+    p-values. Benjamini and Yekutieli divide α by Σ 1/k, k = 1..K.
+
+    Args:
+        correction: one of `CORRECTIONS`.
+        count: number of tests, K.
+        alpha: the level.
+        below: counts the tests with a p-value at or below its argument.
+    """
+    if not count:
+        return float("nan")
+    if correction == "bonferroni":
+        return below(alpha / count) / count
+    if correction == "benjamini_yekutieli":
+        alpha /= float(special.digamma(count + 1) + np.euler_gamma)
+    found, last = count, -1
+    while found not in (0, last):
+        found, last = below(alpha * found / count), found
+    return found / count
+
+
+def f_survival(
+    f: np.ndarray, above: float | np.ndarray, below: float | np.ndarray, factor: float | np.ndarray = 1.0
+) -> np.ndarray:
+    """Return P(F > f) with `factor` times the given degrees of freedom; NaN for NaN.
+
+    >>> f_survival(np.array([0.0, 1.0, np.inf]), 1, 1)
+    array([1. , 0.5, 0. ])
+    """
+    return special.betainc(factor * below / 2, factor * above / 2, below / (below + above * f))
+
+
+def f_critical(p: float, above: float, below: float) -> float:
+    """Return the f with P(F > f) = p, accurate for tiny p.
+
+    >>> round(f_critical(0.5, 1, 1), 12)
+    1.0
+    """
+    rest = float(special.betaincinv(below / 2, above / 2, p))
+    return float("inf") if rest == 0 else below * (1 - rest) / (above * rest)

@@ -1,4 +1,4 @@
-"""What a measure is: the statistics it needs, its formula, and the answers by which it is checked."""
+"""The base classes of measures: the statistics they need, their formula, and the cases that check them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from invariscope.block import Block
-from invariscope.common.registry import Registry, refuse_unknown_options, snake_case
+from invariscope.common.registry import Registry, refuse_unknown_options, snake_case, unknown
 from invariscope.measures.values import LayerContext, Output, Values
 from invariscope.statistics.base import Statistic
 from invariscope.statistics.kept.sample_table import Columns, SampleRows
@@ -27,8 +27,8 @@ MEASURES: Registry[Measure] = Registry("measure", "invariscope.measures")
 class KnownAnswer:
     """A case worked out by hand: options, activations (sample, element, unit...), expected values.
 
-    The responses to the measure's probes stand behind the elements; element 0 is the untransformed
-    input. For measures that use the action on feature maps the elements are quarter turns.
+    Responses to the measure's probes follow the elements; element 0 is the untransformed input. For measures
+    that use the action on feature maps, the elements are quarter turns.
     """
 
     options: Mapping[str, Any]
@@ -41,43 +41,43 @@ class KnownAnswer:
     def each(
         cls, options: Mapping[str, Any], activations: Any, answers: Mapping[str, Any], **given: Any
     ) -> tuple[KnownAnswer, ...]:
-        """Return an answer for each of several outputs of the same case."""
+        """Return one answer per output of the same case."""
         return tuple(
             cls(options, activations, value, output=name, **given) for name, value in answers.items()
         )
 
 
 class Measure(abc.ABC):
-    """A frozen dataclass of options with a formula. One file in `invariscope.measures` is one family.
+    """A frozen dataclass of options with a formula. Each file in `invariscope.measures` holds one family.
 
-    A concrete measure registers itself under the snake_case of its name, and with that appears in
-    the listings, the documentation, the report's legend and the shared tests. Its docstring says in one
-    plain sentence what the number says, and under "Reading:" how to read it and when it misleads.
+    A concrete measure registers itself under the snake_case form of its name. It then appears in listings,
+    the documentation, report legends and the shared tests. Its docstring states in one plain sentence what
+    the number means, and under "Reading:" how to interpret it, with its caveats.
     """
 
     scope: ClassVar[str] = "layers"
-    """"layers", or "output": a measure of the model's final output alone."""
+    """"layers", or "output" for measures of the model's final output only."""
 
     summary: ClassVar[str] = ""
     """First paragraph of the docstring, shown in listings and reports."""
 
     reading: ClassVar[str] = ""
-    """How to read a value, and when it misleads: what the docstring says under "Reading:"."""
+    """The "Reading:" section of the docstring: how to interpret a value, and its caveats."""
 
     maps_differ: ClassVar[bool] = False
-    """Whether a feature map gives other outputs than a flat layer of the same values."""
+    """Whether feature maps have different outputs from a flat layer with the same values."""
 
     needs_labels: ClassVar[bool] = False
-    """Whether the measure means nothing without class labels."""
+    """Whether the measure is undefined without class labels."""
 
     needs_action: ClassVar[bool] = False
-    """Whether the transform must say what it does to feature maps. Then `Block.restored` must be heeded."""
+    """Whether the transform must declare its action on feature maps. If True, respect `Block.restored`."""
 
     needs_orbit: ClassVar[bool] = True
-    """Whether responses to the elements are read; otherwise the probes alone are forwarded."""
+    """Whether responses to the elements are read; if not, only the probes are forwarded."""
 
     named_options: frozenset[str]
-    """The options that the caller named; a preset contradicts those only."""
+    """The options that the caller named; only these can contradict a preset."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -86,7 +86,7 @@ class Measure(abc.ABC):
         MEASURES.add(cls)
 
     def __new__(cls, *args: Any, **options: Any) -> Self:
-        """Refuses misspelt options before the dataclass does, which could not say what was meant."""
+        """Reject misspelt options with a suggestion, which the dataclass's own error lacks."""
         refuse_unknown_options(cls, options)
         made = super().__new__(cls)
         object.__setattr__(made, "named_options", frozenset(options))
@@ -99,146 +99,146 @@ class Measure(abc.ABC):
 
     @property
     def form(self) -> str:
-        """Which of several forms this is; a run may hold one measure in several. Usually ""."""
+        """Name of the variant, such as a preset; a run may hold several variants. Usually ""."""
         return ""
 
     @property
     def label(self) -> str:
-        """The name in tables: that of the measure, and of its form where it has several."""
+        """The name in tables: the measure's name, followed by the form if there is one."""
         return f"{self.name}.{self.form}" if self.form else self.name
 
     def row_name(self, output: str) -> str:
-        """What an output is called in tables and maps."""
+        """Return the name of an output in tables and maps."""
         return f"{self.label}.{output}" if output else self.label
 
     def output_of(self, row: str) -> str:
-        """The output that `row_name` gave this name to."""
+        """Return the output whose `row_name` is `row`."""
         return row.removeprefix(self.label).removeprefix(".")
 
     def owns(self, row: str) -> bool:
-        """Whether a row of that name is one of this measure's outputs."""
+        """Return whether the row of this name is one of the measure's outputs."""
         return row in map(self.row_name, self.outputs())
 
     @property
     def options(self) -> dict[str, Any]:
-        """The options that this instance was made with; objects among them as they are written."""
+        """The options of this instance; objects are given by their repr."""
         given = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.init}  # type: ignore[arg-type]
         return {name: value if isinstance(value, _PLAIN) else repr(value) for name, value in given.items()}
 
     def output(self, name: str) -> Output:
-        """What the output of that name is."""
+        """Return the description of an output."""
         return self.outputs()[name]
 
     def rows_of_kind(self, kind: str) -> list[str]:
-        """Row names of the outputs of one kind, sorted."""
+        """Return the sorted row names of the outputs of one kind."""
         return sorted(self.row_name(name) for name, output in self.outputs().items() if output.kind == kind)
 
     @property
     def predicts_numbers(self) -> bool:
-        """Whether labels are numbers to be predicted, and not classes."""
+        """Whether labels are numbers to be predicted rather than classes."""
         return False
 
     @property
     def needs_reference(self) -> bool:
-        """Whether the transformation variance of a random-weights copy is needed."""
+        """Whether the transformation variance of a randomly initialised copy is needed."""
         return False
 
     @property
     def has_floor(self) -> bool:
-        """Whether a number means something for inputs that were transformed and brought back."""
+        """Whether any output has a floor: its value for inputs that were transformed and transformed back."""
         return any(output.floor for output in self.outputs().values())
 
     @property
     def probes(self) -> tuple[Probe, ...]:
-        """What must be forwarded besides the orbits: whatever the statistics read."""
+        """Inputs to be forwarded besides the orbits: all probes that the statistics read."""
         return tuple(dict.fromkeys(probe for statistic in self.statistics() for probe in statistic.reads))
 
     @abc.abstractmethod
     def outputs(self) -> dict[str, Output]:
-        """What the values are, by output name; a measure with one output calls it ""."""
+        """Return the description of each output by name; a single output is named ""."""
 
     @abc.abstractmethod
     def statistics(self) -> tuple[Statistic, ...]:
-        """The statistics whose final values `evaluate` takes, in this order."""
+        """Return the statistics whose final values `evaluate` receives, in this order."""
 
     @abc.abstractmethod
     def evaluate(self, finals: tuple[Any, ...], layer: LayerContext) -> Mapping[str, Values]:
-        """Values by output name; outputs that do not apply are left out.
+        """Return values by output name, without the outputs that do not apply.
 
         Args:
-            finals: final values of `statistics()`, in their order.
-            layer: which layer they belong to.
+            finals: final values of `statistics()`, in the same order.
+            layer: the layer they belong to.
         """
 
     @abc.abstractmethod
     def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
-        """The definition, written naively for float64 (sample, element, unit...): the tests' judge.
+        """Compute the definition naively on float64 (sample, element, unit...), as the reference for tests.
 
-        Element 0 is the untransformed input; the responses to `probes` stand behind the elements, in
-        their order (the identity's excepted). With `needs_action` the elements are quarter turns.
-        Outputs that the definition cannot give for these arguments are left out.
-        An oracle with a third argument `indices` gets the samples' positions.
+        Element 0 is the untransformed input. The responses to `probes` follow the elements, in order, except
+        those of the identity. With `needs_action`, the elements are quarter turns. Outputs that the
+        definition cannot give for these arguments are left out. An oracle with a third parameter `indices` is
+        passed the positions of the samples.
         """
 
     @classmethod
     def examples(cls) -> tuple[Measure, ...]:
-        """Instances with every option that changes the formula, for the shared tests."""
+        """Return instances that cover every option that changes the formula, for the shared tests."""
         return (cls(),)
 
     @classmethod
     @abc.abstractmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
-        """Cases worked out by hand."""
+        """Return cases worked out by hand."""
 
     @classmethod
     def source(cls) -> str:
-        """The publication that the docstring names, on one line."""
+        """Return the publication named in the docstring, on one line."""
         return cls._section("Source")
 
     @classmethod
     def _section(cls, title: str) -> str:
-        """A section of the docstring, on one line."""
+        """Return a section of the docstring, on one line."""
         _, _, after = (inspect.getdoc(cls) or "").partition(f"\n{title}:\n")
         return " ".join(after.split("\n\n")[0].split())
 
     @classmethod
     def explain(cls) -> str:
-        """The class's own documentation."""
+        """Return the docstring of the class."""
         return inspect.getdoc(cls) or ""
 
 
 class SampleMeasure(Measure):
-    """A measure of a few numbers per sample: `rows` gives them, and `evaluate` gets the table of them."""
+    """A measure of a few numbers per sample: `rows` returns them, and `evaluate` receives their table."""
 
     reads: tuple[Probe, ...] = ()
     """The probes whose responses `rows` reads."""
 
     paired: bool = False
-    """Whether `rows` reads the partners of samples."""
+    """Whether `rows` reads the samples' partners."""
 
     @abc.abstractmethod
     def rows(self, block: Block) -> Columns:
-        """(sample, ...) numbers of each sample of the block, by name.
+        """Return (sample, ...) numbers per sample of the block, by name.
 
         Raises:
             NotApplicableError: the layer lacks what this measure needs.
         """
 
     def statistics(self) -> tuple[Statistic, ...]:
-        """The table of the rows of all samples."""
+        """Return the table of the rows of all samples."""
         return (SampleRows(self),)
 
 
 def owner(row: str, measures: Iterable[Measure]) -> Measure:
-    """Which of the measures a row is one of: "stability.petrini2021.D" is no output of "stability"."""
+    """Return the measure that a row belongs to: "stability.petrini2021.D" is not an output of "stability"."""
     return next(measure for measure in measures if measure.owns(row))
 
 
 def as_measures(measures: Any) -> tuple[Measure, ...]:
-    """Measure objects from objects, registry names, or a list of either.
+    """Return measure objects for objects, registry names, or a list of either.
 
     Raises:
-        ValueError: an unknown name, an empty list, or the same measure with the same options twice.
+        ValueError: an unknown name, an empty list, or the same measure twice with the same options.
         TypeError: neither a measure nor a name.
     """
     if measures is None:
@@ -246,22 +246,22 @@ def as_measures(measures: Any) -> tuple[Measure, ...]:
     entries = [measures] if isinstance(measures, (str, Measure)) else list(measures)
     found = tuple(_as_measure(entry) for entry in entries)
     if not found:
-        raise ValueError("no measures given; `iv.list_measures()` names them all")
+        raise ValueError("no measures given; `iv.list_measures()` lists all of them")
     names = [measure.label for measure in found]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         same = [measure for measure in found if measure.label == twice[0]]
-        text = f"measure {twice[0]!r} is asked for {len(same)} times: measure once per option set"
+        text = f"measure {twice[0]!r} is requested {len(same)} times: measure once per set of options"
         raise ValueError(text + _relabel(same))
     return found
 
 
 def _relabel(same: Sequence[Measure]) -> str:
-    """How to tell apart measures that differ in actions which are called alike."""
+    """Suggest labels if measures differ only in actions that have the same name."""
     actions = [getattr(measure, "feature_action", None) for measure in same]
     if all(action == actions[0] for action in actions):
         return ""
-    return ", or give the actions names of their own: FibreAction(..., label='first')"
+    return ", or give the actions different labels: FibreAction(..., label='first')"
 
 
 def _as_measure(entry: Any) -> Measure:
@@ -272,5 +272,25 @@ def _as_measure(entry: Any) -> Measure:
     if isinstance(entry, type) and issubclass(entry, Measure):
         return entry()
     raise TypeError(
-        f"a measure is an object such as NormalizedVariance() or a name; got {type(entry).__name__}"
+        f"a measure must be an object such as NormalizedVariance(), or a name; got {type(entry).__name__}"
     )
+
+
+Presets = Mapping[str, Mapping[str, Any]]
+
+
+def apply_preset(measure: Any, presets: Presets) -> None:
+    """Set the options that the measure's `preset` implies; call from `__post_init__` of a frozen dataclass.
+
+    Raises:
+        ValueError: an unknown preset, or an explicit option that contradicts it.
+    """
+    if measure.preset is None:
+        return
+    if measure.preset not in presets:
+        raise unknown("preset", measure.preset, presets)
+    for name, value in presets[measure.preset].items():
+        given = getattr(measure, name)
+        if name in measure.named_options and given != value:
+            raise ValueError(f"preset={measure.preset!r} implies {name}={value!r}, but got {name}={given!r}")
+        object.__setattr__(measure, name, value)

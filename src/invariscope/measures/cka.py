@@ -1,4 +1,4 @@
-"""Similarity of a layer's representation before and after the transformation."""
+"""CKA: similarity of a layer's representation before and after the transformation."""
 
 from __future__ import annotations
 
@@ -7,19 +7,23 @@ from typing import Any
 
 import numpy as np
 
+from invariscope.block import Block
 from invariscope.common.checks import set_integers
+from invariscope.common.draws import Stream
 from invariscope.measures.base import KnownAnswer, Measure
 from invariscope.measures.values import ElementValues, LayerContext, LayerValues, Output, Values
-from invariscope.statistics.kept.kept_responses import KeptResponses
+from invariscope.statistics.counts.bin_pilot import chosen_units, responses_of
+from invariscope.statistics.kept.drawn_subset import DrawnState, DrawnStatistic
 from invariscope.statistics.kept.sample_table import SampleTable
+from invariscope.statistics.probes import Untransformed
 
 _FEWEST = 4  # the unbiased estimate divides by n − 3
-_ROUNDING = 1e-20  # of the sum of squares: what is left of equal responses when their mean is taken away
+_ROUNDING = 1e-20  # share of the sum of squares: what rounding leaves after centring equal responses
 
 
 @dataclass(frozen=True, kw_only=True)
 class CKA(Measure):
-    """Whether samples keep their mutual places in a layer when all are transformed.
+    """Whether samples keep their relative positions in a layer when all of them are transformed.
 
     Linear centred kernel alignment between φ(X) and φ(gX), debiased.
 
@@ -29,37 +33,37 @@ class CKA(Measure):
             \\frac{1^T \\tilde K 1\\, 1^T \\tilde L 1}{(n-1)(n-2)} -
             \\frac{2}{n-2} 1^T \\tilde K \\tilde L 1\\Big]
 
-    with K = φ(X)φ(X)ᵀ, L_g = φ(gX)φ(gX)ᵀ, and the tilde for a diagonal of zeros.
+    with K = φ(X)φ(X)ᵀ and L_g = φ(gX)φ(gX)ᵀ; a tilde means that the diagonal is set to zero.
 
-    Shapes: activations (sample, element, unit...) to one number of the layer, the mean over the elements
-    other than the identity, and one an element in `result.curves` (`by_element`). The null pairs each
+    Shapes: activations (sample, element, unit...) to one number per layer, the mean over the elements other
+    than the identity, and one number per element in `result.curves` (`by_element`). The null pairs each
     sample with another one; it is 0 on average, since HSIC is unbiased.
 
-    The comparison is of all pairs of at most `samples` samples, those with the smallest hashes of their
-    positions, in at most `units` units of a layer, chosen by a hash as well. With both limits the memory
-    does not grow with the data; the interval knows of the kept samples only.
+    All pairs among at most `samples` samples, selected by a hash, are compared in at most `units` units of a
+    layer, also selected by a hash. Memory therefore does not grow with the data; the interval reflects the
+    selected samples only.
 
-    Misleads: CKA ignores rotations of the representation's space and its scale: 1 says that samples keep
-    their mutual distances, not that responses stay. A permutation of channels has CKA 1. A few directions
-    of large variance decide.
+    Caveats: CKA ignores scale and rotations of the representation: 1 means that samples keep their mutual
+    distances, not that responses stay the same. A permutation of channels has CKA 1. A few directions of
+    large variance dominate it.
 
     Reading:
-        1: the transformed samples lie to one another as the untransformed ones do. 0: as unrelated samples
-        would. It is not invariance: a rotation of the whole representation leaves it at 1.
+        1: the transformed samples have the same geometry as the untransformed ones. 0: they are as unrelated
+        as different samples. It is not invariance: a rotation of the whole representation leaves it at 1.
 
     Args:
-        samples: how many are compared, at least 4.
-        units: how many units of a larger layer are used.
-        seed: of both choices.
+        samples: number of samples compared, at least 4.
+        units: number of units used of a larger layer.
+        seed: seed of both selections.
 
     Raises:
-        ValueError: fewer than 4 samples, or no unit.
+        ValueError: fewer than 4 samples, or no units.
 
     Source:
         Kornblith et al. 2019, arXiv:1905.00414; unbiased HSIC: Song et al. 2012, JMLR 13, 1393-1434.
 
     >>> x = np.random.default_rng(0).normal(size=(9, 3))
-    >>> turned = np.stack([x, 5 * x[:, [1, 2, 0]] + 7], axis=1)  # other axes, scale and place
+    >>> turned = np.stack([x, 5 * x[:, [1, 2, 0]] + 7], axis=1)  # permuted axes, another scale and origin
     >>> print(CKA().oracle(turned, None)[""].round(9))
     1.0
     """
@@ -72,18 +76,18 @@ class CKA(Measure):
         set_integers(self, samples=_FEWEST, units=1)
 
     def outputs(self) -> dict[str, Output]:
-        """The alignment of the layer, and by element."""
+        """Return the alignment of the layer, and by element."""
         return {
             "": Output("alignment", (-1.0, 1.0), ideal=1.0),
             "by_element": Output("alignment by element", (-1.0, 1.0), ideal=1.0),
         }
 
     def statistics(self) -> tuple[KeptResponses]:
-        """The responses of a few samples."""
+        """Return the responses of a subset of samples."""
         return (KeptResponses(self.samples, self.units, self.seed),)
 
     def evaluate(self, finals: Any, layer: LayerContext) -> dict[str, Values]:
-        """CKA of the layer and of each element."""
+        """Return CKA of the layer and of each element."""
         (table,) = finals
         grams = _grams(table["rest"], table["orbits"])
         places = SampleTable({"place": np.arange(len(table["rest"]))}, table.group, table.groups)
@@ -101,7 +105,7 @@ class CKA(Measure):
         }
 
     def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
-        """The definition, term by term; for no more samples and units than are kept."""
+        """Compute the definition term by term; valid if all samples and units are kept."""
         flat = activations.reshape(*activations.shape[:2], -1)
         kernels = [part @ part.T for part in (flat - flat.mean(axis=0)).swapaxes(0, 1)]
         own = [_naive_hsic(kernel, kernel) for kernel in kernels]
@@ -113,12 +117,12 @@ class CKA(Measure):
 
     @classmethod
     def examples(cls) -> tuple[CKA, ...]:
-        """Another choice of samples is the same where all are kept."""
+        """Return two seeds, which are equivalent if all samples are kept."""
         return (cls(), cls(seed=1))
 
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
-        """Four samples, of which two pairs are apart, in one direction and then across it."""
+        """Four samples that form two pairs, along one direction and then along another."""
         pairs, across = np.array([1.0, 1, -1, -1]), np.array([1.0, -1, 1, -1])
         # Off the diagonal K is 1 within a pair and −1 between; U-centred: 2/3·(2, −1, −1) in every row.
         # The other pairing has the 2 where this one has a −1: a product of −1/2.
@@ -130,7 +134,7 @@ class CKA(Measure):
 
 
 def _grams(rest: np.ndarray, orbits: np.ndarray) -> np.ndarray:
-    """(1 + element, sample, sample) inner products, the untransformed responses' first."""
+    """Return (1 + element, sample, sample) inner products, those of the untransformed responses first."""
     responses = np.concatenate([rest[:, None], orbits], axis=1).swapaxes(0, 1)
     centred = responses - responses.mean(axis=1, keepdims=True)
     left = np.square(centred).sum(axis=(1, 2)) > _ROUNDING * np.square(responses).sum(axis=(1, 2))
@@ -138,7 +142,7 @@ def _grams(rest: np.ndarray, orbits: np.ndarray) -> np.ndarray:
 
 
 def _alignments(grams: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """(element,) CKA of the first Gram matrix with each of the others; NaN where nothing varies."""
+    """Return (element,) CKA of the first Gram matrix with each of the others; NaN if nothing varies."""
     if grams.shape[1] < _FEWEST:
         return np.full(len(others), np.nan)
     first = _u_centred(grams[0])
@@ -151,13 +155,13 @@ def _alignments(grams: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def _u_centred(gram: np.ndarray) -> np.ndarray:
-    """The matrix without diagonal, rows and columns summing to 0: two multiply to n(n − 3) times HSIC."""
+    """Return the U-centred matrix: zero diagonal, zero row sums; the product of two sums to n(n − 3)·HSIC."""
     n = len(gram)
     kernel = gram - np.diag(np.diag(gram))
     rows = kernel.sum(axis=0) / (n - 2)
     kernel = kernel - rows - rows[:, None] + kernel.sum() / ((n - 1) * (n - 2))
     np.fill_diagonal(kernel, 0)
-    # Equal responses far from the mean of all leave rounding behind.
+    # Equal responses far from the common mean leave rounding errors.
     return kernel * (np.square(kernel).sum() > _ROUNDING * np.square(gram).sum())
 
 
@@ -166,3 +170,49 @@ def _naive_hsic(first: np.ndarray, second: np.ndarray) -> float:
     a, b = (kernel - np.diag(np.diag(kernel)) for kernel in (first, second))
     middle = (ones @ a @ ones) * (ones @ b @ ones) / ((n - 1) * (n - 2))
     return float((np.trace(a @ b) + middle - 2 / (n - 2) * (ones @ a @ b @ ones)) / (n * (n - 3)))
+
+
+@dataclass(frozen=True)
+class KeptResponses(DrawnStatistic):
+    """Untransformed and transformed responses of a few samples.
+
+    The final table has the columns "rest" (sample, unit), "orbits" (sample, element, unit) and "moving"
+    (sample, element), which is 0 for the identity.
+
+    Args:
+        size: number of samples kept per stratum.
+        units: number of units kept of a larger layer, also selected by a hash.
+        seed: seed of both.
+    """
+
+    stream = Stream.KEPT_RESPONSE
+    reads = (Untransformed(),)
+    size: int
+    units: int
+    seed: int
+
+    def bucket_bytes(self, units: int, elements: int) -> int:
+        """Return the memory of the orbits of `size` samples."""
+        return 4 * self.size * (1 + elements) * min(units, self.units)
+
+    def facts(self, block: Block) -> dict[str, np.ndarray]:
+        """Return the selected units, and which elements move."""
+        units = int(np.prod(block.values.shape[1:]))
+        chosen = chosen_units(units, self.units, seed=self.seed)
+        return {"chosen": chosen, "moving": block.moving.astype(float)}
+
+    def rows(self, block: Block, samples: np.ndarray, facts: dict[str, np.ndarray]) -> np.ndarray:
+        """Return (sample, 1 + element, unit) responses, those of the untransformed input first."""
+        columns = np.array([*block.probes["identity"], *range(block.elements)])
+        return responses_of(block.values, facts["chosen"])[block.rows_of(samples, columns)]
+
+    def finalize(self, state: DrawnState, groups: list[list[int]]) -> SampleTable:
+        """Return the kept samples of the stratum, with the group of each."""
+        rows, group = self.drawn(state, groups)
+        responses, moving = rows.astype(np.float64), state.facts["moving"]
+        columns = {
+            "rest": responses[:, 0],
+            "orbits": responses[:, 1:],
+            "moving": np.broadcast_to(moving, (len(rows), len(moving))),
+        }
+        return SampleTable(columns, group, len(groups))

@@ -21,7 +21,7 @@ from invariscope.statistics.probes import Untransformed
 class Consistency(SampleMeasure):
     """How often two transformed versions of a sample get the same top-1 class.
 
-    Share of pairs of elements for which a sample has the same top-1 class.
+    Share of pairs of elements that give a sample the same top-1 class.
 
     .. math:: \\mathrm{consistency} = \\left\\langle
         [\\hat y(t_j x_i) = \\hat y(t_k x_i)] \\right\\rangle_{i,\\, j \\ne k}, \\qquad
@@ -30,20 +30,20 @@ class Consistency(SampleMeasure):
 
     with ŷ(x) the class of the largest output.
 
-    Shapes: outputs (sample, element, class) to one share of all pairs, one share of the elements that keep
-    the untransformed prediction (the identity left out), and `by_element`, the latter as a curve, in which
-    the identity has a share of 1 that does not enter the curve's mean. The null takes the two predictions
-    from different samples.
+    Shapes: outputs (sample, element, class) to one share over all pairs; `untransformed`, the share of
+    elements other than the identity that keep the untransformed prediction; and `by_element`, the latter as a
+    curve, in which the identity has a share of 1 that does not enter the mean. The null takes the two
+    predictions from different samples.
 
-    Misleads: labels are not used, so a constant prediction is perfectly consistent; compare with the null,
-    which is then 1 too, and with the accuracy. Ties go to the first class.
+    Caveats: labels are not used, so a constant prediction is perfectly consistent; compare with the null,
+    which is then also 1, and with the accuracy. Ties go to the first class.
 
     Reading:
-        1: the prediction never changes along an orbit. The null is what predictions for different samples
-        agree in by chance. Consistency is not accuracy: a constant prediction has 1.
+        1: the prediction never changes along an orbit. The null is the chance agreement between different
+        samples. Consistency is not accuracy: a constant prediction has 1.
 
     Raises:
-        ValueError: outputs that are no scores of at least two classes.
+        ValueError: outputs that are not scores of at least two classes.
 
     Source:
         The classification consistency of Zhang 2019, arXiv:1904.11486, over all pairs of elements.
@@ -57,7 +57,7 @@ class Consistency(SampleMeasure):
     reads = (Untransformed(),)
 
     def outputs(self) -> dict[str, Output]:
-        """Both shares, and the second by element."""
+        """Return both shares, and the second one by element."""
         return {
             "": Output("agreeing pairs of elements", SHARE, ideal=1.0),
             "untransformed": Output("kept predictions", SHARE, ideal=1.0),
@@ -65,18 +65,18 @@ class Consistency(SampleMeasure):
         }
 
     def rows(self, block: Block) -> Columns:
-        """The classes on top, "top" (sample, element) and "rest" (sample, 1), and which elements move."""
+        """Return "top" (sample, element) and "rest" (sample, 1) classes, "agreeing" and "moving"."""
         if block.values.ndim != 2 or block.values.shape[1] < 2:
             raise NotApplicableError(
-                "a top choice needs outputs of shape (sample, class) with at least two classes; got (sample, "
-                f"{', '.join(map(str, block.values.shape[1:]))})"
+                "a top-1 class needs outputs of shape (sample, class) with at least two classes; "
+                f"got (sample, {', '.join(map(str, block.values.shape[1:]))})"
             )
         top, rest = block.orbits().argmax(-1), block.probe("identity").argmax(-1)
         moving = np.broadcast_to(block.moving.astype(float), top.shape)
         return {"top": top, "rest": rest, "agreeing": _agreeing(top), "moving": moving}
 
     def evaluate(self, finals: Any, layer: LayerContext) -> dict[str, Values]:
-        """Both shares with their nulls, and the curve."""
+        """Return both shares with their nulls, and the curve."""
         (table,) = finals
         pairs, kept = _chance(table)
         same = _same(table)
@@ -96,7 +96,7 @@ class Consistency(SampleMeasure):
         }
 
     def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
-        """The definition, pair by pair."""
+        """Compute the definition pair by pair."""
         top = activations.argmax(-1)
         m = top.shape[1]
         pairs = [row[j] == row[k] for row in top for j in range(m) for k in range(j)]
@@ -109,37 +109,37 @@ class Consistency(SampleMeasure):
 
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
-        """Classes 0, 0, 1 and 1, 1, 1: of six pairs four agree, of four moved inputs three keep theirs."""
+        """Classes 0, 0, 1 and 1, 1, 1: four of six pairs agree; three of four moved inputs keep theirs."""
         outputs = np.eye(2)[[[0, 0, 1], [1, 1, 1]]]
         answers = {"": 4 / 6, "untransformed": 3 / 4, "by_element": [1.0, 1.0, 0.5]}
         return KnownAnswer.each({}, outputs, answers)
 
 
 def _agreeing(top: Tensor) -> Tensor:
-    """(sample,) share of pairs of elements with the same choice."""
+    """Return the (sample,) share of pairs of elements with the same class."""
     elements = top.shape[1]
     same = torch.stack([(top == column[:, None]).sum(1) for column in top.T]).sum(0) - elements
     return same.double() / (elements * (elements - 1))
 
 
 def _too_few(changing: Any, keeping: Any) -> str:
-    """Why there can be no interval: nearly all samples keep their prediction, or nearly all change it."""
+    """Explain why there is no interval: nearly all samples keep or nearly all change their prediction."""
     changed, kept, samples = int(np.sum(changing)), int(np.sum(keeping)), len(changing)
     return few_events(changed, samples, "predictions change") or few_events(kept, samples, "predictions stay")
 
 
 def _same(part: SampleTable) -> np.ndarray:
-    """(sample, element) whether the untransformed prediction is kept."""
+    """Return (sample, element) whether the untransformed prediction is kept."""
     return part["top"] == part["rest"]
 
 
 def _kept(part: SampleTable) -> float:
-    """Share of the elements other than the identity that keep it."""
+    """Return the share of the elements other than the identity that keep it."""
     return float((_same(part) * part["moving"]).sum() / part["moving"].sum())
 
 
 def _chance(table: SampleTable) -> tuple[float, float]:
-    """Both shares with the second prediction taken from another sample."""
+    """Return both shares with the second prediction taken from another sample."""
     n, m = table["top"].shape
     if n < 2:
         return float("nan"), float("nan")

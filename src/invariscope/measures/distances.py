@@ -10,7 +10,7 @@ import numpy as np
 
 from invariscope.common.checks import refuse_other, set_integers
 from invariscope.measures.base import KnownAnswer, Measure
-from invariscope.measures.interval_limits import few_decisive, reach_of_uneven
+from invariscope.measures.interval_limits import limits_of_uneven
 from invariscope.measures.values import LayerContext, LayerValues, Output, UnitValues, Values
 from invariscope.measures.variance_parts import Parts
 from invariscope.statistics.base import Statistic
@@ -26,15 +26,15 @@ DISTANCES = ("sqeuclidean", "euclidean", "cosine")
 
 @dataclass(frozen=True, kw_only=True)
 class _Distance(Measure):
-    """Options of the family.
+    """Options of the distance measures.
 
     Args:
-        distance: "sqeuclidean": squared Euclidean, exact, from the sums of the variance measures;
-            "cosine": 1 − cos, exact, responses of length zero left out and counted; "euclidean": exact along
-            orbits, across samples from all pairs within a reservoir.
-        reservoir: samples of a stratum that are compared, for "euclidean". Their orbits are kept:
-            4 bytes a unit, element and sample, for each class and jackknife group.
-        seed: of the draw of the reservoir, which a sample's position in the data set decides.
+        distance: "sqeuclidean": squared Euclidean, exact, from the sums of the variance measures; "cosine":
+            1 − cos, exact; responses of length zero are left out and counted; "euclidean": exact along
+            orbits, and across samples from all pairs within a reservoir.
+        reservoir: number of samples per stratum that "euclidean" compares. Their orbits are kept: 4 bytes per
+            unit, element and sample, for each class and jackknife group.
+        seed: seed of the reservoir, which is drawn by sample key.
     """
 
     distance: str = "sqeuclidean"
@@ -50,36 +50,33 @@ class _Distance(Measure):
         set_integers(self, reservoir=2, what="samples")
 
     def outputs(self) -> dict[str, Output]:
-        """The layer's, and for feature maps one per channel."""
+        """Return the layer's distance and, for feature maps, one per channel."""
         return {
             "": Output("distance", unit=self.unit),
             "channels": Output("distance per channel", unit=self.unit),
         }
 
     def statistics(self) -> tuple[Statistic]:
-        """The variance measures' moments, sums of directions, or a reservoir."""
+        """Return the variance measures' moments, sums of directions, or a reservoir."""
         if self.distance == "sqeuclidean":
             return (OrbitMoments(),)
         return (CosineSums(),) if self.distance == "cosine" else (Reservoir(self.reservoir, self.seed),)
 
     def evaluate(self, finals: Any, layer: LayerContext) -> dict[str, Values]:
-        """The layer's value and, for layers with two unit axes or more, one a channel."""
+        """Return the layer's value and, for layers with two or more unit axes, one per channel."""
         (final,) = finals
         found = _squared(final, layer) if isinstance(final, Moments) else final
         whole, nulls = self._of(found.layer), self._null(found.layer)
         null = float("nan") if nulls is None else float(nulls[0])
         undefined = found.layer.undefined if self.distance == "cosine" else None
-        few = few_decisive(*found.layer.decisive) if self.along_orbits else ""
-        wide = reach_of_uneven(*found.layer.decisive) if self.along_orbits else 1.0
-        own = LayerValues(whole[:, 0], null, undefined, uncovered=few, reach=wide)
-        outputs: dict[str, Values] = {"": own}
+        limits = limits_of_uneven(*found.layer.decisive) if self.along_orbits else {}
+        outputs: dict[str, Values] = {"": LayerValues(whole[:, 0], null, undefined, **limits)}
         if found.channels is not None:
             still = (found.channels.along[0] == 0) & (found.channels.across[0] == 0)
             values = np.where(still, np.nan, self._of(found.channels))
             live = np.isfinite(values[0])
-            nulls = self._null(found.channels)
-            dead = int((~live).sum())
-            outputs["channels"] = UnitValues(values, live, dead=dead, null=nulls, uncovered=few, reach=wide)
+            nulls, dead = self._null(found.channels), int((~live).sum())
+            outputs["channels"] = UnitValues(values, live, dead=dead, null=nulls, **limits)
         return outputs
 
     @abc.abstractmethod
@@ -89,7 +86,7 @@ class _Distance(Measure):
     def _null(self, found: MeanDistances) -> np.ndarray | None: ...
 
     def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
-        """Every pair, one after the other."""
+        """Compute every pair, one after the other."""
         n, m = activations.shape[:2]
         views = {"": activations.reshape(n, m, 1, -1)}
         if activations.ndim > 3:
@@ -104,34 +101,34 @@ class _Distance(Measure):
 
     @classmethod
     def examples(cls) -> tuple[_Distance, ...]:
-        """Every distance."""
+        """Return every distance."""
         return tuple(cls(distance=distance) for distance in DISTANCES)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TransformationDistance(_Distance):
-    """How far the transformation moves a layer's response as a whole.
+    """How far the transformation moves the response of a whole layer.
 
     Distance between two responses to one sample, averaged over pairs of elements and over samples.
 
     .. math:: TD = \\langle \\mathrm{mean}_{j<k}\\, d(A_{ij}, A_{ik}) \\rangle_i
 
-    Shapes: activations (sample, element, unit...) to one number a layer, of the vector of all its units.
-    Layers with two unit axes or more have a second output, `channels`: one number for each entry of the
-    first axis (the channels of feature maps), of the vector of its positions. Flat layers have none: their
-    "channels" would be the units of :class:`TransformationVariance`. With squared Euclidean distance it is
+    Shapes: activations (sample, element, unit...) to one number per layer, for the vector of all its units.
+    Layers with two or more unit axes have a second output, `channels`: one number per entry of the first axis
+    (the channels of feature maps), for the vector of its positions. Flat layers do not have it: their
+    "channels" would be the units of :class:`TransformationVariance`. The squared Euclidean distance is
     exactly twice the sum of the units' transformation variances. The null is the value for rows of
-    independently drawn samples; it is given where it follows from the same sums, for "sqeuclidean".
+    independently drawn samples; it is available for "sqeuclidean", from the same sums.
 
-    Misleads: wide layers and large responses have large distances; the few units that vary most decide
-    it. The cosine is blind to length, and in a rectified layer all responses point the same way.
+    Caveats: wide layers and large responses have large distances, and the few units that vary most dominate.
+    The cosine ignores length, and in a rectified layer all responses point in similar directions.
 
     Reading:
         0 is invariant. In (squared) units of the activation, except for the cosine, and larger for wider
-        layers: layers cannot be compared with it, use normalized_distance for that.
+        layers: do not compare layers with it; use normalized_distance for that.
 
     Raises:
-        ValueError: a distance that does not exist, or a reservoir too small for a pair.
+        ValueError: an unknown distance, or a reservoir too small for a pair.
 
     Source:
         Quiroga et al. 2023, Invariance measures for neural networks, arXiv:2310.17404.
@@ -162,20 +159,20 @@ class TransformationDistance(_Distance):
 
 @dataclass(frozen=True, kw_only=True)
 class SampleDistance(_Distance):
-    """How far a change of sample moves a layer's response as a whole.
+    """How far a change of sample moves the response of a whole layer.
 
     Distance between two samples' responses to one element, averaged over pairs and over elements.
 
     .. math:: SD = \\langle \\mathrm{mean}_{i<k}\\, d(A_{ij}, A_{kj}) \\rangle_j
 
     Shapes and the output `channels` are as for :class:`TransformationDistance`. It is the normaliser of
-    :class:`NormalizedDistance`: over all pairs of samples, wherever they stand in a batch; for
-    "euclidean" over all pairs within a reservoir of `reservoir` samples.
+    :class:`NormalizedDistance`: over all pairs of samples, across batches; for "euclidean", over all pairs
+    within a reservoir of `reservoir` samples.
 
     Reading:
-        0: the layer gives the same whatever is shown, so its invariance means nothing. Larger: it tells
-        samples apart by more. In (squared) units of the activation, except for the cosine; wider layers
-        have larger distances, so that layers cannot be compared with it.
+        0: the layer responds identically to every sample, so its invariance means nothing. Larger: it
+        separates samples more. In (squared) units of the activation, except for the cosine; wider layers
+        have larger distances, so do not compare layers with it.
 
     Source:
         Quiroga et al. 2023, Invariance measures for neural networks, arXiv:2310.17404.
@@ -207,23 +204,23 @@ class SampleDistance(_Distance):
 class NormalizedDistance(_Distance):
     """How far the transformation moves a layer's response, relative to a change of sample.
 
-    Distance that the transformation causes, relative to the distance between samples.
+    Distance along orbits relative to the distance between samples.
 
     .. math:: ND = \\frac{TD}{SD}
         = \\frac{\\langle \\mathrm{mean}_{j<k}\\, d(A_{ij}, A_{ik}) \\rangle_i}
                {\\langle \\mathrm{mean}_{i<k}\\, d(A_{ij}, A_{kj}) \\rangle_j}
 
-    Shapes and the output `channels` are as for :class:`TransformationDistance`. With squared Euclidean
-    distance it is the ratio of the layer's mean TV to its mean SV, which stands beside
-    :class:`NormalizedVariance` too, and the null is 1 + Σ Var_j(mean response to j) / Σ SV. Channels that
-    nothing moves have no value: they are left out, and counted as dead.
+    Shapes and the output `channels` are as for :class:`TransformationDistance`. With the squared Euclidean
+    distance it is the ratio of the layer's mean TV to its mean SV, which is also reported with
+    :class:`NormalizedVariance`, and the null is 1 + Σ Var_j(mean response to j) / Σ SV. Channels that nothing
+    moves have no value: they are left out and counted as dead.
 
-    Misleads as :class:`NormalizedVariance` does, except that a few nearly dead units cannot inflate it: it
-    says what the units of large variance do, and nothing about the others.
+    Caveats: those of :class:`NormalizedVariance`, except that a few nearly dead units cannot inflate it. It
+    describes the units of large variance and says nothing about the others.
 
     Reading:
         0: invariant. About 1: the transformation moves the response as much as a change of sample does. The
-        units that vary most decide; it does not show what the quiet ones do.
+        units that vary most dominate; quiet units do not show.
 
     Source:
         Quiroga et al. 2023, Invariance measures for neural networks, arXiv:2310.17404.
@@ -250,7 +247,7 @@ class NormalizedDistance(_Distance):
 
 
 def _squared(moments: Moments, layer: LayerContext) -> LayerDistances:
-    """Twice the variances, summed over units; NaN where all of them are dead."""
+    """Return twice the variances, summed over units; NaN if all of them are dead."""
     parts = Parts(moments, moments, standard=False, known_dead=layer.dead)
     along, across = _by_channel(parts.transformation), _by_channel(parts.sample)
     null = _by_channel(parts.null[None])[0]
@@ -266,12 +263,12 @@ def _squared(moments: Moments, layer: LayerContext) -> LayerDistances:
 
 
 def _by_channel(values: np.ndarray) -> np.ndarray:
-    """(replicate, channel) sums over positions; a flat layer is one channel."""
+    """Return (replicate, channel) sums over positions; a flat layer is one channel."""
     return values.sum(axis=tuple(range(2, values.ndim))) if values.ndim > 2 else values.sum(1, keepdims=True)
 
 
 def _naive(vectors: np.ndarray, distance: str) -> np.ndarray:
-    """(vector,) mean over the first axis of the mean distance of the defined pairs along the second."""
+    """Return the (vector,) mean over the first axis of the mean distance between pairs along the second."""
     found = []
     for row in vectors:
         pairs = [(row[j], row[k]) for j in range(len(row)) for k in range(j)]

@@ -6,17 +6,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy import special
 
 from invariscope.actions.feature_actions import FeatureAction, MatrixAction, as_feature_action
 from invariscope.actions.fitted_action import FittedAction
 from invariscope.common.checks import refuse_other
 from invariscope.measures.base import KnownAnswer, Measure
-from invariscope.measures.fitted_deviation import fitted_deviation, naive_fitted_deviation
 from invariscope.measures.naive_actions import naive_moved
+from invariscope.measures.ridge_maps import held_out, naively_predicted
 from invariscope.measures.values import ElementValues, LayerContext, LayerValues, Output, Values
 from invariscope.statistics.discrepancy import DISTANCES, OVER, REFERENCES, Discrepancy
 from invariscope.statistics.kept.sample_table import SampleTable
-from invariscope.statistics.moments.orbit_regression import OrbitRegression
+from invariscope.statistics.moments.orbit_regression import OrbitRegression, RegressionSums
 from invariscope.statistics.rounding import quotient, ratio
 
 _ALLOWED = {
@@ -32,53 +33,51 @@ _SIGNS = [[[1.0]], [[-1.0]], [[1.0]], [[-1.0]]]  # of quarter turns, for example
 
 @dataclass(frozen=True, kw_only=True)
 class EquivarianceDeviation(Measure):
-    """How far a representation is from moving as the group says it should.
+    """How far a representation is from transforming as the group prescribes.
 
-    How far a representation is from being equivariant, for one choice of the action on it.
+    Distance of a representation from equivariance under one choice of action on it.
 
     .. math:: E(f, G) = \\langle d(f(gx),\\; g\\,\\hat f(x)) \\rangle_{x, g}, \\qquad
         \\hat f(x) = \\langle f(gx) \\rangle_{g \\in \\ker}
 
-    Shapes: activations (sample, element, unit...) to one number a layer, and one an element in
-    `result.curves`. The mean over the kernel of the action on the representation is over all of G where
-    that action is trivial, and f(x) alone where it is faithful. Similarities enter with a minus sign, so
-    that larger is less equivariant: cosines lie in [−1, 1] with −1 perfect, distances and KL from 0.
-    A cosine with a zero vector has no value: left out and counted (`undefined`).
+    Shapes: activations (sample, element, unit...) to one number per layer, and one per element in
+    `result.curves`. The kernel of the action on the representation is all of G if that action is trivial, and
+    the identity alone if it is faithful. Similarities enter with a minus sign, so that larger is less
+    equivariant: cosines lie in [−1, 1], with −1 perfect; distances and KL start at 0. The cosine of a zero
+    vector is undefined: left out and counted (`undefined`).
 
-    Raw cosines mislead: those of a random network crowd at −1, and so does their null, f̂ of another
-    sample. `one_plus` is 1 + E beside its null, and `to_null` their ratio: 0 is equivariant, 1 no more so
-    than for another sample; NaN if both are rounding, as for a constant network. The verdict depends on the
-    action: a network can be equivariant under another one than that of the kind chosen.
+    Caveats: raw cosines of a random network are close to −1, and so is their null, f̂ of another sample.
+    `one_plus` is 1 + E, and `to_null` is its ratio to 1 + null: 0 is equivariant, 1 is no more equivariant
+    than for another sample; NaN if both are rounding, as for a constant network. The result depends on the
+    action: a network can be equivariant under an action other than the one tested.
 
     Reading:
         Cosines: −1 is perfectly equivariant (or invariant, for the trivial action); distances: 0. Compare
         with the null, the same with another sample's reference: raw cosines of a random network are near −1
-        and so is their null. Only the action that was chosen is judged.
+        and so is their null. Only the chosen action is tested.
 
     Args:
-        kind: "latent": a response is one vector, and unless said otherwise the action is trivial; any
-            layer. "channelwise": a vector each channel, and the elements act on each as on an image.
-            "output": probabilities of the classes (softmax of the outputs) beside their orbit's mean. A run
-            may hold one of each kind, distance and action, and its rows are named after them:
+        kind: "latent": each response is one vector, by default with the trivial action; any layer.
+            "channelwise": one vector per channel, on which the elements act as on an image. "output": class
+            probabilities (softmax of the outputs) compared with their mean over the orbit. A run may hold one
+            measure per kind, distance and action, and its rows are named after them:
             `equivariance_deviation.latent`, `equivariance_deviation.latent_l2`.
         distance: "cosine" by default, and "kl" for outputs (nats; at most log min(|G|, K)); "l2",
             "squared_l2".
-        reference: "kernel", as above; "twirl" (where the action is not trivial): f̂ = ⟨g⁻¹f(gx)⟩ over all of
-            G.
+        reference: "kernel", as above; "twirl" (if the action is not trivial): f̂ = ⟨g⁻¹f(gx)⟩ over all of G.
         exclude_identity: leave out the identity element, whose term is perfect by construction under a
-            faithful action and flatters small groups.
-        feature_action: what the elements should do to a response: "trivial", "spatial" (to each map as to an
+            faithful action, which favours small groups.
+        feature_action: the action of the elements on a response: "trivial", "spatial" (on each map as on an
             image), "regular" or "vector" (`FibreAction` of that representation: maps move as images, and
             their channels are mixed), or a `FibreAction` or `MatrixAction` of any representation. "fitted"
-            (or a `FittedAction`): the affine map of f(x) that predicts f(gx) best, as in
-            `FittedEquivariance`, fitted on one half of the samples and judged on the other. Both come from
-            sums over samples, which give squared distances alone: the distance is "squared_l2" then, the
-            null is over all pairs of samples of a half, and a layer of more than `dims` units is judged in
-            a random projection.
+            (or a `FittedAction`): the affine map of f(x) that best predicts f(gx), as in
+            `FittedEquivariance`, fitted on one half of the samples and evaluated on the other. It is computed
+            from sums over samples, so the distance must be "squared_l2", the null is over all pairs of
+            samples of a half, and a layer with more than `dims` units is randomly projected.
 
     Raises:
-        ValueError: a kind, distance, reference or action that does not exist, or not together; when
-            measured: a representation that does not multiply as the transform's group does.
+        ValueError: an unknown kind, distance, reference or action, or a combination that is not supported;
+            when measuring: a representation that is not a homomorphism of the transform's group.
 
     Source:
         Kvinge, Emerson, Jorgenson, Vasquez, Doster and Lew 2022, arXiv:2210.03773, definition 3.
@@ -102,35 +101,35 @@ class EquivarianceDeviation(Measure):
         refuse_other(self, distance=DISTANCES)
         if self.distance not in _ALLOWED[self.kind]:
             fitting = ", ".join(_ALLOWED[self.kind])
-            raise ValueError(f"kind={self.kind!r} takes a distance of {fitting}; got {self.distance!r}")
+            raise ValueError(f"kind={self.kind!r} supports the distances {fitting}; got {self.distance!r}")
         if fitted:
             self._refuse_unfit()
         trivial = self.action.name == "trivial"
         if self.kind == "output" and not trivial:
             raise ValueError(
                 "kind='output' compares probabilities under the trivial action: leave out feature_action, or "
-                "take kind='latent', which reads the last layer too"
+                "use kind='latent', which also reads the last layer"
             )
         if self.reference == "twirl" and trivial:
             raise ValueError(
                 f"kind={self.kind!r} has a trivial action, for which kernel and twirl are the same: "
-                "leave out reference='twirl', or take kind='channelwise'"
+                "leave out reference='twirl', or use kind='channelwise'"
             )
         object.__setattr__(self, "needs_action", not trivial and not fitted)
         object.__setattr__(self, "scope", "output" if self.kind == "output" else "layers")
 
     def _refuse_unfit(self) -> None:
-        """Raises for options that a fitted action does not go with."""
+        """Raise ValueError for options that a fitted action does not support."""
         wanted = {"kind": "latent", "distance": _FITTED, "reference": "kernel"}
         for name, value in wanted.items():
             if getattr(self, name) != value:
                 raise ValueError(
-                    f"a fitted action is judged by sums over samples, which give {name}={value!r} alone; "
-                    f"got {getattr(self, name)!r}"
+                    f"a fitted action is evaluated from sums over samples and supports only {name}={value!r}"
+                    f"; got {getattr(self, name)!r}"
                 )
 
     def outputs(self) -> dict[str, Output]:
-        """E by itself and by element, shifted to start at 0, and relative to its null."""
+        """Return E, E by element, shifted to start at 0, and relative to its null."""
         lengths = self.distance in ("l2", "squared_l2") and self.kind != "output"
         ideal, derived = -1.0 if self.distance == "cosine" else 0.0, float("nan")
         found = {
@@ -143,14 +142,14 @@ class EquivarianceDeviation(Measure):
 
     @property
     def form(self) -> str:
-        """The kind, with distance and action where they are not the kind's own: "latent", "latent_l2"."""
+        """The kind, with distance and action unless they are the defaults: "latent", "latent_l2"."""
         distance = [] if self.distance == _ALLOWED[self.kind][0] else [self.distance]
         action = [] if self.feature_action is None else [self.action.called]
         return "_".join([self.kind, *distance, *action])
 
     @property
     def action(self) -> FeatureAction | FittedAction:
-        """What the elements should do to a response."""
+        """The action of the elements on a response."""
         if isinstance(self.feature_action, FittedAction):
             return self.feature_action
         if self.feature_action == FittedAction.name:
@@ -159,7 +158,7 @@ class EquivarianceDeviation(Measure):
         return as_feature_action(own if self.feature_action is None else self.feature_action)
 
     def statistics(self) -> tuple[Discrepancy | OrbitRegression]:
-        """The discrepancies of every sample and element, or the sums from which an action is fitted."""
+        """Return the discrepancies per sample and element, or the sums from which an action is fitted."""
         action = self.action
         if isinstance(action, FittedAction):
             return (OrbitRegression(action.dims, action.seed),)
@@ -167,7 +166,7 @@ class EquivarianceDeviation(Measure):
         return (Discrepancy(action, self.distance, self.kind, **chosen),)
 
     def evaluate(self, finals: Any, layer: LayerContext) -> dict[str, Values]:
-        """E of one layer, beside its null, and by element."""
+        """Return E of one layer with its null, and by element."""
         (table,) = finals
         if isinstance(self.action, FittedAction):
             return fitted_deviation(table, self.action, exclude_identity=self.exclude_identity)
@@ -187,7 +186,7 @@ class EquivarianceDeviation(Measure):
     def oracle(
         self, activations: np.ndarray, labels: np.ndarray | None, indices: np.ndarray | None = None
     ) -> dict[str, np.ndarray]:
-        """The definition, vector by vector; channels turn by quarters."""
+        """Compute the definition vector by vector; channels turn by quarters."""
         if isinstance(self.action, FittedAction):
             left_out = {"exclude_identity": self.exclude_identity}
             return naive_fitted_deviation(activations, indices, self.action, **left_out)
@@ -203,18 +202,17 @@ class EquivarianceDeviation(Measure):
         }
 
     def _naive_pairs(self, orbit: np.ndarray, j: int) -> list[tuple[np.ndarray, np.ndarray]]:
-        """(f(g_j x), g_j f̂(x)), a pair a vector."""
+        """Return pairs (f(g_j x), g_j f̂(x)), one per vector."""
         if isinstance(self.action, FeatureAction) and self.needs_action:
             moved = naive_moved(self._naive_centre(orbit), j, self.action)
             whole = [(orbit[j], moved)]
             return list(zip(orbit[j], moved, strict=True)) if self.kind == "channelwise" else whole
         if self.kind == "output":
-            powers = np.exp(orbit - orbit.max(axis=1, keepdims=True))
-            orbit = powers / powers.sum(axis=1, keepdims=True)
+            orbit = special.softmax(orbit, axis=1)
         return [(orbit[j], orbit.mean(axis=0))]
 
     def _naive_centre(self, orbit: np.ndarray) -> np.ndarray:
-        """f̂(x) under quarter turns."""
+        """Return f̂(x) under quarter turns."""
         turns = range(len(orbit))
         assert isinstance(self.action, FeatureAction)
         if self.reference == "twirl":
@@ -226,7 +224,7 @@ class EquivarianceDeviation(Measure):
 
     @classmethod
     def examples(cls) -> tuple[EquivarianceDeviation, ...]:
-        """Every kind with every distance, and the options."""
+        """Return every kind with every distance, and the options."""
         plain = [cls(kind=kind, distance=distance) for kind in OVER for distance in _ALLOWED[kind]]
         twirled = cls(kind="channelwise", reference="twirl")
         without = (cls(exclude_identity=True), cls(kind="channelwise", exclude_identity=True))
@@ -234,7 +232,7 @@ class EquivarianceDeviation(Measure):
 
     @classmethod
     def _acting_examples(cls) -> tuple[EquivarianceDeviation, ...]:
-        """Maps moved alone or with their channels; signs, under which half turns do nothing."""
+        """Return spatial, fibre and matrix actions; the signs have the half turns as their kernel."""
         signs = MatrixAction(_SIGNS)
         return (
             cls(feature_action="spatial"),
@@ -276,7 +274,7 @@ class EquivarianceDeviation(Measure):
 
 
 def _mean(table: SampleTable, which: str = "", axis: int | None = None) -> Any:
-    """One flat mean over whatever has a value, or one per element."""
+    """Return the mean over all defined terms, or one per element."""
     gap, count = table[f"{which}gap"], table[f"{which}count"]
     return quotient(gap.sum(axis=axis), count.sum(axis=axis))
 
@@ -291,6 +289,34 @@ def _naive_distance(a: np.ndarray, b: np.ndarray, distance: str) -> float:
 
 
 def _silent_nanmean(values: np.ndarray) -> np.ndarray:
-    """(element,) mean of what is finite; NaN where nothing is."""
+    """Return the (element,) mean of finite values; NaN if there are none."""
     finite = np.isfinite(values)
     return quotient(np.where(finite, values, 0).sum(axis=1), finite.sum(axis=1))
+
+
+def fitted_deviation(
+    sums: RegressionSums, action: FittedAction, *, exclude_identity: bool
+) -> dict[str, Values]:
+    """Return ⟨‖f(gx) − M_g f(x) − b_g‖²⟩, its null with f(x) of another sample, and their ratio."""
+    parts = [held_out(sums, replicate, ridge=action.ridge) for replicate in range(len(sums.count))]
+    by_element = np.stack([part.residual / part.samples for part in parts])
+    crossed = np.stack([part.crossed / part.samples for part in parts])
+    kept = sums.moving if exclude_identity else np.ones_like(sums.moving)
+    values, null = by_element[:, kept].mean(axis=1), crossed[:, kept].mean(axis=1)
+    note = "" if action.dims >= sums.units else f"{sums.units} units projected to {action.dims} directions"
+    return {
+        "": LayerValues(values, float(null[0]), note=note),
+        "by_element": ElementValues(np.where(kept, by_element, np.nan)),
+        "to_null": LayerValues(ratio(values, null), 1.0, note=note),
+    }
+
+
+def naive_fitted_deviation(
+    activations: np.ndarray, indices: np.ndarray | None, action: FittedAction, *, exclude_identity: bool
+) -> dict[str, np.ndarray]:
+    """Compute the deviation sample by sample, for the oracle."""
+    flat, predicted, _ = naively_predicted(activations, indices, ridge=action.ridge, seed=action.seed)
+    by_element = ((flat - predicted) ** 2).sum(axis=2).mean(axis=0)
+    if exclude_identity:
+        by_element[0] = np.nan
+    return {"": np.asarray(np.nanmean(by_element)), "by_element": by_element}

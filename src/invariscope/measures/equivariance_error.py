@@ -1,4 +1,4 @@
-"""Relative errors of equivariance and invariance, at worst and on average: what a test compares."""
+"""Relative errors of equivariance and invariance, mean and largest."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from invariscope.measures.values import (
     Values,
 )
 from invariscope.statistics.discrepancy import Discrepancy
-from invariscope.statistics.kept.sample_table import Columns, SampleStatistic
+from invariscope.statistics.kept.sample_table import Columns, SampleStatistic, SampleTable
 from invariscope.statistics.probes import Untransformed
 
 
@@ -37,38 +37,39 @@ from invariscope.statistics.probes import Untransformed
 class EquivarianceError(Measure):
     """How far a layer is from moving as it should, in units of its response.
 
-    The relative error of a layer that should follow the transform by a given action.
+    Relative error of a layer that should follow the transform by a given action.
 
     .. math:: e_{ij} = \\frac{\\|a(t_j x_i) - t_j a(x_i)\\|}{\\|t_j a(x_i)\\|}, \\qquad
         E = \\langle e_{ij} \\rangle_{i,\\, t_j \\ne 1}, \\qquad \\mathrm{largest} = \\max_{ij} e_{ij}
 
-    Shapes: activations (sample, element, unit...) to one number of each kind a layer: E; `largest`;
-    `element` and `sample`, where that is (a position among the elements, and in the data). Curves:
-    `by_element`, the mean over samples; `largest_by_element`; `action_by_element`, at most
-    ‖t⁻¹t a(x) − a(x)‖/‖a(x)‖, what the action's own interpolation loses; `sample_by_element`, the sample of
-    the largest. Of several actions the one with the smallest E is taken, whose position is `action`. Where
-    positions move, units whose content comes from outside the image are left out. Pairs with ‖t a(x)‖ = 0 are
-    left out of the means and counted (`undefined`); `largest` is infinite if the layer responds to t x then.
-    A mean of nothing else is infinite too; NaN, if both responses are 0. The null of E takes a(x) from
-    another sample.
+    Shapes: activations (sample, element, unit...) to one number per layer and output: E; `largest`; `element`
+    and `sample`, the positions of the largest error among the elements and in the data. Curves: `by_element`,
+    the mean over samples; `largest_by_element`; `sample_by_element`, the sample with the largest error;
+    `action_by_element`, the largest ‖t⁻¹t a(x) − a(x)‖/‖a(x)‖ over samples, which the action's own
+    interpolation loses. Of several actions, the one with the smallest E is used, and `action` is its
+    position. If positions move, units whose content comes from outside the image are left out. Pairs with ‖t
+    a(x)‖ = 0 are left out of the means and counted (`undefined`); if the layer responds to t x, their error
+    is infinite, and so is `largest`. If no other pairs exist, the mean is infinite, or NaN if both responses
+    are 0. The null of E takes a(x) from another sample.
 
-    Misleads: a layer that does not look at its input is perfect; the null shows it, being 0 too. A large bias
-    makes every error small. `largest` grows with the number of samples and has no interval. Interpolation
-    alone causes an error: compare with the floor (`iv.measure(..., floor=True)`) and `action_by_element`.
+    Caveats: a layer that ignores its input has an error of 0; so does its null, which reveals it. A large
+    bias makes every error small. `largest` grows with the number of samples and has no interval.
+    Interpolation alone causes an error: compare with the floor (`iv.measure(..., floor=True)`) and
+    `action_by_element`.
 
     Reading:
         0: the layer follows the transform exactly; 1: the error is as large as the response. A layer that
-        does not look at its input has 0 too, and a null of 0. Only the action that was chosen is judged.
+        ignores its input also has 0, and a null of 0. Only the chosen action is tested.
 
     Args:
-        feature_action: what the elements should do to a response, as for `EquivarianceDeviation`: "trivial"
+        feature_action: the action of the elements on a response, as for `EquivarianceDeviation`: "trivial"
             (an invariant layer), "spatial", "regular", "vector", an object, a mapping from layers to these;
-            or a list of such actions, any one of which will do.
-        of: "layers", or "output": of the model's output alone.
+            or a list of alternative actions, the best of which is used.
+        of: "layers", or "output" for the model's output only.
 
     Raises:
-        ValueError: an action or place that does not exist; when measured: no layer has the action, or the
-            action needs a group and the elements are none.
+        ValueError: an unknown action or value of `of`; when measuring: the action applies to no layer, or
+            needs a group and the elements do not form one.
 
     Source:
         The definition of equivariance, a(t x) = t a(x), and its deviation relative to t a(x).
@@ -89,22 +90,22 @@ class EquivarianceError(Measure):
 
     @cached_property
     def actions(self) -> tuple[FeatureAction, ...]:
-        """The actions, any one of which will do."""
+        """The alternative actions."""
         given = self.feature_action
         several = given if isinstance(given, list | tuple) else (given,)
         if not several:
-            raise ValueError("feature_action is an empty list; give one action at least, such as 'spatial'.")
+            raise ValueError("feature_action is an empty list; give at least one action, such as 'spatial'.")
         return tuple(as_feature_action(action) for action in several)
 
     @property
     def form(self) -> str:
-        """The actions, and the place if it is the output, unless they are as usual."""
+        """The actions, and "output" if it applies, unless they are the defaults."""
         named = "_or_".join(action.called for action in self.actions)
         parts = (named if named != "spatial" else "", self.of if self.of != "layers" else "")
         return "_".join(part for part in parts if part)
 
     def outputs(self) -> dict[str, Output]:
-        """E and the largest error, where that is, and the curves."""
+        """Return E, the largest error with its position, and the curves."""
         place: Any = {"kind": "position", "interval": False, "floor": False}
         found = {
             "": Output("mean relative error"),
@@ -119,21 +120,21 @@ class EquivarianceError(Measure):
         return found | ({"action": Output("best action", **place)} if len(self.actions) > 1 else {})
 
     def statistics(self) -> tuple[AnyAction]:
-        """The errors of every sample and element, under every action."""
+        """Return the errors per sample and element, under every action."""
         return (AnyAction(self.actions),)
 
     def evaluate(self, finals: Any, layer: LayerContext) -> dict[str, Values]:
-        """The errors under the action that fits best."""
+        """Return the errors under the best-fitting action."""
         (table,) = finals
         present = [k for k in range(len(self.actions)) if f"gap.{k}" in table.columns]
         means = {k: relative_mean(relative(table, of=f".{k}")) for k in present}
         best = min(means, key=lambda k: (not means[k] < np.inf, means[k]))
-        of, lost = f".{best}", _column_largest(table[f"trip.{best}"])[None]
+        of, lost = f".{best}", np.fmax.reduce(table[f"trip.{best}"], axis=0)[None]
         errors, moved = relative(table, of=of), layer.moved(table[f"gap{of}"].shape[1])
         null = relative_mean(relative(table, of=of, which="null_"))
         found: dict[str, Values] = {
             "": mean_error(table, of=of, null=null, note=self._others(means, best)),
-            "by_element": ElementValues(table.replicates(lambda part: _column_means(relative(part, of=of)))),
+            "by_element": ElementValues(table.replicates(lambda part: _means_by_element(part, of))),
             "action_by_element": ElementValues(lost, uncovered=EXTREME, counted=moved),
         }
         found |= _extremes(errors, table["index"])
@@ -142,14 +143,14 @@ class EquivarianceError(Measure):
         return found
 
     def _others(self, means: dict[int, float], best: int) -> str:
-        """The actions that fit less well, with their errors."""
+        """Return a note on the actions that fit less well, with their errors."""
         if len(means) < 2:
             return ""
         others = (f"{self.actions[k].called}: {value:.3g}" for k, value in means.items() if k != best)
-        return f"of the actions {self.actions[best].called} fits best; {', '.join(others)}"
+        return f"the action {self.actions[best].called} fits best; {', '.join(others)}"
 
     def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
-        """The definition, response by response, for quarter turns."""
+        """Compute the definition response by response, for quarter turns."""
         tables = [naive_errors(activations, action) for action in self.actions]
         best = int(np.argmin([np.mean(errors) for errors in tables]))
         errors = tables[best]
@@ -169,13 +170,13 @@ class EquivarianceError(Measure):
 
     @classmethod
     def examples(cls) -> tuple[EquivarianceError, ...]:
-        """Every action by name, several of them, one by layer, and the output."""
+        """Return every named action, several of them, one per layer, and the output."""
         actions = ("spatial", "trivial", "regular", ("trivial", "regular", "spatial"), {"*": "spatial"})
         return (*(cls(feature_action=one) for one in actions), cls(feature_action="trivial", of="output"))
 
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
-        """Two samples of one map: one follows the turns, one stays where it is."""
+        """Two samples of one map: one follows the turns, one stays."""
         follows = [np.rot90([[3.0, 0.0], [0.0, 4.0]], k) for k in range(4)]
         stays = [np.array([[2.0, 0.0], [0.0, 0.0]])] * 4
         maps = np.stack([follows, stays])[:, :, None]
@@ -197,10 +198,10 @@ class EquivarianceError(Measure):
 
 @dataclass(frozen=True)
 class AnyAction(SampleStatistic):
-    """The columns of a `Discrepancy` under each of several actions, ".k" for number k; "index" (sample,).
+    """The columns of a `Discrepancy` under each of several actions, suffixed ".k"; and "index" (sample,).
 
-    And "trip.k" (sample, element), ‖t_j⁻¹ t_j a(x_i) − a(x_i)‖ / ‖a(x_i)‖, what the action itself loses; NaN
-    if the elements have no inverse. An action that a layer does not have has no columns.
+    "trip.k" (sample, element) is ‖t_j⁻¹ t_j a(x_i) − a(x_i)‖ / ‖a(x_i)‖, the loss of the action itself; NaN
+    if the elements have no inverse. Actions that do not apply to a layer have no columns.
     """
 
     paired = True
@@ -208,18 +209,18 @@ class AnyAction(SampleStatistic):
     actions: tuple[FeatureAction, ...]
 
     def moves_positions(self, layer: str, axes: int) -> bool:
-        """As any of the actions does."""
+        """Return whether any of the actions does."""
         return any(action.moves_positions(layer, axes) for action in self.actions)
 
     def rows(self, block: Block) -> Columns:
-        """The errors of each sample of the block."""
+        """Return the errors per sample of the block."""
         found: dict[str, Tensor | np.ndarray] = {"index": block.indices}
         reasons = []
         for number, action in enumerate(self.actions):
             statistic = Discrepancy(action, mask="if_known", exclude_identity=True)
             try:
                 columns = statistic.rows(block) | {"trip": _trip(block, action)}
-            except UnclearLayoutError:  # an action that leaves the layer as it is proves nothing either
+            except UnclearLayoutError:  # the trivial action would be meaningless for such a layer too
                 raise
             except NotApplicableError as error:
                 reasons.append(str(error))
@@ -231,7 +232,7 @@ class AnyAction(SampleStatistic):
 
 
 def _trip(block: Block, action: FeatureAction) -> Tensor:
-    """(sample, element) what the action there and back changes."""
+    """Return the (sample, element) relative change caused by the action and its inverse."""
     rest, size = block.rest().double()[:, None], (block.samples, block.elements)
     if block.restored or not action.moves_positions(block.layer, block.values.ndim - 1):
         return rest.new_zeros(size)
@@ -244,24 +245,15 @@ def _trip(block: Block, action: FeatureAction) -> Tensor:
     return lost / whole
 
 
-def _column_means(errors: np.ndarray) -> np.ndarray:
-    """(element,) mean over samples, see `relative_mean`."""
-    return np.array([relative_mean(column) for column in errors.T])
-
-
-def _column_largest(errors: np.ndarray) -> np.ndarray:
-    """(element,) largest over the samples that have one; NaN where none has."""
-    return np.array([column.max() if column.size else np.nan for column in map(_defined, errors.T)])
-
-
-def _defined(column: np.ndarray) -> np.ndarray:
-    return column[~np.isnan(column)]
+def _means_by_element(part: SampleTable, of: str) -> list[float]:
+    """Return the (element,) mean over samples, see `relative_mean`."""
+    return [relative_mean(column) for column in relative(part, of=of).T]
 
 
 def _extremes(errors: np.ndarray, indices: np.ndarray) -> dict[str, Values]:
-    """The largest error, and where it is; of every element too."""
+    """Return the largest error and its position, overall and per element."""
     filled = np.where(np.isnan(errors), -1.0, errors)
-    largest = _column_largest(errors)
+    largest = np.fmax.reduce(errors, axis=0)  # ignores NaN
     worst = np.where(np.isnan(largest), np.nan, indices[filled.argmax(axis=0)])
     at = int(filled.max(axis=0).argmax())
     place = float("nan") if np.isnan(largest).all() else float(at)

@@ -24,20 +24,20 @@ _BEST = float(-10 * np.log10(_ROUNDING))
 class EquivariancePSNR(SampleMeasure):
     """How exactly an output image moves as the input does, in decibels.
 
-    How exactly the output image of a model moves with its input, as a peak signal-to-noise ratio.
+    Peak signal-to-noise ratio between the output for a moved input and the moved output.
 
     .. math:: \\mathrm{PSNR} = 10 \\log_{10} \\frac{I_{max}^2}{\\sum M e^2 / \\sum M}, \\qquad
         e = f(t_j x_i) - t_j f(x_i)
 
-    Shapes: output images (sample, element, channel, row, column) to one number of decibels, and one an
-    element in `result.curves`. One sum over all samples, values and elements (the identity left out)
-    stands above and one below, so that a good sample cannot hide a bad one as it would in a mean of
-    decibels. M is 1 for values that t_j and its inverse return to their place, and 0 for those whose content
-    comes from outside the image. A mean square error below rounding, (eps·I_max)² with the eps of single
-    precision, counts as that: 138.5 dB is perfect. The null compares with the output for another sample.
+    Shapes: output images (sample, element, channel, row, column) to one number in decibels, and one per
+    element in `result.curves`. Numerator and denominator are each summed over all samples, values and
+    elements (except the identity), so that a good sample cannot hide a bad one as it would in a mean of
+    decibels. M is 1 for values that t_j and its inverse return to their position, and 0 for those whose
+    content comes from outside the image. A mean square error below rounding is raised to (eps·I_max)², with
+    the eps of single precision, so 138.5 dB is perfect. The null compares with the output for another sample.
 
-    Misleads: a constant image is perfectly equivariant. Interpolating elements cost decibels even for a
-    perfect model, because the model sees what was interpolated: compare with the floor and the null.
+    Caveats: a constant image is perfectly equivariant. Interpolating elements cost decibels even for a
+    perfect model, because its inputs are interpolated: compare with the floor and the null.
 
     Reading:
         Larger is better; 20 dB is a root mean square error of a tenth of the range, 40 dB of a hundredth.
@@ -47,7 +47,7 @@ class EquivariancePSNR(SampleMeasure):
         peak: I_max, the range of the output's values.
 
     Raises:
-        ValueError: a peak that is not above 0; outputs that are no images; a transform without an action.
+        ValueError: a peak that is not positive; outputs that are not images; a transform without an action.
 
     Source:
         Karras et al. 2021, arXiv:2106.12423, EQ-T and EQ-R, whose elements are drawn at random.
@@ -67,30 +67,30 @@ class EquivariancePSNR(SampleMeasure):
 
     def __post_init__(self) -> None:
         if not 0 < self.peak < float("inf"):
-            raise ValueError(f"peak is the range of the output's values, above 0; got {self.peak!r}")
+            raise ValueError(f"peak must be the range of the output's values, above 0; got {self.peak!r}")
 
     def outputs(self) -> dict[str, Output]:
-        """Decibels of all elements together, and of each."""
+        """Return decibels over all elements, and per element."""
         return {
             "": Output("signal to noise (dB)", (-float("inf"), _BEST), ideal=_BEST),
             "by_element": Output("signal to noise by element (dB)", (-float("inf"), _BEST), ideal=_BEST),
         }
 
     def rows(self, block: Block) -> Columns:
-        """Squared errors of each sample and element, over the values that stay inside the image."""
+        """Return squared errors per sample and element over the values that stay inside the image."""
         if block.values.ndim != 4:
             raise NotApplicableError(
-                "images (sample, channel, height, width) are compared; "
+                "outputs must be images (sample, channel, height, width); "
                 f"got (sample, {', '.join(map(str, block.values.shape[1:]))})"
             )
         return _ERRORS.rows(block)
 
     def moves_positions(self, layer: str, axes: int) -> bool:
-        """Yes."""
+        """Return True: outputs are images."""
         return True
 
     def evaluate(self, finals: Any, layer: LayerContext) -> dict[str, Values]:
-        """Decibels of all elements together, and of each."""
+        """Return decibels over all elements, and per element."""
         (table,) = finals
 
         def pooled(part: SampleTable, along: Any = None, error: str = "") -> np.ndarray:
@@ -108,7 +108,7 @@ class EquivariancePSNR(SampleMeasure):
         return -10 * np.log10(np.maximum(quotient(errors, counts) / self.peak**2, _ROUNDING))
 
     def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
-        """The definition for quarter turns, which lose nothing."""
+        """Compute the definition for quarter turns, which lose nothing."""
         errors = np.array(
             [
                 [np.mean((orbit[j] - np.rot90(orbit[0], j, axes=(1, 2))) ** 2) for orbit in activations]
@@ -123,12 +123,12 @@ class EquivariancePSNR(SampleMeasure):
 
     @classmethod
     def examples(cls) -> tuple[EquivariancePSNR, ...]:
-        """Two ranges."""
+        """Return two ranges."""
         return (cls(), cls(peak=255.0))
 
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
-        """A corner that stays: half of the four values are off by 1; one that turns; one off by a tenth."""
+        """A corner that stays (half of the values are off by 1); one that turns; one off by a tenth."""
         corner = np.array([[1.0, 0.0], [0.0, 0.0]])
         still = np.tile(corner, (2, 4, 1, 1, 1))
         turning = np.stack([np.rot90(corner, k) for k in range(4)])[None, :, None].repeat(2, axis=0)

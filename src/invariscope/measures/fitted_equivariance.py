@@ -1,4 +1,4 @@
-"""Whether there is a linear action at all, found by fitting one."""
+"""Fitted equivariance: how well the best linear action explains the transformed responses."""
 
 from __future__ import annotations
 
@@ -19,41 +19,39 @@ _R2 = (-float("inf"), 1.0)
 
 @dataclass(frozen=True, kw_only=True)
 class FittedEquivariance(Measure):
-    """Whether a linear map predicts the transformed representation: is there any action.
-
-    How well a linear map of the untransformed representation predicts the transformed one.
+    """How well a linear map of the untransformed representation predicts the transformed one.
 
     .. math:: M_g, b_g = \\mathrm{argmin} \\sum_{i \\in A} \\|\\varphi(g x_i) - M_g \\varphi(x_i) - b_g\\|^2
         + \\lambda |A| \\, \\|M_g\\|^2, \\qquad
         R^2_g = 1 - \\frac{\\sum_{i \\in B} \\|\\varphi(g x_i) - M_g \\varphi(x_i) - b_g\\|^2}
                           {\\sum_{i \\in B} \\|\\varphi(g x_i) - \\langle\\varphi(g x)\\rangle_A\\|^2}
 
-    Shapes: activations (sample, element, unit...) to one R² of the layer, the mean over elements other than
-    the identity, and one an element in `result.curves` (`by_element`). A hash of a sample's position says
-    whether it is in half A or B; each half is fitted on once, and the sums of both are added before the
-    ratio. `invariance` is the same R² with M = 1 and b = 0 in place of the fit: what is gained over it is
-    equivariance that is no invariance. λ is `ridge` times the mean variance of the units in A.
+    Shapes: activations (sample, element, unit...) to one R² per layer, the mean over elements other than the
+    identity, and one per element in `result.curves` (`by_element`). A hash assigns each sample to half A or
+    B; each half serves once for fitting, and the sums of both are added before the ratio. `invariance` is the
+    same R² with M = 1 and b = 0 instead of the fit: the gain over it is equivariance beyond invariance. λ is
+    `ridge` times the mean variance of the units in A.
 
-    A layer of more than `dims` units is seen through a random projection (every unit enters one of `dims`
-    sums with a random sign): of a larger representation R² judges what remains in the projection, usually
-    less than could be predicted from all units.
+    A layer with more than `dims` units is randomly projected (every unit is added to one of `dims` sums with
+    a random sign). R² then describes the projection, which is usually less predictable than all units
+    together.
 
-    Misleads: with fewer samples a half than units (or dims), the fit is poor whatever the network, and R² too
-    low. A high R² asks for no group: M_g need not compose. A constant layer has no value; one that
-    barely varies has an R² of that variation.
+    Caveats: with fewer samples per half than units (or dims), the fit is poor whatever the network, and R² is
+    too low. A high R² does not imply a group action: the M_g need not compose. A constant layer has no value,
+    and a layer that barely varies has the R² of that small variation.
 
     Reading:
         1: some linear map does what the transformation does. 0: no better than the mean. Compare with
-        `invariance`, where the map is the identity. It misleads with few samples: take many more than twice
-        the units or `dims`.
+        `invariance`, where the map is the identity. R² is not reliable with few samples: use many more than
+        twice the number of units or `dims`.
 
     Args:
-        ridge: the penalty, as a share of the mean variance.
-        dims: the largest number of directions in which a layer is seen.
-        seed: of the halves and the projection.
+        ridge: the penalty, relative to the mean variance.
+        dims: the largest number of dimensions, beyond which a layer is projected.
+        seed: seed of the halves and the projection.
 
     Raises:
-        ValueError: a ridge that is not above 0, or fewer than one dimension.
+        ValueError: a ridge that is not positive, or fewer than one dimension.
 
     Source:
         Lenc and Vedaldi 2015, arXiv:1411.5908, with a ridge in place of a sparse map.
@@ -73,7 +71,7 @@ class FittedEquivariance(Measure):
         FittedAction(self.ridge, self.dims, self.seed)
 
     def outputs(self) -> dict[str, Output]:
-        """R² of the fit and of no map, and the former by element."""
+        """Return R² of the fit and of the identity, and the former by element."""
         return {
             "": Output("R² of a linear map", _R2, ideal=1.0),
             "invariance": Output("R² of the identity", _R2, ideal=1.0),
@@ -81,11 +79,11 @@ class FittedEquivariance(Measure):
         }
 
     def statistics(self) -> tuple[OrbitRegression]:
-        """Second moments of both halves."""
+        """Return second moments of both halves."""
         return (OrbitRegression(self.dims, self.seed),)
 
     def evaluate(self, finals: Any, layer: LayerContext) -> dict[str, Values]:
-        """R² of the layer and of each element."""
+        """Return R² of the layer and of each element."""
         (sums,) = finals
         parts = [held_out(sums, r, ridge=self.ridge) for r in range(len(sums.count))]
         fitted = np.stack([_explained(part.residual, part.spread) for part in parts])
@@ -99,7 +97,7 @@ class FittedEquivariance(Measure):
     def oracle(
         self, activations: np.ndarray, labels: np.ndarray | None, indices: np.ndarray | None = None
     ) -> dict[str, np.ndarray]:
-        """The definition, with a least-squares solver on penalised rows."""
+        """Compute the definition by least squares on penalised rows."""
         flat, predicted, middle = naively_predicted(activations, indices, ridge=self.ridge, seed=self.seed)
         total = ((flat - middle) ** 2).sum(axis=(0, 2))
         fitted = 1 - ((flat - predicted) ** 2).sum(axis=(0, 2)) / total
@@ -112,7 +110,7 @@ class FittedEquivariance(Measure):
 
     @classmethod
     def examples(cls) -> tuple[FittedEquivariance, ...]:
-        """Two penalties, two ways to halve."""
+        """Return two penalties and two ways to halve."""
         return (cls(), cls(ridge=1.0), cls(seed=1))
 
     @classmethod
@@ -123,7 +121,7 @@ class FittedEquivariance(Measure):
         x = np.zeros(200)
         for half in (0, 1):
             mine = np.flatnonzero(halves == half)
-            mine = mine[: len(mine) // 2 * 2]  # as many −1 as 1; what is left over stays 0
+            mine = mine[: len(mine) // 2 * 2]  # equally many −1 and 1; an odd one stays 0
             x[mine] = np.resize([-1.0, 1.0], len(mine))
         negated = np.stack([x, -x], axis=1)[..., None]
         # Least squares shrinks the slope −1 to −1/(1 + ridge): a residual of (ridge/(1 + ridge))².
@@ -135,5 +133,5 @@ class FittedEquivariance(Measure):
 
 
 def _explained(left: np.ndarray, total: np.ndarray) -> np.ndarray:
-    """(element,) R²; where nothing varies NaN if nothing is left, else −∞."""
+    """Return (element,) R²; without variation, NaN if the residual is zero and −∞ otherwise."""
     return 1 - ratio(left, total)

@@ -8,8 +8,7 @@ import numpy as np
 
 from invariscope.common.checks import refuse_other
 from invariscope.intervals import Reason
-from invariscope.measures.base import KnownAnswer, Measure
-from invariscope.measures.presets import Presets, apply_preset
+from invariscope.measures.base import KnownAnswer, Measure, Presets, apply_preset
 from invariscope.measures.values import LayerContext, Output, UnitValues
 from invariscope.statistics.counts.firing import FiringCounts, FiringShares
 from invariscope.statistics.rounding import quotient
@@ -22,7 +21,7 @@ _PRESETS: Presets = {"goodfellow2009": {}, "tmeasures": {"average": "all"}}
 class Goodfellow(Measure):
     """How much more often a unit fires along the orbit of an input that it prefers.
 
-    How much more often a unit fires along the orbit of an input that makes it fire than otherwise.
+    Ratio of the firing rate along orbits of inputs that make the unit fire to its overall firing rate.
 
     .. math:: S_u = \\frac{L_u}{G_u}, \\quad G_u = P(s\\, a_u(x) > \\theta_u), \\quad
         L_u = \\langle \\, \\mathrm{share\\ of\\ the\\ orbit\\ with}\\ s\\, a_u(t_j x) > \\theta_u
@@ -30,30 +29,30 @@ class Goodfellow(Measure):
 
     Shapes: activations (sample, element, unit...) to one value per unit, in three outputs: the score
     S, and its parts `local` (L) and `global` (G). The threshold is the linearly interpolated
-    quantile at 1 − α of the untransformed responses; a unit fires strictly above it, by 1e-9 of its
-    largest response at least. The orbit includes the untransformed input. Both signs s = ±1 are
-    tried and the one with the larger S is kept. A layer's values, of all three outputs, are means
-    over the best ⌈20 %⌉ of the units that fire. Units that never fire are *dead*: NaN, counted.
-    The thresholds are those of all samples in every class and wherever a group is left out.
+    quantile at 1 − α of the untransformed responses; a unit fires strictly above it, by at least 1e-9 of its
+    largest response. The orbit includes the untransformed input. Both signs s = ±1 are tried, and the one
+    with the larger S is kept. A layer's values, for all three outputs, are means over the best ⌈20 %⌉ of the
+    units that fire. Units that never fire are *dead*: NaN, and counted. The thresholds come from all samples,
+    also for single classes and leave-one-group-out values.
 
-    Misleads with few samples: only α·n of them make a unit fire, and choosing the best units
-    favours those whose few happened to be stable. Responses that tie at the threshold do not fire:
-    a unit that saturates has no score, or G far below α and a large one.
+    Caveats: with few samples, only α·n of them make a unit fire, and choosing the best units favours those
+    whose few samples happen to be stable. Responses that tie at the threshold do not count as firing: a unit
+    that saturates has no score, or a G far below α and a large score.
 
     Reading:
-        1: moving along the orbit of a preferred input, the unit fires as rarely as on any input. 1/G (100
-        where 1 % of inputs make it fire): it always stays on. The layer's value is that of its best fifth
-        only, so it says nothing about the other units.
+        1: along the orbit of a preferred input, the unit fires as rarely as on any input. 1/G (100 if 1 % of
+        inputs make it fire): it always stays on. The layer's value describes its best fifth only, and says
+        nothing about the other units.
 
     Args:
         alpha: share of the untransformed inputs that make a unit fire.
         best: share of the firing units that make up the layer's value.
         average: "firing": L over the samples that fire; "all": over all samples.
-        seed: of the subset of samples that gives the thresholds where memory is short (a note says so).
-        preset: "goodfellow2009", or "tmeasures", which means average="all".
+        seed: seed of the subset that determines the thresholds if memory is short (reported in a note).
+        preset: "goodfellow2009", or "tmeasures", which implies average="all".
 
     Raises:
-        ValueError: an option that does not exist, or a share that is none.
+        ValueError: an unknown option, or a share outside its range.
 
     Source:
         Goodfellow, Le, Saxe, Lee and Ng 2009, Measuring Invariances in Deep Networks, section 3.
@@ -74,10 +73,10 @@ class Goodfellow(Measure):
         refuse_other(self, average=AVERAGES)
         for name, value, most in (("alpha", self.alpha, 0.5), ("best", self.best, 1.0)):
             if not 0 < value <= most:
-                raise ValueError(f"{name} is a share, above 0 and at most {most:g}; got {value!r}")
+                raise ValueError(f"{name} must be a share above 0 and at most {most:g}; got {value!r}")
 
     def outputs(self) -> dict[str, Output]:
-        """The score and its two parts."""
+        """Return the score and its two parts."""
         return {
             "": Output("firing score"),
             "local": Output("firing along preferred orbits"),
@@ -85,11 +84,11 @@ class Goodfellow(Measure):
         }
 
     def statistics(self) -> tuple[FiringCounts]:
-        """Counts above the thresholds."""
+        """Return counts above the thresholds."""
         return (FiringCounts(self.alpha, self.seed),)
 
     def evaluate(self, finals: tuple[FiringShares], layer: LayerContext) -> dict[str, UnitValues]:
-        """The score and its two parts."""
+        """Return the score and its two parts."""
         (shares,) = finals
         local = shares.stays if self.average == "firing" else shares.anywhere
         score = np.where(shares.fires > 0, quotient(local, shares.fires), np.nan)
@@ -110,7 +109,7 @@ class Goodfellow(Measure):
         }
 
     def _best(self, score: np.ndarray) -> np.ndarray:
-        """(unit...) the units that the layer's value is the mean of."""
+        """Return (unit...) flags of the units whose mean is the layer's value."""
         alive = int(np.isfinite(score).sum())
         falling = np.argsort(-score, axis=None, kind="stable")  # NaN comes last
         counted = np.zeros(score.size, bool)
@@ -118,7 +117,7 @@ class Goodfellow(Measure):
         return counted.reshape(score.shape)
 
     def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
-        """The definition; element 0 is the untransformed input."""
+        """Compute the definition; element 0 is the untransformed input."""
         parts = [self._naive(sign * activations) for sign in (1, -1)]
         second = _second_is_better(np.stack([score for score, _, _ in parts]))
         chosen = [np.where(second, b, a) for a, b in zip(*parts, strict=True)]
@@ -126,7 +125,7 @@ class Goodfellow(Measure):
         return dict(zip(("", "local", "global"), chosen, strict=True))
 
     def _naive(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """S, L and G of one sign."""
+        """Return S, L and G of one sign."""
         plain = values[:, 0]
         fires = values > np.quantile(plain, 1 - self.alpha, axis=0) + 1e-9 * np.abs(plain.max(axis=0))
         weights = fires[:, 0] if self.average == "firing" else np.ones_like(fires[:, 0])
@@ -137,14 +136,14 @@ class Goodfellow(Measure):
 
     @classmethod
     def examples(cls) -> tuple[Goodfellow, ...]:
-        """Rare and frequent firing, and both averages."""
+        """Return rare and frequent firing, and both averages."""
         return (cls(), cls(alpha=0.2), cls(alpha=0.2, average="all"))
 
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
         """Four samples, two elements; the first unit stays on, the second goes out, the third is constant.
 
-        The fourth fires with its negative; the fifth would on a transformed input alone.
+        The fourth fires with its negative; the fifth would fire on a transformed input only.
         """
         activations = [
             [[0.0, 0.0, 1.0, 5.0, 1.0], [0.0, 1.0, 1.0, 5.0, 9.0]],
@@ -161,21 +160,21 @@ class Goodfellow(Measure):
         )
 
 
-_FIRING = 8  # one in each jackknife group: with fewer the score of the samples left is another one
+_FIRING = 8  # one per jackknife group: with fewer, leaving a group out changes the score systematically
 
 
 def _of_sign(values: np.ndarray, better: np.ndarray, dead: np.ndarray) -> np.ndarray:
-    """(replicate, unit...) the values of each unit's better sign; NaN for dead units."""
+    """Return the (replicate, unit...) values of each unit's better sign; NaN for dead units."""
     chosen = np.take_along_axis(values, np.broadcast_to(better, (len(values), *better.shape[1:])), axis=1)
     return np.where(dead, np.nan, chosen[:, 0])
 
 
 def _second_is_better(score: np.ndarray) -> np.ndarray:
-    """(unit...) whether the negative has the larger score; what differs by rounding is equal."""
+    """Return (unit...) whether the negative has the larger score; differences by rounding are ties."""
     first, second = np.nan_to_num(score, nan=0.0)
     return second > first * (1 + 1e-9)
 
 
 def _ceil(value: float) -> int:
-    """The next whole number; a product such as 0.2 · 15 that rounding has put above one stays there."""
+    """Round up, tolerating products such as 0.2 · 15 that rounding has moved just above an integer."""
     return int(np.ceil(value - 1e-9))

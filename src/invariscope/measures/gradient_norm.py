@@ -1,4 +1,4 @@
-"""How sensitive a representation is to any small change of the input: insensitive is not invariant."""
+"""Gradient norm: sensitivity of a representation to arbitrary small changes of the input."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from invariscope.statistics.probes import Batch, Probe
 from invariscope.statistics.rounding import quotient
 from invariscope.statistics.sample_spread import SampleSpread
 
-_AN_ERROR = "no interval: it is an error itself, of the directions and not of the samples"
+_AN_ERROR = "no interval: it is itself an error estimate, over directions rather than samples"
 
 
 @dataclass(frozen=True)
 class TinySteps(Probe):
-    """x + h·u and x − h·u for isotropic directions u of norm √d, d the number of the input's values.
+    """x + h·u and x − h·u for isotropic directions u of norm √d, with d the number of input values.
 
     Args:
-        draws: how many directions.
-        step: h, the root mean square change of a value of the input.
+        draws: number of directions.
+        step: h, the root mean square change of an input value.
     """
 
     draws: int
@@ -38,17 +38,17 @@ class TinySteps(Probe):
 
     @property
     def name(self) -> str:
-        """Its name, with what tells it from others of its kind."""
+        """Unique name of the probe."""
         return f"{self.draws} steps of {self.step:g}"
 
     def columns(self, elements: int) -> int:
-        """Two a direction."""
+        """Return two per direction."""
         return 2 * self.draws
 
     def inputs(self, x: Tensor, orbit: Tensor, *, batch: Batch) -> Tensor:
-        """(sample, 2·draws, ...) displaced inputs: all forward, then all back."""
+        """Return (sample, 2·draws, ...) displaced inputs: all forward steps, then all backward steps."""
         if not x.is_floating_point():
-            raise TypeError(f"gradient_norm displaces the inputs, which needs floating values, got {x.dtype}")
+            raise TypeError(f"gradient_norm displaces the inputs and needs floating values; got {x.dtype}")
         draws = Draws(batch.seed, batch.keys, self.draws, Stream.GRADIENT_STEP)
         size = x[0].numel()
         normal = torch.from_numpy(draws.normal(size))
@@ -59,41 +59,40 @@ class TinySteps(Probe):
 
 @dataclass(frozen=True, kw_only=True)
 class GradientNorm(SampleMeasure):
-    """How strongly a representation reacts to any change, beside the transformation.
+    """How strongly a representation reacts to arbitrary changes of the input.
 
-    Norm of a representation's gradient, and its response to noise as large as the transformation.
+    Norm of a representation's gradient, and its response to noise of the same size as the transformation.
 
     .. math:: \\|\\nabla f\\| = \\sqrt{\\langle \\|J(x)\\|_F^2 \\rangle_x}, \\qquad
         \\|J\\|_F^2 = E_u \\|J u\\|^2 \\approx
         E_u \\frac{\\|f(x + hu) - f(x - hu)\\|^2}{4 h^2}, \\quad \\|u\\|^2 = d
 
-    Shapes: activations (sample, element, unit...) to numbers of the layer: the root mean square over samples
-    of the Frobenius norm of the Jacobian J of all units by all d values of the input (the measure's own row);
-    `probe_error`, the standard error that the finite number of directions gives it, samples held fixed;
-    `relative`, the norm over the root mean square distance between samples, comparable between layers.
-    `moved` and `noisy` are the root mean square displacements under the transformation and under
-    isotropic noise of the same norm, both over that distance, and `moved_to_noisy` their ratio.
+    Shapes: activations (sample, element, unit...) to numbers per layer: the root mean square over samples of
+    the Frobenius norm of the Jacobian J of all units with respect to all d input values (the measure's own
+    row); `probe_error`, its standard error due to the finite number of directions, for fixed samples;
+    `relative`, the norm divided by the root mean square distance between samples, comparable between layers.
+    `moved` and `noisy` are the root mean square displacements under the transformation and under isotropic
+    noise of the same norm, both divided by that distance, and `moved_to_noisy` is their ratio.
 
-    The gradient is estimated: each sample is displaced along random directions, forward and back, by steps
-    of root mean square `step` a value; no derivative is taken. Curvature over the step biases it (of order
-    h²; at the kinks of ReLU of order h), rounding of the forwards adds about (eps·‖f‖ / (h‖∇f‖))².
+    The gradient is estimated by central differences along random directions, with steps of root mean square
+    `step` per value; no derivative is computed. Curvature biases it (of order h², at the kinks of ReLU of
+    order h), and rounding of the forwards adds about (eps·‖f‖ / (h‖∇f‖))².
 
-    Misleads: an invariant network and an insensitive one both have a small `moved`. Only where `noisy` stays
+    Caveats: an invariant network and an insensitive one both have a small `moved`. Only if `noisy` stays
     large has the network learnt to ignore the transformation rather than everything.
 
     Reading:
-        `moved_to_noisy` near 1: the transformation does what noise of its size does; well below 1: the
-        network ignores the transformation in particular. A small gradient is no invariance, only
-        insensitivity. Norms depend on the units of inputs and activations; `relative` only on those of the
-        inputs.
+        `moved_to_noisy` near 1: the transformation acts like noise of the same size; well below 1: the
+        network ignores the transformation in particular. A small gradient is insensitivity, not invariance.
+        Norms depend on the units of inputs and activations; `relative` only on those of the inputs.
 
     Args:
-        draws: directions a sample; each costs two forwards.
+        draws: directions per sample; each costs two forwards.
         step: h, in the units of the inputs.
 
     Raises:
-        ValueError: fewer than two directions, or a step that is not above 0.
-        TypeError: inputs that are no floating values.
+        ValueError: fewer than two directions, or a step that is not positive.
+        TypeError: inputs that are not floating point.
 
     Source:
         Kvinge et al. 2022, arXiv:2210.03773, on invariance that is insensitivity; for the estimator, the
@@ -111,11 +110,11 @@ class GradientNorm(SampleMeasure):
     def __post_init__(self) -> None:
         set_integers(self, draws=2, what="directions")
         if not 0 < self.step < float("inf"):
-            raise ValueError(f"step is a displacement above 0, in the units of the inputs; got {self.step!r}")
+            raise ValueError(f"step must be positive, in the units of the inputs; got {self.step!r}")
         object.__setattr__(self, "reads", (TinySteps(self.draws, self.step),))
 
     def outputs(self) -> dict[str, Output]:
-        """The gradient, its error and its size among samples, and both displacements."""
+        """Return the gradient, its error, its size relative to samples, and both displacements."""
         return {
             "": Output("gradient norm", floor=False),
             "probe_error": Output("error from the directions", interval=False, floor=False),
@@ -126,16 +125,16 @@ class GradientNorm(SampleMeasure):
         }
 
     def rows(self, block: Block) -> Columns:
-        """(sample, direction) "square": ‖f(x + h·u) − f(x − h·u)‖² / (4h²)."""
+        """Return (sample, direction) "square": ‖f(x + h·u) − f(x − h·u)‖² / (4h²)."""
         forth, back = block.probe(self.reads[0].name).double().flatten(2).chunk(2, dim=1)
         return {"square": (forth - back).square().sum(2) / (4 * self.step**2)}
 
     def statistics(self) -> tuple[Statistic, ...]:
-        """Displacements, squared gradients, and how far samples lie apart."""
+        """Return displacements, squared gradients, and distances between samples."""
         return SampleDisplacements(), SampleRows(self), SampleSpread()
 
     def evaluate(self, finals: Any, layer: LayerContext) -> dict[str, LayerValues]:
-        """All numbers of one layer."""
+        """Return all numbers of one layer."""
         displaced, gradients, spread = finals
         apart = np.sqrt(spread.distance())
         norm = gradients.replicates(lambda part: np.sqrt(part["square"].mean()))
@@ -153,7 +152,7 @@ class GradientNorm(SampleMeasure):
         }
 
     def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
-        """The definition; behind the elements stand as many noisy responses, and the steps."""
+        """Compute the definition; the elements are followed by as many noisy responses, and the steps."""
         n, columns = activations.shape[:2]
         flat = activations.reshape(n, columns, -1)
         m = (columns - 2 * self.draws) // 2
@@ -173,12 +172,12 @@ class GradientNorm(SampleMeasure):
 
     @classmethod
     def examples(cls) -> tuple[GradientNorm, ...]:
-        """Two numbers of directions, two steps."""
+        """Return two numbers of directions and two steps."""
         return (cls(), cls(draws=2, step=0.5))
 
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
-        """Two samples 5 apart; the element moves each by 3, the noise by 4, steps of ½ by 1 each way."""
+        """Two samples 5 apart; the element moves each by 3, noise by 4, steps of ½ by 1 in each direction."""
         columns = np.array([0.0, 3.0, 0.0, 4.0, 1.0, 1.0, -1.0, -1.0])
         responses = np.stack([columns, columns + 5])[..., None]
         options = {"draws": 2, "step": 0.5}
@@ -195,13 +194,13 @@ class GradientNorm(SampleMeasure):
         return (
             *KnownAnswer.each(options, responses, answers),
             KnownAnswer(options, uneven, 2**0.5),
-            # Variance 8 a sample, of 4 squares in all: error √2 of a mean of 2, so ½ of its root.
+            # Variance 8 per sample, 4 squares in total: error √2 of a mean of 2, so ½ of its root.
             KnownAnswer(options, uneven, 0.5, output="probe_error"),
         )
 
 
 def _probe_error(part: SampleTable) -> float:
-    """Standard error of the root mean square from the draws alone: half that of the mean, over the root."""
+    """Return the standard error of the root mean square due to the draws: that of the mean over 2·root."""
     squares = part["square"]
     mean = squares.mean()
     error = np.sqrt(squares.var(axis=1, ddof=1).mean() / squares.size)

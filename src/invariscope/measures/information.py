@@ -1,4 +1,4 @@
-"""What a response tells about the transformation and about the class."""
+"""Mutual information between responses and the transformation or the class."""
 
 from __future__ import annotations
 
@@ -24,52 +24,52 @@ from invariscope.statistics.counts.binned import BinCounts, InformationBits
 
 @dataclass(frozen=True, kw_only=True)
 class Information(Measure):
-    """What a response tells about the transformation, and about the class, in bits.
+    """How much a response reveals about the transformation and about the class, in bits.
 
-    Bits that a unit's response tells about the element that was applied, and about the class.
+    Mutual information between a unit's response and the applied element, and between it and the class.
 
     .. math:: I(J; A_u) = \\sum_{j,b} p(j, b) \\log_2 \\frac{p(j, b)}{p(j)\\, p(b)}, \\quad
         I(Y; A_u) = \\sum_{y,b} p(y, b) \\log_2 \\frac{p(y, b)}{p(y)\\, p(b)}
 
-    Shapes: activations (sample, element, unit...) to one value per unit. J is uniform on the m
-    elements, Y the sample's class, and A falls into one of 16 bins between the quantiles of the
-    untransformed responses; a value that many responses share, such as a ReLU's zero, is one bin.
-    Outputs: `transform`, I(J; A) in bits, and `transform_share` of log2 m; with labels, `label`,
-    I(Y; A) in bits, and `label_share` of the entropy of Y. From each the mean over permutations is
-    subtracted, of the elements within each sample and of the labels across whole samples: what is
-    left is 0 on average where nothing is told, and may be negative.
+    Shapes: activations (sample, element, unit...) to one value per unit. J is uniform on the m elements, Y is
+    the sample's class, and A is the response, in one of 16 bins between quantiles of the untransformed
+    responses; a value shared by many responses, such as a ReLU's zero, has its own bin. Outputs: `transform`,
+    I(J; A) in bits, and `transform_share`, its share of log2 m; with labels, `label`, I(Y; A) in bits, and
+    `label_share`, its share of the entropy of Y. The mean over permutations (of elements within each sample,
+    of labels across samples) is subtracted: the result is 0 on average if there is no information, and may be
+    negative.
 
-    At most `units` units of a layer are looked at, chosen by a hash; the others are NaN in the map. The
-    result's column `units` counts those that were, and a note says of how many. The bins come from at
-    most `pilot` samples, chosen likewise, and are those of all classes everywhere. Units whose
-    responses are all in one bin are *dead*: NaN, left out, counted.
+    At most `units` units per layer are examined, selected by a hash; the others are NaN in the map. The
+    column `units` counts the examined units, and a note gives the total. The bins come from at most `pilot`
+    samples, also selected by a hash, and are the same for all classes. Units whose responses all fall into
+    one bin are *dead*: NaN, left out, and counted.
 
-    Misleads: I(J; A) is 0 wherever the distribution over all samples stays the same, although every
-    single sample may move (a uniform rotation of images that have no upright position). A unit tells
-    what 16 bins let through, and what single units tell does not add up to what the layer tells.
-    The bins know the untransformed responses only: a unit that is at rest on all of them has two bins, and
-    tells little however well its other responses separate the elements.
-    Where much is told the permutations take a little too much away with few samples (in one trial 5 %
-    with 128, 1 % with 512); the intervals are corrected for it and may lie above the value.
+    Caveats: I(J; A) is 0 if the distribution over all samples stays the same, although every single sample
+    may move (such as a uniform rotation of images without a preferred orientation). Information is limited by
+    the 16 bins, and that of single units does not add up to that of the layer. Bins depend on the
+    untransformed responses only: a unit that is silent on all of them has two bins and little information,
+    however well its other responses separate the elements. If information is high and samples are few, the
+    permutations subtract slightly too much (in one trial 5 % with 128 samples, 1 % with 512); the intervals
+    are corrected for this and may lie above the value.
 
     Reading:
-        0 bits about the transformation: from the response nobody could guess which element was applied.
-        That is not to say that each sample's response stays. Each bit halves the possibilities; a share of
-        1: the response tells all there is to know.
+        0 bits about the transformation: the response does not reveal which element was applied. It does not
+        mean that each sample's response stays the same. Each bit halves the possibilities; a share of 1: the
+        response determines the element or class.
 
     Args:
-        units: how many units of a layer are looked at.
-        pilot: how many untransformed samples say where the bins are.
-        permutations: how many; 0: the plug-in estimate, which few samples push up.
-        labels: False leaves out the class.
-        seed: of every choice and permutation.
+        units: number of units examined per layer.
+        pilot: number of untransformed samples that determine the bins.
+        permutations: number of permutations; 0: the plug-in estimate, which is biased upwards for few
+        samples. labels: False omits the class.
+        seed: seed of every selection and permutation.
 
     Raises:
-        ValueError: an option that is no whole number, or too small.
+        ValueError: an option that is not an integer, or is too small.
 
     Source:
         Shannon 1948, doi:10.1002/j.1538-7305.1948.tb01338.x, for the information; the permutations
-        are those of a crossed design, in which the samples alone are independent observations.
+        follow a crossed design, in which only the samples are independent observations.
 
     >>> moved = np.array([[[0.0], [9.0]], [[1.0], [9.0]], [[2.0], [9.0]], [[3.0], [9.0]]])
     >>> Information(permutations=0).oracle(moved, None)["transform"].round(3)
@@ -85,10 +85,10 @@ class Information(Measure):
     def __post_init__(self) -> None:
         set_integers(self, units=1, pilot=BINS, permutations=0, seed=0)
         if not isinstance(self.labels, bool):
-            raise ValueError(f"labels is True or False; got {self.labels!r}")
+            raise ValueError(f"labels must be True or False; got {self.labels!r}")
 
     def outputs(self) -> dict[str, Output]:
-        """Bits and shares; nothing told is what chance gives, and what an invariant unit gives."""
+        """Return bits and shares; none has an ideal value, since chance and an invariant unit both give 0."""
         most = float(np.log2(BINS))
         titles = {
             "transform": "bits about the element",
@@ -99,11 +99,11 @@ class Information(Measure):
         return {name: Output(title, (-most, most), float("nan")) for name, title in titles.items()}
 
     def statistics(self) -> tuple[BinCounts]:
-        """Counts by bin."""
+        """Return counts by bin."""
         return (BinCounts(self.units, self.pilot, self.permutations, self.labels, self.seed),)
 
     def evaluate(self, finals: tuple[InformationBits], layer: LayerContext) -> dict[str, UnitValues]:
-        """Bits, and shares of what there is to know; about the class only where there are several."""
+        """Return bits and their shares of the maximum; for the class only if there are several."""
         (found,) = finals
         about = {"transform": found.about_element, "transform_share": found.about_element}
         whole = {"transform": 1.0, "transform_share": np.log2(found.elements), "label": 1.0}
@@ -118,7 +118,10 @@ class Information(Measure):
 
     @staticmethod
     def _reach(name: str, bits: np.ndarray, found: InformationBits) -> float:
-        """Bits next to none rest on pairs of samples, which a jackknife counts twice."""
+        """Return the factor that widens intervals of values near zero.
+
+        These values depend on pairs of samples, which a jackknife counts twice.
+        """
         together = found.together
         if together is None or found.single.all():
             return 1.0
@@ -128,7 +131,7 @@ class Information(Measure):
         return interaction_reach(values, pairs, together.pairs, together.sizes.tolist())
 
     def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
-        """The definition, unit by unit."""
+        """Compute the definition unit by unit."""
         samples, elements = activations.shape[:2]
         flat = activations.reshape(samples, elements, -1)
         chosen = chosen_units(flat.shape[2], self.units, seed=self.seed)
@@ -143,7 +146,7 @@ class Information(Measure):
         return {name: values.reshape(activations.shape[2:]) for name, values in found.items()}
 
     def _naive(self, bins: np.ndarray, labels: np.ndarray | None) -> dict[str, float]:
-        """Information about the element and the class from (sample, element) bins."""
+        """Return the information about element and class from (sample, element) bins."""
         samples, elements = bins.shape
         everyone = np.arange(samples)
         orders = element_orders(everyone, self.permutations, elements, seed=self.seed)
@@ -159,16 +162,16 @@ class Information(Measure):
 
     @classmethod
     def examples(cls) -> tuple[Information, ...]:
-        """All units and some, all samples and some, corrected and not."""
+        """Return all units and some, all samples and some, with and without correction."""
         return (cls(), cls(units=7, pilot=16, seed=3), cls(permutations=0), cls(labels=False))
 
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
         """Four samples of two classes, two elements; the last unit is constant.
 
-        The first unit is the element: 1 bit, none about the class. The second is the sample: none,
-        and 1 bit. The third leaves its range with the second element: five of eight responses, four
-        of them of that element and two of the first class, share the uppermost bin.
+        The first unit is the element: 1 bit about it, 0 about the class. The second is the sample: 0 bits and
+        1 bit. The third leaves its range with the second element: five of eight responses, four of which
+        belong to that element and two to the first class, share the uppermost bin.
         """
         activations = [
             [[0.0, 0.0, 0.0, 7.0], [1.0, 0.0, 9.0, 7.0]],
@@ -189,7 +192,7 @@ class Information(Measure):
 
 
 def _in_layer(bits: np.ndarray, found: InformationBits) -> UnitValues:
-    """Values of the chosen units in the layer's own shape, NaN elsewhere; nothing told is the null."""
+    """Return values of the examined units in the layer's own shape, NaN elsewhere; the null is 0."""
     size = int(np.prod(found.shape))
     values, counted = np.full((len(bits), size), np.nan), np.zeros(size, bool)
     values[:, found.chosen] = np.where(found.single, np.nan, bits)
@@ -202,13 +205,13 @@ def _in_layer(bits: np.ndarray, found: InformationBits) -> UnitValues:
         counted.reshape(shape),
         dead=int(found.single.sum()),
         null=np.zeros(shape),
-        note=f"{len(found.chosen):,} of {size:,} units were looked at" if some else "",
+        note=f"{len(found.chosen):,} of {size:,} units were examined" if some else "",
         examined=examined.reshape(shape),
     )
 
 
 def _naive_bins(values: np.ndarray, plain: np.ndarray, least: float) -> np.ndarray:
-    """(sample, element) bins of one unit: at the quantiles of `plain`, values that repeat by themselves."""
+    """Return (sample, element) bins of one unit between quantiles of `plain`, one per repeated value."""
     tolerance = 1e-10 * max(np.sqrt((plain**2).mean()), least)
     groups: list[list[float]] = []
     ordered, last = sorted(plain.tolist()), len(plain) - 1
@@ -224,7 +227,7 @@ def _naive_bins(values: np.ndarray, plain: np.ndarray, least: float) -> np.ndarr
 
 
 def _naive_bits(rows: np.ndarray, bins: np.ndarray) -> float:
-    """Mutual information of two arrays of whole numbers."""
+    """Return the mutual information of two integer arrays."""
     _, joint = np.unique(np.stack([rows.ravel(), bins.ravel()]), axis=1, return_counts=True)
     parts = (np.unique(array, return_counts=True)[1] for array in (rows, bins))
     return sum(_entropy(part) for part in parts) - _entropy(joint)

@@ -1,15 +1,17 @@
-"""Reasons why a value has no interval that covers: too few samples decide it."""
+"""Reasons why a value has no valid interval: it depends on too few samples."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
 from invariscope.intervals import DECISIVE, Reason
 
-# Below these, intervals hold the true value too seldom (benchmarks/coverage.py, benchmarks/decisive.py).
+# Below these, intervals cover the true value too rarely (benchmarks/coverage.py, benchmarks/decisive.py).
 _EVEN_SHARE = 0.85
 EVENTS = 5
-# Below this evenness (Σd)²/(n Σd²) intervals are made wider, in proportion to what lacks.
+# Below this evenness (Σd)²/(n Σd²), intervals are widened in proportion to the shortfall.
 _UNEVEN, _OF_UNEVEN = 0.3, 5.0
 # Outputs that never have an interval, whatever the number of samples.
 PLACE = "no interval: it is a position, not a quantity"
@@ -19,14 +21,16 @@ OF_RELATIVE = 1.1
 
 
 def few_decisive(count: float, total: float, squares: float) -> str:
-    r"""Explain why a mean of non-negative parts that few samples decide has no interval; "" if it has one.
+    r"""Explain why a mean of non-negative parts that depends on few samples has no interval; "" if it has
+    one.
 
     .. math:: n_\mathrm{eff} = \frac{(\sum_i d_i)^2}{\sum_i d_i^2} < 5
 
-    If one or two of the eight groups hold nearly all of the total, the groups say little about its spread.
+    If one or two of the eight groups contain nearly all of the total, the groups reveal little about its
+    spread.
 
     Args:
-        count: samples (or clusters).
+        count: number of samples (or clusters).
         total: Σ d, with d ≥ 0 the contribution of a sample (or cluster).
         squares: Σ d².
 
@@ -42,13 +46,13 @@ def few_decisive(count: float, total: float, squares: float) -> str:
 
 
 def reach_of_uneven(count: float, total: float, squares: float) -> float:
-    r"""How many times as wide the interval of a mean of non-negative parts must be if they are uneven.
+    r"""Return the factor by which the interval of a mean of uneven non-negative parts must be widened.
 
     .. math:: 1 + 5 \max(0, 0.3 - n_\mathrm{eff}/n)
 
-    Of parts with a long tail most draws hold too little: the mean is then too small, and so is its error.
-    Parts are this uneven if the sensitivity of samples is log-normal with σ = 1 (median n_eff/n of 0.05
-    for 1,024 samples, 0.13 for 64), and not if ten classes differ by a factor of ten (0.37).
+    If parts have a long tail, most draws contain too little of it: both the mean and its error are then too
+    small. Parts are this uneven if the sensitivity of samples is log-normal with σ = 1 (median n_eff/n of
+    0.05 for 1,024 samples, 0.13 for 64), but not if ten classes differ by a factor of ten (0.37).
 
     Args:
         count, total, squares: as for `few_decisive`.
@@ -60,13 +64,21 @@ def reach_of_uneven(count: float, total: float, squares: float) -> float:
     return 1 + _OF_UNEVEN * max(0.0, _UNEVEN - even)
 
 
+def limits_of_uneven(count: float, total: float, squares: float) -> dict[str, Any]:
+    """Return the limits of the interval of a mean of uneven parts, as fields of its value."""
+    return {
+        "uncovered": few_decisive(count, total, squares),
+        "reach": reach_of_uneven(count, total, squares),
+    }
+
+
 def few_decide(errors: np.ndarray, sizes: np.ndarray) -> str:
-    r"""Explain why a mean of relative errors that silent samples decide has no interval; "" if it has one.
+    r"""Explain why a mean of relative errors dominated by silent samples has no interval; "" if it has one.
 
     .. math:: E(r) < 0.85 \, E(r s), \qquad E(d) = \frac{(\sum_i d_i)^2}{n \sum_i d_i^2}
 
-    A response next to zero has a huge relative error r: the mean then rests on such samples, and may not even
-    exist in the population. Relative errors are then much less even than the errors r·s themselves.
+    A response near zero has a huge relative error r: the mean then depends on such samples, and may not even
+    exist in the population. Relative errors are then much less even than the absolute errors r·s.
 
     Args:
         errors: (sample, element) relative; NaN if undefined. Elements without any, such as the identity, do
@@ -82,7 +94,7 @@ def few_decide(errors: np.ndarray, sizes: np.ndarray) -> str:
     moving = np.isfinite(errors).any(axis=0)
     known = np.isfinite(errors[:, moving]).all(axis=1)
     relative, scale = errors[known][:, moving], sizes[known][:, moving]
-    if not relative.any():  # perfect, or a dead layer, which has no value either
+    if not relative.any():  # perfect, or a dead layer, which has no value
         return ""
     if _evenness(relative.mean(axis=1)) >= _EVEN_SHARE * _evenness((relative * scale).mean(axis=1)):
         return ""
@@ -90,13 +102,13 @@ def few_decide(errors: np.ndarray, sizes: np.ndarray) -> str:
 
 
 def _evenness(parts: np.ndarray) -> float:
-    """(Σd)²/(n Σd²): 1 for equal parts, 1/n for a single one."""
+    """Return (Σd)²/(n Σd²): 1 for equal parts, 1/n for a single one."""
     squares = np.square(parts).sum()
     return float(parts.sum() ** 2 / (len(parts) * squares)) if squares > 0 else 1.0
 
 
 def few(happened: np.ndarray, samples: int) -> np.ndarray:
-    """Return whether something happened to too few samples, or to all but too few, for an interval.
+    """Return whether an event happened to too few samples, or to all but too few, for an interval.
 
     >>> few(np.array([0, 5, 60, 64]), 64).tolist()
     [True, False, True, True]
@@ -105,9 +117,9 @@ def few(happened: np.ndarray, samples: int) -> np.ndarray:
 
 
 def few_events(happened: int, samples: int, what: str) -> str:
-    """Explain why the share of samples to which something happens has no interval; "" if it has one.
+    """Explain why the share of samples with some event has no interval; "" if it has one.
 
-    If it happened to none, the note gives an upper bound: fewer than 1 − 0.05^{1/n} of all samples, with 95 %
+    If no sample has it, the note gives an upper bound: fewer than 1 − 0.05^{1/n} of all samples, with 95 %
     confidence.
 
     >>> few_events(2, 64, "predictions change")

@@ -1,4 +1,4 @@
-"""Lie derivatives: the speed at which a representation leaves its symmetry (Gruver et al. 2023)."""
+"""Lie derivatives: the rate at which a representation departs from equivariance (Gruver et al. 2023)."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from torch import Tensor
 from invariscope.block import Block
 from invariscope.common.checks import refuse_other
 from invariscope.generators import Derivatives, Generator, as_generators
-from invariscope.generators.derivatives import check_interpolation
+from invariscope.generators.derivatives import INTERPOLATIONS
 from invariscope.measures.base import KnownAnswer, SampleMeasure
-from invariscope.measures.naive_tangents import naive_tangent
 from invariscope.measures.values import LayerContext, LayerValues, Output
 from invariscope.statistics.base import Statistic
 from invariscope.statistics.kept.sample_table import Columns, SampleRows
@@ -29,12 +28,12 @@ LEGACY = "legacy_lee"
 
 @dataclass(frozen=True)
 class AlongGenerators(Probe):
-    """x ± h X x for each generator, plus first: two inputs a generator.
+    """x ± h X x for each generator, plus first: two inputs per generator.
 
     Args:
         generators: X.
         steps: (generator,) h.
-        interpolation: of the images.
+        interpolation: interpolation of the images.
     """
 
     generators: tuple[Generator, ...]
@@ -43,16 +42,16 @@ class AlongGenerators(Probe):
 
     @property
     def name(self) -> str:
-        """Its name; other generators or steps are another probe."""
+        """Unique name; other generators or steps make another probe."""
         named = zip((generator.name for generator in self.generators), self.steps, strict=True)
         return f"{self.interpolation} along " + ", ".join(f"{name} {step:g}" for name, step in named)
 
     def columns(self, elements: int) -> int:
-        """Two a generator."""
+        """Return two per generator."""
         return 2 * len(self.generators)
 
     def inputs(self, x: Tensor, orbit: Tensor, *, batch: Batch) -> Tensor:
-        """(sample, column, ...) inputs."""
+        """Return (sample, column, ...) inputs."""
         at = Derivatives(x, self.interpolation)
         moves = [h * generator.tangent(at) for generator, h in zip(self.generators, self.steps, strict=True)]
         return torch.stack([x + sign * move for move in moves for sign in (1, -1)], dim=1)
@@ -62,49 +61,49 @@ class AlongGenerators(Probe):
 class LieDerivative(SampleMeasure):
     """How fast a representation departs from moving with its input.
 
-    How fast a representation departs from moving with its input, for infinitesimal movements.
+    Rate at which a representation departs from moving with its input, for infinitesimal movements.
 
     .. math:: L_X f(x) = \\left.\\frac{d}{dt}\\right|_0 \\rho_{out}(-t)\\, f(\\rho_{in}(t)\\, x)
         = df(X_{in} x) - X_{out} f(x), \\qquad
         \\mathrm{LEE} = \\frac{\\langle \\|L_X f\\|^2 \\rangle}{\\dim Y}
 
-    Shapes: responses (sample, unit...) to the images and to x ± h X x, to one number a layer and generator,
-    from 0, in squared units of the response by squared units of t. The elements of the transform do not
-    matter, and are not forwarded for this measure; each generator costs two forwards an image. On feature
-    maps ρ_out moves the maps as the image moves, scaled to their size; on flat layers it is trivial, so that
-    there an equivariant network has to be an invariant one. X_in is computed from the B-spline through the
-    pixels, with edges that go on as they are; df is a central difference.
+    Shapes: responses (sample, unit...) to the images and to x ± h X x, to one non-negative number per layer
+    and generator, in squared units of the response per squared unit of t. The transform's elements are not
+    used and not forwarded for this measure; each generator costs two forwards per image. On feature maps,
+    ρ_out moves the maps as the image moves, scaled to their size; on flat layers it is trivial, so that
+    equivariance means invariance there. X_in is computed from the B-spline through the pixels, with edges
+    replicated; df is a central difference.
 
     `rotation` is the LEE of that generator, `rotation.absolute` the mean of |L_X f| over units, and
     `rotation.relative` ⟨‖L_X f‖²⟩ / ⟨‖f(x) − f(z)‖²⟩ over pairs of samples: comparable between layers.
 
-    Misleads: a generator is compared with itself only, since pixels, radians and factors have different
-    units. The derivative at t = 0 says nothing of large movements. Any layer of shape (a, b, c) is taken for
-    a maps of b × c; tokens are not, and count as invariant or not. A
-    difference averages over the kinks of ReLU and max-pooling within the step (1 to 2 % less than the
-    derivative in a SimpleConv, untrained), a smaller step drowns in the rounding of float32, and low
-    precision (bf16) leaves nothing of a difference; `iv.lie_derivative` differentiates exactly.
+    Caveats: compare a generator only with itself, since pixels, radians and factors have different units. The
+    derivative at t = 0 does not describe large movements. Any layer of shape (a, b, c) is treated as a maps
+    of b × c; tokens are treated as flat layers. The difference averages over the kinks of ReLU and
+    max-pooling within the step (1 to 2 % less than the derivative in an untrained SimpleConv), a smaller step
+    is lost in the rounding of float32, and low precision (bf16) makes differences meaningless;
+    `iv.lie_derivative` differentiates exactly.
 
     Reading:
         0: the layer moves exactly as its input does (flat layers: it does not change). Larger: faster
-        departure, by squared pixel, radian or factor. Compare layers by `relative`, and one generator with
-        itself only. It is a derivative and says nothing of large movements.
+        departure, per squared pixel, radian or factor. Compare layers by `relative`, and a generator only
+        with itself. It is a derivative and does not describe large movements.
 
     Args:
         generators: names ("translation_x", "translation_y", "rotation", "scale", "shear_x", "shear_y",
             "hyperbolic", "blur", "intensity"), callables (x, t), or `iv.generators` objects. Shifts are in
             pixels, angles in radians, blur in squared pixels of variance.
-        action: on feature maps, "spatial" as above, or "trivial": how far they are from invariant.
-        interpolation: "spline", or "fourier" for images that repeat, on which shifts are exact.
-        step: multiplies each generator's own step.
+        action: on feature maps, "spatial" as above, or "trivial", which measures invariance.
+        interpolation: "spline", or "fourier" for periodic images, on which shifts are exact.
+        step: factor of each generator's own step.
         preset: "legacy_lee": the published estimator, the automatic derivative of a bilinear sampling grid
-            from −1 to 1. Its shifts count halves of the image, and as its derivative is one-sided it is tens
-            of percent off on fine patterns. The published code takes the network's probabilities and reports
+            from −1 to 1. Its shifts are in half images, and its one-sided derivative is off by tens of
+            percent on fine patterns. The published code uses the network's probabilities and reports
             `absolute`; the paper squares.
 
     Raises:
-        ValueError: an option that does not exist, or contradicts the preset; a step that is not above 0.
-        TypeError: no images.
+        ValueError: an unknown option, one that contradicts the preset, or a step that is not positive.
+        TypeError: inputs that are not images.
 
     Source:
         Gruver, Finzi, Goldblum and Wilson 2023, arXiv:2210.02984, eq. 3 and 4.
@@ -128,18 +127,18 @@ class LieDerivative(SampleMeasure):
         refuse_other(self, preset=(None, LEGACY), action=ACTIONS)
         if self.preset is not None and self.interpolation not in ("", "bilinear"):
             came = f"interpolation={self.interpolation!r}"
-            raise ValueError(f"preset={self.preset!r} means interpolation='bilinear', but got {came}")
+            raise ValueError(f"preset={self.preset!r} implies interpolation='bilinear', but got {came}")
         chosen = self.interpolation or ("bilinear" if self.preset else "spline")
         object.__setattr__(self, "interpolation", chosen)
-        check_interpolation(chosen)
+        refuse_other(self, interpolation=INTERPOLATIONS)
         if isinstance(self.step, bool) or not 0 < self.step < float("inf"):
             raise ValueError(
-                f"step multiplies the generators' own steps: a number above 0; got {self.step!r}"
+                f"step, a factor of the generators' own steps, must be positive; got {self.step!r}"
             )
         object.__setattr__(self, "generators", _written(self.generators))
         if chosen == "bilinear" and any(generator.name == "blur" for generator in self.flows):
             raise ValueError(
-                "blur needs second derivatives, which bilinear interpolation has not; leave it out"
+                "blur needs second derivatives, which bilinear interpolation lacks; leave it out"
             )
         object.__setattr__(self, "reads", (Untransformed(), AlongGenerators(self.flows, self._steps, chosen)))
 
@@ -153,7 +152,7 @@ class LieDerivative(SampleMeasure):
         return tuple(self.step * generator.step for generator in self.flows)
 
     def outputs(self) -> dict[str, Output]:
-        """Three numbers per generator."""
+        """Return three numbers per generator."""
         titles = {"": "speed", ".absolute": "absolute speed", ".relative": "speed among samples"}
         return {
             f"{flow.name}{suffix}": Output(f"{flow.name}: {title}", floor=False)
@@ -162,10 +161,11 @@ class LieDerivative(SampleMeasure):
         }
 
     def rows(self, block: Block) -> Columns:
-        """(sample, generator) L f(x) = df(X x) − X f(x): ‖L f‖², means of (L f)² and |L f| over units.
+        """Return (sample, generator) ‖L f‖² and the means of (L f)² and |L f| over units, with L f = df(X x)
+        − X f.
 
-        In the precision of the responses: beside the rounding of the forwards, which a difference divides
-        by the step, that of the sums is nothing.
+        Computed in the precision of the responses: compared with the rounding of the forwards, which the
+        difference divides by the step, that of the sums is negligible.
         """
         pairs, at = _at_least_single(block.probe(self.reads[1].name)), self._maps(block)
         size = block.input_shape[-2:] if len(block.input_shape) == 3 else None
@@ -182,17 +182,17 @@ class LieDerivative(SampleMeasure):
         return {name: torch.stack(columns, dim=1) for name, columns in found.items()}
 
     def _maps(self, block: Block) -> Derivatives | None:
-        """The responses to the untransformed inputs, if they are feature maps that should move."""
+        """Return the responses to the untransformed inputs if they are feature maps that should move."""
         responses = block.rest()
         moving = self.action == "spatial" and responses.ndim == 4
         return Derivatives(_at_least_single(responses), self.interpolation) if moving else None
 
     def statistics(self) -> tuple[Statistic, ...]:
-        """Lie derivatives of each sample, and how far samples lie apart."""
+        """Return Lie derivatives per sample, and distances between samples."""
         return SampleRows(self), SampleSpread()
 
     def evaluate(self, finals: Any, layer: LayerContext) -> dict[str, LayerValues]:
-        """LEE of each generator."""
+        """Return the LEE of each generator."""
         table, spread = finals
         norms, squares, absolute = (table.means(name) for name in ("norms", "squares", "absolute"))
         apart = spread.distance()
@@ -204,7 +204,7 @@ class LieDerivative(SampleMeasure):
         return found
 
     def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
-        """The definition, map by map, with SciPy's spline through each row and column."""
+        """Compute the definition map by map, with SciPy's spline through each row and column."""
         rest, columns = activations[:, 0], 2 * len(self.flows)
         pairs = activations[:, activations.shape[1] - columns :]
         n = len(rest)
@@ -224,7 +224,7 @@ class LieDerivative(SampleMeasure):
 
     @classmethod
     def examples(cls) -> tuple[LieDerivative, ...]:
-        """Every generator, action and interpolation."""
+        """Return every generator, action and interpolation."""
         rest = ("shear_x", "shear_y", "hyperbolic", "blur", "intensity")
         few = ("translation_x", "rotation")
         invariant, repeating = (
@@ -235,7 +235,7 @@ class LieDerivative(SampleMeasure):
 
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
-        """A flat layer whose response changes by 1.5 a unit of t, beside one that is invariant."""
+        """A flat layer whose response changes by 1.5 per unit of t, and an invariant one."""
         flat = [[[1.0, 0.0], [3.0, 7.0], [0.0, 7.0]], [[0.0, 1.0], [4.0, 7.0], [1.0, 7.0]]]
         options = {"generators": "intensity", "step": 2000.0}
         values = {"intensity": 2.25 / 2, "intensity.absolute": 0.75, "intensity.relative": 2.25 / 2}
@@ -243,13 +243,60 @@ class LieDerivative(SampleMeasure):
 
 
 def _at_least_single(values: Tensor) -> Tensor:
-    """Half precision and integers as float32: a difference has no more digits than its terms."""
+    """Convert half precision and integers to float32: a difference has no more digits than its terms."""
     return values if values.dtype in (torch.float32, torch.float64) else values.float()
 
 
 def _written(given: Any) -> tuple[Any, ...]:
-    """Names where the generator has one that stands for it, so that options can be written down."""
+    """Replace generators that have a name by it, so that options can be written down."""
     from invariscope.generators.flows import NAMES, named
 
     flows = as_generators(given)
     return tuple(f.name if f.name in NAMES and f == named(f.name) else f for f in flows)
+
+
+def naive_tangent(name: str, maps: np.ndarray, interpolation: str) -> np.ndarray:
+    """Return X of (sample, channel, row, column) maps of the inputs' size, by the generator's name."""
+    if name == "intensity":
+        return maps
+    height, width = maps.shape[-2:]
+    slope_x, slope_y = (_naive_derivative(maps, axis, 1, interpolation) for axis in (3, 2))
+    if name == "blur":
+        return np.sum([_naive_derivative(maps, axis, 2, interpolation) for axis in (3, 2)], axis=0) / 2
+    x, y = np.arange(width) - (width - 1) / 2, (np.arange(height) - (height - 1) / 2)[:, None]
+    half_x, half_y = ((width - 1) / 2, (height - 1) / 2) if interpolation == "bilinear" else (1, 1)
+    x, y = x / half_x, y / half_y
+    none = 0 * (x + y)
+    velocity = {
+        "translation_x": (none + 1, none),
+        "translation_y": (none, none + 1),
+        "rotation": (none + y, none - x),
+        "scale": (none + x, none + y),
+        "shear_x": (none + y, none),
+        "shear_y": (none, none + x),
+        "hyperbolic": (none + y, none + x),
+    }[name]
+    return -half_x * velocity[0] * slope_x - half_y * velocity[1] * slope_y
+
+
+def _naively_weighed(curvatures: np.ndarray, axis: int) -> np.ndarray:
+    """Return (before + 10 · here + after)/12, mirrored at both ends."""
+    n = curvatures.shape[axis]
+    wider = np.pad(curvatures, [(int(k == axis),) * 2 for k in range(curvatures.ndim)], mode="reflect")
+    before, here, after = (wider.take(range(k, k + n), axis=axis) for k in range(3))
+    return (before + 10 * here + after) / 12
+
+
+def _naive_derivative(maps: np.ndarray, axis: int, order: int, interpolation: str) -> np.ndarray:
+    from scipy.interpolate import CubicSpline
+
+    n = maps.shape[axis]
+    if interpolation == "spline":
+        found = CubicSpline(np.arange(n), maps, axis=axis, bc_type="clamped")(np.arange(n), order)
+        return found if order == 1 else _naively_weighed(found, axis)
+    if interpolation == "bilinear":
+        return np.diff(maps, axis=axis, append=maps.take([-1], axis=axis))
+    waves = np.fft.fftfreq(n) * (np.abs(np.fft.fftfreq(n)) != 0.5)
+    shifts = np.arange(n)[:, None] - np.arange(n)[None, :]
+    matrix = -(2 * np.pi * waves[:, None, None] * np.sin(2 * np.pi * waves[:, None, None] * shifts)).mean(0)
+    return np.moveaxis(np.moveaxis(maps, axis, -1) @ matrix.T, -1, axis)

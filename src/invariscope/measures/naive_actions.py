@@ -1,4 +1,4 @@
-"""For oracles: what quarter turns should make of a response, written naively."""
+"""Naive actions of quarter turns on responses, for oracles."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from invariscope.actions.representations import MatrixStack
 
 
 def naive_moved(response: np.ndarray, turns: int, action: FeatureAction) -> np.ndarray:
-    """What so many quarter turns, which may be negative, make of a response (C, H, W)."""
+    """Apply this many quarter turns, possibly negative, to a response (C, H, W)."""
     if isinstance(action, ActionByLayer):
         return naive_moved(response, turns, action.actions[0][1])
     if isinstance(action, MatrixAction):
@@ -28,7 +28,7 @@ def naive_moved(response: np.ndarray, turns: int, action: FeatureAction) -> np.n
 
 
 def _mixed(channels: np.ndarray, turns: int, representation: MatrixStack | str) -> np.ndarray:
-    """Channels (C, ...) mixed by a representation of C4."""
+    """Mix channels (C, ...) by a representation of C4."""
     if isinstance(representation, MatrixStack):
         one = representation.array[1]
     elif representation == "regular":
@@ -40,7 +40,7 @@ def _mixed(channels: np.ndarray, turns: int, representation: MatrixStack | str) 
 
 
 def naive_errors(activations: np.ndarray, action: FeatureAction) -> np.ndarray:
-    """(sample, element but the first) ‖a(t x) − t a(x)‖ / ‖t a(x)‖."""
+    """Return (sample, element but the first) ‖a(t x) − t a(x)‖ / ‖t a(x)‖."""
     rows = []
     for orbit in activations:
         expected = [naive_moved(orbit[0], k, action) for k in range(1, len(orbit))]

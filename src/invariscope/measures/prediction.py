@@ -1,4 +1,4 @@
-"""What the transformation does to a classifier's predictions."""
+"""Accuracy, probabilities and flips of a classifier under the transformation."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+from scipy import special
 
 from invariscope.measures.base import KnownAnswer, Measure
 from invariscope.measures.interval_limits import few, few_events
@@ -13,7 +14,7 @@ from invariscope.measures.values import SHARE, ElementValues, LayerContext, Outp
 from invariscope.statistics.counts.prediction_counts import PredictionCounts
 
 OUTPUTS = ("accuracy", "probability_true", "flips")
-# What happens to the samples that a share counts, and to the others.
+# The event that a share counts, and its opposite.
 _EVENTS = {
     "accuracy": ("predictions are right", "predictions are wrong"),
     "flips": ("predictions change", "predictions stay"),
@@ -22,30 +23,29 @@ _EVENTS = {
 
 @dataclass(frozen=True)
 class Prediction(Measure):
-    """What the transformation does to the predictions: accuracy, probability, flips.
+    """How the transformation affects predictions: accuracy, probability, flips.
 
-    Accuracy, probability of the true class, and flip rate, for each element.
+    Accuracy, probability of the true class, and flip rate per element.
 
     .. math:: \\mathrm{accuracy}_j = \\langle [\\arg\\max_k f_k(t_j x_i) = y_i] \\rangle_i, \\quad
         \\hat p_j = \\langle \\mathrm{softmax}(f(t_j x_i))_{y_i} \\rangle_i, \\quad
         \\mathrm{flips}_j = \\langle [\\arg\\max_k f_k(t_j x_i) \\ne \\arg\\max_k f_k(x_i)] \\rangle_i
 
-    Shapes: outputs (sample, element, class) to one value per element, a share between 0 and 1, in
-    `result.curves`. The table holds their means over elements: of accuracy and probability over all of
-    them, of flips over those other than the identity, at which nothing can flip. Accuracy and probability
-    need labels; flips need none. Outputs that are probabilities already are taken as they are, others
-    go through a softmax (log-probabilities are unchanged by it).
+    Shapes: outputs (sample, element, class) to one value between 0 and 1 per element, in `result.curves`. The
+    table contains means over elements: all of them for accuracy and probability, all but the identity for
+    flips. Accuracy and probability need labels; flips do not. Outputs that already are probabilities are used
+    directly; others pass through a softmax, which leaves log-probabilities unchanged.
 
-    A flat accuracy curve is not an invariant network: the layers before the last may move as they
-    like, and predictions can flip between two wrong classes without any change of accuracy.
+    Caveats: a flat accuracy curve does not mean an invariant network. Earlier layers may change, and
+    predictions can flip between two wrong classes without a change of accuracy.
 
     Reading:
         Shares between 0 and 1 per element. Accuracy and the true class's probability: 1 is best, and a drop
-        at an element is what that element costs. Flips: 0, no prediction changes. Flat curves are a
-        property of the output only; inner layers may still vary.
+        at an element is the cost of that element. Flips: 0 means that no prediction changes. Flat curves are
+        a property of the output only; inner layers may still vary.
 
     Raises:
-        ValueError: outputs that are no class scores, or labels that do not fit them.
+        ValueError: outputs that are not class scores, or labels that do not match them.
 
     Source:
         The accuracy-against-angle figure of Quiroga et al. 2019, doi:10.1007/978-3-030-27713-0_9.
@@ -57,7 +57,7 @@ class Prediction(Measure):
     scope: ClassVar[str] = "output"
 
     def outputs(self) -> dict[str, Output]:
-        """Three shares by element."""
+        """Return three shares by element."""
         return {
             "accuracy": Output("accuracy", SHARE, ideal=1.0),
             "probability_true": Output("probability of the true class", SHARE, ideal=1.0),
@@ -65,11 +65,11 @@ class Prediction(Measure):
         }
 
     def statistics(self) -> tuple[PredictionCounts]:
-        """Counts per element."""
+        """Return counts per element."""
         return (PredictionCounts(),)
 
     def evaluate(self, finals: Any, layer: LayerContext) -> dict[str, ElementValues]:
-        """One curve per output; those that need labels are left out without them."""
+        """Return one curve per output; without labels, only those that need none."""
         (found,) = finals
         samples = int(found.samples[0])
         moved = layer.moved(found.shares.shape[2])
@@ -82,7 +82,7 @@ class Prediction(Measure):
 
     @staticmethod
     def _curve(name: str, shares: np.ndarray, samples: int, counted: np.ndarray) -> ElementValues:
-        """An element with (nearly) no mistake, or no hit, has a share without an interval."""
+        """Return a curve; elements with (nearly) no event or no opposite event have no interval."""
         if name not in _EVENTS or not np.isfinite(shares[0]).all() or not counted.any():
             return ElementValues(shares, counted=counted)
         happened = np.rint(shares[0] * samples).astype(int)
@@ -92,19 +92,18 @@ class Prediction(Measure):
         return ElementValues(shares, uncovered, few(happened, samples), counted)
 
     def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
-        """The definition; element 0 stands for the untransformed input."""
+        """Compute the definition; element 0 is the untransformed input."""
         top = activations.argmax(-1)
         found = {"flips": (top != top[:, :1]).mean(0)}
         if labels is not None:
-            powers = np.exp(activations - activations.max(-1, keepdims=True))
-            chances = powers / powers.sum(-1, keepdims=True)
+            chances = special.softmax(activations, axis=-1)
             found["accuracy"] = (top == labels[:, None]).mean(0)
             found["probability_true"] = chances[np.arange(len(labels)), :, labels].mean(0)
         return found
 
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
-        """Two samples of class 0; the second element turns one of them to class 1."""
+        """Two samples of class 0; the second element moves one of them to class 1."""
         outputs = np.log([[[0.75, 0.25], [0.25, 0.75]], [[0.75, 0.25], [0.75, 0.25]]])
         answers = {"accuracy": [1.0, 0.5], "probability_true": [0.75, 0.5], "flips": [0.0, 0.5]}
         return KnownAnswer.each({}, outputs, answers, labels=[0, 0])

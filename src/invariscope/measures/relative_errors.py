@@ -1,4 +1,4 @@
-"""Errors relative to the size of a response, and their means, as all measures that have some compute them."""
+"""Errors relative to the size of a response, and their means, shared by several measures."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from invariscope.statistics.rounding import quotient
 
 
 def relative(table: SampleTable, *, of: str = "", which: str = "", over_zero: float = np.inf) -> np.ndarray:
-    """(sample, element) gaps of a `Discrepancy` over sizes; NaN for 0/0 and if there is no gap.
+    """Return (sample, element) gaps of a `Discrepancy` over sizes; NaN for 0/0 and for undefined gaps.
 
     Args:
-        of: what follows the names of the columns.
-        which: what stands before them: "null_".
-        over_zero: what a gap from a response of size 0 gives.
+        of: suffix of the column names.
+        which: prefix of the column names, such as "null_".
+        over_zero: value for a gap from a response of size 0.
     """
     gap, size, count = (table[f"{which}{name}{of}"] for name in ("gap", "size", "count"))
     found = np.where(count > 0, quotient(gap, size), np.nan)
@@ -26,11 +26,11 @@ def relative(table: SampleTable, *, of: str = "", which: str = "", over_zero: fl
 def mean_error(
     table: SampleTable, *, of: str = "", null: float = float("nan"), note: str = ""
 ) -> LayerValues:
-    """The mean of relative errors as a layer's value, with what its interval must know.
+    """Return the mean of relative errors as a layer's value, with the limits of its interval.
 
     Args:
-        of: what follows the names of the columns.
-        null, note: of the value; the note goes before that on infinite errors.
+        of: suffix of the column names.
+        null, note: of the value; the note precedes the one on infinite errors.
     """
     errors, size, count = relative(table, of=of), table[f"size{of}"], table[f"count{of}"]
     known = np.isfinite(errors)
@@ -47,7 +47,7 @@ def mean_error(
 
 
 def relative_mean(errors: np.ndarray) -> float:
-    """Return the mean over pairs whose denominator is not 0; without any, infinite for x/0, NaN for 0/0.
+    """Return the mean over pairs with a non-zero denominator; without any, infinity for x/0 and NaN for 0/0.
 
     >>> relative_mean(np.array([0.5, 1.5, np.nan, np.inf])), relative_mean(np.array([np.nan, np.inf]))
     (1.0, inf)

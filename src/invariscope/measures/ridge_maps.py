@@ -1,4 +1,4 @@
-"""Linear maps between responses, fitted on one half of the samples and judged on the other."""
+"""Linear maps between responses, fitted on one half of the samples and evaluated on the other."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from invariscope.statistics.rounding import without_rounding
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What maps leave of the half that they were not fitted on, summed over the samples of both halves.
+    """Errors of maps on the half that they were not fitted on, summed over the samples of both halves.
 
     Args:
         residual: (element,) Σ ‖y − Mx − b‖².
-        crossed: the same with the x of another sample of that half, expected over all of them.
-        spread: Σ ‖y − ⟨y⟩‖², the mean being that of the half fitted on.
+        crossed: the same with x of another sample of that half, averaged over all of them.
+        spread: Σ ‖y − ⟨y⟩‖², with the mean over the half used for fitting.
         unmoved: Σ ‖y − x‖².
-        samples: how many.
+        samples: number of samples.
     """
 
     residual: np.ndarray
@@ -30,7 +30,7 @@ class HeldOut:
 
 
 def held_out(sums: RegressionSums, replicate: int, *, ridge: float) -> HeldOut:
-    """Of one replicate; NaN where a half has fewer than two samples."""
+    """Return the errors of one replicate; NaN if a half has fewer than two samples."""
     if min(sums.count[replicate]) < 2:
         nothing = np.full(sums.yy.shape[2], np.nan)
         return HeldOut(nothing, nothing, nothing, nothing, float(sums.count[replicate].sum()))
@@ -41,7 +41,7 @@ def held_out(sums: RegressionSums, replicate: int, *, ridge: float) -> HeldOut:
 def _judged(
     sums: RegressionSums, replicate: int, a: int, b: int, ridge: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, float]:
-    """The fields of `HeldOut`, of half b under the maps of half a."""
+    """Return the fields of `HeldOut` for half b under the maps fitted on half a."""
     spread, test = _around(sums, replicate, a, a), _around(sums, replicate, b, a)
     penalty = ridge * np.trace(spread.xx) / len(spread.xx)
     maps = _solved(spread.xx + penalty * np.eye(len(spread.xx)), spread.xy)
@@ -49,7 +49,7 @@ def _judged(
     mapped = (maps * (test.xx @ maps)).sum(axis=(1, 2))
     residual = test.yy - 2 * (maps * test.xy).sum(axis=(1, 2)) + mapped
     left = np.maximum(without_rounding(residual, test.square), 0) * count
-    # All ordered pairs, from the means, less those of a sample with itself.
+    # All ordered pairs, from the means, minus those of a sample with itself.
     pairs = test.yy + mapped - 2 * ((test.x @ maps) * test.y).sum(axis=1)
     others = without_rounding(count**2 * pairs - left, count**2 * test.square)
     crossed = np.maximum(others, 0) / (count - 1)
@@ -60,7 +60,7 @@ def _judged(
 class _Moments:
     """Means around given centres: x (dim,), y (element, dim), x xᵀ, x yᵀ (element, dim, dim), ‖y‖².
 
-    `square` is ‖y‖² as it was summed, whose rounding the differences carry.
+    `square` is ‖y‖² before centring, whose rounding the differences inherit.
     """
 
     x: np.ndarray
@@ -72,7 +72,7 @@ class _Moments:
 
 
 def _around(sums: RegressionSums, replicate: int, half: int, centre: int) -> _Moments:
-    """The moments of one half around the means of the half `centre`."""
+    """Return the moments of one half around the means of the half `centre`."""
     count = sums.count[replicate, half]
     x, y = (part[replicate, centre] / sums.count[replicate, centre] for part in (sums.x, sums.y))
     own_x, own_y = sums.x[replicate, half] / count, sums.y[replicate, half] / count
@@ -86,12 +86,12 @@ def _around(sums: RegressionSums, replicate: int, half: int, centre: int) -> _Mo
 
 
 def _solved(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """(element, dim, dim) the maps; zero where nothing varies."""
+    """Return the (element, dim, dim) maps; zero if nothing varies."""
     return np.linalg.solve(matrix, right) if np.trace(matrix) > 0 else np.zeros_like(right)
 
 
 def _difference(sums: RegressionSums, replicate: int, half: int) -> np.ndarray:
-    """(element,) Σ ‖y − x‖²."""
+    """Return (element,) Σ ‖y − x‖²."""
     crossed = np.trace(sums.xy[replicate, half], axis1=1, axis2=2)
     squares = sums.yy[replicate, half] + np.trace(sums.xx[replicate, half])
     return np.maximum(without_rounding(squares - 2 * crossed, squares), 0)
@@ -100,11 +100,10 @@ def _difference(sums: RegressionSums, replicate: int, half: int) -> np.ndarray:
 def naively_predicted(
     activations: np.ndarray, indices: np.ndarray | None, *, ridge: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For oracles: predictions of flat (sample, element, unit) responses, by least squares on penalised rows.
+    """Predict flat (sample, element, unit) responses by least squares on penalised rows, for oracles.
 
     Returns:
-        The responses and what they are predicted to be, each from the other half, and the mean that the
-        prediction starts from.
+        The responses, their predictions from the other half, and the mean that each prediction starts from.
     """
     flat = activations.reshape(*activations.shape[:2], -1)
     halves = halves_of(np.arange(len(flat)) if indices is None else indices, seed=seed)

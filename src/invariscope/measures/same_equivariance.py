@@ -6,30 +6,149 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 
 from invariscope.actions.feature_actions import SpatialAction
-from invariscope.actions.kept_positions import LOST
+from invariscope.actions.kept_positions import LOST, kept_positions
+from invariscope.block import Block
 from invariscope.measures.base import KnownAnswer, Measure
 from invariscope.measures.naive_actions import naive_errors
 from invariscope.measures.relative_errors import mean_error
 from invariscope.measures.values import LayerContext, LayerValues, Output, UnitValues
 from invariscope.measures.variance import NormalizedVariance, SampleVariance, TransformationVariance
+from invariscope.statistics.base import Statistic
 from invariscope.statistics.discrepancy import Discrepancy
-from invariscope.statistics.moments.undone_moments import UndoneFinal, UndoneMoments
+from invariscope.statistics.moments.orbit_moments import OrbitMoments
+from invariscope.statistics.moments.orbit_state import OrbitState
+from invariscope.statistics.moments.variances import Moments
+
+# Arrays of `Moments` with and without a leading replicate axis.
+_WITH_LEAD = ("squared", "moving", "within", "total", "row_deviations", "element_deviation")
+_PLAIN = ("unusual", "mean")
+
+
+@dataclass
+class UndoneState:
+    """Sums of the undone responses, and the units that no element moved out of the image.
+
+    Args:
+        moments: sums over all units, including those that left.
+        kept: (unit...) flags.
+    """
+
+    moments: OrbitState
+    kept: np.ndarray
+
+    @property
+    def counts(self) -> np.ndarray:
+        """(bucket,) number of samples."""
+        return self.moments.counts
+
+    @property
+    def double(self) -> bool:
+        """Whether the activations were float64."""
+        return self.moments.double
+
+
+@dataclass(frozen=True)
+class UndoneFinal:
+    """Moments of the units that were kept.
+
+    Args:
+        moments: its arrays are (replicate, kept unit).
+        kept: (unit...) flags of those units.
+    """
+
+    moments: Moments
+    kept: np.ndarray
+
+
+@dataclass(frozen=True)
+class UndoneMoments(Statistic):
+    """The sums of `OrbitMoments` for b_ij = t_j⁻¹ a(t_j x_i), and the units for which they are meaningful.
+
+    Args:
+        spread: as for `OrbitMoments`.
+        mask: leave out units that some element moves out of the image, for any sample.
+    """
+
+    spread: str = "variance"
+    mask: bool = True
+
+    @property
+    def _sums(self) -> OrbitMoments:
+        return OrbitMoments(self.spread)
+
+    def moves_positions(self, layer: str, axes: int) -> bool:
+        """Return True."""
+        return True
+
+    def bucket_bytes(self, units: int, elements: int) -> int:
+        """Return the same as `OrbitMoments`."""
+        return self._sums.bucket_bytes(units, elements)
+
+    def stratum_bytes(self, units: int, elements: int) -> int:
+        """Return the same as `OrbitMoments`."""
+        return self._sums.stratum_bytes(units, elements)
+
+    def init(self, block: Block, *, buckets: int, pilot: Any = None) -> UndoneState:
+        """Return an empty state, or reject a layer without an action."""
+        moments = self._sums.init(block.with_orbits(block.undone()), buckets=buckets)
+        kept = np.ones(moments.shape, bool)
+        return UndoneState(moments, kept & _kept(block) if self.mask else kept)
+
+    def update(self, state: UndoneState, block: Block) -> None:
+        """Add a block's orbits after undoing the action."""
+        if self.mask and block.per_sample:
+            state.kept &= _kept(block)
+        undone = block.undone()
+        # Units that left the image must not affect which samples are decisive.
+        gone = torch.from_numpy(~state.kept).to(undone.device)
+        self._sums.update(state.moments, block.with_orbits(undone.masked_fill(gone, 0.0)))
+
+    def enlarge(self, state: UndoneState, buckets: int) -> None:
+        """Make room for more buckets."""
+        self._sums.enlarge(state.moments, buckets)
+
+    def pack(self, state: UndoneState) -> dict[str, np.ndarray]:
+        """Return the sums and flags as arrays."""
+        return self._sums.pack(state.moments) | {"kept": state.kept}
+
+    def unpack(self, arrays: dict[str, np.ndarray]) -> UndoneState:
+        """Restore the state from arrays."""
+        moments = {name: array for name, array in arrays.items() if name != "kept"}
+        return UndoneState(self._sums.unpack(moments), arrays["kept"].astype(bool))
+
+    def merge(self, first: UndoneState, second: UndoneState) -> UndoneState:
+        """Return the sums of both, for the units that are kept in both."""
+        return UndoneState(self._sums.merge(first.moments, second.moments), first.kept & second.kept)
+
+    def finalize(self, state: UndoneState, groups: list[list[int]]) -> UndoneFinal:
+        """Return moments of the kept units in the given groups of buckets."""
+        whole, kept = self._sums.finalize(state.moments, groups), state.kept
+        arrays = {name: getattr(whole, name) for name in _WITH_LEAD + _PLAIN}
+        chosen = {name: array[..., kept] for name, array in arrays.items() if array is not None}
+        return UndoneFinal(replace(whole, samples=whole.samples.reshape(-1, 1), **chosen), kept)
+
+
+def _kept(block: Block) -> np.ndarray:
+    """Return (unit...) whether no element moves the unit out of the image for any sample of the block."""
+    return kept_positions(block).all(0).all(0).cpu().numpy()
+
 
 _PARTS = {
     "": NormalizedVariance,
     "transformation_variance": TransformationVariance,
     "sample_variance": SampleVariance,
 }
-_SMALLER = "coarser than the inputs: shifts can be exact only where they are whole strides"
+_SMALLER = "coarser than the inputs: only shifts by whole strides can be exact"
 
 
 @dataclass(frozen=True, kw_only=True)
 class SameEquivariance(Measure):
     """How far a feature map fails to move as the image does.
 
-    How far a feature map fails to move as the image does.
+    Variance of maps that were moved back along the orbit, relative to their variance across samples.
 
     .. math:: b_{ij} = t_j^{-1} a(t_j x_i), \\quad
         SE_u = \\frac{\\langle \\mathrm{Var}_j\\, b_{ij,u} \\rangle_i}
@@ -37,41 +156,40 @@ class SameEquivariance(Measure):
         \\mathrm{direct} = \\left\\langle
             \\frac{\\|a(t_j x_i) - t_j a(x_i)\\|}{\\|t_j a(x_i)\\|} \\right\\rangle_{i,\\, t_j \\ne 1}
 
-    Shapes: activations (sample, element, channel, row, column) to one value per unit, for the normalized
+    Shapes: activations (sample, element, channel, row, column) to one value per unit for the normalized
     variance of b (the measure's own rows), its `transformation_variance` and its `sample_variance`; `direct`
-    is one number of the layer. The action is the one that the transform declares: image transforms
-    move the map as they move the image, scaled to the map's size. Layers without one are left out, with the
-    reason in the result's `provenance["skipped"]`: flat layers under a rotation, maps with channels last,
-    transforms that declare no action or no inverse.
+    is one number per layer. The action is the one declared by the transform: image transforms move the map as
+    they move the image, scaled to the map's size. Layers without an action are left out, with the reason in
+    the result's `provenance["skipped"]`: flat layers under a rotation, maps with channels last, transforms
+    without a declared action or inverse.
 
-    The variances tell how well the b of a sample agree with one another, compared with those of another
-    sample; `direct` compares with the response to the untransformed input, in units of that response, and
-    leaves pairs with t a(x) = 0 out (counted in the row's `undefined`).
+    The variances compare how well the b of one sample agree with each other and with those of other samples.
+    `direct` compares with the response to the untransformed input, relative to that response, and leaves out
+    pairs with t a(x) = 0 (counted in the row's `undefined`).
 
-    Misleads: where the images are blank, near their border, a unit of b differs between elements and hardly
-    between samples: its ratio is huge, and with it the mean over units. Compare with the ratio of the means
-    beside it. A feature map whose channels should change places or signs under the transformation is
-    equivariant to something else than this. A constant map is equivariant and invariant at once. Strides
-    that leave the grid of a map off the image's centre spoil turns and flips whatever the filters are. An
-    interpolating action blurs, so that even a perfect network does not reach 0 under oblique angles. Any
-    layer of shape (a, b, c) is taken for a map of a channels.
+    Caveats: near blank image borders, a unit of b can vary between elements but hardly between samples; its
+    ratio is then huge, and so is the mean over units. Compare with the ratio of the means reported with it. A
+    feature map whose channels should be permuted or change sign is equivariant under another action. A
+    constant map is both equivariant and invariant. Strides that move a map's grid off the image's centre
+    break turns and flips whatever the filters are. Interpolation blurs, so that even a perfect network does
+    not reach 0 at oblique angles. Any layer of shape (a, b, c) is treated as a map of a channels.
 
     Reading:
         0: the map moves exactly as the image does. About 1: once moved back, maps of one sample differ as
-        much as those of different samples. `direct` is the error relative to the response itself. It
-        misleads where channels change places under the transformation, and where strides leave a map's grid
-        off the image's centre.
+        much as those of different samples. `direct` is the error relative to the response itself. It is not
+        meaningful if channels are permuted under the transformation, or if strides move a map's grid off the
+        image's centre.
 
     Args:
-        spread: "variance", or "std" for means of standard deviations, as in the variance family.
-        mask: leave out what left the image: units are kept where each element and its inverse, applied to
-            the map one after the other, return them (of a map of ones at least 0.999 comes back or, where
-            the padding repeats the border, the content comes from less than half a pixel away). The
-            variances keep units that all elements return; `direct` looks at each element for itself.
-        min_firing: as in the variance family.
+        spread: "variance", or "std" for means of standard deviations, as in the variance measures.
+        mask: leave out units that left the image: a unit is kept if each element followed by its inverse
+            returns it (at least 0.999 of a map of ones comes back or, if padding repeats the border, the
+            content comes from less than half a pixel away). The variances keep units that all elements
+            return; `direct` considers each element separately.
+        min_firing: as in the variance measures.
 
     Raises:
-        ValueError: an option that does not exist; no layer has an action.
+        ValueError: an unknown option, or no layer with an action.
 
     Source:
         Quiroga et al. 2019, doi:10.1007/978-3-030-27713-0_9, for the variances; the direct error is the
@@ -96,7 +214,7 @@ class SameEquivariance(Measure):
             raise TypeError(f"mask must be True or False; got {self.mask!r}")
 
     def outputs(self) -> dict[str, Output]:
-        """The variances of what was moved back, and the error of `EquivarianceError`."""
+        """Return the variances of the responses moved back, and the error of `EquivarianceError`."""
         return {
             "": Output("variance once moved back, among samples"),
             "transformation_variance": Output("variance once moved back", unit="activation"),
@@ -105,27 +223,27 @@ class SameEquivariance(Measure):
         }
 
     def statistics(self) -> tuple[UndoneMoments, Discrepancy]:
-        """Moments of the responses moved back, and the errors of every sample and element."""
+        """Return moments of the responses moved back, and the errors per sample and element."""
         mask = "if_known" if self.mask else ""
         errors = Discrepancy(mask=mask, partner=False, exclude_identity=True)
         return UndoneMoments(self.spread, self.mask), errors
 
     def evaluate(self, finals: Any, layer: LayerContext) -> dict[str, UnitValues | LayerValues]:
-        """Variances per unit, and the error of the layer."""
+        """Return variances per unit, and the error of the layer."""
         final, table = finals
         parts = {name: self._part(final, cls, layer) for name, cls in _PARTS.items()}
         return parts | {"direct": mean_error(table)}
 
     def _part(self, final: UndoneFinal, cls: Any, layer: LayerContext) -> UnitValues:
         measure = cls(spread=self.spread, min_firing=self.min_firing)
-        # What the mask lets pass has been moved to a thousandth: smaller variances are the action's own.
+        # The mask tolerates an action's error of a thousandth, so smaller variances are not resolved.
         resolution = 0.0 if final.kept.all() else LOST
         of_kept = replace(layer, shape=(int(final.kept.sum()),), dead=None, resolution=resolution)
         values = measure.evaluate((final.moments, final.moments), of_kept)[""]
         return _in_place(values, final.kept, note="" if cls is not NormalizedVariance else _note(layer))
 
     def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
-        """The definition for quarter turns, which lose nothing."""
+        """Compute the definition for quarter turns, which lose nothing."""
         turns = range(activations.shape[1])
         undone = np.stack([np.rot90(activations[:, k], -k, axes=(-2, -1)) for k in turns], axis=1)
         spread = np.var if self.spread == "variance" else np.std
@@ -138,12 +256,12 @@ class SameEquivariance(Measure):
 
     @classmethod
     def examples(cls) -> tuple[SameEquivariance, ...]:
-        """Both spreads, with and without the mask."""
+        """Return both spreads, with and without the mask."""
         return (cls(), cls(mask=False), cls(spread="std"))
 
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
-        """Two samples of one map: one follows the turns, one stays where it is."""
+        """Two samples of one map: one follows the turns, one stays."""
         follows = [np.rot90([[3.0, 0.0], [0.0, 4.0]], k) for k in range(4)]
         stays = [np.array([[2.0, 0.0], [0.0, 0.0]])] * 4
         maps = np.stack([follows, stays])[:, :, None]
@@ -160,7 +278,7 @@ class SameEquivariance(Measure):
 
 
 def _in_place(values: UnitValues, kept: np.ndarray, *, note: str) -> UnitValues:
-    """Values of the kept units at their places among all; NaN elsewhere."""
+    """Put the values of the kept units at their positions among all units; NaN elsewhere."""
     lead, masked = len(values.values), int((~kept).sum())
     whole, null = np.full((lead, *kept.shape), np.nan), np.full(kept.shape, np.nan)
     whole[:, kept] = values.values
@@ -181,7 +299,7 @@ def _in_place(values: UnitValues, kept: np.ndarray, *, note: str) -> UnitValues:
 
 
 def _note(layer: LayerContext) -> str:
-    """A caution for maps of a coarser grid than the input's."""
+    """Return a caution for maps on a coarser grid than the input's."""
     if len(layer.shape) != 3 or len(layer.input_shape) != 3:
         return ""
     sides = zip(layer.shape[1:], layer.input_shape[1:], strict=True)

@@ -11,14 +11,14 @@ from torch import Tensor
 
 from invariscope.block import Block, NotApplicableError
 from invariscope.common.checks import refuse_other, set_integers
+from invariscope.common.draws import Stream
 from invariscope.common.registry import unknown
-from invariscope.measures.base import KnownAnswer, Measure
-from invariscope.measures.interval_limits import few_decisive, reach_of_uneven
-from invariscope.measures.presets import Presets, apply_preset
+from invariscope.measures.base import KnownAnswer, Measure, Presets, apply_preset
+from invariscope.measures.interval_limits import limits_of_uneven
 from invariscope.measures.values import LayerContext, LayerValues, Output
 from invariscope.statistics.base import Statistic
 from invariscope.statistics.displacements import SampleDisplacements, versions
-from invariscope.statistics.kept.pair_distances import DistanceReservoir
+from invariscope.statistics.kept.drawn_subset import DrawnState, DrawnStatistic, without_groups
 from invariscope.statistics.kept.sample_table import SampleStatistic, SampleTable
 from invariscope.statistics.probes import EqualNoise, Probe, Untransformed
 from invariscope.statistics.rounding import quotient
@@ -27,7 +27,8 @@ from invariscope.statistics.sample_spread import SampleSpread
 AVERAGES = ("mean", "median", "unitwise_median")
 PAIRS = ("different", "all")
 RADII = ("per_sample", "mean")
-# Intervals of medians from eight groups are too narrow: without this they cover in 89 to 93 % of draws.
+# Intervals of medians from eight groups are too narrow: without this factor they cover in 89 to 93 % of
+# draws.
 _OF_MEDIANS = 1.2
 
 _PRESETS: Presets = {
@@ -40,37 +41,39 @@ _PRESETS: Presets = {
 class Stability(Measure):
     """How far the transformation moves a representation, relative to noise of equal size.
 
-    How far a transformation moves a representation, and how far noise of the same size does.
+    Displacements of a representation by the transformation and by noise of the same size.
 
     .. math:: D = \\frac{\\langle\\|f(\\tau x) - f(x)\\|^2\\rangle}{\\langle\\|f(x) - f(z)\\|^2\\rangle},
         \\qquad G = \\frac{\\langle\\|f(x + \\eta) - f(x)\\|^2\\rangle}{\\langle\\|f(x) - f(z)\\|^2\\rangle},
         \\qquad R = \\frac{D}{G}
 
     Shapes: responses (sample, element, unit...) to the moved inputs, to as many noisy ones, and to the
-    untransformed ones; one number of each kind a layer, without units. Meant for ensembles of
-    diffeomorphisms, for which R was defined, and as valid for any transform; an identity element is
-    left out. Misleads: R below 1 needs no small D, a large G does it too: look at both. A layer that
-    nothing moves has neither. The null beside D and G takes f(x) from another sample.
+    untransformed ones; one dimensionless number of each kind per layer. Designed for ensembles of
+    diffeomorphisms, for which R was defined, but valid for any transform; an identity element is left out.
+    The null of D and G takes f(x) from another sample.
+
+    Caveats: R can be below 1 because D is small or because G is large: look at both. A layer that nothing
+    moves has neither.
 
     Reading:
-        D: 0 is stable; 1 is as far as another sample. G: the same for isotropic noise. R = D/G: below 1,
-        the network is more stable to the transformation than to noise; about 1 at initialisation. A small R
-        is not a small D: a network that noise upsets has it too.
+        D: 0 is stable; 1 is as far as another sample. G: the same for isotropic noise. R = D/G: below 1, the
+        network is more stable to the transformation than to noise; about 1 at initialisation. A small R does
+        not imply a small D: a network that is sensitive to noise has it too.
 
     Args:
-        average: "mean" over samples and elements of ‖Δ‖²; "median" of ‖Δ‖², in numerators and denominator,
-            whose pairs are those within a drawn subset; "unitwise_median": Σ_u median Δ_u², in numerators
+        average: "mean" of ‖Δ‖² over samples and elements; "median" of ‖Δ‖², in numerators and denominator,
+            the latter over pairs within a drawn subset; "unitwise_median": Σ_u median Δ_u², in numerators
             and denominator (lower median over pairs), for layers of at most 4,096 units.
-        pairs: the denominator's pairs (x, z): "different" samples, or "all" n², the diagonal included.
+        pairs: pairs (x, z) in the denominator: "different" samples, or "all" n², including the diagonal.
         radius: norm of the noise. "per_sample": that of τx − x, for each sample and element; "mean": its
             mean over them, for which the inputs are transformed once more; or a number.
-        subset: samples whose pairs make the denominator of "median"; their responses are kept.
-        seed: of the draw of that subset, which a sample's position in the data set decides.
-        preset: "petrini2021" or "tomasini2022": the other options as published. Rows are then called
+        subset: number of samples whose pairs form the denominator of "median"; their responses are kept.
+        seed: seed of that subset, which is drawn by sample key.
+        preset: "petrini2021" or "tomasini2022": the other options as published. Rows are then named
             `stability.petrini2021.D` and so on, so that one run can hold both conventions.
 
     Raises:
-        ValueError: an option that does not exist, or that contradicts the preset.
+        ValueError: an unknown option, or one that contradicts the preset.
         TypeError: inputs to which noise cannot be added.
 
     Source:
@@ -95,7 +98,7 @@ class Stability(Measure):
         if isinstance(self.radius, str) and self.radius not in RADII:
             raise unknown("radius", self.radius, RADII)
         if not isinstance(self.radius, str) and not 0 < self.radius < float("inf"):
-            raise ValueError(f"radius is {' or '.join(RADII)}, or a norm above 0; got {self.radius!r}")
+            raise ValueError(f"radius must be {', '.join(RADII)} or a norm above 0; got {self.radius!r}")
         set_integers(self, subset=2, what="samples")
 
     @property
@@ -104,7 +107,7 @@ class Stability(Measure):
         return self.preset or ""
 
     def outputs(self) -> dict[str, Output]:
-        """How far the transformation and noise move, and their ratio."""
+        """Return displacements by the transformation and by noise, and their ratio."""
         return {
             "D": Output("displacement by the transformation", noise_ratio="R"),
             "G": Output("displacement by noise", ideal=float("nan"), floor=False),
@@ -112,7 +115,7 @@ class Stability(Measure):
         }
 
     def statistics(self) -> tuple[Statistic, ...]:
-        """Displacements of each sample, and how far samples lie apart."""
+        """Return displacements per sample, and distances between samples."""
         reads = (Untransformed(), EqualNoise(self.radius))
         if self.average == "unitwise_median":
             return (UnitDisplacements(reads),)
@@ -120,7 +123,7 @@ class Stability(Measure):
         return SampleDisplacements(reads), apart
 
     def evaluate(self, finals: Any, layer: LayerContext) -> dict[str, LayerValues]:
-        """D, G and R of one layer."""
+        """Return D, G and R of one layer."""
         if self.average == "unitwise_median":
             (table,) = finals
             above = {name: table.replicates(lambda part, n=name: _unit_medians(part[n])) for name in _MOVES}
@@ -133,34 +136,33 @@ class Stability(Measure):
             far = spread.medians if self.average == "median" else spread.distance
             apart = far(diagonal=self._diagonal)
             null = {name: _null(table, name, middle) for name in _MOVES}
-        few = {name: self._few_decide(table, name) for name in _MOVES}
-        wide = {name: self._reach(table, name) for name in _MOVES}
-        moved, noisy = (quotient(above[name], apart) for name in _MOVES)
-        chance = {name: quotient(value, apart[0]) for name, value in null.items()}
-        ratio = quotient(above["moved"], above["noisy"])
-        either = few["moved"] or few["noisy"]
-        return {
-            "D": LayerValues(moved, chance["moved"], reach=wide["moved"], uncovered=few["moved"]),
-            "G": LayerValues(noisy, chance["noisy"], reach=wide["noisy"], uncovered=few["noisy"]),
-            "R": LayerValues(ratio, reach=max(wide.values()), uncovered=either),
+        limits = {name: self._limits(table, name) for name in _MOVES}
+        found = {
+            output: LayerValues(quotient(above[name], apart), quotient(null[name], apart[0]), **limits[name])
+            for output, name in zip("DG", _MOVES, strict=True)
         }
+        ratio = LayerValues(
+            quotient(above["moved"], above["noisy"]),
+            reach=max(found["D"].reach, found["G"].reach),
+            uncovered=found["D"].uncovered or found["G"].uncovered,
+        )
+        return found | {"R": ratio}
 
-    def _few_decide(self, table: SampleTable, name: str) -> str:
-        """Why a mean over samples has no interval; medians do not depend on a few of them."""
-        means = self.average == "mean"
-        return few_decisive(*table.decisive(table[name].sum(axis=1))) if means else ""
-
-    def _reach(self, table: SampleTable, name: str) -> float:
-        """How many times as wide the interval is."""
-        means = self.average == "mean"
-        return reach_of_uneven(*table.decisive(table[name].sum(axis=1))) if means else _OF_MEDIANS
+    def _limits(self, table: SampleTable, name: str) -> dict[str, Any]:
+        """Return the limits of an interval; medians do not depend on a few samples."""
+        if self.average != "mean":
+            return {"reach": _OF_MEDIANS}
+        return limits_of_uneven(*table.decisive(table[name].sum(axis=1)))
 
     @property
     def _diagonal(self) -> bool:
         return self.pairs == "all"
 
     def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
-        """The definition, pair by pair; element 0 is the untransformed input, and the last half is noise."""
+        """Compute the definition pair by pair.
+
+        Element 0 is the untransformed input, and the last half is noise.
+        """
         n, columns = activations.shape[:2]
         flat = activations.reshape(n, columns, -1)
         elements = columns // 2
@@ -178,12 +180,12 @@ class Stability(Measure):
 
     @classmethod
     def examples(cls) -> tuple[Stability, ...]:
-        """Every average, with and without the diagonal."""
+        """Return every average, with and without the diagonal."""
         return tuple(cls(average=average, pairs=pairs) for average in AVERAGES for pairs in PAIRS)
 
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
-        """Two samples 4 apart: the element moves each by 1, the noise by 2; element 0 is the identity."""
+        """Two samples 4 apart: the element moves each by 1, noise by 2; element 0 is the identity."""
         responses = [[[0.0], [1.0], [0.0], [2.0]], [[4.0], [5.0], [4.0], [6.0]]]
         different = KnownAnswer.each({}, responses, {"D": 1 / 16, "G": 4 / 16, "R": 1 / 4})
         return (*different, KnownAnswer({"pairs": "all"}, responses, 1 / 8, output="D"))
@@ -195,24 +197,25 @@ _MOST_UNITS = 4096
 
 @dataclass(frozen=True)
 class UnitDisplacements(SampleStatistic):
-    """The squared displacement of every unit, and every unit's own response: for medians unit by unit.
+    """Squared displacement and untransformed response of every unit, for medians per unit.
 
-    Columns: "moved" (sample, element, unit), "noisy" (sample, draw, unit), "rest" (sample, unit).
-    Memory grows with samples × elements × units: layers of more than 4,096 units are refused.
+    Columns: "moved" (sample, element, unit), "noisy" (sample, draw, unit), "rest" (sample, unit). Memory
+        grows
+    with samples × elements × units, so layers of more than 4,096 units are rejected.
 
     Args:
-        reads: as of `SampleDisplacements`.
+        reads: as for `SampleDisplacements`.
     """
 
     reads: tuple[Probe, ...] = (Untransformed(), EqualNoise())
 
     def rows(self, block: Block) -> dict[str, Tensor]:
-        """Squared displacements of each sample of the block."""
+        """Return squared displacements per sample of the block."""
         units = int(np.prod(block.values.shape[1:]))
         if units > _MOST_UNITS:
             raise NotApplicableError(
-                f"medians unit by unit keep every response: {units} units are more than {_MOST_UNITS}; "
-                "measure the output alone, or take average='mean'"
+                f"medians per unit keep every response, for at most {_MOST_UNITS} units; got {units}. "
+                "Measure the output only, or use average='mean'"
             )
         rest = block.probe("identity").flatten(2).double()
         both = versions(block, self.reads[1])
@@ -221,27 +224,77 @@ class UnitDisplacements(SampleStatistic):
 
 
 def _null(table: SampleTable, name: str, middle: Callable[[np.ndarray], Any]) -> float:
-    """The numerator with f(x) of another sample; NaN where no sample has a partner."""
+    """Return the numerator with f(x) of another sample; NaN if no sample has a partner."""
     known = table[f"{name}_null"]
     known = known[np.isfinite(known)]
     return float(middle(known)) if known.size else float("nan")
 
 
 def _unit_medians(squares: np.ndarray) -> float:
-    """Σ_u median over samples and versions of (sample, version, unit) squares."""
+    """Return Σ_u median over samples and versions of (sample, version, unit) squares."""
     return float(np.median(squares.reshape(-1, squares.shape[2]), axis=0).sum())
 
 
 def _median_distances(rest: np.ndarray, *, diagonal: bool) -> float:
-    """Σ_u lower median over ordered pairs of (f_u(x) − f_u(z))²."""
+    """Return Σ_u lower median over ordered pairs of (f_u(x) − f_u(z))²."""
     count = len(rest)
     pairs = count * count if diagonal else count * (count - 1)
     if pairs < 1:
         return float("nan")
-    # Of all n² differences the n smallest are the diagonal's zeros; without them the rank moves by n.
+    # The n smallest of the n² differences are the zeros of the diagonal; without them the rank shifts by n.
     rank = (pairs - 1) // 2 + (0 if diagonal else count)
     total = 0.0
     for unit in rest.T:
         squares = np.square(unit[:, None] - unit[None, :]).ravel()
         total += float(np.partition(squares, rank)[rank])
     return total
+
+
+@dataclass(frozen=True)
+class PairDistances:
+    """(sample, sample) squared distances within the subset, and the jackknife group of each sample."""
+
+    squares: np.ndarray
+    group: np.ndarray
+    groups: int
+
+    def medians(self, *, diagonal: bool = False) -> np.ndarray:
+        """Return (replicate,) median over ordered pairs of different samples, or all pairs; NaN if none."""
+        return np.array([self._median(kept, diagonal) for kept in without_groups(self.group, self.groups)])
+
+    def _median(self, kept: np.ndarray, diagonal: bool) -> float:
+        squares = self.squares[np.ix_(kept, kept)]
+        chosen = squares if diagonal else squares[~np.eye(len(squares), dtype=bool)]
+        return float(np.median(chosen)) if chosen.size else float("nan")
+
+
+@dataclass(frozen=True)
+class DistanceReservoir(DrawnStatistic):
+    """Responses to the untransformed samples of a subset, all pairs of which are compared.
+
+    Args:
+        size: number of samples per stratum.
+        seed: seed of the draw.
+    """
+
+    stream = Stream.DISTANCE_RESERVOIR
+    reads = (Untransformed(),)
+    size: int
+    seed: int
+
+    def bucket_bytes(self, units: int, elements: int) -> int:
+        """Return the memory of the responses of `size` samples."""
+        return 4 * self.size * units
+
+    def rows(self, block: Block, samples: np.ndarray, facts: dict[str, np.ndarray]) -> np.ndarray:
+        """Return (sample, unit) responses to the untransformed inputs."""
+        rest = block.rest().detach().flatten(1).cpu()
+        return (rest if rest.element_size() == 8 else rest.float()).numpy()[samples]
+
+    def finalize(self, state: DrawnState, groups: list[list[int]]) -> PairDistances:
+        """Return all pairs within the subset of the given groups of buckets."""
+        rows, group = self.drawn(state, groups)
+        rest = rows.astype(np.float64)
+        return PairDistances(
+            np.stack([np.square(rest - row).sum(axis=1) for row in rest]), group, len(groups)
+        )

@@ -1,15 +1,18 @@
-"""Stability element by element: curves against the size of the displacement."""
+"""Stability per element: curves against the size of the displacement."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+from scipy import special
+from torch import Tensor
 
+from invariscope.block import Block
 from invariscope.measures.base import KnownAnswer, Measure
-from invariscope.measures.curve_rows import WAYS, PredictionCurves, ResponseCurves
 from invariscope.measures.values import (
     SHARE,
     CurveValues,
@@ -20,12 +23,67 @@ from invariscope.measures.values import (
     Values,
 )
 from invariscope.statistics.base import Statistic
-from invariscope.statistics.counts.prediction_counts import ROWS
-from invariscope.statistics.kept.sample_table import SampleTable
+from invariscope.statistics.counts.prediction_counts import ROWS, predictions
+from invariscope.statistics.discrepancy import squared_distances
+from invariscope.statistics.kept.sample_table import Columns, SampleStatistic, SampleTable
+from invariscope.statistics.probes import EqualNoise, TowardNeighbour, Untransformed
 from invariscope.statistics.rounding import quotient
 from invariscope.statistics.sample_spread import SampleSpread, Spread
 
-# What the outputs of each way are called; the transformation's own have no suffix.
+WAYS = ("moved", "noisy", "toward")
+
+
+class _OfWays(SampleStatistic):
+    """Base class: reads the orbit, noise, and steps toward another sample, one of each per element."""
+
+    paired = True
+    reads = (Untransformed(), EqualNoise(), TowardNeighbour())
+
+    def ways(self, block: Block) -> Iterator[tuple[str, Tensor]]:
+        """Yield each of `WAYS` with its responses (sample, element, unit...)."""
+        others = (block.probe(probe.name) for probe in self.reads[1:])
+        yield from zip(WAYS, (block.orbits(), *others), strict=True)
+
+
+@dataclass(frozen=True)
+class ResponseCurves(_OfWays):
+    """‖f(x') − f(x)‖² per element for the moved input, noise, and a step toward another sample.
+
+    Columns, float64: `WAYS` (sample, element); "apart" (sample,) ‖f(x) − f(z)‖² of the sample and its
+        partner,
+    NaN without a partner; "radius" (sample, element) ‖x' − x‖, if the engine has measured it.
+    """
+
+    measures_inputs = True
+
+    def rows(self, block: Block) -> Columns:
+        """Return squared distances per sample of the block."""
+        rest = block.rest().flatten(1).double()
+        found: dict[str, Tensor | np.ndarray] = {
+            name: squared_distances(values.flatten(2), rest) for name, values in self.ways(block)
+        }
+        found["apart"] = block.if_paired((block.of_partners(rest) - rest).square().sum(1))
+        if block.distances is not None:
+            found["radius"] = block.distances[:, : block.elements]
+        return found
+
+
+@dataclass(frozen=True)
+class PredictionCurves(_OfWays):
+    """Predictions for the same inputs; no columns if the outputs are not class scores.
+
+    Columns (sample, element), named by `predictions` and suffixed with one of `WAYS`.
+    """
+
+    def rows(self, block: Block) -> Columns:
+        """Return flags as 0 or 1, and probabilities."""
+        if block.values.ndim != 2 or block.values.shape[1] < 2:
+            return {}
+        each = ((way, predictions(block, outputs)) for way, outputs in self.ways(block))
+        return {f"{name}.{way}": part for way, found in each for name, part in found.items()}
+
+
+# Suffixes of the outputs of each direction; those of the transformation have none.
 SUFFIXES = dict(zip(WAYS, ("", "_noise", "_toward"), strict=True))
 _BY = {"": "by the transformation", "_noise": "by noise", "_toward": "toward another sample"}
 _FLIPPED = 0.5
@@ -33,10 +91,10 @@ _FLIPPED = 0.5
 
 @dataclass(frozen=True)
 class _Curves(Measure):
-    """What the curves of layers and of the output have in common."""
+    """Base class of the curves of layers and of the output."""
 
     def outputs(self) -> dict[str, Output]:
-        """Displacements, by themselves and per squared radius. Round trips have no displacement."""
+        """Return displacements, absolute and per squared radius. They have no floor."""
         titles = {
             "D": "displacement by the transformation",
             "G": "displacement by noise",
@@ -51,18 +109,19 @@ class _Curves(Measure):
         }
 
     def statistics(self) -> tuple[Statistic, ...]:
-        """Displacements of each sample by element, and how far samples lie apart."""
+        """Return displacements per sample and element, and distances between samples."""
         return ResponseCurves(), SampleSpread()
 
     def evaluate(self, finals: Any, layer: LayerContext) -> dict[str, Values]:
-        """Curves against the radius where it is known, against the elements otherwise."""
+        """Return curves against the radius if it is known, otherwise against the elements."""
         table, spread = finals[-2:]
         return _placed(_curves(table, spread), table, layer)
 
     def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
-        """The definition, pair by pair; behind the elements stand as many noisy responses, then the ways.
+        """Compute D, G and R pair by pair; the elements are followed by noise and by steps toward another
+        sample.
 
-        Which sample a way leads to, and how long it is, the responses do not say.
+        The target and length of those steps cannot be inferred from the responses.
         """
         n, columns = activations.shape[:2]
         flat = activations.reshape(n, columns, -1)
@@ -77,7 +136,7 @@ class _Curves(Measure):
 
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
-        """Two samples 4 apart, which the second element moves by 1 and the noise by 2."""
+        """Two samples 4 apart, which the second element moves by 1 and noise by 2."""
         first = [[0.0, 0.0], [1.0, 0.0], [0.0, 0.0], [2.0, 0.0], [0.0, 0.0], [4.0, 0.0]]
         second = [[4.0, 0.0], [5.0, 0.0], [4.0, 0.0], [6.0, 0.0], [4.0, 0.0], [0.0, 0.0]]
         answers = {"D": [0, 1 / 16], "G": [0, 4 / 16], "R": [np.nan, 1 / 4]}
@@ -86,9 +145,9 @@ class _Curves(Measure):
 
 @dataclass(frozen=True)
 class LayerStabilityCurve(_Curves):
-    """How far larger and larger displacements move each layer, beside noise of the same size.
+    """How far displacements of increasing size move each layer, compared with noise of the same size.
 
-    Stability of every layer, element by element: against the size of the displacement.
+    Stability of every layer per element, against the size of the displacement.
 
     .. math:: D_j = \\frac{\\langle\\|f(t_j x) - f(x)\\|^2\\rangle}{S},
         \\qquad G_j = \\frac{\\langle\\|f(x + \\eta_j) - f(x)\\|^2\\rangle}{S},
@@ -97,20 +156,20 @@ class LayerStabilityCurve(_Curves):
     with ‖η_ij‖ = ‖t_j x_i − x_i‖, and z another sample.
 
     Shapes: responses (sample, element, unit...) to one value per element, in `result.curves`, against the
-    radius r_j, the root of the mean over samples of the squared displacement of the inputs: an L2 norm over
-    all values of an input (pixels and channels), in the scale in which the network is given them. `G_toward`
-    is the same for a step of that length toward another sample, over the very pairs of its denominator, so
-    that a step that arrives gives exactly 1. `G_over_r2` and `G_toward_over_r2` are flat where the layer is
-    linear; `gain`, in the table, is the first of them at the smallest radius. `iv.stability_curve` takes
-    rising temperatures of smooth deformations as the elements.
+    radius r_j, the root mean square over samples of the displacement of the inputs: an L2 norm over all
+    values of an input (pixels and channels), at the scale of the network's input. `G_toward` is the same for
+    a step of that length toward another sample, normalised by the same pairs, so that a step that reaches it
+    gives exactly 1. `G_over_r2` and `G_toward_over_r2` are constant if the layer is linear; `gain`, in the
+    table, is `G_over_r2` at the smallest radius. `iv.stability_curve` uses smooth deformations of rising
+    temperature as the elements.
 
-    Misleads: each element has a noise of its own, so neighbouring points of a curve differ by chance too;
-    the other sample is the next one in the data, of the same class where the data are sorted.
+    Caveats: each element has its own noise, so neighbouring points of a curve also differ by chance. The
+    other sample is the next one in the walk; in a stream sorted by class it has the same class.
 
     Reading:
         D, G: 1 is as far as another sample. R = D/G: below 1, more stable to the transformation than to
-        noise. G over r² is flat as long as the layer is linear; a small R alone does not mean a small D.
-        gain: G over r² at the smallest radius, how strongly the layer amplifies a faint noise.
+        noise. G over r² is constant as long as the layer is linear; a small R does not imply a small D. gain:
+        G over r² at the smallest radius, which is how strongly the layer amplifies weak noise.
 
     Source:
         Petrini et al. 2021, arXiv:2105.02468, eq. 2 to 4, and the appendix on the size of the displacement.
@@ -125,26 +184,27 @@ class LayerStabilityCurve(_Curves):
 
 @dataclass(frozen=True)
 class StabilityCurve(_Curves):
-    """How far larger and larger displacements move the output, and when they change its predictions.
+    """How far displacements of increasing size move the output, and when they change its predictions.
 
-    Stability and predictions of the output, element by element: against the size of the displacement.
+    Stability and predictions of the output per element, against the size of the displacement.
 
-    .. math:: D_j, G_j, R_j \\text{ of the output as for every layer}, \\qquad
+    .. math:: D_j, G_j, R_j \\text{ of the output as for layers}, \\qquad
         \\mathrm{flips}_j = \\langle [\\arg\\max_k f_k(x'_{ij}) \\ne \\arg\\max_k f_k(x_i)] \\rangle_i
 
-    Shapes: outputs (sample, element, class) to one value per element, as :class:`LayerStabilityCurve` has
-    them, and with them accuracy, probability of the true class (softmax) and share of flipped predictions:
-    under the transformation, under the noise (`_noise`) and on the way to another sample (`_toward`). The
-    table holds the *bump*, the radius at which half of the predictions have flipped (read off between the
-    elements on a logarithmic scale, NaN where they never do), once for each of the three.
+    Shapes: outputs (sample, element, class) to one value per element, as in :class:`LayerStabilityCurve`, and
+    accuracy, probability of the true class (softmax) and share of flipped predictions: under the
+    transformation, under noise (`_noise`) and toward another sample (`_toward`). The table contains the
+    *bump* of each of the three: the radius at which half of the predictions have flipped, interpolated
+    between elements on a logarithmic scale; NaN if they never do.
 
-    Misleads: as the curves of layers do; and accuracy can hold where predictions flip from wrong to wrong.
+    Caveats: those of the layers' curves. Accuracy can stay constant while predictions flip between two wrong
+    classes.
 
     Reading:
         D, G: 1 is as far as another sample. R = D/G: below 1, more stable to the transformation than to
-        noise; it does not say that D is small. Where predictions flip, G over r² leaves its plateau. bump:
-        the radius at which half of the predictions have flipped, by the transformation, by noise, toward
-        another sample; no value where they never do. gain: G over r² at the smallest radius.
+        noise, which does not mean that D is small. When predictions flip, G over r² leaves its plateau. bump:
+        the radius at which half of the predictions have flipped, by the transformation, by noise, or toward
+        another sample; no value if they never do. gain: G over r² at the smallest radius.
 
     Raises:
         ValueError: labels for which the model has no output.
@@ -162,7 +222,7 @@ class StabilityCurve(_Curves):
     scope: ClassVar[str] = "output"
 
     def outputs(self) -> dict[str, Output]:
-        """Also accuracy, probability and flips, and the radius at which half of the predictions flip."""
+        """Return also accuracy, probability and flips, and the radius where half of the predictions flip."""
         found = super().outputs()
         for suffix in SUFFIXES.values():
             rest: Any = {"floor": False, "of_partners": suffix == "_toward"}
@@ -171,11 +231,11 @@ class StabilityCurve(_Curves):
         return found
 
     def statistics(self) -> tuple[Statistic, ...]:
-        """Predictions too."""
+        """Return also predictions."""
         return PredictionCurves(), *super().statistics()
 
     def evaluate(self, finals: Any, layer: LayerContext) -> dict[str, Values]:
-        """Also accuracy, probability and flips, and where they flip."""
+        """Return also accuracy, probability and flips, and the radius at which predictions flip."""
         predictions, table, spread = finals
         shares = {
             f"{name.partition('.')[0]}{SUFFIXES[name.partition('.')[2]]}": predictions.means(name)
@@ -189,21 +249,20 @@ class StabilityCurve(_Curves):
         return {f"bump{s}": _bump(radius, share, s) for s, share in flips.items()} | found
 
     def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
-        """Also the predictions; those on the way to another sample from the last third."""
+        """Compute also the predictions; those toward another sample come from the last third."""
         found = super().oracle(activations, labels)
         for suffix, outputs in zip(SUFFIXES.values(), np.split(activations, 3, axis=1), strict=True):
             top = outputs.argmax(-1)
             found[f"flips{suffix}"] = (top != activations[:, :1].argmax(-1)).mean(0)
             if labels is not None:
-                powers = np.exp(outputs - outputs.max(-1, keepdims=True))
-                chances = powers / powers.sum(-1, keepdims=True)
+                chances = special.softmax(outputs, axis=-1)
                 found[f"accuracy{suffix}"] = (top == labels[:, None]).mean(0)
                 found[f"probability{suffix}"] = chances[np.arange(len(labels)), :, labels].mean(0)
         return found
 
 
 def _curves(table: SampleTable, spread: Spread) -> dict[str, np.ndarray]:
-    """(replicate, element) curves by output name."""
+    """Return (replicate, element) curves by output name."""
     above = {name: table.means(name) for name in WAYS}
     apart, pairs = spread.distance()[:, None], table.replicates(lambda part: _known_mean(part["apart"]))
     found = {
@@ -219,7 +278,7 @@ def _curves(table: SampleTable, spread: Spread) -> dict[str, np.ndarray]:
 
 
 def _placed(curves: dict[str, np.ndarray], table: SampleTable, layer: LayerContext) -> dict[str, Values]:
-    """The curves as values: along the radius where it is known."""
+    """Return the curves as values, along the radius if it is known."""
     if "radius" not in table.columns:
         return {name: _along_elements(name, curve, layer) for name, curve in curves.items()}
     x = tuple(_radius(table)[0].tolist())
@@ -230,30 +289,30 @@ def _placed(curves: dict[str, np.ndarray], table: SampleTable, layer: LayerConte
 
 
 def _along_elements(name: str, curve: np.ndarray, layer: LayerContext) -> ElementValues:
-    """Displacements and flips are 0 at the identity; shares of right answers are not."""
+    """Return a curve over elements; displacements and flips are 0 at the identity, accuracies are not."""
     right = name.startswith(("accuracy", "probability"))
     return ElementValues(curve, counted=None if right else layer.moved(curve.shape[1]))
 
 
 def _toward(table: SampleTable) -> np.ndarray:
-    """(replicate, element) mean over the samples that have a partner."""
+    """Return the (replicate, element) mean over the samples that have a partner."""
     return table.replicates(lambda part: _known_mean(part["toward"][np.isfinite(part["apart"])]))
 
 
 def _known_mean(values: np.ndarray) -> np.ndarray:
-    """Mean over the samples of what is no NaN; NaN where nothing is left."""
+    """Return the mean over samples, ignoring NaN; NaN if all are NaN."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # an empty mean is NaN, as it should be
+        warnings.simplefilter("ignore", RuntimeWarning)  # an empty mean is NaN, as intended
         return np.nanmean(values, axis=0)
 
 
 def _radius(table: SampleTable) -> np.ndarray:
-    """(replicate, element) root of the mean squared distance of the moved inputs from their samples."""
+    """Return the (replicate, element) root mean square distance of moved inputs from their samples."""
     return table.replicates(lambda part: np.sqrt(np.square(part["radius"]).mean(axis=0)))
 
 
 def _bump(radius: np.ndarray, flips: np.ndarray, suffix: str) -> LayerValues:
-    """Where half of the predictions have flipped, by replicate, and a note where they never do."""
+    """Return the radius at which half of the predictions have flipped, with a note if they never do."""
     found = np.array([_crossing(*pair) for pair in zip(radius, flips, strict=True)])
     most, largest = f"at most {flips[0].max():.0%}", f"{radius[0].max():.3g}"
     reached = f"{most} of the predictions flip {_BY[suffix]}, up to a radius of {largest}"
@@ -261,7 +320,7 @@ def _bump(radius: np.ndarray, flips: np.ndarray, suffix: str) -> LayerValues:
 
 
 def _crossing(radius: np.ndarray, flips: np.ndarray) -> float:
-    """Where the share first reaches one half, linear in the logarithm of the radius; NaN for never."""
+    """Return where the share first reaches one half, log-linearly interpolated; NaN if it never does."""
     order = np.argsort(radius, kind="stable")
     r, share = radius[order], flips[order]
     above = np.flatnonzero(share >= _FLIPPED)

@@ -1,4 +1,4 @@
-"""How much of the loss would vanish if the outputs were averaged over the orbit."""
+"""Twirl: how much of the loss averaging the outputs over the orbit would remove."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+from scipy import special
 from torch import Tensor
 from torch.nn import functional
 
@@ -15,16 +16,15 @@ from invariscope.measures.base import KnownAnswer, SampleMeasure
 from invariscope.measures.values import SHARE, LayerContext, LayerValues, Output
 from invariscope.statistics.class_labels import labels_among, predicted_numbers
 from invariscope.statistics.counts.prediction_counts import probabilities
-from invariscope.statistics.kept.sample_table import Columns, SampleTable
+from invariscope.statistics.kept.sample_table import Columns
+from invariscope.statistics.rounding import quotient
 
 TARGETS = ("classes", "values")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Twirl(SampleMeasure):
-    """Which share of the squared loss averaging over the orbit would remove.
-
-    Share of the squared loss that is a failure of symmetry.
+    """Share of the squared loss that averaging over the orbit would remove.
 
     .. math:: \\underbrace{E\\|f - y\\|^2}_{\\mathrm{loss}} =
         \\underbrace{E\\|\\bar f - y\\|^2}_{\\mathrm{twirled}} +
@@ -34,25 +34,25 @@ class Twirl(SampleMeasure):
 
     E is the mean over samples and elements; the label is the same along an orbit.
 
-    Shapes: outputs (sample, element, class) and labels (sample,) to four numbers of the model's output: the
+    Shapes: outputs (sample, element, class) and labels (sample,) to four numbers for the model's output: the
     share (the measure's own row) and the three terms. f is the softmax of the outputs and y the one-hot
     label, so that the loss is the Brier score; or f and y are numbers. The null of `symmetry` takes f̄ from
     another sample: outputs that are all alike have a small symmetry error and a small null.
 
-    Misleads: the split is exact for the elements listed. Where they are drawn from a larger set, f̄ is a
-    mean of m of them and takes up 1/m of the symmetry error. A small share is not a small symmetry error: a
-    large loss makes it small too. The transformation must leave the label right, or averaging is no cure.
+    Caveats: the decomposition is exact for the listed elements. If they are drawn from a larger set, f̄ is a
+    mean of m of them and absorbs 1/m of the symmetry error. A small share can be due to a large loss rather
+    than a small symmetry error. The transformation must preserve the label, or averaging does not help.
 
     Reading:
         0: outputs do not change along an orbit, or all of the loss has other causes. 1: the mean over the
         orbit would make no error. `symmetry` is the error itself; a small share may only mean a large loss.
 
     Args:
-        targets: "classes", for class labels against softmax outputs, or "values", for labels that are numbers
+        targets: "classes", for class labels and softmax outputs, or "values", for labels that are numbers
             to be predicted by a single output.
 
     Raises:
-        ValueError: no labels, labels that do not fit the outputs, or targets that do not exist.
+        ValueError: missing labels, labels that do not match the outputs, or unknown targets.
 
     Source:
         The orthogonal projection onto invariant functions: Elesedy and Zaidi 2021, arXiv:2102.10333.
@@ -73,11 +73,11 @@ class Twirl(SampleMeasure):
 
     @property
     def predicts_numbers(self) -> bool:
-        """For the targets "values"."""
+        """True for targets="values"."""
         return self.targets == "values"
 
     def outputs(self) -> dict[str, Output]:
-        """The share, and the three terms."""
+        """Return the share, and the three terms."""
         return {
             "": Output("share of the loss that is asymmetry", SHARE),
             "loss": Output("squared loss"),
@@ -86,7 +86,7 @@ class Twirl(SampleMeasure):
         }
 
     def rows(self, block: Block) -> Columns:
-        """(sample,) the three terms, and "null", the symmetry error from the mean f̄ of the partner."""
+        """Return (sample,) the three terms, and "null", the symmetry error from the partner's mean f̄."""
         if block.labels is None:
             raise NotApplicableError("a loss needs labels: give data as (inputs, labels)")
         found = block.orbits().double().flatten(2)
@@ -101,24 +101,24 @@ class Twirl(SampleMeasure):
         }
 
     def evaluate(self, finals: Any, layer: LayerContext) -> dict[str, LayerValues]:
-        """The share, and the three terms."""
+        """Return the share, and the three terms."""
         (table,) = finals
         terms = ("loss", "twirled", "symmetry")
         known = table["null"][np.isfinite(table["null"])]
-        null = float(known.mean()) if known.size else float("nan")
-        nulls = {"symmetry": null}
+        nulls = {"symmetry": float(known.mean())} if known.size else {}
         parts = {name: LayerValues(table.means(name), nulls.get(name, np.nan)) for name in terms}
-        return {"": LayerValues(table.replicates(_share))} | parts
+        share = table.replicates(lambda part: quotient(part["symmetry"].sum(), part["loss"].sum()))
+        return {"": LayerValues(share)} | parts
 
     def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
-        """The definition, sample by sample."""
+        """Compute the definition sample by sample."""
         assert labels is not None
         loss, twirled, symmetry = [], [], []
         for orbit, label in zip(activations.reshape(*activations.shape[:2], -1), labels, strict=True):
             wanted = np.atleast_1d(label)
             if self.targets == "classes":
                 wanted = np.eye(orbit.shape[1])[label]
-                orbit = np.exp(orbit) / np.exp(orbit).sum(axis=1, keepdims=True)
+                orbit = special.softmax(orbit, axis=1)
             mean = orbit.mean(axis=0)
             loss += [np.sum((row - wanted) ** 2) for row in orbit]
             twirled.append(np.sum((mean - wanted) ** 2))
@@ -130,37 +130,28 @@ class Twirl(SampleMeasure):
 
     @classmethod
     def examples(cls) -> tuple[Twirl, ...]:
-        """The default; the other kind of target needs another kind of output."""
+        """Return the default; other targets need other outputs."""
         return (cls(),)
 
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
-        """Numbers 1 and 3 for a target of 4; certain classes of which half are wrong, for label 0."""
+        """Numbers 1 and 3 for a target of 4; one-hot outputs, half of them wrong, for label 0."""
         numbers, target = {"targets": "values"}, [4.0, 4.0]
         outputs = [[[1.0], [3.0]], [[1.0], [3.0]]]
         halves = [[[1.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [0.0, 1.0]]]  # mean (1/2, 1/2)
+        terms = {"": 0.2, "loss": 5.0, "twirled": 4.0, "symmetry": 1.0}
         return (
-            KnownAnswer(numbers, outputs, 0.2, labels=target),
-            KnownAnswer(numbers, outputs, 5.0, labels=target, output="loss"),
-            KnownAnswer(numbers, outputs, 4.0, labels=target, output="twirled"),
-            KnownAnswer(numbers, outputs, 1.0, labels=target, output="symmetry"),
-            KnownAnswer({}, halves, 0.5, labels=[0, 0]),
-            KnownAnswer({}, halves, 1.0, labels=[0, 0], output="loss"),
+            *KnownAnswer.each(numbers, outputs, terms, labels=target),
+            *KnownAnswer.each({}, halves, {"": 0.5, "loss": 1.0}, labels=[0, 0]),
         )
 
 
-def _share(part: SampleTable) -> float:
-    """Ratio of the sums; nothing where there is no loss."""
-    loss = part["loss"].sum()
-    return float(part["symmetry"].sum() / loss) if loss > 0 else float("nan")
-
-
 def _classes(found: Tensor, block: Block) -> tuple[Tensor, Tensor]:
-    """(sample, element, class) probabilities and (sample, class) one-hot labels."""
+    """Return (sample, element, class) probabilities and (sample, class) one-hot labels."""
     if found.shape[2] < 2:
         raise NotApplicableError(
-            "class labels need an output for each class, and the model has one output; "
-            "for numbers to be predicted take Twirl(targets='values')"
+            "class labels need one output per class, but the model has a single output; "
+            "for numbers to be predicted, use Twirl(targets='values')"
         )
     labels = labels_among(block, found.shape[2])
     assert labels is not None
@@ -168,13 +159,13 @@ def _classes(found: Tensor, block: Block) -> tuple[Tensor, Tensor]:
 
 
 def _values(found: Tensor, block: Block) -> tuple[Tensor, Tensor]:
-    """(sample, element, value) outputs and (sample, value) targets."""
+    """Return (sample, element, value) outputs and (sample, value) targets."""
     assert block.labels is not None
     labels = predicted_numbers(block.labels, names=block.names, unaligned=block.unaligned)
     wanted = labels.to(found.device)[:, None]
     if wanted.shape[1] != found.shape[2]:
         raise NotApplicableError(
-            f"each sample has {wanted.shape[1]} number to be predicted, and the model has {found.shape[2]} "
-            "outputs; for class labels take Twirl(targets='classes')"
+            f"each sample has {wanted.shape[1]} number to be predicted, but the model has {found.shape[2]} "
+            "outputs; for class labels, use Twirl(targets='classes')"
         )
     return found, wanted

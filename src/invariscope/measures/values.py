@@ -1,4 +1,4 @@
-"""What a formula gets, what it returns, and what is said of its outputs."""
+"""Inputs and return values of formulas, and descriptions of their outputs."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ SHARE = (0.0, 1.0)
 
 @dataclass(frozen=True)
 class Output:
-    """What one of a measure's values is, whatever the layer.
+    """Description of one output of a measure.
 
     Args:
         title: a few words for tables.
         range: smallest and largest possible value.
         ideal: the value of a perfectly invariant or equivariant layer; NaN if there is none.
-        unit: "activation" if the value is in units of the activation, so that no absolute size is small.
-        kind: "number"; "unit" if only its map means something (a mean of p-values does not); "position" if
-            it is a place in a list, so that means over classes are meaningless.
-        interval: whether it can have one; otherwise only the value of all samples is computed.
+        unit: "activation" if the value has units of the activation, so that no absolute value counts as
+            small.
+        kind: "number"; "unit" if only the map is meaningful (a mean of p-values is not); "position" if it is
+            an index in a list, so that means over classes are meaningless.
+        interval: whether it can have an interval; otherwise only the value over all samples is computed.
         floor: whether the transformed inputs enter, so that round trips give a floor.
-        of_partners: whether it depends on a sample's partner, as the null of every paired statistic does.
-        noise_ratio: the output that divides this one by the same of noise; "" if there is none.
+        of_partners: whether it depends on the samples' partners, as the null of every paired statistic does.
+        noise_ratio: the output that divides this one by the same quantity for noise; "" if there is none.
     """
 
     title: str
@@ -39,18 +40,18 @@ class Output:
 
 @dataclass(frozen=True)
 class LayerContext:
-    """What a formula may know of the layer whose statistics it turns into values.
+    """Facts about the layer whose statistics a formula evaluates.
 
     Args:
-        layer, call: which layer, and which of its runs within one forward.
+        layer, call: name of the layer, and number of its run within one forward.
         shape: the layer's own unit shape, such as (C, H, W).
-        reference: per-unit transformation variance of the same layer with random weights, for the
-            measures that ask for it.
-        dead: (unit...) units found dead at full precision, where the forwards were of a lower one.
+        reference: per-unit transformation variance of the same layer with random weights, for measures that
+            request it.
+        dead: (unit...) units found dead at full precision, if the forwards ran at a lower one.
         input_shape: the shape of one input, such as (3, 32, 32).
-        resolution: responses are known to no better than this share of a unit's size, as when an
-            interpolating action has moved them; 0: to rounding.
-        identity: position of the element that changes nothing; None if none is known to.
+        resolution: relative precision of the responses, for example after an interpolating action; 0 means
+            rounding only.
+        identity: position of the identity element; None if there is none.
     """
 
     layer: str
@@ -73,18 +74,18 @@ class LayerContext:
 
 @dataclass(frozen=True)
 class UnitValues:
-    """Per-unit values of one layer, and what goes into the layer's own value.
+    """Per-unit values of one layer, and what determines the layer's own value.
 
     Args:
-        values: (replicate, unit...): replicate 0 from all samples, the others without one group.
+        values: (replicate, unit...): replicate 0 uses all samples, each other one leaves a group out.
         counted: (unit...) the units whose mean is the layer's value.
-        dead, sparse, infinite, masked: units left out, by reason; masked ones left the image.
+        dead, sparse, infinite, masked: number of units left out, by reason; masked units left the image.
         ratio: (replicate,) ratio of the layer's means, for measures that are ratios.
-        null: (unit...) the value expected when the pairing is destroyed, or None.
-        note: what a reader of the layer's value should know.
-        uncovered: why the layer's value can have no interval that covers; "" where it can.
-        reach: how many times as wide its interval is to be.
-        examined: (unit...) the units that were looked at, where those are not all.
+        null: (unit...) the value expected if the pairing is destroyed, or None.
+        note: a note for readers of the layer's value.
+        uncovered: why the layer's value has no valid interval; "" if it has one.
+        reach: factor by which its interval is widened.
+        examined: (unit...) the units that were examined; None for all.
     """
 
     values: np.ndarray
@@ -102,15 +103,15 @@ class UnitValues:
 
     @property
     def units(self) -> int:
-        """How many units were looked at."""
+        """Number of units examined."""
         return self.counted.size if self.examined is None else int(self.examined.sum())
 
     def layer_values(self) -> np.ndarray:
-        """(replicate,) mean over the counted units that have a value; NaN where none has."""
+        """Return the (replicate,) mean over counted units with a finite value; NaN if there are none."""
         return _means(self.values, self.counted & np.isfinite(self.values))
 
     def layer_null(self) -> float:
-        """Mean of the null over the counted units."""
+        """Return the mean of the null over the counted units."""
         if self.null is None or not self.counted.any():
             return float("nan")
         return float(self.null[self.counted].mean())
@@ -121,11 +122,11 @@ class ElementValues:
     """A curve over the elements, whose mean is the layer's value.
 
     Args:
-        values: (replicate, element): replicate 0 from all samples, each other without one group.
-        uncovered: why the values have no intervals that cover; "" if they have.
+        values: (replicate, element): replicate 0 uses all samples, each other one leaves a group out.
+        uncovered: why the values have no valid intervals; "" if they have.
         rare: (element,) elements whose own value has no interval.
         counted: (element,) elements that enter the mean; None for all. Values of the identity that are known
-            beforehand, such as a flip rate of 0, do not count; see `LayerContext.moved`.
+            in advance, such as a flip rate of 0, do not count; see `LayerContext.moved`.
     """
 
     values: np.ndarray
@@ -134,7 +135,7 @@ class ElementValues:
     counted: np.ndarray | None = None
 
     def layer_values(self) -> np.ndarray:
-        """Return (replicate,) the mean over counted elements that have a value; NaN if none has.
+        """Return the (replicate,) mean over counted elements with a value; NaN if there are none.
 
         >>> ElementValues(np.array([[0.0, 1.0, np.nan, 0.5]]), counted=np.arange(4) > 0).layer_values()
         array([0.75])
@@ -144,16 +145,16 @@ class ElementValues:
 
 @dataclass(frozen=True)
 class LayerValues:
-    """(replicate,) one number of a layer that no unit has a part of, such as a distance between vectors.
+    """(replicate,) one number of a layer that is not a mean over units, such as a distance between vectors.
 
     Args:
-        values: replicate 0 from all samples, the others without one group.
-        null: the value expected when the pairing is destroyed.
-        undefined: how many terms were left out because they have no value (a zero vector's cosine); None
-            if every term of this kind of value has one.
-        note: what a reader of the value should know, such as why there is none.
-        uncovered: why the value can have no interval that covers; "" where it can.
-        reach: how many times as wide its interval must be to cover, as found by simulation.
+        values: replicate 0 uses all samples, each other one leaves a group out.
+        null: the value expected if the pairing is destroyed.
+        undefined: number of terms left out because they are undefined (the cosine of a zero vector); None if
+            terms of this kind are always defined.
+        note: a note for readers of the value, such as why it is missing.
+        uncovered: why the value has no valid interval; "" if it has one.
+        reach: factor by which its interval must be widened to cover, found by simulation.
     """
 
     values: np.ndarray
@@ -164,20 +165,20 @@ class LayerValues:
     reach: float = 1.0
 
 
-# The axis of a curve of elements that no one number stands for, such as a position in the data.
+# The axis of a curve over elements that has no summary value, such as a position in the data.
 BY_ELEMENT = "element"
 
 
 @dataclass(frozen=True)
 class CurveValues:
-    """A curve along an axis of its own, which is not that of the elements; no one number stands for it.
+    """A curve along its own axis rather than over the elements; it has no summary value.
 
     Args:
-        values: (replicate, point): replicate 0 from all samples, the others without one group.
-        parameter: what the axis is, with its unit: "frequency_cpp"; `BY_ELEMENT`: that of the elements, whose
-            own places and labels then stand in the result.
-        x: (point,) places on the axis.
-        labels: (point,) the places in words.
+        values: (replicate, point): replicate 0 uses all samples, each other one leaves a group out.
+        parameter: name of the axis, with its unit: "frequency_cpp"; `BY_ELEMENT`: the elements, whose own
+            positions and labels then appear in the result.
+        x: (point,) positions on the axis.
+        labels: (point,) the positions in words.
         units: (unit..., point) the curve of each unit or channel, which the result keeps as a map.
     """
 
@@ -192,7 +193,7 @@ Values = UnitValues | ElementValues | LayerValues | CurveValues
 
 
 def _means(values: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    """Return (replicate,) the mean over what is kept of each replicate; NaN if nothing is."""
+    """Return the (replicate,) mean over the kept values of each replicate; NaN if there are none."""
     counts = kept.reshape(len(kept), -1).sum(axis=1)
     sums = np.where(kept, values, 0.0).reshape(len(kept), -1).sum(axis=1)
     return np.divide(sums, counts, out=np.full(len(kept), np.nan), where=counts > 0)

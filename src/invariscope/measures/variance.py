@@ -1,23 +1,131 @@
-"""Variance along orbits against variance across samples (Quiroga et al. 2019, 2020)."""
+"""Variance along orbits relative to variance across samples (Quiroga et al. 2019, 2020)."""
 
 from __future__ import annotations
 
+import abc
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
-from invariscope.common.checks import refuse_other
-from invariscope.measures.base import KnownAnswer
-from invariscope.measures.values import LayerContext, UnitValues
-from invariscope.measures.variance_options import VarianceMeasure, plain_units
+from invariscope.common.checks import refuse_other, set_integers
+from invariscope.measures.base import KnownAnswer, Measure, Presets, apply_preset
+from invariscope.measures.values import LayerContext, Output, UnitValues
 from invariscope.measures.variance_parts import (
     Parts,
     fold,
     holds_maps,
+    naively_collapsed,
     naively_folded,
 )
-from invariscope.statistics.moments.orbit_moments import POOLS, SPREADS
+from invariscope.statistics.moments.orbit_moments import POOLS, SPREADS, OrbitMoments
+from invariscope.statistics.rounding import quotient
+
+DEGENERATES = ("nan", "one")
+
+# Despite the names they use, the 2019 code and tmeasures average standard deviations.
+PRESETS: Presets = {
+    "slides": {},
+    "tmeasures": {"spread": "std", "degenerate": "one", "min_firing": 0},
+    "quiroga2019_full": {"spread": "std", "pool": "before_mean", "degenerate": "one", "min_firing": 0},
+    "quiroga2019": {
+        "spread": "std",
+        "pool": "before_mean",
+        "degenerate": "one",
+        "min_firing": 0,
+        "protocol": "quiroga2019",
+    },
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class VarianceMeasure(Measure):
+    """Options of the variance measures.
+
+    Args:
+        spread: "variance" (the slides), or "std": means of standard deviations (the 2019 code).
+        pool: how to reduce the positions of a feature map (C, H, W) to one value; layers of other shapes are
+            unaffected. None: keep every unit; "after": mean of unit values per map; "ratio": ratio of the
+            map's means; "before_mean", "before_max", "before_sum": collapse the map before any statistic.
+        min_firing: a unit is *sparse* if fewer samples than this, and fewer than a quarter of all, make it
+            deviate from its usual response at any element. Sparse units are counted and left out of the
+            layer's mean, whose interval would not cover otherwise. 0: no unit is sparse.
+        protocol: which samples count. None: all, once. "quiroga2019": across samples, the first
+            ⌊n/64⌋·64; along orbits, the windows of 64 samples that start at each of the first ⌊n/64⌋.
+        preset: "slides", "quiroga2019", "quiroga2019_full" or "tmeasures": sets the other options
+            as published.
+    """
+
+    spread: str = "variance"
+    pool: str | None = None
+    degenerate: str = "nan"
+    min_firing: int = 20
+    protocol: str | None = None
+    preset: str | None = None
+
+    unit: ClassVar[str] = ""
+
+    def __post_init__(self) -> None:
+        apply_preset(self, PRESETS)
+        set_integers(self, min_firing=0, what="samples")
+        refuse_other(self, spread=SPREADS, pool=POOLS, degenerate=DEGENERATES)
+
+    def outputs(self) -> dict[str, Output]:
+        """Return one value per unit, or per map."""
+        return {"": Output("variance", unit=self.unit)}
+
+    def statistics(self) -> tuple[OrbitMoments, OrbitMoments]:
+        """Return the moments for the spread along orbits and across samples; usually the same."""
+        collapse = self.pool if self.pool in ("before_mean", "before_max", "before_sum") else None
+        along, across = ("windows", "whole_batches") if self.protocol else (None, None)
+        return (
+            OrbitMoments(self.spread, collapse, along),
+            OrbitMoments(self.spread, collapse, across),
+        )
+
+    def evaluate(self, finals: Any, layer: LayerContext) -> dict[str, UnitValues]:
+        """Return the per-unit values of one layer."""
+        standard = self.spread == "std"
+        parts = Parts(*finals, standard=standard, known_dead=layer.dead, resolution=layer.resolution)
+        return {"": self._units(parts, layer)}
+
+    @abc.abstractmethod
+    def _units(self, parts: Parts, layer: LayerContext) -> UnitValues: ...
+
+    def dead_units(self, finals: Any) -> np.ndarray:
+        """Return (unit...) flags of the units that neither samples nor elements move."""
+        return Parts(*finals, standard=False).dead
+
+    def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
+        """Compute the definition with NumPy's own variances."""
+        values = naively_collapsed(activations, self.pool)
+        spread = np.var if self.spread == "variance" else np.std
+        along = spread(values, axis=1, ddof=1).mean(axis=0)
+        across = spread(values, axis=0, ddof=1).mean(axis=0)
+        return {"": self._naive(along, across, values)}
+
+    @abc.abstractmethod
+    def _naive(self, along: np.ndarray, across: np.ndarray, values: np.ndarray) -> np.ndarray: ...
+
+    @classmethod
+    def examples(cls) -> tuple[VarianceMeasure, ...]:
+        """Return every spread with every pooling."""
+        combinations = [(spread, pool) for spread in SPREADS for pool in POOLS]
+        return tuple(cls(spread=spread, pool=pool, min_firing=0) for spread, pool in combinations)
+
+
+def plain_units(
+    measure: VarianceMeasure, parts: Parts, values: np.ndarray, *, null: np.ndarray | None
+) -> UnitValues:
+    """Return TV or SV per unit or, if pooled, per map."""
+    if holds_maps(values, measure.pool):
+        folded = fold(values, np.ones_like(parts.dead))
+        return UnitValues(folded, ~parts.dead_maps, int(parts.dead_maps.sum()))
+    sparse = parts.sparse(measure.min_firing)
+    counted = ~parts.dead & ~sparse
+    rare = parts.rarely_respond(counted, measure.min_firing)
+    return UnitValues(values, counted, int(parts.dead.sum()), int(sparse.sum()), null=null, uncovered=rare)
+
 
 NORMS = ("sample", "total", "random_net", None)
 
@@ -30,15 +138,15 @@ class TransformationVariance(VarianceMeasure):
 
     .. math:: TV_u = \\langle \\mathrm{Var}_j\\, a_u(t_j x_i) \\rangle_i
 
-    Shapes: activations (sample, element, unit...) to one value per unit. Both indices need at
-    least two entries; Var divides by m − 1. In squared units of the activation (plain units with
-    `spread="std"`), so compare layers only after normalising. The layer's value is the mean over
-    live units; a dead unit gives 0, which is no evidence of invariance.
+    Shapes: activations (sample, element, unit...) to one value per unit. At least two samples and two
+    elements are needed; Var divides by m − 1. In squared units of the activation (plain units with
+    `spread="std"`), so compare layers only after normalising. The layer's value is the mean over live units;
+    a dead unit gives 0, which is not evidence of invariance.
 
     Reading:
-        0: the transformation leaves the unit as it is. Larger: it moves it more. A unit that does not
-        respond at all has 0 too. The number is in squared units of the activation, so layers of different
-        scale cannot be compared with it: use normalized_variance for that.
+        0: the transformation does not move the unit. Larger: it moves it more. A unit that never responds
+        also has 0. The value is in squared units of the activation, so it cannot be compared between layers
+        of different scale: use normalized_variance for that.
 
     Source:
         Quiroga et al. 2019, doi:10.1007/978-3-030-27713-0_9, V_t.
@@ -75,13 +183,13 @@ class SampleVariance(VarianceMeasure):
 
     .. math:: SV_u = \\langle \\mathrm{Var}_i\\, a_u(t_j x_i) \\rangle_j
 
-    Shapes, units and the layer's value are as for :class:`TransformationVariance`. It is the
-    normaliser of :class:`NormalizedVariance`: how much the unit says about the sample at all.
+    Shapes, units and the layer's value are as for :class:`TransformationVariance`. It is the normaliser of
+    :class:`NormalizedVariance`: how much the unit depends on the sample at all.
 
     Reading:
-        0: the unit gives the same whatever is shown, so its invariance means nothing. Larger: it tells
-        samples apart by more. In squared units of the activation, so layers of different scale cannot be
-        compared.
+        0: the unit responds identically to every sample, so its invariance means nothing. Larger: it
+        separates samples more. In squared units of the activation, so it cannot be compared between layers
+        of different scale.
 
     Source:
         Quiroga et al. 2019, doi:10.1007/978-3-030-27713-0_9, V_x.
@@ -113,28 +221,28 @@ class NormalizedVariance(VarianceMeasure):
         = \\frac{\\langle \\mathrm{Var}_j\\, a_u(t_j x_i) \\rangle_i}
                {\\langle \\mathrm{Var}_i\\, a_u(t_j x_i) \\rangle_j}
 
-    Shapes: activations (sample, element, unit...) to one value per unit, without a unit of
-    measurement. The layer's value is the mean over live units; beside it stands the ratio of the
-    layer's mean TV to its mean SV, which a few nearly dead units cannot inflate. The null is the
-    value for rows of independently drawn samples, 1 + Var_j(mean response to j) / SV, so a value
-    near it says that the transformation destroys what the unit tells about the sample.
+    Shapes: activations (sample, element, unit...) to one dimensionless value per unit. The layer's value is
+    the mean over live units. It is reported with the ratio of the layer's mean TV to its mean SV, which a few
+    nearly dead units cannot inflate. The null is the value for rows of independently drawn samples,
+    1 + Var_j(mean response to j) / SV; a value near the null means that the transformation destroys the
+    unit's information about the sample.
 
-    Misleads where SV is small for reasons of its own: a layer that barely responds to anything
-    gets large, noisy values (look at the ratio), and within one class SV is smaller, so
-    class-conditional values are larger. Units with TV = SV = 0 are *dead*: NaN, left out, counted.
+    Caveats: SV can be small for unrelated reasons. A layer that barely responds to anything gets large, noisy
+    values (look at the ratio), and SV is smaller within one class, so class-conditional values are larger.
+    Units with TV = SV = 0 are *dead*: their value is NaN, and they are left out of means and counted.
 
     Reading:
         0: invariant. About 1: the transformation moves a unit as much as a change of sample does. Dead
         units (moved by neither) are left out and counted. Layers that respond to nothing get large, noisy
-        values: compare the value with the ratio and with the null beside it.
+        values: compare the value with the ratio and with the null.
 
     Args:
         norm: the denominator. "sample": SV; "total": variance over all responses; "random_net":
             TV of the same architecture with random weights; None: 1.
-        degenerate: "nan" as above; "one": 0/0 counts as 1 and x/0 as infinity, as published code has it.
+        degenerate: "nan" as above; "one": 0/0 counts as 1 and x/0 as infinity, as in the published code.
 
     Raises:
-        ValueError: an option that does not exist.
+        ValueError: an unknown option.
 
     Source:
         Quiroga et al. 2019, doi:10.1007/978-3-030-27713-0_9, V = V_t / V_x.
@@ -156,34 +264,24 @@ class NormalizedVariance(VarianceMeasure):
 
     def _units(self, parts: Parts, layer: LayerContext) -> UnitValues:
         above, below = parts.transformation, self._denominator(parts, layer)
-        dead, infinite = parts.dead, parts.still & ~parts.dead
-        sparse = self._sparse(parts)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            values = np.where(infinite, np.inf, above / below)
-            null = None if parts.standard or self.norm != "sample" else parts.null / below[0]
+        dead, infinite, sparse = parts.dead, parts.still & ~parts.dead, parts.sparse(self.min_firing)
+        values = np.where(infinite, np.inf, quotient(above, below))
         values = np.where(dead, 1.0 if self.degenerate == "one" else np.nan, values)
-        counted = np.asarray(np.isfinite(values[0]) & ~sparse)
-        ratio = parts.ratio(above, below)
+        counted = np.isfinite(values[0]) & ~sparse
+        ratio, wide = parts.ratio(above, below), parts.reach
         if not holds_maps(values, self.pool):
+            null = None if parts.standard or self.norm != "sample" else quotient(parts.null, below[0])
             out = (int(dead.sum()), int(sparse.sum()), int(infinite.sum()))
             rare = parts.uncovered(counted, self.min_firing)
-            return UnitValues(values, counted, *out, ratio, null, uncovered=rare, reach=parts.reach)
-        folded = self._folded(values, above, below, counted)
-        alive = np.isfinite(folded[0])
-        whole = dead.all(axis=tuple(range(1, dead.ndim)))
-        sparse_maps = int((~alive & ~whole).sum())
-        few, wide = parts.few_decide, parts.reach
-        out = (int(whole.sum()), sparse_maps, 0)
-        return UnitValues(folded, alive, *out, ratio, uncovered=few, reach=wide)
-
-    def _folded(
-        self, values: np.ndarray, above: np.ndarray, below: np.ndarray, counted: np.ndarray
-    ) -> np.ndarray:
-        if self.pool == "after":
-            return fold(values, counted)
+            return UnitValues(values, counted, *out, ratio, null, uncovered=rare, reach=wide)
         everywhere = np.ones_like(counted)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return fold(above, everywhere) / fold(below, everywhere)
+        after = self.pool == "after"
+        folded = (
+            fold(values, counted) if after else quotient(fold(above, everywhere), fold(below, everywhere))
+        )
+        alive = np.isfinite(folded[0])
+        out = (int(parts.dead_maps.sum()), int((~alive & ~parts.dead_maps).sum()), 0)
+        return UnitValues(folded, alive, *out, ratio, uncovered=parts.few_decide, reach=wide)
 
     def _denominator(self, parts: Parts, layer: LayerContext) -> np.ndarray:
         if self.norm == "sample":
@@ -209,7 +307,7 @@ class NormalizedVariance(VarianceMeasure):
 
     @classmethod
     def examples(cls) -> tuple[NormalizedVariance, ...]:
-        """Every spread, every pooling, every norm that needs no second network."""
+        """Return every spread, every pooling, and every norm that needs no second network."""
         pooled = [cls(spread=spread, pool=pool, min_firing=0) for spread in SPREADS for pool in POOLS]
         return (*pooled, cls(norm="total", min_firing=0), cls(norm=None, min_firing=0))
 

@@ -1,4 +1,4 @@
-"""What the variance family shares: spreads and thresholds per unit, and folding units into maps."""
+"""Shared parts of the variance measures: spreads and thresholds per unit, and folding units into maps."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ from invariscope.intervals import Reason
 from invariscope.measures.interval_limits import few_decisive, reach_of_uneven
 from invariscope.statistics.moments.references import rounding
 from invariscope.statistics.moments.variances import Moments
+from invariscope.statistics.rounding import quotient
 
-# If half of the units leave their usual response for fewer samples, and for less than a third of them,
-# intervals of means over units cover in less than 92 % of draws (benchmarks/decisive.py); the ratio of means,
-# in which no unit is left out, needs no such rule.
+# If half of the units deviate from their usual response for fewer than 50 samples and fewer than a third of
+# all, intervals of means over units cover in less than 92 % of draws (benchmarks/decisive.py). The ratio of
+# means, from which no unit is left out, needs no such rule.
 RARE, _RARE_SHARE = 50, 1 / 3
 
 
 @dataclass(frozen=True)
 class Parts:
-    """Spread along orbits and across samples, per unit, and which units carry none.
+    """Spread along orbits and across samples, per unit, and which units are dead, still or sparse.
 
     Args:
-        along, across: the moments that each spread is taken from; usually the same.
-        standard: standard deviations in place of variances.
-        known_dead: units known to be dead, where the forwards are too coarse to tell.
-        resolution: share of a unit's size below which its responses are not known.
+        along, across: the moments from which each spread is computed; usually the same.
+        standard: use standard deviations instead of variances.
+        known_dead: units known to be dead, if the forwards are too imprecise to tell.
+        resolution: relative precision of the responses; smaller differences are not resolved.
     """
 
     along: Moments
@@ -47,7 +48,7 @@ class Parts:
 
     @cached_property
     def threshold(self) -> np.ndarray:
-        """Variances up to this are rounding: a rotated black corner holds 1e-17, not zero."""
+        """Variances up to this are rounding: a rotated black corner contains 1e-17, not zero."""
         tiny = rounding(self.across.double)
         scale = self.across.scale
         layer = np.sqrt(np.mean(scale**2)) if scale.size else 0.0
@@ -66,8 +67,13 @@ class Parts:
             return self.known_dead
         return self.still & (self.along.transformation_variance[0] <= self.threshold)
 
+    @cached_property
+    def dead_maps(self) -> np.ndarray:
+        """(channel,) feature maps with dead units only."""
+        return np.asarray(self.dead.all(axis=tuple(range(1, self.dead.ndim))))
+
     def sparse(self, min_firing: int) -> np.ndarray:
-        """(unit,) whether too few samples make a unit leave its usual response.
+        """Return (unit...) flags of the units that too few samples move away from their usual response.
 
         Too few: fewer than `min_firing`, and fewer than a quarter of the samples (or clusters). Dead units,
         and those that no sample moves, are not sparse.
@@ -77,32 +83,33 @@ class Parts:
 
     @cached_property
     def few_decide(self) -> str:
-        """Why values computed from the spread along orbits have no interval; "" if they have one."""
+        """Why values based on the spread along orbits have no interval; "" if they have one."""
         return few_decisive(*self.along.decisive.tolist())
 
     @cached_property
     def reach(self) -> float:
-        """How many times as wide the interval is of whatever the spread along orbits enters."""
+        """Factor that widens the interval of values based on the spread along orbits."""
         return reach_of_uneven(*self.along.decisive.tolist())
 
     def uncovered(self, counted: np.ndarray, min_firing: int) -> str:
-        """Why a mean over these units, which the spread along orbits enters, has no interval; else ""."""
+        """Explain why a mean over units of the spread along orbits has no interval; "" if it has one."""
         return self.few_decide or self.rarely_respond(counted, min_firing)
 
     def rarely_respond(self, counted: np.ndarray, min_firing: int) -> str:
-        """Why a mean over units of which the sparse ones are left out has no interval; "" if it has one."""
+        """Explain why a mean over all but the sparse units has no interval; "" if it has one."""
         if not min_firing or not counted.any():
             return ""
         moved, least = float(np.median(self.across.unusual[counted])), rare_below(self.across.clusters)
-        few = f"half of the units leave their usual response for fewer than {least:.0f} samples"
+        few = f"half of the units deviate from their usual response for fewer than {least:.0f} samples"
         return "" if moved >= least else Reason.few_decide(few)
 
     def ratio(self, above: np.ndarray, below: np.ndarray) -> np.ndarray:
-        """Return (replicate,) mean of one over mean of the other, over the units that are not dead.
+        """Return the (replicate,) ratio of two means over the units that are not dead.
 
-        If few samples decide, replicates are NaN, so that there is no interval.
+        If few samples decide, the replicates are NaN, so that there is no interval.
         """
-        found = layer_ratio(above, below, self.dead)
+        alive = (~self.dead).ravel().astype(float)
+        found = quotient(*(part.reshape(len(part), -1) @ alive for part in (above, below)))
         if self.few_decide:
             found[1:] = np.nan
         return found
@@ -114,7 +121,7 @@ class Parts:
 
 
 def rare_below(samples: int) -> float:
-    """How many samples half of the units must respond to for the mean of their ratios to have an interval.
+    """Return how many samples must move half of the units for a mean of ratios to have an interval.
 
     >>> rare_below(60), rare_below(1000)
     (20.0, 50)
@@ -123,34 +130,26 @@ def rare_below(samples: int) -> float:
 
 
 def holds_maps(values: np.ndarray, pool: str | None) -> bool:
-    """Whether (replicate, unit...) values hold feature maps that `pool` folds into one value each."""
+    """Return whether (replicate, unit...) values hold feature maps that `pool` folds into one value each."""
     return pool in ("after", "ratio") and values.ndim > 3
 
 
 def fold(values: np.ndarray, live: np.ndarray) -> np.ndarray:
-    """(replicate, channel) mean over the live positions of each map; NaN where there is none."""
+    """Return the (replicate, channel) mean over the live positions of each map; NaN if there are none."""
     positions = tuple(range(2, values.ndim))
     counts = live.sum(axis=tuple(range(1, live.ndim)))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(live, values, 0.0).sum(axis=positions) / counts
-
-
-def layer_ratio(above: np.ndarray, below: np.ndarray, dead: np.ndarray) -> np.ndarray:
-    """(replicate,) mean TV over mean SV, over the units that are not dead."""
-    alive = (~dead).ravel().astype(float)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return (above.reshape(len(above), -1) @ alive) / (below.reshape(len(below), -1) @ alive)
+    return quotient(np.where(live, values, 0.0).sum(axis=positions), counts)
 
 
 def naively_collapsed(activations: np.ndarray, pool: str | None) -> np.ndarray:
-    """The oracle's collapse of (sample, element, channel, position...) maps."""
+    """Collapse (sample, element, channel, position...) maps, for oracles."""
     if activations.ndim < 5 or pool not in ("before_mean", "before_max", "before_sum"):
         return activations
     return getattr(activations, pool.removeprefix("before_"))(axis=tuple(range(3, activations.ndim)))
 
 
 def naively_folded(units: np.ndarray, pool: str | None) -> np.ndarray:
-    """The oracle's mean of (channel, position...) values per map."""
+    """Average (channel, position...) values per map, for oracles."""
     if units.ndim < 3 or pool not in ("after", "ratio"):
         return units
     return np.nanmean(units, axis=tuple(range(1, units.ndim)))

@@ -1,4 +1,4 @@
-"""The element that moves a representation the most, and the tails behind the mean."""
+"""Worst element: the element that moves a representation most, and the tails of the displacements."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from invariscope.statistics.kept.sample_table import SampleTable
 from invariscope.statistics.rounding import ratio
 
 _TAIL = 0.95
-# Largest average excess of a maximum of means, in standard errors, with which it still has an interval.
+# Largest average excess, in standard errors, at which a maximum of means still has an interval.
 _MOST_EXCESS = 1.2
 _FEW = "no interval: too few samples lie in a tail for eight groups to show its uncertainty"
 
 
 @dataclass(frozen=True)
 class WorstElement(Measure):
-    """Which transformation moves a representation the most, and how far at worst.
+    """Which transformation moves a representation most, and how far at worst.
 
-    The largest discrepancy from the untransformed response, over elements, on average and in the tails.
+    Largest discrepancy from the untransformed response over elements, on average and in the tails.
 
     .. math:: W = \\max_j \\frac{\\langle\\|a(t_j x_i) - a(x_i)\\|\\rangle_i}
                          {\\langle\\|a(x_i)\\|\\rangle_i}, \\qquad
@@ -40,24 +40,24 @@ class WorstElement(Measure):
     the element that attains it (its label is in `result.curves`); `tail`, the discrepancy that the worst
     twentieth of the samples exceed under their worst element (linearly interpolated quantile); `largest`.
     Curves: `by_element`, the ratios of means, the largest of which is W; `tail_by_element`, the 95 % quantile
-    of d; `largest_by_element`. Samples whose untransformed response is zero have no d: the tails leave them
-    out and count them (`undefined`). The null of W takes a(x) from another sample.
+    of d; `largest_by_element`. For samples with a zero untransformed response, d is undefined: the tails
+    leave them out and count them (`undefined`). The null of W takes a(x) from another sample.
 
-    W is a ratio of means: d is huge for samples with next to no response, and a few of those would decide a
-    mean of d.
+    W is a ratio of means because d is huge for samples that barely respond, and a few of them would dominate
+    a mean of d.
 
-    Misleads: W is a maximum of estimates: with few samples, noise picks the element, and W is too large. If
-    chance decides among many elements that are about equally bad, W has no interval, with the reason.
+    Caveats: W is a maximum of estimates: with few samples, noise selects the element and W is too large. If
+    chance decides between many elements that are about equally bad, W has no interval, and a note says so.
     `largest` grows with the number of samples and has no interval; nor do `element` and `tail`. Only the
     listed elements are searched; `iv.worst_element` also searches between them.
 
     Reading:
-        Distances in units of the untransformed responses' norm: 0 is invariant, 1 as far as to the origin.
-        Compare with the null, the distance from another sample. Means hide tails: `tail` and `largest` do
-        not, but `largest` grows with the number of samples.
+        Distances relative to the norm of the untransformed responses: 0 is invariant, 1 is as far as the
+        origin. Compare with the null, the distance from another sample. Means hide tails: `tail` and
+        `largest` do not, but `largest` grows with the number of samples.
 
     Source:
-        The worst-case transformation of Engstrom et al. 2019, arXiv:1712.02779, applied to representations.
+        Worst-case transformations of Engstrom et al. 2019, arXiv:1712.02779, applied to representations.
 
     >>> responses = np.array([[[2.0], [3.0], [4.0]], [[1.0], [1.0], [3.0]]])
     >>> {k: v.tolist() for k, v in WorstElement().oracle(responses, None).items() if k in ("", "element")}
@@ -65,7 +65,7 @@ class WorstElement(Measure):
     """
 
     def outputs(self) -> dict[str, Output]:
-        """The worst element, the tails, and the curves."""
+        """Return the worst element, the tails, and the curves."""
         return {
             "": Output("largest mean distance"),
             "element": Output("worst element", kind="position", interval=False, floor=False),
@@ -77,16 +77,19 @@ class WorstElement(Measure):
         }
 
     def statistics(self) -> tuple[Discrepancy]:
-        """The distances of every sample and element."""
+        """Return the distances per sample and element."""
         return (Discrepancy(TrivialAction()),)
 
     def evaluate(self, finals: Any, layer: LayerContext) -> dict[str, Values]:
-        """The worst ratio of means with its element, the tails, and the curves."""
+        """Return the worst ratio of means with its element, the tails, and the curves."""
         (table,) = finals
         undefined = int(np.isnan(_distances(table)).sum())
         ratios = table.replicates(lambda part: _ratios(part["gap"], part["size"]))
         moved = layer.moved(ratios.shape[1])
         place = float("nan") if np.isnan(ratios[0]).all() else float(np.nanargmax(ratios[0]))
+        tail = table.replicates(lambda part: _tails(_defined(part).max(axis=1)))
+        tails = table.replicates(lambda part: _tails(_defined(part)))
+        largest = np.fmax.reduce(_defined(table), axis=0, initial=np.nan)
         return {
             "": LayerValues(
                 np.array([_highest(row) for row in ratios]),
@@ -95,15 +98,15 @@ class WorstElement(Measure):
                 reach=reach_of_largest(ratios),
             ),
             "element": LayerValues(np.array([place]), uncovered=PLACE),
-            "tail": LayerValues(table.replicates(_tail), undefined=undefined, uncovered=_FEW),
-            "largest": LayerValues(np.array([_largest(table)]), undefined=undefined, uncovered=EXTREME),
+            "tail": LayerValues(tail, undefined=undefined, uncovered=_FEW),
+            "largest": LayerValues(np.array([largest.max()]), undefined=undefined, uncovered=EXTREME),
             "by_element": ElementValues(ratios, counted=moved),
-            "tail_by_element": ElementValues(table.replicates(_tails), uncovered=_FEW, counted=moved),
-            "largest_by_element": ElementValues(_maxima(table)[None], uncovered=EXTREME, counted=moved),
+            "tail_by_element": ElementValues(tails, uncovered=_FEW, counted=moved),
+            "largest_by_element": ElementValues(largest[None], uncovered=EXTREME, counted=moved),
         }
 
     def oracle(self, activations: np.ndarray, labels: np.ndarray | None) -> dict[str, np.ndarray]:
-        """The definition, response by response."""
+        """Compute the definition response by response."""
         rows = []
         for orbit in activations.reshape(*activations.shape[:2], -1):
             size = np.sqrt(np.sum(orbit[0] ** 2))
@@ -124,7 +127,7 @@ class WorstElement(Measure):
 
     @classmethod
     def known_answers(cls) -> tuple[KnownAnswer, ...]:
-        """Norms 2 and 1, gaps 0, 1, 2 and 0, 0, 2: the last element is worst, by 2 in units of 3/2."""
+        """Norms 2 and 1, gaps 0, 1, 2 and 0, 0, 2: the last element is worst, with a ratio of 2 / (3/2)."""
         responses = [[[2.0], [3.0], [4.0]], [[1.0], [1.0], [3.0]]]
         answers = {
             "": 4 / 3,
@@ -139,12 +142,12 @@ class WorstElement(Measure):
 
 
 def _distances(part: SampleTable) -> np.ndarray:
-    """(sample, element) d; NaN, and not infinite, for samples without a response."""
+    """Return (sample, element) d; NaN rather than infinite for samples without a response."""
     return relative(part, over_zero=np.nan)
 
 
 def _defined(part: SampleTable) -> np.ndarray:
-    """(sample, element) rows that have a value."""
+    """Return the (sample, element) rows without undefined values."""
     distances = _distances(part)
     return distances[np.isfinite(distances).all(axis=1)]
 
@@ -169,7 +172,7 @@ def reach_of_largest(ratios: np.ndarray) -> float:
     """Return the factor, at least 1, that widens the interval of the largest of (replicate, element) means.
 
     If several elements are about equally bad, the largest varies less between replicates than between sets of
-    samples: its interval is then as wide as that of the element that is the worst on all samples.
+    samples. Its interval is then as wide as that of the element that is worst on all samples.
     """
     if len(ratios) < 3 or not np.isfinite(ratios).all():
         return 1.0
@@ -183,12 +186,12 @@ def chosen_by_chance(ratios: np.ndarray) -> str:
     r"""Explain why the largest of (replicate, element) means has no interval; "" if it has one.
 
     An element is a rival of the worst one if their means differ by at most two standard errors of the
-    difference. If all rivals were in truth equally bad, the largest of their means would be too large by
+    difference. If all rivals were equally bad in the population, the largest mean would be too large by
 
     .. math:: b = \Bigl\langle \max_{j\ \text{rival}} \sum_g \epsilon_g q_{gj} \Bigr\rangle_{\epsilon = \pm 1}
 
     on average, with q the deviations of the leave-one-group-out values, scaled to the standard error. If b
-    exceeds 1.2 standard errors of the worst element, the bias outweighs what an interval covers.
+    exceeds 1.2 standard errors of the worst element, the bias is too large for an interval.
 
     >>> ratios = np.zeros((9, 20))
     >>> ratios[1:] = np.random.default_rng(0).normal(size=(8, 20))
@@ -216,33 +219,13 @@ def _null(table: SampleTable) -> float:
     return _highest(_ratios(table["null_gap"][paired], table["size"][paired]))
 
 
-def _worst(part: SampleTable) -> np.ndarray:
-    """Return (sample,) the largest distance of each sample that has one."""
-    return _defined(part).max(axis=1)
-
-
-def _largest(part: SampleTable) -> float:
-    worst = _worst(part)
-    return float(worst.max()) if len(worst) else float("nan")
-
-
-def _tail(part: SampleTable) -> float:
-    worst = _worst(part)
-    return float(np.quantile(worst, _TAIL)) if len(worst) else float("nan")
-
-
-def _tails(part: SampleTable) -> np.ndarray:
-    rows = _defined(part)
-    return np.quantile(rows, _TAIL, axis=0) if len(rows) else np.full(part["gap"].shape[1], np.nan)
-
-
-def _maxima(part: SampleTable) -> np.ndarray:
-    rows = _defined(part)
-    return rows.max(axis=0) if len(rows) else np.full(part["gap"].shape[1], np.nan)
+def _tails(distances: np.ndarray) -> np.ndarray:
+    """Return the 95 % quantile over samples; NaN without samples."""
+    return np.quantile(distances, _TAIL, axis=0) if len(distances) else np.full(distances.shape[1:], np.nan)
 
 
 def _naive_quantile(values: Any) -> float:
-    """Linear interpolation between the two values around the place."""
+    """Interpolate linearly between the two neighbouring values."""
     ordered = sorted(values)
     place = _TAIL * (len(ordered) - 1)
     low = int(place)

@@ -1,4 +1,4 @@
-"""Measuring while a network trains: every k epochs, on the same samples, in any training loop.
+"""Measurements during training: every k epochs, on the same samples, in any training loop.
 
     monitor = iv.Monitor(test, iv.Rotation.circle(16), every=2)
     monitor(model, 0)
@@ -7,7 +7,7 @@
         monitor(model, epoch)
     monitor.table
 
-Lightning and TensorBoard are reached from here, and imported only when they are asked for.
+Lightning and TensorBoard are imported only when used.
 """
 
 from invariscope.monitor.history import History

@@ -1,4 +1,4 @@
-"""How long training takes, and how long looking at it does."""
+"""Time spent on training and on measuring."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class Lap:
     """Seconds of one call.
 
     Args:
-        before: from the end of the previous call to the start of this one; NaN for the first.
-        during: inside this call, known once it is over.
+        before: seconds from the end of the previous call to the start of this one; NaN for the first call.
+        during: seconds inside this call; NaN until it ends.
     """
 
     before: float
@@ -23,14 +23,14 @@ class Lap:
 
 
 class Clock:
-    """Divides the time of a program into what lies inside `lap()` and what lies between."""
+    """Clock that divides time into that inside `lap()` and that between laps."""
 
     def __init__(self) -> None:
         self._left = math.nan
 
     @contextmanager
     def lap(self) -> Iterator[Lap]:
-        """Times the block; queued work of a GPU is waited for, so that it counts where it was asked for."""
+        """Time the block, after waiting for GPU work queued before it."""
         _finish_queued()
         entered = perf_counter()
         lap = Lap(before=entered - self._left)

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from invariscope.common.checks import integer
 from invariscope.engine.api import measure
-from invariscope.engine.options import Options
 from invariscope.measures.base import as_measures
 from invariscope.monitor.clock import Clock, Lap
-from invariscope.monitor.history import History
+from invariscope.monitor.history import TIME_COLUMNS, History
 from invariscope.monitor.saved import (
     JSON_NAME,
     SavedResults,
@@ -21,7 +20,7 @@ from invariscope.monitor.saved import (
     save_index,
     save_result,
 )
-from invariscope.monitor.settings import as_options, described, probe_set, refuse_other
+from invariscope.monitor.settings import as_options, described, probe_set, refuse_other_settings
 from invariscope.readers.base import as_reader
 from invariscope.results.result import Result
 from invariscope.transforms import as_transform
@@ -31,41 +30,39 @@ if TYPE_CHECKING:
 
 Writer: TypeAlias = Callable[[int, Result], None]
 
-SAMPLES = 256
-
 
 class Monitor:
-    """Measures a model every k epochs on a fixed probe set, from inside any training loop.
+    """Measure a model every k epochs on a fixed probe set, in any training loop.
 
-    Call it with the model and the number of epochs done: `monitor(model, 0)` before training, then after
-    each epoch. It measures in eval mode and leaves weights, modes, gradients and all random generators as
-    they were, so that the training goes as it would have gone without it.
+    Call it with the model and the number of finished epochs: `monitor(model, 0)` before training, then after
+    each epoch. It measures in eval mode and restores weights, modes, gradients and all random generators, so
+    that the training proceeds as without it.
 
-    The probe set is a seeded subset, held in memory and the same at every epoch, so that differences
-    between epochs are the network's alone. With 256 samples and 16 elements a measurement of SimpleConv costs
-    as much as training on some 2,000 samples: 3 to 4 % of an epoch over all of MNIST. Smaller data call for
-    fewer samples or a larger `every`; `overhead` says what it came to.
+    The probe set is a seeded subset, held in memory and the same at every epoch, so that differences between
+    epochs are due to the network alone. With 256 samples and 16 elements, a measurement of SimpleConv costs
+    as much as training on about 2,000 samples, which is 3 to 4 % of an epoch of MNIST. For smaller data take
+    fewer samples or a larger `every`; `overhead` reports the actual cost.
 
-    Misleads: 256 samples give wide intervals, and values of neighbouring epochs share the samples, so a
-    change between two epochs is known better than the two intervals suggest: `iv.compare` pairs them.
+    Caveats: 256 samples give wide intervals. Epochs share their samples, so a change between two epochs is
+    known better than their two intervals suggest: use `iv.compare`.
 
     Args:
-        data: what `iv.measure` takes, best data that training does not see. Read once, here.
+        data: as for `iv.measure`, preferably data that are not used for training. Read once, at construction.
         transform: a `Transform`, or a list of callables on batches.
-        every: measure when the number of epochs done is a multiple of this.
+        every: measure when the number of finished epochs is a multiple of this.
         measures: measure objects or registry names.
-        layers: as in `iv.measure`; None: all. Fewer layers cost less.
-        by_class: also each class alone, and their mean.
-        samples: size of the probe set; None: 256, or all of the data where there are fewer.
-        seed: of the subset and the transform's draws.
-        folder: where every measurement is saved as it is made. A folder with measurements of the same
-            kind is gone on with, so that an interrupted training keeps its curves. None: in memory only.
-        writers: called with the epoch and the result of every measurement: `TensorBoardWriter`, for one.
-        label: the model's name in tables and plots.
+        layers: as for `iv.measure`; None means all. Fewer layers cost less.
+        by_class: also measure each class alone, and the mean over classes.
+        samples: size of the probe set; None means 256, or all data if there are fewer.
+        seed: seed of the subset and of the transform's draws.
+        folder: where to save every measurement. If it holds measurements with the same settings, they are
+            continued, so that an interrupted training keeps its curves. None keeps results in memory only.
+        writers: called with epoch and result of every measurement, such as a `TensorBoardWriter`.
+        label: name of the model in tables and plots.
         options: further options of `iv.measure`, such as `precision` or `device`.
 
     Raises:
-        ValueError: `every` below 1, unusable data or names, or a folder with measurements of another kind.
+        ValueError: `every` below 1, unusable data or names, or a folder with different settings.
         TypeError: an option that `iv.measure` does not have.
 
     >>> import torch, invariscope as iv
@@ -105,32 +102,32 @@ class Monitor:
         self._history = self._resumed(described(self._probes, self._transform, self._measures, self._options))
 
     def __call__(self, model: Any, epoch: int) -> list[dict[str, Any]] | None:
-        """Measures if the epoch is due; repeats nothing that was measured before.
+        """Measure if the epoch is due and was not measured before.
 
         Args:
-            model: what `iv.measure` takes, in any mode, on any device.
-            epoch: epochs done, 0 before training.
+            model: as for `iv.measure`, in any mode and on any device.
+            epoch: number of finished epochs, 0 before training.
 
         Returns:
-            The epoch's rows in plain values (`History.plain_rows`), for a log or a training history; None
-            if the epoch is not due.
+            The epoch's rows as plain values (`History.plain_rows`), for a log or a training history; None if
+            the epoch is not due.
 
         Raises:
-            ValueError: an earlier epoch than the last, or the same with other weights; layers that the model
-                does not have; responses that are not finite or otherwise unusable.
-            TypeError: a model that cannot be read.
+            ValueError: the epoch precedes the last one, or was measured with other weights; a layer does not
+                exist; responses are not finite or otherwise unusable.
+            TypeError: the model cannot be read.
         """
         epoch = integer("epoch", epoch, least=0)
         return self._visit(model, epoch, due=epoch % self._every == 0)
 
     def measure(self, model: Any, epoch: int) -> list[dict[str, Any]]:
-        """Measures whether the epoch is due or not: the last one of a training, say."""
+        """Measure whether or not the epoch is due, for the last epoch of a training."""
         rows = self._visit(model, integer("epoch", epoch, least=0), due=True)
         assert rows is not None
         return rows
 
     def rewind(self, epoch: int) -> None:
-        """Forgets what came after that epoch, for a training that goes back to an earlier state."""
+        """Discard everything after that epoch, for a training that returns to an earlier state."""
         old = self._history
         self._history = replace(
             old,
@@ -143,7 +140,7 @@ class Monitor:
 
     @property
     def history(self) -> History:
-        """Everything so far, as a value that does not change."""
+        """Everything so far, as an immutable value."""
         return self._history
 
     @property
@@ -153,21 +150,21 @@ class Monitor:
 
     @property
     def times(self) -> pd.DataFrame:
-        """One row per call, with its seconds: `History.times`."""
+        """One row per call with its times: `History.times`."""
         return self._history.times
 
     @property
     def overhead(self) -> float:
-        """Measuring as a share of training: `History.overhead`."""
+        """Measuring time as a share of training time: `History.overhead`."""
         return self._history.overhead
 
     @property
     def results(self) -> Mapping[int, Result]:
-        """The whole result of every measured epoch, maps included."""
+        """Full result of every measured epoch, including maps."""
         return self._history.results
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
-        """Writes everything so far; `load_history` reads it, and `folder=` goes on with it."""
+        """Write everything so far, for `load_history` and for `folder=`."""
         return save_history(self._history, folder, overwrite=overwrite)
 
     def _visit(self, model: Any, epoch: int, *, due: bool) -> list[dict[str, Any]] | None:
@@ -185,25 +182,24 @@ class Monitor:
         return max((row["epoch"] for row in self._history.time_rows), default=-1)
 
     def _is_new(self, model: Any, epoch: int) -> bool:
-        """False for what this monitor, or the run that it goes on with, has measured."""
+        """Return whether this epoch has not been measured yet, by this monitor or the run it continues."""
         known = self.results.get(epoch)
         if known is None and epoch < self._last:
             raise ValueError(
-                f"epoch {epoch} comes after epoch {self._last}: count the epochs done, 0 before training. "
-                f"For a training that goes back, call monitor.rewind({epoch}) first; for another training, "
-                "make a new Monitor, with a new folder."
+                f"epoch {epoch} was given after epoch {self._last}; give the number of finished epochs. "
+                f"To return to an earlier state, call monitor.rewind({epoch}) first; for another training, "
+                "create a new Monitor with a new folder."
             )
         measured = None if known is None else known.provenance["model"].get("weights_digest")
         if measured is not None and measured != as_reader(model).identity().weights:
             raise ValueError(
-                f"epoch {epoch} was measured already, with other weights. For another training, make a new "
-                "Monitor with a new folder; for one that goes back, call monitor.rewind first."
+                f"epoch {epoch} was already measured with other weights. For another training, create a new "
+                "Monitor with a new folder; to return to an earlier state, call monitor.rewind first."
             )
         return known is None
 
     def _measured(self, model: Any, epoch: int) -> Result:
-        given = {name: getattr(self._options, name) for name in Options.__dataclass_fields__}
-        given |= {"samples": None, "label": self._label}
+        given = vars(self._options) | {"samples": None, "label": self._label}
         try:
             result = measure(model, self._probes, self._transform, measures=self._measures, **given)
         except (TypeError, ValueError) as error:
@@ -226,18 +222,13 @@ class Monitor:
             write(epoch, result)
 
     def _results(self, found: Mapping[int, Result | None]) -> Mapping[int, Result]:
-        """With a folder the results stay there; without one they are kept."""
+        """Return the results of these epochs, read from the folder if there is one."""
         if self._folder is not None:
             return SavedResults(self._folder, tuple(found))
         return {e: self._history.results[e] if result is None else result for e, result in found.items()}
 
     def _note_time(self, epoch: int, lap: Lap, *, measured: bool) -> None:
-        row = {
-            "epoch": epoch,
-            "measured": measured,
-            "training_seconds": lap.before,
-            "measuring_seconds": lap.during,
-        }
+        row = dict(zip(TIME_COLUMNS, (epoch, measured, lap.before, lap.during), strict=True))
         self._history = replace(self._history, time_rows=(*self._history.time_rows, row))
         if self._folder is not None:
             save_index(self._folder, self._history)
@@ -248,9 +239,9 @@ class Monitor:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ValueError(f"{self._folder} cannot be a folder for measurements: {error}") from error
+            raise ValueError(f"cannot save measurements in {self._folder}: {error}") from error
         if not (self._folder / JSON_NAME).exists():
             return History(settings=settings)
         history = load_history(self._folder)
-        refuse_other(self._folder, history.settings, settings)
+        refuse_other_settings(self._folder, history.settings, settings)
         return history

@@ -1,31 +1,31 @@
-"""A history on disk: a folder with monitor.json and a saved result for every measured epoch."""
+"""Histories on disk: a folder with monitor.json and a saved result per measured epoch."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from invariscope.common.files import write_json
+from invariscope.common.files import read_json, write_json
 from invariscope.monitor.history import TIME_COLUMNS, History
 from invariscope.results import storage
 from invariscope.results.result import Result
+from invariscope.results.storage import encoded
 
 SCHEMA = 1
 JSON_NAME = "monitor.json"
 
 
 class SavedResults(Mapping[int, Result]):
-    """The results in a folder by epoch, each read when it is asked for."""
+    """Results in a folder by epoch, loaded on access."""
 
     def __init__(self, folder: Path, epochs: tuple[int, ...]) -> None:
         self._folder, self._epochs = folder, epochs
 
     def __getitem__(self, epoch: int) -> Result:
         if epoch not in self._epochs:
-            raise KeyError(f"epoch {epoch!r} was not measured; there are {list(self._epochs)}")
+            raise KeyError(f"epoch {epoch!r} was not measured; measured epochs: {list(self._epochs)}")
         return storage.load(result_folder(self._folder, epoch))
 
     def __iter__(self) -> Iterator[int]:
@@ -36,31 +36,31 @@ class SavedResults(Mapping[int, Result]):
 
 
 def result_folder(folder: Path, epoch: int) -> Path:
-    """Where the result of an epoch lies."""
+    """Return the folder of an epoch's result."""
     return folder / f"epoch-{epoch:05d}"
 
 
 def save_result(folder: Path, epoch: int, result: Result) -> None:
-    """Writes one epoch's result; it counts once `save_index` has named it."""
+    """Write one epoch's result, which becomes part of the history with the next `save_index`."""
     storage.save(result, result_folder(folder, epoch), overwrite=True)
 
 
 def save_index(folder: Path, history: History) -> None:
-    """Writes monitor.json, whole or not at all: settings, times, and which epochs were measured."""
+    """Write monitor.json in one step: settings, times and measured epochs."""
     document = {
         "schema": SCHEMA,
         "settings": dict(history.settings),
-        "times": [_encoded(row) for row in history.time_rows],
+        "times": encoded(history.time_rows),
         "epochs": list(history.results),
     }
     write_json(folder / JSON_NAME, document)
 
 
 def save_history(history: History, folder: str | Path, *, overwrite: bool = False) -> Path:
-    """Writes a whole history into a folder and returns the folder.
+    """Write a history to a folder and return the folder.
 
     Raises:
-        FileExistsError: the folder holds something and `overwrite` is not set.
+        FileExistsError: the folder is not empty, and `overwrite` is not set.
     """
     folder = Path(folder)
     storage.refuse_used_folder(folder, overwrite=overwrite)
@@ -71,10 +71,10 @@ def save_history(history: History, folder: str | Path, *, overwrite: bool = Fals
 
 
 def load_history(folder: str | Path) -> History:
-    """Reads a folder that a monitor has written. Safe on files from strangers: nothing is executed.
+    """Load a history from a folder that a monitor wrote. Safe for untrusted files: nothing is executed.
 
     Raises:
-        FileNotFoundError: no monitor.json there, or a result is missing.
+        FileNotFoundError: monitor.json or a result is missing.
         ValueError: the files are truncated, malformed or of a newer version.
     """
     folder = Path(folder)
@@ -82,25 +82,23 @@ def load_history(folder: str | Path) -> History:
     document = _read_index(folder / JSON_NAME)
     results = SavedResults(folder, tuple(document["epochs"]))
     rows = tuple({"epoch": epoch, **row} for epoch, result in results.items() for row in result.rows)
-    times = tuple(_decoded(row) for row in document["times"])
+    times = tuple({k: math.nan if v is None else v for k, v in row.items()} for row in document["times"])
     return History(rows, times, results, document["settings"])
 
 
 def _read_index(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"no {JSON_NAME} in {path.parent}; give the folder that a Monitor wrote")
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not a whole JSON file ({error}); was it truncated?") from error
+    document = read_json(path)
     if not isinstance(document, dict) or not isinstance(document.get("schema"), int):
-        raise ValueError(f"{path} is no index of a monitor: it has no schema number")
+        raise ValueError(f"{path} is not the index of a monitor: it has no schema number")
     if document["schema"] > SCHEMA:
         raise ValueError(
-            f"{path} has schema {document['schema']}, this version reads up to {SCHEMA}: update invariscope"
+            f"{path} has schema {document['schema']}, but this version reads up to {SCHEMA}; "
+            "update invariscope"
         )
     if not _well_formed(document):
-        raise ValueError(f"{path} is malformed: it needs settings, times of {TIME_COLUMNS}, and epochs")
+        raise ValueError(f"{path} is malformed: it needs settings, times with {TIME_COLUMNS}, and epochs")
     return document
 
 
@@ -114,12 +112,3 @@ def _well_formed(document: dict[str, Any]) -> bool:
         and isinstance(epochs, list)
         and all(isinstance(epoch, int) and epoch >= 0 for epoch in epochs)
     )
-
-
-def _encoded(row: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON has no NaN."""
-    return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()}
-
-
-def _decoded(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: math.nan if value is None else value for name, value in row.items()}

@@ -1,4 +1,4 @@
-"""What a monitor measures with: its probe set, its options, and whether a saved run had the same."""
+"""Settings of a monitor: probe set, options, and the comparison with a saved run."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _DESCRIBED = ("layers", "by_class", "classes", "precision", "nonfinite", "unstab
 
 
 def as_options(further: Mapping[str, Any], **own: Any) -> Options:
-    """The options of every measurement, checked before the training starts.
+    """Return the options of every measurement, checked before the training starts.
 
     Raises:
-        TypeError: an option that `iv.measure` does not have, or that a monitor decides.
-        ValueError: a value that `iv.measure` would refuse.
+        TypeError: an option that `iv.measure` does not have, or that the monitor sets.
+        ValueError: a value that `iv.measure` would reject.
     """
     for name in further:
         if name not in _FURTHER:
@@ -34,7 +34,7 @@ def as_options(further: Mapping[str, Any], **own: Any) -> Options:
 
 
 def probe_set(data: Any, samples: int | None, seed: int) -> Source:
-    """A seeded subset of the data, copied into memory; all of them where there are few."""
+    """Return a seeded subset of the data, copied to memory; all samples if there are few."""
     whole = as_source(data, seed=seed)
     if samples is None:
         samples = SAMPLES if whole.length is None else min(SAMPLES, whole.length)
@@ -44,7 +44,7 @@ def probe_set(data: Any, samples: int | None, seed: int) -> Source:
 def described(
     probes: Source, transform: Transform, measures: tuple[Measure, ...], options: Options
 ) -> dict[str, Any]:
-    """All that two measurements must share to stand in one curve, in plain values."""
+    """Return as plain values everything that the measurements of one curve must share."""
     digest = Fingerprint()
     for window in probes.windows():
         digest.add(window)
@@ -56,15 +56,15 @@ def described(
         "seed": options.seed,
         **{name: options.described().get(name) for name in _DESCRIBED},
     }
-    # Through JSON, as saved ones go: tuples become lists there.
+    # Through JSON, as saved settings: tuples become lists.
     return json.loads(json.dumps(settings))
 
 
-def refuse_other(folder: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    """Raises a ValueError that names the settings in which a saved run differs."""
+def refuse_other_settings(folder: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Raise ValueError if the settings of a saved run differ."""
     other = [name for name in wanted if found.get(name) != wanted[name]]
     if other:
         raise ValueError(
-            f"{folder} holds measurements of another kind: other {', '.join(other)}. Give another folder, or "
-            "the settings it was begun with."
+            f"{folder} holds measurements with different settings: {', '.join(other)}. Give another folder, "
+            "or use the original settings."
         )

@@ -1,4 +1,4 @@
-"""Measurements as TensorBoard shows them: a curve for every layer, and heat maps."""
+"""Measurements for TensorBoard: a curve per layer, and heat maps."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _BOUNDS = ("value", "ci_low", "ci_high")
 
 
 class TensorBoardWriter:
-    """Writes scalars and heat maps into event files, as one of a monitor's `writers`.
+    """Writer of scalars and heat maps to event files, for a monitor's `writers`.
 
-    A layer's value over all samples goes to `MEASURE/LAYER`, that of a class to `MEASURE/LAYER/CLASS`; the
-    ends of the interval to `MEASURE.ci_low/...` and `MEASURE.ci_high/...`. The step is the epoch. What has
-    no finite value is left out. The heat map of all units goes to the images, as `MEASURE/units`.
+    A layer's value over all samples is tagged `MEASURE/LAYER`, that of a class `MEASURE/LAYER/CLASS`, and the
+    ends of the interval `MEASURE.ci_low/...` and `MEASURE.ci_high/...`. The step is the epoch. Values that
+    are not finite are omitted. The heat map of all units is an image tagged `MEASURE/units`.
 
     Args:
-        folder: where the event files go: `tensorboard --logdir FOLDER`.
-        images: draw the heat maps, which takes a fraction of a second for each measure.
+        folder: folder of the event files, as in `tensorboard --logdir FOLDER`.
+        images: whether to draw the heat maps, which takes a fraction of a second per measure.
 
     Raises:
         ImportError: the extra `tensorboard` is not installed.
@@ -36,7 +36,7 @@ class TensorBoardWriter:
         self._events, self._images = _summary_writer(Path(folder)), images
 
     def __call__(self, epoch: int, result: Result) -> None:
-        """Writes one result, and sees to it that it is on disk."""
+        """Write one result and flush it to disk."""
         for tag, value in scalars(result):
             self._events.add_scalar(tag, value, epoch)
         if self._images:
@@ -45,7 +45,7 @@ class TensorBoardWriter:
         self._events.flush()
 
     def close(self) -> None:
-        """Ends the event file."""
+        """Close the event file."""
         self._events.close()
 
     def __enter__(self) -> Self:
@@ -56,7 +56,7 @@ class TensorBoardWriter:
 
 
 def scalars(result: Result) -> Iterator[tuple[str, float]]:
-    """Tag and value of all that is finite: values and interval ends, of every layer and stratum."""
+    """Yield tag and value of all finite values and interval ends."""
     from invariscope.plots.shared.labels import layer_label
 
     for row in result.rows:
@@ -69,7 +69,7 @@ def scalars(result: Result) -> Iterator[tuple[str, float]]:
 
 
 def heat_maps(result: Result) -> Iterator[tuple[str, np.ndarray]]:
-    """Tag and picture (row, column, RGBA) of all units, for every measure that has maps."""
+    """Yield tag and picture (row, column, RGBA) of all units for every measure with maps."""
     from invariscope.plots import draw
     from invariscope.plots.shared.labels import map_measures
 
@@ -78,7 +78,7 @@ def heat_maps(result: Result) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def pixels(figure: Figure) -> np.ndarray:
-    """A drawn figure as bytes (row, column, RGBA)."""
+    """Return a drawn figure as bytes (row, column, RGBA)."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas = FigureCanvasAgg(figure)

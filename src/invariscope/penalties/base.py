@@ -1,10 +1,10 @@
-"""What a penalty is: one forward of a batch's orbits, and a formula of the responses."""
+"""The base class of penalties: one forward of a batch's orbits, and a formula of the responses."""
 
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from invariscope.block import Block, Membership
 from invariscope.common.autocast import without_autocast
+from invariscope.common.checks import set_integers
 from invariscope.common.draws import Draws, Stream
 from invariscope.engine.feature_motion import acting_elements
 from invariscope.engine.needs import ForwardRows, lay_out
@@ -25,25 +26,42 @@ from invariscope.transforms import as_transform
 from invariscope.transforms.base import Transform
 from invariscope.transforms.machinery.chosen import Chosen
 
-_STRIDE = 0x9E3779B97F4A7C15  # odd: steps and seeds do not meet
+_STRIDE = 0x9E3779B97F4A7C15  # odd, so that steps and seeds do not collide
 _OUTPUT: LayerKey = ("output", 0)
 
 
 @dataclass(frozen=True)
-class Penalty(abc.ABC):
-    """A measure of one batch as a loss: penalty(model, x) is a scalar, whose gradient reaches the model.
-
-    The batch's orbits, and what else the measure forwards, go through the model in one forward, in the mode
-    in which the model is and under autocast if the caller is; the formula itself is computed without. The
-    value is the mean over the layers; a layer in which nothing varies adds 0.
+class PenaltyNeeds:
+    """The requirements of a penalty's formula.
 
     Args:
-        transform: as `iv.measure` takes it.
-        layers: as `iv.measure` takes them; each must carry the batch on its first axis.
+        fewest: smallest number of elements.
+        probes: inputs to forward besides the orbits.
+        without_identity: never draw the identity, and do not count it among the elements.
+        of_output: penalise the model's output instead of layers.
+    """
+
+    fewest: int
+    probes: tuple[Probe, ...] = ()
+    without_identity: bool = False
+    of_output: bool = False
+
+
+@dataclass(frozen=True)
+class Penalty(abc.ABC):
+    """A measure of one batch as a loss: penalty(model, x) is a scalar with gradients to the parameters.
+
+    The batch's orbits and the measure's other inputs pass through the model in one forward, in the model's
+    current mode and under the caller's autocast; the formula itself is computed without autocast. The value
+    is the mean over layers; a layer in which nothing varies contributes 0.
+
+    Args:
+        transform: as in `iv.measure`.
+        layers: as in `iv.measure`; each layer must have the batch on its first axis.
         output: for penalties on the output, the part to penalise: a name, an index or a function; None: the
-            only floating-point tensor in the output whose first axis holds the batch.
-        elements: how many of the transform's elements are drawn at each step, without repeats; None: all.
-        seed: of everything drawn.
+            only floating-point tensor in the output with the batch on its first axis.
+        elements: number of elements to draw at each step, without repeats; None: all.
+        seed: seed of all draws.
     """
 
     transform: Any
@@ -55,81 +73,63 @@ class Penalty(abc.ABC):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "transform", as_transform(self.transform))
-        given, candidates = self.elements, len(self._candidates)
-        whole = isinstance(given, int) and not isinstance(given, bool)
-        if given is not None and not (whole and self._fewest <= given <= candidates):
+        fewest, most = self._needs.fewest, len(self._candidates)
+        if most < fewest:
+            besides = " besides the identity" if self._needs.without_identity else ""
             raise ValueError(
-                f"elements is how many of the {candidates} elements are drawn at each step, at least "
-                f"{self._fewest}; got {given!r}"
+                f"{type(self).__name__} needs at least {fewest} elements{besides}; the transform has {most}"
             )
-        if candidates < self._fewest:
-            raise ValueError(
-                f"{type(self).__name__} needs at least {self._fewest} such elements; the transform has "
-                f"{candidates}"
-            )
+        set_integers(self, elements=fewest, besides=(None,))
+        if self.elements is not None and self.elements > most:
+            raise ValueError(f"elements must be at most {most}, the number to draw from; got {self.elements}")
         as_output_choice(self.output)
         self._validate()
 
     @abc.abstractmethod
     def _validate(self) -> None:
-        """Raises for options that make no sense."""
+        """Raise for invalid options."""
 
     @property
     @abc.abstractmethod
-    def _probes(self) -> tuple[Probe, ...]:
-        """What is forwarded besides the orbits."""
-
-    @property
-    @abc.abstractmethod
-    def _fewest(self) -> int:
-        """How few elements the formula can do with."""
-
-    @property
-    @abc.abstractmethod
-    def _candidates(self) -> Sequence[int]:
-        """The elements from which some are drawn."""
-
-    @property
-    @abc.abstractmethod
-    def _of_output(self) -> bool:
-        """Whether the model's output is penalised, and no layer."""
+    def _needs(self) -> PenaltyNeeds:
+        """The requirements of the formula."""
 
     @abc.abstractmethod
     def _value(self, block: Block) -> Tensor:
-        """The formula of one layer: a scalar, 0 where it has no value."""
+        """Return the formula of one layer, a scalar; 0 if it is undefined."""
 
     @property
     def draws(self) -> bool:
-        """Whether chance takes part, so that `step` must be given."""
-        return self.elements is not None or self.transform.per_sample or bool(_drawing(self._probes))
+        """Whether anything is drawn at random, so that `step` must be given."""
+        drawn_probes = any(probe.name != "identity" for probe in self._needs.probes)
+        return self.elements is not None or self.transform.per_sample or drawn_probes
 
     def __call__(self, model: nn.Module, x: Tensor, *, step: int | None = None) -> Tensor:
-        """The mean over layers, a scalar.
+        """Return the mean over layers, a scalar.
 
         Args:
-            model: what is trained.
-            x: (sample, ...) a batch, at least two samples, without augmentation.
-            step: the number of the step, on which the draws depend and on the seed, and on nothing else; a
-                sample's place in the batch takes the place of its index. Step 0 draws what `iv.measure` draws
-                with the same seed.
+            model: the model in training.
+            x: (sample, ...) a batch of at least two samples, without augmentation.
+            step: number of the step. Draws depend only on the seed, the step, and positions in the batch.
+                Step 0 draws the same as `iv.measure` with the same seed.
         Raises:
             ValueError: a pattern that matches no layer, fewer than two samples, `step` missing.
-            TypeError: no module, data that the transform cannot move.
+            TypeError: the model is not a module, or the transform cannot act on the data.
         """
         found = self.by_layer(model, x, step=step)
         return torch.stack(list(found.values())).mean()
 
     def by_layer(self, model: nn.Module, x: Tensor, *, step: int | None = None) -> dict[LayerKey, Tensor]:
-        """The same of each layer, {(layer, call): scalar}, from one forward."""
+        """Return the penalty of each layer, {(layer, call): scalar}, from one forward."""
         if self.draws and step is None:
-            raise ValueError("the penalty draws anew at each step: give step=, the number of the step")
+            raise ValueError("the penalty draws at random at each step: give step=, the number of the step")
         if len(x) < 2:
-            raise ValueError(f"a penalty compares samples: a batch needs at least two, got {len(x)}")
+            raise ValueError(f"a penalty compares samples: x must hold at least two, got {len(x)}")
         seed, transform = self.seed + _STRIDE * (step or 0), self._drawn(step)
         batch = Batch(np.arange(len(x)), np.arange(len(x)), partners(len(x)), seed)
         with without_autocast():
-            laid = lay_out(transform, self._probes, x, batch=batch)
-        if self._of_output:
+            laid = lay_out(transform, self._needs.probes, x, batch=batch)
+        if self._needs.of_output:
             read = {_OUTPUT: output_in_graph(model, laid.rows, output=self.output)}
         else:
             read = responses_in_graph(model, laid.rows, layers=self.layers)
@@ -138,12 +138,18 @@ class Penalty(abc.ABC):
             return {k: self._value(replace(block, values=_widened(values))) for k, values in read.items()}
 
     def drawn_elements(self, step: int | None = None) -> tuple[int, ...]:
-        """Positions of the elements that a step forwards, in order."""
+        """Return the positions of the elements that a step forwards, in order."""
         if self.elements is None:
             return tuple(range(len(self.transform)))
         draws = Draws(self.seed, np.array([step or 0]), len(self._candidates), Stream.PENALTY_ELEMENT)
         order = np.argsort(draws.uniform()[0], kind="stable")[: self.elements]
         return tuple(sorted(self._candidates[place] for place in order.tolist()))
+
+    @cached_property
+    def _candidates(self) -> list[int]:
+        """Positions of the elements to draw from."""
+        left_out = self.transform.identity if self._needs.without_identity else None
+        return [j for j in range(len(self.transform)) if j != left_out]
 
     def _drawn(self, step: int | None) -> Transform:
         whole: Transform = self.transform
@@ -151,17 +157,12 @@ class Penalty(abc.ABC):
 
 
 def _widened(values: Tensor) -> Tensor:
-    """Half precision, as autocast gives it, in float32."""
+    """Return half-precision values, as autocast gives them, in float32."""
     return values if values.dtype in (torch.float32, torch.float64) else values.float()
 
 
-def _drawing(probes: Sequence[Probe]) -> list[Probe]:
-    """The probes that draw: all but the untransformed input."""
-    return [probe for probe in probes if probe.name != "identity"]
-
-
 def _block(laid: ForwardRows, transform: Transform, x: Tensor, batch: Batch) -> Block:
-    """What a statistic sees of a layer, its values still to come."""
+    """Return the block of a layer, whose values are filled in later."""
     size = (x.shape[2], x.shape[3]) if x.ndim == 4 else None
 
     def act(maps: Tensor, indices: np.ndarray, keys: np.ndarray, inverse: bool) -> Tensor:
@@ -186,13 +187,13 @@ def _block(laid: ForwardRows, transform: Transform, x: Tensor, batch: Batch) -> 
 
 
 def ratio(above: Tensor, below: Tensor, *, fixed: bool) -> Tensor:
-    """above / below, elementwise; 0, without a gradient, where below is not above 0.
+    """Return above / below, elementwise; 0, without a gradient, unless below is positive.
 
     Args:
-        fixed: below counts as a constant in the gradient.
+        fixed: treat below as a constant in the gradient.
     """
     divisor = below.detach() if fixed else below
     defined = divisor > 0
-    # The division must not see a zero even where its result is thrown away: its gradient would be NaN.
+    # Division by zero would give a NaN gradient even if its result is discarded.
     found = above / torch.where(defined, divisor, torch.ones_like(divisor))
     return torch.where(defined, found, torch.zeros_like(found))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,33 +11,32 @@ from invariscope.actions.feature_actions import FeatureAction, SpatialAction, Tr
 from invariscope.actions.fitted_action import FittedAction
 from invariscope.block import Block
 from invariscope.measures.equivariance_deviation import EquivarianceDeviation as Measured
-from invariscope.penalties.base import Penalty, ratio
+from invariscope.penalties.base import Penalty, PenaltyNeeds, ratio
 from invariscope.statistics.discrepancy import Discrepancy
-from invariscope.statistics.probes import Probe
 
 
 @dataclass(frozen=True, kw_only=True)
 class EquivarianceDeviation(Penalty):
-    """How far responses are from moving as the group says they should, under one choice of the action.
+    """Deviation of responses from equivariance under a chosen action of the group.
 
     .. math:: E = \\langle d(f(gx),\\; g\\,\\hat f(x)) \\rangle_{x, g}, \\qquad
         E_0 = \\langle d(f(gx),\\; g\\,\\hat f(z)) \\rangle
 
-    `EquivarianceDeviation` of the measures, of one batch, from the very same formulas: −1 is perfect for
-    cosines, 0 for distances and KL. Pairs with a zero vector are left out.
+    The measure `EquivarianceDeviation` of one batch, from the same formulas: −1 is perfect for cosines, 0 for
+    distances and KL. Pairs with a zero vector are left out.
 
-    Misleads, that is, can be lowered without becoming equivariant: distances by shrinking the responses, all
-    of them by responses that barely differ between samples (a large common offset brings every cosine to −1).
-    `to_null` guards against both: it divides by E₀, the same with f̂ of another sample z of the batch (1 + E
-    by 1 + E₀ for cosines). It can still be lowered by samples that lie further apart; `fixed_denominator`
-    takes away that gradient, and with it what keeps responses from shrinking.
+    Caveats: the penalty can decrease without equivariance: distances if responses shrink, and all kinds if
+    responses barely differ between samples (a large common offset brings every cosine to −1). `to_null`
+    prevents both. It divides by E₀, which uses f̂ of another sample z of the batch (for cosines, it divides
+    1 + E by 1 + E₀), and still decreases if samples move further apart. `fixed_denominator` removes that
+    gradient, which also keeps responses from shrinking.
 
     Args:
-        transform, layers, output, elements, seed: see `Penalty`. kind="output" reads the model's output,
-            whatever `layers` says. Elements can be drawn under the trivial and the spatial action alone.
-        kind, distance, reference, exclude_identity, feature_action: as of the measure.
-        to_null: relative to the null: 0 is equivariant, 1 no more so than for another sample.
-        fixed_denominator: the null counts as a constant in the gradient.
+        transform, layers, output, elements, seed: see `Penalty`. kind="output" reads the model's output and
+            ignores `layers`. `elements` requires the trivial or the spatial action.
+        kind, distance, reference, exclude_identity, feature_action: as in the measure.
+        to_null: divide by the null: 0 is equivariant, 1 no more equivariant than for another sample.
+        fixed_denominator: treat the null as a constant in the gradient.
 
     Source:
         Kvinge et al. 2022, arXiv:2210.03773, definition 3.
@@ -63,7 +61,7 @@ class EquivarianceDeviation(Penalty):
 
     @cached_property
     def measured(self) -> Measured:
-        """The measure whose formulas these are."""
+        """The measure that defines the formulas."""
         return Measured(
             kind=self.kind,
             distance=self.distance,
@@ -76,31 +74,20 @@ class EquivarianceDeviation(Penalty):
         action = self.measured.action
         if isinstance(action, FittedAction):
             raise ValueError(
-                "a fitted action needs many samples, and a penalty sees one batch: take another "
-                "feature_action, and measure the fitted one with iv.measure"
+                "a fitted action needs many samples, but a penalty sees one batch: choose another "
+                "feature_action, and use iv.measure for the fitted one"
             )
         if self.elements is not None and not isinstance(action, TrivialAction | SpatialAction):
             raise ValueError(
-                f"the action {action.name!r} belongs to the whole group, of which elements={self.elements} "
-                "draws a part: leave out elements, or take the trivial or the spatial action"
+                f"the action {action.name!r} belongs to the whole group, but elements={self.elements} draws "
+                "a part of it: leave out elements, or choose the trivial or the spatial action"
             )
 
     @property
-    def _probes(self) -> tuple[Probe, ...]:
-        return self.measured.probes
-
-    @property
-    def _fewest(self) -> int:
-        return 1 if self.measured.needs_action else 2
-
-    @property
-    def _candidates(self) -> Sequence[int]:
-        left_out = self.transform.identity if self.exclude_identity else None
-        return [j for j in range(len(self.transform)) if j != left_out]
-
-    @property
-    def _of_output(self) -> bool:
-        return self.measured.scope == "output"
+    def _needs(self) -> PenaltyNeeds:
+        measured = self.measured
+        fewest = 1 if measured.needs_action else 2
+        return PenaltyNeeds(fewest, measured.probes, self.exclude_identity, measured.scope == "output")
 
     def _value(self, block: Block) -> Tensor:
         (statistic,) = self.measured.statistics()
@@ -110,5 +97,5 @@ class EquivarianceDeviation(Penalty):
         if not self.to_null:
             return value
         null = rows["null_gap"].sum() / rows["null_count"].sum().clamp_min(1)
-        offset = float(self.measured.distance == "cosine")  # for which −1 is perfect
+        offset = float(self.measured.distance == "cosine")  # −1 is perfect for cosines
         return ratio(offset + value, offset + null, fixed=self.fixed_denominator)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from invariscope.block import Block
-from invariscope.common.registry import unknown
-from invariscope.penalties.base import Penalty, ratio
-from invariscope.statistics.probes import Probe
+from invariscope.common.checks import refuse_other
+from invariscope.penalties.base import Penalty, PenaltyNeeds, ratio
 
 AVERAGES = ("ratio", "units")
 
@@ -25,22 +23,22 @@ class NormalizedVariance(Penalty):
         TV_u = \\langle \\mathrm{Var}_j\\, a_u(t_j x_i) \\rangle_i, \\quad
         SV_u = \\langle \\mathrm{Var}_i\\, a_u(t_j x_i) \\rangle_j
 
-    What `iv.measure` gives for the same inputs as `value_ratio` and as `value`. Dead units are left out, and
-    of the mean of ratios the sparse ones and those that no sample moves, by the rules of the measure.
+    These are `value_ratio` and `value` of `iv.measure` for the same inputs. As in the measure, dead units are
+    left out, and the mean of ratios also leaves out sparse units and those that do not vary across samples.
 
-    Misleads, that is, can be lowered without becoming invariant: by more variance across samples, such as a
-    few units that follow the total brightness, and that the rest of the network ignores; by units that die,
-    or fire too seldom to count. `fixed_denominator` takes away the gradient of SV: what remains shrinks the
-    activations, which lowers the value no further but goes on moving the weights. BatchNorm in training
-    mode takes its statistics from the orbits. Dropout counts as variance along orbits. Whether a layer
-    stays informative is for the task's own loss to see to.
+    Caveats: the penalty can decrease without invariance, through more variance across samples (such as a few
+    units that follow the total brightness and that the rest of the network ignores), or through units that
+    die or fire too rarely to count. `fixed_denominator` removes the gradient of SV; what remains shrinks the
+    activations, which keeps moving the weights without lowering the value. BatchNorm in training mode takes
+    its statistics from the orbits. Dropout counts as variance along orbits. Only the task's own loss keeps a
+    layer informative.
 
     Args:
         transform, layers, output, elements, seed: see `Penalty`.
         average: "ratio" of the layer's sums, or the mean over "units" of their ratios, whose gradient is
-            dominated by the units that samples move the least.
-        fixed_denominator: SV counts as a constant in the gradient.
-        min_firing: of average="units", as in the measure.
+            dominated by the units that vary least across samples.
+        fixed_denominator: treat SV as a constant in the gradient.
+        min_firing: for average="units", as in the measure.
 
     Source:
         Quiroga et al. 2019, doi:10.1007/978-3-030-27713-0_9, for TV and SV.
@@ -59,24 +57,11 @@ class NormalizedVariance(Penalty):
     min_firing: int = 20
 
     def _validate(self) -> None:
-        if self.average not in AVERAGES:
-            raise unknown("average", str(self.average), AVERAGES)
+        refuse_other(self, average=AVERAGES)
 
     @property
-    def _probes(self) -> tuple[Probe, ...]:
-        return ()
-
-    @property
-    def _fewest(self) -> int:
-        return 2
-
-    @property
-    def _candidates(self) -> Sequence[int]:
-        return range(len(self.transform))
-
-    @property
-    def _of_output(self) -> bool:
-        return False
+    def _needs(self) -> PenaltyNeeds:
+        return PenaltyNeeds(fewest=2)
 
     def _value(self, block: Block) -> Tensor:
         orbits = block.orbits().flatten(2)
@@ -94,20 +79,20 @@ class NormalizedVariance(Penalty):
         return shares.sum() / max(int(counted.sum()), 1)
 
     def _sparse(self, orbits: Tensor, threshold: Tensor) -> Tensor:
-        # The median is the usual response of every unit that has one: most samples give it.
+        # The median is the usual response of a unit that has one, since most samples give it.
         unusual = (orbits - orbits.median(dim=0).values).abs() > threshold.sqrt()
         return unusual.any(dim=1).sum(dim=0) < min(self.min_firing, len(orbits) / 4)
 
 
 def _variance(orbits: Tensor, axis: int) -> Tensor:
-    """(unit,) variance along one axis of (sample, element, unit), averaged over the other."""
+    """Return the variance (unit,) along one axis of (sample, element, unit), averaged over the other."""
     count = orbits.shape[axis]
     squares = (orbits - orbits.mean(dim=axis, keepdim=True)).square()
     return squares.sum(dim=(0, 1)) / (orbits.shape[1 - axis] * (count - 1))
 
 
 def _threshold(orbits: Tensor) -> Tensor:
-    """(unit,) variances up to this are rounding, as for the measure."""
+    """Return the variance (unit,) below which values differ by rounding only, as in the measure."""
     tiny = 1e-10 if orbits.dtype == torch.float64 else 32 * torch.finfo(torch.float32).eps
     squares = orbits.square().mean(dim=(0, 1))
     return tiny**2 * torch.maximum(squares, 1e-6 * squares.mean())

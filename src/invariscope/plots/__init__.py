@@ -1,9 +1,9 @@
-"""Figures: `Plot.prepare(results)` holds the numbers, `draw()` makes a matplotlib figure of them.
+"""Figures: `Plot.prepare(results)` computes the numbers, and `draw()` turns them into a matplotlib figure.
 
     iv.plot("layer_profile", [plain, rotated], theme="dark").savefig("profile.svg")
 
 A new plot is one new file in this package: a frozen dataclass that derives from `Plot`, `ChartPlot`
-or `GridPlot`. It is then listed, tested and shown in the report without another edit.
+or `GridPlot`. It is then listed, tested and shown in the report automatically.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ __all__ = ["PLOTS", "ChartPlot", "GridPlot", "Plot", "View", "draw", "plot"]
 
 
 def draw(name: str, results: Any, *, theme: str = "light", **options: Any) -> Figure:
-    """Prepares the plot called `name` from one or several results and draws it.
+    """Prepare the plot called `name` from one or several results, and draw it.
 
     Args:
         name: a registry name, such as "layer_profile".
-        results: what that plot's `prepare` takes: one Result, or for some plots several.
+        results: the argument of the plot's `prepare`: one Result, or for some plots several.
         theme: "light" or "dark".
         options: keyword options of that plot's `prepare`.
     Raises:
-        ValueError: no such plot; the closest names are given.
+        ValueError: unknown plot; the message lists the closest names.
     """
     return PLOTS.get(name).prepare(results, **options).draw(theme=theme)
 

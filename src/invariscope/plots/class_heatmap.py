@@ -1,15 +1,15 @@
-"""Classes against layers, and against the units of the last layer."""
+"""Heat maps of classes by layers, and of classes by units of the last layer."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from invariscope.plots.shared import labels as names
-from invariscope.plots.shared.base import ChartPlot, View
+from invariscope.plots.shared.base import ChartPlot, View, measure_views
 from invariscope.plots.shared.cells import Cells, cells, layer_maps, shared_range
 
 if TYPE_CHECKING:
@@ -23,14 +23,14 @@ UNIT_LIMIT, FEW_UNITS = 256, 20
 
 @dataclass(frozen=True)
 class ClassHeatmap(ChartPlot):
-    """What each class alone gives: layer values, and the units of the last layer.
+    """Layer values of each class, and the units of the last layer.
 
     Args:
-        measure: what the colour shows.
+        measure: the measure shown by colour.
         model: the model's name.
         classes: one row each.
         layers: the columns of `by_layer`.
-        by_layer: layer values, (classes, layers); NaN where a class gave none.
+        by_layer: layer values, (classes, layers); NaN if a class has none.
         last_layer: the layer of `by_unit`.
         by_unit: one `Cells` per class over that layer's feature maps or units; empty without maps.
         span, unit_span: the values at the two ends of the two colour scales.
@@ -38,9 +38,9 @@ class ClassHeatmap(ChartPlot):
 
     title = "Class by class"
     reading = (
-        "The same measure with the samples of one class alone. A sample is then compared with others of its "
-        "class only, so values are usually higher. In the output layer, look along the diagonal: is a "
-        "class's own unit the invariant one?"
+        "The same measure on the samples of a single class. Samples are then compared only with others of "
+        "their class, so values are usually higher. In the output layer, look along the diagonal: is the "
+        "unit of each class invariant for that class?"
     )
     order = 50
 
@@ -56,14 +56,14 @@ class ClassHeatmap(ChartPlot):
 
     @classmethod
     def prepare(cls, result: Result, *, measure: str | None = None, limit: int = UNIT_LIMIT) -> ClassHeatmap:
-        """Layer values per class, and per-class maps of the last layer that has them.
+        """Collect layer values per class, and per-class maps of the last layer that has them.
 
         Args:
             result: one result, measured with `by_class=True`.
-            measure: None takes the normalized variance or what comes first.
-            limit: most units shown of the last layer; beyond it, neighbours are averaged.
+            measure: None: the normalized variance, else the first measure.
+            limit: the largest number of units shown; beyond it, neighbours are averaged.
         Raises:
-            ValueError: the result has no classes, or not for that measure.
+            ValueError: the result has no classes, or none for that measure.
         """
         measure = names.choose("measure", measure, _class_measures(result))
         classes = tuple(names.class_strata(result, measure))
@@ -75,35 +75,23 @@ class ClassHeatmap(ChartPlot):
 
     @classmethod
     def views(cls, results: Sequence[Result]) -> list[View]:
-        """Every measure of every result that has classes."""
-        named = list(zip(names.model_names(results), results, strict=True))
-        measures = names.headline_first(m for result in results for m in _class_measures(result))
-        found = [
-            replace(cls.prepare(result, measure=measure), model=name)
-            for measure in measures
-            for name, result in named
-            if measure in _class_measures(result)
-        ]
-        return [View(plot._view_label(len(named)), plot) for plot in found]
-
-    def _view_label(self, models: int) -> str:
-        title = names.measure_title(self.measure)
-        return f"{title} · {self.model}" if models > 1 else title
+        """Return a view per measure and result with classes."""
+        return measure_views(cls, results, _class_measures)
 
     def draw(self, *, theme: str = "light") -> Figure:
-        """The two heat maps beside each other."""
+        """Draw both heat maps side by side."""
         from invariscope.plots.shared import static
 
         count = 2 if self.by_unit else 1
         size = (min(16.0, 4.0 * count + 0.35 * len(self.layers)), 2.2 + 0.3 * len(self.classes))
         figure, axes, colours = static.new_figure(*size, theme, columns=count)
-        _draw_matrix(axes[0, 0], self.by_layer, self.classes, self.span, colours)
+        static.draw_matrix(axes[0, 0], self.by_layer, self.classes, self.span, colours)
         static.name_ticks(axes[0, 0], self.layers)
         static.heading(axes[0, 0], f"{self.model}: layers", colours)
         static.colour_bar(figure, axes[0, 0], self.span, names.measure_title(self.measure), colours)
         if self.by_unit:
             values = np.stack([row.values for row in self.by_unit])
-            _draw_matrix(axes[0, 1], values, self.classes, self.unit_span, colours)
+            static.draw_matrix(axes[0, 1], values, self.classes, self.unit_span, colours)
             static.heading(axes[0, 1], self.by_unit[0].caption, colours)
             if values.shape[1] <= FEW_UNITS:
                 static.name_ticks(axes[0, 1], [str(i) for i in self.by_unit[0].index])
@@ -111,7 +99,7 @@ class ClassHeatmap(ChartPlot):
         return figure
 
     def chart(self) -> UIElement:
-        """The same, interactive: class, layer or unit, and value under the pointer."""
+        """Return the interactive chart; hovering shows class, layer or unit, and value."""
         from bokeh.layouts import column
 
         from invariscope.plots.shared import interactive as live
@@ -138,18 +126,8 @@ class ClassHeatmap(ChartPlot):
 
         rows, width = matrix.shape
         chart = live.new_chart(height=80 + 22 * rows, min_width=max(300, min(900, 64 + 4 * width)))
-        chart.x_range, chart.y_range = live.fixed(-0.5, width - 0.5), live.fixed(rows - 0.5, -0.5)
-        chart.ygrid.visible = False
-        bottom = [i - 0.47 for i in range(rows)]
-        # A little smaller than the images, so that no hatch looks out behind them.
-        inside = {"left": [-0.49] * rows, "right": [width - 0.51] * rows}
-        live.hatched(
-            chart, {**inside, "bottom": [y + 0.03 for y in bottom], "top": [y + 0.91 for y in bottom]}
-        )
         scale = live.colour_scale(span)
-        places = {"x": [-0.5] * rows, "y": bottom, "dw": [width] * rows, "dh": [0.94] * rows}
-        columns = {"class": list(self.classes), **columns}
-        images = live.strips(chart, [row[None] for row in matrix], places, columns, scale)
+        images = live.matrix(chart, matrix, {"class": list(self.classes), **columns}, scale)
         live.name_ticks(chart.yaxis[0], self.classes)
         live.hover(chart, [images], {"class": "@class", **shown, "value": "@image{0.000}"})
         live.colour_bar(chart, scale)
@@ -175,15 +153,3 @@ def _last_units(
     if not common:
         return "", ()
     return common[-1], tuple(cells(common[-1], of_class[common[-1]], limit=limit) for of_class in maps)
-
-
-def _draw_matrix(ax: Any, matrix: np.ndarray, rows: Sequence[str], span: Any, colours: Any) -> None:
-    from invariscope.plots.shared import static
-
-    static.hatched(ax, -0.5, -0.5, matrix.shape[1], len(rows), colours)
-    ax.imshow(
-        np.ma.masked_invalid(matrix), cmap=static.COLOUR_MAP, norm=static.Normalize(*span), aspect="auto",
-        interpolation="nearest", zorder=2,
-    )  # fmt: skip
-    ax.spines[:].set_visible(False)
-    static.name_ticks(ax, rows, axis="y")

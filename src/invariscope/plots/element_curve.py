@@ -1,4 +1,4 @@
-"""A value per element of the transform: accuracy against angle, and the like."""
+"""Values per element of the transform, such as accuracy against angle."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import numpy as np
 from invariscope.plots.shared import labels as names
 from invariscope.plots.shared.base import ChartPlot, View
 from invariscope.plots.shared.scales import far_apart
-from invariscope.plots.shared.theme import DASHES, LINE_STYLES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,7 +25,7 @@ OUTPUT = "output"
 
 @dataclass(frozen=True)
 class CurveSeries:
-    """One model: an entry per element, sorted by x; bounds are NaN where no interval was issued.
+    """The curve of one model, sorted by x; bounds are NaN if no interval was issued.
 
     `spans` are the intervals as texts.
     """
@@ -45,18 +44,18 @@ class ElementCurve(ChartPlot):
     """A value against the transform's parameter, or against the element's number.
 
     Args:
-        measure: what is shown.
-        parameter: name of the parameter on the x axis, "element" where there is no single one.
-        layer: where the curve is read ("output" for predictions).
+        measure: the measure shown.
+        parameter: name of the parameter on the x axis; "element" if there is no single one.
+        layer: the layer ("output" for predictions).
         series: one per model.
-        logarithmic: whether the y axis is; what is not positive is then not shown.
+        logarithmic: whether the y axis is logarithmic; values that are not positive are then hidden.
     """
 
     title = "Element by element"
     reading = (
-        "A value for each element of the transformation, at the layer that is named, else of the network's "
-        "answers. The shaded band is the 95 % interval over samples. The accuracy of a network that is "
-        "invariant in its output is a flat line; how to read other measures stands with their names below."
+        "A value for each element of the transformation, at the named layer or else at the network's "
+        "output. The shaded band is the 95 % interval over samples. A network whose output is invariant "
+        "has a flat accuracy curve; other measures are explained below."
     )
     order = 60
 
@@ -76,15 +75,15 @@ class ElementCurve(ChartPlot):
         stratum: str = "all",
         logarithmic: bool | None = None,
     ) -> ElementCurve:
-        """One curve per result that holds it.
+        """Collect the curve of each result that has it.
 
         Args:
             results: one or several.
-            measure: a measure of `result.curves`; None takes the accuracy or what comes first.
-            layer: None takes the last layer that has this curve.
+            measure: a measure of `result.curves`; None: the accuracy, else the first measure.
+            layer: None: the last layer with this curve.
             stratum: "all", a class, or "mean".
-            logarithmic: the y axis; None: where no value is negative and the models' medians are positive and
-                lie further apart than a factor of 100.
+            logarithmic: scale of the y axis; None: logarithmic if no value is negative, and the models'
+                medians are positive and differ by more than a factor of 100.
         Raises:
             ValueError: no curves, or none of that measure, layer and stratum.
         """
@@ -104,19 +103,19 @@ class ElementCurve(ChartPlot):
 
     @classmethod
     def views(cls, results: Sequence[Result]) -> list[View]:
-        """Every measure that has curves, accuracy first."""
+        """Return a view per measure with curves, accuracy first."""
         plots = (cls.prepare(results, measure=measure) for measure in _curve_measures(results))
         return [View(plot.value_title + _one_of(plot, results), plot) for plot in plots]
 
     @property
     def value_title(self) -> str:
-        """What is shown, and of which layer where it is not the output."""
+        """Return the title of the y axis, with the layer unless it is the output."""
         title = names.curve_title(self.measure)
         return title if self.layer == OUTPUT else f"{title}, at layer {self.layer}"
 
     @property
     def span(self) -> tuple[float, float]:
-        """The y axis: 0 to 1 for shares, else what the values need."""
+        """Return the range of the y axis: about 0 to 1 for shares, else that of the values."""
         known = np.concatenate([np.r_[s.value, s.low, s.high] for s in self.series])
         known = known[np.isfinite(known)]
         if not len(known):
@@ -126,7 +125,7 @@ class ElementCurve(ChartPlot):
 
     @property
     def angle_ticks(self) -> list[float]:
-        """Multiples of 45 or 90 degrees for wide ranges of angles; empty elsewhere."""
+        """Return multiples of 45 or 90 degrees for wide ranges of angles, else an empty list."""
         x = np.concatenate([s.x for s in self.series])
         if not self.parameter.endswith("_deg") or np.ptp(x) < 135:
             return []
@@ -134,17 +133,14 @@ class ElementCurve(ChartPlot):
         return [float(a) for a in np.arange(np.ceil(x.min() / step) * step, x.max() + 1e-9, step)]
 
     def draw(self, *, theme: str = "light") -> Figure:
-        """Lines with bands."""
+        """Draw lines with bands."""
         from invariscope.plots.shared import static
 
         figure, axes, colours = static.new_figure(7.2, 4.0, theme)
         ax = axes[0, 0]
         for i, series in enumerate(self.series):
-            colour = colours.series[i % len(colours.series)]
             value, low = self._positive(series)
-            ax.fill_between(series.x, low, series.high, color=colour, alpha=0.16, linewidth=0)
-            style = {"linestyle": LINE_STYLES[DASHES[i % 4]], "marker": "o", "markersize": 4}
-            ax.plot(series.x, value, color=colour, label=series.name, linewidth=1.8, **style)
+            static.draw_curve(ax, i, series.name, series.x, (value, low, series.high), colours, size=4)
         if self.logarithmic:
             ax.set_yscale("log")
             static.plain_log_ticks(ax)
@@ -161,7 +157,7 @@ class ElementCurve(ChartPlot):
         return figure
 
     def chart(self) -> UIElement:
-        """The same, interactive: element, value and interval under the pointer."""
+        """Return the interactive chart; hovering shows element, value and interval."""
         from invariscope.plots.shared import interactive as live
 
         chart = live.new_chart(height=320, y_axis_type="log" if self.logarithmic else "linear")
@@ -182,7 +178,7 @@ class ElementCurve(ChartPlot):
         return chart
 
     def _positive(self, series: CurveSeries) -> tuple[np.ndarray, np.ndarray]:
-        """Values and lower bounds as the axis can show them: a bound that is not positive is the value."""
+        """Return values and lower bounds for the axis; the value replaces a bound that is not positive."""
         if not self.logarithmic:
             return series.value, series.low
         value = np.where(series.value > 0, series.value, np.nan)
@@ -195,7 +191,7 @@ class ElementCurve(ChartPlot):
 
 def _curve_measures(results: Sequence[Result]) -> list[str]:
     tables = [result.curves for result in results]
-    # Spectra and stability curves have axes of their own, not the elements, and plots of their own.
+    # Spectra and stability curves are not indexed by elements, and have their own plots.
     own = (names.FREQUENCY, names.RADIUS)
     along = [table.loc[~table["parameter"].isin(own)] for table in tables]
     found = list(dict.fromkeys(name for table in along for name in table["measure"]))
@@ -203,25 +199,25 @@ def _curve_measures(results: Sequence[Result]) -> list[str]:
 
 
 def _one_of(plot: ElementCurve, results: Sequence[Result]) -> str:
-    """How many layers have such a curve, where only the last one is shown."""
+    """Return a suffix with the number of layers that have such a curve; only the last one is shown."""
     count = len(_layers([_rows(result.curves, plot.measure, "all") for result in results]))
     return f", the last of {count}" if count > 1 else ""
 
 
 def _rows(curves: pd.DataFrame, measure: str, stratum: str) -> pd.DataFrame:
     rows = names.where(curves, measure=measure, stratum=stratum)
-    rows["layer"] = [names.layer_label(*pair) for pair in zip(rows["layer"], rows["call"], strict=True)]
+    rows["layer"] = names.layer_labels(rows)
     # A grid has a row per element and parameter: the first parameter stands for the element.
     return rows.drop_duplicates(["layer", "element"])
 
 
 def _layers(curves: Sequence[pd.DataFrame]) -> list[str]:
-    """Layers with the curve, the last one to run first."""
+    """Return the layers with the curve in reverse order of execution."""
     return list(dict.fromkeys(layer for rows in curves for layer in reversed(list(rows["layer"]))))
 
 
 def _parameter(curves: Sequence[pd.DataFrame]) -> str:
-    """The parameter all curves share, if it tells their elements apart."""
+    """Return the parameter common to all curves, if it distinguishes their elements."""
     found = {str(name) for rows in curves for name in rows["parameter"]}
     distinct = all(rows["x"].notna().all() and rows["x"].is_unique for rows in curves)
     return found.pop() if len(found) == 1 and distinct else "element"
@@ -243,7 +239,7 @@ def _series(name: str, rows: pd.DataFrame, parameter: str) -> CurveSeries:
 
 
 def _far_apart(series: Sequence[CurveSeries]) -> bool:
-    """Whether the models' values are of such different sizes that only logarithms show them all."""
+    """Return whether the models' values differ so much that only a logarithmic axis shows them all."""
     known = [values for s in series if len(values := s.value[np.isfinite(s.value)])]
     middles = np.array([np.median(values) for values in known])
     if not known or middles.min() <= 0 or min(values.min() for values in known) < 0:
@@ -252,22 +248,11 @@ def _far_apart(series: Sequence[CurveSeries]) -> bool:
 
 
 def _chart_series(chart: Any, series: CurveSeries, value: np.ndarray, low: np.ndarray, i: int) -> Any:
-    from bokeh.models import ColumnDataSource
-
     from invariscope.plots.shared import interactive as live
 
-    source = ColumnDataSource({
+    columns = {
         "x": series.x, "y": value, "low": low, "high": series.high,
         "label": list(series.labels), "model": [series.name] * len(series.x),
-        "text": [names.number(v) for v in series.value],
-        "interval": list(series.spans),
-    })  # fmt: skip
-    role = f"series:{i}"
-    if np.isfinite(low).any():
-        band = chart.varea("x", "low", "high", source=source, fill_alpha=0.16)
-        live.themed(band.glyph, fill_color=role)
-    line = chart.line("x", "y", source=source, line_width=2, line_dash=DASHES[i % 4])
-    live.themed(line.glyph, line_color=role)
-    dots = chart.scatter("x", "y", source=source, size=7)
-    live.themed(dots.glyph, fill_color=role, line_color="surface")
-    return source
+        "text": list(map(names.number, series.value)), "interval": list(series.spans),
+    }  # fmt: skip
+    return live.curve(chart, columns, i, size=7)

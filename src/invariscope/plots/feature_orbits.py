@@ -1,4 +1,4 @@
-"""The most and the least invariant feature maps, along a real orbit."""
+"""The most and the least invariant feature maps along an example orbit."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class FeatureRow:
 
     Args:
         rank: "most" or "least" (invariant).
-        layer: where it is read.
-        channel: its number.
-        value: its measured value, NaN if the result has no map for it.
-        frames: (m, h, w), stretched to [0, 1] over the whole orbit, so that frames compare.
+        layer: the layer.
+        channel: the index of the feature map.
+        value: the measured value; NaN if the result has no map for it.
+        frames: (m, h, w), rescaled to [0, 1] jointly over the orbit, so that frames are comparable.
     """
 
     rank: str
@@ -41,19 +41,19 @@ class FeatureRow:
 
 @dataclass(frozen=True)
 class FeatureOrbits(GridPlot):
-    """Feature maps that the transformation moves least and most, under the input that caused them.
+    """Feature maps that the transformation moves least and most, below their input.
 
     Args:
-        measure: what ranked them.
+        measure: the measure that ranked them.
         strip: the input's orbit; None if the result has none.
-        features: the most invariant ones first.
+        features: the feature maps, most invariant first.
     """
 
     title = "Feature maps along the orbit"
     reading = (
-        "Under the input, the feature maps with the lowest and the highest value of a layer. A map can be "
-        "invariant unit by unit only if its picture stays where it is; one that turns with the input is "
-        "equivariant instead. Brightness is shared along a row."
+        "Below the input are the feature maps of a layer with the lowest and the highest value. A map is "
+        "invariant unit by unit only if its image does not change; a map that turns with the input is "
+        "equivariant instead. All images of a row share one brightness scale."
     )
     order = 80
 
@@ -63,17 +63,17 @@ class FeatureOrbits(GridPlot):
 
     @classmethod
     def prepare(cls, result: Result, *, measure: str | None = None) -> FeatureOrbits:
-        """The feature maps that the result carries as examples.
+        """Collect the example feature maps of the result.
 
         Args:
             result: one result.
-            measure: whose values to quote; None takes the normalized variance or what comes first.
+            measure: the measure whose values to show; None: the normalized variance, else the first measure.
         Raises:
-            ValueError: it carries none.
+            ValueError: the result has no example feature maps.
         """
         found = [key for key in result.examples if key.startswith(PREFIX)]
         if not found:
-            raise ValueError("the result carries no feature maps as examples; its layers may have none")
+            raise ValueError("the result has no example feature maps; its layers may not be feature maps")
         measures = names.map_measures(result)
         measure = names.choose("measure", measure, measures) if measure or measures else ""
         rows = [_feature(result, key, measure) for key in found]
@@ -82,7 +82,7 @@ class FeatureOrbits(GridPlot):
 
     @classmethod
     def views(cls, results: Sequence[Result]) -> list[View]:
-        """One per result that carries feature maps."""
+        """Return a view per result with feature maps."""
         return [
             View(name, cls.prepare(result))
             for name, result in zip(names.model_names(results), results, strict=True)
@@ -90,7 +90,7 @@ class FeatureOrbits(GridPlot):
         ]
 
     def grid(self) -> PixelGrid:
-        """The input's row, then a row per feature map."""
+        """Return the row of the input, then a row per feature map."""
         rows = [_pixel_row(feature) for feature in self.features]
         if self.strip is None:
             return PixelGrid(tuple(str(i) for i in range(len(rows[0].frames))), tuple(rows))

@@ -1,4 +1,4 @@
-"""What each layer's units tell about the class, against what they tell about the transformation."""
+"""Information of each layer's units about the class, against that about the transformation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import numpy as np
 
 from invariscope.plots.shared import labels as names
 from invariscope.plots.shared.base import ChartPlot, View
-from invariscope.plots.shared.theme import DASHES, LINE_STYLES
 
 if TYPE_CHECKING:
     from bokeh.models import UIElement
@@ -31,12 +30,11 @@ FORMS = {
         ("share of what there is to know about the transformation", "share about the class"),
     ),
 }
-MARKERS = {"circle": "o", "square": "s", "triangle": "^", "diamond": "D"}
 
 
 @dataclass(frozen=True)
 class PlaneSeries:
-    """One model: (layer,) values and (layer, 2) intervals along both axes, in the order of the layers."""
+    """The values (layer,) and intervals (layer, 2) of one model along both axes, in layer order."""
 
     name: str
     layers: tuple[str, ...]
@@ -48,7 +46,7 @@ class PlaneSeries:
 
 @dataclass(frozen=True)
 class InformationPlane(ChartPlot):
-    """A dot per layer: information about the class over information about the transformation.
+    """Information about the class against information about the transformation, a dot per layer.
 
     Args:
         form: "bits" or "shares".
@@ -57,9 +55,9 @@ class InformationPlane(ChartPlot):
 
     title = "Class against transformation"
     reading = (
-        "A dot is a layer; the line joins them in the order in which they run, from the ring on. Higher: "
-        "single units tell more about the class. Further left: they tell less about the transformation. Bars "
-        "are 95 % intervals over samples."
+        "Each dot is a layer; the line joins layers in the order in which they run, starting at the ring. "
+        "Higher: single units carry more information about the class. Further left: they carry less about "
+        "the transformation. Bars are 95 % intervals over samples."
     )
     order = 55
 
@@ -70,14 +68,14 @@ class InformationPlane(ChartPlot):
     def prepare(
         cls, results: Result | Iterable[Result], *, form: str = "bits", stratum: str = "all"
     ) -> InformationPlane:
-        """The layers of each result that tell both.
+        """Collect the layers of each result that have both values.
 
         Args:
             results: one or several.
             form: "bits", or "shares" of the number of elements and of the classes' entropy.
-            stratum: "all"; within one class there is nothing to tell about the class.
+            stratum: "all"; within one class there is no information about the class.
         Raises:
-            ValueError: no result holds both, or a form that does not exist.
+            ValueError: no result has both, or an unknown form.
         """
         form = names.choose("form", form, list(FORMS))
         outputs = FORMS[form][0]
@@ -91,12 +89,12 @@ class InformationPlane(ChartPlot):
 
     @classmethod
     def views(cls, results: Sequence[Result]) -> list[View]:
-        """Bits and shares, where any result holds them."""
+        """Return a view of bits and one of shares, if any result has them."""
         found = {form: _all_series(results, outputs, "all") for form, (outputs, _) in FORMS.items()}
         return [View(form.capitalize(), cls(form, series)) for form, series in found.items() if series]
 
     def draw(self, *, theme: str = "light") -> Figure:
-        """Dots with intervals, joined by lines; a ring around the first layer."""
+        """Draw dots with intervals, joined by lines; a ring marks the first layer."""
         from invariscope.plots.shared import static
 
         figure, axes, colours = static.new_figure(5.6, 4.6, theme)
@@ -110,7 +108,7 @@ class InformationPlane(ChartPlot):
         return figure
 
     def chart(self) -> UIElement:
-        """The same, interactive: layer, values and intervals under the pointer."""
+        """Return the interactive chart; hovering shows layer, values and intervals."""
         from invariscope.plots.shared import interactive as live
 
         chart = live.new_chart(height=360, min_width=300)
@@ -129,7 +127,7 @@ class InformationPlane(ChartPlot):
 
 
 def _all_series(results: Sequence[Result], outputs: tuple[str, str], stratum: str) -> tuple[PlaneSeries, ...]:
-    """Of the results that have a layer to show."""
+    """Return the series of the results that have a layer to show."""
     named = zip(names.model_names(results), results, strict=True)
     series = (_series(name, result, outputs, stratum) for name, result in named)
     return tuple(entry for entry in series if entry.layers)
@@ -152,13 +150,13 @@ def _series(name: str, result: Result, outputs: tuple[str, str], stratum: str) -
 
 
 def _draw_series(ax: Axes, series: PlaneSeries, i: int, colours: Theme) -> None:
+    from invariscope.plots.shared import static
+
     colour = colours.series[i % len(colours.series)]
     ax.hlines(series.y, *series.x_interval.T, color=colour, linewidth=1.2, alpha=0.6)
     ax.vlines(series.x, *series.y_interval.T, color=colour, linewidth=1.2, alpha=0.6)
-    ax.plot(
-        series.x, series.y, color=colour, linewidth=1.2, markersize=5.5, label=series.name,
-        linestyle=LINE_STYLES[DASHES[i % 4]], marker=list(MARKERS.values())[i % 4],
-    )  # fmt: skip
+    style = static.series_style(i, colours)
+    ax.plot(series.x, series.y, linewidth=1.2, markersize=5.5, label=series.name, **style)
     ax.plot(series.x[:1], series.y[:1], "o", markersize=11, markerfacecolor="none", markeredgecolor=colour)
     for at in dict.fromkeys((0, len(series.layers) - 1)):
         ax.annotate(
@@ -176,13 +174,11 @@ def _chart_series(chart: Any, series: PlaneSeries, i: int) -> Any:
     bars = [
         chart.segment("left", "y", "right", "y", source=source, line_width=1.6, line_alpha=0.6),
         chart.segment("x", "low", "x", "high", source=source, line_width=1.6, line_alpha=0.6),
-        chart.line("x", "y", source=source, line_width=1.4, line_dash=DASHES[i % 4]),
         chart.scatter(list(series.x[:1]), list(series.y[:1]), size=16, fill_alpha=0, line_width=1.4),
     ]
     for renderer in bars:
         live.themed(renderer.glyph, line_color=role)
-    dots = chart.scatter("x", "y", source=source, size=9, marker=list(MARKERS)[i % 4])
-    live.themed(dots.glyph, fill_color=role, line_color="surface")
+    live.line_with_dots(chart, source, i, width=1.4)
     return source
 
 
@@ -193,6 +189,5 @@ def _columns(series: PlaneSeries) -> dict[str, Any]:
         "layer": list(series.layers), "model": [series.name] * len(series.layers),
         "transform_text": [names.number(v) for v in series.x],
         "class_text": [names.number(v) for v in series.y],
-        "transform_interval": [names.interval(*pair) for pair in series.x_interval],
-        "class_interval": [names.interval(*pair) for pair in series.y_interval],
+        "transform_interval": names.intervals(left, right), "class_interval": names.intervals(low, high),
     }  # fmt: skip

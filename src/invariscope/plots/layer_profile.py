@@ -1,4 +1,4 @@
-"""Invariance per layer, for one or several models on one axis."""
+"""Values per layer, for one or several models."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from invariscope.plots.shared import labels as names
 from invariscope.plots.shared.band import Band, band_of, chart_bands, draw_bands
 from invariscope.plots.shared.base import ChartPlot, View
 from invariscope.plots.shared.scales import far_apart
-from invariscope.plots.shared.theme import DASHES, LINE_STYLES
 
 if TYPE_CHECKING:
     from bokeh.models import UIElement
@@ -25,14 +24,12 @@ if TYPE_CHECKING:
 
 BOUNDS = {"value": ("ci_low", "ci_high"), "value_ratio": ("ratio_low", "ratio_high")}
 COLUMN_TITLES = {"value": "mean over units", "value_ratio": "ratio of layer means"}
-MARKERS = ("circle", "square", "triangle", "diamond")
-_MATPLOTLIB = {"circle": "o", "square": "s", "triangle": "^", "diamond": "D"}
 DODGE = 0.14
 
 
 @dataclass(frozen=True)
 class ProfileSeries:
-    """One model: an entry per layer; NaN where absent. `spans` are the intervals as texts."""
+    """The profile of one model, an entry per layer; NaN if absent. `spans` are the intervals as texts."""
 
     name: str
     layers: tuple[str, ...]
@@ -48,22 +45,22 @@ class ProfileSeries:
 
 @dataclass(frozen=True)
 class LayerProfile(ChartPlot):
-    """A value per layer with its interval, and the null as a reference.
+    """Layer values with intervals, and the null as a reference.
 
     Args:
-        measure: what is shown.
+        measure: the measure shown.
         column: "value" (mean over units) or "value_ratio" (ratio of layer means).
         series: one per model.
         relative: x is the depth from 0 (first layer) to 1 (last) instead of the layer's number.
-        logarithmic: whether the axis of the values is; what is not positive is then not shown.
+        logarithmic: whether the y axis is logarithmic; values that are not positive are then hidden.
     """
 
     title = "Layer by layer"
     reading = (
-        "A dot is a layer, in the order in which the layers run; the bar through it is the 95 % interval "
-        "over samples, the dotted line the null: what the same number would be if an orbit consisted of "
-        "unrelated samples. A shaded band, where there is one, holds 95 % of networks with random weights. "
-        "On a logarithmic axis, taken where values are a hundredfold apart, a value of zero has no dot."
+        "Each dot is a layer, in the order in which layers run. The bar is the 95 % interval over samples, "
+        "and the dotted line is the null: the value if orbits consisted of unrelated samples. A shaded "
+        "band, if present, covers 95 % of networks with random weights. The axis is logarithmic if values "
+        "differ by more than a factor of 100; a value of zero then has no dot."
     )
     order = 10
 
@@ -85,17 +82,18 @@ class LayerProfile(ChartPlot):
         layers: Sequence[str] | None = None,
         logarithmic: bool | None = None,
     ) -> LayerProfile:
-        """The profile of each result that holds the measure.
+        """Collect the profile of each result that has the measure.
 
         Args:
             results: one or several; they may differ in depth.
-            measure: a measure of the table; None takes the normalized variance or what comes first.
+            measure: a measure of the table; None: the normalized variance, else the first measure.
             column: "value" or "value_ratio".
             stratum: "all", a class, or "mean".
-            relative: None uses relative depth where the models' layers differ.
-            layers: patterns of the layers that are shown; None: all.
-            logarithmic: the scale of the values; None: where they differ by more than a factor of 100 and
-                none is negative. Multiples of a change of sample keep their zero: there small is small.
+            relative: None: relative depth if the models' layers differ.
+            layers: patterns of the layers to show; None: all.
+            logarithmic: scale of the values; None: logarithmic if they differ by more than a factor of 100
+                and none is negative, except for measures relative to a change of sample, whose small values
+                are negligible.
         Raises:
             ValueError: no such measure or stratum in any result.
         """
@@ -119,10 +117,10 @@ class LayerProfile(ChartPlot):
 
     @classmethod
     def views(cls, results: Sequence[Result]) -> list[View]:
-        """Every measure; for measures with both, the mean and the ratio of means.
+        """Return a view per measure; the mean and the ratio of means if a measure has both.
 
-        A single value that stands beside curves of its own family, such as where a curve crosses one half,
-        is no profile: the curves show it.
+        Measures that only summarise curves of their own family, such as the radius at which a curve crosses
+        one half, are left out, because the curves show them.
         """
         found = {
             column: [
@@ -141,7 +139,7 @@ class LayerProfile(ChartPlot):
 
     @property
     def top(self) -> float:
-        """Where the axis ends: an interval much wider than the values must not flatten them."""
+        """Return the upper end of the axis; intervals much wider than the values are cut."""
         known = np.concatenate([np.r_[s.value, s.null, s.random.mean] for s in self.series])
         reach = np.concatenate([np.r_[s.high, s.value, s.null, s.random.high] for s in self.series])
         if not np.isfinite(known).any():
@@ -150,13 +148,13 @@ class LayerProfile(ChartPlot):
 
     @property
     def bottom(self) -> float:
-        """Zero, or below it where values are negative."""
+        """Return the lower end of the axis: 0, or less if there are negative values."""
         known = np.concatenate([np.r_[s.value, s.random.mean] for s in self.series])
         least = float(np.nanmin(known)) if np.isfinite(known).any() else 0.0
         return 0.0 if least >= 0 else 1.15 * least
 
     def draw(self, *, theme: str = "light") -> Figure:
-        """Dots with intervals, joined by lines; the null dotted; random weights as a band behind them."""
+        """Draw dots with intervals, joined by lines, the null dotted, and random weights as a band."""
         from invariscope.plots.shared import static
 
         deepest = max(len(s.layers) for s in self.series)
@@ -179,7 +177,7 @@ class LayerProfile(ChartPlot):
         return figure
 
     def chart(self) -> UIElement:
-        """The same, interactive: layer, value, interval, null and random weights under the pointer."""
+        """Return the interactive chart; hovering shows layer, value, interval, null and random weights."""
         from invariscope.plots.shared import interactive as live
 
         deepest = max(len(s.layers) for s in self.series)
@@ -202,7 +200,7 @@ class LayerProfile(ChartPlot):
 
     @property
     def _shown(self) -> tuple[ProfileSeries, ...]:
-        """The series as the axis can show them."""
+        """The series without the values that the axis cannot show."""
         return tuple(map(_positive, self.series)) if self.logarithmic else self.series
 
     @property
@@ -230,7 +228,7 @@ def _series(name: str, rows: Any, column: str, relative: bool, band: Band) -> Pr
     layers = tuple(rows["label"])
     x = np.arange(len(layers), dtype=float)
     low, high = (rows[bound].to_numpy(float) for bound in BOUNDS[column])
-    # The null and the random networks are those of the mean over units only.
+    # The null and the random networks are only known for the mean over units.
     absent = np.full(len(layers), np.nan)
     null, random = (
         (rows["null"].to_numpy(float), band) if column == "value" else (absent, Band(*[absent] * 3))
@@ -256,14 +254,14 @@ def _span(row: dict[str, Any], column: str) -> str:
 
 
 def _sums_up_curves(measure: str, results: Sequence[Result]) -> bool:
-    """Whether a measure has a single layer everywhere, and its family has curves."""
+    """Return whether a measure has a single layer in each result, and its family has curves."""
     family = f"{measure.rpartition('.')[0]}."
     curved = any(str(row["measure"]).startswith(family) for result in results for row in result.curve_rows)
     return curved and max(len(names.rows_of(result, measure)) for result in results) < 2
 
 
 def _positive(series: ProfileSeries) -> ProfileSeries:
-    """What a logarithmic axis can show: an interval that reaches zero begins at the value."""
+    """Return the series for a logarithmic axis; an interval that reaches zero starts at the value."""
     value, null = (np.where(part > 0, part, np.nan) for part in (series.value, series.null))
     return replace(series, value=value, null=null, low=np.where(series.low <= 0, value, series.low))
 
@@ -275,13 +273,13 @@ def _view_label(measure: str, column: str, found: dict[str, list[str]]) -> str:
 
 
 def _draw_series(ax: Axes, series: ProfileSeries, i: int, shift: float, colours: Theme) -> None:
+    from invariscope.plots.shared import static
+
     colour = colours.series[i % len(colours.series)]
     x = series.x + shift
     ax.vlines(x, series.low, series.high, color=colour, linewidth=1.6, alpha=0.7)
-    ax.plot(
-        x, series.value, color=colour, linewidth=1.6, markersize=5.5, label=series.name,
-        linestyle=LINE_STYLES[DASHES[i % 4]], marker=_MATPLOTLIB[MARKERS[i % 4]],
-    )  # fmt: skip
+    style = static.series_style(i, colours)
+    ax.plot(x, series.value, linewidth=1.6, markersize=5.5, label=series.name, **style)
     ax.plot(x, series.null, color=colour, linewidth=1.2, linestyle=":", alpha=0.8)
 
 
@@ -295,15 +293,12 @@ def _chart_series(chart: Any, series: ProfileSeries, i: int, shift: float) -> An
         "expected": series.null, "layer": list(series.layers), "model": [series.name] * len(series.layers),
         "text": [names.number(v) for v in series.value], "null": [names.number(v) for v in series.null],
         "interval": list(series.spans),
-        "random": [names.interval(*pair) for pair in zip(series.random.low, series.random.high, strict=True)],
+        "random": names.intervals(series.random.low, series.random.high),
         "units": [f"{n:,.0f}" for n in series.units],
     })  # fmt: skip
-    role = f"series:{i}"
     null = chart.line("x", "expected", source=source, line_width=1.3, line_dash="dotted", line_alpha=0.8)
     bar = chart.segment("x", "low", "x", "high", source=source, line_width=2, line_alpha=0.6)
-    line = chart.line("x", "y", source=source, line_width=2, line_dash=DASHES[i % 4])
-    for renderer in (null, bar, line):
-        live.themed(renderer.glyph, line_color=role)
-    dots = chart.scatter("x", "y", source=source, size=9, marker=MARKERS[i % 4])
-    live.themed(dots.glyph, fill_color=role, line_color="surface")
+    for renderer in (null, bar):
+        live.themed(renderer.glyph, line_color=f"series:{i}")
+    live.line_with_dots(chart, source, i)
     return source

@@ -1,4 +1,4 @@
-"""How stable the neurons of each layer are to local deformations."""
+"""Stability of the neurons of each layer to local deformations."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import numpy as np
 from invariscope.plots.shared import labels as names
 from invariscope.plots.shared.base import ChartPlot, View
 from invariscope.plots.shared.cells import layer_maps
-from invariscope.plots.shared.theme import DASHES, LINE_STYLES
 
 if TYPE_CHECKING:
     from bokeh.models import UIElement
@@ -20,15 +19,13 @@ if TYPE_CHECKING:
     from invariscope.results.result import Result
 
 PREFIX = "neuron_stability."
-MARKERS = ("circle", "square", "triangle", "diamond")
-_MATPLOTLIB = {"circle": "o", "square": "s", "triangle": "^", "diamond": "D"}
 DODGE = 0.13
 CHANGE = "change / change between patches"
 
 
 @dataclass(frozen=True)
 class DeformationSeries:
-    """One deformation: an entry per layer; quartiles over neurons and intervals are NaN where unknown."""
+    """The values of one deformation, an entry per layer; unknown quartiles and intervals are NaN."""
 
     name: str
     value: np.ndarray
@@ -39,7 +36,7 @@ class DeformationSeries:
 
 @dataclass(frozen=True)
 class NeuronStability(ChartPlot):
-    """Mean over neurons of their stability, a line a deformation, with the middle half of the neurons.
+    """Mean stability of neurons, a line per deformation, with the middle half of the neurons.
 
     Args:
         model: the model's name.
@@ -49,9 +46,9 @@ class NeuronStability(ChartPlot):
 
     title = "Neurons under local deformations"
     reading = (
-        "A line is a deformation of what a neuron sees, a dot the mean over a layer's neurons with its 95 % "
-        "interval over images; the thin bar holds the middle half of the neurons. 0: neurons do not notice; "
-        "1: they change as much as from one patch to another."
+        "Each line is a deformation of the neurons' receptive fields, each dot the mean over a layer's "
+        "neurons with its 95 % interval over images; the thin bar covers the middle half of the neurons. "
+        "0: responses do not change; 1: they change as much as from one patch to another."
     )
     order = 64
 
@@ -61,13 +58,13 @@ class NeuronStability(ChartPlot):
 
     @classmethod
     def prepare(cls, result: Result, *, stratum: str = "all") -> NeuronStability:
-        """The values of every layer and deformation.
+        """Collect the values of each layer and deformation.
 
         Args:
-            result: of `iv.neuron_stability`.
+            result: a result of `iv.neuron_stability`.
             stratum: "all".
         Raises:
-            ValueError: the result holds no such values.
+            ValueError: the result has no such values.
         """
         measures = _measures(result)
         names.choose("neuron stability", None, measures)
@@ -82,19 +79,19 @@ class NeuronStability(ChartPlot):
 
     @classmethod
     def views(cls, results: Sequence[Result]) -> list[View]:
-        """One for each result that has such values."""
+        """Return a view per result with such values."""
         named = zip(names.model_names(results), results, strict=True)
         return [View(name, cls.prepare(result)) for name, result in named if _measures(result)]
 
     @property
     def top(self) -> float:
-        """Where the axis ends."""
+        """Return the upper end of the axis."""
         known = np.concatenate([np.r_[s.value, s.high, s.quartiles.ravel()] for s in self.series])
         known = known[np.isfinite(known)]
         return 1.08 * float(known.max()) if len(known) and known.max() > 0 else 1.0
 
     def draw(self, *, theme: str = "light") -> Figure:
-        """Lines with dots, intervals, and thin bars."""
+        """Draw lines with dots, intervals, and thin bars."""
         from invariscope.plots.shared import static
 
         figure, axes, colours = static.new_figure(min(14.0, 5.0 + 0.5 * len(self.layers)), 4.2, theme)
@@ -103,10 +100,8 @@ class NeuronStability(ChartPlot):
             colour, x = colours.series[i % len(colours.series)], self._places(i)
             ax.vlines(x, *series.quartiles.T, color=colour, linewidth=0.9, alpha=0.7)
             ax.vlines(x, series.low, series.high, color=colour, linewidth=3, alpha=0.5)
-            ax.plot(
-                x, series.value, color=colour, linewidth=1.5, markersize=5.5, label=series.name,
-                linestyle=LINE_STYLES[DASHES[i % 4]], marker=_MATPLOTLIB[MARKERS[i % 4]],
-            )  # fmt: skip
+            style = static.series_style(i, colours)
+            ax.plot(x, series.value, linewidth=1.5, markersize=5.5, label=series.name, **style)
         ax.set_ylim(0, self.top)
         static.horizontal_grid(ax, colours)
         static.axis_titles(ax, names.layer_axis(self.layers), CHANGE, colours)
@@ -115,7 +110,7 @@ class NeuronStability(ChartPlot):
         return figure
 
     def chart(self) -> UIElement:
-        """The same, interactive: layer, deformation, value and interval under the pointer."""
+        """Return the interactive chart; hovering shows layer, deformation, value and interval."""
         from invariscope.plots.shared import interactive as live
 
         chart = live.new_chart(height=320)
@@ -145,17 +140,14 @@ class NeuronStability(ChartPlot):
             "x": self._places(i), "y": series.value, "low": series.low, "high": series.high,
             "lower": lower, "upper": upper, "layer": list(self.layers),
             "name": [series.name] * len(self.layers), "text": [names.number(v) for v in series.value],
-            "interval": [names.interval(*pair) for pair in zip(series.low, series.high, strict=True)],
-            "middle": [names.interval(*pair) for pair in zip(lower, upper, strict=True)],
+            "interval": names.intervals(series.low, series.high),
+            "middle": names.intervals(lower, upper),
         })  # fmt: skip
-        role = f"series:{i}"
         thin = chart.segment("x", "lower", "x", "upper", source=source, line_width=1, line_alpha=0.7)
         bar = chart.segment("x", "low", "x", "high", source=source, line_width=4, line_alpha=0.5)
-        line = chart.line("x", "y", source=source, line_width=2, line_dash=DASHES[i % 4])
-        for renderer in (thin, bar, line):
-            live.themed(renderer.glyph, line_color=role)
-        dots = chart.scatter("x", "y", source=source, size=9, marker=MARKERS[i % 4])
-        live.themed(dots.glyph, fill_color=role, line_color="surface")
+        for renderer in (thin, bar):
+            live.themed(renderer.glyph, line_color=f"series:{i}")
+        live.line_with_dots(chart, source, i)
         return source
 
 

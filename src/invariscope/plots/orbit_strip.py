@@ -20,15 +20,15 @@ EXAMPLE = "orbit"
 
 @dataclass(frozen=True)
 class OrbitStrip(GridPlot):
-    """What the network was shown: one input under every element of the transform.
+    """One input under each element of the transform.
 
     Args:
         frames: values in [0, 1], (m, H, W) or (m, H, W, 3).
         labels: one per frame.
-        elements: how many elements the transform has; frames may be an even selection of them.
+        elements: number of elements of the transform; frames may be an even selection of them.
     """
 
-    title = "What the network was shown"
+    title = "Inputs of the network"
     reading = "One sample under the elements of the transform."
     order = 70
 
@@ -38,13 +38,13 @@ class OrbitStrip(GridPlot):
 
     @classmethod
     def prepare(cls, result: Result) -> OrbitStrip:
-        """The example orbit that the result carries.
+        """Collect the example orbit of the result.
 
         Raises:
-            ValueError: it carries none (the data were no images, or examples were not kept).
+            ValueError: there is none (the data are not images, or examples were not kept).
         """
         if EXAMPLE not in result.examples:
-            raise ValueError("the result carries no example orbit; its data may be no images")
+            raise ValueError("the result has no example orbit; its data may not be images")
         images = picture(result.examples[EXAMPLE])
         chosen = frame_choice(len(images))
         labels = element_labels(result.provenance.get("transform", {}).get("labels"), len(images))
@@ -52,7 +52,7 @@ class OrbitStrip(GridPlot):
 
     @classmethod
     def views(cls, results: Sequence[Result]) -> list[View]:
-        """One orbit: results that are shown together have the same data, or each its own."""
+        """Return a view per distinct orbit; results on the same data share one."""
         named = [
             (name, cls.prepare(result))
             for name, result in zip(names.model_names(results), results, strict=True)
@@ -66,11 +66,11 @@ class OrbitStrip(GridPlot):
         return [View(name if len(distinct) > 1 else "", plot) for name, plot in distinct]
 
     def same(self, other: OrbitStrip) -> bool:
-        """Whether two strips show the same images."""
+        """Return whether two strips show the same images."""
         return self.labels == other.labels and np.array_equal(self.frames, other.frames)
 
     def grid(self) -> PixelGrid:
-        """One row of images."""
+        """Return one row of images."""
         detail = (
             "" if len(self.frames) == self.elements else f"{len(self.frames)} of {self.elements} elements"
         )

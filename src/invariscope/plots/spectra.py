@@ -10,7 +10,6 @@ import numpy as np
 
 from invariscope.plots.shared import labels as names
 from invariscope.plots.shared.base import ChartPlot, View
-from invariscope.plots.shared.theme import DASHES, LINE_STYLES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +26,7 @@ Y_TITLES = {
 
 @dataclass(frozen=True)
 class LayerSpectrum:
-    """One layer, its name: a density at each frequency, with its interval (NaN where none was issued)."""
+    """Power density of one layer at each frequency, with intervals (NaN if none was issued)."""
 
     name: str
     frequency: np.ndarray
@@ -38,7 +37,7 @@ class LayerSpectrum:
 
 @dataclass(frozen=True)
 class Spectra(ChartPlot):
-    """Power against spatial frequency, a line a layer.
+    """Power against spatial frequency, a line per layer.
 
     Values are divided by the width of an annulus, so that layers of different resolution can be compared.
     The constant part is left out.
@@ -51,9 +50,10 @@ class Spectra(ChartPlot):
 
     title = "Spatial frequencies"
     reading = (
-        "A line is a layer: how much of its feature maps' variation has a given spatial frequency, in cycles "
-        "per position of the map; 0.5 changes from one position to the next. Lines that fall steeply are "
-        "smooth maps. After a pool, positions are further apart. Bands are 95 % intervals over samples."
+        "Each line is a layer: how much of the variation of its feature maps has a given spatial "
+        "frequency, in cycles per position of the map; 0.5 alternates from one position to the next. "
+        "Steeply falling lines mean smooth maps. After a pool, positions are further apart. Bands are 95 % "
+        "intervals over samples."
     )
     order = 62
 
@@ -71,12 +71,12 @@ class Spectra(ChartPlot):
         most: int = 6,
         stratum: str = "all",
     ) -> Spectra:
-        """The spectra of some layers.
+        """Collect the spectra of some layers.
 
         Args:
-            result: one result that holds the measure `spectrum`.
+            result: one result with the measure `spectrum`.
             measure: "spectrum.share" (default) or "spectrum.power".
-            layers: which; None takes at most `most`, evenly from the first to the last.
+            layers: the layers; None: at most `most`, evenly spaced from the first to the last.
             most: see `layers`.
             stratum: "all", or a class.
         Raises:
@@ -84,13 +84,12 @@ class Spectra(ChartPlot):
         """
         measure = names.choose("spectrum", measure, _measures(result))
         rows = names.where(result.curves, measure=measure, stratum=stratum)
-        rows["layer"] = [names.layer_label(*pair) for pair in zip(rows["layer"], rows["call"], strict=True)]
+        rows["layer"] = names.layer_labels(rows)
         known = list(dict.fromkeys(rows["layer"]))
         if not known:
             raise ValueError(f"no {measure!r} for stratum {stratum!r}")
         if layers is None:
-            places = np.unique(np.linspace(0, len(known) - 1, min(most, len(known))).round().astype(int))
-            chosen = [known[place] for place in places]
+            chosen = names.evenly(known, most)
         else:
             chosen = [names.choose("layer", layer, known) for layer in layers]
         series = tuple(_series(layer, rows.loc[rows["layer"] == layer]) for layer in chosen)
@@ -98,11 +97,11 @@ class Spectra(ChartPlot):
 
     @classmethod
     def views(cls, results: Sequence[Result]) -> list[View]:
-        """Shares, then raw power, of every result that has spectra."""
+        """Return views of shares, then of power, per result with spectra."""
         named = list(zip(names.model_names(results), results, strict=True))
         return [
             View(
-                f"{names.curve_title(measure)} · {name}" if len(named) > 1 else names.curve_title(measure),
+                names.of_model(names.curve_title(measure), name, len(named)),
                 cls.prepare(result, measure=measure),
             )
             for measure in Y_TITLES
@@ -111,21 +110,15 @@ class Spectra(ChartPlot):
         ]
 
     def draw(self, *, theme: str = "light") -> Figure:
-        """Lines with bands, the values on a logarithmic scale."""
+        """Draw lines with bands, on a logarithmic scale."""
         from invariscope.plots.shared import static
 
         figure, axes, colours = static.new_figure(7.2, 4.2, theme)
         ax = axes[0, 0]
         for i, series in enumerate(self.series):
-            colour = colours.series[i % len(colours.series)]
-            shown = np.isfinite(series.low) & (series.low > 0)
-            ax.fill_between(
-                series.frequency, series.low, series.high, where=shown, color=colour, alpha=0.16, linewidth=0
-            )
-            ax.plot(
-                series.frequency, series.value, color=colour, linewidth=1.7, label=series.name,
-                linestyle=LINE_STYLES[DASHES[i % 4]], marker="o", markersize=3,
-            )  # fmt: skip
+            low = np.where(series.low > 0, series.low, np.nan)
+            bounds = series.value, low, series.high
+            static.draw_curve(ax, i, series.name, series.frequency, bounds, colours)
         if _positive(self.series):
             ax.set_yscale("log")
         static.horizontal_grid(ax, colours)
@@ -134,7 +127,7 @@ class Spectra(ChartPlot):
         return figure
 
     def chart(self) -> UIElement:
-        """The same, interactive: layer, frequency, value and interval under the pointer."""
+        """Return the interactive chart; hovering shows layer, frequency, value and interval."""
         from invariscope.plots.shared import interactive as live
 
         scale = "log" if _positive(self.series) else "linear"
@@ -156,7 +149,7 @@ def _measures(result: Result) -> list[str]:
 def _series(layer: str, rows: pd.DataFrame) -> LayerSpectrum:
     rows = rows.loc[rows["x"] > 0].sort_values("x")
     frequency = rows["x"].to_numpy(float)
-    # An annulus is one cycle across the map wide, which is the lowest frequency there is.
+    # The width of an annulus is one cycle across the map, the lowest frequency.
     width = frequency[0] if len(frequency) else 1.0
     value, low, high = (rows[name].to_numpy(float) / width for name in ("value", "ci_low", "ci_high"))
     kept = np.isfinite(value) & (value > 0) if (value > 0).any() else np.ones(len(value), bool)
@@ -168,24 +161,12 @@ def _positive(series: Sequence[LayerSpectrum]) -> bool:
 
 
 def _chart_series(chart: Any, series: LayerSpectrum, i: int) -> Any:
-    from bokeh.models import ColumnDataSource
-
     from invariscope.plots.shared import interactive as live
 
-    bounds = list(zip(series.low, series.high, strict=True))
-    source = ColumnDataSource({
+    columns = {
         "x": series.frequency, "y": series.value, "layer": [series.name] * len(series.value),
         "low": np.where(series.low > 0, series.low, series.value), "high": series.high,
-        "frequency": [names.number(f) for f in series.frequency],
-        "text": [names.number(v) for v in series.value],
-        "interval": [names.interval(*pair) for pair in bounds],
-    })  # fmt: skip
-    role = f"series:{i}"
-    if np.isfinite(series.low).any():
-        band = chart.varea("x", "low", "high", source=source, fill_alpha=0.16)
-        live.themed(band.glyph, fill_color=role)
-    line = chart.line("x", "y", source=source, line_width=2, line_dash=DASHES[i % 4])
-    live.themed(line.glyph, line_color=role)
-    dots = chart.scatter("x", "y", source=source, size=6)
-    live.themed(dots.glyph, fill_color=role, line_color="surface")
-    return source
+        "frequency": list(map(names.number, series.frequency)), "text": list(map(names.number, series.value)),
+        "interval": names.intervals(series.low, series.high),
+    }  # fmt: skip
+    return live.curve(chart, columns, i)

@@ -1,4 +1,4 @@
-"""Stability against the size of the displacement, and images at the radius where predictions flip."""
+"""Stability against the size of the displacement, and images at the radius at which predictions flip."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import numpy as np
 from invariscope.plots.shared import labels as names
 from invariscope.plots.shared.base import ChartPlot, GridPlot, View
 from invariscope.plots.shared.grid import PixelGrid, PixelRow, picture
-from invariscope.plots.shared.theme import DASHES, LINE_STYLES
 
 if TYPE_CHECKING:
     from bokeh.models import UIElement
@@ -26,7 +25,7 @@ AXIS = "radius r (L2 norm of the change of an input)"
 
 @dataclass(frozen=True)
 class Shown:
-    """What one picture shows: its menu entry, the y axis, curves and what they are called, its scale."""
+    """Contents of one view: menu entry, y axis, curves with their names, scale."""
 
     label: str
     axis: str
@@ -55,7 +54,7 @@ SHOWN = {
 
 @dataclass(frozen=True)
 class RadiusSeries:
-    """One curve, its name: a value at each radius, with its interval (NaN where none was issued)."""
+    """One curve: a value at each radius, with its interval (NaN if none was issued)."""
 
     name: str
     radius: np.ndarray
@@ -66,23 +65,24 @@ class RadiusSeries:
 
 @dataclass(frozen=True)
 class StabilityCurves(ChartPlot):
-    """How far the response moves against how far the input does.
+    """Displacement of the response against displacement of the input.
 
     Args:
         shown: a key of `SHOWN`.
-        layer: where, "output" for the network's answer.
+        layer: the layer; "output" for the network's output.
         series: one per model and way of moving the input.
-        bump: the radius at which half of the predictions have flipped, NaN where it is not known.
+        bump: the radius at which half of the predictions have flipped, NaN if unknown.
     """
 
     title = "Stability against the size of the displacement"
     reading = (
-        "The radius is how far the input moves, by a smooth deformation, by noise of the same norm, or "
-        "toward another sample: the L2 norm of the change over all its values (pixels and channels), in "
-        "the scale in which the network is given them, as the root mean square over samples. Where "
-        "deformations lie below noise, the network is more stable to them. A vertical line, where there is "
-        "one, is the radius at which half of the predictions have flipped under noise (or, where noise "
-        "never flips so many, toward another sample or deformed). Bands are 95 % intervals over samples."
+        "The radius is the distance by which inputs are moved, by a smooth deformation, by noise of the "
+        "same norm, or toward another sample: the L2 norm of the change over all values (pixels and "
+        "channels), in the scale of the network's input, as the root mean square over samples. If the "
+        "curve of deformations is below that of noise, the network is more stable to deformations. A "
+        "vertical line, if present, is the radius at which half of the predictions have flipped under "
+        "noise (or, if noise never flips half of them, toward another sample or under deformations). Bands "
+        "are 95 % intervals over samples."
     )
     order = 20
 
@@ -95,12 +95,12 @@ class StabilityCurves(ChartPlot):
     def prepare(
         cls, results: Result | Iterable[Result], *, shown: str = "response", layer: str = OUTPUT
     ) -> StabilityCurves:
-        """The curves of one or several results.
+        """Collect the curves of one or several results.
 
         Args:
-            results: from `iv.stability_curve`.
+            results: results of `iv.stability_curve`.
             shown: "response", "relative", "linear", "accuracy", "probability" or "flips".
-            layer: "output", or a layer that was measured.
+            layer: "output", or a measured layer.
         Raises:
             ValueError: no such curves.
         """
@@ -119,7 +119,7 @@ class StabilityCurves(ChartPlot):
 
     @classmethod
     def views(cls, results: Sequence[Result]) -> list[View]:
-        """Everything known of the output, then the responses of some layers."""
+        """Return all views of the output, then the responses of some layers."""
         with_curves = [result for result in results if _layers(result)]
         present = {name for result in with_curves for name in result.curves["measure"]}
         found = [
@@ -129,24 +129,21 @@ class StabilityCurves(ChartPlot):
         ]
         layers = list(dict.fromkeys(layer for result in with_curves for layer in _layers(result)))
         inner = [layer for layer in layers if layer != OUTPUT]
-        places = np.unique(np.linspace(0, len(inner) - 1, min(MOST_LAYERS, len(inner))).round().astype(int))
-        chosen = (inner[place] for place in places)
         return found + [
-            View(f"Response of {layer}", cls.prepare(with_curves, layer=layer)) for layer in chosen
+            View(f"Response of {layer}", cls.prepare(with_curves, layer=layer))
+            for layer in names.evenly(inner, MOST_LAYERS)
         ]
 
     def draw(self, *, theme: str = "light") -> Figure:
-        """Lines with bands, the radius on a logarithmic scale."""
+        """Draw lines with bands against the radius, on a logarithmic scale."""
         from invariscope.plots.shared import static
 
         figure, axes, colours = static.new_figure(7.2, 4.2, theme)
         ax = axes[0, 0]
         for i, series in enumerate(self.series):
-            colour = colours.series[i % len(colours.series)]
             low = np.where(series.low > 0, series.low, series.value) if self._logarithmic else series.low
-            ax.fill_between(series.radius, low, series.high, color=colour, alpha=0.16, linewidth=0)
-            style = {"linestyle": LINE_STYLES[DASHES[i % 4]], "marker": "o", "markersize": 3}
-            ax.plot(series.radius, series.value, color=colour, label=series.name, linewidth=1.7, **style)
+            bounds = series.value, low, series.high
+            static.draw_curve(ax, i, series.name, series.radius, bounds, colours)
         ax.set_xscale("log")
         if self._logarithmic:
             ax.set_yscale("log")
@@ -159,7 +156,7 @@ class StabilityCurves(ChartPlot):
         return figure
 
     def chart(self) -> UIElement:
-        """The same, interactive: radius, value and interval under the pointer."""
+        """Return the interactive chart; hovering shows radius, value and interval."""
         from bokeh.models import Span
 
         from invariscope.plots.shared import interactive as live
@@ -184,19 +181,19 @@ class StabilityCurves(ChartPlot):
 
 @dataclass(frozen=True)
 class BumpImages(GridPlot):
-    """A few inputs at the radius where predictions flip: as they are, deformed, noisy, toward another.
+    """A few inputs at the radius at which predictions flip: original, deformed, noisy, toward another.
 
     Args:
-        columns: the ways.
+        columns: the ways of moving the input.
         frames: values in [0, 1], (sample, way, H, W) or (sample, way, H, W, 3).
-        radius: how far they were moved, as a root mean square.
-        reached: whether predictions do flip there; otherwise it is the largest radius.
+        radius: the root mean square displacement.
+        reached: whether predictions flip at this radius; otherwise it is the largest one.
     """
 
-    title = "What inputs moved so far look like"
+    title = "Inputs at this radius"
     reading = (
-        "A few inputs, and the same moved by the radius beside each row: the one at which half of the "
-        "predictions have flipped, or, where they never do, the largest."
+        "A few inputs, and the same moved by the radius given for each row: the one at which half of the "
+        "predictions have flipped, or the largest radius if they never do."
     )
     order = 21
 
@@ -207,14 +204,14 @@ class BumpImages(GridPlot):
 
     @classmethod
     def prepare(cls, result: Result) -> BumpImages:
-        """The images that the result carries.
+        """Collect the images of the result.
 
         Raises:
-            ValueError: it carries none.
+            ValueError: the result has no images.
         """
         kept = {k.removeprefix(EXAMPLES): a for k, a in result.examples.items() if k.startswith(EXAMPLES)}
         if not kept:
-            raise ValueError("the result carries no images of a stability curve: call iv.stability_curve")
+            raise ValueError("the result has no images of a stability curve: call iv.stability_curve")
         stack = np.stack(list(kept.values()), axis=1)
         frames = np.stack([picture(row) for row in stack])
         about = result.provenance.get("curve", {})
@@ -223,29 +220,29 @@ class BumpImages(GridPlot):
 
     @classmethod
     def views(cls, results: Sequence[Result]) -> list[View]:
-        """One for each result that carries images."""
+        """Return a view per result with images."""
         named = zip(names.model_names(results), results, strict=True)
         found = [(n, r) for n, r in named if any(key.startswith(EXAMPLES) for key in r.examples)]
         return [View(name if len(found) > 1 else "", cls.prepare(result)) for name, result in found]
 
     def grid(self) -> PixelGrid:
-        """A row a sample."""
+        """Return a row per sample."""
         detail = f"r = {names.number(self.radius)}" + ("" if self.reached else ", the largest")
         rows = (PixelRow(f"sample {i + 1}", detail, row) for i, row in enumerate(self.frames))
         return PixelGrid(self.columns, tuple(rows))
 
 
 def _layers(result: Result) -> list[str]:
-    """Layers with curves against the radius, the output first."""
+    """Return the layers with curves against the radius, output first."""
     curves = result.curves
     own = curves.loc[curves["parameter"] == names.RADIUS]
-    found = dict.fromkeys(names.layer_label(*pair) for pair in zip(own["layer"], own["call"], strict=True))
+    found = dict.fromkeys(names.layer_labels(own))
     return sorted(found, key=lambda layer: layer != OUTPUT)
 
 
 def _series(result: Result, shown: str, layer: str, model: str) -> list[RadiusSeries]:
     table = names.where(result.curves, parameter=names.RADIUS, stratum="all")
-    table["label"] = [names.layer_label(*pair) for pair in zip(table["layer"], table["call"], strict=True)]
+    table["label"] = names.layer_labels(table)
     found = []
     for curve, way in SHOWN[shown].curves:
         prefix = PREFIX if layer == OUTPUT else f"layer_{PREFIX}"
@@ -261,31 +258,19 @@ def _series(result: Result, shown: str, layer: str, model: str) -> list[RadiusSe
 
 
 def _bump(results: Sequence[Result]) -> float:
-    """The radius of the bump, where one result is shown alone and has reached it."""
+    """Return the radius of the bump if there is a single result that reaches it, else NaN."""
     about = results[0].provenance.get("curve", {}) if len(results) == 1 else {}
     bump = about.get("bumps", {}).get(about.get("shown_for"))
     return float("nan") if bump is None else float(bump)
 
 
 def _chart_series(chart: Any, series: RadiusSeries, i: int) -> Any:
-    from bokeh.models import ColumnDataSource
-
     from invariscope.plots.shared import interactive as live
 
-    bounds = list(zip(series.low, series.high, strict=True))
-    source = ColumnDataSource({
+    columns = {
         "x": series.radius, "y": series.value, "name": [series.name] * len(series.value),
         "low": np.where(series.low > 0, series.low, series.value), "high": series.high,
-        "radius": [names.number(r) for r in series.radius],
-        "text": [names.number(v) for v in series.value],
-        "interval": [names.interval(*pair) for pair in bounds],
-    })  # fmt: skip
-    role = f"series:{i}"
-    if np.isfinite(series.high).any():
-        band = chart.varea("x", "low", "high", source=source, fill_alpha=0.16)
-        live.themed(band.glyph, fill_color=role)
-    line = chart.line("x", "y", source=source, line_width=2, line_dash=DASHES[i % 4])
-    live.themed(line.glyph, line_color=role)
-    dots = chart.scatter("x", "y", source=source, size=6)
-    live.themed(dots.glyph, fill_color=role, line_color="surface")
-    return source
+        "radius": list(map(names.number, series.radius)), "text": list(map(names.number, series.value)),
+        "interval": names.intervals(series.low, series.high),
+    }  # fmt: skip
+    return live.curve(chart, columns, i)

@@ -1,15 +1,15 @@
-"""How the values of single units spread within each layer."""
+"""Distribution of the values of units within each layer."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from invariscope.plots.shared import labels as names
-from invariscope.plots.shared.base import ChartPlot, View
+from invariscope.plots.shared.base import ChartPlot, View, measure_views
 from invariscope.plots.shared.cells import layer_maps
 
 if TYPE_CHECKING:
@@ -27,21 +27,21 @@ class UnitDistribution(ChartPlot):
     """Quantiles of the units' values per layer.
 
     Args:
-        measure: what is shown.
+        measure: the measure shown.
         model: the model's name.
         layers: in the order in which they run.
         quantiles: at 5, 25, 50, 75 and 95 % of the live units, (layers, 5); NaN for a dead layer.
-        mean: over the live units, one per layer.
-        outline: how many units have which value, (layers, BINS) over the axis, the most frequent 1.
-        live: how many units have a value.
-        dead: how many have none.
+        mean: mean over the live units, one per layer.
+        outline: smoothed histogram of the values, (layers, BINS) over the axis, with maximum 1.
+        live: number of units with a value.
+        dead: number of units without a value.
     """
 
     title = "Spread within a layer"
     reading = (
-        "The box holds the middle half of a layer's units, the line through it is the median, the whiskers "
-        "reach from the 5th to the 95th percentile, and the diamond is the mean. A mean far above the box "
-        "comes from few units."
+        "The box covers the middle half of a layer's units, the line through it is the median, the "
+        "whiskers reach from the 5th to the 95th percentile, and the diamond is the mean. A mean far above "
+        "the box is due to a few units."
     )
     order = 45
 
@@ -56,11 +56,11 @@ class UnitDistribution(ChartPlot):
 
     @classmethod
     def prepare(cls, result: Result, *, measure: str | None = None, stratum: str = "all") -> UnitDistribution:
-        """Quantiles over all units of every layer that has a map.
+        """Compute quantiles over all units of each layer with a map.
 
         Args:
             result: one result.
-            measure: a measure with maps; None takes the normalized variance or what comes first.
+            measure: a measure with maps; None: the normalized variance, else the first measure.
             stratum: "all", a class, or "mean".
         Raises:
             ValueError: no maps, or none of that measure and stratum.
@@ -87,31 +87,21 @@ class UnitDistribution(ChartPlot):
 
     @classmethod
     def views(cls, results: Sequence[Result]) -> list[View]:
-        """Every measure of every result that has maps."""
-        named = list(zip(names.model_names(results), results, strict=True))
-        measures = names.headline_first(m for result in results for m in names.map_measures(result))
-        return [
-            View(
-                _view_label(measure, name, len(named)),
-                replace(cls.prepare(result, measure=measure), model=name),
-            )
-            for measure in measures
-            for name, result in named
-            if measure in names.map_measures(result)
-        ]
+        """Return a view per measure and result with maps."""
+        return measure_views(cls, results, names.map_measures)
 
     @property
     def top(self) -> float:
-        """Where the axis ends."""
+        """Return the upper end of the axis."""
         return _top(self.quantiles, self.mean)
 
     @property
     def bottom(self) -> float:
-        """Zero, or below it where values are negative."""
+        """Return the lower end of the axis: 0, or less if there are negative values."""
         return _bottom(self.quantiles)
 
     def draw(self, *, theme: str = "light") -> Figure:
-        """A violin per layer, with a box and whiskers in it."""
+        """Draw a violin per layer, with a box and whiskers inside."""
         from invariscope.plots.shared import static
 
         figure, axes, colours = static.new_figure(min(14.0, 4.5 + 0.4 * len(self.layers)), 4.0, theme)
@@ -135,7 +125,7 @@ class UnitDistribution(ChartPlot):
         return figure
 
     def chart(self) -> UIElement:
-        """The same, interactive: quantiles, mean, live and dead units under the pointer."""
+        """Return the interactive chart; hovering shows quantiles, mean, live and dead units."""
         from invariscope.plots.shared import interactive as live
 
         count = len(self.layers)
@@ -156,8 +146,8 @@ class UnitDistribution(ChartPlot):
             "third": third, "high": high, "mean": self.mean, "layer": list(self.layers),
             "median_text": [names.number(v) for v in median],
             "mean_text": [names.number(v) for v in self.mean],
-            "half": [names.interval(*pair) for pair in zip(first, third, strict=True)],
-            "most": [names.interval(*pair) for pair in zip(low, high, strict=True)],
+            "half": names.intervals(first, third),
+            "most": names.intervals(low, high),
             "live": [f"{n:,}" for n in self.live], "dead": [f"{n:,}" for n in self.dead],
         }  # fmt: skip
 
@@ -178,16 +168,11 @@ def _bottom(quantiles: np.ndarray) -> float:
 
 
 def _outline(values: np.ndarray, bottom: float, top: float) -> np.ndarray:
-    """Counts in BINS equal bins, smoothed over about two bins to each side, the largest 1."""
+    """Return counts in BINS equal bins, smoothed over about two bins to each side, with maximum 1."""
     counts, _ = np.histogram(values, bins=BINS, range=(bottom, top))
     weights = np.exp(-0.5 * (np.arange(-4, 5) / 1.5) ** 2)
     smooth = np.convolve(counts, weights / weights.sum(), mode="same")
     return smooth / smooth.max() if smooth.max() > 0 else smooth
-
-
-def _view_label(measure: str, model: str, models: int) -> str:
-    title = names.measure_title(measure)
-    return f"{title} · {model}" if models > 1 else title
 
 
 def _chart_boxes(chart: Any, columns: dict[str, Any]) -> list[Any]:

@@ -1,15 +1,15 @@
-"""A column per layer, a cell per feature map or unit."""
+"""Heat map with a column per layer and a cell per feature map or unit."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from invariscope.plots.shared import labels as names
-from invariscope.plots.shared.base import ChartPlot, View
+from invariscope.plots.shared.base import ChartPlot, View, measure_views
 from invariscope.plots.shared.cells import CELL_LIMIT, Cells, cells, layer_maps, shared_range
 
 if TYPE_CHECKING:
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class UnitHeatmap(ChartPlot):
-    """Every feature map or unit of every layer, as the colour of a cell.
+    """Values of all feature maps or units of each layer, as colours of cells.
 
-    All columns have the same height, so a layer of 10 units has tall cells and one of 512 low ones.
+    All columns have the same height, so the cells of a layer with few units are taller.
 
     Args:
-        measure: what the colour shows.
+        measure: the measure shown by colour.
         model: the model's name.
         columns: one per layer, in the order in which the layers run.
-        span: the values at the two ends of the colour scale; values beyond take the end's colour.
+        span: the values at the two ends of the colour scale; values beyond have the colour of the end.
     """
 
     title = "Unit by unit"
     reading = (
-        "A column is a layer, a cell one of its feature maps (the mean over its positions) or units. Dark "
-        "cells respond least to the transformation; hatched ones are dead: they never respond, so they have "
-        "no value."
+        "Each column is a layer, each cell a unit or a feature map (the mean over its positions). Dark "
+        "cells respond least to the transformation; hatched cells are dead: they never respond, so they "
+        "have no value."
     )
     order = 40
 
@@ -55,16 +55,16 @@ class UnitHeatmap(ChartPlot):
         sort: bool = False,
         limit: int = CELL_LIMIT,
     ) -> UnitHeatmap:
-        """The cells of every layer that has a map.
+        """Collect the cells of each layer with a map.
 
         Args:
             result: one result.
-            measure: a measure with maps; None takes the normalized variance or what comes first.
+            measure: a measure with maps; None: the normalized variance, else the first measure.
             stratum: "all", a class, or "mean".
-            sort: order each column by value, dead cells last, instead of by number.
-            limit: most cells in a column; beyond it, neighbours are averaged.
+            sort: order each column by value, dead cells last, instead of by index.
+            limit: the largest number of cells in a column; beyond it, neighbours are averaged.
         Raises:
-            ValueError: no maps, or none of that measure.
+            ValueError: no maps, or none for that measure.
         """
         measure = names.choose("measure", measure, names.map_measures(result))
         columns = [
@@ -79,27 +79,20 @@ class UnitHeatmap(ChartPlot):
 
     @classmethod
     def views(cls, results: Sequence[Result]) -> list[View]:
-        """Every measure of every result; results share the colour scale of a measure."""
-        named = list(zip(names.model_names(results), results, strict=True))
-        measures = names.headline_first(m for result in results for m in names.map_measures(result))
-        return [view for measure in measures for view in cls._alike(measure, named)]
-
-    @classmethod
-    def _alike(cls, measure: str, named: Sequence[tuple[str, Result]]) -> list[View]:
-        plots = [
-            replace(cls.prepare(result, measure=measure), model=name)
-            for name, result in named
-            if measure in names.map_measures(result)
-        ]
-        span = shared_range(column.values for plot in plots for column in plot.columns)
-        title = names.measure_title(measure)
+        """Return a view per measure and result; results share the colour scale of a measure."""
+        views = measure_views(cls, results, names.map_measures)
+        plots: list[Any] = [view.plot for view in views]
+        spans = {
+            measure: shared_range(c.values for plot in plots if plot.measure == measure for c in plot.columns)
+            for measure in {plot.measure for plot in plots}
+        }
         return [
-            View(f"{title} · {plot.model}" if len(named) > 1 else title, replace(plot, span=span))
-            for plot in plots
+            replace(view, plot=replace(plot, span=spans[plot.measure]))
+            for view, plot in zip(views, plots, strict=True)
         ]
 
     def draw(self, *, theme: str = "light") -> Figure:
-        """Columns of cells beside each other, with a colour bar."""
+        """Draw the columns of cells side by side, with a colour bar."""
         from invariscope.plots.shared import static
 
         count = len(self.columns)
@@ -116,7 +109,7 @@ class UnitHeatmap(ChartPlot):
         return figure
 
     def chart(self) -> UIElement:
-        """The same, interactive: layer, feature map or unit, and value under the pointer."""
+        """Return the interactive chart; hovering shows layer, feature map or unit, and value."""
         from invariscope.plots.shared import interactive as live
 
         count, layers = len(self.columns), [column.label for column in self.columns]
@@ -124,11 +117,11 @@ class UnitHeatmap(ChartPlot):
         chart.x_range, chart.y_range = live.fixed(-0.5, count - 0.5), live.fixed(0, 1)
         chart.yaxis.visible, chart.ygrid.visible = False, False
         left = [i - 0.45 for i in range(count)]
-        # A little smaller than the images, so that no hatch looks out behind them.
+        # Slightly smaller than the images, so that the hatch is not visible at their edges.
         inside = {"left": [x + 0.01 for x in left], "right": [x + 0.89 for x in left]}
         live.hatched(chart, {**inside, "bottom": [0.002] * count, "top": [0.998] * count})
         scale = live.colour_scale(self.span)
-        # Bokeh puts an image's first row at the bottom; number 0 belongs on top.
+        # Bokeh puts an image's first row at the bottom; index 0 belongs at the top.
         flipped = [column.values[::-1, None] for column in self.columns]
         images = live.strips(
             chart, flipped, {"x": left, "y": [0] * count, "dw": [0.9] * count, "dh": [1] * count},

@@ -1,4 +1,4 @@
-"""Where a representation is read: torch modules, and any callable that returns its layers."""
+"""Readers of representations: of torch modules, and of any callable that returns its layers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a reader is: it runs a model once and hands over what every layer produced."""
+"""The interface of readers, which run a model and pass on the output of every layer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from invariscope.common.registry import Registry
 from invariscope.common.samples import Inputs
 from invariscope.readers.feeding import described_batch
 from invariscope.readers.model_factories import makes_models, no_model
-from invariscope.readers.prediction import OutputChoice, Prediction
+from invariscope.readers.prediction import OutputChoice, PredictionSelector
+from invariscope.readers.torch.outputs import dtype_name
 
 OK = "ok"
 _NO_GRADIENT = "does not require grad"
@@ -31,17 +32,17 @@ Precision: TypeAlias = Literal["float32", "bf16", "float64"]
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What one layer produced in one forward.
+    """The output of one layer in one forward.
 
     Args:
-        layer: the layer's name.
-        call: which run of the layer within this forward, from 0.
-        values: (batch, *unit), the batch axis moved to the front, and the channels of maps behind it. A view
+        layer: name of the layer.
+        call: number of the layer's run within this forward, from 0.
+        values: (batch, *unit), with the batch axis first, followed by the channels of maps. A view
             of the model's own tensor: reduce or copy it before returning, since a later in-place operation
             may overwrite it.
-        batch_axis: where the batch axis was in the tensor that the layer produced.
-        alias_of: (layer, call) of an earlier reading of the same forward that holds the same values in the
-            same order; None if there is none.
+        batch_axis: position of the batch axis in the tensor that the layer produced.
+        alias_of: (layer, call) of an earlier reading of the same forward with the same values in the same
+            order; None if there is none.
         status: "ok", or why the layer is skipped (values may then be None). A layer that becomes unreadable
             in a later forward is skipped in the whole run.
         row_of: (row,) the sample of each row, if rows of a sample (atoms, nodes) are kept apart; `values` is
@@ -74,19 +75,19 @@ class Identity:
 
 @dataclass(frozen=True)
 class LayerInfo:
-    """What is known of one run of one layer before anything is measured.
+    """One run of one layer, as found by the inspection.
 
     Args:
-        layer: the layer's name.
-        call: which run of the layer within one forward, from 0.
-        shape: of one sample's units, without the batch axis; for a skipped layer of the whole tensor. Feature
-            maps are (C, H, W), also where the network holds their channels last.
-        dtype: "float32".
-        kind: the module's class ("Conv2d"), or the operation ("function add").
+        layer: name of the layer.
+        call: number of the layer's run within one forward, from 0.
+        shape: shape of one sample's units, without the batch axis; for a skipped layer of the whole tensor.
+            Feature maps are (C, H, W), even if the network keeps their channels last.
+        dtype: number format, such as "float32".
+        kind: class of the module ("Conv2d"), or the operation ("function add").
         alias_of: (layer, call) that it repeats, if any.
         status: "ok", or why it is skipped.
-        unclear: features come last, and it is not known whether the other axes are rows and columns.
-        ragged: samples have different numbers of rows, which are kept apart; `shape` is that of a row.
+        unclear: whether features come last, and it is not known whether the other axes are rows and columns.
+        ragged: whether samples have different numbers of rows, kept apart; `shape` is that of a row.
     """
 
     layer: str
@@ -102,22 +103,22 @@ class LayerInfo:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What a trial forward showed.
+    """The result of a trial forward.
 
     Args:
-        layers: the selected layers in the order in which the forward produces them, skipped ones included.
-        unused: layers that the forward never ran (`out_proj` inside attention, say).
-        notes: what the reader did otherwise than a plain forward.
+        layers: selected layers in the order in which the forward runs them, including skipped ones.
+        unused: layers that the forward never ran, such as `out_proj` inside attention.
+        notes: differences from a plain forward of the model.
         output: the prediction, with the reason as its status if there is none; None if the model returns no
             tensor.
-        prediction: where it is in the model's output.
+        prediction: position of the prediction in the model's output.
     """
 
     layers: tuple[LayerInfo, ...]
     unused: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     output: LayerInfo | None = None
-    prediction: Prediction = field(default_factory=Prediction)
+    prediction: PredictionSelector = field(default_factory=PredictionSelector)
 
     @cached_property
     def readable(self) -> frozenset[LayerKey]:
@@ -140,7 +141,7 @@ class Inspection:
 
     @cached_property
     def unclear(self) -> frozenset[LayerKey]:
-        """The layers of which it is not known whether they are maps."""
+        """The layers with features last that may or may not be maps."""
         return frozenset((info.layer, info.call) for info in self.layers if info.unclear)
 
 
@@ -149,13 +150,13 @@ Selection: TypeAlias = "str | Sequence[str] | Callable[[LayerInfo], bool] | None
 AxisChoice: TypeAlias = "int | Mapping[str, int] | None"
 
 
-def _dtype(x: Tensor) -> str:
-    return str(x.dtype).removeprefix("torch.")
-
-
 def _reason(reason: object, copied_for: str) -> str:
-    """The model's own words, and what can be done if that is known."""
-    words = str(reason) if isinstance(reason, RuntimeError | ValueError | TypeError) else _named(reason)
+    """Return the model's own message, with advice if there is any."""
+    words = str(reason)
+    if not isinstance(
+        reason, RuntimeError | ValueError | TypeError
+    ):  # others may be unclear without the class
+        words = f"{type(reason).__name__}: {reason}".removesuffix(": ")
     if isinstance(reason, RuntimeError) and _NO_GRADIENT in words:
         words = (
             "it differentiates inside its forward, which runs without autograd unless gradients=True is "
@@ -172,23 +173,20 @@ def _reason(reason: object, copied_for: str) -> str:
             "call=lambda model, batch: ..., or return other fields from preprocess="
         )
     elif copied_for and isinstance(reason, RuntimeError | TypeError | AttributeError):
-        words += f". It ran as a copy, which {copied_for} needs; without that the model is measured as it is"
+        words += (
+            f". It ran as a copy, which {copied_for} requires; leave that out to measure the model itself"
+        )
     return words
 
 
-def _named(error: object) -> str:
-    """An error with its class, without which the words of a KeyError or of an assertion say little."""
-    return f"{type(error).__name__}: {error}".removesuffix(": ")
-
-
 class FailedForward(ValueError):
-    """The model raised an error on its inputs.
+    """Raised if the model fails on its inputs.
 
     Args:
-        model: what to call it, with the layer where it failed.
-        shape: of the inputs as the user gave them, of which a trial takes fewer; in a run that of the batch.
+        model: name of the model, with the layer where it failed.
+        shape: shape of the user's inputs, of which a trial takes fewer; in a run that of the batch.
         values: number format and trial size.
-        reason: the model's own words.
+        reason: the model's own message.
     """
 
     def __init__(self, model: str, shape: Sequence[int], values: str, reason: object) -> None:
@@ -200,46 +198,46 @@ class FailedForward(ValueError):
     def on(
         cls, trial: Any, shape: Sequence[int], model: str, reason: object, *, copied_for: str = ""
     ) -> FailedForward:
-        """The error for a trial on some of the inputs."""
+        """Return the error for a trial on some of the inputs."""
         if not isinstance(trial, Tensor):
             return cls(model, (), f"a batch with {described_batch(trial)}", _reason(reason, copied_for))
-        values = f"{_dtype(trial)}, {len(trial)} of which were tried"
+        values = f"{dtype_name(trial)}, {len(trial)} of which were tried"
         return cls(model, shape, values, _reason(reason, copied_for))
 
     @classmethod
     def during(
         cls, batch: Any, model: str, reason: object, *, copied_for: str = "", tried: bool = True
     ) -> FailedForward:
-        """The error for one batch; `tried`: the model took the trial inputs."""
-        words = _reason(reason, copied_for) + (f". It took the {_TRIED} inputs of the trial" if tried else "")
+        """Return the error for one batch; `tried`: the model accepted the trial inputs."""
+        words = _reason(reason, copied_for) + (f". It accepted trials of {_TRIED} inputs" if tried else "")
         if not isinstance(batch, Tensor):
             return cls(model, (), f"a batch with {described_batch(batch)}", words)
-        return cls(model, batch.shape, f"{_dtype(batch)} (one batch)", words)
+        return cls(model, batch.shape, f"{dtype_name(batch)} (one batch)", words)
 
     def among(self, shape: Sequence[int]) -> FailedForward:
-        """The same error for inputs of which those at hand are a part; for a structured batch unchanged."""
+        """Return the same error with the shape of all inputs, of which the trial took some."""
         if not self.shape:
             return self
         return FailedForward(self.model, shape, self.values, self.reason)
 
 
 class Forward(Protocol):
-    """One forward: passes each layer's value to `sink` when it is produced; returns the model's output."""
+    """Runs one forward, passing each layer's output to `sink` at once; returns the model's output."""
 
     def __call__(self, x: Inputs, sink: Sink) -> Any:
-        """One forward of x, a tensor or an array of samples."""
+        """Run one forward of x, a tensor or an array of samples."""
         ...
 
 
 class Reader(ABC):
     """Reads representations of one kind of model.
 
-    A concrete subclass in this package is found by being defined. Its constructor is
-    `(model, *, layers=None, ...)` with any of the options of `as_reader`; an option that it lacks is refused.
+    Concrete subclasses in this package are registered automatically. Their constructor is
+    `(model, *, layers=None, ...)`, with any of the options of `as_reader`; other options are refused.
     """
 
     fallback: ClassVar[bool] = False
-    """Asked last: takes what no other reader recognises."""
+    """Whether to try this reader last, for models that no other reader recognises."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -253,19 +251,19 @@ class Reader(ABC):
     @property
     @abstractmethod
     def name(self) -> str:
-        """The model's name, "ResNet"."""
+        """Name of the model, such as "ResNet"."""
 
     @property
     @abstractmethod
     def device(self) -> str:
-        """Where the model computes, "cpu" or "cuda:0"."""
+        """Device of the model, such as "cpu" or "cuda:0"."""
 
     @abstractmethod
     def identity(self) -> Identity:
         """Return a digest of what determines the model's responses, the same in another process."""
 
     def fingerprint(self) -> str:
-        """The digest of `identity`."""
+        """Return the digest of `identity`."""
         return self.identity().digest
 
     def described(self, label: str | None) -> dict[str, Any]:
@@ -282,12 +280,12 @@ class Reader(ABC):
     def inspect(
         self, x: Inputs, *, device: str | None = None, precision: Precision = "float32"
     ) -> Inspection:
-        """Forwards a few rows of x, at two batch sizes, and says what can be read.
+        """Forward a few rows of x, at two batch sizes, and return what can be read.
 
         Args:
-            x: (batch, ...) at least one input, or an array of samples; different ones tell more.
+            x: (batch, ...) at least one input, or an array of samples, preferably several different ones.
             device: where to run; None: where the model is.
-            precision: as in `open`.
+            precision: see `open`.
         Raises:
             ValueError: the model fails on such an input, or a pattern matches no layer.
         """
@@ -296,17 +294,17 @@ class Reader(ABC):
     def open(
         self, *, device: str | None = None, precision: Precision = "float32", seed: int = 0
     ) -> AbstractContextManager[Forward]:
-        """Prepares the model for measuring; on exit, also after an error, it is as it was.
+        """Prepare the model for measuring; it is restored on exit, also after an error.
 
         Args:
-            device: where to run; None: where the model is; another device gets a copy.
+            device: where to run, as a copy if it is another device; None: where the model is.
             precision: "float32": the model as it is; "bf16": a bfloat16 channels-last copy; "float64": a
-                double copy.
+                double-precision copy.
             seed: for models that draw random numbers in their forward.
         """
 
 
-def prediction_info(prediction: Prediction, kind: str) -> LayerInfo | None:
+def prediction_info(prediction: PredictionSelector, kind: str) -> LayerInfo | None:
     """Return a prediction's entry in an inspection; None if the model returns no tensor."""
     if not prediction.dtype:
         return None
@@ -327,17 +325,17 @@ def as_reader(
     call: Callable[[Any, Any], Any] | None = None,
     pool: Any = None,
 ) -> Reader:
-    """The reader of a model: modules, callables that return {layer: array}, or a reader as it is.
+    """Return the reader of a model: of a module, or of a callable that returns {layer: array}.
 
     Args:
-        model: what to read.
-        layers: names, globs (`*` crosses dots; a container is read when a pattern matches its name), a list
+        model: the model; a reader is returned unchanged.
+        layers: names, globs (`*` crosses dots; a container is read if a pattern matches its name), a list
             of them, or a predicate on `LayerInfo`; None reads every leaf module and functional operation.
-        batch_axis: the batch axis where it cannot be found: one for all layers, or {name or glob: axis}.
-        output, gradients, preprocess, call, pool: as for `iv.measure`.
+        batch_axis: the batch axis if it cannot be found: one for all layers, or {name or glob: axis}.
+        output, gradients, preprocess, call, pool: see `iv.measure`.
     Raises:
-        TypeError: nothing that can be read, a class or function that makes a model, options for a reader
-            that chose its own, or an option that does not apply to such a model.
+        TypeError: an unsupported model, a class or function that returns a model, or options together with
+            a reader, which has its own; an option that does not apply to such a model.
     """
     options = {"layers": layers, "batch_axis": batch_axis, "output": output, "gradients": gradients or None}
     options |= {"preprocess": preprocess, "call": call, "pool": pool}

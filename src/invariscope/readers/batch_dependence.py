@@ -1,4 +1,4 @@
-"""Models whose response to an input depends on chance, or on the other inputs of the batch."""
+"""Detect models whose response to an input depends on chance or on the other inputs of the batch."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from invariscope.common.samples import (
     taken,
     turned_round,
 )
-from invariscope.readers.base import OK, Forward, LayerKey, Precision, Reader, Reading, Sink
-from invariscope.readers.prediction import Prediction
+from invariscope.readers.base import OK, Forward, LayerKey, Precision, Reader, Reading
+from invariscope.readers.prediction import PredictionSelector
 
 _BATCH = 4
 _OUTPUT: LayerKey = ("output", -1)
-# A repeated forward of equal shape repeats its rounding too, up to what parallel sums on a GPU do.
+# A repeated forward of the same shape repeats its rounding errors, except for parallel sums on a GPU.
 _TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
 _COARSE = 5e-2
-# Batches of another size round differently. Rows of different inputs differ by about their spread.
+# Batches of different sizes round differently. Rows of different inputs differ by about their spread.
 _SHARE_OF_SPREAD = 0.1
 _LEAST_SPREAD = {torch.float64: 1e-2, torch.float32: 1e-2}
 _LEAST_SPREAD_COARSE = 1.0
-_FAR_BELOW = 1e-4  # a share of the rms that is small whatever the spread
-_BEYOND = 1e37  # masked scores
-_NO_SCALE = 1e12  # a difference as a share of a layer of zeros
+_FAR_BELOW = 1e-4  # share of the rms below which a difference is small whatever the spread
+_BEYOND = 1e37  # values beyond this are masked scores
+_NO_SCALE = 1e12  # shares beyond this are relative to a layer of zeros
 
 _NEIGHBOURS = "its response to an input depends on the other inputs of the batch, or their order"
 NOT_ALWAYS = "it runs for some inputs and not for others"
@@ -45,12 +45,13 @@ class Dependence:
     """What the response to an input depends on besides the input; false if on nothing.
 
     Args:
-        chance: how much a repeated forward differs, as a share of the layer's rms; 0 within rounding.
-        neighbours: how much the response to an input changes with the others of its batch, likewise.
-        chance_layer: the first layer that differs, if any.
-        neighbours_layer: likewise.
-        output: whether the model's output depends on neighbours.
-        layers: why single layers cannot be read: they depend on neighbours, or run for some inputs only.
+        chance: largest difference in a repeated forward, as a share of the layer's rms; 0 within rounding.
+        neighbours: largest change of the response to an input with the rest of its batch, as a share too.
+        chance_layer: first layer that differs in a repeated forward, if any.
+        neighbours_layer: first layer that changes with the rest of the batch, if any.
+        output: whether the model's output depends on the rest of the batch.
+        layers: layers that cannot be read, since they depend on the rest of the batch or run for some inputs
+            only, with the reason.
         unrepeated: layers that do not repeat another one for all inputs.
     """
 
@@ -69,8 +70,8 @@ class Dependence:
         parts = []
         if self.chance:
             parts.append(
-                f"the model's response depends on chance, or on what it was given before: the same inputs "
-                f"gave different responses, first in {self.chance_layer!r} ({_amount(self.chance)})."
+                f"the model's response depends on chance or on earlier inputs: the same inputs gave "
+                f"different responses, first in {self.chance_layer!r} ({_amount(self.chance)})."
             )
         if self.neighbours:
             parts.append(
@@ -81,7 +82,7 @@ class Dependence:
 
 
 def _amount(share: float) -> str:
-    """A difference in words; beside a layer of zeros, or of another shape, it is no share."""
+    """Return a difference as text; it is not a share if the layer is zero or changes its shape."""
     if share > _NO_SCALE:
         return "where it was zero, not finite, or of another shape"
     return f"by up to {share:.2g} of a layer's rms"
@@ -93,19 +94,18 @@ def depends_on_batch(
     *,
     device: str | None = None,
     precision: Precision = "float32",
-    prediction: Prediction | None = None,
+    prediction: PredictionSelector | None = None,
 ) -> Dependence:
-    """Forwards inputs twice, in reverse order, and each in a batch of its own copies.
+    """Forward inputs twice, in reverse order, and each in a batch of copies of itself.
 
-    Batches have equal size and inputs are compared at the same position, so that rounding is the same. A
-    dependence on neighbours can only show if x holds different inputs; it is not checked if responses
-    depend on chance.
+    Batches have equal sizes and inputs are compared at the same position, so that rounding is the same. A
+    dependence on the rest of the batch is found only if x holds different inputs; it is not checked if
+    responses depend on chance.
 
     Args:
-        reader: the model.
-        x: (batch, ...) inputs; four are used, different ones if there are as many.
-        device: as in `Reader.open`.
-        precision: as in `Reader.open`.
+        reader: reads the model.
+        x: (batch, ...) inputs; four are used, distinct if possible.
+        device, precision: see `Reader.open`.
         prediction: as found by an inspection of such inputs; None: inspect them here.
     """
     if prediction is None:
@@ -139,14 +139,10 @@ def _of_extreme_sizes(x: np.ndarray) -> list[int]:
 
 @dataclass(frozen=True, eq=False)
 class PredictingForward:
-    """A model's forward, and where the prediction is in its output."""
+    """A model's forward, with the position of the prediction in its output."""
 
     forward: Forward
-    prediction: Prediction
-
-    def __call__(self, x: Inputs, sink: Sink) -> Any:
-        """Run one forward."""
-        return self.forward(x, sink)
+    prediction: PredictionSelector
 
     def predicted(self, output: Any, rows: int) -> Tensor | None:
         """Return the prediction; None if there is none, and only layers are compared."""
@@ -160,9 +156,9 @@ class Responses:
     """Some rows of the responses of all layers and of the output in one forward.
 
     Args:
-        values: (row, unit...) by layer, in the order of the forward; the output has a key of its own.
+        values: (row, unit...) by layer, in the order of the forward; the output has its own key.
         skipped: layers that could not be read, with the reason.
-        repeats: layers that repeat another one, with that one.
+        repeats: layers that repeat another layer, with that layer.
     """
 
     values: dict[LayerKey, Tensor] = field(default_factory=dict)
@@ -173,7 +169,7 @@ class Responses:
     def of(cls, model: PredictingForward, x: Inputs, rows: Sequence[int] | None = None) -> Responses:
         """Run a forward and keep the given rows, or all."""
         found = cls()
-        output = model(x, lambda reading: found.add(reading, len(x), rows))
+        output = model.forward(x, lambda reading: found.add(reading, len(x), rows))
         found.add_output(model.predicted(output, len(x)), rows)
         return found
 
@@ -201,7 +197,7 @@ def _kept(values: Tensor, rows: Sequence[int] | None) -> Tensor:
 
 
 def examine(model: PredictingForward, rows: Inputs) -> tuple[Dependence, Responses]:
-    """Return what the responses to four inputs depend on, and the responses; see `depends_on_batch`."""
+    """Return what the responses to four inputs depend on, and these responses; see `depends_on_batch`."""
     first, again = Responses.of(model, rows), Responses.of(model, rows)
     chance, chance_layer = largest_change(first, again)
     if chance:
@@ -213,7 +209,7 @@ def examine(model: PredictingForward, rows: Inputs) -> tuple[Dependence, Respons
         forwards.append(alone)
         found.compare(first, number, alone, 0)
         found.compare(turned, last - number, alone, 1)
-    if found.any:  # due to neighbours only if the same inputs still give the same responses
+    if found.any:  # due to the rest of the batch only if the same inputs still give the same responses
         chance, chance_layer = largest_change(first, Responses.of(model, rows))
         if chance:
             return Dependence(chance=chance, chance_layer=chance_layer), first
@@ -222,7 +218,7 @@ def examine(model: PredictingForward, rows: Inputs) -> tuple[Dependence, Respons
 
 
 def compare_block(block: Responses, few: Responses) -> Dependence:
-    """Compare some rows of a block with the same inputs in a batch of their own."""
+    """Compare some rows of a block with the same inputs in a separate batch."""
     found = _Changes()
     for key, values in block.values.items():
         own = few.values.get(key)
@@ -233,7 +229,7 @@ def compare_block(block: Responses, few: Responses) -> Dependence:
 
 @dataclass
 class _Changes:
-    """Layers whose response to an input changes with its neighbours, and by how much."""
+    """The change of each layer's response to an input with the rest of the batch."""
 
     sizes: dict[LayerKey, float] = field(default_factory=dict)
 
@@ -262,7 +258,7 @@ class _Changes:
 
 
 def _irregular(forwards: Sequence[Responses]) -> dict[LayerKey, str]:
-    """Layers that were not read in every one of these forwards, with the reason."""
+    """Return the layers that were not read in all of these forwards, with the reason."""
     read = [part.values.keys() | part.repeats.keys() for part in forwards]
     found = dict.fromkeys(set().union(*read) - set.intersection(*map(set, read)), NOT_ALWAYS)
     found.pop(_OUTPUT, None)
@@ -270,14 +266,14 @@ def _irregular(forwards: Sequence[Responses]) -> dict[LayerKey, str]:
 
 
 def largest_change(a: Responses, b: Responses) -> tuple[float, str]:
-    """The largest difference beyond rounding, and the first layer that has one."""
+    """Return the largest difference beyond rounding, and the first layer with one."""
     both = ((key[0], _difference(a.values[key], b.values[key])) for key in a.values if key in b.values)
     beyond = [(layer, size) for layer, size in both if size]
     return max((size for _, size in beyond), default=0.0), next((layer for layer, _ in beyond), "")
 
 
 def _difference(a: Tensor, b: Tensor) -> float:
-    """Largest difference over the rms; 0 within rounding. Values that are not finite in both are ignored."""
+    """Return the largest difference over the rms, ignoring values not finite in both; 0 within rounding."""
     if a.shape != b.shape:
         return float("inf")
     if torch.equal(a, b):
@@ -291,7 +287,7 @@ def _difference(a: Tensor, b: Tensor) -> float:
 
 
 def _beyond_spread(a: Tensor, b: Tensor) -> float:
-    """Largest distance between rows over the rms; 0 if it is small compared with the spread of the rows."""
+    """Return the largest distance between rows over the rms; 0 if small compared with the rows' spread."""
     if a.numel() and bool((a - b).abs().amax() < _FAR_BELOW * torch.linalg.vector_norm(a) / a.numel() ** 0.5):
         return 0.0
     wide, other, same = _finite_in_both(a.reshape(len(a), -1), b.reshape(len(b), -1))
@@ -305,7 +301,7 @@ def _beyond_spread(a: Tensor, b: Tensor) -> float:
 
 
 def _finite_in_both(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, bool]:
-    """Both in float64 with infinite, NaN or masked values set to 0, and whether these positions agree."""
+    """Return both in float64 with non-finite and masked values set to 0, and whether their places agree."""
     wide, other = a.double(), b.double()
     finite, others = wide.abs() < _BEYOND, other.abs() < _BEYOND
     return wide.where(finite, 0.0), other.where(others, 0.0), torch.equal(finite, others)

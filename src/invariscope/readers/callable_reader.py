@@ -1,4 +1,4 @@
-"""Reads any callable that returns its layers: {layer: array}."""
+"""Read any callable that returns its layers: {layer: array}."""
 
 from __future__ import annotations
 
@@ -33,10 +33,15 @@ from invariscope.readers.base import (
 from invariscope.readers.feeding import Feeding, mapped
 from invariscope.readers.fingerprint import identify
 from invariscope.readers.model_factories import no_model
-from invariscope.readers.prediction import OutputChoice, Prediction, as_output_choice, find_prediction
+from invariscope.readers.prediction import (
+    OutputChoice,
+    PredictionSelector,
+    as_output_choice,
+    find_prediction,
+    one_row_axis,
+)
 from invariscope.readers.selection import Directory, as_axis_choice, as_selector, axis_choice
 from invariscope.readers.torch.axes import BatchAxis, find_batch_axis
-from invariscope.readers.torch.outputs import unreadable
 from invariscope.readers.torch.plan import describe
 from invariscope.readers.torch.recording import LARGE, SMALL, probes
 
@@ -54,10 +59,10 @@ class _Plan:
 class CallableReader(Reader):
     """Reads a callable x -> {layer: array}: each entry is a layer, in the order of the dictionary.
 
-    Arrays are torch tensors or anything NumPy understands, with the batch in front (or on the one axis that
-    follows it). A single array is the layer "output". The prediction is the entry "output", else the last one
-    with one row per sample; `output` selects another.
-    Whatever the callable does besides (modes, gradients, its own state) is its own business.
+    Arrays are torch tensors or anything NumPy understands, with the batch on the first axis, or on the only
+    axis that follows the batch size. A single array is the layer "output". The prediction is the entry
+    "output", otherwise the last entry with one row per sample; `output` selects another. Modes, gradients
+    and the callable's own state are not managed.
 
     Args:
         function: gets the inputs as a torch tensor, or what `preprocess` makes of them.
@@ -84,27 +89,27 @@ class CallableReader(Reader):
 
     @classmethod
     def accepts(cls, model: Any) -> bool:
-        """Whether it can be called."""
+        """Whether the model can be called."""
         return callable(model)
 
     @property
     def name(self) -> str:
-        """The function's name, or the class of a callable object."""
+        """Name of the function, or class of the callable object."""
         return str(getattr(self.function, "__name__", "") or type(self.function).__name__)
 
     @property
     def device(self) -> str:
-        """Unknown, so the CPU."""
+        """Assumed to be "cpu"."""
         return "cpu"
 
     def identity(self) -> Identity:
-        """Digest the code and the arrays, modules, values and functions it reaches: see `identify`."""
+        """Digest the code and the arrays, modules, values and functions that it uses; see `identify`."""
         return identify(self.function, self.name)
 
     def inspect(
         self, x: Inputs, *, device: str | None = None, precision: Precision = "float32"
     ) -> Inspection:
-        """Calls it on two and three inputs and says what can be read; see `Reader.inspect`."""
+        """Call the function on two and three inputs, and return what can be read; see `Reader.inspect`."""
         _check_precision(precision)
         self._plans[device] = plan = self._plan(_moved(x, device), device or self.device)
         return plan.inspection
@@ -113,7 +118,7 @@ class CallableReader(Reader):
     def open(
         self, *, device: str | None = None, precision: Precision = "float32", seed: int = 0
     ) -> Iterator[Forward]:
-        """Nothing to prepare but random numbers: the global generators stay where they are."""
+        """Prepare random numbers only; the global generators are left unchanged."""
         _check_precision(precision)
         streams: Streams | None = None
 
@@ -158,8 +163,7 @@ class CallableReader(Reader):
             small = self._trial(rows[:-1], shape)
             drawn = tuple(g.name for g, state in zip(generators, before, strict=True) if g.moved_from(state))
             large = self._trial(rows, shape)
-        sizes = len(rows) - 1, len(rows)
-        verdicts = {name: self._axis(name, small.get(name), large[name], sizes) for name in large}
+        verdicts = {name: self._axis(name, small.get(name), large[name]) for name in large}
         infos = [describe(n, 0, _KIND, large[n], verdicts[n], len(rows)) for n in large]
         chosen = self._chosen(infos)
         axes = {i.layer: v for i in chosen if isinstance(v := verdicts[i.layer], BatchAxis)}
@@ -171,8 +175,8 @@ class CallableReader(Reader):
 
     def _prediction(
         self, small: dict[str, Tensor], large: dict[str, Tensor], verdicts: dict[str, BatchAxis | str]
-    ) -> Prediction:
-        """The user's choice, else the entry "output", else the last one with a row per sample."""
+    ) -> PredictionSelector:
+        """Return the user's choice, otherwise the entry "output" or the last one with a row per sample."""
         choice, default = self.output, self.output is None
         if choice is None:
             good = [name for name, verdict in verdicts.items() if isinstance(verdict, BatchAxis)]
@@ -199,17 +203,11 @@ class CallableReader(Reader):
             raise no_model(self.function)
         return found
 
-    def _axis(
-        self, name: str, small: Tensor | None, large: Tensor, sizes: tuple[int, int]
-    ) -> BatchAxis | str:
-        if small is None:
-            return "whether it is returned depends on the batch size"
-        if problem := unreadable(large):
-            return problem
-        found = find_batch_axis(small.shape, large.shape, sizes, choice=axis_choice(self.batch_axis, name))
-        if isinstance(found, BatchAxis) and found.per_sample > 1:
-            return f"axis {found.axis} has {found.per_sample} rows per sample: return (batch, ...) arrays"
-        return found
+    def _axis(self, name: str, small: Tensor | None, large: Tensor) -> BatchAxis | str:
+        choice = axis_choice(self.batch_axis, name)
+        return one_row_axis(
+            small, large, lambda a, b: find_batch_axis(a.shape, b.shape, (SMALL, LARGE), choice=choice)
+        )
 
     def _chosen(self, infos: list[LayerInfo]) -> list[LayerInfo]:
         selector, names = as_selector(self.layers), tuple(info.layer for info in infos)
@@ -224,7 +222,7 @@ class CallableReader(Reader):
 def _check_precision(precision: str) -> None:
     if precision != "float32":
         raise ValueError(
-            f"precision={precision!r} needs a torch module to cast: let the callable cast, and leave it out"
+            f"precision={precision!r} needs a torch module; cast inside the callable, and leave it out"
         )
 
 
@@ -234,7 +232,7 @@ def _moved(x: Any, device: str | None) -> Any:
 
 def _layer_name(name: Any) -> str:
     if not isinstance(name, str):
-        raise TypeError(f"layer names must be text, got {name!r}")
+        raise TypeError(f"layer names must be strings, got {name!r}")
     return name
 
 
@@ -245,8 +243,8 @@ def _tensor(name: str, value: Any) -> Tensor:
         array = np.asarray(value)
     except (TypeError, ValueError, RuntimeError):
         raise TypeError(
-            f"layer {name!r} must be an array of numbers, got {type(value).__name__}: return one array, or "
-            "{layer: array} for several"
+            f"layer {name!r} must be an array of numbers, got {type(value).__name__}: return an array, or "
+            "{layer: array} for several layers"
         ) from None
     if array.dtype.kind not in "fiubc":
         raise TypeError(f"layer {name!r} must be an array of numbers, got {type(value).__name__}")

@@ -1,4 +1,4 @@
-"""Reads the mean over channels in place of each feature map."""
+"""Read the mean over channels instead of each feature map."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ from invariscope.readers.prediction import OutputChoice
 
 @dataclass(frozen=True, eq=False)
 class ChannelMean(Reader):
-    """What another reader reads, each feature map replaced by its mean over channels.
+    """Reads the mean over channels instead of each feature map of a model.
 
     .. math:: \\bar a_s(x) = \\frac{1}{C} \\sum_{c=1}^{C} a_{c, s}(x)
 
-    Shapes: (sample, C, H, W) becomes (sample, H, W). If the mean is much more stable than the channels are,
+    Shapes: (sample, C, H, W) becomes (sample, H, W). If the mean is much more stable than the channels,
     the layer has the information that later layers need to become stable by averaging channels. The
-    prediction is the model's own.
+    prediction is unchanged.
 
-    Misleads: where channels cancel, the mean is small, and a stability relative to its own spread says
-    little. A layer of plain units, without any place, has no channels: it is listed as skipped.
+    Caveats: if channels cancel, the mean is small, and its stability relative to its own spread is hardly
+    informative. Layers without positions have no channels, and are listed as skipped.
 
     Args:
-        model: whatever `iv.measure` takes: a module, a callable that returns its layers, a reader.
+        model: any model that `iv.measure` takes: a module, a callable that returns its layers, or a reader.
         layers, batch_axis, output, gradients, preprocess, call, pool: as for the reader of that model.
-        axis: which of a sample's axes holds the channels; -1 for tokens × features.
+        axis: channel axis of a sample; -1 for tokens × features.
     Raises:
-        TypeError: nothing that can be read.
+        TypeError: an unsupported model.
 
     Source:
-        Tomasini et al. 2022, arXiv:2210.01506, where averages over space and over channels are told apart.
+        Tomasini et al. 2022, arXiv:2210.01506, who distinguish averages over space and over channels.
 
     >>> import torch
     >>> reader = ChannelMean(lambda x: {"maps": torch.stack([x, 3 * x], dim=1)})
@@ -75,17 +75,17 @@ class ChannelMean(Reader):
 
     @classmethod
     def accepts(cls, model: Any) -> bool:
-        """Never: it is asked for by name."""
+        """Return False: this reader is used by name only."""
         return False
 
     @property
     def name(self) -> str:
-        """The model's name, with what is done to it."""
+        """Name of the model, with the suffix "channel means"."""
         return f"{self._reader.name}, channel means"
 
     @property
     def device(self) -> str:
-        """Where the model computes."""
+        """Device of the model."""
         return self._reader.device
 
     def identity(self) -> Identity:
@@ -95,7 +95,7 @@ class ChannelMean(Reader):
     def inspect(
         self, x: Inputs, *, device: str | None = None, precision: Precision = "float32"
     ) -> Inspection:
-        """What the model's own reader finds, with the shapes of the means; see `Reader.inspect`."""
+        """Inspect the model, with the shapes of the means; see `Reader.inspect`."""
         found = self._reader.inspect(x, device=device, precision=precision)
         shapes = {(info.layer, info.call): info.shape for info in found.layers}
         return replace(found, layers=tuple(self._info(info, shapes) for info in found.layers))
@@ -104,7 +104,7 @@ class ChannelMean(Reader):
     def open(
         self, *, device: str | None = None, precision: Precision = "float32", seed: int = 0
     ) -> Iterator[Forward]:
-        """The model's own reader, with a mean before everything that it hands over."""
+        """Open the model's own reader, and average everything that it reads."""
         with self._reader.open(device=device, precision=precision, seed=seed) as forward:
 
             def run(x: Inputs, sink: Sink) -> Any:
@@ -114,7 +114,7 @@ class ChannelMean(Reader):
             yield run
 
     def _averaged(self, reading: Reading, shapes: dict[LayerKey, tuple[int, ...]]) -> Reading:
-        """The reading of the mean; the shapes of those before it are remembered."""
+        """Return the reading of the mean, recording the shape of the original."""
         if reading.values is None or reading.status != OK:
             return reading
         shape = tuple(reading.values.shape[1:])
@@ -134,16 +134,16 @@ class ChannelMean(Reader):
         return replace(info, shape=tuple(left), alias_of=_alias(info.alias_of, info.shape, shapes))
 
     def _problem(self, shape: tuple[int, ...]) -> str:
-        """Why a layer has no channel mean; empty where it has one."""
+        """Return why a layer has no channel mean; "" if it has one."""
         if len(shape) < 2:
-            return f"no channels to average: a sample has the shape {shape}"
+            return f"no channels to average: a sample has shape {shape}"
         if not -len(shape) <= self.axis < len(shape):
-            return f"no axis {self.axis} in a sample of the shape {shape}"
+            return f"no axis {self.axis} in a sample of shape {shape}"
         return ""
 
 
 def _alias(
     original: LayerKey | None, shape: tuple[int, ...], shapes: dict[LayerKey, tuple[int, ...]]
 ) -> LayerKey | None:
-    """The reading that is repeated: a mean is the same only if the channels are too."""
+    """Return the repeated reading; means repeat each other only if the shapes with channels agree."""
     return original if original is not None and shapes.get(original) == shape else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dis
 import sys
 from collections.abc import Iterator
 from functools import cached_property, lru_cache
@@ -23,7 +24,7 @@ def is_library(value: Any) -> bool:
 
 
 def function_parts(function: FunctionType) -> Iterator[tuple[str, Any]]:
-    """What determines a function's result, except its arguments and globals."""
+    """Yield what determines a function's result, except its arguments and globals."""
     yield "name", function.__qualname__
     yield "code", function.__code__
     yield "defaults", function.__defaults__
@@ -48,9 +49,9 @@ def _is_installed(function: FunctionType) -> bool:
 
 
 def global_parts(function: FunctionType) -> Iterator[tuple[str, Any]]:
-    """The globals that the code names, and attributes it may use of modules of its own package.
+    """Yield the globals that the code names, and the attributes that it may use of its package's modules.
 
-    Nothing for functions of installed packages, whose globals are not followed.
+    Globals of functions from installed packages are not followed.
     """
     if _is_installed(function):
         return
@@ -69,16 +70,23 @@ def _names(code: CodeType) -> set[str]:
     return set(code.co_names).union(*map(_names, inner))
 
 
+def _has_docstring(code: CodeType) -> bool:
+    """Return whether the first constant is a docstring: a text that no instruction loads."""
+    if not code.co_consts or not isinstance(code.co_consts[0], str):
+        return False
+    return not any(i.opcode in dis.hasconst and i.arg == 0 for i in dis.get_instructions(code))
+
+
 def code_parts(code: CodeType) -> Iterator[tuple[str, Any]]:
-    """Bytecode, names and constants, but no line numbers."""
+    """Yield bytecode, names and constants, but not line numbers."""
     yield "code", code.co_code
     yield "names", code.co_names
-    yield "constants", code.co_consts
+    yield "constants", code.co_consts[1:] if _has_docstring(code) else code.co_consts
     yield "free", code.co_freevars
 
 
 def class_parts(cls: type) -> Iterator[tuple[str, Any]]:
-    """Methods and plain attributes, inherited ones included, except those of library classes."""
+    """Yield methods and plain attributes, including inherited ones, except those of library classes."""
     for base in cls.__mro__:
         if is_library(base):
             yield "base", base.__qualname__

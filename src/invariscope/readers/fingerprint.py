@@ -43,14 +43,14 @@ def identify(value: Any, name: str) -> Identity:
     """Return the identity of a model, a function, or anything composed of them, arrays and plain values.
 
     For modules the digest covers classes, configuration, weights, buffers, hooks and the code of forwards;
-    for functions their code, defaults, closures, bound arguments and the globals they name; for other objects
-    what pickle would save. Code of Python, torch, NumPy and JAX is identified by name; code of other
-    installed packages by its content, without the globals it names. Not covered: train or eval mode,
+    for functions their code, defaults, closures, bound arguments and the globals that they name; for other
+    objects what pickle would save. Code of Python, torch, NumPy and JAX is identified by name; code of other
+    installed packages by its content, without the globals that it names. Not covered: train or eval mode,
     gradients, requires_grad, memory formats.
 
     Args:
-        value: what to identify.
-        name: what to call it in `unseen`.
+        value: the object to identify.
+        name: its name in `unseen`.
     """
     found = _Digests()
     digest = weights = _sha(found.of(value, name), *sorted(found.of_reached())).hex()
@@ -141,25 +141,10 @@ class _Digests:
         ]
         return _sha(type(value).__qualname__, *sorted(pairs), self._own(value, where))
 
-    def _set(self, value: Any, where: str) -> bytes:
-        return _sha(type(value).__qualname__, *sorted(self.of(entry, where) for entry in value))
-
     def _own(self, value: Any, where: str) -> bytes:
         """Digest the attributes of subclasses of containers."""
         table = getattr(value, "__dict__", None)
         return self._named("attributes", sorted(table.items()), where) if table else b""
-
-    def _enumerated(self, value: Enum, where: str) -> bytes:
-        return _sha("enum", type(value).__qualname__, value.name)
-
-    def _slice(self, value: slice, where: str) -> bytes:
-        return self._all("slice", (value.start, value.stop, value.step), where)
-
-    def _module_by_name(self, value: ModuleType, where: str) -> bytes:
-        return _sha("module", value.__name__)
-
-    def _generator(self, value: torch.Generator, where: str) -> bytes:
-        return _sha("generator", str(value.device), self._tensor(value.get_state(), where))
 
     def _tensor(self, value: Tensor, where: str) -> bytes:
         meta = _sha(type(value).__name__, str(tuple(value.shape)), str(value.dtype))
@@ -191,33 +176,11 @@ class _Digests:
         bound = None if owner is None or isinstance(owner, ModuleType) else owner
         return _sha("builtin", str(value.__module__), value.__qualname__, self.of(bound, where))
 
-    def _method(self, value: MethodType, where: str) -> bytes:
-        return _sha("method", self.of(value.__func__, where), self.of(value.__self__, where))
-
-    def _partial(self, value: partial[Any], where: str) -> bytes:
-        return self._all("partial", (value.func, value.args, value.keywords), where)
-
-    def _context(self, value: Any, where: str) -> bytes:
-        """Digest what contextlib makes for a decorator: how it is made anew, not its generator."""
-        return self._all("context", (value.func, value.args, value.kwds), where)
-
-    def _code(self, value: CodeType, where: str) -> bytes:
-        return self._named("code", code_parts(value), where)
-
-    def _class(self, value: type, where: str) -> bytes:
-        return self._named("class", [("name", value.__qualname__), *class_parts(value)], where)
-
-    def _descriptor(self, value: Any, where: str) -> bytes:
-        return self._all(type(value).__name__, (value.__func__,), where)
-
-    def _property(self, value: property, where: str) -> bytes:
-        return self._all("property", (value.fget, value.fset), where)
-
     # --- objects and modules --------------------------------------------------------------------------------
 
     def _object(self, value: Any, where: str) -> bytes:
         kind: Any = type(value)
-        if kind.__module__.startswith("torch.distributed"):  # how work is distributed
+        if kind.__module__.startswith("torch.distributed"):  # these only distribute work
             return self._idle(value, where)
         if is_dataclass(value) and kind.__module__.startswith(
             "invariscope."
@@ -334,22 +297,29 @@ _KINDS: tuple[tuple[Any, Callable[[_Digests, Any, str], bytes]], ...] = (
     (Tensor, _Digests._tensor),
     ((np.ndarray, np.generic), _Digests._array),
     ((*_TORCH, *_OPERATIONS, np.dtype), _Digests._constant),
-    (Enum, _Digests._enumerated),
+    (Enum, lambda own, v, at: _sha("enum", type(v).__qualname__, v.name)),
     ((str, bytes, int, float, complex), _Digests._constant),
     (dict, _Digests._mapping),
     ((list, tuple, deque, bytearray), _Digests._sequence),
-    ((set, frozenset), _Digests._set),
-    (slice, _Digests._slice),
+    (
+        (set, frozenset),
+        lambda own, v, at: _sha(type(v).__qualname__, *sorted(own.of(e, at) for e in v)),
+    ),
+    (slice, lambda own, v, at: own._all("slice", (v.start, v.stop, v.step), at)),
     (FunctionType, _Digests._function),
-    (MethodType, _Digests._method),
+    (MethodType, lambda own, v, at: _sha("method", own.of(v.__func__, at), own.of(v.__self__, at))),
     ((BuiltinFunctionType, np.ufunc), _Digests._builtin),
-    (partial, _Digests._partial),
-    (_CONTEXT, _Digests._context),
-    (CodeType, _Digests._code),
-    (type, _Digests._class),
-    ((staticmethod, classmethod), _Digests._descriptor),
-    (property, _Digests._property),
-    (ModuleType, _Digests._module_by_name),
-    (torch.Generator, _Digests._generator),
+    (partial, lambda own, v, at: own._all("partial", (v.func, v.args, v.keywords), at)),
+    # What contextlib makes for a decorator: how it is made anew, not its generator.
+    (_CONTEXT, lambda own, v, at: own._all("context", (v.func, v.args, v.kwds), at)),
+    (CodeType, lambda own, v, at: own._named("code", code_parts(v), at)),
+    (type, lambda own, v, at: own._named("class", [("name", v.__qualname__), *class_parts(v)], at)),
+    ((staticmethod, classmethod), lambda own, v, at: own._all(type(v).__name__, (v.__func__,), at)),
+    (property, lambda own, v, at: own._all("property", (v.fget, v.fset), at)),
+    (ModuleType, lambda own, v, at: _sha("module", v.__name__)),
+    (
+        torch.Generator,
+        lambda own, v, at: _sha("generator", str(v.device), own._tensor(v.get_state(), at)),
+    ),
     (_IDLE, _Digests._idle),
 )

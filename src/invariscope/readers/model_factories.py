@@ -1,4 +1,4 @@
-"""Classes and functions that make a model, where the model itself was meant."""
+"""Recognise classes and functions that return a model, passed in place of the model."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_O
 
 
 def no_model(maker: Any) -> TypeError:
-    """The refusal of a class or a function that makes a model, given in the model's place."""
+    """Return the error for a class or function that returns a model, passed in its place."""
     kind = "class" if isinstance(maker, type) else "function"
     name = getattr(maker, "__name__", "") or type(maker).__name__
     parameters = _parameters(maker)
     needed = any(p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters)
     call = f"{name}({'...' if needed else ''})"
     return TypeError(
-        f"got the {kind} {name}, not a model: did you mean {call}? A function to be measured takes the "
-        "inputs alone and returns {layer: array}."
+        f"got the {kind} {name}, not a model: did you mean {call}? A function to be measured takes only "
+        "the inputs and returns {layer: array}."
     )
 
 
 def makes_models(function: Any) -> bool:
-    """Whether a function says that it returns a module, or cannot be called with inputs alone."""
+    """Whether a function is annotated to return a module, or cannot be called with inputs alone."""
     if not inspect.isroutine(function):
         return False
     try:
@@ -43,5 +43,5 @@ def makes_models(function: Any) -> bool:
 def _parameters(function: Any) -> list[inspect.Parameter]:
     try:
         return list(inspect.signature(function).parameters.values())
-    except (TypeError, ValueError):  # some functions written in C keep theirs to themselves
+    except (TypeError, ValueError):  # some functions written in C have no signature
         return [inspect.Parameter("args", inspect.Parameter.VAR_POSITIONAL)]

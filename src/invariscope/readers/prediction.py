@@ -1,4 +1,4 @@
-"""The part of a model's output that is its prediction: a tensor with one row per sample."""
+"""Find the prediction in a model's output: a tensor with one row per sample."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from invariscope.common.registry import unknown
 from invariscope.common.wording import listed
 from invariscope.readers.torch.axes import BatchAxis
-from invariscope.readers.torch.outputs import Path, parts_of, pick, tensors_in, unreadable
+from invariscope.readers.torch.outputs import Path, dtype_name, parts_of, pick, tensors_in, unreadable
 
 OutputChoice: TypeAlias = "str | int | Callable[[Any], Any] | None"
 AxisOf: TypeAlias = Callable[[Tensor, Tensor], BatchAxis | str]
@@ -22,17 +22,17 @@ _LISTED = 4
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """Where the prediction is in a model's output.
+class PredictionSelector:
+    """The position of the prediction in a model's output.
 
     Args:
         choice: the user's selection, applied first: a name, an index or a function.
-        path: of the tensor in the selected part.
-        axis: its batch axis.
-        shape: of one sample's prediction; if there is no prediction, of the whole first tensor.
-        dtype: of the same tensor; "" if the model returns no tensor.
+        path: path to the tensor in the selected part.
+        axis: batch axis of the tensor.
+        shape: shape of one sample's prediction; without a prediction, of the whole first tensor.
+        dtype: number format of the same tensor; "" if the model returns no tensor.
         problem: why there is no prediction; "" if there is one.
-        note: which part it is, if it is not the whole output.
+        note: which part is the prediction, if it is not the whole output.
     """
 
     choice: OutputChoice = None
@@ -47,7 +47,7 @@ class Prediction:
         """Return the (batch, *unit) prediction for `batch` inputs; one number per sample is (batch, 1).
 
         Raises:
-            ValueError: the model returns no prediction, or the tensor has another shape than in the trial.
+            ValueError: the model returns no prediction, or its shape differs from that in the trial.
         """
         if self.problem:
             raise ValueError(self.problem)
@@ -70,10 +70,10 @@ REMEDY = (
 
 
 def as_output_choice(output: OutputChoice) -> OutputChoice:
-    """Check the user's selection.
+    """Check and return the user's selection.
 
     Raises:
-        TypeError: it is not a string, an integer or a function.
+        TypeError: not a string, an integer or a function.
     """
     right = output is None or callable(output) or isinstance(output, str | int)
     if not right or isinstance(output, bool) or output == "":
@@ -115,7 +115,7 @@ def chosen(returned: Any, choice: OutputChoice) -> Any:
 
 
 def _fields(returned: Any) -> list[tuple[str, Any]]:
-    """The named entries of a named tuple."""
+    """Return the entries of a named tuple by name; empty for anything else."""
     names = getattr(returned, "_fields", ()) if isinstance(returned, tuple) else ()
     return list(zip(names, returned, strict=True)) if names else []
 
@@ -143,36 +143,39 @@ def described_choice(choice: OutputChoice) -> str | int | None:
     return f"{name_of(choice)} {identify(choice, 'output').digest[:16]}" if callable(choice) else choice
 
 
-def find_prediction(returned: tuple[Any, Any], choice: OutputChoice, axis: AxisOf, batch: int) -> Prediction:
+def find_prediction(
+    returned: tuple[Any, Any], choice: OutputChoice, axis: AxisOf, batch: int
+) -> PredictionSelector:
     """Find the prediction in the outputs of two trial forwards.
 
     It is the only floating-point tensor with one row per sample. A tensor under two names counts once.
 
     Args:
         returned: outputs for the smaller and the larger batch.
-        choice: the user's.
-        axis: returns the batch axis of a tensor, given its values in both, or why it has none.
+        choice: the user's selection.
+        axis: returns a tensor's batch axis, or why it has none, from its values in both batches.
         batch: size of the larger batch.
     Raises:
         ValueError: the choice selects nothing, or fails.
     """
     small, large = (dict(tensors_in(chosen(whole, choice))) for whole in returned)
-    verdicts = {path: _verdict(small.get(path), tensor, axis) for path, tensor in large.items()}
+    verdicts = {path: one_row_axis(small.get(path), tensor, axis) for path, tensor in large.items()}
     good = _distinct({path: large[path] for path, found in verdicts.items() if isinstance(found, BatchAxis)})
     if len(good) != 1:
         first = next(iter(large.values()), None)
-        about = ((), "") if first is None else (tuple(first.shape), _dtype(first))
+        about = ((), "") if first is None else (tuple(first.shape), dtype_name(first))
         problem = _problem(returned[1], choice, large, verdicts, good, batch)
-        return Prediction(choice, (), BatchAxis(0), *about, problem)
+        return PredictionSelector(choice, (), BatchAxis(0), *about, problem)
     path = good[0]
     found, tensor = verdicts[path], large[path]
     assert isinstance(found, BatchAxis)
     shape = tuple(found.arrange(tensor, batch).shape[1:])
     note = _note(choice, path, shape, {p: v for p, v in verdicts.items() if isinstance(v, str)})
-    return Prediction(choice, path, found, shape, _dtype(tensor), note=note)
+    return PredictionSelector(choice, path, found, shape, dtype_name(tensor), note=note)
 
 
-def _verdict(small: Tensor | None, large: Tensor, axis: AxisOf) -> BatchAxis | str:
+def one_row_axis(small: Tensor | None, large: Tensor, axis: AxisOf) -> BatchAxis | str:
+    """Return the batch axis of a tensor with one row per sample, or why it is not such a tensor."""
     if small is None:
         return "whether it is returned depends on the batch size"
     if problem := unreadable(large):
@@ -184,7 +187,7 @@ def _verdict(small: Tensor | None, large: Tensor, axis: AxisOf) -> BatchAxis | s
 
 
 def _distinct(tensors: Mapping[Path, Tensor]) -> list[Path]:
-    """Paths to distinct tensors: one for each."""
+    """Return one path per distinct tensor."""
     seen: dict[tuple[Any, ...], Path] = {}
     for path, tensor in tensors.items():
         seen.setdefault((tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype), path)
@@ -217,7 +220,7 @@ def _problem(
 
 
 def _note(choice: OutputChoice, path: Path, shape: tuple[int, ...], others: Mapping[Path, str]) -> str:
-    """Say which part the prediction is; "" if it is the whole output."""
+    """Return a note on which part is the prediction; "" if it is the whole output."""
     if choice is None and not path:
         return ""
     left = [f"{_place(other)} ({reason})" for other, reason in list(others.items())[:_LISTED]]
@@ -242,7 +245,3 @@ def _kind(value: Any) -> str:
     names = [name for name, _ in parts_of(value) if isinstance(name, str)]
     held = f" ({listed(names, limit=6)})" if names else ""
     return f"{'None' if value is None else 'a ' + type(value).__name__}{held}"
-
-
-def _dtype(tensor: Tensor) -> str:
-    return str(tensor.dtype).removeprefix("torch.")

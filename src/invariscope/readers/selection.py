@@ -1,4 +1,4 @@
-"""Which layers the user asked for: names, globs, lists of them, or a predicate."""
+"""Select layers by names, globs, lists of them, or a predicate."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from invariscope.readers.base import AxisChoice, LayerInfo, Selection
 
 @dataclass(frozen=True)
 class Selector:
-    """Decides for each layer whether it is read.
+    """Decides whether a layer is read.
 
     Args:
-        patterns: names and globs; None with a predicate, or for the default.
-        predicate: on LayerInfo.
+        patterns: names and globs; None with a predicate, or for the default layers.
+        predicate: function of a `LayerInfo`.
         excluded: names and globs of layers that are never read.
     """
 
@@ -25,23 +25,23 @@ class Selector:
     excluded: tuple[str, ...] = ()
 
     def __call__(self, info: LayerInfo, *, default: bool) -> bool:
-        """Whether to read this layer; `default` decides where the user did not."""
+        """Return whether to read this layer; `default` decides if the user did not."""
         if self.predicate is not None:
             return bool(self.predicate(info))
         return self.names(info.layer, default=default)
 
     def names(self, name: str, *, default: bool = True) -> bool:
-        """Whether the patterns select this name; `default` decides if there are only exclusions."""
+        """Return whether the patterns select this name; `default` decides if there are only exclusions."""
         if matches_any(self.excluded, name):
             return False
         return default if self.patterns is None else matches_any(self.patterns, name)
 
 
 def as_selector(layers: Selection) -> Selector:
-    """Reads what the user wrote.
+    """Return the selector for a user's selection.
 
     Raises:
-        TypeError: neither text, nor a list of texts, nor a callable.
+        TypeError: not a string, a list of strings, or a callable.
         ValueError: an empty list.
     """
     if layers is None:
@@ -63,13 +63,13 @@ def as_selector(layers: Selection) -> Selector:
 
 @dataclass(frozen=True)
 class Directory:
-    """Every name of a model that a pattern may match, for messages about those that match nothing.
+    """All layer names of a model, for checking patterns and for errors about those that match nothing.
 
     Args:
-        model: the model's name.
-        names: what can be read.
-        unused: what exists but never ran.
-        listed: how many layers `invariscope list layers` shows.
+        model: name of the model.
+        names: layers that can be read.
+        unused: layers that exist but never ran.
+        listed: number of layers that `invariscope list layers` shows.
     """
 
     model: str
@@ -78,14 +78,14 @@ class Directory:
     listed: int
 
     def check(self, selector: Selector) -> None:
-        """Raises a ValueError for the first pattern, wanted or excluded, that matches no layer."""
+        """Raise ValueError for the first pattern, wanted or excluded, that matches no layer."""
         for pattern in selector.patterns or ():
             self.find(pattern)
         for pattern in selector.excluded:
             self.find(pattern, sign="!")
 
     def find(self, pattern: str, *, sign: str = "") -> None:
-        """Raises a ValueError if the pattern matches nothing that ran or may run."""
+        """Raise ValueError if the pattern matches no layer."""
         if not any(matches(pattern, name) for name in (*self.names, *self.unused)):
             raise self._unknown(pattern, sign)
 
@@ -111,10 +111,10 @@ class Directory:
 
 
 def as_axis_choice(batch_axis: AxisChoice) -> AxisChoice:
-    """Checks what the user wrote.
+    """Check and return a user's choice of batch axes.
 
     Raises:
-        TypeError: neither a whole number nor a mapping from names to whole numbers.
+        TypeError: neither an integer nor a mapping from names to integers.
     """
     values = list(batch_axis.values()) if isinstance(batch_axis, Mapping) else [batch_axis]
     if batch_axis is not None and not all(type(axis) is int for axis in values):
@@ -123,7 +123,7 @@ def as_axis_choice(batch_axis: AxisChoice) -> AxisChoice:
 
 
 def axis_choice(batch_axis: AxisChoice, layer: str) -> int | None:
-    """The user's batch axis for a layer, if any: an exact name counts before a glob."""
+    """Return the user's batch axis for a layer, if any; an exact name takes precedence over globs."""
     if batch_axis is None or isinstance(batch_axis, int):
         return batch_axis
     if layer in batch_axis:

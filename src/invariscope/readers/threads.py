@@ -1,22 +1,24 @@
-"""Measurements beside other threads: one at a time per model, ignoring forwards of other threads."""
+"""Measure in the presence of other threads: one at a time per model, ignoring their forwards."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import torch
 from torch import nn
 
 _CHANGES = threading.Condition()
-_OWNERS: dict[int, tuple[int, int]] = {}  # by id of a module: the thread that measures it, how often nested
+_OWNERS: dict[
+    int, tuple[int, int]
+] = {}  # by id of a module: the thread that measures it, and its nesting depth
 
 
 @contextmanager
 def exclusive(model: nn.Module) -> Iterator[None]:
-    """Wait until no other thread measures any module of this model, then keep other threads from doing so.
+    """Wait until no other thread measures a module of this model, then prevent other threads from doing so.
 
     All modules are locked at once, so that a model and a part of it exclude each other too. Reentrant.
     """
@@ -37,7 +39,7 @@ def exclusive(model: nn.Module) -> Iterator[None]:
 
 
 def _modules_of(model: nn.Module) -> list[nn.Module]:
-    """Every module below; unlike `modules()`, safe while another thread adds or removes some."""
+    """Return all modules; unlike `modules()`, safe while another thread adds or removes some."""
     found: dict[int, nn.Module] = {}
     waiting = [model]
     while waiting:
@@ -51,11 +53,11 @@ def _modules_of(model: nn.Module) -> list[nn.Module]:
 def in_this_thread(
     hook: Callable[..., Any], *, elsewhere: Callable[[], Any] = lambda: None
 ) -> Callable[..., Any]:
-    """Return the hook so that it ignores calls from other threads, which run their own forwards.
+    """Return a hook that ignores calls from other threads, which run their own forwards.
 
     Args:
         hook: called in this thread.
-        elsewhere: called instead in any other.
+        elsewhere: called instead in other threads.
     """
     owner = threading.get_ident()
 
@@ -65,37 +67,41 @@ def in_this_thread(
     return guarded
 
 
-class _FastPath:
-    """torch's setting for fused attention, which is global to the process."""
+class SharedSetting:
+    """A setting of the whole process that overlapping measurements change; the last one restores it.
 
-    def __init__(self) -> None:
-        self.lock, self.users, self.before = threading.Lock(), 0, True
+    Args:
+        changed: returns a context in which the setting is changed.
+    """
 
-    def acquire(self) -> None:
-        with self.lock:
-            if self.users == 0:
-                self.before = torch.backends.mha.get_fastpath_enabled()
-            self.users += 1
-            torch.backends.mha.set_fastpath_enabled(False)
+    def __init__(self, changed: Callable[[], AbstractContextManager[Any]]) -> None:
+        self._changed, self._lock, self._stack, self._users = changed, threading.Lock(), ExitStack(), 0
 
-    def release(self) -> None:
-        with self.lock:
-            self.users -= 1
-            if self.users == 0:
-                torch.backends.mha.set_fastpath_enabled(self.before)
-
-
-_FAST_PATH = _FastPath()
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Change the setting."""
+        with self._lock:
+            if self._users == 0:
+                self._stack.enter_context(self._changed())
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._users -= 1
+                if self._users == 0:
+                    self._stack.close()
 
 
 @contextmanager
-def without_fast_path() -> Iterator[None]:
-    """Disable torch's attention fast path, which runs inner layers without their hooks.
-
-    It is restored when the last of several overlapping measurements ends.
-    """
-    _FAST_PATH.acquire()
+def _fast_path_off() -> Iterator[None]:
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
     try:
         yield
     finally:
-        _FAST_PATH.release()
+        torch.backends.mha.set_fastpath_enabled(before)
+
+
+# torch's attention fast path runs inner layers without their hooks.
+WITHOUT_FAST_PATH = SharedSetting(_fast_path_off)

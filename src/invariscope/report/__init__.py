@@ -1,8 +1,8 @@
-"""The self-contained HTML page: one file that opens offline and asks the network for nothing.
+"""Self-contained HTML reports: one file that opens offline and makes no network requests.
 
     iv.report([plain, rotated], "report.html")
 
-The package itself can be called, so that `iv.report` is the function and still holds its parts.
+The package itself is callable, so that `iv.report` is both the function and the package.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from invariscope.report.page import write_report
 
 __all__ = ["report", "write_report"]
 
-report = write_report  # what type checkers know as `iv.report`
+report = write_report  # `iv.report` for type checkers
 
 
 class _CallablePackage(ModuleType):

@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from invariscope.results.result import Result
 
 COLUMNS = (
-    ("b", "Network", "text", "which network"),
+    ("b", "Network", "text", "name of the network"),
     ("a", "Compared with", "text", "the first network"),
     ("label", "Layer", "text", "layers in the order in which they run"),
-    ("measure", "Measure", "text", "what is measured"),
+    ("measure", "Measure", "text", "name of the measure"),
     ("stratum", "Samples of", "text", "all samples, one class, or the mean over classes"),
     ("value_a", "First", "number", "value in the first network"),
     ("value_b", "Second", "number", "value in the network compared with it"),
     ("value", "Difference", "number", "second minus first, on the same samples"),
-    ("ci", "95 % interval", "interval", "of the difference; narrower than two separate ones suggest"),
-    ("p", "p", "p", "of no difference, of this row alone"),
+    ("ci", "95 % interval", "interval", "of the difference; narrower than two separate intervals suggest"),
+    ("p", "p", "p", "p-value of no difference, for this row alone"),
     ("p_holm", "p (Holm)", "p", "adjusted for the number of rows of the same measure and samples"),
 )
 
@@ -38,7 +38,7 @@ class Differences:
     """Paired differences, or the reason why there are none.
 
     Args:
-        rows: what `invariscope.compare` returns, with a `label` per layer; None without a comparison.
+        rows: the table of `invariscope.compare`, with a `label` per layer; None without a comparison.
         reason: why there is none; empty for a single result.
         charts: (menu entry, id of its element, measure, first network, other network).
     """
@@ -49,7 +49,7 @@ class Differences:
 
 
 def compare_all(results: Sequence[Result]) -> Differences:
-    """Every result against the first; results that cannot be paired say why."""
+    """Compare every result with the first, or give the reason why they cannot be paired."""
     from invariscope.results.compare import compare
 
     if len(results) < 2:
@@ -60,7 +60,7 @@ def compare_all(results: Sequence[Result]) -> Differences:
     except ValueError as error:
         return Differences(None, str(error))
     rows = names.for_tables(rows, results)
-    rows["label"] = [names.layer_label(*pair) for pair in zip(rows["layer"], rows["call"], strict=True)]
+    rows["label"] = names.layer_labels(rows)
     return Differences(rows, "", _chart_list(rows, several=len(results) > 2))
 
 
@@ -76,7 +76,7 @@ def _chart_list(rows: pd.DataFrame, *, several: bool) -> tuple[tuple[str, str, s
 
 
 def charts(differences: Differences) -> dict[str, Any]:
-    """The charts as JSON by their elements' ids."""
+    """Return the charts as JSON by the ids of their elements."""
     assert differences.rows is not None
     return {
         target: chart_json(_chart(_selected(differences.rows, measure, a, b), a, b), target)
@@ -103,7 +103,7 @@ def _chart(rows: Any, a: str, b: str) -> Any:
     source = ColumnDataSource(data={
         "x": x, "y": rows["difference"].to_numpy(float), "layer": labels,
         "low": rows["ci_low"].to_numpy(float), "high": rows["ci_high"].to_numpy(float),
-        "text": [names.number(v) for v in rows["difference"]],
+        "text": list(map(names.number, rows["difference"])),
         "interval": spans, "p": [probability(v) for v in rows["p"]],
         "adjusted": [probability(v) for v in rows["p_holm"]],
     })  # fmt: skip
@@ -122,7 +122,7 @@ def _chart(rows: Any, a: str, b: str) -> Any:
 
 
 def _reach(rows: Any) -> tuple[float, float]:
-    """Both ends of the axis: zero inside, and intervals much wider than the differences cut."""
+    """Return the range of the axis, which includes zero; intervals much wider than differences are cut."""
     size = float(np.nanmax(np.abs(rows["difference"]))) or 1.0
     low = max(float(np.nanmin([*rows["ci_low"], *rows["difference"]])), -2.5 * size)
     high = min(float(np.nanmax([*rows["ci_high"], *rows["difference"]])), 2.5 * size)
@@ -131,7 +131,7 @@ def _reach(rows: Any) -> tuple[float, float]:
 
 
 def table(differences: Differences, *, several: bool) -> dict[str, Any] | None:
-    """The differences for the page's script; None without a comparison."""
+    """Return the table of differences for the page's script; None without a comparison."""
     if differences.rows is None:
         return None
     records = [{**row, "value": row["difference"]} for row in differences.rows.to_dict("records")]

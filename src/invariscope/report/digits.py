@@ -1,4 +1,4 @@
-"""How many decimals each row of a table shows: those that the terminal shows for the same measure."""
+"""Decimals of each row of a table: the same as in the terminal for the same measure."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _VALUES = ("value_a", "value_b"), ("value",)
 
 
 def with_places(table: dict[str, Any]) -> dict[str, Any]:
-    """A table for the page's script with `places`, the decimals of each row's numbers.
+    """Add `places`, the decimals of each row's numbers, to a table for the page's script.
 
-    The rows over all samples decide for their measure; a measure without any decides by what it has. What
-    the table calls `whole` has none.
+    The rows over all samples, or else all rows of the measure, decide. Measures in the table's `whole`
+    have no decimals.
     """
     keys = [column["key"] for column in table["columns"]]
     columns = next([keys.index(key) for key in wanted] for wanted in _VALUES if set(wanted) <= set(keys))
@@ -28,12 +28,12 @@ def with_places(table: dict[str, Any]) -> dict[str, Any]:
 
 
 def _fixed(rows: list[list[Any]], columns: list[int], keys: list[str]) -> Fixed:
-    """As many decimals as the rows of one measure need."""
+    """Return the format for the rows of one measure."""
     deciding = [row for row in rows if _entry(row, keys, "stratum") in (None, "all")] or rows
     values = (row[column] for row in deciding for column in columns)
     return Fixed.of(value for value in values if value is not None)
 
 
 def _entry(row: list[Any], keys: list[str], key: str) -> Any:
-    """A cell by its column's key; None where the table has no such column."""
+    """Return a cell by the key of its column; None if there is no such column."""
     return row[keys.index(key)] if key in keys else None

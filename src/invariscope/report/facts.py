@@ -1,4 +1,4 @@
-"""What was measured, how to read it, and where it came from."""
+"""Facts of the report: what was measured, how to read it, and its provenance."""
 
 from __future__ import annotations
 
@@ -15,26 +15,27 @@ if TYPE_CHECKING:
     from invariscope.results.result import Result
 
 WORDS = {
-    "value": "The mean over the units of a layer that count; its 95 % interval is over samples only. The "
+    "value": "The mean over the counted units of a layer. Its 95 % interval is over samples only; the "
     "network and the elements of the transform are held fixed.",
-    "ratio": "Mean over units above, divided by mean over units below. Units that respond strongly weigh "
-    "more than in the value; where the two differ much, look at the spread within the layer.",
-    "null": "The same number if an orbit consisted of unrelated samples. A value near its null says that the "
+    "ratio": "The mean of the numerator over units, divided by the mean of the denominator. Strongly "
+    "responding units weigh more than in the value; if the two differ much, look at the spread within the "
+    "layer.",
+    "null": "The same number if orbits consisted of unrelated samples. A value near its null means that the "
     "layer does not recognise an orbit as one sample.",
     "random nets": "The middle 95 % of the same number over networks of the same architecture with random "
-    "weights, on the same samples. A value inside needs no training to come about.",
-    "floor": "The same number caused by interpolation alone, from the round trip back to the input.",
-    "dead": "Units that neither the transformation nor a change of sample moves. They say nothing about "
-    "invariance and are left out.",
-    "sparse": "Units that respond to very few samples. Their values are noise, so they are counted and left "
-    "out of the mean.",
-    "class": "Rows of a class use the samples of that class alone: what varies between classes no longer "
-    "counts as a change of sample.",
+    "weights, on the same samples. A value within this range does not require training.",
+    "floor": "The same number caused by interpolation alone, from transforming inputs and back.",
+    "dead": "Units that respond to neither the transformation nor a change of sample. They are no evidence "
+    "of invariance and are left out.",
+    "sparse": "Units that respond to very few samples. Their values are mostly noise, so they are counted "
+    "and left out of the mean.",
+    "class": "Rows of a class use only the samples of that class: variation between classes does not "
+    "count as a change of sample.",
 }
 
 
 def networks(results: Sequence[Result]) -> list[tuple[str, str]]:
-    """(name, what its weights are) of every model; nothing of the weights where nobody said."""
+    """Return (name, description of the weights) per model; the description is empty if unknown."""
     return [
         (name, _weights(result)) for name, result in zip(names.model_names(results), results, strict=True)
     ]
@@ -46,7 +47,7 @@ def _weights(result: Result) -> str:
 
 
 def key_facts(results: Sequence[Result]) -> list[tuple[str, list[str]]]:
-    """Heading and lines: what all results share is said once."""
+    """Return headings with lines; a line that all results share occurs once."""
     parts: dict[str, Callable[[Result], str]] = {
         "Data": _data,
         "Transform": _transform,
@@ -103,13 +104,13 @@ def _layers(result: Result) -> str:
     rows = [row for row in result.rows if measure in (None, row["measure"])]
     count = len({(row["layer"], row["call"]) for row in rows})
     entries = result.provenance.get("skipped") or ()
-    # Those of other measures than the page's own say nothing of the layers counted here.
+    # Layers that were skipped by other measures are not among the layers counted here.
     own = [e for e in entries if "measure" not in e or f"{measure}.".startswith(f"{e['measure']}.")]
     return f"{count} measured" + (f", {len(own)} skipped" if own else "")
 
 
 def legend(results: Sequence[Result]) -> list[tuple[str, str, str]]:
-    """(title, summary, how to read it) of every measure, as the measure itself says it."""
+    """Return (title, summary, how to read it) per measure, from the measure's docstring."""
     found: dict[str, tuple[str, str, str]] = {}
     for result in results:
         for name, about in (result.provenance.get("measures") or {}).items():
@@ -120,7 +121,7 @@ def legend(results: Sequence[Result]) -> list[tuple[str, str, str]]:
 
 
 def words(results: Sequence[Result]) -> list[tuple[str, str]]:
-    """The words of the tables that occur in these results, with their meaning."""
+    """Return the terms of the tables that occur in these results, with their meanings."""
     tables = [result.table for result in results]
     present = {
         "ratio": any(table["value_ratio"].notna().any() for table in tables),
@@ -135,7 +136,7 @@ def words(results: Sequence[Result]) -> list[tuple[str, str]]:
 
 
 def provenance(results: Sequence[Result]) -> list[dict[str, Any]]:
-    """Per result: its name, its record as (heading, text) lines, notes, skipped and unused layers."""
+    """Return per result its name, record as (heading, text) lines, notes, skipped and unused layers."""
     return [
         {
             "name": name,
@@ -182,7 +183,7 @@ def _plain(value: Any) -> str:
 
 
 def _row_notes(result: Result) -> list[str]:
-    """Each reason once, with how many rows it holds for and the first layers."""
+    """Return each note once, with the number of its rows and the first layers."""
     table = result.notes
     found = []
     for note, rows in table.groupby("note", sort=False):
@@ -192,7 +193,7 @@ def _row_notes(result: Result) -> list[str]:
 
 
 def citation(results: Sequence[Result]) -> dict[str, str]:
-    """How to cite the library, in words and as BibTeX."""
+    """Return the version, and a BibTeX entry of the library."""
     version = str(results[0].provenance.get("versions", {}).get("invariscope") or "")
     year = str(results[0].provenance.get("created") or "")[:4]
     return {

@@ -1,4 +1,4 @@
-"""The plots as sections of the page: interactive charts, grids of small images, static pictures."""
+"""Plots as sections of the page: interactive charts, grids of small images, static images."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from invariscope.plots.shared.grid import PixelRow
     from invariscope.results.result import Result
 
-# Plots of smaller order stand above the table of all rows, the others below it.
+# Plots of smaller order are above the table of all rows, the others below it.
 TABLE_ORDER = 30
-# Frames are stored at twice the size at which they are shown, for dense screens.
+# Frames are stored at twice the displayed size, for high-resolution screens.
 FRAME, GAP, SHOWN_FRAME = 112, 8, 56
 
 
@@ -30,8 +30,8 @@ class Picture:
         label: its entry in the menu.
         target: id of its element.
         kind: "chart", "grid" or "image".
-        legend: names of the series, in the order of their colours; empty where there is one.
-        content: what the kind needs: nothing for a chart, whose data are in the page's payload.
+        legend: names of the series, in the order of their colours; empty if there is only one.
+        content: images of a grid or of both themes; None for a chart, whose data are in the payload.
     """
 
     label: str
@@ -53,7 +53,7 @@ class Section:
 
 
 def sections(results: Sequence[Result]) -> tuple[list[Section], dict[str, Any]]:
-    """A section for every plot that has something to show, and the charts by their elements' ids."""
+    """Return a section per plot with something to show, and the charts by the ids of their elements."""
     charts: dict[str, Any] = {}
     found = []
     for name, plot in sorted(PLOTS.classes().items(), key=lambda entry: (entry[1].order, entry[0])):
@@ -79,7 +79,7 @@ def _picture(view: View, target: str, charts: dict[str, Any]) -> Picture:
 
 
 def chart_json(model: Any, target: str) -> Any:
-    """A Bokeh model as plain JSON."""
+    """Convert a Bokeh model to plain JSON."""
     from bokeh.core.types import ID
     from bokeh.embed import json_item
 
@@ -99,10 +99,10 @@ def _strips(rows: Sequence[PixelRow]) -> list[dict[str, Any]]:
 
 
 def strip(pixels: np.ndarray) -> np.ndarray:
-    """Images (m, h, w, 3) side by side with transparent gaps: (FRAME, m·(FRAME + GAP), 4).
+    """Put images (m, h, w, 3) side by side with transparent gaps: (FRAME, m·(FRAME + GAP), 4).
 
-    Every row gets frames of one size, so that rows of unlike resolution line up. A frame that is not
-    square keeps its proportions.
+    All frames have the same size, so that rows of different resolution are aligned. Images that are not
+    square keep their proportions.
 
     >>> strip(np.zeros((2, 3, 3, 3), np.uint8)).shape
     (112, 240, 4)
@@ -118,7 +118,7 @@ def strip(pixels: np.ndarray) -> np.ndarray:
 
 
 def _resized(pixels: np.ndarray, axis: int, size: int) -> np.ndarray:
-    """One axis brought to `size`: pixels are repeated, or averaged where there are too many."""
+    """Resize one axis by repeating pixels, or by averaging them if there are too many."""
     length = pixels.shape[axis]
     places = np.arange(size) * length // size
     if size >= length:
@@ -129,7 +129,7 @@ def _resized(pixels: np.ndarray, axis: int, size: int) -> np.ndarray:
 
 
 def data_uri(image: np.ndarray) -> str:
-    """An RGBA image as a PNG inside the page."""
+    """Encode an RGBA image as a PNG data URI."""
     from matplotlib.image import imsave
 
     buffer = io.BytesIO()

@@ -1,4 +1,4 @@
-"""What the numbers say, in plain sentences computed from them."""
+"""Findings in plain sentences, computed from the numbers."""
 
 from __future__ import annotations
 
@@ -21,10 +21,7 @@ ACCURACY = "prediction.accuracy"
 
 
 def title(results: Sequence[Result]) -> str:
-    """The page's heading.
-
-    The models where there are few, else how many, and the transform.
-    """
+    """Return the page's heading: the models, or their number if there are many, and the transform."""
     models = list(dict.fromkeys(names.model_names(results)))
     who = join(models) if len(models) <= 3 else f"{len(models)} networks"
     if all(map(stability.has_curves, results)):
@@ -34,13 +31,13 @@ def title(results: Sequence[Result]) -> str:
 
 
 def transform_name(result: Result) -> str:
-    """The transform's family in words: "rotation", "quarter turns"."""
+    """Return the transform's family in words: "rotation", "quarter turns"."""
     family = result.provenance.get("transform", {}).get("family") or "transformation"
     return str(family).replace("_", " ")
 
 
 def join(words: Sequence[str]) -> str:
-    """Words as an English list.
+    """Join words to an English list.
 
     >>> join(["a"]), join(["a", "b"]), join(["a", "b", "c"])
     ('a', 'a and b', 'a, b and c')
@@ -49,16 +46,16 @@ def join(words: Sequence[str]) -> str:
 
 
 def main_measure(results: Sequence[Result]) -> str | None:
-    """The measure that the page leads with; None where no row has a value."""
+    """Return the main measure of the page; None if no row has a value."""
     found = [name for result in results for name in names.layered_measures([result])]
     return next(iter(names.headline_first(found)), None)
 
 
 def sentences(results: Sequence[Result], differences: pd.DataFrame | None) -> list[str]:
-    """What is found, the most important first: comparison, extremes per model, accuracy."""
+    """Return the findings, most important first: comparisons, extremes per model, accuracy."""
     measure = main_measure(results)
     if measure is None:
-        return ["No layer has a value: see the notes for the reason."]
+        return ["No layer has a value; the notes give the reason."]
     found = []
     if differences is not None and not any(map(stability.has_curves, results)):
         found = _comparisons(differences, measure, transform_name(results[0]))
@@ -79,7 +76,7 @@ def _with_value(rows: pd.DataFrame, column: str = "value") -> list[dict[str, Any
 
 
 def _leading(result: Result, measure: str, prefix: str) -> list[str]:
-    """Curves against the radius speak for themselves; otherwise the layers that stand out."""
+    """Return sentences on the curves against the radius, or else on the extreme layers."""
     if stability.has_curves(result):
         return [_sentence(prefix, text) for text in stability.sentences(result)]
     return [_extremes(result, measure, prefix)]
@@ -97,8 +94,9 @@ def _extremes(result: Result, measure: str, prefix: str) -> str:
         if len(rows) == 1:
             return _sentence(prefix, f"the {title} of {_layer(low)} is {least}.")
         span = f"from {least} ({_layer(low)}) to {most} ({_layer(high)})"
-        return _sentence(prefix, f"the {title} goes {span}{_jump(result, measure, rows)}.")
-    moves = f"{transform_name(result)} moves the units of {_layer(low)}"
+        return _sentence(prefix, f"the {title} ranges {span}{_jump(result, measure, rows)}.")
+    name = transform_name(result)
+    moves = f"{name} {'move' if name.endswith('s') else 'moves'} the units of {_layer(low)}"
     does = f"times as much as a change of sample does{_spread(result, measure)}"
     if len(rows) == 1:
         return _sentence(prefix, f"{moves} {least} {does}.")
@@ -107,9 +105,9 @@ def _extremes(result: Result, measure: str, prefix: str) -> str:
 
 
 def _jump(result: Result, measure: str, rows: list[dict[str, Any]]) -> str:
-    """The first layer whose value is of another size than all before it: where something breaks.
+    """Return a clause on the first layer whose value far exceeds all earlier ones, where a symmetry breaks.
 
-    Similarities with a minus sign crowd at −1: of those it is one plus the value that jumps.
+    Negated similarities cluster at −1, so one plus the value is used for them.
     """
     lead = ""
     if min(row["value"] for row in rows) < 0:
@@ -124,18 +122,18 @@ def _jump(result: Result, measure: str, rows: list[dict[str, Any]]) -> str:
 
 
 def _in_words(measure: str) -> str:
-    """A measure's name within a sentence: initialisms stay as they are."""
+    """Return a measure's name within a sentence, in lower case except for initialisms."""
     title = names.measure_title(measure)
     return title if title[:2].isupper() else title[:1].lower() + title[1:]
 
 
 def _layer(row: dict[str, Any]) -> str:
-    """A layer's name; a bare number, as in a Sequential, would be taken for a value."""
+    """Return a layer's name, with "layer" before a bare number, which could be taken for a value."""
     return f"layer {row['label']}" if row["label"][:1].isdigit() else row["label"]
 
 
 def _nulls(result: Result, measure: str, prefix: str) -> str:
-    """Says in how many layers the value cannot be told from that of unrelated samples."""
+    """Return a sentence on the layers whose interval reaches the null."""
     if measure not in names.HEADLINE:
         return ""
     rows = [row for row in _with_value(names.rows_of(result, measure)) if math.isfinite(row["null"])]
@@ -143,14 +141,14 @@ def _nulls(result: Result, measure: str, prefix: str) -> str:
     if not reached:
         return ""
     count = _count(len(reached), len(rows))
-    text = f"the interval reaches the null, the value that unrelated samples give, in {count} layers."
+    text = f"the interval reaches the null, the value for unrelated samples, in {count} layers."
     return _sentence(prefix, text)
 
 
-def _cautions(result: Result, told: str, prefix: str) -> list[str]:
-    """What else than invariance explains a value, a sentence for each measure; `told` has one already."""
+def _cautions(result: Result, main: str, prefix: str) -> list[str]:
+    """Return a sentence per caution; those of a headline measure are covered by `_nulls`."""
     rows = result.cautions
-    rows = rows[~((rows["measure"] == told) & (told in names.HEADLINE))]
+    rows = rows[~((rows["measure"] == main) & (main in names.HEADLINE))]
     found = []
     groups: Any = rows.groupby(["measure", "caution"], sort=False)
     for (measure, caution), own in groups:
@@ -166,9 +164,9 @@ def _sentence(prefix: str, text: str) -> str:
 
 
 def _spread(result: Result, measure: str) -> str:
-    """A ratio of variances is the square of a ratio of deviations: say which."""
+    """Return whether the ratio is one of variances or of standard deviations, its square root."""
     about = (result.provenance.get("measures") or {}).get(measure) or {}
-    return {"variance": " (in variance)", "std": " (in standard deviation)"}.get(
+    return {"variance": " (variance ratio)", "std": " (ratio of standard deviations)"}.get(
         str((about.get("options") or {}).get("spread")), ""
     )
 
@@ -181,12 +179,12 @@ def _comparisons(differences: pd.DataFrame, measure: str, transform: str) -> lis
 
 
 def compared(differences: pd.DataFrame, measure: str, transform: str) -> str:
-    """One sentence on a pair of networks: in which layers the second has lower values, and in which higher.
+    """Return a sentence on a pair of networks: how many layers of the second have lower or higher values.
 
     A layer counts only if the 95 % interval of its difference excludes zero.
 
     Args:
-        differences: rows of one measure, stratum and pair, as `invariscope.compare` returns them.
+        differences: rows of `invariscope.compare` for one measure, stratum and pair.
         measure: its name.
         transform: the transform's family in words.
     """
@@ -209,7 +207,7 @@ def compared(differences: pd.DataFrame, measure: str, transform: str) -> str:
 
 
 def _changes(lower: list[Any], higher: list[Any], total: str, measure: str, first: str, fixed: Fixed) -> str:
-    """Which layers changed which way, the one that changed most in front of its list."""
+    """Return how many layers changed in which direction, and the layer that changed most."""
     invariance = measure in names.HEADLINE
     down, up = ("more", "less") if invariance else ("lower", "higher")
     than = f"invariant than {first}" if invariance else f"than {first} in {_in_words(measure)}"

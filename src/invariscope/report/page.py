@@ -1,4 +1,4 @@
-"""The page: what it says, put into the template, written whole or not at all."""
+"""The report page: its contents, rendered by the template and written atomically."""
 
 from __future__ import annotations
 
@@ -24,16 +24,15 @@ if TYPE_CHECKING:
 def write_report(
     results: Result | Sequence[Result], path: str | Path = "report.html", *, title: str | None = None
 ) -> Path:
-    """Writes one HTML file with everything that one or several results say.
+    """Write an HTML report of one or several results to a single file.
 
-    The file needs no network and no other file, follows the reader's light or dark setting, and is
-    replaced in one step: an interrupted run leaves an older report as it was.
+    The file needs neither a network nor other files, and follows the reader's light or dark setting. It
+    is replaced atomically: an interrupted run leaves an older report unchanged.
 
     Args:
-        results: one result, or several to be shown side by side; the first is what the others are
-            compared with.
-        path: where to write; missing folders are made.
-        title: the heading; None names the models and the transform.
+        results: one result, or several to be shown side by side; the others are compared with the first.
+        path: the file; missing folders are created.
+        title: the heading; None: the models and the transform.
     Returns:
         The path.
     Raises:
@@ -53,11 +52,11 @@ def _refuse(results: Sequence[Result], path: Path) -> None:
         raise IsADirectoryError(f"{path} is a folder; give a file, such as {path / 'report.html'}")
     for result in results:
         if not result.rows:
-            raise ValueError(f"the result of {result.name!r} has no rows; there is nothing to report")
+            raise ValueError(f"the result of {result.name!r} has no rows to report")
 
 
 def render(results: Sequence[Result], *, title: str | None = None) -> str:
-    """The page as text."""
+    """Render the page as text."""
     differences = comparison.compare_all(results)
     sections, charts = figures.sections(results)
     if differences.rows is not None:
@@ -96,9 +95,9 @@ def render(results: Sequence[Result], *, title: str | None = None) -> str:
 
 
 def _policy(scripts: Any) -> str:
-    """A content security policy: these very scripts and nothing else, no network at all.
+    """Return a content security policy that allows only these scripts, and no network access.
 
-    Names are escaped wherever they appear; should one ever slip through, it still cannot run.
+    All names are escaped; if one were not, it still could not run as a script.
     """
     digests = [hashlib.sha256(text.encode()).digest() for text in scripts]
     allowed = " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
@@ -109,7 +108,7 @@ def _policy(scripts: Any) -> str:
 
 
 def _variables(theme: Theme) -> str:
-    """The theme as CSS custom properties."""
+    """Return the theme as CSS custom properties."""
     colours = {
         name: value for name, value in asdict(theme).items() if isinstance(value, str) and name != "name"
     }
@@ -136,7 +135,7 @@ def _file(name: str) -> str:
 
 @cache
 def _bokeh() -> str:
-    """Bokeh's core as one script. An HTML parser would end the element at a closing tag inside it."""
+    """Return Bokeh's core as one script, without a closing tag that would end the script element."""
     from bokeh.resources import Resources
 
     text = "\n".join(Resources(mode="inline", components=["bokeh"], log_level="error").js_raw)

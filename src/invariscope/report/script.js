@@ -10,7 +10,7 @@
   let printing = false;
 
   const remember = (value) => {
-    // A page opened from a file may have no storage; the choice then lasts as long as the page.
+    // A page opened from a file may have no storage; the choice is then lost when the page is closed.
     try { localStorage.setItem("invariscope-theme", value); } catch { /* nothing to do */ }
   };
   const recall = () => {
@@ -33,7 +33,7 @@
     }
   }
   const recolour = (doc) => setForms(doc, "theme", currentTheme);
-  // Names of columns stand upright where the box is too narrow for slanted ones.
+  // Names of columns are upright if the box is too narrow for slanted ones.
   function fit(element, doc) {
     const width = element.parentElement.clientWidth;
     if (width) setForms(doc, "fit", (forms) => (width < entry(forms, "below") ? "narrow" : "wide"));
@@ -64,7 +64,7 @@
   // ---- charts ------------------------------------------------------------------------------
   const drawn = new Set();
   const views = [];
-  // A printer does not wait for the animation frame in which charts take a new colour.
+  // Printing does not wait for the animation frame in which charts change colour.
   function paintNow(view) {
     if (view.invalidate_painters) {
       for (const part of view.computed_renderer_views) part.glyph?.set_visuals?.(part.model.data_source, part.all_indices);
@@ -110,8 +110,8 @@
       : value.toExponential(3).replace(/([+-])(\d)$/, (_, sign, digit) => `${sign}0${digit}`);
     return text.replaceAll("-", "−");
   }
-  // As in the terminal: equal decimals in a table. A value that would read as zero keeps its digits; a
-  // difference that is nothing beside the values does not.
+  // As in the terminal: equal decimals within a table. A value that would be rounded to zero keeps its
+  // digits; a negligible difference does not.
   function fixed(value, places, isDifference) {
     if (value === null || value === undefined) return "–";
     if (!isDifference && value !== 0 && Math.abs(value) < 0.5 * 10 ** -places) return formatted(value);
@@ -135,7 +135,7 @@
     return made;
   };
 
-  // Roles are named since a narrow page lays rows out as blocks, which are no table any more.
+  // Roles are explicit because a narrow page lays out rows as blocks, which are no longer a table.
   class Table {
     constructor(box, spec) {
       Object.assign(this, spec, { box, query: "", sort: null, limit: PAGE });
@@ -192,7 +192,7 @@
     }
     draw() {
       const rows = this.chosen();
-      // A column that a filter holds at one value says nothing: its menu says it.
+      // A column with a single value, fixed by a filter, is redundant: the filter's menu shows the value.
       const hidden = new Set(this.filters.filter((f) => f.selected).map((f) => f.column));
       const columns = this.columns.map((_, i) => i).filter((i) => !hidden.has(i));
       const top = Math.max(...rows.map((row) => row[this.barColumn()] ?? 0), 0);
@@ -228,7 +228,7 @@
       if (this.sort?.column === i) cell.ariaSort = this.sort.direction > 0 ? "ascending" : "descending";
       button.addEventListener("click", () => {
         const again = this.sort?.column === i;
-        // Third click: back to the order in which the layers run.
+        // Third click: restore the order in which layers run.
         this.sort = again && this.sort.direction < 0 ? null : { column: i, direction: again ? -1 : 1 };
         this.draw();
       });
@@ -237,7 +237,7 @@
     save() {
       const quote = (value) => {
         const text = String(value ?? "");
-        // A spreadsheet would run a name that starts like a formula.
+        // A spreadsheet would evaluate a name that starts like a formula.
         const safe = typeof value === "string" && /^[=+\-@\t]/.test(text) ? `'${text}` : text;
         return `"${safe.replaceAll('"', '""')}"`;
       };
@@ -256,14 +256,14 @@
   }
 
   // ---- wide content ------------------------------------------------------------------------
-  // A box with more to its right fades out there: phones show no scroll bar until one scrolls.
+  // Boxes that can be scrolled fade out at the right, because phones hide the scroll bar.
   function startFading() {
     const look = (box) => {
-      // A table that has just been replaced is in no box any more.
+      // A table that has just been replaced is no longer inside a box.
       box?.classList.toggle("more-right", box.scrollLeft + box.clientWidth < box.scrollWidth - 2);
     };
-    // A chart takes its new size only after its box has, inside a shadow root that no observer sees: when
-    // sizes have come to rest, and charts have been laid out in the frame before, all boxes are looked at.
+    // A chart is resized after its box, inside a shadow root that observers cannot see. All boxes are
+    // therefore checked once sizes are stable and charts have been laid out in the previous frame.
     let rest;
     const again = () => requestAnimationFrame(() => document.querySelectorAll(".scroll").forEach(look));
     const later = () => { clearTimeout(rest); rest = setTimeout(again, 150); };

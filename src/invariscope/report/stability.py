@@ -1,4 +1,4 @@
-"""What curves against the size of the displacement say, in plain sentences."""
+"""Findings from curves against the size of the displacement, in plain sentences."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ if TYPE_CHECKING:
     from invariscope.results.result import Result
 
 FAMILY, OUTPUT = "stability_curve", "output"
-# What moves the input, by the ending of a curve's name.
+# Ways to move an input, by the suffix of a curve's name.
 WAYS = {"": "smooth deformations", "_noise": "noise", "_toward": "steps toward another sample"}
 
 Points = list[tuple[float, float]]
 
 
 def has_curves(result: Result) -> bool:
-    """Whether the result holds the output's curves against the radius."""
+    """Return whether the result has curves of the output against the radius."""
     return bool(_points(result, "D"))
 
 
 def radii(result: Result) -> str:
-    """The smallest and the largest radius."""
+    """Return the smallest and the largest radius as text."""
     known = [radius for radius, _ in _points(result, "D")]
     return f"{names.number(min(known))} … {names.number(max(known))}"
 
 
 def sentences(result: Result) -> list[str]:
-    """When predictions flip, deformations beside noise, and the accuracy at the end."""
+    """Return sentences on flips, on deformations compared with noise, and on the final accuracy."""
     found = _flips(result), _beside_noise(result), _accuracy(result)
     return [sentence for sentence in found if sentence]
 
 
 def _points(result: Result, curve: str) -> Points:
-    """(radius, value) of the output over all samples, by rising radius."""
+    """Return (radius, value) of the output over all samples, by increasing radius."""
     rows = (row for row in result.curve_rows if row["measure"] == f"{FAMILY}.{curve}")
     own = (row for row in rows if row["stratum"] == "all" and row["parameter"] == names.RADIUS)
     return sorted((row["x"], row["value"]) for row in own if math.isfinite(row["value"]))

@@ -1,4 +1,4 @@
-"""The tables as plain data; the page's script sorts, filters and draws them."""
+"""Tables as plain data; the page's script sorts, filters and draws them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from invariscope.report.stability import has_curves
 if TYPE_CHECKING:
     from invariscope.results.result import Result
 
-# key, heading, kind, what it means (a tooltip of the heading)
+# key, heading, kind, meaning (a tooltip of the heading)
 ROW_COLUMNS = (
-    ("model", "Network", "text", "which network"),
+    ("model", "Network", "text", "name of the network"),
     ("label", "Layer", "text", "layers in the order in which they run"),
-    ("measure", "Measure", "text", "what is measured"),
+    ("measure", "Measure", "text", "name of the measure"),
     ("stratum", "Samples of", "text", "all samples, one class, or the mean over classes"),
     ("value", "Value", "number", "mean over the layer's counted units"),
     (
@@ -26,13 +26,13 @@ ROW_COLUMNS = (
         "interval",
         f"over samples; the network and the elements are held fixed. {names.OUTSIDE}",
     ),
-    ("null", "Null", "number", "the same number if an orbit consisted of unrelated samples"),
+    ("null", "Null", "number", "the same number if orbits consisted of unrelated samples"),
     ("random", "Random nets", "interval", "95 % of the same architecture with random weights"),
     ("floor", "Floor", "number", "the same number caused by interpolation alone"),
     ("value_ratio", "Ratio", "number", "ratio of the layer's means"),
     ("ratio", "Its interval", "interval", "95 % interval of the ratio"),
     ("samples", "n", "count", "samples"),
-    ("units", "Units", "count", "units of the layer that were looked at"),
+    ("units", "Units", "count", "units of the layer that were used"),
     ("dead_units", "Dead", "count", "units that never respond, left out"),
     ("sparse_units", "Sparse", "count", "units that respond to too few samples, left out of the mean"),
 )
@@ -44,10 +44,10 @@ _INTERVALS = {
 
 
 def row_table(results: Sequence[Result]) -> dict[str, Any]:
-    """Every row of every result, without the columns that hold nothing.
+    """Return every row of every result, without empty columns.
 
-    The first view shows the main measure over all samples, or all measures where curves say more than any
-    of them; filters show the rest.
+    The first view shows the main measure over all samples, or all measures if all results have curves
+    against the radius; filters show the rest.
     """
     apart = names.unit_only(results)
     records = [
@@ -63,7 +63,7 @@ def row_table(results: Sequence[Result]) -> dict[str, Any]:
 
 
 def _with_random(result: Result) -> list[dict[str, Any]]:
-    """The rows of the table, each with the bounds of its band of random weights where there is one."""
+    """Return the rows of the table, with the limits of the band of random weights if there is one."""
     bands = random_rows(result)
     rows: list[dict[str, Any]] = result.table.to_dict("records")  # type: ignore[assignment]
     for row in rows:
@@ -77,12 +77,12 @@ def build(
     columns: Sequence[tuple[str, str, str, str]],
     selected: dict[str, str],
 ) -> dict[str, Any]:
-    """A table for the script: columns, rows of cells, and the filters with their first choice.
+    """Build a table for the script: columns, rows of cells, and filters with their initial choice.
 
     Args:
         records: one mapping per row.
         columns: (key, heading, kind, meaning); kinds are text, number, count, interval, p.
-        selected: text columns to filter by, with the choice that is shown first.
+        selected: text columns to filter by, with their initial choice.
     """
     cells = [{key: _cell(record, key, kind) for key, _, kind, _ in columns} for record in records]
     kept = [column for column in columns if _says_something(column, cells, always=("label", "value"))]
@@ -104,10 +104,7 @@ def _cell(record: dict[str, Any], key: str, kind: str) -> Any:
 
 
 def _interval(record: dict[str, Any], columns: Sequence[str]) -> list[float] | None:
-    """Both ends; behind them the corrected estimate, and a 1 if the page is to show it.
-
-    It is shown if the value lies outside of the interval.
-    """
+    """Return both limits, then the corrected estimate, then a 1 if the value lies outside the interval."""
     cell = [_finite(record.get(name, math.nan)) for name in columns]
     if cell[0] is None or cell[1] is None:
         return None
@@ -118,13 +115,13 @@ def _interval(record: dict[str, Any], columns: Sequence[str]) -> list[float] | N
 
 
 def shows_corrected(table: dict[str, Any] | None) -> bool:
-    """Whether any interval of a table shows the corrected estimate in front."""
+    """Return whether any interval of a table shows the corrected estimate."""
     rows = table["rows"] if table else ()
     return any(isinstance(cell, list) and len(cell) > 3 for row in rows for cell in row)
 
 
 def _finite(value: float) -> float | None:
-    """Six significant digits keep the page small; what JSON cannot hold becomes null."""
+    """Round to six significant digits to keep the page small; None for NaN and infinity."""
     value = float(value)
     return float(f"{value:.6g}") if math.isfinite(value) else None
 
@@ -138,7 +135,7 @@ def _says_something(column: tuple, cells: Sequence[dict[str, Any]], *, always: S
 
 
 def _titles(key: str, cells: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
-    """(value, what a filter shows for it), in the order of appearance."""
+    """Return (value, text in the filter), in the order of appearance."""
     known = {"all": "all samples", "mean": "mean over classes"} if key == "stratum" else {}
     values = dict.fromkeys(str(row[key]) for row in cells)
     return [(v, names.measure_title(v) if key == "measure" else known.get(v, v)) for v in values]

@@ -1,4 +1,4 @@
-"""Paired comparisons of results that were measured on the same samples."""
+"""Paired comparisons of results measured on the same samples."""
 
 from __future__ import annotations
 
@@ -9,28 +9,26 @@ import numpy as np
 
 from invariscope.intervals import MISSING, holm, jackknife
 from invariscope.results.result import Result
-from invariscope.results.rows import Row
+from invariscope.results.rows import PLACE, Row
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 def compare(*results: Result | Sequence[Result]) -> pd.DataFrame:
-    """Compare results on the same samples by paired differences, each result with the first.
+    """Compare each result with the first one by paired differences on the same samples.
 
-    Returns a row per measure × layer × stratum that both results hold, in the order of the first one's
-    layers: `value_a` (first), `value_b`, `difference` = b − a, its 95 % interval with the bias-corrected
-    difference `corrected` at its centre, the two-sided p-value `p` of no difference, and `p_holm`. The
-    samples are the same, so whatever they have in common cancels; the interval is therefore narrower than
-    the two separate ones suggest.
-
-    `p_holm` is adjusted by Holm's procedure for the number of rows that are tested at once: those of one
-    measure output and stratum, over all layers, calls and pairs of results in this call. Intervals and `p`
-    are not adjusted.
+    The variation that both results share cancels, so the interval of a difference is narrower than the two
+    separate intervals suggest.
 
     Args:
         results: two or more results, as separate arguments or as a list.
-
+    Returns:
+        One row per measure × layer × stratum that both results hold, in the order of the first one's layers:
+        `value_a` (first), `value_b`, `difference` = b − a, its 95 % interval with the bias-corrected
+        difference `corrected` at the centre, the two-sided p-value `p` of no difference, and `p_holm`. Holm's
+        procedure adjusts `p_holm` for the rows of one measure output and stratum, over all layers, calls and
+        pairs of results in this call. Intervals and `p` are not adjusted.
     Raises:
         ValueError: fewer than two results, different samples or transforms, or no layer in common.
     """
@@ -47,7 +45,7 @@ def _several(results: Sequence[Any]) -> Sequence[Result]:
     given = results[0] if len(results) == 1 and isinstance(results[0], (list, tuple)) else results
     wrong = [type(one).__name__ for one in given if not isinstance(one, Result)]
     if wrong:
-        raise TypeError(f"compare takes results, as separate arguments or as a list; got a {wrong[0]}")
+        raise TypeError(f"compare takes results, as separate arguments or as a list; got {wrong[0]}")
     if len(given) < 2:
         raise ValueError(f"compare needs at least two results, got {len(given)}")
     return given
@@ -73,7 +71,7 @@ def _difference(a: Row, b: Row, name_a: str, name_b: str) -> dict[str, Any]:
         omitted = np.subtract(b.replicates, a.replicates)
         interval = jackknife(difference, omitted.tolist(), a.group_sizes, reach=max(a.reach, b.reach))
     return {
-        **dict(zip(("measure", "layer", "call", "stratum"), a.place, strict=True)),
+        **dict(zip(PLACE, a.place, strict=True)),
         "a": name_a,
         "b": name_b,
         "value_a": a.value,
@@ -91,8 +89,8 @@ def _refuse_unpaired(first: Result, other: Result) -> None:
             f"{first.name} and {other.name} were measured with seeds {seeds[0]} and {seeds[1]}, which "
             "draw different pairs and groups of samples; measure both with the same seed"
         )
-    for part, name in (("data", "fingerprint"), ("transform", "fingerprint")):
-        ours, theirs = (r.provenance.get(part, {}).get(name) for r in (first, other))
+    for part in ("data", "transform"):
+        ours, theirs = (r.provenance.get(part, {}).get("fingerprint") for r in (first, other))
         if ours != theirs:
             raise ValueError(
                 f"{first.name} and {other.name} were measured with different {part} "
@@ -103,7 +101,7 @@ def _refuse_unpaired(first: Result, other: Result) -> None:
         if ours != theirs:
             raise ValueError(
                 f"{name} was measured with {ours} for {first.name} and with {theirs} for {other.name}; "
-                "a difference would compare two conventions"
+                "measure both with the same options"
             )
 
 

@@ -1,4 +1,4 @@
-"""Where the numbers of a result come from: one form for everything that makes results."""
+"""Provenance of a result, in one form for all producers of results."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 SCHEMA = 1
 NONFINITE = "nonfinite"
-""""kind" of the layers in `skipped` of which all samples have non-finite responses."""
+""""kind" of layers in `skipped` for which all samples have non-finite responses."""
 
 
 def provenance(
@@ -29,17 +29,17 @@ def provenance(
     unused: Sequence[str] = (),
     **further: Any,
 ) -> dict[str, Any]:
-    """Return the provenance of a result, with time and versions.
+    """Return the provenance of a result, including time and versions.
 
     Args:
-        seconds: how long it took.
-        model, data, transform: what was measured, each with the fingerprint by which results are paired.
-        options: how it was measured.
-        measures: by name without outputs, the text that reports show.
-        notes: what a reader of the numbers should know.
-        skipped: layers without values, with the reason.
-        unused: modules that the forward does not run.
-        further: entries of one kind of result.
+        seconds: duration of the measurement.
+        model, data, transform: what was measured; data and transform with the fingerprint that pairs results.
+        options: options of the measurement.
+        measures: texts for reports by measure name, without outputs.
+        notes: remarks for readers of the numbers.
+        skipped: layers without values, with reasons.
+        unused: modules that do not run in the forward.
+        further: entries specific to a kind of result.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""Labelled results: one table, the per-unit maps, the per-element curves, and where they came from."""
+"""Labelled results: a table, per-unit maps, per-element curves, and provenance."""
 
 from __future__ import annotations
 
@@ -9,34 +9,33 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from invariscope.results.rows import BaselineRow, Point, Row, frame_of
+from invariscope.results.rows import PLACE, BaselineRow, Point, Row, frame_of
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
 COLUMNS = [
-    *("measure", "layer", "call", "stratum"),
+    *PLACE,
     *("value", "ci_low", "ci_high", "corrected", "null", "floor", "value_ratio", "ratio_low", "ratio_high"),
     *("samples", "elements", "units", "dead_units", "sparse_units", "undefined", "note"),
 ]
 CURVE_COLUMNS = [
-    *("measure", "layer", "call", "stratum", "element", "label", "parameter", "x"),
+    *PLACE,
+    *("element", "label", "parameter", "x"),
     *("value", "ci_low", "ci_high", "corrected", "samples"),
 ]
-BASELINE_COLUMNS = ["measure", "layer", "call", "stratum", "mean", "low", "high", "draws"]
-CAUTION_COLUMNS = ["measure", "layer", "call", "stratum", "caution"]
-NOTE_COLUMNS = ["measure", "layer", "call", "stratum", "note"]
+BASELINE_COLUMNS = [*PLACE, "mean", "low", "high", "draws"]
 
 MapKey = tuple[str, str, str, int]
 
 
 class Maps(Mapping[MapKey, np.ndarray]):
-    """Per-unit values, each in its layer's own shape.
+    """Per-unit values, each in the shape of its layer.
 
-    Keys are `(measure, layer, stratum, call)`; the last two may be left out and default to
-    `"all"` and `0`, so `maps["normalized_variance", "conv1"]` is the usual look-up. NaN marks a dead
-    unit, infinity one that only the transformation moves.
+    Keys are `(measure, layer, stratum, call)`. The last two default to `"all"` and `0`, so the usual look-up
+    is `maps["normalized_variance", "conv1"]`. NaN marks a dead unit, infinity a unit that only the
+    transformation moves.
     """
 
     def __init__(self, arrays: Mapping[MapKey, np.ndarray]) -> None:
@@ -63,14 +62,14 @@ class Maps(Mapping[MapKey, np.ndarray]):
 
 @dataclass(frozen=True)
 class Result:
-    """What `iv.measure` returns. Everything here is plain data; saving and loading lose nothing.
+    """Result of `iv.measure`: plain data that saving and loading preserve.
 
     Args:
-        rows: one per measure × layer × stratum, with the columns of `table` and, if an interval could be
-            issued, the leave-one-group-out values it rests on. Mappings of columns become rows.
+        rows: one per measure × layer × stratum, with the columns of `table` and the leave-one-group-out
+            values behind the interval, if there is one. Mappings of columns become rows.
         curve_rows: one per measure × layer × element.
-        arrays: the per-unit maps.
-        provenance: versions, seed, model, data, transform, options, notes.
+        arrays: per-unit maps.
+        provenance: versions, seed, model, data, transform, options and notes.
         examples: input and feature images of one orbit, for the report.
         baseline_rows: one per measure × layer × stratum, over networks with random weights.
     """
@@ -89,49 +88,49 @@ class Result:
             object.__setattr__(self, name, rows)
 
     def __repr__(self) -> str:
-        """What was measured, in a line; `table` and `maps` hold the numbers."""
+        """Return one line that says what was measured."""
         layers = dict.fromkeys(row.key for row in self.rows)
         measures = ", ".join(dict.fromkeys(row.measure for row in self.rows))
         return f"<Result of {self.name}: {measures}; {len(layers)} layers, {len(self.rows)} rows in .table>"
 
     @property
     def name(self) -> str:
-        """The model's label, as the user gave it or as its class is called."""
+        """Label of the model, by default its class name."""
         model = self.provenance.get("model", {})
         return str(model.get("label") or model.get("name") or "model")
 
     @property
     def table(self) -> pd.DataFrame:
-        """One row per measure × layer × stratum, in the order in which the layers run.
+        """One row per measure × layer × stratum, with layers in execution order.
 
-        `corrected` is the bias-corrected estimate at the interval's centre, `undefined` the number of terms
-        without a value that were left out, and `note` says why a number or an interval is missing ("" if
-        there is nothing to say). Numbers that do not apply are NaN.
+        `corrected` is the bias-corrected estimate at the centre of the interval, `undefined` the number of
+        excluded terms without a value, and `note` says why a number or an interval is missing. Numbers that
+        do not apply are NaN.
         """
         return frame_of(self.rows, COLUMNS)
 
     @property
     def curves(self) -> pd.DataFrame:
-        """One row per measure × layer × element: accuracy against angle, and the like."""
+        """One row per measure × layer × element, such as accuracy against angle."""
         return frame_of(self.curve_rows, CURVE_COLUMNS)
 
     @property
     def baseline(self) -> pd.DataFrame:
-        """The same architecture with random weights: mean and middle 95 % of each layer value.
+        """Mean and central 95 % of each layer value for the same architecture with random weights.
 
-        Empty unless it was asked for (`iv.measure(..., baseline="random")`).
+        Empty unless requested with `iv.measure(..., baseline="random")`.
         """
         return frame_of(self.baseline_rows, BASELINE_COLUMNS)
 
     @property
     def notes(self) -> pd.DataFrame:
-        """Why a number or an interval is missing, for the rows where one is."""
-        return frame_of([row for row in self.rows if row.note], NOTE_COLUMNS)
+        """Rows with a note, which says why a number or an interval is missing."""
+        return frame_of([row for row in self.rows if row.note], [*PLACE, "note"])
 
     @property
     def cautions(self) -> pd.DataFrame:
-        """The rows whose value insensitivity, or chance, would explain as well as invariance, and why."""
-        return frame_of([row for row in self.rows if row.caution], CAUTION_COLUMNS)
+        """Rows whose value could be due to insensitivity or chance instead of invariance, with reasons."""
+        return frame_of([row for row in self.rows if row.caution], [*PLACE, "caution"])
 
     @property
     def maps(self) -> Maps:
@@ -139,30 +138,30 @@ class Result:
         return Maps(self.arrays)
 
     def overall(self, measure: str = "normalized_variance", *, stratum: str = "all") -> float:
-        """Mean over all counted units of all layers: large layers weigh more than small ones.
+        """Return the mean over all counted units of all layers, in which large layers weigh more.
 
-        This is the one number per network of the 2019 experiments. Compare it only between
-        networks of the same architecture.
+        This is the single number per network of the 2019 experiments. Compare it only between networks of the
+        same architecture.
 
         Raises:
-            ValueError: the result holds no such measure or stratum.
+            ValueError: the result does not have this measure or stratum.
         """
         rows = [row for row in self.rows if (row.measure, row.stratum) == (measure, stratum)]
         if not rows:
             known = sorted({(row.measure, row.stratum) for row in self.rows})
-            raise ValueError(f"no rows of {measure!r} for stratum {stratum!r}; there are {known}")
+            raise ValueError(f"no rows of {measure!r} for stratum {stratum!r}; the result has {known}")
         used = [row for row in rows if np.isfinite(row.value)]
         weights = [row.counted_units for row in used]
         return float(np.average([row.value for row in used], weights=weights)) if used else float("nan")
 
     def labelled(self, label: str) -> Result:
-        """The same result under another model name, for tables and plots."""
+        """Return the result under another model name, for tables and plots."""
         return self._of_model(label=label)
 
     def weighted(self, weights: str) -> Result:
-        """The same result, saying what the model's weights are: "random, seed 0".
+        """Return the result with a description of the model's weights, such as "random, seed 0".
 
-        It stands in `provenance["model"]["weights"]`, and in reports beside the model's name.
+        Reports show it next to the model's name; it is stored in `provenance["model"]["weights"]`.
         """
         return self._of_model(weights=weights)
 
@@ -171,29 +170,29 @@ class Result:
         return replace(self, provenance={**self.provenance, "model": model})
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
-        """Writes result.json and maps.safetensors into `folder`, both or neither.
+        """Write result.json and maps.safetensors to `folder`, both or neither.
 
         Raises:
-            FileExistsError: the folder already holds something, and `overwrite` is not set.
+            FileExistsError: the folder is not empty, and `overwrite` is not set.
         """
         from invariscope.results import storage
 
         return storage.save(self, Path(folder), overwrite=overwrite)
 
     def report(self, path: str | Path = "report.html") -> Path:
-        """Writes the self-contained HTML page and returns its path."""
+        """Write a self-contained HTML report and return its path."""
         from invariscope.report import write_report
 
         return write_report(self, Path(path))
 
     def plot(self, name: str, *, theme: str = "light", **options: Any) -> Figure:
-        """Return a matplotlib figure of this result, as `iv.plot(name, result, ...)` does."""
+        """Return a matplotlib figure of this result, as `iv.plot(name, result, ...)`."""
         from invariscope.plots import draw
 
         return draw(name, self, theme=theme, **options)
 
     def to_xarray(self) -> Any:
-        """The layer values as an `xarray.Dataset` over (measure, layer, call, stratum)."""
+        """Return the layer values as an `xarray.Dataset` over (measure, layer, call, stratum)."""
         from invariscope.results import storage
 
         return storage.to_xarray(self)
@@ -203,7 +202,5 @@ class Result:
 
         table = self.table
         apart = sum(map(outside, table["value"], table["ci_low"], table["ci_high"]))
-        note = (
-            f"{apart} of {len(table)} values lie outside of their own interval; see <code>corrected</code>."
-        )
+        note = f"{apart} of {len(table)} values lie outside their own interval; see <code>corrected</code>."
         return table.to_html() + (f"<p>{note}</p>" if apart else "")

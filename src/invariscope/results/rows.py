@@ -1,4 +1,4 @@
-"""Rows of a result: values of layers, points of curves, and what random weights give."""
+"""Rows of a result: layer values, points of curves, and baselines of random weights."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ import numpy as np
 if TYPE_CHECKING:
     import pandas as pd
 
-# Stands in columns that do not apply to a row; a NaN of its own, for an undefined value is still a value.
+# Marks columns that do not apply to a row. Compared by identity, because an undefined value is also NaN.
 ABSENT = float("nan")
+PLACE = ("measure", "layer", "call", "stratum")
 _USUAL = {"call": 0, "stratum": "all", "element": 0, "label": "", "parameter": ""}
 _UNSAVED = frozenset({"output", "pending"})
 
 
 @dataclass(frozen=True, kw_only=True)
 class ResultRow(Mapping[str, Any]):
-    """A value that can also be read by column, as `row["value"]`; columns that do not apply are no keys.
+    """A row whose fields can also be read as `row["value"]`; columns that do not apply are not keys.
 
     Args:
-        measure: the measure's name, with its form and output: "stability.petrini2021.D".
-        layer, call: which layer, and which of its runs within one forward.
+        measure: name of the measure with its form and output, such as "stability.petrini2021.D".
+        layer, call: the layer, and which of its runs within one forward.
         stratum: "all", the name of a class, or "mean" over the classes.
-        output: which of the measure's outputs, "D"; of most measures "". Not saved.
+        output: the measure's output, such as "D"; "" for most measures. Not saved.
     """
 
     measure: str
@@ -37,13 +38,13 @@ class ResultRow(Mapping[str, Any]):
 
     @classmethod
     def of(cls, columns: Mapping[str, Any], measures: Iterable[str] = ()) -> Self:
-        """Return a mapping of columns as a row; a row as it is.
+        """Return a row from a mapping of columns; a row is returned unchanged.
 
         Args:
-            columns: without any that does not apply; call 0 and stratum "all" may be left out.
-            measures: names without outputs of the measures that it may be a row of.
+            columns: only those that apply; call 0 and stratum "all" may be omitted.
+            measures: possible measure names, without outputs.
         Raises:
-            TypeError: a column that does not exist, or none for the measure or the layer.
+            TypeError: an unknown column, or the measure or layer is missing.
         """
         if isinstance(columns, cls):
             return columns
@@ -54,12 +55,12 @@ class ResultRow(Mapping[str, Any]):
 
     @property
     def place(self) -> tuple[str, str, int, str]:
-        """Measure, layer, call and stratum, by which the rows of a table are told apart."""
+        """Measure, layer, call and stratum, which identify a row of a table."""
         return self.measure, self.layer, self.call, self.stratum
 
     @property
     def stem(self) -> str:
-        """The measure's name with its form, without the output."""
+        """Name of the measure with its form, without the output."""
         return self.measure[: -len(self.output) - 1] if self.output else self.measure
 
     @property
@@ -90,21 +91,22 @@ class Row(ResultRow):
     """The value of one output of a measure at one layer, over one stratum of the samples.
 
     Args:
-        value, ci_low, ci_high, corrected: the value, its interval, and the bias-corrected centre of that.
-        null: the value expected if the pairing is destroyed.
-        floor: the value of inputs that were transformed and brought back.
-        value_ratio, ratio_low, ratio_high: ratio of the layer's means, with its interval.
-        samples, elements, units: numbers of these.
-        dead_units, sparse_units, infinite_units, masked_units: units left out, by reason.
-        counted_units: units whose mean is the value.
-        undefined: terms left out because they have no value.
-        note: why a number or an interval is missing, and what else a reader should know.
-        caution: what else would explain the value as well as invariance does.
-        grid: why no action can be exact on the layer's grid; also a part of the note.
+        value, ci_low, ci_high, corrected: the value, its interval, and the bias-corrected centre of the
+            interval.
+        null: expected value if the pairing is destroyed.
+        floor: value for inputs that were transformed and transformed back.
+        value_ratio, ratio_low, ratio_high: ratio of the layer's means and its interval.
+        samples, elements, units: their numbers.
+        dead_units, sparse_units, infinite_units, masked_units: numbers of excluded units by reason.
+        counted_units: number of units whose mean is the value.
+        undefined: number of terms excluded because they have no value.
+        note: why a number or an interval is missing, and other remarks.
+        caution: an alternative explanation of a value that looks invariant.
+        grid: why no action can be exact on the layer's grid; also part of the note.
         probe_error: standard error of the value over random directions.
-        replicates, ratio_replicates: the value (the ratio) without each group of samples.
+        replicates, ratio_replicates: value and ratio with each group of samples left out.
         group_sizes: samples in each group.
-        reach: factor by which the interval is wider than a jackknife's.
+        reach: factor by which the interval is wider than the jackknife interval.
         pending: whether more samples would give the value an interval. Not saved.
     """
 
@@ -142,9 +144,9 @@ class Point(ResultRow):
     """A point of a curve.
 
     Args:
-        element: position of the transform's element, or of the point.
-        label, parameter, x: the place in words, what the axis is, and the place on it.
-        value, ci_low, ci_high, corrected, floor, samples, replicates, group_sizes: as in a `Row`.
+        element: position of the transform's element or of the point.
+        label, parameter, x: name of the element, name of the axis, and position on the axis.
+        value, ci_low, ci_high, corrected, floor, samples, replicates, group_sizes: as in `Row`.
     """
 
     element: int
@@ -163,7 +165,7 @@ class Point(ResultRow):
 
 @dataclass(frozen=True, kw_only=True)
 class BaselineRow(ResultRow):
-    """Mean and middle 95 % of a value over `draws` networks with random weights."""
+    """Mean and central 95 % of a value over `draws` networks with random weights."""
 
     mean: float = ABSENT
     low: float = ABSENT
@@ -172,11 +174,8 @@ class BaselineRow(ResultRow):
 
 
 def frame_of(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> pd.DataFrame:
-    """Return rows as a frame with these columns: NaN for a missing number, "" for a missing note."""
+    """Return a frame of rows with these columns; missing numbers are NaN, missing notes ""."""
     import pandas as pd
 
-    absent = {"note": ""}
-    return pd.DataFrame(
-        [{name: row.get(name, absent.get(name, np.nan)) for name in columns} for row in rows],
-        columns=list(columns),
-    )
+    found = [{name: row.get(name, "" if name == "note" else np.nan) for name in columns} for row in rows]
+    return pd.DataFrame(found, columns=list(columns))

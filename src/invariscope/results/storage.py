@@ -1,8 +1,7 @@
-"""Results on disk: result.json and maps.safetensors, written whole or not at all, never pickled."""
+"""Results on disk: result.json and maps.safetensors, written in one step and never pickled."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from invariscope.common.files import filling, write_json
+from invariscope.common.files import filling, read_json, write_json
 from invariscope.results.provenance import SCHEMA
 from invariscope.results.result import Result
+from invariscope.results.rows import PLACE
 
 JSON_NAME, MAPS_NAME = "result.json", "maps.safetensors"
 _ROWS = ("rows", "curves", "baseline")
@@ -20,7 +20,7 @@ _INFINITE = {"Infinity": math.inf, "-Infinity": -math.inf}
 
 
 def save(result: Result, folder: Path, *, overwrite: bool = False) -> Path:
-    """Writes `result` into `folder`; files there already are refused unless `overwrite` is set."""
+    """Write `result` to `folder`; raise FileExistsError for existing files unless `overwrite` is set."""
     refuse_used_folder(folder, overwrite=overwrite)
     with filling(folder, last=JSON_NAME) as scratch:
         _write(result, scratch)
@@ -30,13 +30,13 @@ def save(result: Result, folder: Path, *, overwrite: bool = False) -> Path:
 def refuse_used_folder(
     folder: Path, *, overwrite: bool = False, remedy: str = "overwrite=True", called: str = ""
 ) -> None:
-    """Raises FileExistsError for a folder in which a result, or anything else, lies already.
+    """Raise FileExistsError for a folder that is not empty.
 
     Args:
-        folder: which.
-        overwrite: whether that is no matter.
-        remedy: how to say so, in the words of whoever asks.
-        called: what the message calls the folder, if not by its name alone.
+        folder: the folder.
+        overwrite: whether a folder with files is accepted.
+        remedy: how to allow overwriting, for the message.
+        called: name of the folder in the message, by default its path.
     """
     if folder.exists() and not folder.is_dir():
         raise FileExistsError(f"{folder} is a file; give a folder to save the result in")
@@ -62,17 +62,17 @@ def _write(result: Result, folder: Path) -> None:
         "maps": [list(key) for key in result.arrays],
         "provenance": result.provenance,
     }
-    write_json(folder / JSON_NAME, _encode(document))
+    write_json(folder / JSON_NAME, encoded(document))
 
 
 def load(folder: str | Path, *, maps: bool = True) -> Result:
-    """Reads a saved result: `iv.load("run/")`. Safe on files from strangers: nothing is executed.
+    """Load a saved result, as in `iv.load("run/")`. Safe for untrusted files: nothing is executed.
 
     Args:
-        folder: which.
-        maps: False: without maps and examples, whose file may then be missing.
+        folder: the folder that `Result.save` wrote.
+        maps: whether to load maps and examples; if False, their file may be missing.
     Raises:
-        FileNotFoundError: no result.json there.
+        FileNotFoundError: the folder does not contain result.json.
         ValueError: the files are truncated, malformed, or of a newer schema.
     """
     folder = Path(folder)
@@ -82,7 +82,7 @@ def load(folder: str | Path, *, maps: bool = True) -> Result:
     document = _read_json(folder / JSON_NAME)
     if document["schema"] > SCHEMA:
         raise ValueError(
-            f"{folder / JSON_NAME} has schema {document['schema']}, this version reads up to {SCHEMA}: "
+            f"{folder / JSON_NAME} has schema {document['schema']}, but this version reads up to {SCHEMA}; "
             "update invariscope"
         )
     arrays, examples = _read_arrays(folder / MAPS_NAME, document["maps"]) if maps else ({}, {})
@@ -94,21 +94,20 @@ def load(folder: str | Path, *, maps: bool = True) -> Result:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not a whole JSON file ({error}); was it truncated?") from error
+    document = read_json(path)
     needed = {"schema": int, "rows": list, "curves": list, "maps": list, "provenance": dict}
     if not isinstance(document, dict) or not all(isinstance(document.get(k), t) for k, t in needed.items()):
-        raise ValueError(f"{path} is JSON, but no saved result: it needs {sorted(needed)}")
-    document.setdefault("baseline", [])  # files of earlier versions have none
+        raise ValueError(f"{path} is not a saved result; it needs the entries {sorted(needed)}")
+    document.setdefault("baseline", [])  # missing in files of earlier versions
     if not isinstance(document["baseline"], list):
-        raise ValueError(f"{path} is malformed: its baseline must be a list of rows")
+        raise ValueError(f"{path} is malformed: baseline must be a list of rows")
     if not all(isinstance(row, dict) for name in _ROWS for row in document[name]):
         raise ValueError(f"{path} is malformed: every row must be an object")
     parts = document["provenance"]
     if not all(isinstance(parts.get(name, {}), dict) for name in ("model", "data", "transform", "measures")):
-        raise ValueError(f"{path} is malformed: its provenance is not that of a result")
+        raise ValueError(
+            f"{path} is malformed: provenance must hold objects for model, data, transform and measures"
+        )
     return document | {name: [_decode_row(row) for row in document[name]] for name in _ROWS}
 
 
@@ -117,22 +116,22 @@ def _read_arrays(path: Path, keys: list[Any]) -> tuple[dict, dict]:
     from safetensors.numpy import load_file
 
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing: it holds the maps that {JSON_NAME} names")
+        raise FileNotFoundError(f"{path} is missing; it holds the maps listed in {JSON_NAME}")
     try:
         arrays = load_file(path)
         maps = {tuple(key): arrays[f"map:{i}"] for i, key in enumerate(keys)}
     except (SafetensorError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is damaged or does not belong to its {JSON_NAME}: {error}") from error
+        raise ValueError(f"{path} is damaged or does not match its {JSON_NAME}: {error}") from error
     prefix = "example:"
     return maps, {name[len(prefix) :]: a for name, a in arrays.items() if name.startswith(prefix)}
 
 
-def _encode(value: Any) -> Any:
-    """JSON has no NaN and no infinity: null and a word stand for them."""
+def encoded(value: Any) -> Any:
+    """Return plain values for JSON, with null for NaN and words for infinities."""
     if isinstance(value, Mapping):
-        return {str(key): _encode(entry) for key, entry in value.items()}
+        return {str(key): encoded(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_encode(entry) for entry in value]
+        return [encoded(entry) for entry in value]
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):
@@ -158,11 +157,11 @@ def _decode(value: Any) -> Any:
 
 
 def to_xarray(result: Result) -> Any:
-    """The columns of the table as an `xarray.Dataset` over measure, layer, call, stratum."""
+    """Return the columns of the table as an `xarray.Dataset` over measure, layer, call and stratum."""
     try:
         import xarray
     except ImportError as error:
         raise ImportError("to_xarray needs xarray: pip install 'invariscope[xarray]'") from error
-    found = xarray.Dataset.from_dataframe(result.table.set_index(["measure", "layer", "call", "stratum"]))
-    # Combinations that have no row have no note either; a NaN among texts could not be written to a file.
+    found = xarray.Dataset.from_dataframe(result.table.set_index(list(PLACE)))
+    # Combinations without a row have NaN as their note, which could not be written to a file among texts.
     return found.assign(note=found["note"].fillna("").astype(str))

@@ -1,4 +1,4 @@
-"""What a statistic is: a mergeable accumulator over blocks of whole orbits."""
+"""The base class of statistics: mergeable accumulators over blocks of whole orbits."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from invariscope.statistics.probes import Probe
 
 
 class Statistic(abc.ABC):
-    """A frozen specification of sums over samples; the sums themselves live in a state.
+    """A frozen specification of sums over samples; the sums themselves are kept in a state.
 
-    Two measures share one state when their specifications are equal. States are additive: `merge`
-    is associative and commutative up to rounding, and a sample is counted in the bucket it came
-    with. Classes, jackknife groups, processes and checkpoints are all merges of buckets.
+    Two measures share one state if their specifications are equal. States are additive: `merge` is
+    associative and commutative up to rounding, and a sample is counted in its bucket. Classes, jackknife
+    groups, processes and checkpoints are all merges of buckets.
     """
 
     refuses_nonfinite: ClassVar[bool] = False
-    """Whether `update` notices NaN and infinity by itself; otherwise they are looked for beforehand."""
+    """Whether `update` itself detects NaN and infinity; otherwise they are checked beforehand."""
 
     reads: tuple[Probe, ...] = ()
     """The probes whose responses are read."""
@@ -36,78 +36,78 @@ class Statistic(abc.ABC):
     """Whether `block.distances` is read."""
 
     sized: ClassVar[bool] = False
-    """Whether `block.total` is read: a pilot over a stream of unknown length is then counted first."""
+    """Whether `block.total` is read; a stream of unknown length is then counted before the pilot."""
 
     @property
     def pilot(self) -> Statistic | None:
-        """What must be known of all untransformed inputs beforehand, such as thresholds; usually nothing."""
+        """The statistic of all untransformed inputs needed first, such as thresholds; usually None."""
         return None
 
     def moves_positions(self, layer: str, axes: int) -> bool:
-        """Whether values of a layer of so many unit axes change places under an action that it applies."""
+        """Return whether an action that it applies permutes positions of a layer with this many unit axes."""
         return False
 
     def units_of(self, shape: tuple[int, ...]) -> int:
-        """How many units of a layer of that shape the sums are kept for."""
+        """Return the number of units for which sums are kept, for a layer of this shape."""
         return math.prod(shape)
 
     @abc.abstractmethod
     def bucket_bytes(self, units: int, elements: int) -> int:
-        """Memory that one bucket of a layer's state takes."""
+        """Return the memory of one bucket of a layer's state."""
 
     def stratum_bytes(self, units: int, elements: int) -> int:
-        """Return the memory that each stratum takes besides its buckets; usually none."""
+        """Return the memory of each stratum in addition to its buckets; usually 0."""
         return 0
 
     def piloted_bytes(self, units: int, elements: int, pilot: Any) -> int:
-        """The same, where the final value of the pilot decides it."""
+        """Return the memory of one bucket, given the final value of the pilot."""
         return self.bucket_bytes(units, elements)
 
     def notes(self, final: Any) -> tuple[str, ...]:
-        """What a reader of the result should know of how a pilot came to its final value."""
+        """Return notes on how a pilot obtained its final value."""
         return ()
 
     @abc.abstractmethod
     def init(self, block: Block, *, buckets: int, pilot: Any = None) -> Any:
-        """An empty state for blocks like this one.
+        """Return an empty state for blocks like this one.
 
         Args:
-            pilot: the final value of the statistic that `pilot` names, of the same layer.
+            pilot: the final value of the `pilot` statistic for the same layer.
         Raises:
             NotApplicableError: the layer lacks what this statistic needs.
         """
 
     @abc.abstractmethod
     def update(self, state: Any, block: Block) -> None:
-        """Adds a block's orbits to the state, in place."""
+        """Add a block's orbits to the state, in place."""
 
     @abc.abstractmethod
     def enlarge(self, state: Any, buckets: int) -> None:
-        """Makes room for `buckets` buckets, in place: a stream has shown a class not seen before."""
+        """Make room for `buckets` buckets, in place, after a stream has shown a new class."""
 
     @abc.abstractmethod
     def pack(self, state: Any) -> dict[str, np.ndarray]:
-        """The state as named arrays, for a checkpoint."""
+        """Return the state as named arrays, for a checkpoint."""
 
     @abc.abstractmethod
     def unpack(self, arrays: dict[str, np.ndarray]) -> Any:
-        """The state that `pack` gave these arrays for."""
+        """Restore the state from the arrays that `pack` returned."""
 
     @abc.abstractmethod
     def merge(self, first: Any, second: Any) -> Any:
-        """The state of both sets of samples together; neither argument is changed."""
+        """Return the state of both sets of samples together; neither argument is changed."""
 
     @abc.abstractmethod
     def finalize(self, state: Any, groups: list[list[int]]) -> Any:
-        """Final values of the samples in all the given buckets, and of all but each group's.
+        """Return final values over all given groups of buckets, and over all but each group.
 
-        The leading axis of what is returned is the *replicate*: 0 uses every group, and, where
-        there are two groups or more, 1 + g leaves group g out.
+        The leading axis is the *replicate*: 0 uses every group and, if there are at least two groups, 1 + g
+        leaves group g out.
         """
 
 
 def replicate_sums(parts: np.ndarray) -> np.ndarray:
-    """(group, ...) sums to (replicate, ...) sums: all groups, then all but each.
+    """Convert (group, ...) sums to (replicate, ...) sums: over all groups, then over all but each.
 
     >>> replicate_sums(np.array([1.0, 2.0, 4.0]))
     array([7., 6., 5., 3.])
@@ -116,7 +116,12 @@ def replicate_sums(parts: np.ndarray) -> np.ndarray:
     return whole if len(parts) < 2 else np.concatenate([whole, whole - parts])
 
 
+def sums_of_groups(array: np.ndarray, groups: list[list[int]]) -> np.ndarray:
+    """Return (replicate, ...) sums of a (bucket, ...) array over all groups, then over all but each."""
+    return replicate_sums(np.stack([array[members].sum(axis=0) for members in groups]))
+
+
 def with_buckets(array: np.ndarray, buckets: int) -> np.ndarray:
-    """The array with empty buckets added to its leading axis."""
+    """Return the array with empty buckets appended to its leading axis."""
     empty = np.zeros((buckets - len(array), *array.shape[1:]), array.dtype)
     return np.concatenate([array, empty])

@@ -1,4 +1,4 @@
-"""Labels for statistics: class numbers that refer to outputs, or numbers to be predicted."""
+"""Labels: class numbers that refer to outputs, or numbers to be predicted."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _about_floats(labels: Tensor) -> str:
         return f"got whole numbers as {kind}: use labels.long(), or labels.astype(int) in NumPy"
     return (
         f"got {kind}. Give classes as integers or words; numbers to be predicted are only for "
-        "Twirl(targets='values'), without by_class"
+        "Twirl(targets='values') without by_class"
     )
 
 

@@ -18,49 +18,43 @@ from invariscope.statistics.mean_distances import LayerDistances, MeanDistances,
 from invariscope.statistics.sums import BucketSums, SumStatistic
 from invariscope.statistics.visits import Visits
 
-# Cosines are between -1 and 1; their sums over pairs are right to about this much.
+# Cosines are between -1 and 1; their sums over pairs are accurate to about this.
 _ROUNDING = 1e-13
 
 
 @dataclass(frozen=True)
 class CosineSums(SumStatistic):
-    """Sums of responses divided by their length, of whole layers and of single channels.
+    """Sums of responses divided by their length, for whole layers and single channels.
 
     With h = û − p for n' vectors û of length 1 and a fixed direction p per stratum, the mean of 1 − cos over
-    their pairs is (n'·Σ‖h‖² − ‖Σh‖²)/(n'(n' − 1)): the sum over components of the variance of û, which loses
-    nothing where all vectors point nearly the same way. Vectors of length zero have no direction: they are
-    left out, and counted.
+    their pairs is (n'·Σ‖h‖² − ‖Σh‖²)/(n'(n' − 1)): the sum over components of the variance of û, which is
+    accurate even if all vectors point in nearly the same direction. Vectors of length zero are left out and
+    counted.
     """
 
     def bucket_bytes(self, units: int, elements: int) -> int:
-        """A sum a unit and element, twice for feature maps, which have directions by channel too."""
+        """Return one sum per unit and element, twice for feature maps, which also have channels."""
         return 16 * units * elements
 
     def stratum_bytes(self, units: int, elements: int) -> int:
-        """Return the memory of the reference directions, as much as that of a bucket."""
+        """Return the memory of the reference directions, which equals that of a bucket."""
         return 16 * units * elements
 
     def init(self, block: Block, *, buckets: int, pilot: Any = None) -> BucketSums:
-        """An empty state."""
-        values = as_channels(block)[:1]
-        shape = tuple(block.values.shape[1:])
-        views = {"layer": values.flatten(2)[:, :, None]}
-        if len(shape) > 1:
-            views["channels"] = values
+        """Return an empty state."""
+        views = _views(block)
         sizes = {
             f"{view}.{name}": size
             for view, vectors in views.items()
             for name, size in _sizes(*vectors.shape[1:]).items()
         }
-        points = (len(views), block.elements, math.prod(shape))
+        points = (len(views), block.elements, math.prod(block.values.shape[1:]))
         return BucketSums.empty(block, buckets, sizes | {"decisive": (3,)}, fixed=points)
 
     def update(self, state: BucketSums, block: Block) -> None:
-        """Adds a block's orbits."""
-        values, fixed = as_channels(block), state.points
-        views = {"layer": values.flatten(2)[:, :, None]}
-        views |= {"channels": values} if "channels.directions" in state.sums else {}
-        found = {view: _directions(vectors) for view, vectors in views.items()}
+        """Add a block's orbits."""
+        fixed = state.points
+        found = {view: _directions(vectors) for view, vectors in _views(block).items()}
         fixed.meet(block.membership, partial(_first_directions, found))
         visits = Visits.of(block.membership, block.clusters)
         along = found["layer"]["along"].cpu().numpy()[:, 0]
@@ -71,7 +65,7 @@ class CosineSums(SumStatistic):
                 _add(state, view, bucket, parts, samples, fixed.values[stratum, number])
 
     def relative_to(self, state: BucketSums, fixed: FixedPoints) -> dict[str, np.ndarray]:
-        """The sums of the same directions, relative to others."""
+        """Return the sums of the same directions, relative to other points."""
         moves, sums = state.points.moves_to(fixed), dict(state.sums)
         for number, view in enumerate(name for name in ("layer", "channels") if f"{name}.rows" in sums):
             own, present = sums[f"{view}.directions"], sums[f"{view}.present"][..., None]
@@ -82,12 +76,19 @@ class CosineSums(SumStatistic):
         return sums
 
     def finalize(self, state: BucketSums, groups: list[list[int]]) -> LayerDistances:
-        """Mean cosine distances, of all samples and of all but each group's."""
+        """Return mean cosine distances, of all samples and of all but each group's."""
         channels = "channels.directions" in state.sums
         state = self.together(state, groups)
         return LayerDistances(
             _distances(state, "layer", groups), _distances(state, "channels", groups) if channels else None
         )
+
+
+def _views(block: Block) -> dict[str, Tensor]:
+    """Return (sample, element, vector, component) responses of the layer and, for maps, its channels."""
+    values = as_channels(block)
+    views = {"layer": values.flatten(2)[:, :, None]}
+    return views | ({"channels": values} if block.values.ndim > 2 else {})
 
 
 def _sizes(elements: int, vectors: int, components: int) -> dict[str, tuple[int, ...]]:
@@ -101,7 +102,7 @@ def _sizes(elements: int, vectors: int, components: int) -> dict[str, tuple[int,
 
 
 def _first_directions(found: dict[str, dict[str, Tensor]], sample: int) -> np.ndarray:
-    """(view, element, unit) the directions of one sample."""
+    """Return the (view, element, unit) directions of one sample."""
     parts = [part["directions"][sample].flatten(1).cpu().numpy() for part in found.values()]
     return np.stack(parts)
 
@@ -114,7 +115,7 @@ def _add(
     samples: np.ndarray,
     fixed: np.ndarray,
 ) -> None:
-    """Adds some samples to one view's sums of a bucket."""
+    """Add some samples to one view's sums of a bucket."""
     chosen = {name: part[torch.from_numpy(samples).to(part.device)] for name, part in parts.items()}
     own = chosen["directions"]
     offsets = own - torch.from_numpy(fixed).to(own.device).reshape(own.shape[1:])
@@ -125,7 +126,7 @@ def _add(
 
 
 def _directions(vectors: Tensor) -> dict[str, Tensor]:
-    """What each sample adds, from (sample, element, vector, component) responses."""
+    """Return the contributions of each sample, from (sample, element, vector, component) responses."""
     lengths = vectors.norm(dim=-1)
     if not lengths.sum().isfinite():
         raise NonFiniteError
@@ -146,7 +147,7 @@ def _distances(state: BucketSums, view: str, groups: list[list[int]]) -> MeanDis
     sums, squared = state.sums[f"{view}.directions"], state.replicates(f"{view}.squares", groups)
     parts = [sums[members].sum(axis=0) for members in groups]
     whole = sum(parts[1:], parts[0])
-    # One replicate at a time: each is as large as the layer times the elements.
+    # One replicate at a time: each has as many values as the layer times the elements.
     squares = [np.square(whole).sum(-1)]
     squares += [np.square(whole - part).sum(-1) for part in parts] if len(parts) > 1 else []
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -160,5 +161,5 @@ def _distances(state: BucketSums, view: str, groups: list[list[int]]) -> MeanDis
 
 
 def _above_rounding(distances: np.ndarray) -> np.ndarray:
-    """Zero where vectors of length 1 differ by rounding alone."""
+    """Set distances between vectors of length 1 that differ only by rounding to zero."""
     return np.where(distances < _ROUNDING, 0.0, distances)

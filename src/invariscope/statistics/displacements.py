@@ -1,4 +1,4 @@
-"""How far the transformation, and noise, move each sample's response from the untransformed one."""
+"""Displacements of each sample's response by the transformation and by noise."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ from invariscope.statistics.probes import EqualNoise, Probe, Untransformed
 class SampleDisplacements(SampleStatistic):
     """‖f(x') − f(x)‖² for every moved and every noisy version x' of a sample, in float64.
 
-    Columns: "moved" (sample, element) and "noisy" (sample, draw), the identity element left out; and
-    with a partner's untransformed response in place of the sample's own, "moved_null", "noisy_null".
+    Columns: "moved" (sample, element) and "noisy" (sample, draw), without the identity element; "moved_null"
+        and
+    "noisy_null" use the partner's untransformed response instead of the sample's own.
 
     Args:
-        reads: the untransformed input, and the probe that gives the noisy versions.
+        reads: the untransformed input, and the probe for the noisy versions.
     """
 
     paired = True
     reads: tuple[Probe, ...] = (Untransformed(), EqualNoise())
 
     def rows(self, block: Block) -> dict[str, Tensor]:
-        """Squared distances of each sample of the block."""
+        """Return squared distances per sample of the block."""
         rest, found = block.rest(), {}
         for name, values in versions(block, self.reads[1]).items():
             found[name] = squared_distances(values, rest)
@@ -36,5 +37,5 @@ class SampleDisplacements(SampleStatistic):
 
 
 def versions(block: Block, noise: Probe) -> dict[str, Tensor]:
-    """(sample, version, unit...) responses to the moved and the noisy inputs, without the identity's."""
+    """Return (sample, version, unit...) responses to moved and noisy inputs, without the identity's."""
     return {"moved": block.orbits()[:, block.moving], "noisy": block.probe(noise.name)[:, block.moving]}

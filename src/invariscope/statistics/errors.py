@@ -1,4 +1,4 @@
-"""The error for responses that are not finite, raised by statistics that notice them themselves."""
+"""The error for NaN and infinite responses, raised by statistics that detect them themselves."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from torch import Tensor
 
 
 class NonFiniteError(ValueError):
-    """Responses hold NaN or infinity; the message is completed by whoever knows the layer."""
+    """Responses contain NaN or infinity; callers that know the layer complete the message."""
 
 
 def finite(responses: Tensor) -> Tensor:
     """Return the responses.
 
     Raises:
-        NonFiniteError: one of them is NaN or infinite.
+        NonFiniteError: a response is NaN or infinite.
     """
-    # One sum is quick; it may overflow where no response has.
+    # One sum is fast, but it may overflow although all responses are finite.
     if not responses.sum().isfinite() and not responses.isfinite().all():
         raise NonFiniteError
     return responses

@@ -1,4 +1,4 @@
-"""Reference points of plain sums: the first sample of each stratum."""
+"""Reference points of sums: the first sample of each stratum."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class FixedPoints:
 
     @classmethod
     def empty(cls, buckets: int, shape: tuple[int, ...]) -> FixedPoints:
-        """Return the points of no stratum yet."""
+        """Return points without any strata yet."""
         return cls(np.zeros((0, *shape)), np.zeros(0, bool), np.full(buckets, -1))
 
     def meet(self, membership: Membership, point: Callable[[int], np.ndarray]) -> None:
-        """Set the points of new strata, each to its first sample in a block."""
+        """Set the points of new strata to their first sample in the block."""
         _, _, buckets = membership.runs
         strata = membership.run_strata
         self.strata[buckets] = strata
@@ -54,7 +54,7 @@ class FixedPoints:
         return FixedPoints(*(np.array(part) for part in vars(self).values()))
 
     def merged(self, other: FixedPoints) -> FixedPoints:
-        """Return these points, and the other's for strata that these lack."""
+        """Return these points, and the other's for strata that are missing here."""
         both = self.copy()
         both._make_room(len(other.known))
         new = np.flatnonzero(other.known & ~both.known[: len(other.known)])
@@ -71,7 +71,7 @@ class FixedPoints:
         return found
 
     def shared(self, buckets: list[int]) -> FixedPoints | None:
-        """Return the first bucket's point for all strata; None if the buckets are of one stratum anyway."""
+        """Return the first bucket's point for all strata; None if all buckets belong to one stratum."""
         strata = [stratum for stratum in self.strata[buckets].tolist() if stratum >= 0]
         if len(set(strata)) < 2:
             return None

@@ -1,4 +1,4 @@
-"""Checks of sizes before a compiled loop, which would otherwise read beyond the end of an array."""
+"""Size checks before compiled loops, which would otherwise read beyond the end of an array."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ import numpy as np
 
 
 def refuse_sizes(**sizes: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
-    """Raise ValueError unless the two shapes under each name, found and wanted, are the same.
+    """Raise ValueError unless the two shapes under each name, actual and expected, are equal.
 
     >>> refuse_sizes(rows=((12, 4), (12, 4)), sums=((8, 40), (8, 4)))
     Traceback (most recent call last):
     ...
-    ValueError: sizes do not fit together: sums (8, 40) instead of (8, 4)
+    ValueError: sizes do not match: sums (8, 40) instead of (8, 4)
     """
     for name, (found, wanted) in sizes.items():
         if tuple(found) != tuple(wanted):
             shown = " instead of ".join(str(tuple(map(int, size))) for size in (found, wanted))
-            raise ValueError(f"sizes do not fit together: {name} {shown}")
+            raise ValueError(f"sizes do not match: {name} {shown}")
 
 
 def refuse_places(**places: tuple[Any, int]) -> None:
-    """Raise ValueError unless all places under each name, integers or arrays of them, are within a length.
+    """Raise ValueError unless all indices under each name, integers or arrays, are within a length.
 
     >>> refuse_places(bucket=(3, 2))
     Traceback (most recent call last):
     ...
-    ValueError: sizes do not fit together: bucket 3 of 2
+    ValueError: sizes do not match: bucket 3 of 2
     """
     for name, (found, length) in places.items():
         for place in (np.min(found), np.max(found)) if np.size(found) else ():
             if not 0 <= place < length:
-                raise ValueError(f"sizes do not fit together: {name} {place} of {length}")
+                raise ValueError(f"sizes do not match: {name} {place} of {length}")

@@ -1,4 +1,4 @@
-"""Mean distances along orbits and across samples, whatever the distance."""
+"""Mean distances along orbits and across samples, for any distance."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from invariscope.block import Block
 
 @dataclass(frozen=True)
 class MeanDistances:
-    """Mean distance of two responses to one sample, and of two samples' responses to one element.
+    """Mean distance between two responses to one sample, and between two samples' responses to one element.
 
     Args:
-        along, across: (replicate, vector) NaN where a vector has no defined pair.
-        undefined: how many responses have no direction (the zero vectors of a cosine).
-        decisive: (3,) number of clusters of samples, Σ d and Σ d² over them, d what each adds to the distance
-            along orbits of the whole layer.
-        null: (vector,) expected distance along rows of independently drawn samples, where it is known.
+        along, across: (replicate, vector) NaN if a vector has no defined pair.
+        decisive: (3,) number of clusters of samples, Σ d and Σ d² over them, with d each one's contribution
+            to the distance along orbits of the whole layer.
+        undefined: number of responses without a direction (zero vectors, for the cosine).
+        null: (vector,) expected distance along rows of independently drawn samples, if known.
     """
 
     along: np.ndarray
@@ -31,11 +31,11 @@ class MeanDistances:
 
 @dataclass(frozen=True)
 class LayerDistances:
-    """The distances of whole layers, and of the channels of feature maps.
+    """Distances of whole layers, and of the channels of feature maps.
 
     Args:
-        layer: of one vector, all units.
-        channels: of a vector a channel; None for layers whose units have no positions.
+        layer: of one vector with all units.
+        channels: of one vector per channel; None for layers without positions.
     """
 
     layer: MeanDistances
@@ -43,7 +43,7 @@ class LayerDistances:
 
 
 def as_channels(block: Block) -> Tensor:
-    """(sample, element, channel, position) float64; a flat layer is one channel."""
+    """Return (sample, element, channel, position) in float64; a flat layer is one channel."""
     orbits = block.orbits().double()
     if orbits.ndim < 4:
         return orbits.reshape(*orbits.shape[:2], 1, -1)

@@ -1,4 +1,4 @@
-"""Which sample stands in for another where pairing is to be destroyed."""
+"""Partners: the sample that replaces another to destroy the pairing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def partners(count: int) -> np.ndarray:
-    """The partner of each of a few samples: its neighbour, the last three of an odd number in a cycle.
+    """Return each sample's partner: its neighbour; if the number is odd, the last three form a cycle.
 
     >>> partners(4).tolist(), partners(5).tolist()
     ([1, 0, 3, 2], [1, 0, 3, 4, 2])

@@ -1,4 +1,4 @@
-"""Inputs that are forwarded with each orbit: the untransformed one, noise, the way to a neighbour."""
+"""Probes: inputs forwarded with each orbit, such as the untransformed sample, noise, another sample."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Probe(abc.ABC):
-    """Further inputs that are forwarded with each sample's orbit, through the model once for all measures.
+    """Further inputs that are forwarded with each sample's orbit.
 
     Equal probes of several measures are forwarded once.
     """
@@ -40,11 +40,11 @@ class Probe(abc.ABC):
     @property
     @abc.abstractmethod
     def name(self) -> str:
-        """By which a statistic finds the responses: `block.probe(name)`."""
+        """The name under which a statistic finds the responses: `block.probe(name)`."""
 
-    @abc.abstractmethod
     def columns(self, elements: int) -> int:
-        """How many inputs it adds to each sample, beside an orbit of that many elements."""
+        """Return the number of inputs added per sample; by default one per element of its orbit."""
+        return elements
 
     @property
     def unsettled(self) -> bool:
@@ -52,12 +52,12 @@ class Probe(abc.ABC):
         return False
 
     def settled(self, orbits: Iterable[tuple[Tensor, Tensor]]) -> Probe:
-        """The probe with what it must know of all inputs, from batches of (samples, their orbits)."""
+        """Return the probe with what it must know of all inputs, from batches of (samples, their orbits)."""
         return self
 
     @abc.abstractmethod
     def inputs(self, x: Tensor, orbit: Tensor, *, batch: Batch) -> Tensor:
-        """(sample, column, ...) inputs.
+        """Return (sample, column, ...) inputs.
 
         Args:
             x: (sample, ...) the untransformed samples.
@@ -68,31 +68,31 @@ class Probe(abc.ABC):
 
 @dataclass(frozen=True)
 class Untransformed(Probe):
-    """The untransformed input. Costs nothing where the transform has an identity element."""
+    """The untransformed input. Costs nothing if the transform has an identity element."""
 
     @property
     def name(self) -> str:
-        """Its name, "identity"."""
+        """ "identity"."""
         return "identity"
 
     def columns(self, elements: int) -> int:
-        """One."""
+        """Return 1."""
         return 1
 
     def inputs(self, x: Tensor, orbit: Tensor, *, batch: Batch) -> Tensor:
-        """The samples themselves."""
+        """Return the samples themselves."""
         return x[:, None]
 
 
 @dataclass(frozen=True)
 class EqualNoise(Probe):
-    """x + η for each element: η isotropic and Gaussian, of the norm by which the element moves x.
+    """x + η for each element: isotropic Gaussian noise with the norm of the element's displacement of x.
 
     .. math:: \\eta_{ij} = \\frac{g_{ij}}{\\|g_{ij}\\|} \\, \\|t_j x_i - x_i\\|
 
     Args:
-        radius: "per_sample": the norm of that very displacement; "mean": the mean norm over samples
-            and elements; or a norm.
+        radius: "per_sample": the norm of that displacement; "mean": the mean norm over samples and elements;
+            or a number.
         norm: the mean norm, once it is known.
     """
 
@@ -101,25 +101,21 @@ class EqualNoise(Probe):
 
     @property
     def name(self) -> str:
-        """Its name; another radius is another probe."""
+        """Unique name; another radius makes another probe."""
         return f"noise of norm {self.radius}"
 
     @property
     def unsettled(self) -> bool:
-        """Whether the mean norm is still to be found."""
+        """Whether the mean norm is still unknown."""
         return self.radius == "mean" and self.norm is None
 
     def settled(self, orbits: Iterable[tuple[Tensor, Tensor]]) -> EqualNoise:
-        """With the mean norm of the displacements, the identity's left out."""
+        """Return the probe with the mean norm of the displacements, without the identity's."""
         norms = torch.cat([displacements(x, orbit).flatten() for x, orbit in orbits])
         return replace(self, norm=float(norms[norms > 0].double().mean()) if (norms > 0).any() else 0.0)
 
-    def columns(self, elements: int) -> int:
-        """One an element."""
-        return elements
-
     def inputs(self, x: Tensor, orbit: Tensor, *, batch: Batch) -> Tensor:
-        """(sample, element, ...) the noisy inputs; draws depend on (seed, key, element) alone."""
+        """Return (sample, element, ...) noisy inputs; draws depend only on (seed, key, element)."""
         draws = Draws(batch.seed, batch.keys, orbit.shape[1], Stream.EQUAL_NOISE)
         normal = torch.from_numpy(draws.normal(x[0].numel())).to(x.device, x.dtype)
         reach = displacements(x, orbit)[..., None]
@@ -129,32 +125,28 @@ class EqualNoise(Probe):
 
 
 def displacements(x: Tensor, orbit: Tensor) -> Tensor:
-    """(sample, element) ‖t_j x_i − x_i‖."""
+    """Return (sample, element) ‖t_j x_i − x_i‖."""
     if not x.is_floating_point():
-        raise TypeError(f"noise is added to the inputs, which needs floating values, got {x.dtype}")
+        raise TypeError(f"noise is added to the inputs, which must be floating point; got {x.dtype}")
     return (orbit - x[:, None]).flatten(2).norm(dim=2)
 
 
 @dataclass(frozen=True)
 class TowardNeighbour(Probe):
-    """The way from x to another sample z, for each element as far as the element moves x.
+    """A step from x toward another sample z, for each element of the same length as its displacement of x.
 
     .. math:: x_i + \\rho_{ij} (z_i - x_i), \\qquad \\rho_{ij} = \\frac{\\|t_j x_i - x_i\\|}{\\|z_i - x_i\\|}
 
-    z is the sample's partner in its block, so that a statistic that reads the responses is `paired`.
+    z is the sample's partner in its block, so a statistic that reads the responses must be `paired`.
     """
 
     @property
     def name(self) -> str:
-        """Its name."""
+        """Name of the probe."""
         return "toward the neighbour"
 
-    def columns(self, elements: int) -> int:
-        """One an element."""
-        return elements
-
     def inputs(self, x: Tensor, orbit: Tensor, *, batch: Batch) -> Tensor:
-        """(sample, element, ...) points on the way; a sample without a partner, or equal to it, stays."""
+        """Return (sample, element, ...) displaced inputs; samples without a distinct partner stay."""
         others = torch.from_numpy(np.maximum(batch.partners, 0)).to(x.device)
         way = x[others] - x
         length = way.flatten(1).norm(dim=1)[:, None]

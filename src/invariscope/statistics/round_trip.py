@@ -1,4 +1,4 @@
-"""Any statistic, fed with the responses to inputs that were transformed and brought back."""
+"""Any statistic applied to responses to inputs that were transformed and transformed back."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ PROBE = "round_trip"
 
 @dataclass(frozen=True)
 class OnRoundTrip(Statistic):
-    """The same sums with a(t_j⁻¹ t_j x_i) in the place of a(t_j x_i): what the transform alone costs.
+    """The same sums with a(t_j⁻¹ t_j x_i) instead of a(t_j x_i): the cost of interpolation alone.
 
     Args:
-        of: the statistic. Needs the responses to the probe "round_trip", one column an element, right
-            behind the orbit.
+        of: the statistic. Needs the responses to the probe "round_trip", one column per element, directly
+            after the orbit.
     """
 
     of: Statistic
 
     @property
     def pilot(self) -> Statistic | None:
-        """The statistic's own: pilots see untransformed inputs."""
+        """The wrapped statistic's pilot, which sees untransformed inputs."""
         return self.of.pilot
 
     def units_of(self, shape: tuple[int, ...]) -> int:
-        """As of the statistic itself."""
+        """Delegate to the wrapped statistic."""
         return self.of.units_of(shape)
 
     def bucket_bytes(self, units: int, elements: int) -> int:
@@ -46,36 +46,36 @@ class OnRoundTrip(Statistic):
         return self.of.piloted_bytes(units, elements, pilot)
 
     def init(self, block: Block, *, buckets: int, pilot: Any = None) -> Any:
-        """An empty state of the statistic."""
+        """Return an empty state."""
         return self.of.init(returned(block), buckets=buckets, pilot=pilot)
 
     def update(self, state: Any, block: Block) -> None:
-        """Adds a block's round trips."""
+        """Add a block's round trips."""
         self.of.update(state, returned(block))
 
     def enlarge(self, state: Any, buckets: int) -> None:
-        """Room for more buckets."""
+        """Delegate to the wrapped statistic."""
         self.of.enlarge(state, buckets)
 
     def pack(self, state: Any) -> dict[str, np.ndarray]:
-        """The state as arrays."""
+        """Delegate to the wrapped statistic."""
         return self.of.pack(state)
 
     def unpack(self, arrays: dict[str, np.ndarray]) -> Any:
-        """The state from arrays."""
+        """Delegate to the wrapped statistic."""
         return self.of.unpack(arrays)
 
     def merge(self, first: Any, second: Any) -> Any:
-        """The state of both."""
+        """Delegate to the wrapped statistic."""
         return self.of.merge(first, second)
 
     def finalize(self, state: Any, groups: list[list[int]]) -> Any:
-        """Final values, of the statistic's own kind."""
+        """Delegate to the wrapped statistic."""
         return self.of.finalize(state, groups)
 
 
 def returned(block: Block) -> Block:
-    """The block with the round trips as its orbits; probes keep their places relative to them.
+    """Return the block with the round trips as its orbits; probes keep their positions relative to them.
 
     >>> import torch
     >>> from invariscope.block import Membership
@@ -87,8 +87,8 @@ def returned(block: Block) -> Block:
     (tensor([2., 3.]), tensor([4.]))
     """
     first, own = block.probes[PROBE][0], block.elements
-    assert first == own, "the round trip stands right behind the orbit"
-    # The identity may be an element of the orbit; there and back it is the same input.
+    assert first == own, "the round trip must directly follow the orbit"
+    # The identity may be an element of the orbit; its round trip is the same input.
     places = {
         name: tuple(column - first if column >= own else column for column in columns)
         for name, columns in block.probes.items()

@@ -1,4 +1,4 @@
-"""Differences and ratios without what rounding leaves of a zero."""
+"""Differences and ratios in which rounding errors count as zero."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _LEFT = 64 * float(np.finfo(np.float64).eps)
 
 
 def without_rounding(difference: np.ndarray, parts: np.ndarray) -> np.ndarray:
-    """Return differences of float64 sums of size `parts`, with 0 for those that rounding explains.
+    """Return differences of float64 sums of size `parts`, with 0 for those that rounding can cause.
 
     >>> without_rounding(np.array([1e-16, 1e-3, np.nan]), np.ones(3))
     array([0.   , 0.001,   nan])
@@ -25,7 +25,7 @@ def quotient(above: Any, below: Any) -> Any:
 
 
 def ratio(above: np.ndarray, below: np.ndarray, *, rounding: np.ndarray | float = 0.0) -> np.ndarray:
-    """Return above / below: infinite if rounding explains the denominator, NaN if it explains both.
+    """Return above / below: infinite if the denominator is within rounding of 0, NaN if both are.
 
     >>> ratio(np.array([1.0, 1.0, 1e-9]), np.array([2.0, 0.0, 1e-9]), rounding=1e-8)
     array([0.5, inf, nan])

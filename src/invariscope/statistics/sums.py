@@ -1,4 +1,4 @@
-"""States that are nothing but named sums by bucket."""
+"""States that consist of named sums by bucket."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from invariscope.block import Block
-from invariscope.statistics.base import Statistic, replicate_sums, with_buckets
+from invariscope.statistics.base import Statistic, sums_of_groups, with_buckets
 from invariscope.statistics.fixed_points import FixedPoints
 
 
@@ -19,12 +19,12 @@ class BucketSums:
     """Sums over the samples of each bucket.
 
     Args:
-        counts: (bucket,) samples.
+        counts: (bucket,) number of samples.
         sums: (bucket, ...) by name.
         shape: the layer's own unit shape.
         double: whether the activations were float64.
-        fixed: what the sums are relative to, by stratum; None: nothing.
-        facts: arrays that are the same in all states of a layer, by name.
+        fixed: reference points of the sums, by stratum; None if there are none.
+        facts: arrays that are equal in all states of a layer, by name.
     """
 
     counts: np.ndarray
@@ -48,9 +48,9 @@ class BucketSums:
         """Return zeros for a block's layer.
 
         Args:
-            sizes: of the sums of one bucket, by name.
-            fixed: of what they are relative to.
-            kind: of the sums.
+            sizes: shapes of the sums of one bucket, by name.
+            fixed: shape of a reference point.
+            kind: type of the sums.
         """
         return cls(
             np.zeros(buckets, np.int64),
@@ -63,28 +63,28 @@ class BucketSums:
 
     @property
     def points(self) -> FixedPoints:
-        """What the sums are relative to."""
+        """The reference points of the sums."""
         assert self.fixed is not None
         return self.fixed
 
     def replicates(self, name: str, groups: list[list[int]]) -> np.ndarray:
-        """(replicate, ...) one of the sums over all groups of buckets, and over all but each."""
-        return replicate_sums(np.stack([self.sums[name][members].sum(axis=0) for members in groups]))
+        """Return (replicate, ...) one of the sums over all groups of buckets, and over all but each."""
+        return sums_of_groups(self.sums[name], groups)
 
     def samples(self, groups: list[list[int]]) -> np.ndarray:
-        """(replicate,) how many samples they are, as floats."""
-        return replicate_sums(np.array([self.counts[members].sum() for members in groups], float))
+        """Return the (replicate,) number of samples, as floats."""
+        return sums_of_groups(self.counts.astype(float), groups)
 
 
 class SumStatistic(Statistic):
-    """A statistic whose state is `BucketSums`; what is summed is its own affair."""
+    """A statistic whose state is `BucketSums`."""
 
     def relative_to(self, state: BucketSums, fixed: FixedPoints) -> Mapping[str, np.ndarray]:
-        """The state's sums, had they been taken relative to `fixed`."""
-        raise NotImplementedError("sums relative to nothing cannot be moved")
+        """Return the state's sums relative to other reference points."""
+        raise NotImplementedError("these sums have no reference points")
 
     def together(self, state: BucketSums, groups: list[list[int]]) -> BucketSums:
-        """The state with sums that can be added over all of these buckets, whatever their strata."""
+        """Return the state with sums that can be added over all of these buckets, whatever their strata."""
         members = [bucket for group in groups for bucket in group]
         shared = None if state.fixed is None else state.fixed.shared(members)
         if shared is None:
@@ -92,14 +92,14 @@ class SumStatistic(Statistic):
         return replace(state, sums=dict(self.relative_to(state, shared)), fixed=shared)
 
     def enlarge(self, state: BucketSums, buckets: int) -> None:
-        """Room for more buckets."""
+        """Make room for more buckets."""
         state.counts = with_buckets(state.counts, buckets)
         state.sums = {name: with_buckets(part, buckets) for name, part in state.sums.items()}
         if state.fixed is not None:
             state.fixed.enlarge(buckets)
 
     def pack(self, state: BucketSums) -> dict[str, np.ndarray]:
-        """The sums as arrays."""
+        """Return the sums as arrays."""
         known = {"shape": np.array(state.shape, np.int64), "double": np.array(state.double)}
         sums = {f"sums.{name}": part for name, part in state.sums.items()}
         facts = {f"facts.{name}": part for name, part in state.facts.items()}
@@ -107,7 +107,7 @@ class SumStatistic(Statistic):
         return known | sums | facts | {"counts": state.counts} | fixed
 
     def unpack(self, arrays: dict[str, np.ndarray]) -> BucketSums:
-        """The sums from arrays."""
+        """Restore the sums from arrays."""
 
         def named(prefix: str) -> dict[str, Any]:
             return {n.removeprefix(prefix): part for n, part in arrays.items() if n.startswith(prefix)}
@@ -117,7 +117,7 @@ class SumStatistic(Statistic):
         return BucketSums(arrays["counts"], named("sums."), shape, double, fixed, named("facts."))
 
     def merge(self, first: BucketSums, second: BucketSums) -> BucketSums:
-        """The sums of both."""
+        """Return the sums of both."""
         fixed, moved = None, second.sums
         if first.fixed is not None:
             fixed = first.fixed.merged(second.points)

@@ -1,4 +1,4 @@
-"""Which samples of a block are added to which buckets."""
+"""Samples of a block sorted by bucket."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Questions with a result of their own, each asked by a function: `iv.studies.worst_element(...)`."""
+"""Studies that return a result of their own, each a function such as `iv.studies.worst_element`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One real orbit, and what the most and the least invariant feature maps make of it."""
+"""Example images of one orbit, with the most and the least invariant feature maps along it."""
 
 from __future__ import annotations
 
@@ -32,24 +32,23 @@ def illustrate(
     sample: int = 0,
     measure: str = "normalized_variance",
 ) -> Result:
-    """The result with example images added: one sample's orbit, and feature maps along it.
+    """Return the result with example images of one sample's orbit and of feature maps along it.
 
-    Of the first, the middle and the last layer with feature maps of at least 4 × 4 positions, the
-    map with the smallest and the one with the largest mean value are shown, of those whose responses
-    along this orbit are not all the same: a silent map is not an invariant one. Costs one more
-    forward of one orbit.
+    Shows the feature maps with the smallest and the largest mean value in the first, middle and last layer
+    with maps of at least 4 × 4 positions. Maps whose responses are constant along this orbit are excluded,
+    because they may just be silent. Costs one forward of one orbit.
 
     Args:
-        result: what was measured, for the choice of maps.
+        result: the measured result, which determines the choice of maps.
         model, data, transform: as given to `iv.measure`.
         sample: position of the sample in the data.
-        measure: by whose maps to choose.
+        measure: the measure whose maps determine the choice.
     Returns:
         A new result whose `examples` hold "orbit" (element, C, H, W) and, for each chosen map,
-        "feature:most:LAYER:CHANNEL" or "feature:least:LAYER:CHANNEL" (element, h, w); "most" is the
-        most invariant, that is, the smallest value.
+        "feature:most:LAYER:CHANNEL" or "feature:least:LAYER:CHANNEL" (element, h, w); "most" is the most
+        invariant map, which has the smallest value.
     Raises:
-        ValueError: the data hold no such sample, or the result no maps of that measure.
+        ValueError: the data do not have this sample, or the result has no maps of this measure.
     """
     means = _layer_means(result, measure)
     transform = as_transform(transform)
@@ -64,34 +63,33 @@ def illustrate(
 
 
 def _sample(data: Any, sample: int, seed: int) -> Window:
-    """The sample at that position in the data."""
+    """Return the sample at a position in the data."""
     seen = 0
     for window in as_source(data, seed=seed).windows():
         seen += len(window)
         if len(found := np.flatnonzero(window.indices == sample)):
             return window.part(found[0], found[0] + 1)
-    raise ValueError(f"sample={sample}, but the data hold {seen}")
+    raise ValueError(f"sample={sample}, but the data hold {seen} samples")
 
 
 def _layer_means(result: Result, measure: str) -> dict[str, np.ndarray]:
-    """Each chosen layer's mean value per feature map."""
-    means = {
-        key[1]: _channel_means(array)
-        for key, array in result.maps.items()
-        if key[0] == measure and key[2] == "all" and key[3] == 0 and array.ndim == 3
-    }
+    """Return the mean value per feature map of each chosen layer."""
     if not any(key[0] == measure for key in result.maps):
-        raise ValueError(f"the result holds no maps of {measure!r}; measure it first")
-    sides = {layer: min(result.maps[measure, layer].shape[1:]) for layer in means}
-    layers = [
-        layer for layer, mean in means.items() if sides[layer] >= _MIN_SIDE and np.isfinite(mean).sum() > 1
-    ]
+        raise ValueError(f"the result has no maps of {measure!r}; measure it first")
+    means = {
+        layer: _channel_means(array)
+        for (name, layer, stratum, call), array in result.maps.items()
+        if (name, stratum, call) == (measure, "all", 0)
+        and array.ndim == 3
+        and min(array.shape[1:]) >= _MIN_SIDE
+    }
+    layers = [layer for layer, mean in means.items() if np.isfinite(mean).sum() > 1]
     spread = np.unique(np.linspace(0, len(layers) - 1, min(_MAX_LAYERS, len(layers))).round().astype(int))
     return {layers[i]: means[layers[i]] for i in spread}
 
 
 def _channel_means(array: np.ndarray) -> np.ndarray:
-    """(channel,) mean over the finite positions; NaN where there is none."""
+    """Return the mean over finite positions, (channel,); NaN if there are none."""
     finite = np.isfinite(array)
     counts = finite.sum(axis=(1, 2))
     sums = np.where(finite, array, 0).sum(axis=(1, 2))
@@ -113,7 +111,7 @@ def _features(reader: Reader, orbit: torch.Tensor, means: Mapping[str, np.ndarra
 
 
 def _extremes(means: np.ndarray, frames: np.ndarray) -> dict[str, int]:
-    """{"most": channel, "least": channel}, without those that show nothing; empty if too few are left."""
+    """Return {"most": channel, "least": channel} among channels that vary; empty if fewer than two do."""
     shown = np.where(np.ptp(frames, axis=(0, 2, 3)) > 0, means, np.nan)
     if np.isfinite(shown).sum() < 2:
         return {}

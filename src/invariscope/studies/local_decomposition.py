@@ -1,4 +1,4 @@
-"""What a displacement field does nearby: it shifts, compresses, shears and rotates."""
+"""Local parts of a displacement field: translation, compression, shear and rotation."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class LocalDecomposition:
-    """The affine part of a field on each patch, and what of the field is not affine there.
+    """The affine part of a field on each patch, and the size of the remainder.
 
     Args:
-        translation: the patch's mean displacement in pixels, along x and then along y.
-        matrix: U_ab = ∂τ_a/∂s_b, axes a and b both x before y; no unit.
-        leftover_px: rms distance over the patch between the field and its affine part.
-        centres_px: middle of each patch, x and then y, pixels counted from 0.
+        translation: mean displacement of the patch in pixels, x first.
+        matrix: U_ab = ∂τ_a/∂s_b, dimensionless, with x before y along both axes.
+        leftover_px: rms distance between the field and its affine part over the patch.
+        centres_px: centre of each patch, x first, in pixels counted from 0.
     """
 
     translation: Float[np.ndarray, "*field 2 row column"]
@@ -31,23 +31,19 @@ class LocalDecomposition:
 
     @property
     def compression(self) -> Float[np.ndarray, "*field row column"]:
-        """s = (U11 + U22)/2. Content that spreads (τ points outwards) has s > 0."""
+        """s = (U11 + U22)/2; s > 0 if content expands (τ points outwards)."""
         return (self._entry(0, 0) + self._entry(1, 1)) / 2
 
     @property
     def shear(self) -> Float[np.ndarray, "*field 2 row column"]:
         """(a, b) = ((U11 − U22)/2, (U12 + U21)/2)."""
-        return np.stack(
-            [
-                (self._entry(0, 0) - self._entry(1, 1)) / 2,
-                (self._entry(0, 1) + self._entry(1, 0)) / 2,
-            ],
-            axis=-3,
-        )
+        a = (self._entry(0, 0) - self._entry(1, 1)) / 2
+        b = (self._entry(0, 1) + self._entry(1, 0)) / 2
+        return np.stack([a, b], axis=-3)
 
     @property
     def rotation(self) -> Float[np.ndarray, "*field row column"]:
-        """w = (U21 − U12)/2, in radians; positive from x towards y, clockwise on a screen."""
+        """w = (U21 − U12)/2 in radians, positive from x towards y, which is clockwise on a screen."""
         return (self._entry(1, 0) - self._entry(0, 1)) / 2
 
     @property
@@ -72,25 +68,26 @@ class LocalDecomposition:
 def local_decomposition(
     field: Any, patch: int | tuple[int, int] = 3, *, stride: int | None = None
 ) -> LocalDecomposition:
-    r"""Splits displacements into translation, compression, shear and rotation, patch by patch.
+    r"""Split a displacement field into translation, compression, shear and rotation, patch by patch.
 
     .. math:: \tau(s) \approx \bar\tau + U (s - \bar s), \quad
         U = \begin{pmatrix} s + a & b - w \\ b + w & s - a \end{pmatrix}
 
-    by least squares over the pixels of a patch. For the maximum-entropy ensemble the mean squares of the
-    three norms stand as 1 : 2 : 1 over the image, compression to shear to rotation, each unit π²T·N/8 for N
-    modes at temperature T.
+    The fit is by least squares over the pixels of a patch. For the maximum-entropy ensemble of N modes at
+    temperature T, the mean squares of the norms of compression, shear and rotation over the image are 1 : 2 :
+        1
+    in units of π²T·N/8.
 
-    Misleads: on patches that are no longer small beside the waves of the field, U is smaller than the
-    derivative in the middle; `leftover_px` says how much of the field is not affine.
+    Caveats: on patches that are not small compared with the wavelengths of the field, U is smaller than the
+    derivative at the centre; `leftover_px` shows how much of the field is not affine.
 
     Args:
-        field: (2, H, W) or (n, 2, H, W) displacements in pixels, along x first, as `Diffeomorphism.field`
-            gives them; arrays or tensors.
-        patch: pixels a side, or (height, width); at least 2.
-        stride: pixels from a patch to the next; None lays them side by side, 1 gives one a pixel.
+        field: (2, H, W) or (n, 2, H, W) displacements in pixels, x first, as returned by
+            `Diffeomorphism.field`; array or tensor.
+        patch: side of a patch in pixels, or (height, width); at least 2.
+        stride: pixels between patches; None places them side by side, 1 gives one patch per pixel.
     Raises:
-        ValueError: another shape, values that are not finite, or patches that do not fit.
+        ValueError: a field of another shape or with values that are not finite, or patches that do not fit.
 
     >>> y, x = np.mgrid[:4, :4] - 1.5
     >>> turned = local_decomposition(np.stack([-0.1 * y, 0.1 * x]), patch=4)
@@ -112,9 +109,8 @@ def local_decomposition(
 
 
 def _slope(windows: np.ndarray, offsets: np.ndarray, axis: int) -> np.ndarray:
-    """The least-squares slope along one axis of each window; offsets about the middle are orthogonal."""
-    other = -2 if axis == -1 else -1
-    profile = windows.mean(axis=other)
+    """Return the least-squares slope along one axis of each window; centred offsets are orthogonal."""
+    profile = windows.mean(axis=-2 if axis == -1 else -1)
     return profile @ (offsets / np.square(offsets).sum())
 
 
@@ -128,11 +124,11 @@ def _checked_field(field: Any) -> np.ndarray:
     values = np.asarray(array, dtype=np.float64)
     if values.ndim not in (3, 4) or values.shape[-3] != 2:
         raise ValueError(
-            f"a displacement field is (2, H, W) or (n, 2, H, W), along x first; got shape {values.shape}. "
+            f"a displacement field must be (2, H, W) or (n, 2, H, W), x first; got shape {values.shape}. "
             "Flatten samples and elements into one axis."
         )
     if not np.isfinite(values).all():
-        raise ValueError("the field holds values that are not finite")
+        raise ValueError("the field has values that are not finite")
     return values
 
 
@@ -140,7 +136,7 @@ def _checked_patch(patch: int | tuple[int, int], size: tuple[int, ...]) -> tuple
     height, width = (patch, patch) if isinstance(patch, int | np.integer) else patch
     if min(height, width) < 2 or height > size[0] or width > size[1]:
         raise ValueError(
-            f"a patch is at least 2 × 2 pixels and no larger than the field of {size[0]} × {size[1]}; got "
+            f"a patch must be at least 2 × 2 pixels and at most the field of {size[0]} × {size[1]}; got "
             f"{height} × {width}"
         )
     return int(height), int(width)

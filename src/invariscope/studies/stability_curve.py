@@ -1,4 +1,4 @@
-"""`iv.stability_curve`: how far a network's answers move as the inputs are moved further and further."""
+"""`iv.stability_curve`: stability of a network to deformations of increasing size."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from invariscope.transforms.deformation_ladder import DeformationLadder
 
 OUTPUT = "output"
 CURVE = StabilityCurve().name
-# The first of these bumps that was reached says which images are shown.
+# The first of these bumps that exists determines the images to show.
 _BUMPS = ("bump_noise", "bump_toward", "bump")
 _SHOWN = 4
 _MOST_VALUES = 1 << 20
@@ -43,42 +43,43 @@ def stability_curve(
     seed: int = 0,
     **options: Any,
 ) -> Result:
-    """Stability to smooth deformations of rising size, to noise of equal size, and toward another sample.
+    """Measure stability to smooth deformations of increasing size, to noise and toward another sample.
 
     .. math:: D(r), \\quad G(r), \\quad R(r) = D(r)/G(r), \\quad G(r)/r^2, \\qquad r = \\|\\eta\\|
 
-    Every sample is forwarded once as it is and three times for each temperature: deformed, with noise of
-    the norm of that very displacement, and moved as far toward the sample beside it. All curves come from
-    this one pass.
+    Every sample is forwarded once unchanged and three times per temperature: deformed, with noise of the same
+    norm as that deformation's change, and moved as far toward the neighbouring sample. All curves come from
+    this single pass.
 
     Args:
-        model, data: as `iv.measure` takes them; the data are images (n, C, H, W), with labels for accuracy.
-        radii: how many temperatures, in equal ratios from T1/15 to 2·T2; or the temperatures themselves.
+        model, data: as for `iv.measure`; the data are images (n, C, H, W), with labels for accuracy.
+        radii: number of temperatures, in equal ratios from T1/15 to 2·T2, or the temperatures themselves.
         cutoff: largest number of half waves of the deformations.
-        interpolation: of the deformations, "bilinear", "cubic" or "gaussian".
-        layers: "output" for the output alone, or which layers besides it, as `iv.measure` takes them; None:
-            every layer.
-        samples: a seeded subset of this many samples.
-        seed: of that subset and of everything drawn.
-        options: further options of `iv.measure`, such as batch_size, device, precision, label.
+        interpolation: interpolation of the deformations: "bilinear", "cubic" or "gaussian".
+        layers: "output" for the output alone, or further layers as for `iv.measure`; None: every layer.
+        samples: use a seeded subset of this many samples.
+        seed: seed of the subset and of all draws.
+        options: further options of `iv.measure`, such as batch_size, device, precision or label.
 
     Returns:
-        A `Result`. `curves` holds against the radius, with intervals over samples: "stability_curve.D", ".G",
-        ".R", ".G_toward", ".G_over_r2", ".G_toward_over_r2"; ".accuracy", ".probability" and ".flips", with
-        "_noise" and "_toward" behind the name for the other two; the same of each layer under
+        A `Result`. `curves` holds, against the radius and with intervals over samples, "stability_curve.D",
+        ".G", ".R", ".G_toward", ".G_over_r2" and ".G_toward_over_r2"; ".accuracy", ".probability" and
+        ".flips", also with the suffixes "_noise" and "_toward"; and the same for each layer under
         "layer_stability_curve". `table` holds "stability_curve.bump" (and "_noise", "_toward"), the radius at
-        which half of the predictions have flipped. `examples` keeps images at that radius, which the report
-        shows; `provenance["curve"]` says which radius that is.
+        which half of the predictions have flipped. `examples` holds images at that radius for the report, and
+        `provenance["curve"]` states the radius.
 
     Raises:
-        ValueError: data that can be walked only once, images too small for the cutoff, options that
-            `iv.measure` refuses.
-        TypeError: data that are no images.
+        ValueError: the data can be read only once, images are too small for the cutoff, or an option is
+            invalid.
+        TypeError: the data are not images.
 
     Source:
         Petrini et al. 2021, arXiv:2105.02468, sections 2 and 3 and appendix.
     """
-    _refuse_own(options)
+    for name in ("transform", "measures"):
+        if name in options:
+            raise TypeError(f"stability_curve sets {name}= itself; call iv.measure for other choices")
     who = {name: options.pop(name, None) for name in ("ids", "clusters")}
     source = as_source(data, samples=samples, seed=seed, **who)
     refuse_second_walk(source, "the size of the images must be known before the first forward")
@@ -92,26 +93,19 @@ def stability_curve(
     return _illustrated(result, few, ladder, seed=seed)
 
 
-def _refuse_own(options: dict[str, Any]) -> None:
-    """Raises a TypeError for options of `iv.measure` that the curves set themselves."""
-    for name in ("transform", "measures"):
-        if name in options:
-            raise TypeError(f"stability_curve chooses {name}= itself; for others call iv.measure")
-
-
 def _first(source: Source) -> Window:
-    """The first samples: a few pairs of neighbours."""
+    """Return the first samples, as a few pairs of neighbours."""
     for window in source.windows():
         return window.part(0, min(_SHOWN, len(window)))
-    raise ValueError("the data are empty: the iterable gave no batch")
+    raise ValueError("the data are empty: the iterable yielded no batch")
 
 
 def _ladder(few: Window, radii: int | Sequence[float], *, c: int, interpolation: str) -> DeformationLadder:
     x = few.inputs
     if x.ndim != 4 or not x.is_floating_point():
         raise TypeError(
-            f"a stability curve deforms images (n, C, H, W) of floating values; got {tuple(x.shape[1:])} a "
-            f"sample, of {x.dtype}. For other data call iv.measure with a transform and 'stability_curve'."
+            f"stability_curve needs floating images (n, C, H, W); got samples of shape {tuple(x.shape[1:])} "
+            f"and type {x.dtype}. For other data call iv.measure with a transform and 'stability_curve'."
         )
     if isinstance(radii, int):
         size = (x.shape[2], x.shape[3])
@@ -120,7 +114,7 @@ def _ladder(few: Window, radii: int | Sequence[float], *, c: int, interpolation:
 
 
 def _illustrated(result: Result, few: Window, ladder: Transform, *, seed: int) -> Result:
-    """With a few samples, deformed, noisy and on their way, at the element nearest the bump."""
+    """Add images of a few samples at the element nearest the bump."""
     rows = {row.output: row.value for row in result.rows if row.layer == OUTPUT}
     found = {name: float(rows[name]) for name in _BUMPS if np.isfinite(rows.get(name, np.nan))}
     radii = np.array([point.x for point in result.curve_rows if point.measure == f"{CURVE}.D"])
@@ -134,7 +128,7 @@ def _illustrated(result: Result, few: Window, ladder: Transform, *, seed: int) -
 
 
 def _versions(few: Window, ladder: Transform, seed: int) -> dict[str, torch.Tensor]:
-    """(sample, element, ...) inputs as the pass forwarded them, by what they are."""
+    """Return the kinds of forwarded inputs by name, each (sample, element, ...)."""
     x, batch = few.inputs.detach(), Batch(few.indices, few.keys, few.partners, seed)
     orbit = ladder.orbit(x, indices=batch.indices, keys=batch.keys, seed=seed)
     return {

@@ -1,4 +1,4 @@
-"""`iv.worst_element`: the transformation that moves a layer the most, between the listed elements too."""
+"""`iv.worst_element`: the transformation that changes a layer most, also between listed elements."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from invariscope.intervals import MISSING
 from invariscope.measures.worst_element import WorstElement
 from invariscope.readers.base import LayerKey
 from invariscope.results.result import Result
-from invariscope.results.rows import Row
+from invariscope.results.rows import Point, Row
 from invariscope.transforms import as_transform
 from invariscope.transforms.base import Transform
 from invariscope.transforms.machinery.traits import Slider
 
-# New places on each side of the best one so far: the distance to its neighbours becomes a fifth.
+# New places on each side of the worst one so far, which reduce the distance to its neighbours to a fifth.
 _EACH_SIDE = 4
 _SHARE = 100
 _WORST = WorstElement().name
 _CURVES = {
-    "refined": f"{_WORST}.by_element",
-    "refined_tail": f"{_WORST}.tail_by_element",
-    "refined_largest": f"{_WORST}.largest_by_element",
+    f"{_WORST}.by_element": "refined",
+    f"{_WORST}.tail_by_element": "refined_tail",
+    f"{_WORST}.largest_by_element": "refined_largest",
 }
 
 
@@ -45,50 +45,52 @@ def worst_element(
     seed: int = 0,
     **options: Any,
 ) -> Result:
-    """The element that moves each layer the most, refined between its neighbours, with the tails.
+    """Find the element that changes each layer most, refined between its neighbours, with tails.
 
     .. math:: t^* = \\mathrm{argmax}_t \\left\\langle
         \\frac{\\|a(t x_i) - a(x_i)\\|}{\\|a(x_i)\\|} \\right\\rangle_i
 
-    First the listed elements are measured, as `WorstElement` does. Then, for every layer, eight further
-    places are measured around its worst one, on the same samples, and again around the worst of those, until
-    its neighbours are no further away than the tolerance. Layers whose worst places coincide share them;
-    each walk forwards every new place once for all layers.
+    Measures the listed elements as `WorstElement` does. Then, for every layer, eight further places around
+    the worst one are measured on the same samples, and again around the worst of those, until the neighbours
+    are within the tolerance. Every pass over the data forwards each new place once for all layers.
 
-    Misleads: the refinement climbs the highest peak that the listed elements show, and a narrower one between
-    others stays unseen: list them closely enough. Where the curve is flat the place means little. The
-    value is the largest of many estimates on one set of samples: too large where these are few, and its
-    interval is that of the place found, not of the search. Interpolating transforms blur between exact
+    Caveats: the refinement climbs the highest peak among the listed elements and misses narrower peaks
+        between
+    other elements, so list them closely enough. If the curve is flat, the place means little. The value is
+    the largest of many estimates on the same samples, so it is biased upwards for few samples, and its
+    interval is that of the place found and ignores the search. Interpolating transforms blur between exact
     elements, and the worst place may be one of strong blur: compare with a round trip.
 
     Args:
-        model, data: as `iv.measure` takes them; the data are walked once more for each narrowing.
-        transform: one whose elements differ by one number: `Rotation`, `Translation` along one axis, `Scale`
-            or `Shear`.
-        tolerance: in the parameter's own unit; None: a hundredth of the widest gap between listed elements.
-        samples: a seeded subset of this many samples.
-        seed: of that subset.
-        options: further options of `iv.measure`, such as layers, batch_size, device, precision, label.
+        model, data: as for `iv.measure`; every refinement is another pass over the data.
+        transform: a transform whose elements differ by one number: `Rotation`, `Translation` along one axis,
+            `Scale` or `Shear`.
+        tolerance: in units of the parameter; None: a hundredth of the widest gap between listed elements.
+        samples: use a seeded subset of this many samples.
+        seed: seed of the subset.
+        options: further options of `iv.measure`, such as layers, batch_size, device, precision or label.
 
     Returns:
-        The `Result` of the listed elements, with four more rows a layer: "worst_element.refined", the largest
-        mean discrepancy; ".refined_parameter", where it is, in the unit that its note names;
-        ".refined_tail" and ".refined_largest", the 95 % quantile and the maximum over samples at that
-        place. `provenance["refinement"]` says to what tolerance, in how many walks, on how many samples. A
-        layer that nothing moves has no such rows.
+        The `Result` of the listed elements with four more rows per layer: "worst_element.refined", the
+        largest mean discrepancy; ".refined_parameter", its place, in the unit that the note names;
+        ".refined_tail" and ".refined_largest", the 95 % quantile and the maximum over samples at that place.
+        Layers that no element changes have no such rows. `provenance["refinement"]` holds tolerance, passes
+        and samples.
 
     Raises:
-        TypeError: a transform without one parameter to refine, or with drawn elements.
-        ValueError: a tolerance that is not above 0, data that can be walked only once.
+        TypeError: the transform does not have exactly one parameter to refine, or its elements are drawn.
+        ValueError: the tolerance is not positive, or the data can be read only once.
 
     Source:
-        The worst-case transformation of Engstrom et al. 2019, arXiv:1712.02779, applied to representations.
+        Engstrom et al. 2019, arXiv:1712.02779, the worst-case transformation, applied to representations.
     """
     for name in ("measures", "by_class", "checkpoint"):
         if name in options:
-            raise TypeError(f"worst_element takes no {name}=: call iv.measure for the listed elements alone")
+            raise TypeError(
+                f"worst_element does not take {name}=; call iv.measure to measure the listed elements"
+            )
     if tolerance is not None and not 0 < tolerance < float("inf"):
-        raise ValueError(f"tolerance is a distance above 0 in the parameter's unit; got {tolerance!r}")
+        raise ValueError(f"tolerance must be a positive number in units of the parameter; got {tolerance!r}")
     slider = _slider(as_transform(transform))
     who = {name: options.pop(name, None) for name in ("ids", "clusters")}
     source = as_source(data, samples=samples, seed=seed, **who)
@@ -105,49 +107,48 @@ def _slider(transform: Transform) -> Slider:
     found = transform.traits.slider
     if found is None:
         raise TypeError(
-            "there is something between elements only where they differ by one number that is not drawn: "
-            "Rotation without jitter, Translation along one axis, Scale or Shear; got "
-            f"{type(transform).__name__}. For the listed elements alone call iv.measure with WorstElement()."
+            "worst_element needs elements that differ by one number that is not drawn: Rotation without "
+            f"jitter, Translation along one axis, Scale or Shear; got {type(transform).__name__}. To measure "
+            "the listed elements alone, call iv.measure with WorstElement()."
         )
     if len(set(found.values)) < 2:
-        raise ValueError(f"all elements have the same {found.name}: there is nothing between them")
+        raise ValueError(f"all elements have the same {found.name}; list at least two different values")
     return found
 
 
 @dataclass(eq=False)
 class _Search:
-    """What is known of every layer so far, place by place.
+    """State of the search: the measured points of every layer, by place.
 
     Args:
-        known: by layer and place the points of the curves, by what they hold.
-        inputs: how many have been forwarded, and in how many walks.
+        known: points by layer, place and output.
+        walks, inputs: number of passes over the data and of forwarded inputs so far.
     """
 
     model: Any
     source: Source
     slider: Slider
     options: dict[str, Any]
-    known: dict[LayerKey, dict[float, dict[str, Mapping[str, Any]]]] = field(default_factory=dict)
+    known: dict[LayerKey, dict[float, dict[str, Point]]] = field(default_factory=dict)
     walks: int = 0
     inputs: int = 0
 
     def measure(self, transform: Transform) -> Result:
-        """Measures the elements, and remembers what came out."""
+        """Measure the elements and store the points."""
         result = measure(self.model, self.source, transform, measures=WorstElement(), **self.options)
         assert transform.traits.slider is not None
         places = transform.traits.slider.values
         for point in result.curve_rows:
-            output = next((o for o, name in _CURVES.items() if name == point["measure"]), None)
-            if output is not None and point["stratum"] == "all":
-                layer = self.known.setdefault((point["layer"], point["call"]), {})
-                layer.setdefault(self._folded(places[point["element"]]), {})[output] = point
+            if (output := _CURVES.get(point.measure)) and point.stratum == "all":
+                layer = self.known.setdefault(point.key, {})
+                layer.setdefault(self._folded(places[point.element]), {})[output] = point
         self.walks += 1
         self.inputs += result.provenance["options"]["forwarded_inputs"]
         return result
 
     @property
     def places(self) -> list[float]:
-        """All places that any layer has a value for, in order."""
+        """All measured places in order."""
         return sorted(set().union(*self.known.values()))
 
     def _folded(self, place: float) -> float:
@@ -156,7 +157,7 @@ class _Search:
 
     @property
     def peaks(self) -> dict[LayerKey, float]:
-        """Where each layer's mean discrepancy is largest; layers that nothing moves are left out."""
+        """Place of each layer's largest mean discrepancy; layers that no element changes are excluded."""
         found = {}
         for key, points in self.known.items():
             best = max(points, key=lambda place: _value(points[place]))
@@ -165,37 +166,37 @@ class _Search:
         return found
 
     def neighbours(self, key: LayerKey, place: float) -> list[float]:
-        """The nearest known places below and above; none beyond the ends, unless the elements go round."""
+        """Return the nearest known places below and above, across the ends if the elements are periodic."""
         known = sorted(self.known[key])
         period = self.slider.period
-        if period and self._goes_round():
+        if period and self._is_periodic():
             known = [known[-1] - period, *known, known[0] + period]
         at = known.index(place)
         return known[max(at - 1, 0) : at] + known[at + 1 : at + 2]
 
-    def _goes_round(self) -> bool:
-        """Whether the gap from the last listed element to the first is about as wide as the others."""
+    def _is_periodic(self) -> bool:
+        """Return whether the gap from the last listed element to the first is about as wide as others."""
         assert self.slider.period is not None
         listed = sorted({self._folded(value) for value in self.slider.values})
         return listed[0] + self.slider.period - listed[-1] <= 1.5 * max(b - a for a, b in pairwise(listed))
 
     def reach(self, key: LayerKey, place: float) -> float:
-        """How far away the further neighbour is."""
+        """Return the distance to the more distant neighbour."""
         return max(abs(other - place) for other in self.neighbours(key, place))
 
     def wanted(self, near: float) -> list[float]:
-        """New places around every peak whose neighbours are further away than `near`."""
+        """Return new places around every peak whose neighbours are more distant than `near`."""
         found: set[float] = set()
         for key, place in self.peaks.items():
             for other in self.neighbours(key, place):
                 if abs(other - place) > near * (1 + 1e-9):
                     found.update(_between(place, other))
-        # Between two numbers that are as close as numbers can be there is nothing new.
+        # There is nothing new between two adjacent floating-point numbers.
         return sorted({self._folded(place) for place in found}.difference(self.places))
 
 
-def _value(point: Mapping[str, Mapping[str, Any]]) -> float:
-    value = point["refined"]["value"]
+def _value(points: Mapping[str, Point]) -> float:
+    value = points["refined"].value
     return value if np.isfinite(value) else -1.0
 
 
@@ -204,7 +205,7 @@ def _between(place: float, other: float) -> Sequence[float]:
 
 
 def _with_peaks(listed: Result, search: _Search, near: float) -> Result:
-    """The result of the listed elements with what the search found."""
+    """Add rows for the peaks of the search to the result of the listed elements."""
     rows = [row for key, place in search.peaks.items() for row in _rows(search, key, place)]
     about = {
         "parameter": search.slider.name,
@@ -220,18 +221,14 @@ def _with_peaks(listed: Result, search: _Search, near: float) -> Result:
 def _rows(search: _Search, key: LayerKey, place: float) -> Iterable[Row]:
     points = search.known[key][place]
     shared: dict[str, Any] = {"layer": key[0], "call": key[1], "elements": len(search.places)}
-    shared |= {"stratum": "all", "samples": points["refined"]["samples"]}
+    shared |= {"stratum": "all", "samples": points["refined"].samples}
     reach = search.reach(key, place)
-    note = f"{search.slider.name}; neighbours no further than {reach:.3g} were measured"
+    note = f"{search.slider.name}; measured neighbours are within {reach:.3g}"
     for output, point in points.items():
         values = {name: point[name] for name in ("value", *MISSING.columns)}
-        yield _row(output, **shared, **values, note=f"at {_shown(search, place)}")
+        yield _row(output, **shared, **values, note=f"at {search.slider.name} = {place:.5g}")
     yield _row("refined_parameter", **shared, value=place, **MISSING.columns, note=note)
 
 
 def _row(output: str, **columns: Any) -> Row:
     return Row(measure=f"{_WORST}.{output}", output=output, **columns)
-
-
-def _shown(search: _Search, place: float) -> str:
-    return f"{search.slider.name} = {place:.5g}"

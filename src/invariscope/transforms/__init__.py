@@ -1,7 +1,7 @@
-"""What is done to an input, and what that should do to a feature map.
+"""Transforms of inputs, and their actions on feature maps.
 
-Every public class of this package's modules is exported here: a new family is one new file. `make stubs`
-tells editors about them.
+Every public class of this package's modules is exported here, so a new family is one new file. `make stubs`
+lists the exports for editors.
 """
 
 from __future__ import annotations

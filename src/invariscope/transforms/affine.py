@@ -11,7 +11,7 @@ import numpy as np
 from invariscope.common.draws import Draws
 from invariscope.transforms.base import Traits, Transform
 from invariscope.transforms.machinery.affine import SampledTransform
-from invariscope.transforms.machinery.checks import numbers
+from invariscope.transforms.machinery.checks import nested, numbers, one_per_element
 from invariscope.transforms.machinery.matrices import determinant, invert
 
 _NAMES = ("xx", "xy", "x_px", "yx", "yy", "y_px")
@@ -19,28 +19,29 @@ _NAMES = ("xx", "xy", "x_px", "yx", "yy", "y_px")
 
 @dataclass(frozen=True)
 class Affine(SampledTransform):
-    """Any affine maps of the image plane, one 2 × 3 matrix an element.
+    """Affine maps of the image plane, given as one 2 × 3 matrix per element.
 
     .. math:: p \\mapsto A_j p + b_j
 
-    says where the content goes: p = (x, y) in pixels from the image's centre, x to the right, y *down*; b in
-    pixels of the input. [[1, 0, 3], [0, 1, 0]] moves everything 3 pixels to the right.
+    The map says where content goes. p = (x, y) is in pixels from the image's centre, x to the right and y
+    *down*; b is in pixels of the input. [[1, 0, 3], [0, 1, 0]] moves everything 3 pixels to the right.
 
-    Caveats: other libraries list the inverse map (where an output pixel reads), or coordinates that run
+    Elements are the same for every sample, since there is no uniform distribution over affine maps. To draw
+    them, `Compose` families that draw from a range (`Rotation.uniform`, `Scale.uniform`, ...): each part is
+    drawn, and the product is sampled once.
+
+    Caveats: other libraries give the inverse map (where an output pixel reads), or coordinates that run
     from -1 to 1 and distort rectangles. If content goes the wrong way, invert the matrices.
-
-    The same for every sample: no draw of affine maps is uniform. `Compose` of families that draw from a range
-    (`Rotation.uniform`, `Scale.uniform`, ...) draws them part by part, and samples once.
 
     Args:
         matrices: [[xx, xy, x], [yx, yy, y]] for each element.
-        names: a label for each element; "#0", "#1", ... by default.
+        names: one label per element; "#0", "#1", ... by default.
         interpolation: "bilinear", "bicubic" or "nearest".
         padding: "zeros", "border" or "reflection".
     Raises:
-        TypeError: no numbers.
-        ValueError: no matrix, another shape, entries that are not finite, a matrix without an inverse,
-            another number of names, an unknown option.
+        TypeError: the entries are not numbers.
+        ValueError: no matrices, a wrong shape, non-finite entries, a matrix without an inverse, a wrong
+            number of names, an unknown option.
 
     >>> mirror = Affine([[[1, 0, 0], [0, 1, 0]], [[-1, 0, 0], [0, 1, 0]]])
     >>> mirror.exact, mirror.table().tolist()
@@ -52,7 +53,7 @@ class Affine(SampledTransform):
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:
-        """Return the identity and a slanted, larger, shifted image."""
+        """Return the identity and a shear with magnification and shift."""
         return (
             cls([[[1, 0, 0], [0, 1, 0]], [[1.1, 0.1, 1.5], [-0.05, 0.95, -1]]], names=["as it is", "moved"]),
         )
@@ -60,7 +61,7 @@ class Affine(SampledTransform):
     def inverse(self) -> Transform:
         """Return the inverse maps."""
         names = None if self.names is None else tuple(f"inverse of {name}" for name in self.names)
-        return replace(self, matrices=_nested(invert(np.array(self.matrices))), names=names)
+        return replace(self, matrices=nested(invert(np.array(self.matrices)) + 0.0), names=names)
 
     def _traits(self) -> Traits:
         entries = np.array(self.matrices).reshape(-1, 6).T.tolist()
@@ -68,10 +69,9 @@ class Affine(SampledTransform):
         return self.planar_traits(labels, dict(zip(_NAMES, entries, strict=True)))
 
     def _checked(self) -> dict[str, Any]:
-        found = _nested(_checked(self.matrices))
-        if self.names is not None and len(self.names) != len(found):
-            raise ValueError(f"one name per element: {len(found)} matrices, {len(self.names)} names.")
-        return {"matrices": found, "names": None if self.names is None else tuple(map(str, self.names))}
+        matrices = nested(_checked(self.matrices) + 0.0)
+        names = None if self.names is None else one_per_element("names", self.names, len(matrices))
+        return {"matrices": matrices, "names": names and tuple(map(str, names))}
 
     def _matrices(self, elements: np.ndarray, draws: Draws | None) -> np.ndarray:
         return np.array(self.matrices)[elements]
@@ -82,11 +82,11 @@ def _checked(matrices: Any) -> np.ndarray:
         found = np.array(matrices, dtype=float)
     except (TypeError, ValueError):
         raise TypeError(
-            "matrices is a list of 2 × 3 matrices of numbers, [[xx, xy, x], [yx, yy, y]]."
+            "matrices must be a list of 2 × 3 matrices of numbers, [[xx, xy, x], [yx, yy, y]]."
         ) from None
     if found.ndim != 3 or found.shape[1:] != (2, 3) or not len(found):
         raise ValueError(
-            f"matrices is a list of 2 × 3 matrices, one an element; got the shape {found.shape}."
+            f"matrices must be a list of 2 × 3 matrices, one per element; got shape {found.shape}."
         )
     numbers("matrices (flattened)", found.ravel())
     area = np.abs(determinant(found))
@@ -96,7 +96,3 @@ def _checked(matrices: Any) -> np.ndarray:
             f"matrices[{which}] flattens the image (determinant {area[which]:g}): it has no inverse."
         )
     return found
-
-
-def _nested(matrices: np.ndarray) -> tuple[tuple[tuple[float, ...], ...], ...]:
-    return tuple(tuple(tuple(row) for row in matrix) for matrix in (matrices + 0.0).tolist())

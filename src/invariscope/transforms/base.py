@@ -1,4 +1,4 @@
-"""What every transform can do, and the register of the families."""
+"""The base class of all transforms, and their registry."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ __all__ = ["TRANSFORMS", "Motion", "Traits", "Transform", "no_inverse"]
 
 
 class Transform(ABC):
-    """A finite, ordered, labelled list of elements, each of which moves an input.
+    """A finite, ordered, labelled list of elements that act on inputs.
 
-    Families are frozen dataclasses: equal arguments make equal transforms. A family defines the six abstract
-    methods below. If it is public, it is listed under its snake_case name by being defined, and its
-    `examples()` are what the shared test suite, the documentation and the command line work on.
+    Families are frozen dataclasses, so transforms with equal arguments are equal. A family defines the six
+    abstract methods below. Defining a public family registers it under its snake_case name; the shared test
+    suite, the documentation and the command line use its `examples()`.
     """
 
     def __init_subclass__(cls, *, listed: bool = True, **kwargs: Any) -> None:
@@ -39,7 +39,7 @@ class Transform(ABC):
             TRANSFORMS.add(cls)
 
     def __new__(cls, *args: Any, **options: Any) -> Self:
-        """Refuse misspelt options before the dataclass does, which could not say what was meant."""
+        """Reject misspelt options, with suggestions that a dataclass would not give."""
         refuse_unknown_options(cls, options)
         return super().__new__(cls)
 
@@ -50,11 +50,11 @@ class Transform(ABC):
 
     @abstractmethod
     def _traits(self) -> Traits:
-        """Return what is known of the elements; read as `traits`."""
+        """Return the traits of the elements; callers read `traits`."""
 
     @abstractmethod
     def check(self, x: Any) -> None:
-        """Raise TypeError, saying what came, for data that this transform cannot move."""
+        """Raise TypeError, describing `x`, for data that this transform cannot act on."""
 
     @abstractmethod
     def inverse(self) -> Transform:
@@ -62,19 +62,19 @@ class Transform(ABC):
 
     @abstractmethod
     def table(self) -> np.ndarray | None:
-        """Return the group table (m, m): entry [j, k] is "k, then j"; None if this is no finite group."""
+        """Return the group table (m, m): entry [j, k] is "k, then j". None unless this is a finite group."""
 
     @abstractmethod
     def apply(self, values: Tensor, motion: Motion) -> Tensor:
         """Return values (sample, column, ...) with the motion's elements applied.
 
         Raises:
-            TypeError: an inverse, or an action on feature maps, that is not known.
+            TypeError: the inverse, or the action on feature maps, is not known.
         """
 
     @cached_property
     def traits(self) -> Traits:
-        """What is known of the elements."""
+        """Labels, parameters and other properties of the elements."""
         return self._traits()
 
     @property
@@ -84,7 +84,7 @@ class Transform(ABC):
 
     @property
     def parameters(self) -> Mapping[str, tuple[float, ...]]:
-        """By name, one value per element; units stand in the names, such as `angle_deg`."""
+        """One value per element, by parameter name; names include units, such as `angle_deg`."""
         return self.traits.parameters
 
     @property
@@ -99,7 +99,7 @@ class Transform(ABC):
 
     @property
     def per_sample(self) -> bool:
-        """Whether an element differs between samples, as with jitter."""
+        """Whether an element differs between samples, as it does with jitter."""
         return self.traits.per_sample
 
     @property
@@ -108,7 +108,7 @@ class Transform(ABC):
         return self.traits.invertible
 
     def __len__(self) -> int:
-        """Return how many elements there are."""
+        """Return the number of elements."""
         return len(self.traits.labels)
 
     def orbit(
@@ -119,15 +119,15 @@ class Transform(ABC):
         Args:
             x: the batch, on any device; or a one-dimensional array of objects, of which each is a sample.
             indices: (sample,) positions in the data, for transforms whose coefficients are given by
-                position; by default 0, 1, 2, ...
-            keys: (sample,) integers that identify the samples, for families that draw per sample; by
-                default the indices. Draws depend on (seed, key, element) and on nothing else.
-            seed: of the draws.
+                position; 0, 1, 2, ... by default.
+            keys: (sample,) integers that identify the samples, for families that draw per sample; the
+                indices by default. Draws depend only on (seed, key, element).
+            seed: seed of the draws.
         Returns:
-            The orbits; elements may come first in memory, so that `orbit(x).transpose(0, 1)` costs nothing.
-            Of an array of objects (sample, element) such an array.
+            The orbits. Elements may come first in memory, so `orbit(x).transpose(0, 1)` can be contiguous.
+            For an array of objects, such an array (sample, element).
         Raises:
-            TypeError: the data cannot be moved by this transform.
+            TypeError: the transform cannot act on these data.
         """
         motion = self.motion_of(len(x), indices, keys, seed)
         if is_structured(x):
@@ -162,10 +162,10 @@ class Transform(ABC):
     def round_trip(
         self, x: Shaped[Tensor, "sample ..."], *, indices: Any = None, keys: Any = None, seed: int = 0
     ) -> Shaped[Tensor, "sample element ..."]:
-        """Each element and then its inverse, applied to each sample: what interpolation and padding cost.
+        """Apply each element and then its inverse, to show the cost of interpolation and padding.
 
-        Takes what `orbit` takes and returns the same shape; equal to x wherever the elements are exact and
-        nothing left the image.
+        Arguments and shape are those of `orbit`. The result equals x if the elements are exact and no
+        content leaves the image.
         """
         if not self.invertible:
             raise no_inverse(self)
@@ -175,11 +175,11 @@ class Transform(ABC):
     def random(
         self, x: Shaped[Tensor, "sample ..."], *, generator: torch.Generator
     ) -> Shaped[Tensor, "sample ..."]:
-        """One element for each sample, drawn independently: for data augmentation.
+        """Apply one random element to each sample, for data augmentation.
 
         Args:
             x: the batch, on any device.
-            generator: the only source of chance.
+            generator: the only source of randomness.
         """
         self.check(x)
         place = generator.device
@@ -198,33 +198,39 @@ class Transform(ABC):
         keys: Any = None,
         seed: int = 0,
     ) -> Float[Tensor, "sample element ..."]:
-        """Element j, or its inverse, applied to `maps[:, j]`: what the transform should do to a feature map.
+        """Apply element j, or its inverse, to `maps[:, j]`, as an equivariant layer would.
 
         Args:
-            maps: responses, for families that move pixels (sample, element, C, H, W).
+            maps: responses; (sample, element, C, H, W) for families that move pixels.
             inverse: undo the elements instead.
-            input_size: (H, W) of the input, where the maps are smaller or larger: the action is scaled by the
-                ratio of the sizes. Transforms that shift by pixels ask for it.
+            input_size: (H, W) of the input; the action is scaled by the ratio of the map's size to it.
+                Required by transforms that shift by pixels.
             indices, keys: as given to `orbit`, for families that draw per sample.
             seed: as given to `orbit`.
         Raises:
-            TypeError: no action is declared, or the maps have no axes for it.
-            ValueError: another number of elements, or an input size is needed.
+            TypeError: no action is declared, or the maps lack the axes for it.
+            ValueError: a wrong number of elements, or the input size is missing.
         """
         if maps.ndim < 2 or maps.shape[1] != len(self):
             raise ValueError(
-                f"maps have an element on axis 1: expected (n, {len(self)}, ...), got {tuple(maps.shape)}."
+                f"axis 1 of maps must hold the elements: expected (n, {len(self)}, ...), got shape "
+                f"{tuple(maps.shape)}."
             )
-        options: dict[str, Any] = {"inverse": inverse, "on_maps": True, "input_size": input_size}
-        motion = self.motion_of(len(maps), indices, keys, seed, **options)
+        motion = self.motion_of(
+            len(maps), indices, keys, seed, inverse=inverse, on_maps=True, input_size=input_size
+        )
         return self.apply(maps, motion)
 
     def describe(self) -> dict[str, Any]:
-        """Family, options, labels and parameters in plain values that JSON can hold."""
+        """Return family, options, labels and parameters as plain values for JSON."""
         assert is_dataclass(self)
         return {
             "family": snake_case(type(self).__name__),
-            "options": {name: _plain(getattr(self, name)) for name in _public_fields(self)},
+            "options": {
+                option.name: _plain(getattr(self, option.name))
+                for option in fields(self)
+                if not option.name.startswith("_")
+            },
             "labels": list(self.labels),
             "parameters": {name: list(values) for name, values in self.parameters.items()},
         }
@@ -232,11 +238,11 @@ class Transform(ABC):
     def motion_of(
         self, samples: int, indices: Any = None, keys: Any = None, seed: int = 0, **options: Any
     ) -> Motion:
-        """Return the application of all elements, one per column, to so many samples.
+        """Return the application of all elements, one per column, to this many samples.
 
         Args:
-            indices, keys, seed: as `orbit` takes them.
-            options: as `Motion` takes them.
+            indices, keys, seed: as in `orbit`.
+            options: as in `Motion`.
         """
         places = sample_keys(indices, samples)
         who = places if keys is None else sample_keys(keys, samples, name="keys")
@@ -244,7 +250,7 @@ class Transform(ABC):
         return Motion(np.arange(len(self)), draws, **options)
 
     def _keep(self, **values: Any) -> None:
-        """Store checked values, in the `__post_init__` of frozen families."""
+        """Store checked values, for the `__post_init__` of frozen families."""
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
@@ -257,10 +263,6 @@ def no_inverse(transform: Transform, advice: str = "Callables need theirs declar
     return TypeError(
         f"{type(transform).__name__} has no known inverse. {advice}: Elements([...], inverses=[...])."
     )
-
-
-def _public_fields(transform: Any) -> list[str]:
-    return [option.name for option in fields(transform) if not option.name.startswith("_")]
 
 
 def _plain(value: Any) -> Any:

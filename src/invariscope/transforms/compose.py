@@ -1,38 +1,38 @@
-"""One transform after another, element by element."""
+"""Composition of transforms, element by element."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
-from invariscope.transforms.base import Traits, Transform
+from invariscope.transforms.base import Transform
 from invariscope.transforms.elements import Elements
 from invariscope.transforms.inverse import Inverse
-from invariscope.transforms.machinery.chain import Chain, Step, merged, numbered, picked, steps_of
+from invariscope.transforms.machinery.chain import Combination
 from invariscope.transforms.machinery.given import as_transform
 from invariscope.transforms.rotation import Rotation
 from invariscope.transforms.translation import Translation
 
 
 @dataclass(frozen=True)
-class Compose(Chain):
-    r"""Element j applies element j of each part, the first part first.
+class Compose(Combination):
+    r"""Apply element j of each part in turn, the first part first.
 
     .. math:: t_j = t^{(K)}_j \circ \dots \circ t^{(1)}_j, \quad
         t_j^{-1} = (t^{(1)}_j)^{-1} \circ \dots \circ (t^{(K)}_j)^{-1}
 
-    Parts have the same number of elements, or a single one that goes with every element of the others. For
-    all combinations of elements see `Grid`. Neighbouring affine parts with the same interpolation and padding
-    are multiplied first and sampled once: no second blur, and nothing is lost at a border in between. Draws
+    Parts have the same number of elements, or a single one, which is combined with every element of the
+    others. `Grid` combines all elements with all. Adjacent affine parts with the same interpolation and
+    padding are multiplied and sampled once, so nothing is blurred twice or lost at a border in between. Draws
     of jittered parts are independent.
 
-    Caveats: other libraries compose in the other order, and invert without reversing it.
+    Caveats: some libraries compose in the other order, or invert without reversing it.
 
     Args:
         parts: transforms, callables on batches, or lists of callables.
     Raises:
-        ValueError: no part, or parts whose numbers of elements do not match.
+        ValueError: no parts, or parts whose numbers of elements do not match.
 
     >>> from invariscope.transforms import Flip, Rotation, Translation
     >>> Compose([Translation([(2, 0)]), Rotation([0, 90])]).labels
@@ -40,6 +40,8 @@ class Compose(Chain):
     >>> Compose([Rotation([10, 20]), Rotation([-10, -20])]).identity
     0
     """
+
+    joint: ClassVar[str] = ", then "
 
     parts: Sequence[Any]
 
@@ -50,33 +52,25 @@ class Compose(Chain):
         lengths = [len(part) for part in parts]
         if not set(lengths) <= {1, max(lengths)}:
             raise ValueError(
-                f"Compose pairs elements one by one, and the parts have {lengths} of them. Give parts of "
+                f"Compose pairs elements one by one, but the parts have {lengths} of them. Give parts of "
                 "equal length or with a single element, or use Grid for all combinations."
             )
         self._keep(parts=parts)
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:
-        """Return a rotation of a shifted image, and jittered parts after a callable."""
+        """Return a shift followed by a rotation, and a callable followed by jittered rotations."""
         shifted = cls([Translation([(1, -2)]), Rotation([0, 90, 30])])
         dim = Elements([_dimmed], inverses=[_brightened])
         return shifted, cls([dim, Rotation([0, 20], jitter_deg=3), Rotation([5, 5], jitter_deg=3)])
 
     def inverse(self) -> Transform:
-        """Return the parts undone in reverse order."""
+        """Return the inverses of the parts in reverse order."""
         return Inverse(self)
 
-    def _used(self, part: Transform) -> list[int]:
-        length = max(len(other) for other in self.parts)
-        return list(range(length)) if len(part) == length else [0] * length
-
-    def _traits(self) -> Traits:
-        each = [(part, self._used(part)) for part in self.parts]
-        labels = zip(*(picked(part.labels, used) for part, used in each), strict=True)
-        return self.chained_traits([", then ".join(some) for some in labels], merged(each))
-
-    def _build(self) -> tuple[Step, ...]:
-        return numbered(step for part in self.parts for step in steps_of(part, self._used(part)))
+    def _parts_in_use(self) -> list[tuple[Transform, Sequence[int]]]:
+        m = max(len(part) for part in self.parts)
+        return [(part, range(m) if len(part) == m else [0] * m) for part in self.parts]
 
 
 def _dimmed(x: Any) -> Any:

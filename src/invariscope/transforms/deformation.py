@@ -17,26 +17,26 @@ from invariscope.transforms.machinery.deforming import Deforming, Size
 
 @dataclass(frozen=True, init=False)
 class Deformation(Deforming):
-    r"""Smooth fields with given sine coefficients, replayed at any resolution.
+    r"""Smooth deformations with given sine coefficients, at any resolution.
 
     .. math:: (\tau_j x)(s) = x(s - \tau_j(s)), \quad
         \tau_{j,a}(u, v) = \sum_{pq} C^{ja}_{pq} \sin(p\pi u) \sin(q\pi v)
 
-    with s = (u, v) in [0, 1]², u to the right; a = 0 moves along x, a = 1 along y, both in units of the
-    image's own width and height. Differentiable in the coefficients, so that fields can be fitted.
+    with s = (u, v) in [0, 1]², u to the right; a = 0 moves along x and a = 1 along y, in units of the image's
+    width and height. Differentiable in the coefficients, so fields can be fitted.
 
-    Caveats: at another resolution the same field is another number of pixels. A coefficient of 1/(pπ)
-    folds the image. Fields of zeros still interpolate.
+    Caveats: the displacement in pixels scales with the resolution. A coefficient of 1/(pπ) folds the image.
+    Fields of zeros still interpolate.
 
     Args:
         coefficients: (element, 2, p, q), the same fields for all samples, or (sample, element, 2, p, q),
-            where row i belongs to the sample of index i. A tensor is kept as it is, so do not change it
-            in place: two transforms are equal if their coefficients were when they were made.
+            with row i for the sample of index i. A tensor is not copied; do not change it in place, since
+            transforms are compared by the coefficients that they were created with.
         interpolation: "bilinear", "cubic" or "gaussian".
         scale: pixels per unit on n pixels, "n-1" or "n".
     Raises:
-        TypeError: no array of numbers, or no images; an inverse.
-        ValueError: another shape, values that are not finite, samples without coefficients, small images.
+        TypeError: the coefficients are not numeric, or the inputs are not images; an inverse.
+        ValueError: a wrong shape, non-finite values, samples without coefficients, images that are too small.
 
     >>> bend = Deformation([[[[0.25]], [[0.0]]]])
     >>> bend.field([0], size=(3, 5))[0, 0, 0, 1]
@@ -55,7 +55,7 @@ class Deformation(Deforming):
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:
-        """Return a bend to the right and a swirl, along with their mirror images."""
+        """Return a bend to the right and a swirl, then both with their opposites."""
         bend = [[[0.03, 0.0], [0.0, 0.0]], [[0.0, 0.0], [0.0, 0.0]]]
         swirl = [[[0.0, 0.02], [0.0, 0.0]], [[0.0, 0.0], [-0.02, 0.0]]]
         fields = torch.tensor([bend, swirl], dtype=torch.float64)
@@ -86,15 +86,15 @@ class Deformation(Deforming):
         missing = places[(places < 0) | (places >= samples)]
         if len(missing):
             raise ValueError(
-                f"coefficients were given for {samples} samples, and sample {int(missing[0])} has none. Give "
-                "(element, 2, p, q) for the same fields in all samples, or rows for all of them."
+                f"coefficients were given for {samples} samples, but not for sample {int(missing[0])}. Give "
+                "(element, 2, p, q) for the same fields in all samples, or one row per sample."
             )
         rows = torch.from_numpy(np.ascontiguousarray(places)).to(self._values.device)
         return self._values[rows[:, None], columns]
 
 
 def _digest(coefficients: Tensor) -> str:
-    """The same for the same coefficients, whatever their dtype and place."""
+    """Return a digest of the coefficients that does not depend on dtype or device."""
     plain = coefficients.detach().cpu().double().contiguous()
     return hashlib.sha256(repr(tuple(plain.shape)).encode() + plain.numpy().tobytes()).hexdigest()
 
@@ -104,17 +104,17 @@ def _checked(values: Any) -> Tensor:
         found = torch.as_tensor(values)
     except (TypeError, ValueError, RuntimeError):
         raise TypeError(
-            f"coefficients are a tensor or an array of numbers; got {type(values).__name__}."
+            f"coefficients must be a tensor or an array of numbers; got {type(values).__name__}."
         ) from None
     if found.ndim not in (4, 5) or found.shape[-3] != 2 or 0 in found.shape:
         raise ValueError(
-            "coefficients have the axes (element, 2, p, q) or (sample, element, 2, p, q), the axis of length "
-            f"2 for x and y; got shape {tuple(found.shape)}."
+            "coefficients must have the axes (element, 2, p, q) or (sample, element, 2, p, q), the axis of "
+            f"length 2 for x and y; got shape {tuple(found.shape)}."
         )
     found = found if found.is_floating_point() else found.double()
-    if found.shape[-2] != found.shape[-1]:  # both axes count their waves up to the same number
-        short = max(found.shape[-2:])
-        padding = (0, short - found.shape[-1], 0, short - found.shape[-2])
+    modes = max(found.shape[-2:])  # of both axes
+    if min(found.shape[-2:]) < modes:
+        padding = (0, modes - found.shape[-1], 0, modes - found.shape[-2])
         found = torch.nn.functional.pad(found, padding)
     bad = ~torch.isfinite(found.detach())
     if bad.any():

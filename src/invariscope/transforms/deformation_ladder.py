@@ -1,4 +1,4 @@
-"""Smooth random deformations of rising size."""
+"""Smooth random deformations of increasing size."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from torch import Tensor
 from invariscope.common.checks import integer
 from invariscope.common.draws import Draws
 from invariscope.transforms.base import Traits, Transform
-from invariscope.transforms.diffeomorphism import sines
 from invariscope.transforms.machinery import modes as ensemble
 from invariscope.transforms.machinery.checks import numbers
 from invariscope.transforms.machinery.deforming import Deforming, Size
@@ -21,23 +20,23 @@ from invariscope.transforms.machinery.deforming import Deforming, Size
 
 @dataclass(frozen=True)
 class DeformationLadder(Deforming):
-    r"""Max-entropy fields at one temperature after the other: one field for each sample and temperature.
+    r"""Maximum-entropy deformations at a list of temperatures, one field per sample and temperature.
 
     .. math:: C^a_{ij} \sim N\!\left(0, \frac{T_j}{i^2 + j^2}\right) \text{ for element } j
 
-    with fields as :class:`Diffeomorphism` has them, drawn independently at every temperature. For curves
-    against the size of the displacement; `spanning` gives the published range, from fields that move pixels
-    by far less than one to fields that fold.
+    The fields are those of :class:`Diffeomorphism`, drawn independently at each temperature. Use it for
+    curves against the size of the displacement; `spanning` gives the published range, from displacements far
+    below one pixel to fields that fold.
 
-    Caveats: the coldest fields show the interpolation rather than the deformation, the hottest ones fold the
-    image. No warning says so, since such curves are meant to leave the allowed range on both sides.
+    Caveats: the coldest fields show the interpolation rather than the deformation, and the hottest fold the
+    image. There is no warning, since such curves are meant to leave the allowed range on both sides.
 
     Args:
         temperatures: T of each element.
         c: largest number of half waves.
         cutoff: "code", √(i² + j²) < c + ½, or "paper", i² + j² ≤ c².
     Raises:
-        TypeError: no images; an inverse.
+        TypeError: the inputs are not images; an inverse.
         ValueError: temperatures that are not positive, a cutoff without modes, images too small for c.
     Source:
         Petrini et al. 2021, arXiv:2105.02468, section 2 and appendix.
@@ -63,9 +62,9 @@ class DeformationLadder(Deforming):
         high: float = 2.0,
         **options: Any,
     ) -> DeformationLadder:
-        """Temperatures in equal ratios from `low` times T1 to `high` times T2 of images of (H, W) pixels.
+        """Return a ladder of equal temperature ratios from `low` · T1 to `high` · T2 for (H, W) pixels.
 
-        On rectangles T1 is that of the longer side, the smaller one.
+        On rectangles T1 is that of the longer side, which is the smaller one.
 
         Raises:
             ValueError: c = 1, for which no range is defined, or images too small to have one.
@@ -80,7 +79,7 @@ class DeformationLadder(Deforming):
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:
-        """Return three sizes."""
+        """Return a ladder of three temperatures."""
         return (cls((1e-4, 1e-3, 1e-2)),)
 
     def _traits(self) -> Traits:
@@ -102,4 +101,4 @@ class DeformationLadder(Deforming):
         modes = ensemble.spectrum(self.c, self.cutoff)
         sizes = np.sqrt(np.asarray(self.temperatures))[elements]
         spread = np.broadcast_to(sizes[..., None, None, None] * modes, (*sizes.shape, 2, *modes.shape))
-        return torch.from_numpy(sines(draws, spread))
+        return torch.from_numpy(ensemble.drawn_coefficients(draws, spread))

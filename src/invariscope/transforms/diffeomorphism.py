@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
@@ -14,48 +14,52 @@ from torch import Tensor
 from invariscope.common.checks import integer
 from invariscope.common.draws import Draws, Stream
 from invariscope.transforms.base import Traits, Transform
+from invariscope.transforms.deformation import Deformation
+from invariscope.transforms.diffeomorphism_augmentation import DiffeomorphismAugmentation
 from invariscope.transforms.machinery import modes as ensemble
-from invariscope.transforms.machinery.checks import choice, number
+from invariscope.transforms.machinery.checks import choice, number, numbers
 from invariscope.transforms.machinery.deforming import Deforming, Size
 from invariscope.transforms.machinery.traits import traits_of_draws
 from invariscope.transforms.machinery.warping import folds
 
 PRESETS = ("petrini2021",)
 _MOST_ATTEMPTS = 200
+_Pair = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Diffeomorphism(Deforming):
-    r"""Random smooth fields of maximum entropy at a given size: every draw deforms each sample anew.
+    r"""Random smooth deformations of maximum entropy at a given size, drawn per sample.
 
     .. math:: (\tau x)(s) = x(s - \tau(s)), \quad
         \tau_a(u, v) = \sum_{ij} C^a_{ij} \sin(i\pi u) \sin(j\pi v), \quad
         C^a_{ij} \sim N\!\left(0, \frac{T}{i^2 + j^2}\right)
 
-    with s = (u, v) in [0, 1]², u to the right, and modes √(i² + j²) < c + ½. The border stays where it is.
-    An element is a draw: fields depend on (seed, sample index, draw) alone. The size is given as the
+    with s = (u, v) in [0, 1]², u to the right, and modes √(i² + j²) < c + ½. The border does not move.
+    Elements are draws, and fields depend only on (seed, sample key, draw). The size is given as the
     *nominal* displacement δ = (n/2)√(πT ln c) in pixels, as the *exact* rms displacement over the image,
-    δ = n√(T·S/2) with S = Σ 1/(i² + j²), or as the temperature T itself; n is each axis's own number of
-    pixels. On the grid of n points the rms displacement is scale·((n − 1)/n)·√(T·S/2).
+    δ = n√(T·S/2) with S = Σ 1/(i² + j²), or as the temperature T itself; n is the number of pixels along each
+    axis. On the grid of n points the rms displacement is scale·((n − 1)/n)·√(T·S/2).
 
-    Caveats: nominal is not real, 0.84 pixels at δ = 1 and c = 3. Interpolation blurs, the Gaussian one even
-    where nothing moves (`baseline`). Fields may fold: a third of them at T2 and c = 3 (`folded`);
-    rejecting those leaves smaller fields than the temperature says. There is no inverse and no group.
+    Caveats: the nominal displacement is not the actual one, which is 0.84 pixels at δ = 1 and c = 3.
+    Interpolation blurs, the Gaussian one even where nothing moves (`baseline`). Fields may fold, a third of
+    them at T2 and c = 3 (`folded`); after rejection the rest are smaller than the temperature suggests.
+    There is no inverse and no group.
 
     Args:
-        draws: fields for each sample.
+        draws: number of fields per sample.
         delta_px: displacement in pixels, one number or (x, y); 1 unless a temperature is given.
         temperature: T, instead of a displacement.
         c: largest number of half waves.
         cutoff: "code", √(i² + j²) < c + ½, or "paper", i² + j² ≤ c².
         displacement: whether delta_px is "nominal" or "exact".
-        reject_folded: draw again until a field does not fold.
-        preset: "petrini2021" takes scale "n", as the published code does.
+        reject_folded: redraw each field until it does not fold.
+        preset: "petrini2021" uses scale "n", as the published code does.
     Raises:
-        TypeError: no images; an inverse.
-        ValueError: options that make no sense, c = 1 with the nominal displacement, images too small for c.
+        TypeError: the inputs are not images; an inverse.
+        ValueError: invalid options, c = 1 with the nominal displacement, images too small for c.
     Warns:
-        UserWarning: a temperature outside of `allowed_range`.
+        UserWarning: the temperature is outside `allowed_range`.
     Source:
         Petrini et al. 2021, arXiv:2105.02468, section 2 and appendix.
 
@@ -86,16 +90,12 @@ class Diffeomorphism(Deforming):
     def from_coefficients(
         cls, coefficients: Any, *, interpolation: str = "bilinear", scale: str | None = None
     ) -> Transform:
-        """Fields with given coefficients instead of drawn ones; see `Deformation`."""
-        from invariscope.transforms.deformation import Deformation
-
+        """Return fields with given coefficients instead of drawn ones; see `Deformation`."""
         return Deformation(coefficients, interpolation=interpolation, scale=scale)
 
     @classmethod
     def augmentation(cls, **options: Any) -> Transform:
-        """Fields of random temperature and cutoff for training; see `DiffeomorphismAugmentation`."""
-        from invariscope.transforms.diffeomorphism_augmentation import DiffeomorphismAugmentation
-
+        """Return fields of random temperature and cutoff for training; see `DiffeomorphismAugmentation`."""
         return DiffeomorphismAugmentation(**options)
 
     @classmethod
@@ -115,29 +115,30 @@ class Diffeomorphism(Deforming):
             sizes = dict(zip(("delta_x_px", "delta_y_px"), self.delta_px, strict=True))
         else:
             sizes = {"delta_px": self._deltas[0]}
-        return traits_of_draws([f"draw {k + 1}" for k in range(self.draws)], sizes)
+        return traits_of_draws("draw", self.draws, sizes)
 
-    def temperatures(self, size: Size) -> tuple[float, float]:
-        """The temperatures along (x, y) on images of (H, W) pixels."""
+    def temperatures(self, size: Size) -> _Pair:
+        """Return the temperatures along (x, y) on images of (H, W) pixels."""
         if self.temperature is not None:
             return self.temperature, self.temperature
-        x, y = (
-            ensemble.temperature_of(delta, n, self.c, displacement=self.displacement, cutoff=self.cutoff)
-            for delta, n in zip(self._deltas, size[::-1], strict=True)
-        )
-        return x, y
+        return self._converted(ensemble.temperature_of, self._deltas, size)
 
-    def typical_displacement(self, size: Size) -> tuple[float, float]:
-        """The displacement in pixels along (x, y) on images of (H, W) pixels, nominal or exact as chosen."""
+    def typical_displacement(self, size: Size) -> _Pair:
+        """Return the displacement along (x, y) in pixels on (H, W) images, nominal or exact as chosen."""
+        return self._converted(ensemble.displacement_of, self.temperatures(size), size)
+
+    def _converted(self, convert: Callable[..., float], values: Sequence[float], size: Size) -> _Pair:
+        """Convert between displacements and temperatures, along (x, y) on images of (H, W) pixels."""
         x, y = (
-            ensemble.displacement_of(t, n, self.c, displacement=self.displacement, cutoff=self.cutoff)
-            for t, n in zip(self.temperatures(size), size[::-1], strict=True)
+            convert(value, n, self.c, displacement=self.displacement, cutoff=self.cutoff)
+            for value, n in zip(values, size[::-1], strict=True)
         )
         return x, y
 
     @property
-    def _deltas(self) -> tuple[float, float]:
-        return self.delta_px if isinstance(self.delta_px, tuple) else (self.delta_px,) * 2  # type: ignore[return-value]
+    def _deltas(self) -> _Pair:
+        x, y = np.broadcast_to(np.array(self.delta_px, float), 2).tolist()
+        return x, y
 
     @property
     def _modes(self) -> int:
@@ -148,8 +149,8 @@ class Diffeomorphism(Deforming):
             choice("preset", self.preset, PRESETS)
         if self.delta_px is not None and self.temperature is not None:
             raise ValueError(
-                f"delta_px={self.delta_px} and temperature={self.temperature} both say how large the fields "
-                "are: give one of them."
+                f"delta_px={self.delta_px} and temperature={self.temperature} both set the size of the "
+                "fields: give one of them."
             )
         kept: dict[str, Any] = {"draws": integer("draws", self.draws)}
         if self.temperature is not None:
@@ -157,8 +158,8 @@ class Diffeomorphism(Deforming):
             kept["temperature"] = float(self.temperature)
         else:
             kept["delta_px"] = _delta(1.0 if self.delta_px is None else self.delta_px)
-            for delta in np.ravel(kept["delta_px"]).tolist():
-                ensemble.temperature_of(delta, 3, self.c, displacement=self.displacement, cutoff=self.cutoff)
+            deltas = np.broadcast_to(kept["delta_px"], 2).tolist()
+            self._converted(ensemble.temperature_of, deltas, (3, 3))  # raises for invalid options
         if self.preset is not None and self.scale is None:
             kept["scale"] = "n"
         return kept
@@ -166,19 +167,19 @@ class Diffeomorphism(Deforming):
     def _draw(self, elements: np.ndarray, draws: Draws, size: Size | None) -> Tensor:
         if size is None and self.temperature is None:
             raise ValueError(
-                "a displacement in pixels means a temperature only on images of known size: give size=(H, W)."
+                "the temperature for a displacement in pixels depends on the image size: give size=(H, W)."
             )
         temperatures = self.temperatures(size or (3, 3))
         if size is not None:
             self._warn_outside(temperatures, size)
         spread = np.sqrt(temperatures)[:, None, None] * ensemble.spectrum(self.c, self.cutoff)
-        found = sines(draws, spread)
+        found = ensemble.drawn_coefficients(draws, spread)
         if self.reject_folded:
             found = _unfolded(found, draws, spread)
         return torch.from_numpy(found)
 
-    def _warn_outside(self, temperatures: tuple[float, float], size: Size) -> None:
-        if self.c == 1:  # no range is known: both its ends divide by ln c
+    def _warn_outside(self, temperatures: _Pair, size: Size) -> None:
+        if self.c == 1:  # the range is not defined: both ends divide by ln c
             return
         for temperature, n in zip(temperatures, size[::-1], strict=True):
             wrong = ensemble.outside(temperature, n, self.c, may_fold=not self.reject_folded)
@@ -186,33 +187,27 @@ class Diffeomorphism(Deforming):
                 warnings.warn(wrong, stacklevel=2)
 
 
-def sines(draws: Draws, spread: np.ndarray) -> np.ndarray:
-    """Normal coefficients (sample, draw, 2, i, j) with the standard deviations (..., 2, i, j)."""
-    modes = spread.shape[-3:]
-    return draws.normal(int(np.prod(modes))).reshape(len(draws.keys), draws.slots, *modes) * spread
-
-
 def _unfolded(found: np.ndarray, draws: Draws, spread: np.ndarray) -> np.ndarray:
-    """The fields with every folded one drawn again, each under its own key, until none folds."""
+    """Redraw every folded field, each under its own key, until none folds."""
     flat = folds(torch.from_numpy(found).flatten(0, 1)).numpy().reshape(found.shape[:2])
     for attempt in range(1, _MOST_ATTEMPTS):
         if not flat.any():
             return found
         rows = np.flatnonzero(flat.any(axis=1))
         again = draws.take(rows).under(attempt, stream=Stream.REDRAWN_FIELD)
-        fresh = np.where(flat[rows][:, :, None, None, None], sines(again, spread), found[rows])
+        redrawn = ensemble.drawn_coefficients(again, spread)
+        fresh = np.where(flat[rows][:, :, None, None, None], redrawn, found[rows])
         found[rows] = fresh
         flat[rows] = folds(torch.from_numpy(fresh).flatten(0, 1)).numpy().reshape(fresh.shape[:2])
     raise ValueError(
-        f"{_MOST_ATTEMPTS} draws in a row folded for {int(flat.sum())} fields: at this temperature hardly "
-        "any field is free of folds. Lower the temperature (allowed_range gives T2), or take folds as well."
+        f"{int(flat.sum())} fields folded in each of {_MOST_ATTEMPTS} draws: at this temperature nearly all "
+        "fields fold. Lower the temperature (allowed_range gives T2), or set reject_folded=False."
     )
 
 
 def _delta(value: Any) -> float | tuple[float, ...]:
-    if isinstance(value, list | tuple | np.ndarray):
-        found = tuple(number(f"delta_px[{k}]", entry) for k, entry in enumerate(value))
-        if len(found) != 2:
-            raise ValueError(f"delta_px is one number or a pair (x, y); got {len(found)} numbers.")
-        return found
-    return number("delta_px", value)
+    if not isinstance(value, list | tuple | np.ndarray):
+        return number("delta_px", value)
+    if len(value) != 2:
+        raise ValueError(f"delta_px must be one number or a pair (x, y); got {len(value)} numbers.")
+    return numbers("delta_px", value)

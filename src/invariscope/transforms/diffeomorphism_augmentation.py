@@ -14,34 +14,33 @@ from torch import Tensor
 from invariscope.common.checks import integer
 from invariscope.common.draws import Draws, Stream
 from invariscope.transforms.base import Traits, Transform
-from invariscope.transforms.diffeomorphism import sines
-from invariscope.transforms.machinery.checks import number
+from invariscope.transforms.machinery.checks import positive
 from invariscope.transforms.machinery.deforming import Deforming, Size
-from invariscope.transforms.machinery.modes import allowed_range, spectrum
+from invariscope.transforms.machinery.modes import allowed_range, drawn_coefficients, spectrum
 from invariscope.transforms.machinery.traits import traits_of_draws
 
 
 @dataclass(frozen=True)
 class DiffeomorphismAugmentation(Deforming):
-    r"""Random smooth fields whose temperature and cutoff are drawn too, within what an image allows.
+    r"""Random smooth deformations whose temperature and cutoff are random too, within the allowed range.
 
     .. math:: c = c_1 + \lfloor b\,(c_2 - c_1 + 1) \rfloor, \quad T = T_1 + (T_2 - T_1)\,b', \quad
         b, b' \sim \mathrm{Beta}(\alpha, \beta)
 
-    with T1 and T2 of `Diffeomorphism.allowed_range` for the drawn c and the image's shorter side. For
-    training: `random(x, generator=generator)` deforms each image of a batch with a field of its own.
+    with T1 and T2 from `Diffeomorphism.allowed_range` for the drawn c and the image's shorter side. For
+    training: `random(x, generator=generator)` deforms each image of a batch with its own field.
 
-    Caveats: as a transform to measure under, its elements differ in size, so that a value belongs to no
-    one displacement. Use `Diffeomorphism` for that.
+    Caveats: elements differ in size, so a value measured under them belongs to no single displacement. Use
+    `Diffeomorphism` to measure.
 
     Args:
-        draws: fields for each sample, where orbits are asked for.
+        draws: number of fields per sample in an orbit.
         c_range: smallest and largest cutoff.
         c_beta: (α, β) of the cutoff; (1, 1) is uniform.
         temperature_beta: (α, β) of the temperature.
     Raises:
-        TypeError: no images; an inverse.
-        ValueError: an empty range, a Beta distribution that is none, images without a temperature for c.
+        TypeError: the inputs are not images; an inverse.
+        ValueError: an empty range, invalid Beta parameters, images without an allowed temperature for c.
     Source:
         Petrini et al. 2021, arXiv:2105.02468, for the range.
 
@@ -59,11 +58,11 @@ class DiffeomorphismAugmentation(Deforming):
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:
-        """Return the default, and mostly small and smooth fields."""
+        """Return the default, and fields that are mostly small and smooth."""
         return cls(), cls(2, c_range=(2, 4), temperature_beta=(1, 3))
 
     def _traits(self) -> Traits:
-        return traits_of_draws([f"draw {k + 1}" for k in range(self.draws)])
+        return traits_of_draws("draw", self.draws)
 
     @property
     def _modes(self) -> int:
@@ -74,7 +73,7 @@ class DiffeomorphismAugmentation(Deforming):
             integer(f"c_range[{k}]", c, least=2) for k, c in enumerate(_pair("c_range", self.c_range))
         )
         if low > high:
-            raise ValueError(f"c_range goes from the smallest to the largest cutoff; got ({low}, {high}).")
+            raise ValueError(f"c_range must be (smallest, largest cutoff); got ({low}, {high}).")
         return {
             "draws": integer("draws", self.draws),
             "c_range": (low, high),
@@ -84,26 +83,24 @@ class DiffeomorphismAugmentation(Deforming):
 
     def _draw(self, elements: np.ndarray, draws: Draws, size: Size | None) -> Tensor:
         if size is None:
-            raise ValueError("the temperatures follow from the images' size: give size=(H, W).")
+            raise ValueError("the temperatures depend on the image size: give size=(H, W).")
         low, high = self.c_range
         ranges = np.array([allowed_range(min(size), c) for c in range(low, high + 1)])
         if (ranges[:, 0] >= ranges[:, 1]).any():
             raise ValueError(
-                f"no temperature suits c = {high} on {min(size)} pixels: c must stay below 2n/π = "
+                f"c = {high} allows no temperature on {min(size)} pixels: c must be below 2n/π = "
                 f"{2 * min(size) / math.pi:.3g}. Lower c_range."
             )
         chosen = (_quantile(draws, self.c_beta, 1) * len(ranges)).astype(int).clip(0, len(ranges) - 1)
         cold, hot = np.moveaxis(ranges[chosen], -1, 0)
         temperatures = cold + (hot - cold) * _quantile(draws, self.temperature_beta, 2)
-        spectra = np.zeros((len(ranges), high, high))
-        for k in range(len(ranges)):
-            spectra[k, : low + k, : low + k] = spectrum(low + k)
+        spectra = np.stack([np.pad(spectrum(c), (0, high - c)) for c in range(low, high + 1)])
         spread = np.sqrt(temperatures)[..., None, None] * spectra[chosen]
-        return torch.from_numpy(sines(draws, np.stack([spread, spread], axis=2)))
+        return torch.from_numpy(drawn_coefficients(draws, np.stack([spread, spread], axis=2)))
 
 
 def _quantile(draws: Draws, beta: Sequence[float], part: int) -> np.ndarray:
-    """Beta-distributed values (sample, draw)."""
+    """Return Beta-distributed values (sample, draw)."""
     from scipy.special import betaincinv
 
     return betaincinv(*beta, draws.under(part, stream=Stream.DEFORMATION_SIZE).uniform())
@@ -111,14 +108,10 @@ def _quantile(draws: Draws, beta: Sequence[float], part: int) -> np.ndarray:
 
 def _pair(name: str, value: Any) -> tuple[Any, Any]:
     if not isinstance(value, list | tuple) or len(value) != 2:
-        raise TypeError(f"{name} is a pair; got {value!r}.")
+        raise TypeError(f"{name} must be a pair; got {value!r}.")
     return value[0], value[1]
 
 
 def _beta(name: str, value: Any) -> tuple[float, float]:
-    a, b = (number(name, entry) for entry in _pair(name, value))
-    if min(a, b) <= 0:
-        raise ValueError(
-            f"{name} are the two parameters of a Beta distribution, above 0; got ({a:g}, {b:g})."
-        )
+    a, b = (positive(f"{name}[{k}]", entry) for k, entry in enumerate(_pair(name, value)))
     return a, b

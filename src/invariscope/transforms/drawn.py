@@ -1,4 +1,4 @@
-"""Any function that draws random numbers, such as an augmentation, as the elements of a transform."""
+"""Draws of a random function, such as an augmentation, as the elements of a transform."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from invariscope.common.checks import set_integers
 from invariscope.common.draws import Stream
-from invariscope.common.random_state import Generator, callable_generators, global_generators, put_back
+from invariscope.common.random_state import RandomGenerator, callable_generators, global_generators, put_back
 from invariscope.common.samples import is_structured
 from invariscope.transforms.base import Motion, Traits, Transform, no_inverse
 from invariscope.transforms.machinery.callables import (
@@ -34,7 +34,7 @@ _UNREPEATABLE = (
 
 @dataclass(frozen=True)
 class Drawn(Transform):
-    r"""Random draws of a function, such as an augmentation from any library.
+    r"""Random draws of a function, such as an augmentation from another library.
 
     .. math:: t_{ij} x_i = f(x_i; \omega_{ij}), \quad \omega_{ij} \text{ from (seed, sample, draw)}
 
@@ -45,20 +45,20 @@ class Drawn(Transform):
     argument, a closure variable, or an attribute of one of these) are seeded and restored too. A function
     that draws from any other generator, or keeps state between calls, raises ValueError.
 
-    There is no inverse, and no action on feature maps.
+    There is no inverse and no action on feature maps.
 
     Caveats: one call per sample and draw is slower than one per batch. The draws represent the function's
     distribution; some of them may leave the sample unchanged.
 
     Args:
-        function: maps a batch, a tensor (1, ...), to a tensor of floating-point values, of the same shape for
-            all samples and draws.
+        function: maps a batch, a tensor (1, ...), to a floating-point tensor of the same shape for all
+            samples and draws.
         draws: number of draws per sample.
         label: name of the draws; by default the name of the function.
     Raises:
         TypeError: `function` is not callable, or its result is not a floating-point tensor; `inverse` or
             `act`.
-        ValueError: `draws` is less than 1, results of different shapes, or randomness that cannot be seeded.
+        ValueError: `draws` is less than 1, results differ in shape, or randomness cannot be seeded.
 
     >>> import torch
     >>> noisy = Drawn(lambda x: x + 0.1 * torch.randn_like(x), draws=3)
@@ -75,19 +75,19 @@ class Drawn(Transform):
     def __post_init__(self) -> None:
         if isinstance(self.function, Transform):
             raise TypeError(
-                f"Drawn wraps a function that draws random numbers; {type(self.function).__name__} is a "
-                "transform already: use it without Drawn."
+                f"Drawn wraps a function that draws random numbers, but {type(self.function).__name__} is "
+                "already a transform: use it without Drawn."
             )
         if not callable(self.function):
             raise TypeError(
-                f"Drawn wraps a function from a batch to a batch; got {type(self.function).__name__}. Give a "
+                f"Drawn wraps a function from batch to batch; got {type(self.function).__name__}. Give a "
                 "callable."
             )
         set_integers(self, draws=1)
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:
-        """Return three random changes of brightness."""
+        """Return three draws of a random brightness."""
         return (cls(_brightened, 3, label="brightness"),)
 
     def check(self, x: Any) -> None:
@@ -96,26 +96,26 @@ class Drawn(Transform):
             need_tensor("Drawn", x)
 
     def inverse(self) -> Transform:
-        """Raise TypeError: a function's draws cannot be undone."""
+        """Raise TypeError: draws of a function cannot be undone."""
         raise no_inverse(
             self,
-            "Keep the untransformed samples, or list functions with fixed parameters and what undoes them",
+            "Keep the untransformed samples, or list functions with fixed parameters and their inverses",
         )
 
     def table(self) -> None:
-        """Return None: products of draws are no draws."""
+        """Return None: draws are not a group."""
 
     def _traits(self) -> Traits:
         own = getattr(self.function, "__name__", type(self.function).__name__)
         name = self.label or ("draw" if own in ("<lambda>", "partial") else own)
-        return traits_of_draws([f"{name} {k + 1}" for k in range(self.draws)])
+        return traits_of_draws(name, self.draws)
 
     def apply(self, values: Tensor, motion: Motion) -> Tensor:
         """Call the function on each sample, seeded anew for every draw."""
         if motion.on_maps or motion.inverse:
             raise TypeError(
-                "Drawn only moves inputs: how the function acts on feature maps is not known, and it cannot "
-                "be undone. List functions with fixed parameters instead, and declare their actions: "
+                "Drawn only acts on inputs: its action on feature maps and its inverse are not known. List "
+                "functions with fixed parameters instead, and declare their actions: "
                 "Elements([...], actions=[...])."
             )
         generators = generators_of(self.function, values)
@@ -139,7 +139,7 @@ class Drawn(Transform):
                 self._repeatable.append(True)
         return found
 
-    def _stacked(self, values: Tensor, words: np.ndarray, generators: Sequence[Generator]) -> Tensor:
+    def _stacked(self, values: Tensor, words: np.ndarray, generators: Sequence[RandomGenerator]) -> Tensor:
         """Return all draws, each with its own seed."""
         seeds = words >> np.uint64(11)  # NumPy and Python take 53 bits as they are
         out: Tensor | None = None
@@ -154,7 +154,7 @@ class Drawn(Transform):
         return out
 
     def _called(
-        self, sample: Tensor, seed: int, generators: Sequence[Generator], earlier: Tensor | None = None
+        self, sample: Tensor, seed: int, generators: Sequence[RandomGenerator], earlier: Tensor | None = None
     ) -> Tensor:
         for generator in generators:
             generator.start(seed)
@@ -176,7 +176,7 @@ class Drawn(Transform):
 
     @cached_property
     def _repeatable(self) -> list[bool]:
-        """Not empty once a repeated call has given the same result."""
+        """Non-empty once a repeated call has given the same result."""
         return []
 
 

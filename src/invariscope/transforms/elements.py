@@ -1,4 +1,4 @@
-"""Any callables on batches as the elements of a transform."""
+"""Callables on batches as the elements of a transform."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from invariscope.common.samples import is_structured
 from invariscope.transforms.base import Motion, Traits, Transform
 from invariscope.transforms.inverse import Inverse
 from invariscope.transforms.machinery.callables import PROBED, moved_by, refuse_unsteady, result_of
-from invariscope.transforms.machinery.checks import need_tensor, numbers
+from invariscope.transforms.machinery.checks import need_tensor, numbers, one_per_element
 
 Callables = tuple[Callable[[Any], Any], ...]
 
-# Role of a callable, by whether it acts on feature maps and whether it undoes the element.
-_ROLES = {
-    (False, False): "element",
-    (False, True): "the inverse of element",
-    (True, False): "the action of element",
-    (True, True): "the inverse action of element",
+# Option that holds the callables, and their role in messages, by (on feature maps, inverse).
+_USES = {
+    (False, False): ("callables", "element"),
+    (False, True): ("inverses", "the inverse of element"),
+    (True, False): ("actions", "the action of element"),
+    (True, True): ("inverse_actions", "the inverse action of element"),
 }
 
 
 @dataclass(frozen=True, init=False)
 class Elements(Transform):
-    """Callables on batches, one an element: for any data and any library's transforms.
+    """One callable per element, for any data and the transforms of any library.
 
     .. math:: t_j x = f_j(x)
 
@@ -39,20 +39,20 @@ class Elements(Transform):
     (texts, images of PIL, mappings, molecules), a callable takes one sample and returns one. What it receives
     is a copy, so it may work in place.
 
-    Without `inverses` the transform cannot be undone; without `actions` it refuses to act on feature maps:
-    what a callable means there only its author knows.
+    `inverses` are needed to undo the elements, and `actions` to act on feature maps, where the meaning of a
+    callable is not known otherwise.
 
     Before use, each callable is tried a few times on up to three samples. Callables that draw random numbers
-    (most augmentation classes) are refused, since results would depend on the batch size and not on the seed:
-    wrap them in `Drawn`. Callables whose result for a sample depends on the rest of its batch (batch
-    statistics, mixup) are refused as well.
+    (most augmentation classes) are rejected, since results would depend on the batch size and not on the
+    seed: wrap them in `Drawn`. Callables whose result for a sample depends on the rest of its batch (batch
+    statistics, mixup) are rejected as well.
 
     Args:
         callables: a list, or one callable.
-        labels: a name an element; the callables' own by default.
-        parameters: values an element by parameter name, such as {"gain": [1, 2]}.
-        inverses: a callable an element that undoes it.
-        actions: a callable an element on feature maps (n, ...); the callables themselves may be given again.
+        labels: one name per element; by default the names of the callables.
+        parameters: one value per element, by parameter name, such as {"gain": [1, 2]}.
+        inverses: one callable per element that undoes it.
+        actions: one callable per element on feature maps (n, ...); may be the callables themselves.
         inverse_actions: the inverses of the actions.
         identity: index of the element that changes nothing, if there is one.
     Raises:
@@ -62,7 +62,6 @@ class Elements(Transform):
 
     >>> import torch
     >>> gains = Elements([lambda x: x, lambda x: 2 * x], labels=["as it is", "doubled"], identity=0)
-    >>> import torch
     >>> gains.orbit(torch.tensor([[1.0], [3.0]]))[..., 0]
     tensor([[1., 2.],
             [3., 6.]])
@@ -89,6 +88,8 @@ class Elements(Transform):
     ) -> None:
         found = _callables("callables", callables)
         m = len(found)
+        if identity is not None and not 0 <= identity < m:
+            raise ValueError(f"identity must be the index of an element, 0 to {m - 1}; got {identity}.")
         names = _names(found) if labels is None else tuple(map(str, labels))
         given = parameters or {"element": range(m)}
         self._keep(
@@ -96,16 +97,16 @@ class Elements(Transform):
             inverses=_partners("inverses", inverses, m),
             actions=_partners("actions", actions, m),
             inverse_actions=_partners("inverse_actions", inverse_actions, m),
-            _labels=_as_many("labels", names, m),
+            _labels=one_per_element("labels", names, m),
             _parameters=tuple(
-                (k, _as_many(f"parameters[{k!r}]", numbers(k, v), m)) for k, v in given.items()
+                (k, one_per_element(f"parameters[{k!r}]", numbers(k, v), m)) for k, v in given.items()
             ),
-            _identity=_index(identity, m),
+            _identity=identity,
         )
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:
-        """Return a change of contrast that can be undone, and a transform of which nothing else is known."""
+        """Return an invertible change of contrast, and callables without further declarations."""
         gains = cls(
             [_keep, _double],
             labels=["as it is", "doubled"],
@@ -127,7 +128,7 @@ class Elements(Transform):
         return Inverse(self)
 
     def table(self) -> None:
-        """Return None: how callables combine is not known."""
+        """Return None: the products of callables are not known."""
 
     def _traits(self) -> Traits:
         return Traits(
@@ -139,17 +140,16 @@ class Elements(Transform):
         )
 
     def apply(self, values: Tensor, motion: Motion) -> Tensor:
-        """Call each element on all samples that it moves at once."""
-        callables = self._chosen(motion)
+        """Call each element once, on all samples that it applies to."""
+        callables, role = self._used(motion)
         elements = np.broadcast_to(motion.elements, values.shape[:2])
         out: Tensor | None = None
         for element in np.unique(elements).tolist():
-            # Reading by index makes a copy, so a callable that works in place harms nobody.
+            # Reading by index makes a copy, so callables may work in place.
             where = tuple(
                 torch.from_numpy(axis).to(values.device) for axis in np.nonzero(elements == element)
             )
-            self._tried(motion, element, callables, values[tuple(axis[:PROBED] for axis in where)])
-            role = _ROLES[motion.on_maps, motion.inverse]
+            self._try(callables, element, role, values[tuple(axis[:PROBED] for axis in where)])
             piece = result_of(callables[element], values[where], self._labels[element], out, role=role)
             if out is None:
                 out = piece.new_empty(values.shape[1], values.shape[0], *piece.shape[1:]).transpose(0, 1)
@@ -159,52 +159,46 @@ class Elements(Transform):
 
     def moved_sample(self, sample: Any, motion: Motion) -> list[Any]:
         """Call each element on a copy of the sample."""
-        role, callables = _ROLES[motion.on_maps, motion.inverse], self._chosen(motion)
+        callables, role = self._used(motion)
         return [
             moved_by(callables[element], sample, self._labels[element], role=role, tried=self._tried_samples)
             for element in motion.elements.tolist()
         ]
+
+    def _used(self, motion: Motion) -> tuple[Callables, str]:
+        """Return the callables that a motion applies, and what they are."""
+        option, role = _USES[motion.on_maps, motion.inverse]
+        callables: Callables | None = getattr(self, option)
+        if callables is None:
+            raise TypeError(
+                f"the {option.replace('_', ' ')} of these callables are not declared. Declare them: "
+                f"Elements([...], {option}=[...])."
+            )
+        return callables, role
 
     @cached_property
     def _tried_samples(self) -> set[str]:
         """Elements that gave the same result for a sample twice."""
         return set()
 
-    def _tried(self, motion: Motion, element: int, callables: Callables, batch: Tensor) -> None:
-        """Check that a callable is deterministic and independent per sample, on one sample or on several."""
-        key = (motion.on_maps, motion.inverse, element)
+    def _try(self, callables: Callables, element: int, role: str, batch: Tensor) -> None:
+        """Check once on one sample, and once on several, that a callable treats samples independently."""
         enough = min(len(batch), 2)
-        if self._steady.get(key, 0) >= enough or batch.is_meta:  # nothing to compare on meta
+        if self._samples_tried.get((role, element), 0) >= enough or batch.is_meta:
             return
-        role = _ROLES[motion.on_maps, motion.inverse]
         refuse_unsteady(callables[element], batch, self._labels[element], role=role)
-        self._steady[key] = enough
+        self._samples_tried[role, element] = enough
 
     @cached_property
-    def _steady(self) -> dict[tuple[bool, bool, int], int]:
-        """Number of samples on which each callable was tried."""
+    def _samples_tried(self) -> dict[tuple[str, int], int]:
         return {}
-
-    def _chosen(self, motion: Motion) -> Callables:
-        if not motion.on_maps:
-            found = self.inverses if motion.inverse else self.callables
-            assert found is not None, "only what is invertible is ever inverted"
-            return found
-        found = self.inverse_actions if motion.inverse else self.actions
-        if found is not None:
-            return found
-        option = "inverse_actions" if motion.inverse else "actions"
-        raise TypeError(
-            "what these callables mean for a feature map is not declared, so they cannot act on one. "
-            f"Declare it: Elements([...], {option}=[...])."
-        )
 
 
 def _callables(name: str, given: Any) -> Callables:
     found = (given,) if callable(given) else tuple(given) if isinstance(given, list | tuple) else None
     if found is None:
         raise TypeError(
-            f"{name} is a list of callables on batches, one an element; got {type(given).__name__}."
+            f"{name} must be a list of callables on batches, one per element; got {type(given).__name__}."
         )
     if not found:
         raise ValueError(f"{name} is empty: a transform needs at least one element.")
@@ -219,19 +213,7 @@ def _callables(name: str, given: Any) -> Callables:
 
 
 def _partners(name: str, given: Any, m: int) -> Callables | None:
-    return None if given is None else _as_many(name, _callables(name, given), m)
-
-
-def _as_many(name: str, found: tuple[Any, ...], m: int) -> tuple[Any, ...]:
-    if len(found) != m:
-        raise ValueError(f"{name} has one entry an element: expected {m}, got {len(found)}.")
-    return found
-
-
-def _index(identity: int | None, m: int) -> int | None:
-    if identity is not None and not 0 <= identity < m:
-        raise ValueError(f"identity is the index of an element, 0 to {m - 1}; got {identity}.")
-    return identity
+    return None if given is None else one_per_element(name, _callables(name, given), m)
 
 
 def _names(callables: Callables) -> tuple[str, ...]:

@@ -22,16 +22,16 @@ _NAMES = {(1, 1): "identity", (-1, 1): "left-right", (1, -1): "up-down", (-1, -1
 
 @dataclass(frozen=True)
 class Flip(AffineTransform):
-    """The image and its mirror image, bit-exact on images of any shape: a group.
+    """The image and its mirror image: a group, bit-exact on images of any shape.
 
     .. math:: (t_1 x)(r, c) = x(r, W - 1 - c)
 
-    Caveats: for many classes a mirror image is another thing (letters, digits, hands), and a good network
-    has no reason to be invariant to it.
+    Caveats: for many classes a mirror image is a different object (letters, digits, hands), and a good
+    network need not be invariant to it.
 
     Args:
-        direction: "horizontal" swaps left and right, "vertical" up and down; "both" lists the identity, the
-            two flips, and the two together.
+        direction: "horizontal" swaps left and right, "vertical" up and down; "both" lists the identity, each
+            flip, and both together.
     Raises:
         ValueError: an unknown direction.
 
@@ -62,4 +62,4 @@ class Flip(AffineTransform):
 
     def _matrices(self, elements: np.ndarray, draws: Draws | None) -> np.ndarray:
         signs = np.array(_SIGNS[self.direction], dtype=float)[elements]
-        return linear(signs[..., 0], np.array(0), np.array(0), signs[..., 1])
+        return linear(signs[..., 0], 0, 0, signs[..., 1])

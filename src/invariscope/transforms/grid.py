@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
-from invariscope.transforms.base import Traits, Transform
+from invariscope.transforms.base import Transform
 from invariscope.transforms.flip import Flip
 from invariscope.transforms.inverse import Inverse
-from invariscope.transforms.machinery.chain import Chain, Step, merged, numbered, steps_of
+from invariscope.transforms.machinery.chain import Combination
 from invariscope.transforms.machinery.given import as_transform
 from invariscope.transforms.quarter_turns import QuarterTurns
 from invariscope.transforms.rotation import Rotation
@@ -17,24 +18,24 @@ from invariscope.transforms.translation import Translation
 
 
 @dataclass(frozen=True, init=False)
-class Grid(Chain):
-    r"""Every element of one part with every element of the others: the product of transforms.
+class Grid(Combination):
+    r"""The product of transforms: every element of each part with every element of the others.
 
     .. math:: t_{(j, k)} = b_k \circ a_j, \quad \text{at index } j \cdot |b| + k
 
-    for `Grid(a, b)`: a is applied first, the last part's element runs fastest. Neighbouring affine parts with
-    the same interpolation and padding are multiplied first and sampled once: no second blur, and nothing is
-    lost at a border in between. Where the products are a finite group, such as D4 from `Grid(Flip(),
-    QuarterTurns())`, the table says so; also where the parts are groups that move different axes, such as the
-    order and the direction of points (count both axes from the same end). Draws of jittered parts are made
+    for `Grid(a, b)`: a is applied first, and the last part's element varies fastest. Adjacent affine parts
+    with the same interpolation and padding are multiplied and sampled once, so nothing is blurred twice or
+    lost at a border in between. There is a group table if the products are a finite group, such as D4 from
+    `Grid(Flip(), QuarterTurns())`, or if the parts are groups that act along different axes, such as the
+    order and the direction of points (count both axes from the same end). Jittered parts are drawn separately
     for each combination.
 
-    Caveats: the number of elements multiplies, and with it every cost.
+    Caveats: the number of elements, and all costs with it, is the product of the parts' numbers.
 
     Args:
         parts: transforms, callables on batches, or lists of callables.
     Raises:
-        ValueError: no part.
+        ValueError: no parts.
 
     >>> from invariscope.transforms import Flip, QuarterTurns, Rotation, Translation
     >>> Grid(Rotation([0, 90]), Translation([(0, 0), (1, 0)])).labels
@@ -42,6 +43,8 @@ class Grid(Chain):
     >>> Grid(Flip(), QuarterTurns()).table() is not None
     True
     """
+
+    joint: ClassVar[str] = ", "
 
     parts: tuple[Transform, ...]
 
@@ -53,22 +56,14 @@ class Grid(Chain):
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:
-        """Return the symmetries of the square, and rotated shifts."""
+        """Return the symmetries of the square, and jittered rotations followed by shifts."""
         shifted = cls(Rotation([0, 20], jitter_deg=2), Translation([(0, 0), (1, 2)]))
         return cls(Flip(), QuarterTurns()), shifted
 
     def inverse(self) -> Transform:
-        """Return the combinations undone, in the same order of elements."""
+        """Return the inverses of the combinations, in the same order."""
         return Inverse(self)
 
-    def _used(self) -> list[tuple[int, ...]]:
-        return list(zip(*itertools.product(*(range(len(part)) for part in self.parts)), strict=True))
-
-    def _traits(self) -> Traits:
-        labels = itertools.product(*(part.labels for part in self.parts))
-        parameters = merged(zip(self.parts, self._used(), strict=True))
-        return self.chained_traits([", ".join(some) for some in labels], parameters)
-
-    def _build(self) -> tuple[Step, ...]:
-        pairs = zip(self.parts, self._used(), strict=True)
-        return numbered(step for part, used in pairs for step in steps_of(part, used))
+    def _parts_in_use(self) -> list[tuple[Transform, Sequence[int]]]:
+        combinations = itertools.product(*(range(len(part)) for part in self.parts))
+        return list(zip(self.parts, zip(*combinations, strict=True), strict=True))

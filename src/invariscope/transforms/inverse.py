@@ -1,22 +1,22 @@
-"""The elements of another transform, undone."""
+"""The inverse of another transform."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from invariscope.transforms.base import Traits, Transform, no_inverse
+from invariscope.transforms.base import TRANSFORMS, Traits, Transform, no_inverse
 from invariscope.transforms.machinery.chain import Chain, Step, steps_of
 from invariscope.transforms.machinery.given import as_transform
 
 
 @dataclass(frozen=True)
 class Inverse(Chain):
-    r"""Element j is the inverse of element j of another transform.
+    r"""Undo the elements of another transform: element j is the inverse of its element j.
 
     .. math:: t_j^{-1}, \quad (b \circ a)^{-1} = a^{-1} \circ b^{-1}
 
-    A composition is undone in reverse order, and a jittered element with the very same draw. `inverse()`
-    returns this wherever a family has no shorter way to write its inverse.
+    A composition is undone in reverse order, and a jittered element with the same draw. `inverse()` returns
+    this unless a family has a shorter way to write its inverse.
 
     Caveats: an inverse restores positions, not what interpolation blurred or what left the image.
 
@@ -40,15 +40,12 @@ class Inverse(Chain):
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:
         """Return the inverse of a jittered rotation, and of a product."""
-        from invariscope.transforms.grid import Grid
-        from invariscope.transforms.rotation import Rotation
-        from invariscope.transforms.translation import Translation
-
-        jittered = Rotation.circle(4, jitter_deg=5)
-        return cls(jittered), cls(Grid(Rotation([0, 90]), Translation([(0, 0), (2, 1)])))
+        grid, rotation, shift = (TRANSFORMS.get(name) for name in ("grid", "rotation", "translation"))
+        jittered = rotation([0, 90, 180, 270], jitter_deg=5)
+        return cls(jittered), cls(grid(rotation([0, 90]), shift([(0, 0), (2, 1)])))
 
     def inverse(self) -> Transform:
-        """Return the transform that this one undoes."""
+        """Return the original transform."""
         return self.of
 
     def _traits(self) -> Traits:

@@ -13,7 +13,7 @@ from invariscope.common.checks import integer
 from invariscope.common.draws import Draws, Stream, sample_keys
 from invariscope.transforms.base import Motion, Traits, Transform, no_inverse
 from invariscope.transforms.diffeomorphism import Diffeomorphism
-from invariscope.transforms.machinery.checks import need_tensor, number
+from invariscope.transforms.machinery.checks import need_floating, need_tensor, positive
 from invariscope.transforms.machinery.given import as_transform
 from invariscope.transforms.machinery.traits import traits_of_draws
 
@@ -23,27 +23,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Noise(Transform):
-    r"""Gaussian noise of a given norm, or as large as another transform's displacement of the same sample.
+    r"""Gaussian noise of a given norm, or of the norm of another transform's displacement.
 
     .. math:: t_j x = x + r_{ij}\,\frac{\eta_{ij}}{\|\eta_{ij}\|}, \quad \eta_{ij} \sim N(0, I), \quad
         r_{ij} = \rho \text{ or } \|t'_j x - x\|
 
-    with Euclidean norms over a whole sample. Directions depend on (seed, sample index, draw) alone and are
-    independent of the other transform's draws; for the norm, both share the seed, so that `orbit` of either
-    goes with `orbit` of the other.
+    with Euclidean norms over whole samples. Directions depend only on (seed, sample key, draw) and are
+    independent of the draws of `like`. With the same seed, element j of this orbit has the norm of element j
+    of the orbit of `like`.
 
-    Caveats: noise has high frequencies, which a blur removes; a network may be stable to it for that reason
-    only. It moves black borders too. On feature maps it has no meaning, and it cannot be undone.
+    Caveats: noise has high frequencies, which a blur removes, and a network may be stable to it for that
+    reason alone. Noise also changes black borders. It has no inverse and no action on feature maps.
 
     Args:
-        draws: noises for each sample; as many as `like` has elements, if that is given.
+        draws: number of draws per sample; with `like`, its number of elements.
         norm: the norm of the noise; 1 unless `like` is given.
         like: a transform whose displacement of each sample gives the norm; constant in gradients.
     Raises:
-        TypeError: no floating-point tensor; an inverse, or feature maps.
-        ValueError: norm and like together, a norm that is not positive, `like` that changes shapes.
+        TypeError: the input is not a floating-point tensor; an inverse, or feature maps.
+        ValueError: `norm` or `draws` with `like`, a norm that is not positive, a `like` that changes shapes.
     Source:
-        Petrini et al. 2021, arXiv:2105.02468: noise of the norm of a diffeomorphism's displacement.
+        Petrini et al. 2021, arXiv:2105.02468: noise with the norm of a diffeomorphism's displacement.
 
     >>> moved = Noise(3, norm=2.0).orbit(torch.zeros(5, 10))
     >>> bool(torch.allclose(moved.norm(dim=2), torch.tensor(2.0)))
@@ -57,15 +57,11 @@ class Noise(Transform):
 
     def __post_init__(self) -> None:
         if self.like is not None and (self.norm is not None or self.draws is not None):
-            raise ValueError(
-                "like says how large the noise is and how many draws there are: leave out norm and draws."
-            )
+            raise ValueError("like determines the norm and the number of draws: leave out norm and draws.")
         if self.like is not None:
             self._keep(like=as_transform(self.like))
             return
-        norm = number("norm", 1.0 if self.norm is None else self.norm)
-        if norm <= 0:
-            raise ValueError(f"norm is the length of the noise, above 0; got {norm:g}.")
+        norm = positive("norm", 1.0 if self.norm is None else self.norm)
         self._keep(norm=norm, draws=8 if self.draws is None else integer("draws", self.draws))
 
     @classmethod
@@ -74,38 +70,35 @@ class Noise(Transform):
         return cls(3, norm=3), cls(like=Diffeomorphism(2))
 
     def check(self, x: Any) -> None:
-        """Raises for what is no tensor of floating-point values, or nothing that `like` can move."""
+        """Raise TypeError unless `x` is a floating-point tensor that `like`, if given, can act on."""
         need_tensor("Noise", x)
-        if not x.is_floating_point():
-            raise TypeError(
-                f"Noise adds real numbers; got {str(x.dtype).removeprefix('torch.')}. Convert first, e.g. "
-                "x.float() / 255; token indices have no neighbours to move to: transform their embeddings."
-            )
+        need_floating(
+            "Noise", x, "Convert first, e.g. x.float() / 255. For token indices, transform their embeddings."
+        )
         if self.like is not None:
             self.like.check(x)
 
     def inverse(self) -> Transform:
-        """Raise TypeError: what was added depends on the draw and, with `like`, on the sample."""
-        raise no_inverse(self, "Keep the untransformed samples, or declare what undoes your own noise")
+        """Raise TypeError: the noise depends on the draw and, with `like`, on the sample."""
+        raise no_inverse(self, "Keep the untransformed samples, or declare the inverses of your own noise")
 
     def table(self) -> None:
-        """Return None: sums of noises are no noise of the same norm."""
+        """Return None: sums of noises have other norms."""
 
     def _traits(self) -> Traits:
         if self.like is None:
-            return traits_of_draws(
-                [f"noise {k + 1}" for k in range(self.draws or 0)], {"norm": self.norm or 0}
-            )
-        own = traits_of_draws([f"noise like {label}" for label in self.like.labels])
+            return traits_of_draws("noise", self.draws or 0, {"norm": self.norm or 0})
+        own = traits_of_draws("noise", len(self.like))
+        labels = tuple(f"noise like {label}" for label in self.like.labels)
         likewise = {f"like_{name}": values for name, values in self.like.parameters.items()}
-        return replace(own, parameters={**own.parameters, **likewise})
+        return replace(own, labels=labels, parameters={**own.parameters, **likewise})
 
     def apply(self, values: Tensor, motion: Motion) -> Tensor:
         """Add each draw to its sample."""
         if motion.on_maps or motion.inverse:
             raise TypeError(
-                "Noise is added to inputs: it means nothing for a feature map, and cannot be taken away. "
-                "Declare what should happen there: Elements([...], actions=[...])."
+                "Noise only acts on inputs: it has no inverse and no action on feature maps. Declare the "
+                "action that you mean: Elements([...], actions=[...])."
             )
         return values + _directed(values, motion.draws, self._radii(values, motion))
 
@@ -116,8 +109,8 @@ class Noise(Transform):
             moved = self.like.apply(values, motion)
             if moved.shape != values.shape:
                 raise ValueError(
-                    f"like turns samples of shape {tuple(values.shape[2:])} into {tuple(moved.shape[2:])}: "
-                    "the norm of a difference needs a transform that keeps the shape."
+                    f"like must keep the shape of samples; it turned {tuple(values.shape[2:])} into "
+                    f"{tuple(moved.shape[2:])}."
                 )
             return (moved.double() - values.double()).flatten(2).norm(dim=2)
 
@@ -125,17 +118,16 @@ class Noise(Transform):
 def isotropic_noise(
     x: Float[Tensor, "sample ..."], radius: Any, indices: Any = None, seed: int = 0, draws: int = 1
 ) -> Float[Tensor, "sample draw ..."]:
-    """Noise of uniformly distributed direction and the given norm, to be added to x.
+    """Return noise with uniformly distributed direction and the given norm, to be added to x.
 
     Args:
         x: the samples, for their shape, dtype and device.
-        radius: the norm: one number, one a sample, or (sample, draw).
-        indices: global indices of the samples; 0, 1, 2, ... by default. Directions depend on (seed, index,
-            draw) and on nothing else.
-        seed: of the draws.
-        draws: noises for each sample.
+        radius: the norm: one number, one per sample, or (sample, draw).
+        indices: keys of the samples; 0, 1, 2, ... by default. Directions depend only on (seed, key, draw).
+        seed: seed of the draws.
+        draws: number of draws per sample.
     Raises:
-        ValueError: radii that fit neither the samples nor the draws, or are not finite.
+        ValueError: radii of a wrong shape, or that are not finite.
 
     >>> isotropic_noise(torch.zeros(2, 5), 3.0, draws=4).norm(dim=2)[0].round(decimals=4)
     tensor([3., 3., 3., 3.])
@@ -144,7 +136,7 @@ def isotropic_noise(
     radii = torch.as_tensor(radius).detach()
     if tuple(radii.shape) not in ((), (len(x),), (len(x), draws)) or not torch.isfinite(radii).all():
         raise ValueError(
-            f"radius is a finite number, one a sample ({len(x)},), or ({len(x)}, {draws}); got shape "
+            f"radius must be finite, of shape (), ({len(x)},) or ({len(x)}, {draws}); got shape "
             f"{tuple(radii.shape)}" + ("." if torch.isfinite(radii).all() else ", not all finite.")
         )
     spread = (radii[:, None] if radii.ndim == 1 else radii).expand(len(x), draws)
@@ -153,7 +145,7 @@ def isotropic_noise(
 
 
 def _directed(values: Tensor, draws: Draws, radii: Tensor) -> Tensor:
-    """Noise (sample, draw, ...) in the shape, dtype and place of the values, with these norms."""
+    """Return noise (sample, draw, ...) of these norms, with the shape, dtype and device of the values."""
     own = draws.under(stream=Stream.NOISE_DIRECTION)
     found = own.normal(int(np.prod(values.shape[2:])))
     found /= np.linalg.norm(found, axis=2, keepdims=True)

@@ -1,4 +1,4 @@
-"""Translations that wrap around the image: a finite group, exact."""
+"""Exact translations that wrap around the image: a finite group."""
 
 from __future__ import annotations
 
@@ -7,34 +7,36 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from invariscope.common.checks import set_integers
 from invariscope.transforms.base import Motion, Traits, Transform
 from invariscope.transforms.inverse import Inverse
+from invariscope.transforms.machinery.along_axis import gathered
 from invariscope.transforms.machinery.checks import need_images
 
 
 @dataclass(frozen=True)
 class PeriodicTranslation(Transform):
-    r"""Shifts by equal parts of the image's height and width, what leaves on one side coming in on the other.
+    r"""Cyclic shifts by equal parts of the image's height and width.
 
     .. math:: (t_{ab} x)(r, c) = x\bigl(r - a H / m_y \bmod H,\; c - b W / m_x \bmod W\bigr)
 
-    The product of two cyclic groups, bit-exact, with a table. A feature map is shifted by the same parts
-    of its own height and width; where those are no whole pixels (an odd size after a stride, say) there is
-    no exact action, and it is refused. `Translation` fills what is left behind and shifts by pixels.
+    The product of two cyclic groups, bit-exact, with a table. Content that leaves on one side comes in on the
+    other. A feature map is shifted by the same parts of its own height and width; there is no exact action,
+    and an error is raised, if those are not whole pixels (such as an odd size after a stride). `Translation`
+    shifts by pixels instead, and fills what is left behind.
 
-    Caveats: only networks with circular padding can be equivariant to it near the border.
+    Caveats: only networks with circular padding can be equivariant near the border.
 
     Args:
-        rows: into how many parts the height is divided: that many shifts down.
-        columns: the same of the width, to the right.
+        rows: number of equal parts of the height, and of shifts down.
+        columns: number of equal parts of the width, and of shifts to the right.
     Raises:
-        ValueError: sizes that the numbers of parts do not divide.
-        TypeError: no floating-point images.
+        ValueError: the height or width cannot be divided into that many parts.
+        TypeError: the inputs are not floating-point images.
 
+    >>> import torch
     >>> row = torch.tensor([[[[1.0, 2.0, 3.0, 4.0]]]])
     >>> PeriodicTranslation(1, 2).orbit(row)[0, 1, 0]
     tensor([[3., 4., 1., 2.]])
@@ -48,11 +50,11 @@ class PeriodicTranslation(Transform):
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:
-        """Return halves down with quarters to the right, and sevenths down."""
+        """Return halves down combined with quarters to the right, and sevenths down."""
         return cls(2, 4), cls(7, 1)
 
     def check(self, x: Any) -> None:
-        """Raise for anything but floating-point images (n, C, H, W) whose sizes the parts divide."""
+        """Raise unless `x` holds floating-point images (n, C, H, W) whose sizes the parts divide."""
         need_images("PeriodicTranslation", x)
         self._pixels(x)
 
@@ -61,7 +63,7 @@ class PeriodicTranslation(Transform):
         return Inverse(self)
 
     def table(self) -> np.ndarray:
-        """Return the table: shifts add up, modulo the image."""
+        """Return the group table: shifts add up modulo the image size."""
         steps = self._steps()
         sums = (steps[:, None] + steps[None]) % (self.rows, self.columns)
         return sums[..., 0] * self.columns + sums[..., 1]
@@ -87,24 +89,22 @@ class PeriodicTranslation(Transform):
         )
 
     def _steps(self) -> np.ndarray:
-        """Return (element, 2), the parts down and to the right."""
+        """Return the number of parts down and to the right, (element, 2)."""
         return np.stack(np.divmod(np.arange(self.rows * self.columns), self.columns), axis=-1)
 
     def _pixels(self, x: Tensor) -> tuple[int, int]:
-        """Return how many pixels a part is high and wide."""
+        """Return the height and width of a part in pixels."""
         for side, name, parts in ((-2, "height", self.rows), (-1, "width", self.columns)):
             if x.shape[side] % parts:
                 raise ValueError(
-                    f"PeriodicTranslation shifts by whole pixels: a {name} of {x.shape[side]} px has no "
-                    f"{parts} equal parts. Give a number of parts that divides it, or resize."
+                    f"PeriodicTranslation shifts by whole pixels: a {name} of {x.shape[side]} px cannot be "
+                    f"divided into {parts} equal parts. Give a number of parts that divides it, or resize."
                 )
         return x.shape[-2] // self.rows, x.shape[-1] // self.columns
 
 
 def _rolled(values: Tensor, shifts: np.ndarray, axis: int) -> Tensor:
-    """Return values (sample, column, ...) shifted along an axis, by (column,) or (sample, column) places."""
+    """Return values (sample, column, ...) rolled along an axis, by (column,) or (sample, column) places."""
     size = values.shape[axis]
-    coming = (np.arange(size) - shifts[..., None]) % size
-    shape = [*(1,) * (3 - coming.ndim), *coming.shape[:-1], *(1,) * (values.ndim - 2)]
-    shape[axis] = size
-    return values.gather(axis, torch.from_numpy(coming).to(values.device).view(shape).expand(values.shape))
+    source = (np.arange(size) - shifts[..., None]) % size
+    return gathered(values, source, values.ndim + axis)

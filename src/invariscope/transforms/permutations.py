@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections.abc import Sequence
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import numpy as np
@@ -21,25 +21,25 @@ _MOST = 6  # 720 elements; one more would make 5,040
 
 @dataclass(frozen=True)
 class Permutations(Permuting):
-    r"""The entries along one axis in other places: points of a cloud, tokens, members of a set.
+    r"""Permute the entries along one axis: points of a cloud, tokens, members of a set.
 
     .. math:: (t_j x)_{p_j(i)} = x_i
 
-    Exact, and a group with a table where the list is closed: `Permutations.cyclic(size)` shifts a sequence
-    around its end, `Permutations.all(size)` are all there are.
+    Exact, with a group table if the list is closed. `Permutations.cyclic(size)` shifts a sequence cyclically,
+    and `Permutations.all(size)` lists all permutations.
 
-    On the activations of a layer the same axis is permuted; layers without it, or with another number of
-    entries, have no action.
+    The action on a layer permutes the same axis; layers without that axis, or with another number of entries
+    along it, have no action.
 
-    Caveats: networks for text or point clouds with positions among their inputs should not be invariant to
-    the order of the rest.
+    Caveats: networks for text or point clouds that also take positions as input should not be invariant to
+    the order of the remaining inputs.
 
     Args:
-        places: for each element where each entry goes: place p(i) of entry i.
-        axis: of the data, samples being axis 0; the points of (n, points, features) by default.
+        places: one permutation per element: entry i goes to place p(i).
+        axis: axis of the data, with samples on axis 0; by default the points of (n, points, features).
     Raises:
-        TypeError: no lists of whole numbers; data with another number of entries.
-        ValueError: an entry that is no permutation of 0, 1, 2, ...
+        TypeError: `places` does not hold lists of integers; the data have another number of entries.
+        ValueError: an element is not a permutation of 0, 1, 2, ...
 
     >>> import torch
     >>> Permutations([[0, 1, 2], [1, 2, 0]]).orbit(torch.tensor([[10, 20, 30]]))[0]
@@ -56,25 +56,25 @@ class Permutations(Permuting):
 
     @classmethod
     def cyclic(cls, size: int, *, step: int = 1, axis: int = 1) -> Permutations:
-        """Shifts of a sequence by multiples of `step`, what leaves at its end coming in at its start."""
+        """Return the cyclic shifts of a sequence by multiples of `step`."""
         if integer("size", size) % integer("step", step):
-            raise ValueError(f"the step, {step}, does not divide the size, {size}: the shifts are no group.")
+            raise ValueError(f"step must divide size for the shifts to be a group; got {step} and {size}.")
         places = [np.roll(np.arange(size), -shift).tolist() for shift in range(0, size, step)]
         return cls(places, axis=axis)
 
     @classmethod
     def all(cls, size: int, *, axis: int = 1) -> Permutations:
-        """All permutations of up to 6 entries; for more draw some: `RandomPermutations`."""
+        """Return all permutations of up to 6 entries; for more, use `RandomPermutations`."""
         if integer("size", size) > _MOST:
             raise ValueError(
-                f"{size} entries have too many permutations to list; give up to {_MOST}, or draw some: "
+                f"size must be at most {_MOST} to list all permutations; got {size}. Draw some instead: "
                 f"RandomPermutations()."
             )
         return cls(list(itertools.permutations(range(size))), axis=axis)
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:
-        """Return shifts of 28 entries by quarters, and a list that is not a group."""
+        """Return cyclic shifts of 28 entries by quarters, and a reversal alone, which is not a group."""
         return cls.cyclic(28, step=7, axis=2), cls([range(27, -1, -1)], axis=3)
 
     @property
@@ -83,7 +83,7 @@ class Permutations(Permuting):
         return len(self.places[0])
 
     def table(self) -> np.ndarray | None:
-        """Return the group table, if the list holds the products of its elements once each."""
+        """Return the group table; None unless the list holds each product of its elements exactly once."""
         rows, known = np.array(self.places), {places: k for k, places in enumerate(self.places)}
         if len(known) < len(rows):
             return None
@@ -115,24 +115,24 @@ class Permutations(Permuting):
 
 @dataclass(frozen=True, init=False)
 class RandomPermutations(Permuting):
-    r"""The entries along one axis in random places: uniform on the symmetric group, drawn for each sample.
+    r"""Permute the entries along one axis at random, uniformly over all permutations, drawn per sample.
 
     .. math:: (t_{ij} x)_{p_{ij}(k)} = x_k, \quad p_{ij} \text{ uniform on } S_n
 
-    n is the number of entries that a sample has. Draws depend on (seed, sample key, element) and n alone.
-    Exact: no value changes, so whatever a measure finds is the network's doing. On the activations of a layer
-    the same axis is permuted, with the same draws.
+    n is the number of entries of the sample. Draws depend only on (seed, sample key, element) and n. Values
+    do not change, so any effect comes from the network. The action on a layer permutes the same axis with the
+    same draws.
 
-    Caveats: nearly all permutations of many entries are far from the identity; that a network is sensitive
-    to them says nothing about exchanging two neighbours. List those: `Permutations`.
+    Caveats: nearly all permutations of many entries are far from the identity. Sensitivity to them says
+    nothing about exchanging two neighbours; list such elements with `Permutations`.
 
     Args:
-        draws: permutations of each sample.
-        size: number of entries to insist on; None takes any number.
-        axis: of the data, samples being axis 0; the points of (n, points, features) by default.
+        draws: number of draws per sample.
+        size: required number of entries; None accepts any number.
+        axis: axis of the data, with samples on axis 0; by default the points of (n, points, features).
     Raises:
-        ValueError: no entry or no draw.
-        TypeError: data with another number of entries.
+        ValueError: `size` or `draws` is less than 1.
+        TypeError: the data have another number of entries.
 
     >>> import torch
     >>> orbit = RandomPermutations(2).orbit(torch.arange(4.0).expand(3, 4))
@@ -168,11 +168,10 @@ class RandomPermutations(Permuting):
         return self.size
 
     def table(self) -> None:
-        """Return None: products of draws are no draws."""
+        """Return None: draws are not a group."""
 
     def _traits(self) -> Traits:
-        labels = [f"order {k + 1}" for k in range(self.draws)]
-        return replace(traits_of_draws(labels, invertible=True), acts_on=self.acts_on)
+        return traits_of_draws("order", self.draws, invertible=True, acts_on=self.acts_on)
 
     def places_of(self, size: int, motion: Motion) -> np.ndarray:
         """Return random places, the order of as many random numbers."""
@@ -183,7 +182,7 @@ def _permutations(places: Any) -> tuple[tuple[int, ...], ...]:
     try:
         found = tuple(tuple(int(place) for place in one) for one in places)
     except (TypeError, ValueError):
-        raise TypeError(f"places is a list of permutations, one an element; got {places!r}.") from None
+        raise TypeError(f"places must be a list of permutations, one per element; got {places!r}.") from None
     if not found or not found[0]:
         raise ValueError("places is empty: a transform needs at least one element, of at least one entry.")
     for k, one in enumerate(found):

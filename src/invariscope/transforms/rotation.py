@@ -1,4 +1,4 @@
-"""Rotation by any angles about the image's centre."""
+"""Rotation by arbitrary angles about the image's centre."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ class Rotation(Jittered):
     .. math:: (t_j x)(p) = x(R_{-\theta_j}\, p), \quad \theta_{ij} = \theta_j + \epsilon_{ij}
 
     with p in pixels from the centre ((W − 1)/2, (H − 1)/2), so rectangles turn without distortion and keep
-    their canvas. Without jitter ε is 0; with it, ε is uniform on ± `jitter_deg`, drawn for each (seed, sample
-    index, element). Multiples of 90° are bit-exact on squares, those of 180° on all images.
+    their canvas. ε is 0 without jitter, else uniform on ± `jitter_deg` and drawn per (seed, sample key,
+    element). Multiples of 90° are bit-exact on squares, and multiples of 180° on all images.
 
-    Caveats: corners leave the image and come in from the padding, so some of what is measured is the
-    reaction to a missing corner; interpolation blurs every other angle but the exact ones, and a network may
-    react to the blur. `round_trip` shows how much. Angles 0° and 360° are one rotation listed twice.
+    Caveats: corners leave the image and padding comes in, so part of the effect is a reaction to missing
+    corners. Interpolation blurs all angles but the exact ones, and a network may react to the blur;
+    `round_trip` shows how much. Angles 0° and 360° are the same rotation listed twice.
 
     Args:
-        degrees: one angle an element; 16 around the circle by default.
-        jitter_deg: half-width of the uniform draw added to each angle.
+        degrees: one angle per element; 16 around the circle by default.
+        jitter_deg: half-width of the uniform draw that is added to each angle.
         interpolation: "bilinear", "bicubic" or "nearest".
         padding: "zeros", "border" or "reflection".
     Raises:
-        TypeError: no list of numbers.
-        ValueError: no angle, an angle that is not finite, a negative jitter, an unknown option.
+        TypeError: `degrees` is not a list of numbers.
+        ValueError: no angles, a non-finite angle, a negative jitter, an unknown option.
     Source:
         Quiroga et al. 2019, doi:10.1007/978-3-030-27713-0_9: 16 angles with a jitter of one degree.
 
@@ -57,19 +57,19 @@ class Rotation(Jittered):
 
     @classmethod
     def circle(cls, m: int, *, start_deg: float = 0.0, jitter_deg: float = 0.0, **sampling: Any) -> Rotation:
-        """`m` angles evenly around the circle, from `start_deg` on: a cyclic group if that is 0."""
+        """Return `m` evenly spaced angles around the circle from `start_deg`: a cyclic group if that is 0."""
         start = number("start_deg", start_deg)
         degrees = [start + 360.0 * k / m for k in range(integer("m", m))]
         return cls(degrees, jitter_deg=jitter_deg, **sampling)
 
     @classmethod
     def range(cls, lo: float, hi: float, m: int, *, jitter_deg: float = 0.0, **sampling: Any) -> Rotation:
-        """`m` angles from `lo` to `hi`, both included."""
+        """Return `m` evenly spaced angles from `lo` to `hi`, both included."""
         return cls(evenly(lo, hi, m), jitter_deg=jitter_deg, **sampling)
 
     @classmethod
     def uniform(cls, m: int, **sampling: Any) -> Rotation:
-        """`m` angles drawn for each sample, uniform around the circle: SO(2), with its Haar measure."""
+        """Return `m` angles drawn per sample, uniform around the circle: the Haar measure of SO(2)."""
         return cls([0.0] * integer("m", m), jitter_deg=180.0, **sampling)
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Larger and smaller about the image's centre."""
+"""Magnification about the image's centre."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from invariscope.transforms.machinery.matrices import linear
 
 @dataclass(frozen=True)
 class Scale(Jittered):
-    """Magnification about the image's centre; the canvas stays.
+    """Magnification about the image's centre, on the same canvas.
 
     .. math:: (t_j x)(p) = x(p / s_j)
 
-    A factor of 2 shows everything twice as large, 0.5 half as large, with p in pixels from the centre.
+    with p in pixels from the centre: a factor of 2 doubles all sizes, and 0.5 halves them.
 
-    Caveats: no low-pass filter comes before shrinking, so factors much below 1 alias; enlarging pushes the
-    rim out of the image, shrinking brings padding in. Some of what is measured is the reaction to that.
+    Caveats: images are not low-pass filtered before shrinking, so factors far below 1 alias. Enlarging pushes
+    the rim out of the image and shrinking brings padding in, so part of the effect is a reaction to that.
 
     Args:
-        factors: one an element, positive.
-        jitter: each factor is multiplied by a draw between 1/jitter and jitter, its logarithm uniform, for
-            each (seed, sample index, element); 1 for none.
+        factors: one positive factor per element.
+        jitter: factors are multiplied by draws from 1/jitter to jitter, uniform in the logarithm, per (seed,
+            sample key, element); 1 for none.
         interpolation: "bilinear", "bicubic" or "nearest".
         padding: "zeros", "border" or "reflection".
     Raises:
-        TypeError: no list of numbers.
-        ValueError: no factor, one that is not finite or not positive, an unknown option.
+        TypeError: `factors` is not a list of numbers.
+        ValueError: no factors, a factor that is not finite and positive, an unknown option.
 
     >>> Scale.range(0.5, 2, 3).labels
     ('× 0.5', '× 1', '× 2')
@@ -48,26 +48,26 @@ class Scale(Jittered):
 
     @classmethod
     def range(cls, lo: float, hi: float, m: int, **sampling: Any) -> Scale:
-        """`m` factors from `lo` to `hi`, both included, each the same multiple of the one before."""
+        """Return `m` factors from `lo` to `hi`, both included, in equal ratios."""
         return cls(evenly(_positive("lo", lo), _positive("hi", hi), m, np.geomspace), **sampling)
 
     @classmethod
     def uniform(cls, m: int, lo: float | None = None, hi: float | None = None, **sampling: Any) -> Scale:
-        """`m` factors drawn for each sample from `lo` to `hi`, uniform in the logarithm.
+        """Return `m` factors drawn per sample from `lo` to `hi`, uniform in the logarithm.
 
         Raises:
-            ValueError: no range, as scales have no end; or one whose ends are in the wrong order.
+            ValueError: no range, or one whose ends are in the wrong order.
         """
         need_range("Scale", "Scale.uniform(8, 0.8, 1.25)", lo, hi)
         low, high = _positive("lo", lo), _positive("hi", hi)
         if high <= low:
-            raise ValueError(f"factors are drawn from lo to hi, the larger; got {low:g} and {high:g}.")
+            raise ValueError(f"hi must be greater than lo; got lo={low:g} and hi={high:g}.")
         middle = float(np.sqrt(low * high))
         return cls([middle] * integer("m", m), jitter=float(np.sqrt(high / low)), **sampling)
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:
-        """Return smaller, the same and larger; and draws."""
+        """Return the default factors, a smooth range, and draws."""
         smooth = cls.range(0.9, 1.2, 3, interpolation="bicubic", padding="border")
         return cls(), smooth, cls.uniform(2, 0.8, 1.25)
 
@@ -80,13 +80,13 @@ class Scale(Jittered):
         return tuple(_positive(f"factors[{k}]", factor) for k, factor in enumerate(found))
 
     def _maps(self, numbers: np.ndarray) -> np.ndarray:
-        return linear(numbers, np.array(0), np.array(0), numbers)
+        return linear(numbers, 0, 0, numbers)
 
 
 def _positive(name: str, value: Any) -> float:
     factor = number(name, value)
     if factor == 0:
-        raise ValueError(f"{name} is 0: it would shrink the image to a point, which nothing undoes.")
+        raise ValueError(f"{name} is 0: it would shrink the image to a point, which has no inverse.")
     if factor < 0:
         raise ValueError(
             f"{name} is negative, {factor:g}: combine Scale with Rotation([180]) or Flip instead."

@@ -1,4 +1,4 @@
-"""Slanting images."""
+"""Shears of images."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from invariscope.transforms.machinery.matrices import linear
 
 @dataclass(frozen=True)
 class Shear(Jittered):
-    """Rows or columns slid past each other, the image's centre staying where it is.
+    """Shear about the image's centre: rows or columns slide past each other.
 
     .. math:: (u, v) \\mapsto (u + k_j v,\\; v) \\quad\\text{or}\\quad (u, v) \\mapsto (u,\\; v + k_j u)
 
-    with u to the right and v *up*, in pixels from the centre. "horizontal", the first, leans upright strokes
-    to the right like italics where k is positive; "vertical", the second, lifts the right side.
+    with u to the right and v *up*, in pixels from the centre. For positive k, "horizontal" (the first) slants
+    upright strokes to the right, like italics, and "vertical" (the second) lifts the right side.
 
-    Caveats: a shear by k also stretches along one diagonal and turns by about atan(k)/2; invariance to it
+    Caveats: a shear by k also stretches along one diagonal and rotates by about atan(k)/2; invariance to it
     mixes all three.
 
     Args:
-        factors: one an element, in pixels per pixel; the tangent of the slant.
+        factors: one per element, in pixels per pixel: the tangent of the slant.
         direction: "horizontal" or "vertical".
-        jitter: half-width of the uniform draw added to each factor, for each (seed, sample index, element).
+        jitter: half-width of the uniform draw that is added to each factor, per (seed, sample key, element).
         interpolation: "bilinear", "bicubic" or "nearest".
         padding: "zeros", "border" or "reflection".
     Raises:
-        TypeError: no list of numbers.
-        ValueError: no factor, one that is not finite, an unknown option, an angle of 90° or more.
+        TypeError: `factors` is not a list of numbers.
+        ValueError: no factors, a non-finite factor, an unknown option, an angle of 90° or more.
 
     >>> Shear.degrees([-45, 0, 45]).labels
     ('-1', '0', '+1')
@@ -50,24 +50,24 @@ class Shear(Jittered):
 
     @classmethod
     def degrees(cls, angles: Sequence[float], **options: Any) -> Shear:
-        """Slants given as angles in degrees, between -90 and 90."""
+        """Return shears with slants given in degrees, between -90 and 90."""
         found = numbers("angles", angles)
         steep = [angle for angle in found if abs(angle) >= 90]
         if steep:
-            raise ValueError(f"a slant lies between -90° and 90°; got {steep[0]:g}°.")
+            raise ValueError(f"a slant must lie between -90° and 90°; got {steep[0]:g}°.")
         return cls([float(np.round(np.tan(np.deg2rad(angle)), 15)) for angle in found], **options)
 
     @classmethod
     def range(cls, lo: float, hi: float, m: int, **options: Any) -> Shear:
-        """`m` factors from `lo` to `hi`, both included."""
+        """Return `m` evenly spaced factors from `lo` to `hi`, both included."""
         return cls(evenly(lo, hi, m), **options)
 
     @classmethod
     def uniform(cls, m: int, reach: float | None = None, **options: Any) -> Shear:
-        """`m` factors drawn for each sample, uniform from −reach to reach.
+        """Return `m` factors drawn per sample, uniform from −reach to reach.
 
         Raises:
-            ValueError: no reach; shears have no end.
+            ValueError: no reach.
         """
         need_range("Shear", "Shear.uniform(8, 0.3), factors from −0.3 to 0.3", reach)
         return cls([0.0] * integer("m", m), jitter=number("reach", reach), **options)
@@ -87,6 +87,5 @@ class Shear(Jittered):
         return numbers("factors", self.factors)
 
     def _maps(self, numbers: np.ndarray) -> np.ndarray:
-        slide, zero, one = -numbers, np.array(0), np.array(1)  # rows count downwards
-        across = self.direction == "horizontal"
-        return linear(one, slide, zero, one) if across else linear(one, zero, slide, one)
+        slide = -numbers  # rows count downwards
+        return linear(1, slide, 0, 1) if self.direction == "horizontal" else linear(1, 0, slide, 1)

@@ -23,24 +23,24 @@ class Translation(Jittered):
 
     .. math:: (t_j x)(r, c) = x(r - dy_j,\\; c - dx_j)
 
-    Whole pixels are moved bit for bit, and what they leave behind is filled by the padding; fractions are
-    interpolated. On a feature map of another resolution the shift is scaled by the ratio of the sizes.
+    Shifts by whole pixels are bit-exact, others are interpolated; the padding fills what is left behind. On
+    a feature map of another resolution the shift is scaled by the ratio of the sizes.
 
-    No finite group: what leaves the image does not come back, and the table is None.
+    The table is None: content that leaves the image does not come back, so this is not a finite group.
 
-    Caveats: an object that is cut off by the border is another input, not a shifted one; keep the shifts
+    Caveats: an object that is cut off by the border is a different input, not a shifted one; keep shifts
     below the margin around the objects. A network with stride s is at best exactly equivariant to multiples
     of s.
 
     Args:
-        shifts_px: (dx, dy) for each element; 3 × 3 shifts by 2 pixels by default.
-        jitter_px: half-width of the uniform draws added to each dx and dy, for each (seed, sample index,
+        shifts_px: (dx, dy) per element; 3 × 3 shifts by 2 pixels by default.
+        jitter_px: half-width of the uniform draws that are added to dx and dy, per (seed, sample key,
             element).
         interpolation: "bilinear", "bicubic" or "nearest".
         padding: "zeros", "border" or "reflection".
     Raises:
-        TypeError: no pairs of numbers.
-        ValueError: no shift, a shift that is not finite, an unknown option.
+        TypeError: `shifts_px` is not a list of pairs of numbers.
+        ValueError: no shifts, a non-finite shift, an unknown option.
 
     >>> import torch
     >>> row = torch.tensor([[[[1.0, 2.0, 3.0]]]])
@@ -60,26 +60,26 @@ class Translation(Jittered):
     def range(
         cls, lo: float, hi: float, m: int, *, direction: str = "horizontal", **sampling: Any
     ) -> Translation:
-        """`m` shifts from `lo` to `hi` pixels, both included, along one direction."""
+        """Return `m` evenly spaced shifts from `lo` to `hi` pixels, both included, along one direction."""
         choice("direction", direction, ("horizontal", "vertical"))
         across = direction == "horizontal"
         return cls([(s, 0.0) if across else (0.0, s) for s in evenly(lo, hi, m)], **sampling)
 
     @classmethod
     def grid(cls, radius: int, *, step: int = 1, **sampling: Any) -> Translation:
-        """All shifts by multiples of `step` up to `radius` pixels each way, row by row."""
+        """Return all shifts by multiples of `step` up to `radius` pixels each way, row by row."""
         if integer("radius", radius) < integer("step", step):
-            raise ValueError(f"the step, {step} px, exceeds the radius, {radius} px: one shift is left.")
+            raise ValueError(f"step must not exceed radius; got {step} px and {radius} px.")
         reach = radius // step
         steps = [step * k for k in range(-reach, reach + 1)]
         return cls([(dx, dy) for dy in steps for dx in steps], **sampling)
 
     @classmethod
     def uniform(cls, m: int, reach_px: float | None = None, **sampling: Any) -> Translation:
-        """`m` shifts drawn for each sample, dx and dy uniform up to `reach_px` pixels each way.
+        """Return `m` shifts drawn per sample, dx and dy uniform up to `reach_px` pixels each way.
 
         Raises:
-            ValueError: no reach; translations have no end.
+            ValueError: no reach.
         """
         need_range("Translation", "Translation.uniform(8, 3), up to 3 px each way", reach_px)
         return cls([(0.0, 0.0)] * integer("m", m), jitter_px=number("reach_px", reach_px), **sampling)
@@ -97,25 +97,22 @@ class Translation(Jittered):
         return [f"({_signed(dx)}, {_signed(dy)}){spread}" for dx, dy in self.shifts_px]
 
     def _kept(self) -> tuple[Shift, ...]:
-        return tuple(_pair(k, shift) for k, shift in enumerate(_listed(self.shifts_px)))
+        shifts: Any = self.shifts_px
+        if isinstance(shifts, str) or not hasattr(shifts, "__iter__"):
+            raise TypeError(f"shifts_px must be a list of (dx, dy) pairs, one per element; got {shifts!r}.")
+        found = tuple(_pair(f"shifts_px[{k}]", shift) for k, shift in enumerate(shifts))
+        if not found:
+            raise ValueError("shifts_px is empty: a transform needs at least one element.")
+        return found
 
     def _maps(self, numbers: np.ndarray) -> np.ndarray:
         return shifted(numbers[..., 0], numbers[..., 1])
 
 
-def _listed(shifts: Any) -> list[Any]:
-    if isinstance(shifts, str) or not hasattr(shifts, "__iter__"):
-        raise TypeError(f"shifts_px is a list of (dx, dy) pairs, one an element; got {shifts!r}.")
-    found = list(shifts)
-    if not found:
-        raise ValueError("shifts_px is empty: a transform needs at least one element.")
-    return found
-
-
-def _pair(position: int, shift: Any) -> Shift:
+def _pair(name: str, shift: Any) -> Shift:
     if isinstance(shift, str) or not hasattr(shift, "__len__") or len(shift) != 2:
-        raise TypeError(f"shifts_px[{position}] is a pair (dx, dy), dx to the right, dy down; got {shift!r}.")
-    dx, dy = numbers(f"shifts_px[{position}]", shift)
+        raise TypeError(f"{name} must be a pair (dx, dy), dx to the right, dy down; got {shift!r}.")
+    dx, dy = numbers(name, shift)
     return dx, dy
 
 

@@ -1,4 +1,4 @@
-"""Fields of vectors, whose values turn with the plane that they live on."""
+"""Transforms of vector fields, whose values turn with the plane."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from invariscope.transforms.rotation import Rotation
 
 @dataclass(frozen=True)
 class VectorField(Linear):
-    r"""A transform of images applied to fields of vectors: positions move, and the vectors turn with them.
+    r"""Apply a transform of images to vector fields: positions move, and the vectors turn with them.
 
     .. math:: (t_j v)(p) = A_j\, v(t_j^{-1} p)
 
-    with A the linear part of the transform's map of the plane. Channels come in pairs, the vector's entry to
-    the right before its entry down: flow, gradients, wind. The same holds for feature maps.
+    with A the linear part of the transform's map of the plane. Channels come in pairs, the component to the
+    right before the component down: flow, gradients, wind. The same holds for feature maps.
 
-    Caveats: entries in another order, or counted upwards, turn the other way.
+    Caveats: components in another order, or counted upwards, turn the other way.
 
     Args:
-        of: what moves the positions, such as `QuarterTurns()`.
+        of: the transform of the positions, such as `QuarterTurns()`.
     Raises:
-        TypeError: a transform without a map of the plane; an odd number of channels.
+        TypeError: the transform is not a map of the plane; an odd number of channels.
 
     >>> right = torch.zeros(1, 2, 3, 3)
     >>> right[:, 0] = 1
@@ -46,32 +46,32 @@ class VectorField(Linear):
         self._keep(of=as_transform(self.of))
         if _turns(self.of, self.of.motion_of(2)) is None:
             raise TypeError(
-                f"VectorField turns vectors of the plane, and {type(self.of).__name__} does not say how. "
-                "Give a transform of images such as QuarterTurns() or Rotation.circle(8)."
+                f"VectorField needs a map of the image plane; {type(self.of).__name__} is not one. Give a "
+                "transform of images such as QuarterTurns() or Rotation.circle(8)."
             )
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:
-        """Return fields under the symmetries of the square, and under jittered rotations."""
+        """Return vector fields under the symmetries of the square, and under jittered rotations."""
         return cls(Dihedral()), cls(Rotation([0, 40], jitter_deg=5))
 
     def check(self, x: Any) -> None:
-        """Raise for anything but images with pairs of channels."""
+        """Raise unless `x` holds images with pairs of channels."""
         self.of.check(x)
         _need_pairs(x.shape[1])
 
     def inverse(self) -> Transform:
-        """Return positions moved, and vectors turned, back."""
+        """Return the same moves and turns, undone."""
         return Inverse(self)
 
     def table(self) -> np.ndarray | None:
-        """Return that of the positions' transform."""
+        """Return the table of the positions' transform."""
         return self.of.table()
 
     def linear_parts(self, motion: Motion) -> np.ndarray:
         """Return the matrices that turn the vectors."""
         found = _turns(self.of, motion)
-        assert found is not None, "only planar maps are let in"
+        assert found is not None, "the transform was checked to be a map of the plane"
         return found
 
     def apply(self, values: Tensor, motion: Motion) -> Tensor:
@@ -82,14 +82,14 @@ class VectorField(Linear):
 
     def _traits(self) -> Traits:
         exact: tuple[bool, ...] = ()
-        if not self.of.per_sample:  # elements that move whole pixels, and have no rounding in their matrices
+        if not self.of.per_sample:  # exact if pixels move exactly and the matrices have no rounding
             whole = np.isin(self.linear_parts(self.of.motion_of(1)), (-1, 0, 1)).all(axis=(-2, -1))
             exact = tuple((whole & np.array(self.of.exact)).tolist())
         return replace(self.of.traits, exact=exact, slider=None, acts_on=None)
 
 
 def _turns(of: Transform, motion: Motion) -> np.ndarray | None:
-    """Return the matrices by which vectors of the plane turn; None if they do not."""
+    """Return the matrices that turn vectors of the plane; None unless this is a map of the plane."""
     found = of.linear_parts(motion) if isinstance(of, Linear) else None
     return None if found is None or found.shape[-1] != 2 else found
 
@@ -97,6 +97,6 @@ def _turns(of: Transform, motion: Motion) -> np.ndarray | None:
 def _need_pairs(channels: int) -> None:
     if channels % 2:
         raise TypeError(
-            f"VectorField takes pairs of channels, an entry to the right and one down; got {channels} "
+            f"VectorField needs pairs of channels, a component to the right and one down; got {channels} "
             "channels."
         )

@@ -1,4 +1,4 @@
-"""Which statistics batch normalisation uses: those stored, those of its batch, or those of given data."""
+"""Copies of models whose batch normalisation uses other statistics: those of given data, or of each batch."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from invariscope.data.sources import as_source
 from invariscope.readers.threads import exclusive
 
 STORED, BATCH = "stored running statistics", "statistics of each batch"
-# A plain attribute of the copy's modules: no tensor, so that weights are saved and compared as before.
+# A plain attribute of the copy's modules, which does not change how weights are saved and compared.
 _MARK = "normalized_by"
 
 
 @without_autocast()
 @without_default_device()
 def calibrated(model: nn.Module, data: Any, *, samples: int | None = 512, seed: int = 0) -> nn.Module:
-    """A copy whose batch normalisation has the statistics of the data, in eval mode.
+    """Return a copy in eval mode whose batch normalisation uses the statistics of the data.
 
-    At initialisation the stored statistics are mean 0 and variance 1, which normalise nothing. The copy
-    does to these very inputs, one by one, what a single batch of all of them would do in training mode.
+    At initialisation the stored statistics are mean 0 and variance 1, which do not normalise. The copy treats
+    each of these inputs as a single batch of all of them would be treated in training mode.
 
     Args:
-        model: with batch normalisation; it is left as it is.
-        data: as `iv.measure` takes them.
-        samples: a seeded subset of that many, forwarded as one batch; None, or more than there are: all.
-        seed: of that subset.
+        model: a model with batch normalisation; it is not changed.
+        data: as in `iv.measure`.
+        samples: size of a seeded subset, which is forwarded as one batch; None, or a larger number: all.
+        seed: seed of the subset.
     Returns:
-        The copy. Results of it say "statistics of N inputs" under `provenance["model"]["normalization"]`,
-        where those of the model say "stored running statistics".
+        The copy. Its results have "statistics of N inputs" under `provenance["model"]["normalization"]`,
+        instead of "stored running statistics".
     Raises:
-        TypeError: no `nn.Module`.
-        ValueError: no batch normalisation that keeps statistics.
+        TypeError: the model is not an `nn.Module`.
+        ValueError: the model has no batch normalisation with running statistics.
 
     >>> net = nn.Sequential(nn.BatchNorm1d(2))
     >>> calibrated(net, torch.tensor([[0.0, 4.0], [2.0, 4.0]]))(torch.tensor([[1.0, 4.0]]))
@@ -48,7 +48,7 @@ def calibrated(model: nn.Module, data: Any, *, samples: int | None = 512, seed: 
     source = as_source(data, seed=seed)
     if samples is not None and source.length is not None:
         source = as_source(source, samples=min(samples, source.length), seed=seed)
-    place = next((p for p in model.parameters()), torch.zeros(()))
+    place = next(model.parameters(), torch.zeros(()))
     x = torch.cat([window.inputs for window in source.windows()]).to(place.device)
     norms = list(_norms(found))
     sizes = {norm: [] for norm in norms}
@@ -70,16 +70,16 @@ def calibrated(model: nn.Module, data: Any, *, samples: int | None = 512, seed: 
 
 
 def batch_normalized(model: nn.Module) -> nn.Module:
-    """A copy whose batch normalisation uses the statistics of each batch, in eval mode too.
+    """Return a copy in eval mode whose batch normalisation uses the statistics of each batch.
 
-    Its answers depend on what is forwarded together, orbits and noise included: measure it with
-    `unstable="measure"`, and expect other numbers from another batch size. `calibrated` has none of that.
+    Its outputs depend on the samples that are forwarded together, including orbits and noise: measure it
+    with `unstable="measure"`, and expect different numbers at another batch size. `calibrated` avoids this.
 
     Args:
-        model: with batch normalisation; it is left as it is.
+        model: a model with batch normalisation; it is not changed.
     Raises:
-        TypeError: no `nn.Module`.
-        ValueError: no batch normalisation that keeps statistics.
+        TypeError: the model is not an `nn.Module`.
+        ValueError: the model has no batch normalisation with running statistics.
     """
     found = _copy_of(model)
     for norm in _norms(found):
@@ -89,23 +89,23 @@ def batch_normalized(model: nn.Module) -> nn.Module:
 
 
 def normalization_of(model: Any) -> str | None:
-    """Which statistics the model's batch normalisation uses in eval mode; None without any.
+    """Return which statistics the model's batch normalisation uses in eval mode; None if it has none.
 
     >>> normalization_of(nn.Sequential(nn.BatchNorm1d(2)))
     'stored running statistics'
     """
     if not isinstance(model, nn.Module):
         return None
-    said = [getattr(n, _MARK, STORED) if n.running_mean is not None else BATCH for n in _every_norm(model)]
-    return ", ".join(dict.fromkeys(said)) or None
+    kinds = [getattr(n, _MARK, STORED) if n.running_mean is not None else BATCH for n in _every_norm(model)]
+    return ", ".join(dict.fromkeys(kinds)) or None
 
 
 def _copy_of(model: nn.Module) -> nn.Module:
     if not isinstance(model, nn.Module):
-        raise TypeError(f"batch normalisation is that of an nn.Module; got {type(model).__name__}")
-    if not any(True for _ in _norms(model)):
+        raise TypeError(f"the model must be an nn.Module; got {type(model).__name__}")
+    if next(_norms(model), None) is None:
         raise ValueError(
-            f"{type(model).__name__} has no batch normalisation with running statistics; measure it as it is"
+            f"{type(model).__name__} has no batch normalisation with running statistics; measure it unchanged"
         )
     with exclusive(model):
         return copy.deepcopy(model).eval()
@@ -120,15 +120,15 @@ def _norms(model: nn.Module) -> Iterator[_BatchNorm]:
 
 
 def _counting(sizes: list[int]) -> Any:
-    """A hook that notes how many values each channel has in a forward."""
+    """Return a hook that records the number of values per channel in each forward."""
 
-    def note(_: nn.Module, given: tuple[Tensor, ...]) -> None:
+    def record(_: nn.Module, given: tuple[Tensor, ...]) -> None:
         sizes.append(given[0].numel() // given[0].shape[1])
 
-    return note
+    return record
 
 
 def _biased(norm: _BatchNorm, sizes: list[int]) -> None:
-    """Divides by n what was divided by n − 1: the batch itself was normalised by the former."""
+    """Change the divisor of the variance from n − 1 to n, as in the normalisation of a batch."""
     if sizes and norm.running_var is not None:
         norm.running_var.mul_(sum((n - 1) / n for n in sizes) / len(sizes))

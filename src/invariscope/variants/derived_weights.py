@@ -17,12 +17,12 @@ from torch.nn.utils.prune import BasePruningMethod
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
-# Power iterations, as many as torch makes when it adds a spectral norm to a weight.
+# Number of power iterations that torch makes when it adds a spectral norm to a weight.
 _ITERATIONS = 15
 
 
 def derived_names(module: nn.Module) -> tuple[str, ...]:
-    """Names of the weights of this module that are computed from others."""
+    """Return the names of this module's weights that are computed from others."""
     return (*_parametrized(module), *_hooked(module))
 
 
@@ -41,25 +41,25 @@ def _bases(name: str) -> tuple[str, str, str]:
 
 
 def effective_weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Weights as the forward uses them, by dotted name: computed weights instead of those they come from."""
+    """Yield weights as the forward uses them, by dotted name: computed weights instead of their sources."""
     for path, module in model.named_modules():
-        if _is_part(path):
+        if is_part(path):
             continue
         prefix, computed = f"{path}." if path else "", derived_names(module)
         hidden = {base for name in computed for base in _bases(name)}
         own = (name for name, _ in module.named_parameters(recurse=False) if name not in hidden)
-        with _mode(module, training=False):  # reading must not move the estimates of singular vectors
+        with _mode(module, training=False):  # reading must not update the estimates of singular vectors
             found = {name: getattr(module, name).detach() for name in (*own, *computed)}
         yield from ((prefix + name, value) for name, value in found.items())
 
 
-def _is_part(path: str) -> bool:
-    """Whether a module belongs to a parametrization of another."""
+def is_part(path: str) -> bool:
+    """Return whether a module belongs to a parametrization of another."""
     return "parametrizations" in path.split(".")
 
 
 def expose(model: nn.Module) -> None:
-    """Turn the computed weights of a copy, which is never forwarded, back into plain parameters."""
+    """Turn the computed weights of a copy that is never forwarded into plain parameters."""
     for module in list(model.modules()):
         for name in _hooked(module):
             value = vars(module).pop(name)
@@ -82,7 +82,7 @@ def load_plain(model: nn.Module, plain: nn.Module) -> None:
     """
     sources = dict(plain.named_modules())
     for path, module in model.named_modules():
-        if _is_part(path):
+        if is_part(path):
             continue
         source, computed = sources[path], derived_names(module)
         for name, tensor in (*module._parameters.items(), *module._buffers.items()):
@@ -118,7 +118,7 @@ def _assign_parametrized(module: nn.Module, name: str, value: Tensor) -> None:
         original = getattr(parametrized, "original", None)
         if original is None or original.shape != value.shape:
             raise
-        original.copy_(value)  # as when the parametrization was registered
+        original.copy_(value)  # as at the registration of the parametrization
 
 
 def _recompute(module: nn.Module) -> None:

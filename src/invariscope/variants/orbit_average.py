@@ -1,4 +1,4 @@
-"""Networks whose invariance is known beforehand: what a measure must find there."""
+"""Networks that are invariant by construction, as references for measures."""
 
 from __future__ import annotations
 
@@ -17,25 +17,24 @@ class OrbitAverage(nn.Module):
 
     .. math:: \\bar f(x) = \\frac{1}{m} \\sum_{j=1}^{m} f(t_j x)
 
-    Shapes: inputs (sample, ...) to what the model gives for them, a tensor with samples on its first axis.
-    If the elements are a group that moves inputs exactly, the output is invariant whatever the model
-    is, up to rounding: transforming x changes the order of the terms and nothing else. Each forward costs m
-    of the model's.
+    Inputs are (sample, ...); the model must return a tensor with samples on its first axis. If the elements
+    are a group that acts exactly on inputs, the output is invariant for any model, up to rounding:
+    transforming x only changes the order of the terms. Each forward costs m forwards of the model.
 
-    Misleads: elements that are no group (a range of angles, say) give a smoother output and no invariant one;
-    interpolating elements invariance up to interpolation. The model's own layers stay as they are: an
-    invariant output says nothing about them.
+    Caveats: elements that are not a group (such as a range of angles) give a smoother output, not an
+    invariant one, and elements that interpolate give invariance up to interpolation. The model's own layers
+    do not change, so an invariant output says nothing about them.
 
     Args:
-        model: any module; it is held, and trained with this one.
-        transform: the elements, or whatever `iv.measure` takes for them.
+        model: any module; it becomes a submodule, and trains with this one.
+        transform: the elements, as in `iv.measure`.
 
     Raises:
-        TypeError: no module, or one whose output is no tensor.
-        ValueError: elements that mean something else for each sample.
+        TypeError: the model is not a module, or its output is not a tensor.
+        ValueError: the elements are drawn per sample.
 
     Source:
-        Kvinge et al. 2022, arXiv:2210.03773, where such means are what outputs are compared with.
+        Kvinge et al. 2022, arXiv:2210.03773, which compares outputs with such means.
 
     >>> import torch, invariscope as iv
     >>> model = OrbitAverage(torch.nn.Flatten(), iv.QuarterTurns())
@@ -50,20 +49,20 @@ class OrbitAverage(nn.Module):
         self.model, self.transform = model, as_transform(transform)
         if self.transform.per_sample:
             raise ValueError(
-                f"{type(self.transform).__name__} draws its elements for each sample, by its place in the "
-                "data, which a model is not told; give elements that are the same for all samples"
+                f"{type(self.transform).__name__} draws its elements for each sample, by keys that a model "
+                "does not see; give elements that are the same for all samples"
             )
 
     def forward(self, x: Shaped[Tensor, "sample ..."]) -> Tensor:
-        """The mean over the orbit of each sample."""
+        """Return the mean output over the orbit of each sample."""
         orbit = self.transform.orbit(x)
         outputs = self.model(orbit.flatten(0, 1))
         if not isinstance(outputs, Tensor):
             raise TypeError(
-                f"the model gives a {type(outputs).__name__}; wrap it so that it gives one tensor"
+                f"the model returns a {type(outputs).__name__}; wrap it so that it returns one tensor"
             )
         return outputs.unflatten(0, orbit.shape[:2]).mean(1)
 
     def extra_repr(self) -> str:
-        """The transform."""
+        """Return the transform."""
         return f"transform={self.transform}"

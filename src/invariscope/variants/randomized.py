@@ -1,4 +1,4 @@
-"""Networks with random weights: drawn by the modules' own initialisers, or built by the user's function."""
+"""Networks with random weights, from the modules' own initialisers or from a function of the user."""
 
 from __future__ import annotations
 
@@ -14,11 +14,17 @@ from torch import Tensor, nn
 from invariscope.common.random_state import global_generators, put_back
 from invariscope.common.wording import listed
 from invariscope.readers.torch.copies import check_initialised, copied, home, only_dtype, uncompiled
-from invariscope.variants.derived_weights import derived_names, effective_weights, expose, load_plain
+from invariscope.variants.derived_weights import (
+    derived_names,
+    effective_weights,
+    expose,
+    is_part,
+    load_plain,
+)
 
 REMEDY = (
     "Pass baseline=make (--baseline file.py:make), a function without arguments that returns the same "
-    "architecture with new weights at each call, or give the modules a reset_parameters()."
+    "architecture with new weights at each call, or give the modules a reset_parameters() method."
 )
 _WHY = "a random baseline (unless you pass a function that builds it, baseline=make)"
 _STATISTICS = ("running_mean", "running_var")
@@ -28,39 +34,38 @@ Make = Callable[[], nn.Module]
 
 
 def random_network(model: nn.Module, make: Make | str | None, *, seed: int) -> nn.Module:
-    """Return a network like the model with random weights: from the user's function, or re-initialised.
+    """Return a network like the model with random weights, from the user's function or re-initialised.
 
     Raises:
-        TypeError: as for `from_function`.
-        ValueError: all effective weights equal the model's own; or as for `from_function` and `randomized`.
+        TypeError: as in `from_function`.
+        ValueError: all effective weights equal the model's own; or as in `from_function` and `randomized`.
     """
 
     def drawn(seed: int) -> nn.Module:
         return from_function(model, make, seed=seed) if callable(make) else randomized(model, seed=seed)
 
     fresh = drawn(seed)
-    # The model may itself have been drawn from this seed: try another one before refusing.
+    # The model may itself have been drawn from this seed: try another seed before raising.
     if same_weights(model, fresh) and same_weights(model, drawn(seed + 1)):
         raise ValueError(
-            f"the random baseline has the model's own weights: nothing in {type(model).__name__} is drawn at "
+            f"the random baseline has the model's own weights: {type(model).__name__} draws nothing at "
             f"random. {REMEDY}"
         )
     return fresh
 
 
 def randomized(model: nn.Module, *, seed: int) -> nn.Module:
-    """Return a copy with new random weights; the original is untouched.
+    """Return a copy with new random weights; the original is not changed.
 
     Initialisers are called for inner modules first: `reset_parameters()` or `_reset_parameters()` of each
     module, then `_init_weights(module)` of the model that contains it (transformers), then `init_weights()`
     (timm). A weight that is computed from others (parametrizations, spectral norm, weight norm, pruning) is
-    drawn as a plain weight, from which it is recomputed; pruning masks are kept. All weights are first filled
-    with NaN, so that one that no initialiser reached is found. Buffers other than running statistics are
-    assumed to be constants.
+    drawn as a plain weight and recomputed from it; pruning masks are kept. All weights are first filled with
+    NaN, which reveals those that no initialiser sets. Buffers other than running statistics are assumed to be
+    constants.
 
     Raises:
-        ValueError: weights that no initialiser reaches, by name; an initialiser that fails; a model that
-            cannot be copied.
+        ValueError: no initialiser sets a weight, an initialiser fails, or the model cannot be copied.
     """
     model = uncompiled(model)
     check_initialised(model)
@@ -76,7 +81,10 @@ def randomized(model: nn.Module, *, seed: int) -> nn.Module:
         if wrapped and not missed:
             missed = _derive_weights(fresh, plain, model)
     if missed:
-        raise _unreached(model, missed)
+        raise ValueError(
+            f"cannot draw random weights for {type(model).__name__}: its modules have no initialiser for "
+            f"{listed(map(repr, missed))}. {REMEDY}"
+        )
     return fresh
 
 
@@ -84,8 +92,8 @@ def from_function(model: nn.Module, make: Make, *, seed: int) -> nn.Module:
     """Return the network that the user's function builds after seeding, on the model's device and dtype.
 
     Raises:
-        TypeError: it does not return a module.
-        ValueError: it fails, or returns a different architecture or the model's own weights.
+        TypeError: the function does not return a module.
+        ValueError: the function fails, or returns a different architecture or the model's own weights.
     """
     name, model = make_name(make), uncompiled(model)
     with _seeded(model, seed):
@@ -112,7 +120,7 @@ def make_name(make: Any) -> str:
 
 
 def same_weights(one: nn.Module, other: nn.Module) -> bool:
-    """Whether two networks of one architecture have equal effective weights."""
+    """Return whether two networks of one architecture have equal effective weights."""
     found = dict(effective_weights(uncompiled(other)))
     return all(
         name in found and _equal(value, found[name]) for name, value in effective_weights(uncompiled(one))
@@ -120,7 +128,7 @@ def same_weights(one: nn.Module, other: nn.Module) -> bool:
 
 
 def weights_digest(model: nn.Module) -> str:
-    """Return what tells the effective weights of networks of one architecture apart."""
+    """Return a digest of the effective weights."""
     found = hashlib.blake2b(digest_size=16)
     for name, value in effective_weights(uncompiled(model)):
         found.update(name.encode())
@@ -153,7 +161,7 @@ def _mark(model: nn.Module) -> None:
 
 
 def _learned(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Weights, running statistics, and buffers in which frozen normalisation layers keep their weights."""
+    """Yield weights, running statistics, and the weights that frozen normalisation layers keep in buffers."""
     yield from model.named_parameters()
     for path, module in model.named_modules():
         buffers = dict(module.named_buffers(recurse=False))
@@ -163,7 +171,7 @@ def _learned(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 
 def _marked(drawn: nn.Module, model: nn.Module) -> list[str]:
-    """Names of weights that are still NaN, or, if their dtype has no NaN, unchanged."""
+    """Return the names of weights that are still NaN or, if their dtype has no NaN, unchanged."""
     own = dict(model.named_parameters())
     return [
         name for name, tensor in _learned(drawn) if tensor.numel() and _is_unchanged(tensor, own.get(name))
@@ -193,9 +201,7 @@ def _initialise(model: nn.Module) -> None:
         if owner is not None:
             _call(owner, "_init_weights", name, module)
         _call(module, "_init_weights", name)
-        if not _of_transformers(
-            module
-        ):  # whose init_weights() would call _init_weights for all modules again
+        if not _of_transformers(module):  # their init_weights() would repeat _init_weights for all modules
             _call(module, "init_weights", name)
 
 
@@ -209,7 +215,7 @@ def _inner_first(module: nn.Module, path: str, seen: set[int]) -> Iterator[tuple
 
 
 def _owners(module: nn.Module, owner: nn.Module | None) -> Iterator[tuple[nn.Module, nn.Module]]:
-    """Each module with the innermost enclosing module whose `_init_weights` takes a module."""
+    """Yield each module with the innermost module around it whose `_init_weights` takes a module."""
     owner = module if _takes(module, "_init_weights", module) else owner
     if owner is not None:
         yield module, owner
@@ -233,7 +239,7 @@ def _takes(module: nn.Module, name: str, *arguments: Any) -> bool:
 
 
 def _call(module: nn.Module, name: str, path: str, *arguments: Any) -> bool:
-    """Call an initialiser if the module has one that accepts these arguments; return whether it did."""
+    """Call an initialiser if the module has one that accepts these arguments; return whether it has."""
     if not _takes(module, name, *arguments):
         return False
     try:
@@ -247,23 +253,16 @@ def _call(module: nn.Module, name: str, path: str, *arguments: Any) -> bool:
 
 
 def _derive_weights(fresh: nn.Module, plain: nn.Module, model: nn.Module) -> list[str]:
-    """Recompute weights from the drawn ones; return the names of those that were missed."""
+    """Recompute weights from the drawn ones; return the names of those that were not set."""
     _mark(fresh)
     for path, module in fresh.named_modules():
-        if "parametrizations" in path.split("."):
+        if is_part(path):
             _call(module, "reset_parameters", path)
     try:
         load_plain(fresh, plain)
     except Exception as error:
         raise ValueError(f"computed weights cannot be set: {error}. {REMEDY}") from error
     return _marked(fresh, model)
-
-
-def _unreached(model: nn.Module, names: list[str]) -> ValueError:
-    return ValueError(
-        f"random weights cannot be drawn for {type(model).__name__}: its modules have no initialiser for "
-        f"{listed(map(repr, names))}. {REMEDY}"
-    )
 
 
 def _refuse_other_architecture(model: nn.Module, fresh: nn.Module, make: str) -> None:

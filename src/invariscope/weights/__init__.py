@@ -1,11 +1,11 @@
-"""Analyses that read weights, not responses: filter spectra, Gabor fits, shuffled channels, couplings.
+"""Analyses of weights instead of responses: filter spectra, Gabor fits, shuffled channels, couplings.
 
     import invariscope as iv
 
     iv.weights.filter_spectrum(trained, "conv3", start=untrained).table
     iv.measure(iv.weights.shuffled_channels(trained, seed=0), images, fields, measures="stability")
 
-Everything takes a `torch.nn.Module`; most of it a state dict, or filters (out, in, k, k), as well.
+All functions accept a `torch.nn.Module`; most also accept a state dict, or filters (out, in, k, k).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where filters are: in a model, in a state dict, or given as they are."""
+"""Convolution filters of a model, of a state dict, or given as an array."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class FilterBank:
     """The filters of one layer.
 
     Args:
-        layer: its name.
-        filters: float64 (out, in, k, k); of a locally connected layer (out, place and in, k, k).
+        layer: name of the layer.
+        filters: float64 (out, in, k, k); (out, place and in, k, k) for a locally connected layer.
     """
 
     layer: str
@@ -30,25 +30,25 @@ class FilterBank:
 
     @property
     def pairs(self) -> np.ndarray:
-        """(out × in, k, k) every filter on its own."""
+        """All filters, (out × in, k, k)."""
         return self.filters.reshape(-1, *self.filters.shape[2:])
 
 
 def filter_banks(source: Any, layers: str | Sequence[str] | None = None) -> list[FilterBank]:
-    """The filters of some layers, in the order in which the layers were defined.
+    """Return the filters of some layers, in the order of definition.
 
     Args:
-        source: a module, a state dict, or filters (out, in, k, k) as they are.
+        source: a module, a state dict, or filters (out, in, k, k).
         layers: names or globs; None: every convolution whose filters have more than one pixel.
     Raises:
-        TypeError: neither of these.
-        ValueError: no convolution, a name that no convolution has, or weights that are not finite.
+        TypeError: the source is of another type.
+        ValueError: there is no convolution, no convolution has that name, or weights are not finite.
     """
     known = _named_filters(source)
     if not known:
         raise ValueError(
-            f"{_described(source)} has no two-dimensional convolution, so there are no filters to look at: "
-            "give a network with convolutions, or filters (out, in, k, k)."
+            f"{_described(source)} has no two-dimensional convolution: give a network with convolutions, or "
+            "filters (out, in, k, k)."
         )
     if layers is None:
         chosen = [name for name, weight in known.items() if max(weight.shape[-2:]) > 1] or list(known)
@@ -58,15 +58,15 @@ def filter_banks(source: Any, layers: str | Sequence[str] | None = None) -> list
 
 
 def filter_bank(source: Any, layer: str | None = None) -> FilterBank:
-    """The filters of one layer, which may go unnamed where there is only one.
+    """Return the filters of one layer, whose name may be omitted if it is the only one.
 
     Raises:
-        TypeError, ValueError: as `filter_banks`; several layers and no name, or a glob of several.
+        TypeError, ValueError: as in `filter_banks`; also if several layers match.
     """
     found = filter_banks(source, layer)
     if len(found) > 1:
         names = ", ".join(repr(bank.layer) for bank in found[:8])
-        raise ValueError(f"{_described(source)} has {len(found)} such layers; name one of them: {names}.")
+        raise ValueError(f"{_described(source)} has {len(found)} matching layers: name one of {names}.")
     return found[0]
 
 
@@ -83,15 +83,15 @@ def _named_filters(source: Any) -> dict[str, Tensor]:
         filters = torch.as_tensor(source)
         if filters.ndim != 4:
             raise ValueError(
-                f"filters have the shape (out, in, k, k), got {tuple(filters.shape)}: reshape them, or give "
+                f"filters must have shape (out, in, k, k), got {tuple(filters.shape)}: reshape them, or give "
                 "the model and a layer."
             )
         return {GIVEN: filters}
-    raise TypeError(f"filters come from a module, a state dict or an array, got {type(source).__name__}")
+    raise TypeError(f"filters must come from a module, a state dict or an array; got {type(source).__name__}")
 
 
 def _module_filters(module: nn.Module) -> Tensor | None:
-    """(out, in, k, k) of a convolution, or of a layer that says itself what its filters are."""
+    """Return the filters (out, in, k, k) of a convolution, or of a layer with a method `filter_bank`."""
     if isinstance(module, nn.Conv2d):
         return module.weight
     own = getattr(module, "filter_bank", None)
@@ -108,7 +108,7 @@ def _matching(patterns: list[str], names: list[str]) -> list[str]:
 def _as_array(name: str, weight: Tensor) -> np.ndarray:
     filters = weight.detach().to("cpu", torch.float64).numpy()
     if not np.isfinite(filters).all():
-        raise ValueError(f"the filters of {name!r} hold values that are not finite: training has diverged?")
+        raise ValueError(f"the filters of {name!r} are not all finite: has the training diverged?")
     return filters
 
 

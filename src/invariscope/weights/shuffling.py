@@ -1,4 +1,4 @@
-"""A network whose convolutions read the wrong channels."""
+"""Networks whose convolutions read their input channels in random order."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def shuffled_channels(model: M, *, seed: int) -> M:
-    """A copy in which the input channels of every convolution are permuted, each layer's in its own way.
+    """Return a copy with randomly permuted input channels in every convolution.
 
     .. math:: w'_{o, c} = w_{o, \\pi(c)}
 
-    Each filter stays as it is, so spatial pooling survives. Which channels a layer adds up is left to
-    chance, so what was learned about adding up channels does not. Compare the stability D of both: a rise
-    says how much of it was due to channels.
+    with a permutation π per layer. Filters do not change, so spatial pooling survives; the learned
+    combination of channels does not. Compare the stability D of both networks: the increase is the part of
+    the stability that was due to channels.
 
-    Of a convolution in groups the channels are permuted within each group; a layer with one input channel
-    in each group stays as it is.
+    Channels of a grouped convolution are permuted within each group; a layer with one input channel per group
+    does not change.
 
-    Misleads: running statistics of normalisation layers still are those of the unshuffled network. And the
-    first layer's channels, the colours, are exchanged too.
+    Caveats: running statistics of normalisation layers remain those of the original network. The channels of
+    the first layer, the colours, are permuted too.
 
     Args:
-        model: with one-, two- or three-dimensional convolutions; untouched.
-        seed: of the permutations.
+        model: a network with one-, two- or three-dimensional convolutions; it is not changed.
+        seed: seed of the permutations.
     Raises:
-        ValueError: no convolution with several input channels, or weights computed from other parameters.
+        ValueError: no convolution has several input channels, or weights are computed from other parameters.
 
     Source:
         Tomasini et al. 2022, arXiv:2210.01506, section on channel pooling.
@@ -64,7 +64,7 @@ def shuffled_channels(model: M, *, seed: int) -> M:
 
 
 def _permute(weight: Tensor, groups: int, generator: np.random.Generator) -> None:
-    """Changes (out, in / groups, ...) in place; the outputs of a group read the same permuted channels."""
+    """Permute the weights (out, in / groups, ...) in place, in the same way for all outputs of a group."""
     with torch.no_grad():
         for part in weight.chunk(groups):
             order = torch.from_numpy(generator.permutation(weight.shape[1]))
@@ -72,13 +72,10 @@ def _permute(weight: Tensor, groups: int, generator: np.random.Generator) -> Non
 
 
 def _refuse_computed(name: str, module: nn.Module) -> None:
-    old = any(type(hook).__name__ in ("WeightNorm", "SpectralNorm") for hook in _forward_hooks(module))
-    if old or parametrize.is_parametrized(module, "weight"):
+    hooks = module._forward_pre_hooks.values()
+    hooked = any(type(hook).__name__ in ("WeightNorm", "SpectralNorm") for hook in hooks)
+    if hooked or parametrize.is_parametrized(module, "weight"):
         raise ValueError(
             f"the weight of {name!r} is computed from other parameters (weight or spectral normalisation): "
             "remove the parametrisation first."
         )
-
-
-def _forward_hooks(module: nn.Module) -> list[object]:
-    return list(module._forward_pre_hooks.values())

@@ -1,4 +1,4 @@
-"""Filters in the modes of the pixel grid: smooth ones pool, rough ones tell neighbours apart."""
+"""Spectra of filters in the modes of the pixel grid: smooth filters pool, rough ones compare neighbours."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from invariscope.weights._filters import FilterBank, filter_bank
 if TYPE_CHECKING:
     import pandas as pd
 
-# Eigenvalues are sums of two cosines: equal ones differ by rounding alone.
+# Eigenvalues are sums of two cosines; equal ones differ only by rounding.
 _SAME = 1e-9
 
 
@@ -30,19 +30,19 @@ class Modes:
 
     @property
     def spaces(self) -> np.ndarray:
-        """(mode,) number of the eigenspace that each mode lies in, from 0."""
+        """Index of the eigenspace of each mode, (mode,)."""
         return np.cumsum(np.diff(self.eigenvalues, prepend=self.eigenvalues[0]) > _SAME)
 
 
 def laplacian_modes(height: int, width: int) -> Modes:
-    """Eigenvectors of the Laplacian of the pixel grid with four neighbours and a free boundary.
+    """Return the eigenvectors of the Laplacian of the pixel grid with four neighbours and a free boundary.
 
     .. math:: (L w)(s) = \\sum_{s' \\sim s} (w(s) - w(s')), \\qquad
         \\lambda_{ij} = 4 - 2\\cos(\\pi i / h) - 2\\cos(\\pi j / w), \\qquad
         \\Psi_{ij}(y, x) \\propto \\cos\\frac{\\pi i (y + 1/2)}{h} \\cos\\frac{\\pi j (x + 1/2)}{w}
 
     Args:
-        height, width: of the filters, in pixels.
+        height, width: size of the filters in pixels.
 
     >>> modes = laplacian_modes(3, 3)
     >>> modes.eigenvalues.round(9).tolist()
@@ -56,20 +56,20 @@ def laplacian_modes(height: int, width: int) -> Modes:
 
 
 def _path_modes(size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Eigenvalues (mode,) and orthonormal eigenvectors (mode, pixel) of a row of pixels."""
+    """Return the eigenvalues (mode,) and orthonormal eigenvectors (mode, pixel) of a row of pixels."""
     number, pixel = np.arange(size), np.arange(size) + 0.5
     vectors = np.cos(np.pi * number[:, None] * pixel / size)
     return 2 - 2 * np.cos(np.pi * number / size), vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
 def mode_power(filters: np.ndarray, modes: Modes) -> np.ndarray:
-    """(..., eigenspace) the part of each filter's squared norm that lies in each eigenspace.
+    """Return the part of each filter's squared norm in each eigenspace, (..., eigenspace).
 
-    It depends on the eigenspaces alone, not on the basis that was chosen within them.
+    It does not depend on the choice of basis within an eigenspace.
 
     Args:
         filters: (..., h, w).
-        modes: of images of that size.
+        modes: modes of images of that size.
 
     >>> mode_power(np.full((3, 3), 2.0), laplacian_modes(3, 3)).round(9).tolist()
     [36.0, 0.0, 0.0, 0.0, 0.0, 0.0]
@@ -83,11 +83,11 @@ class FilterSpectrum:
     """Mean power of a layer's filters in each eigenspace of the grid Laplacian.
 
     Args:
-        layer: whose filters.
-        eigenvalues: (eigenspace,) the frequencies λ, 0 for the mean over the filter.
-        multiplicity: (eigenspace,) dimensions.
-        power: (eigenspace,) c_λ; the sum is the mean squared norm of a filter.
-        start: (eigenspace,) the same at the start of training; NaN where it is not known.
+        layer: name of the layer.
+        eigenvalues: (eigenspace,) the frequencies λ; 0 is the mean over the filter.
+        multiplicity: (eigenspace,) dimensions of the eigenspaces.
+        power: (eigenspace,) c_λ, which sums to the mean squared norm of a filter.
+        start: (eigenspace,) c_λ at the start of training; NaN if unknown.
     """
 
     layer: str
@@ -98,18 +98,18 @@ class FilterSpectrum:
 
     @property
     def ratio(self) -> np.ndarray:
-        """(eigenspace,) c_λ over c_λ at the start; NaN where that is not known or zero."""
+        """c_λ over c_λ at the start, (eigenspace,); NaN if that is unknown or zero."""
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(self.start > 0, self.power / self.start, np.nan)
 
     @property
     def mean_frequency(self) -> float:
-        """Σ λ c_λ / Σ c_λ: NaN for filters that are zero."""
+        """Σ λ c_λ / Σ c_λ; NaN if all filters are zero."""
         return float(mean_frequency(self.power, self.eigenvalues))
 
     @property
     def table(self) -> pd.DataFrame:
-        """A row per eigenspace: layer, eigenvalue, multiplicity, power, ratio."""
+        """One row per eigenspace: layer, eigenvalue, multiplicity, power, ratio."""
         import pandas as pd
 
         columns = {"eigenvalue": self.eigenvalues, "multiplicity": self.multiplicity, "power": self.power}
@@ -117,7 +117,7 @@ class FilterSpectrum:
 
 
 def mean_frequency(power: np.ndarray, eigenvalues: np.ndarray) -> np.ndarray:
-    """(...) the eigenvalue averaged with the power (..., eigenspace) as its weight; NaN without any power.
+    """Return the mean eigenvalue (...), weighted by the power (..., eigenspace); NaN if that is zero.
 
     >>> float(mean_frequency(np.array([1.0, 3.0]), np.array([0.0, 4.0])))
     3.0
@@ -127,24 +127,24 @@ def mean_frequency(power: np.ndarray, eigenvalues: np.ndarray) -> np.ndarray:
 
 
 def filter_spectrum(weights: Any, layer: str | None = None, *, start: Any = None) -> FilterSpectrum:
-    """How much of a layer's filters is smooth, how much is rough, and what training has made of it.
+    """Return the spectrum of a layer's filters, from smooth to rough, and its change by training.
 
     .. math:: c_\\lambda = \\sum_{\\Psi:\\, L\\Psi = \\lambda\\Psi}
         \\langle (w_{oi} \\cdot \\Psi)^2 \\rangle_{oi}
 
     with L the Laplacian of the filter's own k × k pixels and the mean over all pairs of output and input
-    channels. Independent weights of equal variance have c_λ proportional to the multiplicity. If training
-    raises the ratio c_λ / c_λ(start) at λ = 0 most, the filters have turned into local averages: they pool.
+    channels. For independent weights of equal variance, c_λ is proportional to the multiplicity. If the ratio
+    c_λ / c_λ(start) is largest at λ = 0, training has turned the filters into local averages: they pool.
 
-    Misleads: the ratio also grows when all weights grow. Compare it between eigenvalues, or divide by the
+    Caveats: the ratio also grows if all weights grow. Compare it between eigenvalues, or divide it by the
     ratio of the sums.
 
     Args:
         weights: a module, a state dict, or filters (out, in, k, k).
-        layer: name of a convolution; None where there is only one.
-        start: the same network or filters before training; None: there are no ratios.
+        layer: name of a convolution; may be None if there is only one.
+        start: the same network or filters before training; None: ratios are NaN.
     Raises:
-        TypeError: neither of these.
+        TypeError: the weights are of another type.
         ValueError: no convolution, no such layer, or another shape at the start.
 
     Source:
@@ -159,22 +159,22 @@ def filter_spectrum(weights: Any, layer: str | None = None, *, start: Any = None
 
 
 def spectrum_of(bank: FilterBank, start: FilterBank | None = None) -> FilterSpectrum:
-    """The spectrum of filters that have been found already.
+    """Return the spectrum of given filters.
 
     Raises:
-        ValueError: filters of another shape at the start.
+        ValueError: the filters at the start have another shape.
     """
     if start is not None and start.filters.shape != bank.filters.shape:
         raise ValueError(
-            f"{bank.layer!r} has filters of shape {bank.filters.shape}, at the start {start.filters.shape}: "
-            "give the start of the same network."
+            f"filters of {bank.layer!r} have shape {bank.filters.shape}, but at the start "
+            f"{start.filters.shape}: give the same network before training."
         )
     modes = laplacian_modes(*bank.filters.shape[2:])
     first = np.unique(modes.spaces, return_index=True)[1]
     power = _mean_power(bank, modes)
     return FilterSpectrum(
         layer=bank.layer,
-        # Exact integers come out of the cosines with a rounding error.
+        # Without the rounding errors of the cosines.
         eigenvalues=np.abs(modes.eigenvalues[first].round(9)),
         multiplicity=np.bincount(modes.spaces),
         power=power,
@@ -183,6 +183,6 @@ def spectrum_of(bank: FilterBank, start: FilterBank | None = None) -> FilterSpec
 
 
 def _mean_power(bank: FilterBank, modes: Modes) -> np.ndarray:
-    """(eigenspace,) with what rounding alone leaves of a norm set to zero."""
+    """Return the mean power (eigenspace,), with values at rounding level set to zero."""
     power = mode_power(bank.pairs, modes).mean(axis=0)
     return np.where(power > power.sum() * np.finfo(float).eps ** 2 * bank.pairs[0].size, power, 0.0)

@@ -20,15 +20,15 @@ COLUMNS = ("epoch", "layer", "eigenvalue", "multiplicity", "power")
 def training_spectra(
     stages: Mapping[int, Any] | Iterable[tuple[int, Any]], layers: str | Sequence[str] | None = None
 ) -> pd.DataFrame:
-    """The spectrum of every convolution at every stage of a training, as ratios to the first stage too.
+    """Return the filter spectra of convolutions at stages of a training, with ratios to the first stage.
 
     Args:
-        stages: {epoch: model or state dict}, or pairs of them, which may be made one after the other.
+        stages: {epoch: model or state dict}, or an iterable of such pairs.
         layers: names or globs of convolutions; None: all whose filters have more than one pixel.
     Returns:
-        A row per epoch × layer × eigenvalue: epoch, layer, eigenvalue, multiplicity, power, ratio.
+        One row per epoch × layer × eigenvalue: epoch, layer, eigenvalue, multiplicity, power, ratio.
     Raises:
-        TypeError, ValueError: as `filter_spectrum`; no stage at all.
+        TypeError, ValueError: as in `filter_spectrum`; also if there are no stages.
 
     >>> import torch
     >>> stages = {0: {"conv.weight": torch.ones(2, 1, 3, 3)}, 5: {"conv.weight": 3 * torch.ones(2, 1, 3, 3)}}
@@ -43,10 +43,9 @@ def training_spectra(
 
 @dataclass(frozen=True)
 class SpectrumRecorder:
-    """Keeps the filter spectra of a network while it trains: `zoo.train(..., monitor=recorder)`.
+    """Record the filter spectra of a network in training: `zoo.train(..., monitor=recorder)`.
 
-    In a loop of your own, call it with the model and the number of epochs done. It reads the weights and
-    leaves the model alone.
+    In your own loop, call it with the model and the number of finished epochs. It only reads the weights.
 
     Args:
         layers: names or globs of convolutions; None: all whose filters have more than one pixel.
@@ -63,39 +62,34 @@ class SpectrumRecorder:
     _rows: dict[int, list[dict[str, Any]]] = field(default_factory=dict, init=False, repr=False)
 
     def __call__(self, model: Any, epoch: int) -> list[dict[str, Any]]:
-        """The records of this epoch, in plain values; an epoch that comes again replaces its first run."""
+        """Record this epoch, replacing earlier records of it, and return the records as plain values."""
         self._rows[epoch] = _rows(model, epoch, self.layers)
         return self._rows[epoch]
 
     @property
     def table(self) -> pd.DataFrame:
-        """As `training_spectra` returns it."""
+        """The records in the form of `training_spectra`."""
         return spectrum_table([row for epoch in sorted(self._rows) for row in self._rows[epoch]])
 
 
 def spectrum_table(records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """The records of a training as a table with ratios to the earliest epoch of each layer.
+    """Return the records of a training as a table, with ratios to the earliest epoch of each layer.
 
     Args:
-        records: what `SpectrumRecorder` gave, such as `Training.measured`, also of a resumed training.
+        records: records of a `SpectrumRecorder`, such as `Training.measured`, also of a resumed training.
     Raises:
-        ValueError: there are none.
+        ValueError: there are no records.
     """
     import pandas as pd
 
     rows = [{name: record[name] for name in COLUMNS} for record in records if set(COLUMNS) <= set(record)]
     if not rows:
-        raise ValueError("there is no spectrum: give at least one stage, or train with a SpectrumRecorder")
+        raise ValueError("there are no spectra: give at least one stage, or train with a SpectrumRecorder")
     table = pd.DataFrame(rows, columns=list(COLUMNS)).sort_values("epoch", kind="stable", ignore_index=True)
     start = table.groupby(["layer", "eigenvalue"])["power"].transform("first").to_numpy(float)
     return table.assign(ratio=table["power"] / np.where(start > 0, start, np.nan))
 
 
 def _rows(source: Any, epoch: int, layers: str | Sequence[str] | None) -> list[dict[str, Any]]:
-    found = [spectrum_of(bank) for bank in filter_banks(source, layers)]
-    return [
-        {"epoch": int(epoch), "layer": one.layer, "eigenvalue": float(value), "multiplicity": int(count),
-         "power": float(power)}
-        for one in found
-        for value, count, power in zip(one.eigenvalues, one.multiplicity, one.power, strict=True)
-    ]  # fmt: skip
+    tables = [spectrum_of(bank).table.drop(columns="ratio") for bank in filter_banks(source, layers)]
+    return [{"epoch": int(epoch), **row} for table in tables for row in table.to_dict("records")]

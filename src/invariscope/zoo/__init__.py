@@ -1,4 +1,4 @@
-"""Data sets, the papers' networks, training and weights.
+"""Data sets, networks of the papers, training and weights.
 
     from invariscope import zoo
 

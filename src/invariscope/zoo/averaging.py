@@ -14,12 +14,12 @@ class WeightAverage:
 
     .. math:: \\bar w_{t+1} = d_t \\bar w_t + (1 - d_t) w_{t+1}, \\quad d_t = \\min(d, (1 + t) / (10 + t))
 
-    after step t = 0, 1, ...: early on the average is over the last tenth or so of the steps, so that the
-    initial weights are soon forgotten. Running statistics of batch normalisation are averaged in the same
-    way; whole numbers, such as counts of batches, are not.
+    after step t = 0, 1, ...: early averages cover about the last tenth of the steps, so the initial weights
+    soon have no effect. Running statistics of batch normalisation are averaged in the same way; integers,
+    such as counts of batches, are not.
 
     Args:
-        model: whose weights are averaged.
+        model: the model whose weights are averaged.
         decay: d, below 1.
 
     Source:
@@ -36,26 +36,26 @@ class WeightAverage:
         return [(name, value) for name, value in state.items() if value.is_floating_point()]
 
     def update(self, step: int) -> None:
-        """Take in the model's weights after this step, counted from 0."""
+        """Update the average by the model's weights after this step, counted from 0."""
         share = 1 - min(self._decay, (1 + step) / (10 + step))
         with torch.no_grad():
             for name, value in self._own():
                 self.values[name].lerp_(value, share)
 
     def restore(self, values: Mapping[str, Tensor]) -> None:
-        """Take over the averages of an interrupted training."""
+        """Restore the averages of an interrupted training."""
         for name, value in self.values.items():
             value.copy_(values[name])
 
     def put_in(self) -> None:
-        """Give the model the averaged weights."""
+        """Copy the averaged weights to the model."""
         with torch.no_grad():
             for name, value in self._own():
                 value.copy_(self.values[name])
 
     @contextmanager
     def swapped_in(self) -> Iterator[None]:
-        """Give the model the averaged weights until the end of the block."""
+        """Give the model the averaged weights within the block."""
         own = [(value, value.clone()) for _, value in self._own()]
         self.put_in()
         try:

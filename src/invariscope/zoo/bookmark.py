@@ -1,4 +1,4 @@
-"""The checkpoint file of a training under way: what it has to agree with, and when it is written."""
+"""The checkpoint file of a running training: when it is written, and when it can be resumed."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ SAVE_EVERY_S = 60.0
 
 
 class SavedTraining:
-    """A training's checkpoint file, written after each epoch and once a minute within an epoch.
+    """The checkpoint file of a training, written after each epoch and once a minute within an epoch.
 
     Args:
-        path: of the file; None: nothing is kept.
-        model, optimizer: what is kept. The model still has the weights that training starts from.
-        data: what it learns from.
-        settings: what the checkpoint has to agree with, beside data and starting weights.
-        epochs: how many are asked for.
-        history, measured: the records so far, empty at first; the training goes on adding to these lists.
+        path: the file; None: nothing is saved.
+        model, optimizer: the objects to save. The model must still have its starting weights.
+        data: the training data.
+        settings: settings that a checkpoint must match, in addition to data and starting weights.
+        epochs: total number of epochs.
+        history, measured: the records so far, initially empty; the training appends to these lists.
     """
 
     def __init__(
@@ -51,16 +51,16 @@ class SavedTraining:
 
     @property
     def within_an_epoch(self) -> bool:
-        """Whether the training resumes in the middle of an epoch."""
+        """Whether the training resumes within an epoch."""
         return bool(self._found.place)
 
     def restore(self, average: WeightAverage | None) -> None:
-        """Put everything back as it was, if there is a checkpoint.
+        """Restore everything from the checkpoint, if it exists.
 
         Args:
-            average: of the weights, kept too from now on.
+            average: moving average of the weights, saved too from now on.
         Raises:
-            ValueError: it is damaged, of another training, or further along than asked for.
+            ValueError: the checkpoint is damaged, of another training, or beyond the number of epochs.
         """
         self._average = average
         if self._path is None or not self._path.exists():
@@ -68,8 +68,8 @@ class SavedTraining:
         found = restore_checkpoint(self._path, self._model, self._optimizer, self._marks)
         if len(found.history) + bool(found.place) > self._epochs:
             raise ValueError(
-                f"{self._path} is {len(found.history)} epochs along, only {self._epochs} were asked for: ask "
-                "for as many or more, or give another path."
+                f"{self._path} has {len(found.history)} completed epochs, but epochs={self._epochs}: "
+                "increase epochs, or give another path."
             )
         if average is not None:
             average.restore(found.named("average"))
@@ -77,7 +77,7 @@ class SavedTraining:
         self._found = found
 
     def find(self, epoch: int) -> tuple[EpochPosition, Mapping[str, Tensor]] | None:
-        """Return the place in that epoch and the generators' states; None: its beginning."""
+        """Return the position in the epoch and the generators' states; None: the beginning."""
         place = self._found.place
         return (
             (EpochPosition(**place), self._found.named("generator")) if place.get("epoch") == epoch else None
@@ -86,12 +86,12 @@ class SavedTraining:
     def keep(
         self, place: EpochPosition, generators: Callable[[], Mapping[str, Tensor]], *, now: bool = False
     ) -> None:
-        """Write the file within an epoch, if it was last written a minute ago or is to be written `now`."""
+        """Write the file within an epoch if the last write was a minute ago, or if `now` is set."""
         if self._path is not None and (now or time.monotonic() - self._written >= SAVE_EVERY_S):
             self.write(asdict(place), {f"generator.{name}": t for name, t in generators().items()})
 
     def write(self, place: dict[str, Any] | None = None, tensors: Mapping[str, Tensor] | None = None) -> None:
-        """Replace the file by the present state."""
+        """Replace the file by the current state."""
         if self._path is None:
             return
         average = {} if self._average is None else self._average.values
@@ -102,10 +102,10 @@ class SavedTraining:
 
 
 def _marks(model: nn.Module, data: ImageData, settings: Mapping[str, Any], epochs: int) -> dict[str, Any]:
-    """Return what two trainings have in common if one continues the other."""
-    # If the learning rate changes, its path depends on where it is to end.
+    """Return the values that must agree for one training to continue another."""
+    # Schedules other than a constant rate depend on the number of epochs.
     fixed = {} if settings["schedule"] == "constant" else {"epochs": epochs}
-    # The settings only name the data and the starting weights: these are their very values.
+    # The settings only name the data and the starting weights; digests identify their values.
     return {
         **settings,
         **fixed,

@@ -1,4 +1,4 @@
-"""What is known of each data set: its files, their layouts, where they are published."""
+"""The data sets: their files, layouts and locations."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Arrays = tuple[np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class FileLayout:
-    """One way in which a data set lies in a folder.
+    """A layout of the files of a data set in a folder.
 
     Args:
-        files: the names wanted for each split; a file may also carry the ending `.gz`.
-        folders: where they are looked for, below the folder that the user names.
-        read: turns those files, in that order, into uint8 images (n, C, H, W) and labels (n,).
+        files: file names per split; files may also have the suffix `.gz`.
+        folders: subfolders to search, below the folder that the user gives.
+        read: converts those files, in that order, to uint8 images (n, C, H, W) and labels (n,).
     """
 
     files: dict[str, tuple[str, ...]]
@@ -33,15 +33,15 @@ class FileLayout:
 
 @dataclass(frozen=True)
 class Dataset:
-    """What is known of one data set.
+    """A data set.
 
     Args:
         summary: one sentence.
         classes: names, in the order of the labels.
-        layouts: the accepted ones, best first; none for images that are made.
-        remote: where it is published, None for bundled data.
-        hint: another way to get it, for the error that says it is missing.
-        make: makes the images of a split, for data that lie in no file.
+        layouts: accepted layouts, preferred first; none for generated images.
+        remote: where it is published; None for bundled data.
+        hint: another way to get it, for the error about missing files.
+        make: generates the images of a split, for data without files.
     """
 
     summary: str
@@ -55,7 +55,7 @@ class Dataset:
 def _read_idx_pair(paths: Sequence[Path]) -> Arrays:
     images, labels = read_idx(paths[0], ndim=3), read_idx(paths[1], ndim=1)
     if images.shape[1:] != (28, 28) or not len(images):
-        raise ValueError(f"{paths[0]} holds images of shape {images.shape}, expected (n, 28, 28).")
+        raise ValueError(f"{paths[0]} contains images of shape {images.shape}, expected (n, 28, 28).")
     return images[:, None], labels
 
 
@@ -158,7 +158,7 @@ DATASETS: dict[str, Dataset] = {
         _CIFAR,
     ),
     "scale_detection": Dataset(
-        "4,096 and 1,024 images of two bright pixels, near or far, 16 x 16, grey; made, not read.",
+        "4,096 and 1,024 images of two bright pixels, near or far, 16 x 16, grey; generated.",
         ("near", "far"),
         (),
         make=_make_scale_detection,

@@ -1,4 +1,4 @@
-"""The state of an interrupted training: one file, replaced whole each time."""
+"""The state of an interrupted training in one file, replaced atomically."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _SCHEMA = "invariscope-checkpoint-1"
 
 @dataclass(frozen=True)
 class TrainingState:
-    """What a checkpoint holds beside the network and its optimizer.
+    """Contents of a checkpoint other than the network and its optimizer.
 
     Args:
         history, measured: the records of the epochs, and of a monitor.
-        place: where in an epoch it was taken, in plain values; empty: between two epochs.
+        place: the position within an epoch, in plain values; empty: between two epochs.
         tensors: generators' states and averaged weights, as "kind.name".
     """
 
@@ -43,7 +43,7 @@ def save_checkpoint(
     settings: dict[str, Any],
     snapshot: TrainingState,
 ) -> None:
-    """Writes weights, optimizer, settings and records; an older checkpoint stays until this is complete."""
+    """Write weights, optimizer, settings and records; an older checkpoint is kept until this is complete."""
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     tensors |= {
         f"optimizer.{number}.{key}": value
@@ -58,14 +58,14 @@ def save_checkpoint(
 def restore_checkpoint(
     path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, settings: dict[str, Any]
 ) -> TrainingState:
-    """Puts weights and optimizer back as they were; returns everything else.
+    """Restore weights and optimizer; return everything else.
 
     Raises:
-        ValueError: damaged, no checkpoint, or of a training with other settings: the message says which.
+        ValueError: a damaged file, not a checkpoint, or a training with other settings, which are named.
     """
     tensors, metadata = read_tensors(path)
     document = _document(path, metadata)
-    # Through JSON, as the stored ones went: tuples become lists there.
+    # Converted through JSON, like the stored settings: tuples become lists.
     _refuse_other(path, json.loads(json.dumps(settings)), document["settings"])
     weights = named_tensors(tensors, "model")
     if found := differences(model.state_dict(), weights):
@@ -77,10 +77,10 @@ def restore_checkpoint(
 
 
 def checkpoint_settings(path: Path) -> dict[str, Any]:
-    """Return the settings of the training that a checkpoint is of.
+    """Return the settings of the training of a checkpoint.
 
     Raises:
-        ValueError: damaged, or no checkpoint.
+        ValueError: damaged, or not a checkpoint.
     """
     return _document(path, read_tensors(path)[1])["settings"]
 
@@ -92,7 +92,7 @@ def named_tensors(tensors: Mapping[str, Tensor], kind: str) -> dict[str, Tensor]
 
 
 def _document(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
-    other = ValueError(f"{path} is no checkpoint of this version; give a new path, or delete the file.")
+    other = ValueError(f"{path} is not a checkpoint of this version; give a new path, or delete the file.")
     if metadata.get("schema") != _SCHEMA:
         raise other
     try:
@@ -113,7 +113,7 @@ def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, T
     for parameter, entries in optimizer.state.items():
         for key, value in entries.items():
             if value.ndim and value.shape == parameter.shape:
-                # Laid out as the parameter: with other strides, sums may be rounded differently.
+                # Same memory layout as the parameter; otherwise sums may be rounded differently.
                 entries[key] = torch.empty_like(parameter).copy_(value)
 
 
@@ -126,6 +126,6 @@ def _refuse_other(path: Path, wanted: dict[str, Any], found: dict[str, Any]) -> 
     if other:
         shown = "; ".join(text if len(text) < 120 else text.split(" ", 1)[0] + " differs" for text in other)
         raise ValueError(
-            f"{path} is the checkpoint of another training: {shown}. Give it its own path, or "
-            "delete the file to start again."
+            f"{path} is the checkpoint of another training: {shown}. Give another path, or delete the file "
+            "to start again."
         )

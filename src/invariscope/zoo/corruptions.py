@@ -1,6 +1,6 @@
-"""Common corruptions of images, for data that is near to what a network was trained on.
+"""Common corruptions of images, for data similar to a network's training data.
 
-A new one is one more function under `@corruption`.
+To add one, write a function under `@corruption`.
 """
 
 from __future__ import annotations
@@ -21,36 +21,36 @@ from invariscope.zoo.image_data import ImageData
 SEVERITIES = (1, 2, 3, 4, 5)
 CORRUPTIONS: dict[str, Callable[[Tensor, int, Draws], Tensor]] = {}
 
-_BLOCK = 1024  # images at a time: draws are float64
+_BLOCK = 1024  # images per block, because draws are float64
 
 
 def corruption(function: Callable[[Tensor, int, Draws], Tensor]) -> Callable[[Tensor, int, Draws], Tensor]:
-    """Lists a function of (images, severity, draws) under its name."""
+    """Register a function of (images, severity, draws) under its name."""
     CORRUPTIONS[function.__name__] = function
     return function
 
 
 def corrupted(data: ImageData, name: str, *, seed: int = 0) -> ImageData:
-    """The images, each made worse in one way, and clipped to [0, 1].
+    """Apply one corruption to all images, and clip them to [0, 1].
 
     Draws are keyed by (seed, position in the data).
 
     Args:
         data: images in [0, 1]; standardise afterwards, by the mean and deviation of the training images.
         name: a corruption and its severity from 1 to 5, such as "gaussian_noise:3".
-            gaussian_noise: of deviation 0.08 a step. blur: by a Gaussian of 0.4 px a step, the border
-            repeated. contrast: the distance from each channel's mean is lowered by 17 % of itself a step.
-            brightness: 0.1 is added a step. pixelate: averaged to fewer pixels, a side of 1 / (1 +
-            severity / 2), and enlarged without interpolation. jpeg: compressed by Pillow at a quality of 75,
-            lower by 15 a step: "jpeg:1" is quality 75, "jpeg:5" quality 15.
-        seed: of the noise.
+            gaussian_noise: standard deviation 0.08 per step. blur: a Gaussian of 0.4 px per step, with the
+            border repeated. contrast: lower by 17 % of the original per step, about each channel's mean.
+            brightness: 0.1 is added per step. pixelate: averaged to fewer pixels, by a factor of 1 / (1 +
+            severity / 2) per side, and enlarged without interpolation. jpeg: compressed by Pillow at a
+            quality of 75, lower by 15 per further step: "jpeg:5" has quality 15.
+        seed: seed of the noise.
     Raises:
-        ValueError: no such corruption or severity, images that are not in [0, 1], or, for jpeg, images that
-            are neither grey nor in colour.
+        ValueError: unknown corruption or severity, images that are not in [0, 1], or, for jpeg, images
+            without 1 or 3 channels.
 
     Source:
-        Hendrycks and Dietterich 2019, arXiv:1903.12261, for the idea and the kinds; the strengths are
-        for images of about 30 pixels a side.
+        Hendrycks and Dietterich 2019, arXiv:1903.12261, for the idea and the kinds; strengths are chosen
+        for images of about 30 x 30 pixels.
 
     >>> from invariscope.zoo import load
     >>> worse = corrupted(load("mnist_subset", samples=4), "brightness:2")
@@ -60,7 +60,7 @@ def corrupted(data: ImageData, name: str, *, seed: int = 0) -> ImageData:
     kind, severity = read_corruption(name)
     if data.mean or not 0 <= float(data.images.min()) <= float(data.images.max()) <= 1:
         raise ValueError(
-            f"{data.name} is not in [0, 1], which corruptions are made for: corrupt first, standardise then"
+            f"{data.name} is not in [0, 1], as corruptions require: standardise after the corruption"
         )
     parts = []
     for start in range(0, len(data), _BLOCK):
@@ -71,10 +71,10 @@ def corrupted(data: ImageData, name: str, *, seed: int = 0) -> ImageData:
 
 
 def read_corruption(text: str) -> tuple[str, int]:
-    """Kind and severity of a text such as "blur:2".
+    """Return the kind and severity of a text such as "blur:2".
 
     Raises:
-        ValueError: neither exists.
+        ValueError: unknown kind or severity.
 
     >>> read_corruption("blur:2")
     ('blur', 2)
@@ -83,20 +83,20 @@ def read_corruption(text: str) -> tuple[str, int]:
     if kind not in CORRUPTIONS:
         raise unknown("corruption", kind, CORRUPTIONS)
     if severity not in map(str, SEVERITIES):
-        raise ValueError(f"a corruption has a severity from 1 to 5, such as '{kind}:3'; got {text!r}")
+        raise ValueError(f"a corruption needs a severity from 1 to 5, such as '{kind}:3'; got {text!r}")
     return kind, int(severity)
 
 
 @corruption
 def gaussian_noise(images: Tensor, severity: int, draws: Draws) -> Tensor:
-    """Independent noise in every value."""
+    """Add independent noise to each value."""
     noise = torch.from_numpy(draws.normal(images[0].numel())).view(images.shape)
     return images + 0.08 * severity * noise.to(images)
 
 
 @corruption
 def blur(images: Tensor, severity: int, draws: Draws) -> Tensor:
-    """By a Gaussian, cut off at four deviations, along both axes."""
+    """Convolve with a Gaussian, truncated at four deviations, along both axes."""
     sigma = 0.4 * severity
     reach = max(1, round(4 * sigma))
     weights = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / sigma) ** 2)
@@ -108,20 +108,20 @@ def blur(images: Tensor, severity: int, draws: Draws) -> Tensor:
 
 @corruption
 def contrast(images: Tensor, severity: int, draws: Draws) -> Tensor:
-    """Nearer to the mean of each channel of each image."""
+    """Move values toward the mean of each channel of each image."""
     mean = images.mean((2, 3), keepdim=True)
     return mean + (1 - 0.17 * severity) * (images - mean)
 
 
 @corruption
 def brightness(images: Tensor, severity: int, draws: Draws) -> Tensor:
-    """Brighter everywhere."""
+    """Add a constant."""
     return images + 0.1 * severity
 
 
 @corruption
 def pixelate(images: Tensor, severity: int, draws: Draws) -> Tensor:
-    """Fewer pixels."""
+    """Reduce the resolution."""
     size = images.shape[2:]
     fewer = [max(1, round(side / (1 + severity / 2))) for side in size]
     return F.interpolate(F.interpolate(images, fewer, mode="area"), size, mode="nearest-exact")
@@ -129,16 +129,16 @@ def pixelate(images: Tensor, severity: int, draws: Draws) -> Tensor:
 
 @corruption
 def jpeg(images: Tensor, severity: int, draws: Draws) -> Tensor:
-    """Through a JPEG file in memory, with Pillow's usual subsampling of colours."""
+    """Compress to JPEG in memory, with Pillow's default chroma subsampling."""
     if images.shape[1] not in (1, 3):
-        raise ValueError(f"JPEG files are grey or in colour, with 1 or 3 channels; got {images.shape[1]}")
+        raise ValueError(f"jpeg needs images with 1 or 3 channels; got {images.shape[1]}")
     bytes_ = (images * 255).round().to(torch.uint8).permute(0, 2, 3, 1).squeeze(3)
     found = [torch.from_numpy(_compressed(image.numpy(), 90 - 15 * severity)) for image in bytes_]
     return torch.stack(found).view(len(images), *images.shape[2:], -1).permute(0, 3, 1, 2).to(images) / 255
 
 
 def _compressed(image: np.ndarray, quality: int) -> np.ndarray:
-    """(H, W) or (H, W, 3) bytes after compression."""
+    """Return the bytes (H, W) or (H, W, 3) after compression."""
     from PIL import Image
 
     file = io.BytesIO()

@@ -1,4 +1,4 @@
-"""The data sets: looked for where the user says, downloaded where there is a network, read and checked.
+"""Data sets: found in a folder or downloaded, read and checked.
 
 >>> data = load("mnist_subset", samples=100)
 >>> data.images.shape, data.labels.dtype, data.classes[:3]
@@ -23,7 +23,7 @@ VARIABLE = "INVARISCOPE_DATA"
 SPLITS = ("train", "test")
 
 _BUNDLED = Path(__file__).parent / "data" / "mnist_subset"
-# MNIST and Fashion-MNIST share their file names; these checksums of the label bytes tell them apart.
+# MNIST and Fashion-MNIST have the same file names; these checksums of label bytes distinguish them.
 _KNOWN_LABELS = {
     "1feba77c54802fa5339a11837ea4b2866434b83314ec45192930f1df69120c13": "mnist",
     "ddeff807876a9661a1110d45c266c86239a3a1b7d37da0c3716a7a683c852ff5": "mnist",
@@ -40,28 +40,26 @@ def load(
     samples: int | None = None,
     seed: int = 0,
 ) -> ImageData:
-    """Images in [0, 1] and labels of one split.
+    """Load the labels, and the images in [0, 1], of one split.
 
-    "mnist_subset" lies in the package; "scale_detection" is made, with pixels of another scale, as
-    `zoo.scale_detection` says. The files of the others are looked for in `data_dir`; without it in
-    the folder that the variable INVARISCOPE_DATA names, else in the user's cache, and are downloaded
-    there if they are missing. A `data_dir` that is given is only ever read.
+    "mnist_subset" is part of the package; "scale_detection" is generated, with a different range of values
+    (see `zoo.scale_detection`). The files of the others are read from `data_dir` if it is given. Otherwise
+    they are read from the folder in the environment variable INVARISCOPE_DATA, or else from the user's
+    cache, and downloaded if they are missing. Nothing is ever written to `data_dir`.
 
     Args:
         name: "mnist_subset", "mnist", "fashion_mnist", "cifar10" or "scale_detection".
         split: "train" or "test".
-        data_dir: a folder with the published files, themselves or in the usual subfolder.
-        samples: how many, drawn at random under `seed`; by default all.
-        seed: of that draw.
+        data_dir: a folder with the published files, directly or in the usual subfolder.
+        samples: number of samples to draw at random; None: all.
+        seed: seed of that draw.
     Raises:
-        ValueError: no such data set or split; a file is damaged; more samples than there are.
-        FileNotFoundError: files are missing; the message says which, where, and how to get them.
+        ValueError: unknown data set or split, a damaged file, or more samples than there are.
+        FileNotFoundError: files are missing; the message says which, and how to get them.
     """
-    if name not in DATASETS:
-        raise unknown("data set", name, DATASETS, hint="`invariscope list datasets` shows all.")
+    make = _dataset(name).make
     if split not in SPLITS:
         raise unknown("split", split, SPLITS)
-    make = DATASETS[name].make
     data = _read(name, split, data_dir) if make is None else make(split)
     return data if samples is None else data.subset(samples, seed=seed)
 
@@ -76,38 +74,40 @@ def _read(name: str, split: str, data_dir: str | Path | None) -> ImageData:
 
 
 def files(name: str, *, split: str = "test", data_dir: str | Path | None = None) -> list[Path]:
-    """The files that `load` reads for the same arguments; none for images that are made.
+    """Return the files that `load` reads for the same arguments; none for generated images.
 
     Raises:
         ValueError, FileNotFoundError: as `load`.
     """
-    if name not in DATASETS:
-        raise unknown("data set", name, DATASETS, hint="`invariscope list datasets` shows all.")
-    return [] if DATASETS[name].make is not None else _located(name, split, data_dir)[1]
+    return [] if _dataset(name).make is not None else _located(name, split, data_dir)[1]
 
 
 def present(name: str, *, split: str = "test", data_dir: str | Path | None = None) -> bool:
-    """Whether the files that `load` reads for the same arguments are there; none is fetched.
+    """Return whether the files that `load` reads for the same arguments exist, without downloading any.
 
     Raises:
-        ValueError: no such data set.
+        ValueError: unknown data set.
     """
+    dataset = _dataset(name)
+    return dataset.make is not None or _search(dataset, split, _place(dataset, data_dir)) is not None
+
+
+def _dataset(name: str) -> Dataset:
     if name not in DATASETS:
         raise unknown("data set", name, DATASETS, hint="`invariscope list datasets` shows all.")
-    dataset = DATASETS[name]
-    return dataset.make is not None or _search(dataset, split, _place(dataset, data_dir)) is not None
+    return DATASETS[name]
 
 
 def _check(name: str, images: np.ndarray, labels: np.ndarray, paths: list[Path]) -> None:
     if len(images) != len(labels) or labels.max(initial=0) >= len(DATASETS[name].classes):
         raise ValueError(
             f"{paths[0]} and {paths[-1]} do not belong together as {name}: {len(images):,} images, "
-            f"{len(labels):,} labels up to {labels.max(initial=0)}. Fetch the original files again."
+            f"{len(labels):,} labels up to {labels.max(initial=0)}. Download the original files again."
         )
     really = _KNOWN_LABELS.get(hashlib.sha256(labels.tobytes()).hexdigest(), name)
     if really != name:
         raise ValueError(
-            f"{paths[0].parent} holds {really}, not {name}: give the folder of {name} as data_dir."
+            f"{paths[0].parent} contains {really}, not {name}: give the folder of {name} as data_dir."
         )
 
 
@@ -124,7 +124,7 @@ def _located(name: str, split: str, data_dir: str | Path | None) -> tuple[FileLa
 
 
 def _place(dataset: Dataset, data_dir: str | Path | None) -> Path:
-    """Where its files are looked for."""
+    """Return the folder to search for the files."""
     if dataset.remote is None:
         return _BUNDLED
     return _home() if data_dir is None else Path(data_dir).expanduser()
@@ -147,7 +147,7 @@ def _search(dataset: Dataset, split: str, home: Path) -> tuple[FileLayout, list[
 
 
 def _variant(path: Path) -> Path | None:
-    """The file as it is, or compressed."""
+    """Return the path of the plain or the compressed file, or None."""
     return next((p for p in (path, path.with_name(f"{path.name}.gz")) if p.is_file()), None)
 
 
@@ -168,7 +168,7 @@ def _missing(name: str, split: str, home: Path, more: str = "") -> FileNotFoundE
     dataset = DATASETS[name]
     layout = dataset.layouts[0]
     remote = dataset.remote
-    assert remote is not None, "a file of the package is gone"
+    assert remote is not None, "a file of the package is missing"
     files = ", ".join(layout.files[split])
     gz = "" if remote.archive else " (or .gz)"
     folders = ", ".join(layout.folders)

@@ -1,4 +1,4 @@
-"""Fetching published files: checked before they are kept, never half-written."""
+"""Download published files, verified by checksum and stored atomically."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ _TIMEOUT_S = 20.0
 
 
 class DownloadFailed(OSError):
-    """No mirror gave the file with the right checksum; the message has each one's reason."""
+    """No mirror provided the file with the right checksum; the message gives the reasons."""
 
 
 @dataclass(frozen=True)
 class Remote:
-    """Where a data set is published.
+    """Location of a published data set.
 
     Args:
         mirrors: addresses of folders, tried in order.
         sha256: checksum of each file, by its name.
-        archive: whether the files are tar archives, of which the members are wanted.
+        archive: whether the files are tar archives, whose members are extracted.
     """
 
     mirrors: tuple[str, ...]
@@ -41,12 +41,12 @@ class Remote:
 
 
 def fetch(remote: Remote, name: str, folder: Path) -> None:
-    """Puts one published file, or the members of one archive, into `folder`.
+    """Download a published file, or the members of an archive, to `folder`.
 
-    The bytes go into a scratch folder beside it and are moved only once their checksum is right.
+    The download goes to a scratch folder next to it, and is moved only if its checksum is right.
 
     Raises:
-        DownloadFailed: no mirror could be reached, or none has the file with this checksum.
+        DownloadFailed: no mirror could be reached, or none has a file with this checksum.
     """
     with scratch_beside(folder) as scratch:
         got = scratch / name
@@ -74,7 +74,7 @@ def _from_any(remote: Remote, name: str, target: Path) -> None:
 
 
 def _save(url: str, target: Path) -> str:
-    """Writes what `url` gives into `target`; returns its SHA-256."""
+    """Download `url` to `target`, and return its SHA-256."""
     digest = hashlib.sha256()
     with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as source, target.open("wb") as out:
         for chunk in _chunks(source):
@@ -89,7 +89,7 @@ def _chunks(source: BinaryIO) -> Iterator[bytes]:
 
 
 def _unpacked(archive: Path, folder: Path) -> Iterable[Path]:
-    """The regular files of a tar archive, each written under its bare name: no path can lead elsewhere."""
+    """Extract the regular files of a tar archive by their bare names, so that no path leads elsewhere."""
     folder.mkdir()
     with tarfile.open(archive) as tar:
         for member in tar:

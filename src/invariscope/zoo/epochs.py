@@ -1,4 +1,4 @@
-"""One pass over the training data, and the accuracy of a classifier."""
+"""A pass over the training data, and the accuracy of a classifier."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a training is, after each batch; epochs and batches count from 1."""
+    """Position of a training after each batch; epochs and batches count from 1."""
 
     epoch: int
     epochs: int
@@ -36,19 +36,19 @@ class Progress:
 
     @property
     def fraction(self) -> float:
-        """Done share of the whole training, 0 to 1."""
+        """Completed share of the whole training, 0 to 1."""
         return (self.epoch - 1 + self.batch / self.batches) / self.epochs
 
 
 @dataclass
 class EpochPosition:
-    """How far an epoch is, and the sums over its batches so far.
+    """Position within an epoch, and the sums over its batches so far.
 
     Args:
         epoch: counted from 0.
-        batches: how many are done.
-        loss_sum, right: over the images of these batches.
-        seconds: that they took.
+        batches: number of completed batches.
+        loss_sum, right: sums over the images of these batches.
+        seconds: time of these batches.
     """
 
     epoch: int
@@ -68,31 +68,31 @@ class EpochPosition:
 
 
 class Bookmark(Protocol):
-    """Remembers a place within an epoch, so that an interrupted training resumes there."""
+    """Stores a position within an epoch, so that an interrupted training can resume there."""
 
     def find(self, epoch: int) -> tuple[EpochPosition, Mapping[str, Tensor]] | None:
-        """Return the place in that epoch and the generators' states; None: its beginning."""
+        """Return the position in the epoch and the generators' states; None: the beginning."""
         ...
 
     def keep(
         self, place: EpochPosition, generators: Callable[[], Mapping[str, Tensor]], *, now: bool = False
     ) -> None:
-        """Note the place after a batch, if it is time to, or at once."""
+        """Store the position after a batch, if a save is due or `now` is set."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class Loop:
-    """What stays the same from epoch to epoch.
+    """The training loop over the batches of an epoch.
 
     Args:
-        images, labels: all of the training data, on the model's device.
+        images, labels: all training data, on the model's device.
         lesson: the loss of a batch.
-        settings: how the training runs. Every draw of an epoch comes from (seed, epoch), so an epoch does not
-            depend on those before.
-        views: how the images are shown in an epoch.
-        average: updated after each step; None: not kept.
-        bookmark: None: an epoch that is interrupted begins again.
+        settings: settings of the training. All draws of an epoch come from (seed, epoch), so an epoch does
+            not depend on earlier ones.
+        views: flips and crops of the images in an epoch.
+        average: moving average, updated after each step; None: no average.
+        bookmark: stores positions within an epoch; None: an interrupted epoch starts again.
         progress: called after each batch.
     """
 
@@ -107,10 +107,10 @@ class Loop:
     progress: Callable[[Progress], None] | None
 
     def run(self, epoch: int, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-        """Trains for one epoch, counted from 0, or the rest of it; returns its loss, accuracy and seconds.
+        """Train for one epoch, counted from 0, or the rest of it; return its loss, accuracy and seconds.
 
         Raises:
-            ValueError: labels beyond the model's classes, or a loss that is no longer finite.
+            ValueError: labels beyond the model's classes, or a loss that is not finite.
         """
         drawing, dropping = _epoch_seeds(self.settings.seed, epoch)
         generator = torch.Generator().manual_seed(drawing)
@@ -125,7 +125,7 @@ class Loop:
                 place.seconds = time.perf_counter() - started
                 if self.average is not None:
                     self.average.update(epoch * len(batches) + number)
-                # After the last batch the whole epoch is kept, with the test and the monitor's records.
+                # After the last batch the whole epoch is saved, with the test and the monitor's records.
                 if self.bookmark is not None and place.batches < len(batches):
                     self.bookmark.keep(place, lambda: _states(generator, self.images.device))
                 self._tell(
@@ -136,7 +136,7 @@ class Loop:
         return place.record(len(self.labels))
 
     def _tell(self, done: Progress, place: EpochPosition, generator: torch.Generator) -> None:
-        """Call `progress`. If it raises KeyboardInterrupt, the place is kept first."""
+        """Call `progress`; if it raises KeyboardInterrupt, store the position first."""
         if self.progress is None:
             return
         try:
@@ -147,7 +147,7 @@ class Loop:
             raise
 
     def _begun(self, epoch: int, generator: torch.Generator) -> EpochPosition:
-        """Return where to start; the generators then are as they were there."""
+        """Return the position to start from, and restore the generators' states there."""
         found = None if self.bookmark is None else self.bookmark.find(epoch)
         if found is None:
             return EpochPosition(epoch)
@@ -199,14 +199,14 @@ def evaluate(
     seed: int = 0,
     batch_size: int = 512,
 ) -> float:
-    """Share of right predictions, in eval mode; the model is left as it was.
+    """Return the share of correct predictions in eval mode; the model's mode is restored.
 
     Args:
         model: maps (sample, ...) to scores (sample, class).
         data: images and labels.
-        transform: each image is moved by an element drawn at random; None: images as they are.
-        seed: of those draws.
-        batch_size: images a forward.
+        transform: each image is transformed by a random element; None: no transform.
+        seed: seed of those draws.
+        batch_size: images per forward.
     """
     data = as_image_data(data)
     device = device_of(model)
@@ -221,13 +221,13 @@ def evaluate(
 
 
 def device_of(model: nn.Module) -> torch.device:
-    """Where the model's first parameter lies; the CPU for a model without any."""
+    """Return the device of the model's first parameter; the CPU for a model without parameters."""
     return next((p.device for p in model.parameters()), torch.device("cpu"))
 
 
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Seeds the global generators, for layers such as dropout that use no other, and restores them."""
+    """Seed the global generators, which layers such as dropout use, and restore them afterwards."""
     cuda = device.type == "cuda"
     with torch.random.fork_rng(devices=[device] if cuda else []):
         torch.default_generator.manual_seed(seed)
@@ -270,13 +270,13 @@ def _set_states(states: Mapping[str, Tensor], generator: torch.Generator, device
 def _batches(samples: int, batch_size: int, generator: torch.Generator) -> list[Tensor]:
     batches = list(torch.randperm(samples, generator=generator).split(batch_size))
     if len(batches) > 1 and len(batches[-1]) == 1:
-        # Batch normalisation knows no variance of a single sample.
+        # Batch normalisation cannot compute the variance of a single sample.
         batches[-2:] = [torch.cat(batches[-2:])]
     return batches
 
 
 def _diverged(epoch: int, batch: int, loss: float) -> ValueError:
     return ValueError(
-        f"the loss became {loss} in epoch {epoch + 1}, batch {batch}. Lower lr, or check the images: the "
-        "last checkpoint, if there is one, is from before."
+        f"the loss became {loss} in epoch {epoch + 1}, batch {batch}. Lower lr, or check the images. The "
+        "last checkpoint, if there is one, is from an earlier batch."
     )

@@ -1,4 +1,4 @@
-"""What every training has in common: the walk over the epochs, checkpoints, the record."""
+"""Common parts of all trainings: the loop over epochs, checkpoints, the record."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ Monitor = Callable[[nn.Module, int], Sequence[dict[str, Any]] | None]
 
 @dataclass(frozen=True)
 class Training:
-    """What a training did, for the card of its weights and for plots.
+    """The record of a training, for the card of its weights and for plots.
 
     Args:
-        history: a dict an epoch: epoch, loss, accuracy (over the epoch's own, augmented batches), seconds,
+        history: a dict per epoch: epoch, loss, accuracy (over the epoch's own, augmented batches), seconds,
             test_accuracy (None without test data).
         settings: epochs, batch_size, lr, seed, precision, augmentation and data.
-        measured: the records that the monitor gave, in the order of the epochs; empty without one.
+        measured: the records of the monitor, in the order of the epochs; empty without a monitor.
     """
 
     history: tuple[dict[str, Any], ...]
@@ -43,21 +43,21 @@ class Training:
 
     @property
     def accuracy(self) -> float:
-        """Share of right predictions over the last epoch's batches, while the weights were changing."""
+        """Share of correct predictions on the batches of the last epoch, during which weights changed."""
         return self.history[-1]["accuracy"]
 
     @property
     def test_accuracy(self) -> float | None:
-        """Share of right predictions on the test data after the last epoch; None without test data."""
+        """Share of correct predictions on the test data after the last epoch; None without test data."""
         return self.history[-1]["test_accuracy"]
 
     @property
     def seconds(self) -> float:
-        """Time of all epochs together, tests left out."""
+        """Time of all epochs, without tests."""
         return sum(record["seconds"] for record in self.history)
 
     def describe(self) -> dict[str, Any]:
-        """Settings, results and history in plain values that JSON can hold."""
+        """Return settings, results and history as JSON-compatible values."""
         results = {"accuracy": self.accuracy, "test_accuracy": self.test_accuracy, "seconds": self.seconds}
         kept = {"history": self.history, "measured": self.measured}
         return {**self.settings, **results, **{name: list(map(dict, rows)) for name, rows in kept.items()}}
@@ -76,13 +76,13 @@ def fit(
     test: ImageData | None = None,
     monitor: Monitor | None = None,
 ) -> Training:
-    """Train those of the model's parameters that are chosen, whatever is learned; leave it in eval mode.
+    """Train the chosen parameters of the model with any objective; leave the model in eval mode.
 
     Args:
-        model, data: what learns, and from what.
+        model, data: the model and its training data.
         objective: the loss of a batch.
-        config: how the training runs.
-        chosen: names of parameters.
+        config: settings of the training.
+        chosen: names of the parameters to train.
         described: the objective in plain values, for the record and the checkpoint.
         checkpoint, progress, test, monitor: as in `train`.
     """
@@ -94,7 +94,7 @@ def fit(
     adjusted = [p for name, p in model.named_parameters() if name in chosen and p.requires_grad]
     optimizer = make_optimizer(config, adjusted)
     with _memory_format(model, config.channels_last), only_these(model, chosen):
-        # Before layers are fitted: a checkpoint is compared with the weights as they were given.
+        # Created before layers are fitted, because a checkpoint is compared with the original weights.
         saved = SavedTraining(path, model, optimizer, data, record, config.epochs)
         fit_layers(model, data.images)
         average = WeightAverage(model, config.ema) if config.ema else None
@@ -110,7 +110,7 @@ def fit(
 
 
 def _decided(config: TrainConfig, model: nn.Module, images: Tensor, checkpoint: Path | None) -> TrainConfig:
-    """Return the settings with a precision in the place of "auto"."""
+    """Return the settings with "auto" replaced by a precision."""
     if config.precision != "auto":
         return config
     last = config.channels_last
@@ -126,7 +126,7 @@ def _walk(
     watch: _Monitoring,
     test: ImageData | None,
 ) -> None:
-    """Train the epochs that are left; test, keep and watch after each."""
+    """Train the remaining epochs; test, save and monitor after each."""
     if not saved.within_an_epoch:
         watch(len(saved.history))
     for epoch in range(len(saved.history), loop.settings.epochs):
@@ -140,9 +140,9 @@ def _walk(
 
 @dataclass(frozen=True, eq=False)
 class _Monitoring:
-    """A monitor, if there is one, and the records that it gave so far.
+    """A monitor, if there is one, and its records so far.
 
-    It sees the averaged weights, if the training averages them.
+    It measures the averaged weights if the training averages them.
     """
 
     monitor: Monitor | None
@@ -151,7 +151,7 @@ class _Monitoring:
     records: list[dict[str, Any]]
 
     def __call__(self, epoch: int) -> None:
-        """Measures after so many epochs; what is known of this epoch is replaced."""
+        """Measure after the given number of epochs, replacing earlier records of this epoch."""
         if self.monitor is None:
             return
         with _averaged(self.average):
@@ -177,7 +177,7 @@ def _memory_format(model: nn.Module, channels_last: bool) -> Iterator[None]:
 
 
 def _lay_out(model: nn.Module, memory_format: torch.memory_format) -> None:
-    """The weights of two-dimensional convolutions in that format; others have no such one."""
+    """Convert the weights of two-dimensional convolutions to the memory format."""
     for parameter in model.parameters():
         if parameter.ndim == 4:
             parameter.data = parameter.data.contiguous(memory_format=memory_format)

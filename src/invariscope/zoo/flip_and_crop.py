@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FlipAndCrop:
-    """Random mirror images and shifts, drawn per (seed, epoch, sample), whatever the batch.
+    """Random flips and shifts, drawn per (seed, epoch, sample), independent of the batch.
 
     Each image is mirrored left to right with probability 1/2 and shifted by a whole number of pixels along
-    each axis, uniform from -crop_px to crop_px. What enters at a border is the image's own reflection there.
+    each axis, uniformly from -crop_px to crop_px. The image is reflected at its borders.
 
     Args:
-        seed: of the draws.
+        seed: seed of the draws.
         flip: whether to mirror.
-        crop_px: the largest shift; 0: none. Training on CIFAR-10 usually takes 4.
+        crop_px: the largest shift; 0: none. Training on CIFAR-10 usually uses 4.
 
     >>> x = torch.arange(4.0).view(1, 1, 1, 4).expand(3, 1, 2, 4)
     >>> FlipAndCrop(seed=3, flip=True)(x, torch.arange(3), epoch=0)[:, 0, 0]
@@ -40,21 +40,21 @@ class FlipAndCrop:
     crop_px: int = 0
 
     def check(self, images: Tensor) -> None:
-        """Raise ValueError unless these are images large enough to be reflected at their borders."""
+        """Raise ValueError unless the images are large enough to be reflected at their borders."""
         if (self.flip or self.crop_px) and (images.ndim != 4 or min(images.shape[2:]) <= self.crop_px):
             raise ValueError(
-                f"flip and crop_px move images (sample, C, H, W) of more than crop_px pixels a side; got "
+                f"flip and crop_px need images (sample, C, H, W) with sides of more than crop_px pixels; got "
                 f"crop_px={self.crop_px} and training data {tuple(images.shape)}."
             )
 
     def __call__(
         self, x: Float[Tensor, "sample C H W"], samples: Int[Tensor, " sample"], epoch: int
     ) -> Float[Tensor, "sample C H W"]:
-        """Return the images as they are shown in one epoch.
+        """Return the augmented images of one epoch.
 
         Args:
             x: a batch.
-            samples: number of each image in the training data.
+            samples: index of each image in the training data.
             epoch: counted from 0.
         """
         if not (self.flip or self.crop_px):
@@ -75,6 +75,6 @@ class FlipAndCrop:
 
 
 def _shifted(size: int, start: np.ndarray, mirrored: np.ndarray) -> Tensor:
-    """Return (sample, size) positions along one axis, from the start on, backwards where mirrored."""
+    """Return (sample, size) positions along one axis from the given starts, reversed if mirrored."""
     steps = np.arange(size)
     return torch.from_numpy(np.where(mirrored[:, None], steps[::-1], steps) + start[:, None])

@@ -1,4 +1,4 @@
-"""Labelled images, as the data sets give them and training takes them."""
+"""Labelled images for data sets and training."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class ImageData:
     """Images and labels of one split of a data set.
 
     Args:
-        name: of the data set.
+        name: name of the data set.
         split: "train" or "test".
         images: float32 (sample, C, H, W), in [0, 1] unless standardised.
         labels: int64 (sample,), indices into `classes`.
-        classes: their names.
-        mean, std: what was subtracted from and divided out of each channel; empty if nothing was.
+        classes: names of the classes.
+        mean, std: mean and deviation by which each channel was standardised; empty if it was not.
     """
 
     name: str
@@ -36,14 +36,14 @@ class ImageData:
     std: tuple[float, ...] = ()
 
     def __repr__(self) -> str:
-        """What they are, in a line."""
+        """Return a one-line summary."""
         shape = " × ".join(map(str, self.shape))
         classes = f" in {len(self.classes)} classes" if self.classes else ""
         standardized = ", standardised" if self.mean else ""
         return f"<ImageData {self.name}, {self.split}: {len(self):,} of {shape}{classes}{standardized}>"
 
     def __len__(self) -> int:
-        """How many samples there are."""
+        """Return the number of samples."""
         return len(self.labels)
 
     @property
@@ -54,22 +54,22 @@ class ImageData:
     def standardized(
         self, mean: Sequence[float] | None = None, std: Sequence[float] | None = None
     ) -> ImageData:
-        """The same images with `(x - mean) / std` for each channel.
+        """Return the images standardised per channel, `(x - mean) / std`.
 
-        A network trained on such images has to be measured on images standardised alike. Black is then no
-        longer 0: a rotation that fills its corners with 0 fills them with the mean grey.
+        A network trained on such images must be measured on images standardised in the same way. Black is
+        then no longer 0: a rotation that fills corners with 0 fills them with the mean grey.
 
         Args:
-            mean, std: one number a channel; by default those of these very images.
+            mean, std: one number per channel; the default is those of the images themselves.
         Raises:
-            ValueError: standardised already, wrong counts, or a deviation that is not positive.
+            ValueError: already standardised, wrong counts, or a deviation that is not positive.
         """
         if self.mean:
             raise ValueError(
-                f"{self.name} is standardised already, by mean {self.mean} and deviation {self.std}."
+                f"{self.name} is already standardised, by mean {self.mean} and deviation {self.std}."
             )
         axes = (0, 2, 3)
-        # float64: in float32 the sum over a whole data set would lose digits.
+        # float64, because the sum over a whole data set would lose digits in float32.
         mean = self.images.double().mean(axes).tolist() if mean is None else [float(m) for m in mean]
         std = (
             self.images.double().std(axes, correction=0).tolist() if std is None else [float(s) for s in std]
@@ -77,28 +77,26 @@ class ImageData:
         channels = self.images.shape[1]
         if len(mean) != channels or len(std) != channels or not all(s > 0 for s in std):
             raise ValueError(
-                f"{self.name} has {channels} channel(s): give a mean and a positive deviation for each, "
+                f"{self.name} has {channels} channel(s): give a mean and a positive deviation per channel, "
                 f"got mean {mean} and deviation {std}."
             )
         images = (self.images - _per_channel(mean)) / _per_channel(std)
         return replace(self, images=images, mean=tuple(mean), std=tuple(std))
 
     def subset(self, samples: int, *, seed: int = 0) -> ImageData:
-        """A random subset, drawn without replacement under `seed`, in the original order.
+        """Draw a random subset without replacement, in the original order.
 
         Raises:
-            ValueError: fewer than one sample is asked for, or more than there are.
+            ValueError: fewer than one sample, or more than there are.
         """
         if not 1 <= samples <= len(self):
-            raise ValueError(
-                f"{self.name} has {len(self):,} {self.split} samples; samples={samples} was asked for."
-            )
+            raise ValueError(f"{self.name} has {len(self):,} {self.split} samples; got samples={samples}.")
         order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
         chosen = order[:samples].sort().values
         return replace(self, images=self.images[chosen], labels=self.labels[chosen])
 
     def describe(self) -> dict[str, Any]:
-        """Name, split, size, classes and standardisation in plain values that JSON can hold."""
+        """Return name, split, size, classes and standardisation as JSON-compatible values."""
         return {
             "name": self.name,
             "split": self.split,
@@ -115,33 +113,33 @@ def _per_channel(values: Sequence[float]) -> Tensor:
 
 
 def as_image_data(data: ImageData | tuple[Any, Any]) -> ImageData:
-    """Checked training data: an ImageData, or a pair of arrays or tensors (x, y).
+    """Check training data: an ImageData, or a pair of arrays or tensors (x, y).
 
     Raises:
-        TypeError: neither of them, x not floating, or y not whole numbers.
-        ValueError: no samples, labels of another length or below 0, or values that are not finite.
+        TypeError: another type, x not floating-point, or y not integers.
+        ValueError: no samples, labels of the wrong length or below 0, or values that are not finite.
     """
     if not isinstance(data, ImageData):
         if not isinstance(data, (tuple, list)) or len(data) != 2:
-            raise TypeError(f"data is an ImageData or a pair (x, y), got {type(data).__name__}.")
+            raise TypeError(f"data must be an ImageData or a pair (x, y), got {type(data).__name__}.")
         if not isinstance(data[1], Tensor) and np.asarray(data[1]).dtype.kind not in "iufb":
             raise TypeError(
-                "y holds words or objects; number the classes from 0, in the order of the network's outputs."
+                "y contains words or objects; number classes from 0, in the order of the network's outputs."
             )
         images, labels = (torch.as_tensor(part) for part in data)
         data = ImageData("data", "train", images, labels, ())
     if not data.images.is_floating_point() or data.labels.is_floating_point():
         raise TypeError(
-            f"x holds floating point numbers and y whole ones, got {data.images.dtype} and "
-            f"{data.labels.dtype}. Images of bytes: x.float() / 255."
+            f"x must be floating-point and y integers, got {data.images.dtype} and {data.labels.dtype}. "
+            "Convert images of bytes by x.float() / 255."
         )
     if len(data.images) != len(data.labels) or data.labels.ndim != 1 or len(data.labels) == 0:
         raise ValueError(
-            f"x and y need one label for each of at least one sample, got x {tuple(data.images.shape)} and y "
-            f"{tuple(data.labels.shape)}."
+            f"x and y need at least one sample, and one label per sample; got x {tuple(data.images.shape)} "
+            f"and y {tuple(data.labels.shape)}."
         )
     if int(data.labels.min()) < 0:
-        raise ValueError(f"labels count from 0, got {int(data.labels.min())}.")
+        raise ValueError(f"labels must count from 0, got {int(data.labels.min())}.")
     if not bool(torch.isfinite(data.images).all()):
-        raise ValueError("x holds values that are not finite (NaN or infinity); leave those samples out.")
+        raise ValueError("x contains NaN or infinity; leave those samples out.")
     return replace(data, labels=data.labels.long())

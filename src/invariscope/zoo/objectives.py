@@ -1,4 +1,4 @@
-"""What a training learns from a batch: the protocol, and the class of each image."""
+"""Objectives of a training: the protocol, and classification."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ if TYPE_CHECKING:
 
 
 class Objective(Protocol):
-    """What is to be learned from a batch."""
+    """The loss of a batch."""
 
     def __call__(
         self, forward: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, int]:
-        """The mean loss of a batch, and how many of its images came out right.
+        """Return the mean loss of a batch, and the number of correct predictions.
 
         Args:
             forward: the model, at the training's precision.
             x, y: images and labels.
-            generator: the only source of chance.
+            generator: the only source of randomness.
         """
         ...
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """That each image, moved by an element drawn at random, belongs to its class.
+    """Classification of images, each transformed by a random element.
 
     Args:
-        augmentation: None: images as they are.
+        augmentation: the transform; None: no augmentation.
         label_smoothing: share of each target that is spread evenly over all classes.
     """
 
@@ -48,14 +48,13 @@ class Labelled:
         """Cross entropy with the labels.
 
         Raises:
-            ValueError: outputs of another shape, or labels beyond the model's classes.
+            ValueError: outputs of the wrong shape, or labels beyond the model's classes.
         """
         if self.augmentation is not None:
             x = self.augmentation.random(x, generator=generator)
         output = forward(x)
         _check_classes(output, y)
-        # Softmax leaves log-probabilities as they are: this is their negative log likelihood, and the right
-        # loss for logits too.
+        # Log-softmax does not change log-probabilities, so this is right for them and for logits.
         loss = functional.cross_entropy(output, y, label_smoothing=self.label_smoothing)
         return loss, int((output.detach().argmax(1) == y).sum())
 
@@ -63,11 +62,11 @@ class Labelled:
 def _check_classes(output: Tensor, labels: Tensor) -> None:
     if output.ndim != 2 or len(output) != len(labels):
         raise ValueError(
-            f"training needs a model that returns (sample, class), here ({len(labels)}, classes); "
+            f"the model must return an output (sample, class), here ({len(labels)}, classes); "
             f"got {tuple(output.shape)}."
         )
     if int(labels.max()) >= output.shape[1]:
         raise ValueError(
-            f"labels go up to {int(labels.max())}, the model has only {output.shape[1]} classes (0 to "
+            f"labels go up to {int(labels.max())}, but the model has only {output.shape[1]} classes (0 to "
             f"{output.shape[1] - 1}). Build it with classes={int(labels.max()) + 1} or more."
         )

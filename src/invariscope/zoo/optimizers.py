@@ -1,4 +1,4 @@
-"""The optimizers of a training, and what weight decay leaves alone."""
+"""The optimizers of a training, and the parameters without weight decay."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def make_optimizer(settings: TrainConfig, parameters: Sequence[nn.Parameter]) ->
 
     Args:
         settings: name, learning rate and weight decay.
-        parameters: what training changes.
+        parameters: the parameters to train.
 
     Source:
         Kingma and Ba 2015, arXiv:1412.6980; Sutskever et al. 2013, PMLR 28(3):1139.

@@ -1,4 +1,4 @@
-"""Which precision trains faster here: decided by timing a few steps."""
+"""Choose the faster precision by timing a few steps."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from torch import Tensor, nn
 from invariscope.zoo.checkpoint import checkpoint_settings
 from invariscope.zoo.epochs import forward, seeded
 
-# bfloat16 rounds to 8 bits: a gain that is no larger than the noise of the timing is not worth that.
+# bfloat16 has only 8 bits of precision, so the gain must exceed the noise of the timing.
 GAIN, ROUNDS, IMAGES = 1.2, 3, 64
 
 
 def chosen_precision(
     model: nn.Module, images: Tensor, *, channels_last: bool, checkpoint: Path | None
 ) -> str:
-    """Return "bf16" if a training step is at least 1.2 times as fast with it here, else "float32".
+    """Return "bf16" if a training step is at least 1.2 times as fast with it on this machine, else "float32".
 
-    A training that is resumed keeps the precision it started with, whatever the timing would say now.
+    A resumed training keeps its precision.
 
     Args:
-        model: is left as it is; a copy is timed.
+        model: not changed; a copy is timed.
         images: training images, on any device; up to 64 of them are forwarded.
         channels_last: the memory format of the training.
-        checkpoint: of the training, if there is one already.
+        checkpoint: the checkpoint of the training, if there is one.
     """
     if checkpoint is not None and checkpoint.exists():
         return str(checkpoint_settings(checkpoint).get("precision", "float32"))
@@ -36,7 +36,7 @@ def chosen_precision(
 
 
 def step_seconds(model: nn.Module, images: Tensor, *, channels_last: bool = False) -> dict[str, float]:
-    """Return the seconds of a forward and backward in each precision: the fastest of three, taken in turns.
+    """Return the seconds of a forward and backward pass per precision, the fastest of three, alternating.
 
     >>> _ = torch.manual_seed(0)
     >>> sorted(step_seconds(nn.Linear(4, 2), torch.ones(8, 4)))

@@ -1,4 +1,4 @@
-"""Learning rates over a training: a pure function of how much of it is done."""
+"""Learning rates as a function of the completed share of a training."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def learning_rate(schedule: str, peak: float, done: float) -> float:
     Args:
         schedule: one of these names.
         peak: the largest rate.
-        done: share of the steps already taken, 0 to 1.
+        done: completed share of the steps, 0 to 1.
     Raises:
         ValueError: no such schedule.
 

@@ -1,4 +1,4 @@
-"""Named tensors in safetensors files: written whole or not at all, read without executing anything."""
+"""Named tensors in safetensors files: written atomically, and read without executing code."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ _PICKLES = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
-    """Writes tensors and text; the file appears, or replaces an older one, only when it is complete."""
-    # Own copies: safetensors refuses tensors that share memory, as tied weights do.
+    """Write tensors and text atomically: the file is created, or replaced, only when it is complete."""
+    # Copies, because safetensors rejects tensors that share memory, such as tied weights.
     own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     with replacing(path) as scratch:
         save_file(own, scratch, metadata)
 
 
 def is_pickle(path: Path) -> bool:
-    """Whether a file starts as pickles do, and the zip archives in which torch stores them."""
+    """Return whether a file starts like a pickle, or like the zip archives in which torch stores pickles."""
     with path.open("rb") as stream:
         return stream.read(4).startswith(_PICKLES)
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors and the text of one safetensors file.
+    """Read the tensors and the text of a safetensors file.
 
     Raises:
         FileNotFoundError: no such file.
@@ -38,18 +38,19 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """
     if is_pickle(path):
         raise ValueError(
-            f"{path} is a pickle (.pt, .pth), not safetensors; it is not opened, because unpickling can run "
-            "any code. For a state dict of your own model use invariscope.zoo.load_weights(model, path)."
+            f"{path} is a pickle (.pt, .pth), not a safetensors file. It was not opened, because unpickling "
+            "can run any code. For a state dict of your own model, use "
+            "invariscope.zoo.load_weights(model, path)."
         )
     try:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except SafetensorError as error:
-        raise ValueError(f"{path} is truncated, damaged or no safetensors file ({error}).") from error
+        raise ValueError(f"{path} is truncated, damaged or not a safetensors file ({error}).") from error
 
 
 def differences(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
-    """How two state dicts differ in names and shapes; empty where they agree."""
+    """Describe how two state dicts differ in names and shapes; empty if they agree."""
     missing = [name for name in wanted if name not in found]
     extra = [name for name in found if name not in wanted]
     shapes = [

@@ -1,4 +1,4 @@
-"""How a training runs, in one value."""
+"""The settings of a training."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from invariscope.zoo.schedules import SCHEDULES
 
 OPTIMIZERS = ("adam", "sgd")
 PRECISIONS = ("float32", "bf16", "auto")
-# Always described. The others are described if they differ from their defaults, so that checkpoints of
-# trainings without them stay valid when a setting is added.
+# Always described. Others are only described if they differ from their defaults, so that checkpoints
+# stay valid when a setting is added.
 _ALWAYS = ("batch_size", "lr", "schedule", "seed", "precision", "channels_last")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """How a training runs, whatever is learned; `train` documents each setting.
+    """Settings of a training that do not depend on the objective; `train` documents them.
 
     Raises:
-        ValueError: a setting out of range, or one that does not go with another.
+        ValueError: a setting out of range, or incompatible settings.
     """
 
     epochs: int
@@ -49,20 +49,20 @@ class TrainConfig:
             raise ValueError(f"lr must be positive; got {self.lr}.")
         if not self.weight_decay >= 0 or (self.weight_decay and self.optimizer != "sgd"):
             raise ValueError(
-                f'weight_decay is at least 0, and above 0 only with optimizer="sgd"; got '
+                f'weight_decay must be at least 0, and is only supported by optimizer="sgd"; got '
                 f"weight_decay={self.weight_decay} with optimizer={self.optimizer!r}."
             )
         for name in ("label_smoothing", "ema"):
             if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} is at least 0 and below 1; got {name}={getattr(self, name)}.")
+                raise ValueError(f"{name} must be at least 0 and below 1; got {name}={getattr(self, name)}.")
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> Self:
-        """Take the settings from a function's arguments, among others."""
+        """Select the settings from a function's arguments."""
         return cls(**{field.name: given[field.name] for field in fields(cls) if field.name in given})
 
     def describe(self) -> dict[str, Any]:
-        """Return what two trainings share if one continues the other, in plain values."""
+        """Return, in plain values, the settings that must agree for one training to continue another."""
         usual = {f.name: f.default for f in fields(self)}
         given = {name: value for name, value in asdict(self).items() if name != "epochs"}
         return {name: value for name, value in given.items() if name in _ALWAYS or value != usual[name]}

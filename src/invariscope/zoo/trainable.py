@@ -1,4 +1,4 @@
-"""Which parameters a training changes: all, those of the last linear layer, or a choice by name."""
+"""The parameters to train: all, those of the last linear layer, or a selection by name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HEAD = "head"
 
 
 def trainable_names(model: nn.Module, trainable: str | None) -> frozenset[str]:
-    """Names of the parameters that a training may change.
+    """Return the names of the parameters to train.
 
     Args:
         model: any module.
@@ -49,18 +49,18 @@ def _head_names(model: nn.Module) -> frozenset[str]:
         model, 'trainable="head" means the last linear layer', instead="name its parameters by a glob"
     )
     own = model.get_submodule(head).named_parameters(recurse=False)
-    # A layer that is the model itself has no name of its own.
+    # If the layer is the model itself, its name is empty.
     return frozenset(f"{head}.{name}".removeprefix(".") for name, _ in own)
 
 
 def last_linear(model: nn.Module, why: str, *, instead: str) -> str:
-    """The name of the linear layer that was defined last.
+    """Return the name of the linear layer that was defined last.
 
     Args:
         model: any module.
-        why, instead: what it is needed for and what else can be done, for the message.
+        why, instead: its purpose and the alternative, for the message.
     Raises:
-        ValueError: there is none.
+        ValueError: the model has no linear layer.
     """
     linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
     if not linear:
@@ -70,7 +70,7 @@ def last_linear(model: nn.Module, why: str, *, instead: str) -> str:
 
 @contextmanager
 def only_these(model: nn.Module, names: frozenset[str]) -> Iterator[None]:
-    """No gradients for other parameters, until the end of the block."""
+    """Disable the gradients of all other parameters within the block."""
     others = [p for name, p in model.named_parameters() if name not in names and p.requires_grad]
     try:
         for parameter in others:

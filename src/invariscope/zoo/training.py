@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Quick:
-    """Options under which SimpleConv learns the 8,000 bundled digits within a minute of one core.
+    """Options with which SimpleConv learns the 8,000 bundled digits within a minute on one core.
 
-    Over three seeds, accuracy on test digits: .966 to .974 upright after 3 epochs (12 s of one core), and
-    .915 to .937 rotated after 10 epochs of rotated digits (41 s). Without batch normalisation a
-    higher rate can leave all units dead.
+    Accuracy on test digits over three seeds: .966 to .974 for upright digits after 3 epochs (12 s on one
+    core), and .915 to .937 for rotated digits after 10 epochs on rotated digits (41 s). Without batch
+    normalisation, a higher learning rate can leave all units dead.
     """
 
     filters: int = 16
@@ -64,49 +64,48 @@ def train(
     progress: Callable[[Progress], None] | None = None,
     monitor: Callable[[nn.Module, int], Sequence[dict[str, Any]] | None] | None = None,
 ) -> Training:
-    """Trains a classifier with Adam or SGD; the model is changed in place and left in eval mode.
+    """Train a classifier with Adam or SGD; the model is changed in place and left in eval mode.
 
     Order, augmentation and dropout are drawn from (seed, epoch): the same seed gives the same weights, bit
-    for bit, on the same machine with the same number of threads, also across a resume. The global
-    generators are left as they were.
+    for bit, on the same machine with the same number of threads, even after a resume. The global
+    generators are restored.
 
     Args:
         model: maps (sample, ...) to log-probabilities or logits (sample, class), on any one device.
         data: training images and labels.
         epochs: passes over the data, counting those of a resumed training.
-        augmentation: each image of each batch is moved by an element drawn at random; None: never.
+        augmentation: each image of each batch is transformed by a random element; None: no augmentation.
         batch_size: the last batch of an epoch may be smaller.
         lr: learning rate; with a schedule, its peak.
         schedule: "constant"; "cosine": from lr down to 0 over all epochs, by a half cosine; "one_cycle":
             linearly from lr / 25 up to lr during the first 30 % of the steps, then down to 0 as "cosine".
         optimizer: "adam", or "sgd" with Nesterov momentum 0.9.
-        weight_decay: of "sgd": this multiple of each weight is added to its gradient. Biases and the
+        weight_decay: for "sgd": this multiple of each weight is added to its gradient. Biases and the
             parameters of normalisation layers do not decay.
         label_smoothing: this share of each target is spread evenly over all classes.
         flip: mirror each image left to right with probability 1/2, before the augmentation.
-        crop_px: shift each image by up to that many pixels along each axis, reflecting it at its borders;
+        crop_px: shift each image by up to this many pixels along each axis, reflecting it at its borders;
             CIFAR-10 is usually trained with 4. Flips and crops are drawn per (seed, epoch, sample).
         ema: decay of an exponential moving average of the weights and running statistics, such as 0.999 for
-            thousands of steps; 0: none. Tests, the monitor and the trained network then have the average.
-        seed: of everything random.
+            thousands of steps; 0: none. Tests, the monitor and the trained network then use the average.
+        seed: seed of all random draws.
         precision: "float32"; "bf16": forward and backward in bfloat16, with weights and optimizer in float32;
             "auto": bf16 if a few timed steps are at least 1.2 times as fast with it on this machine. The
             choice is recorded, and kept when the training is resumed.
-        channels_last: train in that memory format, which is faster for wide convolutions.
-        trainable: which parameters change: "head", the last linear layer alone, or a glob on their names
-            ("features.0.*"); None: all. Running statistics of normalisation layers, which are no
-            parameters, follow the data all the same.
-        test: measured after each epoch, never trained on, never augmented.
+        channels_last: train in this memory format, which is faster for wide convolutions.
+        trainable: the parameters to train: "head", only the last linear layer, or a glob on their names
+            ("features.0.*"); None: all. Running statistics of normalisation layers, which are not
+            parameters, are still updated.
+        test: data for the test accuracy after each epoch; never augmented.
         checkpoint: a file, replaced after each epoch and once a minute within an epoch; if it exists, the
-            training resumes there.
+            training resumes from it.
         progress: called after each batch. If it raises KeyboardInterrupt, the checkpoint is written first.
-        monitor: called with the model and the number of epochs done, before the first and after each. The
-            records that it returns, of plain values with an "epoch", are kept: `iv.Monitor` is one. It must
-            leave the model as it is. A training that resumes between two epochs calls it for the last one
-            again.
+        monitor: called with the model and the number of completed epochs, before the first epoch and after
+            each, such as an `iv.Monitor`. The records that it returns, plain values with an "epoch", are
+            kept. It must not change the model. A training that resumes between two epochs calls it again
+            for the last one.
     Raises:
-        ValueError: unusable data or options, a loss that is no longer finite, a checkpoint of another
-            training.
+        ValueError: invalid data or options, a loss that is not finite, or a checkpoint of another training.
 
     Source:
         Kingma and Ba 2015, arXiv:1412.6980 (Adam); Smith and Topin 2018, arXiv:1708.07120 (one cycle);

@@ -1,4 +1,4 @@
-"""Weights on disk: safetensors with a JSON card beside them, and state dicts for a user's own model."""
+"""Weights on disk: safetensors with a JSON card, and state dicts of a user's own model."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ WEIGHTS, CARD = "weights.safetensors", "card.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """What is needed to build a network again, and what is known of its training.
+    """Everything needed to rebuild a network, and the record of its training.
 
     Args:
         network: registry name of the architecture.
         input_shape: (C, H, W).
-        classes: their names, in the order of the outputs.
+        classes: names of the classes, in the order of the outputs.
         options: options of the architecture.
-        seed: of the initial weights.
+        seed: seed of the initial weights.
         training: `Training.describe()`: data, augmentation, epochs, accuracy, history and so on; None for
             random weights.
-        versions: of invariscope, torch and python.
-        schema: of the card itself.
+        versions: versions of invariscope, torch and Python.
+        schema: version of the card's format.
     """
 
     network: str
@@ -48,7 +48,7 @@ class Card:
     schema: int = SCHEMA
 
     def __repr__(self) -> str:
-        """The network and its training, in a line; the attributes hold the rest."""
+        """Return one line on the network and its training."""
         options = "".join(f", {name}={value!r}" for name, value in self.options.items())
         shape, trained = " × ".join(map(str, self.input_shape)), self.training or {}
         epochs, data = trained.get("epochs"), (trained.get("data") or {}).get("name", "data")
@@ -56,7 +56,7 @@ class Card:
         return f"<Card {self.network}{options}: {shape} to {len(self.classes)} classes, {history}>"
 
     def build(self) -> nn.Module:
-        """The network with its initial, untrained weights."""
+        """Build the network with its initial, untrained weights."""
         return build(
             self.network,
             input_shape=self.input_shape,
@@ -66,20 +66,20 @@ class Card:
         )
 
     def prepared(self, data: ImageData) -> ImageData:
-        """The data standardised as it was for training, or as it is if training did not standardise."""
+        """Return the data, standardised as for the training."""
         trained_on = (self.training or {}).get("data", {})
         mean, std = trained_on.get("mean"), trained_on.get("std")
         return data.standardized(mean, std) if mean and not data.mean else data
 
 
 def save_network(folder: str | Path, model: nn.Module, card: Card, *, overwrite: bool = False) -> Path:
-    """Writes weights.safetensors and card.json into `folder`; returns it.
+    """Write weights.safetensors and card.json to `folder`, and return the folder.
 
-    The card comes last, so a folder with a card is complete. Matrices and filters whose values float16 holds
-    exactly, as those of `round_to_float16`, are stored in it.
+    The card is written last, so a folder with a card is complete. Matrices and filters that float16
+    represents exactly, such as those of `round_to_float16`, are stored in float16.
 
     Raises:
-        FileExistsError: the folder holds something already and `overwrite` is not set.
+        FileExistsError: the folder is not empty and `overwrite` is not set.
         ValueError: the card does not describe this model.
     """
     folder = Path(folder)
@@ -94,10 +94,10 @@ def save_network(folder: str | Path, model: nn.Module, card: Card, *, overwrite:
 
 @torch.no_grad()
 def round_to_float16(model: nn.Module) -> nn.Module:
-    """Rounds matrices and filters, in place, to the nearest values that float16 holds; returns the model.
+    """Round matrices and filters in place to the nearest float16 values, and return the model.
 
-    Parameters keep their dtype. Biases, the parameters of normalisation layers and running statistics, which
-    are few, stay as they are. `save_network` then needs half the space and loses nothing.
+    Parameters keep their dtype. Biases, parameters of normalisation layers and running statistics, which are
+    few, do not change. `save_network` then needs half the space, without loss.
 
     Raises:
         ValueError: a weight beyond the range of float16, 65,504.
@@ -113,7 +113,7 @@ def round_to_float16(model: nn.Module) -> nn.Module:
 
 
 def _compact(tensor: Tensor) -> Tensor:
-    """In float16 if that is smaller and loses nothing."""
+    """Convert to float16 if that is smaller and lossless."""
     if tensor.dim() < 2 or tensor.dtype != torch.float32:
         return tensor
     half = tensor.half()
@@ -121,25 +121,25 @@ def _compact(tensor: Tensor) -> Tensor:
 
 
 def load_network(path: str | Path) -> tuple[nn.Module, Card]:
-    """The network of a folder that `save_network` wrote, in eval mode, and its card.
+    """Load a network saved by `save_network`, in eval mode, and its card.
 
-    Safe on files from strangers: nothing in them is executed.
+    Safe for untrusted files: nothing in them is executed.
 
     Args:
         path: the folder, or one of its two files.
     Raises:
-        FileNotFoundError: no such folder, or a file is missing in it.
+        FileNotFoundError: the folder, or one of its files, does not exist.
         ValueError: a damaged or newer card, an unknown network, damaged weights, a pickle, or weights of
-            another architecture: the message says which names and shapes differ.
+            another architecture; the message lists the names and shapes that differ.
     """
     path = Path(path)
     folder = path.parent if path.is_file() or path.name in (WEIGHTS, CARD) else path
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no folder {folder}{_neighbours(folder)}")
     if path.is_file() and path.name not in (WEIGHTS, CARD):
-        read_tensors(path)  # says what is wrong with a pickle or a damaged file
+        read_tensors(path)  # raises a more specific error for a pickle or a damaged file
         raise ValueError(
-            f"{path} has no card; give a folder with {WEIGHTS} and {CARD}, as save_network writes."
+            f"{path} has no card; give a folder with {WEIGHTS} and {CARD}, as written by save_network."
         )
     for name in (CARD, WEIGHTS):
         if not (folder / name).is_file():
@@ -157,7 +157,7 @@ def load_network(path: str | Path) -> tuple[nn.Module, Card]:
 
 
 def load_card(folder: str | Path) -> Card:
-    """The card alone of a folder that `save_network` wrote; the weights need not be there.
+    """Load only the card of a folder written by `save_network`; the weights are not needed.
 
     Raises:
         FileNotFoundError: no card.
@@ -169,21 +169,23 @@ def load_card(folder: str | Path) -> Card:
 
 
 def _neighbours(folder: Path) -> str:
-    """The networks that lie beside a folder that does not exist."""
+    """Return a hint with the networks next to a folder that does not exist."""
     beside = sorted(found.parent.name for found in folder.parent.glob(f"*/{CARD}"))
-    return f"; beside it lie {', '.join(beside)}" if beside else "; `invariscope demo` or `train` makes one"
+    if beside:
+        return f"; networks next to it: {', '.join(beside)}"
+    return "; `invariscope demo` or `train` creates one"
 
 
 def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
-    """Puts a file's weights into a model of the user's own; returns the model.
+    """Load a file's weights into your own model, and return the model.
 
     Args:
-        model: the architecture, built.
-        path: a state dict: safetensors, or a .pt file, which is read with `weights_only=True`: anything but
-            tensors and plain containers in it is refused.
+        model: the model.
+        path: a state dict: safetensors, or a .pt file, which is read with `weights_only=True` and may contain
+            only tensors and plain containers.
     Raises:
         FileNotFoundError: no such file.
-        ValueError: damaged, refused, no state dict, or of another architecture.
+        ValueError: damaged, rejected, not a state dict, or of another architecture.
     """
     path = Path(path)
     tensors = _read_pickled(path) if is_pickle(path) else read_tensors(path)[0]
@@ -193,39 +195,40 @@ def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
 
 
 def read_card(path: Path) -> Card:
-    """The card in a JSON file.
+    """Read a card from a JSON file.
 
     Raises:
-        ValueError: no JSON, entries missing or unknown, or written by a newer version.
+        ValueError: not JSON, entries missing or unknown, or written by a newer version.
     """
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is truncated or no JSON ({error}).") from error
+        raise ValueError(f"{path} is truncated or not JSON ({error}).") from error
     if not isinstance(entries, dict) or not isinstance(entries.get("schema"), int):
-        raise ValueError(f"{path} is no card of a network: it has no schema number.")
+        raise ValueError(f"{path} is not the card of a network: it has no schema number.")
     if entries["schema"] > SCHEMA:
         raise ValueError(
-            f"{path} has schema {entries['schema']}, this version reads up to {SCHEMA}: upgrade invariscope."
+            f"{path} has schema {entries['schema']}, but this version reads up to {SCHEMA}: "
+            "upgrade invariscope."
         )
     missing = {"network", "input_shape", "classes"} - set(entries)
     extra = set(entries) - {f.name for f in fields(Card)}
     if missing or extra:
         raise ValueError(
-            f"{path} is no card of a network: missing {sorted(missing)}, not known {sorted(extra)}."
+            f"{path} is not the card of a network: missing {sorted(missing)}, unknown {sorted(extra)}."
         )
     shape, classes = entries.pop("input_shape"), entries.pop("classes")
     if not isinstance(shape, list) or not isinstance(classes, list):
-        raise ValueError(f"{path}: input_shape and classes are lists, got {shape!r} and {classes!r}.")
+        raise ValueError(f"{path}: input_shape and classes must be lists, got {shape!r} and {classes!r}.")
     if not isinstance(entries.get("options", {}), dict) or not isinstance(
         entries.get("training") or {}, dict
     ):
-        raise ValueError(f"{path}: options and training are objects with names and values.")
+        raise ValueError(f"{path}: options and training must be objects with names and values.")
     return Card(input_shape=tuple(shape), classes=tuple(classes), **entries)
 
 
 def _shapes(card: Card) -> dict[str, Tensor]:
-    """The state dict of the card's network, without memory: a forged card cannot ask for gigabytes."""
+    """Return the state dict of the card's network on the meta device: a forged card costs no memory."""
     with torch.device("meta"):
         return card.build().state_dict()
 
@@ -241,22 +244,20 @@ def _read_pickled(path: Path) -> dict[str, Tensor]:
     except Exception as error:  # a damaged or forged pickle can fail in any way
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ValueError(
-            f"{path} is truncated, or holds more than tensors, which could run code; it was not loaded "
-            f"({first}). Save the state dict alone, best as safetensors."
+            f"{path} is truncated, or contains more than tensors, which could run code; it was not loaded "
+            f"({first}). Save only the state dict, preferably as safetensors."
         ) from error
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
         raise ValueError(
-            f"{path} holds no state dict: expected names and tensors, got {type(content).__name__}."
+            f"{path} is not a state dict: expected names and tensors, got {type(content).__name__}."
         )
     return content
 
 
 def _refuse_used(folder: Path, overwrite: bool) -> None:
     if folder.exists() and not folder.is_dir():
-        raise FileExistsError(f"{folder} is a file; give a folder to save the network in.")
+        raise FileExistsError(f"{folder} is a file; give a folder for the network.")
     if not overwrite and folder.exists() and any(folder.iterdir()):
-        raise FileExistsError(
-            f"{folder} holds files already. Give an empty or new folder, or overwrite=True."
-        )
+        raise FileExistsError(f"{folder} is not empty. Give an empty or new folder, or overwrite=True.")

@@ -16,14 +16,14 @@ _AT_ONCE = 500
 
 
 class WhiteningConv(nn.Conv2d):
-    """A convolution whose filters are fitted to the training images once, and then stay.
+    """Convolution whose filters are fitted to the training images once, and then stay fixed.
 
     The filters are the eigenvectors of the second moments of all k x k patches, each divided by the root of
-    its eigenvalue, followed by their negatives: 2 C k² channels. Filters are a buffer, which no training
-    changes; biases are learned. Before it is fitted the layer has random filters. `train` fits it.
+    its eigenvalue, followed by their negatives: 2 C k² channels. The filters are a buffer, which training
+    does not change; biases are learned. The filters are random until `train` fits them.
 
     Args:
-        channels: C, of the image.
+        channels: C, channels of the image.
         kernel_size: k; maps are k - 1 pixels smaller than the image.
 
     Source:
@@ -40,13 +40,13 @@ class WhiteningConv(nn.Conv2d):
         self.register_buffer("fitted", torch.tensor(False))
 
     def reset_parameters(self) -> None:
-        """Draw random filters and biases; the layer then counts as not fitted."""
+        """Draw random filters and biases, and mark the layer as not fitted."""
         super().reset_parameters()
         if "fitted" in self._buffers:
             self.fitted.fill_(False)
 
     def fit(self, images: Float[Tensor, "sample C H W"]) -> None:
-        """Set the filters from up to 5,000 of the images, evenly spaced."""
+        """Fit the filters to up to 5,000 of the images, evenly spaced."""
         size = self.kernel_size[0]
         filters = whitening_filters(images[:: -(-len(images) // IMAGES)], size)
         self.weight.copy_(torch.cat([filters, -filters]))
@@ -76,13 +76,13 @@ def whitening_filters(
         moments, count = moments + patches.T @ patches, count + len(patches)
     values, vectors = torch.linalg.eigh(moments / count)
     filters = (vectors / (values + FLOOR).sqrt()).T.flip(0)
-    # An eigenvector's sign is arbitrary: the entry that is largest becomes positive.
+    # An eigenvector's sign is arbitrary; make the largest entry positive.
     largest = filters.gather(1, filters.abs().argmax(1, keepdim=True))
     return (filters * largest.sign()).view(size, channels, kernel_size, kernel_size).float()
 
 
 def fit_layers(model: nn.Module, images: Tensor) -> None:
-    """Fit the layers that have to be, and have not been, to the images that enter the model."""
+    """Fit all layers that need it, and have not been fitted, to the images."""
     for module in model.modules():
         if isinstance(module, WhiteningConv) and not module.fitted:
             module.fit(images)

@@ -12,7 +12,7 @@ import typer
 from invariscope.cli import options as shared
 from invariscope.cli.console import complain, notice, show, show_line
 from invariscope.cli.errors import Debug, command
-from invariscope.cli.options import arguments, opt
+from invariscope.cli.options import opt
 
 if TYPE_CHECKING:
     from invariscope.checking.limits import Limit, Outcome
@@ -26,47 +26,26 @@ def check(
     model: shared.Model,
     data: shared.Data,
     transform: shared.Transform,
+    origin: shared.Origin,
+    settings: shared.BatchSettings,
     most: Annotated[
         list[str] | None,
-        opt(
-            "No layer that matches may have a larger value. May repeat.",
-            "GLOB:MEASURE:VALUE",
-            "--max",
-            shown=False,
-        ),
+        opt("Fail above this value. May repeat.", "GLOB:MEASURE:VALUE", "--max", shown=False),
     ] = None,
     least: Annotated[
         list[str] | None,
-        opt(
-            "No layer that matches may have a smaller value. May repeat.",
-            "GLOB:MEASURE:VALUE",
-            "--min",
-            shown=False,
-        ),
+        opt("Fail below this value. May repeat.", "GLOB:MEASURE:VALUE", "--min", shown=False),
     ] = None,
-    junit: Annotated[Path | None, opt("Also as JUnit XML, replacing the file.", "FILE", shown="none")] = None,
-    classes: shared.Classes = None,
-    samples: shared.Samples = None,
-    label: shared.Label = None,
-    weights: shared.Weights = None,
-    split: shared.Split = None,
-    data_dir: shared.DataDir = None,
-    seed: shared.Seed = 0,
-    batch_size: shared.BatchSize = "auto",
-    device: shared.Device = None,
-    precision: shared.Precision = "float32",
-    nonfinite: shared.Nonfinite = "raise",
-    unstable: shared.Unstable = "refuse",
-    output: shared.Output = None,
-    gradients: shared.Gradients = False,
-    progress: shared.Progress = True,
+    junit: Annotated[
+        Path | None, opt("Also write JUnit XML to this file, replacing it.", "FILE", shown="none")
+    ] = None,
     debug: Debug = False,
 ) -> None:
-    """Checks that a model's numbers keep their limits: for continuous integration.
+    """Check that a model's numbers stay within limits, for continuous integration.
 
-    The value of all samples decides; its interval is shown beside it. A layer without a value, because all
-    of its units are dead, does not keep a limit. Ends with code 0 if all limits hold, 1 if one does not, 2
-    if something is wrong with the command, and nothing was checked.
+    The value over all samples decides; its interval is shown beside it. A layer without a value, because all
+    of its units are dead, breaks its limits. The exit code is 0 if all limits hold, 1 if one is broken, and 2
+    if the command is wrong and nothing was checked.
 
     Examples:
 
@@ -83,15 +62,14 @@ def check(
     limits = read_limits(most or (), least or ())
     if junit is not None and not junit.absolute().parent.is_dir():
         raise FileNotFoundError(
-            f"--junit {junit}: there is no folder {junit.absolute().parent}; make it first"
+            f"--junit {junit}: the folder {junit.absolute().parent} does not exist; create it first"
         )
     if junit is not None and junit.is_dir():
         raise IsADirectoryError(f"--junit {junit} is a folder; name a file")
-    given = arguments(iv.measure, locals())
     elements = read_transform(transform)
-    named, inputs = loaded(model, data, weights=weights, split=split, data_dir=data_dir, seed=seed)
-    given |= needed(limits) | {"label": label or named.label}
-    result = iv.measure(**given | {"model": named.model, "data": inputs, "transform": elements})
+    named, inputs = loaded(model, data, origin, seed=settings.seed)
+    options = settings.keywords(named.label) | needed(limits)
+    result = iv.measure(named.model, inputs, elements, **options)
     outcomes = judged(limits, result)
     if junit is not None:
         write_junit(junit, outcomes, model=result.name, seconds=time.perf_counter() - started)

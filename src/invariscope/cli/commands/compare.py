@@ -15,14 +15,16 @@ from invariscope.cli.options import flag
 @command
 def compare(
     run_a: Annotated[Path, typer.Argument(help="A folder that `measure` wrote.", show_default=False)],
-    run_b: Annotated[Path, typer.Argument(help="Another, of the same samples.", show_default=False)],
+    run_b: Annotated[
+        Path, typer.Argument(help="Another one, measured on the same samples.", show_default=False)
+    ],
     stratum: Annotated[str, flag("`all` samples, one class, or the `mean` over classes.")] = "all",
     debug: Debug = False,
 ) -> None:
-    """Shows the difference of two runs, layer by layer: B minus A, with an interval.
+    """Show the difference of two runs layer by layer: B minus A, with an interval.
 
-    Both runs have to be of the same samples and the same transform. The interval is of the paired
-    difference, so it is narrower than the two separate ones suggest.
+    Both runs must have measured the same samples with the same transform. The interval is that of the paired
+    difference, so it is narrower than the two separate intervals suggest.
 
     Examples:
 
@@ -44,6 +46,4 @@ def compare(
     shown = where(differences, stratum=stratum).to_dict("records")
     for line in outside_note(shown, value="difference"):  # type: ignore[arg-type]
         show(line)
-    show(
-        "p is of no difference. p (Holm) is adjusted for the number of rows of its table; intervals are not."
-    )
+    show("p tests for no difference. p (Holm) is adjusted for the rows of its table; intervals are not.")

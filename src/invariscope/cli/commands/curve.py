@@ -9,7 +9,7 @@ from invariscope.cli import options as shared
 from invariscope.cli.console import notice, show, show_line
 from invariscope.cli.errors import Debug, command
 from invariscope.cli.folders import staged_folder
-from invariscope.cli.options import arguments, opt
+from invariscope.cli.options import opt
 
 if TYPE_CHECKING:
     from invariscope.results.result import Result
@@ -21,39 +21,24 @@ _USUAL = Path("curve")
 def curve(
     model: shared.Model,
     data: shared.Data,
+    origin: shared.Origin,
+    settings: shared.RunSettings,
     radii: Annotated[
-        int,
-        opt(
-            "How many sizes of deformation, in equal ratios: from ones far below a pixel to ones that "
-            "fold the image.",
-            "INT",
-        ),
+        int, opt("Number of deformation sizes, from far below a pixel to folding the image.", "INT")
     ] = 30,
-    cutoff: Annotated[int, opt("Most half waves across a deformation: more is finer.", "INT")] = 3,
+    cutoff: Annotated[int, opt("Largest number of half waves in a deformation; more is finer.", "INT")] = 3,
     layers: Annotated[
-        list[str] | None, opt("Also layers that match, such as `conv*`. May repeat.", "GLOB", shown="output")
+        list[str] | None,
+        opt("Also measure these layers, such as `conv*`. May repeat.", "GLOB", shown="output"),
     ] = None,
-    classes: shared.Classes = None,
-    samples: shared.Samples = None,
     out: shared.Out = _USUAL,
     overwrite: shared.Overwrite = False,
-    label: shared.Label = None,
-    weights: shared.Weights = None,
-    split: shared.Split = None,
-    data_dir: shared.DataDir = None,
-    seed: shared.Seed = 0,
-    device: shared.Device = None,
-    precision: shared.Precision = "float32",
-    output: shared.Output = None,
-    gradients: shared.Gradients = False,
-    progress: shared.Progress = True,
     debug: Debug = False,
 ) -> None:
-    """Measures how far a model's answers move as its images are moved further and further.
+    """Measure how a model's output changes under deformations of increasing size.
 
-    Smooth deformations of rising size, noise of equal size, and steps of equal size toward another sample.
-    Writes `result.json`, `maps.safetensors` and `report.html` into the folder `--out`: all of them, or
-    nothing.
+    Compares smooth deformations with noise of equal size and with steps of equal size toward another sample.
+    Writes `result.json`, `maps.safetensors` and `report.html` to the folder `--out`, all of them or none.
 
     Examples:
 
@@ -63,12 +48,11 @@ def curve(
     import invariscope as iv
     from invariscope.cli.models import loaded
 
-    given = arguments(iv.measure, locals()) | arguments(iv.stability_curve, locals())
     with staged_folder(out, usual=_USUAL, overwrite=overwrite) as stage:
-        named, inputs = loaded(model, data, weights=weights, split=split, data_dir=data_dir, seed=seed)
-        given |= {"model": named.model, "data": inputs, "label": label or named.label}
-        given["layers"] = layers or "output"
-        found = named.summary(iv.stability_curve(**given))
+        named, inputs = loaded(model, data, origin, seed=settings.seed)
+        options = {"radii": radii, "cutoff": cutoff, "layers": layers or "output"}
+        options |= settings.keywords(named.label)
+        found = named.summary(iv.stability_curve(named.model, inputs, **options))
         found.save(stage)
         found.report(stage / "report.html")
     _show(found, out)
@@ -83,4 +67,4 @@ def _show(result: Result, out: Path) -> None:
     show(bump_table(result), "")
     for remark in radius_remarks(result, out) + remarks(result):
         notice(f"note: {remark}")
-    show_line(f"{out / 'report.html'}")
+    show_line(str(out / "report.html"))

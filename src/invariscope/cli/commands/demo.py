@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @command
 def demo(
     out: Annotated[Path, flag("Folder for networks, results and report.")] = Path("invariscope-demo"),
-    seed: Annotated[int, flag("Of everything random.")] = 0,
+    seed: Annotated[int, flag("Seed of everything random.")] = 0,
     plain_epochs: Annotated[int | None, typer.Option(hidden=True)] = None,
     rotated_epochs: Annotated[int | None, typer.Option(hidden=True)] = None,
     training_digits: Annotated[int | None, typer.Option(hidden=True)] = None,
@@ -26,10 +26,10 @@ def demo(
     filters: Annotated[int | None, typer.Option(hidden=True)] = None,
     debug: Debug = False,
 ) -> None:
-    """Trains two small networks on real digits, upright and rotated, and shows which layers are invariant.
+    """Train two small networks on real digits, upright and rotated, and show which layers are invariant.
 
-    Takes a minute or two on two cores and needs no network and no data. A second run in the same folder
-    uses the networks of the first.
+    Takes a minute or two on two cores and needs neither network access nor data. A second run in the same
+    folder reuses the networks of the first.
 
     Examples:
 
@@ -44,9 +44,9 @@ def demo(
         "digits": digits,
         "filters": filters,
     }
-    from invariscope.demo import Settings, run
+    from invariscope.demo import DemoSettings, run
 
-    settings = Settings(**{name: value for name, value in chosen.items() if value is not None})
+    settings = DemoSettings(**{name: value for name, value in chosen.items() if value is not None})
     _show(run(out, settings=settings, bars=progress_bars, log=notice))
 
 

@@ -13,11 +13,11 @@ from invariscope.cli.errors import Debug, command
 @command
 def explain(
     name: Annotated[
-        str, typer.Argument(help="A measure, an output of one, or a transform.", show_default=False)
+        str, typer.Argument(help="A measure, an output of a measure, or a transform.", show_default=False)
     ],
     debug: Debug = False,
 ) -> None:
-    """Says what a measure's number means, its formula, and when it misleads; or what a transform does.
+    """Explain a measure, with its formula and caveats, or a transform.
 
     Examples:
 
@@ -35,25 +35,18 @@ def explain(
 
 
 def _explained(name: str) -> tuple[str, str]:
-    """A heading and a text in the style of a docstring."""
+    """Return a heading and a text in the style of a docstring."""
+    from invariscope.catalog.expressions import ways
     from invariscope.cli.docstrings import documented
     from invariscope.common.registry import snake_case, unknown
     from invariscope.measures.base import MEASURES, Measure
     from invariscope.transforms.base import TRANSFORMS, Transform
 
-    measures, transforms = MEASURES.classes(), TRANSFORMS.classes()
     plain = snake_case(name.split(".")[0])
-    if plain in measures:
-        cls = measures[plain]
-        return f"{plain}, a measure", f"{documented(cls, Measure)}\n\n{_options(cls, Measure)}"
-    if plain in transforms:
-        cls = transforms[plain]
-        return f"{plain}, a transform", f"{documented(cls, Transform)}\n\n{_options(cls, Transform)}"
+    for registry, base in ((MEASURES, Measure), (TRANSFORMS, Transform)):
+        if cls := registry.classes().get(plain):
+            written = "\n".join(f"- `{way}`" for way in ways(cls, base))
+            text = f"{documented(cls, base)}\n\n**Written as**\n\n{written}"
+            return f"{plain}, a {registry.kind}", text
     hint = "`invariscope list measures` and `invariscope list transforms` show all."
-    raise unknown("measure or transform", name, [*measures, *transforms], hint=hint)
-
-
-def _options(cls: type, base: type) -> str:
-    from invariscope.catalog.expressions import ways
-
-    return "**Written as**\n\n" + "\n".join(f"- `{way}`" for way in ways(cls, base))
+    raise unknown("measure or transform", name, [*MEASURES.names(), *TRANSFORMS.names()], hint=hint)

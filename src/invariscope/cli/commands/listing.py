@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from invariscope.readers.base import LayerInfo
 
 listing = typer.Typer(
-    help="Lists measures, transforms, models, data sets, plots, recipes, or the layers of a model.",
+    help="List measures, transforms, models, data sets, plots, recipes, or the layers of a model.",
     rich_markup_mode="markdown",
     no_args_is_help=True,
 )
@@ -25,83 +24,78 @@ listing = typer.Typer(
 @listing.command()
 @command
 def measures(debug: Debug = False) -> None:
-    """Lists the measures, and what each says."""
+    """List the measures and what each one says."""
     import invariscope as iv
 
-    _table("measures", iv.list_measures().items(), "`invariscope explain NAME` says more.")
+    _table(iv.list_measures(), "`invariscope explain NAME` says more.")
 
 
 @listing.command()
 @command
 def transforms(debug: Debug = False) -> None:
-    """Lists the transforms, and how to write each."""
-    from invariscope.transforms.base import TRANSFORMS
+    """List the transforms."""
+    import invariscope as iv
 
-    _table(
-        "transforms", _summaries(TRANSFORMS.classes()), "`invariscope explain NAME` shows how to write each."
-    )
+    _table(iv.list_transforms(), "`invariscope explain NAME` shows how to write each.")
 
 
 @listing.command()
 @command
 def models(debug: Debug = False) -> None:
-    """Lists the networks that come with the package, and how to name others."""
+    """List the networks that come with the package, and how to name other models."""
+    from invariscope.catalog.listing import first_sentence
     from invariscope.cli.models import FORMS
     from invariscope.zoo.networks import NETWORKS
 
-    zoo = {f"zoo:{name}": factory for name, factory in NETWORKS.classes().items()}
-    _table("models", [*_summaries(zoo), *FORMS.items()])
+    _table({f"zoo:{name}": first_sentence(net) for name, net in NETWORKS.classes().items()} | FORMS)
 
 
 @listing.command()
 @command
 def datasets(debug: Debug = False) -> None:
-    """Lists the data sets that are known by name."""
+    """List the data sets that are known by name."""
     from invariscope.zoo.datasets import DATASETS
 
-    _table("data sets", [(name, known.summary) for name, known in DATASETS.items()])
+    _table({name: known.summary for name, known in DATASETS.items()})
 
 
 @listing.command()
 @command
 def plots(debug: Debug = False) -> None:
-    """Lists the plots of the report, and how to read each."""
-    from invariscope.plots import PLOTS
+    """List the plots of the report, and how to read each one."""
+    import invariscope as iv
 
-    rows = [(name, f"{plot.title}. {plot.reading}") for name, plot in PLOTS.classes().items()]
-    _table("plots", rows, "`invariscope.plots.draw(NAME, results)` draws one.")
+    _table(iv.list_plots(), "`invariscope.plots.draw(NAME, results)` draws one.")
 
 
 @listing.command()
 @command
 def recipes(debug: Debug = False) -> None:
-    """Lists the published experiments that can be run again."""
+    """List the published experiments that can be reproduced."""
     from invariscope.lab.recipes import names, read
 
     known = {name: read(name) for name in names()}
-    rows = [(name, f"{recipe.title}. {recipe.source}") for name, recipe in known.items()]
-    _table("recipes", rows, "`invariscope reproduce NAME` runs one.")
+    rows = {name: f"{recipe.title}. {recipe.source}" for name, recipe in known.items()}
+    _table(rows, "`invariscope reproduce NAME` runs one.")
 
 
 @listing.command()
 @command
 def layers(
     model: shared.Model,
+    origin: shared.Origin,
     data: Annotated[
         str | None,
         typer.Argument(
-            metavar="[DATA]", help="Needed unless the model takes 28 x 28 grey images.", show_default=False
+            metavar="[DATA]", help="Required unless the model takes 28 × 28 grey images.", show_default=False
         ),
     ] = None,
-    split: shared.Split = None,
-    data_dir: shared.DataDir = None,
-    weights: shared.Weights = None,
     gradients: shared.Gradients = False,
     debug: Debug = False,
 ) -> None:
-    """Lists the layers of a model in the order in which they run, with the shape of one sample's units.
+    """List the layers of a model in execution order, with the shape of one sample's units.
 
-    These names, and patterns such as `conv*`, go into `measure --layers`.
+    `measure --layers` takes these names and patterns such as `conv*`.
 
     Examples:
 
@@ -112,7 +106,7 @@ def layers(
     from invariscope.cli.tables import plain_table
     from invariscope.readers import as_reader
 
-    named, inputs = loaded(model, data or "mnist_subset", weights=weights, split=split, data_dir=data_dir)
+    named, inputs = loaded(model, data or "mnist_subset", origin)
     found = as_reader(named.model, gradients=gradients).inspect(_few(inputs))
     rows = [_layer_row(layer) for layer in found.layers]
     show(plain_table(f"Layers of {named.label}", ["layer", "kind", "shape", ""], rows, text=2))
@@ -121,7 +115,7 @@ def layers(
 
 
 def _few(inputs: Any, count: int = 3) -> Any:
-    """The first samples of whatever `iv.measure` would take."""
+    """Return the first samples of any data that `iv.measure` takes."""
     from invariscope.data.sources import as_source
 
     window = next(iter(as_source(inputs).windows()))
@@ -136,20 +130,14 @@ def _layer_row(layer: LayerInfo) -> list[str]:
     return [layer_label(layer.layer, layer.call), layer.kind, " × ".join(map(str, layer.shape)), status]
 
 
-def _summaries(things: dict[str, Any]) -> list[tuple[str, str]]:
-    """Names, and the first sentence of each docstring."""
-    documented = ((name, (inspect.getdoc(thing) or "").split("\n\n")[0]) for name, thing in things.items())
-    return [(name, " ".join(text.split())) for name, text in documented]
-
-
-def _table(title: str, rows: Iterable[tuple[str, str]], hint: str = "") -> None:
+def _table(rows: Mapping[str, str], hint: str = "") -> None:
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, show_header=False, pad_edge=False, title=None)
     table.add_column(no_wrap=True, style="bold")
     table.add_column()
-    for name, text in rows:
+    for name, text in rows.items():
         table.add_row(Text(name), Text(text))
     show(table)
     if hint:

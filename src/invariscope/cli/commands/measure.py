@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +10,7 @@ from invariscope.cli import options as shared
 from invariscope.cli.console import notice, show, show_line
 from invariscope.cli.errors import Debug, Interrupted, command
 from invariscope.cli.folders import staged_folder
-from invariscope.cli.options import arguments, flag, opt
+from invariscope.cli.options import flag, opt
 
 if TYPE_CHECKING:
     from invariscope.cli.models import Named
@@ -21,36 +21,15 @@ if TYPE_CHECKING:
 _USUAL = Path("run")
 
 
-@command
-def measure(
-    model: shared.Model,
-    data: shared.Data,
-    transform: shared.Transform,
-    measures: Annotated[
-        list[str],
-        opt(
-            "Names separated by commas, or as in Python, such as `Prediction()`. May repeat.",
-            "TEXT",
-            "--measures",
-            "-m",
-        ),
-    ] = ["normalized_variance"],  # noqa: B006
+@dataclass(frozen=True, kw_only=True)
+class MeasureSettings(shared.BatchSettings):
+    """Options of `iv.measure` that no other command has."""
+
     layers: Annotated[
-        list[str] | None, opt("Only layers that match, such as `conv*`. May repeat.", "GLOB", shown="all")
-    ] = None,
-    by_class: Annotated[bool, flag("Also each class alone.", "--by-class")] = False,
-    classes: shared.Classes = None,
-    samples: shared.Samples = None,
-    out: shared.Out = _USUAL,
-    overwrite: shared.Overwrite = False,
-    label: shared.Label = None,
-    weights: shared.Weights = None,
-    split: shared.Split = None,
-    data_dir: shared.DataDir = None,
-    seed: shared.Seed = 0,
-    batch_size: shared.BatchSize = "auto",
-    device: shared.Device = None,
-    precision: shared.Precision = "float32",
+        list[str] | None,
+        opt("Measure only matching layers, such as `conv*`. May repeat.", "GLOB", shown="all"),
+    ] = None
+    by_class: Annotated[bool, flag("Also measure each class alone.", "--by-class")] = False
     baseline: Annotated[
         str | None,
         opt(
@@ -59,44 +38,54 @@ def measure(
             "NAME",
             shown="none",
         ),
-    ] = None,
-    draws: Annotated[int, opt("Random networks for the baseline; each costs a pass.", "INT")] = 30,
+    ] = None
+    draws: Annotated[int, opt("Number of random networks for the baseline; each costs a pass.", "INT")] = 30
     floor: Annotated[
-        bool, flag("Also what interpolation alone causes: twice as many inputs.", "--floor")
-    ] = False,
+        bool, flag("Also measure the effect of interpolation alone; doubles the inputs.", "--floor")
+    ] = False
     width: Annotated[
         float | None,
         opt("Stop once every 95 % interval is at most this wide.", "FLOAT", shown="use all samples"),
-    ] = None,
-    at_least: Annotated[int, opt("With --width: samples before the first look, 64 or more.", "INT")] = 128,
+    ] = None
+    at_least: Annotated[
+        int, opt("With --width: samples before the first interim look, 64 or more.", "INT")
+    ] = 128
     decided_by: Annotated[
         str | None,
-        opt(
-            "With --width: the intervals that decide, such as `conv*:normalized_variance`.",
-            "GLOB",
-            shown="all",
-        ),
-    ] = None,
+        opt("With --width: the intervals that decide, such as `conv*:anova`.", "GLOB", shown="all"),
+    ] = None
     intervals: Annotated[
-        bool, flag("Leave the intervals out: an eighth of the memory.", " /--no-intervals", shown=False)
-    ] = True,
-    nonfinite: shared.Nonfinite = "raise",
-    unstable: shared.Unstable = "refuse",
-    output: shared.Output = None,
-    gradients: shared.Gradients = False,
-    memory_gb: Annotated[float | None, opt("Budget for sums.", "GB", shown="half of what is free")] = None,
-    batch_axis: Annotated[int | None, opt("The batch axis of all layers.", "INT", shown="found")] = None,
+        bool, flag("Leave out the intervals, for an eighth of the memory.", " /--no-intervals", shown=False)
+    ] = True
+    memory_gb: Annotated[
+        float | None, opt("Memory budget for sums.", "GB", shown="half of the free memory")
+    ] = None
+    batch_axis: Annotated[int | None, opt("Batch axis of all layers.", "INT", shown="detected")] = None
     checkpoint: Annotated[
         Path | None,
-        opt("Keeps the sums, so that the same command goes on after an interruption.", "FILE", shown="none"),
-    ] = None,
-    progress: shared.Progress = True,
+        opt("Save the sums here; the same command resumes after an interruption.", "FILE", shown="none"),
+    ] = None
+
+
+@command
+def measure(
+    model: shared.Model,
+    data: shared.Data,
+    transform: shared.Transform,
+    origin: shared.Origin,
+    settings: MeasureSettings,
+    measures: Annotated[
+        list[str],
+        opt("Names, or as in Python, such as `cka, Prediction()`. May repeat.", "TEXT", "--measures", "-m"),
+    ] = ["normalized_variance"],  # noqa: B006
+    out: shared.Out = _USUAL,
+    overwrite: shared.Overwrite = False,
     debug: Debug = False,
 ) -> None:
-    """Measures how a model's layers respond when its inputs are transformed.
+    """Measure how a model's layers respond when its inputs are transformed.
 
-    Prints a table, and writes `result.json`, `maps.safetensors` and `report.html` into the folder `--out`:
-    all of them, or nothing.
+    Prints a table and writes `result.json`, `maps.safetensors` and `report.html` to the folder `--out`,
+    all of them or none.
 
     Examples:
 
@@ -108,15 +97,14 @@ def measure(
     """
     from invariscope.engine.options import Options
 
-    settings = Options(**arguments(Options, locals()) | {"baseline": _baseline(baseline)})
-    request = {"weights": weights, "split": split, "data_dir": data_dir}
+    options = Options(**vars(settings) | {"baseline": _baseline(settings.baseline)})
     try:
         with staged_folder(out, usual=_USUAL, overwrite=overwrite) as stage:
-            result = _measured(model, data, transform, measures, settings, **request)
+            result = _measured(model, data, origin, transform, measures, options)
             result.save(stage)
             result.report(stage / "report.html")
     except KeyboardInterrupt:
-        raise Interrupted(_left(checkpoint)) from None
+        raise Interrupted(_left(settings.checkpoint)) from None
     _show(result, out)
 
 
@@ -129,27 +117,26 @@ def _baseline(text: str | None) -> Any:
 
 def _left(checkpoint: Path | None) -> str:
     if checkpoint is not None and checkpoint.exists():
-        return f"no result was written; the same command goes on from {checkpoint}."
+        return f"no result was written; the same command resumes from {checkpoint}."
     return "nothing was written."
 
 
 def _measured(
-    model: str, data: str, transform: str, measures: list[str], settings: Options, **request: Any
+    model: str, data: str, origin: shared.Origin, transform: str, measures: list[str], options: Options
 ) -> Result:
     import invariscope as iv
     from invariscope.cli.expressions import read_measures, read_transform
     from invariscope.cli.models import loaded
 
     elements, wanted = read_transform(transform), read_measures(measures)
-    named, inputs = loaded(model, data, seed=settings.seed, **request)
-    settings = replace(settings, label=settings.label or named.label)
-    keywords = {field.name: getattr(settings, field.name) for field in fields(settings)}
+    named, inputs = loaded(model, data, origin, seed=options.seed)
+    keywords: dict[str, Any] = vars(options) | {"label": options.label or named.label}
     result = iv.measure(named.model, inputs, elements, measures=wanted, **keywords)
     return _illustrated(named.summary(result), named, inputs, elements)
 
 
 def _illustrated(result: Result, named: Named, inputs: Any, elements: Transform) -> Result:
-    """With pictures of one orbit, where the data can be read a second time and hold images."""
+    """Add pictures of one orbit if the data are images that can be read a second time."""
     import invariscope as iv
 
     images = getattr(inputs, "images", None)
@@ -165,4 +152,4 @@ def _show(result: Result, out: Path) -> None:
         show(table, "")
     for remark in remarks(result):
         notice(f"note: {remark}")
-    show_line(f"{out / 'report.html'}")
+    show_line(str(out / "report.html"))

@@ -19,11 +19,11 @@ def report(
     runs: Annotated[
         list[Path], typer.Argument(metavar="RUN...", help="Folders that `measure` wrote.", show_default=False)
     ],
-    out: Annotated[Path, flag("The page to write.")] = Path("report.html"),
+    out: Annotated[Path, flag("Page to write.")] = Path("report.html"),
     overwrite: shared.Overwrite = False,
     debug: Debug = False,
 ) -> None:
-    """Writes one page about one run, or about several side by side.
+    """Write one page about a run, or about several runs side by side.
 
     The page is a single file that opens offline.
 

@@ -33,50 +33,45 @@ def reproduce(
             show_default=False,
         ),
     ],
-    out: Annotated[Path | None, opt("Where cells and page go.", "FOLDER", shown="the recipe's name")] = None,
-    scale: Annotated[str | None, opt("`paper` is the published schedule.", "NAME", shown="campaign")] = None,
+    out: Annotated[
+        Path | None, opt("Folder for cells and page.", "FOLDER", shown="the recipe's name")
+    ] = None,
+    scale: Annotated[
+        str | None, opt("Scale of the schedule; `paper` is the published one.", "NAME", shown="campaign")
+    ] = None,
     seeds: Annotated[
-        str | None,
-        opt(
-            "Trainings with these seeds in place of the recipe's own: a replication.",
-            "INT,INT,...",
-            shown="the recipe's",
-        ),
+        str | None, opt("Seeds of the trainings, for a replication.", "INT,INT,...", shown="the recipe's")
     ] = None,
     only: Annotated[
         list[str] | None,
-        opt(
-            "Only matching cells, such as `*/mnist/*`, and what they need. May repeat.",
-            "PATTERN",
-            shown="all",
-        ),
+        opt("Run only these cells, such as `*/mnist/*`, and what they need.", "PATTERN", shown="all"),
     ] = None,
     data_dir: shared.DataDir = None,
     archive: Annotated[
         Path | None,
-        opt("Finished cells that are taken from there.", "FOLDER", shown="`reproductions`, if it exists"),
+        opt("Folder with finished cells to reuse.", "FOLDER", shown="`reproductions`, if it exists"),
     ] = None,
-    data_note: Annotated[str, opt("A remark on the data, for the page.", "TEXT", shown="none")] = "",
-    jobs: Annotated[int, opt("Cells at a time.", "INT", min=1)] = 1,
+    data_note: Annotated[str, opt("Remark about the data for the page.", "TEXT", shown="none")] = "",
+    jobs: Annotated[int, opt("Cells to run at a time.", "INT", min=1)] = 1,
     threads: Annotated[
-        int | None, opt("Shared by all cells at a time.", "INT", shown="all cores", min=1)
+        int | None, opt("Threads, shared by the cells that run at a time.", "INT", shown="all cores", min=1)
     ] = None,
-    device: Annotated[str, opt("Where networks are trained and measured.", "cpu|cuda")] = "cpu",
+    device: Annotated[str, opt("Device for training and measuring.", "cpu|cuda")] = "cpu",
     page_only: Annotated[
-        bool, flag("Run nothing; write the page of what is finished.", "--page-only")
+        bool, flag("Run nothing; write the page from the finished cells.", "--page-only")
     ] = False,
-    dry_run: Annotated[bool, flag("Say the data sets, estimate the time and stop.", "--dry-run")] = False,
+    dry_run: Annotated[bool, flag("List the data sets, estimate the time and stop.", "--dry-run")] = False,
     cells: Annotated[bool, flag("List the cells and stop.", "--cells")] = False,
     cell: Annotated[
-        str | None, opt("Run this one cell here: its number or name.", "CELL", shown="all")
+        str | None, opt("Run this one cell in this process: its number or name.", "CELL", shown="all")
     ] = None,
     debug: Debug = False,
 ) -> None:
-    """Runs a published experiment again and writes a page with our numbers beside the published ones.
+    """Reproduce a published experiment and write a page that compares our numbers with the published ones.
 
-    A cell is one training or one measurement, in a process of its own. Finished cells are kept in
-    `--out` and are never run twice; a changed option runs only what depends on it. Cells that lie in the
-    archive are taken from there, and need no data; if all do, only the page is written.
+    A cell is one training or one measurement and runs in its own process. Finished cells are kept in `--out`
+    and never run twice; after a change of options only what depends on them runs again. Cells found in the
+    archive are reused and need no data; if all are there, only the page is written.
 
     Examples:
 
@@ -87,7 +82,7 @@ def reproduce(
     """
     from invariscope.lab import recipes
 
-    plan = recipes.load(name, scale=scale, seeds=_whole_numbers(seeds))
+    plan = recipes.load(name, scale=scale, seeds=_integers(seeds))
     out = out or Path(Path(name).stem)
     _refuse_unwritable(out)
     store = recipes.Store(out, plan, data_dir, _archive(archive))
@@ -122,15 +117,15 @@ def reproduce(
 
 
 def _archive(given: Path | None) -> Archive | None:
-    """The archive in that folder, or in the usual one if it exists.
+    """Return the archive in that folder, or in the default one if it exists.
 
     Raises:
-        FileNotFoundError: no such folder.
+        FileNotFoundError: the folder does not exist.
     """
     from invariscope.lab import recipes
 
     if given is not None and not given.is_dir():
-        raise FileNotFoundError(f"--archive {given}: there is no such folder")
+        raise FileNotFoundError(f"--archive {given}: the folder does not exist")
     folder = given or ARCHIVE
     return recipes.Archive(folder, report=notice) if folder.is_dir() else None
 
@@ -139,12 +134,12 @@ def _check_device(device: str) -> None:
     from invariscope.lab.recipes.machine import check_device
 
     if device not in DEVICES:
-        raise ValueError(f"--device is {' or '.join(DEVICES)}, got {device!r}")
+        raise ValueError(f"--device must be {' or '.join(DEVICES)}, got {device!r}")
     check_device(device)
 
 
 def _to_run(store: Store, cells: tuple[Cell, ...]) -> list[Cell]:
-    """The unfinished ones; all of them where nobody knows the data, without which no cell can be found."""
+    """Return the unfinished cells; all of them if the data, by which cells are identified, are missing."""
     from invariscope.lab import recipes
 
     if store.archive is None:
@@ -155,27 +150,27 @@ def _to_run(store: Store, cells: tuple[Cell, ...]) -> list[Cell]:
         return list(cells)
 
 
-def _whole_numbers(text: str | None) -> list[int] | None:
-    """Seeds from the command line.
+def _integers(text: str | None) -> list[int] | None:
+    """Return seeds from a comma-separated list.
 
-    >>> _whole_numbers("100,101, 102")
+    >>> _integers("100,101, 102")
     [100, 101, 102]
     """
     try:
         return None if text is None else [int(part) for part in text.split(",")]
     except ValueError as error:
-        raise ValueError(f"--seeds are whole numbers separated by commas, got {text!r}") from error
+        raise ValueError(f"--seeds must be integers separated by commas, got {text!r}") from error
 
 
 def _refuse_unwritable(out: Path) -> None:
-    """Raises a ValueError for a folder that cannot be made or written, without making it."""
+    """Raise ValueError for a folder that cannot be created or written to, without creating it."""
     path = out.absolute()
     there = next(place for place in (path, *path.parents) if place.exists())
     if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
         return
     where = "it" if there == path else str(there)
-    why = "may not be written" if there.is_dir() else "is a file"
-    raise ValueError(f"--out {out} cannot hold the cells: {where} {why}. Give a folder that can be written.")
+    why = "is not writable" if there.is_dir() else "is a file"
+    raise ValueError(f"--out {out} cannot hold the cells: {where} {why}. Give a writable folder.")
 
 
 def _list(chosen: tuple[Cell, ...], store: Store) -> None:
@@ -224,10 +219,10 @@ def _run_one(store: Store, cell: Cell, threads: int, device: str) -> None:
         complain(f"{error}.")
         raise typer.Exit(FAILED) from None
     except KeyboardInterrupt:
-        raise Interrupted("the cell is not finished; the same command goes on with it.") from None
+        raise Interrupted("the cell is not finished; the same command resumes it.") from None
     show_line(str(store.folder(cell)))
     if not ran:
-        notice("it was finished already")
+        notice("the cell was already finished")
 
 
 def _estimate(store: Store, chosen: tuple[Cell, ...], jobs: int, threads: int) -> None:
@@ -256,5 +251,5 @@ def _run_all(store: Store, chosen: tuple[Cell, ...], words: list[str], jobs: int
         return recipes.CellRunner(store, words, jobs, threads, notice)(chosen)
     except KeyboardInterrupt:
         done = len(chosen) - len(recipes.unfinished(store, chosen, notice))
-        text = f"{done} of {len(chosen)} cells are finished; the same command goes on from there."
+        text = f"{done} of {len(chosen)} cells are finished; the same command resumes from there."
         raise Interrupted(text) from None

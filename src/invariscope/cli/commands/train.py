@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,6 +20,32 @@ if TYPE_CHECKING:
     from invariscope.zoo import Card, ImageData, Training
 
 
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings:
+    """Options of `zoo.train`."""
+
+    epochs: Annotated[int, opt("Passes over the data.", "INT")] = 5
+    batch_size: Annotated[int, opt("Images per step.", "INT")] = 256
+    optimizer: Annotated[str, opt("`adam`, or `sgd` with Nesterov momentum.", "NAME")] = "adam"
+    lr: Annotated[float, opt("Learning rate; with a schedule, its peak.", "FLOAT")] = 1e-3
+    schedule: Annotated[str, opt("Learning rate schedule: `constant`, `cosine` or `one_cycle`.", "NAME")] = (
+        "constant"
+    )
+    weight_decay: Annotated[
+        float, opt("Weight decay of `sgd`; biases and normalisation do not decay.", "FLOAT", "--weight-decay")
+    ] = 0.0
+    label_smoothing: Annotated[
+        float, opt("Share of each target spread over all classes.", "FLOAT", "--label-smoothing")
+    ] = 0.0
+    flip: Annotated[bool, flag("Mirror images left to right at random.", "--flip")] = False
+    crop_px: Annotated[int, opt("Shift images at random by up to this many pixels.", "INT", "--crop")] = 0
+    ema: Annotated[float, opt("Decay of a moving average of the weights, below 1.", "FLOAT", "--ema")] = 0.0
+    precision: Annotated[
+        str, opt("`float32`, `bf16`, or `auto`: bf16 if it is faster on this machine.", "NAME")
+    ] = "float32"
+    seed: Annotated[int, opt("Seed of initial weights, order and augmentation.", "INT")] = 0
+
+
 @command
 def train(
     network: Annotated[
@@ -31,57 +57,42 @@ def train(
         ),
     ],
     data: shared.Data,
-    out: Annotated[Path, opt("Where weights and card go: empty or new.", "FOLDER", shown=False)],
-    epochs: Annotated[int, opt("Passes over the data.", "INT")] = 5,
+    out: Annotated[Path, opt("Folder for weights and card, empty or new.", "FOLDER", shown=False)],
+    settings: TrainSettings,
     augmentation: Annotated[
         str | None,
         opt(
             "A transform, as in Python: `Rotation.circle(16)`.", "TEXT", "--augmentation", "-a", shown="none"
         ),
     ] = None,
-    test: Annotated[str | None, opt("For the accuracy.", "DATA", shown="the data set's test split")] = None,
-    batch_size: Annotated[int, opt("Images per step.", "INT")] = 256,
-    optimizer: Annotated[str, opt("`adam`, or `sgd` with Nesterov momentum.", "NAME")] = "adam",
-    lr: Annotated[float, opt("Learning rate; with a schedule, its peak.", "FLOAT")] = 1e-3,
-    schedule: Annotated[
-        str, opt("Of the learning rate: `constant`, `cosine` or `one_cycle`.", "NAME")
-    ] = "constant",
-    weight_decay: Annotated[
-        float, opt("Of `sgd`; biases and normalisation do not decay.", "FLOAT", "--weight-decay")
-    ] = 0.0,
-    label_smoothing: Annotated[
-        float, opt("Share of each target spread over all classes.", "FLOAT", "--label-smoothing")
-    ] = 0.0,
-    flip: Annotated[bool, flag("Mirror images left to right at random.", "--flip")] = False,
-    crop: Annotated[int, opt("Shift images at random by up to this many pixels.", "INT", "--crop")] = 0,
-    ema: Annotated[float, opt("Decay of a moving average of the weights, below 1.", "FLOAT", "--ema")] = 0.0,
-    precision: Annotated[
-        str, opt("`float32`, `bf16`, or `auto`: bf16 if it is faster here.", "NAME")
-    ] = "float32",
-    standardize: Annotated[bool, flag("Mean 0 and deviation 1 in each channel.", "--standardize")] = False,
-    samples: Annotated[int | None, opt("A seeded subset of the training images.", "INT", shown="all")] = None,
-    seed: Annotated[int, opt("Of initial weights, order and augmentation.", "INT")] = 0,
+    test: Annotated[
+        str | None, opt("Data for the accuracy.", "DATA", shown="the data set's test split")
+    ] = None,
+    standardize: Annotated[
+        bool, flag("Scale each channel to mean 0 and deviation 1.", "--standardize")
+    ] = False,
+    samples: Annotated[
+        int | None, opt("Use a seeded subset of the training images.", "INT", shown="all")
+    ] = None,
     device: Annotated[str, opt("`cpu`, `cuda:0`, ...", "NAME")] = "cpu",
     data_dir: shared.DataDir = None,
     monitor: Annotated[
         bool, flag("Measure the layers before training and after each epoch.", "--monitor")
     ] = False,
     monitor_transform: Annotated[
-        str, opt("What `--monitor` measures against.", "TRANSFORM", "--monitor-transform")
+        str, opt("Transform that `--monitor` measures with.", "TRANSFORM", "--monitor-transform")
     ] = "Rotation.circle(16)",
-    monitor_every: Annotated[
-        int, opt("Epochs from one measurement to the next.", "INT", "--monitor-every")
-    ] = 1,
+    monitor_every: Annotated[int, opt("Epochs between measurements.", "INT", "--monitor-every")] = 1,
     resume: Annotated[bool, flag("Resume an interrupted run.", "--resume")] = False,
     overwrite: shared.Overwrite = False,
     debug: Debug = False,
 ) -> None:
-    """Trains a network of the zoo, with or without random transforms of its images.
+    """Train a network of the zoo, with or without random transforms of its images.
 
-    Writes `weights.safetensors` and `card.json` into `--out`; the folder then is a MODEL for `measure`.
-    After each epoch, and once a minute, its state is written beside the folder, for `--resume`. With
-    `--monitor`, the curves over epochs are shown at the end, kept in the card, and whole results in the
-    folder `monitor`.
+    Writes `weights.safetensors` and `card.json` to `--out`; `measure` takes that folder as MODEL. After each
+    epoch, and once a minute, the training state is saved next to the folder for `--resume`. With `--monitor`,
+    the curves over epochs are printed at the end and stored in the card, and full results go to the folder
+    `monitor`.
 
     Examples:
 
@@ -100,20 +111,16 @@ def train(
     if not resume:
         checkpoint.unlink(missing_ok=True)
         shutil.rmtree(curves, ignore_errors=True)
-    options = {
-        "epochs": epochs, "batch_size": batch_size, "optimizer": optimizer, "lr": lr, "schedule": schedule,
-        "weight_decay": weight_decay, "label_smoothing": label_smoothing, "flip": flip, "crop_px": crop,
-        "ema": ema, "seed": seed, "precision": precision, "checkpoint": checkpoint,
-    }  # fmt: skip
+    options = vars(settings) | {"checkpoint": checkpoint}
     try:
         images, held_out = _images(data, test, data_dir, standardize)
-        images = images if samples is None else images.subset(samples, seed=seed)
-        card = _card(network, images, seed)
+        images = images if samples is None else images.subset(samples, seed=settings.seed)
+        card = _card(network, images, settings.seed)
         watch = None
         if monitor:
             probes = images if held_out is None else held_out
-            watch = _monitor(probes, monitor_transform, monitor_every, seed, curves)
-            options["monitor"] = partial(_visit, watch, epochs)
+            watch = _monitor(probes, monitor_transform, monitor_every, settings.seed, curves)
+            options["monitor"] = partial(_visit, watch, settings.epochs)
         trained = _trained(card, images, held_out, augmentation, out, overwrite, device, options)
     except KeyboardInterrupt:
         raise Interrupted(_left(checkpoint)) from None
@@ -127,7 +134,7 @@ def train(
 
 
 def _images(data: str, test: str | None, data_dir: Path | None, standardize: bool) -> tuple[Any, Any]:
-    """Training images, and those for the accuracy, or None."""
+    """Return the training images and the test images, or None for the latter."""
     from invariscope.cli.data import load_data
     from invariscope.zoo import DATASETS
 
@@ -201,7 +208,7 @@ def _monitor(data: ImageData, transform: str, every: int, seed: int, folder: Pat
 
 
 def _visit(monitor: Monitor, epochs: int, model: Any, epoch: int) -> Any:
-    """The last epoch is measured in any case."""
+    """Measure if the epoch is due; always measure the last one."""
     return monitor.measure(model, epoch) if epoch == epochs else monitor(model, epoch)
 
 
@@ -217,7 +224,7 @@ def _keep_curves(monitor: Monitor, unfinished: Path, folder: Path, overwrite: bo
 
 def _left(checkpoint: Path) -> str:
     if checkpoint.exists():
-        return f"no network was written; the same command with --resume goes on from {checkpoint}."
+        return f"no network was written; the same command with --resume continues from {checkpoint}."
     return "nothing was written."
 
 

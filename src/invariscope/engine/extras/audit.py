@@ -1,4 +1,4 @@
-"""Checks during a run that responses still depend on nothing but the input."""
+"""Check during a run that responses depend on nothing but the input."""
 
 from __future__ import annotations
 
@@ -24,17 +24,16 @@ _ROWS = 4
 
 
 class Audit:
-    """Forwards a few inputs of some blocks again in a batch of their own, and the initial inputs at the end.
+    """Repeats the forwards of a few inputs of some blocks, and of the initial inputs at the end.
 
-    The initial check cannot find a layer that sorts its batch by something the first samples have in
-    common, or a model that changes after some forwards. Blocks 0, 1, 2, 4, 8, … are checked, so that
-    the share of additional forwards falls with the length of the run, and every block in which layers were
-    left out.
+    The initial check cannot find a layer that sorts its batch by something the first samples share, or a
+    model that changes after some forwards. Checked are blocks 0, 1, 2, 4, 8, …, so that the share of
+    additional forwards falls with the length of the run, and every block in which layers were left out.
 
     Args:
-        model: its forwards.
-        rows: the inputs of the initial check.
-        first: the responses to them.
+        model: the model's forward.
+        rows: inputs of the initial check.
+        first: responses to these inputs.
         withdraw: leaves a layer out of the run.
     """
 
@@ -50,14 +49,14 @@ class Audit:
         self.inputs = 0
 
     def run(self, rows: Inputs, sink: Callable[[Reading], None]) -> Any:
-        """Run one forward of a block, and check it if it is its turn.
+        """Run the forward of a block, and check it if it is due.
 
         Raises:
-            ValueError: the output depends on something besides the input.
+            ValueError: the output depends on something other than the input.
         """
         number, self.block = self.block, self.block + 1
         self.inputs += len(rows)
-        return self.model(rows, sink) if number & (number - 1) else self._checked(rows, sink)
+        return self.model.forward(rows, sink) if number & (number - 1) else self._checked(rows, sink)
 
     def _checked(self, rows: Inputs, sink: Callable[[Reading], None]) -> Any:
         chosen = torch.linspace(0, len(rows) - 1, _ROWS).round().long().tolist()
@@ -67,20 +66,20 @@ class Audit:
             block.add(reading, len(rows), chosen)
             sink(reading)
 
-        output = self.model(rows, both)
+        output = self.model.forward(rows, both)
         block.add_output(self.model.predicted(output, len(rows)), chosen)
         self._judge(compare_block(block, Responses.of(self.model, taken(rows, chosen))))
         return output
 
     def recheck(self, rows: Inputs) -> None:
-        """Repeat the initial check, on inputs of a block in which layers were left out."""
+        """Repeat the initial check on inputs of a block in which layers were left out."""
         self._judge(examine(self.model, taken(rows, distinct_rows(rows)))[0])
 
     def finish(self) -> None:
-        """Repeat the forward of the initial inputs, after the last block.
+        """Repeat the forward of the initial inputs after the last block.
 
         Raises:
-            ValueError: the responses are no longer the same.
+            ValueError: the responses have changed.
         """
         size, layer = largest_change(self.first, Responses.of(self.model, self.rows))
         if size:

@@ -1,9 +1,9 @@
-"""The same architecture with random weights: what training has to be told apart from."""
+"""Measure the same architecture with random weights, as a baseline and for `norm="random_net"`."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -14,76 +14,83 @@ from invariscope.common.draws import Stream, drawn_seed
 from invariscope.data.sources import Source, refuse_second_walk
 from invariscope.engine.assemble import assembled
 from invariscope.engine.extras.precision import check_precision
-from invariscope.engine.options import Options
 from invariscope.engine.progress import ticking
+from invariscope.engine.task import Task
 from invariscope.engine.walk import walk
-from invariscope.measures.base import Measure
+from invariscope.measures.variance import TransformationVariance
 from invariscope.readers.base import LayerKey
 from invariscope.results.rows import BaselineRow
-from invariscope.transforms.base import Transform
 from invariscope.variants.randomized import REMEDY, make_name, random_network, weights_digest
 
-# What is left outside on either side: the band holds the middle 95 % of the draws.
+# Share of the draws beyond either end of the band, which holds the middle 95 %.
 TAIL = 0.025
 
 Place = tuple[str, str, int, str]
 
 
 def refuse_unrandom(model: Any, source: Source, *, what: str) -> None:
-    """Raises for a model without weights to draw, and for data that can be walked only once.
+    """Raise TypeError for a model without weights to draw, ValueError for data that can be walked only once.
 
     Args:
-        model, source: as given to `iv.measure`.
+        model, source: as passed to `iv.measure`.
         what: the option that needs both, for the message.
     """
     if not isinstance(model, nn.Module):
         kind = type(model).__name__
-        raise TypeError(f"{what} needs an nn.Module to draw weights for, got {kind}")
+        raise TypeError(f"{what} needs an nn.Module to draw weights for; got {kind}")
     refuse_second_walk(source, f"{what} walks the data more than once")
 
 
 def draw_seed(seed: int, draw: int) -> int:
-    """The seed of one draw's weights: a longer baseline begins with the draws of a shorter one."""
+    """Return the seed of one draw's weights; a longer baseline starts with the draws of a shorter one."""
     return drawn_seed(seed, Stream.RANDOM_WEIGHTS, draw)
 
 
-def random_band(
-    model: Any,
-    source: Source,
-    transform: Transform,
-    wanted: tuple[Measure, ...],
-    options: Options,
-    *,
-    references: dict[LayerKey, np.ndarray],
-) -> tuple[BaselineRow, ...]:
-    """Mean and middle 95 % of each layer value over `options.draws` networks with random weights.
+def random_references(task: Task) -> dict[LayerKey, np.ndarray]:
+    """Return the per-unit transformation variance of a random network; empty if no measure needs it."""
+    if not any(measure.needs_reference for measure in task.measures):
+        return {}
+    refuse_unrandom(task.model, task.source, what="norm='random_net'")
+    fresh = random_network(task.model, task.options.baseline, seed=task.options.seed)
+    random = task.of(fresh, replace(task.options, floor=False))
+    random = replace(random, measures=(TransformationVariance(min_firing=0),))
+    maps = assembled(random, walk(random)).maps
+    return {(layer, call): array for (_, layer, stratum, call), array in maps.items() if stratum == "all"}
 
-    Every draw is measured as the model itself is: the same samples, elements, strata and precision. Running
-    statistics of normalisation layers are reset with the weights, to mean 0 and variance 1.
+
+def random_band(task: Task, *, references: dict[LayerKey, np.ndarray]) -> tuple[BaselineRow, ...]:
+    """Return the mean and middle 95 % of each layer value over `options.draws` random networks.
+
+    Every draw is measured like the model itself: on the same samples, elements and strata, at the same
+    precision. Running statistics of normalisation layers are reset with the weights, to mean 0 and
+    variance 1.
 
     Args:
         references: per-unit values that measures with `norm="random_net"` divide by.
     Returns:
-        A row per measure × layer × call × stratum, with `draws` counting those that gave a value; none if
-        no baseline was asked for.
+        A row per measure × layer × call × stratum, in which `draws` counts the networks with a value; none
+        if no baseline was requested.
     Raises:
         TypeError: the model is not an `nn.Module`, or the user's function does not return one.
         ValueError: weights that cannot be drawn (see `random_weights`), draws that do not differ, or data
             that can be walked only once.
     """
+    options = task.options
     if options.baseline is None:
         return ()
-    refuse_unrandom(model, source, what=f"baseline={baseline_name(options.baseline)!r}")
+    refuse_unrandom(task.model, task.source, what=f"baseline={baseline_name(options.baseline)!r}")
     found: dict[Place, list[float]] = defaultdict(list)
     first: str | None = None
     with ticking(options.progress, "measuring random weights") as tick:
         for draw in range(options.draws):
             plain = replace(options, checkpoint=None, intervals=False, floor=False)
             quiet = replace(plain, progress=_part(tick, draw, options.draws))
-            fresh = random_network(model, options.baseline, seed=draw_seed(options.seed, draw))
+            fresh = random_network(task.model, options.baseline, seed=draw_seed(options.seed, draw))
             first = _refuse_same(first, fresh)
-            for key, value in _values(fresh, source, transform, wanted, quiet, references):
-                found[key].append(value)
+            random = task.of(fresh, quiet)
+            dead = check_precision(random).dead
+            for row in assembled(random, walk(random), references=references, dead=dead).rows:
+                found[row.place].append(row.value)
     return tuple(_row(key, np.array(values)) for key, values in found.items())
 
 
@@ -106,25 +113,10 @@ def _refuse_same(first: str | None, fresh: nn.Module) -> str:
 def _part(
     tick: Callable[[int, int | None], None], draw: int, draws: int
 ) -> Callable[[int, int | None], None]:
-    """Progress of one draw as progress of all, in samples."""
+    """Return the progress function of one draw, which reports samples over all draws."""
     return lambda done, total: tick(
         done if total is None else draw * total + done, None if total is None else draws * total
     )
-
-
-def _values(
-    model: nn.Module,
-    source: Source,
-    transform: Transform,
-    wanted: tuple[Measure, ...],
-    options: Options,
-    references: dict[LayerKey, np.ndarray],
-) -> Iterator[tuple[Place, float]]:
-    reader = options.reader(model)
-    check = check_precision(reader, source, transform, wanted, options)
-    run = walk(reader, source, transform, wanted, options)
-    for row in assembled(run, wanted, transform, references=references, dead=check.dead).rows:
-        yield row.place, row.value
 
 
 def _row(place: Place, values: np.ndarray) -> BaselineRow:

@@ -1,4 +1,4 @@
-"""Cautions about numbers that insensitivity, or a few units, may explain: one rule for all measures."""
+"""Cautions about values that insensitivity or a few units may explain, by one rule for all measures."""
 
 from __future__ import annotations
 
@@ -11,35 +11,34 @@ from invariscope.intervals import reaches_null
 from invariscope.measures.base import Measure
 from invariscope.results.rows import Row
 
-# Shares of the response to another sample: below, a value counts as small and a null as perfect.
+# Below this share of the response to another sample, a value counts as small and a null as perfect.
 _SMALL = 0.1
-# In ordinary layers both differ by a few percent; ten leaves room for units of unequal sensitivity.
+# The two ratios of ordinary layers differ by a few percent; a factor of 10 allows for unequal units.
 _APART = 10.0
 
 UNPAIRED = "no better than the null, the value that unrelated samples give"
 INSENSITIVE = (
-    "no better than the null, which is next to perfect itself: unrelated samples are answered alike too, so "
-    "insensitivity explains the value"
+    "no better than the null, which is close to perfect itself: unrelated samples give similar responses, "
+    "too, so insensitivity explains the value"
 )
 AS_NOISE = (
     "small, but noise of equal size moves the layer as little: insensitivity may explain it, not invariance"
 )
-
-
 CARRIED = (
     "more than 10 times the ratio of the layer's means: a few units that hardly vary between samples "
     "dominate it; value_ratio describes the layer as a whole"
 )
 OUTWEIGHED = (
-    "less than a tenth of the ratio of the layer's means: the few units that vary most move farther than the "
+    "less than a tenth of the ratio of the layer's means: the few units that vary most move more than the "
     "others; value_ratio describes the layer as a whole"
 )
 
 
 def with_cautions(rows: Sequence[Row], measures: Iterable[Measure]) -> tuple[list[Row], list[str]]:
-    """Return the rows, with `caution` for those over all samples that need one, and all cautions as text.
+    """Return the rows with a `caution` where one is due, and all cautions as sentences.
 
-    There is one sentence per output of a measure and caution, with the layers to which it applies.
+    Only rows over all samples get one. Each sentence names one output of a measure, one caution, and the
+    layers to which it applies.
     """
     layers: dict[tuple[str, str], list[str]] = {}
     known = {measure.label: measure for measure in measures}
@@ -72,7 +71,7 @@ def _of_null(row: Row, measure: Measure) -> str:
 
 
 def _of_noise(row: Row, measure: Measure, places: _Places) -> str:
-    """Of a small displacement, if noise of equal size has not been shown to move the layer farther."""
+    """Return a caution if a value is small, but noise of equal size is not known to move the layer more."""
     ratio = measure.output(row.output).noise_ratio
     noise = None if not ratio else places.get((measure.row_name(ratio), *row.place[1:]))
     if noise is None or not row.value < _SMALL:

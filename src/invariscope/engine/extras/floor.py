@@ -1,4 +1,4 @@
-"""The floor: what a transform's own interpolation and padding do to a number."""
+"""The floor: the value that a transform's interpolation and padding alone cause."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from invariscope.engine.needs import Needs
-from invariscope.engine.options import Options
-from invariscope.measures.base import Measure
+from invariscope.engine.task import Task
 from invariscope.statistics.base import Statistic
 from invariscope.statistics.probes import Batch, Probe
 from invariscope.statistics.round_trip import PROBE, OnRoundTrip
@@ -17,36 +16,36 @@ from invariscope.transforms.base import Transform
 
 @dataclass(frozen=True)
 class RoundTrip(Probe):
-    """t_j⁻¹ t_j x for each element: the same image, as often interpolated and as much cut off.
+    """t_j⁻¹ t_j x for each element: the original image after interpolation and cropping.
 
     Args:
-        transform: whose elements; it has an inverse.
+        transform: an invertible transform.
     """
 
     transform: Transform
 
     def __repr__(self) -> str:
-        """Without the transform, whose own description a checkpoint compares."""
+        """Leave out the transform, since a checkpoint compares its description anyway."""
         return "RoundTrip()"
 
     @property
     def name(self) -> str:
-        """By which `OnRoundTrip` finds the responses."""
+        """The name under which `OnRoundTrip` finds the responses."""
         return PROBE
 
     def columns(self, elements: int) -> int:
-        """One an element."""
+        """Return one column per element."""
         return elements
 
     def inputs(self, x: Tensor, orbit: Tensor, *, batch: Batch) -> Tensor:
-        """The samples, transformed and brought back with the draws of their orbits."""
+        """Return the samples, transformed and transformed back with the draws of their orbits."""
         return self.transform.round_trip(x, indices=batch.indices, keys=batch.keys, seed=batch.seed)
 
 
-def with_floor(needs: Needs, measures: tuple[Measure, ...], transform: Transform) -> Needs:
-    """The needs, and every statistic of measures that have a floor a second time, over round trips."""
-    wanted = [measure for measure in measures if measure.has_floor]
-    if not wanted:
+def with_floor(needs: Needs, task: Task) -> Needs:
+    """Add to the needs the statistics over round trips of all measures that have a floor, if requested."""
+    wanted = [measure for measure in task.measures if measure.has_floor]
+    if not (wanted and task.options.floor and task.transform.invertible):
         return needs
     parts: dict[str, tuple[Statistic, ...]] = {
         scope: tuple(OnRoundTrip(s) for m in wanted if m.scope == scope for s in m.statistics())
@@ -56,15 +55,15 @@ def with_floor(needs: Needs, measures: tuple[Measure, ...], transform: Transform
         needs,
         layers=tuple(dict.fromkeys(needs.layers + parts["layers"])),
         output=tuple(dict.fromkeys(needs.output + parts["output"])),
-        # First, so that the other probes stand behind the round trips as they stand behind the orbits.
-        probes=(RoundTrip(transform), *needs.probes),
+        # First, so that the other probes follow the round trips as they follow the orbits.
+        probes=(RoundTrip(task.transform), *needs.probes),
     )
 
 
-def floor_notes(measures: tuple[Measure, ...], transform: Transform, options: Options) -> list[str]:
-    """Why there is no floor although one was asked for."""
-    if not options.floor:
+def floor_notes(task: Task) -> list[str]:
+    """Return notes on why a requested floor is missing."""
+    if not task.options.floor:
         return []
-    if not transform.invertible:
-        return [f"no floor: {type(transform).__name__} has no known inverse to make the round trip with"]
-    return [f"no floor: {m.name} does not define one" for m in measures if not m.has_floor]
+    if not task.transform.invertible:
+        return [f"no floor: {type(task.transform).__name__} has no known inverse for the round trip"]
+    return [f"no floor: {m.name} does not define one" for m in task.measures if not m.has_floor]

@@ -1,4 +1,4 @@
-"""Grids on which no action can be exact: those that strides left off the image's centre, and rectangles."""
+"""Notes on grids on which no action can be exact: grids off the image's centre, and rectangles."""
 
 from __future__ import annotations
 
@@ -9,37 +9,36 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
-from invariscope.anatomy.grids import Grid, grids
+from invariscope.anatomy.grids import UnitGrid, grids
 from invariscope.engine.options import Options
-from invariscope.measures.base import Measure
 from invariscope.readers.base import OK, Inspection, LayerInfo, LayerKey, Reader
 from invariscope.results.rows import Row
 from invariscope.statistics.base import Statistic
-from invariscope.transforms.base import Transform
 from invariscope.transforms.machinery.linear import linear_parts
 
 if TYPE_CHECKING:
     from invariscope.engine.state import Run
+    from invariscope.engine.task import Task
 
-_DRAWN = 64  # samples whose draws stand for all
+_DRAWN = 64  # number of samples whose draws represent all
 _SEEN_PX = 1e-3
 _COARSER = 0.6  # of the input's side
 _REMEDY = (
-    "strides keep it centred where they divide size + padding − kernel: a stride of 2 wants odd sizes for "
+    "strides keep it centred if they divide size + padding − kernel: a stride of 2 needs odd sizes for "
     "odd kernels, even sizes for 2 × 2 pools"
 )
 _UNKNOWN = (
-    "coarser than the inputs, by operations that could not be followed: turns and flips can be exact only "
-    "where strides leave its grid centred on the image"
+    "coarser than the inputs, by operations that could not be followed: rotations and flips can be exact "
+    "only if strides leave its grid centred on the image"
 )
 
 
 def grids_for(
     reader: Reader, x: Tensor, inspection: Inspection, statistics: Iterable[Statistic], options: Options
-) -> dict[LayerKey, Grid]:
-    """The grids of the layers, from one forward of x; none where no statistic moves feature maps.
+) -> dict[LayerKey, UnitGrid]:
+    """Return the grids of the layers, from one forward of x; empty if no statistic moves feature maps.
 
-    Never an error: what cannot be followed is missing.
+    Layers that cannot be followed are missing; nothing raises an error.
     """
     wanted = tuple(statistics)
     if (
@@ -50,25 +49,23 @@ def grids_for(
         return {}
     try:
         return grids(reader, x, device=options.device, precision=options.precision, seed=options.seed)
-    except Exception:  # the notes are no reason to fail: what is wrong with the model shows in the walk
+    except Exception:  # notes must not make a measurement fail; errors of the model show in the walk
         return {}
 
 
-def with_grid_notes(
-    rows: Iterable[Row], measures: tuple[Measure, ...], run: Run, transform: Transform, seed: int
-) -> tuple[list[Row], list[str]]:
-    """Return the rows, with `grid` for layers on whose grid the action cannot be exact, and a sentence.
+def with_grid_notes(rows: Iterable[Row], task: Task, run: Run) -> tuple[list[Row], list[str]]:
+    """Return the rows, with `grid` set for layers on whose grid the action cannot be exact, and a note.
 
-    The sentence, if any, names the layers whose grid is off the image's centre. `grid` also becomes a part
-    of the row's `note`.
+    The note, if any, names the layers whose grid is off the image's centre. `grid` is also added to the
+    row's `note`.
     """
-    matrices = linear_parts(transform, np.arange(min(_DRAWN, run.samples)), seed)
+    matrices = linear_parts(task.transform, np.arange(min(_DRAWN, run.samples)), task.options.seed)
     if matrices is None or matrices.shape[-1] != 2 or len(run.input_shape) != 3:
         return list(rows), []
     infos = {(info.layer, info.call): info for info in run.inspection.layers if info.status == OK}
-    astray = {key: _astray(info, run, matrices, transform.labels) for key, info in infos.items()}
+    astray = {key: _astray(info, run, matrices, task.transform.labels) for key, info in infos.items()}
     notes = {key: _note(info, run, matrices, astray[key]) for key, info in infos.items()}
-    known = {measure.label: measure for measure in measures}
+    known = {measure.label: measure for measure in task.measures}
     off: dict[str, None] = {}
     found = []
     for row in rows:
@@ -81,14 +78,14 @@ def with_grid_notes(
 
 
 def _moved(statistics: Iterable[Statistic], info: LayerInfo) -> bool:
-    """Whether values of this feature map change places under an action that a statistic applies."""
+    """Whether a statistic applies an action that moves the values of this feature map."""
     if info.status != OK or len(info.shape) != 3:
         return False
     return any(statistic.moves_positions(info.layer, 3) for statistic in statistics)
 
 
 def _astray(info: LayerInfo, run: Run, matrices: np.ndarray, labels: tuple[str, ...]) -> str:
-    """What elements do about a grid that is known to be off the image's centre; "" if nothing."""
+    """Return the note on a grid known to be off the image's centre; "" if it is centred or unknown."""
     grid = run.grids.get((info.layer, info.call))
     if grid is None or len(info.shape) != 3:
         return ""
@@ -96,7 +93,7 @@ def _astray(info: LayerInfo, run: Run, matrices: np.ndarray, labels: tuple[str, 
 
 
 def _note(info: LayerInfo, run: Run, matrices: np.ndarray, astray: str) -> str:
-    """What keeps a perfect layer from following the elements on this grid; "" if nothing."""
+    """Return why even a perfect layer cannot follow the elements on this grid; "" if it can."""
     if len(info.shape) != 3:
         return ""
     known = (info.layer, info.call) in run.grids
@@ -105,10 +102,10 @@ def _note(info: LayerInfo, run: Run, matrices: np.ndarray, astray: str) -> str:
 
 
 def off_centre(offset: tuple[float, ...], matrices: np.ndarray, labels: tuple[str, ...]) -> str:
-    """What elements do about a centre that is off by (down, right) pixels of the input; "" if nothing.
+    """Return the note on a centre that is off by (down, right) input pixels; "" if no element is affected.
 
-    An element A moves the image about its own centre, and the map about the map's, which is o away: what
-    it should bring to Ap it brings to Ap + (1 − A)o.
+    An element A moves the image about the image's centre, but the map about the map's centre, at distance o:
+    a point that should move to Ap moves to Ap + (1 − A)o.
 
     Args:
         matrices: (sample or 1, element, 2, 2), x to the right and y down.
@@ -128,7 +125,7 @@ def off_centre(offset: tuple[float, ...], matrices: np.ndarray, labels: tuple[st
     ]
     return (
         f"grid {' and '.join(where)} off the image's centre: {labels[worst]!r} puts it "
-        f"{astray[worst]:.3g} px astray, which no filters can mend; {_REMEDY}"
+        f"{astray[worst]:.3g} px astray, which no filters can correct; {_REMEDY}"
     )
 
 
@@ -139,11 +136,11 @@ def _unknown(shape: tuple[int, ...], image: tuple[int, ...], matrices: np.ndarra
 
 
 def _rectangle(shape: tuple[int, ...], matrices: np.ndarray) -> str:
-    """For maps that are not square, under elements that exchange or mix their axes."""
+    """Return the note on a map that is not square, under elements that exchange or mix its axes."""
     height, width = shape[1:]
     if height == width or np.abs(matrices[..., [0, 1], [1, 0]]).max() < _SEEN_PX:
         return ""
     return (
-        f"{height} × {width} units are no square: elements that mix rows with columns, quarter turns too, "
-        "push some of the map out, and may have to interpolate it"
+        f"{height} × {width} units do not form a square: elements that mix rows and columns, including "
+        "quarter turns, move part of the map out of it, and may have to interpolate it"
     )

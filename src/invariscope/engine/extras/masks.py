@@ -1,19 +1,19 @@
-"""Masked scores: responses at -inf, or at the lowest number of their format."""
+"""Detect masked scores: responses at -inf, or near the lowest number of their format."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-# Thresholds for masked scores: low enough for any response, with room for what a model adds or scales by.
+# Thresholds for masked scores: below any response, with a margin for what a model adds or scales by.
 _LOWEST = {torch.float16: -65000.0}
 _LOWEST_WIDE = -1e37
 
-# These write -inf at given positions, which may differ between samples.
+# Operations that write -inf at given positions, which may differ between samples.
 _MASKING = frozenset(
     ["add", "index_fill", "masked_fill", "masked_scatter", "max", "maximum", "min", "minimum", "sub", "where"]
 )
-# These turn ordinary numbers into -inf, also in layers that have the shape of masked scores.
+# Operations that turn ordinary numbers into -inf, even in layers with the shape of masked scores.
 _DIVERGING = frozenset(["log", "log10", "log1p", "log2", "logit", "logsumexp", "reciprocal"])
 
 
@@ -21,8 +21,8 @@ class Masks:
     """Finds masked scores among the responses of a run.
 
     Attributes:
-        places: positions of -inf, for layers that count as masked only while all inputs share them.
-        shapes: unit shapes of masked scores, so that operations on them are recognised.
+        places: positions of -inf, for layers that count as masked only as long as all inputs share them.
+        shapes: unit shapes of masked scores, by which operations on them are recognised.
     """
 
     def __init__(self) -> None:
@@ -34,9 +34,9 @@ class Masks:
 
         Args:
             values: (row, unit...) responses to inputs.
-            shown: those rows in which the lowest response is looked for.
+            shown: the rows to search for the lowest response.
             kind: the module's class, or "function add".
-            before: earlier responses of the layer had no mask.
+            before: whether earlier responses of the layer had no mask.
         """
         lowest, floor = float(shown.amin()) if shown.numel() else 0.0, _LOWEST.get(values.dtype, _LOWEST_WIDE)
         if not lowest <= floor or float(values.amax()) >= -floor:  # responses may be large, of either sign
@@ -57,7 +57,7 @@ class Masks:
         return "-inf at the same positions for all inputs, as in masked scores"
 
     def still_masked(self, key: tuple[str, int], values: Tensor) -> bool:
-        """Whether a layer that was left out for the positions of its -inf still has them there."""
+        """Whether -inf is still at the positions for which the layer was left out."""
         return key not in self.places or self._same(self.places[key], values)
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Checks whether zeros that a transform puts around an image fit the background."""
+"""Check whether zeros that a transform pads an image with fit its background."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from invariscope.transforms.base import Transform
 from invariscope.transforms.machinery.filling import fills_with_zeros
 
 SAMPLES = 64
-"""How many images are checked."""
+"""Number of images that are checked."""
 
-_RARE = 0.1  # zero fits if at least this share of the border pixels is not above it, and not below it
-_SEEN = 0.1  # distance from the median that matters, in standard deviations of the images
+_RARE = 0.1  # zero fits if at least this share of border pixels is <= 0, and at least this share >= 0
+_SEEN = 0.1  # smallest relevant distance from the median, in standard deviations of the images
 
 
 def padding_notes(transform: Transform, x: Tensor, *, seed: int = 0) -> list[str]:
     """Return a note if the transform fills with zeros, and zero is unlike the border of the images.
 
-    Zero is unlike the border if, in some channel, it lies outside the middle 80 % of border pixels, and more
-    than a tenth of the images' standard deviation from their median.
+    Zero is unlike the border if, in any channel, it lies outside the middle 80 % of the border pixels, and
+    more than a tenth of the images' standard deviation from their median.
 
     Args:
         transform: the transform of the images.
-        x: (sample, C, H, W) images, of which up to 64 are checked; anything else gives no note.
+        x: (sample, C, H, W) images, of which up to 64 are checked; other inputs give no note.
         seed: seed of the transform's draws.
     """
     if not isinstance(x, Tensor) or x.ndim != 4 or not x.is_floating_point():

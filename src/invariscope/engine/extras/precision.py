@@ -1,4 +1,4 @@
-"""What bfloat16 forwards cost in accuracy, and which units are dead at full precision."""
+"""Measure the error of bfloat16 forwards, and find the units that are dead at full precision."""
 
 from __future__ import annotations
 
@@ -7,54 +7,49 @@ from typing import Any
 
 import numpy as np
 
-from invariscope.data.sources import Source, as_source
+from invariscope.data.sources import as_source
 from invariscope.engine.assemble import assembled
-from invariscope.engine.options import Options
 from invariscope.engine.state import Run
+from invariscope.engine.task import Task
 from invariscope.engine.walk import walk
 from invariscope.measures.base import Measure
 from invariscope.measures.variance import NormalizedVariance
-from invariscope.readers.base import LayerKey, Reader
+from invariscope.readers.base import LayerKey
 from invariscope.statistics.base import Statistic
-from invariscope.transforms.base import Transform
 
 _SAMPLES = 64
 
 
 @dataclass(frozen=True)
 class PrecisionCheck:
-    """Units dead in float32 on a subset, and how far the layer values of that subset move in bfloat16."""
+    """The units of a subset that are dead in float32, and the error of its layer values in bfloat16."""
 
     dead: dict[tuple[LayerKey, Statistic], np.ndarray] = field(default_factory=dict)
     error: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
-def check_precision(
-    reader: Reader, source: Source, transform: Transform, measures: tuple[Measure, ...], options: Options
-) -> PrecisionCheck:
-    """Measures the first samples at both precisions; nothing to do unless bfloat16 was asked for."""
-    if options.precision != "bf16":
+def check_precision(task: Task) -> PrecisionCheck:
+    """Measure the first samples at both precisions; return an empty check unless bfloat16 was requested."""
+    if task.options.precision != "bf16":
         return PrecisionCheck()
-    if source.length is None:
-        return PrecisionCheck(notes=("bfloat16 forwards of a stream: their error was not measured",))
-    samples = min(_SAMPLES, source.length)
-    subset = as_source(source, samples=samples, seed=options.seed)
-    wanted = (NormalizedVariance(min_firing=0), *(m for m in measures if m.scope == "layers"))
-    quiet = replace(options.quiet(), floor=False)
-    exact = walk(reader, subset, transform, wanted, replace(quiet, precision="float32"))
-    coarse = walk(reader, subset, transform, wanted, quiet)
-    error = _error(_layer_values(exact, wanted[0], transform), _layer_values(coarse, wanted[0], transform))
+    if task.source.length is None:
+        return PrecisionCheck(notes=("the error of bfloat16 forwards was not measured, for a stream",))
+    samples = min(_SAMPLES, task.source.length)
+    subset = as_source(task.source, samples=samples, seed=task.options.seed)
+    wanted = (NormalizedVariance(min_firing=0), *(m for m in task.measures if m.scope == "layers"))
+    quiet = replace(task.options.quiet(), floor=False)
+    small = replace(task, source=subset, measures=wanted, options=quiet)
+    exact = walk(replace(small, options=replace(quiet, precision="float32")))
+    coarse = walk(small)
+    values = replace(small, measures=wanted[:1])
+    error = _error(*({row.key: row.value for row in assembled(values, run).rows} for run in (exact, coarse)))
     error["samples"] = samples
     note = (
-        f"bfloat16 forwards moved a layer's normalized variance by {error['median']:.2%} (median) and at "
-        f"most {error['largest']:.2%} (layer {error['layer']!r}) on {samples} samples"
+        f"bfloat16 forwards changed a layer's normalized variance by {error['median']:.2%} (median) and by "
+        f"at most {error['largest']:.2%} (layer {error['layer']!r}) on {samples} samples"
     )
     return PrecisionCheck(_dead(exact, wanted), error, (note,))
-
-
-def _layer_values(run: Run, measure: Measure, transform: Transform) -> dict[LayerKey, float]:
-    return {row.key: row.value for row in assembled(run, (measure,), transform).rows}
 
 
 def _error(exact: dict[LayerKey, float], coarse: dict[LayerKey, float]) -> dict[str, Any]:

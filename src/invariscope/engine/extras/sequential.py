@@ -1,10 +1,11 @@
-"""As many samples as the intervals need: looks on the way, and the order in which samples are taken."""
+"""Stop as soon as intervals are narrow enough, by interim looks at an unfinished run."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import count, takewhile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,27 +16,27 @@ from invariscope.common.registry import unknown
 from invariscope.data.sources import Source
 from invariscope.data.window import Window
 from invariscope.engine.arrival import SORTED
-from invariscope.engine.options import Options
 from invariscope.intervals import SEQUENTIAL_REACH
-from invariscope.measures.base import Measure
 from invariscope.results.rows import Row
 
 if TYPE_CHECKING:
     from invariscope.engine.state import Run
+    from invariscope.engine.task import Task
 
-# Looks at this ratio of samples: a look at every block would stop at whichever interval chance made narrow.
+# Ratio between successive interim looks. Looking after every block would favour intervals that are narrow by
+# chance.
 _APART = math.sqrt(2)
-_RUN = 64  # looks fall on whole runs of the jackknife groups
+_RUN = 64  # looks follow whole runs of the jackknife groups
 
 
 @dataclass(frozen=True)
 class Stopping:
-    """When to stop: once every deciding interval is narrow, at the earliest after `at_least` samples.
+    """When to stop: once every deciding interval is narrow enough, after at least `at_least` samples.
 
     Args:
         width: largest width of the deciding intervals, from low to high.
-        at_least: samples at the first look.
-        decided_by: which rows decide, "measure" or "layer:measure", both globs; None: every row.
+        at_least: number of samples at the first look.
+        decided_by: the rows that decide, "measure" or "layer:measure" as globs; None: every row.
     """
 
     width: float
@@ -43,25 +44,23 @@ class Stopping:
     decided_by: str | None = None
 
     def looks(self) -> Iterator[int]:
-        """Numbers of samples at which the intervals are looked at, √2 apart.
+        """Yield the numbers of samples at the interim looks, a factor of √2 apart.
 
         >>> looks = Stopping(0.1, 128).looks()
         >>> [next(looks) for _ in range(6)]
         [128, 192, 256, 384, 512, 768]
         """
-        yield self.at_least
-        last, power = self.at_least, 1
-        while True:
+        yield (last := self.at_least)
+        for power in count(1):
             due = math.ceil(round(self.at_least * _APART**power) / _RUN) * _RUN
-            power += 1
             if due > last:
                 yield (last := due)
 
     def chosen(self, rows: Sequence[Row]) -> list[Row]:
-        """The rows that `decided_by` names.
+        """Return the rows that `decided_by` selects.
 
         Raises:
-            ValueError: there is none.
+            ValueError: it selects none.
         """
         layers, _, measures = (self.decided_by or "*").rpartition(":")
         kept = [row for row in rows if matches(measures, row.measure) and matches(layers or "*", row.layer)]
@@ -72,13 +71,13 @@ class Stopping:
         return kept
 
     def widest(self, rows: Sequence[Row]) -> tuple[float, Row] | None:
-        """The widest deciding interval and its row; None where no row has an interval or can get one.
+        """Return the widest deciding interval and its row; None if no row has an interval or can get one.
 
-        Rows that have a value and too few samples as yet are infinitely wide. Rows without a value, and
-        those of outputs that never have an interval, have no say.
+        Rows with a value but too few samples so far count as infinitely wide. Rows without a value, and rows
+        of outputs that never have an interval, are ignored.
         """
-        widths = [(_width(row), row) for row in self.chosen(rows)]
-        known = [(width, row) for width, row in widths if not math.isnan(width)]
+        widths = ((_width(row), row) for row in self.chosen(rows))
+        known = (entry for entry in widths if not math.isnan(entry[0]))
         return max(known, key=lambda entry: entry[0], default=None)
 
 
@@ -90,11 +89,11 @@ def _width(row: Row) -> float:
 
 @dataclass
 class Watch:
-    """Looks at the rows of an unfinished run, and says whether it may stop.
+    """Decides from the rows of an unfinished run whether it may stop.
 
     Args:
-        stopping: when it may.
-        rows: the rows that a run would have if it ended now.
+        stopping: when it may stop.
+        rows: returns the rows that a run would have if it ended now.
     """
 
     stopping: Stopping
@@ -103,7 +102,7 @@ class Watch:
     walked: int = 0
 
     def __call__(self, run: Run, walked: int) -> bool:
-        """Whether to stop after `walked` samples, at which a resumed run may have stood before."""
+        """Return whether to stop after `walked` samples, which may include those of an interrupted run."""
         passed, self.walked = self.walked, walked
         if run.arrival.looks_unshuffled:
             return False
@@ -115,25 +114,30 @@ class Watch:
         return self.stopped
 
     def _looks(self, walked: int) -> list[int]:
-        """The looks up to that many samples."""
-        found: list[int] = []
-        for due in self.stopping.looks():
-            if due > walked:
-                return found
-            found.append(due)
-        raise AssertionError("looks have no end")
+        return list(takewhile(lambda due: due <= walked, self.stopping.looks()))
 
     def _refuse_undecidable(self, found: Any) -> None:
         if found is None and self.stopping.decided_by is not None:
             raise ValueError(
-                f"decided_by={self.stopping.decided_by!r} names rows that have no interval, as dead layers, "
-                "largest values and p-values have none: name others, or leave it out"
+                f"decided_by={self.stopping.decided_by!r} selects only rows without an interval, such as "
+                "those of dead layers, largest values and p-values: select others, or leave it out"
             )
 
-    def told(self, run: Run, rows: Sequence[Row], total: int | None) -> dict[str, Any]:
-        """How many samples were used, and why no more or no fewer."""
+    def account(self, run: Run, rows: Sequence[Row], total: int | None) -> dict[str, Any]:
+        """Return the provenance entry of a finished run, and add it to the run's notes as a sentence.
+
+        Args:
+            rows: of the finished run.
+            total: number of samples, if known.
+        """
+        summary = self.summary(run, rows, total)
+        run.notes.append(f"all samples were used: {SORTED}" if run.arrival.is_sorted else self.note(summary))
+        return {"sequential": summary}
+
+    def summary(self, run: Run, rows: Sequence[Row], total: int | None) -> dict[str, Any]:
+        """Return how many samples were used, and why."""
         found = self.stopping.widest(rows)
-        last = {} if found is None else {name: found[1][name] for name in _NAMES}
+        last = {} if found is None else {n: found[1][n] for n in ("measure", "layer", "call", "stratum")}
         if found is not None:
             last["width"] = found[0] if math.isfinite(found[0]) else None
         return {
@@ -148,67 +152,49 @@ class Watch:
             "reach": SEQUENTIAL_REACH,
         }
 
-    def note(self, told: dict[str, Any]) -> str:
-        """The same in a sentence."""
-        widest, used, first = told["widest"], f"{told['samples']:,}", self.stopping.at_least
-        early = told["samples"] < first
+    def note(self, summary: dict[str, Any]) -> str:
+        """Return the summary as a sentence."""
+        widest, used, first = summary["widest"], f"{summary['samples']:,}", self.stopping.at_least
+        early = summary["samples"] < first
         every = f"all {used} samples were used" + (f" without a look (at_least={first:,})" if early else "")
         if not widest:
-            return f"{every}: no interval could be issued"
+            return f"{every}: there is no interval"
         where = f"{widest['measure']} of layer {widest['layer']!r}"
         where += "" if widest["stratum"] == "all" else f" (stratum {widest['stratum']!r})"
         if widest["width"] is None:
             return f"{every}: {where} needs more for an interval"
-        size = f"{widest['width']:.3g} wide, {self.stopping.width:g} was asked for"
+        size = f"{widest['width']:.3g} wide; requested: {self.stopping.width:g}"
         if not self.stopped:
             late = widest["width"] <= self.stopping.width  # but no look was due at the last sample
             fewer = " before the next look" if late and not early else ""
             return f"{every}{fewer}: the interval of {where} is {size}"
-        of = "" if told["of"] is None else f" of {told['of']:,}"
+        of = "" if summary["of"] is None else f" of {summary['of']:,}"
         return f"stopped after {used}{of} samples: the widest deciding interval, of {where}, is {size}"
 
 
-_NAMES = ("measure", "layer", "call", "stratum")
-
-
-def account(watch: Watch | None, run: Run, rows: Sequence[Row], total: int | None) -> dict[str, Any]:
-    """What the provenance says of a run that might stop early; a note says it in words.
-
-    Args:
-        rows: of the finished run.
-        total: how many samples there are, if known.
-    """
-    if watch is None:
-        return {}
-    told = watch.told(run, rows, total)
-    run.notes.append(f"all samples were used: {SORTED}" if run.arrival.is_sorted else watch.note(told))
-    return {"sequential": told}
-
-
-def watching(
-    options: Options, measures: Iterable[Measure], rows: Callable[[Run], Sequence[Row]]
-) -> Watch | None:
-    """The watch that the options ask for; None without a width.
+def watching(task: Task, rows: Callable[[Run], Sequence[Row]]) -> Watch | None:
+    """Return the watch that the options request; None without a width.
 
     Raises:
-        ValueError: a measure whose samples must be known before the first.
+        ValueError: a measure needs to know all samples before the first forward.
     """
+    options = task.options
     if options.width is None:
         return None
-    for measure in measures:
+    for measure in task.measures:
         if measure.needs_reference or any(getattr(s, "selection", None) for s in measure.statistics()):
             raise ValueError(
-                f"{measure.label} with {measure.options} needs to know all samples beforehand: measure with "
-                "width= first, then this with samples= as many as were used"
+                f"{measure.label} with {measure.options} needs to know all samples beforehand: leave it out "
+                "with width=, then measure it with samples= set to the number used"
             )
     return Watch(Stopping(options.width, options.at_least, options.decided_by), rows)
 
 
 @dataclass
 class LookSource(Source):
-    """The samples of another source, in windows that end where looks are due.
+    """The samples of another source, in windows that end at the looks.
 
-    Samples of arrays and datasets come by rank, so that a run that stops early uses a random subset.
+    Samples of arrays and datasets come in order of rank, so that a run that stops early uses a random subset.
     """
 
     whole: Source
@@ -219,7 +205,7 @@ class LookSource(Source):
 
     @property
     def length(self) -> int | None:
-        """Samples there are, at most all of which are used."""
+        """Number of samples, of which a run may use fewer."""
         return self.whole.length
 
     @property
@@ -232,7 +218,7 @@ class LookSource(Source):
         return self.whole.walked()
 
     def windows(self) -> Iterator[Window]:
-        """Yield the samples, cut at the looks or, if clusters are paired, at the next end of a pair."""
+        """Yield the samples, cut at the looks or at the end of the pair that contains one."""
         looks = self.stopping.looks()
         due = next(looks)
         for window in self.whole.windows():

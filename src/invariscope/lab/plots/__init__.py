@@ -1,1 +1,1 @@
-"""Figures of the reproduced papers; `invariscope.plots` lists and draws those that are made of results."""
+"""Figures of the reproduced papers; `invariscope.plots` lists and draws those made from results."""

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from invariscope.plots.information_plane import MARKERS
+from invariscope.intervals import LEVEL
 from invariscope.plots.shared import labels as names
 from invariscope.plots.shared.base import ChartPlot, View
+from invariscope.plots.shared.theme import MARKERS
 
 if TYPE_CHECKING:
     from bokeh.models import UIElement
@@ -21,16 +22,16 @@ if TYPE_CHECKING:
     from invariscope.plots.shared.theme import Theme
     from invariscope.results.result import Result
 
-# What may say how good a network is, the best first.
+# Measures of how good a network is, the preferred one first.
 ACCURACIES = ("test.error", "test.accuracy", "prediction.accuracy")
-# Of these a logarithm says something: of an accuracy, which ends at 1, it does not.
+# Those shown on a logarithmic axis; accuracies, which end at 1, are not.
 _ERRORS = ("test.error",)
-_FEWEST, _SPAN, _LEVEL = 3, 4, 0.95  # networks for a line, a factor for logarithms, of intervals
+_FEWEST, _SPAN = 3, 4  # networks for a line, and the factor from which axes are logarithmic
 
 
 @dataclass(frozen=True)
 class Family:
-    """Networks whose names agree up to the first comma: (network,) values, (network, 2) intervals."""
+    """Networks whose names agree up to the first comma: (network,) values and (network, 2) intervals."""
 
     name: str
     networks: tuple[str, ...]
@@ -42,7 +43,7 @@ class Family:
 
 @dataclass(frozen=True)
 class Line:
-    """The least-squares line: its slope with the t interval, and both its ends."""
+    """The least-squares line: its slope with the t interval, and its two ends."""
 
     slope: float
     low: float
@@ -53,22 +54,21 @@ class Line:
 
 @dataclass(frozen=True)
 class AgainstAccuracy(ChartPlot):
-    """A dot per network: how good it is over what was measured in one of its layers.
+    """Accuracy or error of each network over a measure of one of its layers.
 
     Args:
         measure: on the x axis.
         accuracy: on the y axis: "test.error", "test.accuracy" or "prediction.accuracy".
-        families: the networks; those of one family share colour and marker, and are joined in their order.
-        logarithmic: whether the x axis is, and with it that of an error; the slope is then that of the
-            logarithms. Accuracies, which end at 1, stand on even steps.
-        line: fitted through all networks; None for fewer than three, or where none was asked for.
+        families: the networks; those of one family share colour and marker, and are joined in order.
+        logarithmic: whether the x axis is logarithmic, and the y axis for an error; the slope is then that of
+            the logarithms. Axes of accuracies are always linear.
+        line: the fit through all networks; None for fewer than three, or if not requested.
     """
 
     title = "Invariance against accuracy"
     reading = (
-        "A dot is a network; bars are 95 % intervals over samples. The slope is that of the least-squares "
-        "line, in (decimal) logarithms along axes that are logarithmic; its interval is Student's, as if no "
-        "two networks had anything in common."
+        "Each dot is a network; bars are 95 % intervals over samples. The slope is that of the least-squares "
+        "line, in decimal logarithms on logarithmic axes. Its t interval treats the networks as independent."
     )
     order = 80
 
@@ -89,19 +89,18 @@ class AgainstAccuracy(ChartPlot):
         logarithmic: bool | None = None,
         fit: bool = True,
     ) -> AgainstAccuracy:
-        """The networks that have both numbers.
+        """Collect the networks that have both numbers.
 
         Args:
-            results: a network each.
-            measure: a measure of the table; None takes the normalized variance or what comes first.
-            layer: where; None: each network's last layer that has a value.
-            accuracy: None takes the first of "test.error", "test.accuracy", "prediction.accuracy" that is
-                there.
-            logarithmic: the x axis, and the y axis of an error; None: where all values are positive and those
-                measured span a factor of 4.
+            results: one per network.
+            measure: a measure of the table; None: the normalized variance, or else the first.
+            layer: the layer; None: the last layer of each network that has a value.
+            accuracy: None: the first available of "test.error", "test.accuracy" and "prediction.accuracy".
+            logarithmic: whether the x axis, and the y axis of an error, are logarithmic; None: if all values
+                are positive and those on the x axis span a factor of 4.
             fit: whether to draw the least-squares line.
         Raises:
-            ValueError: no such measure, or no network that has both.
+            ValueError: no such measure, or no network has both numbers.
         """
         several = names.as_results(results)
         present = names.table_measures(several)
@@ -122,7 +121,7 @@ class AgainstAccuracy(ChartPlot):
 
     @classmethod
     def views(cls, results: Sequence[Result]) -> list[View]:
-        """Every measure that two or more networks have beside their accuracy."""
+        """Return a view of every measure that at least two networks have beside their accuracy."""
         present = names.table_measures(results)
         accuracy = next((name for name in ACCURACIES if name in present), None)
         measures = [name for name in present if accuracy is not None and name not in ACCURACIES]
@@ -135,18 +134,18 @@ class AgainstAccuracy(ChartPlot):
 
     @property
     def scales(self) -> tuple[bool, bool]:
-        """Which of both axes are logarithmic."""
+        """Whether the x axis and the y axis are logarithmic."""
         return self.logarithmic, self.logarithmic and self.accuracy in _ERRORS
 
     @property
     def slope(self) -> str:
-        """The slope in words; empty where no line was fitted."""
+        """The slope in words; empty if no line was fitted."""
         if self.line is None:
             return ""
         return f"slope {names.number(self.line.slope)} ({names.interval(self.line.low, self.line.high)})"
 
     def draw(self, *, theme: str = "light") -> Figure:
-        """Dots with intervals, families joined, and the fitted line."""
+        """Draw dots with intervals, lines that join families, and the fitted line."""
         from invariscope.plots.shared import static
 
         figure, axes, colours = static.new_figure(8.4, 5.2, theme)
@@ -166,7 +165,7 @@ class AgainstAccuracy(ChartPlot):
         return figure
 
     def chart(self) -> UIElement:
-        """The same, interactive: network, values and intervals under the pointer."""
+        """Draw the same as an interactive chart with network, values and intervals on hover."""
         from invariscope.plots.shared import interactive as live
 
         x, y = ("log" if logarithmic else "linear" for logarithmic in self.scales)
@@ -183,7 +182,7 @@ class AgainstAccuracy(ChartPlot):
         return chart
 
     def _shown(self, family: Family) -> Family:
-        """With intervals that logarithmic axes can show: one that reaches 0 ends at the dot."""
+        """Return the family with intervals cut at the dot if they reach 0 on a logarithmic axis."""
         pairs = ((family.x, family.x_interval), (family.y, family.y_interval))
         x, y = (
             np.where(interval > 0, interval, value[:, None]) if logarithmic else interval
@@ -214,7 +213,7 @@ def _family(name: str, members: list[tuple[str, np.ndarray, np.ndarray]]) -> Fam
 
 
 def _point(result: Result, measure: str, layer: str | None) -> np.ndarray | None:
-    """Value and both ends of its interval; None where there is no value."""
+    """Return value and interval bounds; None if there is no value."""
     rows: Any = names.rows_of(result, measure)
     rows = rows[np.isfinite(rows["value"].to_numpy(float))]
     if layer is not None:
@@ -232,7 +231,7 @@ def _fitted(x: np.ndarray, y: np.ndarray, scales: tuple[bool, bool]) -> Line | N
     slope = float(along @ v / (along @ along))
     left = v - v.mean() - slope * along
     error = math.sqrt(float(left @ left) / (len(u) - 2) / float(along @ along))
-    reach = float(special.stdtrit(len(u) - 2, 0.5 + _LEVEL / 2)) * error
+    reach = float(special.stdtrit(len(u) - 2, 0.5 + LEVEL / 2)) * error
     ends = np.array([u.min(), u.max()])
     heights = v.mean() + slope * (ends - u.mean())
     ends, heights = (10**part if log else part for log, part in zip(scales, (ends, heights), strict=True))
@@ -244,7 +243,7 @@ def _draw_family(ax: Axes, family: Family, i: int, colours: Theme) -> None:
     ax.hlines(family.y, *family.x_interval.T, color=colour, linewidth=1.1, alpha=0.5)
     ax.vlines(family.x, *family.y_interval.T, color=colour, linewidth=1.1, alpha=0.5)
     ax.plot(family.x, family.y, color=colour, linewidth=0.8, alpha=0.5)
-    # An edge in the surface's colour, so that dots that lie on each other stay apart.
+    # An edge in the surface's colour separates overlapping dots.
     style = {"linestyle": "", "marker": list(MARKERS.values())[i % len(MARKERS)], "markersize": 7}
     style |= {"markeredgecolor": colours.surface, "markeredgewidth": 0.8, "alpha": 0.85}
     ax.plot(family.x, family.y, color=colour, label=family.name, **style)

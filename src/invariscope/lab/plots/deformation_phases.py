@@ -1,4 +1,4 @@
-"""One image over the plane of temperature and cutoff."""
+"""One image, deformed at every temperature and cutoff."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DeformationPhases:
-    """One image, deformed by a field of every temperature (a column) and cutoff (a row).
+    """One image, deformed by a field per temperature (columns) and cutoff (rows).
 
-    Between the lines T1 and T2 fields move something and typically do not fold. Made from an image, not
-    from a result, so it stands in no report.
+    Between the lines T1 and T2, fields move the image visibly and typically do not fold it. The figure is
+    made from an image, not from a result, so it is not part of reports.
 
     Args:
         images: (cutoff, temperature, H, W) in [0, 1].
-        temperatures: rising by a constant factor.
-        cutoffs: one a row.
+        temperatures: increasing by a constant factor.
+        cutoffs: one per row.
         ranges: (cutoff, 2) the allowed temperatures T1 and T2; an empty range has T1 ≥ T2.
     """
 
@@ -41,15 +41,15 @@ class DeformationPhases:
     def prepare(
         cls, image: Any, *, cutoffs: Sequence[int] = (2, 3, 5, 8, 12), columns: int = 8, seed: int = 0
     ) -> DeformationPhases:
-        """Deforms the image once for each pair, from half the lowest T1 to twice the highest T2.
+        """Deform the image once per pair, from half the lowest T1 to twice the highest T2.
 
         Args:
             image: a tensor (H, W) or (C, H, W); channels are averaged.
-            cutoffs: the largest numbers of half waves, from 2 on.
-            columns: how many temperatures.
-            seed: of the fields; along a row they differ by their size only.
+            cutoffs: the largest numbers of half waves, at least 2.
+            columns: number of temperatures.
+            seed: of the fields; within a row they differ only in size.
         Raises:
-            ValueError: fewer than two temperatures, a cutoff that the image is too small for.
+            ValueError: fewer than two temperatures, or an image too small for a cutoff.
         """
         import torch
 
@@ -63,17 +63,17 @@ class DeformationPhases:
 
     @property
     def allowed(self) -> np.ndarray:
-        """(cutoff, temperature) whether the temperature lies within the row's range."""
+        """Whether each temperature lies within the range of its row, (cutoff, temperature)."""
         low, high = self.ranges[:, :1], self.ranges[:, 1:]
         return (np.array(self.temperatures) >= low) & (np.array(self.temperatures) <= high)
 
     def columns_of(self, temperatures: np.ndarray) -> np.ndarray:
-        """Where temperatures stand on the horizontal axis, the middle of column k at k + ½."""
+        """Return the positions of temperatures on the x axis; column k is centred at k + ½."""
         logs = np.log(self.temperatures)
         return 0.5 + (np.log(temperatures) - logs[0]) / (logs[1] - logs[0])
 
     def draw(self, *, theme: str = "light") -> Figure:
-        """A matplotlib figure; images out of the range are pale."""
+        """Draw a matplotlib figure; images outside of the range are pale."""
         from invariscope.plots.shared import static
 
         rows, columns = self.images.shape[:2]
@@ -94,7 +94,7 @@ class DeformationPhases:
         return figure
 
     def save(self, path: Any, *, theme: str = "light") -> None:
-        """Draws and writes the figure; the file's suffix (svg, pdf, png) gives the format."""
+        """Draw and write the figure in the format of the file's suffix (svg, pdf, png)."""
         self.draw(theme=theme).savefig(path)
 
 
@@ -109,17 +109,14 @@ def _deformed(image: Any, temperature: float, c: int, seed: int) -> np.ndarray:
 
     from invariscope.transforms import Diffeomorphism
 
-    with warnings.catch_warnings():  # what lies outside the range is shown as such
+    with warnings.catch_warnings():  # the figure itself marks temperatures outside of the range
         warnings.simplefilter("ignore", UserWarning)
-        return (
-            Diffeomorphism(1, temperature=temperature, c=c)
-            .orbit(image[None, None], seed=seed)[0, 0, 0]
-            .numpy()
-        )
+        transform = Diffeomorphism(1, temperature=temperature, c=c)
+        return transform.orbit(image[None, None], seed=seed)[0, 0, 0].numpy()
 
 
 def _draw_ranges(ax: Axes, edges: np.ndarray, colours: Theme) -> None:
-    """T1 and T2 as a step in every row."""
+    """Draw T1 and T2 with a step in every row."""
     for name, x, colour in zip(("T1", "T2"), edges.T, colours.series[:2], strict=True):
         rows = np.arange(len(x) + 1)
         ax.plot(np.repeat(x, 2), np.repeat(rows, 2)[1:-1], color=colour, linewidth=2.2, label=name)

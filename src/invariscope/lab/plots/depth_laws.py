@@ -1,4 +1,4 @@
-"""How a value grows or falls with the number of layers, and the law that fits it."""
+"""The growth or decay of a value with the number of layers, and the law that fits it."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class DepthSeries:
     """One model: layer numbers from 1, positive values with intervals, and the fitted law.
 
     Args:
-        name: the model's.
-        number, value, low, high: an entry a layer; NaN bounds where there is no interval.
-        slope, offset: of the least-squares line, in log2(value) over the number or log(value) over its
-            logarithm; NaN for fewer than two layers.
-        fitted: the numbers that the line rests on.
+        name: of the model.
+        number, value, low, high: one entry per layer; bounds are NaN if there is no interval.
+        slope, offset: of the least-squares line through log2(value) over the number, or through log(value)
+            over the logarithm of the number; NaN for fewer than two layers.
+        fitted: the numbers of the layers in the fit.
     """
 
     name: str
@@ -52,15 +52,15 @@ class DepthLaws(ChartPlot):
 
     Args:
         measure: what is shown.
-        law: "exponential": doublings a layer; "power": a power of the layer's number.
+        law: "exponential" (doublings per layer) or "power" (a power of the layer's number).
         series: one per model.
     """
 
     title = "Law of depth"
     reading = (
-        "A dot is a layer, counted from the first; the bar is the 95 % interval over samples. The thin line "
-        "is the law that fits: a power of the layer's number, or a factor from each layer to the next; the "
-        "legend gives the exponent, or log2 of the factor."
+        "Each dot is a layer, counted from the first; the bar is the 95 % interval over samples. The thin "
+        "line is the fitted law: a power of the layer's number, or a constant factor from each layer to the "
+        "next. The legend gives the exponent, or log2 of the factor."
     )
     order = 66
 
@@ -78,14 +78,14 @@ class DepthLaws(ChartPlot):
         layers: Sequence[str] | None = None,
         first: int = 1,
     ) -> DepthLaws:
-        """The values of each result, layer by layer, and their laws.
+        """Collect the values of each result layer by layer, and fit their laws.
 
         Args:
             results: one or several.
-            measure: of the table; None takes the normalized variance or what comes first.
+            measure: of the table; None: the normalized variance, or else the first.
             law: "exponential" or "power".
-            layers: patterns of the layers that count, from 1; None: all.
-            first: the line rests on the layers from this number on.
+            layers: patterns of the layers to count; None: all.
+            first: number of the first layer in the fit, counting from 1.
         Raises:
             ValueError: no such measure or law, or no layer with a positive value.
         """
@@ -103,7 +103,7 @@ class DepthLaws(ChartPlot):
 
     @classmethod
     def views(cls, results: Sequence[Result]) -> list[View]:
-        """D and G, of which theory has laws."""
+        """Return views of D and G, for which theory predicts laws."""
         own = [measure for measure in names.layered_measures(results) if measure.startswith(FAMILY)]
         return [
             View(names.measure_title(measure), cls.prepare(results, measure=measure))
@@ -112,7 +112,7 @@ class DepthLaws(ChartPlot):
         ]
 
     def draw(self, *, theme: str = "light") -> Figure:
-        """Dots with intervals on logarithmic axes, and the laws as thin lines."""
+        """Draw dots with intervals on logarithmic axes, and the laws as thin lines."""
         from invariscope.plots.shared import static
 
         figure, axes, colours = static.new_figure(7.2, 4.2, theme)
@@ -129,7 +129,7 @@ class DepthLaws(ChartPlot):
         return figure
 
     def chart(self) -> UIElement:
-        """The same, interactive: layer, value and interval under the pointer."""
+        """Draw the same as an interactive chart with layer, value and interval on hover."""
         from invariscope.plots.shared import interactive as live
 
         scale = "log" if self.law == "power" else "linear"
@@ -157,14 +157,14 @@ class DepthLaws(ChartPlot):
 
 
 def law_values(series: DepthSeries, law: str) -> np.ndarray:
-    """The fitted law at the layers that it rests on."""
+    """Return the fitted law at the layers in the fit."""
     if law == "power":
         return np.exp(series.offset + series.slope * np.log(series.fitted))
     return 2.0 ** (series.offset + series.slope * series.fitted)
 
 
 def law_text(series: DepthSeries, law: str) -> str:
-    """The law in a few signs: a power of the number k, or of two."""
+    """Return the law as a short formula: a power of the layer's number k, or of two."""
     slope = names.number(series.slope)
     return f"k^{slope}" if law == "power" else f"2^({slope} k)"
 

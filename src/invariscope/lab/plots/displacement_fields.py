@@ -1,4 +1,4 @@
-"""Smooth fields as arrows, and what they make of a grid of straight lines."""
+"""Smooth fields as arrows, and as deformations of a grid of straight lines."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ class HasFields(Protocol):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The elements' names."""
+        """The names of the elements."""
         ...
 
     def field(self, indices: Any, *, size: tuple[int, int], seed: int = 0) -> Any:
-        """Displacements in pixels (sample, element, 2, H, W)."""
+        """Return displacements in pixels, (sample, element, 2, H, W)."""
         ...
 
 
 @dataclass(frozen=True)
 class DisplacementFields:
-    """The fields of one sample: arrows above, the warped grid below, a column for each.
+    """The fields of one sample, one per column: arrows above, the warped grid below.
 
-    Made from a transform, not from a result, so it stands in no report.
+    The figure is made from a transform, not from a result, so it is not part of reports.
 
     Args:
         fields: displacements in pixels, (element, (x, y), H, W).
-        labels: one an element.
-        image: a picture (H, W) in [0, 1] to lie under the arrows, or None.
+        labels: one per element.
+        image: (H, W) in [0, 1], drawn under the arrows, or None.
     """
 
     fields: np.ndarray
@@ -53,28 +53,28 @@ class DisplacementFields:
         seed: int = 0,
         image: Any = None,
     ) -> DisplacementFields:
-        """The fields that `transform.orbit` applies to one sample.
+        """Return the fields that `transform.orbit` applies to one sample.
 
         Args:
             transform: a `Diffeomorphism` or another family with fields.
             size: (H, W) of the images.
             index: global index of the sample.
             seed: as given to `orbit`.
-            image: (H, W) or (C, H, W), stretched to its own range; None for none.
+            image: (H, W) or (C, H, W), stretched to its own range; None: no image.
         Raises:
-            ValueError: an image of another size.
+            ValueError: the image has another size.
         """
         found = np.asarray(transform.field([index], size=size, seed=seed)[0])
         return cls(found, transform.labels, None if image is None else _picture(image, size))
 
     @property
     def positions(self) -> np.ndarray:
-        """Where each new pixel comes from, (element, (x, y), H, W): grid lines are their whole values."""
+        """Where each new pixel comes from, (element, (x, y), H, W); grid lines are at integer values."""
         rows, columns = np.indices(self.fields.shape[-2:])
         return np.stack([columns, rows]) - self.fields
 
     def draw(self, *, theme: str = "light") -> Figure:
-        """A matplotlib figure with two rows."""
+        """Draw a matplotlib figure with two rows."""
         from invariscope.plots.shared import static
 
         count = len(self.labels)
@@ -86,7 +86,7 @@ class DisplacementFields:
         return figure
 
     def save(self, path: Any, *, theme: str = "light") -> None:
-        """Draws and writes the figure; the file's suffix (svg, pdf, png) gives the format."""
+        """Draw and write the figure in the format of the file's suffix (svg, pdf, png)."""
         self.draw(theme=theme).savefig(path)
 
 
@@ -96,15 +96,23 @@ def _picture(image: Any, size: tuple[int, int]) -> np.ndarray:
     values = np.asarray(image, dtype=np.float64)
     values = values.mean(axis=0) if values.ndim == 3 else values
     if values.shape != tuple(size):
-        raise ValueError(f"the image has {values.shape} pixels and the fields {tuple(size)}: give one size.")
+        raise ValueError(
+            f"the image has {values.shape} pixels, but the fields have {tuple(size)}: use the same size."
+        )
     return stretch(values)
 
 
-def _frame(ax: Axes, shape: tuple[int, ...], colours: Theme) -> None:
+def frame(ax: Axes, shape: tuple[int, ...], colours: Theme) -> None:
+    """Show the pixels of an image of that shape, framed and without ticks."""
     height, width = shape
     ax.set(xlim=(-1, width), ylim=(height, -1), aspect="equal", xticks=[], yticks=[])
     ax.spines[:].set_visible(True)
     ax.spines[:].set_color(colours.line)
+
+
+def arrows(ax: Axes, x: np.ndarray, y: np.ndarray, vectors: np.ndarray, colour: str, width: float) -> None:
+    """Draw (2, ...) displacements in pixels as arrows of their true length."""
+    ax.quiver(x, y, *vectors, color=colour, width=width, angles="xy", scale_units="xy", scale=1)
 
 
 def _draw_arrows(ax: Axes, field: np.ndarray, image: np.ndarray | None, colours: Theme) -> None:
@@ -112,14 +120,12 @@ def _draw_arrows(ax: Axes, field: np.ndarray, image: np.ndarray | None, colours:
         ax.imshow(image, cmap="gray", vmin=0, vmax=1, alpha=0.45, interpolation="nearest")
     step = max(1, max(field.shape[1:]) // 14)
     rows, columns = np.indices(field.shape[1:])[:, ::step, ::step]
-    right, down = field[:, ::step, ::step]
-    pixels = {"angles": "xy", "scale_units": "xy", "scale": 1}
-    ax.quiver(columns, rows, right, down, color=colours.series[0], width=0.008, **pixels)
-    _frame(ax, field.shape[1:], colours)
+    arrows(ax, columns, rows, field[:, ::step, ::step], colours.series[0], 0.008)
+    frame(ax, field.shape[1:], colours)
 
 
 def _draw_lines(ax: Axes, positions: np.ndarray, colours: Theme) -> None:
     for position, n in zip(positions, positions.shape[:0:-1], strict=True):
         lines = np.linspace(0, n - 1, 15)[1:-1]
         ax.contour(position, levels=lines, colors=[colours.series[1]], linewidths=0.9)
-    _frame(ax, positions.shape[1:], colours)
+    frame(ax, positions.shape[1:], colours)

@@ -1,4 +1,4 @@
-"""Filters drawn: as they started, as they are trained, and what was fitted to them."""
+"""Images of filters: initial, trained, and fitted."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FilterImages:
-    """Rows of the same filters, each filter on a scale of its own with 0 in the middle grey.
+    """Rows of the same filters, each filter on its own scale with 0 in the middle grey.
 
-    It is drawn from weights, not from a result, and so has no place in a report.
+    The figure is made from weights, not from a result, so it is not part of reports.
 
     Args:
-        filters: the numbers of the filters that are shown.
+        filters: the numbers of the filters shown.
         rows: the images, in [0, 1].
     """
 
@@ -33,21 +33,21 @@ class FilterImages:
     def prepare(
         cls, filters: Mapping[str, Any], *, details: Mapping[str, Any] | None = None, limit: int = 16
     ) -> FilterImages:
-        """The same filters from several stages, with a number under each stage if there is one.
+        """Collect the same filters from several stages.
 
         Args:
             filters: {row: (filter, k, k)}, such as `{"start": fits.filters, "fit": fits.fitted}`.
             details: {row: remark}, such as `{"start": f"R² {fits.median_r2:.2f}"}`.
-            limit: at most so many, evenly spread.
+            limit: maximal number of filters, evenly spread.
         Raises:
-            ValueError: no row, rows of different numbers, or images of more than two axes.
+            ValueError: no rows, rows with different numbers of filters, or images without two axes.
         """
         arrays = {name: np.asarray(images, dtype=float) for name, images in filters.items()}
         counts = {name: images.shape for name, images in arrays.items()}
         if not arrays or any(images.ndim != 3 for images in arrays.values()):
-            raise ValueError(f"each row is (filter, k, k), at least one; got {counts}: flatten (out, in).")
+            raise ValueError(f"filters needs rows of shape (filter, k, k); got {counts}: flatten (out, in).")
         if len({shape[0] for shape in counts.values()}) > 1:
-            raise ValueError(f"the rows show the same filters, so as many each; got {counts}.")
+            raise ValueError(f"all rows must hold the same filters, but their numbers differ: {counts}.")
         chosen = frame_choice(next(iter(counts.values()))[0], limit=limit)
         rows = [
             PixelRow(name, str((details or {}).get(name, "")), _centred(images[chosen]))
@@ -56,21 +56,21 @@ class FilterImages:
         return cls(tuple(int(number) for number in chosen), tuple(rows))
 
     def grid(self) -> PixelGrid:
-        """The rows under the filters' numbers."""
+        """Return the rows under the numbers of the filters."""
         return PixelGrid(tuple(str(number) for number in self.filters), self.rows)
 
     def draw(self, *, theme: str = "light") -> Figure:
-        """The images as a matplotlib figure."""
+        """Draw the images as a matplotlib figure."""
         from invariscope.plots.shared.static import draw_grid
 
         return draw_grid(self.grid(), theme=theme)
 
     def save(self, path: str | Path, *, theme: str = "light") -> None:
-        """Draws and writes the figure; the file's suffix (svg, pdf, png) gives the format."""
+        """Draw and write the figure in the format of the file's suffix (svg, pdf, png)."""
         self.draw(theme=theme).savefig(path)
 
 
 def _centred(images: np.ndarray) -> np.ndarray:
-    """Values in [0, 1], 0 at one half, each image's largest weight at an end."""
+    """Scale each image to [0, 1] with 0 at one half and its largest weight at an end."""
     largest = np.abs(images).max(axis=(1, 2), keepdims=True)
     return 0.5 + 0.5 * np.divide(images, largest, out=np.zeros_like(images), where=largest > 0)

@@ -1,4 +1,4 @@
-"""Filter spectra over a training: does training make filters pool?"""
+"""Spectra of filters over a training, which show whether training makes filters pool."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ _NEEDED = {"epoch", "layer", "eigenvalue", "ratio"}
 
 @dataclass(frozen=True)
 class FilterSpectra(Plot):
-    """A panel per layer: over epochs, the power of each frequency as a ratio to the first epoch.
+    """The power of each frequency over epochs, relative to the first epoch, in one panel per layer.
 
-    Lines run from λ = 0, dark, to the highest frequency, bright.
+    The colours of the lines run from λ = 0 (dark) to the highest frequency (bright).
 
     Args:
         layers: the panels.
         epochs: (epoch,) of all panels.
-        eigenvalues: for each layer, (eigenspace,).
-        ratios: for each layer, (eigenspace, epoch); NaN where there is none.
+        eigenvalues: (eigenspace,) per layer.
+        ratios: (eigenspace, epoch) per layer; NaN if missing.
 
     Source:
         Tomasini et al. 2022, arXiv:2210.01506, figure of filters over training.
@@ -42,9 +42,9 @@ class FilterSpectra(Plot):
 
     title = "Filters over training"
     reading = (
-        "Each line is the power of a layer's filters at one spatial frequency of the filter's own pixels, "
-        "relative to the start of training: λ = 0 is the mean over the filter, the largest λ tells "
-        "neighbours apart. Where λ = 0 rises most, training has made the filters pool."
+        "Each line is the power of a layer's filters at one spatial frequency of the filter's pixels, "
+        "relative to the start of training. λ = 0 is the mean over the filter, the largest λ the contrast "
+        "between neighbours. If λ = 0 rises most, training has made the filters pool."
     )
     order = 64
 
@@ -57,21 +57,21 @@ class FilterSpectra(Plot):
     def prepare(
         cls, result: Result | pd.DataFrame, *, layers: Sequence[str] | None = None, most: int = MOST
     ) -> FilterSpectra:
-        """The ratios in a table of spectra, or in a result that holds them.
+        """Collect the ratios in a table of spectra, or in a result.
 
         Args:
-            result: what `iv.weights.training_spectra` or a `SpectrumRecorder` gives, or a recipe's result of
-                the analysis `filter_spectrum`.
-            layers: which panels; None: of a table all, of a result at most so many, evenly spread.
-            most: see `layers`.
+            result: the table of `iv.weights.training_spectra` or of a `SpectrumRecorder`, or a result of the
+                recipe analysis `filter_spectrum`.
+            layers: the panels; None: all layers of a table, or at most `most` layers of a result.
+            most: maximal number of panels from a result, evenly spread.
         Raises:
-            ValueError: no such table, or no such layer.
+            ValueError: not such a table, or no such layer.
         """
         table: Any = result if hasattr(result, "columns") else _table(result)
         if missing := sorted(_NEEDED - set(table.columns)):
             raise ValueError(
-                f"the table has no columns {', '.join(missing)}: take it from iv.weights.training_spectra "
-                "or from a SpectrumRecorder."
+                f"the table lacks the columns {', '.join(missing)}: use the one of "
+                "iv.weights.training_spectra or of a SpectrumRecorder."
             )
         known = tuple(dict.fromkeys(table["layer"]))
         for layer in layers or ():
@@ -93,13 +93,13 @@ class FilterSpectra(Plot):
 
     @classmethod
     def views(cls, results: Sequence[Result]) -> list[View]:
-        """One for each result that holds spectra of filters."""
+        """Return one view per result that holds spectra of filters."""
         named = zip(model_names(results), results, strict=True)
         found = [(name, result) for name, result in named if any(_ratios(result))]
         return [View(name if len(found) > 1 else "", cls.prepare(result)) for name, result in found]
 
     def draw(self, *, theme: str = "light") -> Figure:
-        """The panels beside each other, on one logarithmic scale; a line at the start's power."""
+        """Draw the panels side by side on logarithmic scales, with a line at the initial power."""
         from invariscope.plots.shared import static
 
         count = len(self.layers)
@@ -123,7 +123,7 @@ class FilterSpectra(Plot):
         eigenvalues, ratios = self.eigenvalues[place], self.ratios[place]
         scale = colormaps[static.COLOUR_MAP]
         ax.axhline(1, color=colours.line, linewidth=1)
-        # The scale's end that would vanish in the surface is left out.
+        # Leave out the end of the colour scale that is close to the surface's colour.
         low, high = (0.3, 1.0) if colours.name == "dark" else (0.0, 0.9)
         places = low + (high - low) * eigenvalues / max(float(eigenvalues[-1]), 1.0)
         ends = (0, len(eigenvalues) - 1)
@@ -145,12 +145,12 @@ class FilterSpectra(Plot):
 
 
 def _ratios(result: Any) -> list[dict[str, Any]]:
-    """The points of a result's spectra relative to the start."""
+    """Return the points of a result's spectra relative to the start."""
     return [row for row in result.curve_rows if row["measure"] == RATIO]
 
 
 def _table(result: Any) -> pd.DataFrame:
-    """A row a point, with the epoch of each stage."""
+    """Return one row per point, with the epoch of each stage."""
     import pandas as pd
 
     epochs = result.provenance.get("weights", {}).get("epochs", {})
@@ -160,5 +160,5 @@ def _table(result: Any) -> pd.DataFrame:
         for row in _ratios(result)
     ]  # fmt: skip
     if not rows:
-        raise ValueError("the result holds no spectra of filters relative to a start of training")
+        raise ValueError("the result holds no spectra of filters relative to the start of training")
     return pd.DataFrame(rows)

@@ -1,4 +1,4 @@
-"""Large filters at stages of training, each above the Gabor function that fits it best."""
+"""Large filters at stages of training, each above its best-fitting Gabor function."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class GaborFilters(GridPlot):
     """The same filters of a layer at every stage, with their fits.
 
     Args:
-        layer: whose filters.
-        images: a row for each stage's filters, and one for their fits.
+        layer: of the filters.
+        images: two rows per stage: the filters and their fits.
     """
 
     title = "Large filters and Gabor functions"
     reading = (
-        "A column is a filter, on a scale of its own with 0 in the middle grey; below each row of filters "
-        "stand the Gabor functions that fit them best, with the median share of variance that they explain."
+        "Each column is a filter, on its own scale with 0 in the middle grey. Below each row of filters are "
+        "their best-fitting Gabor functions, with the median proportion of variance explained."
     )
     order = 68
 
@@ -40,12 +40,12 @@ class GaborFilters(GridPlot):
 
     @classmethod
     def prepare(cls, result: Result, *, layer: str | None = None, limit: int = 12) -> GaborFilters:
-        """The filters of one layer at all stages, the trained ones last.
+        """Collect the filters of one layer at all stages, the trained ones last.
 
         Args:
-            result: one that holds "gabor.filters" maps, as a recipe's cell of the kind "weights" gives them.
-            layer: whose filters; None takes the first.
-            limit: at most so many, evenly spread.
+            result: a result with "gabor.filters" maps, from a recipe's cell of the kind "weights".
+            layer: of the filters; None: the first with such maps.
+            limit: maximal number of filters, evenly spread.
         Raises:
             ValueError: no such filters.
         """
@@ -61,7 +61,7 @@ class GaborFilters(GridPlot):
 
     @classmethod
     def views(cls, results: Sequence[Result]) -> list[View]:
-        """Every layer of every result that has such filters."""
+        """Return one view per layer with such filters and result."""
         return [
             View(f"{layer} · {name}" if len(results) > 1 else layer, cls.prepare(result, layer=layer))
             for name, result in zip(names.model_names(results), results, strict=True)
@@ -69,5 +69,5 @@ class GaborFilters(GridPlot):
         ]
 
     def grid(self) -> PixelGrid:
-        """The images under the filters' numbers."""
+        """Return the images under the numbers of the filters."""
         return self.images.grid()

@@ -1,4 +1,4 @@
-"""Compression, shear and rotation in an ensemble of fields, against the size of the patch."""
+"""Compression, shear and rotation in an ensemble of fields against the size of patches."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MARKERS = "os^D"
 
 @dataclass(frozen=True)
 class PartSeries:
-    """One part of the fields: an entry per size of patches."""
+    """One part of the fields, with one entry per size of patches."""
 
     name: str
     value: np.ndarray
@@ -39,9 +39,9 @@ class Panel:
     """Parts that share an axis.
 
     Args:
-        title: of that axis.
+        title: of the axis.
         series: what is drawn.
-        theory: values that theory gives, by name, for patches much smaller than the waves.
+        theory: theoretical values for patches much smaller than the wavelengths, by name.
     """
 
     title: str
@@ -59,19 +59,20 @@ _PANELS = (
 
 @dataclass(frozen=True)
 class PartsByPatchSize(Plot, name="local_decomposition"):
-    """Three panels over the size of patches: shares of the squares, ratios of the norms, what is not linear.
+    """Three panels over the size of patches: shares of squares, ratios of norms, the nonlinear share.
 
     Args:
-        name: the ensemble's.
+        name: of the ensemble.
         patch_px: sides of the patches.
         panels: what is drawn.
     """
 
     title = "Smooth fields on patches"
     reading = (
-        "What random smooth fields do to a patch, translation aside: parts of the squared gradient, the mean "
-        "norms relative to compression, and how much of the displacement is not linear. Dotted lines are "
-        "what theory gives for patches much smaller than the waves. Bars are 95 % intervals over fields."
+        "Action of random smooth fields on a patch, without translation: shares of the squared gradient, "
+        "mean norms relative to compression, and the share of the displacement that is not linear. Dotted "
+        "lines are theoretical values for patches much smaller than the wavelengths. Bars are 95 % intervals "
+        "over fields."
     )
     order = 92
 
@@ -81,7 +82,7 @@ class PartsByPatchSize(Plot, name="local_decomposition"):
 
     @classmethod
     def prepare(cls, result: Result) -> PartsByPatchSize:
-        """All parts of one ensemble.
+        """Collect all parts of one ensemble.
 
         Args:
             result: of a recipe's cell of the kind "decompose".
@@ -101,12 +102,12 @@ class PartsByPatchSize(Plot, name="local_decomposition"):
 
     @classmethod
     def views(cls, results: Sequence[Result]) -> list[View]:
-        """One for each result that has such values."""
+        """Return one view per result that has such values."""
         named = zip(names.model_names(results), results, strict=True)
         return [View(name, cls.prepare(result)) for name, result in named if _has_parts(result)]
 
     def draw(self, *, theme: str = "light") -> Figure:
-        """The panels beside each other."""
+        """Draw the panels side by side."""
         from invariscope.plots.shared import static
 
         figure, axes, colours = static.new_figure(11.0, 3.6, theme, columns=len(self.panels))

@@ -1,4 +1,4 @@
-"""What single fields do nearby: arrows, and maps of compression, shear and rotation."""
+"""The local action of single fields: arrows, and maps of compression, shear and rotation."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from invariscope.lab.plots.displacement_fields import arrows, frame
 from invariscope.plots.shared import labels as names
 from invariscope.plots.shared.base import Plot, View
 
@@ -25,14 +26,14 @@ _DIVERGING = "RdBu_r"
 
 @dataclass(frozen=True)
 class LocalField:
-    """One field on patches side by side.
+    """One field, decomposed on adjacent patches.
 
     Args:
         field: (2, H, W) displacements in pixels, along x first.
-        centres: (2, row, column) middles of the patches.
+        centres: (2, row, column) centres of the patches.
         translation: (2, row, column) mean displacement of each patch in pixels.
-        parts: name to (row, column): signed compression and rotation, the norm of the shear.
-        leftover: (row, column) rms displacement in pixels that is not linear within the patch.
+        parts: name to (row, column): signed compression and rotation, norm of the shear.
+        leftover: (row, column) rms of the displacement in pixels that is not linear within the patch.
     """
 
     field: np.ndarray
@@ -44,19 +45,19 @@ class LocalField:
 
 @dataclass(frozen=True)
 class LocalFields(Plot):
-    """Fields in rows: the displacement, the patches' translations, and what is left of it, part by part.
+    """Displacement, translation of patches, and the other parts of fields, one field per row.
 
     Args:
-        name: the ensemble's.
+        name: of the ensemble.
         patch: side of the patches in pixels.
-        fields: one a row.
+        fields: one per row.
     """
 
-    title = "What smooth fields do nearby"
+    title = "Local action of smooth fields"
     reading = (
-        "A row is a field. First its arrows, then the mean shift of each patch; the maps show how each patch "
-        "is compressed (red: content spreads), sheared and rotated (red: clockwise), as entries of the "
-        "displacement's gradient, and how far the field on a patch is from linear."
+        "Each row is a field: its arrows, the mean translation of each patch, and maps of how each patch is "
+        "compressed (red: content spreads), sheared and rotated (red: clockwise), in units of the "
+        "displacement's gradient. The last map shows how far the field on a patch is from linear."
     )
     order = 93
 
@@ -66,39 +67,38 @@ class LocalFields(Plot):
 
     @classmethod
     def prepare(cls, result: Result, *, patch: int = 4) -> LocalFields:
-        """The example fields that the result carries, taken apart.
+        """Decompose the example fields of a result.
 
         Args:
             result: of a recipe's cell of the kind "decompose".
-            patch: pixels a side.
+            patch: pixels per side.
         Raises:
-            ValueError: the result carries no fields, or patches do not fit into them.
+            ValueError: the result has no fields, or patches do not fit into them.
         """
         if EXAMPLE not in result.examples:
-            raise ValueError("the result carries no fields: it is not of a cell that takes fields apart")
-        return cls(
-            result.name, patch, tuple(_taken_apart(field, patch) for field in result.examples[EXAMPLE])
-        )
+            raise ValueError('the result has no fields: use one of a cell of the kind "decompose"')
+        fields = tuple(_decomposed(field, patch) for field in result.examples[EXAMPLE])
+        return cls(result.name, patch, fields)
 
     @classmethod
     def views(cls, results: Sequence[Result]) -> list[View]:
-        """One for each result that carries fields."""
+        """Return one view per result that has fields."""
         named = zip(names.model_names(results), results, strict=True)
         return [View(name, cls.prepare(result)) for name, result in named if EXAMPLE in result.examples]
 
     @property
     def spans(self) -> dict[str, float]:
-        """The end of each part's scale, the same for all fields."""
+        """The end of the scale of each part, the same for all fields."""
         parts = {part: max(float(np.abs(f.parts[part]).max()) for f in self.fields) for part in PARTS}
         return {part: end or 1.0 for part, end in parts.items()}
 
     @property
     def most_left(self) -> float:
-        """The end of the scale of what is not linear, in pixels."""
+        """The end of the scale of the nonlinear displacement, in pixels."""
         return max(float(field.leftover.max()) for field in self.fields) or 1.0
 
     def draw(self, *, theme: str = "light") -> Figure:
-        """A row of six pictures a field."""
+        """Draw a row of six images per field."""
         from invariscope.plots.shared import static
 
         rows = len(self.fields)
@@ -120,7 +120,7 @@ class LocalFields(Plot):
         _draw_map(axes[-1], field.leftover, (0.0, self.most_left), "viridis", colours)
 
 
-def _taken_apart(field: np.ndarray, patch: int) -> LocalField:
+def _decomposed(field: np.ndarray, patch: int) -> LocalField:
     from invariscope.studies.local_decomposition import local_decomposition
 
     found = local_decomposition(field, patch)
@@ -129,29 +129,16 @@ def _taken_apart(field: np.ndarray, patch: int) -> LocalField:
     return LocalField(np.asarray(field), found.centres_px, found.translation, parts, found.leftover_px)
 
 
-def _frame(ax: Axes, shape: tuple[int, ...], colours: Theme) -> None:
-    height, width = shape
-    ax.set(xlim=(-1, width), ylim=(height, -1), aspect="equal", xticks=[], yticks=[])
-    ax.spines[:].set_visible(True)
-    ax.spines[:].set_color(colours.line)
-
-
 def _draw_field(ax: Axes, field: LocalField, colours: Theme) -> None:
     step = -(-max(field.field.shape[1:]) // 16)
     rows, columns = np.indices(field.field.shape[1:])[:, ::step, ::step]
-    _arrows(ax, columns, rows, field.field[:, ::step, ::step], colours.series[0])
-    _frame(ax, field.field.shape[1:], colours)
+    arrows(ax, columns, rows, field.field[:, ::step, ::step], colours.series[0], 0.009)
+    frame(ax, field.field.shape[1:], colours)
 
 
 def _draw_translation(ax: Axes, field: LocalField, colours: Theme) -> None:
-    _arrows(ax, field.centres[0], field.centres[1], field.translation, colours.series[1])
-    _frame(ax, field.field.shape[1:], colours)
-
-
-def _arrows(ax: Axes, x: np.ndarray, y: np.ndarray, vectors: np.ndarray, colour: str) -> None:
-    """Arrows as long as the displacement is, in pixels of the picture."""
-    pixels = {"angles": "xy", "scale_units": "xy", "scale": 1}
-    ax.quiver(x, y, vectors[0], vectors[1], color=colour, width=0.009, **pixels)
+    arrows(ax, field.centres[0], field.centres[1], field.translation, colours.series[1], 0.009)
+    frame(ax, field.field.shape[1:], colours)
 
 
 def _draw_map(ax: Axes, values: np.ndarray, span: tuple[float, float], scale: str, colours: Theme) -> None:

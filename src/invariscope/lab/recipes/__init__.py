@@ -1,4 +1,4 @@
-"""Published experiments, declared as TOML, run cell by cell, with the published numbers beside ours.
+"""Published experiments, declared in TOML and run cell by cell, with the published numbers beside ours.
 
     from invariscope.lab import recipes
 
@@ -56,14 +56,14 @@ USUAL_SCALES = ("campaign", "quick")
 
 
 def load(name: str, *, scale: str | None = None, seeds: Sequence[int] | None = None) -> RecipePlan:
-    """The cells of a recipe, everything in it checked.
+    """Read and check a recipe, and return its cells.
 
     Args:
         name: a recipe of the package, or a .toml file.
-        scale: one of the recipe's; None: "campaign" or "quick" where there is one, else the published scale.
-        seeds: take the place of the recipe's list `seeds`: a replication with fresh trainings.
+        scale: one of the recipe's; None: "campaign" or "quick" if it has one, else the published scale.
+        seeds: replace the recipe's list `seeds`: a replication with fresh trainings.
     Raises:
-        RecipeError: something in the recipe is wrong; the message says where.
+        RecipeError: an error in the recipe; the message points at the line.
         FileNotFoundError, ValueError: no such recipe, scale or list of seeds.
     """
     recipe = written = read(name)

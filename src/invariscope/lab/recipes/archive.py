@@ -1,4 +1,4 @@
-"""Finished cells in a repository: one zip file per cell, found by the cell's key."""
+"""Finished cells in a repository: one zip file per cell, named by its key."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ _LOG = logging.getLogger(__name__)
 class Archive:
     """Finished cells as `cells/KEY.zip`, small enough to be committed.
 
-    A file holds `cell.json`, the manifest with the SHA-256 of every other file, and the result or the
-    network. The same cell gives the same bytes. Limits are kept by leaving out weights, then the maps of
-    results; the manifest lists what was left out, with its SHA-256, under "left_out". Weights are also left
-    out as soon as those of all networks would exceed `weights_bytes`, and maps likewise, so that there is
-    room for every result: archive the networks of the first seed first.
+    A file holds the result or the network, and `cell.json`, a manifest with the SHA-256 of every other file.
+    The same cell always gives the same bytes. To stay within the limits, weights are left out, then the maps
+    of results; the manifest lists what was left out, with its SHA-256, under "left_out". Weights are also
+    left out once those of all networks would exceed `weights_bytes`, and maps likewise, so that there is room
+    for every result: archive the networks of the first seed first.
 
-    `data.json` holds the digests of the data sets' files that the cells read, so that keys are known where
-    the files are not, and a note on their variant.
+    `data.json` holds the digests of the data files that the cells read, so that keys can be computed without
+    the files, and a note on their variant.
 
     Args:
         root: the folder.
-        file_bytes, total_bytes: limits of one file and of all.
-        weights_bytes, maps_bytes: limits of all weights and of all maps in them.
-        report: told of damaged files.
+        file_bytes, total_bytes: limits of one file and of all files.
+        weights_bytes, maps_bytes: limits of all weights and of all maps.
+        report: called with a message about each damaged file.
     """
 
     root: Path
@@ -60,16 +60,16 @@ class Archive:
     _damaged: set[str] = field(default_factory=set, repr=False)
 
     def place(self, key: str) -> Path:
-        """Where the cell of that key lies, or would."""
+        """Return the file of a cell, whether or not it exists."""
         return self.root / CELLS / f"{key}.zip"
 
     def manifest(self, key: str) -> dict[str, Any] | None:
-        """What is known of a cell; None if it is not there, or damaged."""
+        """Return the manifest of a cell; None if it is missing or damaged."""
         read = self._read(key)
         return None if read is None else read[0]
 
     def get(self, key: str, folder: Path) -> bool:
-        """Makes `folder` appear with the cell's files, in one step; says whether the cell was there."""
+        """Create `folder` with the files of a cell atomically, and return whether the cell was found."""
         read = self._read(key)
         if read is None:
             return False
@@ -81,10 +81,10 @@ class Archive:
         return True
 
     def add(self, store: Store, cell: Cell) -> Path:
-        """Puts a finished cell in, unless it is there; returns its file.
+        """Add a finished cell unless it is there, and return its file.
 
         Raises:
-            ValueError: it is not finished, damaged, of another variant of the data, or too large even
+            ValueError: the cell is unfinished, damaged, of another variant of the data, or too large even
                 without weights and maps.
         """
         key = store.key(cell)
@@ -92,7 +92,7 @@ class Archive:
             return self.place(key)
         manifest = store.manifest(cell)
         if manifest is None:
-            raise ValueError(f"{cell.name} is not finished: run it before it is archived")
+            raise ValueError(f"{cell.name} is not finished: run it before archiving it")
         self._note_data(store.data_known(cell))
         content = self._small_enough(store.folder(cell), manifest)
         _write(self.place(key), content)
@@ -100,11 +100,11 @@ class Archive:
         return self.place(key)
 
     def used(self) -> int:
-        """Bytes of all cells together."""
+        """Return the bytes of all cells together."""
         return sum(path.stat().st_size for path in self._files())
 
     def data(self) -> dict[str, dict[str, Any]]:
-        """ "NAME/SPLIT" to the digests of its files and a note on their variant.
+        """Return the digests of the files of each "NAME/SPLIT" and a note on their variant.
 
         Raises:
             ValueError: `data.json` is damaged.
@@ -119,7 +119,7 @@ class Archive:
         return sorted((self.root / CELLS).glob("*.zip"))
 
     def _read(self, key: str) -> tuple[dict[str, Any], dict[str, bytes]] | None:
-        """(manifest, content of every file), checked."""
+        """Return the manifest and the content of every file, verified."""
         path = self.place(key)
         if not path.exists():
             return None
@@ -136,7 +136,7 @@ class Archive:
         for name, entry in found.items():
             if name in known and known[name]["digests"] != entry["digests"]:
                 raise ValueError(
-                    f"the archive's cells were run on another variant of {name}; use those files, or another "
+                    f"the archived cells were run on another variant of {name}: use that variant, or another "
                     "archive"
                 )
         if set(found) - set(known):
@@ -144,7 +144,7 @@ class Archive:
             _write(self.root / DATA, f"{text}\n".encode())
 
     def _small_enough(self, folder: Path, manifest: Mapping[str, Any]) -> bytes:
-        """The cell as a zip file, without what does not fit."""
+        """Return the cell as a zip file, without what does not fit."""
         weights = [name for name in manifest["files"] if name.endswith(_WEIGHTS)]
         maps = [name for name in manifest["files"] if name == MAPS]
         used, size = self.used(), 0
@@ -156,12 +156,12 @@ class Archive:
                 return content
         raise ValueError(
             f"{manifest['name']} does not fit into the archive: {size / MB:.2f} MB without weights and maps. "
-            f"A file has at most {self.file_bytes / MB:g} MB, and all together {self.total_bytes / MB:g} MB, "
-            f"of which {used / MB:.2f} MB are used. Measure fewer layers or classes in it."
+            f"The limit is {self.file_bytes / MB:g} MB per file and {self.total_bytes / MB:g} MB in total, "
+            f"of which {used / MB:.2f} MB are used. Measure fewer layers or classes in this cell."
         )
 
     def _has_room(self, content: bytes) -> bool:
-        """Whether the weights, and the maps, of all cells stay within their limits."""
+        """Return whether the weights and the maps of all cells stay within their limits."""
         for ending, limit in ((_WEIGHTS, self.weights_bytes), (MAPS, self.maps_bytes)):
             own = _bytes_in(io.BytesIO(content), ending)
             if own and own + sum(_bytes_in(path, ending) for path in self._files()) > limit:
@@ -170,7 +170,7 @@ class Archive:
 
 
 def lacks_weights(manifest: Mapping[str, Any]) -> bool:
-    """Whether the cell is a network whose weights were left out."""
+    """Return whether the cell is a network whose weights were left out."""
     return any(name.endswith(_WEIGHTS) for name in manifest.get(LEFT_OUT, {}))
 
 
@@ -192,7 +192,7 @@ def _checked(path: Path, key: str) -> tuple[dict[str, Any], dict[str, bytes]]:
 
 
 def _zipped(folder: Path, manifest: Mapping[str, Any], left_out: Sequence[str]) -> bytes:
-    """The same bytes for the same cell: no times, names in order."""
+    """Return a zip file without times and with sorted names: the same bytes for the same cell."""
     files = {name: digest for name, digest in manifest["files"].items() if name not in left_out}
     missing = {**manifest.get(LEFT_OUT, {}), **{name: manifest["files"][name] for name in left_out}}
     reduced = {**manifest, "files": files, **({LEFT_OUT: missing} if missing else {})}
@@ -208,7 +208,7 @@ def _zipped(folder: Path, manifest: Mapping[str, Any], left_out: Sequence[str]) 
 
 
 def _bytes_in(file: Path | io.BytesIO, ending: str) -> int:
-    """Bytes that files of that ending take in a zip file; 0 for one that is damaged."""
+    """Return the bytes of the files of that ending in a zip file; 0 if it is damaged."""
     try:
         with zipfile.ZipFile(file) as opened:
             return sum(e.compress_size for e in opened.infolist() if e.filename.endswith(ending))
@@ -227,7 +227,7 @@ def appear(part: Path, folder: Path) -> None:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """The file appears, or is replaced, in one step."""
+    """Write or replace a file atomically."""
     with replacing(path) as part, part.open("wb") as stream:
         stream.write(content)
         stream.flush()

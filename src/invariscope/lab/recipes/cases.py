@@ -1,4 +1,4 @@
-"""The numbers of tables and claims: one case per combination of axes, over its trainings."""
+"""The numbers of tables and claims: one case per combination of axes, combined over its trainings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from invariscope.common.globs import matches
 from invariscope.common.registry import unknown
 from invariscope.lab.recipes.cells import RecipePlan, combinations, filled
-from invariscope.lab.recipes.comparison import UNTESTED, Comparison, decided, p_value
+from invariscope.lab.recipes.comparison import UNTESTED, Comparison
 from invariscope.lab.recipes.floors import Learned, lowest, trained_below
 from invariscope.lab.recipes.quantities import (
     Estimate,
@@ -20,8 +20,8 @@ from invariscope.lab.recipes.quantities import (
     NoValueError,
     Results,
     check,
+    evaluate,
     nested,
-    worked_out,
 )
 from invariscope.lab.recipes.recipe import Claim, Recipe, RecipeTable
 from invariscope.lab.recipes.text import Place
@@ -31,14 +31,14 @@ Spec = dict[str, Any]
 
 
 class Evidence(Results, Protocol):
-    """Where cases find results, and what the networks behind them have learned."""
+    """Results, with what the networks behind them have learned."""
 
     def learned(self, name: str) -> Sequence[Learned]:
-        """The trained networks that the finished measuring cell looks at."""
+        """Return the trained networks that a finished measuring cell uses."""
         ...
 
     def finished_at(self, name: str) -> datetime | None:
-        """When the measuring cell was finished; None if it is not."""
+        """Return when the measuring cell was finished; None if it is unfinished."""
         ...
 
 
@@ -48,15 +48,16 @@ class Case:
 
     Args:
         axes: the values of the entry's axes.
-        cells: names of the measuring cells that it rests on.
-        estimate: the number; None where there is none.
-        reason: why there is none, or why it is not tested.
+        cells: names of the measuring cells it depends on.
+        estimate: the number; None if there is none.
+        reason: why there is no number, or why it is not tested.
         published: the published number, or None.
-        learned: the trained networks that it rests on.
+        learned: the trained networks it depends on.
         finished: when the earliest of its results was finished.
         verdict: of a claim's case, by its own interval.
-        p: of the hypothesis that a claim's value lies at the nearest bound of its comparison; NaN if unknown.
-        p_holm: the same, adjusted for the number of the claim's tested cases.
+        p: p-value of the hypothesis that the value lies at the nearest bound of the claim's comparison; NaN
+            if unknown.
+        p_holm: the same, adjusted for the number of tested cases of the claim.
     """
 
     axes: Mapping[str, Any]
@@ -70,14 +71,9 @@ class Case:
     p: float = math.nan
     p_holm: float = math.nan
 
-    @property
-    def tested(self) -> bool:
-        """Whether it counts for the verdict on its claim."""
-        return self.verdict != UNTESTED
-
 
 def table_cases(recipe: Recipe, number: int, cells: Evidence) -> list[Case]:
-    """The rows of one table."""
+    """Return the rows of one table."""
     table, place = recipe.tables[number], recipe.place("tables", number)
     found = []
     for chosen in combinations(recipe, table, place):
@@ -87,16 +83,16 @@ def table_cases(recipe: Recipe, number: int, cells: Evidence) -> list[Case]:
 
 
 def claim_cases(recipe: Recipe, number: int, cells: Evidence) -> list[Case]:
-    """The cases of one claim, each with its own verdict; none of a claim that is listed without a test."""
+    """Return the cases of one claim with their verdicts; none for a claim that is listed without a test."""
     claim, place = recipe.claims[number], recipe.place("claims", number)
     if claim.untested:
         return []
-    all_ = combinations(recipe, claim, place)
-    return [_judged(_case(recipe, claim, place, chosen, cells), claim.holds) for chosen in all_]
+    comparison, chosen_axes = Comparison.read(claim.holds), combinations(recipe, claim, place)
+    return [_judged(_case(recipe, claim, place, chosen, cells), comparison) for chosen in chosen_axes]
 
 
 def trainings_of_claims(plan: RecipePlan) -> list[str]:
-    """The trained networks that tested claims rest on."""
+    """Return the trained networks that tested claims depend on."""
     found: dict[str, None] = {}
     for number, claim in enumerate(plan.recipe.claims):
         place = plan.recipe.place("claims", number)
@@ -108,7 +104,7 @@ def trainings_of_claims(plan: RecipePlan) -> list[str]:
 
 
 def check_values(plan: RecipePlan) -> None:
-    """Refuses tables and claims whose numbers cannot be worked out, before anything is run.
+    """Reject tables and claims whose numbers cannot be computed, before anything is run.
 
     Raises:
         RecipeError: an unknown quantity, argument, cell, axis or comparison, or a margin without a reason.
@@ -159,7 +155,7 @@ def _check_spec(spec: Spec, measuring: Sequence[str], place: Place) -> None:
 def _by_training(
     recipe: Recipe, entry: RecipeTable | Claim, place: Place, chosen: dict[str, Any]
 ) -> list[list[Spec]]:
-    """The quantities of a case, its value and what is subtracted, for each of its trainings."""
+    """Return the quantities of a case (its value and what is subtracted from it) per training."""
     axes = recipe.listed(entry.trainings, place)
     if twice := set(axes) & set(chosen):
         raise place.error(f"{min(twice)!r} is an axis of both `for` and `trainings`", "trainings")
@@ -188,16 +184,19 @@ def _case(
     )
 
 
-def _judged(case: Case, holds: str) -> Case:
-    """With the verdict of its own interval, unless a network behind it has not learned."""
+def _judged(case: Case, comparison: Comparison) -> Case:
+    """Return the case with the verdict of its own interval, unless a network behind it has not learned."""
+    if case.estimate is None:
+        return replace(case, verdict=UNTESTED)
     deciding = lowest(case.learned)
-    if case.estimate is not None and deciding is not None and deciding.shortfall:
+    if deciding is not None and deciding.shortfall:
         return replace(case, verdict=UNTESTED, reason=deciding.shortfall)
-    return replace(case, verdict=decided(case.estimate, holds), p=p_value(case.estimate, holds))
+    interval = case.estimate.interval
+    return replace(case, verdict=comparison.decided(interval), p=comparison.p(interval))
 
 
 def _estimate(trainings: Sequence[Sequence[Spec]], cells: Results, *, several: bool) -> Estimate:
-    """The difference of the quantities; over several trainings their mean, with its nested interval.
+    """Return the difference of the quantities; over several trainings its mean, with a nested interval.
 
     Raises:
         NoValueError: there is no number, or fewer than three trainings have one.
@@ -219,12 +218,12 @@ def _estimate(trainings: Sequence[Sequence[Spec]], cells: Results, *, several: b
 
 
 def _difference(specs: Sequence[Spec], cells: Results) -> Estimate:
-    value, *minus = (worked_out(cells, spec) for spec in specs)
+    value, *minus = (evaluate(cells, spec) for spec in specs)
     return value.minus(minus[0]) if minus else value
 
 
 def _patterns(spec: Mapping[str, Any]) -> Iterator[str]:
-    """The cells that a quantity names, and the patterns of those that it puts together."""
+    """Yield the cells that a quantity names, and the patterns of cells it combines."""
     yield from (spec[key] for key in ("cell", "to") if key in spec)
     yield from spec.get("among", ())
 

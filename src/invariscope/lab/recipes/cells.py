@@ -1,11 +1,11 @@
-"""The cells of a recipe at one scale: names, options, what they need, and what was shortened."""
+"""The cells of a recipe at one scale: names, options, needs, and what the scale shortens."""
 
 from __future__ import annotations
 
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from invariscope.common.globs import matches, matches_any
@@ -23,14 +23,14 @@ _BRACED = re.compile(r"\{(\w+)\}")
 
 @dataclass(frozen=True)
 class Cell:
-    """One process' worth of work.
+    """One training or measurement, which runs in a process of its own.
 
     Args:
         name: unique within the recipe.
-        kind: of `KINDS`.
-        options: what to do.
-        stage: 0 for a cell that needs no other, else one more than the latest it needs.
-        shortened: option to (value here, published value), where the scale changes it.
+        kind: a name in `KINDS`.
+        options: of the kind.
+        stage: 0 if it needs no other cell, else one more than the highest stage among its needs.
+        shortened: option to (value here, published value), for options that the scale changes.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Cell:
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Names of the cells that must be finished before."""
+        """Names of the cells that must be finished first."""
         return self.options.needs
 
 
@@ -52,9 +52,9 @@ class RecipePlan:
     Args:
         recipe, scale: what was planned.
         cells: in that order.
-        left_out: cells of the published scale that this one does without.
-        history: when the recipe was frozen, and what has changed since; None if nobody asked.
-        seeds: those that take the place of the recipe's own.
+        left_out: cells of the published scale that this scale lacks.
+        history: when the recipe was frozen, and what has changed since; None if unknown.
+        seeds: those that replace the recipe's own.
     """
 
     recipe: Recipe
@@ -65,7 +65,7 @@ class RecipePlan:
     seeds: tuple[int, ...] = ()
 
     def __getitem__(self, name: str) -> Cell:
-        """The cell of that name, or of that number."""
+        """Return the cell of that name or number."""
         by_name = {cell.name: cell for cell in self.cells}
         if name.isdigit() and int(name) < len(self.cells):
             return self.cells[int(name)]
@@ -75,10 +75,10 @@ class RecipePlan:
         return by_name[name]
 
     def matching(self, patterns: list[str]) -> tuple[Cell, ...]:
-        """The cells that match any of the patterns; none given: all.
+        """Return the cells that match any of the patterns; all of them without patterns.
 
         Raises:
-            ValueError: a pattern that nothing matches.
+            ValueError: a pattern matches no cell.
         """
         names = [cell.name for cell in self.cells]
         for pattern in patterns:
@@ -87,12 +87,12 @@ class RecipePlan:
         return tuple(cell for cell in self.cells if matches_any(patterns or None, cell.name))
 
     def measuring(self, patterns: Sequence[str]) -> list[str]:
-        """The names of the measuring cells that match any of the patterns."""
+        """Return the names of the measuring cells that match any of the patterns."""
         measuring = (cell.name for cell in self.cells if cell.options.gives == "result")
         return [name for name in measuring if matches_any(patterns, name)]
 
     def with_needs(self, cells: tuple[Cell, ...]) -> tuple[Cell, ...]:
-        """Those cells and all that they need, in the plan's order."""
+        """Return these cells and all that they need, in the order of the plan."""
         wanted, waiting = set(), [cell.name for cell in cells]
         while waiting:
             name = waiting.pop()
@@ -102,12 +102,12 @@ class RecipePlan:
         return tuple(cell for cell in self.cells if cell.name in wanted)
 
     def options(self) -> dict[str, Kind]:
-        """The options of all cells, by name."""
+        """Return the options of all cells, by name."""
         return {cell.name: cell.options for cell in self.cells}
 
 
 def planned(recipe: Recipe, scale: str) -> RecipePlan:
-    """The recipe's cells at that scale, checked.
+    """Return the cells of a recipe at one scale, checked.
 
     Raises:
         RecipeError: an unknown kind, option, network, measure, transform, list, axis or cell.
@@ -122,11 +122,10 @@ def planned(recipe: Recipe, scale: str) -> RecipePlan:
         place = recipe.place("cells", number)
         for name, table in _expanded(recipe, template, place, scale):
             if name in found:
-                raise place.error(f"two cells are called {name!r}: let the name hold every axis", "name")
+                raise place.error(f"two cells are called {name!r}: the name must hold every axis", "name")
             places[name], options = place, _options(template, table, place)
-            found[name] = Cell(
-                name, template.kind, options, shortened=_changes(options, published.get(name, options))
-            )
+            changes = _changes(options, published.get(name, options))
+            found[name] = Cell(name, template.kind, options, shortened=changes)
     staged = _staged(found, places)
     left_out = tuple(name for name in published if name not in found)
     return RecipePlan(recipe, scale, tuple(sorted(staged, key=lambda cell: cell.stage)), left_out)
@@ -135,8 +134,8 @@ def planned(recipe: Recipe, scale: str) -> RecipePlan:
 def combinations(
     recipe: Recipe, entry: Template | RecipeTable | Claim | Figure, place: Place, **fixed: Any
 ) -> Iterator[dict[str, Any]]:
-    """The values of the entry's axes, one dict a combination, those of `unless` left out."""
-    axes = recipe.axes(entry, place)
+    """Yield one dict of axis values per combination, leaving out those of `unless`."""
+    axes = recipe.listed(entry.axes, place)
     for values in itertools.product(*axes.values()):
         chosen = {**fixed, **dict(zip(axes, values, strict=True))}
         if not any(_matches(left_out, chosen, place) for left_out in entry.unless):
@@ -144,7 +143,7 @@ def combinations(
 
 
 def filled(value: Any, chosen: Mapping[str, Any], place: Place) -> Any:
-    """Texts with the values of axes in place of `{axis}`; a text that is just that becomes the value."""
+    """Return texts with `{axis}` replaced by its value; a text that is only `{axis}` becomes the value."""
     if isinstance(value, list):
         return [filled(entry, chosen, place) for entry in value]
     if isinstance(value, dict):
@@ -171,7 +170,7 @@ def _matches(wanted: Mapping[str, Any], chosen: Mapping[str, Any], place: Place)
 def _expanded(
     recipe: Recipe, template: Template, place: Place, scale: str
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(name, options as tables) of a template's cells."""
+    """Yield (name, table of options) of the cells of a template."""
     _kind(template, place)
     rules = [place.fill(When, table, what="[[cells.when]]") for table in template.when]
     for chosen in combinations(recipe, template, place, scale=scale):
@@ -190,7 +189,7 @@ def _expanded(
 
 
 def _refuse_unknown_values(match: Mapping[str, Any], axes: Mapping[str, list[Any]], place: Place) -> None:
-    """A misspelt value would match no cell, and another experiment would run in silence."""
+    """Reject misspelt values: they would match no cell, and silently run another experiment."""
     for axis, wanted in match.items():
         for value in wanted if isinstance(wanted, list) else [wanted]:
             if value not in axes.get(axis, [value]):
@@ -229,10 +228,10 @@ def _changes(options: Kind, published: Kind) -> dict[str, tuple[Any, Any]]:
 
 
 def _staged(found: Mapping[str, Cell], places: Mapping[str, Place]) -> list[Cell]:
-    """The cells with their stages.
+    """Return the cells with their stages.
 
     Raises:
-        RecipeError: a needed cell that does not exist, or a circle.
+        RecipeError: a needed cell does not exist, or cells need each other in a circle.
     """
     stages: dict[str, int] = {}
     while len(stages) < len(found):
@@ -245,9 +244,7 @@ def _staged(found: Mapping[str, Cell], places: Mapping[str, Place]) -> list[Cell
             circle = sorted({need for cell in found.values() for need in cell.needs} - set(stages))
             raise places[circle[0]].error(f"these cells need each other in a circle: {', '.join(circle[:4])}")
         stages |= {name: 1 + max((stages[need] for need in found[name].needs), default=-1) for name in ready}
-    return [
-        Cell(cell.name, cell.kind, cell.options, stages[cell.name], cell.shortened) for cell in found.values()
-    ]
+    return [replace(cell, stage=stages[cell.name]) for cell in found.values()]
 
 
 def _known_needs(cell: Cell, found: Mapping[str, Cell], place: Place) -> tuple[str, ...]:
@@ -255,6 +252,6 @@ def _known_needs(cell: Cell, found: Mapping[str, Cell], place: Place) -> tuple[s
         if need not in found or found[need].options.gives != "network":
             trained = [name for name, other in found.items() if other.options.gives == "network"]
             near = ", ".join(map(repr, closest(need, trained))) or "none"
-            message = f"{cell.name} needs the training cell {need!r}, which is none. Closest: {near}."
+            message = f"{cell.name} needs {need!r}, which is not a training cell. Closest: {near}."
             raise place.error(message, f'"{need}"')
     return cell.needs

@@ -1,4 +1,4 @@
-"""What a claim says of its number: the grammar of `holds`, and what an interval decides of it."""
+"""The grammar of a claim's `holds`, and what an interval decides about it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import re
 from dataclasses import dataclass
 
 from invariscope.intervals import LEVEL, Interval
-from invariscope.lab.recipes.quantities import Estimate
 
 CONFIRMED, REFUTED, MIXED, UNDECIDED, UNTESTED = "confirmed", "refuted", "mixed", "undecided", "not tested"
 ALPHA = 1 - LEVEL
@@ -19,12 +18,20 @@ _NATURAL = (0.0, 1.0)
 
 @dataclass(frozen=True)
 class Comparison:
-    """Where a claim's value has to lie.
+    """Where the value of a claim has to lie.
+
+    "0.5 ± 0.1" is an equivalence test: two one-sided tests, each at 2.5 %.
 
     Args:
         least, most: the bounds.
-        beyond: whether it has to lie outside of them, not between.
-        chosen: whether somebody chose the bounds: a margin, or a bound that is neither 0 nor 1.
+        beyond: whether the value has to lie outside the bounds instead of between them.
+        chosen: whether the bounds are somebody's choice: a margin, or a bound that is neither 0 nor 1.
+
+    >>> below, across = Interval(-0.3, -0.1), Interval(-0.1, 0.3)
+    >>> Comparison.read("< 0").decided(below), Comparison.read("< 0").decided(across)
+    ('confirmed', 'undecided')
+    >>> Comparison.read("> 0").decided(below), Comparison.read("not 0 ± 0.05").decided(below)
+    ('refuted', 'confirmed')
     """
 
     least: float
@@ -37,7 +44,7 @@ class Comparison:
         """Read "< 0", "> 1", "0.5 ± 0.1" (between 0.4 and 0.6) or "not 0 ± 0.05" (outside).
 
         Raises:
-            ValueError: anything else; "!=" among them, which no interval can refute.
+            ValueError: anything else, including "!=", which no interval can refute.
         """
         if margin := _MARGIN.fullmatch(holds):
             centre, reach = float(margin[2]), float(margin[3])
@@ -53,11 +60,12 @@ class Comparison:
                 f"such as 'not 0 ± 0.05'"
             )
         raise ValueError(
-            f"holds is a comparison with a number, such as '< 0', '0.5 ± 0.1' or 'not 0 ± 0.1'; got {holds!r}"
+            f"holds must be a comparison with a number, such as '< 0', '0.5 ± 0.1' or 'not 0 ± 0.1'; "
+            f"got {holds!r}"
         )
 
     def decided(self, interval: Interval) -> str:
-        """Confirmed if it holds over the whole interval, refuted if it fails over all of it."""
+        """Return "confirmed" if it holds over the whole interval, "refuted" if it fails over all of it."""
         low, high = interval.low, interval.high
         if not (math.isfinite(low) and math.isfinite(high)):
             return UNDECIDED
@@ -67,34 +75,15 @@ class Comparison:
         return CONFIRMED if inside != self.beyond else REFUTED
 
     def p(self, interval: Interval) -> float:
-        """Two-sided p-value of the value lying at the nearest bound; NaN without an interval."""
+        """Return the two-sided p-value of the value lying at the nearest bound; NaN without an interval.
+
+        It is below 0.05 if and only if `decided` decides.
+
+        >>> from invariscope.intervals import jackknife
+        >>> round(Comparison.read("> 2").p(jackknife(3.0, [2.0, 4.0], [5, 5])), 6)
+        0.5
+        """
         return max(_p_at(interval, bound) for bound in (self.least, self.most) if math.isfinite(bound))
-
-
-def decided(estimate: Estimate | None, holds: str) -> str:
-    """Whether a comparison holds over the whole 95 % interval, fails over all of it, or neither.
-
-    "0.5 ± 0.1" holds between 0.4 and 0.6 (an equivalence test: two one-sided tests, each at 2.5 %);
-    "not 0 ± 0.05" holds outside of the margin and fails within it.
-
-    >>> below, across = Estimate(-0.2, Interval(-0.3, -0.1)), Estimate(0.1, Interval(-0.1, 0.3))
-    >>> decided(below, "< 0"), decided(across, "< 0"), decided(below, "> 0"), decided(below, "not 0 ± 0.05")
-    ('confirmed', 'undecided', 'refuted', 'confirmed')
-    """
-    return UNTESTED if estimate is None else Comparison.read(holds).decided(estimate.interval)
-
-
-def p_value(estimate: Estimate | None, holds: str) -> float:
-    """Two-sided p-value that decides as the interval does: below 0.05 if `decided` decides.
-
-    It is of the hypothesis that the true value equals the comparison's bound; of two bounds the nearer one
-    decides. NaN without an interval.
-
-    >>> from invariscope.intervals import jackknife
-    >>> round(p_value(Estimate(3.0, jackknife(3.0, [2.0, 4.0], [5, 5])), "> 2"), 6)
-    0.5
-    """
-    return math.nan if estimate is None else Comparison.read(holds).p(estimate.interval)
 
 
 def _p_at(interval: Interval, bound: float) -> float:

@@ -1,4 +1,4 @@
-"""Which data sets the cells of a recipe read, and whether they are there."""
+"""The data sets that the cells of a recipe read, and whether they are available."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SPLITS = ("train", "test")
 
 
 def data_needed(cells: Sequence[Cell]) -> dict[str, tuple[str, ...]]:
-    """Name to splits of every data set that the cells read, in the order in which they come up."""
+    """Return name to splits of every data set that the cells read, in order of appearance."""
     found: dict[str, list[str]] = {}
     for name, split in dict.fromkeys(pair for cell in cells for pair in cell.options.data_sets):
         found.setdefault(name, []).append(split)
@@ -19,13 +19,13 @@ def data_needed(cells: Sequence[Cell]) -> dict[str, tuple[str, ...]]:
 
 
 def data_in_words(cells: Sequence[Cell]) -> str:
-    """The data sets in a line: "mnist (train, test), cifar10 (test)"."""
+    """Return the data sets in one line: "mnist (train, test), cifar10 (test)"."""
     needed = data_needed(cells).items()
     return ", ".join(f"{name} ({', '.join(splits)})" for name, splits in needed) or "no data set"
 
 
 def missing_data(cells: Sequence[Cell], data_dir: Path | None) -> list[str]:
-    """Those of which some split's files are not there, without fetching any."""
+    """Return the data sets that lack the files of a split, without downloading any."""
     from invariscope.zoo.datasets import present
 
     needed = data_needed(cells).items()
@@ -33,9 +33,9 @@ def missing_data(cells: Sequence[Cell], data_dir: Path | None) -> list[str]:
 
 
 def refuse_missing_data(cells: Sequence[Cell], data_dir: Path | None) -> None:
-    """Raises a FileNotFoundError that names all data sets that are needed, before anything is run.
+    """Raise FileNotFoundError, naming all data sets the cells need, if one is missing.
 
-    Where no folder is given, what is missing is fetched first.
+    Without a folder, missing data sets are downloaded first.
     """
     from invariscope.zoo.datasets import files
 
@@ -44,4 +44,4 @@ def refuse_missing_data(cells: Sequence[Cell], data_dir: Path | None) -> None:
             for split in splits:
                 files(name, split=split, data_dir=data_dir)
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"these cells read {data_in_words(cells)}, and there are {error}") from error
+        raise FileNotFoundError(f"these cells read {data_in_words(cells)}: {error}") from error

@@ -1,4 +1,4 @@
-"""What the keys of cells know of the data: the digests of the data sets' files."""
+"""Digests of the files of data sets, on which the keys of cells depend."""
 
 from __future__ import annotations
 
@@ -15,14 +15,12 @@ NOTE = "NOTE.txt"
 
 
 class Digests:
-    """SHA-256 of the data sets' files as they are when unpacked.
-
-    They are remembered as long as size and time of the files stay.
+    """SHA-256 of the unpacked files of data sets, cached as long as their sizes and times stay the same.
 
     Args:
-        memory: the file that remembers them.
-        data_dir: folder of the data sets' files; None: where they are by default.
-        known: "NAME/SPLIT" to digests and note, as an archive has them, where the files are not there.
+        memory: the file of the cache.
+        data_dir: folder of the data sets; None: the default one.
+        known: "NAME/SPLIT" to digests and note, from an archive, for data sets whose files are missing.
     """
 
     def __init__(
@@ -34,19 +32,11 @@ class Digests:
         except (OSError, ValueError):
             self._known = {}
 
-    def __call__(self, name: str, split: str) -> list[str]:
-        """The digests of one split's files.
-
-        Raises:
-            FileNotFoundError: they are not there, and no archive knows them.
-        """
-        return self.entry(name, split)["digests"]
-
     def entry(self, name: str, split: str) -> dict[str, Any]:
-        """Digests and note of one split, as an archive keeps them.
+        """Return "digests" and "note" of one split.
 
         Raises:
-            FileNotFoundError: as above.
+            FileNotFoundError: the files are missing, and the archive does not know them.
         """
         from invariscope.zoo import datasets
 
@@ -61,19 +51,19 @@ class Digests:
         mark = f"{path.absolute()} {found.st_size} {found.st_mtime_ns}"
         if mark not in self._known:
             self._known[mark] = _content_digest(path)
-            if self._memory.parent.exists():  # looking for cells makes no folder
+            if self._memory.parent.exists():  # looking for cells does not create the folder
                 write_json(self._memory, self._known)
         return self._known[mark]
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file."""
+    """Return the SHA-256 of a file."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _content_digest(path: Path) -> str:
-    """SHA-256 of a file's content, unpacked: the same data packed or not make the same cells."""
+    """Return the SHA-256 of the unpacked content: packing the data does not change the cells."""
     if path.suffix != ".gz":
         return file_digest(path)
     with gzip.open(path) as stream:
@@ -81,6 +71,6 @@ def _content_digest(path: Path) -> str:
 
 
 def _note_beside(paths: list[Path]) -> str:
-    """The text of NOTE.txt in the folders of the files."""
+    """Return the texts of NOTE.txt in the folders of the files."""
     notes = [folder / NOTE for folder in dict.fromkeys(path.parent for path in paths)]
     return " ".join(" ".join(note.read_text(encoding="utf-8").split()) for note in notes if note.is_file())

@@ -1,4 +1,4 @@
-"""How long unfinished cells will take, from rehearsals of a few seconds."""
+"""Estimates of how long cells take, from timing a small part of each."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ START_SECONDS = 5.0
 def estimated(
     store: Store, cells: Sequence[Cell], *, threads: int, log: Callable[[str], None]
 ) -> dict[str, float]:
-    """Seconds by cell, with that many threads each; a rehearsal stands for all cells that are alike.
+    """Return seconds by cell, with that many threads each; cells with equal costs per unit are timed once.
 
-    NaN for cells whose rehearsal fails.
+    NaN for cells that cannot be timed.
     """
     import torch
 
@@ -27,20 +27,20 @@ def estimated(
     options, known, found = store.plan.options(), dict[Any, float](), {}
     try:
         for cell in cells:
-            alike, pieces = cell.options.cost_units(options)
+            alike, units = cell.options.cost_units(options)
             if alike not in known:
-                log(f"rehearsing {' '.join(part for part in alike if part)[:90]}")
-                known[alike] = _rehearsed(cell, store, log)
-            found[cell.name] = START_SECONDS + known[alike] * pieces
+                log(f"timing {' '.join(part for part in alike if part)[:90]}")
+                known[alike] = _unit_seconds(cell, store, log)
+            found[cell.name] = START_SECONDS + known[alike] * units
     finally:
         torch.set_num_threads(before)
     return found
 
 
-def _rehearsed(cell: Cell, store: Store, log: Callable[[str], None]) -> float:
-    """Seconds a piece; NaN where the rehearsal fails, as the cell itself then would."""
+def _unit_seconds(cell: Cell, store: Store, log: Callable[[str], None]) -> float:
+    """Return seconds per unit of work; NaN if it fails, as the cell itself then would."""
     try:
         return cell.options.time_one_unit(store.plan.options(), store.data_dir)
     except ValueError as error:
-        log(f"{cell.name} cannot be rehearsed: {error}")
+        log(f"{cell.name} cannot be timed: {error}")
         return math.nan

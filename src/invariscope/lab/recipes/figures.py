@@ -20,12 +20,12 @@ _DPI = 110
 
 @dataclass(frozen=True)
 class DrawnFigure:
-    """A figure on disk, or why there is none.
+    """A figure on disk, or the reason why there is none.
 
     Args:
         title, about: heading and caption.
-        path: relative to the page; None where nothing could be drawn.
-        missing: cells that it should show too.
+        path: relative to the page; None if nothing could be drawn.
+        missing: unfinished cells that it should show as well.
         reason: why nothing could be drawn.
     """
 
@@ -37,7 +37,7 @@ class DrawnFigure:
 
 
 def check_figures(recipe: Recipe) -> None:
-    """Refuses unknown plots, options and axes before anything is run.
+    """Reject unknown plots, options and axes before anything is run.
 
     Raises:
         RecipeError: with the line and the closest name.
@@ -53,13 +53,13 @@ def check_figures(recipe: Recipe) -> None:
                 known = ", ".join(parameters[1:])
                 raise place.error(f"{figure.plot} has no option {option!r}. It has: {known}.", option)
         if figure.format not in _FORMATS:
-            raise place.error(f"format is png or svg, got {figure.format!r}", "format")
+            raise place.error(f"format must be png or svg, got {figure.format!r}", "format")
         for chosen in combinations(recipe, figure, place):
             filled([figure.title, *figure.cells, figure.options], chosen, place)
 
 
 def draw_all(outcomes: Outcomes, folder: Path) -> Iterator[DrawnFigure]:
-    """Draws every figure that has a finished cell."""
+    """Draw every figure that has a finished cell."""
     recipe = outcomes.plan.recipe
     for number, figure in enumerate(recipe.figures):
         place = recipe.place("figures", number)
@@ -70,14 +70,14 @@ def draw_all(outcomes: Outcomes, folder: Path) -> Iterator[DrawnFigure]:
 
 
 def _drawn(figure: Figure, outcomes: Outcomes, folder: Path) -> DrawnFigure:
-    """One figure, its texts filled in."""
-    title, wanted, there = figure.title, outcomes.matching(figure.cells), outcomes.finished(figure.cells)
-    missing = tuple(name for name in wanted if name not in there)
-    if not there:
+    """Draw a figure whose texts are filled in."""
+    title, finished = figure.title, outcomes.finished(figure.cells)
+    missing = tuple(name for name in outcomes.matching(figure.cells) if name not in finished)
+    if not finished:
         return DrawnFigure(title, figure.about, None, missing, "none of its cells is finished")
     path = Path(FOLDER) / f"{re.sub(r'[^a-z0-9]+', '_', title.lower()).strip('_')}.{figure.format}"
     (folder / path).parent.mkdir(parents=True, exist_ok=True)
-    results = [outcomes.result(name) for name in there]
+    results = [outcomes.result(name) for name in finished]
     plot = PLOTS.get(figure.plot)
     several = next(iter(inspect.signature(plot.prepare).parameters)) == "results"
     try:

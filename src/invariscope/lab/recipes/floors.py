@@ -1,4 +1,4 @@
-"""Whether the trained networks that a number rests on have learned: accuracies and their floors."""
+"""Whether the networks behind a number have learned: their accuracies beside the required ones."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from invariscope.lab.recipes.recipe import Floor, Recipe
 
 @dataclass(frozen=True)
 class Learned:
-    """How well a trained network does on the test images, and how well it has to.
+    """The test accuracy of a trained network, and the accuracy it has to reach.
 
     Args:
-        cell: its training.
-        accuracy: on the test images as they are; None if unknown.
+        cell: its training cell.
+        accuracy: on the unchanged test images; None if unknown.
         floor: None if the recipe states none.
     """
 
@@ -29,14 +29,14 @@ class Learned:
 
     @property
     def margin(self) -> float:
-        """Accuracy over floor: below 1 the network has not learned; -inf if unknown, inf without a floor."""
+        """Accuracy divided by floor, below 1 if it has not learned; -inf if unknown, inf without a floor."""
         if self.floor is None:
             return math.inf
         return -math.inf if self.accuracy is None else self.accuracy / self.floor.bound
 
     @property
     def shortfall(self) -> str:
-        """Why nothing is tested on this network; empty if it is good enough.
+        """Why no claim is tested on this network; empty if it is accurate enough.
 
         >>> Learned("net", 0.61, Floor(cells=["net"], published=0.759)).shortfall
         'accuracy 0.61, below 0.683 (0.9 of the published 0.759)'
@@ -51,7 +51,7 @@ class Learned:
 
     @property
     def beside(self) -> str:
-        """The accuracy with what it is compared to; empty if neither is known.
+        """The accuracy beside what it is compared to; empty if neither is known.
 
         >>> Learned("net", 0.72, Floor(cells=["net"], published=0.759)).beside
         '0.72 (published 0.759)'
@@ -65,7 +65,7 @@ class Learned:
 
 
 def lowest(learned: Sequence[Learned]) -> Learned | None:
-    """The network that decides: the one with the lowest accuracy beside its floor; None if there is none."""
+    """Return the network with the lowest accuracy relative to its floor, which decides; None if none."""
 
     def order(one: Learned) -> tuple[float, float]:
         return one.margin, -math.inf if one.accuracy is None else one.accuracy
@@ -74,16 +74,15 @@ def lowest(learned: Sequence[Learned]) -> Learned | None:
 
 
 def floor_of(recipe: Recipe, cell: str) -> Floor | None:
-    """The last floor with a pattern that matches the training."""
-    found = [floor for floor in recipe.floors if matches_any(floor.cells, cell)]
-    return found[-1] if found else None
+    """Return the last floor with a pattern that matches the training."""
+    return next((floor for floor in reversed(recipe.floors) if matches_any(floor.cells, cell)), None)
 
 
 def trained_below(plan: RecipePlan, name: str) -> tuple[str, ...]:
-    """The trainings whose finished network a measuring cell looks at.
+    """Return the trainings whose finished network a measuring cell uses.
 
-    Not among them: random weights, networks as they were before training ("CELL@0"), and those trained
-    without labels, which have no accuracy.
+    Networks before training ("CELL@0") and networks trained without labels are left out: they have no
+    accuracy to judge.
     """
     cell = plan[name]
     if str(getattr(cell.options, "model", None)).endswith("@0"):
@@ -92,7 +91,7 @@ def trained_below(plan: RecipePlan, name: str) -> tuple[str, ...]:
 
 
 def check_floors(plan: RecipePlan) -> None:
-    """Refuses floors that say too little or too much, or that are about no training.
+    """Reject floors that are incomplete, contradictory, or match no training.
 
     Raises:
         RecipeError: with the line.
@@ -102,13 +101,15 @@ def check_floors(plan: RecipePlan) -> None:
         place = plan.recipe.place("floors", number)
         named = "published" if floor.least is None else "least"
         if (floor.published is None) == (floor.least is None):
-            raise place.error("a floor has either a published accuracy or a least one", named)
+            raise place.error("a floor needs either `published` or `least`, not both", named)
         if floor.least is not None and not floor.why:
-            raise place.error('a floor of your own has a reason: why = "..."', named)
+            raise place.error('a floor with `least` needs a reason: why = "..."', named)
         if not 0 < floor.bound <= 1:
-            raise place.error(f"accuracies are shares between 0 and 1, got a floor of {floor.bound:g}", named)
+            raise place.error(
+                f"an accuracy is a fraction between 0 and 1, got a floor of {floor.bound:g}", named
+            )
         if plan.recipe.narrowed and place.text is not plan.recipe.text:
-            continue  # it may be about trainings that the recipe does without
+            continue  # it may match trainings that this recipe leaves out
         for pattern in floor.cells:
             if not any(matches(pattern, name) for name in (*trained, *plan.left_out)):
                 raise place.error(str(unknown("training", pattern, trained)), f'"{pattern}"')

@@ -1,7 +1,7 @@
-"""Freezes recipes: `python -m invariscope.lab.recipes.freezing NAME...`, before their cells are run.
+"""Freeze recipes before their cells are run: `python -m invariscope.lab.recipes.freezing NAME...`.
 
-Records the hash of each recipe and of each of its claims with the time in `frozen.json`. Pages show the date,
-and mark claims that were changed later and results that were finished before their claim was frozen.
+Records the time and the hashes of each recipe and of its claims in `frozen.json`. Pages show the date, and
+mark claims that were changed later and results that were finished before their claim was frozen.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from invariscope.lab.recipes.recipe import names, read
 
 
 def freeze(chosen: Sequence[str], *, path: Path = FROZEN, now: datetime | None = None) -> dict[str, str]:
-    """Adds a freeze of each recipe that differs from its last one; returns the new hashes by name.
+    """Freeze each recipe that differs from its last freeze, and return the new hashes by name.
 
     Args:
         chosen: recipes of the package.
         path: the file of freezes.
-        now: the time; None: that of the clock.
+        now: the time; None: the present.
     Raises:
-        ValueError: no such recipe, or something is wrong in it.
+        ValueError: an unknown recipe, or an error in one.
     """
     known, added = read_frozen(path), {}
     date = (now or datetime.now(UTC)).astimezone(UTC).isoformat(timespec="seconds")
@@ -45,15 +45,15 @@ def freeze(chosen: Sequence[str], *, path: Path = FROZEN, now: datetime | None =
 
 
 def main(arguments: Sequence[str]) -> None:
-    """The command."""
+    """Freeze the recipes named on the command line."""
     if not arguments:
         raise SystemExit(
             f"usage: python -m invariscope.lab.recipes.freezing NAME...; recipes: {', '.join(names())}"
         )
     added = freeze(arguments)
     for name in arguments:
-        said = f"frozen, hash {added[name]}" if name in added else "already frozen as it is"
-        sys.stdout.write(f"{name}: {said}\n")
+        state = f"frozen, hash {added[name]}" if name in added else "already frozen in this form"
+        sys.stdout.write(f"{name}: {state}\n")
 
 
 if __name__ == "__main__":

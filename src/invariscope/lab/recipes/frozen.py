@@ -1,16 +1,17 @@
-"""What a recipe said when it was frozen, and what has changed since: `frozen.json`."""
+"""The freezes of a recipe, kept in `frozen.json`, and what has changed since."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from invariscope.lab.recipes.recipe import FOLDER, Claim, Recipe
+from invariscope.lab.recipes.text import default_of
 
 FROZEN = FOLDER / "frozen.json"
 _PROSE = "about"
@@ -18,12 +19,12 @@ _PROSE = "about"
 
 @dataclass(frozen=True)
 class Freeze:
-    """A recipe as it was at some time.
+    """A recipe at the time it was frozen.
 
     Args:
         date: in UTC.
-        recipe: the hash of all that it said.
-        claims: the hash of each claim, by its text.
+        recipe: hash of the whole recipe.
+        claims: hash of each claim, by its text.
     """
 
     date: datetime
@@ -33,11 +34,11 @@ class Freeze:
 
 @dataclass(frozen=True)
 class FreezeHistory:
-    """What a recipe says now beside what it said when it was frozen.
+    """The present state of a recipe beside its freezes.
 
     Args:
-        recipe, claims: hashes as they are now.
-        freezes: the earliest first; none for a recipe that was never frozen.
+        recipe, claims: the present hashes.
+        freezes: the earliest first; empty for a recipe that was never frozen.
     """
 
     recipe: str
@@ -53,12 +54,12 @@ class FreezeHistory:
         text = f"frozen {_minute(first.date)}, hash {first.recipe}"
         if last is not first:
             text += f"; changed, and frozen again {_minute(last.date)}, hash {last.recipe}"
-        return (
-            text if last.recipe == self.recipe else f"{text}; changed since, not frozen (hash {self.recipe})"
-        )
+        if last.recipe != self.recipe:
+            text += f"; changed since, not frozen (hash {self.recipe})"
+        return text
 
     def since(self, claim: str) -> datetime | None:
-        """Since when the claim has been frozen as it is now; None if it is not."""
+        """Return since when the claim has been frozen in its present form; None if it is not frozen."""
         found = None
         for freeze in reversed(self.freezes):
             if freeze.claims.get(claim) != self.claims[claim]:
@@ -67,7 +68,7 @@ class FreezeHistory:
         return found
 
     def changed(self, claim: str) -> str:
-        """How the claim differs from the first freeze: "changed 2026-12-03"; empty if it does not."""
+        """Return how the claim differs from the first freeze, "changed 2026-12-03"; empty if it does not."""
         since = self.since(claim)
         if not self.freezes or since == self.freezes[0].date:
             return ""
@@ -78,9 +79,9 @@ class FreezeHistory:
         return f"{word} {since:%Y-%m-%d}"
 
     def seen_before(self, claim: str, finished: datetime | None) -> bool:
-        """Whether a result was finished before the claim was frozen as it is now.
+        """Return whether a result was finished before the claim was frozen in its present form.
 
-        False for a recipe that was never frozen: its page says so once.
+        False for a recipe that was never frozen: its page states that once.
         """
         if not self.freezes or finished is None:
             return False
@@ -89,55 +90,52 @@ class FreezeHistory:
 
 
 def history(name: str, recipe: Recipe, path: Path = FROZEN) -> FreezeHistory:
-    """The history of a recipe of the package; a file of the user's own has no freezes."""
+    """Return the history of a recipe; only recipes of the package have freezes."""
     freezes = () if name.endswith(".toml") else tuple(map(_freeze, read_frozen(path).get(name, [])))
     return FreezeHistory(recipe_hash(recipe), claim_hashes(recipe), freezes)
 
 
 def read_frozen(path: Path = FROZEN) -> dict[str, list[dict[str, Any]]]:
-    """All freezes by the recipe's name, as the file holds them."""
+    """Return all freezes by the name of the recipe, as the file holds them."""
     return json.loads(path.read_text(encoding="utf-8"))
 
 
 def recipe_hash(recipe: Recipe) -> str:
-    """First 16 hex digits of the SHA-256 of what the recipe says, but for `about` and prose on scales.
+    """Return the first 16 hex digits of the SHA-256 of a recipe, without `about` and descriptions of scales.
 
-    Keys with their default values do not count, so a new option of recipes leaves hashes as they are.
+    Keys with their default values do not count, so a new option of recipes does not change any hash.
     """
-    return _digest({**_said(recipe), "scales": list(recipe.scales)})
+    return _digest({**_declared(recipe), "scales": list(recipe.scales)})
 
 
 def claim_hashes(recipe: Recipe) -> dict[str, str]:
-    """The hash of each claim by its text; the values of named lists count, `about` does not."""
-    found = {}
-    for number, claim in enumerate(recipe.claims):
-        found[claim.text] = _digest(_claim(recipe, claim, number))
-    return found
+    """Return the hash of each claim by its text; the values of named lists count, `about` does not."""
+    return {
+        claim.text: _digest(_declared_claim(recipe, claim, number))
+        for number, claim in enumerate(recipe.claims)
+    }
 
 
-def _claim(recipe: Recipe, claim: Claim, number: int) -> dict[str, Any]:
+def _declared_claim(recipe: Recipe, claim: Claim, number: int) -> dict[str, Any]:
     place = recipe.place("claims", number)
     lists = {name: recipe.listed(getattr(claim, name), place) for name in ("axes", "trainings")}
-    return {**_said(claim), **{name: values for name, values in lists.items() if values}}
+    return {**_declared(claim), **{name: values for name, values in lists.items() if values}}
 
 
-def _said(value: Any) -> Any:
-    """Plain values, without prose, defaults and what is not part of the file (fields without `repr`)."""
+def _declared(value: Any) -> Any:
+    """Return plain values without prose, defaults and derived fields (those without `repr`)."""
     if isinstance(value, list):
-        return [_said(entry) for entry in value]
+        return [_declared(entry) for entry in value]
     if isinstance(value, Mapping):
-        return {key: _said(entry) for key, entry in value.items()}
+        return {key: _declared(entry) for key, entry in value.items()}
     if not is_dataclass(value):
         return value
-    own = {f.name: getattr(value, f.name) for f in fields(value) if f.repr and f.name != _PROSE}
-    usual = {
-        f.name: f.default if f.default_factory is MISSING else f.default_factory() for f in fields(value)
-    }
-    return {name: _said(entry) for name, entry in own.items() if entry != usual[name]}
+    own = [(f, getattr(value, f.name)) for f in fields(value) if f.repr and f.name != _PROSE]
+    return {f.name: _declared(entry) for f, entry in own if entry != default_of(f)}
 
 
-def _digest(said: Any) -> str:
-    text = json.dumps(said, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
+def _digest(declared: Any) -> str:
+    text = json.dumps(declared, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

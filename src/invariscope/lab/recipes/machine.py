@@ -1,4 +1,4 @@
-"""What is recorded of the machine that a cell ran on."""
+"""The description of the machine that a cell ran on."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _CPU_FACTS = Path("/proc/cpuinfo")
 
 @functools.cache
 def machine(device: str = "cpu") -> dict[str, Any]:
-    """Return the processor's model, its cores, whether it has AMX, and the model of a GPU that is used.
+    """Return the model of the processor, its cores, whether it has AMX, and the model of the GPU if used.
 
-    Nothing in it names the machine itself. Treat the dict as read-only.
+    Nothing in it identifies the machine. Treat the dict as read-only.
     """
     facts = _facts()
     found = {
@@ -27,17 +27,17 @@ def machine(device: str = "cpu") -> dict[str, Any]:
 
 
 def check_device(device: str) -> None:
-    """Raise ValueError unless torch can compute there."""
+    """Raise ValueError unless torch can compute on the device."""
     if device == "cpu":
         return
     import torch
 
     if not torch.cuda.is_available():
-        raise ValueError(f"device {device} needs a GPU that torch can use, and there is none here: use cpu")
+        raise ValueError(f"device {device} needs a GPU that torch can use, but none was found: use cpu")
 
 
 def _facts() -> dict[str, str]:
-    """The entries on the first processor; none where the system has no such file."""
+    """Return the entries on the first processor; empty if the system has no such file."""
     try:
         lines = _CPU_FACTS.read_text(encoding="utf-8", errors="replace").partition("\n\n")[0].splitlines()
     except OSError:

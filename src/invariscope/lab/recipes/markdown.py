@@ -1,4 +1,4 @@
-"""Pieces of a page in Markdown: tables from columns, durations, what rows have in common."""
+"""Markdown helpers: tables from columns, durations, and what all rows have in common."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Column = tuple[str, Sequence[str]]
 
 
 def grid(columns: Sequence[Column]) -> str:
-    """A table from (heading, texts) columns; a column of empty texts alone is left out.
+    """Return a table from (heading, texts) columns; columns whose texts are all empty are left out.
 
     >>> print(grid([("a", ["1", "2"]), ("b", ["", ""]), ("c", ["x|y", ""])]))
     | a | c |
@@ -28,7 +28,7 @@ def grid(columns: Sequence[Column]) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds for people.
+    """Return a number of seconds in words.
 
     >>> duration(42.4), duration(600), duration(9000)
     ('42 s', '10 min', '2.5 h')
@@ -38,13 +38,13 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def said_once(rows: Sequence[Sequence[str]]) -> tuple[str, list[str]]:
-    """(a sentence on what holds for every row, the rest of each row as one text).
+def factored(rows: Sequence[Sequence[str]]) -> tuple[str, list[str]]:
+    """Return a sentence on what is shortened in every row, and the rest of each row as one text.
 
     Args:
-        rows: of each row, what was shortened in it, such as "epochs 3 (5)".
+        rows: per row, what was shortened in it, such as "epochs 3 (5)".
 
-    >>> sentence, rest = said_once([["epochs 3 (5)", "samples 64 (all)"], ["samples 64 (all)"]])
+    >>> sentence, rest = factored([["epochs 3 (5)", "samples 64 (all)"], ["samples 64 (all)"]])
     >>> sentence, rest
     ('Shortened in every row (published in brackets): samples 64 (all).', ['epochs 3 (5)', ''])
     """

@@ -1,4 +1,4 @@
-"""What the cells of an output folder hold, for tables, claims and figures."""
+"""The finished cells of an output folder, as tables, claims and figures use them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Outcomes:
     """The finished cells, looked up by name; each is checked and read once.
 
     Args:
-        store: where they are.
+        store: where the cells are.
     """
 
     store: Store
@@ -39,7 +39,7 @@ class Outcomes:
         return self.store.plan
 
     def manifest(self, cell: Cell) -> dict[str, Any] | None:
-        """What is known of a finished cell; None for one that is not, or that is damaged."""
+        """Return the manifest of a finished cell; None if it is unfinished or damaged."""
         if cell.name not in self._manifests:
             try:
                 self._manifests[cell.name] = self.store.manifest(cell)
@@ -48,64 +48,65 @@ class Outcomes:
         return self._manifests[cell.name]
 
     def matching(self, patterns: Sequence[str]) -> list[str]:
-        """The measuring cells that match any of the patterns, finished or not."""
+        """Return the measuring cells that match any of the patterns, finished or not."""
         return self.plan.measuring(patterns)
 
     def finished(self, patterns: Sequence[str]) -> list[str]:
-        """Those of them that are finished."""
+        """Return the finished measuring cells that match any of the patterns."""
         return [name for name in self.matching(patterns) if self.manifest(self.plan[name]) is not None]
 
     def result(self, name: str) -> Result:
-        """What that cell measured.
+        """Return the result of a cell.
 
         Raises:
-            NoValueError: it is left out at this scale, or not finished (NotFinishedError).
+            NoValueError: the cell is left out at this scale, or unfinished (NotFinishedError).
         """
         from invariscope.results import storage
 
         if name in self.plan.left_out:
             raise NoValueError(f"{name} is left out at this scale")
         cell = self.plan[name]
-        if self.manifest(cell) is None:
+        manifest = self.manifest(cell)
+        if manifest is None:
             raise NotFinishedError(f"{name} is not finished")
         if name not in self._results:
-            known = self.manifest(cell) or {}
-            result = storage.load(self.store.folder(cell) / RESULT, maps=MAPS not in known.get(LEFT_OUT, {}))
+            with_maps = MAPS not in manifest.get(LEFT_OUT, {})
+            result = storage.load(self.store.folder(cell) / RESULT, maps=with_maps)
             label = getattr(cell.options, "label", None)
             self._results[name] = result.labelled(label) if label else result
         return self._results[name]
 
     def training(self, cell: Cell) -> dict[str, Any]:
-        """What the card of a finished training says of it."""
+        """Return what the card of a finished training records about it."""
         card = self.store.folder(cell) / NETWORK / "card.json"
         return json.loads(card.read_text(encoding="utf-8"))["training"]
 
     def learned(self, name: str) -> tuple[Learned, ...]:
-        """The trained networks that a finished measuring cell looks at; none of one that is not finished."""
+        """Return the trained networks that a measuring cell uses; none if it is unfinished."""
         if self.manifest(self.plan[name]) is None:
             return ()
         trained = trained_below(self.plan, name)
         return tuple(Learned(t, self._accuracy(t), floor_of(self.plan.recipe, t)) for t in trained)
 
     def _accuracy(self, name: str) -> float | None:
-        """On the test images; None where it was not looked at, or the training is not there."""
+        """Return the accuracy on the test images; None if it was not measured or the training is missing."""
         cell = self.plan[name]
         return None if self.manifest(cell) is None else self.training(cell).get("test_accuracy")
 
     def finished_at(self, name: str) -> datetime | None:
-        """When the measuring cell was finished; None if it is not."""
+        """Return when the measuring cell was finished; None if it is unfinished."""
         manifest = self.manifest(self.plan[name])
         return None if manifest is None else datetime.fromisoformat(manifest["finished"])
 
     def log(self, cell: Cell) -> list[str]:
-        """The last lines that an unfinished cell said; none if it was never started."""
+        """Return the last lines that an unfinished cell logged; none if it was never started."""
         try:
             return tail(self.store.scratch(cell) / LOG)
-        except OSError:  # without its data a cell has no folder yet
+        except OSError:  # without its data the cell has no key, and so no folder
             return []
 
     def shortened(self, cell: Cell) -> list[str]:
-        """What the scale changed in the cell and in those it needs: "3 epochs (published 5)"."""
+        """Return what the scale changed in the cell and in those it needs: "epochs 3 (5)"."""
         own = [f"{name} {_brief(now)} ({_brief(then)})" for name, (now, then) in cell.shortened.items()]
         below = [text for need in cell.needs for text in self.shortened(self.plan[need])]
         return [*below, *own]
@@ -115,7 +116,7 @@ def _brief(value: Any) -> str:
     if value is None:
         return "all"
     if isinstance(value, dict):
-        return ", ".join(f"{name} {_brief(option)}" for name, option in value.items()) or "as usual"
+        return ", ".join(f"{name} {_brief(option)}" for name, option in value.items()) or "default"
     if isinstance(value, list):
         return ", ".join(map(_brief, value))
     return f"{value:g}" if isinstance(value, float) else str(value)

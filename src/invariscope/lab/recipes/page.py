@@ -1,4 +1,4 @@
-"""The page of a recipe: our numbers beside the published ones, verdicts, figures, and what is missing."""
+"""The page of a recipe: our numbers beside the published ones, verdicts, figures, and what failed."""
 
 from __future__ import annotations
 
@@ -10,12 +10,20 @@ from typing import Any
 
 from invariscope.common.files import replacing
 from invariscope.common.wording import listed
-from invariscope.lab.recipes.case_table import accuracy_column, axis_columns, number_columns, over_note
+from invariscope.lab.recipes.case_tables import (
+    RULE,
+    accuracy_column,
+    axis_columns,
+    case_by_case,
+    claims_table,
+    interval_notes,
+    number_columns,
+    seen_note,
+)
 from invariscope.lab.recipes.cases import Case, table_cases
-from invariscope.lab.recipes.claims_table import RULE, case_by_case, claims_table, seen_note
 from invariscope.lab.recipes.figures import DrawnFigure, draw_all
 from invariscope.lab.recipes.kinds.train import Train
-from invariscope.lab.recipes.markdown import NONE, duration, grid, said_once
+from invariscope.lab.recipes.markdown import NONE, duration, factored, grid
 from invariscope.lab.recipes.outcomes import Outcomes
 from invariscope.lab.recipes.recipe import SEEDS
 from invariscope.lab.recipes.verdicts import ClaimVerdict, verdicts
@@ -28,8 +36,8 @@ class Page:
 
     Args:
         outcomes: the cells.
-        data_note: on the data's variant, shown as it is.
-        failed: cell to reason, of the run before.
+        data_note: a remark on the variant of the data, shown unchanged.
+        failed: cell to reason, from the run that just ended.
     """
 
     outcomes: Outcomes
@@ -37,14 +45,14 @@ class Page:
     failed: Mapping[str, str] = field(default_factory=dict)
 
     def write(self, path: Path) -> Path:
-        """Writes the page and its figures; returns its path."""
+        """Write the page and its figures, and return its path."""
         drawn = list(draw_all(self.outcomes, path.parent))
         with replacing(path) as part:
             part.write_text(self.text(drawn), encoding="utf-8")
         return path
 
     def text(self, drawn: Sequence[DrawnFigure]) -> str:
-        """The page's Markdown."""
+        """Return the page as Markdown."""
         recipe = self.outcomes.plan.recipe
         found = verdicts(recipe, self.outcomes)
         parts = [
@@ -70,7 +78,7 @@ class Page:
             f"- Scale **{plan.scale}**: {plan.recipe.scales[plan.scale]}",
             f"- {len(manifests)} of {len(plan.cells)} cells are finished; they took "
             f"{duration(sum(m['seconds'] for m in manifests))} together, on {platform.machine()} with "
-            f"{_several(m['threads'] for m in manifests) or NONE} thread(s) each.",
+            f"{', '.join(map(str, sorted({m['threads'] for m in manifests}))) or NONE} thread(s) each.",
         ]
         if manifests:
             versions = manifests[-1]["versions"]
@@ -81,26 +89,22 @@ class Page:
             lines.append(
                 f"- Left out at this scale, {len(plan.left_out)} cells: {listed(plan.left_out, limit=6)}."
             )
-        lines += [f"- Data: {note}" for note in self._data_notes()]
+        notes = [self.data_note] if self.data_note else []
+        lines += [f"- Data: {note}" for note in notes + _notes_beside(self.outcomes)]
         lines.append(
-            "- Intervals are 95 %; what they are over stands with each table. Those over samples only "
+            "- Intervals are 95 %; each table states what they are over. Intervals over samples only "
             "(delete-a-group jackknife) hold for the trainings that were measured, not for others."
         )
         return "\n".join(lines)
 
-    def _data_notes(self) -> list[str]:
-        """What the user says of the data, and what a note beside the files says."""
-        notes = [self.data_note] if self.data_note else []
-        return notes + _notes_beside(self.outcomes)
-
     def _trouble(self) -> str:
-        """Cells that failed, each with what it said last."""
+        """Return the cells that failed, each with the last lines of its log."""
         lines = []
         for cell in self.outcomes.plan.cells:
-            said = self.outcomes.log(cell)
-            if self.outcomes.manifest(cell) is None and (said or cell.name in self.failed):
+            logged = self.outcomes.log(cell)
+            if self.outcomes.manifest(cell) is None and (logged or cell.name in self.failed):
                 reason = self.failed.get(cell.name, "did not finish")
-                log = "\n".join(f"    {line}" for line in said)
+                log = "\n".join(f"    {line}" for line in logged)
                 lines.append(f"**{cell.name}**: {reason}" + (f"\n\n{log}" if log else ""))
         return "\n\n".join(["## Cells that failed", *lines]) if lines else ""
 
@@ -117,7 +121,7 @@ class Page:
     def _table(self, index: int) -> str:
         table = self.outcomes.plan.recipe.tables[index]
         cases = table_cases(self.outcomes.plan.recipe, index, self.outcomes)
-        common, shorter = said_once([self._shortened(case) for case in cases])
+        common, shorter = factored([self._shortened(case) for case in cases])
         published = [NONE if case.published is None else number(case.published) for case in cases]
         columns = [
             *axis_columns(cases),
@@ -127,8 +131,9 @@ class Page:
             ("shortened", shorter),
         ]
         missing = list(dict.fromkeys(case.reason for case in cases if case.reason))
-        notes = [common, *over_note(cases), *([f"No value: {listed(missing, limit=6)}."] if missing else [])]
-        parts = [f"## {table.title}", table.about.strip(), grid(columns), *notes]
+        notes = [f"No value: {listed(missing, limit=6)}."] if missing else []
+        parts = [f"## {table.title}", table.about.strip(), grid(columns), common]
+        parts += [*interval_notes(cases), *notes]
         return "\n\n".join(part for part in parts if part)
 
     def _shortened(self, case: Case) -> list[str]:
@@ -142,7 +147,7 @@ class Page:
         ]
         if not trained:
             return []
-        common, shorter = said_once([self.outcomes.shortened(cell) for cell, _, _ in trained])
+        common, shorter = factored([self.outcomes.shortened(cell) for cell, _, _ in trained])
         columns = [
             ("cell", [cell.name for cell, _, _ in trained]),
             ("network", [options.network for _, options, _ in trained]),
@@ -157,13 +162,13 @@ class Page:
 
 
 def _tested(trainings: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Accuracies on test images; empty where nobody looked."""
+    """Return the accuracies on test images; empty if not measured."""
     known = [training.get("test_accuracy") for training in trainings]
     return ["" if accuracy is None else number(accuracy) for accuracy in known]
 
 
 def _notes_beside(outcomes: Outcomes) -> list[str]:
-    """The text of NOTE.txt in the folders of the data sets that are used."""
+    """Return the texts of NOTE.txt in the folders of the data sets used."""
     cells = filter(outcomes.manifest, outcomes.plan.cells)
     known = [pair for cell in cells for pair in outcomes.store.data_known(cell).items()]
     lines = [f"{name.partition('/')[0]}: {entry['note']}" for name, entry in known if entry["note"]]
@@ -171,12 +176,8 @@ def _notes_beside(outcomes: Outcomes) -> list[str]:
 
 
 def _figure(drawn: DrawnFigure) -> str:
-    missing = f"Not finished, so not shown: {', '.join(drawn.missing)}." if drawn.missing else ""
+    missing = f"Unfinished, so not shown: {', '.join(drawn.missing)}." if drawn.missing else ""
     if drawn.path is None:
         return f"### {drawn.title}\n\nNo figure: {drawn.reason}."
     image = f"![{drawn.title}]({drawn.path.as_posix()})"
     return "\n\n".join(part for part in [f"### {drawn.title}", image, drawn.about, missing] if part)
-
-
-def _several(values: Any) -> str:
-    return ", ".join(map(str, sorted(set(values))))

@@ -1,4 +1,4 @@
-"""A recipe: what a TOML file declares, read and checked."""
+"""A recipe: the declarations of a TOML file, read and checked."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Axes = dict[str, list[Any] | str]
 
 @dataclass(frozen=True, kw_only=True)
 class When:
-    """Changes of options where the axes have certain values; `scale` is an axis too.
+    """Changes of options for certain values of the axes; `scale` is an axis too.
 
     Args:
-        match: axis to value, or to a list of values any of which will do; the key is `is`.
+        match: axis to a value, or to a list of alternatives; the key is `is`.
         change: option to value; the key is `set`.
     """
 
@@ -36,12 +36,12 @@ class Template:
     """Cells that differ in the values of some axes.
 
     Args:
-        kind: "train" or "measure".
-        name: of a cell, with `{axis}` for an axis' value.
+        kind: of the cells, such as "train" or "measure".
+        name: of a cell, with `{axis}` for the value of an axis.
         axes: axis to its values, or to the name of a list under `[lists]`; the key is `for`.
         unless: combinations that are left out.
-        options: of that kind; texts may hold `{axis}`. An option that is just that takes the value itself.
-        when: changes, each on top of those before.
+        options: of the kind; texts may hold `{axis}`. A text that is nothing else becomes the value itself.
+        when: changes, applied one after the other.
     """
 
     kind: str
@@ -57,11 +57,11 @@ class RecipeTable:
     """A table of our numbers beside the published ones.
 
     Args:
-        title, about: what it shows.
+        title, about: heading and description.
         axes, unless: its rows; the key is `for`.
         value: a quantity: its name under `quantity`, and its arguments.
-        trainings: axes over which a row's values are combined, such as seeds.
-        published: numbers by the values of the axes, nested in their order.
+        trainings: axes over which the values of a row are combined, such as seeds.
+        published: numbers by the values of the axes, nested in the order of the axes.
     """
 
     title: str
@@ -75,17 +75,17 @@ class RecipeTable:
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """A published sentence, and the number that decides on it.
+    """A published claim, and the number that decides it.
 
     Args:
-        text: the sentence.
+        text: the claim, as a sentence.
         about: how it is tested.
         axes, unless: the cases; the key is `for`. The claim is confirmed if it holds in all of them.
         trainings: axes over which the values of a case are combined, such as seeds.
         value, minus: a quantity, or the difference of two.
         holds: "< 0", "> 1", "0.5 ± 0.1" (between) or "not 0 ± 0.05" (outside).
         why: the reason for a margin, or for a bound that is neither 0 nor 1, written before the results.
-        untested: why it is listed without a test.
+        untested: why the claim is listed without a test.
     """
 
     text: str
@@ -102,14 +102,14 @@ class Claim:
 
 @dataclass(frozen=True, kw_only=True)
 class Floor:
-    """The accuracy below which a trained network says nothing about a claim.
+    """The accuracy below which a trained network is no evidence on a claim.
 
     Args:
-        cells: patterns of the trainings; of several floors for a cell the last one counts.
-        published: their published accuracy on the test images as they are; the floor is `share` of it.
-        share: of the published accuracy.
-        least: the floor itself, where nothing is published.
-        why: the reason for it.
+        cells: patterns of the trainings; if several floors match a cell the last one counts.
+        published: their published accuracy on the unchanged test images; the floor is `share` of it.
+        share: fraction of the published accuracy.
+        least: the floor itself, if nothing is published.
+        why: the reason for `least`.
     """
 
     cells: list[str]
@@ -120,10 +120,10 @@ class Floor:
 
     @property
     def bound(self) -> float:
-        """The lowest accuracy that is enough."""
+        """The lowest sufficient accuracy."""
         if self.published is not None:
             return self.share * self.published
-        assert self.least is not None, "a floor without either is refused when the recipe is loaded"
+        assert self.least is not None, "loading a recipe rejects floors without either"
         return self.least
 
 
@@ -132,11 +132,11 @@ class Figure:
     """A figure of measured cells.
 
     Args:
-        title, about: its heading and caption.
-        plot: a name of `invariscope list plots`.
-        cells: patterns of the cells that it shows; texts may hold `{axis}`.
-        axes, unless: one figure for each combination; the key is `for`.
-        options: keyword options of that plot.
+        title, about: heading and caption.
+        plot: a name from `invariscope list plots`.
+        cells: patterns of the cells shown; texts may hold `{axis}`.
+        axes, unless: one figure per combination; the key is `for`.
+        options: keyword options of the plot.
         format: of the file: "png" or "svg".
     """
 
@@ -155,15 +155,17 @@ class Recipe:
     """A published experiment, declared.
 
     Args:
-        title, source, about: what it is and where it was published.
-        include: names of files in `shared/`, whose lists and cells come before the recipe's own; lists of the
-            same name are the recipe's.
+        title, source, about: heading, publication and description.
+        include: names of files in `shared/`, whose lists and cells come before the recipe's own; a list of
+            the recipe replaces an included one of the same name.
         scales: name to description; the first is the published one, the others shorten it.
         lists: values that several axes share.
         offered: by the name of a list, all values that the recipe or an included file gives it. Included
             cells may have rules for values that the recipe's own list leaves out.
         floors: the accuracies that trained networks must reach.
-        cells, tables, claims, figures: what is run, and what is made of it.
+        cells: what is run.
+        tables, claims, figures: what the page shows.
+        text, places: the file, and the place of each entry, for error messages.
     """
 
     title: str
@@ -182,12 +184,12 @@ class Recipe:
     places: dict[str, list[Place]] = field(default_factory=dict, repr=False)
 
     def place(self, section: str, number: int) -> Place:
-        """Where the entry of that number stands: in the recipe's file, or in one that it includes."""
+        """Return the place of an entry, in the recipe's file or in an included one."""
         return self.places[section][number] if self.places else Place(self.text, section, number)
 
     @property
     def published_scale(self) -> str:
-        """The scale that shortens nothing."""
+        """The published scale, which shortens nothing."""
         return next(iter(self.scales))
 
     @property
@@ -195,16 +197,8 @@ class Recipe:
         """Whether a list leaves out values that an included file gives it, and so some of its cells."""
         return any(value not in self.lists[name] for name, values in self.offered.items() for value in values)
 
-    def axes(self, entry: Template | RecipeTable | Claim | Figure, place: Place) -> dict[str, list[Any]]:
-        """The entry's axes with the values of named lists.
-
-        Raises:
-            RecipeError: no such list.
-        """
-        return self.listed(entry.axes, place)
-
     def listed(self, axes: Axes, place: Place) -> dict[str, list[Any]]:
-        """Those axes with the values of named lists.
+        """Return axes with the names of lists replaced by their values.
 
         Raises:
             RecipeError: no such list.
@@ -219,38 +213,38 @@ class Recipe:
         return found
 
     def with_seeds(self, seeds: list[int]) -> Recipe:
-        """The recipe with those seeds under `lists.seeds`.
+        """Return the recipe with these seeds under `lists.seeds`.
 
         Raises:
-            ValueError: it has no such list, or a seed comes twice.
+            ValueError: it has no such list, no seeds are given, or one is repeated.
         """
         if SEEDS not in self.lists:
-            raise ValueError(f"{self.text.name} has no list {SEEDS!r} whose values could be replaced")
+            raise ValueError(f"{self.text.name} has no list {SEEDS!r}, so its seeds cannot be replaced")
         if len(set(seeds)) < len(seeds) or not seeds:
-            raise ValueError(f"seeds are distinct whole numbers, got {', '.join(map(str, seeds)) or 'none'}")
+            raise ValueError(f"seeds must be distinct integers, got {', '.join(map(str, seeds)) or 'none'}")
         return replace(self, lists={**self.lists, SEEDS: list(seeds)})
 
 
 _SECTIONS = {"cells": Template, "floors": Floor, "tables": RecipeTable, "claims": Claim, "figures": Figure}
-_WORKED_OUT = ("offered", "text", "places")
+_DERIVED = ("offered", "text", "places")
 _SHAREABLE = ("lists", "cells", "floors")
 
 
 def names() -> list[str]:
-    """The recipes that come with the package."""
+    """Return the names of the recipes in the package."""
     return sorted(path.stem for path in FOLDER.glob("*.toml"))
 
 
 def find(name: str) -> Path:
-    """The file of a recipe of the package, or a file of the user's own.
+    """Return the file of a recipe of the package, or of the user's own.
 
     Raises:
-        FileNotFoundError: a file that does not exist.
+        FileNotFoundError: the file does not exist.
         ValueError: no recipe of that name.
     """
     if name.endswith(".toml"):
         if not Path(name).is_file():
-            raise FileNotFoundError(f"no file {name}")
+            raise FileNotFoundError(f"{name} does not exist")
         return Path(name)
     if name not in names():
         raise unknown(
@@ -260,15 +254,15 @@ def find(name: str) -> Path:
 
 
 def read(name: str) -> Recipe:
-    """The recipe of that name, or in that file.
+    """Return the recipe of that name, or in that file.
 
     Raises:
-        RecipeError: something in it is wrong; the message says in which line.
+        RecipeError: an error in it; the message points at the line.
         FileNotFoundError, ValueError: as `find`.
     """
     text = Text.read(find(name))
     tables = text.parsed()
-    _refuse_unknown(text, tables, [key for key in Recipe.__dataclass_fields__ if key not in _WORKED_OUT])
+    _refuse_unknown(text, tables, [key for key in Recipe.__dataclass_fields__ if key not in _DERIVED])
     parts = [*(_shared(text, part) for part in tables.get("include", [])), (text, tables)]
     sections: dict[str, list[Any]] = {section: [] for section in _SECTIONS}
     places: dict[str, list[Place]] = {section: [] for section in _SECTIONS}
@@ -284,12 +278,12 @@ def read(name: str) -> Recipe:
     found = {**tables, **sections, "lists": lists, "offered": offered, "text": text, "places": places}
     recipe = Place(text, "").fill(Recipe, found, what="a recipe")
     if not recipe.scales:
-        raise text.error("a recipe has at least one scale", "scales")
+        raise text.error("a recipe needs at least one scale", "scales")
     return recipe
 
 
 def _shared(text: Text, name: str) -> tuple[Text, dict[str, Any]]:
-    """An included file and its tables."""
+    """Return an included file and its tables."""
     known = sorted(path.stem for path in SHARED.glob("*.toml"))
     if name not in known:
         raise text.error(str(unknown("file to include", str(name), known)), "include")
@@ -308,7 +302,7 @@ def _refuse_unknown(text: Text, tables: Mapping[str, Any], known: list[str]) -> 
 def _entries(text: Text, section: str, cls: type, tables: Mapping[str, Any]) -> Iterator[tuple[Place, Any]]:
     entries = tables.get(section, [])
     if not isinstance(entries, list):
-        raise RecipeError(f"{text.name}: {section} are written [[{section}]], once for each")
+        raise RecipeError(f"{text.name}: write each of the {section} as an entry [[{section}]]")
     for number, table in enumerate(entries):
         place = Place(text, section, number)
         yield place, place.fill(cls, table)

@@ -1,4 +1,4 @@
-"""Running cells: one in this process, or many, each in a process of its own."""
+"""Run cells: one in this process, or many, each in a process of its own."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ def run_cell(
     device: str = "cpu",
     patience_s: float = 0.0,
 ) -> bool:
-    """Runs one cell here, unless it is finished; says whether it ran.
+    """Run one cell in this process unless it is finished, and return whether it ran.
 
     A training whose weights are not in the archive is run again only if the plan has an unfinished cell
     that needs them.
 
     Args:
-        store, cell: what to run, and where it goes.
+        store, cell: where and what to run.
         threads, device: what it runs on.
-        log: told what happens, a line at a time.
+        log: called with one line at a time.
         patience_s: how long to wait for another process that is running it.
     Raises:
-        ValueError: a cell that it needs is not finished, or damaged.
+        ValueError: a cell that it needs is unfinished or damaged.
         BusyError: another process is running it.
         OSError: it cannot be written.
     """
@@ -59,16 +59,16 @@ def run_cell(
             cell.options.run(CellContext(folder, kept, inputs, store.data_dir, log, device))
     except MadeMeanwhileError:
         return False
-    except SafetensorError as error:  # its word for a full disk, too
+    except SafetensorError as error:  # also raised if the disk is full
         raise OSError(f"{cell.name} cannot be written: {error}") from error
     return True
 
 
 def unfinished(store: Store, cells: Sequence[Cell], log: Callable[[str], None]) -> list[Cell]:
-    """Those of the cells that have to be run, in their order, in which needs come first.
+    """Return the cells that have to be run, in the given order, in which needs come first.
 
-    A finished network without its weights is among them only if one of them needs it. Damaged cells are
-    taken away.
+    A finished network without its weights is included only if one of them needs it. Damaged cells are
+    deleted.
     """
     found: list[Cell] = []
     needed: set[str] = set()
@@ -81,17 +81,17 @@ def unfinished(store: Store, cells: Sequence[Cell], log: Callable[[str], None]) 
 
 
 def _known(store: Store, cell: Cell, log: Callable[[str], None]) -> dict[str, Any] | None:
-    """The manifest of a finished cell; one that is damaged is taken away, and looked for in the archive."""
+    """Return the manifest of a finished cell; a damaged cell is deleted, and looked up in the archive."""
     try:
         return store.manifest(cell)
     except ValueError as error:
-        log(f"{cell.name} is damaged ({error}): it is not used")
+        log(f"{cell.name} is damaged and not used: {error}")
         store.remove(cell)
         return store.manifest(cell)
 
 
 def _with_dependants(store: Store, cell: Cell) -> list[Cell]:
-    """The cell, and those that need it or need one that does, in the plan's order."""
+    """Return the cell and those that need it, directly or not, in the order of the plan."""
     names = {cell.name}
     for other in store.plan.cells:  # needs come first
         if names & set(other.needs):
@@ -104,22 +104,22 @@ def _input(store: Store, need: Cell, cell: Cell) -> Path:
         known = store.manifest(need)
     except ValueError as error:
         raise ValueError(
-            f"{cell.name} needs {need.name}, which is damaged ({error}): run that again"
+            f"{cell.name} needs {need.name}, which is damaged ({error}): run it again"
         ) from error
     if known is None:
-        raise ValueError(f"{cell.name} needs {need.name}, which is not finished: run that first")
+        raise ValueError(f"{cell.name} needs {need.name}, which is not finished: run it first")
     if lacks_weights(known):
-        raise ValueError(f"{cell.name} needs {need.name}, whose weights are not archived: run that again")
+        raise ValueError(f"{cell.name} needs {need.name}, whose weights are not archived: run it again")
     return store.folder(need)
 
 
 @dataclass
 class RunSummary:
-    """What became of the cells of one call.
+    """The outcome of running several cells.
 
     Args:
-        ran, kept: cells that were run, and that were finished before.
-        failed: cell to the reason: the last line of its log, or the cell that it needed.
+        ran, kept: cells that were run, and cells that were finished before.
+        failed: cell to reason: the last line of its log, or the failed cell that it needs.
     """
 
     ran: list[str] = field(default_factory=list)
@@ -129,14 +129,14 @@ class RunSummary:
 
 @dataclass(frozen=True)
 class CellRunner:
-    """Runs cells as processes of their own, as many at a time as asked for.
+    """Runs cells in processes of their own, several at a time.
 
     Args:
-        store: where they go.
-        command: the words that run a cell, to which its name is added.
+        store: where the cells go.
+        command: the command line that runs a cell, without its name.
         jobs: processes at a time.
-        threads: of all processes together; each gets an equal share.
-        log: told what happens, a line at a time.
+        threads: of all processes together, shared equally.
+        log: called with one line at a time.
     """
 
     store: Store
@@ -146,13 +146,13 @@ class CellRunner:
     log: Callable[[str], None]
 
     def __call__(self, cells: Sequence[Cell]) -> RunSummary:
-        """Runs those that are not finished, in an order in which needs come first.
+        """Run the unfinished cells, needs first.
 
-        One that fails does not stop the others, only those that need it. An interruption ends the
-        processes; finished cells stay.
+        If one fails, only the cells that need it are skipped. An interruption ends the processes; finished
+        cells stay.
 
         Raises:
-            FileNotFoundError: the data of a cell is not there.
+            FileNotFoundError: the data of a cell is missing.
             OSError: the output folder cannot be written.
         """
         waiting = unfinished(self.store, cells, self.log)
@@ -161,7 +161,7 @@ class CellRunner:
         return outcome
 
     def run(self, cells: Sequence[Cell]) -> RunSummary:
-        """Run all of these, as above."""
+        """Run all of these cells, finished or not."""
         outcome, waiting, total = RunSummary(), list(cells), len(cells)
         running: dict[str, _Process] = {}
         with _ended(running):
@@ -173,19 +173,19 @@ class CellRunner:
 
     @property
     def share(self) -> int:
-        """Threads of one process."""
+        """The threads of one process."""
         return max(1, self.threads // self.jobs)
 
     def _start(
         self, waiting: list[Cell], running: dict[str, _Process], outcome: RunSummary, total: int
     ) -> list[Cell]:
-        """Starts what is ready while there is room; returns what still waits."""
+        """Start the cells that are ready while there is room, and return those that still wait."""
         left, open_names = [], {cell.name for cell in waiting} | set(running)
         for cell in waiting:
             broken = [need for need in cell.needs if need in outcome.failed]
             if broken:
                 outcome.failed[cell.name] = f"needs {broken[0]}, which failed"
-                self.log(f"left out: {cell.name} needs {broken[0]}, which failed")
+                self.log(f"skipped: {cell.name} needs {broken[0]}, which failed")
             elif len(running) < self.jobs and not open_names & set(cell.needs):
                 done = len(outcome.ran) + len(outcome.failed) + len(running)
                 self.log(f"[{done + 1}/{total}] {cell.name}")
@@ -233,7 +233,7 @@ class _Process:
 
 @contextmanager
 def _ended(running: dict[str, Any]) -> Iterator[None]:
-    """No process outlives the block."""
+    """End all processes on leaving the block."""
     try:
         yield
     finally:
@@ -248,7 +248,7 @@ def _ended(running: dict[str, Any]) -> Iterator[None]:
 
 
 def tail(log: Path, count: int = TAIL) -> list[str]:
-    """The last lines of a log; none where there is no log."""
+    """Return the last lines of a log; none if there is no log."""
     try:
         return log.read_text(encoding="utf-8", errors="replace").rstrip().splitlines()[-count:]
     except OSError:
@@ -256,5 +256,5 @@ def tail(log: Path, count: int = TAIL) -> list[str]:
 
 
 def own_command() -> list[str]:
-    """The words that start this program."""
+    """Return the command line that starts this program."""
     return [sys.executable, "-m", "invariscope"]

@@ -1,4 +1,4 @@
-"""Finished cells on disk: found again by what they depend on, checked, written whole or not at all."""
+"""Finished cells on disk: keyed by what they depend on, verified, written whole or not at all."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, Field, asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from invariscope.lab.recipes.cells import Cell, RecipePlan
 from invariscope.lab.recipes.digests import Digests, file_digest
 from invariscope.lab.recipes.kinds import Kind
 from invariscope.lab.recipes.machine import machine
+from invariscope.lab.recipes.text import default_of
 
 SCHEMA = 1
 DIGESTS, LOG = "data.json", "log.txt"
@@ -28,11 +29,11 @@ _PAUSE_S = 0.1
 
 
 class BusyError(RuntimeError):
-    """Another process is running this very cell."""
+    """Another process is running the cell."""
 
 
 class MadeMeanwhileError(RuntimeError):
-    """Another process has finished this very cell meanwhile."""
+    """Another process has finished the cell in the meantime."""
 
 
 @dataclass(frozen=True)
@@ -40,14 +41,14 @@ class Store:
     """The cells of one output folder.
 
     A finished cell lies in `cells/NAME-KEY`, where the key is a hash of the cell's options, of the data it
-    reads and of the keys of the cells it needs: whatever changes any of them changes the folder.
+    reads and of the keys of the cells it needs: a change of any of them leads to another folder.
 
     Args:
         root: the output folder.
         plan: its cells.
-        data_dir: folder of the data sets' files; None: where they are by default.
-        archive: finished cells that are taken from there when they are not in the output folder, and the
-            digests of data sets whose files are not there; None: none.
+        data_dir: folder of the data sets; None: the default one.
+        archive: provides finished cells that the output folder lacks, and the digests of data sets whose
+            files are missing; or None.
     """
 
     root: Path
@@ -65,10 +66,10 @@ class Store:
         return {}
 
     def key(self, cell: Cell) -> str:
-        """The hash of everything that the cell depends on.
+        """Return the hash of everything that the cell depends on.
 
         Raises:
-            FileNotFoundError: the data is not there, and the archive does not know it.
+            FileNotFoundError: the data is missing, and the archive does not know it.
         """
         if cell.name not in self._keys:
             depends = {
@@ -76,7 +77,7 @@ class Store:
                 "kind": cell.kind,
                 "revision": cell.options.revision,
                 "options": telling(cell.options),
-                "data": {"/".join(pair): self._digests(*pair) for pair in cell.options.data_sets},
+                "data": {name: entry["digests"] for name, entry in self.data_known(cell).items()},
                 "needs": [self.key(self.plan[need]) for need in cell.needs],
             }
             text = json.dumps(depends, sort_keys=True)
@@ -84,12 +85,12 @@ class Store:
         return self._keys[cell.name]
 
     def folder(self, cell: Cell) -> Path:
-        """Where the finished cell lies, or would; one that has the same key under another name counts."""
+        """Return the folder of the finished cell; an existing one of the same key may have another name."""
         own = self._named(cell)
         return own if own.exists() else next(own.parent.glob(f"[!.]*-{self.key(cell)}"), own)
 
     def scratch(self, cell: Cell) -> Path:
-        """Where it lies while it is unfinished, with its log."""
+        """Return the folder of the unfinished cell, with its log."""
         own = self._named(cell)
         return own.with_name(f".{own.name}")
 
@@ -97,10 +98,10 @@ class Store:
         return self.root / "cells" / f"{cell.name.replace('/', '_')}-{self.key(cell)}"
 
     def manifest(self, cell: Cell) -> dict[str, Any] | None:
-        """What is known of a finished cell; None if it is not finished.
+        """Return the manifest of a finished cell; None if it is unfinished.
 
         Raises:
-            ValueError: it is damaged; the message says how.
+            ValueError: the cell is damaged.
         """
         folder = self.folder(cell)
         if not folder.exists() and not (self.archive and self.archive.get(self.key(cell), folder)):
@@ -118,39 +119,39 @@ class Store:
         return manifest
 
     def archived(self, cell: Cell) -> bool:
-        """Whether the cell lies in the archive alone, from which it is taken when it is looked for."""
+        """Return whether the cell is only in the archive, from which it is copied on first use."""
         there = self.archive is not None and self.archive.manifest(self.key(cell)) is not None
         return there and not self.folder(cell).exists()
 
     def _lacks_weights(self, cell: Cell) -> bool:
-        """Whether a network is there without its weights, as it was taken from the archive."""
+        """Return whether a network was copied from the archive without its weights."""
         with contextlib.suppress(ValueError):
             return self.folder(cell).exists() and lacks_weights(self.manifest(cell) or {})
         return False
 
     def remove(self, cell: Cell) -> None:
-        """Takes a damaged cell away."""
+        """Delete a finished or damaged cell."""
         shutil.rmtree(self.folder(cell))
 
     def data_known(self, cell: Cell) -> dict[str, dict[str, Any]]:
-        """ "NAME/SPLIT" of the data that the cell reads to their digests and the note beside them."""
+        """Return digests and note of each "NAME/SPLIT" of data that the cell reads."""
         return {"/".join(pair): self._digests.entry(*pair) for pair in cell.options.data_sets}
 
     @contextlib.contextmanager
     def making(
         self, cell: Cell, threads: int, *, device: str = "cpu", patience_s: float = 0.0
     ) -> Iterator[tuple[Path, Path]]:
-        """Yields (folder for what is to be the cell, folder that outlives an interruption).
+        """Yield a folder for the files of the cell, and one that survives an interruption.
 
-        Leaving the block without an exception makes the cell appear in one step.
+        Leaving the block without an exception creates the cell atomically.
 
         Args:
-            cell: which.
+            cell: the cell to run.
             threads, device: what it runs on, for its manifest.
-            patience_s: how long to wait for another process that is in such a block for the same cell.
+            patience_s: how long to wait for another process that runs the same cell.
         Raises:
-            BusyError: it still is.
-            MadeMeanwhileError: it has finished the cell.
+            BusyError: the other process is still running it.
+            MadeMeanwhileError: the other process has finished it.
         """
         scratch, started = self.scratch(cell), time.perf_counter()
         (scratch / _KEPT).mkdir(parents=True, exist_ok=True)
@@ -165,7 +166,7 @@ class Store:
                 self._finish(cell, part, time.perf_counter() - started, threads, device)
             finally:
                 shutil.rmtree(part, ignore_errors=True)
-            # Within the lock: who waits for it then finds the cell, not an empty place.
+            # Within the lock: a process that waits for it then finds the finished cell.
             shutil.rmtree(scratch, ignore_errors=True)
 
     def _finish(self, cell: Cell, part: Path, seconds: float, threads: int, device: str) -> None:
@@ -195,26 +196,21 @@ class Store:
 
 
 def telling(options: Kind) -> Mapping[str, Any]:
-    """The options that are not as usual, but for the name shown in figures, which changes no number.
+    """Return the options that differ from their defaults, without the label, which changes no number.
 
-    So a kind can get a new option, as usual what it always did, and its finished cells stay finished.
+    A new option whose default keeps the old behaviour therefore leaves the keys of finished cells unchanged.
     """
-    usual = {f.name: _default(f) for f in fields(options)}  # type: ignore[arg-type]
+    usual = {f.name: default_of(f) for f in fields(options)}  # type: ignore[arg-type]
     given = asdict(options)  # type: ignore[call-overload]
     return {name: value for name, value in given.items() if name != "label" and value != usual[name]}
 
 
-def _default(option: Field[Any]) -> Any:
-    """The option's default; MISSING, which no value equals, where it has none."""
-    return option.default if option.default_factory is MISSING else option.default_factory()
-
-
 @contextlib.contextmanager
 def _locked(path: Path, name: str, patience_s: float) -> Iterator[None]:
-    """Held by one process at a time; the system lets go of it when that process ends, however it ends."""
+    """Hold a lock that one process at a time can have; the system releases it when the process ends."""
     try:
         import fcntl
-    except ImportError:  # Windows: two processes would do the same work, and the first one's counts
+    except ImportError:  # Windows: two processes may do the same work, and the first to finish counts
         yield
         return
     deadline = time.monotonic() + patience_s

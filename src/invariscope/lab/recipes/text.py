@@ -1,4 +1,4 @@
-"""Where in a TOML file something stands, and tables read into dataclasses without letting anything pass."""
+"""Strict reading of TOML tables into dataclasses, with errors that point at the line."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import tomllib
 import types
 import typing
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import MISSING, Field, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,38 +17,38 @@ from invariscope.common.registry import closest
 T = TypeVar("T")
 
 _HEADER = re.compile(r"\s*\[+\s*([\w.\-]+)\s*\]+")
-# What a field may be called in TOML though Python does not allow it.
+# Keys in TOML that cannot be, or should not be, names of fields in Python.
 _RENAMED = {"for": "axes", "is": "match", "set": "change"}
 
 
 class RecipeError(ValueError):
-    """Something in a recipe is wrong; the message starts with the file and the line."""
+    """An error in a recipe; the message starts with the file and the line."""
 
 
 @dataclass(frozen=True)
 class Text:
-    """A recipe's file name and text, for messages that point into it."""
+    """The name and the text of a recipe's file, for messages that point into it."""
 
     name: str
     text: str
 
     @classmethod
     def read(cls, path: Path) -> Text:
-        """The file's text.
+        """Read a file.
 
         Raises:
-            RecipeError: no text.
+            RecipeError: it is not text.
         """
         try:
             return cls(path.name, path.read_text(encoding="utf-8"))
         except UnicodeDecodeError as error:
-            raise RecipeError(f"{path} is no text in UTF-8 ({error})") from error
+            raise RecipeError(f"{path} is not UTF-8 text ({error})") from error
 
     def parsed(self) -> dict[str, Any]:
-        """The tables.
+        """Return the tables.
 
         Raises:
-            RecipeError: no TOML; tomllib's message holds the line.
+            RecipeError: invalid TOML; tomllib's message gives the line.
         """
         try:
             return tomllib.loads(self.text)
@@ -56,16 +56,15 @@ class Text:
             raise RecipeError(f"{self.name}: {error}") from error
 
     def line(self, word: str, section: str = "", number: int = 0) -> int:
-        """The line where `word` stands, within the `number`-th entry of a section such as "cells".
+        """Return the line of `word` within the `number`-th entry of a section such as "cells"; 0 if absent.
 
-        In double quotes it is looked for anywhere, without them as a key; 0 where it is not found.
+        A word in double quotes is found anywhere, one without only outside of texts and comments.
         """
         pattern = re.compile(rf"(?<![\w\-]){re.escape(word.strip(chr(34)))}(?![\w\-])", re.IGNORECASE)
-        lines = [n for n, line in self._lines(section, number) if pattern.search(_bare(line, word))]
-        return lines[0] if lines else 0
+        return next((n for n, line in self._lines(section, number) if pattern.search(_bare(line, word))), 0)
 
     def line_of_value(self, name: str, value: str, section: str, number: int) -> int:
-        """The line where `name = value` stands within an entry, quotes or none; 0 where it is not found."""
+        """Return the line of `name = value` within an entry, with or without quotes; 0 if absent."""
         pattern = re.compile(rf"""(?<![\w\-]){re.escape(name)}\s*=\s*["']?{re.escape(value)}(?![\w.])""")
         return next((n for n, line in self._lines(section, number) if pattern.search(line)), 0)
 
@@ -81,34 +80,34 @@ class Text:
                 yield n, line
 
     def error(self, message: str, word: str = "", section: str = "", number: int = 0) -> RecipeError:
-        """An error that points at `word`, or at the section's entry where the word is not found."""
+        """Return an error that points at `word`, or at the section's entry if the word is not found."""
         line = self.line(word, section, number) if word else 0
         line = line or (self.line(section, section, number) if section else 0)
         return RecipeError(f"{self.name}, line {line}: {message}" if line else f"{self.name}: {message}")
 
 
 def _bare(line: str, word: str) -> str:
-    """Keys are not looked for inside texts and comments."""
+    """Return the line without texts and comments, in which keys are not searched."""
     return line if word.startswith('"') else re.sub(r""""[^"]*"|'[^']*'|#.*""", "", line)
 
 
 @dataclass(frozen=True)
 class Place:
-    """An entry of a recipe: its text, the section's name, and which of that section's entries it is."""
+    """An entry of a recipe: the text, the section's name, and the number of the entry in that section."""
 
     text: Text
     section: str
     number: int = 0
 
     def error(self, message: str, word: str = "") -> RecipeError:
-        """An error that points at `word` within this entry."""
+        """Return an error that points at `word` within this entry."""
         return self.text.error(message, word, self.section, self.number)
 
     def blame(self, error: Exception) -> RecipeError:
-        """The error, pointing at what it is about: in this entry, or else in a shared list.
+        """Return the error, pointing at its subject in this entry, or else in a shared list.
 
-        That is what its notes say, or an option with the value that its message repeats ("epochs=-1"), or
-        what the message quotes first.
+        The subject is what its notes name, or an option with the value that the message repeats
+        ("epochs=-1"), or what the message quotes first.
         """
         message, notes = str(error), list(getattr(error, "__notes__", ()))
         here = (self.section, self.number)
@@ -123,20 +122,20 @@ class Place:
         return RecipeError(f"{self.text.name}, line {line}: {message}") if line else self.error(message)
 
     def fill(self, cls: type[T], table: Mapping[str, Any], *, what: str = "") -> T:
-        """A dataclass from a table; field names are the keys.
+        """Return a dataclass from a table whose keys are the names of the fields.
 
         Raises:
-            RecipeError: a table of another kind, unknown, missing or ill-typed keys.
+            RecipeError: not a table, or unknown, missing or ill-typed keys.
         """
         what = what or f"[[{self.section}]]"
         if not isinstance(table, Mapping):
-            raise self.error(f"{what} is a table with keys, got {table!r}")
+            raise self.error(f"{what} must be a table with keys, got {table!r}")
         known = {_spelled(f.name): f for f in dataclasses.fields(cls) if f.init}  # type: ignore[arg-type]
         for key in table:
             if key not in known:
                 raise self.error(unknown_key(key, known, what), key)
         types_ = typing.get_type_hints(cls)
-        missing = [key for key, field in known.items() if key not in table and _required(field)]
+        missing = [key for key, f in known.items() if key not in table and default_of(f) is MISSING]
         if missing:
             raise self.error(f"{what} lacks {', '.join(missing)}")
         for key, value in table.items():
@@ -147,7 +146,7 @@ class Place:
 
 
 def unknown_key(key: str, known: Iterable[str], what: str) -> str:
-    """The message for a key that nothing reads, with the closest that something does."""
+    """Return the message for an unknown key, with the closest known ones."""
     near = closest(key, known) or sorted(known)
     return f"unknown key {key!r} in {what}. Closest: {', '.join(map(repr, near))}."
 
@@ -156,12 +155,13 @@ def _spelled(field: str) -> str:
     return next((key for key, name in _RENAMED.items() if name == field), field)
 
 
-def _required(field: dataclasses.Field) -> bool:
-    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+def default_of(field: Field[Any]) -> Any:
+    """Return the default of a dataclass field; MISSING, which equals no value, if it has none."""
+    return field.default if field.default_factory is MISSING else field.default_factory()
 
 
 def _fits(value: Any, wanted: Any) -> bool:
-    """Whether a TOML value is of an annotated type; whole numbers are fine where floats are wanted."""
+    """Return whether a TOML value has an annotated type; integers are valid floats."""
     origin, inside = typing.get_origin(wanted), typing.get_args(wanted)
     if origin in (typing.Union, types.UnionType):
         return any(_fits(value, one) for one in inside)

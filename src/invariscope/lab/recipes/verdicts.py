@@ -1,43 +1,21 @@
-"""What the cases of a claim say together: confirmed, refuted, mixed, undecided, or not tested."""
+"""The verdict on a claim from its cases: confirmed, refuted, mixed, undecided, or not tested."""
 
 from __future__ import annotations
 
 import math
-from collections import Counter
 from dataclasses import dataclass, replace
 
 from invariscope.intervals import holm
 from invariscope.lab.recipes.cases import Case, Evidence, claim_cases
-from invariscope.lab.recipes.comparison import (
-    ALPHA,
-    CONFIRMED,
-    MIXED,
-    REFUTED,
-    UNDECIDED,
-    UNTESTED,
-    decided,
-    p_value,
-)
+from invariscope.lab.recipes.comparison import ALPHA, CONFIRMED, MIXED, REFUTED, UNDECIDED, UNTESTED
 from invariscope.lab.recipes.recipe import Claim, Recipe
-
-__all__ = [
-    "CONFIRMED",
-    "MIXED",
-    "REFUTED",
-    "UNDECIDED",
-    "UNTESTED",
-    "ClaimVerdict",
-    "decided",
-    "p_value",
-    "verdicts",
-]
 
 
 @dataclass(frozen=True)
 class ClaimVerdict:
-    """What all cases of a claim say together.
+    """A claim with all its cases.
 
-    Only cases that could be tested count. *Firmly* for or against are those that stay so after Holm's
+    Only cases that could be tested count. A case is *firmly* for or against if it stays so after Holm's
     adjustment for their number.
     """
 
@@ -47,58 +25,57 @@ class ClaimVerdict:
     @property
     def tested(self) -> list[Case]:
         """The cases that count."""
-        return [case for case in self.cases if case.tested]
+        return [case for case in self.cases if case.verdict != UNTESTED]
 
     @property
-    def counts(self) -> Counter[str]:
-        """Cases by the verdict of their own interval."""
-        return Counter(case.verdict for case in self.cases)
+    def untested(self) -> list[str]:
+        """The reason of each case that was not tested."""
+        return [case.reason for case in self.cases if case.verdict == UNTESTED]
+
+    def count(self, verdict: str) -> int:
+        """Return the number of cases whose own interval gives that verdict."""
+        return sum(case.verdict == verdict for case in self.cases)
 
     def firmly(self, verdict: str) -> int:
-        """Cases with that verdict whose adjusted p-value is at most 0.05."""
+        """Return the number of cases with that verdict whose adjusted p-value is at most 0.05."""
         return sum(case.verdict == verdict and case.p_holm <= ALPHA for case in self.tested)
 
     @property
     def word(self) -> str:
-        """The verdict; none if fewer than half of the cases could be tested.
+        """The verdict; "not tested" if fewer than half of the cases could be tested.
 
         Confirmed if every case holds over its own interval: an intersection-union test, which needs no
-        adjustment. Refuted if every case fails over its own, or if none is firmly for and more than half are
-        firmly against. Mixed if some are firmly for and some firmly against.
+        adjustment. Refuted if every case fails over its own interval, or if none is firmly for and more than
+        half are firmly against. Mixed if some are firmly for and some firmly against.
         """
         cases = len(self.tested)
         if not cases or 2 * cases < len(self.cases):
             return UNTESTED
-        if self.counts[CONFIRMED] == cases:
+        if self.count(CONFIRMED) == cases:
             return CONFIRMED
         for_, against = self.firmly(CONFIRMED), self.firmly(REFUTED)
-        if self.counts[REFUTED] == cases or (not for_ and against > cases / 2):
+        if self.count(REFUTED) == cases or (not for_ and against > cases / 2):
             return REFUTED
         return MIXED if for_ and against else UNDECIDED
 
     @property
     def shown(self) -> str:
-        """The verdict with its counts: "mixed: 5 of 8 for, 2 against"; of a single case the word alone.
+        """The verdict with its counts, "mixed: 5 of 8 for, 2 against"; the word alone for a single case.
 
-        Where all cases agree over their own intervals all of them are counted, else those that are firm.
+        If all cases agree over their own intervals all of them are counted, otherwise only the firm ones.
         """
         word, cases = self.word, len(self.tested)
         if cases < 2 or word == UNTESTED:
             return word
-        if self.counts[CONFIRMED] == cases:
+        if self.count(CONFIRMED) == cases:
             return f"{word}: {cases} of {cases} for"
-        if self.counts[REFUTED] == cases:
+        if self.count(REFUTED) == cases:
             return f"{word}: {cases} of {cases} against"
         return f"{word}: {self.firmly(CONFIRMED)} of {cases} for, {self.firmly(REFUTED)} against"
 
-    @property
-    def untested(self) -> list[str]:
-        """Why cases were not tested, a reason per case."""
-        return [case.reason for case in self.cases if not case.tested]
-
 
 def verdicts(recipe: Recipe, cells: Evidence) -> list[ClaimVerdict]:
-    """Every claim with its cases."""
+    """Return every claim with its cases."""
     return [
         ClaimVerdict(claim, _adjusted(claim_cases(recipe, number, cells)))
         for number, claim in enumerate(recipe.claims)
@@ -106,8 +83,8 @@ def verdicts(recipe: Recipe, cells: Evidence) -> list[ClaimVerdict]:
 
 
 def _adjusted(cases: list[Case]) -> tuple[Case, ...]:
-    """With Holm's p-values over the tested cases; one without an interval counts as p = 1."""
-    known = [1.0 if case.tested and math.isnan(case.p) else case.p for case in cases]
+    """Return the cases with Holm's p-values over the tested ones; no interval counts as p = 1."""
+    known = [1.0 if case.verdict != UNTESTED and math.isnan(case.p) else case.p for case in cases]
     adjusted = holm(known).tolist()
     return tuple(
         case if math.isnan(case.p) else replace(case, p_holm=p)

@@ -1,4 +1,4 @@
-"""Trainings and data that the recipes need: self-supervision, scale detection, constant filters.
+"""Trainings and data for the recipes: self-supervision, scale detection, constant filters.
 
-`invariscope.zoo` offers them under its own name.
+They are also available from `invariscope.zoo`.
 """

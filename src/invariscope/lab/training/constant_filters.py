@@ -1,4 +1,4 @@
-"""The network whose stability can be worked out by hand: every filter is constant."""
+"""A network of constant filters, whose stability can be calculated by hand."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from invariscope.common.checks import integer
 
 
 class ConstantFilterNet(nn.Sequential):
-    """Convolutions conv1, conv2, ... with one channel and equal weights, each with its ReLU relu1, relu2, ...
+    """Convolutions conv1, conv2, ... with one channel and equal weights, each followed by relu1, relu2, ...
 
     Source:
         Tomasini et al. 2022, arXiv:2210.01506, the model of spatial pooling.
@@ -21,24 +21,24 @@ class ConstantFilterNet(nn.Sequential):
 def constant_filters(
     layers: int, *, dimensions: int = 2, filter_size: int = 3, stride: int = 1
 ) -> ConstantFilterNet:
-    """Layer upon layer of averages over neighbours, for the theory of what pooling does to stability.
+    """Build a network of repeated local averages, for the theory of how pooling affects stability.
 
     .. math:: f_k = \\mathrm{ReLU}(g * f_{k-1}), \\qquad g = F^{-d} \\text{ on } F^d \\text{ pixels}
 
-    On positive images the ReLU does nothing; of noise on a black background it lets through the positive
-    half, whose mean then piles up from layer to layer. With receptive width A the theory has, for images of
-    a few bright pixels that move by one, D ~ A⁻² and G ~ A^d without strides, where A ~ √k, and D ~ A⁻¹ and
-    G ~ A^d with filter = stride = F, where A = F^k. Opposite borders touch.
+    The ReLU does not change positive images. Of noise on a black background it passes the positive half,
+    whose mean accumulates over layers. For images of a few bright pixels that move by one pixel, with A the
+    width of the receptive field, the theory predicts D ~ A⁻² and G ~ A^d without strides, where A ~ √k, and
+    D ~ A⁻¹ and G ~ A^d with filter = stride = F, where A = F^k. The borders are periodic.
 
     Args:
-        layers: how many, k = 1 ... layers.
+        layers: number of layers, k = 1 ... layers.
         dimensions: d, 2, or 1 for images of a single row.
         filter_size: F; odd without strides, so that a filter has a centre.
-        stride: 1, or the filter's size: neighbouring filters do not overlap.
+        stride: 1, or the size of the filter, so that neighbouring filters do not overlap.
     Returns:
-        In eval mode; it takes images (n, 1, H, W) and returns the maps of the last layer.
+        The network in eval mode, from images (n, 1, H, W) to the maps of the last layer.
     Raises:
-        ValueError: a number out of its range.
+        ValueError: a number is out of range.
 
     Source:
         Tomasini et al. 2022, arXiv:2210.01506.
@@ -56,10 +56,10 @@ def constant_filters(
 
 
 def _averaging(dimensions: int, filter_size: int, stride: int) -> nn.Conv2d:
-    """A convolution over rows and columns, or over columns alone."""
+    """Return an averaging convolution over rows and columns, or only over columns."""
     size, step = ((one if dimensions == 2 else 1, one) for one in (filter_size, stride))
     padding = (size[0] // 2, size[1] // 2) if stride == 1 else (0, 0)
-    # Made without memory, so that nothing is drawn for weights that are given.
+    # Created on the meta device, so that no random numbers are drawn for the weights.
     conv = nn.Conv2d(
         1, 1, size, stride=step, padding=padding, padding_mode="circular", bias=False, device="meta"
     ).to_empty(device="cpu")
@@ -70,11 +70,11 @@ def _averaging(dimensions: int, filter_size: int, stride: int) -> nn.Conv2d:
 
 def _check(layers: int, dimensions: int, filter_size: int, stride: int) -> None:
     if dimensions not in (1, 2):
-        raise ValueError(f"dimensions is 1 (a row) or 2 (a square), got {dimensions!r}.")
+        raise ValueError(f"dimensions must be 1 (a row) or 2 (a square), got {dimensions!r}.")
     integer("layers", layers)
     integer("filter_size", filter_size, least=2)
     if stride not in (1, filter_size) or (stride == 1 and filter_size % 2 == 0):
         raise ValueError(
-            f"the stride is 1 with an odd filter_size, or equals the filter_size; got stride={stride}, "
+            f"stride must be 1 with an odd filter_size, or equal to filter_size; got stride={stride}, "
             f"filter_size={filter_size}."
         )

@@ -1,4 +1,4 @@
-"""Self-supervised training: two views of an image are to be nearer to each other than to other images."""
+"""Contrastive training: two views of an image become more similar than views of different images."""
 
 from __future__ import annotations
 
@@ -43,26 +43,25 @@ def contrastive(
     checkpoint: str | Path | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Training:
-    """Trains what comes before a classifier's last linear layer without labels, as SimCLR does.
+    """Train all layers before a classifier's last linear layer without labels, as SimCLR does.
 
-    Two views are drawn of each image of a batch; `nt_xent` is minimised of what enters the last linear layer,
-    seen through a projection (linear, ReLU, linear) that is thrown away afterwards. The last linear layer
-    stays as it is: `train(model, data, trainable="head", ...)` then puts a linear probe on the features.
-    Seeds, precision and checkpoints are as in `train`. The record's accuracy is the share of images whose
-    first view lies nearest to their second.
+    Two views are drawn of each image of a batch, and `nt_xent` is minimised on a projection (linear, ReLU,
+    linear) of the input of the last linear layer. The projection is discarded afterwards, and the last linear
+    layer is left unchanged: `train(model, data, trainable="head", ...)` then fits a linear probe to the
+    features. Seeds, precision and checkpoints are as in `train`. The recorded accuracy is the proportion of
+    images whose first view is closest to their second.
 
     Args:
-        model: a classifier with a linear layer at its end; changed in place, left in eval mode.
-        data: training images; their labels are not used.
-        epochs: passes over the data, counting those of a resumed training.
-        views: each view of an image is moved by an element of each of these, drawn at random, one
-            transform after the other.
+        model: a classifier that ends with a linear layer; changed in place, left in eval mode.
+        data: training images; labels are not used.
+        epochs: passes over the data, including those before a resumption.
+        views: transforms; each view of an image is moved by a random element of each, one after the other.
         intensity: each view is multiplied by a factor drawn from [1 − intensity, 1 + intensity].
         color: each channel of each view is then multiplied by a factor drawn from [1 − color, 1 + color], and
-            a number drawn from [−color, color] is added to it, in the units of the data. Without it, views of
-            a photograph are told apart by their colours alone, and features stay poor.
+            shifted by a number drawn from [−color, color], in units of the data. Without it, photographs can
+            be distinguished by their colours alone, and features remain poor.
         temperature: divides the similarities.
-        projection: how many values the projection has.
+        projection: number of values of the projection.
         batch_size, lr, schedule, seed, precision, channels_last, checkpoint, progress: as in `train`.
     Raises:
         ValueError: no linear layer, no views, numbers out of range, or as `train`.
@@ -77,7 +76,7 @@ def contrastive(
         model,
         lambda width: _projection(width, projection),
         seed=seed,
-        purpose="contrastive training shapes what enters the last linear layer",
+        purpose="contrastive training trains the input of the last linear layer",
     )
     described = {**objective.describe(), "projection": projection}
     return projected.fit(data, objective, config, described, checkpoint=checkpoint, progress=progress)
@@ -86,18 +85,18 @@ def contrastive(
 def nt_xent(
     embeddings: Float[Tensor, "views values"], *, temperature: float = 0.5
 ) -> tuple[Float[Tensor, ""], int]:
-    """The normalised, temperature-scaled cross entropy of pairs of views, and how many pairs are found.
+    """Return the normalised, temperature-scaled cross entropy of pairs of views, and the pairs recognised.
 
     .. math:: \\ell = -\\frac{1}{2n} \\sum_{k=1}^{2n} \\log
         \\frac{\\exp(\\cos(z_k, z_{k'}) / \\tau)}{\\sum_{l \\ne k} \\exp(\\cos(z_k, z_l) / \\tau)}
 
-    with k' the other view of k's image. Views that all coincide give log(2n − 1).
+    with k' the other view of the image of k. If all views coincide the loss is log(2n − 1).
 
     Args:
-        embeddings: first views of n images, then the second views in the same order.
+        embeddings: the first views of n images, then the second views in the same order.
         temperature: τ.
     Returns:
-        The loss, and the number of images whose first view is nearest to their second.
+        The loss, and the number of images whose first view is closest to their second.
 
     >>> loss, found = nt_xent(torch.eye(2).repeat(2, 1), temperature=0.1)  # two images, views alike
     >>> round(float(loss), 5), found
@@ -115,12 +114,12 @@ def nt_xent(
 
 @dataclass(frozen=True)
 class Pairs:
-    """That two views of an image belong together.
+    """The objective of matching two views of each image.
 
     Args:
         views, intensity, color, temperature: as in `contrastive`.
     Raises:
-        ValueError: no views that differ, or numbers out of range.
+        ValueError: views that do not differ, or numbers out of range.
     """
 
     views: tuple[Transform, ...]
@@ -130,17 +129,17 @@ class Pairs:
 
     def __post_init__(self) -> None:
         if not (self.views or self.intensity or self.color):
-            raise ValueError("two views of an image are the same without a transform: name some as views")
+            raise ValueError("the two views of an image are identical: give transforms as views")
         if not (0 <= self.intensity < 1 and 0 <= self.color < 1 and self.temperature > 0):
             raise ValueError(
-                "intensity and color lie in [0, 1) and temperature is positive; got "
+                "intensity and color must lie in [0, 1) and temperature must be positive; got "
                 f"intensity={self.intensity}, color={self.color}, temperature={self.temperature}."
             )
 
     def __call__(
         self, forward: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, int]:
-        """The loss of two views of each image; labels are not looked at."""
+        """Return the loss of two views of each image, and the pairs recognised; labels are not used."""
         both = torch.cat([self._view(x, generator), self._view(x, generator)])
         return nt_xent(forward(both), temperature=self.temperature)
 
@@ -152,13 +151,13 @@ class Pairs:
         return self._colored(x, generator) if self.color else x
 
     def _colored(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """Each channel multiplied by a factor, and a number added."""
+        """Scale and shift each channel."""
         draws = self.color * (2 * torch.rand(2, *x.shape[:2], generator=generator) - 1)
         factors, shifts = draws.to(x).view(2, *x.shape[:2], *(1 for _ in x.shape[2:]))
         return x * (1 + factors) + shifts
 
     def describe(self) -> dict[str, Any]:
-        """In plain values."""
+        """Return the objective as plain values."""
         views = [transform.describe() for transform in self.views]
         named = ("intensity", "color", "temperature")
         return {"views": views, **{name: getattr(self, name) for name in named}}

@@ -1,4 +1,4 @@
-"""A classifier's features, what enters its last linear layer, seen through layers of their own."""
+"""The features of a classifier (the input of its last linear layer), passed through further layers."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from invariscope.zoo.trainable import last_linear
 
 
 class Features(nn.Module):
-    """What enters the last linear layer of a classifier, through further layers.
+    """The input of a classifier's last linear layer, passed through further layers.
 
     Args:
-        model: a classifier with a linear layer at its end.
-        further: from the number of features to the layers that follow.
+        model: a classifier that ends with a linear layer.
+        further: makes the further layers, given the number of features.
         seed: of their initial weights.
-        purpose: what the features are for, for the message where there is no linear layer.
+        purpose: what the features are for, for the error if there is no linear layer.
     """
 
     def __init__(
@@ -40,17 +40,17 @@ class Features(nn.Module):
     def fit(
         self, data: Any, objective: Objective, config: TrainConfig, described: dict[str, Any], **options: Any
     ) -> Training:
-        """Train all parameters but those of the last linear layer, through which nothing flows.
+        """Train all parameters except those of the last linear layer, whose output is not used.
 
         Args:
-            data, objective, config, described, options: as `zoo.fitting.fit` takes them.
+            data, objective, config, described, options: as in `zoo.fitting.fit`.
         """
         head = {f"model.{self.head}.{part}" for part in ("weight", "bias")}
         chosen = frozenset(name for name, _ in self.named_parameters() if name not in head)
         return fit(self, data, objective, config, chosen=chosen, described=described, **options)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(sample, values)."""
+        """Return (sample, value) outputs of the further layers."""
         entered: list[Tensor] = []
         layer = self.model.get_submodule(self.head)
         hook = layer.register_forward_pre_hook(lambda module, inputs: entered.append(inputs[0]))

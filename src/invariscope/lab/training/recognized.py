@@ -1,4 +1,4 @@
-"""Self-supervised training without contrast: to tell which element of a transform was applied."""
+"""Self-supervised training: recognise which element of a transform was applied."""
 
 from __future__ import annotations
 
@@ -36,24 +36,24 @@ def recognize_elements(
     checkpoint: str | Path | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Training:
-    """Trains what comes before a classifier's last linear layer to tell the elements of a transform apart.
+    """Train all layers before a classifier's last linear layer to recognise the elements of a transform.
 
-    Each image of a batch is forwarded once for each element, and a linear layer that is thrown away
-    afterwards is to name the element from what enters the classifier's last linear layer. That layer stays as
-    it is: `train(model, data, trainable="head", ...)` then puts a linear probe on the features. Seeds,
-    precision and checkpoints are as in `train`. The record's accuracy is the share of images of which every
-    version is recognised.
+    Each image of a batch is moved by every element, and an additional linear layer predicts the element from
+    the input of the classifier's last linear layer. The additional layer is discarded afterwards, and the
+    last linear layer is left unchanged: `train(model, data, trainable="head", ...)` then fits a linear probe
+    to the features. Seeds, precision and checkpoints are as in `train`. The recorded accuracy is the
+    proportion of images whose versions are all recognised.
 
     Args:
-        model: a classifier with a linear layer at its end; changed in place, left in eval mode.
-        data: training images; their labels are not used.
-        epochs: passes over the data, counting those of a resumed training.
-        transform: two elements or more, the same for every image; the published one is `QuarterTurns()`.
+        model: a classifier that ends with a linear layer; changed in place, left in eval mode.
+        data: training images; labels are not used.
+        epochs: passes over the data, including those before a resumption.
+        transform: at least two elements, the same for every image; the published one is `QuarterTurns()`.
         batch_size, lr, schedule, seed, precision, channels_last, checkpoint, progress: as in `train`;
-            the batch counts images, not their versions.
+            batch_size counts images, not their versions.
     Raises:
-        ValueError: no linear layer, a transform that is drawn for each image or has one element alone,
-            numbers out of range, or as `train`.
+        ValueError: no linear layer, a transform that is drawn per image or has a single element, numbers
+            out of range, or as `train`.
 
     Source:
         Gidaris, Singh and Komodakis 2018, arXiv:1803.07728.
@@ -63,7 +63,7 @@ def recognize_elements(
         model,
         lambda width: nn.Linear(width, len(transform)),
         seed=seed,
-        purpose="the element is to be named from what enters the last linear layer",
+        purpose="elements are recognised from the input of the last linear layer",
     )
     described = objective.describe()
     return recognizer.fit(data, objective, config, described, checkpoint=checkpoint, progress=progress)
@@ -71,10 +71,10 @@ def recognize_elements(
 
 @dataclass(frozen=True)
 class ElementRecognition:
-    """Which element of the transform each version of an image was moved by.
+    """The objective of recognising the element by which each version of an image was moved.
 
     Raises:
-        ValueError: elements that cannot be told apart.
+        ValueError: elements that cannot be recognised.
     """
 
     transform: Transform
@@ -82,14 +82,14 @@ class ElementRecognition:
     def __post_init__(self) -> None:
         if self.transform.per_sample or len(self.transform) < 2:
             raise ValueError(
-                "elements can be recognised where there are two or more, the same for every image, such as "
-                f"those of QuarterTurns(); got {self.transform!r}"
+                "the transform needs two or more elements, the same for every image, such as QuarterTurns(); "
+                f"got {self.transform!r}"
             )
 
     def __call__(
         self, forward: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, int]:
-        """Cross entropy of the elements; labels are not looked at."""
+        """Return the cross entropy of the elements, and the images recognised; labels are not used."""
         orbits = self.transform.orbit(x)
         count, elements = orbits.shape[:2]
         named = forward(orbits.reshape(count * elements, *x.shape[1:]))
@@ -98,5 +98,5 @@ class ElementRecognition:
         return functional.cross_entropy(named.float(), truth), int(right.sum())
 
     def describe(self) -> dict[str, Any]:
-        """In plain values."""
+        """Return the objective as plain values."""
         return {"recognized": self.transform.describe()}

@@ -1,4 +1,4 @@
-"""A synthetic task in which stability pays: two pixels, labelled by how far apart they are."""
+"""A synthetic task that rewards stability: two pixels, labelled by their distance."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ def scale_detection(
     split: str = "train",
     seed: int = 0,
 ) -> ImageData:
-    """Images with two bright pixels: near ones are class 0, ones further apart than `scale` class 1.
+    """Return images with two bright pixels, class 0 if they are closer than `scale`, class 1 if farther.
 
-    Opposite borders touch, so that distances are those on a torus. No distance lies within half of the `gap`
-    of the scale: with the default, a step of one pixel by each of the two never changes the class. Near
-    pixels are more than two apart, so that such a step never makes them meet.
+    The borders are periodic, so distances are those on a torus. No distance is within `gap / 2` of `scale`:
+    with the default gap, moving each pixel by one never changes the class. Pixels are always more than two
+    apart, so that such moves never make them meet.
 
     Args:
-        samples: how many; the classes take turns.
-        size: pixels a side.
+        samples: number of images; the classes alternate.
+        size: pixels per side.
         dimensions: 2, or 1 for images of a single row.
-        scale: the distance in pixels between the classes; 3/8 of the side by default.
-        gap: distances left out around it.
-        split: "train" or "test": images of different draws.
+        scale: the distance in pixels that separates the classes; by default 3/8 of the side.
+        gap: width of the excluded distances around `scale`.
+        split: "train" or "test", which are different draws.
         seed: of the draws.
     Returns:
         Images whose two pixels have the value √(pixels/2), so that their mean square is 1.
     Raises:
-        ValueError: no distance is left for one of the classes, another split, or other dimensions.
+        ValueError: no distance is left for a class, or an unknown split or number of dimensions.
 
     Source:
         The scale-detection task of Tomasini et al. 2022, arXiv:2210.01506.
@@ -69,14 +69,14 @@ def scale_detection(
 
 
 def _shape_of(size: int, dimensions: int) -> tuple[int, int]:
-    """(rows, columns) of an image."""
+    """Return (rows, columns) of an image."""
     if dimensions not in (1, 2):
-        raise ValueError(f"dimensions is 1 (a row) or 2 (a square), got {dimensions!r}.")
+        raise ValueError(f"dimensions must be 1 (a row) or 2 (a square), got {dimensions!r}.")
     return (size, size) if dimensions == 2 else (1, size)
 
 
 def _steps_of(shape: tuple[int, int], scale: float, gap: float) -> tuple[np.ndarray, np.ndarray]:
-    """The displacements (step, 2) from the first pixel to the second, of each class."""
+    """Return the displacements (step, 2) from the first pixel to the second, per class."""
     steps = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), axis=-1).reshape(-1, 2)
     distance = np.hypot(*np.minimum(steps, np.array(shape) - steps).T)
     near, far = (distance > 2) & (distance < scale - gap / 2), distance > scale + gap / 2
@@ -84,21 +84,22 @@ def _steps_of(shape: tuple[int, int], scale: float, gap: float) -> tuple[np.ndar
         if not kept.any():
             raise ValueError(
                 f"no two of {shape[0]} × {shape[1]} pixels are {name} at scale={scale:g} and gap={gap:g}: "
-                f"distances go from 2 to {distance.max():.3g}. Enlarge size, or lower gap."
+                f"distances range from 2 to {distance.max():.3g}. Increase size or decrease gap."
             )
     return steps[near], steps[far]
 
 
 def unit_displacements(*, dimensions: int = 2) -> Elements:
-    """Every way of moving each of the two bright pixels by one: sixteen elements, exact; four in a row.
+    """Return every way of moving each of two bright pixels by one: 16 exact elements, or 4 in a row.
 
-    Opposite borders touch. For images as `scale_detection` makes them; the class stays the same for its
-    default gap.
+    The borders are periodic. For images of `scale_detection`, whose class does not change with the default
+    gap.
 
     Args:
-        dimensions: those of the images.
+        dimensions: of the images.
     Raises:
-        ValueError: when applied to an image that has not exactly two pixels other than 0; other dimensions.
+        ValueError: an unknown number of dimensions; on application, an image without exactly two nonzero
+            pixels.
 
     >>> unit_displacements().labels[:3]
     ('→ →', '→ ↑', '→ ←')
@@ -126,8 +127,8 @@ class _Moved:
         places = (x != 0).any(dim=1).nonzero()
         if x.ndim != 4 or len(places) != 2 * len(x) or (places[::2, 0] != places[1::2, 0]).any():
             raise ValueError(
-                "unit displacements move two bright pixels an image: some of these have another number of "
-                "pixels other than 0. Take images from zoo.scale_detection, not standardised."
+                "unit displacements need images with exactly two nonzero pixels: use those of "
+                "zoo.scale_detection without standardising them."
             )
         moved, size = torch.zeros_like(x), torch.tensor(x.shape[2:])
         for own, step in ((places[::2], self.first), (places[1::2], self.second)):

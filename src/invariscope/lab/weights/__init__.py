@@ -1,1 +1,1 @@
-"""Analyses of weights that the recipes need; `invariscope.weights` offers them under its own name."""
+"""Analyses of weights for the recipes, also available from `invariscope.weights`."""

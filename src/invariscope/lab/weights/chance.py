@@ -1,4 +1,4 @@
-"""What chance alone would give: a statistic beside its values under permuted labels."""
+"""Permutation tests: a statistic beside its values under permuted labels."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from invariscope.common.draws import Stream, numpy_generator
 
 @dataclass(frozen=True)
 class Chance:
-    """A statistic among those of permuted labels.
+    """A statistic beside its values under permuted labels.
 
     Args:
-        value: with the labels as they are.
+        value: with the original labels.
         mean, deviation: over the permutations.
-        p_value: two-sided, the value itself counted among them.
+        p_value: two-sided, counting the value itself as one of the permutations.
     """
 
     value: float
@@ -27,28 +27,30 @@ class Chance:
 
     @property
     def z(self) -> float:
-        """How many deviations above the mean of the permutations; NaN where they do not differ."""
+        """Deviations of the value above the mean of the permutations; NaN if these do not vary."""
         return (self.value - self.mean) / self.deviation if self.deviation > 0 else float("nan")
 
 
 def against_permutations(
     statistic: Callable[[np.ndarray], float], labels: int, *, permutations: int, seed: int
 ) -> Chance:
-    """Evaluates a statistic for the labels 0 .. labels - 1 as they are and in random orders.
+    """Evaluate a statistic for the labels 0 .. labels - 1 in their order and in random orders.
 
-    The p-value is twice that of the smaller tail, in which permutations count that equal the value.
+    The p-value is twice that of the smaller tail, which includes permutations that equal the value.
 
     Raises:
         ValueError: fewer than one permutation.
     """
     if permutations < 1:
-        raise ValueError(f"permutations is at least 1, got {permutations}: 999 give p-values down to 0.002.")
+        raise ValueError(
+            f"permutations must be at least 1, got {permutations}: 999 give p-values down to 0.002."
+        )
     generator = numpy_generator(seed, Stream.CHANCE)
     value = statistic(np.arange(labels))
     if not np.isfinite(value):
         return Chance(value, *3 * (float("nan"),))
     drawn = np.array([statistic(generator.permutation(labels)) for _ in range(permutations)])
-    # Equal up to rounding counts as equal: a permutation may only exchange labels that do not differ.
+    # Equal up to rounding counts as equal: a permutation may exchange only labels with equal values.
     slack = 1e-9 * abs(value)
     tails = [(1 + int(beyond.sum())) for beyond in (drawn >= value - slack, drawn <= value + slack)]
     deviation = float(drawn.std(ddof=1)) if permutations > 1 else float("nan")
@@ -56,7 +58,7 @@ def against_permutations(
 
 
 def correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Pearson's, of two vectors; NaN where one of them does not vary.
+    """Return Pearson's correlation of two vectors; NaN if one of them does not vary.
 
     >>> correlation(np.array([0.0, 0.0, 1.0, 1.0]), np.array([3.0, 3.0, 1.0, 1.0]))
     -1.0

@@ -1,4 +1,4 @@
-"""Do large filters look like Gabor functions?"""
+"""Fits of Gabor functions to large filters."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SMALLEST = 5
-# Peaks of the filter's spectrum that a fit starts from, and the envelope's width in parts of the filter's
-# side. Three peaks and two widths take three times as long and explain .002 more of random 9 x 9 filters.
+# Number of peaks of the filter's spectrum from which fits start, and the initial width of the envelope as a
+# fraction of the filter's side. Three peaks and two widths take three times as long and increase the R² of
+# random 9 x 9 filters by 0.002.
 _PEAKS, _WIDTH = 2, 0.25
 
 
@@ -24,10 +25,10 @@ class GaborFits:
     """The best Gabor function for each of several filters.
 
     Args:
-        layer: whose filters.
-        filters: (filter, k, k) as they are.
-        fitted: (filter, k, k) the fits, offset included.
-        r2: (filter,) share of the filter's variance that the fit explains; NaN for a constant filter.
+        layer: of the filters.
+        filters: (filter, k, k) the filters.
+        fitted: (filter, k, k) the fits, including the offset.
+        r2: (filter,) proportion of the filter's variance explained by the fit; NaN for a constant filter.
         frequency: (filter,) of the wave, in cycles per pixel.
         orientation_deg: (filter,) direction of the wave, counter-clockwise from the x axis, 0 to 180.
         width_px: (filter, 2) standard deviations of the envelope, along the wave and across.
@@ -43,13 +44,13 @@ class GaborFits:
 
     @property
     def median_r2(self) -> float:
-        """Over filters that are not constant; NaN if all are."""
+        """The median R² over filters that are not constant; NaN if all are."""
         known = self.r2[np.isfinite(self.r2)]
         return float(np.median(known)) if len(known) else float("nan")
 
     @property
     def table(self) -> pd.DataFrame:
-        """A row per filter: filter, r2, frequency, orientation_deg, width_along_px, width_across_px."""
+        """One row per filter: filter, r2, frequency, orientation_deg, width_along_px, width_across_px."""
         import pandas as pd
 
         widths = dict(zip(("width_along_px", "width_across_px"), self.width_px.T, strict=True))
@@ -58,24 +59,24 @@ class GaborFits:
 
 
 def fit_gabor(weights: Any, layer: str | None = None, *, limit: int = 64) -> GaborFits:
-    """Fits a Gabor function to each large filter of a layer, by least squares.
+    """Fit a Gabor function to each large filter of a layer by least squares.
 
     .. math:: g(s) = b + A\\, e^{-u^2/2\\sigma_u^2 - v^2/2\\sigma_v^2} \\cos(2\\pi f u + \\varphi), \\qquad
         R^2 = 1 - \\frac{\\|w - g\\|^2}{\\|w - \\bar w\\|^2}
 
-    with (u, v) the pixel's place relative to a fitted centre, turned by a fitted angle. Every pair of output
-    and input channels is a filter.
+    with (u, v) the position of the pixel relative to a fitted centre, rotated by a fitted angle. Every pair
+    of output and input channels is a filter.
 
-    Misleads: nine numbers explain a good part of a random filter of few pixels, and more of a smooth one.
-    Compare with `phase_randomised` copies of the filters, which are as smooth.
+    Caveats: nine parameters explain a large part of a random filter of few pixels, and more of a smooth one.
+    Compare with `phase_randomised` copies of the filters, which are equally smooth.
 
     Args:
         weights: a module, a state dict, or filters (out, in, k, k).
-        layer: name of a convolution; None where there is only one.
-        limit: fit at most so many filters, evenly spread over the layer.
+        layer: name of a convolution; None if there is only one.
+        limit: maximal number of filters to fit, evenly spread over the layer.
     Raises:
-        TypeError: neither of these.
-        ValueError: no such layer, or filters below 5 x 5.
+        TypeError: `weights` is of another type.
+        ValueError: no such layer, or filters smaller than 5 x 5.
 
     Source:
         Gabor 1946, doi:10.1049/ji-3-2.1946.0074; Jones and Palmer 1987, doi:10.1152/jn.1987.58.6.1233, for
@@ -91,11 +92,11 @@ def fit_gabor(weights: Any, layer: str | None = None, *, limit: int = 64) -> Gab
     height, width = bank.filters.shape[2:]
     if min(height, width) < SMALLEST:
         raise ValueError(
-            f"{bank.layer!r} has filters of {height} x {width}: a Gabor function has nine parameters, which "
-            f"filters below {SMALLEST} x {SMALLEST} cannot tell from anything else."
+            f"{bank.layer!r} has filters of {height} x {width}: a Gabor function has nine parameters, too "
+            f"many for filters smaller than {SMALLEST} x {SMALLEST}."
         )
     if limit < 1:
-        raise ValueError(f"limit is at least 1, got {limit}.")
+        raise ValueError(f"limit must be at least 1, got {limit}.")
     filters = bank.pairs
     filters = filters[np.arange(min(limit, len(filters))) * len(filters) // min(limit, len(filters))]
     found = [_fit(one) for one in filters]
@@ -118,14 +119,15 @@ def phase_randomised(filters: np.ndarray, *, seed: int = 0) -> np.ndarray:
 
     with F the discrete Fourier transform over the filter's pixels and ξ white Gaussian noise. Each copy has
     the power spectrum, and thus the smoothness, the mean and the variance of its filter, and is otherwise
-    random: the null for what makes a filter a Gabor function, which is how its waves add up at one place.
+    random. The copies are the null model for Gabor fits, which depend on how the waves of a filter add up at
+    one place.
 
-    Caveats: the transform takes the filter as periodic. A filter whose borders differ has power at high
-    frequencies from the jump between them, and so have its copies.
+    Caveats: the Fourier transform treats the filter as periodic. A jump between opposite borders adds power
+    at high frequencies, also to the copies.
 
     Args:
         filters: (..., k, k).
-        seed: of the phases; each filter has its own.
+        seed: of the phases, which differ between filters.
 
     Source:
         Theiler et al. 1992, doi:10.1016/0167-2789(92)90102-S, surrogate data with random phases.
@@ -146,7 +148,7 @@ def phase_randomised(filters: np.ndarray, *, seed: int = 0) -> np.ndarray:
 
 
 def _fit(image: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-    """R², the fit, and (y, x, angle, log σ along, log σ across, frequency) of the best of all starts."""
+    """Return R², the fit, and (y, x, angle, log σ along, log σ across, frequency) of the best start."""
     spread = image - image.mean()
     total = float((spread**2).sum())
     if total <= 1e-12 * float((image**2).sum()) or total == 0:
@@ -154,27 +156,29 @@ def _fit(image: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
     scaled = spread / np.sqrt(total)
     low, high = _bounds(image.shape)
     tries = [
-        least_squares(lambda p: _left(p, scaled), start.clip(low + 1e-6, high - 1e-6), bounds=(low, high),
-                      max_nfev=60, ftol=1e-6, xtol=1e-6)
+        least_squares(
+            lambda p: _residual(p, scaled), start.clip(low + 1e-6, high - 1e-6), bounds=(low, high),
+            max_nfev=60, ftol=1e-6, xtol=1e-6,
+        )
         for start in _starts(scaled)
     ]  # fmt: skip
     best = min(tries, key=lambda one: one.cost)
-    rest = _left(best.x, scaled).reshape(image.shape)
+    rest = _residual(best.x, scaled).reshape(image.shape)
     return 1 - float((rest**2).sum()), image - rest * np.sqrt(total), best.x
 
 
-def _left(parameters: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """What the best amplitudes of cosine, sine and offset leave: these three enter linearly."""
+def _residual(parameters: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """Return the residual after solving for the amplitudes of cosine, sine and offset, which are linear."""
     envelope, phase = _wave(parameters, image.shape)
     basis = np.stack([envelope * np.cos(phase), envelope * np.sin(phase), np.ones_like(phase)]).reshape(3, -1)
-    # A tiny ridge: at frequency 0 the sine vanishes, and the solution must stay unique.
+    # A tiny ridge keeps the solution unique at frequency 0, where the sine vanishes.
     gram = basis @ basis.T + 1e-9 * np.eye(3)
     flat = image.ravel()
     return flat - np.linalg.solve(gram, basis @ flat) @ basis
 
 
 def _wave(parameters: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Envelope and phase at each pixel; y runs down the rows, angles count counter-clockwise as seen."""
+    """Return envelope and phase at each pixel; rows run downwards, angles are counter-clockwise."""
     row, column, angle, along, across, frequency = parameters
     y, x = np.mgrid[: shape[0], : shape[1]]
     y, x = row - y, x - column
@@ -184,7 +188,7 @@ def _wave(parameters: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, n
 
 
 def _bounds(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Centre within the filter, widths from half a pixel to twice the filter, frequency up to Nyquist's."""
+    """Bound the centre to the filter, widths to 0.5 px .. twice the filter, frequencies to Nyquist's."""
     height, width = shape
     small, large = np.log(0.5), np.log(2 * max(shape))
     low = np.array([0, 0, -2 * np.pi, small, small, 0.0])
@@ -192,14 +196,14 @@ def _bounds(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _starts(image: np.ndarray) -> list[np.ndarray]:
-    """Guesses: the strongest waves of the filter's spectrum, around where its energy lies."""
+    """Return initial parameters: the strongest waves of the spectrum, centred on the filter's energy."""
     height, width = image.shape
     energy = image**2 / (image**2).sum()
     centre = [
         float((energy.sum(1) * np.arange(height)).sum()),
         float((energy.sum(0) * np.arange(width)).sum()),
     ]
-    size = 4 * max(height, width)  # padded: frequencies in finer steps
+    size = 4 * max(height, width)  # padding gives finer frequencies
     power = np.abs(np.fft.rfft2(image, (size, size))) ** 2
     down, across = np.fft.fftfreq(size), np.fft.rfftfreq(size)
     peaks = _peaks(power)
@@ -209,7 +213,7 @@ def _starts(image: np.ndarray) -> list[np.ndarray]:
 
 
 def _peaks(power: np.ndarray) -> list[tuple[int, int]]:
-    """The largest entries that are not beside a larger one that was taken."""
+    """Return the largest entries, excluding the neighbourhood of those already found."""
     left = power.copy()
     found = []
     for _ in range(_PEAKS):

@@ -1,4 +1,4 @@
-"""Which channels the head listens to: the smooth ones?"""
+"""Correlation of the weights of the head with the frequency of the channels that it reads."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class HeadCorrelation:
-    """How the head's weights go with the frequency of the channels that they read.
+    """Head weights and mean frequencies per channel, with their correlation.
 
     Args:
-        layer: the convolution whose channels they are.
+        layer: the convolution with the channels.
         head: the linear layer.
-        mean_frequency: (channel,) of the channel's filters.
-        head_norm: (channel,) norm of the head's weights on it.
-        chance: the correlation of the two among those with permuted channels.
+        mean_frequency: (channel,) mean frequency of the channel's filters.
+        head_norm: (channel,) norm of the head's weights on the channel.
+        chance: the correlation of the two beside those of permuted channels.
     """
 
     layer: str
@@ -38,17 +38,17 @@ class HeadCorrelation:
 
     @property
     def correlation(self) -> float:
-        """Pearson's; below 0, the head prefers channels of low frequency. NaN if one does not vary."""
+        """Pearson's correlation; below 0, the head prefers low frequencies. NaN if either does not vary."""
         return self.chance.value
 
     @property
     def p_value(self) -> float:
-        """Two-sided, over permutations of the channels."""
+        """The two-sided p-value over permutations of the channels."""
         return self.chance.p_value
 
     @property
     def table(self) -> pd.DataFrame:
-        """A row per channel: channel, mean_frequency, head_norm."""
+        """One row per channel: channel, mean_frequency, head_norm."""
         import pandas as pd
 
         columns = {"mean_frequency": self.mean_frequency, "head_norm": self.head_norm}
@@ -63,27 +63,27 @@ def head_frequency_correlation(
     permutations: int = 999,
     seed: int = 0,
 ) -> HeadCorrelation:
-    """Correlation over channels of the head's weight norm with the mean frequency of the filters.
+    """Correlate the norm of the head's weights with the mean frequency of the filters over channels.
 
     .. math:: \\rho = \\mathrm{corr}_c\\left( \\|W_{\\cdot c}\\|,\\
         \\frac{\\sum_\\lambda \\lambda\\, p_{c\\lambda}}{\\sum_\\lambda p_{c\\lambda}} \\right)
 
-    with W the weights of the head and p_cλ the power of channel c's filters in the eigenspaces of the grid
-    Laplacian, summed over input channels (and over places, in a locally connected layer). A network whose
-    filters stay random can become stable by its head alone, if that selects the channels of low frequency:
-    then ρ < 0.
+    with W the weights of the head and p_cλ the power of the filters of channel c in the eigenspaces of the
+    grid Laplacian, summed over input channels (and over positions in a locally connected layer). A network
+    with random filters can become stable through its head alone, if the head selects channels of low
+    frequency: then ρ < 0.
 
-    Misleads: channels of larger filters need smaller head weights for the same effect.
+    Caveats: channels with larger filters need smaller head weights for the same effect.
 
     Args:
-        model: a convolution whose channels a linear layer reads, pooled or place by place.
+        model: a network with a convolution whose channels a linear layer reads, pooled or per position.
         layer: name of the convolution; None: the last one.
-        head: name of the linear layer; None where there is only one.
-        permutations: of the channels, for the p-value.
+        head: name of the linear layer; None if there is only one.
+        permutations: number of permutations of the channels, for the p-value.
         seed: of the permutations.
     Raises:
-        ValueError: no convolution, no or several linear layers and no name, or a head that does not read
-            that convolution's channels.
+        ValueError: no convolution, an ambiguous or missing head, or a head that does not read the channels of
+            the convolution.
 
     Source:
         Tomasini et al. 2022, arXiv:2210.01506, networks of one hidden layer.
@@ -119,12 +119,12 @@ def _head(model: nn.Module, name: str | None) -> tuple[str, nn.Linear]:
 
 
 def _norms(linear: nn.Linear, name: str, bank: FilterBank) -> np.ndarray:
-    """(channel,) norm over classes, and over places where the head tells them apart."""
+    """Return the (channel,) norm over classes, and over positions if the head distinguishes them."""
     channels = len(bank.filters)
     if linear.in_features % channels:
         raise ValueError(
-            f"{name!r} reads {linear.in_features} values, no multiple of the {channels} channels of "
-            f"{bank.layer!r}: name the layers that follow each other with layer= and head=."
+            f"{name!r} reads {linear.in_features} values, which is not a multiple of the {channels} channels "
+            f"of {bank.layer!r}: name two consecutive layers with layer= and head=."
         )
     weight = linear.weight.detach().to("cpu", torch.float64).numpy()
     return np.linalg.norm(weight.reshape(len(weight), channels, -1), axis=(0, 2))

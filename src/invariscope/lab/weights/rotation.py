@@ -1,4 +1,4 @@
-"""Does the second layer add up rotated copies of the same filter?"""
+"""Coupling of rotated filters by the next layer."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from invariscope.weights._filters import FilterBank, filter_bank, filter_banks
 
 @dataclass(frozen=True, eq=False)
 class RotationCoupling:
-    """How the coupling of two filters by the next layer goes with one being the other's rotation.
+    """Similarity of filters up to rotation, and their coupling by the next layer.
 
     Args:
         first, second: names of the two layers.
         excess: (filter, filter) similarity up to rotation minus plain similarity, 0 to 2.
-        coupling: (filter, filter) how alike the second layer's weights on both are, -1 to 1.
-        chance: the correlation of the two over pairs, among those with permuted filters.
+        coupling: (filter, filter) correlation of the second layer's weights on the two filters, -1 to 1.
+        chance: the correlation of the two over pairs, beside those of permuted filters.
     """
 
     first: str
@@ -33,17 +33,17 @@ class RotationCoupling:
 
     @property
     def correlation(self) -> float:
-        """Pearson's, over pairs of different filters; NaN where one of the two does not vary."""
+        """Pearson's correlation over pairs of different filters; NaN if either does not vary."""
         return self.chance.value
 
     @property
     def z(self) -> float:
-        """The correlation in deviations of the permutations, from their mean."""
+        """The correlation as a z-score relative to the permutations."""
         return self.chance.z
 
     @property
     def p_value(self) -> float:
-        """Two-sided, over permutations of the filters."""
+        """The two-sided p-value over permutations of the filters."""
         return self.chance.p_value
 
 
@@ -56,33 +56,32 @@ def rotation_coupling(
     permutations: int = 999,
     seed: int = 0,
 ) -> RotationCoupling:
-    """Whether filters that are rotations of each other are read by the same units of the next layer.
+    """Test whether filters that are rotations of each other are read by the same units of the next layer.
 
     .. math:: e_{kk'} = \\max_\\theta \\cos(R_\\theta w_k, w_{k'}) - \\cos(w_k, w_{k'}), \\qquad
         c_{kk'} = \\mathrm{corr}_o(\\|v_{ok}\\|, \\|v_{ok'}\\|), \\qquad
         z = \\frac{r - \\langle r_\\pi \\rangle}{\\mathrm{sd}(r_\\pi)}, \\quad
         r = \\mathrm{corr}_{k < k'}(e, c)
 
-    with w_k the filters of the first layer, v_ok those of the second (numbers, if it is linear), and
-    r_π the same with the filters' labels permuted in c. Pooling over rotations of a template, proposed as
-    the way in which a hierarchy becomes invariant, makes r large; random weights leave z near 0, within a few
-    units.
+    with w_k the filters of the first layer, v_ok those of the second (numbers if it is linear), and r_π the
+    correlation with the labels of the filters permuted in c. Pooling over rotations of a template, a proposed
+    mechanism of invariance in hierarchies, makes r large; for random weights z is within a few units of 0.
 
-    Misleads: it sees only templates that are present in several orientations, and rotations of small filters
-    are blurred unless they are quarter turns. `angles=4` takes these alone.
+    Caveats: only templates present in several orientations are detected, and rotations of small filters are
+    blurred unless they are quarter turns; `angles=4` uses only these.
 
     Args:
         model: a module or state dict with at least two convolutions.
         first: name of the layer with the filters; None: the first convolution.
         second: name of the layer that reads them, a convolution, or a linear layer with one input per filter,
             as after a mean over the image; None: the convolution after the first.
-        angles: evenly spaced rotations, 0 included; quarter turns are exact, the others bilinear.
-        permutations: of the filters.
+        angles: number of evenly spaced rotations, including 0; quarter turns are exact, others bilinear.
+        permutations: number of permutations of the filters.
         seed: of the permutations.
     Raises:
         TypeError: neither a module nor a state dict.
-        ValueError: too few convolutions, layers that do not follow each other, filters that are not square
-            or of one pixel, fewer than two angles.
+        ValueError: too few convolutions, layers that are not consecutive, filters that are not square or have
+            one pixel, or fewer than two angles.
 
     Source:
         Poggio and Anselmi 2016, Visual Cortex and Deep Networks, MIT Press, and Anselmi et al. 2013,
@@ -95,7 +94,7 @@ def rotation_coupling(
     """
     one, two = _layers(model, first, second)
     if angles < 2:
-        raise ValueError(f"angles is at least 2, 0 degrees included; got {angles}.")
+        raise ValueError(f"angles must be at least 2, including 0 degrees; got {angles}.")
     excess, coupling = rotation_excess(one.filters, angles=angles), _coupling(two)
     pairs = np.triu_indices(len(excess), 1)
     chance = against_permutations(
@@ -108,11 +107,11 @@ def rotation_coupling(
 
 
 def rotation_excess(filters: np.ndarray, *, angles: int) -> np.ndarray:
-    """(filter, filter) cosine similarity of the best rotation minus that without one; symmetric.
+    """Return the (filter, filter) cosine similarity of the best rotation minus that without; symmetric.
 
     Args:
-        filters: (filter, in, k, k); a filter that is zero is similar to none.
-        angles: evenly spaced rotations, 0 included.
+        filters: (filter, in, k, k); the similarity with a zero filter is 0.
+        angles: number of evenly spaced rotations, including 0.
 
     >>> edge = np.array([[[1.0, -1.0], [1.0, -1.0]]])
     >>> rotation_excess(np.stack([edge, -edge]), angles=4).tolist()
@@ -122,7 +121,7 @@ def rotation_excess(filters: np.ndarray, *, angles: int) -> np.ndarray:
     turned = [_cosines(_rotated(filters, 360 * j / angles), filters) for j in range(angles)]
     best = np.max(turned, axis=0)
     excess = (best + best.T) / 2 - plain
-    # Interpolation is not quite undone by turning back: what a filter has over itself is left out.
+    # Because of interpolation, a filter's similarity to itself may exceed 0 spuriously.
     np.fill_diagonal(excess, 0.0)
     return excess.clip(min=0.0)
 
@@ -144,14 +143,14 @@ def _directions(rows: np.ndarray) -> np.ndarray:
 
 
 def _coupling(second: FilterBank) -> np.ndarray:
-    """(filter, filter) correlation over outputs of the norms with which they read each filter."""
+    """Return the (filter, filter) correlation over outputs of the norms of their weights on each filter."""
     norms = np.linalg.norm(second.filters, axis=(2, 3))
     centred = _directions((norms - norms.mean(axis=0)).T)
     return centred @ centred.T
 
 
 def _reader(model: Any, name: str) -> FilterBank:
-    """The filters of the second layer; those of a linear layer have one pixel."""
+    """Return the filters of the second layer; those of a linear layer have one pixel."""
     weights = model.state_dict() if isinstance(model, nn.Module) else model
     weight = weights.get(f"{name}.weight") if isinstance(weights, Mapping) else None
     if weight is None or weight.ndim != 2:
@@ -166,14 +165,17 @@ def _layers(model: Any, first: str | None, second: str | None) -> tuple[FilterBa
     one = banks[0] if first is None else filter_bank(model, first)
     after = names.index(one.layer) + 1
     if second is None and after == len(names):
-        raise ValueError(f"no convolution follows {one.layer!r}; there are {', '.join(map(repr, names))}.")
+        raise ValueError(f"no convolution follows {one.layer!r}; found {', '.join(map(repr, names))}.")
     two = banks[after] if second is None else _reader(model, second)
     if two.filters.shape[1] != len(one.filters):
         raise ValueError(
-            f"{two.layer!r} reads {two.filters.shape[1]} channels, {one.layer!r} makes {len(one.filters)}: "
-            "name two layers that follow each other, without groups, with first= and second=."
+            f"{two.layer!r} reads {two.filters.shape[1]} channels, {one.layer!r} has {len(one.filters)}: "
+            "name two consecutive layers without groups with first= and second=."
         )
     height, width = one.filters.shape[2:]
     if height != width or height < 2:
-        raise ValueError(f"{one.layer!r} has filters of {height} x {width}: only square ones can be rotated.")
+        raise ValueError(
+            f"{one.layer!r} has filters of {height} x {width}: only square filters of at least 2 x 2 can be "
+            "rotated."
+        )
     return one, two

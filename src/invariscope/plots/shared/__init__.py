@@ -1,1 +1,1 @@
-"""What the plots have in common: the protocol, the colours, the labels, the two drawing back ends."""
+"""Shared parts of the plots: the protocol, colours, labels and the two drawing back ends."""

@@ -1,4 +1,4 @@
-"""The band of random weights: what the same architecture gives without training, layer by layer."""
+"""The band of random weights: layer values of the same architecture without training."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ALPHA = 0.22
 
 @dataclass(frozen=True)
 class Band:
-    """Middle 95 % and mean over random networks, an entry per layer; NaN where absent."""
+    """Middle 95 % and mean over random networks, an entry per layer; NaN if absent."""
 
     low: np.ndarray
     mean: np.ndarray
@@ -30,21 +30,21 @@ class Band:
 
     @property
     def known(self) -> bool:
-        """Whether any layer has one."""
+        """Whether any layer has a band."""
         return bool(np.isfinite(self.low).any())
 
     def of(self, chosen: Sequence[bool]) -> Band:
-        """That of some of the layers."""
+        """Return the band of the chosen layers."""
         return Band(*(part[np.asarray(chosen, bool)] for part in (self.low, self.mean, self.high)))
 
     def same(self, other: Band) -> bool:
-        """Whether both hold the same numbers, as two trainings of one architecture on one seed do."""
+        """Return whether both bands are equal, as for two trainings of one architecture with one seed."""
         pairs = ((self.low, other.low), (self.mean, other.mean), (self.high, other.high))
         return all(np.array_equal(a, b, equal_nan=True) for a, b in pairs)
 
 
 def random_rows(result: Result) -> dict[tuple[str, str, int, str], Mapping[str, float]]:
-    """Rows of `result.baseline` by (measure, layer, call, stratum)."""
+    """Return the rows of `result.baseline` by (measure, layer, call, stratum)."""
     rows = result.baseline.to_dict("records")
     return {
         (str(row["measure"]), str(row["layer"]), int(row["call"]), str(row["stratum"])): row  # type: ignore[misc]
@@ -53,7 +53,7 @@ def random_rows(result: Result) -> dict[tuple[str, str, int, str], Mapping[str, 
 
 
 def band_of(result: Result, measure: str, stratum: str) -> Band:
-    """The band beside the rows of one measure and stratum, in the order of the table."""
+    """Return the band for the rows of one measure and stratum, in the order of the table."""
     found, absent = random_rows(result), {"low": np.nan, "mean": np.nan, "high": np.nan}
     rows = where(result.table, measure=measure, stratum=stratum)
     keys = [
@@ -65,7 +65,7 @@ def band_of(result: Result, measure: str, stratum: str) -> Band:
 
 
 def distinct(bands: Sequence[Band]) -> list[tuple[Band, int | None]]:
-    """The bands to draw, each with the number of its series; None for one that all series share."""
+    """Return the bands to draw, each with the index of its series; None for a band that all share."""
     known = [(band, i) for i, band in enumerate(bands) if band.known]
     if known and all(band.same(known[0][0]) for band, _ in known):
         return [(known[0][0], None)]
@@ -73,12 +73,12 @@ def distinct(bands: Sequence[Band]) -> list[tuple[Band, int | None]]:
 
 
 def half_width(x: np.ndarray) -> float:
-    """Half of the distance between neighbouring layers: the band's steps touch each other."""
+    """Return half of the distance between neighbouring layers, so that the band's steps touch."""
     return float(x[1] - x[0]) / 2 if len(x) > 1 else 0.5
 
 
 def draw_bands(ax: Axes, places: Sequence[np.ndarray], bands: Sequence[Band], colours: Theme) -> None:
-    """A shaded step per layer, with a thin line at the mean; the legend names them once."""
+    """Draw a shaded step per layer, with a thin line at the mean and a single legend entry."""
     for i, (band, series) in enumerate(distinct(bands)):
         _draw_band(ax, places[series or 0], band, series, colours, label=None if i else NAME)
 
@@ -96,7 +96,7 @@ def _draw_band(
 
 
 def chart_bands(chart: Any, places: Sequence[np.ndarray], bands: Sequence[Band]) -> None:
-    """The same in a Bokeh chart."""
+    """Draw the bands in a Bokeh chart."""
     for band, series in distinct(bands):
         _chart_band(chart, places[series or 0], band, series)
 

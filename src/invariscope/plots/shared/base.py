@@ -1,13 +1,14 @@
-"""The protocol of a plot: numbers first, pictures from the numbers."""
+"""The protocol of a plot: compute the numbers first, then draw them."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from invariscope.common.registry import Registry
+from invariscope.plots.shared import labels as names
 
 if TYPE_CHECKING:
     from bokeh.models import UIElement
@@ -20,12 +21,12 @@ PLOTS: Registry[Plot] = Registry("plot", "invariscope.plots", also=("invariscope
 
 
 class Plot(ABC):
-    """Prepared numbers of one figure; concrete plots are frozen dataclasses, one a file.
+    """Prepared numbers of one figure; concrete plots are frozen dataclasses, one per file.
 
-    Class attributes, which the report and the listing show:
-        title: a heading.
-        reading: one or two sentences that say how to read it.
-        order: its place in the report, small first.
+    Class attributes, shown in the report and in listings:
+        title: the heading.
+        reading: how to read the plot, in a few sentences.
+        order: position in the report, ascending.
     """
 
     title: ClassVar[str]
@@ -33,26 +34,26 @@ class Plot(ABC):
     order: ClassVar[int] = 100
 
     def __init_subclass__(cls, *, name: str = "", **kwargs: Any) -> None:
-        """Registers the plot, so that one new file is all that a new plot needs."""
+        """Register the plot, so that a new plot only needs a new file."""
         super().__init_subclass__(**kwargs)
         PLOTS.add(cls, name)
 
     @classmethod
     @abstractmethod
     def prepare(cls, *args: Any, **kwargs: Any) -> Self:
-        """The numbers of the figure, from one result (some plots: several) and keyword options."""
+        """Compute the numbers of the figure from one result (for some plots, several) and options."""
 
     @classmethod
     @abstractmethod
     def views(cls, results: Sequence[Result]) -> list[View]:
-        """The pictures worth showing of these results, the most important first; none is fine."""
+        """Return the views that a report of these results shows, most important first; may be empty."""
 
     @abstractmethod
     def draw(self, *, theme: str = "light") -> Figure:
-        """A matplotlib figure, in the "light" or the "dark" theme."""
+        """Draw a matplotlib figure in the "light" or the "dark" theme."""
 
     def save(self, path: Any, *, theme: str = "light") -> None:
-        """Draws and writes the figure; the file's suffix (svg, pdf, png) gives the format."""
+        """Draw and save the figure; the file's suffix (svg, pdf, png) selects the format."""
         self.draw(theme=theme).savefig(path)
 
 
@@ -64,12 +65,28 @@ class View:
     plot: Plot
 
 
+def measure_views(
+    plot: Any, results: Sequence[Result], measures_of: Callable[[Result], list[str]]
+) -> list[View]:
+    """Return a view per measure and result, for plots of a single result; headline measures first."""
+    named = list(zip(names.model_names(results), results, strict=True))
+    return [
+        View(
+            names.of_model(names.measure_title(measure), name, len(named)),
+            replace(plot.prepare(result, measure=measure), model=name),
+        )
+        for measure in names.headline_first(m for result in results for m in measures_of(result))
+        for name, result in named
+        if measure in measures_of(result)
+    ]
+
+
 class ChartPlot(Plot):
-    """A plot that also has an interactive form."""
+    """A plot that also has an interactive version."""
 
     @abstractmethod
     def chart(self) -> UIElement:
-        """A Bokeh model that carries the properties of both themes (`interactive.themed`)."""
+        """Return a Bokeh model with the properties of both themes (`interactive.themed`)."""
 
 
 class GridPlot(Plot):
@@ -77,10 +94,10 @@ class GridPlot(Plot):
 
     @abstractmethod
     def grid(self) -> PixelGrid:
-        """The images with their labels."""
+        """Return the images with their labels."""
 
     def draw(self, *, theme: str = "light") -> Figure:
-        """The images as a matplotlib figure: a row of axes per row, a column per element."""
+        """Draw the images as a matplotlib figure."""
         from invariscope.plots.shared.static import draw_grid
 
         return draw_grid(self.grid(), theme=theme)

@@ -1,4 +1,4 @@
-"""From a layer's map to one cell per feature map or unit, and to a scale that many cells share."""
+"""Cells of a layer, one per feature map or unit, and a colour scale for many cells."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Cells:
     Args:
         label: the layer.
         kind: "feature map" or "unit".
-        values: one value per cell; NaN is dead.
-        index: the number of the first feature map or unit in each cell.
-        step: how many neighbours share a cell, as their mean.
+        values: one value per cell; NaN means dead.
+        index: the index of the first feature map or unit in each cell.
+        step: number of neighbours that are averaged in a cell.
     """
 
     label: str
@@ -38,25 +38,25 @@ class Cells:
 
     @property
     def lead(self) -> str:
-        """What to put before a cell's number: "unit", or "16 units from"."""
+        """Text before a cell's index: "unit", or "16 units from"."""
         return self.kind if self.step == 1 else f"{self.step} {self.kind}s from"
 
     @property
     def caption(self) -> str:
-        """What the cells of this layer are: "units of output"."""
+        """Description of the cells: "units of output"."""
         return f"{self.kind}s of {self.label}" + (f", means of {self.step}" if self.step > 1 else "")
 
     @property
     def dead(self) -> int:
-        """Cells without a value."""
+        """Number of cells without a value."""
         return int(np.isnan(self.values).sum())
 
 
 def cells(label: str, array: np.ndarray, *, limit: int = CELL_LIMIT) -> Cells:
-    """A value per index of the first axis: the mean over the other axes' live units.
+    """Return a value per index of the first axis: the mean over live units of the other axes.
 
-    A map of shape (C, H, W) gives C feature maps, one of shape (F,) gives F units, a single number
-    one unit. With more than `limit` cells, equal runs of neighbours are averaged.
+    A map of shape (C, H, W) has C feature maps, one of shape (F,) has F units, and a single number is
+    one unit. If there are more than `limit` cells, equal runs of neighbours are averaged.
 
     >>> cells("conv", np.array([[[1.0, 3.0]], [[np.nan, np.nan]]])).values
     array([ 2., nan])
@@ -73,14 +73,14 @@ def cells(label: str, array: np.ndarray, *, limit: int = CELL_LIMIT) -> Cells:
 
 
 def live_mean(rows: np.ndarray) -> np.ndarray:
-    """Mean over the last axis, NaN left out; NaN where nothing is left."""
+    """Return the mean over the last axis, ignoring NaN; NaN if all are NaN."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Mean of empty slice", RuntimeWarning)
         return np.nanmean(rows, axis=-1) if rows.shape[-1] else np.full(rows.shape[:-1], np.nan)
 
 
 def layer_maps(result: Result, measure: str, stratum: str = "all") -> dict[str, np.ndarray]:
-    """The maps of one measure and stratum by layer label, in the order in which the layers run."""
+    """Return the maps of one measure and stratum by layer label, in the order in which layers run."""
     found = {(layer, call) for name, layer, where, call in result.maps if (name, where) == (measure, stratum)}
     run_order = dict.fromkeys((row["layer"], int(row["call"])) for row in result.rows)
     ordered = [key for key in run_order if key in found] + sorted(found - run_order.keys())
@@ -88,11 +88,10 @@ def layer_maps(result: Result, measure: str, stratum: str = "all") -> dict[str, 
 
 
 def shared_range(arrays: Iterable[np.ndarray]) -> tuple[float, float]:
-    """A colour scale from 0 (or the least value, if negative) to the 98th percentile, rounded up.
+    """Return a colour scale from 0 (or the minimum, if negative) to the 98th percentile, rounded up.
 
-    It never reaches further than four times the upper quartile.
-
-    A few units with an enormous ratio would otherwise leave all others in one colour.
+    The upper end is at most four times the upper quartile. Otherwise a few units with huge ratios would
+    give all others the same colour.
 
     >>> shared_range([np.array([0.2, np.nan]), np.array([0.93])])
     (0.0, 0.95)

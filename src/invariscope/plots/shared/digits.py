@@ -1,4 +1,4 @@
-"""How many digits of a number are shown: the same in the terminal's tables and in the report's."""
+"""Number formats shared by the tables of the terminal and of the report."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from invariscope.plots.shared.labels import interval, number, row_interval
 
 @dataclass(frozen=True)
 class Fixed:
-    """Numbers of one table with the same number of decimals, so that their points stand below each other."""
+    """Format for the numbers of one table: the same number of decimals, so that points are aligned."""
 
     places: int
 
     @classmethod
     def of(cls, values: Iterable[float]) -> Fixed:
-        """As many decimals as give the largest value four digits.
+        """Return the format that gives the largest value four digits.
 
         >>> Fixed.of([0.01, 1.5]).places, Fixed.of([250.0]).places
         (3, 1)
@@ -28,10 +28,10 @@ class Fixed:
         return cls(min(max(3 - math.floor(math.log10(largest)), 0), 12))
 
     def __call__(self, value: float, *, sign: str = "-") -> str:
-        """The value as text. One that would read as zero keeps its digits.
+        """Return the value as text. Values that would be rounded to zero keep their digits.
 
-        `sign="+"` is for differences of such values: positive ones are marked too, and one that is
-        nothing beside the values reads as zero.
+        `sign="+"` is for differences: positive ones have a sign too, and negligible ones are rounded
+        to zero.
 
         >>> Fixed(3)(0.25), Fixed(3)(0.00012), Fixed(3)(0.0), Fixed(3)(-0.00012, sign="+")
         ('0.250', '1.200e−04', '0.000', '−0.000')
@@ -43,16 +43,16 @@ class Fixed:
         return f"{value:{sign},.{self.places}f}".replace("-", "−")
 
     def interval(self, low: float, high: float) -> str:
-        """Both ends, or a dash where no interval was issued."""
+        """Return both limits, or a dash if there is no interval."""
         return interval(low, high, show=self)
 
     def row_interval(self, row: Mapping[str, Any], *, value: str = "value", sign: str = "-") -> str:
-        """The interval of a row, with the corrected estimate in front if the value lies outside of it."""
+        """Return the interval of a row, preceded by the corrected estimate if the value is outside it."""
         return row_interval(row, value=value, show=partial(self, sign=sign))
 
 
 def probability(value: float) -> str:
-    """A p value: three decimals say enough.
+    """Return a p-value with three decimals.
 
     >>> probability(0.0004), probability(0.25), probability(float("nan"))
     ('< 0.001', '0.250', '–')

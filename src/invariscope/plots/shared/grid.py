@@ -1,4 +1,4 @@
-"""Small images in rows and columns: numbers in [0, 1] and their labels, ready to be shown."""
+"""Small images in rows and columns, as values in [0, 1] with labels."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ FRAME_LIMIT = 24
 
 @dataclass(frozen=True)
 class PixelRow:
-    """Images of equal size beside each other.
+    """Images of equal size side by side.
 
     Args:
-        label: what the row shows.
-        detail: a number or a remark under the label.
+        label: the name of the row.
+        detail: a number or a remark below the label.
         frames: values in [0, 1], shape (m, h, w) or, for colours, (m, h, w, 3).
         colour: "gray", or "viridis" for responses.
     """
@@ -27,7 +27,7 @@ class PixelRow:
     colour: str = "gray"
 
     def pixels(self) -> np.ndarray:
-        """The images as bytes, (m, h, w, 3)."""
+        """Return the images as bytes, (m, h, w, 3)."""
         if self.frames.ndim == 4:
             return np.round(self.frames * 255).astype(np.uint8)
         from matplotlib import colormaps
@@ -44,7 +44,7 @@ class PixelGrid:
 
 
 def frame_choice(count: int, *, limit: int = FRAME_LIMIT) -> np.ndarray:
-    """Indices of at most `limit` of `count` elements, evenly spread, the first included.
+    """Return the indices of at most `limit` of `count` elements, evenly spaced, including the first.
 
     >>> frame_choice(5, limit=3)
     array([0, 1, 3])
@@ -53,10 +53,10 @@ def frame_choice(count: int, *, limit: int = FRAME_LIMIT) -> np.ndarray:
 
 
 def picture(images: np.ndarray) -> np.ndarray:
-    """Inputs (m, C, H, W) as displayable values: (m, H, W) grey or, for three channels, (m, H, W, 3).
+    """Convert inputs (m, C, H, W) to images: (m, H, W) grey or, for three channels, (m, H, W, 3).
 
-    Values already within [0, 1] are shown as they are; others (standardised inputs) are stretched,
-    all elements alike. Channels other than one or three are averaged.
+    Values within [0, 1] are unchanged; others (standardised inputs) are rescaled, all elements alike.
+    If there are neither one nor three channels, they are averaged.
     """
     images = np.nan_to_num(np.asarray(images, dtype=np.float64))
     shown = np.moveaxis(images, 1, -1) if images.shape[1] == 3 else images.mean(axis=1)
@@ -64,7 +64,7 @@ def picture(images: np.ndarray) -> np.ndarray:
 
 
 def stretch(values: np.ndarray) -> np.ndarray:
-    """Values mapped linearly onto [0, 1], NaN to 0; a constant becomes 0.
+    """Map values linearly onto [0, 1], and NaN and constants to 0.
 
     >>> stretch(np.array([1.0, 2.0, 3.0]))
     array([0. , 0.5, 1. ])
@@ -78,6 +78,6 @@ def stretch(values: np.ndarray) -> np.ndarray:
 
 
 def element_labels(labels: Sequence[str] | None, count: int) -> tuple[str, ...]:
-    """The transform's labels, or the elements' numbers where there are none of that count."""
+    """Return the transform's labels, or the indices of elements if the number of labels differs."""
     fitting = labels is not None and len(labels) == count
     return tuple(str(text) for text in labels) if fitting and labels else tuple(map(str, range(count)))

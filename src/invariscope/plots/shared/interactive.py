@@ -1,7 +1,7 @@
-"""Bokeh charts in the library's look, each carrying the properties of both themes.
+"""Bokeh charts in the library's style, with the properties of both themes.
 
-User text never becomes markup here: hover templates name columns only, and the texts on the
-canvas are `PlainText`, which Bokeh does not parse for formulas (a formula would fetch MathJax).
+User text never becomes markup: hover templates contain only column names, and texts on the canvas are
+`PlainText`, which Bokeh does not parse for formulas (a formula would download MathJax).
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from bokeh.models import (
 from bokeh.plotting import figure as bokeh_figure
 
 from invariscope.plots.shared.labels import axis_labels
-from invariscope.plots.shared.theme import DARK, LIGHT, Theme, palette
+from invariscope.plots.shared.theme import DARK, DASHES, LIGHT, MARKERS, Theme, palette
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
 MANY, MIN_WIDTH = 24, 300
-# Pixels a column: fewer, and upright names touch; fewer than the second, and slanted ones do.
+# Minimal pixels per column for upright and for slanted names.
 UPRIGHT, SLANTED = 14, 20
 EDGES = 80
 M = TypeVar("M", bound=Any)
 
 
 def themed(model: M, **properties: str) -> M:
-    """Sets colour properties by their role in the theme and tags the model with both forms.
+    """Set colour properties by role, and tag the model with the colours of both themes.
 
     `themed(axis, major_label_text_color="muted")`. A role is a field of `Theme`, or "series:2".
     """
@@ -56,14 +56,14 @@ def _colour(theme: Theme, role: str) -> str:
 
 
 def new_chart(*, height: int, min_width: int = MIN_WIDTH, **options: Any) -> Any:
-    """An empty chart without a toolbar, as wide as its box but never narrower than `min_width`."""
+    """Return an empty chart without a toolbar, as wide as its box but at least `min_width`."""
     chart = bokeh_figure(
         height=height, min_width=min_width, sizing_mode="stretch_width", tools="", toolbar_location=None,
         **options,
     )  # fmt: skip
     chart.outline_line_color = None
     chart.min_border_left, chart.min_border_right, chart.min_border_top = 34, 14, 8
-    # Transparent: the box around the chart has the theme's surface already.
+    # Transparent, because the box around the chart already has the theme's surface colour.
     chart.background_fill_color = chart.border_fill_color = None
     for axis in chart.axis:
         _calm_axis(axis)
@@ -82,30 +82,30 @@ def _calm_axis(axis: Any) -> None:
 
 
 def fixed(start: float, end: float) -> Range1d:
-    """An axis range that does not follow the data."""
+    """Return an axis range that does not follow the data."""
     return Range1d(start=start, end=end)
 
 
 def literal(text: str) -> str | PlainText:
-    """A text for the canvas that is not searched for formulas; most need no model of their own for that."""
+    """Return a text for the canvas that Bokeh does not parse for formulas."""
     return PlainText(text=text) if "$" in text or "\\" in text else text
 
 
 def axis_title(axis: Any, text: str) -> None:
-    """A label that is taken literally."""
+    """Set an axis label, taken literally."""
     axis.axis_label = literal(text)
 
 
 def name_ticks(axis: Any, labels: Sequence[str]) -> None:
-    """One tick per label at 0, 1, 2, ..."""
+    """Set one tick per label at 0, 1, 2, ..."""
     axis.ticker = FixedTicker(ticks=list(range(len(labels))))
     axis.major_label_overrides = {i: literal(text) for i, text in enumerate(axis_labels(labels))}
 
 
 def name_columns(chart: Any, labels: Sequence[str]) -> None:
-    """Names below the columns: slanted where they would touch, upright where there are many or little room.
+    """Put names below the columns: slanted if they would touch, upright if there are many or little space.
 
-    The chart grows by the room that they take, so that the picture itself keeps its height.
+    The chart grows by the space of the names, so that the plot area keeps its height.
     """
     name_ticks(chart.xaxis[0], labels)
     texts = axis_labels(labels)
@@ -123,30 +123,30 @@ def name_columns(chart: Any, labels: Sequence[str]) -> None:
 
 
 def fitted(model: Any, below: int, **properties: tuple[Any, Any]) -> None:
-    """Sets properties that follow the width: (in a box narrower than `below` pixels, in a wider one)."""
+    """Set properties that depend on the width: (value below `below` pixels, value otherwise)."""
     narrow, wide = ({name: pair[i] for name, pair in properties.items()} for i in (0, 1))
     model.update(**wide)
     model.tags = [*model.tags, {"fit": {"below": below, "narrow": narrow, "wide": wide}}]
 
 
 def hover(chart: Any, renderers: Sequence[GlyphRenderer], columns: Mapping[str, str]) -> None:
-    """Shows columns of the source under the pointer: {label of ours: "@column"}."""
+    """Show columns of the source on hovering: {label: "@column"}."""
     chart.add_tools(HoverTool(renderers=list(renderers), tooltips=list(columns.items())))
 
 
 def hover_points(chart: Any, source: ColumnDataSource, columns: Mapping[str, str]) -> None:
-    """Shows columns near the points (x, y) of a source: the target is larger than any marker, for fingers."""
+    """Show columns near the points (x, y) of a source; the target is larger than the marker, for touch."""
     target = chart.scatter("x", "y", source=source, size=24, fill_alpha=0, line_alpha=0)
     hover(chart, [target], columns)
 
 
 def colour_scale(span: tuple[float, float]) -> LinearColorMapper:
-    """The sequential scale; NaN is transparent, so that the hatch behind it shows."""
+    """Return the sequential scale; NaN is transparent and shows the hatch behind it."""
     return LinearColorMapper(palette=list(palette()), low=span[0], high=span[1], nan_color="rgba(0, 0, 0, 0)")
 
 
 def colour_bar(chart: Any, scale: LinearColorMapper) -> None:
-    """A slim colour scale above the chart."""
+    """Add a slim colour scale above the chart."""
     bar = ColorBar(
         color_mapper=scale, orientation="horizontal", height=8, width=180, title=None, margin=0, padding=4,
         major_tick_line_color=None, bar_line_color=None, major_label_text_font=FONT,
@@ -157,7 +157,7 @@ def colour_bar(chart: Any, scale: LinearColorMapper) -> None:
 
 
 def hatched(chart: Any, boxes: Mapping[str, Sequence[float]]) -> None:
-    """Hatched rectangles (left, right, bottom, top) behind images: what shows through is dead."""
+    """Draw hatched rectangles (left, right, bottom, top) behind images; they are visible at dead cells."""
     source = ColumnDataSource(data=dict(boxes))
     renderer = chart.quad(
         left="left", right="right", bottom="bottom", top="top", source=source,
@@ -170,11 +170,47 @@ def strips(
     chart: Any, images: Sequence[np.ndarray], places: Mapping[str, Sequence[float]],
     columns: Mapping[str, Sequence[Any]], scale: LinearColorMapper,
 ) -> GlyphRenderer:  # fmt: skip
-    """Images at places (x, y, dw, dh); a column holds per image a value, or an array of its cells.
+    """Draw images at places (x, y, dw, dh); a column has a value per image, or an array of its cells.
 
-    Thousands of cells stay fast, because each image is one glyph with one binary array.
+    This is fast for thousands of cells, because each image is one glyph with one binary array.
     """
     cells = [np.ascontiguousarray(image, dtype=np.float32) for image in images]
     source = ColumnDataSource(data={"image": cells, **places, **columns})
     edges = {name: name for name in ("image", "x", "y", "dw", "dh")}
     return chart.image(**edges, source=source, color_mapper=scale)
+
+
+def matrix(
+    chart: Any, values: np.ndarray, columns: Mapping[str, Sequence[Any]], scale: LinearColorMapper
+) -> GlyphRenderer:
+    """Draw a matrix as one image per row, first row on top; `columns` are those of `strips`."""
+    rows, width = values.shape
+    chart.x_range, chart.y_range = fixed(-0.5, width - 0.5), fixed(rows - 0.5, -0.5)
+    chart.ygrid.visible = False
+    bottom = [row - 0.47 for row in range(rows)]
+    # Slightly smaller than the images, so that the hatch is not visible at their edges.
+    inside = {"left": [-0.49] * rows, "right": [width - 0.51] * rows}
+    hatched(chart, {**inside, "bottom": [y + 0.03 for y in bottom], "top": [y + 0.91 for y in bottom]})
+    places = {"x": [-0.5] * rows, "y": bottom, "dw": [width] * rows, "dh": [0.94] * rows}
+    return strips(chart, [row[None] for row in values], places, columns, scale)
+
+
+def line_with_dots(
+    chart: Any, source: ColumnDataSource, i: int, *, width: float = 2, size: float = 9, marker: str = ""
+) -> None:
+    """Draw the columns x and y as series number `i`."""
+    role = f"series:{i}"
+    line = chart.line("x", "y", source=source, line_width=width, line_dash=DASHES[i % 4])
+    themed(line.glyph, line_color=role)
+    dots = chart.scatter("x", "y", source=source, size=size, marker=marker or list(MARKERS)[i % 4])
+    themed(dots.glyph, fill_color=role, line_color="surface")
+
+
+def curve(chart: Any, columns: Mapping[str, Any], i: int, *, size: float = 6) -> ColumnDataSource:
+    """Draw series number `i` as a line with dots over a band; `columns` include x, y, low and high."""
+    source = ColumnDataSource(dict(columns))
+    if np.isfinite(columns["high"]).any():
+        band = chart.varea("x", "low", "high", source=source, fill_alpha=0.16)
+        themed(band.glyph, fill_color=f"series:{i}")
+    line_with_dots(chart, source, i, size=size, marker="circle")
+    return source

@@ -1,4 +1,4 @@
-"""How measures, layers, classes and models are called in every figure, and the rows behind them."""
+"""Names of measures, layers, classes and models in figures, and the rows behind them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from invariscope.common.registry import unknown
 
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from invariscope.results.result import Result
 
 HEADLINE = ("normalized_variance", "normalized_distance", "transformation_variance")
-# Measures whose value is the response to the transformation in units of the response to a new sample.
+# Measures of the response to the transformation, relative to the response to a new sample.
 RELATIVE = ("normalized_variance", "normalized_distance")
 NOT_A_CLASS = ("all", "mean")
 FREQUENCY = "frequency_cpp"
@@ -24,19 +26,19 @@ _UNITS = {"deg": "degrees", "px": "pixels", "db": "dB", "cpp": "cycles per posit
 
 
 def as_results(results: Result | Iterable[Result]) -> tuple[Result, ...]:
-    """One or several results as a tuple.
+    """Return one or several results as a tuple.
 
     Raises:
-        ValueError: there is none.
+        ValueError: no results.
     """
     several = (results,) if hasattr(results, "provenance") else tuple(results)  # type: ignore[arg-type]
     if not several:
-        raise ValueError("no result to show: give one Result, or a list with at least one")
+        raise ValueError("no results: give one Result, or a list with at least one")
     return several  # type: ignore[return-value]
 
 
 def model_names(results: Sequence[Result]) -> list[str]:
-    """The models' names, numbered where they repeat: "net (1)", "net (2)"."""
+    """Return the models' names, numbered if they repeat: "net (1)", "net (2)"."""
     names = [result.name for result in results]
     return [
         f"{name} ({names[:i].count(name) + 1})" if names.count(name) > 1 else name
@@ -45,7 +47,7 @@ def model_names(results: Sequence[Result]) -> list[str]:
 
 
 def headline_first(measures: Iterable[str]) -> list[str]:
-    """Distinct measures, the one that answers "how invariant?" in front.
+    """Return the distinct measures, with the main measure of invariance first.
 
     >>> headline_first(["sample_variance", "normalized_variance", "sample_variance"])
     ['normalized_variance', 'sample_variance']
@@ -56,7 +58,7 @@ def headline_first(measures: Iterable[str]) -> list[str]:
 
 
 def table_measures(results: Sequence[Result], *, column: str = "value") -> list[str]:
-    """Measures with at least one finite entry in `column` of any table, headline first."""
+    """Return measures with at least one finite entry in `column` of any table, headline first."""
     names = []
     for result in results:
         table = result.table
@@ -65,9 +67,9 @@ def table_measures(results: Sequence[Result], *, column: str = "value") -> list[
 
 
 def layered_measures(results: Sequence[Result], *, column: str = "value") -> list[str]:
-    """Measures with values in at least two layers; those of single layers only if there are no others.
+    """Return measures with values in at least two layers, or those of single layers if there are no others.
 
-    A value of the output alone, such as an accuracy, is no profile, nor is what belongs to units alone.
+    Values of the output alone, such as an accuracy, have no layer profile. Measures of units are left out.
     """
     apart = unit_only(results)
     found = [name for name in table_measures(results, column=column) if name not in apart]
@@ -76,43 +78,43 @@ def layered_measures(results: Sequence[Result], *, column: str = "value") -> lis
 
 
 def positions(results: Sequence[Result]) -> set[str]:
-    """Measures whose values are positions in a list, and are shown as whole numbers."""
+    """Return measures whose values are positions in a list, which are shown as integers."""
     return _declared(results, "positions")
 
 
 def unit_only(results: Sequence[Result]) -> set[str]:
-    """Measures that are read unit by unit: tables and profiles leave their means over a layer out."""
+    """Return measures that are only read per unit; tables and profiles omit their means over a layer."""
     return _declared(results, "unit_only")
 
 
 def for_tables(rows: pd.DataFrame, results: Sequence[Result]) -> pd.DataFrame:
-    """The rows of these results that people are shown: all but those that belong to units alone."""
+    """Return the rows that are shown in tables: all except those of measures that are only read per unit."""
     return rows.loc[~rows["measure"].isin(list(unit_only(results)))].copy()
 
 
 def _declared(results: Sequence[Result], kind: str) -> set[str]:
-    """Rows that the measures themselves name as of that kind."""
-    told = (about for result in results for about in (result.provenance.get("measures") or {}).values())
-    return {str(name) for about in told if isinstance(about, dict) for name in about.get(kind) or ()}
+    """Return the rows that the measures themselves declare to be of this kind."""
+    described = (about for result in results for about in (result.provenance.get("measures") or {}).values())
+    return {str(name) for about in described if isinstance(about, dict) for name in about.get(kind) or ()}
 
 
 def map_measures(result: Result) -> list[str]:
-    """Measures that have per-unit maps over all samples and a value a layer, headline first.
+    """Return measures with per-unit maps over all samples and a value per layer, headline first.
 
-    Curves of channels, such as spectra, are kept as maps too, and are no values of units.
+    Curves of channels, such as spectra, are stored as maps too, but are not values of units.
     """
     valued = {row["measure"] for row in result.rows}
     return headline_first(m for m, _, stratum, _ in result.maps if stratum == "all" and m in valued)
 
 
 def choose(kind: str, name: str | None, candidates: Sequence[str]) -> str:
-    """`name` if it is a candidate, the first candidate if it is None.
+    """Return `name` if it is a candidate, or the first candidate if it is None.
 
     Raises:
-        ValueError: no candidate at all, or another name.
+        ValueError: there are no candidates, or the name is not among them.
     """
     if not candidates:
-        raise ValueError(f"the result holds no {kind} to show: measure something that has one")
+        raise ValueError(f"the result has no {kind} to show: measure something that has one")
     if name is not None and name not in candidates:
         raise unknown(kind, name, candidates)
     return candidates[0] if name is None else name
@@ -122,7 +124,7 @@ _INITIALISM = re.compile(r"\b(anova|cka|psnr)\b")
 
 
 def measure_title(name: str) -> str:
-    """A measure's name for people.
+    """Return a measure's name for display.
 
     >>> measure_title("normalized_variance"), measure_title("anova.share_transform"), measure_title("cka")
     ('Normalized variance', 'ANOVA: share transform', 'CKA')
@@ -132,7 +134,7 @@ def measure_title(name: str) -> str:
 
 
 def curve_title(name: str) -> str:
-    """A curve's own name, without the family it belongs to; that family's, where it has no other.
+    """Return a curve's name without its family, or the family's name if it has no other.
 
     >>> curve_title("prediction.probability_true"), curve_title("equivariance_deviation.output.by_element")
     ('Probability true', 'Equivariance deviation: output')
@@ -142,7 +144,7 @@ def curve_title(name: str) -> str:
 
 
 def parameter_title(name: str) -> str:
-    """A parameter's name for an axis, with its unit in words.
+    """Return a parameter's name for an axis, with its unit in words.
 
     >>> parameter_title("angle_deg"), parameter_title("element")
     ('angle (degrees)', 'element')
@@ -152,7 +154,7 @@ def parameter_title(name: str) -> str:
 
 
 def layer_label(layer: str, call: int) -> str:
-    """A layer's name; later runs of a shared module say which run they are.
+    """Return a layer's name, with the number of the call for later runs of a shared module.
 
     >>> layer_label("conv1", 0), layer_label("conv1", 1)
     ('conv1', 'conv1, call 1')
@@ -160,22 +162,27 @@ def layer_label(layer: str, call: int) -> str:
     return f"{layer}, call {call}" if call else layer
 
 
+def layer_labels(rows: pd.DataFrame) -> list[str]:
+    """Return the label of each row's layer and call."""
+    return [layer_label(*pair) for pair in zip(rows["layer"], rows["call"], strict=True)]
+
+
 def where(table: pd.DataFrame, **wanted: str) -> pd.DataFrame:
-    """The rows whose columns hold the wanted values."""
+    """Return the rows whose columns have the given values."""
     for name, value in wanted.items():
         table = table.loc[table[name] == value]
     return table.copy()
 
 
 def rows_of(result: Result, measure: str, stratum: str = "all") -> pd.DataFrame:
-    """The table's rows of one measure and stratum, with a `label` per layer."""
+    """Return the table's rows of one measure and stratum, with a `label` per layer."""
     rows = where(result.table, measure=measure, stratum=stratum)
     rows["label"] = [layer_label(*pair) for pair in zip(rows["layer"], rows["call"], strict=True)]
     return rows
 
 
 def class_strata(result: Result, measure: str) -> list[str]:
-    """The strata that are classes, in the order of the data's classes, then of appearance."""
+    """Return the strata that are classes, in the order of the data's classes, then of appearance."""
     table = result.table
     present = list(dict.fromkeys(table["stratum"][table["measure"] == measure]))
     declared = [str(name) for name in result.provenance.get("data", {}).get("classes") or ()]
@@ -183,8 +190,23 @@ def class_strata(result: Result, measure: str) -> list[str]:
     return ordered + [name for name in present if name not in ordered and name not in NOT_A_CLASS]
 
 
+def of_model(title: str, model: str, models: int) -> str:
+    """Return a menu entry: the title, followed by the model's name if there are several models."""
+    return f"{title} · {model}" if models > 1 else title
+
+
+def evenly(layers: Sequence[str], most: int) -> list[str]:
+    """Return at most `most` layers, evenly spaced from the first to the last.
+
+    >>> evenly(["a", "b", "c", "d", "e"], 3), evenly([], 3)
+    (['a', 'c', 'e'], [])
+    """
+    places = np.linspace(0, len(layers) - 1, min(most, len(layers))).round().astype(int)
+    return [layers[int(place)] for place in np.unique(places)]
+
+
 def shorten(text: str, length: int = 26) -> str:
-    """At most `length` characters, cut in the middle, where names differ least.
+    """Return at most `length` characters, cutting out the middle, where names differ least.
 
     >>> shorten("backbone.layer1.0.conv1", 12)
     'backbo…conv1'
@@ -196,7 +218,7 @@ def shorten(text: str, length: int = 26) -> str:
 
 
 def axis_labels(names: Sequence[str]) -> list[str]:
-    """Names for an axis: without the dotted prefix that all share, and shortened.
+    """Return names for an axis: shortened, and without the dotted prefix that all share.
 
     >>> axis_labels(["net.block1.conv", "net.block2.conv"])
     ['block1.conv', 'block2.conv']
@@ -212,7 +234,7 @@ def _without_prefix(names: Sequence[str]) -> list[str]:
 
 
 def shared_prefix(names: Sequence[str]) -> str:
-    """The dotted prefix that `axis_labels` leaves out.
+    """Return the dotted prefix that `axis_labels` leaves out.
 
     >>> shared_prefix(["net.block1.conv", "net.block2.conv"]), shared_prefix(["conv1", "conv2"])
     ('net', '')
@@ -224,7 +246,7 @@ def shared_prefix(names: Sequence[str]) -> str:
 
 
 def layer_axis(names: Sequence[str]) -> str:
-    """What an axis of layers is called, with what their labels leave out.
+    """Return the title of an axis of layers, including the prefix that labels leave out.
 
     >>> layer_axis(["features.2", "features.6"]), layer_axis(["conv1", "conv2"])
     ('layer of features', 'layer')
@@ -234,7 +256,7 @@ def layer_axis(names: Sequence[str]) -> str:
 
 
 def number(value: float) -> str:
-    """Four significant digits; a dash where there is no value.
+    """Return a number with four significant digits, or a dash for NaN.
 
     >>> number(0.412491), number(float("nan")), number(1234567.0), number(0.0)
     ('0.4125', '–', '1.235e+06', '0')
@@ -251,13 +273,13 @@ def number(value: float) -> str:
 
 
 OUTSIDE = (
-    "A number in front of an interval is the bias-corrected estimate at its centre, shown if the value lies "
-    "outside of the interval: more samples bring both together."
+    "A number before an interval is the bias-corrected estimate at its centre. It is shown if the value lies "
+    "outside the interval; with more samples the two agree."
 )
 
 
 def outside(value: float, low: float, high: float) -> bool:
-    """Whether a value lies outside of its own interval, by more than rounding.
+    """Return whether a value lies outside its own interval, by more than rounding.
 
     >>> outside(0.2, 0.25, 0.5), outside(0.3, 0.25, 0.5), outside(0.2, math.nan, math.nan)
     (True, False, False)
@@ -274,9 +296,9 @@ def interval(
     corrected: float = math.nan,
     show: Callable[[float], str] = number,
 ) -> str:
-    """An interval for people; a dash where none was issued.
+    """Return an interval as text, or a dash if there is none.
 
-    The bias-corrected estimate stands in front if the value lies outside of its interval.
+    The bias-corrected estimate precedes it if the value lies outside the interval.
 
     >>> interval(0.25, 0.5), interval(float("nan"), 1.0)
     ('0.2500 to 0.5000', '–')
@@ -289,19 +311,24 @@ def interval(
     return f"{show(corrected)}; {ends}" if outside(value, low, high) and not math.isnan(corrected) else ends
 
 
+def intervals(low: Iterable[float], high: Iterable[float]) -> list[str]:
+    """Return one text per interval."""
+    return [interval(*ends) for ends in zip(low, high, strict=True)]
+
+
 def row_interval(
     row: Mapping[str, Any], *, value: str = "value", show: Callable[[float], str] = number
 ) -> str:
-    """The interval of a row of a result or a comparison, for people.
+    """Return the interval of a row of a result or a comparison as text.
 
     Args:
-        value: the column that the interval belongs to.
-        show: how each number is written.
+        value: the column of the value.
+        show: formats a number.
     """
     corrected = row.get("corrected", math.nan)
     return interval(row["ci_low"], row["ci_high"], value=row[value], corrected=corrected, show=show)
 
 
 def outside_note(rows: Iterable[Mapping[str, Any]], *, value: str = "value") -> list[str]:
-    """The line that explains corrected estimates in front of intervals, if any of the rows shows one."""
+    """Return the line that explains corrected estimates, if any of the rows shows one."""
     return [OUTSIDE] if any(outside(row[value], row["ci_low"], row["ci_high"]) for row in rows) else []

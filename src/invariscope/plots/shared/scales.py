@@ -1,16 +1,16 @@
-"""Which scale an axis gets that nobody chose."""
+"""The default scale of an axis."""
 
 from __future__ import annotations
 
 import numpy as np
 
-APART = 100.0  # a factor between values from which on even steps hide all but the largest
+APART = 100.0  # ratio of values above which a linear axis hides all but the largest
 
 
 def far_apart(values: np.ndarray) -> bool:
-    """Whether the positive values differ by more than a factor of 100, and none is negative.
+    """Return whether positive values differ by more than a factor of 100 and none is negative.
 
-    Zeros and missing values are passed over: they have no place on a logarithmic axis, and no say in it.
+    Zeros and missing values, which a logarithmic axis cannot show, are ignored.
 
     >>> far_apart(np.array([5e-6, 0.1])), far_apart(np.array([0.01, 0.1])), far_apart(np.array([-1.0, 1e-6]))
     (True, False, False)

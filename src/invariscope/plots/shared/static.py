@@ -1,4 +1,4 @@
-"""Matplotlib figures in the library's look. No pyplot: no global state, no windows."""
+"""Matplotlib figures in the library's style, without pyplot: no global state, no windows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
 from invariscope.plots.shared.labels import axis_labels, shorten
-from invariscope.plots.shared.theme import COLOUR_MAP, Theme, get_theme
+from invariscope.plots.shared.theme import COLOUR_MAP, DASHES, LINE_STYLES, MARKERS, Theme, get_theme
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from invariscope.plots.shared.grid import PixelGrid
 
 TEXT_SIZE, SMALL_SIZE, MANY = 10.5, 9.5, 24
-# More entries than this stand beside the axes; a line above them holds so many characters an inch.
+# Legends with more entries are beside the axes; a line above the axes has so many characters per inch.
 MANY_ENTRIES, CHARACTERS_AN_INCH, HANDLE_CHARACTERS = 8, 12.0, 6
-# So many letters stand above one of the images of a grid.
+# Characters per line above an image of a grid.
 COLUMN_CHARACTERS = 10
 
 
 def new_figure(width: float, height: float, theme: str, *, rows: int = 1, columns: int = 1) -> tuple:
-    """An empty figure in inches with a grid of axes: (figure, axes as a 2-d array, Theme)."""
+    """Return (figure, 2D array of axes, Theme) for an empty figure; sizes are in inches."""
     colours = get_theme(theme)
     figure = Figure(figsize=(width, height), layout="constrained", facecolor=colours.surface)
     axes = figure.subplots(rows, columns, squeeze=False)
@@ -49,18 +49,18 @@ def _calm(ax: Axes, colours: Theme) -> None:
 
 
 def heading(ax: Axes, text: str, colours: Theme) -> None:
-    """A title at the left, set as plain text: a name with dollar signs is no formula."""
+    """Set a left-aligned title as plain text, since names may contain dollar signs."""
     ax.set_title(text, loc="left", color=colours.text, fontsize=TEXT_SIZE + 1, parse_math=False)
 
 
 def axis_titles(ax: Axes, x: str, y: str, colours: Theme) -> None:
-    """Labels of both axes."""
+    """Set the labels of both axes."""
     ax.set_xlabel(x, color=colours.muted, fontsize=TEXT_SIZE, parse_math=False)
     ax.set_ylabel(y, color=colours.muted, fontsize=TEXT_SIZE, parse_math=False)
 
 
 def name_ticks(ax: Axes, labels: Sequence[str], *, axis: str = "x") -> None:
-    """One tick per label at 0, 1, 2, ...; slanted or upright where they would touch."""
+    """Set one tick per label at 0, 1, 2, ..., slanted or upright if labels would touch."""
     texts = axis_labels(labels)
     if axis == "y":
         ax.set_yticks(range(len(texts)), texts)
@@ -76,14 +76,14 @@ def name_ticks(ax: Axes, labels: Sequence[str], *, axis: str = "x") -> None:
 
 
 def horizontal_grid(ax: Axes, colours: Theme) -> None:
-    """Faint lines to read values against."""
+    """Draw faint horizontal grid lines."""
     ax.grid(axis="y", color=colours.line, linewidth=0.8)
 
 
 def plain_log_ticks(ax: Axes) -> None:
-    """Numbers in full along logarithmic axes, with 2 and 5 between the powers of ten where there is room.
+    """Write plain numbers along logarithmic axes, with 2 and 5 between powers of ten if there is space.
 
-    An axis that spans less than a factor of six has even steps.
+    An axis that spans less than a factor of six has linear steps.
     """
     for axis in (axis for axis in (ax.xaxis, ax.yaxis) if axis.get_scale() == "log"):
         low, high = axis.get_view_interval()
@@ -94,7 +94,7 @@ def plain_log_ticks(ax: Axes) -> None:
 
 
 def legend(ax: Axes, colours: Theme) -> None:
-    """A frameless legend above the axes; to their right where the entries are many."""
+    """Add a frameless legend above the axes, or to their right if there are many entries."""
     texts = ax.get_legend_handles_labels()[1]
     if len(texts) > MANY_ENTRIES:
         place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1, 1), "fontsize": SMALL_SIZE}
@@ -108,7 +108,7 @@ def legend(ax: Axes, colours: Theme) -> None:
 
 
 def _inches(ax: Axes) -> float:
-    """The width of the axes' figure."""
+    """Return the width of the axes' figure."""
     return float(ax.figure.bbox.width / ax.figure.dpi)
 
 
@@ -117,8 +117,40 @@ def _plain(texts: Sequence[Text]) -> None:
         text.set_parse_math(False)
 
 
+def series_style(i: int, colours: Theme) -> dict[str, Any]:
+    """Return colour, dashes and marker of series number `i`, as options of `Axes.plot`."""
+    return {
+        "color": colours.series[i % len(colours.series)],
+        "linestyle": LINE_STYLES[DASHES[i % 4]],
+        "marker": list(MARKERS.values())[i % 4],
+    }
+
+
+def draw_curve(
+    ax: Axes, i: int, name: str, x: np.ndarray, bounds: tuple[np.ndarray, ...], colours: Theme, size: int = 3
+) -> None:
+    """Draw series number `i` as a line with dots, over a band; `bounds` are (value, low, high)."""
+    value, low, high = bounds
+    style = {**series_style(i, colours), "marker": "o"}
+    ax.fill_between(x, low, high, color=style["color"], alpha=0.16, linewidth=0)
+    ax.plot(x, value, label=name, linewidth=1.7, markersize=size, **style)
+
+
+def draw_matrix(
+    ax: Axes, matrix: np.ndarray, rows: Sequence[str], span: tuple[float, float], colours: Theme
+) -> None:
+    """Draw a matrix as coloured cells with a name per row; NaN shows the hatch."""
+    hatched(ax, -0.5, -0.5, matrix.shape[1], len(rows), colours)
+    ax.imshow(
+        np.ma.masked_invalid(matrix), cmap=COLOUR_MAP, norm=Normalize(*span), aspect="auto",
+        interpolation="nearest", zorder=2,
+    )  # fmt: skip
+    ax.spines[:].set_visible(False)
+    name_ticks(ax, rows, axis="y")
+
+
 def draw_strip(ax: Axes, image: np.ndarray, *, left: float, width: float, span: tuple[float, float]) -> None:
-    """A rectangle of coloured cells, first row on top, between the given edges; NaN shows the hatch."""
+    """Draw a rectangle of coloured cells between the given edges, first row on top; NaN shows the hatch."""
     scale = Normalize(*span)
     ax.imshow(
         np.ma.masked_invalid(image), cmap=COLOUR_MAP, norm=scale, aspect="auto", interpolation="nearest",
@@ -127,7 +159,7 @@ def draw_strip(ax: Axes, image: np.ndarray, *, left: float, width: float, span: 
 
 
 def hatched(ax: Axes, left: float, bottom: float, width: float, height: float, colours: Theme) -> None:
-    """The background that shows through where units are dead."""
+    """Draw the background that is visible at dead units."""
     box = Rectangle(
         (left, bottom), width, height, facecolor=colours.surface, edgecolor=colours.hatch, hatch="/////",
         linewidth=0, zorder=1,
@@ -136,7 +168,7 @@ def hatched(ax: Axes, left: float, bottom: float, width: float, height: float, c
 
 
 def colour_bar(figure: Figure, axes: Any, span: tuple[float, float], title: str, colours: Theme) -> None:
-    """A slim colour scale with its title."""
+    """Add a slim colour scale with a title."""
     bar = figure.colorbar(ScalarMappable(Normalize(*span), COLOUR_MAP), ax=axes, fraction=0.03, pad=0.015)
     bar.outline.set_visible(False)  # type: ignore[operator]
     bar.ax.tick_params(colors=colours.muted, labelsize=SMALL_SIZE, length=0)
@@ -144,7 +176,7 @@ def colour_bar(figure: Figure, axes: Any, span: tuple[float, float], title: str,
 
 
 def draw_grid(grid: PixelGrid, *, theme: str) -> Figure:
-    """Images in rows and columns with their labels: one axes, a unit square per image."""
+    """Draw images in rows and columns with labels: one axes, a unit square per image."""
     count, rows = len(grid.columns), len(grid.rows)
     figure, axes, _ = new_figure(1.8 + 0.72 * count, 0.45 + 0.74 * rows, theme)
     ax = axes[0, 0]
@@ -163,7 +195,7 @@ def draw_grid(grid: PixelGrid, *, theme: str) -> Figure:
 
 
 def _inside(x: float, y: float, shape: tuple[int, ...]) -> tuple[float, float, float, float]:
-    """Where an image of that shape stands in the unit square at (x, y), its proportions kept."""
+    """Return the extent of an image in the unit square at (x, y), keeping its proportions."""
     high, wide = (0.92 * size / max(shape[:2]) for size in shape[:2])
     left, top = x + (1 - wide) / 2, y + (1 - high) / 2
     return left, left + wide, top + high, top

@@ -1,4 +1,4 @@
-"""One set of colours for every figure and for the page around them, in a light and a dark form."""
+"""Colours of figures and of the report, in a light and a dark theme."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from invariscope.common.registry import unknown
 
 @dataclass(frozen=True)
 class Theme:
-    """Colours of one appearance. `series` is ordered: the first model is always the first colour."""
+    """Colours of one theme. `series` is ordered: the first model always has the first colour."""
 
     name: str
     page: str
@@ -23,7 +23,7 @@ class Theme:
 
 
 # Okabe and Ito's palette, which stays distinct under all common colour vision deficiencies
-# (doi:10.1038/nmeth.1618); darkened or lightened until each has a contrast of 3 with its surface.
+# (doi:10.1038/nmeth.1618), darkened or lightened to a contrast of at least 3 with the surface.
 LIGHT = Theme(
     name="light",
     page="#f7f7f5",
@@ -45,14 +45,15 @@ DARK = Theme(
     series=("#56b4e9", "#f28c45", "#2fc49a", "#e39cc4", "#e6b03c", "#8fb8ff", "#a2abb9"),
 )
 THEMES = {theme.name: theme for theme in (LIGHT, DARK)}
-# Dash and marker tell the first four series apart without any colour.
-DASHES = ("solid", "dashed", "dotdash", "dotted")
+# Dashes and markers distinguish the first four series without colour. Keys: Bokeh; values: matplotlib.
 LINE_STYLES = {"solid": "-", "dashed": "--", "dotdash": "-.", "dotted": ":"}
+DASHES = tuple(LINE_STYLES)
+MARKERS = {"circle": "o", "square": "s", "triangle": "^", "diamond": "D"}
 COLOUR_MAP = "viridis"
 
 
 def get_theme(name: str) -> Theme:
-    """The theme of that name.
+    """Return the theme with this name.
 
     Raises:
         ValueError: neither "light" nor "dark".
@@ -64,7 +65,7 @@ def get_theme(name: str) -> Theme:
 
 @cache
 def palette() -> tuple[str, ...]:
-    """The sequential colours, dark for low and bright for high: 256 hex strings."""
+    """Return the sequential colours from low (dark) to high (bright), as 256 hex strings."""
     from matplotlib import colormaps
     from matplotlib.colors import to_hex
 

@@ -1,4 +1,4 @@
-"""When two readings are one: the same memory, in the same order, not written to in between."""
+"""Recognise readings that repeat another: the same memory in the same order, without a write in between."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """What identifies the values of a tensor while it lives.
+    """Identifies the values of a tensor during its lifetime.
 
     Args:
-        pointer: the address of its first value (storage and offset).
-        version: the version counter, shared by all views of a storage and moved by every in-place operation;
-            None where there is none (inference mode).
-        checksum: guards against writes that the counter misses (through `.data`).
+        pointer: address of its first value (storage and offset).
+        version: version counter, shared by all views of a storage and increased by every in-place operation;
+            None in inference mode, which has no counters.
+        checksum: guards against writes that the counter misses, through `.data`.
     """
 
     pointer: int
@@ -27,14 +27,14 @@ class Footprint:
 
     @classmethod
     def of(cls, tensor: Tensor) -> Footprint:
-        """Taken when the layer returns; costs one pass over the values, so only in an inspection."""
+        """Return the footprint of a tensor, which takes a pass over its values."""
         if tensor.is_inference() or not tensor.numel():
             return cls(0, None, 0.0)
         order = _memory_order(tensor)
         return cls(tensor.data_ptr(), tensor._version, float(order.double().abs().sum()) + float(order[0]))
 
     def repeats(self, earlier: Footprint) -> bool:
-        """Whether nothing was written between the two."""
+        """Whether nothing was written between the two footprints."""
         return self.version is not None and self == earlier
 
 
@@ -43,14 +43,16 @@ def _memory_order(tensor: Tensor) -> Tensor:
     return tensor.detach().permute(axes).reshape(-1)
 
 
-def walk(values: Tensor) -> tuple[Any, ...]:
-    """How (batch, *unit) values walk through memory: equal walks visit the same values in the same order.
+def memory_layout(values: Tensor) -> tuple[Any, ...]:
+    """Return the memory layout of (batch, *unit) values; equal layouts have equal values in equal order.
 
-    Unit axes that merge into one are merged, so that (C, H, W) and its flattened view walk alike.
+    Unit axes that can be merged are, so that (C, H, W) and its flattened view have the same layout.
 
     >>> maps = torch.zeros(2, 3, 4, 4)
-    >>> walk(maps) == walk(maps.flatten(1)), walk(maps) == walk(maps.transpose(1, 2))
-    (True, False)
+    >>> memory_layout(maps) == memory_layout(maps.flatten(1))
+    True
+    >>> memory_layout(maps) == memory_layout(maps.transpose(1, 2))
+    False
     """
     return values.dtype, values.shape[0], values.stride(0), *_merged(values.shape[1:], values.stride()[1:])
 
@@ -68,7 +70,7 @@ def _merged(shape: Sequence[int], strides: Sequence[int]) -> list[tuple[int, int
 
 
 def same_values(a: Tensor, b: Tensor) -> bool:
-    """Whether two blocks of (batch, *unit) values are equal in their order, NaN included."""
+    """Whether two blocks of (batch, *unit) values are equal in order, including NaN."""
     if a.numel() != b.numel() or a.dtype != b.dtype:
         return False
     return torch.allclose(a.reshape(len(a), -1), b.reshape(len(b), -1), rtol=0, atol=0, equal_nan=True)

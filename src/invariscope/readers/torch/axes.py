@@ -1,4 +1,4 @@
-"""Which axis of a layer's tensor is the batch, and how to bring it to the front."""
+"""Find the batch axis of a layer's tensor, and move it to the front."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ NO_UNITS = "it has no units: an axis is empty"
 
 @dataclass(frozen=True, slots=True)
 class BatchAxis:
-    """Where the samples are in a tensor.
+    """The position of the samples in a tensor.
 
     Args:
-        axis: the axis that follows the batch.
-        per_sample: its rows per sample: 1, or more for windows and batch × heads.
-        sample_major: the rows of one sample lie together (windows, heads), else samples alternate (torch.cat
-            of several branches).
-        channels_last: a sample's values are a map (row, column..., channel), to be handed over with its
-            channels first.
+        axis: the axis whose size follows the batch size.
+        per_sample: number of rows per sample: 1, or more for windows and batch × heads.
+        sample_major: whether the rows of a sample are adjacent (windows, heads); otherwise samples alternate
+            (torch.cat of several branches).
+        channels_last: whether a sample is a map (row, column..., channel), to be passed on with channels
+            first.
     """
 
     axis: int
@@ -41,11 +41,11 @@ class BatchAxis:
         return self.axis == 0 and self.per_sample == 1 and not self.channels_last
 
     def holds(self, shape: Sequence[int], batch: int) -> bool:
-        """Whether a tensor of this shape has its batch here."""
+        """Whether a tensor of this shape has the batch on this axis."""
         return len(shape) > self.axis and shape[self.axis] == batch * self.per_sample
 
     def arrange(self, tensor: Shaped[Tensor, " ..."], batch: int) -> Shaped[Tensor, "batch ..."]:
-        """A view with the batch in front, then channels; several rows per sample are the first unit axis."""
+        """Return a view with the batch first, then channels; rows of a sample become the first unit axis."""
         front = tensor.movedim(self.axis, 0)
         if self.per_sample == 1:
             return front.movedim(-1, 1) if self.channels_last else front
@@ -57,13 +57,13 @@ class BatchAxis:
 def find_batch_axis(
     small: Sequence[int], large: Sequence[int], sizes: tuple[int, int], *, choice: int | None = None
 ) -> BatchAxis | str:
-    """The axis whose size follows the batch, from the shapes at two batch sizes, or why there is none.
+    """Return the axis whose size follows the batch, from the shapes at two batch sizes, or why there is none.
 
     Args:
         small: shape at the first batch size.
-        large: shape at the second.
+        large: shape at the second batch size.
         sizes: the two batch sizes.
-        choice: the user's own answer.
+        choice: the user's choice.
 
     >>> find_batch_axis((5, 2, 3), (5, 3, 3), (2, 3))
     BatchAxis(axis=1, per_sample=1, sample_major=True)
@@ -107,11 +107,11 @@ def _chosen(
 def order_rows(
     axis: BatchAxis, before: Shaped[Tensor, " ..."], after: Shaped[Tensor, " ..."], batch: int
 ) -> BatchAxis | str:
-    """Find which rows belong to one sample, from those that changed when the first and last sample did."""
+    """Find the rows of each sample, from those that changed with the first and last sample."""
     if before.ndim == 1:
         return (
-            "axis 0 holds several numbers per sample, for several entities (such as boxes or nodes) and not "
-            "for the units of one sample"
+            "axis 0 holds several numbers per sample, for several entities (such as boxes or nodes) instead "
+            "of units of one sample"
         )
     moved = (before.movedim(axis.axis, 0).double() - after.movedim(axis.axis, 0).double()).flatten(1)
     sizes = moved.abs().nan_to_num().sum(1)

@@ -1,4 +1,4 @@
-"""Layers that a model's first forward creates: before, there are no weights to measure."""
+"""Compare a model before and after its first forward, which may create layers, weights or hooks."""
 
 from __future__ import annotations
 
@@ -8,12 +8,24 @@ from typing import Any
 from torch import Tensor, nn
 
 from invariscope.common.wording import listed
+from invariscope.readers.torch.modules import is_scripted
 
 _TENSOR = "tensor"
 
 
+def structure(model: nn.Module) -> tuple[Any, ...]:
+    """Return the name, identity, hook ids and replaced forward of each module."""
+    return tuple((name, id(module), _calls(module)) for name, module in model.named_modules())
+
+
+def _calls(module: nn.Module) -> tuple[Any, ...]:
+    if is_scripted(module):
+        return ()
+    return tuple(module._forward_pre_hooks), tuple(module._forward_hooks), id(vars(module).get("forward"))
+
+
 def inventory(model: nn.Module) -> dict[str, str]:
-    """Return the kind of each module and tensor by name, plain attributes included; "" for no weights."""
+    """Return the kind of each module and tensor by name, including plain attributes; "" without weights."""
     return dict(_parts(model))
 
 
@@ -55,6 +67,6 @@ def refuse_built(before: dict[str, str], after: dict[str, str], *, drew: bool) -
     built = [f"{name!r} ({kind})" for name, kind in new.items() if kind and (drew or kind != _TENSOR)]
     if built:
         raise ValueError(
-            f"the first forward creates {listed(built, limit=3)}: run the model once on a batch, then "
-            "measure it"
+            f"the first forward creates {listed(built, limit=3)}: run the model once on a batch before "
+            "measuring it"
         )

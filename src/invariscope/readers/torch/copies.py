@@ -1,4 +1,4 @@
-"""Where and in which number format a model is measured: as it is, or as a copy of it."""
+"""Place a model on a device and in a number format: as it is, or as a copy."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ _CASTS: dict[str, torch.dtype | None] = {"float32": None, "bf16": torch.bfloat16
 
 @dataclass(frozen=True, eq=False)
 class Placed:
-    """A model ready to be measured, and how its inputs must come.
+    """A model ready to be measured, and the form of its inputs.
 
     Args:
-        model: the user's own, or a copy.
+        model: the user's model, or a copy.
+        device: device of the inputs; None leaves them where they are.
+        dtype: number format of floating-point inputs; None leaves them unchanged.
+        channels_last: whether images are in channels-last memory format.
+        compiled: whether calls would run compiled code.
+        gradients: whether forwards need autograd.
         copied_for: the argument that made a copy necessary; "" for the user's own model.
-        device: where inputs go; None leaves them where they are.
-        dtype: floating inputs are cast to it; None leaves them.
-        channels_last: the memory format of images.
-        compiled: calls would run compiled code.
-        gradients: its forwards need autograd.
-        left_training: modules that respond differently in training mode and were in it, as the model was not.
-        feeding: what turns rows of samples into a batch, and calls the model on it.
+        left_training: modules in training mode, which affects them, although the model was in eval mode.
+        feeding: turns rows of samples into a batch, and calls the model on it.
     """
 
     model: nn.Module
@@ -60,7 +60,7 @@ class Placed:
         return self.feeding.run(self.model, batch)
 
     def _own(self, x: Tensor) -> Tensor:
-        """x in the model's number format, on its device."""
+        """Return x in the form that this model takes."""
         dtype = self.dtype if self.dtype is not None and x.is_floating_point() else x.dtype
         x = x.detach().to(device=self.device or x.device, dtype=dtype)
         if self.channels_last and x.dim() == 4:
@@ -69,7 +69,7 @@ class Placed:
 
 
 def place(model: nn.Module, *, device: str | None, precision: Precision) -> Placed:
-    """The model itself, or where a device or number format asks for it, a copy.
+    """Return the model itself, or a copy if the device or number format requires one.
 
     Raises:
         ValueError: an unknown precision, or a model that cannot be copied.
@@ -100,14 +100,14 @@ def _placed(model: nn.Module, *, device: str | None, precision: Precision, compi
 
 
 def home(model: nn.Module) -> torch.device | None:
-    """The device of the first parameter or buffer; None for a model without any."""
+    """Return the device of the first parameter or buffer; None if there is none."""
     for tensor in (*model.parameters(), *model.buffers()):
         return tensor.device
     return None
 
 
 def check_initialised(model: nn.Module) -> None:
-    """Raises for weights without values: of lazy modules, which a first forward creates, or on "meta"."""
+    """Raise ValueError for weights without values: those of lazy modules, or on the meta device."""
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         if tensor.is_meta:
             raise ValueError(
@@ -116,26 +116,26 @@ def check_initialised(model: nn.Module) -> None:
             )
         if is_lazy(tensor):
             raise ValueError(
-                f"{name!r} is not initialised yet (a lazy module): run the model once on a batch, then "
-                "measure it"
+                f"{name!r} is not initialised yet (a lazy module): run the model once on a batch before "
+                "measuring it"
             )
 
 
 def uncompiled(model: nn.Module) -> nn.Module:
-    """The module that torch.compile wrapped: its inner layers can be read, those of compiled code cannot."""
+    """Return the module inside a `torch.compile` wrapper, whose inner layers can be read."""
     inner = getattr(model, "_orig_mod", None)
     return inner if isinstance(inner, nn.Module) else model
 
 
 def left_training(model: nn.Module) -> tuple[str, ...]:
-    """Names of modules in training mode, in a model in eval mode, to which the mode makes a difference."""
+    """Return the names of modules that are in training mode and affected by it, in a model in eval mode."""
     if model.training:
         return ()
     return tuple(name for name, module in model.named_modules() if module.training and _has_modes(module))
 
 
 def _has_modes(module: nn.Module) -> bool:
-    """Whether a module may respond differently in training mode; of those of torch it is known which do."""
+    """Whether a module may respond differently in training mode; for those of torch this is known."""
     return isinstance(module, _WITH_MODES) or not type(module).__module__.startswith("torch.nn.")
 
 
@@ -162,9 +162,9 @@ def copied(model: nn.Module, why: str) -> nn.Module:
 
     Args:
         model: any module.
-        why: what needs the copy, for messages.
+        why: the option that needs the copy, for messages.
     Raises:
-        ValueError: it holds a function that would still run the original, or cannot be copied.
+        ValueError: the model holds a function that would still run the original, or cannot be copied.
     """
     own = {id(part) for part in (*model.modules(), *model.parameters(), *model.buffers())}
     for name, module in model.named_modules():
@@ -188,14 +188,14 @@ def copied(model: nn.Module, why: str) -> nn.Module:
         raise ValueError(f"{why} needs a copy of the model, and it cannot be copied: {error}") from error
     if not isinstance(made, nn.Module):
         raise ValueError(
-            f"{why} needs a copy of the model, and copy.deepcopy(model) gave no module but "
-            f"{type(made).__name__}: {_ADVICE}"
+            f"{why} needs a copy of the model, but copy.deepcopy(model) returned {type(made).__name__}, "
+            f"not a module: {_ADVICE}"
         )
     return made
 
 
 def frozen(made: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """Turn a copy into one of this format, in eval mode, to whose weights no gradients flow."""
+    """Convert a copy to this number format, in eval mode and without gradients of its weights."""
     made = made.to(dtype=dtype).eval()
     for weight in made.parameters():  # a scripted module has no requires_grad_ of its own
         weight.requires_grad_(False)
@@ -203,7 +203,7 @@ def frozen(made: nn.Module, dtype: torch.dtype) -> nn.Module:
 
 
 def _functions(module: nn.Module) -> Iterator[tuple[str, FunctionType]]:
-    """Functions that a module holds as attributes or hooks, which `deepcopy` does not copy."""
+    """Yield the functions that a module holds as attributes or hooks, which `deepcopy` does not copy."""
     if is_scripted(module):
         return
     hooks = ((kind, hook) for kind in _HOOKS for hook in vars(module).get(kind, {}).values())
@@ -213,7 +213,7 @@ def _functions(module: nn.Module) -> Iterator[tuple[str, FunctionType]]:
 
 
 def _reaches(function: Any, own: set[int], depth: int = 3) -> bool:
-    """Whether a function holds one of these objects: in its closure, as a default, or wrapped."""
+    """Whether a function holds one of these objects in its closure, defaults or wrapped functions."""
     cells = (cell.cell_contents for cell in getattr(function, "__closure__", None) or () if _filled(cell))
     wrapped = (getattr(function, name, None) for name in ("__self__", "_torchdynamo_orig_callable"))
     for held in (*cells, *wrapped, *(getattr(function, "__defaults__", None) or ())):
@@ -232,7 +232,7 @@ def _filled(cell: CellType) -> bool:
 
 
 def _computed_tensors(model: nn.Module) -> dict[int, Any]:
-    """A memo for `deepcopy`, which fails on tensors with a gradient history, such as a normalised weight."""
+    """Return a memo for `deepcopy`, which fails on tensors with a gradient history."""
     kept = (value for module in model.modules() for value in vars(module).values())
     return {id(v): v.detach().clone() for v in kept if isinstance(v, Tensor) and not v.is_leaf}
 

@@ -1,52 +1,31 @@
-"""Runs compiled functions inside a model uncompiled while the model is read."""
+"""Run compiled functions inside a model uncompiled while the model is read."""
 
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 
 import torch
 from torch import nn
 
-_LOCK = threading.Lock()
-_STACK = ExitStack()
-_INSIDE = 0
+from invariscope.readers.threads import SharedSetting
+
+_EAGER = SharedSetting(lambda: torch.compiler.set_stance("force_eager"))
 
 
 @contextmanager
 def without_compilation() -> Iterator[None]:
     """Run functions wrapped by `torch.compile` uncompiled.
 
-    Otherwise the compiler would trace the hooks and the reduction of what they read. The setting is global to
-    the process: the last of several overlapping measurements restores it. If the compiler was never
-    loaded, nothing is done, since loading it takes seconds.
+    Otherwise the compiler would trace the hooks and the reduction of what they read. If the compiler was
+    never loaded, nothing is done, since loading it takes seconds.
     """
     if "torch._dynamo" not in sys.modules or not hasattr(torch.compiler, "set_stance"):
         yield
         return
-    _enter()
-    try:
+    with _EAGER.active():
         yield
-    finally:
-        _leave()
-
-
-def _enter() -> None:
-    global _INSIDE
-    with _LOCK:
-        if _INSIDE == 0:
-            _STACK.enter_context(torch.compiler.set_stance("force_eager"))
-        _INSIDE += 1
-
-
-def _leave() -> None:
-    global _INSIDE
-    with _LOCK:
-        _INSIDE -= 1
-        if _INSIDE == 0:
-            _STACK.close()
 
 
 def holds_compiled(model: nn.Module) -> bool:

@@ -1,4 +1,4 @@
-"""An error that leaves a model's forward, with the module where it arose."""
+"""Report errors of a model's forward with the module in which they arose."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from invariscope.readers.torch.modules import module_kind
 def failure(
     error: Exception, x: Any, model: nn.Module, *, copied_for: str = "", tried: bool = False
 ) -> FailedForward:
-    """The error for a batch on which the model failed.
+    """Return the error for a batch on which the model failed.
 
     Args:
-        error: what left its forward.
+        error: the exception raised by the forward.
         x: the batch.
-        model: what ran.
-        copied_for: the argument for which the model is a copy, if it is one.
-        tried: it took a few inputs before.
+        model: the model.
+        copied_for: the argument that made a copy of the model necessary; "" for the original.
+        tried: whether the model accepted a few inputs before.
     """
     where = f"the model{_place(error, model)}"
     return FailedForward.during(x, where, error, copied_for=copied_for, tried=tried)
 
 
 def _place(error: Exception, model: nn.Module) -> str:
-    """In which module an error arose: the innermost whose own code it left."""
+    """Return the innermost module in whose own code an error arose, as text."""
     names = {id(module): name or module_kind(model) for name, module in model.named_modules()}
     frames = (frame.f_locals.get("self") for frame, _ in walk_tb(error.__traceback__))
     inside = [frame for frame in frames if isinstance(frame, nn.Module) and id(frame) in names]

@@ -1,17 +1,18 @@
-"""Operations that are no module: which of them count, what they are called, and how they are noticed."""
+"""Functional operations: which of them are layers, their names, and how they are observed."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-# What keeps every position where it is, if the sizes stay. Others, such as roll, lose the trace.
+# Operations that keep every position in place if they keep the sizes. Others, such as roll, are not followed.
 _KEPT = """relu relu6 leaky_relu elu selu celu gelu silu mish hardswish hardtanh hardsigmoid sigmoid tanh
     softplus softsign prelu rrelu threshold logsigmoid dropout dropout1d dropout2d dropout3d
     alpha_dropout feature_alpha_dropout feature_dropout batch_norm instance_norm group_norm layer_norm
@@ -37,7 +38,7 @@ _SYNONYMS = {
     "special_expit": "sigmoid",
     "clip": "clamp",
 }
-# `x - y` arrives as "sub", but `1 - x` as "__rsub__" and an in-place operator may come as "__isub__".
+# `x - y` is reported as "sub", but `1 - x` as "__rsub__", and in-place operators may appear as "__isub__".
 _OPERATOR = re.compile(r"__[ir]?(add|sub|mul|truediv|div|floordiv|mod|pow|matmul|neg|abs)__")
 
 _VIEWS = """view view_as reshape reshape_as flatten unflatten ravel transpose permute t swapaxes swapdims
@@ -61,7 +62,7 @@ NOT_READ = frozenset(f"{_VIEWS} {_INDEXING} {_COPIES} {_CONSTANTS} {_DRAWN_IN_PL
 
 @cache
 def operation_name(raw: str) -> str | None:
-    """What an operation is called in a layer's name; None for views, indexing, copies and constants.
+    """Return an operation's name as a layer; None for views, indexing, copies and constants.
 
     >>> [operation_name(name) for name in ("add_", "__rsub__", "conv2d.default", "reshape", "__get__")]
     ['add', 'sub', 'conv2d', None, None]
@@ -75,10 +76,29 @@ def operation_name(raw: str) -> str | None:
     return None if {raw, name} & NOT_READ else _SYNONYMS.get(name, name)
 
 
-class OperationMode(TorchFunctionMode):
-    """Reports each operation that counts, as (name, result), wherever it happens.
+@cache
+def followed_name(raw: str) -> str:
+    """Return an operation's name, including those of operations that are not layers.
 
-    Within `report` torch calls nothing of this mode, so it may compute freely.
+    >>> [followed_name(name) for name in ("relu_", "__rsub__", "pad", "contiguous")]
+    ['relu', 'sub', 'pad', 'contiguous']
+    """
+    return operation_name(raw) or raw.strip("_")
+
+
+def tensors_among(values: Iterable[Any]) -> Iterator[Tensor]:
+    """Yield the tensors among an operation's arguments or results, including those in lists and tuples."""
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, list | tuple):
+            yield from (entry for entry in value if isinstance(entry, Tensor))
+
+
+class OperationMode(TorchFunctionMode):
+    """Calls `report(name, result)` for each operation that may be a layer.
+
+    The mode is inactive inside `report`, which may therefore compute freely.
     """
 
     def __init__(self, report: Callable[[str, Any], None]) -> None:
@@ -88,7 +108,7 @@ class OperationMode(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Runs the operation and reports it."""
+        """Run the operation and report it."""
         result = func(*args, **kwargs) if kwargs else func(*args)
         if result is not None:
             name = operation_name(getattr(func, "__name__", "__unnamed__"))
@@ -98,5 +118,5 @@ class OperationMode(TorchFunctionMode):
 
 
 def unobserved() -> AbstractContextManager[None]:
-    """For what we compute inside hooks: no operation of the model."""
+    """Return a context for computations in hooks, which are not operations of the model."""
     return torch._C.DisableTorchFunction()  # type: ignore[return-value]

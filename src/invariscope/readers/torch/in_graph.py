@@ -1,4 +1,4 @@
-"""Responses that gradients can flow through: a model read as it trains."""
+"""Read responses with their autograd graph, from a model in training."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from invariscope.readers.torch.failing import failure
 from invariscope.readers.torch.functions import OperationMode, unobserved
 from invariscope.readers.torch.layouts import Layouts
 from invariscope.readers.torch.modules import Site, module_kind, survey
-from invariscope.readers.torch.outputs import suffixes, tensors_in
+from invariscope.readers.torch.outputs import dtype_name, suffixes, tensors_in
 
 
 def output_in_graph(model: nn.Module, x: Tensor, *, output: OutputChoice = None) -> Tensor:
     """Return the model's prediction for each row of x, with gradients.
 
-    It is the only floating-point tensor in the model's output, or in the part that `output` selects, whose
-    first axis holds the rows. More cannot be inferred from one forward in the model's current mode.
+    The prediction is the only floating-point tensor in the model's output, or in the part that `output`
+    selects, whose first axis holds the rows. One forward in the model's current mode shows no more.
 
     Raises:
         TypeError: not a module.
-        ValueError: no such tensor, or several; the model fails.
+        ValueError: there is no such tensor, or several, or the model fails.
     """
     _need_module(model)
     returned, rows = _returned(model, x), len(x)
@@ -46,25 +46,25 @@ def output_in_graph(model: nn.Module, x: Tensor, *, output: OutputChoice = None)
 
 
 def responses_in_graph(model: nn.Module, x: Tensor, *, layers: Selection = None) -> dict[LayerKey, Tensor]:
-    """Responses (row, unit...) by layer and call, from one forward of the model as it is, with gradients.
+    """Return the (row, unit...) responses by layer and call, with gradients, from one forward of the model.
 
-    Layers have the names that `iv.measure` gives them. Read are tensors with the batch on their first axis;
-    maps have their channels on the second. Each is a copy, which later operations in place do not change.
+    Layers have the same names as in `iv.measure`. Tensors must have the batch on their first axis; maps have
+    their channels on the second. Each response is a copy, which later in-place operations do not change.
 
     Args:
-        model: what runs; its mode, buffers and hooks are its own affair.
+        model: the model, run as it is: its mode, buffers and hooks are not managed.
         x: (row, ...) inputs.
         layers: names, globs, a list of them, or a predicate on `LayerInfo`; None: modules without children
             and functional operations.
     Raises:
-        TypeError: no module.
-        ValueError: a pattern that matches nothing, a layer whose first axis is not the batch.
+        TypeError: not a module.
+        ValueError: a pattern that matches no layer, or a layer whose first axis is not the batch.
     """
     _need_module(model)
     plain = uncompiled(model)
     watch = _Watch(as_selector(layers), len(x))
     watch.layouts.begin(x)
-    with exclusive(plain), ExitStack() as stack:  # or another thread's measurement might have it in eval mode
+    with exclusive(plain), ExitStack() as stack:  # another thread's measurement may have put it in eval mode
         for site in survey(plain):
             for handle in watch.hooks(site):
                 stack.callback(handle.remove)
@@ -77,7 +77,7 @@ def responses_in_graph(model: nn.Module, x: Tensor, *, layers: Selection = None)
 def _returned(model: nn.Module, x: Tensor) -> Any:
     try:
         return model(x)
-    except torch.OutOfMemoryError:  # a training may answer with a smaller batch
+    except torch.OutOfMemoryError:  # a training loop may retry with a smaller batch
         raise
     except Exception as error:
         raise failure(error, x, uncompiled(model)) from error
@@ -85,14 +85,12 @@ def _returned(model: nn.Module, x: Tensor) -> Any:
 
 def _need_module(model: Any) -> None:
     if not isinstance(model, nn.Module):
-        raise TypeError(
-            f"gradients flow into the parameters of a torch.nn.Module; got {type(model).__name__}"
-        )
+        raise TypeError(f"responses with gradients need a torch.nn.Module; got {type(model).__name__}")
 
 
 @dataclass(eq=False)
 class _Watch:
-    """What was read of a forward so far, and the modules that it is in, the innermost last."""
+    """What was read of a forward so far, and the enclosing modules (`around`), the innermost last."""
 
     selector: Selector
     rows: int
@@ -104,13 +102,13 @@ class _Watch:
     layouts: Layouts = field(default_factory=Layouts)
 
     def hooks(self, site: Site) -> Iterator[RemovableHandle]:
-        """Follows one module; scripted ones take no hooks."""
+        """Register the hooks of a module; scripted modules do not take any."""
         if site.role == "scripted":
             return
         enter, note, leave = self._trio(site)
         yield site.module.register_forward_pre_hook(in_this_thread(enter))
         yield site.module.register_forward_hook(in_this_thread(note))
-        # Also called when an error passes, which the model itself may catch.
+        # Also called after an error, which the model itself may catch.
         yield site.module.register_forward_hook(in_this_thread(leave), always_call=True)
 
     def _trio(self, site: Site) -> tuple[Callable[..., None], ...]:
@@ -127,14 +125,14 @@ class _Watch:
         return enter, note, leave
 
     def operation(self, name: str, output: Any) -> None:
-        """An operation happened; inside a leaf it is no layer."""
+        """Add the output of an operation, unless it ran inside a leaf module."""
         if self.around and self.around[-1].role == "container":
             prefix = self.around[-1].prefix
             self._add(f"{prefix}{name}", f"function {name}", output, default=True, operation=True)
 
     def _add(self, name: str, kind: str, output: Any, *, default: bool, operation: bool) -> None:
         found = [(path, tensor) for path, tensor in tensors_in(output) if tensor.is_floating_point()]
-        if operation:  # arithmetic on weights is no layer
+        if operation:  # arithmetic on weights is not a layer
             found = [(path, tensor) for path, tensor in found if tensor.shape[:1] == (self.rows,)]
         call = self.counts[name]
         self.counts[name] += bool(found)
@@ -143,8 +141,8 @@ class _Watch:
 
     def _keep(self, name: str, call: int, kind: str, tensor: Tensor, *, default: bool) -> None:
         self.names[name] = default
-        shape, dtype = tuple(tensor.shape[1:]), str(tensor.dtype).removeprefix("torch.")
-        if not self.selector(LayerInfo(name, call, shape, dtype, kind, None), default=default):
+        info = LayerInfo(name, call, tuple(tensor.shape[1:]), dtype_name(tensor), kind, None)
+        if not self.selector(info, default=default):
             return
         if tensor.shape[:1] == (self.rows,):
             last = self.layouts.channels_last(tensor)
@@ -153,14 +151,14 @@ class _Watch:
             self.misshapen[name] = tuple(tensor.shape)
 
     def check(self, model: str) -> None:
-        """Raises a ValueError unless every pattern was met, and every layer named could be read."""
+        """Raise ValueError unless every pattern matched, and every named layer could be read."""
         directory = Directory(model, tuple(self.names), (), sum(self.names.values()))
         directory.check(self.selector)
         if self.misshapen and (self.selector.patterns or not self.found):
             name, shape = next(iter(self.misshapen.items()))
             raise ValueError(
-                f"{name!r} gave {shape}: its first axis should hold the {self.rows} inputs; select other "
-                "layers"
+                f"{name!r} gave shape {shape}, whose first axis should hold the {self.rows} inputs; select "
+                "other layers"
             )
         if not self.found:
             raise ValueError(f"layers={self.selector.patterns or 'predicate'} selects no layer of {model}")

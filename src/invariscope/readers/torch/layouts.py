@@ -1,8 +1,8 @@
-"""Tracks through a forward which axis of a feature map holds the channels."""
+"""Track through a forward which axis of a feature map holds the channels."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, TypeAlias
 
 import torch
@@ -10,16 +10,16 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
-from invariscope.readers.torch.functions import POINTWISE, operation_name
+from invariscope.readers.torch.functions import POINTWISE, followed_name, tensors_among
 
 Layout: TypeAlias = tuple[int, ...]
 """Positions of an image's axes (channel, row, column...) in a tensor; () if it is only known that features
 come last."""
 
 UNCLEAR: Layout = ()
-_MAP = 4  # axes of the smallest map, samples included
+_MAP = 4  # number of axes of the smallest map, including samples
 
-# These take and return (sample, channel, axis...), whatever came before.
+# Operations that take and return (sample, channel, axis...).
 _FIRST = {
     f"{kind}{d}d" for d in (2, 3) for kind in ("conv", "conv_transpose", "max_pool", "avg_pool", "lp_pool")
 }
@@ -27,7 +27,7 @@ _FIRST |= {f"adaptive_{kind}_pool{d}d" for d in (2, 3) for kind in ("avg", "max"
 _FIRST |= {f"{name}_with_indices" for name in _FIRST if "max" in name}
 _FIRST |= {"batch_norm", "instance_norm", "group_norm", "interpolate", "pixel_shuffle", "pixel_unshuffle"}
 _PERMUTING = {"permute", "transpose", "swapaxes", "swapdims", "movedim", "moveaxis"}
-# These may change sizes, but not the meaning of axes.
+# Operations that may change sizes, but not the meaning of axes.
 _KEEPING = {"cat", "roll", "flip", "pad", "chunk", "split", "tensor_split", "narrow"}
 _RESHAPING = {"view", "reshape", "view_as", "reshape_as", "unflatten", "expand"}
 _NORMS = {"layer_norm", "rms_norm"}
@@ -68,12 +68,10 @@ class Layouts(TorchFunctionMode):
         """Run the operation, and record the layouts of its results."""
         options = kwargs or {}
         result = func(*args, **options)
-        outputs = [t for t in _tensors([result]) if t.ndim >= _MAP]
-        if outputs:
-            raw = getattr(func, "__name__", "")
-            name = operation_name(raw) or raw.strip("_")
-            for output in outputs:
-                self._note(output, self._made(name, func, args, options, output))
+        name = getattr(func, "__name__", "")
+        for output in tensors_among([result]):
+            if output.ndim >= _MAP:
+                self._note(output, self._made(followed_name(name), func, args, options, output))
         return result
 
     def _note(self, tensor: Tensor, layout: Layout | None) -> None:
@@ -87,7 +85,7 @@ class Layouts(TorchFunctionMode):
     ) -> Layout | None:
         if name in _FIRST:
             return _first(output)
-        inputs = list(_tensors([*args, *options.values()]))
+        inputs = list(tensors_among([*args, *options.values()]))
         before = inputs[0] if inputs else output
         known = self.of(before)
         if name in _PERMUTING:
@@ -135,11 +133,3 @@ def _permuted(func: Any, args: tuple[Any, ...], options: dict[str, Any], known: 
 def _only_slices(index: Any) -> bool:
     entries = index if isinstance(index, tuple) else (index,)
     return all(entry is Ellipsis or isinstance(entry, slice) for entry in entries)
-
-
-def _tensors(values: Sequence[Any]) -> Iterator[Tensor]:
-    for value in values:
-        if isinstance(value, Tensor):
-            yield value
-        elif isinstance(value, list | tuple):
-            yield from (entry for entry in value if isinstance(entry, Tensor))

@@ -1,4 +1,4 @@
-"""The tree of modules: which of them are layers, and what they are called."""
+"""The tree of modules: which of them are layers, and their names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import nn
 
 Role = Literal["leaf", "container", "inner", "scripted"]
 
-# These compute with their children's weights without calling them.
+# Modules that compute with their children's weights without calling the children.
 _WHOLE = (nn.MultiheadAttention, nn.RNNBase, nn.RNNCellBase)
 
 
@@ -20,10 +20,10 @@ class Site:
     """A module that may be read.
 
     Args:
-        name: its dotted name; the model itself goes by the name of its class.
-        role: "leaf"; "container" (has children, is read when named); "inner" (inside a leaf such as
-            attention); "scripted" (its children run out of Python's sight).
-        prefix: what stands before the functional operations in its forward.
+        name: dotted name of the module; for the model itself the name of its class.
+        role: "leaf"; "container" (has children, read if named); "inner" (inside a leaf such as attention);
+            "scripted" (its children do not run in Python).
+        prefix: prefix of the names of functional operations in its forward.
     """
 
     name: str
@@ -33,17 +33,17 @@ class Site:
 
     @property
     def default(self) -> bool:
-        """Read where the user selects nothing."""
+        """Whether it is read if the user selects nothing."""
         return self.role in ("leaf", "scripted")
 
     @property
     def kind(self) -> str:
-        """The class, as the user knows it."""
+        """Name of the module's class."""
         return module_kind(self.module)
 
 
 def module_kind(module: nn.Module) -> str:
-    """The class of a module; of a scripted one the class that was scripted."""
+    """Return the class name of a module; for a scripted one that of the original class."""
     return str(module.original_name if is_scripted(module) else type(module).__name__)
 
 
@@ -53,7 +53,7 @@ def is_scripted(module: nn.Module) -> bool:
 
 
 def survey(model: nn.Module) -> list[Site]:
-    """Every module that a forward may call, in the order of registration; a shared one once."""
+    """Return every module that a forward may call, in the order of registration; shared ones once."""
     root = module_kind(model)
     if root in dict(model.named_modules()):
         root += "()"
@@ -73,7 +73,7 @@ def _walk(module: nn.Module, path: str, name: str, *, inside: bool, seen: set[in
 
 
 def _children(module: nn.Module) -> list[tuple[str, nn.Module]]:
-    # A parametrization computes a weight whenever the weight is asked for: part of the module, no layer.
+    # A parametrization computes a weight on every access: it is part of the module, not a layer.
     return [(name, child) for name, child in module.named_children() if name != "parametrizations"]
 
 
@@ -91,12 +91,12 @@ def _role(module: nn.Module, children: list[Any], *, root: bool, inside: bool) -
 
 
 def runs(module: nn.Module) -> bool:
-    """Whether a module has a forward of its own; lists and dictionaries of modules have none."""
+    """Whether a module has its own forward; lists and dictionaries of modules have none."""
     return "forward" in vars(module) or type(module).forward is not nn.Module.forward
 
 
 def never_ran(sites: Iterable[Site], ran: set[str]) -> tuple[str, ...]:
-    """Modules without children that could have run and did not."""
+    """Return the names of modules without children that could have run but did not."""
     return tuple(
         site.name
         for site in sites

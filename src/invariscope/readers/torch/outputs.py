@@ -1,6 +1,6 @@
-"""The tensors in what a module returns: one, or any nesting of tuples, lists, dicts, dataclasses and graphs.
+"""The tensors in a module's output: one, or any nesting of tuples, lists, dicts, dataclasses and graphs.
 
-So is what an object keeps as its attribute `tensor`, as the feature fields of escnn and e2cnn do.
+This includes tensors in the attribute `tensor` of an object, such as a feature field of escnn or e2cnn.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Path: TypeAlias = tuple[Any, ...]
 
 
 def tensors_in(output: Any, path: Path = ()) -> Iterator[tuple[Path, Tensor]]:
-    """Every tensor with its path, in order; anything else is passed over."""
+    """Yield every tensor with its path, in order; anything else is ignored."""
     if isinstance(output, Tensor):
         yield path, output
         return
@@ -69,25 +69,30 @@ NOTHING = Given({})
 
 
 def unreadable(tensor: Tensor) -> str:
-    """Return why no measure applies to such a tensor; "" if measures do."""
+    """Return why no measure applies to such a tensor; "" if measures apply."""
     if torch._C._functorch.is_functorch_wrapped_tensor(tensor):  # type: ignore[attr-defined]
         return "it runs inside torch.func or vmap, where single values cannot be read"
     if tensor.is_nested or tensor.layout is not torch.strided:
         return "its tensor is not dense"
     if not tensor.is_floating_point():
-        return f"its values are {str(tensor.dtype).removeprefix('torch.')}, not real floating-point numbers"
+        return f"its values are {dtype_name(tensor)}, not real floating-point numbers"
     return ""
 
 
+def dtype_name(tensor: Tensor) -> str:
+    """Return the name of a tensor's number format, such as "float32"."""
+    return str(tensor.dtype).removeprefix("torch.")
+
+
 def pick(output: Any, path: Path) -> Any:
-    """What lies at a path; None if the output has no such part."""
+    """Return the part of an output at a path; None if there is no such part."""
     for key in path:
         output = dict(parts_of(output)).get(key)
     return output
 
 
 def suffixes(paths: list[Path]) -> list[str]:
-    """How the tensors of one output are told apart: the first carries the plain name.
+    """Return the name suffixes that distinguish the tensors of one output; the first one's is empty.
 
     >>> suffixes([(0,), (1, 0), (1, 1)]), suffixes([("logits",), ("features",)])
     (['', '[1][0]', '[1][1]'], ['', '[features]'])

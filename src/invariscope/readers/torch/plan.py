@@ -1,4 +1,4 @@
-"""From trial forwards to a plan: which tensors to hand over in every forward, under which names."""
+"""Plan from trial forwards which tensors to read in every forward, and their names."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from invariscope.readers.base import OK, AxisChoice, LayerInfo, LayerKey
 from invariscope.readers.irregular import Irregular, irregular
 from invariscope.readers.pooling import PooledAxis, Pooling, Rows, arranged, locate, pooling_of
 from invariscope.readers.selection import Selector, axis_choice
-from invariscope.readers.torch.aliases import walk
+from invariscope.readers.torch.aliases import memory_layout
 from invariscope.readers.torch.axes import NO_AXIS, BatchAxis, find_batch_axis, order_rows
 from invariscope.readers.torch.modules import Site
-from invariscope.readers.torch.outputs import Path, unreadable
+from invariscope.readers.torch.outputs import Path, dtype_name, unreadable
 from invariscope.readers.torch.recording import FUNCTION, Event, Recording
 
 SiteKey: TypeAlias = tuple[str, str]
@@ -26,17 +26,17 @@ UNEVEN = "how often it runs depends on the values or number of the inputs"
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Slot:
-    """One reading of every forward.
+    """One reading in every forward.
 
     Args:
-        layer: its name.
-        call: its number within the forward.
-        path: where the tensor is in the output.
-        axis: where the batch is.
-        plain: the tensor already is (batch, *unit).
+        layer: name of the layer.
+        call: number of its run within the forward.
+        path: path to the tensor in the output.
+        axis: batch axis of the tensor.
+        plain: whether the tensor already is (batch, *unit).
         alias_of: the reading that it repeats.
-        keeps: others repeat this one, so it must be remembered.
-        releases: it is the last to repeat its original.
+        keeps: whether others repeat this one, so that it must be kept.
+        releases: whether it is the last one that repeats its original.
     """
 
     layer: str
@@ -50,17 +50,17 @@ class Slot:
 
     @property
     def key(self) -> LayerKey:
-        """What identifies the reading."""
+        """Identifies the reading."""
         return self.layer, self.call
 
 
 @dataclass(frozen=True, eq=False)
 class Calls:
-    """What to read of the successive runs of one site.
+    """What to read in the successive runs of one site.
 
     Args:
-        slots: by run; runs without any are not read.
-        fixed: the site ran equally often at both batch sizes.
+        slots: slots of each run; runs without slots are not read.
+        fixed: whether the site ran equally often at both batch sizes.
     """
 
     slots: tuple[tuple[Slot, ...], ...]
@@ -96,13 +96,13 @@ class Trials:
     numbers: dict[SiteKey, dict[int, int]] = field(default_factory=dict)
 
     def candidates(self) -> list[Candidate]:
-        """Everything that can be named, in the order of production."""
+        """Return everything that can be named, in the order of production."""
         events = (*self.large.events.values(), *self._dropped(), *self.large.in_other_threads())
         found = (self._candidate(event) for event in events)
         return [candidate for candidate in found if candidate is not None]
 
     def _dropped(self) -> Iterable[Event]:
-        """Runs of modules that happened for two inputs but not for three."""
+        """Yield runs of modules that occurred for two inputs, but not for three."""
         for key, event in self.small.events.items():
             if event.source != FUNCTION and key not in self.large.events:
                 yield replace(event, tensor=None, problem=UNEVEN)
@@ -110,7 +110,7 @@ class Trials:
     def _candidate(self, event: Event) -> Candidate | None:
         name = event.site
         if event.source == FUNCTION and name in self.modules:
-            name = f"/{name}"  # a module has that name already
+            name = f"/{name}"  # a module has that name
         name += event.suffix
         if event.tensor is None:
             info = LayerInfo(name, event.index, (), "none", event.kind, None, event.problem)
@@ -150,7 +150,7 @@ class Trials:
         return irregular(before, after.tensor, found, (self.small.fed, other.fed), other.batch)
 
     def axis(self, small: Tensor, large: Tensor, name: str) -> BatchAxis | str:
-        """The batch axis of one layer's tensors; an answer for all layers counts where it is needed."""
+        """Return the batch axis of a layer's tensors; the user's choice for all layers is used if needed."""
         sizes = self.small.batch, self.large.batch
         found = find_batch_axis(small.shape, large.shape, sizes)
         choice = axis_choice(self.batch_axis, name)
@@ -174,14 +174,14 @@ class Trials:
         return self.large.batch not in tensor.shape
 
     def _call(self, event: Event) -> int:
-        """Runs of a module count as they come; of the operations only those that are layers."""
+        """Return the number of a run, counting all runs of a module, but only the layers of an operation."""
         if event.source != FUNCTION:
             return event.index
         numbers = self.numbers.setdefault((event.source, event.site), {})
         return numbers.setdefault(event.index, len(numbers))
 
     def ordered(self, candidate: Candidate) -> Candidate:
-        """Settles which rows belong to a sample, where a sample has several."""
+        """Find the rows of each sample, if there are several per sample."""
         axis, before = candidate.axis, candidate.event.tensor
         if not isinstance(axis, BatchAxis) or axis.per_sample == 1 or before is None:
             return candidate
@@ -196,7 +196,7 @@ class Trials:
 
 
 def _with_layout(verdict: BatchAxis | PooledAxis | str, event: Event) -> BatchAxis | PooledAxis | str:
-    """The axis of a map with channels last says so: it is handed over with channels first."""
+    """Mark the axis of a map with channels last, which is passed on with channels first."""
     if (
         not isinstance(verdict, BatchAxis)
         or verdict.axis
@@ -215,8 +215,8 @@ def describe(
     verdict: BatchAxis | PooledAxis | str,
     trial: Recording | int,
 ) -> LayerInfo:
-    """A tensor's entry: of one sample if the batch axis is known, else of the whole, with the reason."""
-    dtype = str(tensor.dtype).removeprefix("torch.")
+    """Describe one sample of a tensor if its batch axis is known, otherwise the whole, with the reason."""
+    dtype = dtype_name(tensor)
     if isinstance(verdict, str):
         return LayerInfo(name, call, tuple(tensor.shape), dtype, kind, None, verdict)
     fed, batch = (None, trial) if isinstance(trial, int) else (trial.fed, trial.batch)
@@ -226,12 +226,12 @@ def describe(
 
 
 def choose(candidates: Iterable[Candidate], selector: Selector) -> list[Candidate]:
-    """Those that the user wants."""
+    """Return the candidates that the user selected."""
     return [c for c in candidates if selector(c.info, default=c.event.default)]
 
 
 def with_aliases(candidates: Iterable[Candidate], batch: int) -> list[Candidate]:
-    """Marks each candidate that repeats an earlier one."""
+    """Mark each candidate that repeats an earlier one."""
     originals: dict[tuple[object, ...], LayerKey] = {}
     marked = []
     for candidate in candidates:
@@ -246,17 +246,17 @@ def with_aliases(candidates: Iterable[Candidate], batch: int) -> list[Candidate]
 
 
 def _identity(candidate: Candidate, batch: int) -> tuple[object, ...] | None:
-    """Memory, its version and the walk through it: equal for readings that hold the same values."""
+    """Return the footprint and memory layout, equal for readings with the same values; None if unknown."""
     footprint, tensor = candidate.event.footprint, candidate.event.tensor
     if not isinstance(candidate.axis, BatchAxis) or footprint is None or tensor is None:
         return None
     if footprint.version is None:
         return None
-    return footprint, *walk(candidate.axis.arrange(tensor, batch))
+    return footprint, *memory_layout(candidate.axis.arrange(tensor, batch))
 
 
 def slots_of(candidates: Iterable[Candidate], trials: Trials) -> Mapping[SiteKey, Calls]:
-    """The readings of every forward, by site and run."""
+    """Return what to read in every forward, by site and run."""
     readable = [c for c in candidates if c.axis is not None]
     last = {c.info.alias_of: (c.info.layer, c.info.call) for c in readable if c.info.alias_of}
     by_site: dict[SiteKey, dict[int, list[Slot]]] = {}
@@ -289,9 +289,9 @@ def _calls(runs: dict[int, list[Slot]], site: SiteKey, trials: Trials) -> Calls:
 def operation_tables(
     calls: Mapping[SiteKey, Calls], operations: Iterable[tuple[tuple[str, ...], str]], sites: Iterable[Site]
 ) -> dict[str, dict[str, SiteKey]]:
-    """The modules to follow so that operations are attributed, and what is read in each: {name: site}.
+    """Return the modules to follow in order to attribute operations, with the operations to read in each.
 
-    A module that is not followed counts as part of the one around it, which does no harm unless an operation
+    A module that is not followed counts as part of the enclosing one, which is harmless unless an operation
     of the same name is read there.
     """
     operations, by_name = list(operations), {site.name: site for site in sites}

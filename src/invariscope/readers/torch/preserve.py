@@ -1,4 +1,4 @@
-"""A model is measured in eval mode and afterwards is what it was, also after an error."""
+"""Measure a model in eval mode and restore it afterwards, also after an error."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from invariscope.common.autocast import without_autocast
 from invariscope.common.random_state import held_generators, put_back
-from invariscope.readers.threads import exclusive, without_fast_path
+from invariscope.readers.threads import WITHOUT_FAST_PATH, exclusive
 from invariscope.readers.torch.modules import is_scripted
 from invariscope.readers.torch.sharding import resharded
 from invariscope.readers.torch.snapshot import Snapshot
@@ -23,13 +23,13 @@ def preserved(model: nn.Module) -> Iterator[None]:
 
     Restored on exit, also after an error: each module's mode, hooks, submodules, buffers, attributes and
     their contents (see `Snapshot`), gradients, requires_grad, the model's own generators, and torch's fast
-    path setting. All of it is restored together, so that flags agree with what they describe. Modes are set
+    path setting. Everything is restored together, so that flags agree with what they describe. Modes are set
     directly, because a model's own `train()` may do more, such as merging adapters into weights. A warning
     names weights that a forward writes to.
 
-    Other threads that measure the model wait. Those that run it do not, and see it in eval mode.
+    Other threads that measure the model wait; those that run it do not, and see it in eval mode.
     """
-    with exclusive(model), without_fast_path(), without_autocast(), resharded(model):
+    with exclusive(model), WITHOUT_FAST_PATH.active(), without_autocast(), resharded(model):
         rescaled = _rescaled(model)
         before = Snapshot(model, rescaled)
         kept = {id(weight) for weight in rescaled}
@@ -52,11 +52,11 @@ def _prepare(model: nn.Module) -> None:
     for module in model.modules():
         module.training = False
         if not is_scripted(module) and vars(module).get("_compiled_call_impl") is not None:
-            module._compiled_call_impl = None  # its inner layers would not be seen
+            module._compiled_call_impl = None  # a compiled call would hide its inner layers
 
 
 def _rescaled(model: nn.Module) -> list[Tensor]:
-    """Weights that an embedding with max_norm rescales in place on every lookup."""
+    """Return the weights that embeddings with max_norm rescale in place on every lookup."""
     embeddings = [m for m in model.modules() if isinstance(m, (nn.Embedding, nn.EmbeddingBag))]
     return [m.weight for m in embeddings if m.max_norm is not None]
 
@@ -91,8 +91,8 @@ class _WeightState:
     def report(self) -> None:
         if self.version is not None and self.weight._version != self.version:
             warnings.warn(
-                f"the model's forward writes to its own parameter {self.name!r}: measuring it changes it, as "
-                "any forward does",
+                f"the model's forward writes to its own parameter {self.name!r}, so measuring changes it, "
+                "like any forward",
                 RuntimeWarning,
                 stacklevel=2,
             )

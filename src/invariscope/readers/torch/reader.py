@@ -1,4 +1,4 @@
-"""Reads PyTorch modules: module outputs by hooks, functional operations by a function mode."""
+"""Read PyTorch modules: module outputs by hooks, functional operations by a function mode."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from invariscope.common.default_device import as_the_caller
-from invariscope.common.random_state import Generator, Streams, global_generators, put_back
+from invariscope.common.random_state import RandomGenerator, Streams, global_generators, put_back
 from invariscope.common.samples import Inputs, is_structured
 from invariscope.readers.base import (
     AxisChoice,
@@ -27,10 +27,10 @@ from invariscope.readers.base import (
 from invariscope.readers.feeding import Feeding
 from invariscope.readers.fingerprint import identify
 from invariscope.readers.pooling import as_pooling
-from invariscope.readers.prediction import OutputChoice, Prediction, as_output_choice, find_prediction
+from invariscope.readers.prediction import OutputChoice, PredictionSelector, as_output_choice, find_prediction
 from invariscope.readers.selection import Directory, Selector, as_axis_choice, as_selector
 from invariscope.readers.threads import exclusive
-from invariscope.readers.torch.built import inventory, refuse_built
+from invariscope.readers.torch.built import inventory, refuse_built, structure
 from invariscope.readers.torch.copies import Placed, home, place, uncompiled
 from invariscope.readers.torch.eager import without_compilation
 from invariscope.readers.torch.modules import Site, module_kind, never_ran, survey
@@ -53,16 +53,16 @@ from invariscope.readers.torch.recording import (
     probes,
     record,
 )
-from invariscope.readers.torch.structure import Structure
 from invariscope.readers.torch.tapping import ModuleForward
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What an inspection settled for one device and number format.
+    """The result of an inspection for one device and number format.
 
     Args:
-        sets_up: the first forward changes hooks or submodules, so it must run before ours are registered.
+        sets_up: whether the first forward changes hooks or submodules, so that it must run before our hooks
+            are registered.
     """
 
     inspection: Inspection
@@ -75,22 +75,23 @@ class Plan:
 
 @dataclass(frozen=True, eq=False)
 class TorchReader(Reader):
-    """Reads every module output, functional operations and residual sums too, of a `torch.nn.Module`.
+    """Reads the outputs of modules and functional operations, such as residual sums, of a `torch.nn.Module`.
 
-    Names: a module goes by its dotted name, the model itself by the name of its class; an operation outside
-    any leaf module is `block1/add`, at the root `add` (`/add` where a module is called so). Where an output
-    holds several tensors the first carries the plain name, the others their place in it: `lstm[1][0]`,
-    `head[logits]`. Runs of one layer within a forward are told apart by `call`, counted from 0.
+    Names: a module has its dotted name, the model itself the name of its class; an operation outside
+    any leaf module is `block1/add`, or at the root `add` (`/add` if a module has that name). If an output
+    holds several tensors, the first has the plain name, and the others add their place: `lstm[1][0]`,
+    `head[logits]`. Runs of the same layer within a forward are distinguished by `call`, counted from 0.
 
     Read by default: modules without children, attention and recurrent modules, and operations that return
-    floating values with a batch axis; if there are none, the model itself. A container is read when a pattern
-    names it. Not seen: what custom autograd functions, scripted modules and compiled code do inside.
+    floating-point values with a batch axis; if there are none, the model itself. A container is read if a
+    pattern names it. Operations inside custom autograd functions, scripted modules and compiled code are not
+    seen.
 
     Args:
         model: any module, in any mode, on any device.
         layers: names, globs, a list of them, or a predicate on `LayerInfo`; a leading "!" excludes.
-        batch_axis: the batch axis where several axes follow the batch: one for all, or {name or glob: axis}.
-        output, gradients, preprocess, call, pool: as for `iv.measure`.
+        batch_axis: the batch axis if several axes follow the batch: one for all, or {name or glob: axis}.
+        output, gradients, preprocess, call, pool: see `iv.measure`.
     """
 
     model: nn.Module
@@ -111,17 +112,17 @@ class TorchReader(Reader):
 
     @classmethod
     def accepts(cls, model: Any) -> bool:
-        """Whether it is a module."""
+        """Whether the model is a module."""
         return isinstance(model, nn.Module)
 
     @property
     def name(self) -> str:
-        """The class of the model."""
+        """Class name of the model."""
         return module_kind(uncompiled(self.model))
 
     @property
     def device(self) -> str:
-        """Where its parameters are."""
+        """Device of the parameters."""
         return str(home(self.model) or "cpu")
 
     def identity(self) -> Identity:
@@ -133,7 +134,7 @@ class TorchReader(Reader):
     def inspect(
         self, x: Inputs, *, device: str | None = None, precision: Precision = "float32"
     ) -> Inspection:
-        """Forwards two and three inputs and says what can be read; see `Reader.inspect`."""
+        """Forward two and three inputs, and return what can be read; see `Reader.inspect`."""
         placed = self._placed(device, precision)
         with preserved(placed.model), without_compilation():
             plan = self._plan(placed, x)
@@ -144,7 +145,7 @@ class TorchReader(Reader):
     def open(
         self, *, device: str | None = None, precision: Precision = "float32", seed: int = 0
     ) -> Iterator[Forward]:
-        """Eval mode and hooks, all undone on exit; inspects on the first forward where nobody did before."""
+        """Set eval mode and hooks until exit; inspect in the first forward, if that was not done before."""
         placed = self._placed(device, precision)
         with preserved(placed.model), without_compilation(), ExitStack() as stack:
             plan = self._plans.get((device, precision))
@@ -168,16 +169,16 @@ class TorchReader(Reader):
 
     def _plan(self, placed: Placed, x: Inputs) -> Plan:
         rows, altered = probes(x)
-        generators, fresh = _generators(placed), Structure.of(placed.model)
+        generators, fresh = _generators(placed), structure(placed.model)
 
         parts, run = inventory(placed.model), partial(record, placed, shape=_shape(x))
 
         with put_back(generators) as before:
             small = run(survey(placed.model), rows[:SMALL])
             drawn_first = _moved(generators, before)
-        sets_up, sites = fresh != Structure.of(placed.model), survey(placed.model)
+        sets_up, sites = fresh != structure(placed.model), survey(placed.model)
         run = partial(run, sites)
-        if sets_up:  # forwards then differ from the first one
+        if sets_up:  # later forwards differ from the first one
             with put_back(generators):
                 small = run(rows[:SMALL])
         with put_back(generators) as before:
@@ -215,7 +216,7 @@ class TorchReader(Reader):
         tables = operation_tables(calls, large.operations, sites)
         return Plan(inspection, calls, tables, drawn, large.wrote_input, sets_up)
 
-    def _prediction(self, trials: Trials) -> Prediction:
+    def _prediction(self, trials: Trials) -> PredictionSelector:
         returned = trials.small.output, trials.large.output
         axis = partial(trials.axis, name="output")
         return find_prediction(returned, self.output, axis, trials.large.batch)
@@ -238,7 +239,7 @@ class TorchReader(Reader):
         return with_aliases(chosen, trials.large.batch)
 
 
-def _generators(placed: Placed) -> tuple[Generator, ...]:
+def _generators(placed: Placed) -> tuple[RandomGenerator, ...]:
     return global_generators(str(placed.device or "cpu"))
 
 
@@ -248,14 +249,14 @@ def _shape(x: Inputs) -> tuple[int, ...]:
 
 
 def _run_once(placed: Placed, x: Inputs) -> None:
-    """Run a forward, for what the first one sets up."""
+    """Run a first forward, which sets up hooks or submodules."""
     rows, _ = probes(x)
     with put_back(_generators(placed)), forward_mode(gradients=placed.gradients), as_the_caller():
         placed.run(placed.feed(rows[:SMALL]))
 
 
-def _moved(generators: Sequence[Generator], states: Sequence[Any]) -> tuple[str, ...]:
-    """Return the names of generators that were drawn from since these states."""
+def _moved(generators: Sequence[RandomGenerator], states: Sequence[Any]) -> tuple[str, ...]:
+    """Return the names of the generators that were used since these states."""
     return tuple(g.name for g, state in zip(generators, states, strict=True) if g.moved_from(state))
 
 
@@ -278,7 +279,7 @@ def _notes(placed: Placed, sites: Sequence[Site], drawn: Sequence[str]) -> tuple
     scripted = [site.name for site in sites if site.role == "scripted"]
     notes = []
     if scripted:
-        notes.append(f"traced or scripted, only its output is read: {', '.join(scripted)}")
+        notes.append(f"traced or scripted, so that only the output is read: {', '.join(scripted)}")
     if placed.left_training:
         listed = ", ".join(placed.left_training)
         notes.append(f"read in eval mode like the rest of the model, but left in training mode: {listed}")

@@ -1,4 +1,4 @@
-"""One trial forward in which everything that could be read is noted."""
+"""Record everything that could be read in a trial forward."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from invariscope.readers.torch.modules import Site
 from invariscope.readers.torch.outputs import NOTHING, Given, Path, suffixes, tensors_in, unreadable
 
 FUNCTION = "function"
-_ELSEWHERE = "it ran only in another thread than the one that called the model, where it is not read"
+_ELSEWHERE = "it ran only in another thread, not in the one that called the model, so it is not read"
 
 SMALL, LARGE = 2, 3
-"""Batch sizes of the trial forwards: an axis of 2 and then 3 follows the batch."""
+"""Batch sizes of the trial forwards: an axis of size 2 and then 3 follows the batch."""
 
 EventKey: TypeAlias = tuple[str, str, int, Path]
 
@@ -42,16 +42,16 @@ class Event:
     """One tensor that a module or an operation produced.
 
     Args:
-        source: "function", or "module".
-        site: the module's name, or the container's prefix and the operation.
-        index: which run of the site within this forward.
-        path: where the tensor is in the output.
-        suffix: what the path adds to the layer's name.
-        kind: as in LayerInfo.
-        default: read where the user selects nothing.
-        tensor: kept alive, so that no other tensor can take its memory; None if there was no tensor at all.
-        channels_last: it is a map (sample, row, column..., channel).
-        unclear: its features come last, and it is not known whether the other axes are rows and columns.
+        source: "function" or "module".
+        site: name of the module, or prefix of the container and name of the operation.
+        index: number of the site's run within this forward.
+        path: path to the tensor in the output.
+        suffix: suffix of the layer's name for that path.
+        kind: see `LayerInfo`.
+        default: whether it is read if the user selects nothing.
+        tensor: kept alive, so that no other tensor can reuse its memory; None if there was no tensor.
+        channels_last: whether it is a map (sample, row, column..., channel).
+        unclear: whether features come last, and it is not known whether the other axes are rows and columns.
     """
 
     source: str
@@ -69,7 +69,7 @@ class Event:
 
     @property
     def key(self) -> EventKey:
-        """What identifies the event across forwards."""
+        """Identifies the event across forwards."""
         return self.source, self.site, self.index, self.path
 
 
@@ -78,11 +78,11 @@ class Recording:
     """Everything that one forward of `batch` inputs produced, in order.
 
     Args:
-        events: every tensor, by what identifies it across forwards.
-        runs: how often each site ran.
-        inside: the modules that the forward is in, the innermost last.
-        operations: every operation that happened, with the names of the modules around it.
-        failed: an error that left a module, and the module.
+        events: all tensors by key.
+        runs: number of runs of each site.
+        inside: the enclosing modules, the innermost last.
+        operations: all operations, with the names of the enclosing modules.
+        failed: the last error raised in a module, and the module.
         elsewhere: modules that ran in other threads.
         fed: what the model got.
     """
@@ -105,13 +105,13 @@ class Recording:
         return {site for source, site in self.runs if source != FUNCTION}
 
     def module(self, site: Site, output: Any, given: Given = NOTHING) -> None:
-        """Notes what a module returned; of a graph, what was not in a graph that it got."""
+        """Record the output of a module; of a graph, what was not in a graph that it got."""
         with unobserved():
             own = [(path, tensor) for path, tensor in tensors_in(output) if not given.holds(tensor)]
             self._add("module", site.name, site.kind, site.default, output, own)
 
     def function(self, name: str, output: Any) -> None:
-        """Notes what an operation returned; inside a leaf only that it happened."""
+        """Record the output of an operation; inside a leaf only that it ran."""
         if self.inside:
             self.operations.add((tuple(site.name for site in self.inside), name))
             around = self.inside[-1]
@@ -120,17 +120,17 @@ class Recording:
                 self._add(FUNCTION, around.prefix + name, f"function {name}", True, output, found)
 
     def enter(self, site: Site) -> None:
-        """A module begins."""
+        """Record the start of a module."""
         self.inside.append(site)
 
     def leave(self, *, returned: bool) -> None:
-        """A module ends, by returning or by an error."""
+        """Record the end of a module, by returning or by an error."""
         site, error = self.inside.pop(), sys.exc_info()[1]
         if not returned and error is not None and (self.failed is None or self.failed[0] is not error):
             self.failed = error, site
 
     def in_other_threads(self) -> Iterator[Event]:
-        """Modules that ran in other threads alone: of this forward, or of somebody who runs the model too."""
+        """Yield the modules that ran only in other threads, of this forward or of another caller."""
         for name, site in list(self.elsewhere.items()):
             if name not in self.ran:
                 yield Event("module", name, 0, (), "", site.kind, site.default, None, None, _ELSEWHERE)
@@ -149,7 +149,7 @@ class Recording:
             return
         self.runs[source, site] += 1
         if not found and output is not None:
-            problem = f"it returned no tensor but a {type(output).__name__}"
+            problem = f"it returned a {type(output).__name__} instead of a tensor"
             self._note(Event(source, site, index, (), "", kind, default, None, None, problem))
         for (path, tensor), suffix in zip(found, suffixes([path for path, _ in found]), strict=True):
             problem = unreadable(tensor)
@@ -163,7 +163,7 @@ class Recording:
 
 
 def probes(x: Any) -> tuple[Inputs, Inputs]:
-    """Three rows of x (repeated if it has fewer), and the same with another first and another last row.
+    """Return three rows of x (repeated if it has fewer), and the same with other first and last rows.
 
     Of an array of samples the three rows are one and the same, since others may have another size.
 
@@ -174,9 +174,9 @@ def probes(x: Any) -> tuple[Inputs, Inputs]:
     if is_structured(x) and len(x):
         return _repeated(x[:1], LARGE), _ends_replaced(x)
     if not isinstance(x, Tensor):
-        raise TypeError(f"inputs must be a tensor with the batch in front, got {type(x).__name__}")
+        raise TypeError(f"inputs must be a tensor with the batch on the first axis, got {type(x).__name__}")
     if x.dim() == 0 or len(x) == 0:
-        raise ValueError(f"inputs must hold at least one sample, got shape {tuple(x.shape)}")
+        raise ValueError(f"inputs must contain at least one sample, got shape {tuple(x.shape)}")
     rows = x[torch.arange(LARGE, device=x.device) % len(x)]
     altered = rows.clone()
     for end in (0, LARGE - 1):
@@ -216,7 +216,7 @@ def _ends_replaced(x: np.ndarray) -> np.ndarray:
 
 
 def record(placed: Placed, sites: Sequence[Site], rows: Inputs, *, shape: Sequence[int]) -> Recording:
-    """Runs the model on a few rows and notes every output.
+    """Run the model on a few rows and record every output.
 
     Args:
         placed: what runs.
@@ -253,7 +253,7 @@ def forward_mode(*, gradients: bool = False) -> Iterator[None]:
 
 
 def _place(recording: Recording, error: Exception) -> str:
-    """In which module an error arose, where one is known."""
+    """Return the module in which an error arose as text; "" if unknown."""
     if recording.failed is None or recording.failed[0] is not error:
         return ""
     return f", in {recording.failed[1].name!r} ({recording.failed[1].kind}),"
@@ -272,9 +272,9 @@ def _hooks(sites: Sequence[Site], recording: Recording) -> Iterator[RemovableHan
             ran = partial(recording.elsewhere.__setitem__, site.name, site)
             yield site.module.register_forward_pre_hook(in_this_thread(enter, elsewhere=ran))
             yield site.module.register_forward_hook(in_this_thread(note))
-            # Also called when an error passes, which the model itself may catch.
+            # Also called after an error, which the model itself may catch.
             yield site.module.register_forward_hook(in_this_thread(leave), always_call=True)
-    if scripted:  # scripted modules take no hooks of their own
+    if scripted:  # scripted modules do not take hooks
         yield register_module_forward_hook(in_this_thread(on_scripted))
 
 

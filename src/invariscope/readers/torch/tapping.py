@@ -1,10 +1,12 @@
-"""The hot path: hooks that hand each planned tensor to the sink at once."""
+"""The hot path: hooks that pass each planned tensor to the sink as soon as it is produced."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
+from functools import partial
+from itertools import chain
 from typing import Any, TypeAlias
 
 import torch
@@ -32,16 +34,16 @@ _NOTHING = nullcontext()
 
 
 class Taps:
-    """What is read during one forward, and what has been read so far; forwards of other threads are ignored.
+    """What to read during a forward, and what has been read so far, ignoring forwards of other threads.
 
     Args:
         calls: what to read of each site.
 
     Attributes:
         left_out: why a site is no longer read. If one of its runs is missing or cannot be read, its runs
-            cannot be told apart, so all of them are left out.
-        late: modules that ran, but not in the trial forward.
-        refusal: the error of the sink, which passes through the model's forward and may be caught there.
+            cannot be distinguished, so all of them are left out.
+        late: modules that did not run in the trial forward, but later.
+        refusal: error of the sink, which passes through the model's forward and may be caught there.
     """
 
     def __init__(self, calls: Mapping[SiteKey, Calls]) -> None:
@@ -57,22 +59,22 @@ class Taps:
         self.kept: dict[LayerKey, tuple[Tensor, int]] = {}
 
     def begin(self, batch: int, sink: Sink, fed: Any = None) -> None:
-        """Before a forward of `batch` inputs, which the model gets as `fed`."""
+        """Start a forward of `batch` inputs, which the model gets as `fed`."""
         self.batch, self.sink, self.refusal, self.fed = batch, sink, None, fed
         self.counts.clear()
         self.thread = threading.get_ident()
 
     def end(self) -> None:
-        """After a forward, whatever became of it: no tensor outlives it here."""
+        """End a forward, even after an error, and release all tensors."""
         self.sink = self.thread = self.refusal = self.fed = None
         self.kept.clear()
 
     def ours(self) -> bool:
-        """Whether the current forward is the one being read."""
+        """Whether the current call belongs to the forward being read."""
         return self.thread == threading.get_ident()
 
     def report(self, sink: Sink) -> None:
-        """After a complete forward: pass on why layers are left out, in this forward or an earlier one."""
+        """After a complete forward, report the layers left out in this forward or an earlier one."""
         for key, site in self.calls.items():
             if key not in self.left_out and self.counts.get(key, 0) < len(site.slots):
                 self.left_out[key] = UNEVEN
@@ -83,8 +85,8 @@ class Taps:
             sink(Reading(name, 0, None, None, None, _LATE))
 
     def take(self, key: SiteKey, site: Calls, output: Any) -> None:
-        """Reads one run of one site."""
-        if not self.ours():  # somebody runs the model beside our forwards
+        """Read one run of one site."""
+        if not self.ours():  # another thread runs the model
             return
         run = self.counts.get(key, 0)
         self.counts[key] = run + 1
@@ -100,13 +102,13 @@ class Taps:
                 self.left_out[key] = problem
                 return
 
-    def note_late(self, name: str) -> None:
-        """Note a run of a module that the trial forward did not run."""
+    def note_late(self, name: str, *_: Any) -> None:
+        """Record a run of a module that the trial forward did not run."""
         if self.ours():
             self.late.add(name)
 
     def _emit(self, slot: Slot, tensor: Any) -> str:
-        """Pass on one tensor; return why it cannot be read, or ""."""
+        """Pass one tensor to the sink; return why it cannot be read, or ""."""
         axis, batch = slot.axis, self.batch
         if isinstance(axis, PooledAxis):
             return self._emit_pooled(slot, axis, tensor)
@@ -167,7 +169,7 @@ Table: TypeAlias = dict[str, tuple[SiteKey, Calls]]
 
 
 class Operations:
-    """Where the forward is, as far as operations are read: the innermost followed module is on top."""
+    """Attributes operations to the innermost enclosing module that is followed."""
 
     def __init__(self, taps: Taps, tables: Mapping[str, Mapping[str, SiteKey]]) -> None:
         self.taps = taps
@@ -178,22 +180,22 @@ class Operations:
         self.around: list[Table] = [{}]
 
     def restart(self) -> None:
-        """Forgets what an interrupted forward left behind."""
+        """Reset after an interrupted forward."""
         del self.around[1:]
 
     def report(self, name: str, output: Any) -> None:
-        """An operation happened."""
+        """Read the output of an operation, if planned."""
         found = self.around[-1].get(name)
         if found is not None:
             self.taps.take(*found, output)
 
     def hooks(self, sites: Sequence[Site]) -> Iterator[RemovableHandle]:
-        """Keeps track."""
+        """Register the hooks that track the enclosing module."""
         for site in sites:
             if site.name in self.tables:
                 enter, leave = self._pair(self.tables[site.name])
                 yield site.module.register_forward_pre_hook(enter)
-                # Also called when an error passes: the model itself may catch it.
+                # Also called after an error, which the model itself may catch.
                 yield site.module.register_forward_hook(leave, always_call=True)
 
     def _pair(self, table: Table) -> tuple[Callable[..., None], Callable[..., None]]:
@@ -204,14 +206,14 @@ class Operations:
                 around.append(table)
 
         def leave(module: nn.Module, args: Any, output: Any) -> None:
-            if ours() and len(around) > 1:  # nothing to leave where somebody's pre-hook failed before ours
+            if ours() and len(around) > 1:  # another pre-hook may have failed before ours
                 around.pop()
 
         return enter, leave
 
 
 def _module_hooks(sites: Sequence[Site], taps: Taps, *, observed: bool) -> Iterator[RemovableHandle]:
-    """One hook for each module that is read; `observed`: a function mode would see what the sink does."""
+    """Register one hook per module that is read; `observed`: a function mode would see the sink compute."""
     scripted: dict[int, Callable[..., None]] = {}
     for site in sites:
         key = "module", site.name
@@ -227,17 +229,10 @@ def _module_hooks(sites: Sequence[Site], taps: Taps, *, observed: bool) -> Itera
 
 
 def _late_hooks(sites: Sequence[Site], taps: Taps, unused: Collection[str]) -> Iterator[RemovableHandle]:
-    """One hook for each module that did not run in the trial forward; scripted ones take none."""
+    """Register one hook per module that did not run in the trial forward; scripted ones do not take any."""
     for site in sites:
         if site.name in unused and site.role != "scripted":
-            yield site.module.register_forward_hook(_note_run(taps, site.name))
-
-
-def _note_run(taps: Taps, name: str) -> Callable[..., None]:
-    def note(module: nn.Module, args: Any, output: Any) -> None:
-        taps.note_late(name)
-
-    return note
+            yield site.module.register_forward_hook(partial(taps.note_late, site.name))
 
 
 def _tap(taps: Taps, key: SiteKey, *, observed: bool) -> Callable[..., None]:
@@ -254,7 +249,7 @@ def _tap(taps: Taps, key: SiteKey, *, observed: bool) -> Callable[..., None]:
 
 
 def _dispatch(taps: Mapping[int, Callable[..., None]]) -> Callable[..., None]:
-    """Scripted modules take no hooks of their own: one for all modules, that passes over the others."""
+    """Return one hook for all modules, which ignores other ones, since scripted modules do not take hooks."""
 
     def dispatch(module: nn.Module, args: Any, output: Any) -> None:
         tap = taps.get(id(module))
@@ -265,7 +260,7 @@ def _dispatch(taps: Mapping[int, Callable[..., None]]) -> Callable[..., None]:
 
 
 class ModuleForward:
-    """Runs a prepared model and lets the taps read it; the stack removes its hooks."""
+    """Runs a prepared model and reads it through taps; the stack removes the hooks."""
 
     def __init__(
         self,
@@ -282,15 +277,15 @@ class ModuleForward:
         self.mode = OperationMode(self.operations.report) if self.operations else _NOTHING
         self.streams: Streams | None = None
         self.copies_input = False
-        for handle in _module_hooks(sites, self.taps, observed=bool(tables)):
-            stack.callback(handle.remove)
-        for handle in _late_hooks(sites, self.taps, unused):
-            stack.callback(handle.remove)
-        for handle in self.operations.hooks(sites) if self.operations else ():
+        read, late = (
+            _module_hooks(sites, self.taps, observed=bool(tables)),
+            _late_hooks(sites, self.taps, unused),
+        )
+        for handle in chain(read, late, self.operations.hooks(sites) if self.operations else ()):
             stack.callback(handle.remove)
 
     def __call__(self, x: Inputs, sink: Sink) -> Any:
-        """One forward."""
+        """Run one forward."""
         taps = self.taps
         batch = self.placed.feed(x)
         batch = mapped(batch, torch.clone) if self.copies_input else batch

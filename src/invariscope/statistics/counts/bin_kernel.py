@@ -1,4 +1,4 @@
-"""The loops of the information statistics: which bins responses fall into, and what that tells."""
+"""The compiled loops of the information statistics: binning, counting and mutual information."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from invariscope.statistics.kernel_checks import refuse_places, refuse_sizes
 from invariscope.statistics.visits import Visits
 
 BINS = 16
-TILE = 64  # units: the counts that one sample touches stay in the second cache
-_LOGS = np.append(0.0, np.arange(1, 4096) * np.log2(np.arange(1, 4096)))  # of counts, which most are small
+TILE = 64  # units: the counts of one sample stay in the L2 cache
+_LOGS = np.append(0.0, np.arange(1, 4096) * np.log2(np.arange(1, 4096)))  # most counts are small
 _OPTIONS: Any = {"nogil": True, "cache": True, "boundscheck": False, "error_model": "numpy"}
 
 
 @numba.njit(**_OPTIONS)
 def _find_bins(rows, places, edges, left, bins):
-    """Fills (element, unit) the number of edges below each response of one orbit."""
+    """Fill (element, unit) with the number of edges below each response of one orbit."""
     width = bins.shape[1]
     bins[:] = 0
     for j in range(len(places)):
@@ -31,7 +31,7 @@ def _find_bins(rows, places, edges, left, bins):
 
 @numba.njit(**_OPTIONS)
 def _add_elements(bins, order, counts, left):
-    """Adds one orbit to (element, unit, bin) counts, its elements reordered."""
+    """Add one orbit, with its elements reordered, to (element, unit, bin) counts."""
     elements, width = bins.shape
     for j in range(elements):
         into, found = counts[order[j], left : left + width], bins[j]
@@ -41,7 +41,7 @@ def _add_elements(bins, order, counts, left):
 
 @numba.njit(**_OPTIONS)
 def _add_classes(histogram, classes, counts, left):
-    """Adds the histogram of one orbit to (draw, class, unit, bin) counts, to one class in each draw."""
+    """Add the histogram of one orbit to (draw, class, unit, bin) counts, in one class per draw."""
     width = len(histogram)
     for d in range(len(counts)):
         into = counts[d, classes[d], left : left + width]
@@ -81,18 +81,18 @@ def count_bins(
     by_element: np.ndarray,
     by_class: np.ndarray,
 ) -> None:
-    """Adds a block's orbits to the counts of their buckets.
+    """Add a block's orbits to the counts of their buckets.
 
     Args:
         rows: (row, unit) responses.
         places: (sample, element) rows of each orbit.
-        edges: (edge, unit) in the type of `rows`; a bin's number is how many edges are below a response.
-        orders: (sample, draw, element) where each element is counted: as it is, then permuted.
-        classes: (sample, draw) where each sample is counted, likewise; nothing where there are no classes.
+        edges: (edge, unit) in the type of `rows`; a response's bin is the number of edges below it.
+        orders: (sample, draw, element) where each element is counted: in place, then permuted.
+        classes: (sample, draw) where each sample is counted, likewise; empty if there are no classes.
         visits: which samples are added to which buckets.
         by_element, by_class: (bucket, draw, element or class, unit, bin) counts.
     Raises:
-        ValueError: sizes that do not fit together.
+        ValueError: sizes that do not match.
     """
     sample, bucket, _ = visits.reach
     units, elements, draws = rows.shape[1], places.shape[1], by_element.shape[1]
@@ -119,12 +119,12 @@ def _times_log(count):
 
 @numba.njit(**_OPTIONS)
 def mutual_information(counts):
-    """Mutual information, in bits, between rows and bins, as the counts have it.
+    """Return the mutual information, in bits, between rows and bins.
 
     Args:
         counts: (draw, row, unit, bin).
     Returns:
-        (draw, unit); NaN where nothing is counted.
+        (draw, unit); NaN if nothing is counted.
     """
     draws, rows, units, bins = counts.shape
     found = np.empty((draws, units))

@@ -1,4 +1,4 @@
-"""Where the bins of the information measures are, from a sample of the untransformed responses."""
+"""Bin edges of the information measures, from a subset of the untransformed responses."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from invariscope.statistics.class_labels import class_numbers
 from invariscope.statistics.counts.bin_kernel import BINS
 from invariscope.statistics.errors import NonFiniteError
 
-# Where between two responses an edge lies: an irrational share, so that no multiple of a step lies on it.
+# Position of an edge between two responses: irrational, so that quantised responses cannot lie on an edge.
 BETWEEN = (5**0.5 - 1) / 2
 
 
 @dataclass(frozen=True)
 class Bins:
-    """Where the bins of a layer's chosen units are, and the labels of all samples.
+    """Bin edges of a layer's selected units, and the labels of all samples.
 
     Args:
-        shape: the layer's.
+        shape: the layer's unit shape.
         double: whether the activations are float64.
-        chosen: (chosen,) units by their position in the flat layer.
+        chosen: (chosen,) selected units, as positions in the flat layer.
         edges: (edge, chosen) a response's bin is the number of edges below it.
-        keys: (sample,) who the samples are, rising.
-        labels: (sample,) their classes, counted from 0; nothing where there are no labels.
+        keys: (sample,) sample keys, ascending.
+        labels: (sample,) classes, counted from 0; empty without labels.
     """
 
     shape: tuple[int, ...]
@@ -42,43 +42,41 @@ class Bins:
     labels: np.ndarray
 
     def known(self, block: Block) -> Block:
-        """The block without samples that the pilot had to leave out."""
+        """Return the block without samples that the pilot left out."""
         return block.repeated(np.isin(block.keys, self.keys).astype(np.int64))
 
     @property
     def samples(self) -> int:
-        """How many there are."""
+        """Number of samples."""
         return len(self.keys)
 
     @property
     def classes(self) -> int:
-        """How many there are; 0 without labels."""
+        """Number of classes; 0 without labels."""
         return int(self.labels.max()) + 1 if len(self.labels) else 0
 
     def permuted(self, keys: np.ndarray, permutations: int, seed: int) -> np.ndarray:
-        """(sample, 1 + permutations) classes of the given samples: their own, then permuted ones."""
+        """Return (sample, 1 + permutations) classes of the given samples: their own, then permuted ones."""
         if not len(self.labels):
             return np.zeros((len(keys), 0), np.int64)
-        if (permutations, seed) not in self._tables:
-            self._tables[permutations, seed] = self._table(permutations, seed)
-        return self._tables[permutations, seed][np.searchsorted(self.keys, keys)]
+        drawn = permutations, seed
+        if drawn not in self._tables:
+            orders = label_orders(self.keys, permutations, seed=seed)
+            self._tables[drawn] = np.concatenate([self.labels[:, None], self.labels[orders]], axis=1)
+        return self._tables[drawn][np.searchsorted(self.keys, keys)]
 
     @cached_property
     def _tables(self) -> dict[tuple[int, int], np.ndarray]:
         return {}
 
-    def _table(self, permutations: int, seed: int) -> np.ndarray:
-        orders = label_orders(self.keys, permutations, seed=seed)
-        return np.concatenate([self.labels[:, None], self.labels[orders]], axis=1)
-
     def pack(self) -> dict[str, np.ndarray]:
-        """Everything as arrays."""
+        """Return all fields as arrays."""
         named = {name: getattr(self, name) for name in ("chosen", "edges", "keys", "labels")}
         return named | {"shape": np.array(self.shape, np.int64), "double": np.array(self.double)}
 
     @classmethod
     def unpack(cls, arrays: dict[str, np.ndarray]) -> Bins:
-        """Everything from arrays."""
+        """Restore the bins from arrays."""
         named = {name: arrays[name] for name in ("chosen", "edges", "keys", "labels")}
         return cls(tuple(arrays["shape"].tolist()), bool(arrays["double"]), **named)
 
@@ -88,7 +86,7 @@ class BinPilotState:
     """Responses of the samples with the smallest hashes, and every sample's label.
 
     Args:
-        counts: (bucket,) samples, all in the first.
+        counts: (bucket,) number of samples, all in the first bucket.
         shape, double, chosen: see `Bins`.
         keys, labels: of all samples so far.
         hashes: (kept,) of the samples in `rows`.
@@ -107,12 +105,12 @@ class BinPilotState:
 
 @dataclass(frozen=True)
 class BinPilot(Statistic):
-    """Keeps untransformed responses of a few units to a few samples, both chosen by a hash.
+    """Keeps untransformed responses of a few units to a few samples, both selected by a hash.
 
     Args:
-        units, samples: how many.
+        units, samples: number of each.
         labels: whether to keep the labels of all samples.
-        seed: of the hash.
+        seed: seed of the hash.
     """
 
     units: int
@@ -121,11 +119,11 @@ class BinPilot(Statistic):
     seed: int
 
     def bucket_bytes(self, units: int, elements: int) -> int:
-        """The responses that are kept."""
+        """Return the memory of the responses that are kept."""
         return 8 * self.samples * (min(units, self.units) + 1)
 
     def init(self, block: Block, *, buckets: int, pilot: Any = None) -> BinPilotState:
-        """Nothing kept, and the choice of units."""
+        """Return an empty state with the selected units."""
         shape, double = tuple(block.values.shape[1:]), block.values.dtype == torch.float64
         chosen = chosen_units(int(np.prod(shape)), self.units, seed=self.seed)
         none = np.zeros(0, np.int64)
@@ -135,7 +133,7 @@ class BinPilot(Statistic):
         )
 
     def update(self, state: BinPilotState, block: Block) -> None:
-        """Adds a block's samples, and forgets those whose hash is too large."""
+        """Add a block's samples, and drop those whose hash is too large."""
         first = block.rows_of(np.arange(block.samples), np.arange(1))[:, 0]
         labels = _classes(block.labels) if self.labels else state.labels[:0]
         state.counts[0] += block.samples
@@ -150,23 +148,23 @@ class BinPilot(Statistic):
         state.hashes, state.rows = hashes[least], rows[least]
 
     def enlarge(self, state: BinPilotState, buckets: int) -> None:
-        """Room for more buckets."""
+        """Make room for more buckets."""
         state.counts = with_buckets(state.counts, buckets)
 
     def pack(self, state: BinPilotState) -> dict[str, np.ndarray]:
-        """Everything as arrays."""
+        """Return the state as arrays."""
         named = ("counts", "chosen", "keys", "labels", "hashes", "rows")
         arrays = {name: getattr(state, name) for name in named}
         return arrays | {"shape": np.array(state.shape, np.int64), "double": np.array(state.double)}
 
     def unpack(self, arrays: dict[str, np.ndarray]) -> BinPilotState:
-        """Everything from arrays."""
+        """Restore the state from arrays."""
         shape, double = tuple(arrays["shape"].tolist()), bool(arrays["double"])
         named = {name: array for name, array in arrays.items() if name not in ("shape", "double")}
         return BinPilotState(shape=shape, double=double, **named)
 
     def merge(self, first: BinPilotState, second: BinPilotState) -> BinPilotState:
-        """Both together."""
+        """Return both together."""
         both = self.unpack(self.pack(first))
         both.counts = first.counts + second.counts
         both.keys = np.concatenate([first.keys, second.keys])
@@ -175,7 +173,7 @@ class BinPilot(Statistic):
         return both
 
     def finalize(self, state: BinPilotState, groups: list[list[int]]) -> Bins:
-        """The bins of all samples, whatever the groups."""
+        """Return the bins of all samples, whatever the groups."""
         order = np.argsort(state.keys, kind="stable")
         labels = state.labels if len(state.labels) == len(state.keys) else state.labels[:0]
         classes = np.unique(labels, return_inverse=True)[1][order] if len(labels) else labels
@@ -184,16 +182,15 @@ class BinPilot(Statistic):
 
 
 def bin_edges(rows: np.ndarray, *, double: bool) -> np.ndarray:
-    """(edge, unit) the quantiles that make 16 bins of (sample, unit) responses.
+    """Return (edge, unit) quantiles that divide (sample, unit) responses into 16 bins.
 
-    Where two or more quantiles are equal, up to the responses' rounding, a value stands there that
-    at least a sixteenth of the samples share: it gets a bin of its own, between an edge just below
-    and one just above.
+    If two or more quantiles are equal up to the rounding of responses, at least a sixteenth of the samples
+    share that value: it gets its own bin, between an edge just below and one just above.
 
     >>> bin_edges(np.array([[0.0]] * 9 + [[1.0]] * 7), double=True)[[0, 7, 9, 14], 0].round(3)
     array([-0.,  0.,  1.,  1.])
     """
-    # Between two responses: an edge on a response would leave its bin to the rounding of a forward.
+    # Between two responses: if an edge were on a response, the rounding of a forward would decide its bin.
     ordered, last = np.sort(rows, axis=0), len(rows) - 1
     below = last * np.arange(1, BINS) // BINS
     lower, upper = ordered[below], ordered[np.minimum(below + 1, last)]
@@ -211,7 +208,7 @@ def bin_edges(rows: np.ndarray, *, double: bool) -> np.ndarray:
 
 
 def chosen_units(units: int, most: int, *, seed: int) -> np.ndarray:
-    """(chosen,) positions of at most so many units of a flat layer, rising."""
+    """Return (chosen,) ascending positions of at most this many units of a flat layer."""
     if units <= most:
         return np.arange(units)
     draws = Draws(seed, np.arange(units), stream=Stream.BIN_UNIT).uniform()[:, 0]
@@ -219,26 +216,26 @@ def chosen_units(units: int, most: int, *, seed: int) -> np.ndarray:
 
 
 def sample_hashes(keys: np.ndarray, *, seed: int) -> np.ndarray:
-    """(sample,) the samples with the smallest of these numbers say where the bins are."""
+    """Return (sample,) hashes; the samples with the smallest ones determine the bins."""
     return Draws(seed, keys, stream=Stream.BIN_SAMPLE).uniform()[:, 0]
 
 
 def element_orders(keys: np.ndarray, permutations: int, elements: int, *, seed: int) -> np.ndarray:
-    """(sample, permutation, element) places to which the elements of each sample go."""
+    """Return (sample, permutation, element) permuted positions of each sample's elements."""
     draws = Draws(seed, keys, permutations * elements, Stream.ELEMENT_ORDER).uniform()
     return draws.reshape(len(keys), permutations, elements).argsort(axis=-1, kind="stable")
 
 
 def label_orders(keys: np.ndarray, permutations: int, *, seed: int) -> np.ndarray:
-    """(sample, permutation) which sample's label each sample gets, by position among all of them."""
+    """Return (sample, permutation) the sample whose label each sample gets, as a position among all."""
     return Draws(seed, keys, permutations, Stream.LABEL_ORDER).uniform().argsort(axis=0, kind="stable")
 
 
 def responses_of(values: Tensor, chosen: np.ndarray) -> np.ndarray:
-    """(row, chosen) responses of the chosen units, in float32 or float64.
+    """Return (row, chosen) responses of the selected units, in float32 or float64.
 
     Raises:
-        NonFiniteError: NaN or an infinite response.
+        NonFiniteError: a response is NaN or infinite.
     """
     place = tuple(torch.from_numpy(at).to(values.device) for at in np.unravel_index(chosen, values.shape[1:]))
     rows = values[(slice(None), *place)]
@@ -249,7 +246,7 @@ def responses_of(values: Tensor, chosen: np.ndarray) -> np.ndarray:
 
 
 def _classes(labels: Tensor | None) -> np.ndarray:
-    """(sample,) class numbers; nothing where the labels are none."""
+    """Return (sample,) class numbers; empty if the labels are not classes."""
     if labels is None or labels.is_floating_point():
         return np.zeros(0, np.int64)
     return class_numbers(labels).cpu().numpy().astype(np.int64)

@@ -1,9 +1,9 @@
-"""Counts of responses in bins by element and by class, from which information follows."""
+"""Counts of binned responses by element and by class, and the information computed from them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import combinations
 from typing import Any
@@ -17,27 +17,24 @@ from invariscope.statistics.counts.bin_pilot import BinPilot, Bins, element_orde
 from invariscope.statistics.counts.firing_kernel import at_most
 from invariscope.statistics.visits import Visits
 
+_COUNTS = ("counts", "by_element", "by_class")
+
 
 @dataclass
 class BinState:
-    """Counts, and what they are counted by.
+    """Counts of binned responses, and the bins.
 
     Args:
-        counts: (bucket,) samples.
-        by_element: (bucket, draw, element, unit, bin) draw 0 as it is, the others permuted.
-        by_class: (bucket, draw, class, unit, bin) likewise; no class where there are no labels.
-        bins: where the bins are, and the labels of all samples.
+        counts: (bucket,) number of samples.
+        by_element: (bucket, draw, element, unit, bin); draw 0 is the data, the others are permuted.
+        by_class: (bucket, draw, class, unit, bin) likewise; no classes without labels.
+        bins: the bins, and the labels of all samples.
     """
 
     counts: np.ndarray
     by_element: np.ndarray
     by_class: np.ndarray
     bins: Bins
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The layer's shape."""
-        return self.bins.shape
 
     @property
     def double(self) -> bool:
@@ -47,16 +44,16 @@ class BinState:
 
 @dataclass(frozen=True)
 class InformationBits:
-    """Bits that a response tells, per chosen unit, by what the bins hold.
+    """Information of each selected unit in bits.
 
     Args:
-        shape: the layer's.
-        chosen: (chosen,) the units that were looked at, by their position in the flat layer.
-        single: (chosen,) units whose every response falls into one bin.
-        elements: how many.
-        about_element, about_class: (replicate, chosen) less the mean over the permutations.
-        entropy: (replicate,) bits of the class itself.
-        together: the same bits as they are, also without any two groups; None below three groups.
+        shape: the layer's unit shape.
+        chosen: (chosen,) the examined units, as positions in the flat layer.
+        single: (chosen,) units whose responses all fall into one bin.
+        elements: number of elements.
+        about_element, about_class: (replicate, chosen) minus the mean over permutations.
+        entropy: (replicate,) entropy of the class, in bits.
+        together: uncorrected bits, also without any two groups; None for fewer than three groups.
     """
 
     shape: tuple[int, ...]
@@ -71,13 +68,13 @@ class InformationBits:
 
 @dataclass(frozen=True)
 class Together:
-    """Bits as they are, which tell how far groups of samples act on them in pairs.
+    """Uncorrected bits, from which the pairwise effects of groups of samples are estimated.
 
     Args:
         pairs: (pair, 2) two groups.
-        sizes: (group,) samples.
-        about_element, about_class: (1 + groups + pairs, chosen) of all samples, without each group, without
-            each pair of groups.
+        sizes: (group,) number of samples.
+        about_element, about_class: (1 + groups + pairs, chosen) of all samples, without each group, and
+            without each pair of groups.
     """
 
     pairs: np.ndarray
@@ -88,17 +85,17 @@ class Together:
 
 @dataclass(frozen=True)
 class BinCounts(Statistic):
-    """Counts by bin and element and, where there are labels, by bin and class, as they are and permuted.
+    """Counts by bin and element and, with labels, by bin and class, in the data and permuted.
 
-    Elements are permuted within each sample, labels across all samples. Every draw is keyed by
-    (seed, sample index).
+    Elements are permuted within each sample, labels across all samples. Every draw is keyed by (seed, sample
+    key).
 
     Args:
-        units: how many units of a layer are looked at.
-        samples: how many untransformed samples say where the bins are.
-        permutations: how many of each.
+        units: number of units examined per layer.
+        samples: number of untransformed samples that determine the bins.
+        permutations: number of permutations of each kind.
         labels: whether to count by class.
-        seed: of every choice and draw.
+        seed: seed of every selection and draw.
     """
 
     units: int
@@ -109,21 +106,21 @@ class BinCounts(Statistic):
 
     @property
     def pilot(self) -> BinPilot:
-        """What says where the bins are."""
+        """The statistic that determines the bins."""
         return BinPilot(self.units, self.samples, self.labels, self.seed)
 
     def bucket_bytes(self, units: int, elements: int) -> int:
-        """The counts by element; what the classes add, the pilot knows."""
+        """Return the memory of the counts by element; that of the classes is known after the pilot."""
         return 4 * (1 + self.permutations) * elements * min(units, self.units) * BINS
 
     def piloted_bytes(self, units: int, elements: int, pilot: Bins) -> int:
-        """The counts by element and by class."""
+        """Return the memory of the counts by element and by class."""
         each = (1 + self.permutations) * len(pilot.chosen) * BINS
         by_element, by_class = _kinds(pilot, elements)
         return each * (elements * by_element.itemsize + pilot.classes * by_class.itemsize)
 
     def init(self, block: Block, *, buckets: int, pilot: Any = None) -> BinState:
-        """No counts yet."""
+        """Return zero counts."""
         by_element, by_class = _kinds(pilot, block.elements)
         outer, inner = (buckets, 1 + self.permutations), (len(pilot.chosen), BINS)
         return BinState(
@@ -134,7 +131,7 @@ class BinCounts(Statistic):
         )
 
     def update(self, state: BinState, block: Block) -> None:
-        """Counts a block's orbits."""
+        """Count a block's orbits."""
         block = state.bins.known(block)
         if not block.samples:
             return
@@ -157,34 +154,31 @@ class BinCounts(Statistic):
         state.counts[visits.buckets] += visits.sizes
 
     def enlarge(self, state: BinState, buckets: int) -> None:
-        """Room for more buckets."""
-        for name in ("counts", "by_element", "by_class"):
+        """Make room for more buckets."""
+        for name in _COUNTS:
             setattr(state, name, with_buckets(getattr(state, name), buckets))
 
     def pack(self, state: BinState) -> dict[str, np.ndarray]:
-        """The counts as arrays."""
-        own = {name: getattr(state, name) for name in ("counts", "by_element", "by_class")}
+        """Return the counts as arrays."""
+        own = {name: getattr(state, name) for name in _COUNTS}
         return own | {f"bins.{name}": array for name, array in state.bins.pack().items()}
 
     def unpack(self, arrays: dict[str, np.ndarray]) -> BinState:
-        """The counts from arrays."""
+        """Restore the counts from arrays."""
         bins = Bins.unpack({name[5:]: array for name, array in arrays.items() if name.startswith("bins.")})
-        return BinState(arrays["counts"], arrays["by_element"], arrays["by_class"], bins)
+        return BinState(**{name: arrays[name] for name in _COUNTS}, bins=bins)
 
     def merge(self, first: BinState, second: BinState) -> BinState:
-        """The counts of both."""
-        sums = {
-            name: getattr(first, name) + getattr(second, name)
-            for name in ("counts", "by_element", "by_class")
-        }
-        return replace(first, **sums)
+        """Return the counts of both."""
+        sums = {name: getattr(first, name) + getattr(second, name) for name in _COUNTS}
+        return BinState(**sums, bins=first.bins)
 
     def finalize(self, state: BinState, groups: list[list[int]]) -> InformationBits:
-        """Bits from the counts of all groups, and of all but each."""
+        """Return bits from the counts of all groups, and of all but each."""
         by_element, by_class = (_Replicates(counts, groups) for counts in (state.by_element, state.by_class))
         sizes = np.array([state.counts[group].sum() for group in groups])
         return InformationBits(
-            shape=state.shape,
+            shape=state.bins.shape,
             chosen=state.bins.chosen,
             single=(by_element.whole[0].sum(axis=0) > 0).sum(axis=-1) < 2,
             elements=state.by_element.shape[2],
@@ -197,14 +191,14 @@ class BinCounts(Statistic):
 
 @dataclass(frozen=True)
 class _Replicates:
-    """(draw, row, unit, bin) counts of all groups of buckets and, one after the other, of all but each."""
+    """(draw, row, unit, bin) counts of all groups of buckets and, in turn, of all but each."""
 
     counts: np.ndarray
     groups: list[list[int]]
 
     @cached_property
     def whole(self) -> np.ndarray:
-        """Of all groups."""
+        """Counts of all groups."""
         return self._of([bucket for group in self.groups for bucket in group])
 
     def __iter__(self) -> Iterator[np.ndarray]:
@@ -213,7 +207,7 @@ class _Replicates:
             yield from (self.whole - self._of(group) for group in self.groups)
 
     def plain(self, pairs: np.ndarray) -> np.ndarray:
-        """(1 + group + pair, unit) bits as they are: of all groups, without one, and without two of them."""
+        """Return (1 + group + pair, unit) uncorrected bits: all groups, without one, and without two."""
         parts = [self.counts[group, 0].sum(axis=0, dtype=self.counts.dtype) for group in self.groups]
         left_out = [[], *([g] for g in range(len(parts))), *pairs.tolist()]
         rest = np.stack([self.whole[0] - sum(parts[g] for g in few) for few in left_out])
@@ -229,7 +223,7 @@ def _together(by_element: _Replicates, by_class: _Replicates, sizes: np.ndarray)
 
 
 def _unbiased(counts: np.ndarray) -> np.ndarray:
-    """(unit,) bits as they are, less the mean over the permutations."""
+    """Return (unit,) bits minus the mean over permutations."""
     bits = mutual_information(counts)
     return bits[0] - bits[1:].mean(axis=0) if len(bits) > 1 else bits[0]
 
@@ -240,13 +234,13 @@ def _entropy(sizes: np.ndarray) -> float:
 
 
 def _kinds(bins: Bins, elements: int) -> tuple[np.dtype, np.dtype]:
-    """The smallest types that hold the counts by element, which each sample adds one to, and by class."""
+    """Return the smallest types for counts by element (one per sample) and by class."""
     return np.min_scalar_type(bins.samples), np.min_scalar_type(bins.samples * elements)
 
 
 @lru_cache(maxsize=4)
 def _orders(seed: int, permutations: int, elements: int, key: bytes) -> np.ndarray:
-    """(sample, 1 + permutations, element) places: every layer of a block asks for the same."""
+    """Return (sample, 1 + permutations, element) positions, cached since all layers of a block need them."""
     keys = np.frombuffer(key, np.int64)
     found = element_orders(keys, permutations, elements, seed=seed)
     plain = np.broadcast_to(np.arange(elements), (len(keys), 1, elements))

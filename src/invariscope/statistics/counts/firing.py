@@ -1,4 +1,4 @@
-"""How often units fire: thresholds from the untransformed inputs, then counts along orbits."""
+"""Firing rates: thresholds from the untransformed inputs, then counts along orbits."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from invariscope.block import Block
 from invariscope.common.draws import Draws, Stream
-from invariscope.statistics.base import Statistic, replicate_sums, with_buckets
+from invariscope.statistics.base import Statistic, sums_of_groups, with_buckets
 from invariscope.statistics.counts.firing_kernel import at_most, count_firing, keep_largest
 from invariscope.statistics.errors import finite
 from invariscope.statistics.probes import Untransformed
@@ -20,16 +20,16 @@ from invariscope.statistics.sums import BucketSums, SumStatistic
 from invariscope.statistics.visits import Visits
 
 SIGNS = (1, -1)
-_LEAST = 1024  # samples: thresholds are never taken from fewer because of memory
-_MARGIN = 1e-9  # of a unit's largest response: less above the threshold is rounding
+_LEAST = 1024  # samples that determine the thresholds, even if memory is short
+_MARGIN = 1e-9  # relative to a unit's largest response: smaller excesses over the threshold are rounding
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """(2, unit) what a response, and its negative, must exceed to count as firing.
+    """(2, unit) values that a response, and its negative, must exceed to count as firing.
 
     Args:
-        samples, seen: from how many of how many samples.
+        samples, seen: number of samples used, out of this many.
     """
 
     values: np.ndarray
@@ -39,13 +39,13 @@ class Thresholds:
 
 @dataclass
 class TopState:
-    """The largest responses and the largest negatives so far.
+    """The largest responses, and the largest negatives, so far.
 
     Args:
-        counts: (bucket,) samples looked at, all in the first.
-        seen: samples that came by.
-        level: a sample is looked at with probability 2^-level.
-        largest: (2, unit, kept) heaps, the least of them in front.
+        counts: (bucket,) number of samples used, all in the first bucket.
+        seen: number of samples seen.
+        level: a sample is used with probability 2^-level.
+        largest: (2, unit, kept) heaps with the smallest value first.
     """
 
     counts: np.ndarray
@@ -56,14 +56,14 @@ class TopState:
 
 @dataclass(frozen=True)
 class TopResponses(Statistic):
-    """Each unit's quantile at 1 − alpha, exact: as many of the largest responses are kept as it takes.
+    """Each unit's exact 1 − alpha quantile: keeps as many of the largest responses as needed.
 
-    Where they do not fit the memory, the samples whose hash is below 2⁻ᵏ are looked at alone, with
-    the smallest k that fits.
+    If they do not fit in memory, only samples whose hash is below 2⁻ᵏ are used, with the smallest k that
+    fits.
 
     Args:
         alpha: share of the samples above the threshold.
-        seed: of the hash.
+        seed: seed of the hash.
     """
 
     alpha: float
@@ -72,11 +72,11 @@ class TopResponses(Statistic):
     sized: ClassVar[bool] = True
 
     def bucket_bytes(self, units: int, elements: int) -> int:
-        """What the smallest subset takes; more is used only as far as there is room."""
+        """Return the memory for the smallest subset; more is used only if there is room."""
         return 8 * len(SIGNS) * units * self.kept(_LEAST)
 
     def kept(self, samples: int) -> int:
-        """How many of the largest of so many values the interpolated quantile needs.
+        """Return how many of the largest values the interpolated quantile of so many values needs.
 
         >>> TopResponses(0.01).kept(101), TopResponses(0.25).kept(4)
         (2, 2)
@@ -84,7 +84,7 @@ class TopResponses(Statistic):
         return samples - int((samples - 1) * (1 - self.alpha))
 
     def init(self, block: Block, *, buckets: int, pilot: Any = None) -> TopState:
-        """Empty heaps, as long as the number of samples to come asks for."""
+        """Return empty heaps, of the length that the number of samples requires."""
         assert block.total is not None
         units, kind = block.values[0].numel(), _plain(block.values[:1]).dtype
         room = block.unit_bytes / (len(SIGNS) * kind.itemsize)
@@ -95,7 +95,7 @@ class TopResponses(Statistic):
         return TopState(np.zeros(buckets, np.int64), 0, level, np.full(shape, -np.inf, kind))
 
     def update(self, state: TopState, block: Block) -> None:
-        """Lets the block's responses compete for a place among the largest."""
+        """Insert the block's responses that are among the largest."""
         chosen = np.arange(block.samples)
         if state.level:
             drawn = Draws(self.seed, block.keys, stream=Stream.FIRING_SAMPLE).uniform()[:, 0]
@@ -106,21 +106,21 @@ class TopResponses(Statistic):
         keep_largest(rows, state.largest)
 
     def enlarge(self, state: TopState, buckets: int) -> None:
-        """Room for more buckets."""
+        """Make room for more buckets."""
         state.counts = with_buckets(state.counts, buckets)
 
     def pack(self, state: TopState) -> dict[str, np.ndarray]:
-        """The heaps as arrays."""
+        """Return the heaps as arrays."""
         facts = np.array([state.seen, state.level])
         return {"counts": state.counts, "facts": facts, "largest": state.largest}
 
     def unpack(self, arrays: dict[str, np.ndarray]) -> TopState:
-        """The heaps from arrays."""
+        """Restore the heaps from arrays."""
         seen, level = arrays["facts"].tolist()
         return TopState(arrays["counts"], seen, level, arrays["largest"])
 
     def merge(self, first: TopState, second: TopState) -> TopState:
-        """The largest of both."""
+        """Return the largest of both."""
         both = np.concatenate([first.largest, second.largest], axis=-1)
         largest = np.sort(both, axis=-1)[..., -first.largest.shape[-1] :]
         return TopState(
@@ -128,7 +128,7 @@ class TopResponses(Statistic):
         )
 
     def finalize(self, state: TopState, groups: list[list[int]]) -> Thresholds:
-        """The thresholds of all samples, whatever the groups."""
+        """Return the thresholds of all samples, whatever the groups."""
         samples = int(state.counts.sum())
         place = (samples - 1) * (1 - self.alpha)
         rank = samples - 1 - int(place)
@@ -138,17 +138,17 @@ class TopResponses(Statistic):
         return Thresholds(found, samples, state.seen)
 
     def notes(self, final: Thresholds) -> tuple[str, ...]:
-        """Says so where the thresholds do not come from all samples."""
+        """Report if the thresholds do not come from all samples."""
         if final.samples == final.seen:
             return ()
         return (
-            f"firing thresholds come from {final.samples} of {final.seen} samples, chosen by a hash of their "
-            "index: the largest responses of all do not fit in memory (raise memory_gb)",
+            f"firing thresholds come from {final.samples} of {final.seen} samples, selected by a hash: the "
+            "largest responses of all samples do not fit in memory (raise memory_gb)",
         )
 
 
 def most(total: int, level: int) -> int:
-    """How many of the samples a hash can be expected to choose, with eight standard deviations to spare."""
+    """Return an upper bound, at eight standard deviations, on the number of samples that a hash selects."""
     return total if not level else min(total, int(total / 2**level + 8 * (total / 2**level) ** 0.5) + 1)
 
 
@@ -157,10 +157,10 @@ class FiringShares:
     """(replicate, sign, unit...) shares.
 
     Args:
-        fires: of the samples, those that fire untransformed.
-        stays: of the orbit of a sample that fires, what fires: its mean over those samples.
-        anywhere: of all orbits of all samples, what fires.
-        samples: how many samples, in all.
+        fires: share of samples whose untransformed input fires.
+        stays: share of the orbit that fires, averaged over those samples.
+        anywhere: share of all responses, over orbits and samples, that fire.
+        samples: number of samples.
     """
 
     fires: np.ndarray
@@ -173,9 +173,9 @@ class FiringShares:
 class FiringCounts(SumStatistic):
     """Counts of responses above the thresholds of all untransformed inputs.
 
-    "fires" (3, sign, unit): samples that fire untransformed; elements that fire, of those samples; of all
-    samples. The facts are "bounds" (2, unit), responses above the one, or below the other, fire, and
-    "columns", how many elements an orbit has, the untransformed input included.
+    "fires" (3, sign, unit): samples that fire untransformed; firing elements of those samples; firing
+    elements of all samples. The facts are "bounds" (2, unit): responses above the first, or below the second,
+    fire; and "columns", the number of elements in an orbit, including the untransformed input.
 
     Args:
         alpha, seed: see `TopResponses`.
@@ -187,15 +187,15 @@ class FiringCounts(SumStatistic):
 
     @property
     def pilot(self) -> TopResponses:
-        """What gives the thresholds."""
+        """The statistic that determines the thresholds."""
         return TopResponses(self.alpha, self.seed)
 
     def bucket_bytes(self, units: int, elements: int) -> int:
-        """Three counts a unit and sign."""
+        """Return three counts per unit and sign."""
         return 8 * 3 * len(SIGNS) * units
 
     def init(self, block: Block, *, buckets: int, pilot: Any = None) -> BucketSums:
-        """No counts yet."""
+        """Return zero counts."""
         kind = np.dtype(np.float64 if block.values.dtype == torch.float64 else np.float32)
         high, low = at_most(pilot.values, kind)
         facts = {"bounds": np.stack([high, -low]), "columns": np.array([len(_columns(block))])}
@@ -204,7 +204,7 @@ class FiringCounts(SumStatistic):
         )
 
     def update(self, state: BucketSums, block: Block) -> None:
-        """Counts a block's orbits."""
+        """Count a block's orbits."""
         rows = _plain(block.values)
         samples = np.arange(block.samples)
         places = block.rows_of(samples, _columns(block))
@@ -214,8 +214,8 @@ class FiringCounts(SumStatistic):
         state.counts[visits.buckets] += visits.sizes
 
     def finalize(self, state: BucketSums, groups: list[list[int]]) -> FiringShares:
-        """Shares of the samples in the groups, by the thresholds of all samples; NaN where nothing fires."""
-        samples = replicate_sums(np.array([state.counts[members].sum() for members in groups]))
+        """Return shares of the samples in the groups, using all samples' thresholds; NaN if nothing fires."""
+        samples = sums_of_groups(state.counts, groups)
         sums, columns = state.replicates("fires", groups), state.facts["columns"].item()
         fires, stays, anywhere = sums.reshape(*sums.shape[:3], *state.shape).swapaxes(0, 1)
         samples = samples.reshape(-1, *(1 for _ in fires.shape[1:]))
@@ -226,15 +226,15 @@ class FiringCounts(SumStatistic):
 
 
 def _columns(block: Block) -> np.ndarray:
-    """The elements, and the untransformed input where it is none of them."""
+    """Return the elements, and the untransformed input if it is not one of them."""
     return np.unique([*range(block.elements), *block.probes["identity"]])
 
 
 def _plain(values: Tensor) -> np.ndarray:
-    """(row, unit) float32 or float64 in memory.
+    """Return (row, unit) contiguous float32 or float64.
 
     Raises:
-        NonFiniteError: NaN or an infinite response.
+        NonFiniteError: a response is NaN or infinite.
     """
     values = values if values.dtype in (torch.float32, torch.float64) else values.float()
     values = finite(values)

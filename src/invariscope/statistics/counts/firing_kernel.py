@@ -1,4 +1,4 @@
-"""The loops of the firing statistics: every response is read once, a tile of units at a time."""
+"""The compiled loops of the firing statistics; they read every response once, in tiles of units."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 from invariscope.statistics.kernel_checks import refuse_places, refuse_sizes
 from invariscope.statistics.visits import Visits
 
-TILE = 512  # units: their heaps' least values, or their counts, stay in the nearest cache
+TILE = 512  # units: the smallest values of their heaps, or their counts, stay in the L1 cache
 _OPTIONS: Any = {"nogil": True, "cache": True, "boundscheck": False, "error_model": "numpy"}
 
 
 @numba.njit(**_OPTIONS)
 def _replace_least(heap, value):
-    """Puts a value in the place of the least and restores the heap."""
+    """Replace the smallest value and restore the heap."""
     size, at = len(heap), 0
     while True:
         child = 2 * at + 1
@@ -49,13 +49,13 @@ def _keep_largest(rows, largest):
 
 
 def keep_largest(rows: np.ndarray, largest: np.ndarray) -> None:
-    """Lets every response, and its negative, into the heap of its unit if it is larger than the least there.
+    """Insert every response, and its negative, into its unit's heap if it exceeds the smallest value there.
 
     Args:
         rows: (row, unit) responses.
         largest: (2, unit, kept) heaps, changed in place.
     Raises:
-        ValueError: sizes that do not fit together.
+        ValueError: sizes that do not match.
     """
     refuse_sizes(heaps=(largest.shape[:2], (2, rows.shape[1])))
     refuse_places(least=(0, largest.shape[2]))
@@ -64,7 +64,7 @@ def keep_largest(rows: np.ndarray, largest: np.ndarray) -> None:
 
 @numba.njit(**_OPTIONS)
 def _add(sums, first, fired):
-    """Adds what one sample's orbit gives to the counts of one sign."""
+    """Add one sample's orbit to the counts of one sign."""
     for u in range(len(fired)):
         fires = np.int64(first[u])
         sums[0, u] += fires
@@ -103,17 +103,17 @@ def count_firing(
     visits: Visits,
     sums: np.ndarray,
 ) -> None:
-    """Adds a block's orbits to the counts of their buckets.
+    """Add a block's orbits to the counts of their buckets.
 
     Args:
         rows: (row, unit) responses.
         places: (sample, element) rows of each orbit.
         first: (sample,) rows of the untransformed inputs.
-        bounds: (2, unit) responses above the one, or below the other, fire.
+        bounds: (2, unit) responses above the first, or below the second, fire.
         visits: which samples are added to which buckets.
         sums: (bucket, 3, 2, unit) int64, see `FiringCounts`.
     Raises:
-        ValueError: sizes that do not fit together.
+        ValueError: sizes that do not match.
     """
     sample, bucket, _ = visits.reach
     units = rows.shape[1:]
@@ -124,10 +124,10 @@ def count_firing(
 
 
 def at_most(thresholds: np.ndarray, kind: np.dtype) -> np.ndarray:
-    """The largest numbers of a floating type that are no larger than these.
+    """Return the largest numbers of a floating type that do not exceed these.
 
-    A response of that type exceeds the one exactly if it exceeds the other, so that float32 responses
-    can be compared with float64 thresholds without being converted.
+    A response of that type exceeds one exactly if it exceeds the other, so float32 responses can be compared
+    with float64 thresholds without conversion.
 
     >>> bool(at_most(np.array([0.1]), np.dtype(np.float32))[0] <= 0.1)
     True

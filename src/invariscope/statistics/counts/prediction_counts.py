@@ -1,4 +1,4 @@
-"""Per-element counts of what a classifier predicts along the orbit."""
+"""Per-element counts of a classifier's predictions along the orbit."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROWS = ("accuracy", "probability", "flips")
 
 @dataclass(frozen=True)
 class PredictionShares:
-    """(replicate, 3, element) means of `ROWS` over samples; NaN where there are no labels."""
+    """(replicate, 3, element) means of `ROWS` over samples; NaN without labels."""
 
     samples: np.ndarray
     shares: np.ndarray
@@ -29,26 +29,26 @@ class PredictionShares:
 class PredictionCounts(SumStatistic):
     """Sums over samples, per element: top-1 correct, probability of the true class, top-1 changed.
 
-    Probabilities are the softmax of the outputs; log-probabilities are left unchanged by it, and
-    outputs that already are probabilities (non-negative, summing to one) are taken as they are.
+    Probabilities are the softmax of the outputs, which leaves log-probabilities unchanged. Outputs that
+    already are probabilities (non-negative, summing to one) are used directly.
     """
 
     reads = (Untransformed(),)
 
     def bucket_bytes(self, units: int, elements: int) -> int:
-        """Three sums an element."""
+        """Return three sums per element."""
         return 8 * len(ROWS) * elements
 
     def init(self, block: Block, *, buckets: int, pilot: Any = None) -> BucketSums:
-        """An empty state."""
+        """Return an empty state."""
         return BucketSums.empty(block, buckets, {"shares": (len(ROWS), block.elements)})
 
     def update(self, state: BucketSums, block: Block) -> None:
-        """Adds a block of (row, class) outputs."""
+        """Add a block of (row, class) outputs."""
         if block.values.ndim != 2 or block.values.shape[1] < 2:
             raise ValueError(
                 "predictions need outputs of shape (sample, class) with at least two classes; "
-                f"the model's output is (sample, {', '.join(map(str, block.values.shape[1:]))}). "
+                f"got (sample, {', '.join(map(str, block.values.shape[1:]))}). "
                 "Leave out the measure 'prediction'."
             )
         found = np.full((len(ROWS), block.samples, block.elements), np.nan)
@@ -59,19 +59,22 @@ class PredictionCounts(SumStatistic):
             state.sums["shares"][bucket] += found[:, samples].sum(axis=1)
 
     def unpack(self, arrays: dict[str, np.ndarray]) -> BucketSums:
-        """The sums from arrays, also from those of version 0.1.0, which had one sum without a name."""
+        """Restore the sums from arrays, including those of version 0.1.0, which had one unnamed sum."""
         if "sums" not in arrays:
             return super().unpack(arrays)
         return BucketSums(arrays["counts"], {"shares": arrays["sums"]}, (), True)
 
     def finalize(self, state: BucketSums, groups: list[list[int]]) -> PredictionShares:
-        """Means per element."""
+        """Return means per element."""
         counts = state.samples(groups)
         return PredictionShares(counts, state.replicates("shares", groups) / counts[:, None, None])
 
 
 def predictions(block: Block, outputs: Tensor) -> dict[str, Tensor]:
-    """(sample, column) float64 `ROWS` of (sample, column, class) outputs; flips alone without labels."""
+    """Return (sample, column) float64 `ROWS` of (sample, column, class) outputs, or only flips.
+
+    Accuracy and probability need labels.
+    """
     top, labels = outputs.argmax(-1), labels_among(block, outputs.shape[-1])
     found = {"flips": (top != block.probe("identity").argmax(-1)).double()}
     if labels is None:
@@ -82,7 +85,7 @@ def predictions(block: Block, outputs: Tensor) -> dict[str, Tensor]:
 
 
 def probabilities(outputs: Tensor) -> Tensor:
-    """The outputs themselves where they are probabilities of the classes, else their softmax."""
+    """Return the outputs if they are class probabilities, otherwise their softmax."""
     proper = (outputs >= 0).all() and torch.allclose(
         outputs.sum(-1), torch.ones((), dtype=outputs.dtype, device=outputs.device), atol=1e-4
     )

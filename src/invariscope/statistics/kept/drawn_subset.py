@@ -1,4 +1,4 @@
-"""Responses of a seeded subset of each bucket, whatever the order: the samples with the smallest hashes."""
+"""Responses of a seeded, order-independent subset of each bucket: the samples with the smallest hashes."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from invariscope.statistics.base import Statistic, with_buckets
 
 @dataclass
 class DrawnState:
-    """The samples of each bucket with the smallest drawn numbers.
+    """The samples of each bucket with the smallest hashes.
 
     Args:
-        counts: (bucket,) samples met.
-        keys: (kept,) uint64 drawn numbers.
+        counts: (bucket,) number of samples seen.
+        keys: (kept,) uint64 hashes.
         buckets: (kept,) the bucket of each.
-        rows: (kept, ...) float32 or float64 responses, as they came.
-        sums: (bucket, ...) further sums, over all samples, by name.
-        facts: arrays that are the same in all states of a layer.
+        rows: (kept, ...) float32 or float64 responses.
+        sums: (bucket, ...) further sums over all samples, by name.
+        facts: arrays that are equal in all states of a layer.
     """
 
     counts: np.ndarray
@@ -40,9 +40,9 @@ class DrawnState:
 
 
 class DrawnStatistic(Statistic):
-    """Keeps responses of `size` samples per stratum, drawn by `seed` and the samples' positions.
+    """Keeps responses of `size` samples per stratum, drawn by `seed` and the samples' keys.
 
-    Which samples are kept depends neither on their order nor on blocks, processes or a resume.
+    The selection depends neither on order nor on blocks, processes or resuming.
     """
 
     size: int
@@ -51,21 +51,21 @@ class DrawnStatistic(Statistic):
 
     @abc.abstractmethod
     def rows(self, block: Block, samples: np.ndarray, facts: dict[str, np.ndarray]) -> np.ndarray:
-        """(sample, ...) what is kept of the given samples."""
+        """Return (sample, ...) responses of the given samples, to be kept."""
 
     def facts(self, block: Block) -> dict[str, np.ndarray]:
-        """What `rows` must know of the layer; usually nothing."""
+        """Return facts about the layer that `rows` needs; usually none."""
         return {}
 
     def init(self, block: Block, *, buckets: int, pilot: Any = None) -> DrawnState:
-        """An empty state."""
+        """Return an empty state."""
         nothing, facts = np.zeros(0, np.int64), self.facts(block)
         rows = self.rows(block, nothing, facts)
         counts = np.zeros(buckets, np.int64)
         return DrawnState(counts, np.zeros(0, np.uint64), nothing, rows, facts=facts)
 
     def update(self, state: DrawnState, block: Block) -> None:
-        """Adds the block's samples, and forgets those whose number is too large."""
+        """Add the block's samples, and drop those whose hash is too large."""
         keys = drawn_words(block.keys, self.seed, self.stream)
         chosen, into = [], []
         for bucket, samples in block.membership:
@@ -80,25 +80,25 @@ class DrawnStatistic(Statistic):
             self._keep(state, keys[wanted], np.concatenate(into), rows)
 
     def _keep(self, state: DrawnState, keys: np.ndarray, buckets: np.ndarray, rows: np.ndarray) -> None:
-        """Adds samples, and keeps the smallest numbers of each bucket."""
+        """Add samples, and keep the smallest hashes of each bucket."""
         keys, buckets = np.concatenate([state.keys, keys]), np.concatenate([state.buckets, buckets])
         kept = smallest(keys, buckets, self.size)
         state.keys, state.buckets = keys[kept], buckets[kept]
         state.rows = np.concatenate([state.rows, rows])[kept]
 
     def enlarge(self, state: DrawnState, buckets: int) -> None:
-        """Room for more buckets."""
+        """Make room for more buckets."""
         state.counts = with_buckets(state.counts, buckets)
         state.sums = {name: with_buckets(part, buckets) for name, part in state.sums.items()}
 
     def pack(self, state: DrawnState) -> dict[str, np.ndarray]:
-        """The state as arrays."""
+        """Return the state as arrays."""
         plain = {name: getattr(state, name) for name in _ARRAYS}
         parts = {f"{kind}.{name}": a for kind in _NAMED for name, a in getattr(state, kind).items()}
         return plain | parts
 
     def unpack(self, arrays: dict[str, np.ndarray]) -> DrawnState:
-        """The state from arrays."""
+        """Restore the state from arrays."""
         counts, keys, buckets, rows = (arrays[name] for name in _ARRAYS)
         state = DrawnState(counts, keys, buckets, rows)
         for name in arrays.keys() - set(_ARRAYS):
@@ -107,14 +107,14 @@ class DrawnStatistic(Statistic):
         return state
 
     def merge(self, first: DrawnState, second: DrawnState) -> DrawnState:
-        """The smallest numbers of both."""
+        """Return the smallest hashes of both."""
         sums = {name: part + second.sums[name] for name, part in first.sums.items()}
         merged = replace(first, counts=first.counts + second.counts, sums=sums)
         self._keep(merged, second.keys, second.buckets, second.rows)
         return merged
 
     def drawn(self, state: DrawnState, groups: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:
-        """(kept, ...) rows of the subset of all the given buckets together, and (kept,) the group of each."""
+        """Return (kept, ...) rows of the subset of all given buckets together, and (kept,) their groups."""
         group = np.full(len(state.keys), -1)
         for number, members in enumerate(groups):
             group[np.isin(state.buckets, members)] = number
@@ -127,7 +127,7 @@ _ARRAYS, _NAMED = ("counts", "keys", "buckets", "rows"), ("sums", "facts")
 
 
 def smallest(keys: np.ndarray, buckets: np.ndarray, size: int) -> np.ndarray:
-    """Rows of the `size` smallest keys of each bucket.
+    """Return the rows of the `size` smallest keys of each bucket.
 
     >>> smallest(np.array([5, 1, 3, 2]), np.array([0, 0, 0, 1]), 2).tolist()
     [1, 2, 3]
@@ -139,5 +139,5 @@ def smallest(keys: np.ndarray, buckets: np.ndarray, size: int) -> np.ndarray:
 
 
 def without_groups(group: np.ndarray, groups: int) -> list[np.ndarray]:
-    """(replicate, kept) flags: all samples, then, if there are two groups or more, all but each group's."""
+    """Return (replicate, kept) flags: all samples, then, if there are at least two groups, all but each."""
     return [group != left_out for left_out in [-1, *range(groups if groups > 1 else 0)]]

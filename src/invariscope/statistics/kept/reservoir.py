@@ -1,4 +1,4 @@
-"""Euclidean distances: of all pairs along each orbit, and of all pairs within a reservoir of samples."""
+"""Euclidean distances of all pairs along each orbit, and of all pairs within a reservoir of samples."""
 
 from __future__ import annotations
 
@@ -11,24 +11,25 @@ from torch import Tensor
 
 from invariscope.block import Block
 from invariscope.common.draws import Stream
-from invariscope.statistics.base import replicate_sums
+from invariscope.statistics.base import sums_of_groups
 from invariscope.statistics.errors import NonFiniteError
 from invariscope.statistics.kept.drawn_subset import DrawnState, DrawnStatistic, without_groups
 from invariscope.statistics.mean_distances import LayerDistances, MeanDistances, as_channels
+from invariscope.statistics.rounding import quotient
 from invariscope.statistics.visits import Visits
 
 
 @dataclass(frozen=True)
 class Reservoir(DrawnStatistic):
-    """Mean distances along orbits, and the orbits of a few samples, for those across samples.
+    """Mean distances along orbits, and the orbits of a few samples, for distances across samples.
 
-    Kept are (sample, element, channel, position) orbits and the sums "along" (1 + channel,), of mean
-    distances along orbits of the layer and of channels, and "decisive" (3,), clusters, Σ d and Σ d² over
-    them, d what each adds to `along` of the layer.
+    Keeps (sample, element, channel, position) orbits and the sums "along" (1 + channel,) of mean distances
+    along orbits, for the layer and its channels, and "decisive" (3,): number of clusters, Σ d and Σ d² over
+    them, with d each one's contribution to `along` of the layer.
 
     Args:
-        size: how many samples of a stratum are compared, all pairs of them.
-        seed: of the draw.
+        size: number of samples per stratum, all pairs of which are compared.
+        seed: seed of the draw.
     """
 
     stream = Stream.ORBIT_RESERVOIR
@@ -36,18 +37,18 @@ class Reservoir(DrawnStatistic):
     seed: int
 
     def bucket_bytes(self, units: int, elements: int) -> int:
-        """Whole orbits of `size` samples."""
+        """Return the memory of whole orbits of `size` samples."""
         return 4 * self.size * units * elements
 
     def init(self, block: Block, *, buckets: int, pilot: Any = None) -> DrawnState:
-        """An empty state."""
+        """Return an empty state."""
         state = super().init(block, buckets=buckets)
         maps = state.rows.shape[2] if block.values.ndim > 2 else 0
         state.sums = {"along": np.zeros((buckets, 1 + maps)), "decisive": np.zeros((buckets, 3))}
         return state
 
     def rows(self, block: Block, samples: np.ndarray, facts: dict[str, np.ndarray]) -> np.ndarray:
-        """(sample, element, channel, position) of the chosen samples, on the host."""
+        """Return (sample, element, channel, position) of the selected samples, on the host."""
         orbits = block.orbits()[torch.from_numpy(samples).to(block.values.device)].cpu()
         orbits = orbits if orbits.dtype == torch.float64 else orbits.float()
         channels = orbits.shape[2] if orbits.ndim > 3 else 1
@@ -55,7 +56,7 @@ class Reservoir(DrawnStatistic):
         return orbits.reshape(*orbits.shape[:2], channels, positions).numpy()
 
     def update(self, state: DrawnState, block: Block) -> None:
-        """Adds a block's orbits."""
+        """Add a block's orbits."""
         along = _along(as_channels(block), maps=state.sums["along"].shape[1] > 1)
         if not np.isfinite(along).all():
             raise NonFiniteError
@@ -66,28 +67,24 @@ class Reservoir(DrawnStatistic):
         super().update(state, block)
 
     def finalize(self, state: DrawnState, groups: list[list[int]]) -> LayerDistances:
-        """Mean distances, of all samples and of all but each group's."""
-        counts = replicate_sums(np.array([state.counts[members].sum() for members in groups], float))
-        sums = replicate_sums(np.stack([state.sums["along"][members].sum(axis=0) for members in groups]))
-        across, maps = self._across(state, groups), sums.shape[1] > 1
-        with np.errstate(divide="ignore", invalid="ignore"):
-            along = sums / counts[:, None]
-        members = [bucket for group in groups for bucket in group]
-        decisive = state.sums["decisive"][members].sum(axis=0)
+        """Return mean distances, of all samples and of all but each group's."""
+        sums, counts = sums_of_groups(state.sums["along"], groups), sums_of_groups(state.counts, groups)
+        along, across = quotient(sums, counts[:, None]), self._across(state, groups)
+        decisive = sums_of_groups(state.sums["decisive"], groups)[0]
         layer, channels = (
             MeanDistances(along[:, part], across[:, part], decisive) for part in (slice(0, 1), slice(1, None))
         )
-        return LayerDistances(layer, channels if maps else None)
+        return LayerDistances(layer, channels if sums.shape[1] > 1 else None)
 
     def _across(self, state: DrawnState, groups: list[list[int]]) -> np.ndarray:
-        """(replicate, 1 + channel) mean distance of pairs of the stratum's kept samples."""
+        """Return the (replicate, 1 + channel) mean distance between the stratum's kept samples."""
         rows, group = self.drawn(state, groups)
         pairs = _pair_distances(rows, maps=state.sums["along"].shape[1] > 1)
         return np.stack([_mean_of_pairs(pairs, kept) for kept in without_groups(group, len(groups))])
 
 
 def _along(orbits: Tensor, *, maps: bool) -> np.ndarray:
-    """(sample, 1 + channel) mean distance of the pairs along each orbit."""
+    """Return the (sample, 1 + channel) mean distance of the pairs along each orbit."""
     squares = _squares(orbits.transpose(1, 2))
     elements = squares.shape[-1]
     total = squares.sum(1, keepdim=True)
@@ -96,7 +93,7 @@ def _along(orbits: Tensor, *, maps: bool) -> np.ndarray:
 
 
 def _pair_distances(orbits: np.ndarray, *, maps: bool) -> np.ndarray:
-    """(1 + channel, sample, sample) distances, averaged over elements."""
+    """Return (1 + channel, sample, sample) distances, averaged over elements."""
     found = 0.0
     for element in range(orbits.shape[1]):
         vectors = torch.from_numpy(orbits[:, element]).double().transpose(0, 1)
@@ -107,7 +104,7 @@ def _pair_distances(orbits: np.ndarray, *, maps: bool) -> np.ndarray:
 
 
 def _squares(vectors: Tensor) -> Tensor:
-    """(..., i, k) squared distances of (..., i, component) vectors; by differences, never by products."""
+    """Return (..., i, k) squared distances of (..., i, component) vectors, by exact differences."""
     return torch.cdist(vectors, vectors, compute_mode="donot_use_mm_for_euclid_dist").square()
 
 

@@ -1,4 +1,4 @@
-"""A few numbers kept for every sample: for measures whose formula needs each of them."""
+"""Tables of a few numbers per sample, for measures whose formula needs each of them."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ Columns = Mapping[str, Tensor | np.ndarray]
 
 @dataclass
 class TableState:
-    """What was kept of each sample so far, in pieces, a piece a block.
+    """The rows of all samples so far, in one piece per block.
 
     Args:
-        ranks: (sample,) places in the order of the walk.
+        ranks: (sample,) positions in the order of the walk.
         buckets: (sample, k) the buckets in which each is counted.
         columns: (sample, ...) float64, by name.
-        size: how many buckets there are.
-        clusters: (sample,) see `Block.clusters`; nothing where there are none.
+        size: number of buckets.
+        clusters: (sample,) see `Block.clusters`; empty without clusters.
     """
 
     ranks: list[np.ndarray]
@@ -38,19 +38,19 @@ class TableState:
 
     @property
     def counts(self) -> np.ndarray:
-        """(bucket,) samples."""
+        """(bucket,) number of samples."""
         return np.bincount(np.concatenate(self.buckets).ravel(), minlength=self.size)
 
 
 @dataclass(frozen=True)
 class SampleTable:
-    """Numbers of the chosen samples, in the order of the walk.
+    """Numbers of the selected samples, in the order of the walk.
 
     Args:
         columns: (sample, ...) float64, by name.
         group: (sample,) the jackknife group of each.
-        groups: how many groups there are.
-        clusters: (sample,) numbers of the clusters to which samples belong; None: every sample is one.
+        groups: number of groups.
+        clusters: (sample,) cluster numbers; None if every sample is its own cluster.
     """
 
     columns: Mapping[str, np.ndarray]
@@ -59,12 +59,12 @@ class SampleTable:
     clusters: np.ndarray | None = None
 
     def __getitem__(self, name: str) -> np.ndarray:
-        """(sample, ...) one column, of all samples."""
+        """Return one (sample, ...) column."""
         return self.columns[name]
 
     @cached_property
     def parts(self) -> tuple[SampleTable, ...]:
-        """This table and, where there are two groups or more, the table without each group."""
+        """This table and, if there are at least two groups, the table without each group."""
         if self.groups < 2:
             return (self,)
         kept = [self.group != group for group in range(self.groups)]
@@ -74,49 +74,49 @@ class SampleTable:
         return SampleTable({name: column[rows] for name, column in self.columns.items()}, self.group[rows], 1)
 
     def decisive(self, contributions: np.ndarray) -> tuple[int, float, float]:
-        """Number of clusters, Σ d and Σ d² over them, d what their samples add."""
+        """Return the number of clusters, Σ d and Σ d² over them, from (sample,) contributions."""
         parts = contributions
         if self.clusters is not None:
             parts = np.bincount(np.unique(self.clusters, return_inverse=True)[1], contributions)
         return len(parts), float(parts.sum()), float((parts * parts).sum())
 
     def means(self, name: str) -> np.ndarray:
-        """(replicate, ...) mean of a column over samples."""
+        """Return the (replicate, ...) mean of a column over samples."""
         return self.replicates(lambda part: part[name].mean(axis=0))
 
     def replicates(self, formula: Callable[[SampleTable], Any]) -> np.ndarray:
-        """(replicate, ...) a formula over all samples, then over all but each group's."""
+        """Return (replicate, ...) a formula over all samples, then over all but each group's."""
         return np.stack([np.asarray(formula(part), float) for part in self.parts])
 
 
 class SampleStatistic(Statistic):
-    """A statistic that keeps `rows(block)` of every sample. It grows with the samples, by design."""
+    """A statistic that keeps `rows(block)` of every sample. By design, it grows with the samples."""
 
     takes_ragged = True
 
     @abc.abstractmethod
     def rows(self, block: Block) -> Columns:
-        """(sample, ...) numbers of each sample of the block, by name.
+        """Return (sample, ...) numbers per sample of the block, by name.
 
         Raises:
             NotApplicableError: the layer lacks what this statistic needs.
         """
 
     def bucket_bytes(self, units: int, elements: int) -> int:
-        """Nothing grows with the buckets."""
+        """Return 0: nothing grows with the buckets."""
         return 0
 
     def init(self, block: Block, *, buckets: int, pilot: Any = None) -> TableState:
-        """A table without rows; a layer to which the statistic does not apply is refused here."""
+        """Return a table without rows, or reject a layer to which the statistic does not apply."""
         one = block.repeated((np.arange(block.samples) == 0).astype(np.int64))
         empty = {name: [_host(column)[:0]] for name, column in self.rows(one).items()}
         return TableState([block.ranks[:0]], [block.membership.buckets[:0]], empty, buckets)
 
     def update(self, state: TableState, block: Block) -> None:
-        """Adds the block's samples.
+        """Add the block's samples.
 
         Raises:
-            NonFiniteError: a response is NaN or infinite, those to probes included.
+            NonFiniteError: a response is NaN or infinite, including responses to probes.
         """
         finite(block.values)
         for name, column in self.rows(block).items():
@@ -127,32 +127,32 @@ class SampleStatistic(Statistic):
             state.clusters.append(block.clusters)
 
     def enlarge(self, state: TableState, buckets: int) -> None:
-        """Room for more buckets."""
+        """Make room for more buckets."""
         state.size = buckets
 
     def pack(self, state: TableState) -> dict[str, np.ndarray]:
-        """The table as arrays."""
+        """Return the table as arrays."""
         columns = {f"columns.{name}": np.concatenate(parts) for name, parts in state.columns.items()}
         own = {"ranks": np.concatenate(state.ranks), "buckets": np.concatenate(state.buckets)}
         own |= {"clusters": np.concatenate(state.clusters)} if state.clusters else {}
         return own | {"size": np.array(state.size)} | columns
 
     def unpack(self, arrays: dict[str, np.ndarray]) -> TableState:
-        """The table from arrays."""
+        """Restore the table from arrays."""
         columns = {name[8:]: [part] for name, part in arrays.items() if name.startswith("columns.")}
         clusters = [arrays["clusters"]] if "clusters" in arrays else []
         size = arrays["size"].item()
         return TableState([arrays["ranks"]], [arrays["buckets"]], columns, size, clusters)
 
     def merge(self, first: TableState, second: TableState) -> TableState:
-        """The rows of both."""
+        """Return the rows of both."""
         columns = {name: parts + second.columns[name] for name, parts in first.columns.items()}
         size, clusters = max(first.size, second.size), first.clusters + second.clusters
         own = first.ranks + second.ranks, first.buckets + second.buckets
         return TableState(*own, columns, size, clusters)
 
     def finalize(self, state: TableState, groups: list[list[int]]) -> SampleTable:
-        """The rows of the samples in the given buckets, in the order of the walk."""
+        """Return the rows of the samples in the given buckets, in the order of the walk."""
         buckets, ranks = np.concatenate(state.buckets), np.concatenate(state.ranks)
         group = np.full(len(ranks), -1)
         for number, members in enumerate(groups):
@@ -166,7 +166,7 @@ class SampleStatistic(Statistic):
 
 @dataclass(frozen=True)
 class SampleRows(SampleStatistic):
-    """The rows of whatever says itself what they are, such as a measure.
+    """The rows of any object that defines them, such as a measure.
 
     Args:
         of: hashable, with `rows(block)`, `reads` and `paired`.

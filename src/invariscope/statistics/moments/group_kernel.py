@@ -1,20 +1,21 @@
-"""What the variances need of the column sums of groups of buckets, in one reading."""
+"""The compiled loop from column sums of groups of buckets to variances, in a single pass."""
 
 from __future__ import annotations
 
 import numba
 import numpy as np
 
-from invariscope.statistics.base import replicate_sums
+from invariscope.statistics.base import sums_of_groups
 from invariscope.statistics.kernel_checks import refuse_places, refuse_sizes
 from invariscope.statistics.moments.orbit_kernel import OPTIONS
+from invariscope.statistics.rounding import quotient
 
-TILE = 256  # units: what nine replicates need stays in the nearest cache
+TILE = 256  # units: the data of nine replicates stay in the L1 cache
 
 
 @numba.njit(**OPTIONS)
 def _add_bucket(column, count, away, part, moved):
-    """Adds a bucket's sums E of h, relative to a reference that is `away` from theirs: h + away."""
+    """Add a bucket's sums E of h after moving the reference by `away`, so that h becomes h + away."""
     for u in range(len(part)):
         part[u] += column[u] + count * away[u]
         moved[u] += away[u] * (2 * column[u] + count * away[u])
@@ -28,7 +29,7 @@ def _add(column, part):
 
 @numba.njit(**OPTIONS)
 def _fill(columns, j, left, members, strata, counts, pivots, reference, part, moved):
-    """Fills the sums of one group and element, a tile of units, relative to one reference."""
+    """Fill the sums of one group and element, for a tile of units, relative to one reference."""
     right = left + len(part)
     part[:] = 0.0
     away = np.empty(len(part))
@@ -43,18 +44,19 @@ def _fill(columns, j, left, members, strata, counts, pivots, reference, part, mo
             _add_bucket(columns[bucket, j, left:right], counts[k], away, part, moved)
 
 
-# Of many arrays the compiler cannot prove that they do not overlap, of two it can; and of signed places it
-# must expect that they count from the end.
+# Only two arrays and unsigned indices: the compiler cannot prove that many arrays do not overlap, and signed
+# indices might count from the end.
 @numba.njit(**OPTIONS)
 def _add_replicate(fixed, start, part, share, found, into, width):
-    """Adds Σ_i h_ij of one element to the sums over elements of one replicate.
+    """Add Σ_i h_ij of one element to the sums over elements of one replicate.
 
     Args:
-        fixed: TILE units each: the sums of all groups, and how far the reference is from the first element's.
-        start: where `fixed` has the replicate's sums for the first element.
-        part: where it has the sums of the group that the replicate leaves out.
+        fixed: TILE units each: the sums of all groups, and the distance of the reference from the first
+            element's; see `start` and `part` for the rest.
+        start: position in `fixed` of the replicate's sums for the first element.
+        part: position in `fixed` of the sums of the group that the replicate leaves out.
         share: 1/n.
-        found: Σ_j E_j², Σ_j (ā_j − ā_0) and the sum of its squares, TILE units each, from `into` on.
+        found: Σ_j E_j², Σ_j (ā_j − ā_0) and the sum of its squares, TILE units each, starting at `into`.
         into: see `found`.
         width: number of units.
     """
@@ -69,14 +71,14 @@ def _add_replicate(fixed, start, part, share, found, into, width):
 
 @numba.njit(**OPTIONS)
 def _subtract(fixed, part, start, width):
-    """Fills the sums for the first element of the replicate that leaves out one group."""
+    """Fill the sums for the first element of the replicate that leaves out one group."""
     for u in range(width):
         fixed[start + u] = fixed[u] - fixed[part + u]
 
 
 @numba.njit(**OPTIONS)
 def _sum_groups(columns, j, left, groups, pivots, reference, fixed, shifted, width):
-    """Fills the sums of one element: of all groups, and of each, from the third tile on."""
+    """Fill the sums of one element: of all groups, and, from the third tile on, of each."""
     members, edges, strata, counts = groups
     fixed[:TILE] = 0.0
     for g in range(len(edges) - 1):
@@ -92,7 +94,7 @@ def _sum_groups(columns, j, left, groups, pivots, reference, fixed, shifted, wid
 
 @numba.njit(**OPTIONS)
 def _group_products(columns, groups, pivots, reference, shares, found):
-    """Fills what `group_products` returns."""
+    """Fill the arrays that `group_products` returns."""
     squared, moving, mean, shifted = found
     edges, (elements, units) = groups[1], columns.shape[1:]
     replicates, none = len(squared), (1 + len(edges)) * TILE
@@ -129,23 +131,24 @@ def group_products(
     pivots: np.ndarray,
     reference: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """What the variances need of the column sums, for all groups of buckets and for all but each.
+    """Return the sums from which variances are computed, for all groups of buckets and for all but each.
 
-    Means over samples are compared between elements by their differences to that of the first element, so
-    that neither the unit's offset nor the distance from the fixed orbit costs them digits.
+    Means over samples are compared between elements by their differences from that of the first element, so
+    that neither the unit's offset nor the distance from the reference orbit costs precision.
 
     Args:
-        columns: (bucket, element, unit) sums of h_ij, relative to the fixed orbit of the bucket's stratum.
+        columns: (bucket, element, unit) sums of h_ij, relative to the reference orbit of the bucket's
+            stratum.
         groups: buckets by group.
         strata, counts: (bucket,) the stratum, and the number of samples.
-        pivots: (stratum, element, unit) the fixed orbits p_j.
-        reference: the stratum whose fixed orbit all sums are to be relative to.
+        pivots: (stratum, element, unit) the reference orbits p_j.
+        reference: the stratum to whose reference orbit all sums are moved.
     Returns:
-        With E_j the sums relative to that orbit: (replicate, unit) Σ_j E_j²; (replicate, unit)
-        Σ_j (ā_j − ā)², ā_j the mean over samples; (unit,) Σ_j E_j/n over all groups; and (group, unit) what
-        Σ_ij h_ij² grows by.
+        With E_j the sums relative to that orbit: (replicate, unit) Σ_j E_j²; (replicate, unit) Σ_j (ā_j −
+        ā)², with ā_j the mean over samples; (unit,) Σ_j E_j/n over all groups; and (group, unit) the increase
+        of Σ_ij h_ij².
     Raises:
-        ValueError: sizes that do not fit together.
+        ValueError: sizes that do not match.
     """
     members = np.concatenate([np.asarray(group, np.int64) for group in groups])
     edges = np.cumsum([0, *map(len, groups)])
@@ -156,10 +159,9 @@ def group_products(
     )
     known = np.append(strata[strata >= 0], reference)
     refuse_places(buckets=(members, len(columns)), strata=(known, len(pivots)))
-    own = np.where(counts[members] > 0, strata[members], reference)  # an empty bucket has nothing to move
-    samples = replicate_sums(np.array([counts[group].sum() for group in groups], float))
-    with np.errstate(divide="ignore"):
-        shares = 1 / samples
+    own = np.where(counts[members] > 0, strata[members], reference)  # empty buckets need not be moved
+    samples = sums_of_groups(counts, groups)
+    shares = quotient(1.0, samples)
     (units, count), replicates = (columns.shape[2], len(groups)), len(samples)
     squared, moving = np.zeros((2, replicates, units))
     found = squared, moving, np.zeros(units), np.zeros((count, units))

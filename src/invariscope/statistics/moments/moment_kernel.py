@@ -1,13 +1,12 @@
-"""The fused reduction of orbit blocks on the CPU: every activation is read once.
+"""The fused reduction of orbit blocks on the CPU, which reads every activation once.
 
-Two references keep cancellation away. Along an orbit it is the sample's own first response,
-e_ij = a_ij − a_i0, so that the variance along orbits never suffers from the unit's offset or from
-the spread between samples. Across samples it is one fixed orbit per stratum, h_ij = a_ij − p_j, so that
-the variance across samples suffers neither from the offset nor from what the transformation does to all
-samples alike. Plain sums around one shift lose exactly the invariant units (a normalized variance
-of 1e-4 comes out wrong by 40 %). Responses become float64 before a reference is taken off: a float32
-difference is rounded, and that rounding, although it is small beside the larger of two effects, drowns
-a smaller one that has to be told from it (shares of 1e-6 come out wrong by up to 2 %).
+Two references avoid cancellation. Along an orbit, the sample's own first response is subtracted,
+e_ij = a_ij − a_i0, so that neither the unit's offset nor the spread between samples affects the variance
+along orbits. Across samples, one reference orbit per stratum is subtracted, h_ij = a_ij − p_j, so that
+neither the offset nor the common effect of the transformation affects the variance across samples. Sums
+around a single shift lose precisely the invariant units (a normalized variance of 1e-4 is wrong by 40 %).
+Responses are converted to float64 before subtraction: the rounding of float32 differences, although small
+relative to the larger of two effects, can exceed the smaller one (shares of 1e-6 are wrong by up to 2 %).
 """
 
 from __future__ import annotations
@@ -26,16 +25,15 @@ from invariscope.statistics.moments.orbit_state import OrbitState, Sums
 from invariscope.statistics.moments.references import References, orbit_weights
 from invariscope.statistics.visits import Visits
 
-_SERIAL_BELOW = 1 << 20  # activations; smaller blocks are done before a thread wakes up
+_SERIAL_BELOW = 1 << 20  # activations; smaller blocks finish before a thread starts
 
-# Two short loops, each over a few rows at a time, read a tile twice from the nearest cache. That is
-# twice as fast as one loop for everything, which writes five running sums for every two rows and
-# spends its time on proving that none of them overlap.
+# Two short loops over a few rows at a time each read a tile from the L1 cache. They are twice as fast as a
+# single loop, which would write five running sums for every two rows, with checks that none of them overlap.
 
 
 @numba.njit(**OPTIONS)
 def _across(flat, starts, step, pivot, column, spread):
-    """Adds Σ_i h_i and Σ_i h_i² of one element's rows, which lie `step` behind `starts`."""
+    """Add Σ_i h_i and Σ_i h_i² of one element's rows, which are `step` after `starts`."""
     width = len(column)
     i = 0
     while i + 3 < len(starts):
@@ -66,7 +64,7 @@ def _across(flat, starts, step, pivot, column, spread):
 
 @numba.njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})
 def _spread(sums, squares, elements, spread):
-    """Fills Σ_j (e_j − ē)²; returns its sum over units."""
+    """Fill Σ_j (e_j − ē)² and return its sum over units."""
     total = 0.0
     for u in range(len(spread)):
         found = max(squares[u] - sums[u] * sums[u] / elements, 0.0)
@@ -77,7 +75,7 @@ def _spread(sums, squares, elements, spread):
 
 @numba.njit(**OPTIONS)
 def _orbits(flat, starts, step, weights, width, spreads, weighted, contributions):
-    """Fills Σ_j (e_j − ē)² and the weighted sum of each orbit; adds the former's sum over units."""
+    """Fill Σ_j (e_j − ē)² and the weighted sum of each orbit; add the former's sum over units."""
     sums, squares = np.empty(width), np.empty(width)
     for i in range(len(starts)):
         along(flat, starts[i], step, weights, sums, squares, weighted[i, :width])
@@ -86,7 +84,7 @@ def _orbits(flat, starts, step, weights, width, spreads, weighted, contributions
 
 @numba.njit(**OPTIONS)
 def _add_rows(parts, samples, sums):
-    """Adds the parts of the given samples."""
+    """Add the rows of the given samples."""
     i = 0
     while i + 3 < len(samples):
         p1, p2, p3, p4 = (
@@ -107,7 +105,7 @@ def _add_rows(parts, samples, sums):
 
 @numba.njit(**OPTIONS)
 def _add_unusual(weighted, samples, usual, tolerance, counts):
-    """Counts the units at which each of the samples gives something other than the usual response."""
+    """Count, per unit, the samples that deviate from the usual response."""
     i = 0
     while i + 1 < len(samples):
         w1, w2 = weighted[samples[i]], weighted[samples[i + 1]]
@@ -123,7 +121,7 @@ def _add_unusual(weighted, samples, usual, tolerance, counts):
 
 @numba.njit(**OPTIONS)
 def _add_clusters(weighted, samples, first, usual, tolerance, counts):
-    """The same, but a unit counts once per cluster of which a sample gives something else."""
+    """Count, per unit, the clusters with a sample that deviates from the usual response."""
     together = np.zeros(len(counts))
     for k in range(len(samples)):
         if first[k]:
@@ -136,7 +134,7 @@ def _add_clusters(weighted, samples, first, usual, tolerance, counts):
 
 @numba.njit(**OPTIONS)
 def _reduce(values, steps, runs, weights, references, sums, lo, hi):
-    """Adds whole orbits to the sums of units lo..hi.
+    """Add whole orbits to the sums of units lo..hi.
 
     Returns a sum that is NaN or infinite if any response is, and each sample's Σ_ju (e_j − ē)².
     """
@@ -176,18 +174,18 @@ def _reduce(values, steps, runs, weights, references, sums, lo, hi):
 def reduce_orbits(
     values: np.ndarray, steps: tuple[int, int], visits: Visits, state: OrbitState, *, threads: int
 ) -> np.ndarray | None:
-    """Adds a block of whole orbits to the sums of the buckets in which its samples are counted.
+    """Add a block of whole orbits to the sums of the buckets in which its samples are counted.
 
     Args:
         values: (row, unit), C-contiguous float32 or float64.
         steps: (sample step, element step): the response to element j of sample i is row i·s + j·e.
         visits: which samples are added to which buckets; at least one.
-        state: its sums are changed in place; the references of all visited strata are there.
-        threads: how many threads may share the units.
+        state: its sums are changed in place; it must hold the references of all visited strata.
+        threads: maximum number of threads to share the units.
     Returns:
-        (sample,) what each sample adds to Σ_iju (a_ij − ā_i)²; None if a response is not finite.
+        (sample,) each sample's contribution to Σ_iju (a_ij − ā_i)²; None if a response is not finite.
     Raises:
-        ValueError: sizes that do not fit together.
+        ValueError: sizes that do not match.
     """
     sums, references = state.sums, state.references
     pivot, usual = references.pivot, references.usual
@@ -215,7 +213,7 @@ def reduce_orbits(
 def _refuse_sizes(
     values: np.ndarray, steps: tuple[int, int], visits: Visits, references: References, sums: Sums
 ) -> None:
-    """Raises a ValueError unless the loops stay inside all of these arrays."""
+    """Raise ValueError unless the loops stay within all of these arrays."""
     (strata, elements, units), buckets = references.pivot.shape, len(sums.columns)
     sample, bucket, stratum = visits.reach
     last = sample * steps[0] + (elements - 1) * steps[1]

@@ -1,4 +1,4 @@
-"""The loop along one orbit, which both the reduction and the choice of a reference go through."""
+"""The compiled loop along one orbit, shared by the reduction and the choice of a reference."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numba
 import numpy as np
 
-TILE = 1024  # units per tile: long enough to be fetched ahead, short enough for its scratch to stay in cache
+TILE = 1024  # units per tile: long enough for prefetching, short enough for its scratch to stay in cache
 OPTIONS: Any = {
     "nogil": True,
     "cache": True,
@@ -19,7 +19,7 @@ OPTIONS: Any = {
 
 @numba.njit(**OPTIONS)
 def along(flat, first, step, weights, sums, squares, weighted):
-    """Σ_j e_j, Σ_j e_j² and w_0·a_0 + Σ_j w_j·e_j of one orbit; e_0 is zero."""
+    """Compute Σ_j e_j, Σ_j e_j² and w_0·a_0 + Σ_j w_j·e_j of one orbit; e_0 is zero."""
     width, elements = len(sums), len(weights)
     head, w1 = flat[first : first + width], weights[0]
     for u in range(width):

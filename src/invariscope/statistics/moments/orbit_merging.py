@@ -1,4 +1,4 @@
-"""States of orbit sums put together, and written down."""
+"""Merging and serialisation of orbit states."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ import numpy as np
 import torch
 
 from invariscope.statistics.moments.orbit_state import OrbitState, Sums, Waiting
-from invariscope.statistics.moments.references import References
-from invariscope.statistics.moments.usual_counts import merged_usual
+from invariscope.statistics.moments.references import References, agree
 
 _REFERENCES = ("pivot", "usual", "settled")
 
 
 def packed(state: OrbitState) -> dict[str, np.ndarray]:
-    """A state as named arrays."""
+    """Return a state as named arrays."""
     state.take_back()
     facts = {"shape": state.shape, "facts": (state.double, state.channels_last)}
     arrays = {name: np.array(value, np.int64) for name, value in facts.items()}
@@ -33,7 +32,7 @@ def packed(state: OrbitState) -> dict[str, np.ndarray]:
 
 
 def unpacked(arrays: dict[str, np.ndarray]) -> OrbitState:
-    """The state that `packed` gave these arrays for."""
+    """Restore the state from the arrays that `packed` returned."""
     double, channels_last = arrays["facts"].tolist()
     return OrbitState(
         shape=tuple(arrays["shape"].tolist()),
@@ -57,7 +56,7 @@ def unpacked(arrays: dict[str, np.ndarray]) -> OrbitState:
 
 
 def merged(first: OrbitState, second: OrbitState) -> tuple[OrbitState, dict[int, Waiting]]:
-    """The sums of both, relative to the first one's references; and the samples of both that waited."""
+    """Return the sums of both relative to the first one's references, and the waiting samples of both."""
     first.take_back()
     second.take_back()
     references, other = first.references.on_host(), second.references.on_host()
@@ -76,17 +75,14 @@ def merged(first: OrbitState, second: OrbitState) -> tuple[OrbitState, dict[int,
     )
     for stratum in np.flatnonzero(other.settled).tolist():
         _add_stratum(both, first, second, stratum)
-    held = {s: first.waiting.get(s) for s in sorted({*first.waiting, *second.waiting})}
-    waiting = {}
-    for stratum, mine in held.items():
-        theirs = second.waiting.get(stratum)
-        pair = [few for few in (mine, theirs) if few is not None]
-        waiting[stratum] = pair[0] if len(pair) == 1 else pair[0].and_then(pair[1])
-    return both, waiting
+    waiting = dict(first.waiting)
+    for stratum, few in second.waiting.items():
+        waiting[stratum] = waiting[stratum].and_then(few) if stratum in waiting else few
+    return both, dict(sorted(waiting.items()))
 
 
 def _add_stratum(both: OrbitState, first: OrbitState, second: OrbitState, stratum: int) -> None:
-    """Adds the second state's sums of one of its strata."""
+    """Add the second state's sums of one stratum."""
     other = second.references.on_host()
     buckets = np.flatnonzero(second.strata == stratum)
     if not both.references.settled[stratum]:
@@ -111,7 +107,10 @@ def _add_stratum(both: OrbitState, first: OrbitState, second: OrbitState, stratu
 def _add_unusual(
     both: OrbitState, first: OrbitState, second: OrbitState, stratum: int, theirs: np.ndarray
 ) -> None:
-    """Adds the counts of unusual responses; where the two states hold another for usual, one counts whole."""
+    """Add the counts of unusual responses.
+
+    Where the two usual responses differ, all clusters of the less supported one count as unusual.
+    """
     references, other = both.references, second.references.on_host()
     waits = stratum in first.waiting
     mine = np.zeros(0, np.int64) if waits else np.flatnonzero(first.strata == stratum)
@@ -126,3 +125,53 @@ def _add_unusual(
         both.sums.unusual[mine] = np.where(same | ours, counts[0], sizes[0][:, None])
     both.sums.unusual[theirs] += np.where(same | ~ours, counts[1], sizes[1][:, None])
     references.usual[stratum] = usual
+
+
+def unusual_counts(state: OrbitState, buckets: list[int]) -> np.ndarray:
+    """Return (unit,) the number of clusters in these buckets that do not give the common usual response.
+
+    The strata vote on the common usual response. All clusters of a stratum with a different usual response
+    are counted.
+    """
+    filled = [bucket for bucket in buckets if state.counts[bucket]]
+    strata = np.unique(state.strata[filled]) if filled else np.zeros(0, np.int64)
+    parts = [[b for b in filled if state.strata[b] == stratum] for stratum in strata]
+    counts = [state.sums.unusual[part].sum(axis=0) for part in parts]
+    if len(strata) < 2:
+        return counts[0] if counts else np.zeros(state.sums.unusual.shape[1])
+    sizes = [int(state.clusters[part].sum()) for part in parts]
+    usual = [state.references.usual[stratum] for stratum in strata]
+    common = _most_shared(usual, [size - count for size, count in zip(sizes, counts, strict=True)])
+    found = np.zeros_like(counts[0])
+    for own, size, count in zip(usual, sizes, counts, strict=True):
+        found += np.where(_same(own, common), count, size)
+    return found
+
+
+def merged_usual(
+    first: np.ndarray, second: np.ndarray, *, mine: np.ndarray, theirs: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the better supported of two (2, unit) usual responses of a stratum, and whether they agree.
+
+    Args:
+        mine, theirs: (unit,) how many clusters give the first and the second.
+    """
+    return np.where(mine >= theirs, first, second), _same(first, second)
+
+
+def _same(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return (unit,) whether two (2, unit) usual responses are the same."""
+    return agree(first[0], second[0], np.maximum(first[1], second[1]))
+
+
+def _most_shared(usual: list[np.ndarray], support: list[np.ndarray]) -> np.ndarray:
+    """Return the (2, unit) usual response by a vote of the strata, weighted by the clusters that give theirs.
+
+    This finds the response that more than half of the clusters give, if there is one; otherwise the unit is
+    not sparse.
+    """
+    found, weight = usual[0].copy(), support[0]
+    for own, votes in zip(usual[1:], support[1:], strict=True):
+        weight = np.where(_same(own, found), weight + votes, weight - votes)
+        found, weight = np.where(weight < 0, own, found), np.abs(weight)
+    return found

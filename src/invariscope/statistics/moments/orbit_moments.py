@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from invariscope.block import Block, Membership
-from invariscope.statistics.base import Statistic, replicate_sums
+from invariscope.statistics.base import Statistic, replicate_sums, sums_of_groups
 from invariscope.statistics.errors import NonFiniteError
 from invariscope.statistics.moments.group_kernel import group_products
-from invariscope.statistics.moments.orbit_merging import merged, packed, unpacked
+from invariscope.statistics.moments.orbit_merging import merged, packed, unpacked, unusual_counts
 from invariscope.statistics.moments.orbit_reduction import Orbits, add_orbits, stands_last
 from invariscope.statistics.moments.orbit_state import (
     OrbitState,
@@ -26,7 +26,6 @@ from invariscope.statistics.moments.orbit_state import (
     in_layer_shape,
 )
 from invariscope.statistics.moments.references import FIRST, References
-from invariscope.statistics.moments.usual_counts import unusual_counts
 from invariscope.statistics.moments.variances import Moments
 from invariscope.statistics.visits import Visits
 
@@ -41,13 +40,13 @@ POOLS = (None, "after", "ratio", "before_mean", "before_max", "before_sum")
 
 
 def _windows(ranks: Any, sizes: Any, *, width: int = 64) -> np.ndarray:
-    """How many of the windows k … k + 63, k < ⌊n/64⌋, hold the sample of that rank."""
+    """Return how many of the windows k … k + 63, k < ⌊n/64⌋, contain the sample of each rank."""
     last = sizes // width - 1
     return np.clip(np.minimum(ranks, last) - np.maximum(ranks - width + 1, 0) + 1, 0, None)
 
 
 def _whole_batches(ranks: Any, sizes: Any, *, width: int = 64) -> np.ndarray:
-    """1 for the samples in the first ⌊n/64⌋ batches of 64, else 0."""
+    """Return 1 for samples in the first ⌊n/64⌋ batches of 64, otherwise 0."""
     return (ranks < sizes // width * width).astype(np.int64)
 
 
@@ -56,16 +55,16 @@ SELECTIONS = {"windows": _windows, "whole_batches": _whole_batches}
 
 @dataclass(frozen=True)
 class OrbitMoments(Statistic):
-    """Sums from which every variance of the family follows: along orbits, across samples, in total.
+    """Sums from which all variances are computed: along orbits, across samples, in total.
 
-    With e_ij = a_ij − a_i0 and h_ij = a_ij − p_j for one fixed orbit p per unit and stratum, one pass keeps
-    Σ_i h_ij for every element, Σ_ij h_ij², and Σ_ij (e_ij − ē_i)², all in float64. The fixed orbit is the
-    median of the first five samples of the stratum, which wait until they are there.
+    With e_ij = a_ij − a_i0 and h_ij = a_ij − p_j for one reference orbit p per unit and stratum, one pass
+    keeps Σ_i h_ij for every element, Σ_ij h_ij², and Σ_ij (e_ij − ē_i)², all in float64. The reference orbit
+    is the median of the first five samples of the stratum, which are held back until all five have arrived.
 
     Args:
         spread: "variance", or "std" to keep mean standard deviations too.
         collapse: reduce each feature map over its positions before any statistic: None,
-            "before_mean", "before_max" or "before_sum"; units without positions stay as they are.
+            "before_mean", "before_max" or "before_sum"; units without positions are unaffected.
         selection: count samples as the 2019 code did ("windows", "whole_batches"); None: each once.
     """
 
@@ -79,20 +78,20 @@ class OrbitMoments(Statistic):
         return self.spread == "std"
 
     def units_of(self, shape: tuple[int, ...]) -> int:
-        """All of them, or one per feature map where maps are collapsed first."""
+        """Return all units, or one per feature map if maps are collapsed first."""
         return shape[0] if self.collapse is not None and len(shape) > 2 else math.prod(shape)
 
     def bucket_bytes(self, units: int, elements: int) -> int:
-        """Sums per unit and element, and three per unit; twice as many with standard deviations."""
+        """Return sums per unit and element, and three per unit; twice as many with standard deviations."""
         columns = 2 if self._standard else 1
         return 8 * units * (columns * elements + 3 + (1 if self._standard else 0)) + 32
 
     def stratum_bytes(self, units: int, elements: int) -> int:
-        """The fixed orbit and the usual response, as float64: twice what float32 takes."""
+        """Return the reference orbit and the usual response as float64, twice the size of float32."""
         return 8 * units * (2 * elements + 2)
 
     def init(self, block: Block, *, buckets: int, pilot: Any = None) -> OrbitState:
-        """An empty state."""
+        """Return an empty state."""
         values = self._collapsed(block.values)
         units = math.prod(values.shape[1:])
         kind = np.dtype(np.float64 if values.dtype == torch.float64 else np.float32)
@@ -113,11 +112,11 @@ class OrbitMoments(Statistic):
         return _COLLAPSE[self.collapse](values, dim=tuple(range(2, values.ndim)))
 
     def update(self, state: OrbitState, block: Block) -> None:
-        """Adds a block's orbits to their buckets.
+        """Add a block's orbits to their buckets.
 
         Raises:
             NonFiniteError: a response is NaN or infinite.
-            ValueError: the responses have another shape than those before.
+            ValueError: the shape of the responses differs from earlier ones.
         """
         if self.collapse is not None:  # first: a selection may repeat a sample 64 times, and maps are large
             block = replace(block, values=self._collapsed(block.values))
@@ -139,7 +138,7 @@ class OrbitMoments(Statistic):
         add_orbits(state, orbits, visits, standard=self._standard)
 
     def _wait(self, state: OrbitState, stratum: int, orbits: Orbits, block: Block) -> None:
-        """Lets a block's samples of a stratum wait, or takes its reference if there are enough by now."""
+        """Hold back a block's samples of a stratum, or take its reference if there are enough by now."""
         (samples, buckets), before = block.membership.by_stratum[stratum], state.waiting.get(stratum)
         missing = FIRST - (0 if before is None else len(before))
         if before is None and len(samples) >= FIRST:
@@ -151,7 +150,7 @@ class OrbitMoments(Statistic):
             before, state.spare = Waiting.none_yet(room, clustered=block.clusters is not None), None
         together = before.and_of(view, samples[:missing], buckets[:missing], block.clusters)
         if len(together) < FIRST:
-            if not math.isfinite(together.orbits.sum().item()):  # of all others the sums show it
+            if not math.isfinite(together.orbits.sum().item()):  # others are detected from the sums
                 raise NonFiniteError
             state.waiting[stratum] = together
             return
@@ -162,19 +161,19 @@ class OrbitMoments(Statistic):
         state.spare = together.room
 
     def _settle(self, state: OrbitState, stratum: int, orbits: Orbits, samples: np.ndarray) -> None:
-        """Takes the reference of a stratum from some samples, for good."""
+        """Take the final reference of a stratum from some samples."""
         rows, (first, step) = orbits.rows, orbits.steps
         state.references.take(stratum, rows, samples * first, step, double=state.double)
         state.references.settled[stratum] = True
 
     def _add_waiting(self, state: OrbitState, stratum: int, few: Waiting) -> None:
-        """Adds samples that waited to the sums, relative to the reference of their stratum."""
+        """Add samples that were held back to the sums, relative to the reference of their stratum."""
         membership = Membership(few.buckets[:, None], np.full((len(few), 1), stratum))
         visits = Visits.of(membership, few.clusters)
         add_orbits(state, Orbits.of_waiting(few), visits, standard=self._standard)
 
     def _lend(self, state: OrbitState) -> None:
-        """Adds the samples that wait for the time being, relative to what they alone give as a reference."""
+        """Add the waiting samples temporarily, relative to a reference from them alone."""
         if state.lent:
             return
         for stratum, few in state.waiting.items():
@@ -184,19 +183,19 @@ class OrbitMoments(Statistic):
         state.lent = bool(state.waiting)
 
     def enlarge(self, state: OrbitState, buckets: int) -> None:
-        """Room for more buckets."""
+        """Make room for more buckets."""
         state.enlarge(buckets)
 
     def pack(self, state: OrbitState) -> dict[str, np.ndarray]:
-        """The sums as arrays."""
+        """Return the sums as arrays."""
         return packed(state)
 
     def unpack(self, arrays: dict[str, np.ndarray]) -> OrbitState:
-        """The sums from arrays."""
+        """Restore the sums from arrays."""
         return unpacked(arrays)
 
     def merge(self, first: OrbitState, second: OrbitState) -> OrbitState:
-        """The sums of both, relative to the first one's fixed orbits."""
+        """Return the sums of both, relative to the first one's reference orbits."""
         both, waiting = merged(first, second)
         for stratum, few in waiting.items():
             if not both.references.settled[stratum]:
@@ -208,13 +207,13 @@ class OrbitMoments(Statistic):
         return both
 
     def finalize(self, state: OrbitState, groups: list[list[int]]) -> Moments:
-        """Moments of the samples in the given groups of buckets; see `Statistic.finalize`."""
+        """Return moments of the samples in the given groups of buckets; see `Statistic.finalize`."""
         self._lend(state)
         state.spare = None
         if state.device is not None:
             state.on_host()  # the next update takes them back to the device
         members = [bucket for group in groups for bucket in group]
-        counts = replicate_sums(np.array([state.counts[group].sum() for group in groups], float))
+        counts = sums_of_groups(state.counts.astype(float), groups)
         reference, sums = _largest_stratum(state, members), state.sums
         pivots = state.references.pivot
         squared, moving, mean, moved = group_products(
@@ -242,17 +241,17 @@ class OrbitMoments(Statistic):
 
 
 def _refuse_another_shape(block: Block, state: OrbitState) -> None:
-    """Raises a ValueError that names the layer and both shapes."""
+    """Raise ValueError, naming the layer and both shapes, if they differ."""
     found = tuple(block.values.shape[1:])
     if found != state.shape or block.elements != state.elements:
         raise ValueError(
             f"layer {block.layer!r} gave responses of shape {found} to {block.elements} elements, after "
-            f"{state.shape} to {state.elements}: a unit must mean the same for all samples"
+            f"{state.shape} to {state.elements}; all samples must have the same units and elements"
         )
 
 
 def _largest_stratum(state: OrbitState, buckets: list[int]) -> int:
-    """The stratum that most of the samples of these buckets belong to."""
+    """Return the stratum of most samples in these buckets."""
     filled = [bucket for bucket in buckets if state.counts[bucket]]
     if not filled:
         return 0

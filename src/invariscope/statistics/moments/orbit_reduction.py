@@ -1,4 +1,4 @@
-"""Reducing a block without the fused kernel: on another device, and for standard deviations."""
+"""Reduction of a block, without the fused kernel on other devices and for standard deviations."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _UNIT_CHUNK = 1 << 16
 
 @dataclass(frozen=True)
 class Orbits:
-    """Whole orbits as rows: the response to element j of sample i stands in row i·steps[0] + j·steps[1].
+    """Whole orbits as rows: the response to element j of sample i is row i·steps[0] + j·steps[1].
 
     Args:
         rows: (row, unit) in memory order.
-        samples, elements: how many.
+        samples, elements: number of each.
         steps: see above.
     """
 
@@ -36,13 +36,13 @@ class Orbits:
 
     @classmethod
     def of_block(cls, block: Block, *, channels_last: bool) -> Orbits:
-        """A block's, in the precision in which they are reduced."""
+        """Return a block's orbits, in the precision used for the reduction."""
         rows = as_rows(block.values, channels_last=channels_last)
         return cls(rows, block.samples, block.elements, (block.sample_step, block.element_step))
 
     @classmethod
     def of_waiting(cls, few: Waiting) -> Orbits:
-        """Those of samples that waited."""
+        """Return the orbits of samples that waited."""
         samples, elements, units = few.orbits.shape
         return cls(few.orbits.reshape(-1, units), samples, elements, (elements, 1))
 
@@ -52,12 +52,12 @@ class Orbits:
         stride, size = self.rows.stride(0), (self.samples, self.elements, self.rows.shape[1])
         steps = (self.steps[0] * stride, self.steps[1] * stride, 1)
         last = (self.samples - 1) * self.steps[0] + (self.elements - 1) * self.steps[1]
-        assert last < len(self.rows), "orbits end behind the block"
+        assert last < len(self.rows), "orbits extend beyond the block"
         return self.rows.as_strided(size, steps, self.rows.storage_offset())
 
 
 def stands_last(values: Tensor) -> bool:
-    """Whether (row, channel, height, width) values stand in memory with their channels last."""
+    """Return whether (row, channel, height, width) values are stored with channels last."""
     return (
         values.ndim == 4
         and not values.is_contiguous()
@@ -66,7 +66,7 @@ def stands_last(values: Tensor) -> bool:
 
 
 def as_rows(values: Tensor, *, channels_last: bool) -> Tensor:
-    """(row, unit) with channels last or first, without a copy if they stand so."""
+    """Return (row, unit) with channels last or first, without a copy if they are stored so."""
     if values.dtype not in (torch.float32, torch.float64):
         values = values.float()
     if channels_last:
@@ -75,7 +75,7 @@ def as_rows(values: Tensor, *, channels_last: bool) -> Tensor:
 
 
 def add_orbits(state: OrbitState, orbits: Orbits, visits: Visits, *, standard: bool) -> None:
-    """Adds the visits of some orbits to a state; the references of their strata are there.
+    """Add the visits of some orbits to a state that holds the references of their strata.
 
     Raises:
         NonFiniteError: a response is NaN or infinite.
@@ -95,7 +95,7 @@ def add_orbits(state: OrbitState, orbits: Orbits, visits: Visits, *, standard: b
 
 
 def _reduce_on_device(state: OrbitState, orbits: Orbits, visits: Visits) -> np.ndarray | None:
-    """The kernel's sums in tensor operations, a chunk of units at a time; see `reduce_orbits`."""
+    """Compute the kernel's sums with tensor operations, one chunk of units at a time; see `reduce_orbits`."""
     sums, device = state.sums, orbits.rows.device
     contributions = torch.zeros(orbits.samples, dtype=torch.float64, device=device)
     for lo in range(0, orbits.rows.shape[1], _UNIT_CHUNK):
@@ -115,13 +115,13 @@ def _reduce_on_device(state: OrbitState, orbits: Orbits, visits: Visits) -> np.n
             usual = state.references.usual[stratum][:, units]
             usually = agree(weighted[chosen], *usual)
             sums.unusual[bucket, units] += _any_of_cluster(~usually, first).sum(0)
-    # One sum over units costs a thirtieth of reading the block, and NaN and infinity survive it.
+    # One sum over units costs a thirtieth of reading the block, and propagates NaN and infinity.
     finite = sums.total[torch.from_numpy(visits.buckets).to(device)].sum().isfinite()
     return contributions.cpu().numpy() if finite else None
 
 
 def _any_of_cluster(flags: Tensor, first: np.ndarray) -> Tensor:
-    """(cluster, unit) whether any of its (sample, unit) flags is set."""
+    """Return (cluster, unit) whether any of its (sample, unit) flags is set."""
     if first.all():
         return flags
     cluster = torch.from_numpy(np.cumsum(first) - 1).to(flags.device)
@@ -130,7 +130,7 @@ def _any_of_cluster(flags: Tensor, first: np.ndarray) -> Tensor:
 
 
 def _add_deviations(state: OrbitState, orbits: Orbits, visits: Visits) -> None:
-    """Adds Σ_i std_j a_ij and Σ_i h_ij², in float64."""
+    """Add Σ_i std_j a_ij and Σ_i h_ij², in float64."""
     rows = orbits.rows
     for lo in range(0, rows.shape[1], _UNIT_CHUNK):
         units = slice(lo, lo + _UNIT_CHUNK)
@@ -145,7 +145,7 @@ def _add_deviations(state: OrbitState, orbits: Orbits, visits: Visits) -> None:
 
 
 def _add(sums: Any, where: Any, part: Any) -> None:
-    """Adds to some of the sums, wherever they and the part are."""
+    """Add to some of the sums, on whatever device they and the part are."""
     if isinstance(sums, np.ndarray):
         sums[where] += np.asarray(part)
     else:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from invariscope.block import Block
-from invariscope.common.draws import Stream, drawn_words
+from invariscope.common.draws import Draws, Stream, drawn_words
 from invariscope.statistics.errors import finite
 from invariscope.statistics.fixed_points import FixedPoints
 from invariscope.statistics.probes import Untransformed
-from invariscope.statistics.projection import projected
 from invariscope.statistics.sums import BucketSums, SumStatistic
 
 
@@ -23,12 +24,12 @@ class RegressionSums:
     """Sums over the samples of each half, with x the untransformed and y_j the transformed response.
 
     Args:
-        count: (replicate, half) samples.
+        count: (replicate, half) number of samples.
         x, y: (replicate, half, dim) and (replicate, half, element, dim).
         xx, xy: Σ x xᵀ (replicate, half, dim, dim) and Σ x y_jᵀ (replicate, half, element, dim, dim).
         yy: Σ ‖y_j‖² (replicate, half, element).
         moving: (element,) False for the identity.
-        units: how many units the layer has; dims is smaller where they were projected.
+        units: number of units of the layer; dims is smaller if they were projected.
     """
 
     count: np.ndarray
@@ -43,14 +44,14 @@ class RegressionSums:
 
 @dataclass(frozen=True)
 class OrbitRegression(SumStatistic):
-    """First and second moments of x = φ(x_i) and y_j = φ(t_j x_i), around one response per stratum.
+    """First and second moments of x = φ(x_i) and y_j = φ(t_j x_i), relative to one response per stratum.
 
-    A hash of the sample's position and the seed says to which half it belongs.
-    Memory depends on elements × dims² alone.
+    A hash of the sample's key (or cluster) and the seed assigns it to a half. Memory depends only on
+    elements × dims².
 
     Args:
-        dims: layers with more units are seen through a random projection to so many.
-        seed: of the halves and the projection.
+        dims: larger layers are randomly projected to this many dimensions.
+        seed: seed of the halves and the projection.
     """
 
     reads = (Untransformed(),)
@@ -58,12 +59,12 @@ class OrbitRegression(SumStatistic):
     seed: int
 
     def bucket_bytes(self, units: int, elements: int) -> int:
-        """Second moments of two halves."""
+        """Return the memory of the second moments of two halves."""
         dims = min(units, self.dims)
         return 16 * ((1 + elements) * dims * (dims + 1) + 2 * elements + 1)
 
     def init(self, block: Block, *, buckets: int, pilot: Any = None) -> BucketSums:
-        """Empty sums."""
+        """Return empty sums."""
         dims, elements = min(math.prod(block.values.shape[1:]), self.dims), block.elements
         shapes: dict[str, tuple[int, ...]] = {
             "count": (),
@@ -78,7 +79,7 @@ class OrbitRegression(SumStatistic):
         return BucketSums.empty(block, buckets, sizes, fixed=(dims,))
 
     def update(self, state: BucketSums, block: Block) -> None:
-        """Adds the block's samples."""
+        """Add the block's samples."""
         x = self._seen(block.rest()).numpy()
         orbits = self._seen(block.orbits().flatten(0, 1)).numpy()
         y = orbits.reshape(block.samples, block.elements, -1)
@@ -95,11 +96,11 @@ class OrbitRegression(SumStatistic):
                     state.sums[name][bucket, half] += part
 
     def _seen(self, responses: Tensor) -> Tensor:
-        """(row, dim) float64 on the host."""
+        """Return (row, dim) float64 on the host."""
         return projected(finite(responses).flatten(1), self.dims, seed=self.seed).cpu()
 
     def relative_to(self, state: BucketSums, fixed: FixedPoints) -> dict[str, np.ndarray]:
-        """The same moments around other responses."""
+        """Return the same moments relative to other responses."""
         moved = -state.points.moves_to(fixed)[:, None]
         old, count = state.sums, state.sums["count"][..., None]
         across = old["y"][..., None, :] * moved[:, :, None, :, None]
@@ -116,7 +117,7 @@ class OrbitRegression(SumStatistic):
         }
 
     def finalize(self, state: BucketSums, groups: list[list[int]]) -> RegressionSums:
-        """The sums of all groups, and without each."""
+        """Return the sums of all groups, and without each."""
         state = self.together(state, groups)
         found = {name: state.replicates(name, groups) for name in state.sums}
         moving = found.pop("still")[0].sum(axis=0) == 0
@@ -124,7 +125,7 @@ class OrbitRegression(SumStatistic):
 
 
 def halves_of(keys: np.ndarray, *, seed: int) -> np.ndarray:
-    """(sample,) 0 or 1, drawn by the sample's key.
+    """Return (sample,) 0 or 1, drawn by the sample's key.
 
     >>> halves_of(np.arange(8), seed=0).tolist() == halves_of(np.arange(8)[::-1], seed=0).tolist()[::-1]
     True
@@ -133,7 +134,7 @@ def halves_of(keys: np.ndarray, *, seed: int) -> np.ndarray:
 
 
 def _moments(x: np.ndarray, y: np.ndarray, still: np.ndarray) -> dict[str, Any]:
-    """Sums over a few samples: x (sample, dim), y (sample, element, dim)."""
+    """Return sums over a few samples: x (sample, dim), y (sample, element, dim)."""
     return {
         "count": len(x),
         "x": x.sum(axis=0),
@@ -143,3 +144,36 @@ def _moments(x: np.ndarray, y: np.ndarray, still: np.ndarray) -> dict[str, Any]:
         "yy": np.square(y).sum(axis=(0, 2)),
         "still": still * len(x),
     }
+
+
+_ORDER, _SIGN = 0, 1  # slots of a unit's draw
+
+
+def projected(responses: Tensor, dims: int, *, seed: int) -> Tensor:
+    """Return (row, min(unit, dims)) responses in float64: unchanged, or as `dims` signed sums of units.
+
+    Every unit is added to one of the sums with a random sign, and the sums have equally many units, up to
+    one. The projection preserves squared lengths on average.
+
+    Args:
+        responses: (row, unit) of one layer.
+
+    >>> projected(torch.ones(1, 2), 3, seed=0)
+    tensor([[1., 1.]], dtype=torch.float64)
+    """
+    units = responses.shape[1]
+    if units <= dims:
+        return responses.double()
+    place, sign = (torch.from_numpy(part).to(responses.device) for part in _directions(units, dims, seed))
+    sums = torch.zeros(len(responses), dims, dtype=torch.float64, device=responses.device)
+    return sums.index_add_(1, place, responses.double() * sign)
+
+
+@lru_cache(maxsize=128)
+def _directions(units: int, dims: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return (unit,) the sum that each unit enters, and its sign."""
+    draws = Draws(seed, np.arange(units), 2, Stream.PROJECTION).uniform()
+    order = np.argsort(draws[:, _ORDER], kind="stable")
+    place = np.empty(units, np.int64)
+    place[order] = np.arange(units) % dims
+    return place, np.where(draws[:, _SIGN] < 0.5, -1.0, 1.0)

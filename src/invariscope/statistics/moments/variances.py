@@ -1,4 +1,4 @@
-"""Variances of a layer's responses, from their sums."""
+"""Variances of a layer's responses, computed from sums."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from functools import cached_property
 
 import numpy as np
 
+from invariscope.statistics.rounding import quotient
+
 
 @dataclass(frozen=True)
 class Moments:
-    """Sums over n samples and m elements, per unit, and the variances that follow from them.
+    """Sums over n samples and m elements, per unit, and the variances computed from them.
 
     Arrays are (replicate, unit...): replicate 0 uses every sample, the others leave a group out.
-    With h_ij = a_ij − p_j for a fixed orbit p, and E_j = Σ_i h_ij:
+    With h_ij = a_ij − p_j for a reference orbit p, and E_j = Σ_i h_ij:
 
     Args:
         samples: (replicate, 1...) number of samples n.
@@ -22,15 +24,15 @@ class Moments:
         moving: Σ_j (ā_j − ā)².
         within: Σ_ij (a_ij − ā_i)².
         total: Σ_ij h_ij².
-        unusual: (unit...) number of clusters (samples, if there are none) that give something other than the
-            usual response of the unit.
+        unusual: (unit...) number of clusters (or samples, without clusters) that deviate from the unit's
+            usual response.
         clusters: number of clusters.
-        decisive: (3,) number of clusters, Σ d and Σ d² over them, d the part of `within` of all units that
-            each adds.
+        decisive: (3,) number of clusters, Σ d and Σ d² over them, with d each one's contribution to `within`
+            of all units.
         mean: (unit...) ā.
         double: whether the activations were float64.
-        row_deviations: Σ_i std_j a_ij, where standard deviations were asked for.
-        element_deviation: mean over j of std_i a_ij, likewise.
+        row_deviations: Σ_i std_j a_ij, if standard deviations were requested.
+        element_deviation: mean over j of std_i a_ij, if standard deviations were requested.
     """
 
     samples: np.ndarray
@@ -49,7 +51,7 @@ class Moments:
 
     @cached_property
     def whole(self) -> Moments:
-        """Replicate 0 alone, for what needs no interval: most of the work is in the others."""
+        """Replicate 0 only, for values without an interval: the other replicates are most of the work."""
         if len(self.samples) == 1:
             return self
         summed = ("samples", "squared", "moving", "within", "total")
@@ -58,15 +60,13 @@ class Moments:
     @cached_property
     def transformation_variance(self) -> np.ndarray:
         """⟨Var_j a_ij⟩_i: mean over samples of the variance along the orbit."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return self.within / (self.samples * (self.elements - 1))
+        return quotient(self.within, self.samples * (self.elements - 1))
 
     @cached_property
     def sample_variance(self) -> np.ndarray:
         """⟨Var_i a_ij⟩_j: mean over elements of the variance across samples."""
         n, m = self.samples, self.elements
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.maximum(self.total - self.squared / n, 0) / (m * (n - 1))
+        return quotient(np.maximum(self.total - quotient(self.squared, n), 0), m * (n - 1))
 
     @cached_property
     def element_variance(self) -> np.ndarray:
@@ -82,14 +82,13 @@ class Moments:
 
     @cached_property
     def transformation_deviation(self) -> np.ndarray:
-        """⟨std_j a_ij⟩_i; only where standard deviations were asked for."""
+        """⟨std_j a_ij⟩_i, if standard deviations were requested."""
         assert self.row_deviations is not None
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return self.row_deviations / self.samples
+        return quotient(self.row_deviations, self.samples)
 
     @cached_property
     def sample_deviation(self) -> np.ndarray:
-        """⟨std_i a_ij⟩_j; only where standard deviations were asked for."""
+        """⟨std_i a_ij⟩_j, if standard deviations were requested."""
         assert self.element_deviation is not None
         return self.element_deviation
 

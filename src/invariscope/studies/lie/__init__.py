@@ -1,4 +1,4 @@
-"""Lie derivatives layer by layer: which layers take a network away from its symmetry."""
+"""Lie derivatives layer by layer: the contribution of each layer to the loss of symmetry."""
 
 from invariscope.studies.lie.layerwise import lie_derivative
 

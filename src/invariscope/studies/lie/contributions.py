@@ -1,4 +1,4 @@
-"""What each layer adds to the Lie derivative of a network's output."""
+"""Contribution of each layer to the Lie derivative of a network's output."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from invariscope.generators import Derivatives, Generator
 
 @dataclass(frozen=True, eq=False)
 class Contributions:
-    """Products of directions v in output space with L f, and with what each layer adds to it.
+    """Products of directions v in output space with L f and with each layer's contribution.
 
     Args:
-        terms: (sample, generator, layer, direction), a layer for each passage of the trace, and behind them
-            what no passage accounts for; they add up over layers to `whole`.
+        terms: (sample, generator, layer, direction), one layer per passage of the trace, then the remainder;
+            the sum over layers is `whole`.
         whole: (sample, generator, direction).
     """
 
@@ -29,19 +29,19 @@ class Contributions:
 def contributions(
     trace: Trace, flows: Sequence[Generator], directions: Iterable[Tensor], *, interpolation: str
 ) -> Contributions:
-    r"""Every layer's part in the Lie derivative of the output.
+    r"""Return the contribution of every layer to the Lie derivative of the output.
 
     .. math:: \langle v, L_X f \rangle = \sum_k \langle v, df_{N:k+1}\, L_X f_k \rangle
         = \sum_k \langle g_{in,k}, X a_{in,k} \rangle - \langle g_{out,k}, X a_{out,k} \rangle
 
-    for the gradients g of ⟨v, f⟩ with respect to what enters and leaves layer k; that of an input counts only
-    what passes through this layer.
+    The g are gradients of ⟨v, f⟩ with respect to the inputs and outputs of layer k; for an input, only paths
+    through this layer count.
 
     Args:
-        trace: a forward.
+        trace: the trace of a forward.
         flows: the generators X.
-        directions: v, each of the shape of the output.
-        interpolation: of the input and of feature maps.
+        directions: v, each with the shape of the output.
+        interpolation: interpolation of input and feature maps.
     """
     taps = list(_taps(trace, flows, interpolation))
     tensors, layers = [tap.tensor for tap in taps], len(trace.passages)
@@ -63,12 +63,12 @@ def contributions(
 
 @dataclass(frozen=True, eq=False)
 class _Tap:
-    """A tensor through which a layer's responses pass.
+    """An input or output tensor of a layer.
 
     Args:
-        layer: number of the passage; −1 for the model's own input and output.
-        sign: 1 for what goes in, −1 for what comes out.
-        moves: (sample, generator, value) X of the tensor; 0 where it should stay as it is.
+        layer: number of the passage; −1 for input and output of the model.
+        sign: 1 for inputs, −1 for outputs.
+        moves: (sample, generator, value) X applied to the tensor; 0 for tensors that should stay unchanged.
     """
 
     tensor: Tensor
@@ -77,12 +77,12 @@ class _Tap:
     moves: Tensor
 
     def product(self, gradient: Tensor) -> Tensor:
-        """(sample, generator) ± ⟨g, X a⟩."""
+        """Return ± ⟨g, X a⟩, (sample, generator)."""
         return self.sign * (gradient.flatten(1)[:, None] @ self.moves.mT).squeeze(1)
 
 
 def _taps(trace: Trace, flows: Sequence[Generator], interpolation: str) -> Iterator[_Tap]:
-    """Wherever something should move."""
+    """Yield the tensors that should change under some generator."""
     places = [(trace.x, -1, 1, True), (trace.output, -1, -1, False)]
     for number, passage in enumerate(trace.passages):
         places += [(t, number, 1, first) for t, first in zip(passage.inputs, passage.first, strict=True)]

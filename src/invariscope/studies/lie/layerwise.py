@@ -1,4 +1,4 @@
-"""`iv.lie_derivative`: how fast a network's output leaves its symmetry, and through which layers."""
+"""`iv.lie_derivative`: the rate at which a network's output loses its symmetry, and the layers behind it."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from invariscope.data.window import Fingerprint, Window
 from invariscope.generators import Derivatives
 from invariscope.measures.lie_derivative import DEFAULT, LieDerivative
 from invariscope.readers.base import as_reader
-from invariscope.readers.prediction import OutputChoice, Prediction
+from invariscope.readers.prediction import OutputChoice, PredictionSelector
 from invariscope.results.result import Result
 from invariscope.studies.lie.contributions import contributions
 from invariscope.studies.lie.rows import Terms, as_result
 
-# An output of at most so many values is differentiated value by value, a larger one along random directions.
+# Outputs with at most this many values are differentiated exactly, larger ones along random directions.
 EXACT_OUTPUTS = 64
 _DTYPES = {"float64": torch.float64, "float32": torch.float32}
 
@@ -49,46 +49,47 @@ def lie_derivative(
     seed: int = 0,
     label: str | None = None,
 ) -> Result:
-    r"""Lie derivatives of a network's output, exactly, and what each layer adds to them.
+    r"""Measure exact Lie derivatives of a network's output, and each layer's contribution to them.
 
     .. math:: L_X f = \sum_k t_k, \quad t_k = df_{N:k+1}\, L_X f_k, \quad
         \mathrm{LEE} = \frac{\langle\|L_X f\|^2\rangle}{\dim Y}
         = \frac{1}{\dim Y} \sum_k \Big( \langle\|t_k\|^2\rangle
         + \sum_{l \ne k} \langle t_k \cdot t_l \rangle \Big)
 
-    Computed by automatic differentiation, of a copy of the model. For any `torch.nn.Module` with
-    image inputs (n, C, H, W), branches, shared modules and residual sums included: modules without children
-    are layers, and so are the operations between them. What remains, such as in-place operations, is the
-    layer "(other operations)". The terms add up to the derivative before norms are taken; their norms do not,
-    for layers undo or repeat each other.
+    Uses automatic differentiation on a copy of the model. Works for any `torch.nn.Module` with image inputs
+    (n, C, H, W), including branches, shared modules and residual sums. Modules without children and the
+    operations between them are layers; the remainder, such as in-place operations, is the layer
+    "(other operations)". Terms add up to the derivative, but their norms do not add up to its norm, because
+    layers undo or repeat each other.
 
-    Misleads: a layer's term depends on the action that its input and output are held to. Where a map becomes
-    a vector all action ends, so that flattening carries whatever the later layers would have to undo.
+    Caveats: a layer's term depends on the action assumed for its input and output. Where a map becomes a
+        vector
+    the action ends, so flattening is charged with everything that later layers would have to undo.
 
     Args:
         model: a `torch.nn.Module`.
-        data: as for `iv.measure`; no labels are needed.
+        data: as for `iv.measure`; labels are not needed.
         generators, interpolation, preset: as for `LieDerivative`.
-        layerwise: also the layers; otherwise the output alone, by forward differentiation, which costs two to
-            three forwards a generator however large the output is.
-        probes: random directions that layers are seen along where the output has more than 64 values
-            (Hutchinson's estimator, whose standard error is in the rows' `probe_error`); smaller outputs are
-            differentiated value by value.
-        samples: take a seeded subset of this many.
-        batch_size: images a forward; memory grows with it, the generators and the layers.
+        layerwise: whether to measure the layers too. If False, the output alone is measured by forward
+            differentiation, at the cost of two to three forwards per generator, whatever the size of the
+            output.
+        probes: number of random directions for layers if the output has more than 64 values (Hutchinson's
+            estimator, with its standard error in `probe_error`). Smaller outputs are differentiated exactly.
+        samples: use a seeded subset of this many samples.
+        batch_size: images per forward; memory grows with it, the generators and the layers.
         output: the part of the model's output to differentiate, as for `iv.measure`.
-        precision: "float64", in which terms add up to ten digits and more, or "float32", which is faster.
-        seed: for subsets and directions.
-        label: the model's name in tables and plots.
+        precision: "float64", in which terms add up to at least ten digits, or "float32", which is faster.
+        seed: seed of subset and directions.
+        label: name of the model in tables and plots.
     Returns:
-        A `Result` with `lie_derivative.rotation` (and so on) of the output, the LEE, and for each layer
-        `.term`, ⟨‖t_k‖²⟩/dim Y; `.cross`, what its products with the other terms add; and `.share`, the sum
-        of both, ⟨t_k · L f⟩/dim Y: shares add up to the LEE. `maps["lie_derivative.rotation.products",
-        "output"]` holds ⟨t_k · t_l⟩/dim Y.
+        A `Result` with `lie_derivative.rotation` (and so on), the LEE of the output. Layers have `.term`,
+        ⟨‖t_k‖²⟩/dim Y; `.cross`, the sum of its products with the other terms; and `.share`, the sum of both,
+        ⟨t_k · L f⟩/dim Y. Shares add up to the LEE. `maps["lie_derivative.rotation.products", "output"]`
+        holds ⟨t_k · t_l⟩/dim Y.
     Raises:
-        TypeError: no module, no images.
-        ValueError: fewer than two samples; an option that does not exist; an output that gradients cannot
-            reach, without a single tensor with one row per sample, or that changes when layers are watched.
+        TypeError: the model is not a module, or the data are not images.
+        ValueError: fewer than two samples; an unknown option; an output that gradients cannot reach, that is
+            not a single tensor with one row per sample, or that changes when layers are observed.
     Source:
         Gruver, Finzi, Goldblum and Wilson 2023, arXiv:2210.02984, section 4.
 
@@ -107,28 +108,34 @@ def lie_derivative(
     started, digest = time.perf_counter(), Fingerprint()
     source = as_source(data, samples=samples, seed=seed)
     derive = _deriver(model, measure, layerwise=layerwise, precision=precision, probes=probes, seed=seed)
-    prediction: Prediction | None = None
+    prediction: PredictionSelector | None = None
     parts: list[tuple[Terms, np.ndarray]] = []
     for batch in _batches(source, batch_size, digest):
         if prediction is None:
             prediction = as_reader(model, output=output).inspect(batch.inputs).prediction
         parts.append((derive(batch.inputs, batch.keys, prediction), batch.groups))
     if not parts:
-        raise ValueError("the data are empty: the iterable gave no batch")
+        raise ValueError("the data are empty: the iterable yielded no batch")
     terms, groups = reduce(Terms.followed_by, [part for part, _ in parts]), [own for _, own in parts]
-    seconds = time.perf_counter() - started
-    data = digest.hexdigest()
-    own = {"groups": np.concatenate(groups), "label": label, "seconds": seconds, "seed": seed}
-    return as_result(model, source, terms, measure, data, **own)
+    return as_result(
+        source,
+        terms,
+        measure,
+        groups=np.concatenate(groups),
+        fingerprint=digest.hexdigest(),
+        model=as_reader(model).described(label),
+        seconds=time.perf_counter() - started,
+        seed=seed,
+    )
 
 
-_Derive = Callable[[Tensor, np.ndarray, Prediction], Terms]
+_Derive = Callable[[Tensor, np.ndarray, PredictionSelector], Terms]
 
 
 def _deriver(
     model: nn.Module, measure: LieDerivative, *, layerwise: bool, precision: str, probes: int, seed: int
 ) -> _Derive:
-    """From images and their keys to what the layers add, or to the whole alone."""
+    """Return a function from images and keys to the terms of the layers, or of the output alone."""
     dtype = _DTYPES[precision]
     options = {"layerwise": layerwise, "dtype": dtype, "probes": probes, "seed": seed}
     backward = cache(partial(_backward, model, measure, **options))
@@ -136,7 +143,7 @@ def _deriver(
         return backward()
     forward = _forward(model, measure, dtype=dtype)
 
-    def derive(inputs: Tensor, keys: np.ndarray, prediction: Prediction) -> Terms:
+    def derive(inputs: Tensor, keys: np.ndarray, prediction: PredictionSelector) -> Terms:
         try:
             return forward(inputs, prediction)
         except NotForwardError:
@@ -147,11 +154,11 @@ def _deriver(
 
 def _forward(
     model: nn.Module, measure: LieDerivative, *, dtype: torch.dtype
-) -> Callable[[Tensor, Prediction], Terms]:
-    """The whole derivative, one generator after the other."""
+) -> Callable[[Tensor, PredictionSelector], Terms]:
+    """Return a function that differentiates the output by forward mode, one generator after another."""
     push = pushforward(model, dtype=dtype)
 
-    def derive(inputs: Tensor, prediction: Prediction) -> Terms:
+    def derive(inputs: Tensor, prediction: PredictionSelector) -> Terms:
         x = push.feed(inputs)
         at, size = Derivatives(x, measure.interpolation), (x.shape[-2], x.shape[-1])
         found = []
@@ -166,23 +173,17 @@ def _forward(
 
 
 def _backward(
-    model: nn.Module,
-    measure: LieDerivative,
-    *,
-    layerwise: bool,
-    dtype: torch.dtype,
-    probes: int,
-    seed: int,
+    model: nn.Module, measure: LieDerivative, *, layerwise: bool, dtype: torch.dtype, probes: int, seed: int
 ) -> _Derive:
-    """Every layer's part, along each value of the output or along random directions."""
+    """Return a function that finds the terms of the layers by backward mode."""
     run = traced(model, layerwise=layerwise, dtype=dtype)
 
-    def derive(inputs: Tensor, keys: np.ndarray, prediction: Prediction) -> Terms:
+    def derive(inputs: Tensor, keys: np.ndarray, prediction: PredictionSelector) -> Terms:
         trace = run(inputs, prediction)
         if not trace.output.requires_grad:
             raise ValueError(
-                "gradients cannot reach the input from the model's output: an operation between them has "
-                "none (detach, argmax). Measure with iv.LieDerivative(), which takes differences of forwards."
+                "gradients cannot reach the input from the model's output, because an operation such as "
+                "detach or argmax stops them. Use iv.LieDerivative(), which takes differences of forwards."
             )
         exact = trace.output[0].numel() <= EXACT_OUTPUTS
         along = _axes(trace) if exact else _signs(trace, keys, probes=probes, seed=seed)
@@ -193,7 +194,7 @@ def _backward(
 
 
 def _batches(source: Source, size: int, digest: Fingerprint) -> Iterator[Window]:
-    """A few images at a time."""
+    """Yield batches of images, and add them to the fingerprint."""
     for window in source.windows():
         digest.add(window)
         need_images(window.store)
@@ -202,14 +203,14 @@ def _batches(source: Source, size: int, digest: Fingerprint) -> Iterator[Window]
 
 
 def need_images(x: Tensor) -> None:
-    """Raises a TypeError for what is no batch of floating images."""
+    """Raise TypeError unless `x` is a batch of floating images."""
     if x.ndim != 4 or not x.is_floating_point():
         came = f"{tuple(x.shape)} of {str(x.dtype).removeprefix('torch.')}"
-        raise TypeError(f"Lie derivatives move images (n, C, H, W) of floating values; got {came}")
+        raise TypeError(f"Lie derivatives need floating images (n, C, H, W); got {came}")
 
 
 def _axes(trace: Trace) -> Iterator[Tensor]:
-    """One direction for each value of the output."""
+    """Yield one direction per value of the output."""
     for number in range(trace.output[0].numel()):
         direction = torch.zeros_like(trace.output, memory_format=torch.contiguous_format)
         direction.view(len(direction), -1)[:, number] = 1
@@ -217,7 +218,7 @@ def _axes(trace: Trace) -> Iterator[Tensor]:
 
 
 def _signs(trace: Trace, keys: np.ndarray, *, probes: int, seed: int) -> Iterator[Tensor]:
-    """Directions of ±1, drawn by (seed, key, number)."""
+    """Yield random directions of ±1, keyed by seed, sample and number."""
     for number in range(probes):
         draws = Draws(seed, keys, stream=Stream.OUTPUT_DIRECTION, path=(number,))
         values = np.sign(draws.normal(trace.output[0].numel()))

@@ -1,4 +1,4 @@
-"""A labelled result from what the layers add."""
+"""Labelled results of layerwise Lie derivatives."""
 
 from __future__ import annotations
 
@@ -9,53 +9,52 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from torch import Tensor, nn
+from torch import Tensor
 
 from invariscope.anatomy.layer_gradients import Trace
 from invariscope.data.sources import Source
 from invariscope.intervals import GROUPS, MIN_PER_GROUP, MISSING, jackknife
 from invariscope.measures.lie_derivative import LieDerivative
-from invariscope.readers.base import as_reader
 from invariscope.results.provenance import digest, provenance
 from invariscope.results.result import MapKey, Result
 from invariscope.results.rows import ABSENT, Row
 from invariscope.studies.lie.contributions import Contributions
 
 REST = "(other operations)"
-# Of a squared norm, by bytes a number: rounding.
+# Rounding of a squared norm, by bytes per number.
 _NEGLIGIBLE = {8: 1e-18, 4: 1e-8}
 
 _KINDS = {
-    "": ("How fast the output departs from moving with its input.", "0: it moves as its input does."),
+    "": ("How fast the output stops moving with its input.", "0: the output moves as its input does."),
     "term": (
-        "How fast the output departs because of one layer alone.",
-        "Norms of terms do not add up: layers undo or repeat each other, see `cross`.",
+        "How fast the output loses its symmetry because of one layer alone.",
+        "Norms of terms do not add up, because layers undo or repeat each other; see `cross`.",
     ),
     "cross": (
-        "What a layer's part gains by pointing where those of other layers point.",
-        "Below 0: the layer undoes what others do. Not a property of the layer alone.",
+        "Alignment of a layer's term with those of other layers.",
+        "Below 0: the layer undoes the effect of others. Not a property of the layer alone.",
     ),
     "share": (
-        "A layer's part in how fast the output departs.",
-        "Shares add up to the Lie derivative's norm; a layer that mends others has a share below 0.",
+        "A layer's share of the output's loss of symmetry.",
+        "Shares add up to the norm of the Lie derivative; a layer that corrects others has a share below 0.",
     ),
 }
 
 
 @dataclass(frozen=True, eq=False)
 class Terms:
-    """Norms and products of the terms of each sample, by squared value of the output.
+    """Norms and products of the terms of each sample, divided by the number of output values.
 
     Args:
-        layers: (layer, call) in the order of the terms; the last one is what no layer accounts for.
+        layers: (layer, call) in the order of the terms; the last one is the remainder.
         products: (sample, generator, layer, layer) t_k · t_l.
         whole: (sample, generator) ‖L f‖².
         shares: (sample, generator, layer) t_k · L f.
         spread: (sample, generator, 1 + layer) variance of the estimates of ‖L f‖² and ‖t_k‖² over random
-            directions, divided by their number; 0 where there are none.
-        directions: how many random ones; 0 where every value of the output was differentiated.
-        input_shape: of one image.
-        negligible: what is rounding, as a share of the largest square.
+            directions, divided by their number; 0 without random directions.
+        directions: number of random directions; 0 if the output was differentiated exactly.
+        input_shape: shape of one image.
+        negligible: size of rounding, as a share of the largest square.
     """
 
     layers: tuple[tuple[str, int], ...]
@@ -69,7 +68,7 @@ class Terms:
 
     @classmethod
     def of(cls, trace: Trace, found: Contributions, *, exact: bool) -> Terms:
-        """From products along directions."""
+        """Return the terms from products along directions."""
         terms, whole = (part.detach().double().cpu().numpy() for part in (found.terms, found.whole))
         size, count = trace.output[0].numel(), terms.shape[3]
         weight = 1 / size if exact else 1 / (size * count)
@@ -88,7 +87,7 @@ class Terms:
 
     @classmethod
     def of_output(cls, x: Tensor, derivatives: Tensor) -> Terms:
-        """From (sample, generator, ...) Lie derivatives of the output itself; no layer is told apart."""
+        """Return the terms of the output alone, from its Lie derivatives (sample, generator, ...)."""
         flat = derivatives.flatten(2).double()
         whole = flat.square().mean(2).cpu().numpy()
         return cls(
@@ -103,37 +102,36 @@ class Terms:
         )
 
     def followed_by(self, other: Terms) -> Terms:
-        """Of the samples of both."""
+        """Return the terms of the samples of both."""
         if other.layers != self.layers:
-            raise ValueError("the model runs other layers for other inputs: take layerwise=False")
+            raise ValueError("the model runs different layers for different inputs; use layerwise=False")
         names = ("products", "whole", "shares", "spread")
         joined = {name: np.concatenate([getattr(self, name), getattr(other, name)]) for name in names}
         return replace(self, **joined)
 
     @property
     def shown(self) -> list[int]:
-        """Numbers of the layers; the rest is one where it is more than rounding."""
+        """Indices of the layers to show, with the remainder if it exceeds rounding."""
         count, rest = len(self.layers), self.products[..., -1, -1].mean(0)
         visible = count > 1 and bool((rest > self.negligible * np.abs(self.products).max()).any())
         return list(range(count if visible else count - 1))
 
 
 def as_result(
-    model: nn.Module,
     source: Source,
     terms: Terms,
     measure: LieDerivative,
-    fingerprint: str,
     *,
     groups: np.ndarray,
-    label: str | None,
-    seconds: float,
-    seed: int,
+    fingerprint: str,
+    **about: Any,
 ) -> Result:
-    """Rows of the output and of every layer, and the products of terms.
+    """Return the result with rows of the output and of every layer, and maps of products.
 
     Args:
         groups: (sample,) jackknife groups.
+        fingerprint: fingerprint of the data.
+        about: model, seconds and seed, for `provenance`.
     """
     found: list[Row] = []
     maps: dict[MapKey, np.ndarray] = {}
@@ -144,13 +142,12 @@ def as_result(
             products = terms.products[:, number].mean(0)[np.ix_(terms.shown, terms.shown)]
             maps[f"{name}.products", "output", "all", 0] = products
     found.sort(key=lambda row: list(_KINDS).index(row.output))
-    named = {"label": label, "seconds": seconds, "seed": seed}
-    about = _provenance(model, source, terms, measure, fingerprint=fingerprint, **named)
-    return Result(rows=tuple(found), arrays=maps, provenance=about)
+    origin = _provenance(source, terms, measure, fingerprint, **about)
+    return Result(rows=tuple(found), arrays=maps, provenance=origin)
 
 
 def _rows(name: str, terms: Terms, number: int, groups: np.ndarray) -> Iterator[Row]:
-    """The output's row, and three for each layer."""
+    """Yield one row for the output, and three per layer."""
     whole, shares = terms.whole[:, number], terms.shares[:, number]
     errors = np.sqrt(terms.spread[:, number].mean(0) / len(whole)).tolist()
     errors = errors if terms.directions else [ABSENT] * len(errors)
@@ -170,15 +167,15 @@ def _row(
     groups: np.ndarray,
     error: float = ABSENT,
 ) -> Row:
-    """The mean over (sample,) values with its interval.
+    """Return the mean over values (sample,) as a row with its interval.
 
     Args:
         error: standard error over random directions, if there are any.
     """
     sizes, value = np.bincount(groups, minlength=GROUPS), float(values.mean())
-    found: dict[str, Any] = {"value": value, "samples": len(values), "elements": 1, "probe_error": error}
-    found |= {"measure": measure + (kind and f".{kind}"), "output": kind}
+    found: dict[str, Any] = {"measure": measure + (kind and f".{kind}"), "output": kind, "value": value}
     found |= {"layer": key[0], "call": key[1], "stratum": "all"}
+    found |= {"samples": len(values), "elements": 1, "probe_error": error}
     if sizes.min() < MIN_PER_GROUP:
         note = f"no interval: a group has {sizes.min()} samples, {MIN_PER_GROUP} are needed"
         return Row(**found, **MISSING.columns, note=note)
@@ -189,22 +186,16 @@ def _row(
 
 
 def _provenance(
-    model: nn.Module,
-    source: Source,
-    terms: Terms,
-    measure: LieDerivative,
-    *,
-    fingerprint: str,
-    label: str | None,
-    seconds: float,
-    seed: int,
+    source: Source, terms: Terms, measure: LieDerivative, fingerprint: str, *, seed: int, **about: Any
 ) -> dict[str, Any]:
     names = [flow.name for flow in measure.flows]
     options = {"interpolation": measure.interpolation, "generators": names, "preset": measure.preset}
     drawn = json.dumps(options | {"directions": terms.directions, "seed": seed}, sort_keys=True)
     texts = {
         f"{measure.name}.{name}{kind and '.' + kind}": {
-            **{"options": options, "summary": _KINDS[kind][0], "reading": _KINDS[kind][1]},
+            "options": options,
+            "summary": _KINDS[kind][0],
+            "reading": _KINDS[kind][1],
             "source": measure.source(),
         }
         for kind in _KINDS
@@ -212,9 +203,8 @@ def _provenance(
         for name in names
     }
     return provenance(
-        seconds=seconds,
+        **about,
         seed=seed,
-        model=as_reader(model).described(label),
         data={
             **{"name": source.name, "samples": len(terms.whole), "shape": list(terms.input_shape)},
             **{"classes": list(source.classes or ()), "fingerprint": fingerprint},

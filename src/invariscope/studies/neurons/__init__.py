@@ -1,4 +1,4 @@
-"""Single neurons: how far a shift, a turn, a zoom or a shear of what they see moves their response."""
+"""Stability of single neurons to translation, rotation, compression and shear of what they see."""
 
 from invariscope.studies.neurons.cost import Cost
 from invariscope.studies.neurons.stability import neuron_stability, neuron_stability_cost

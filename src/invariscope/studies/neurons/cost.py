@@ -1,23 +1,26 @@
-"""What measuring the neurons of a layer will cost."""
+"""Cost of measuring the neurons of a layer."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+
+from invariscope.studies.neurons.experiment import CALIBRATION, PatchExperiment
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Forwards up to one layer, counted before any of them is made.
+    """Number of forwards up to one layer, counted in advance.
 
     Args:
-        layer: which.
-        neurons: how many are measured.
+        layer: name of the layer.
+        neurons: number of measured neurons.
         crop: (height, width) of a patch in pixels.
-        crops: patches that are forwarded, deformed ones included.
-        gradients: backward passes of one patch.
-        whole_images: whole images that are forwarded, to look for maxima and to check the crops.
-        equivalent: forwards of whole images that have as many pixels as all of these, a backward pass
-            counted as two.
+        crops: number of forwarded patches, including deformed ones.
+        gradients: number of backward passes of one patch.
+        whole_images: number of forwarded whole images, for maxima and for the check of the crops.
+        equivalent: number of whole images with the same number of pixels in total; a backward pass counts
+            twice.
     """
 
     layer: str
@@ -29,34 +32,20 @@ class Cost:
     equivalent: float
 
     @classmethod
-    def of(
-        cls,
-        layer: str,
-        *,
-        image: tuple[int, int],
-        crop: tuple[int, int],
-        images: int,
-        neurons: int,
-        versions: int,
-        patches: str,
-        top_k: int,
-        centroid: bool,
-        calibration: tuple[int, int],
-    ) -> Cost:
-        """The count for one layer.
-
-        Args:
-            versions: deformed versions of a patch.
-            calibration: images for the check of the crops, and patches for centroids.
-        """
-        own = patches != "random"  # every neuron has patches of its own
-        chosen = min(top_k, images) if patches == "top_k" else images
+    def of(cls, layer: str, experiment: PatchExperiment) -> Cost:
+        """Return the cost of an experiment on one layer."""
+        settings, field = experiment.settings, experiment.field
+        images, neurons = len(experiment.images), len(experiment.neurons)
+        own, centroid = settings.patches != "random", settings.pivot == "centroid"  # own: patches per neuron
+        chosen = min(settings.top_k, images) if settings.patches == "top_k" else images
         rest = chosen * neurons if own else 0
+        versions = len(settings.deformations) * settings.draws
         moved = chosen * versions * (neurons if own or centroid else 1)
-        checked, pilots = min(calibration[0], images), min(calibration[1], images) if centroid else 0
+        checked, pilots = (min(count, images) for count in CALIBRATION)
+        pilots = pilots if centroid else 0
         crops = images + checked + rest + moved + pilots
-        whole = checked + (images if own else 0)
-        share = (crops + 2 * pilots * neurons) * crop[0] * crop[1] / (image[0] * image[1])
+        whole, crop = checked + (images if own else 0), field.crop
+        share = (crops + 2 * pilots * neurons) * math.prod(crop) / math.prod(field.image)
         return cls(layer, neurons, crop, crops, pilots * neurons, whole, whole + share)
 
     def __str__(self) -> str:

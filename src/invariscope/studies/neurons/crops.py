@@ -1,4 +1,4 @@
-"""Patches of receptive-field size, and the responses of neurons to them."""
+"""Patches of the size of a receptive field, and the responses of neurons to them."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ Run = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Field:
-    """Where the neurons of a layer look, and the crop that holds all that one of them sees.
+    """Receptive field of the neurons of a layer, and the crop that contains it.
 
-    A crop begins on the grid that the strides span, so that it may hold a margin before the window.
+    A crop starts on the grid of the strides, so it may include a margin before the window.
 
     Args:
-        receptive: the layer's receptive field.
+        receptive: receptive field of the layer.
         image: (H, W) of the images.
-        reach: pixels around a window that deformations read too.
+        reach: pixels around a window that deformations also read.
     """
 
     receptive: ReceptiveField
@@ -37,14 +37,14 @@ class Field:
 
     @property
     def interior(self) -> tuple[range, ...]:
-        """Rows and columns of the neurons whose windows lie inside, away from edges where there is room."""
+        """Rows and columns of neurons with windows inside the image, away from edges if there is room."""
         wider = replace(self.receptive, size=tuple(size + 2 * self.reach for size in self.receptive.size))
         whole, free = (one.interior(self.image) for one in (self.receptive, wider))
         return tuple(inner or outer for inner, outer in zip(free, whole, strict=True))
 
     @property
     def neuron(self) -> tuple[int, int]:
-        """Row and column of the crop's only whole neuron in the layer's response to it."""
+        """Row and column, in the response to a crop, of the neuron whose window it contains."""
         rows, columns = self.receptive.interior(self.image)
         return rows.start, columns.start
 
@@ -63,44 +63,46 @@ class Field:
 
     @property
     def centre(self) -> tuple[float, float]:
-        """(x, y) of the window's middle, in pixels of the crop."""
+        """(x, y) of the window's centre, in pixels of the crop."""
         down, right = (m + (size - 1) / 2 for m, size in zip(self.margin, self.receptive.size, strict=True))
         return right, down
 
     def corners(self, places: Int[np.ndarray, "row 2"]) -> Int[np.ndarray, "row 2"]:
-        """The first pixel, row and column, of the crops for neurons at these rows and columns."""
+        """Return the first pixel (row, column) of the crops for neurons at these rows and columns."""
         return (places - np.array(self.neuron)) * np.array(self.receptive.jump)
 
 
 def field_of(
     model: nn.Module, layer: str, input_shape: Sequence[int], *, reach: Callable[[Sequence[int]], int]
 ) -> Field:
-    """The window of a layer on images of that shape; `reach` is what deformations read around it.
+    """Return the field of a layer on images of this shape; `reach` gives the reach for a window.
 
     Raises:
-        ValueError: no images, no receptive field, or one that is larger than the image.
+        ValueError: the inputs are not images, or the layer has no receptive field within the image.
     """
     if len(input_shape) != 3:
-        raise ValueError(f"neurons look at images (n, C, H, W); one input has shape {tuple(input_shape)}")
+        raise ValueError(
+            f"neuron_stability needs images (n, C, H, W); one input has shape {tuple(input_shape)}"
+        )
     image = (int(input_shape[1]), int(input_shape[2]))
     receptive = receptive_field(model, layer, input_shape)
     field = Field(receptive, image, reach(receptive.size))
     if min(map(len, field.interior)) == 0:
         size = " × ".join(map(str, field.receptive.size))
         raise ValueError(
-            f"the receptive field of layer {layer!r} is {size} pixels, and no neuron's lies inside images of "
-            f"{image[0]} × {image[1]}: take an earlier layer or larger images"
+            f"the receptive field of layer {layer!r} has {size} pixels and does not fit in images of "
+            f"{image[0]} × {image[1]}; use an earlier layer or larger images"
         )
     return field
 
 
 @dataclass(frozen=True)
 class Patches:
-    """Crops of images, a row each.
+    """Crops of images, one per row.
 
     Args:
-        images: (row,) which image.
-        corners: (row, 2) first pixel, row and column.
+        images: (row,) index of the image.
+        corners: (row, 2) first pixel (row, column).
     """
 
     images: np.ndarray
@@ -116,7 +118,7 @@ class Patches:
 def cut(
     images: Float[Tensor, "sample C H W"], patches: Patches, crop: tuple[int, int]
 ) -> Float[Tensor, "row C height width"]:
-    """The patches as they are."""
+    """Return the patches unchanged."""
     rows = torch.from_numpy(patches.images)[:, None, None]
     corners = torch.from_numpy(patches.corners)
     y = (corners[:, :1] + torch.arange(crop[0]))[:, :, None]
@@ -127,7 +129,7 @@ def cut(
 def cut_moved(
     images: Float[Tensor, "sample C H W"], patches: Patches, fields: Float[Tensor, "row 2 height width"]
 ) -> Float[Tensor, "row C height width"]:
-    """The patches read at s − τ(s) in the whole image, edges repeated: bilinear, so it blurs a little."""
+    """Return the patches read at s − τ(s) in the whole image, bilinearly and with repeated edges."""
     height, width = images.shape[-2:]
     y, x = (torch.arange(n, dtype=torch.float64) for n in fields.shape[-2:])
     corners = torch.from_numpy(patches.corners).double()
@@ -143,6 +145,6 @@ def _unit(at: Tensor, pixels: int) -> Tensor:
 
 
 def centre_responses(run: Run, crops: Tensor, field: Field) -> Float[Tensor, "row channel"]:
-    """What the neuron in the middle of each crop says, in every feature map."""
+    """Return the response of the neuron that sees each crop, in every feature map."""
     row, column = field.neuron
     return run(crops)[:, :, row, column]

@@ -1,4 +1,4 @@
-"""Affine displacements about a point: translation, rotation, compression and shear, of a stated size."""
+"""Affine displacements of a given size about a point: translation, rotation, compression and shear."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invariscope.common.checks import set_integers
+from invariscope.common.checks import refuse_other, set_integers
 from invariscope.common.draws import Draws, Stream
 from invariscope.common.registry import unknown
 
@@ -24,20 +24,20 @@ NORMS = ("rms", "frobenius")
 
 @dataclass(frozen=True)
 class Deformations:
-    """Which displacements, how large, and how many of each a patch.
+    """Kinds, size and number of displacements per patch.
 
     .. math:: \\tau(s) = t + U (s - p)
 
-    with U = ±1, ±J or a symmetric matrix without trace for compression, rotation and shear; t and U are
-    drawn with random direction or sign.
+    with U = ±1, ±J or a symmetric traceless matrix for compression, rotation and shear; t and U have random
+    direction or sign.
 
     Args:
-        kinds: of "translation", "rotation", "compression", "shear".
-        amplitude: pixels, or Frobenius norm; see `norm`.
-        norm: "rms": the rms displacement over the window in pixels; "frobenius": that of U (and for
-            translations the length of t in pixels).
-        draws: how many of each kind a patch.
-        seed: draws depend on (seed, sample index, draw) alone.
+        kinds: any of "translation", "rotation", "compression", "shear".
+        amplitude: size in pixels or as a Frobenius norm; see `norm`.
+        norm: "rms": the rms displacement over the window in pixels; "frobenius": the norm of U (for
+            translations, the length of t in pixels).
+        draws: number of displacements per kind and patch.
+        seed: draws depend on (seed, sample key, draw) alone.
     """
 
     kinds: tuple[str, ...] = KINDS
@@ -51,15 +51,14 @@ class Deformations:
             if kind not in KINDS:
                 raise unknown("deformation", str(kind), KINDS)
         if not self.kinds or len(set(self.kinds)) < len(self.kinds):
-            raise ValueError(f"deformations name each of {', '.join(KINDS)} once at most; got {self.kinds}")
-        if self.norm not in NORMS:
-            raise unknown("norm", str(self.norm), NORMS)
+            raise ValueError(f"deformations must be distinct and among {', '.join(KINDS)}; got {self.kinds}")
+        refuse_other(self, norm=NORMS)
         if not 0 < self.amplitude < float("inf"):
-            raise ValueError(f"amplitude is a number above 0; got {self.amplitude!r}")
+            raise ValueError(f"amplitude must be a positive number; got {self.amplitude!r}")
         set_integers(self, draws=1)
 
     def drawn(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """U (sample, kind, draw, 2, 2) and t (sample, kind, draw, 2), of Frobenius norm √2 and length 1."""
+        """Return U (sample, kind, draw, 2, 2) and t (sample, kind, draw, 2), with norms √2 and 1."""
         shape = (len(keys), len(self.kinds), self.draws)
         matrices, shifts = np.zeros((*shape, 2, 2)), np.zeros((*shape, 2))
         for column, kind in enumerate(self.kinds):
@@ -79,7 +78,7 @@ class Deformations:
         return matrices, shifts
 
     def reach(self, window: Sequence[int]) -> int:
-        """The most pixels by which a field about the middle moves a point of a window of (height, width)."""
+        """Return a bound in pixels on displacements about the centre of a window (height, width)."""
         if self.norm == "rms":  # of a square, the corners move √3 times as far as the rms
             return math.ceil(math.sqrt(3) * self.amplitude)
         return math.ceil(self.amplitude * max(math.hypot(*(n - 1 for n in window)) / math.sqrt(8), 1.0))
@@ -92,12 +91,12 @@ class Deformations:
         window: Sequence[int],
         margin: Sequence[int],
     ) -> Float[Tensor, "row 2 height width"]:
-        """Displacements in pixels over crops, along x first.
+        """Return displacements in pixels over crops, x first.
 
         Args:
-            matrices, shifts: as `drawn` gives them, a row a crop.
-            pivots: (x, y) about which to deform, in pixels of the crop.
-            window: (height, width) of the receptive field, over which the size is measured.
+            matrices, shifts: as returned by `drawn`, one row per crop.
+            pivots: (x, y) of the fixed point in pixels of the crop.
+            window: (height, width) of the receptive field, over which `norm` is taken.
             margin: (rows, columns) of the crop before the window.
         """
         height, width = (m + w for m, w in zip(margin, window, strict=True))
@@ -109,6 +108,6 @@ class Deformations:
             size = np.sqrt(np.square(inside).sum(axis=1).mean(axis=(1, 2)))
         else:
             size = np.where(np.square(shifts).sum(axis=1) > 0, 1.0, np.sqrt(2))
-        # A field of a single pixel about its centre has no size: it moves nothing.
+        # A field on a single pixel about its centre has size 0 and displaces nothing.
         scale = self.amplitude / np.where(size > 0, size, np.inf)
         return torch.from_numpy(fields * scale[:, None, None, None])

@@ -1,4 +1,4 @@
-"""The neurons of one layer, listened to: to random patches or their favourites, as they are and deformed."""
+"""Experiments on the neurons of a layer: responses to patches, unchanged and deformed."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from invariscope.studies.neurons.crops import Field, Patches, Run, centre_respon
 from invariscope.studies.neurons.responses import NeuronResponses
 from invariscope.studies.neurons.settings import NeuronSettings
 
-# How many images show that crops answer as whole images do, and how many patches tell a centroid.
+# Number of images for the check of the crops, and of patches for a centroid.
 CALIBRATION = (4, 32)
 
 
 @dataclass(frozen=True)
 class PatchExperiment:
-    """How the neurons of a layer are measured.
+    """Experiment on the neurons of one layer.
 
     Args:
-        looking: what they see.
-        images: (sample, C, H, W), as the model takes them.
+        field: receptive field of the neurons.
+        images: (sample, C, H, W), with the device and type of the model.
         keys: (sample,) integers that identify the images.
-        groups: (sample,) their jackknife groups.
-        neurons: (neuron,) the feature maps to which they belong.
-        maps: how many there are.
-        settings: all the rest.
+        groups: (sample,) jackknife groups.
+        neurons: (neuron,) indices of feature maps.
+        maps: number of feature maps in the layer.
+        settings: all other options.
     """
 
     field: Field
@@ -41,7 +41,7 @@ class PatchExperiment:
     settings: NeuronSettings
 
     def measured(self, run: Run, layer: str) -> NeuronResponses:
-        """All that the formula needs; `run` gives the layer's maps."""
+        """Return all responses that the formula needs; `run` computes the feature maps of the layer."""
         places = self._random_places()
         self._check(run, layer, places)
         anywhere = self._rows(np.arange(len(self.images)), places)
@@ -60,13 +60,13 @@ class PatchExperiment:
         return NeuronResponses(moved, rest, image, other, self.groups, self.images.dtype == torch.float64)
 
     def placed(self, values: np.ndarray) -> np.ndarray:
-        """(map,) the neurons' values at the numbers of their feature maps; NaN for those not measured."""
+        """Return values by feature map, (map,); NaN for maps that were not measured."""
         found = np.full(self.maps, np.nan, np.float64 if self.images.dtype == torch.float64 else np.float32)
         found[self.neurons] = values
         return found
 
     def _random_places(self) -> np.ndarray:
-        """(image, 2) rows and columns of neurons whose windows lie inside."""
+        """Return rows and columns of neurons whose windows lie inside, (image, 2)."""
         chance = Draws(self.settings.seed, self.keys, 2, Stream.NEURON_PLACE).uniform()
         rows, columns = self.field.interior
         first = np.array([rows.start, columns.start])
@@ -81,7 +81,7 @@ class PatchExperiment:
     def _responses(
         self, run: Run, count: int, crops: Callable[[slice], Tensor], channels: np.ndarray | None
     ) -> np.ndarray:
-        """(row, neuron) float64 responses to crops; with a channel for each row, (row,) those alone."""
+        """Return float64 responses to crops, (row, neuron), or (row,) with one channel per row."""
         found = []
         for low in range(0, count, self.settings.batch_size):
             part = slice(low, min(low + self.settings.batch_size, count))
@@ -95,26 +95,26 @@ class PatchExperiment:
         whole = np.concatenate(found)
         if not np.isfinite(whole).all():
             raise ValueError(
-                f"{int((~np.isfinite(whole)).sum())} of {whole.size} responses to patches are not finite: "
+                f"{int((~np.isfinite(whole)).sum())} of {whole.size} responses to patches are not finite; "
                 "look for NaN in the images or overflow in the model"
             )
         return whole
 
     def _check(self, run: Run, layer: str, places: np.ndarray) -> None:
-        """Raises where a crop is answered otherwise than the same patch within its image."""
+        """Raise ValueError if responses to crops and to the same patches within images differ."""
         few = np.arange(min(CALIBRATION[0], len(self.images)))
         whole = run(self.images[: len(few)])[torch.from_numpy(few), :, places[few, 0], places[few, 1]]
         alone = centre_responses(run, self._cut(self._rows(few, places[few])), self.field)
         apart = float((whole - alone).abs().max())
         if apart > 1e-3 * float(whole.abs().max().clamp(min=1e-30)):
             raise ValueError(
-                f"a neuron of layer {layer!r} answers a patch by itself otherwise than within its image (by "
-                f"{apart:.3g}): its weights depend on the position, or something looks at the whole image. "
-                "Take an earlier layer."
+                f"a neuron of layer {layer!r} responds differently to a patch alone and within its image (by "
+                f"{apart:.3g}): its weights depend on the position, or an operation uses the whole image. "
+                "Use an earlier layer."
             )
 
     def _favourites(self, run: Run) -> tuple[np.ndarray, np.ndarray]:
-        """(patch, neuron) images and (patch, neuron, 2) places where each neuron responds most."""
+        """Return images (patch, neuron) and places (patch, neuron, 2) of each neuron's largest responses."""
         rows, columns = self.field.interior
         tops, places = [], []
         size = max(1, self.settings.batch_size // 8)
@@ -132,22 +132,20 @@ class PatchExperiment:
         return best, np.take_along_axis(place, best[..., None], axis=0)
 
     def _pivots(self, run: Run, anywhere: Patches) -> np.ndarray:
-        """(neuron, 2) the point (x, y) of the crop about which patches are deformed."""
+        """Return the fixed point (x, y) of the deformations in the crop, (neuron, 2)."""
         middle = np.tile(self.field.centre, (len(self.neurons), 1))
         if self.settings.pivot == "centre":
             return middle
         energy = self._sensitivity(run, anywhere[: CALIBRATION[1]])
         total = energy.sum(axis=(1, 2))
-        x, y = (
-            energy.sum(axis=1) @ np.arange(energy.shape[2]),
-            energy.sum(axis=2) @ np.arange(energy.shape[1]),
-        )
+        x = energy.sum(axis=1) @ np.arange(energy.shape[2])
+        y = energy.sum(axis=2) @ np.arange(energy.shape[1])
         with np.errstate(divide="ignore", invalid="ignore"):
             centroid = np.stack([x, y], axis=1) / total[:, None]
         return np.where(total[:, None] > 0, centroid, middle)
 
     def _sensitivity(self, run: Run, patches: Patches) -> np.ndarray:
-        """(neuron, height, width) Σ over patches and channels of (∂a/∂pixel)²."""
+        """Return Σ over patches and channels of (∂a/∂pixel)², (neuron, height, width)."""
         with torch.enable_grad():
             crops = self._cut(patches).clone().requires_grad_()
             responses = centre_responses(run, crops, self.field).sum(dim=0)
@@ -160,9 +158,9 @@ class PatchExperiment:
     def _moved(
         self, run: Run, image: np.ndarray, places: np.ndarray, rest: np.ndarray, pivots: np.ndarray
     ) -> np.ndarray:
-        """(patch, neuron, kind) mean over draws of the squared change of the response.
+        """Return the mean over draws of the squared change of the response, (patch, neuron, kind).
 
-        Where patches and pivots are the same for all neurons, one forward serves them all.
+        If all neurons share patches and pivots, one forward serves all of them.
         """
         shared = self.settings.patches == "random" and self.settings.pivot == "centre"
         count = 1 if shared else len(self.neurons)

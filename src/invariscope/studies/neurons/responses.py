@@ -1,4 +1,4 @@
-"""From responses to patches to one number a neuron."""
+"""Stability of each neuron from its responses to patches."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from invariscope.measures.values import UnitValues
 
 @dataclass(frozen=True)
 class NeuronResponses:
-    """What was measured of the neurons of one layer.
+    """Responses of the neurons of one layer.
 
     Args:
         moved: (patch, neuron, kind) mean over draws of (a(τx) − a(x))².
         rest: (patch, neuron) a(x).
-        image: (patch, neuron) which image each patch was taken from.
-        other: (image, neuron) a(z), of one random patch z in every image.
+        image: (patch, neuron) index of the patch's image.
+        other: (image, neuron) a(z) for one random patch z per image.
         group: (image,) jackknife group.
         double: whether the responses were float64.
     """
@@ -31,11 +31,12 @@ class NeuronResponses:
     double: bool
 
     def values(self, kind: int, *, min_firing: int, replicates: bool) -> UnitValues:
-        """The stability of every neuron to the deformation of that number.
+        """Return the stability of every neuron to one kind of deformation.
 
         Args:
-            min_firing: neurons that respond to fewer random patches are left out, where there are as many.
-            replicates: also without each jackknife group of images.
+            kind: index of the deformation.
+            min_firing: neurons that respond to fewer random patches are excluded, if there are that many.
+            replicates: whether to repeat the estimate without each jackknife group of images.
         """
         kept = [np.ones(len(self.other), bool)]
         if replicates:
@@ -59,13 +60,13 @@ class NeuronResponses:
 
     @property
     def _rounding(self) -> np.ndarray:
-        """(neuron,) variances up to this are zero; the rule of the normalized variance."""
+        """(neuron,) largest variance that counts as zero, as for the normalized variance."""
         tiny = 1e-10 if self.double else 32 * float(np.finfo(np.float32).eps)
         rms = np.sqrt(np.square(self.other).mean(axis=0))
         return np.square(tiny * np.maximum(rms, 1e-3 * np.sqrt(np.square(rms).mean())))
 
     def _parts(self, kind: int, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Numerator and denominator of each neuron, over the kept images."""
+        """Return numerator and denominator of each neuron over the kept images."""
         own = kept[self.image]
         count = own.sum(axis=0)
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -73,7 +74,7 @@ class NeuronResponses:
             return above, self._apart(own, count, kept)
 
     def _apart(self, own: np.ndarray, count: np.ndarray, kept: np.ndarray) -> np.ndarray:
-        """⟨(a(x) − a(z))²⟩ over the patches x and the random patches z of all other images."""
+        """Return ⟨(a(x) − a(z))²⟩ over patches x and random patches z of all other images."""
         middle = self.other.mean(axis=0)
         x, z = (self.rest - middle) * own, (self.other - middle) * kept[:, None]
         images = kept.sum()

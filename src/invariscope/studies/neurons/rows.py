@@ -1,11 +1,10 @@
-"""A labelled result from what was measured of neurons."""
+"""Labelled results of experiments on neurons."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 from torch import nn
@@ -21,40 +20,49 @@ from invariscope.results.rows import Row
 from invariscope.studies.neurons.cost import Cost
 from invariscope.studies.neurons.settings import NeuronSettings
 
-SUMMARY = "How far a local deformation moves a neuron, relative to a change of patch."
+SUMMARY = "Effect of a local deformation on a neuron, relative to a change of patch."
 READING = (
-    "0: the neuron does not notice the deformation. 1: it moves the neuron as much as another patch does. "
-    "Compare deformations within a layer, not layers whose windows differ in size."
+    "0: the deformation has no effect. 1: it changes the response as much as another patch does. "
+    "Compare deformations within a layer, not layers with windows of different size."
 )
-SOURCE = "The ratio of Tomasini et al. 2022, arXiv:2210.01506, for one neuron and one kind of deformation."
+SOURCE = "Tomasini et al. 2022, arXiv:2210.01506, the ratio for one neuron and one kind of deformation."
 
 
 def row_of(
     measure: str, layer: str, values: UnitValues, sizes: np.ndarray, *, samples: int, draws: int, reason: str
-) -> dict[str, Any]:
-    """The table's row of one deformation and layer.
+) -> Row:
+    """Return the row of one deformation and layer.
 
     Args:
-        sizes: images in each jackknife group.
-        reason: why there is no interval, where there is none.
+        sizes: number of images in each jackknife group.
+        reason: why there is no interval, or "".
     """
     layer_values = values.layer_values()
     assert values.ratio is not None
     interval, around = (_interval(part, sizes) for part in (layer_values, values.ratio))
-    row: dict[str, Any] = {
-        **{"measure": measure, "layer": layer, "call": 0, "stratum": "all"},
-        **{"value": float(layer_values[0]), **interval.columns},
-        **{"value_ratio": float(values.ratio[0]), "ratio_low": around.low, "ratio_high": around.high},
-        **{"samples": samples, "elements": draws, "units": int(values.counted.size)},
-        **{"dead_units": values.dead, "sparse_units": values.sparse, "infinite_units": values.infinite},
-        "counted_units": int(values.counted.sum()),
-    }
-    if len(layer_values) > 1:
-        row |= {"replicates": layer_values[1:].tolist(), "group_sizes": sizes.tolist()}
-    notes = [reason] if reason else []
-    if not np.isfinite(layer_values[0]):
-        notes.append("no neuron is left to average over: all are dead, sparse or infinite")
-    return row | ({"note": "; ".join(notes)} if notes else {})
+    replicates = layer_values[1:].tolist() or ()
+    lost = "" if np.isfinite(layer_values[0]) else "no neuron is left: all are dead, sparse or infinite"
+    return Row(
+        measure=measure,
+        layer=layer,
+        call=0,
+        stratum="all",
+        value=float(layer_values[0]),
+        **interval.columns,
+        value_ratio=float(values.ratio[0]),
+        ratio_low=around.low,
+        ratio_high=around.high,
+        samples=samples,
+        elements=draws,
+        units=int(values.counted.size),
+        dead_units=values.dead,
+        sparse_units=values.sparse,
+        infinite_units=values.infinite,
+        counted_units=int(values.counted.sum()),
+        replicates=replicates,
+        group_sizes=sizes.tolist() if replicates else (),
+        note="; ".join(filter(None, [reason, lost])),
+    )
 
 
 def _interval(values: np.ndarray, sizes: np.ndarray) -> Interval:
@@ -67,7 +75,7 @@ def as_result(
     model: nn.Module,
     source: Source,
     images: Window,
-    rows: Sequence[dict[str, Any]],
+    rows: Sequence[Row],
     maps: Mapping[MapKey, np.ndarray],
     costs: Sequence[Cost],
     settings: NeuronSettings,
@@ -75,11 +83,12 @@ def as_result(
     label: str | None,
     seconds: float,
 ) -> Result:
-    """Rows and maps with where they came from."""
+    """Return rows and maps with their provenance."""
     options, images_seen = settings.described, Fingerprint()
     images_seen.add(images)
     drawn = json.dumps({**options, "seed": settings.seed}, sort_keys=True)
-    about = provenance(
+    about = {"options": options, "summary": SUMMARY, "reading": READING, "source": SOURCE}
+    found = provenance(
         seconds=seconds,
         seed=settings.seed,
         model=as_reader(model).described(label),
@@ -98,12 +107,7 @@ def as_result(
             "fingerprint": digest(drawn),
         },
         options={"forwarded_inputs": sum(cost.crops + cost.whole_images for cost in costs)},
-        measures={
-            f"neuron_stability.{kind}": {
-                **{"options": options, "summary": SUMMARY, "reading": READING, "source": SOURCE}
-            }
-            for kind in settings.deformations
-        },
+        measures={f"neuron_stability.{kind}": about for kind in settings.deformations},
         costs=[asdict(cost) | {"crop": list(cost.crop)} for cost in costs],
     )
-    return Result(rows=tuple(map(Row.of, rows)), arrays=dict(maps), provenance=about)
+    return Result(rows=tuple(rows), arrays=dict(maps), provenance=found)

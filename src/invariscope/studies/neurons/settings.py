@@ -1,4 +1,4 @@
-"""The options of a measurement of neurons, checked once."""
+"""Options of `neuron_stability`, checked once."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from invariscope.common.checks import set_integers
+from invariscope.common.checks import refuse_other, set_integers
 from invariscope.common.draws import Stream, numpy_generator
-from invariscope.common.registry import unknown
 from invariscope.studies.neurons.deformations import KINDS, Deformations
 
 PATCHES = ("random", "maximal", "top_k")
@@ -20,7 +19,7 @@ PIVOTS = ("centre", "centroid")
 
 @dataclass(frozen=True, kw_only=True)
 class NeuronSettings:
-    """Options, as `neuron_stability` describes them."""
+    """Options documented in `neuron_stability`."""
 
     deformations: Sequence[str] = KINDS
     patches: str = "random"
@@ -38,20 +37,18 @@ class NeuronSettings:
     def __post_init__(self) -> None:
         kinds = (self.deformations,) if isinstance(self.deformations, str) else self.deformations
         object.__setattr__(self, "deformations", tuple(kinds))
-        for name, allowed in (("patches", PATCHES), ("pivot", PIVOTS)):
-            if getattr(self, name) not in allowed:
-                raise unknown(name, str(getattr(self, name)), allowed)
+        refuse_other(self, patches=PATCHES, pivot=PIVOTS)
         set_integers(self, top_k=1, draws=1, batch_size=1, min_firing=0)
-        _ = self.ensemble  # checks its own part
+        _ = self.ensemble  # checks its own options
 
     @property
     def ensemble(self) -> Deformations:
-        """What is done to patches."""
+        """Deformations of the patches."""
         return Deformations(tuple(self.deformations), self.amplitude, self.norm, self.draws, self.seed)
 
     @property
     def described(self) -> dict[str, Any]:
-        """The options that decide the numbers, for the record."""
+        """Options that affect the numbers, for the provenance."""
         found = dataclasses.asdict(self) | {"deformations": list(self.deformations)}
         if self.patches != "top_k":
             del found["top_k"]
@@ -60,7 +57,7 @@ class NeuronSettings:
         return {name: value for name, value in found.items() if name not in ("batch_size", "seed")}
 
     def chosen(self, layer: str, maps: int) -> np.ndarray:
-        """(neuron,) the feature maps to be measured, of as many as the layer has."""
+        """Return the indices of the feature maps to measure, (neuron,), for a layer with `maps` of them."""
         if self.neurons is None:
             return np.arange(maps)
         if isinstance(self.neurons, int | np.integer):
@@ -69,10 +66,10 @@ class NeuronSettings:
             return np.sort(numpy_generator(self.seed, Stream.NEURON).permutation(maps)[: self.neurons])
         found = np.asarray(self.neurons)
         if found.ndim != 1 or found.dtype.kind not in "iu" or not len(found):
-            raise ValueError(f"neurons are numbers of feature maps; got {self.neurons!r}")
+            raise ValueError(f"neurons must be indices of feature maps; got {self.neurons!r}")
         if found.min() < 0 or found.max() >= maps or len(np.unique(found)) < len(found):
             raise ValueError(
-                f"neurons are different feature maps of layer {layer!r}, 0 to {maps - 1}; got "
+                f"neurons must be distinct feature maps of layer {layer!r}, 0 to {maps - 1}; got "
                 f"{found.tolist()}"
             )
         return found

@@ -1,1 +1,1 @@
-"""What the families of transforms are built from."""
+"""Building blocks of the transforms."""

@@ -1,4 +1,4 @@
-"""Families whose elements are affine maps of the image plane: one machine for all of them."""
+"""The common base of families whose elements are affine maps of the image plane."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from invariscope.transforms.machinery.traits import Slider
 class AffineTransform(Linear):
     """A transform given by one 2 × 3 matrix per element, in pixels about the image's centre.
 
-    A family defines `examples`, `inverse`, `_matrices`, and `_traits` by calling `planar_traits`; everything
-    else, feature maps included, follows.
+    A family defines `examples`, `inverse`, `_matrices`, and `_traits` by calling `planar_traits`; the rest
+    follows, the action on feature maps included.
     """
 
-    square: ClassVar[bool] = False  # whether the elements only make sense on square images
-    sampling: Sampling | None = None  # how to interpolate and pad; None for families that never need to
+    square: ClassVar[bool] = False  # whether images must be square
+    sampling: Sampling | None = None  # None for families that never interpolate
 
     @abstractmethod
     def _matrices(self, elements: np.ndarray, draws: Draws | None) -> np.ndarray:
@@ -43,7 +43,7 @@ class AffineTransform(Linear):
 
     @cached_property
     def nominal(self) -> np.ndarray:
-        """The maps of all elements (m, 2, 3), without any draw."""
+        """The maps of all elements (m, 2, 3), without draws."""
         return self._matrices(np.arange(len(self)), None)
 
     def planar_traits(
@@ -54,7 +54,7 @@ class AffineTransform(Linear):
         per_sample: bool = False,
         slider: Slider | None = None,
     ) -> Traits:
-        """Return the traits of these elements; which are exact, and which is the identity, the maps say."""
+        """Return the traits of these elements, with `identity` and `exact` computed from the maps."""
         maps = self._matrices(np.arange(len(labels)), None)
         return Traits(
             tuple(labels),
@@ -67,13 +67,13 @@ class AffineTransform(Linear):
         )
 
     def maps(self, motion: Motion) -> np.ndarray:
-        """Return the motion's maps, (column, 2, 3) or (sample, column, 2, 3), inverted if it is inverse."""
+        """Return the motion's maps, (column, 2, 3) or (sample, column, 2, 3), inverted if requested."""
         draws = motion.draws if self.per_sample else None
         forward = self.nominal[motion.elements] if draws is None else self._matrices(motion.elements, draws)
         return invert(forward) if motion.inverse else forward
 
     def linear_parts(self, motion: Motion) -> np.ndarray:
-        """Return the maps without their shifts, (..., column, 2, 2): x to the right, y down."""
+        """Return the maps without their shifts, (..., column, 2, 2), for x to the right and y down."""
         return self.maps(motion)[..., :2]
 
     def check(self, x: Any) -> None:
@@ -83,17 +83,17 @@ class AffineTransform(Linear):
             need_square(type(self).__name__, x)
 
     def table(self) -> np.ndarray | None:
-        """Return the table of the maps if they are a finite group, else None."""
+        """Return the group table of the maps; None unless they are a finite group."""
         return None if self.per_sample else group_table(self.nominal, compose)
 
     def apply(self, values: Tensor, motion: Motion) -> Tensor:
-        """Move pixels by the maps, in one sampling."""
+        """Apply the maps in one sampling."""
         return moved(values, self.maps(motion), motion, families=[self])
 
 
 @dataclass(frozen=True, kw_only=True)
 class SampledTransform(AffineTransform):
-    """An affine family with a choice of interpolation and padding; it defines `_checked` as well.
+    """An affine family with a choice of interpolation and padding; it also defines `_checked`.
 
     Args:
         interpolation: "bilinear", "bicubic" or "nearest".
@@ -108,19 +108,19 @@ class SampledTransform(AffineTransform):
 
     @abstractmethod
     def _checked(self) -> dict[str, Any]:
-        """Return the fields as they are kept, hashable; raise for what makes no sense."""
+        """Return the fields in hashable form; raise for invalid values."""
 
 
 def moved(
     values: Tensor, matrices: np.ndarray, motion: Motion, *, families: Sequence[AffineTransform]
 ) -> Tensor:
-    """Column j of the values (sample, column, C, H, W) moved by its matrix, in one sampling.
+    """Apply its matrix to each column of the values (sample, column, C, H, W), in one sampling.
 
     Args:
-        values: images or feature maps; expanded columns cost nothing.
-        matrices: (column, 2, 3) for the same in all samples, or (sample, column, 2, 3).
-        motion: says whether the values are feature maps, and of which input.
-        families: those whose product the matrices are; they agree about the sampling.
+        values: images or feature maps; expanded columns are not copied.
+        matrices: (column, 2, 3), shared by all samples, or (sample, column, 2, 3).
+        motion: whether the values are feature maps, and of which input size.
+        families: the families whose product the matrices are; their samplings must agree.
     """
     name = " · ".join(type(family).__name__ for family in families)
     need_images(name, values, "n, m, C, H, W")
@@ -133,7 +133,7 @@ def moved(
     samples, columns, *image = values.shape
     swapped = values.transpose(0, 1)
     shared = matrices.ndim == 3
-    if shared:  # the same for all samples: they become planes that share their coordinates
+    if shared:  # samples become planes, which share their coordinates
         rows = swapped.reshape(columns, samples * image[0], *image[1:])
     else:
         rows = swapped.reshape(columns * samples, *image)
@@ -143,17 +143,12 @@ def moved(
 
 
 def common_sampling(families: Sequence[AffineTransform]) -> Sampling:
-    """The sampling that families agree about; those that never interpolate agree with any."""
+    """Return the sampling shared by the families; those that never interpolate accept any."""
     return next((f.sampling for f in families if f.sampling is not None), Sampling("nearest"))
 
 
-def agree(families: Sequence[AffineTransform]) -> bool:
-    """Whether the families can be applied as one map, in one sampling."""
-    return len({f.sampling for f in families} - {None}) <= 1
-
-
 def first_true(flags: np.ndarray) -> int | None:
-    """Index of the first True, None where there is none."""
+    """Return the index of the first True; None if there is none."""
     return int(flags.argmax()) if flags.any() else None
 
 
@@ -162,7 +157,7 @@ def _for_maps(name: str, matrices: np.ndarray, maps: Tensor, motion: Motion) -> 
         return resized(matrices, (maps.shape[-2], maps.shape[-1]), motion.input_size)
     if np.abs(matrices[..., 2]).max() > 0:
         raise ValueError(
-            f"{name} shifts by pixels of the input, and a feature map has pixels of its own size: give "
+            f"{name} shifts by pixels of the input, and feature maps may have another resolution: give "
             "input_size=(H, W), the input's height and width."
         )
     return matrices

@@ -1,4 +1,4 @@
-"""Families that act along one axis of the data: they permute its entries, or turn the vectors in it."""
+"""Families that act along one axis of the data: they permute its entries, or turn the vectors along it."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from torch import Tensor
 
 from invariscope.transforms.base import Motion, Transform
 from invariscope.transforms.inverse import Inverse
-from invariscope.transforms.machinery.checks import need_tensor
+from invariscope.transforms.machinery.checks import need_floating, need_tensor
 from invariscope.transforms.machinery.linear import Linear
 from invariscope.transforms.machinery.traits import Axis
 
 
 class AlongAxis(Linear):
-    """A transform along the option `axis` of the data, samples being axis 0.
+    """A transform along `axis` of the data, with samples on axis 0.
 
-    A family defines `entries`, `_forward`, `examples`, `table`, and `_traits` with `acts_on` among them.
+    A family defines `entries`, `_forward`, `examples`, `table`, and `_traits`, which include `acts_on`.
     """
 
     axis: int
-    multiples: ClassVar[bool]  # whether the axis may hold any multiple of `entries`
+    multiples: ClassVar[bool]  # whether the axis may hold a multiple of `entries`
 
     @property
     @abstractmethod
     def entries(self) -> int | None:
-        """How many entries of the axis belong together; None for any number."""
+        """Number of entries along the axis that an element acts on; None for any number."""
 
     @property
     def acts_on(self) -> Axis:
@@ -37,30 +37,26 @@ class AlongAxis(Linear):
         return Axis(self.axis, self.entries, self.multiples)
 
     def inverse(self) -> Transform:
-        """Return the same elements, undone."""
+        """Return the inverses of the elements."""
         return Inverse(self)
 
     def check(self, x: Any) -> None:
         """Raise TypeError unless `x` is a tensor with the right number of entries along the axis."""
         need_tensor(type(self).__name__, x)
         self._place(x.shape)
-        if self.multiples and not x.is_floating_point():
-            raise TypeError(
-                f"{type(self).__name__} needs floating-point values; got "
-                f"{str(x.dtype).removeprefix('torch.')}. Convert first: x.float()."
-            )
+        if self.multiples:
+            need_floating(type(self).__name__, x, "Convert first: x.float().")
 
     def _place(self, shape: Sequence[int]) -> int:
-        """Return the axis, from the front, of data of that shape."""
+        """Return the non-negative axis for data of this shape."""
         size = len(shape)
         axis = self.axis % size if -size < self.axis < size else 0
         if axis == 0 or not shape[axis] or not self.acts_on.fits(shape[axis]):
             rest = ", ".join(map(str, shape[1:]))
             count = "" if self.entries is None else f"{'a multiple of ' * self.multiples}{self.entries} "
             raise TypeError(
-                f"{type(self).__name__} acts on {count}entries "
-                f"along axis {self.axis}; got the shape (n, {rest}). Say where they lie with axis=, or make "
-                "it for as many as there are."
+                f"{type(self).__name__} acts on {count}entries along axis {self.axis}; got shape "
+                f"(n, {rest}). Set axis= to the axis that holds them, or change the number of entries."
             )
         return axis
 
@@ -70,7 +66,7 @@ class AlongAxis(Linear):
 
 
 class Permuting(AlongAxis):
-    """Entry i of the axis goes to place p(i); a family defines `places_of`."""
+    """Move entry i of the axis to place p(i); a family defines `places_of`."""
 
     multiples: ClassVar[bool] = False
 
@@ -79,26 +75,19 @@ class Permuting(AlongAxis):
         """Return p of so many entries, (column, entry) or (sample, column, entry), without the inverse."""
 
     def linear_parts(self, motion: Motion) -> None:
-        """Return None: places are no directions."""
+        """Return None: permutations do not turn directions."""
 
     def apply(self, values: Tensor, motion: Motion) -> Tensor:
-        """Put the entries into their places."""
+        """Permute the entries."""
         axis = self._place_in(values)
-        going = self.places_of(values.shape[axis], motion)
-        # The value at place q comes from the entry that goes there.
-        coming = going if motion.inverse else np.argsort(going, axis=-1)
-        shape = [1] * values.ndim
-        shape[1], shape[axis] = coming.shape[-2:]
-        if coming.ndim == 3:
-            shape[0] = len(coming)
-        index = torch.from_numpy(np.ascontiguousarray(coming)).to(values.device).view(shape)
-        return values.gather(axis, index.expand(values.shape))
+        places = self.places_of(values.shape[axis], motion)
+        return gathered(values, places if motion.inverse else np.argsort(places, axis=-1), axis)
 
 
 class Turning(AlongAxis):
-    """Vectors are multiplied by the orthogonal matrices of `_forward`.
+    """Multiply vectors by the orthogonal matrices of `_forward`.
 
-    An axis k times as long as a vector holds k vectors, one after the other: positions and velocities, say.
+    An axis k times as long as a vector holds k vectors in a row, such as positions and velocities.
     """
 
     multiples: ClassVar[bool] = True
@@ -108,7 +97,7 @@ class Turning(AlongAxis):
         """Return the matrices (column, d, d) or (sample, column, d, d), without the inverse."""
 
     def linear_parts(self, motion: Motion) -> np.ndarray:
-        """Return the matrices of the motion's elements, or of their inverses."""
+        """Return the matrices of the motion's elements or, for an inverse motion, their transposes."""
         forward = self._forward(motion)
         return forward.swapaxes(-1, -2) if motion.inverse else forward
 
@@ -119,13 +108,29 @@ class Turning(AlongAxis):
         return turned(values, matrices.to(values.device), axis)
 
 
-def turned(values: Tensor, matrices: Tensor, axis: int) -> Tensor:
-    """Return values (sample, column, ...), the vectors along one axis multiplied by their column's matrix.
+def gathered(values: Tensor, source: np.ndarray, axis: int) -> Tensor:
+    """Return values (sample, column, ...) with entry q along an axis taken from entry `source[..., q]`.
 
     Args:
-        values: (sample, column, ...), the axis holding k·d entries: k vectors.
+        values: (sample, column, ...).
+        source: (column, entry) or (sample, column, entry).
+        axis: axis of the values, at least 2.
+    """
+    shape = [1] * values.ndim
+    shape[1], shape[axis] = source.shape[-2:]
+    if source.ndim == 3:
+        shape[0] = len(source)
+    index = torch.from_numpy(np.ascontiguousarray(source)).to(values.device).view(shape)
+    return values.gather(axis, index.expand(values.shape))
+
+
+def turned(values: Tensor, matrices: Tensor, axis: int) -> Tensor:
+    """Multiply the vectors along one axis by the matrix of their column.
+
+    Args:
+        values: (sample, column, ...), with k·d entries along the axis: k vectors.
         matrices: (column, d, d) or (sample, column, d, d).
-        axis: of the values, at least 2.
+        axis: axis of the values, at least 2.
     """
     size = matrices.shape[-1]
     whole = values.unflatten(axis, (-1, size)).movedim(axis + 1, -1)

@@ -1,28 +1,28 @@
-"""Checks of callables as elements: what they return, and whether chance or the batch affects it."""
+"""Checks of callables as elements: their results, and independence of chance and of the batch."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from invariscope.common.default_device import as_the_caller
-from invariscope.common.random_state import Generator, callable_generators, global_generators, put_back
+from invariscope.common.random_state import RandomGenerator, callable_generators, global_generators, put_back
 from invariscope.common.samples import kind_of, sample_digest
 
 PROBED = 3
 """Number of samples on which a callable is tried."""
 
 _STATES = 16
-# Repeated calls round alike, except for parallel sums on a GPU; calls with another batch size may not.
+# Repeated calls agree to the bit, except for parallel sums on a GPU; other batch sizes may round differently.
 _TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
 _COARSE = 5e-2
 
 
-def generators_of(function: Callable[..., Any], batch: Tensor) -> tuple[Generator, ...]:
+def generators_of(function: Callable[..., Any], batch: Tensor) -> tuple[RandomGenerator, ...]:
     """Return the global generators, including that of the batch's device, and those of the callable."""
     return (*global_generators(str(batch.device)), *callable_generators(function))
 
@@ -94,48 +94,39 @@ def refuse_unsteady(
         ValueError: it draws random numbers, or its results depend on the batch.
     """
     generators = generators_of(function, batch)
+
+    def called(samples: Tensor, seed: int) -> tuple[Tensor, bool]:
+        """Return the result with seeded generators, and whether any of them was used."""
+        for generator in generators:
+            generator.start(seed)
+        before = [generator.read() for generator in generators]
+        found = result_of(function, samples.detach().clone(), label, role=role)
+        return found, any(g.moved_from(state) for g, state in zip(generators, before, strict=True))
+
     with put_back(generators):
-        first, moved = _called(function, batch, generators, label, seed=0, role=role)
-        for seed in range(1, _STATES if moved else 2):
-            again, _ = _called(function, batch, generators, label, seed=seed)
-            if _differ(first, again, exactly=moved):
-                raise _draws(label)
+        first, draws = called(batch, 0)
+        for seed in range(1, _STATES if draws else 2):
+            if _differ(first, called(batch, seed)[0], exactly=draws):
+                raise ValueError(
+                    f"element {label!r} draws random numbers: two calls on the same samples gave different "
+                    f"results, so values would depend on the batch size. {_WRAP}"
+                )
         if len(batch) > 1:
-            _refuse_neighbours(function, batch, first, generators, label)
+            _refuse_neighbours(batch, first, lambda: called(batch[-1:], 0)[0], label)
 
 
-def _called(
-    function: Callable[[Any], Any],
-    batch: Tensor,
-    generators: Sequence[Generator],
-    label: str,
-    *,
-    seed: int,
-    role: str = "element",
-) -> tuple[Tensor, bool]:
-    """Return the result with seeded generators, and whether any of them was used."""
-    for generator in generators:
-        generator.start(seed)
-    before = [generator.read() for generator in generators]
-    found = result_of(function, batch.detach().clone(), label, role=role)
-    return found, any(g.moved_from(state) for g, state in zip(generators, before, strict=True))
-
-
-def _refuse_neighbours(
-    function: Callable[[Any], Any], batch: Tensor, first: Tensor, generators: Sequence[Generator], label: str
-) -> None:
+def _refuse_neighbours(batch: Tensor, first: Tensor, last_alone: Callable[[], Tensor], label: str) -> None:
     try:
-        alone, _ = _called(function, batch[-1:], generators, label, seed=0)
-        same = not _differ(first[-1:], alone, exactly=False)
+        alone = last_alone()
     except Exception as error:
         raise ValueError(
             f"element {label!r} fails on a single sample, but not on {len(batch)} samples together: {error}. "
             f"{_APART}"
         ) from error
-    if not same:
+    if _differ(first[-1:], alone, exactly=False):
         raise ValueError(
             f"element {label!r} depends on the batch: a sample alone gave a different result than among "
-            f"{len(batch)}, so values would depend on the batch size. {_APART}"
+            f"{len(batch)} samples, so values would depend on the batch size. {_APART}"
         )
 
 
@@ -145,12 +136,10 @@ _APART = (
 )
 
 
-def _draws(label: str) -> ValueError:
-    return ValueError(
-        f"element {label!r} draws random numbers: two calls on the same samples gave different results, so "
-        "values would depend on the batch size. Wrap the function in iv.Drawn(f, draws=8), whose draws "
-        "depend only on the seed and the sample, or list functions with fixed parameters."
-    )
+_WRAP = (
+    "Wrap the function in iv.Drawn(f, draws=8), whose draws depend only on the seed and the sample, or list "
+    "functions with fixed parameters."
+)
 
 
 def _differ(a: Any, b: Any, *, exactly: bool) -> bool:

@@ -1,4 +1,4 @@
-"""Transforms made of other transforms: what composition, product and inverse have in common."""
+"""Transforms made of other transforms: the common base of composition, product and inverse."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from torch import Tensor
 
 from invariscope.transforms.base import Motion, Traits, Transform
-from invariscope.transforms.machinery.affine import AffineTransform, agree, first_true, moved
+from invariscope.transforms.machinery.affine import AffineTransform, first_true, moved
 from invariscope.transforms.machinery.linear import Linear
 from invariscope.transforms.machinery.matrices import (
     compose,
@@ -22,17 +22,18 @@ from invariscope.transforms.machinery.matrices import (
     is_identity,
 )
 from invariscope.transforms.machinery.product import product_table
+from invariscope.transforms.machinery.traits import picked
 
 
 @dataclass(frozen=True)
 class Step:
-    """One family's share in a chain.
+    """One step of a chain.
 
     Args:
-        family: a transform that is no chain itself.
-        elements: for each element of the chain, which one of the family it uses.
-        part: the position that the draws are keyed by; parts draw independently.
-        inverse: whether the family's inverse elements are meant.
+        family: a transform that is not itself a chain.
+        elements: the element of the family that each element of the chain uses.
+        part: position that the draws are keyed by, so that parts draw independently.
+        inverse: whether to apply the inverses of the family's elements.
     """
 
     family: Transform
@@ -41,7 +42,7 @@ class Step:
     inverse: bool = False
 
     def of(self, motion: Motion) -> Motion:
-        """The chain's motion as this step's family sees it."""
+        """Return the chain's motion as seen by this step's family."""
         return replace(
             motion,
             elements=np.asarray(self.elements)[motion.elements],
@@ -51,64 +52,58 @@ class Step:
 
 
 class Chain(Linear):
-    """Steps applied one after the other; neighbouring affine steps are multiplied and sampled once.
+    """Steps applied one after the other; adjacent affine steps are multiplied and sampled once.
 
     A family defines `examples`, `inverse`, `_build`, and `_traits` by calling `chained_traits`.
     """
 
     factors: tuple[Transform, ...] = ()
-    """Transforms whose elements are all combined here, the last one's running fastest; () if none are."""
+    """Transforms of which this is the full product, with the last one's element varying fastest."""
 
     @abstractmethod
     def _build(self) -> tuple[Step, ...]:
-        """Return what is done, first step first."""
+        """Return the steps in order."""
 
     @cached_property
     def steps(self) -> tuple[Step, ...]:
-        """What is done, first step first."""
+        """The steps in order."""
         return self._build()
 
     @cached_property
     def runs(self) -> list[list[Step]]:
-        """The steps, those together that are applied in one sampling."""
-        runs: list[list[Step]] = []
-        for step in self.steps:
-            if runs and agree_to_fuse([*runs[-1], step]):
-                runs[-1].append(step)
-            else:
-                runs.append([step])
-        return runs
+        """The steps, grouped into those that are applied in one sampling."""
+        return runs_of(self.steps)
 
     def chained_traits(self, labels: Sequence[str], parameters: Mapping[str, tuple[float, ...]]) -> Traits:
-        """Return the traits of these elements, as far as they follow from the steps."""
-        still = np.all([_flags(run, is_identity, _identities) for run in self.runs], axis=0)
-        exact = np.all([_flags(run, exact_elements, _exactness) for run in self.runs], axis=0)
+        """Return the traits of these elements, with flags computed from the steps."""
+        identity = [_flags(run, is_identity, _is_identity) for run in self.runs]
+        exact = [_flags(run, exact_elements, lambda family: family.exact) for run in self.runs]
         return Traits(
             tuple(labels),
             parameters,
-            identity=first_true(still),
-            exact=tuple(exact.tolist()),
+            identity=first_true(np.all(identity, axis=0)),
+            exact=tuple(np.all(exact, axis=0).tolist()),
             per_sample=any(step.family.per_sample for step in self.steps),
             invertible=all(step.family.invertible for step in self.steps),
         )
 
     def check(self, x: Any) -> None:
-        """Raise TypeError for data that the parts cannot move; after a callable nobody can tell."""
+        """Raise TypeError for data that the parts cannot act on, checking up to the first callable."""
         for step in self.steps:
             step.family.check(x)
             if not isinstance(step.family, AffineTransform):
                 return
 
     def table(self) -> np.ndarray | None:
-        """Return the table of affine parts whose products are a finite group, or of direct products."""
+        """Return the group table if the affine parts multiply to one map, or the product is direct."""
         if self.per_sample:
             return None
-        if len(self.runs) == 1 and all_affine(self.runs[0]):
+        if len(self.runs) == 1 and affine_families(self.runs[0]):
             return group_table(_product(self.runs[0]), compose)
         return product_table(self.factors) if self.factors else None
 
     def linear_parts(self, motion: Motion) -> np.ndarray | None:
-        """Return the products of the steps' linear parts; None if one has none, or of another dimension."""
+        """Return the products of the steps' linear parts; None if undefined or of different dimensions."""
         found: np.ndarray | None = None
         for step in reversed(self.steps) if motion.inverse else self.steps:
             part = step.family.linear_parts(step.of(motion)) if isinstance(step.family, Linear) else None
@@ -124,55 +119,63 @@ class Chain(Linear):
         return values
 
 
-def steps_of(transform: Transform, elements: Iterable[int]) -> tuple[Step, ...]:
-    """The steps of one part of a chain, for the part's elements that the chain uses."""
-    chosen = tuple(elements)
+class Combination(Chain):
+    """A chain of several parts; a family defines `examples`, `inverse`, `_parts_in_use` and `joint`."""
+
+    joint: ClassVar[str]  # text between the labels of the parts
+
+    @abstractmethod
+    def _parts_in_use(self) -> list[tuple[Transform, Sequence[int]]]:
+        """Return the parts in order, each with its element for each element of the chain."""
+
+    def _traits(self) -> Traits:
+        parts = self._parts_in_use()
+        labels = zip(*(picked(part.labels, elements) for part, elements in parts), strict=True)
+        return self.chained_traits([self.joint.join(some) for some in labels], _merged(parts))
+
+    def _build(self) -> tuple[Step, ...]:
+        steps = (step for part, elements in self._parts_in_use() for step in steps_of(part, elements))
+        return tuple(replace(step, part=position) for position, step in enumerate(steps))
+
+
+def steps_of(transform: Transform, elements: Sequence[int]) -> tuple[Step, ...]:
+    """Return the steps of one part of a chain, for the part's elements that the chain uses."""
     if isinstance(transform, Chain):
-        return tuple(
-            replace(step, elements=tuple(step.elements[k] for k in chosen)) for step in transform.steps
-        )
-    return (Step(transform, chosen),)
+        return tuple(replace(step, elements=picked(step.elements, elements)) for step in transform.steps)
+    return (Step(transform, tuple(elements)),)
 
 
-def numbered(steps: Iterable[Step]) -> tuple[Step, ...]:
-    """The steps with a draw of their own each."""
-    return tuple(replace(step, part=part) for part, step in enumerate(steps))
+def runs_of(steps: Iterable[Step]) -> list[list[Step]]:
+    """Group adjacent steps that can be applied in one sampling."""
+    runs: list[list[Step]] = []
+    for step in steps:
+        families = affine_families([*runs[-1], step]) if runs else []
+        if families and len({family.sampling for family in families} - {None}) <= 1:
+            runs[-1].append(step)
+        else:
+            runs.append([step])
+    return runs
 
 
-def picked(values: Sequence[Any], elements: Iterable[int]) -> tuple[Any, ...]:
-    """The values of the chosen elements."""
-    return tuple(values[k] for k in elements)
-
-
-def merged(parts: Iterable[tuple[Transform, Iterable[int]]]) -> dict[str, tuple[float, ...]]:
-    """Return the parameters of parts, for their elements that a chain uses; a repeated name is numbered."""
+def _merged(parts: Iterable[tuple[Transform, Sequence[int]]]) -> dict[str, tuple[float, ...]]:
+    """Return the parameters of all parts, for the elements that a chain uses; repeated names are numbered."""
     found: dict[str, tuple[float, ...]] = {}
     for part, elements in parts:
-        chosen = tuple(elements)
         for name, values in part.parameters.items():
             taken = sum(known == name or known.startswith(f"{name}_part") for known in found)
-            found[f"{name}_part{taken + 1}" if taken else name] = picked(values, chosen)
+            found[f"{name}_part{taken + 1}" if taken else name] = picked(values, elements)
     return found
 
 
-def all_affine(steps: Sequence[Step]) -> bool:
-    """Whether every step is an affine map of the image plane."""
-    return all(isinstance(step.family, AffineTransform) for step in steps)
-
-
-def agree_to_fuse(steps: Sequence[Step]) -> bool:
-    """Whether the steps can be applied in one sampling."""
-    return all_affine(steps) and agree(families(steps))
-
-
-def families(steps: Sequence[Step]) -> list[AffineTransform]:
-    """Return the families of affine steps."""
-    return [step.family for step in steps if isinstance(step.family, AffineTransform)]
+def affine_families(steps: Sequence[Step]) -> list[AffineTransform]:
+    """Return the families of the steps; [] unless all are affine maps of the image plane."""
+    found = [step.family for step in steps if isinstance(step.family, AffineTransform)]
+    return found if len(found) == len(steps) else []
 
 
 def _product(run: Sequence[Step]) -> np.ndarray:
     each = []
-    for family, step in zip(families(run), run, strict=True):
+    for family, step in zip(affine_families(run), run, strict=True):
         matrices = family.nominal[list(step.elements)]
         each.append(invert(matrices) if step.inverse else matrices)
     return reduce(_then, each)
@@ -183,20 +186,16 @@ def _flags(
     of_maps: Callable[[np.ndarray], np.ndarray],
     of_family: Callable[[Transform], Sequence[bool]],
 ) -> np.ndarray:
-    """Return a flag per element: of the run's maps or, without maps, of its only family's elements."""
+    """Return one flag per element, from the run's affine maps or else from its only family."""
     if any(step.family.per_sample for step in run):
         return np.zeros(len(run[0].elements), dtype=bool)
-    if all_affine(run):
+    if affine_families(run):
         return of_maps(_product(run))
     return np.array(of_family(run[0].family))[list(run[0].elements)]
 
 
-def _identities(family: Transform) -> list[bool]:
+def _is_identity(family: Transform) -> list[bool]:
     return [k == family.identity for k in range(len(family))]
-
-
-def _exactness(family: Transform) -> Sequence[bool]:
-    return family.exact
 
 
 def _then(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -204,10 +203,10 @@ def _then(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def apply_run(steps: Sequence[Step], values: Tensor, motion: Motion) -> Tensor:
-    """Apply steps of one run to values (sample, column, ...)."""
-    if not all_affine(steps):
+    """Apply the steps of one run to values (sample, column, ...)."""
+    families = affine_families(steps)
+    if not families:
         (step,) = steps
         return step.family.apply(values, step.of(motion))
-    affine = families(steps)
-    each = [family.maps(step.of(motion)) for family, step in zip(affine, steps, strict=True)]
-    return moved(values, reduce(_then, each), motion, families=affine)
+    each = [family.maps(step.of(motion)) for family, step in zip(families, steps, strict=True)]
+    return moved(values, reduce(_then, each), motion, families=families)

@@ -1,9 +1,9 @@
-"""What a user may hand to a transform, and the sentences for what they may not."""
+"""Checks of the options and inputs of transforms."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,19 +13,20 @@ from invariscope.common.checks import integer
 from invariscope.common.registry import unknown
 
 _MOST_COLOURS = 4
+_CONVERT = "Convert first, e.g. x.float() / 255, or x.float() if the model scales its inputs itself."
 
 
 def numbers(name: str, values: Any, hint: str = "") -> tuple[float, ...]:
     """Return a non-empty list of finite numbers as a tuple of floats.
 
     Args:
-        name: of the option.
-        values: what was given.
+        name: name of the option.
+        values: the user's value.
         hint: what to write instead of a single number.
     """
     if isinstance(values, str | int | float) or not isinstance(values, Iterable):
         hint = hint or f"Write [{values}]?"
-        raise TypeError(f"{name} is a list of numbers, one per element; got {values!r}. {hint}")
+        raise TypeError(f"{name} must be a list of numbers, one per element; got {values!r}. {hint}")
     found = tuple(number(f"{name}[{k}]", value) for k, value in enumerate(values))
     if not found:
         raise ValueError(f"{name} is empty: a transform needs at least one element.")
@@ -33,7 +34,7 @@ def numbers(name: str, values: Any, hint: str = "") -> tuple[float, ...]:
 
 
 def number(name: str, value: Any) -> float:
-    """One finite number as a float."""
+    """Return a finite number as a float."""
     try:
         found = float(value)
     except (TypeError, ValueError):
@@ -43,29 +44,49 @@ def number(name: str, value: Any) -> float:
     return found
 
 
+def positive(name: str, value: Any) -> float:
+    """Return a finite number above 0 as a float."""
+    found = number(name, value)
+    if found <= 0:
+        raise ValueError(f"{name} must be above 0; got {found:g}.")
+    return found
+
+
+def one_per_element(name: str, entries: Sequence[Any], m: int) -> tuple[Any, ...]:
+    """Return the entries as a tuple if there is one per element."""
+    if len(entries) != m:
+        raise ValueError(f"{name} must have one entry per element: expected {m}, got {len(entries)}.")
+    return tuple(entries)
+
+
+def nested(values: np.ndarray) -> tuple[Any, ...]:
+    """Return an array as nested tuples of numbers, which are hashable."""
+    return tuple(map(nested, values)) if values.ndim > 1 else tuple(values.tolist())
+
+
 def evenly(lo: Any, hi: Any, m: Any, spaced: Callable[..., np.ndarray] = np.linspace) -> list[float]:
     """Return `m` numbers from `lo` to `hi`, both included."""
     return spaced(number("lo", lo), number("hi", hi), integer("m", m)).tolist()
 
 
 def choice(kind: str, value: Any, options: tuple[str, ...]) -> str:
-    """One of the named options; otherwise a ValueError with the closest names."""
+    """Return the value if it is one of the options; raise ValueError with the closest ones if not."""
     if value not in options:
         raise unknown(kind, str(value), options)
     return value
 
 
 def need_range(family: str, example: str, *ends: Any) -> None:
-    """Refuses to draw from all of a group that is not compact: no draw from it is uniform."""
+    """Raise ValueError unless a range is given, since a group that is not compact has no uniform draw."""
     if any(end is None for end in ends):
         raise ValueError(
-            f"{family} is no compact group: it has no end, and so no uniform draw from all of it. Give a "
-            f"range, such as {example}, or list the elements."
+            f"{family} is not a compact group, so it has no uniform distribution. Give a range, such as "
+            f"{example}, or list the elements."
         )
 
 
 def need_tensor(family: str, x: Any) -> None:
-    """Refuses what is no batch of at least one sample in a tensor."""
+    """Raise unless `x` is a tensor with at least one sample."""
     if not isinstance(x, Tensor):
         raise TypeError(
             f"{family} transforms a torch tensor; got {type(x).__module__}.{type(x).__name__}. "
@@ -75,52 +96,55 @@ def need_tensor(family: str, x: Any) -> None:
         raise ValueError(f"{family} needs at least one sample; got a tensor of shape {tuple(x.shape)}.")
 
 
+def need_floating(family: str, x: Tensor, advice: str = _CONVERT) -> None:
+    """Raise TypeError unless the tensor holds floating-point values."""
+    if not x.is_floating_point():
+        raise TypeError(f"{family} needs floating-point values; {_came(x)}. {advice}")
+
+
 def need_images(family: str, x: Any, axes: str = "n, C, H, W") -> None:
-    """Refuses what is no batch of floating-point images with the given axes."""
+    """Raise TypeError unless `x` holds floating-point images with the given axes."""
     need_tensor(family, x)
     if x.ndim != axes.count(",") + 1 or 0 in x.shape:
-        if axes != "n, C, H, W":  # how many samples and elements came together says nothing of the layer
-            raise TypeError(f"{family} acts on images or feature maps ({axes}); got {_layer_shape(x)}.")
-        raise TypeError(f"{family} acts on images or feature maps ({axes}); {_came(x)}.{_shape_hint(x)}")
-    if not x.is_floating_point():
-        raise TypeError(
-            f"{family} needs floating-point values; {_came(x)}. Convert first, e.g. x.float() / 255, "
-            "or x.float() if the model scales its inputs itself."
-        )
+        came = f"{_came(x)}.{_shape_hint(x)}"
+        if axes != "n, C, H, W":  # the numbers of samples and elements say nothing about the layer
+            came = f"got (n, m, {', '.join(map(str, x.shape[2:]))})."
+        raise TypeError(f"{family} acts on images or feature maps ({axes}); {came}")
+    need_floating(family, x)
 
 
 def need_square(family: str, x: Tensor) -> None:
-    """Refuses images of another shape than a square."""
+    """Raise ValueError unless the images are square."""
     height, width = x.shape[-2:]
     if height != width:
         raise ValueError(
-            f"{family} maps the pixel grid onto itself only where images are square; got {height} × {width}. "
+            f"{family} maps the pixel grid onto itself only if images are square; got {height} × {width}. "
             f"{_last_hint(x)}Crop or pad to a square, or use Rotation([0, 90, 180, 270]), which keeps the "
             "canvas."
         )
 
 
 class ChannelsLastError(ValueError):
-    """A map has the shape of one with channels last."""
+    """A feature map seems to have its channels last."""
 
     unclear_layout = True
 
 
 def need_map_of(family: str, maps: Tensor, input_size: tuple[int, int]) -> None:
-    """Refuses maps (n, m, C, H, W) that have the shape of (n, m, H, W, C), for inputs (H, W) of that size."""
+    """Raise if maps (n, m, C, H, W) seem to be (n, m, H, W, C), judging by the input size (H, W)."""
     shape = tuple(maps.shape[-3:])
     first, last = _stretch(shape[:2], input_size), _stretch(shape[1:], input_size)
     if (first == 0 and last > 0) or (first <= 0.1 and last > 0.2):
         height, width = input_size
         raise ChannelsLastError(
             f"{family} acts on maps with channels first (C, H, W); the shape {shape}, for inputs of "
-            f"{height} × {width}, is that of a map with channels last. Read it through a callable that "
+            f"{height} × {width}, looks like a map with channels last. Read it through a callable that "
             "moves its channels to the front."
         )
 
 
 def _stretch(size: tuple[int, ...], of: tuple[int, int]) -> float:
-    """How far apart the proportions of two sizes are: 0 where they agree, 0.1 where one is 10 % longer."""
+    """Return the difference in aspect ratio: 0 if equal, 0.1 if one is 10 % longer."""
     sides = size[0] * of[1], size[1] * of[0]
     return max(sides) / min(sides) - 1
 
@@ -128,19 +152,15 @@ def _stretch(size: tuple[int, ...], of: tuple[int, int]) -> float:
 def _shape_hint(x: Tensor) -> str:
     if x.ndim == 3:
         return " Add the missing axis: x[:, None] for gray images, x[None] for a single image."
-    return " For data that are no images, give callables: Elements([...])."
+    return " For data other than images, give callables: Elements([...])."
 
 
 def _last_hint(x: Tensor) -> str:
-    """The question whether the last axis, which is too short for a width, holds channels."""
+    """Return a question about channels if the last axis is too short to be a width."""
     channels, height, width = x.shape[-3:]
     if width > _MOST_COLOURS or min(channels, height) <= _MOST_COLOURS:
         return ""
     return f"Do channels come last, (n, H, W, {width})? Then move them: x.movedim(-1, 1). "
-
-
-def _layer_shape(x: Tensor) -> str:
-    return f"(n, m, {', '.join(map(str, x.shape[2:]))})"
 
 
 def _came(x: Tensor) -> str:

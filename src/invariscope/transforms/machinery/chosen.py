@@ -1,8 +1,7 @@
-"""Some elements of a transform, as a transform."""
+"""A transform that consists of some elements of another."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,15 +9,16 @@ import numpy as np
 from torch import Tensor
 
 from invariscope.transforms.base import Motion, Traits, Transform
+from invariscope.transforms.machinery.traits import picked
 
 
 @dataclass(frozen=True)
 class Chosen(Transform, listed=False):
-    """Some elements of another transform, each moving a sample as it does there, draws included.
+    """Some elements of another transform, with the same draws as there.
 
     Args:
         of: the transform.
-        places: positions in it, in the order that they are to have here.
+        places: positions of the elements in it, in order.
     """
 
     of: Transform
@@ -26,39 +26,36 @@ class Chosen(Transform, listed=False):
 
     @classmethod
     def examples(cls) -> tuple[Transform, ...]:
-        """Return none: it is made of other transforms."""
+        """Return none, since this class is internal."""
         return ()
 
     def _traits(self) -> Traits:
         whole = self.of
         return replace(
             whole.traits,
-            labels=self._pick(whole.labels),
-            parameters={name: self._pick(values) for name, values in whole.parameters.items()},
+            labels=picked(whole.labels, self.places),
+            parameters={name: picked(values, self.places) for name, values in whole.parameters.items()},
             identity=self.places.index(whole.identity) if whole.identity in self.places else None,
-            exact=self._pick(whole.exact),
+            exact=picked(whole.exact, self.places),
             slider=None,
             acts_on=None,
         )
 
     def check(self, x: Any) -> None:
-        """Raise TypeError for data that the whole cannot move."""
+        """Raise TypeError for data that the whole transform cannot act on."""
         self.of.check(x)
 
     def inverse(self) -> Transform:
-        """Return the same places of the whole's inverse."""
+        """Return the same elements of the whole transform's inverse."""
         return Chosen(self.of.inverse(), self.places)
 
     def table(self) -> None:
-        """Return None: some elements of a group are seldom a group."""
+        """Return None: some elements of a group are rarely a group."""
 
     def apply(self, values: Tensor, motion: Motion) -> Tensor:
-        """Apply the chosen elements of the whole."""
+        """Apply the chosen elements of the whole transform."""
         elements = np.array(self.places)[motion.elements]
         draws = motion.draws
-        if elements.ndim == 1:  # one column per element, which draws what it draws in the whole
+        if elements.ndim == 1:  # one column per element, with the draws of that element in the whole
             draws = replace(draws, chosen=elements)
         return self.of.apply(values, replace(motion, elements=elements, draws=draws))
-
-    def _pick(self, values: Sequence[Any]) -> tuple[Any, ...]:
-        return tuple(values[place] for place in self.places)

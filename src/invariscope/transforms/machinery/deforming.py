@@ -1,4 +1,4 @@
-"""Families that move pixels by smooth fields: what random and given fields have in common."""
+"""The common base of families that deform images by smooth fields, random or given."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
 
 Size = tuple[int, int]
 _ADVICE = (
-    "What undoes a smooth field has infinitely many modes, and a folded field cannot be undone. Where an "
-    "approximation will do, declare it"
+    "The inverse of a smooth field has infinitely many modes, and a folded field has none. If an "
+    "approximation is good enough, declare it"
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Deforming(Transform):
-    """A transform whose elements are fields of sine modes; a family says which coefficients they have.
+    """A transform whose elements are sums of sine modes; a family defines their coefficients.
 
     Args:
         interpolation: "bilinear", "cubic" (the B-spline through the pixels) or "gaussian" (weights of width
             0.4715 pixels, which blur: compare with `baseline(x)`, not with x).
-        scale: pixels that a displacement of one image width stands for, on n pixels: "n-1" (their distance
-            from first to last) or "n" (as in the published code).
+        scale: pixels per unit of displacement, on n pixels: "n-1" (the distance from the first pixel to the
+            last) or "n" (as in the published code).
     """
 
     interpolation: str = "bilinear"
@@ -44,56 +44,62 @@ class Deforming(Transform):
         kept = {"scale": self.scale, **self._checked()}
         kept["scale"] = kept["scale"] or "n-1"
         self._keep(**kept)
-        _ = self.warp  # raises for options that do not exist
+        _ = self.warp  # raises for unknown options
 
     @cached_property
     def warp(self) -> Warp:
-        """How images are read at displaced positions."""
+        """Interpolation and scale."""
         return Warp(self.interpolation, str(self.scale))
 
     @abstractmethod
     def _checked(self) -> dict[str, Any]:
-        """The family's own fields as they are kept, hashable; raises for what makes no sense."""
+        """Return the family's own fields in hashable form; raise for invalid values."""
 
     @property
     @abstractmethod
     def _modes(self) -> int:
-        """The largest number of half waves along an axis."""
+        """Largest number of half waves along an axis."""
 
     @abstractmethod
     def _draw(self, elements: np.ndarray, draws: Draws, size: Size | None) -> Tensor:
-        """Coefficients (sample, column, 2, i, j), or (column, 2, i, j) for the same in all samples."""
+        """Return coefficients (sample, column, 2, i, j), or (column, 2, i, j) shared by all samples."""
 
     def inverse(self) -> NoReturn:
         """Raise TypeError: the inverse of a smooth field has infinitely many modes."""
         raise no_inverse(self, _ADVICE)
 
     def table(self) -> None:
-        """Return None: one field after another is no field of the same modes."""
+        """Return None: the composition of two fields has other modes."""
 
     def check(self, x: Any) -> None:
-        """Raise for anything but floating-point images that are large enough to carry the waves."""
+        """Raise unless `x` holds floating-point images that are large enough for the modes."""
         name = type(self).__name__
         need_tensor(name, x)
         if x.ndim == 3:
             raise TypeError(
                 f"{name} deforms images (n, C, H, W); got shape {tuple(x.shape)}. Add the missing axis to "
-                "gray images, x[:, None]. Sequences (n, length, features) have no plane to deform: use "
-                "Noise, or give callables, Elements([...])."
+                "gray images, x[:, None]. For sequences (n, length, features), use Noise, or give callables, "
+                "Elements([...])."
             )
         need_images(name, x)
-        self._check_size((x.shape[-2], x.shape[-1]))
+        least, size = self._modes + 2, tuple(x.shape[-2:])
+        if min(size) < least:
+            raise ValueError(
+                f"{name} has modes of up to {self._modes} half waves, which need images of at least "
+                f"{least} × {least} pixels; got {size[0]} × {size[1]}. "
+                + ("Lower c, or enlarge the images." if self._modes > 1 else "Enlarge the images.")
+            )
 
     def coefficients(
         self, indices: Any, *, size: Size | None = None, seed: int = 0
     ) -> Float[Tensor, "sample element 2 i j"]:
-        """The sine coefficients of the fields that `orbit` applies: along x first, then along y.
+        """Return the sine coefficients of the fields that `orbit` applies, along x first, then along y.
 
-        Give them to `Diffeomorphism.from_coefficients` to replay the fields at any resolution.
+        `Diffeomorphism.from_coefficients` applies them again, at any resolution.
 
         Args:
-            indices: the samples' positions, or the keys by which `orbit` drew.
-            size: (H, W) of the images, where the temperature follows from a displacement in pixels.
+            indices: positions of the samples, or the keys given to `orbit`.
+            size: (H, W) of the images; needed if the temperature follows from a displacement in pixels.
             seed: as given to `orbit`.
         """
         given = np.atleast_1d(np.asarray(indices))
@@ -105,7 +111,7 @@ class Deforming(Transform):
     def field(
         self, indices: Any, *, size: Size, seed: int = 0
     ) -> Float[Tensor, "sample element 2 height width"]:
-        """The displacement in pixels, along x (to the right) first, then along y (downwards).
+        """Return the displacement τ in pixels, along x (to the right) first, then along y (down).
 
         Content moves by τ(s): the new image at s shows the old one at s − τ(s).
         """
@@ -115,14 +121,14 @@ class Deforming(Transform):
     def folded(
         self, indices: Any, *, size: Size | None = None, seed: int = 0
     ) -> Bool[Tensor, "sample element"]:
-        """Which fields fold the plane over itself, det(I − ∇τ) ≤ 0 somewhere; the mean is their share."""
+        """Return whether each field folds the plane over itself: det(I − ∇τ) ≤ 0 somewhere."""
         found = self.coefficients(indices, size=size, seed=seed)
         return folds(found.flatten(0, 1)).unflatten(0, found.shape[:2])
 
     def baseline(self, x: Float[Tensor, "sample C H W"]) -> Float[Tensor, "sample C H W"]:
-        """What a field of zeros makes of the images: what displaced ones should be compared with.
+        """Return the images under a field of zeros, the reference for deformed images.
 
-        x itself for the bilinear and cubic interpolation; the blurred images for the Gaussian one.
+        This is x itself for bilinear and cubic interpolation, and blurred images for the Gaussian one.
         """
         self.check(x)
         if self.interpolation != "gaussian":
@@ -130,24 +136,15 @@ class Deforming(Transform):
         still = torch.zeros(1, 2, 1, 1, dtype=torch.float64)
         return warped(x.flatten(0, 1)[None], still, self.warp)[0].view_as(x)
 
-    def _check_size(self, size: Size) -> None:
-        least = self._modes + 2
-        if min(size) < least:
-            raise ValueError(
-                f"{type(self).__name__} has waves of up to {self._modes} half periods, which need images of "
-                f"at least {least} × {least} pixels; got {size[0]} × {size[1]}. "
-                + ("Lower c, or enlarge the images." if self._modes > 1 else "Enlarge the images.")
-            )
-
     def apply(self, values: Tensor, motion: Motion) -> Tensor:
-        """Read pixels where the fields say."""
+        """Read the values at displaced positions."""
         if motion.inverse:
             raise no_inverse(self, _ADVICE)
         need_images(type(self).__name__, values, "n, m, C, H, W")
         if motion.on_maps and motion.input_size is not None:
             need_map_of(type(self).__name__, values, motion.input_size)
         samples, columns, channels, height, width = values.shape
-        if min(height, width) < 3:  # such feature maps have no inner point that could move
+        if min(height, width) < 3:  # no inner points that could move
             return values
         size = motion.input_size if motion.on_maps and motion.input_size else (height, width)
         found = self._draw(motion.elements, motion.draws, size)

@@ -6,10 +6,10 @@ import torch
 
 from invariscope.transforms.base import Motion, Transform
 from invariscope.transforms.machinery.affine import common_sampling
-from invariscope.transforms.machinery.chain import Chain, Step, all_affine, apply_run, families
+from invariscope.transforms.machinery.chain import Step, affine_families, apply_run, runs_of, steps_of
 from invariscope.transforms.machinery.chosen import Chosen
 
-_COVERED = 1 - 1e-3  # least value of a transformed white image if interpolation reads nothing from outside
+_COVERED = 1 - 1e-3  # least value of a transformed white image that nothing entered from outside
 
 
 def fills_with_zeros(transform: Transform, size: tuple[int, int], *, seed: int = 0) -> tuple[str, ...]:
@@ -26,23 +26,16 @@ def fills_with_zeros(transform: Transform, size: tuple[int, int], *, seed: int =
     if isinstance(transform, Chosen):
         return fills_with_zeros(transform.of, size, seed=seed)
     motion = transform.motion_of(1, seed=seed)
-    for run in _runs(transform):
-        if not all_affine(run):
+    for run in runs_of(steps_of(transform, range(len(transform)))):
+        families = affine_families(run)
+        if not families:
             return ()
-        if _uncovers(run, size, motion):
-            return tuple(dict.fromkeys(type(f).__name__ for f in families(run) if f.sampling is not None))
+        if common_sampling(families).padding == "zeros" and _uncovers(run, size, motion):
+            return tuple(dict.fromkeys(type(f).__name__ for f in families if f.sampling is not None))
     return ()
-
-
-def _runs(transform: Transform) -> list[list[Step]]:
-    if isinstance(transform, Chain):
-        return transform.runs
-    return [[Step(transform, tuple(range(len(transform))))]]
 
 
 def _uncovers(run: list[Step], size: tuple[int, int], motion: Motion) -> bool:
     """Return whether zeros appear in a transformed white image."""
-    if common_sampling(families(run)).padding != "zeros":
-        return False
     white = torch.ones(1, len(motion.elements), 1, *size)
     return bool((apply_run(run, white, motion) < _COVERED).any())

@@ -1,24 +1,21 @@
-"""What a user may write for a transform."""
+"""Conversion of the user's argument to a transform."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from typing import Any, cast
-
-from torch import Tensor
+from typing import Any
 
 from invariscope.transforms.base import TRANSFORMS, Transform
 
 
 def as_transform(obj: Any) -> Transform:
-    """A transform from whatever a user may write for one.
+    """Return a transform from the forms that users may give.
 
     Args:
         obj: a Transform (returned as it is), a callable on batches or a list of them (their `Elements`), or
             the registry name of a family that needs no arguments.
     Raises:
-        TypeError: nothing of the kind.
+        TypeError: another type.
         ValueError: an unknown name (with the closest ones), or a family that needs arguments.
 
     >>> as_transform("quarter_turns").labels
@@ -30,20 +27,16 @@ def as_transform(obj: Any) -> Transform:
         return obj
     if isinstance(obj, str):
         if "(" in obj:
-            raise ValueError(f"a transform with arguments is given as an object: iv.{obj}, not as text")
+            raise ValueError(f"a transform with arguments must be an object, not text: iv.{obj}")
         return _with_defaults(TRANSFORMS.get(obj))
     if isinstance(obj, type) and issubclass(obj, Transform):
         raise TypeError(
             f"{obj.__name__} is a family: give one of its transforms, such as {obj.__name__}(...)."
         )
     if callable(obj) or isinstance(obj, list | tuple):
-        from invariscope.transforms.elements import Elements
-
-        return Elements(
-            cast("list[Callable[[Tensor], Tensor]]", obj if isinstance(obj, list | tuple) else [obj])
-        )
+        return TRANSFORMS.get("elements")(obj)  # by name, since elements.py depends on this module
     raise TypeError(
-        f"a transform is a Transform, a callable on batches, a list of callables, or a name; "
+        "a transform must be a Transform, a callable on batches, a list of callables, or a name; "
         f"got {type(obj).__name__}."
     )
 
@@ -54,6 +47,6 @@ def _with_defaults(family: type[Transform]) -> Transform:
     if needed:
         raise ValueError(
             f"{family.__name__} has no default elements: it needs {', '.join(needed)}. "
-            f"Build it in Python, {family.__name__}(...), and give the object instead of its name."
+            f"Give an object, {family.__name__}(...), instead of the name."
         )
     return family()

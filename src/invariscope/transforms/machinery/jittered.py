@@ -1,4 +1,4 @@
-"""Affine families whose elements differ by numbers, to each of which a draw may be added."""
+"""Affine families whose elements are given by numbers, with optional jitter."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from invariscope.transforms.machinery.traits import Slider
 
 @dataclass(frozen=True)
 class Numbers:
-    """Which options hold the numbers of a family, and what they mean.
+    """The options that hold a family's numbers, and their meaning.
 
     Args:
-        option: holds one number per element, or one tuple of numbers.
-        jitter: the option that holds the size of the draws.
-        parameters: what each number is called, with its unit.
-        factors: whether numbers are factors: draws multiply them, and the inverse has their reciprocals.
+        option: name of the option that holds one number, or one tuple of numbers, per element.
+        jitter: name of the option that holds the size of the draws.
+        parameters: parameter name of each number, with its unit.
+        factors: whether the numbers are factors: draws multiply them, and the inverse takes reciprocals.
         period: numbers this far apart are the same element.
     """
 
@@ -39,24 +39,24 @@ class Numbers:
 
 @dataclass(frozen=True, kw_only=True)
 class Jittered(SampledTransform):
-    """A family of numbers; it defines `numbers`, `examples`, `_labels`, `_kept` and `_maps`."""
+    """An affine family given by numbers; it defines `numbers`, `examples`, `_labels`, `_kept` and `_maps`."""
 
     numbers: ClassVar[Numbers]
 
     @abstractmethod
     def _labels(self, *, jittered: bool) -> Sequence[str]:
-        """Return a name per element."""
+        """Return one name per element."""
 
     @abstractmethod
     def _kept(self) -> tuple[Any, ...]:
-        """Return the numbers as they are kept, hashable; raise for what makes no sense."""
+        """Return the numbers in hashable form; raise for invalid values."""
 
     @abstractmethod
     def _maps(self, numbers: np.ndarray) -> np.ndarray:
         """Return the map (..., 2, 3) of each number, or of each tuple along the last axis."""
 
     def inverse(self) -> Transform:
-        """Return the opposite elements; with jitter, those that undo the very same draws."""
+        """Return the opposite elements; with jitter, the inverses of the same draws."""
         if self.per_sample:
             return Inverse(self)
         found = np.array(self._numbers)
@@ -66,8 +66,8 @@ class Jittered(SampledTransform):
         name, factors = self.numbers.jitter, self.numbers.factors
         jitter = number(name, self._jitter)
         if jitter < factors:
-            what = "largest factor" if factors else "half-width"
-            raise ValueError(f"{name} is the {what} of a draw, at least {int(factors)}; got {jitter:g}.")
+            what, least = ("largest factor", 1) if factors else ("half-width", 0)
+            raise ValueError(f"{name}, the {what} of the draws, must be at least {least}; got {jitter:g}.")
         return {self.numbers.option: self._kept(), name: jitter}
 
     def _traits(self) -> Traits:
@@ -98,7 +98,7 @@ class Jittered(SampledTransform):
         return replace(self, **{self.numbers.option: numbers.tolist()})
 
     def _slider(self, parameters: dict[str, list[float]]) -> Slider | None:
-        """Return the one parameter in which elements differ; None if they differ in several."""
+        """Return the only parameter in which elements differ; None if they differ in several."""
         names = list(parameters)
         varying = [k for k, name in enumerate(names) if len(set(parameters[name])) > 1] or [0]
         if len(varying) > 1:
@@ -107,7 +107,7 @@ class Jittered(SampledTransform):
         return Slider(names[k], tuple(parameters[names[k]]), partial(self._slid, k), self.numbers.period)
 
     def _slid(self, k: int, values: Sequence[float]) -> Transform:
-        """Return elements whose number k has the given values, and whose others are as they are."""
+        """Return elements with the given values of number k and unchanged other numbers."""
         found = np.tile(np.array(self._numbers)[:1].reshape(1, -1), (len(values), 1))
         found[:, k] = values
         return self._at(found[:, 0] if len(self.numbers.parameters) == 1 else found)

@@ -1,4 +1,4 @@
-"""Transforms that turn directions: each element has a matrix that says where a vector goes."""
+"""Transforms that turn directions: each element has a matrix that acts on vectors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from invariscope.transforms.base import Motion, Transform
 
 
 class Linear(Transform):
-    """A transform whose elements may act on vectors, such as velocities, by one matrix each."""
+    """A transform whose elements may act on vectors, such as velocities, through one matrix each."""
 
     @abstractmethod
     def linear_parts(self, motion: Motion) -> np.ndarray | None:
@@ -19,7 +19,7 @@ class Linear(Transform):
 
 
 def linear_parts(transform: Transform, indices: Any, seed: int, keys: Any = None) -> np.ndarray | None:
-    """Return (sample or 1, element, d, d), the matrices of all elements for these samples; None if unknown.
+    """Return the matrices of all elements for these samples, (sample or 1, element, d, d); None if unknown.
 
     >>> from invariscope.transforms import QuarterTurns
     >>> linear_parts(QuarterTurns(), np.arange(2), 0)[0, 1]  # x to the right, y down
@@ -31,4 +31,4 @@ def linear_parts(transform: Transform, indices: Any, seed: int, keys: Any = None
     found = transform.linear_parts(transform.motion_of(len(indices), indices, keys, seed))
     if found is None:
         return None
-    return (found[None] if found.ndim == 3 else found) + 0.0  # without the sign of −0
+    return (found[None] if found.ndim == 3 else found) + 0.0  # turns −0 into 0

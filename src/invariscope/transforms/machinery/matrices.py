@@ -1,7 +1,7 @@
 """Affine maps of the image plane as 2 × 3 matrices, in pixels about the image's centre.
 
 Coordinates are (x, y): x to the right, y down, the origin in the middle of the image. A matrix says where
-the content goes: what was at p is afterwards at A p + t. All functions work on stacks (..., 2, 3), float64.
+content goes: from p to A p + t. All functions work on stacks (..., 2, 3) in float64.
 """
 
 from __future__ import annotations
@@ -10,24 +10,25 @@ from collections.abc import Callable
 
 import numpy as np
 
-_TOLERANCE = 1e-9  # pixels per pixel: below it a map that should hit the pixel grid does
+_TOLERANCE = 1e-9  # pixels per pixel: smaller deviations from the pixel grid are rounding
+_Entry = np.ndarray | float
 
 
-def linear(a: np.ndarray, b: np.ndarray, c: np.ndarray, d: np.ndarray) -> np.ndarray:
-    """The maps [[a, b], [c, d]] without a shift, for each entry of the arrays."""
+def linear(a: _Entry, b: _Entry, c: _Entry, d: _Entry) -> np.ndarray:
+    """Return the maps [[a, b], [c, d]] without a shift, for each entry of the arrays."""
     rows = np.broadcast_arrays(*(np.asarray(value, dtype=float) for value in (a, b, 0, c, d, 0)))
     return np.stack(rows, axis=-1).reshape(*rows[0].shape, 2, 3)
 
 
 def shifted(dx: np.ndarray, dy: np.ndarray) -> np.ndarray:
-    """Translations: dx to the right, dy down."""
-    matrices = linear(np.ones_like(dx, dtype=float), np.array(0), np.array(0), np.array(1))
+    """Return translations: dx to the right, dy down."""
+    matrices = linear(np.ones_like(dx, dtype=float), 0, 0, 1)
     matrices[..., 0, 2], matrices[..., 1, 2] = dx, dy
     return matrices
 
 
 def rotated(degrees: np.ndarray) -> np.ndarray:
-    """Rotations, counter-clockwise as seen in the image; quarter turns have no rounding at all."""
+    """Return rotations, counter-clockwise as seen in the image; quarter turns have no rounding error."""
     quarters = np.round(degrees / 90.0)
     rest = np.deg2rad(degrees - 90.0 * quarters)
     turn = quarters.astype(np.int64) % 4
@@ -37,13 +38,13 @@ def rotated(degrees: np.ndarray) -> np.ndarray:
 
 
 def compose(second: np.ndarray, first: np.ndarray) -> np.ndarray:
-    """The map that applies `first`, then `second`."""
+    """Return the map that applies `first`, then `second`."""
     turn, shift = second[..., :2], second[..., 2:]
     return np.concatenate([turn @ first[..., :2], turn @ first[..., 2:] + shift], axis=-1)
 
 
 def invert(matrices: np.ndarray) -> np.ndarray:
-    """The inverse maps."""
+    """Return the inverse maps."""
     a, b, c, d = (matrices[..., i, j] for i in (0, 1) for j in (0, 1))
     turn = linear(d, -b, -c, a) / determinant(matrices)[..., None, None]
     turn[..., 2:] = -turn[..., :2] @ matrices[..., 2:]
@@ -51,12 +52,12 @@ def invert(matrices: np.ndarray) -> np.ndarray:
 
 
 def determinant(matrices: np.ndarray) -> np.ndarray:
-    """By how much each map multiplies areas; negative where it mirrors."""
+    """Return the factor by which each map multiplies areas, negative for reflections."""
     return matrices[..., 0, 0] * matrices[..., 1, 1] - matrices[..., 0, 1] * matrices[..., 1, 0]
 
 
 def resized(matrices: np.ndarray, size: tuple[int, int], input_size: tuple[int, int]) -> np.ndarray:
-    """The same maps in the pixels of a feature map of another size (H, W) than the input's."""
+    """Return the maps in pixels of a feature map of this size (H, W)."""
     ratio = np.array([size[1] / input_size[1], size[0] / input_size[0]])
     scaled = matrices * ratio[:, None]
     scaled[..., :2] /= ratio
@@ -64,7 +65,7 @@ def resized(matrices: np.ndarray, size: tuple[int, int], input_size: tuple[int, 
 
 
 def lands_on_pixels(matrices: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Whether each output pixel takes its value from one place of the pixel grid, for images (H, W)."""
+    """Return which maps read whole pixels only, for images (H, W)."""
     back = invert(matrices)
     centre = np.array([(size[1] - 1) / 2, (size[0] - 1) / 2])
     origin = back[..., 2] + centre - back[..., :2] @ centre
@@ -73,13 +74,13 @@ def lands_on_pixels(matrices: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def exact_elements(matrices: np.ndarray) -> np.ndarray:
-    """Which maps need no interpolation on square images, whether their side is odd or even."""
+    """Return which maps need no interpolation on square images of odd and even size."""
     return lands_on_pixels(matrices, (3, 3)) & lands_on_pixels(matrices, (4, 4))
 
 
 def is_identity(matrices: np.ndarray) -> np.ndarray:
-    """Which maps leave everything where it is."""
-    return _near(matrices, np.eye(2, 3))
+    """Return which maps are the identity."""
+    return np.asarray((np.abs(matrices - np.eye(2, 3)) < _TOLERANCE).all(axis=(-2, -1)))
 
 
 def group_table(
@@ -87,11 +88,11 @@ def group_table(
     product: Callable[[np.ndarray, np.ndarray], np.ndarray],
     tolerance: float = _TOLERANCE,
 ) -> np.ndarray | None:
-    """Return the table of a finite group of distinct elements; None if this is not one.
+    """Return the table of a finite group; None if the elements are not one, or are not distinct.
 
     Args:
         elements: (m, ...) matrices or maps.
-        product: of one element, applied second, with each of (m, ...) elements.
+        product: multiplies one element, applied second, with each of (m, ...) elements.
         tolerance: entries that differ by less are equal.
     """
     from scipy.spatial import KDTree
@@ -102,7 +103,7 @@ def group_table(
         products = product(element, elements).reshape(m, -1)
         near = tree.query(products, k=2, p=np.inf, distance_upper_bound=tolerance)
         distances, places = map(np.asarray, near)
-        if (np.isfinite(distances) != [True, False]).any():  # no such element, or two of them
+        if (np.isfinite(distances) != [True, False]).any():  # not exactly one such element
             return None
         rows.append(places[:, 0])
     return np.array(rows)
@@ -110,7 +111,3 @@ def group_table(
 
 def _is_whole(values: np.ndarray) -> np.ndarray:
     return np.abs(values - np.round(values)) < _TOLERANCE
-
-
-def _near(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return np.asarray((np.abs(a - b) < _TOLERANCE).all(axis=(-2, -1)))

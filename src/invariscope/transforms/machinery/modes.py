@@ -1,15 +1,15 @@
-"""The ensemble of maximum-entropy fields: its modes, its temperature, and what they mean in pixels."""
+"""The ensemble of maximum-entropy fields: its modes, and its temperature in terms of pixels."""
 
 from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
 from invariscope.common.checks import integer
-from invariscope.transforms.machinery.checks import choice, number
+from invariscope.common.draws import Draws
+from invariscope.transforms.machinery.checks import choice, positive
 
 CUTOFFS = ("code", "paper")
 DISPLACEMENTS = ("nominal", "exact")
@@ -17,11 +17,11 @@ DISPLACEMENTS = ("nominal", "exact")
 
 @lru_cache(maxsize=64)
 def spectrum(c: int, cutoff: str = "code") -> np.ndarray:
-    """Standard deviations of the coefficients at temperature 1, (i, j) from 1 on; 0 beyond the cutoff.
+    """Return the standard deviations of the coefficients at temperature 1; 0 beyond the cutoff.
 
     .. math:: \\sigma_{ij} = (i^2 + j^2)^{-1/2}
 
-    for √(i² + j²) < c + ½ ("code") or i² + j² ≤ c² ("paper").
+    for i, j = 1, 2, ... with √(i² + j²) < c + ½ ("code") or i² + j² ≤ c² ("paper").
     """
     choice("cutoff", cutoff, CUTOFFS)
     i = np.arange(1, integer("c", c) + 1)
@@ -30,7 +30,7 @@ def spectrum(c: int, cutoff: str = "code") -> np.ndarray:
     kept = int(inside.any(axis=0).sum())
     if kept == 0:
         raise ValueError(
-            "cutoff='paper' leaves no mode at c = 1 (1² + 1² > 1²): take c=2, or cutoff='code', which keeps "
+            "cutoff='paper' leaves no mode at c = 1 (1² + 1² > 1²): use c=2, or cutoff='code', which keeps "
             "one."
         )
     found = np.where(inside, squares**-0.5, 0.0)[:kept, :kept]
@@ -38,42 +38,48 @@ def spectrum(c: int, cutoff: str = "code") -> np.ndarray:
     return found
 
 
+def drawn_coefficients(draws: Draws, spread: np.ndarray) -> np.ndarray:
+    """Return normal coefficients (sample, draw, 2, i, j) with standard deviations (..., 2, i, j)."""
+    modes = spread.shape[-3:]
+    return draws.normal(math.prod(modes)).reshape(len(draws.keys), draws.slots, *modes) * spread
+
+
 def temperature_of(
     delta_px: float, n: int, c: int, *, displacement: str = "nominal", cutoff: str = "code"
 ) -> float:
-    """The temperature at which fields on n pixels move them by `delta_px`.
+    """Return the temperature at which fields on n pixels have a displacement of `delta_px`.
 
     .. math:: T = \\frac{4 \\delta^2}{\\pi n^2 \\ln c} \\text{ (nominal)}, \\quad
         T = \\frac{2 \\delta^2}{n^2 S},\\; S = \\sum_{ij} \\frac{1}{i^2 + j^2} \\text{ (exact)}
 
     Raises:
-        ValueError: a displacement that is not positive; c = 1 with the nominal one.
+        ValueError: a displacement that is not positive; c = 1 with the nominal displacement.
 
     >>> [f"{temperature_of(1, n, 3):.4e}" for n in (28, 32, 224)]
     ['1.4783e-03', '1.1318e-03', '2.3098e-05']
     """
-    return _positive("delta_px", delta_px) ** 2 / _square_at_one(n, c, displacement, cutoff)
+    return positive("delta_px", delta_px) ** 2 / _square_at_one(n, c, displacement, cutoff)
 
 
 def displacement_of(
     temperature: float, n: int, c: int, *, displacement: str = "nominal", cutoff: str = "code"
 ) -> float:
-    """The displacement in pixels of fields at that temperature: the inverse of `temperature_of`.
+    """Return the displacement in pixels of fields at a temperature: the inverse of `temperature_of`.
 
     >>> round(displacement_of(temperature_of(1, 32, 3), 32, 3, displacement="exact"), 3)
     0.843
     """
     square = _square_at_one(n, c, displacement, cutoff)
-    return math.sqrt(_positive("temperature", temperature) * square)
+    return math.sqrt(positive("temperature", temperature) * square)
 
 
 def allowed_range(n: int, c: int) -> tuple[float, float]:
-    """The temperatures T1 to T2 between which fields move something and typically do not fold.
+    """Return the temperatures T1 and T2 between which fields move pixels and typically do not fold.
 
     .. math:: T_1 = \\frac{1}{\\pi n^2 \\ln c}, \\quad T_2 = \\frac{4}{\\pi^3 c^2 \\ln c}
 
-    that is, nominal displacements from half a pixel to n/(πc) pixels. Empty (T1 ≥ T2) where c ≥ 2n/π. At
-    T2 and c = 3 a third of the fields fold all the same.
+    These are nominal displacements of half a pixel and of n/(πc) pixels. The range is empty (T1 ≥ T2) if
+    c ≥ 2n/π. At T2 and c = 3 a third of the fields still fold.
 
     Raises:
         ValueError: c = 1, for which the nominal displacement is not defined.
@@ -86,20 +92,20 @@ def allowed_range(n: int, c: int) -> tuple[float, float]:
 
 
 def outside(temperature: float, n: int, c: int, *, may_fold: bool = True) -> str:
-    """What is wrong with that temperature for images of n pixels; empty if nothing is."""
+    """Return a warning if the temperature is outside the allowed range on n pixels, else ""."""
     low, high = allowed_range(n, c)
     at = f"temperature {temperature:.4g} at c = {c} on {n} pixels"
     if low >= high:
-        return f"{at}: no temperature suits, since c ≥ 2n/π = {2 * n / math.pi:.3g}. Lower c."
+        return f"{at}: no temperature is allowed, since c ≥ 2n/π = {2 * n / math.pi:.3g}. Lower c."
     if temperature < low * (1 - 1e-9):
-        return f"{at} is below T1 = {low:.4g}: pixels move by less than half of one. Raise it."
+        return f"{at} is below T1 = {low:.4g}: pixels move by less than half a pixel. Raise it."
     if may_fold and temperature > high * (1 + 1e-9):
         return f"{at} is above T2 = {high:.4g}: many fields fold the image. Lower it, or set reject_folded."
     return ""
 
 
 def _square_at_one(n: int, c: int, displacement: str, cutoff: str) -> float:
-    """Squared displacement in pixels at temperature 1."""
+    """Return the squared displacement in pixels at temperature 1."""
     choice("displacement", displacement, DISPLACEMENTS)
     choice("cutoff", cutoff, CUTOFFS)
     size = integer("n", n, least=3)
@@ -107,14 +113,7 @@ def _square_at_one(n: int, c: int, displacement: str, cutoff: str) -> float:
         return size**2 * float((spectrum(c, cutoff) ** 2).sum()) / 2
     if integer("c", c) == 1:
         raise ValueError(
-            "at c = 1 the nominal displacement is zero at every temperature (ln 1 = 0): give "
+            "at c = 1 the nominal displacement is zero at every temperature (ln 1 = 0): use "
             "displacement='exact' with cutoff='code', or c of at least 2."
         )
     return math.pi * size**2 * math.log(c) / 4
-
-
-def _positive(name: str, value: Any) -> float:
-    found = number(name, value)
-    if found <= 0:
-        raise ValueError(f"{name} must be above 0; got {found:g}.")
-    return found

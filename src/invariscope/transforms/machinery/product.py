@@ -15,10 +15,10 @@ _IMAGE_AXES = (2, 3)  # of (n, C, H, W)
 
 
 def product_table(parts: Sequence[Transform]) -> np.ndarray | None:
-    """Return the table of all combinations, the last part's element running fastest; None if unknown.
+    """Return the table of all combinations, with the last part's element varying fastest; None if unknown.
 
-    It is known if every part is a finite group and no two of them move the same axes: then the order of the
-    parts does not matter, and the product is the direct one.
+    It is known if every part is a finite group and no two act along the same axis: then the parts commute,
+    and the product is direct.
     """
     apart = all(_apart(a.traits.acts_on, b.traits.acts_on) for a, b in combinations(parts, 2))
     tables = [part.table() for part in parts] if apart else []
@@ -32,7 +32,7 @@ def _direct(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _apart(a: Axis | str | None, b: Axis | str | None) -> bool:
-    """Return whether the two certainly move different axes of the data, however many axes those have."""
+    """Return whether the two act along different axes for data with any number of axes."""
     if isinstance(b, str):
         a, b = b, a
     if not isinstance(b, Axis) or a is None:

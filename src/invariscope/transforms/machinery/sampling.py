@@ -1,4 +1,4 @@
-"""Reading images between their pixels: the one place where values are interpolated."""
+"""Interpolation of images under affine maps."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from invariscope.transforms.machinery.checks import choice
+from invariscope.common.checks import refuse_other
 from invariscope.transforms.machinery.matrices import invert, lands_on_pixels
 
 if TYPE_CHECKING:
@@ -25,36 +25,35 @@ PADDINGS = ("zeros", "border", "reflection")
 
 @dataclass(frozen=True)
 class Sampling:
-    """How values between and outside the pixels are made up.
+    """Interpolation between pixels, and padding outside the image.
 
     Args:
         interpolation: "bilinear", "bicubic" (Keys' kernel with a = -0.75, which overshoots) or "nearest".
-        padding: what lies outside the image: "zeros", "border" (the nearest edge pixel) or "reflection" (the
-            image mirrored at the outer edge of its border pixels).
+        padding: "zeros", "border" (the nearest edge pixel) or "reflection" (the image mirrored at the outer
+            edge of its border pixels).
     """
 
     interpolation: str = "bilinear"
     padding: str = "zeros"
 
     def __post_init__(self) -> None:
-        choice("interpolation", self.interpolation, INTERPOLATIONS)
-        choice("padding", self.padding, PADDINGS)
+        refuse_other(self, interpolation=INTERPOLATIONS, padding=PADDINGS)
 
 
 def resample(
     rows: Float[Tensor, "row plane height width"], matrices: np.ndarray, sampling: Sampling, *, keep: bool
 ) -> Float[Tensor, "row plane height width"]:
-    """Applies one affine map a row to all planes of that row.
+    """Apply one affine map per row to all planes of that row.
 
-    Rows whose map lands on the pixel grid are copied by index, bit for bit; all the others are interpolated
-    by a single grid_sample. bfloat16 and float16 are computed in float32. The coordinates cost once a row:
-    put everything that moves alike into the planes.
+    Rows whose map lands on the pixel grid are read at whole pixels, bit for bit; the others are interpolated
+    by a single grid_sample. bfloat16 and float16 are computed in float32. Coordinates are computed once per
+    row, so images that share a map should be planes of one row.
 
     Args:
         rows: the images; may be expanded along the rows.
         matrices: where content goes, (row, 2, 3) in pixels about the centre.
         sampling: interpolation and padding.
-        keep: whether the same maps will come again, so that their coordinates are worth keeping.
+        keep: whether to cache the coordinates, for maps that will be used again.
     """
     work = _widened(rows)
     parts = _plan(matrices, work, keep=keep)
@@ -69,7 +68,7 @@ def resample(
 
 @dataclass(frozen=True)
 class _Part:
-    """The rows that one grid_sample serves, all of them exact or all of them interpolated."""
+    """Rows that are sampled by one grid_sample, either all exact or all interpolated."""
 
     rows: Tensor
     grid: Tensor
@@ -88,7 +87,7 @@ def _sample(images: Tensor, part: _Part, sampling: Sampling) -> Tensor:
 def _pick(work: Tensor, rows: Tensor) -> Tensor:
     if rows.shape[0] == work.shape[0]:
         return work
-    if work.stride(0) == 0:  # the same images in every row: no copy
+    if work.stride(0) == 0:  # the rows are the same images: do not copy
         return work[:1].expand(rows.shape[0], -1, -1, -1)
     return work[rows]
 
@@ -105,13 +104,12 @@ def _widened(rows: Tensor) -> Tensor:
 def _plan(matrices: np.ndarray, work: Tensor, *, keep: bool) -> list[_Part]:
     if not keep:
         return _parts(matrices, work, precise=False)
-    key = (matrices.tobytes(), tuple(work.shape[-2:]), work.dtype, work.device)
-    return _PLANS.get(key, lambda: _lasting_parts(matrices, work))
 
+    def lasting() -> list[_Part]:
+        with torch.inference_mode(False):  # cached tensors may be needed for a gradient later
+            return _parts(matrices, work, precise=True)
 
-def _lasting_parts(matrices: np.ndarray, work: Tensor) -> list[_Part]:
-    with torch.inference_mode(False):  # kept tensors may be needed for a gradient later
-        return _parts(matrices, work, precise=True)
+    return _PLANS.get((matrices.tobytes(), tuple(work.shape[-2:]), work.dtype, work.device), lasting)
 
 
 def _parts(matrices: np.ndarray, work: Tensor, *, precise: bool) -> list[_Part]:
@@ -130,7 +128,7 @@ def _parts(matrices: np.ndarray, work: Tensor, *, precise: bool) -> list[_Part]:
 
 
 def _normalised(matrices: np.ndarray, height: int, width: int) -> np.ndarray:
-    """From pixels about the centre to grid_sample's coordinates: -1 and 1 are the image's outer edges."""
+    """Convert maps from pixels about the centre to grid_sample's coordinates, -1 to 1 between outer edges."""
     half = np.array([width / 2, height / 2])
     scaled = matrices / half[:, None]
     scaled[..., :2] *= half
@@ -138,7 +136,7 @@ def _normalised(matrices: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def _grid(matrices: Tensor, height: int, width: int) -> Tensor:
-    """Where each output pixel reads, (row, H, W, 2); plain sums, so no row depends on how many there are."""
+    """Return where each output pixel reads, (row, H, W, 2), by sums that do not depend on other rows."""
     x = _centres(width, matrices)
     y = _centres(height, matrices)
     grid = matrices.new_empty(len(matrices), height, width, 2)
@@ -154,7 +152,7 @@ def _centres(size: int, like: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class _Recent:
-    """Plans kept from earlier blocks, the least recently used dropped first."""
+    """A cache of plans that drops the least recently used ones beyond a number of bytes."""
 
     max_bytes: int
     _kept: OrderedDict[tuple, list[_Part]] = field(default_factory=OrderedDict)

@@ -1,10 +1,10 @@
-"""What is known of a transform's elements, and how one application of them is described."""
+"""Properties of a transform's elements, and the description of one application of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Motion:
-    """One application of a transform: which element moves which column of the values, and how.
+    """One application of a transform to values (sample, column, ...).
 
     Args:
-        elements: indices, (column,) for the same in all samples or (sample, column).
-        draws: the per-sample random numbers, one per column.
+        elements: index of the element for each column, (column,) or (sample, column).
+        draws: random numbers per sample and column.
         inverse: apply the inverse elements.
         on_maps: the values are feature maps, not inputs.
-        input_size: (H, W) of the inputs that led to the feature maps, if it matters.
+        input_size: (H, W) of the inputs of the feature maps, if it matters.
     """
 
     elements: np.ndarray
@@ -35,12 +35,12 @@ class Motion:
 
 @dataclass(frozen=True)
 class Axis:
-    """The one axis of the data along which a transform acts.
+    """The axis of the data along which a transform acts.
 
     Args:
-        position: of the axis, samples being axis 0; negative positions count from the end.
+        position: the axis, with samples on axis 0; negative positions count from the end.
         entries: length of the axis; None for any length.
-        multiples: whether any multiple of that length will do.
+        multiples: whether the length may be any multiple of `entries`.
     """
 
     position: int
@@ -48,7 +48,7 @@ class Axis:
     multiples: bool = False
 
     def fits(self, length: int) -> bool:
-        """Return whether the transform takes data whose axis has this length."""
+        """Return whether the transform accepts an axis of this length."""
         if self.entries is None:
             return True
         return length % self.entries == 0 if self.multiples else length == self.entries
@@ -56,13 +56,13 @@ class Axis:
 
 @dataclass(frozen=True, eq=False)
 class Slider:
-    """The one number that tells a transform's elements apart.
+    """The single number in which a transform's elements differ.
 
     Args:
-        name: as in the transform's parameters, with its unit.
+        name: name of the parameter, with its unit.
         values: one per element.
         at: returns the same transform with elements at other values.
-        period: values this far apart are the same element; None if no two are.
+        period: values this far apart are the same element; None if there is no period.
     """
 
     name: str
@@ -73,16 +73,16 @@ class Slider:
 
 @dataclass(frozen=True, eq=False)
 class Traits:
-    """What is known of a transform's elements.
+    """Properties of a transform's elements.
 
     Args:
         labels: a short name per element, such as "22.5°".
-        parameters: by name, one value per element; units stand in the names, such as `angle_deg`.
+        parameters: one value per element, by parameter name; names include units, such as `angle_deg`.
         identity: index of the element that changes nothing; None if there is none.
-        exact: which elements move whole pixels of square images, bit for bit; () if none does.
-        per_sample: whether an element differs between samples, as with jitter.
+        exact: which elements move whole pixels of square images, bit for bit; () if none do.
+        per_sample: whether an element differs between samples, as it does with jitter.
         invertible: whether every element has a known inverse.
-        slider: the one number that tells elements apart; None if several do, or if elements are drawn.
+        slider: the single number in which elements differ; None if there are several, or elements are drawn.
         acts_on: the rows and columns of images ("pixels"), or one axis of the data; None if unknown.
     """
 
@@ -96,13 +96,24 @@ class Traits:
     acts_on: Axis | Literal["pixels"] | None = None
 
 
-def traits_of_draws(
-    labels: Sequence[str], parameters: Mapping[str, float] | None = None, *, invertible: bool = False
-) -> Traits:
-    """Return the traits of elements that are drawn anew for each sample.
+def picked(values: Sequence[Any], places: Iterable[int]) -> tuple[Any, ...]:
+    """Return the values at these places."""
+    return tuple(values[place] for place in places)
 
-    The number of the `draw` is a parameter; further ones have the same value for all elements.
+
+def traits_of_draws(
+    name: str,
+    count: int,
+    parameters: Mapping[str, float] | None = None,
+    *,
+    invertible: bool = False,
+    acts_on: Axis | None = None,
+) -> Traits:
+    """Return the traits of elements that are drawn per sample, with labels "name 1", "name 2", ...
+
+    The parameter `draw` numbers the elements; other parameters have the same value for all.
     """
-    draws = {"draw": tuple(k + 1.0 for k in range(len(labels)))}
-    others = {name: (float(value),) * len(labels) for name, value in (parameters or {}).items()}
-    return Traits(tuple(labels), draws | others, per_sample=True, invertible=invertible)
+    labels = tuple(f"{name} {k + 1}" for k in range(count))
+    draws = {"draw": tuple(k + 1.0 for k in range(count))}
+    others = {option: (float(value),) * count for option, value in (parameters or {}).items()}
+    return Traits(labels, draws | others, per_sample=True, invertible=invertible, acts_on=acts_on)

@@ -1,4 +1,4 @@
-"""Smooth fields from sine coefficients, and images read where the fields say."""
+"""Smooth fields from sine coefficients, and images warped by them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from invariscope.transforms.machinery.checks import choice
+from invariscope.common.checks import refuse_other
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 INTERPOLATIONS = ("bilinear", "cubic", "gaussian")
 SCALES = ("n-1", "n")
 SIGMA_PX = 0.4715
-# Weights further away than this many pixels are below the rounding of the dtype.
+# Gaussian weights beyond this many pixels are below the rounding of the dtype.
 _REACH = {torch.float32: 3, torch.float64: 4}
 
 
 @dataclass(frozen=True)
 class Warp:
-    """How images are read at displaced positions.
+    """Interpolation at displaced positions.
 
     Args:
         interpolation: "bilinear", "cubic" (the interpolating B-spline) or "gaussian" (normalised weights of
-            width 0.4715 pixels over the pixels around).
+            width 0.4715 pixels over the surrounding pixels).
         scale: pixels per unit of the field: "n-1" or "n".
     """
 
@@ -38,11 +38,10 @@ class Warp:
     scale: str = "n-1"
 
     def __post_init__(self) -> None:
-        choice("interpolation", self.interpolation, INTERPOLATIONS)
-        choice("scale", self.scale, SCALES)
+        refuse_other(self, interpolation=INTERPOLATIONS, scale=SCALES)
 
     def pixels(self, size: tuple[int, int]) -> tuple[float, float]:
-        """Pixels per unit along (x, y)."""
+        """Return the pixels per unit along (x, y)."""
         height, width = size
         return (width - 1.0, height - 1.0) if self.scale == "n-1" else (float(width), float(height))
 
@@ -50,7 +49,7 @@ class Warp:
 def field_of(
     coefficients: Float[Tensor, "row 2 i j"], size: tuple[int, int], warp: Warp
 ) -> Float[Tensor, "row 2 height width"]:
-    """The displacement in pixels, along x and then along y."""
+    """Return the displacement in pixels, along x and then along y."""
     x, y = warp.pixels(size)
     return _affine_minus(coefficients, size, (0.0, 0.0), (-x, -y)).permute(0, 3, 1, 2)
 
@@ -58,7 +57,7 @@ def field_of(
 def gradient_of(
     coefficients: Float[Tensor, "row 2 i j"], size: tuple[int, int]
 ) -> Float[Tensor, "row 2 2 height width"]:
-    """∂τ_a/∂s_b in unit coordinates, on a grid over the image; axes: row, a, b, height, width."""
+    """Return ∂τ_a/∂s_b in unit coordinates on a grid over the image, (row, a, b, height, width)."""
     height, width = size
     modes = coefficients.shape[-1]
     x, y = (_waves(np.sin, modes, n).to(coefficients) for n in (width, height))
@@ -69,7 +68,7 @@ def gradient_of(
 
 
 def folds(coefficients: Float[Tensor, "row 2 i j"]) -> Bool[Tensor, " row"]:
-    """Whether det(I − ∇τ) ≤ 0 anywhere on a grid of at least 33 points a side, eight a half wave."""
+    """Return whether det(I − ∇τ) ≤ 0 on a grid of at least 33 points per side and 8 per half wave."""
     side = max(32, 8 * coefficients.shape[-1]) + 1
     u = gradient_of(coefficients.detach(), (side, side))
     determinant = (1 - u[:, 0, 0]) * (1 - u[:, 1, 1]) - u[:, 0, 1] * u[:, 1, 0]
@@ -79,14 +78,14 @@ def folds(coefficients: Float[Tensor, "row 2 i j"]) -> Bool[Tensor, " row"]:
 def warped(
     images: Float[Tensor, "row plane height width"], coefficients: Float[Tensor, "row 2 i j"], warp: Warp
 ) -> Float[Tensor, "row plane height width"]:
-    """Each row of images, read at s − τ(s); all planes of a row share its field.
+    """Read each row of images at s − τ(s); all planes of a row share its field.
 
-    Positions beyond the edges are moved to them. Differentiable in images and coefficients. Computed in
-    float32, or in float64 for float64 images.
+    Positions are clamped to the image. Differentiable in images and coefficients. Computed in float32, or in
+    float64 for float64 images.
     """
     dtype = torch.float64 if images.dtype == torch.float64 else torch.float32
     work, sines = images.to(dtype), coefficients.to(images.device, dtype)
-    with torch.autocast(_autocast_kind(images), enabled=False):  # positions need all their digits
+    with torch.autocast(_autocast_kind(images), enabled=False):  # positions need full precision
         return _READERS[warp.interpolation](work, sines, warp).to(images.dtype)
 
 
@@ -124,9 +123,9 @@ def _affine_minus(
     factors: tuple[float, float],
     start: float = 0.0,
 ) -> Tensor:
-    """A ramp from start to end along (x, y), minus the field times its factor: (row, H, W, (x, y)).
+    """Return a ramp from start to ends along (x, y), minus the field times the factors: (row, H, W, (x, y)).
 
-    One batched product writes both components beside each other, as grid_sample wants them.
+    One batched product writes both components side by side, the layout of grid_sample.
     """
     height, width = size
     rows, _, modes, _ = coefficients.shape
@@ -142,7 +141,7 @@ def _affine_minus(
 
 
 def _waves(function: Callable[[np.ndarray], np.ndarray], modes: int, n: int) -> Tensor:
-    """(mode, n): the function of kπs at n points s from 0 to 1, the modes k from 1 on; sines end in zeros."""
+    """Return the function of kπs, (mode, n), for k = 1, 2, ... at n points s from 0 to 1; sines end at 0."""
     angles = np.pi * np.outer(np.arange(1, modes + 1), np.linspace(0, 1, n))
     found = function(angles)
     if function is np.sin:
@@ -160,7 +159,7 @@ _Taps = tuple[list[Tensor], list[Tensor]]
 def _read_taps(
     images: Tensor, coefficients: Tensor, warp: Warp, taps: Callable[[Tensor, int], _Taps]
 ) -> Tensor:
-    """Weighted sums over the pixels around each position, with weights that are products of both axes'."""
+    """Return weighted sums over the pixels around each position; weights are products over both axes."""
     height, width = images.shape[-2:]
     size = (height, width)
     at = _affine_minus(coefficients, size, (width - 1.0, height - 1.0), warp.pixels(size))
@@ -176,7 +175,7 @@ def _read_taps(
 
 
 def _spline_taps(at: Tensor, n: int) -> _Taps:
-    """Cubic B-spline weights of four knots, mirrored at the first and the last pixel."""
+    """Return four knots and their cubic B-spline weights, mirrored at the first and last pixel."""
     first = at.detach().floor()
     t = at - first
     u = 1 - t
@@ -186,7 +185,7 @@ def _spline_taps(at: Tensor, n: int) -> _Taps:
 
 
 def _gaussian_taps(at: Tensor, n: int) -> _Taps:
-    """Gaussian weights of the pixels around, those within the image adding up to 1."""
+    """Return the surrounding pixels and their Gaussian weights, which sum to 1 within the image."""
     first, reach = at.detach().floor(), _REACH[at.dtype]
     pixels = [first + k for k in range(1 - reach, reach + 1)]
     inside = [(pixel >= 0) & (pixel < n) for pixel in pixels]
@@ -200,7 +199,7 @@ def _gaussian_taps(at: Tensor, n: int) -> _Taps:
 
 @lru_cache(maxsize=16)
 def _prefilter(n: int) -> np.ndarray:
-    """The matrix (n, n) that turns pixels into the knots of the spline through them, edges mirrored."""
+    """Return the matrix (n, n) from pixels to the knots of the spline through them, mirrored at the edges."""
     values = (4 * np.eye(n) + np.eye(n, k=1) + np.eye(n, k=-1)) / 6
     values[0, 1] *= 2
     values[-1, -2] *= 2

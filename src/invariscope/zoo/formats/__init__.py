@@ -1,1 +1,1 @@
-"""Readers of the files in which data sets are published: IDX, and both layouts of CIFAR-10."""
+"""Readers of the published files of data sets: IDX, and both layouts of CIFAR-10."""

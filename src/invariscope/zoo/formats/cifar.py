@@ -1,4 +1,4 @@
-"""The two published layouts of CIFAR-10: binary records, and python pickles read without trusting them."""
+"""The two published layouts of CIFAR-10: binary records, and Python pickles, which are read safely."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _CLASSES = 10
 
 
 def read_binary_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Images (n, 3, 32, 32) and labels (n,) of one `*.bin` file: records of a label and 3,072 pixels.
+    """Read images (n, 3, 32, 32) and labels (n,) from a `*.bin` file of records of a label and 3,072 pixels.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: no whole number of records, or labels beyond the ten classes.
+        ValueError: an incomplete record, or labels beyond the ten classes.
 
     Source:
         Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images; the page's "Binary version".
@@ -27,23 +27,23 @@ def read_binary_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
     content = np.fromfile(path, dtype=np.uint8)
     if not content.size or content.size % _RECORD:
         raise ValueError(
-            f"{path} is truncated or no CIFAR-10 batch: {content.size:,} bytes are no whole number of "
-            f"records of {_RECORD:,}. Fetch the original file again."
+            f"{path} is truncated or not a CIFAR-10 batch: {content.size:,} bytes are not a multiple of the "
+            f"record size {_RECORD:,}. Download the original file again."
         )
     records = content.reshape(-1, _RECORD)
     return _checked(path, records[:, 1:], records[:, 0])
 
 
 def read_python_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Images (n, 3, 32, 32) and labels (n,) of one python batch.
+    """Read images (n, 3, 32, 32) and labels (n,) from a Python batch.
 
-    These files are pickles, which can run any code when they are loaded. Here nothing in them is executed:
-    the only constructors followed are the four that the original files use, each replaced by a stand-in
-    that merely collects bytes. A file that asks for anything else is refused.
+    These files are pickles, which can run any code when they are loaded. Nothing in them is executed here:
+    the only allowed constructors are the four of the original files, each replaced by a stand-in that only
+    collects bytes. A file with any other constructor is rejected.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: no such pickle, one that asks for other objects, or other contents.
+        ValueError: not such a pickle, a pickle with other objects, or other contents.
     """
     content = path.read_bytes()
     try:
@@ -51,13 +51,13 @@ def read_python_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
         pixels, labels = _entry(batch, "data").array(), np.asarray(_entry(batch, "labels"), dtype=np.int64)
     except _Refused as error:
         raise ValueError(
-            f"{path} is refused: its pickle asks for {error}, which no CIFAR-10 batch needs and which could "
+            f"{path} was rejected: its pickle uses {error}, which no CIFAR-10 batch needs and which could "
             "run code. Use the binary version, cifar-10-binary.tar.gz."
         ) from error
     except Exception as error:  # a damaged pickle can fail in any way
         raise ValueError(
-            f"{path} is truncated or no CIFAR-10 python batch ({type(error).__name__}: {error}). "
-            "Fetch the original file again, or use the binary version, cifar-10-binary.tar.gz."
+            f"{path} is truncated or not a CIFAR-10 Python batch ({type(error).__name__}: {error}). "
+            "Download the original file again, or use the binary version, cifar-10-binary.tar.gz."
         ) from error
     return _checked(path, pixels, labels)
 
@@ -65,8 +65,8 @@ def read_python_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
 def _checked(path: Path, pixels: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if pixels.ndim != 2 or pixels.shape != (len(labels), _PIXELS) or labels.ndim != 1:
         raise ValueError(
-            f"{path}: expected {_PIXELS:,} bytes for each label, got pixels {pixels.shape} and labels "
-            f"{labels.shape}. Fetch the original file again."
+            f"{path}: expected {_PIXELS:,} bytes per label, got pixels {pixels.shape} and labels "
+            f"{labels.shape}. Download the original file again."
         )
     if len(labels) == 0 or labels.min() < 0 or labels.max() >= _CLASSES:
         raise ValueError(
@@ -77,16 +77,16 @@ def _checked(path: Path, pixels: np.ndarray, labels: np.ndarray) -> tuple[np.nda
 
 
 def _entry(batch: Any, key: str) -> Any:
-    # Python 2 wrote the original keys, so they are bytes; files written again by Python 3 have text.
+    # Python 2 wrote the original keys as bytes; files rewritten by Python 3 have text.
     return batch[key.encode()] if key.encode() in batch else batch[key]
 
 
 class _Refused(Exception):
-    """A constructor that a CIFAR-10 batch has no need of."""
+    """A constructor that no CIFAR-10 batch needs."""
 
 
 class _Array:
-    """Stands in for a numpy array while unpickling: holds the state, builds nothing."""
+    """Stand-in for a NumPy array while unpickling: stores the state, builds nothing."""
 
     def __init__(self, *_: Any) -> None:
         self.state: Any = None
@@ -97,22 +97,22 @@ class _Array:
     def array(self) -> np.ndarray:
         _, shape, dtype, by_columns, content = self.state
         if not isinstance(dtype, _Dtype) or dtype.code != "u1" or type(content) is not bytes or by_columns:
-            raise ValueError("the pixels are no plain array of unsigned bytes")
+            raise ValueError("the pixels are not a plain array of unsigned bytes")
         return np.frombuffer(content, dtype=np.uint8).reshape(tuple(map(int, shape)))
 
 
 class _Dtype:
-    """Stands in for a numpy dtype while unpickling: holds its code, such as "u1"."""
+    """Stand-in for a NumPy dtype while unpickling: stores its code, such as "u1"."""
 
     def __init__(self, code: Any = b"", *_: Any) -> None:
         self.code = code.decode("ascii") if isinstance(code, bytes) else str(code)
 
     def __setstate__(self, state: Any) -> None:
-        """The byte order and other details: of no consequence for single bytes."""
+        """Ignore the byte order and other details, which are irrelevant for single bytes."""
 
 
 def _latin1(text: Any, encoding: Any = "latin1") -> bytes:
-    """Stands in for `codecs.encode`, by which Python 3 writes bytes in an old protocol."""
+    """Stand-in for `codecs.encode`, with which Python 3 writes bytes in an old protocol."""
     if type(text) is not str or encoding not in ("latin1", b"latin1"):
         raise _Refused(f"codecs.encode with {encoding!r}")
     return text.encode("latin1")
@@ -128,7 +128,7 @@ _STAND_INS: dict[tuple[str, str], Any] = {
 
 
 class _Restricted(pickle.Unpickler):
-    """Follows the constructors of `_STAND_INS` and refuses every other, before anything is called."""
+    """Unpickler that allows the constructors of `_STAND_INS`, and rejects others before calling anything."""
 
     def find_class(self, module_name: str, global_name: str, /) -> Any:
         if (module_name, global_name) not in _STAND_INS:

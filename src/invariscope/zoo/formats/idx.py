@@ -13,17 +13,17 @@ import numpy as np
 
 _GZIP = b"\x1f\x8b"
 _UINT8 = 8
-_LARGEST = 2**31  # bytes; MNIST's largest file holds 47 million
+_LARGEST = 2**31  # bytes; MNIST's largest file has 47 million
 
 
 def read_idx(path: Path, *, ndim: int) -> np.ndarray:
-    """The unsigned bytes of one IDX file, as an array with `ndim` axes.
+    """Read the unsigned bytes of an IDX file as an array with `ndim` axes.
 
-    Whether the file is compressed is read from its first bytes, not from its name.
+    The first bytes of the file, not its name, show whether it is compressed.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not IDX, other axes or element type, fewer or more bytes than the header promises.
+        ValueError: not an IDX file, wrong axes or element type, or fewer or more bytes than in the header.
 
     Source:
         LeCun, Cortes and Burges, The MNIST database, "File formats".
@@ -33,10 +33,10 @@ def read_idx(path: Path, *, ndim: int) -> np.ndarray:
             shape = _header(path, stream, ndim)
             content = stream.read(math.prod(shape) + 1)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise _damaged(path, f"its compressed data breaks off or is damaged ({error})") from error
+        raise _damaged(path, f"its compressed data is incomplete or damaged ({error})") from error
     if len(content) != math.prod(shape):
         got = "more" if len(content) > math.prod(shape) else f"only {len(content):,}"
-        raise _damaged(path, f"its header promises {math.prod(shape):,} bytes of values, there are {got}")
+        raise _damaged(path, f"its header declares {math.prod(shape):,} bytes of values, but there are {got}")
     return np.frombuffer(content, dtype=np.uint8).reshape(shape)
 
 
@@ -50,21 +50,21 @@ def _header(path: Path, stream: BinaryIO, ndim: int) -> tuple[int, ...]:
     magic = stream.read(4)
     if len(magic) < 4 or magic[:3] != bytes([0, 0, _UINT8]):
         raise ValueError(
-            f"{path} is no IDX file of bytes: it starts with {magic.hex(' ') or 'nothing'}, "
-            f"expected 00 00 08 {ndim:02x}. Fetch the original file again."
+            f"{path} is not an IDX file of bytes: it starts with {magic.hex(' ') or 'nothing'}, "
+            f"expected 00 00 08 {ndim:02x}. Download the original file again."
         )
     if magic[3] != ndim:
         raise ValueError(
-            f"{path} holds {magic[3]} axes, expected {ndim}: images have 3, labels 1. Were the files swapped?"
+            f"{path} has {magic[3]} axes, expected {ndim}: images have 3, labels 1. Were the files swapped?"
         )
     sizes = stream.read(4 * ndim)
     if len(sizes) != 4 * ndim:
         raise _damaged(path, "it ends within its header")
     shape = tuple(int(size) for size in np.frombuffer(sizes, dtype=">u4"))
     if math.prod(shape) > _LARGEST:
-        raise _damaged(path, f"its header promises an impossible shape, {shape}")
+        raise _damaged(path, f"its header declares an impossible shape, {shape}")
     return shape
 
 
 def _damaged(path: Path, what: str) -> ValueError:
-    return ValueError(f"{path} is truncated or damaged: {what}. Fetch the original file again.")
+    return ValueError(f"{path} is truncated or damaged: {what}. Download the original file again.")

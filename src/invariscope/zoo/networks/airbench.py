@@ -1,4 +1,4 @@
-"""The network of airbench: whitened patches, filters that start as the identity, and six convolutions."""
+"""The network of airbench: whitened patches, filters initialised to the identity, six convolutions."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from invariscope.zoo.networks.base import Scaled, chosen_width, network, refuse_
 from invariscope.zoo.whitening import WhiteningConv
 
 LOGIT_SCALE = 1 / 9
-# Share of the newest batch in the running statistics: few epochs leave little time to forget.
+# Weight of the newest batch in the running statistics; large, because there are few epochs.
 MOMENTUM = 0.4
 
 
 class IdentityConv(nn.Conv2d):
-    """A 3x3 convolution whose first filters pass one input channel each; the others start random.
+    """3x3 convolution whose first filters initially pass one input channel each; the others are random.
 
     Source:
         Jordan 2024, arXiv:2404.00498, section 3.3.
@@ -26,7 +26,7 @@ class IdentityConv(nn.Conv2d):
         super().__init__(channels, width, 3, padding=1, bias=False)
 
     def reset_parameters(self) -> None:
-        """Draw the filters, then set the first ones."""
+        """Draw all filters, then set the first ones to the identity."""
         super().reset_parameters()
         with torch.no_grad():
             nn.init.dirac_(self.weight[: self.in_channels])
@@ -40,7 +40,7 @@ class ShiftedBatchNorm(nn.BatchNorm2d):
         self.bias = nn.Parameter(torch.zeros(width))
 
     def reset_parameters(self) -> None:
-        """Forget the running statistics and the shift."""
+        """Reset the running statistics and the shift."""
         super().reset_parameters()
         if self.bias is not None:
             nn.init.zeros_(self.bias)
@@ -65,10 +65,11 @@ class Airbench(nn.Sequential):
 
 @network
 def airbench(input_shape: tuple[int, ...], classes: int, *, width: int = 64) -> nn.Module:
-    """The network with which airbench learns CIFAR-10 to .94 in ten epochs.
+    """The network with which airbench reaches an accuracy of .94 on CIFAR-10 in ten epochs.
 
-    Differs from the published one in details: running statistics with the usual epsilon of 1e-5, and biases
-    of the whitening layer that learn throughout. Learning rates, schedule and views are those of `train`.
+    It differs from the published one in details: running statistics use the common epsilon of 1e-5, and the
+    biases of the whitening layer learn throughout. Learning rates, schedule and augmentation are those of
+    `train`.
 
     Args:
         input_shape: (C, H, W).

@@ -8,7 +8,7 @@ from torch import nn
 
 from invariscope.zoo.networks.base import chosen_width, network, refuse_small
 
-# (multiple of the base width, kernel, stride); convolutions 3 and 6 stand where others pool.
+# (multiple of the base width, kernel, stride); convolutions 3 and 6 replace pooling layers.
 _PLAN = (
     (1, 3, 1), (1, 3, 1), (1, 3, 2),
     (2, 3, 1), (2, 3, 1), (2, 3, 2),
@@ -17,7 +17,7 @@ _PLAN = (
 
 
 class AllConv(nn.Sequential):
-    """Nine convolutions, the last one with a channel for each class, averaged over the image.
+    """Nine convolutions, the last one with a channel per class, averaged over the image.
 
     With f filters, a 28 x 28 image of one channel passes
 

@@ -1,4 +1,4 @@
-"""The register of networks, and building one by its name with seeded weights."""
+"""The registry of networks, and a function to build one by name with seeded weights."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from invariscope.common.checks import integer
 from invariscope.common.registry import Registry, unknown
 
-# Functions, not classes, lie here: one architecture can come in several published sizes.
+# Functions, not classes: one architecture can have several published sizes.
 NETWORKS: Registry[Any] = Registry("network", "invariscope.zoo.networks", listing="models")
 
 Factory = TypeVar("Factory", bound=Callable[..., nn.Module])
 
 
 def network(factory: Factory) -> Factory:
-    """Lists a function `(input_shape, classes, *, options) -> Module` under its own name."""
+    """Register a function `(input_shape, classes, *, options) -> Module` under its own name."""
     NETWORKS.add(cast(Any, factory))
     return factory
 
@@ -32,23 +32,23 @@ def build(
     seed: int = 0,
     **options: Any,
 ) -> nn.Module:
-    """A network with initial weights drawn from `seed`; it returns log-probabilities (sample, class).
+    """Build a network that returns log-probabilities (sample, class), with initial weights drawn from `seed`.
 
-    The global generator is left as it was.
+    The global generator is restored.
 
     Args:
-        name: of a function in this package, such as "simple_conv".
+        name: a function of this package, such as "simple_conv".
         input_shape: (C, H, W).
-        classes: how many.
-        seed: of the initial weights.
+        classes: number of classes.
+        seed: seed of the initial weights.
         options: keyword options of that function.
     Raises:
-        ValueError: no such network or option, or a shape that no image has.
+        ValueError: unknown network or option, or an invalid input shape.
     """
     factory = NETWORKS.get(name)
     shape = tuple(input_shape)
     if len(shape) != 3 or not all(isinstance(size, int) and size > 0 for size in shape):
-        raise ValueError(f"input_shape is (C, H, W), three positive whole numbers; got {shape}.")
+        raise ValueError(f"input_shape must be (C, H, W), three positive integers; got {shape}.")
     integer("classes", classes, least=2)
     known = [p.name for p in inspect.signature(factory).parameters.values() if p.kind is p.KEYWORD_ONLY]
     for option in options:
@@ -60,7 +60,7 @@ def build(
 
 
 class Scaled(nn.Module):
-    """Multiply by a fixed number: logits that are small at first make the first steps gentle."""
+    """Multiply by a fixed number: small initial logits keep the first steps small."""
 
     def __init__(self, factor: float) -> None:
         super().__init__()
@@ -71,31 +71,31 @@ class Scaled(nn.Module):
         return self.factor * x
 
     def extra_repr(self) -> str:
-        """Return the factor, for the module's text."""
+        """Return the factor, for the module's representation."""
         return f"{self.factor:g}"
 
 
 def parameter_count(model: nn.Module) -> int:
-    """How many numbers training adjusts."""
+    """Return the number of parameters."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
 def chosen_width(what: str, width: int | None, input_shape: tuple[int, ...], grey: int, colour: int) -> int:
-    """A width that the user gave, checked, or the published one for images of one or more channels."""
+    """Return the given width after a check, or the published one for grey or colour images."""
     if width is None:
         return grey if input_shape[0] == 1 else colour
     return integer(what, width, least=1)
 
 
 def odd_kernel(size: int) -> int:
-    """Return a kernel size, checked: an odd one has a centre, so that padding keeps the image's size."""
+    """Return a kernel size after a check that it is odd, so that padding can keep the image's size."""
     if integer("kernel_size", size) % 2 == 0:
         raise ValueError(f"kernel_size must be odd, such as 3, 5 or 9; got {size!r}.")
     return size
 
 
 def refuse_small(name: str, input_shape: tuple[int, ...], smallest: int) -> None:
-    """Raises a ValueError for images that would be pooled away."""
+    """Raise ValueError for images that are too small for the pooling."""
     if min(input_shape[1:]) < smallest:
         raise ValueError(
             f"{name} needs images of at least {smallest} x {smallest} pixels, got {input_shape[1:]}."

@@ -17,13 +17,13 @@ LAYERS = 3
 class TurnedConv(nn.Module):
     """A convolution from images, or from fields of the regular representation of C4, to such fields.
 
-    Channel 4 i + g of the result is the response of filter i after g quarter turns. Where the input is such
-    a field too, the filter's slices change places as they turn.
+    Channel 4 i + g of the result is the response of filter i after g quarter turns. If the input is such a
+    field too, the slices of the filter are permuted as they turn.
 
     Args:
         inputs: channels of an image, or fields of four channels each.
         outputs: fields.
-        kernel_size: odd; the size of the maps is kept.
+        kernel_size: odd; maps keep their size.
         lifting: whether the input is an image.
     """
 
@@ -36,7 +36,7 @@ class TurnedConv(nn.Module):
         self.bias = nn.Parameter(torch.zeros(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Maps (sample, 4 fields, H, W)."""
+        """Map images or fields to fields (sample, 4 fields, H, W)."""
         size = self.weight.shape[-1]
         turned = [self.weight.roll(g % self.slices, 2).rot90(g, (3, 4)) for g in range(TURNS)]
         filters = torch.stack(turned, dim=1).flatten(0, 1).flatten(1, 2)
@@ -44,20 +44,20 @@ class TurnedConv(nn.Module):
 
 
 class TurnPool(nn.Module):
-    """The largest value of each channel, averaged over the four of a field: invariant to quarter turns.
+    """Average the maxima of the four channels of a field, which is invariant to quarter turns.
 
-    Means over an image that is mostly empty differ so little between digits that training hardly starts.
+    Means over a mostly empty image differ so little between digits that training would hardly start.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """(sample, fields)."""
+        """Return one number per field, (sample, fields)."""
         return x.amax((2, 3)).unflatten(1, (-1, TURNS)).mean(2)
 
 
 class C4Conv(nn.Sequential):
     """Group convolutions over C4.
 
-        conv1 relu1                    (4 fields, 28, 28): a field is four channels, one an orientation
+        conv1 relu1                    (4 fields, 28, 28): a field is four channels, one per orientation
         pool1                          (4 fields, 14, 14)
         conv2 relu2                    (4 fields, 14, 14)
         conv3 relu3                    (16 fields, 14, 14)
@@ -65,12 +65,12 @@ class C4Conv(nn.Sequential):
         fc log_softmax                 (classes,)
 
     A quarter turn of a square image turns the maps and moves channel 4 i + g to 4 i + g + 1 (mod 4 within a
-    field): the regular representation. Exact where the side is even, so that pool1 leaves the grid centred.
-    From pool on everything is invariant; one number a field is all that pool leaves of an image, which is
-    why the last layer has more of them.
+    field): the regular representation. This is exact if the side is even, so that the grid stays centred
+    after pool1. All layers from pool on are invariant. Because pool leaves only one number per field, conv3
+    has more fields.
 
     A hybrid has ordinary convolutions of the same widths after the first one or two; its maps are equivariant
-    only up to there, and nothing is invariant.
+    only up to there, and no layer is invariant.
 
     Source:
         Cohen and Welling 2016, Group equivariant convolutional networks, arXiv:1602.07576.
@@ -88,17 +88,17 @@ def c4_conv(
 ) -> nn.Module:
     """Three group convolutions over quarter turns: 8, 8 and 32 fields of four orientations each.
 
-    A control: equivariant under the regular representation and not under turns of the maps alone.
+    A control: it is equivariant under the regular representation, but not if only positions move.
 
     Args:
         input_shape: (C, H, W).
         classes: how many.
         fields: of the first two layers, of four channels each; the third has four times as many.
         kernel_size: of the filters, odd.
-        equivariant: how many of the convolutions, from the first on, are group convolutions. 3: the whole
+        equivariant: how many of the first convolutions are group convolutions. 3: the whole
             network is equivariant; 1 or 2: a hybrid; 0: an ordinary network of the same widths.
     Raises:
-        ValueError: `equivariant` is not a whole number from 0 to 3.
+        ValueError: `equivariant` is not an integer from 0 to 3.
 
     Source:
         Cohen and Welling 2016, arXiv:1602.07576.
@@ -114,7 +114,7 @@ def c4_conv(
     refuse_small("c4_conv", input_shape, 2)
     if isinstance(equivariant, bool) or equivariant not in range(LAYERS + 1):
         raise ValueError(
-            f"equivariant is the number of group convolutions, from 0 to {LAYERS}; got {equivariant!r}."
+            f"equivariant must be the number of group convolutions, from 0 to {LAYERS}; got {equivariant!r}."
         )
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     for number, times in enumerate((1, 1, 4), start=1):
@@ -129,7 +129,7 @@ def c4_conv(
 
 
 def _ordinary(inputs: int, outputs: int, kernel_size: int, *, lifting: bool) -> nn.Conv2d:
-    """A convolution between as many channels as those of a `TurnedConv`, and weights of the same variance."""
+    """Build a convolution with as many channels as a `TurnedConv`, and weights of the same variance."""
     entry = inputs if lifting else TURNS * inputs
     convolution = nn.Conv2d(entry, TURNS * outputs, kernel_size, padding=kernel_size // 2)
     nn.init.kaiming_uniform_(convolution.weight, nonlinearity="relu")

@@ -1,4 +1,4 @@
-"""The network without any convolution, which no image structure is built into."""
+"""A network without convolutions, which has no built-in image structure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from invariscope.zoo.networks.base import chosen_width, network
 class FullyConnected(nn.Sequential):
     """Hidden layers of equal width on the flattened image, each with a ReLU, and a linear layer.
 
-    With three of them: flatten, fc1, fc1_relu, fc2, fc2_relu, fc3, fc3_relu, fc4, log_softmax.
+    With three hidden layers: flatten, fc1, fc1_relu, fc2, fc2_relu, fc3, fc3_relu, fc4, log_softmax.
 
     Source:
         Petrini et al. 2021, arXiv:2105.02468, "FullConn".

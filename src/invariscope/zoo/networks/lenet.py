@@ -1,4 +1,4 @@
-"""LeNet, with ReLUs and max-pooling as it is mostly trained now."""
+"""LeNet with ReLUs and max-pooling, as it is usually trained today."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PADDED_BELOW = 32
 
 
 class LeNet(nn.Sequential):
-    """Two 5x5 convolutions of 6 and 16 filters, each pooled, then 120, 84 and a unit for each class.
+    """Two 5x5 convolutions of 6 and 16 filters, each pooled, then 120 and 84 units and one per class.
 
         conv1 relu1                    (6, 28, 28)
         pool1                          (6, 14, 14)
@@ -35,7 +35,7 @@ def lenet(input_shape: tuple[int, ...], classes: int) -> nn.Module:
     """LeNet-5 with its published widths.
 
     Args:
-        input_shape: (C, H, W), at least 12 x 12; smaller than 32 on a side, they are padded by two pixels.
+        input_shape: (C, H, W), at least 12 x 12; images with a side below 32 are padded by two pixels.
         classes: how many.
 
     Source:

@@ -27,7 +27,7 @@ class MinCNN(nn.Sequential):
 
 
 def pooled_head(hidden: nn.Module, name: str, width: int, classes: int) -> OrderedDict[str, nn.Module]:
-    """The hidden layer under its name, and all that follows it."""
+    """Return the hidden layer under its name, and all layers after it."""
     return OrderedDict[str, nn.Module](
         {
             name: hidden,
@@ -49,14 +49,14 @@ def min_cnn(
     kernel_size: int = 9,
     padding_mode: str = "zeros",
 ) -> nn.Module:
-    """One hidden layer of 32 filters of 9 x 9, large enough to see what they look like.
+    """One hidden layer with 32 filters of 9 x 9, large enough to be inspected.
 
     Args:
         input_shape: (C, H, W).
         classes: how many.
         filters: hidden channels.
         kernel_size: of the filters, odd; the image keeps its size.
-        padding_mode: what surrounds the image, "zeros" or "circular".
+        padding_mode: "zeros" or "circular".
 
     Source:
         Tomasini et al. 2022, arXiv:2210.01506.

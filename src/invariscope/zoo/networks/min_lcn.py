@@ -1,4 +1,4 @@
-"""MinLCN: MinCNN without shared weights, each place of the image having filters of its own."""
+"""MinLCN: MinCNN without shared weights, with separate filters at each position."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from invariscope.zoo.networks.min_cnn import pooled_head
 
 
 class LocallyConnected(nn.Module):
-    """A convolution whose weights differ from place to place; it keeps the image's size.
+    """Convolution with different weights at each position; it keeps the image's size.
 
     .. math:: y_{o}(s) = b_o + \\sum_{c, r} w_{s, o, c, r}\\, x_c(s + r)
 
-    The weight is (place, out, in, k, k), places row by row; what lies outside the image is 0. Weights are
-    drawn as those of a convolution with as many inputs. The bias is shared by all places.
+    The weight is (position, out, in, k, k), with positions row by row; the image is padded by zeros. Weights
+    are drawn like those of a convolution with as many inputs. All positions share the bias.
     """
 
     def __init__(self, input_shape: tuple[int, ...], filters: int, kernel_size: int) -> None:
@@ -31,13 +31,13 @@ class LocallyConnected(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Uniform within 1/√(inputs of a unit), as convolutions start."""
+        """Draw uniformly within ±1/√(inputs of a unit), like convolutions."""
         bound = 1 / math.sqrt(self.weight[0, 0].numel())
         for parameter in (self.weight, self.bias):
             nn.init.uniform_(parameter, -bound, bound)
 
     def filter_bank(self) -> Tensor:
-        """(out, place and in, k, k) all filters of each channel."""
+        """All filters of each channel, (out, position and in, k, k)."""
         return self.weight.transpose(0, 1).flatten(1, 2)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -48,7 +48,7 @@ class LocallyConnected(nn.Module):
                 f"{x.shape[-2]} x {x.shape[-1]}: build the network with that input_shape."
             )
         patches = functional.unfold(x, self.kernel_size, padding=self.kernel_size // 2)
-        # (place, n, input of a unit) @ (place, input of a unit, out)
+        # (position, n, input of a unit) @ (position, input of a unit, out)
         y = torch.bmm(patches.permute(2, 0, 1), self.weight.flatten(2).transpose(1, 2))
         return y.permute(1, 2, 0).unflatten(2, self.size) + self.bias[:, None, None]
 
@@ -56,7 +56,7 @@ class LocallyConnected(nn.Module):
 class MinLCN(nn.Sequential):
     """One locally connected layer, a ReLU, the mean over the image, and a linear layer.
 
-    The layers and their shapes are those of MinCNN, with `local` in the place of `conv`.
+    The layers and their shapes are those of MinCNN, with `local` instead of `conv`.
 
     Source:
         Tomasini et al. 2022, arXiv:2210.01506, the network with one hidden locally connected layer.
@@ -67,10 +67,10 @@ class MinLCN(nn.Sequential):
 def min_lcn(
     input_shape: tuple[int, ...], classes: int, *, filters: int = 32, kernel_size: int = 9
 ) -> nn.Module:
-    """MinCNN with filters of its own at each place: as wide, and many times as many weights.
+    """MinCNN with separate filters at each position: the same width, with many more weights.
 
     Args:
-        input_shape: (C, H, W); other images cannot be given to the network afterwards.
+        input_shape: (C, H, W); the network accepts no other shape.
         classes: how many.
         filters: hidden channels.
         kernel_size: of the filters, odd; the image keeps its size.

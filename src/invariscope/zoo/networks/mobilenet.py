@@ -24,8 +24,8 @@ _WIDTH, _HEAD = 32, 1280
 class InvertedResidual(nn.Sequential):
     """bn3(project(relu2(bn2(depthwise(relu1(bn1(expand(x)))))))), plus x where the shapes agree.
 
-    `expand` and `project` are 1x1; `depthwise` is 3x3, one filter a channel. ReLUs end at 6; after `project`
-    there is none. Without expansion the first three layers are missing.
+    `expand` and `project` are 1x1; `depthwise` is 3x3, one filter per channel. ReLUs are clipped at 6;
+    there is none after `project`. Without expansion the first three layers are missing.
 
     Source:
         Sandler et al. 2018, arXiv:1801.04381, table 1.
@@ -49,7 +49,7 @@ class InvertedResidual(nn.Sequential):
 class MobileNetV2(nn.Sequential):
     """conv1 bn1 relu1, stages stage1 to stage7 of inverted residuals, conv2 bn2 relu2, pool, fc, log_softmax.
 
-    Strides are 1 in conv1, then 1, 2, 2, 2, 1, 2, 1: images of 32 x 32 end as 2 x 2 maps.
+    Strides are 1 in conv1, then 1, 2, 2, 2, 1, 2, 1: images of 32 x 32 become 2 x 2 maps.
 
     Source:
         Sandler et al. 2018, arXiv:1801.04381, table 2; conv1 has stride 1 instead of 2.
@@ -63,7 +63,7 @@ def mobilenet_v2(input_shape: tuple[int, ...], classes: int, *, width: int = 32)
     Args:
         input_shape: (C, H, W).
         classes: how many.
-        width: channels of the first convolution; those of the stages are in proportion, rounded to
+        width: channels of the first convolution; the stages are scaled in proportion, rounded to
             multiples of 8. The published width multiplier is width / 32.
 
     Source:

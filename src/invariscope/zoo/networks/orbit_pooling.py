@@ -13,15 +13,15 @@ TURNS = 4
 
 
 class OrbitPooling(nn.Sequential):
-    """Filters in all four orientations, and a second layer that adds up those of one filter.
+    """Filters in all four orientations, and a second layer that averages the orientations of each filter.
 
         conv1 relu1                    (4 orbits, 28, 28): channel 4 i + t is filter i after t quarter turns
         conv2 of 1x1, relu2            (orbits, 28, 28): the mean over the four turns of one filter
         pool flatten                   (orbits,)
         fc log_softmax                 (classes,)
 
-    As built, on square images, conv2 is equivariant to quarter turns and everything from pool on invariant.
-    Training may change that.
+    Initially, on square images, conv2 is equivariant to quarter turns, and all layers from pool on are
+    invariant. Training may change that.
 
     Source:
         Poggio and Anselmi 2016, Visual Cortex and Deep Networks, MIT Press; Anselmi et al. 2013,
@@ -33,15 +33,15 @@ class OrbitPooling(nn.Sequential):
 def orbit_pooling(
     input_shape: tuple[int, ...], classes: int, *, orbits: int = 8, kernel_size: int = 5
 ) -> nn.Module:
-    """Eight random 5 x 5 filters with their rotations: what a hierarchy that pools over orbits looks like.
+    """Eight random 5 x 5 filters with their rotations: a hierarchy that pools over orbits.
 
-    A control: measures of rotation invariance and of rotation coupling must find what was planted. Fresh
-    weights of the same architecture, as `baseline="random"` draws them, have none of it.
+    A control: measures of rotation invariance and of rotation coupling must detect this structure. Random
+    weights of the same architecture, as drawn by `baseline="random"`, do not have it.
 
     Args:
         input_shape: (C, H, W).
         classes: how many.
-        orbits: different filters, each in four orientations.
+        orbits: number of different filters, each in four orientations.
         kernel_size: of the filters, odd; the image keeps its size.
 
     Source:
@@ -71,5 +71,5 @@ def orbit_pooling(
 
 
 def _all_turns(filters: Tensor) -> Tensor:
-    """(4 filters, in, k, k): each filter after 0, 1, 2 and 3 quarter turns."""
+    """Return each filter after 0, 1, 2 and 3 quarter turns, (4 filters, in, k, k)."""
     return torch.stack([filters.rot90(turn, dims=(2, 3)) for turn in range(TURNS)], dim=1).flatten(0, 1)

@@ -70,7 +70,7 @@ class ResNet(nn.Sequential):
     """conv1, bn1, relu1, four stages of residual blocks, average pooling, fc, log_softmax.
 
     Stages layer1 to layer4 have 1, 2, 4 and 8 times the base width (four times that after bottlenecks) and
-    strides 1, 2, 2, 2: 28 x 28 images end as 4 x 4 maps, 32 x 32 images too.
+    strides 1, 2, 2, 2: images of 28 x 28 or 32 x 32 become 4 x 4 maps.
 
     Source:
         He et al. 2016, arXiv:1512.03385, with the stem for 32 x 32 images of its section 4.2.
@@ -100,7 +100,7 @@ def _layers(
 
 
 def _shortcut(channels: int, width: int, stride: int) -> nn.Module | None:
-    """A 1x1 convolution where the shapes differ; None where the input is added as it is."""
+    """Return a 1x1 convolution if the shapes differ, or None if the input is added directly."""
     if channels == width and stride == 1:
         return None
     layers = {"conv": nn.Conv2d(channels, width, 1, stride, bias=False), "bn": nn.BatchNorm2d(width)}
@@ -109,7 +109,7 @@ def _shortcut(channels: int, width: int, stride: int) -> nn.Module | None:
 
 @network
 def resnet18(input_shape: tuple[int, ...], classes: int, *, width: int = 64) -> nn.Module:
-    """ResNet-18: two basic blocks a stage.
+    """ResNet-18: two basic blocks per stage.
 
     Args:
         input_shape: (C, H, W).

@@ -1,4 +1,4 @@
-"""ResNet-9: the shallow residual network that learns CIFAR-10 in few epochs."""
+"""ResNet-9: a shallow residual network that learns CIFAR-10 in a few epochs."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ class Design:
         odd_kernel(self.kernel_size)
 
     def layers(self, input_shape: tuple[int, ...], classes: int) -> OrderedDict[str, nn.Module]:
-        """The modules in the order in which they run; weights are drawn from the global generator."""
+        """Build the modules in the order in which they run; weights are drawn from the global generator."""
         channels, height, width = input_shape
         found: OrderedDict[str, nn.Module] = OrderedDict()
         for number, times in enumerate((1, 1, 2, 2, 4), start=1):
@@ -85,7 +85,7 @@ class Design:
         return found
 
     def _stage(self, number: int, channels: int, width: int) -> OrderedDict[str, nn.Module]:
-        """A convolution with what follows it; the second and the fourth also halve the image."""
+        """Build a convolution and the layers after it; the second and the fourth also halve the image."""
         pool = POOLING[self.pooling]() if number in (2, 4) else None
         stride = 2 if number in (2, 4) and pool is None else 1
         size = self.kernel_size
@@ -99,7 +99,7 @@ class Design:
         return found
 
     def _halved(self, size: int) -> int:
-        """Pooling drops an odd last row, a strided convolution keeps it."""
+        """Return the halved size: pooling drops an odd last row, a strided convolution keeps it."""
         return (size + 1) // 2 if self.pooling == "stride" else size // 2
 
 
@@ -122,9 +122,9 @@ def simple_conv(
         classes: how many.
         filters: of the first block; the second has twice, the third four times as many.
         fc: units of the first fully connected layer.
-        batch_norm: normalise after each convolution; not so in the publication.
+        batch_norm: normalise after each convolution; the published network does not.
         activation: "relu", as published, or "leaky_relu", "elu", "gelu", "silu", "softplus", "tanh",
-            "sigmoid". Layers are called after it: `elu1`, `fc1_elu`.
+            "sigmoid". Layers are named after it: `elu1`, `fc1_elu`.
         pooling: "max", as published, "average", or "stride": no pooling layers, and a stride of 2 in the
             convolution before each.
         kernel_size: of all convolutions, odd; 3 as published.

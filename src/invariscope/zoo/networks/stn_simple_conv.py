@@ -1,4 +1,4 @@
-"""SimpleConv behind a spatial transformer that turns the image upright, as far as it has learned to."""
+"""SimpleConv after a spatial transformer that learns to turn images upright."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from invariscope.zoo.networks.simple_conv import Design
 
 
 class Direction(nn.Linear):
-    """A linear layer from features to an unnormalised (cosine, sine); it starts as (1, 0) for any input."""
+    """Linear layer from features to an unnormalised (cosine, sine); initially (1, 0) for any input."""
 
     def __init__(self, features: int) -> None:
         super().__init__(features, 2)
 
     def reset_parameters(self) -> None:
-        """No turn: nothing is drawn, so networks with random weights start without a turn too."""
+        """Set the rotation to zero; nothing is drawn, so networks with random weights also start with it."""
         with torch.no_grad():
             self.weight.zero_()
             self.bias.copy_(torch.tensor([1.0, 0.0]))
 
 
 class Turn(nn.Module):
-    """Rotates each image about its centre by its own angle, given as a (cosine, sine) of any length.
+    """Rotate each image about its centre by its own angle, given as a (cosine, sine) of any length.
 
     .. math:: y(s) = x(R s), \\quad R = \\begin{pmatrix} c & -d \\\\ d & c \\end{pmatrix} / \\sqrt{c^2 + d^2}
 
-    with s in pixels from the centre, so that rectangles are not distorted. Bilinear; what comes from outside
-    is 0. Differentiable in the image and in (c, d).
+    with s in pixels from the centre, so that rectangles are not distorted. Interpolation is bilinear, with 0
+    outside the image. Differentiable with respect to the image and (c, d).
     """
 
     def forward(self, x: Tensor, direction: Tensor) -> Tensor:
@@ -46,9 +46,9 @@ class Turn(nn.Module):
 
 
 class Correction(nn.Module):
-    """Finds an angle with a small convolutional network, `localisation`, and turns the image by it.
+    """Predict an angle with a small convolutional network, `localisation`, and rotate the image by it.
 
-    ELUs, because most ReLUs here die early in training, and the angle with them.
+    It uses ELUs, because most ReLUs would die early in training, which fixes the angle.
 
     Source:
         Jaderberg et al. 2015, arXiv:1506.02025, the transformer restricted to rotations.
@@ -72,7 +72,7 @@ class Correction(nn.Module):
         self.turn = Turn()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Maps (n, C, H, W) to itself, turned."""
+        """Map images (n, C, H, W) to rotated images."""
         return self.turn(x, self.localisation(x))
 
 
@@ -98,19 +98,19 @@ def stn_simple_conv(
     batch_norm: bool = False,
     localisation_filters: int = 8,
 ) -> nn.Module:
-    """SimpleConv behind a spatial transformer that predicts one rotation per image and undoes it.
+    """SimpleConv after a spatial transformer that predicts one rotation per image and undoes it.
 
-    It starts without a turn: with the same seed, its output is that of `simple_conv` up to rounding. The
-    angle is learned from the labels alone. It is continuous on the circle, being predicted as a direction.
+    The initial rotation is zero: with the same seed, the output is that of `simple_conv` up to rounding. The
+    angle is learned only from the labels. It is predicted as a direction, so it is continuous on the circle.
 
-    Misleads: the corrected image is interpolated, and an input that is turned already is interpolated twice.
-    An invariance of the layers behind the correction may be the correction's, or their own.
+    Caveats: the corrected image is interpolated, so an input that was rotated before is interpolated twice.
+    Invariance of the layers after the correction may be due to the correction or to the layers themselves.
 
     Args:
         input_shape: (C, H, W), at least 4 x 4.
         classes: how many.
         filters, fc, batch_norm: of SimpleConv.
-        localisation_filters: of the first of the two convolutions that predict the angle.
+        localisation_filters: filters of the first of the two convolutions that predict the angle.
 
     Source:
         Jaderberg et al. 2015, arXiv:1506.02025; Quiroga et al. 2019, doi:10.1007/978-3-030-27713-0_9.
@@ -126,7 +126,7 @@ def stn_simple_conv(
         batch_norm=batch_norm,
     )
     small = chosen_width("localisation_filters", localisation_filters, input_shape, 8, 8)
-    # SimpleConv is drawn first, so that it starts as `simple_conv` does from the same seed.
+    # SimpleConv is drawn first, so that its weights are those of `simple_conv` with the same seed.
     classifier = design.layers(input_shape, classes)
     correction: OrderedDict[str, nn.Module] = OrderedDict(correction=Correction(input_shape, small))
     return STNSimpleConv(correction | classifier)

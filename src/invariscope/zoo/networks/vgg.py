@@ -19,7 +19,7 @@ class VGG(nn.Sequential):
     """Thirteen 3x3 convolutions in five blocks that end in 2x2 max-pooling, then three dense layers.
 
     The layers of block b are conv{b}_{i}, bn{b}_{i}, relu{b}_{i} and pool{b}. Pooling keeps an odd last row,
-    so that images of 28 x 28 survive all five: 28, 14, 7, 4, 2, 1, and 32, 16, 8, 4, 2, 1. Then come
+    so that all five pools apply to images of 28 x 28 (28, 14, 7, 4, 2, 1) and 32 x 32. They are followed by
     flatten, fc1, fc1_relu, fc2, fc2_relu, fc3 and log_softmax.
 
     Source:
@@ -68,8 +68,8 @@ def vgg16(
         classes: how many.
         filters: of the first block; the others have 2, 4, 8 and 8 times as many.
         fc: units of the first two fully connected layers.
-        batch_norm: normalise after each convolution. Without it thirteen layers hardly train from random
-            weights at the published learning rate of 1e-5.
+        batch_norm: normalise after each convolution. Without it, thirteen layers hardly train from
+            random weights at the published learning rate of 1e-5.
 
     Source:
         Simonyan and Zisserman 2015, arXiv:1409.1556; Quiroga et al. 2019, doi:10.1007/978-3-030-27713-0_9.
@@ -87,8 +87,8 @@ class PooledVGG(nn.Sequential):
     """Numbered layers `features.0`, `features.1` ..., then one linear layer on their mean over the image.
 
     The numbers are those of torchvision's VGG with as many layers. With batch normalisation a convolution
-    takes three of them (itself, the normalisation, the ReLU), without it two; pooling takes one. After
-    `features` come avgpool, flatten, classifier and log_softmax. Pooling keeps an odd last row.
+    uses three of them (itself, the normalisation, the ReLU), without it two; pooling uses one. `features` is
+    followed by avgpool, flatten, classifier and log_softmax. Pooling keeps an odd last row.
 
     Source:
         Simonyan and Zisserman 2015, arXiv:1409.1556; one linear layer, as in Petrini et al. 2021,
@@ -112,7 +112,7 @@ def _features(channels: int, blocks: Sequence[tuple[int, int]], filters: int, ba
 def vgg11(
     input_shape: tuple[int, ...], classes: int, *, filters: int = 64, batch_norm: bool = True
 ) -> nn.Module:
-    """VGG11 with the layers numbered as torchvision does: its `features.10` sees 18 pixels, 4 apart.
+    """VGG11 with torchvision's layer numbers; the receptive fields of `features.10` are 18 pixels, 4 apart.
 
     Args:
         input_shape: (C, H, W).

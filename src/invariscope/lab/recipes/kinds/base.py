@@ -1,10 +1,11 @@
-"""What a kind of cell is: options that can be checked, a run, and what it costs."""
+"""The base class of kinds of cells: options that can be checked, a run, and its cost."""
 
 from __future__ import annotations
 
 import abc
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -22,14 +23,14 @@ KINDS: Registry[Kind] = Registry("kind of cell", "invariscope.lab.recipes.kinds"
 
 @dataclass(frozen=True)
 class CellContext:
-    """Where a cell works.
+    """The environment in which a cell runs.
 
     Args:
-        folder: what it writes here becomes the finished cell.
-        kept: what it writes here outlives an interruption.
+        folder: files written here become the finished cell.
+        kept: files written here survive an interruption.
         inputs: the folders of the finished cells that it needs, by name.
-        data_dir: folder of the data sets' files; None: where they are by default.
-        log: called with what happens, a line at a time.
+        data_dir: folder of the data sets; None: the default one.
+        log: called with one line at a time.
         device: where networks are trained and measured: "cpu" or "cuda".
     """
 
@@ -48,19 +49,20 @@ class CellContext:
 
 
 class Kind(abc.ABC):
-    """A frozen dataclass of options, which TOML gives by name.
+    """A frozen dataclass whose fields are the options in TOML.
 
     Class attributes:
-        gives: what its outcome is: a "network" that other cells may look at, or a "result" for tables,
-            claims and figures.
+        gives: the outcome: a "network" that other cells may use, or a "result" for tables, claims and
+            figures.
         takes_epochs: whether "CELL@K" as `model` is the network of CELL after epoch K.
+        revision: raised whenever the same options come to mean other numbers, for example if a default
+            changes, so that older cells are run again. A new option that changes nothing by default needs no
+            new revision.
     """
 
     gives: ClassVar[Literal["network", "result"]] = "result"
     takes_epochs: ClassVar[bool] = False
     revision: ClassVar[int] = 1
-    """Raised whenever the same options come to mean other numbers, as when the default of one changes:
-    older cells are then run again. A new option that leaves things as they were needs no new revision."""
 
     def __init_subclass__(cls, *, name: str = "", **kwargs: Any) -> None:
         """Register the kind, by default under the snake_case of its name."""
@@ -69,7 +71,7 @@ class Kind(abc.ABC):
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Names of the cells whose network this one starts from: its option `model` or `start`."""
+        """Names of the cells whose network this one uses: its option `model` or `start`."""
         named = getattr(self, "model", None) or getattr(self, "start", None)
         if named is None:
             return ()
@@ -78,23 +80,23 @@ class Kind(abc.ABC):
     @property
     @abc.abstractmethod
     def data_sets(self) -> tuple[tuple[str, str], ...]:
-        """(name, split) of the data that it reads."""
+        """The (name, split) of all data that the cell reads."""
 
     @abc.abstractmethod
     def check(self) -> None:
-        """Reject options that cannot work.
+        """Reject invalid options.
 
         Raises:
-            ValueError, TypeError: what is wrong, and with which closest name.
+            ValueError, TypeError: with the closest valid name.
         """
 
     @abc.abstractmethod
     def run(self, context: CellContext) -> None:
-        """Do the work."""
+        """Run the cell and write its files."""
 
     @abc.abstractmethod
     def cost_units(self, other: Mapping[str, Kind]) -> tuple[Any, float]:
-        """Return (what decides how long one unit of work takes, how many units there are).
+        """Return everything that determines the cost of one unit of work, and the number of units.
 
         Args:
             other: the options of all cells, by name.
@@ -102,12 +104,12 @@ class Kind(abc.ABC):
 
     @abc.abstractmethod
     def time_one_unit(self, other: Mapping[str, Kind], data_dir: Path | None) -> float:
-        """Return the seconds that one unit takes here, measured on a few."""
+        """Return the seconds per unit of work on this machine, measured on a few units."""
 
 
 @contextlib.contextmanager
 def about(option: str, text: str = "") -> Iterator[None]:
-    """Note that errors inside are about an option of a cell, or a text in it, so that their line is found."""
+    """Note on errors which option of a cell, or which text in it, they are about, so that it can be found."""
     try:
         yield
     except (ValueError, TypeError) as error:
@@ -118,29 +120,32 @@ def about(option: str, text: str = "") -> Iterator[None]:
 
 def check_network(name: str, options: Mapping[str, Any]) -> None:
     """Reject a network, or options of it, that the zoo does not have."""
-    import inspect
-
     from invariscope.zoo.networks import NETWORKS
 
-    factory = NETWORKS.get(name)
-    known = [p.name for p in inspect.signature(factory).parameters.values() if p.kind is p.KEYWORD_ONLY]
-    for option in options:
+    check_keywords(NETWORKS.get(name), options, f"the options of {name}")
+
+
+def check_keywords(function: Callable[..., Any], given: Iterable[str], what: str) -> None:
+    """Reject options that are not keyword-only parameters of a function."""
+    parameters = inspect.signature(function).parameters.values()
+    known = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+    for option in given:
         if option not in known:
-            raise ValueError(unknown_key(option, known, f"the options of {name}"))
+            raise ValueError(unknown_key(option, known, what))
 
 
 def check_one_model(model: str | None, network: str | None, options: Mapping[str, Any]) -> None:
     """Reject a cell that names both a training cell and a network, or neither."""
     if (model is None) == (network is None):
         raise ValueError(
-            f"a cell names a training cell as model or a network, not both; got {model=}, {network=}"
+            f"give either a training cell as model or a network, not both; got {model=}, {network=}"
         )
     if network is not None:
         check_network(network, options)
 
 
 def architecture(cell: Any, other: Mapping[str, Kind]) -> tuple[str, dict[str, Any]]:
-    """Return name and options of the network that a cell looks at: its own, or that of its training."""
+    """Return name and options of the network that a cell uses: its own, or that of its training cell."""
     trained: Any = cell if cell.network is not None else other[cell.needs[0]]
     return trained.network, trained.network_options
 
@@ -154,7 +159,7 @@ def check_data(name: str) -> None:
 
 
 def transform_of(text: str) -> Transform:
-    """Return the transform that a text stands for, as in Python, or one that the zoo has for its own task.
+    """Return the transform of a Python expression, or one of the zoo's tasks.
 
     Raises:
         ValueError, TypeError: as `expressions.read_transform`.

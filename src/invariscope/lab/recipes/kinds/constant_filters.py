@@ -1,4 +1,4 @@
-"""A cell that simulates what theory says of constant filters."""
+"""A cell that tests the theory of constant filters by simulation."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class ConstantFilters(Kind):
 
     Args:
         layers, dimensions, filter_size, stride: of the network.
-        size: pixels a side.
-        samples: images.
+        size: pixels per side.
+        samples: number of images.
         seed: of images and noise.
         label: the name in figures.
     """
@@ -43,26 +43,26 @@ class ConstantFilters(Kind):
 
     @property
     def data_sets(self) -> tuple[tuple[str, str], ...]:
-        """None: the images are made."""
+        """Empty: the images are generated."""
         return ()
 
     def check(self) -> None:
-        """The network can be made, and its last layer still has places."""
+        """Reject invalid networks, and sizes that the strides do not divide."""
         from invariscope.lab.training.constant_filters import constant_filters
 
         constant_filters(self.layers, **self._options)
         if self.size % self.stride**self.layers:
             raise ValueError(
-                f"strides of {self.stride} in {self.layers} layers divide the side by "
-                f"{self.stride**self.layers}, which size={self.size} is no multiple of"
+                f"{self.layers} layers with stride {self.stride} need a size that is a multiple of "
+                f"{self.stride**self.layers}; got size={self.size}"
             )
 
     def run(self, context: CellContext) -> None:
-        """Writes `result/`."""
+        """Write `result/`."""
         self.measured(self.samples).save(context.folder / RESULT)
 
     def measured(self, samples: int) -> Result:
-        """D, G and R of every layer over so many images."""
+        """Return D, G and R of every layer over this number of images."""
         from invariscope import zoo
         from invariscope.engine.api import measure
         from invariscope.measures.stability import Stability
@@ -84,12 +84,12 @@ class ConstantFilters(Kind):
         return {name: getattr(self, name) for name in ("dimensions", "filter_size", "stride")}
 
     def cost_units(self, other: Mapping[str, Kind]) -> tuple[Any, float]:
-        """An image."""
+        """Count images."""
         parts = (self.layers, self.size, self.dimensions, self.filter_size, self.stride)
         return ("constant_filters", *map(str, parts)), float(self.samples)
 
     def time_one_unit(self, other: Mapping[str, Kind], data_dir: Path | None) -> float:
-        """A few images, the second time they are measured."""
+        """Time a few images, the second time they are measured."""
         self.measured(_FEW)
         started = time.perf_counter()
         self.measured(_FEW)

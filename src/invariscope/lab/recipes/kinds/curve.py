@@ -1,4 +1,4 @@
-"""A cell that follows a network's answers as its inputs are moved further and further."""
+"""A cell that measures a network at increasing sizes of deformation."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Curve(NetworkResult):
-    """Stability and predictions against the size of the displacement, as `iv.stability_curve` measures them.
+    """Stability and predictions against the size of the displacement, as in `iv.stability_curve`.
 
     Args:
-        radii: how many temperatures from T1/15 to 2·T2, or the temperatures themselves.
+        radii: the number of temperatures from T1/15 to 2·T2, or the temperatures themselves.
         cutoff, interpolation: of the deformations.
-        layers: patterns of layers whose curves are measured besides that of the output.
-        logits: the output is what goes into the log-softmax at the end of the zoo's networks, as published.
+        layers: patterns of layers to measure besides the output.
+        logits: take the input of the final log-softmax of the zoo's networks as the output, as published.
         precision: as in `iv.measure`.
     """
 
@@ -36,20 +36,20 @@ class Curve(NetworkResult):
     precision: Literal["float32", "float64", "bf16"] = "float32"
 
     def check_own(self) -> None:
-        """The temperatures make a ladder."""
+        """Reject temperatures that are not a ladder."""
         from invariscope.transforms import DeformationLadder
 
         if isinstance(self.radii, list):
             DeformationLadder(tuple(self.radii), c=self.cutoff, interpolation=self.interpolation)
         elif self.radii < 2:
-            raise ValueError(f"radii is at least 2, or a list of temperatures; got radii={self.radii}")
+            raise ValueError(f"radii must be at least 2, or a list of temperatures; got radii={self.radii}")
 
     def whole_result(self, model: nn.Module, data: ImageData, context: CellContext) -> Result:
-        """The measurement alone."""
+        """Return the measurement."""
         return self.measured(model, self.own_standard(data), context)
 
     def measured(self, model: nn.Module, data: ImageData, context: CellContext) -> Result:
-        """Measure all three ways of moving the inputs, in one pass."""
+        """Measure deformations, noise and steps towards other samples in one pass."""
         from invariscope.studies.stability_curve import OUTPUT, stability_curve
 
         context.log(f"measuring the curves of {len(data):,} samples of {data.name}")
@@ -67,20 +67,20 @@ class Curve(NetworkResult):
         )
 
     def cost_units(self, other: Mapping[str, Kind]) -> tuple[Any, float]:
-        """Return a sample with all its versions."""
+        """Count samples, each with all its versions."""
         return self.units_of(other, "radii", "cutoff", "interpolation", "layers", "precision")
 
 
 def before_softmax(model: nn.Module) -> nn.Module:
-    """The network without its last module, if that is a log-softmax; the model is changed in place.
+    """Remove a final log-softmax from a network, in place.
 
     Raises:
-        ValueError: it ends otherwise.
+        ValueError: the network does not end with a log-softmax.
     """
     from torch import nn
 
     name, last = list(model.named_children())[-1]
     if not isinstance(last, nn.LogSoftmax):
-        raise ValueError(f"logits are what a log-softmax at the end takes; this network ends with {name!r}")
+        raise ValueError(f"logits needs a network that ends with a log-softmax; this one ends with {name!r}")
     setattr(model, name, nn.Identity())
     return model

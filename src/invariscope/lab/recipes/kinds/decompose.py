@@ -1,4 +1,4 @@
-"""A cell that takes a transform's fields apart, patch by patch; it needs no network."""
+"""A cell that decomposes the displacement fields of a transform patch by patch; it needs no network."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from invariscope.intervals import GROUPS, MISSING, jackknife
+from invariscope.intervals import GROUPS, jackknife
+from invariscope.lab.plots.local_fields import EXAMPLE, PARTS
 from invariscope.lab.recipes.kinds.base import CellContext, Kind
 from invariscope.lab.recipes.kinds.network_result import RESULT
+from invariscope.results.rows import Point, Row
 
 if TYPE_CHECKING:
     from invariscope.results.result import Result
     from invariscope.studies.local_decomposition import LocalDecomposition
     from invariscope.transforms.base import Transform
 
-NAME, PATCH, EXAMPLE = "local_decomposition", "patch_px", "displacement"
-PARTS = ("compression", "shear", "rotation")
+NAME, PATCH = "local_decomposition", "patch_px"
 _SHOWN, _FEW = 2, 64
 
 Means = dict[str, np.ndarray]
@@ -31,19 +32,21 @@ class Decompose(Kind):
     """Translation, compression, shear and rotation on patches of random fields, as `iv.local_decomposition`.
 
     The layers of the result are the sizes of patches, "3 px" and so on. Its measures, each with an interval
-    over fields: `local_decomposition.translation`, the mean displacement of a patch in pixels;
-    `.compression`, `.shear`, `.rotation`, the mean norms; `.share_compression` and so on, of the mean
-    squared norm of the field's gradient; `.shear_to_compression` and `.rotation_to_compression`, ratios of
-    mean norms; `.leftover`, the share of the displacement within a patch, translation aside, that is not
-    linear.
+    over fields:
+
+    - `local_decomposition.translation`: mean displacement of a patch in pixels;
+    - `.compression`, `.shear`, `.rotation`: mean norms;
+    - `.share_compression`, `.share_shear`, `.share_rotation`: shares of the gradient's mean squared norm;
+    - `.shear_to_compression`, `.rotation_to_compression`: ratios of mean norms;
+    - `.leftover`: share of the displacement within a patch, without translation, that is not linear.
 
     Args:
-        transform: one with fields, such as "Diffeomorphism(1)"; its first element is looked at.
-        size: pixels a side.
-        fields: how many.
+        transform: one with fields, such as "Diffeomorphism(1)"; its first element is used.
+        size: pixels per side of the fields.
+        fields: number of fields.
         patches: sides in pixels; patches lie side by side.
         seed: of the draws.
-        label: the ensemble's name in figures.
+        label: the name of the ensemble in figures.
     """
 
     transform: str
@@ -55,32 +58,32 @@ class Decompose(Kind):
 
     @property
     def data_sets(self) -> tuple[tuple[str, str], ...]:
-        """None: fields come from the transform alone."""
+        """Empty: fields come from the transform alone."""
         return ()
 
     def check(self) -> None:
-        """The transform has fields, there are enough of them for an interval, and patches fit into them."""
+        """Reject transforms without fields, too few fields for an interval, and patches that do not fit."""
         from invariscope.studies.local_decomposition import local_decomposition
 
         if self.fields < GROUPS:
-            raise ValueError(f"fields is at least {GROUPS}, for an interval; got {self.fields}")
+            raise ValueError(f"fields must be at least {GROUPS} for an interval; got {self.fields}")
         if not self.patches:
-            raise ValueError("patches holds no size: name at least one, such as 3")
+            raise ValueError("patches is empty: give at least one size, such as 3")
         for side in self.patches:
             local_decomposition(np.zeros((2, self.size, self.size)), side)
         self._transform()
 
     def run(self, context: CellContext) -> None:
-        """Writes `result/`."""
-        context.log(f"taking {self.fields:,} fields of {self.size} × {self.size} pixels apart")
+        """Write `result/`."""
+        context.log(f"decomposing {self.fields:,} fields of {self.size} × {self.size} pixels")
         self._result().save(context.folder / RESULT)
 
     def cost_units(self, other: Mapping[str, Kind]) -> tuple[Any, float]:
-        """A field."""
+        """Count fields."""
         return ("decompose", self.transform, str(self.size), str(self.patches)), float(self.fields)
 
     def time_one_unit(self, other: Mapping[str, Kind], data_dir: Path | None) -> float:
-        """A few fields."""
+        """Time a few fields."""
         started = time.perf_counter()
         self._means(self._drawn(_FEW))
         return (time.perf_counter() - started) / _FEW
@@ -91,60 +94,54 @@ class Decompose(Kind):
         transform = read_transform(self.transform)
         if not hasattr(transform, "field"):
             raise ValueError(
-                f"{self.transform} has no fields to take apart: name a family of deformations, such as "
+                f"{self.transform} has no displacement fields: give a family of deformations, such as "
                 "Diffeomorphism(1)"
             )
         return transform
 
     def _drawn(self, count: int) -> np.ndarray:
-        """(field, 2, H, W) displacements in pixels."""
+        """Return (field, 2, H, W) displacements in pixels."""
         transform: Any = self._transform()
         found = transform.field(np.arange(count), size=(self.size, self.size), seed=self.seed)
         return found[:, 0].numpy()
 
     def _means(self, fields: np.ndarray) -> list[Means]:
-        """For each size of patches, (field,) means over the patches."""
+        """Return (field,) means over the patches, per size of patches."""
         from invariscope.studies.local_decomposition import local_decomposition
 
         return [_moments(fields, local_decomposition(fields, side), side) for side in self.patches]
 
     def _result(self) -> Result:
         from invariscope.results.result import Result
-        from invariscope.results.rows import Point, Row
 
         fields = self._drawn(self.fields)
         groups = [np.flatnonzero(np.arange(self.fields) % GROUPS != k) for k in range(GROUPS)]
-        rows = [
-            self._row(name, side, formula, means, groups)
-            for side, means in zip(self.patches, self._means(fields), strict=True)
-            for name, formula in FORMULAS.items()
-        ]
-        curves = [
-            {**_place(row), "element": k % len(FORMULAS), "label": row["layer"], "parameter": PATCH,
-             "x": float(self.patches[k // len(FORMULAS)]), "layer": "fields", "samples": self.fields}
-            for k, row in enumerate(rows)
-        ]  # fmt: skip
+        rows, points = [], []
+        for side, means in zip(self.patches, self._means(fields), strict=True):
+            for number, (name, formula) in enumerate(FORMULAS.items()):
+                row = self._row(name, side, formula, means, groups)
+                rows.append(row)
+                points.append(_point(row, number, side))
         return Result(
-            rows=tuple(map(Row.of, rows)),
-            curve_rows=tuple(map(Point.of, curves)),
+            rows=tuple(rows),
+            curve_rows=tuple(points),
             provenance=self._provenance(),
             examples={EXAMPLE: fields[:_SHOWN].astype(np.float32)},
         )
 
     def _row(
         self, name: str, side: int, formula: Callable[[Means], float], means: Means, groups: list[np.ndarray]
-    ) -> dict[str, Any]:
+    ) -> Row:
         value = formula(means)
         omitted = [formula({part: of[kept] for part, of in means.items()}) for kept in groups]
         sizes = [self.fields - len(kept) for kept in groups]
         interval = jackknife(value, omitted, sizes)
         units = (self.size // side) ** 2
-        return {
-            **{"measure": f"{NAME}.{name}", "layer": f"{side} px", "call": 0, "stratum": "all"},
-            **{"value": value, **interval.columns},
-            **{"samples": self.fields, "elements": 1, "units": units, "counted_units": units},
-            **{"replicates": omitted, "group_sizes": sizes},
-        }
+        return Row(
+            measure=f"{NAME}.{name}", layer=f"{side} px", call=0, stratum="all", value=value,
+            **interval.columns, samples=self.fields, elements=1, units=units, counted_units=units,
+            replicates=omitted, group_sizes=sizes,
+        )  # fmt: skip
 
     def _provenance(self) -> dict[str, Any]:
         drawn = f"{self.transform}, {self.fields} fields of {self.size} px, seed {self.seed}"
@@ -159,7 +156,7 @@ class Decompose(Kind):
 
 
 def _moments(fields: np.ndarray, parts: LocalDecomposition, side: int) -> Means:
-    """(field,) means over patches, from which all numbers follow."""
+    """Return (field,) means over patches, from which all measures follow."""
     norms = {part: getattr(parts, f"{part}_norm") for part in PARTS}
     shift = np.linalg.norm(parts.translation, axis=-3)
     linear = np.square(parts.matrix).sum(axis=(-4, -3)) * (side**2 - 1) / 12
@@ -194,6 +191,10 @@ FORMULAS: dict[str, Callable[[Means], float]] = {
 }
 
 
-def _place(row: Mapping[str, Any]) -> dict[str, Any]:
-    """What a row and its point of a curve have in common."""
-    return {key: row[key] for key in ("measure", "call", "stratum", "value", *MISSING.columns)}
+def _point(row: Row, element: int, side: int) -> Point:
+    """Return a row as a point of the curve over the sizes of patches."""
+    return Point(
+        measure=row.measure, layer="fields", call=0, stratum="all", element=element, label=row.layer,
+        parameter=PATCH, x=float(side), value=row.value, ci_low=row.ci_low, ci_high=row.ci_high,
+        corrected=row.corrected, samples=row.samples,
+    )  # fmt: skip

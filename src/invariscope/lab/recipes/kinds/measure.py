@@ -13,6 +13,7 @@ from invariscope.intervals import GROUPS, MIN_PER_GROUP, jackknife
 from invariscope.lab.recipes.kinds.base import CellContext, Kind, about, transform_of
 from invariscope.lab.recipes.kinds.combined import combined
 from invariscope.lab.recipes.kinds.network_result import NetworkResult
+from invariscope.results.rows import Row
 
 if TYPE_CHECKING:
     from torch import nn
@@ -23,21 +24,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class MeasureCell(NetworkResult, name="measure"):
-    """Measures as `iv.measure` does.
+    """Measures of a network, as in `iv.measure`.
 
     Args:
-        transform, measures: as in Python; a transform is also "zoo.unit_displacements()".
-        layers: patterns; None: all.
-        channels: "apart" as they are, or the "mean" of all channels in place of each feature map; layers
-            without feature maps are then left out.
-        by_class: "no"; "same_pass": each class too, in the same pass; "separate": each class as a
-            measurement of its own, standardised by its own images where they are to be.
-        maps: strata whose per-unit maps are kept ("all", "mean", a class); None: all of them.
-        map_layers: patterns of the layers whose maps are kept; None: all of them.
-        illustrated: the result also holds one sample's orbit, and feature maps along it, for figures.
+        transform, measures: Python expressions; "zoo.unit_displacements()" is a transform, too.
+        layers: patterns; None: all layers.
+        channels: "apart", or "mean" to replace each feature map by the mean over its channels, which leaves
+            out layers without feature maps.
+        by_class: "no"; "same_pass" to measure each class as well, in the same pass; "separate" to measure
+            each class on its own, with `standardize = "own"` by its own images.
+        maps: strata whose per-unit maps are kept ("all", "mean", a class); None: all strata.
+        map_layers: patterns of the layers whose maps are kept; None: all layers.
+        illustrated: store the orbit of one sample, and feature maps along it, for figures.
         precision, intervals: as in `iv.measure`.
-        tested: so many images of the split, as they are, for the share of right and of wrong answers, which
-            the result holds as `test.accuracy` and `test.error` of the output; 0: none.
+        tested: number of unchanged images of the split on which accuracy and error are measured, stored as
+            `test.accuracy` and `test.error` of the output; 0: none.
     """
 
     transform: str
@@ -53,7 +54,7 @@ class MeasureCell(NetworkResult, name="measure"):
     tested: int = 0
 
     def check_own(self) -> None:
-        """Measures and transform exist."""
+        """Reject unknown measures and transforms, and too few images for an interval."""
         from invariscope.catalog.expressions import read_measures
         from invariscope.measures.base import as_measures
 
@@ -66,11 +67,12 @@ class MeasureCell(NetworkResult, name="measure"):
             as_measures(read_measures(self.measures))
         if self.tested and self.tested < GROUPS * MIN_PER_GROUP:
             raise ValueError(
-                f"tested is 0, or at least {GROUPS * MIN_PER_GROUP} for an interval; got tested={self.tested}"
+                f"tested must be 0, or at least {GROUPS * MIN_PER_GROUP} for an interval; got "
+                f"tested={self.tested}"
             )
 
     def whole_result(self, model: nn.Module, data: ImageData, context: CellContext) -> Result:
-        """Measure all images, and class by class if asked for."""
+        """Measure all images, and each class if requested."""
         from invariscope.studies.illustrate import illustrate
 
         result = self.measured(model, self.own_standard(data), context)
@@ -78,7 +80,7 @@ class MeasureCell(NetworkResult, name="measure"):
             parts = {name: self._class(model, data, name, context) for name in data.classes}
             result = combined(result, parts)
         if self.tested:
-            result = replace(result, rows=(*result.rows, *self._right_and_wrong(model, context)))
+            result = replace(result, rows=(*result.rows, *self._test_rows(model, context)))
         kept = {key: array for key, array in result.arrays.items() if self._keeps(*key[1:3])}
         if self.illustrated:
             images = self.own_standard(data)
@@ -86,11 +88,11 @@ class MeasureCell(NetworkResult, name="measure"):
         return replace(result, arrays=kept)
 
     def _keeps(self, layer: str, stratum: str) -> bool:
-        """Whether the maps of that layer and stratum are kept."""
+        """Return whether the maps of a layer and stratum are kept."""
         return matches_any(self.map_layers, layer) and (self.maps is None or stratum in self.maps)
 
-    def _right_and_wrong(self, model: nn.Module, context: CellContext) -> list[dict[str, Any]]:
-        """Rows for the answers to upright images; the intervals leave out an eighth of the images in turn."""
+    def _test_rows(self, model: nn.Module, context: CellContext) -> list[Row]:
+        """Return accuracy and error on unchanged images, with delete-a-group jackknife intervals."""
         from invariscope import zoo
 
         images = self.own_standard(self.prepared(context, self.tested)[1])
@@ -127,20 +129,20 @@ class MeasureCell(NetworkResult, name="measure"):
         )
 
     def cost_units(self, other: Mapping[str, Kind]) -> tuple[Any, float]:
-        """Return a sample with its whole orbit."""
+        """Count samples, each with its whole orbit."""
         passes = 2 if self.by_class == "separate" else 1
         named = ("transform", "measures", "by_class", "precision", "channels")
         return self.units_of(other, *named, passes=passes)
 
 
-def _share_row(name: str, shares: np.ndarray, sizes: np.ndarray) -> dict[str, Any]:
-    """A row of a share, from the shares in groups of samples."""
+def _share_row(name: str, shares: np.ndarray, sizes: np.ndarray) -> Row:
+    """Return the row of a proportion, from the proportions in groups of samples."""
     hits = shares * sizes
     omitted = (hits.sum() - hits) / (sizes.sum() - sizes)
     value = float(hits.sum() / sizes.sum())
     interval = jackknife(value, omitted.tolist(), sizes.tolist())
-    return {
-        "measure": f"test.{name}", "layer": "output", "call": 0, "stratum": "all", "value": value,
-        **interval.within(0.0, 1.0).columns, "samples": int(sizes.sum()), "elements": 1,
-        "replicates": omitted.tolist(), "group_sizes": sizes.tolist(),
-    }  # fmt: skip
+    return Row(
+        measure=f"test.{name}", layer="output", call=0, stratum="all", value=value,
+        **interval.within(0.0, 1.0).columns, samples=int(sizes.sum()), elements=1,
+        replicates=omitted.tolist(), group_sizes=sizes.tolist(),
+    )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What all cells share that look at a network: which one, and at which images."""
+"""The common base of cells that measure a network on images."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ class NetworkResult(Kind):
     """A cell whose outcome is a result about a network, trained in another cell or with random weights.
 
     Args:
-        model: a cell that trains; "CELL@K" is its network after epoch K, which it must keep; "CELL@0", the
-            network before training, is built again if it was not kept. None: random weights.
+        model: a training cell; "CELL@K" is its network after epoch K, which it must keep; "CELL@0", the
+            network before training, is rebuilt if it was not kept. None: random weights.
         network, network_options: the architecture with random weights.
-        data, split, samples: what is looked at; None: all of the split. A subset is the first draw of `seed`.
-        corruption: what is done to the images before they are standardised, such as "blur:3"; None: nothing.
-        standardize: "own": by mean and deviation of these images; "trained": as the network's training did
+        data, split, samples: the images; None: the whole split. A subset is the first draw of `seed`.
+        corruption: applied to the images before they are standardised, such as "blur:3"; None: none.
+        standardize: "own": by mean and deviation of these images; "trained": as in the network's training
             (with random weights: by the training images); "none".
-        normalization: statistics of batch normalisation: "stored" ones, which at the start of a training
-            normalise nothing, or "calibrated" on the first images that are looked at.
-        shuffled: seed under which each convolution's input channels are permuted, before any calibration;
-            None: they stay.
-        averaged: a transform over whose orbit the network's outputs are averaged (`iv.OrbitAverage`), the
-            last of the changes; layers within it have no samples of their own. None: as it is.
+        normalization: statistics of batch normalisation: "stored", which normalise nothing at the start of a
+            training, or "calibrated" on the first of the images.
+        shuffled: seed of a permutation of each convolution's input channels, made before any calibration;
+            None: no permutation.
+        averaged: a transform over whose orbit the outputs of the network are averaged (`iv.OrbitAverage`),
+            after all other changes; layers inside then have no samples of their own. None: no averaging.
         seed: of the draws, of the subset and of random weights.
-        label: the model's name in figures.
+        label: the name of the model in figures.
     """
 
     takes_epochs: ClassVar[bool] = True
@@ -63,40 +63,42 @@ class NetworkResult(Kind):
 
     @property
     def data_sets(self) -> tuple[tuple[str, str], ...]:
-        """What is looked at, and what random weights would have been trained on."""
+        """The measured split, and the training split if it standardises images for random weights."""
         trained = self.model is None and self.standardize == "trained"
         return tuple(dict.fromkeys([(self.data, self.split), *([(self.data, "train")] if trained else [])]))
 
     @property
     def named(self) -> str:
-        """What the result calls the model."""
+        """The name of the model in the result."""
         return self.label or self.model or self.network or ""
 
     @abc.abstractmethod
     def check_own(self) -> None:
-        """Reject options of this kind that cannot work."""
+        """Reject invalid options of this kind."""
 
     @abc.abstractmethod
     def measured(self, model: nn.Module, data: ImageData, context: CellContext) -> Result:
-        """Measure the network on data that are standardised."""
+        """Measure the network on standardised data."""
 
     @abc.abstractmethod
     def whole_result(self, model: nn.Module, data: ImageData, context: CellContext) -> Result:
-        """Return the measurement, and what belongs to the cell besides.
+        """Return the measurement with everything else that belongs to the cell.
 
         Args:
-            data: standardised, unless that is to be by their "own" mean and deviation.
+            model: the network.
+            data: standardised, unless `standardize` is "own".
+            context: the environment.
         """
 
     def check(self) -> None:
-        """Network, data set, corruption and transform exist; exactly one model is named."""
+        """Reject unknown networks, data sets, corruptions and transforms; require exactly one model."""
         from invariscope.catalog.expressions import read_transform
         from invariscope.zoo.corruptions import read_corruption
 
         check_one_model(self.model, self.network, self.network_options)
         epoch = (self.model or "").partition("@")[2]
         if epoch and not epoch.isdigit():
-            raise ValueError(f"what follows @ is an epoch, such as 'CELL@0'; got model={self.model!r}")
+            raise ValueError(f"@ must be followed by an epoch, such as 'CELL@0'; got model={self.model!r}")
         check_data(self.data)
         if self.corruption is not None:
             read_corruption(self.corruption)
@@ -111,7 +113,7 @@ class NetworkResult(Kind):
         self.whole_result(model, data, context).save(context.folder / RESULT)
 
     def prepared(self, context: CellContext, samples: int | None) -> tuple[nn.Module, ImageData]:
-        """Return the network, and so many images, corrupted and standardised as it takes them."""
+        """Return the network, and this number of images, corrupted and standardised as it expects them."""
         from invariscope import zoo
 
         data = context.data(self.data, self.split, samples, seed=self.seed)
@@ -127,16 +129,16 @@ class NetworkResult(Kind):
         return _built((str(self.network), self.network_options), data, self.seed), data
 
     def own_standard(self, data: ImageData) -> ImageData:
-        """Return the images, standardised if that is to be by their own mean and deviation."""
+        """Return the images, standardised by their own mean and deviation if `standardize` is "own"."""
         return data.standardized() if self.standardize == "own" else data
 
     def units_of(self, other: Mapping[str, Kind], *options: str, passes: int = 1) -> tuple[Any, float]:
-        """Return what `cost_units` does: samples, as expensive as network, data and these options are."""
+        """Return `cost_units` counting samples, whose cost depends on network, data and these options."""
         named = (self.data, *architecture(self, other), *(getattr(self, name) for name in options))
         return (type(self).__name__.lower(), *map(str, named)), float(passes * (self.samples or 10000))
 
     def time_one_unit(self, other: Mapping[str, Kind], data_dir: Path | None) -> float:
-        """Measure many samples, and few, which tells what is done once."""
+        """Time many and few samples: the difference excludes work that is done once."""
         from invariscope import zoo
 
         data = zoo.load(self.data, split="test", data_dir=data_dir, samples=_MORE)

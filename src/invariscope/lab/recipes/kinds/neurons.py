@@ -1,4 +1,4 @@
-"""A cell that measures how stable single neurons are to local deformations of what they see."""
+"""A cell that measures the stability of single neurons to deformations of their receptive fields."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Neurons(NetworkResult):
-    """Stability of neurons, as `iv.neuron_stability` measures it.
+    """Stability of neurons, as in `iv.neuron_stability`.
 
     Args:
         layers: the modules whose neurons are measured.
-        deformations: which; all four by default.
+        deformations: all four by default.
         patches: "random", "maximal" or "top_k".
         options: further options of `iv.neuron_stability`, such as neurons, top_k, pivot, draws, norm.
     """
@@ -35,19 +35,19 @@ class Neurons(NetworkResult):
     options: dict[str, Any] = field(default_factory=dict)
 
     def check_own(self) -> None:
-        """Options exist; at least one layer is named."""
+        """Reject unknown options; require at least one layer."""
         from invariscope.common.registry import refuse_unknown_options
         from invariscope.studies.neurons.settings import NeuronSettings
 
         if not self.layers:
-            raise ValueError("layers is empty: name the modules whose neurons are to be measured")
+            raise ValueError("layers is empty: name the modules whose neurons are measured")
         for name in {"deformations", "patches", "samples", "seed"} & set(self.options):
-            raise ValueError(f"{name} is an option of the cell, not of its options")
+            raise ValueError(f"{name} is an option of the cell: move it out of the table `options`")
         refuse_unknown_options(NeuronSettings, self.options, name="neuron_stability")
         NeuronSettings(deformations=self.deformations, patches=self.patches, **self.options)
 
     def whole_result(self, model: nn.Module, data: ImageData, context: CellContext) -> Result:
-        """The measurement alone."""
+        """Return the measurement."""
         return self.measured(model, self.own_standard(data), context)
 
     def measured(self, model: nn.Module, data: ImageData, context: CellContext) -> Result:
@@ -67,5 +67,5 @@ class Neurons(NetworkResult):
         )
 
     def cost_units(self, other: Mapping[str, Kind]) -> tuple[Any, float]:
-        """Return an image."""
+        """Count images."""
         return self.units_of(other, "layers", "deformations", "patches", "options")

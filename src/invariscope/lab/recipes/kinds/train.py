@@ -1,4 +1,4 @@
-"""A cell that trains a network, from random weights or from those of another cell."""
+"""A cell that trains a classifier, from random weights or from those of another cell."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ _SETTINGS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Train(TrainingCell):
-    """Trains a classifier, as `zoo.train` does.
+    """The training of a classifier, as in `zoo.train`.
 
     Args:
-        augmentation: a transform, as in Python.
-        tested: test images for the accuracy after each epoch; 0: none.
-        start: a training cell whose network is trained further, on whatever data.
-        fresh: patterns of the parameters that are drawn anew all the same, such as "fc2.*".
+        augmentation: a transform, as a Python expression.
+        tested: number of test images for the accuracy after each epoch; 0: none.
+        start: a training cell whose network is trained further, possibly on other data.
+        fresh: patterns of parameters that are drawn anew despite `start`, such as "fc2.*".
         trained: patterns of the parameters that training changes, or "head" for the last linear layer; the
-            others stay as they start.
+            others keep their initial values.
         optimizer, weight_decay, label_smoothing, flip, crop_px, ema: as in `zoo.train`.
-        keep_epochs: the network is also kept as it was after these epochs, unrounded; 0: before training.
+        keep_epochs: epochs after which the network is also saved, unrounded; 0: before training.
         graded: measure the accuracy of the finished network on the whole test split.
     """
 
@@ -56,12 +56,12 @@ class Train(TrainingCell):
 
     @property
     def data_sets(self) -> tuple[tuple[str, str], ...]:
-        """The training split, and the test split if it is looked at."""
+        """The training split, and the test split if it is used."""
         tested = self.tested or self.graded
         return ((self.data, "train"), (self.data, "test")) if tested else ((self.data, "train"),)
 
     def check(self) -> None:
-        """Network, data set and transform exist; numbers are in range."""
+        """Reject unknown networks, data sets and transforms, and numbers out of range."""
         from invariscope.zoo.train_config import TrainConfig
 
         with about("augmentation", self.augmentation or ""):
@@ -73,21 +73,22 @@ class Train(TrainingCell):
             raise ValueError("trained is empty: name the parameters that training changes")
         if any(not 0 <= epoch <= self.epochs for epoch in self.keep_epochs):
             raise ValueError(
-                f"keep_epochs lie between 0 and the {self.epochs} epochs; got keep_epochs={self.keep_epochs}"
+                f"keep_epochs must be between 0 and {self.epochs}, the number of epochs; got "
+                f"keep_epochs={self.keep_epochs}"
             )
 
     def settings(self) -> dict[str, Any]:
-        """Those of `zoo.train`."""
+        """Return the options of `zoo.train`."""
         return {name: getattr(self, name) for name in _SETTINGS}
 
     def trainer(self) -> Callable[..., Training]:
-        """`zoo.train`."""
+        """Return `zoo.train`."""
         from invariscope.zoo import train
 
         return train
 
     def run(self, context: CellContext) -> None:
-        """Write `network/`, and `network@K/` for every epoch that is kept."""
+        """Write `network/`, and `network@K/` for every epoch in `keep_epochs`."""
         data = self.training_images(context)
         card = self.card(data)
         model = self._model(context, card)
@@ -132,13 +133,13 @@ class Train(TrainingCell):
 
 
 class _Kept:
-    """A monitor that keeps the network as it was after some epochs."""
+    """A monitor that saves the network after some epochs."""
 
     def __init__(self, folder: Path, card: Card, epochs: list[int]) -> None:
         self._folder, self._card, self._epochs = folder, card, epochs
 
     def __call__(self, model: nn.Module, epoch: int) -> None:
-        """Keep it after that epoch, unless an interrupted run did already."""
+        """Save the network after this epoch, unless an interrupted run already did."""
         from invariscope import zoo
 
         place = self._folder / f"{NETWORK}@{epoch}"
@@ -146,16 +147,16 @@ class _Kept:
             zoo.save_network(place, model, self._card)
 
     def copy(self, folder: Path) -> None:
-        """Copy them to what will be the cell: if that is interrupted, the originals are still there."""
+        """Copy the networks to the cell; the originals remain in case of an interruption."""
         for epoch in dict.fromkeys(self._epochs):
             shutil.copytree(self._folder / f"{NETWORK}@{epoch}", folder / f"{NETWORK}@{epoch}")
 
 
 def _take_over(model: nn.Module, earlier: nn.Module, fresh: list[str], name: str) -> None:
-    """Copy all weights that are not to be fresh.
+    """Copy the weights of an earlier network, except for fresh ones.
 
     Raises:
-        ValueError: the two differ elsewhere.
+        ValueError: weights that are not fresh differ in name or shape.
     """
     weights, own = earlier.state_dict(), model.state_dict()
     taken = [key for key in own if not matches_any(fresh, key)]

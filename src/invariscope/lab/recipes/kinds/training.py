@@ -1,4 +1,4 @@
-"""What all cells share that train a network."""
+"""The common base of cells that train a network."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class TrainingCell(Kind):
     Args:
         data: a data set of the zoo; its training split.
         network, network_options: an architecture of the zoo.
-        epochs, batch_size, lr, schedule, precision, channels_last, seed: as in `zoo.train`; the seed is also
-            that of the initial weights and of the subset.
-        samples: a seeded subset of the training images; None: all.
-        standardize: mean 0 and deviation 1 in each channel, by the training images.
-        weights: "float16": after training, matrices and filters are rounded to it (`zoo.round_to_float16`),
-            so that the network takes half the space.
+        epochs, batch_size, lr, schedule, precision, channels_last, seed: as in `zoo.train`; the seed also
+            determines the initial weights and the subset.
+        samples: size of a seeded subset of the training images; None: all.
+        standardize: whether each channel gets mean 0 and deviation 1, by the training images.
+        weights: "float16" rounds matrices and filters after training (`zoo.round_to_float16`), which halves
+            the size of the network.
     """
 
     gives: ClassVar[Literal["network", "result"]] = "network"
@@ -55,11 +55,11 @@ class TrainingCell(Kind):
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
-        """Return the options of the training, but for data and epochs; raise for what cannot be."""
+        """Return the options of the training besides data and epochs, rejecting invalid ones."""
 
     @abstractmethod
     def trainer(self) -> Callable[..., Training]:
-        """Return the zoo's function."""
+        """Return the training function of the zoo."""
 
     def check_training(self) -> None:
         """Reject networks and data sets that do not exist, and numbers out of range."""
@@ -67,10 +67,10 @@ class TrainingCell(Kind):
         check_data(self.data)
         for name in ("epochs", "batch_size", "lr"):
             if not getattr(self, name) > 0:
-                raise ValueError(f"{name} is above 0; got {name}={getattr(self, name)}")
+                raise ValueError(f"{name} must be above 0; got {name}={getattr(self, name)}")
 
     def training_images(self, context: CellContext) -> ImageData:
-        """Return the images, standardised if they are to be."""
+        """Return the training images, standardised if requested."""
         data = context.data(self.data, "train", self.samples, seed=self.seed)
         return data.standardized() if self.standardize else data
 
@@ -84,7 +84,7 @@ class TrainingCell(Kind):
         )
 
     def fitted(self, model: nn.Module, data: ImageData, context: CellContext, **options: Any) -> Training:
-        """Train the model with a checkpoint, and round its weights if they are to be."""
+        """Train the model with a checkpoint, and round its weights if requested."""
         from invariscope.zoo import round_to_float16
 
         found = self.trainer()(
@@ -107,14 +107,14 @@ class TrainingCell(Kind):
         save_network(context.folder / NETWORK, model, replace(card, training=training))
 
     def cost_units(self, other: Mapping[str, Kind]) -> tuple[Any, float]:
-        """Return a training step of one image."""
+        """Count training steps of one image."""
         named = (type(self).__name__.lower(), self.data, self.network, self.network_options, self.precision)
         transforms = [v for v in self.settings().values() if not isinstance(v, int | float | str)]
         images = self.samples or _IMAGES.get(self.data, 60000)
         return (*map(str, named), repr(transforms)), float(self.epochs * images)
 
     def time_one_unit(self, other: Mapping[str, Kind], data_dir: Path | None) -> float:
-        """Train two small epochs, the second of which counts."""
+        """Time the second of two small epochs."""
         from invariscope import zoo
 
         data = zoo.load(self.data, split="test", data_dir=data_dir, samples=_FEW)
@@ -130,9 +130,9 @@ class TrainingCell(Kind):
 
 
 def network_after(folder: Path, epoch: int | None = None) -> tuple[nn.Module, Card]:
-    """Return the network of a finished training cell, as it ended or as it was after an epoch, and its card.
+    """Return the network of a finished training cell, at the end or after an epoch, and its card.
 
-    The network before training is built again from its seed, unless the cell kept it.
+    The network before training is rebuilt from its seed, unless the cell kept it.
 
     Raises:
         ValueError: the cell did not keep the network after that epoch.
@@ -146,7 +146,7 @@ def network_after(folder: Path, epoch: int | None = None) -> tuple[nn.Module, Ca
     card = zoo.load_card(folder / NETWORK)
     if epoch or (card.training or {}).get("start"):
         raise ValueError(
-            f"no network was kept after epoch {epoch}: list it under keep_epochs of the training"
+            f"no network was kept after epoch {epoch}: add it to keep_epochs of the training cell"
         )
     return card.build().eval(), card
 
@@ -154,9 +154,9 @@ def network_after(folder: Path, epoch: int | None = None) -> tuple[nn.Module, Ca
 def progress_lines(log: Callable[[str], None]) -> Callable[[Progress], None]:
     """Return a progress callback that logs a line after each epoch, and ends the training on SIGTERM."""
 
-    def tell(at: Progress) -> None:
+    def report(at: Progress) -> None:
         raise_if_requested()
         if at.batch == at.batches:
             log(f"epoch {at.epoch} of {at.epochs}, last loss {at.loss:.4f}")
 
-    return tell
+    return report

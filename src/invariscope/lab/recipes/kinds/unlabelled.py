@@ -17,10 +17,10 @@ _SETTINGS = ("batch_size", "lr", "schedule", "precision", "channels_last", "seed
 
 @dataclass(frozen=True, kw_only=True)
 class _Unlabelled(TrainingCell):
-    """Trains all but the last linear layer, which keeps its random weights.
+    """The training of all layers except the last linear one, which keeps its random weights.
 
-    A `train` cell that starts from this one, with `trained = ["fc2.*"]` or whatever that layer is called,
-    puts a linear probe on the features. The architecture ends with a linear layer.
+    A `train` cell that starts from this one, with `trained = ["fc2.*"]` or the name of that layer, fits a
+    linear probe to the features. The architecture must end with a linear layer.
     """
 
     @property
@@ -29,7 +29,7 @@ class _Unlabelled(TrainingCell):
         return ((self.data, "train"),)
 
     def check(self) -> None:
-        """Network, data set and transforms exist; numbers are in range."""
+        """Reject unknown networks, data sets and transforms, and numbers out of range."""
         self.settings()
         self.check_training()
 
@@ -46,10 +46,10 @@ class _Unlabelled(TrainingCell):
 
 @dataclass(frozen=True, kw_only=True)
 class Contrast(_Unlabelled):
-    """Two views of an image are to be recognised as one, as in `zoo.contrastive`.
+    """Contrastive training: match two views of an image, as in `zoo.contrastive`.
 
     Args:
-        views: transforms, as in Python; each view is moved by an element of each.
+        views: transforms, as Python expressions; each view is moved by an element of each.
         intensity, color, temperature, projection: as in `zoo.contrastive`.
     """
 
@@ -60,7 +60,7 @@ class Contrast(_Unlabelled):
     projection: int = 64
 
     def settings(self) -> dict[str, Any]:
-        """With the transforms of the views."""
+        """Return the options of `zoo.contrastive`."""
         from invariscope.catalog.expressions import read_transform
         from invariscope.lab.training.contrastive import Pairs
 
@@ -69,7 +69,7 @@ class Contrast(_Unlabelled):
         return {"views": views, **self._given("intensity", "color", "temperature", "projection")}
 
     def trainer(self) -> Callable[..., Training]:
-        """`zoo.contrastive`."""
+        """Return `zoo.contrastive`."""
         from invariscope.zoo import contrastive
 
         return contrastive
@@ -77,16 +77,16 @@ class Contrast(_Unlabelled):
 
 @dataclass(frozen=True, kw_only=True)
 class Recognize(_Unlabelled):
-    """The element by which an image was moved is to be named, as in `zoo.recognize_elements`.
+    """Recognition of the element that moved an image, as in `zoo.recognize_elements`.
 
     Args:
-        transform: as in Python; its elements are to be told apart.
+        transform: a Python expression; its elements are the classes.
     """
 
     transform: str
 
     def settings(self) -> dict[str, Any]:
-        """With the transform."""
+        """Return the options of `zoo.recognize_elements`."""
         from invariscope.catalog.expressions import read_transform
         from invariscope.lab.training.recognized import ElementRecognition
 
@@ -96,7 +96,7 @@ class Recognize(_Unlabelled):
         return {"transform": transform, **self._given()}
 
     def trainer(self) -> Callable[..., Training]:
-        """`zoo.recognize_elements`."""
+        """Return `zoo.recognize_elements`."""
         from invariscope.zoo import recognize_elements
 
         return recognize_elements

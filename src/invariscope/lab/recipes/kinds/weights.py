@@ -1,4 +1,4 @@
-"""A cell that reads a network's weights: filter spectra, Gabor fits, couplings, over its training."""
+"""A cell that analyses the weights of a network over its training: spectra, Gabor fits, couplings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from invariscope.lab.recipes.kinds.base import CellContext, Kind, architecture, check_one_model
 from invariscope.lab.recipes.kinds.network_result import RESULT
 from invariscope.lab.recipes.kinds.training import network_after
-from invariscope.lab.recipes.kinds.weight_rows import ANALYSES, Findings, check_analysis
+from invariscope.lab.recipes.kinds.weight_rows import ANALYSES, check_analysis
 
 if TYPE_CHECKING:
     from torch import nn
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Weights(Kind):
-    """An analysis of a network's weights, as `invariscope.weights` has them, at stages of its training.
+    """An analysis of the weights of a network, from `invariscope.weights`, at stages of its training.
 
-    What it finds in the trained network stands under the stratum "all", what it finds after epoch K under
-    "epoch K". Ratios are to the first of the epochs.
+    The stratum "all" is the trained network, "epoch K" the network after epoch K. Ratios are to the first of
+    the epochs.
 
     Args:
         analysis: "filter_spectrum", "gabor", "rotation_coupling" or "head_correlation".
-        model: a cell that trains. None: a network as it is built.
-        epochs: of those that the training keeps, looked at as well, in this order; 0: before training.
-        network, network_options, seed: the network as it is built, for digits of 28 x 28.
-        layers: names or patterns of convolutions; None: those that the analysis takes by itself.
+        model: a training cell. None: an untrained network.
+        epochs: further epochs to analyse, among those that the training keeps; 0: before training.
+        network, network_options, seed: the untrained network, for digits of 28 x 28.
+        layers: names or patterns of convolutions; None: the default of the analysis.
         settings: further options of the analysis, such as angles or permutations.
-        label: the model's name in figures.
+        label: the name of the model in figures.
     """
 
     analysis: str
@@ -48,44 +48,41 @@ class Weights(Kind):
 
     @property
     def data_sets(self) -> tuple[tuple[str, str], ...]:
-        """None: weights need no data."""
+        """Empty: weights need no data."""
         return ()
 
     def check(self) -> None:
-        """The analysis exists; exactly one model is named; a network as it is built has no epochs."""
+        """Reject unknown analyses and epochs of an untrained network; require exactly one model."""
         check_analysis(self.analysis, self.settings)
         check_one_model(self.model, self.network, self.network_options)
         if self.network is not None and self.epochs:
-            raise ValueError(f"a network as it is built has no epochs; got epochs={self.epochs}")
+            raise ValueError(f"an untrained network has no epochs; got epochs={self.epochs}")
 
     def run(self, context: CellContext) -> None:
-        """Writes `result/`."""
-        self.looked(self._stages(context), context).save(context.folder / RESULT)
+        """Write `result/`."""
+        self.analysed(self._stages(context), context).save(context.folder / RESULT)
 
-    def looked(self, stages: Iterator[tuple[int | None, nn.Module]], context: CellContext) -> Result:
-        """What is found at (epoch, network) of each stage; ratios are to the first, the last is "all"."""
+    def analysed(self, stages: Iterator[tuple[int | None, nn.Module]], context: CellContext) -> Result:
+        """Analyse the (epoch, network) of each stage; ratios are to the first, the last is "all"."""
         from invariscope.results.result import Result
 
-        rows, curves, arrays, epochs, start = [], [], {}, {}, None
+        rows, points, arrays, epochs, start = [], [], {}, {}, None
         for number, (epoch, model) in enumerate(stages):
             start = start or model
             stratum = "all" if number == len(self.epochs) else f"epoch {epoch}"
             epochs[stratum] = epoch
             context.log(f"{self.analysis}, {stratum}")
-            found = self._found(model, start).of_stratum(stratum)
-            rows += found[0]
-            curves += found[1]
-            arrays |= found[2]
+            before = start if self.epochs else None
+            found = ANALYSES[self.analysis](model, before, self.layers, **self.settings)
+            rows += [replace(row, stratum=stratum) for row in found.rows]
+            points += [replace(point, stratum=stratum) for point in found.points]
+            arrays |= {(measure, layer, stratum, 0): array for (measure, layer), array in found.maps.items()}
         name = self.label or self.model or self.network
         about = {"analysis": self.analysis, "epochs": epochs, **self.settings}
-        # Values of one cell are of the same filters, so that their differences are paired.
+        # All values of a cell come from the same filters, so their differences are paired.
         provenance = {"model": {"name": name, "label": name}, "weights": about,
                       "data": {"fingerprint": f"weights of {self.model or self.network}"}}  # fmt: skip
-        return Result(tuple(rows), tuple(curves), arrays, provenance)
-
-    def _found(self, model: nn.Module, start: nn.Module) -> Findings:
-        before = start if self.epochs else None
-        return ANALYSES[self.analysis](model, before, self.layers, **self.settings)
+        return Result(tuple(rows), tuple(points), arrays, provenance)
 
     def _stages(self, context: CellContext) -> Iterator[tuple[int | None, nn.Module]]:
         from invariscope import zoo
@@ -101,16 +98,16 @@ class Weights(Kind):
         yield (card.training or {}).get("epochs"), model
 
     def cost_units(self, other: Mapping[str, Kind]) -> tuple[Any, float]:
-        """Return a stage of training."""
+        """Count stages of training."""
         named = (*architecture(self, other), self.settings)
         return ("weights", self.analysis, *map(str, named)), 1.0 + len(self.epochs)
 
     def time_one_unit(self, other: Mapping[str, Kind], data_dir: Path | None) -> float:
-        """Analyse random weights."""
+        """Time the analysis of random weights."""
         from invariscope import zoo
 
         network, options = architecture(self, other)
         started = time.perf_counter()
         bare = replace(self, epochs=[])
-        bare.looked(iter([(None, zoo.build(network, **options))]), CellContext(Path(), Path()))
+        bare.analysed(iter([(None, zoo.build(network, **options))]), CellContext(Path(), Path()))
         return time.perf_counter() - started

@@ -1,6 +1,7 @@
-"""The numbers that tables and claims name: each a value with its interval, from measured cells.
+"""The numbers of tables and claims: values with intervals, computed from measured cells.
 
-A quantity is a function under `@quantity` in any file of this package; a new file is found by itself.
+A quantity is a function decorated with `@quantity` in any file of this package; new files are found
+automatically.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from invariscope.lab.recipes.quantities.base import (
     NoValueError,
     Results,
     check,
+    evaluate,
     quantity,
-    worked_out,
 )
 from invariscope.lab.recipes.quantities.nesting import nested
 
@@ -27,9 +28,9 @@ __all__ = [
     "NotFinishedError",
     "Results",
     "check",
+    "evaluate",
     "nested",
     "quantity",
-    "worked_out",
 ]
 
 for _module in pkgutil.iter_modules(__path__, f"{__name__}."):

@@ -1,4 +1,4 @@
-"""What a quantity is: a function of measured cells that gives a value with its interval."""
+"""Quantities: functions of measured cells that return a value with its interval."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ QUANTITIES: dict[str, Callable[..., Estimate]] = {}
 
 
 class NoValueError(ValueError):
-    """A quantity that cannot be had, because a cell is missing or holds no such thing."""
+    """A quantity has no value, because a cell is missing or does not hold it."""
 
 
 class NotFinishedError(NoValueError):
-    """A quantity whose cell is not finished."""
+    """A quantity has no value yet, because a cell is unfinished."""
 
 
 class Results(Protocol):
-    """Where quantities find results."""
+    """The results from which quantities are computed."""
 
     def result(self, name: str) -> Result:
-        """The result of that measuring cell; NoValueError if there is none, NotFinishedError if not yet."""
+        """Return the result of a measuring cell, or raise NoValueError (NotFinishedError if unfinished)."""
         ...
 
     def matching(self, patterns: Sequence[str]) -> list[str]:
-        """The cells that match any of the patterns, finished or not."""
+        """Return the cells that match any of the patterns, finished or not."""
         ...
 
 
@@ -49,15 +49,15 @@ class Estimate:
 
     Args:
         value: from all samples.
-        interval: over what `covers` says; NaN bounds where there is none.
-        omitted: the values without one group of samples each; empty where they are not known.
+        interval: over what `covers` names; bounds are NaN if there is no interval.
+        omitted: the values without one group of samples each; empty if unknown.
         sizes: of those groups.
-        pairing: estimates with the same one were made on the same samples and elements.
+        pairing: equal for estimates from the same samples and elements.
         over: what the outermost part of the interval is over.
         scale: "log" for ratios, which are averaged as logarithms.
-        trainings: how many trainings were combined.
+        trainings: number of trainings that were combined.
         inner: the same value with its interval over what is nested inside, such as samples within trainings;
-            its error is part of this interval already.
+            its error is already part of this interval.
     """
 
     value: float
@@ -72,7 +72,7 @@ class Estimate:
 
     @classmethod
     def of(cls, value: float, omitted: Sequence[float], sizes: Sequence[int], pairing: str) -> Estimate:
-        """With the jackknife interval of the leave-one-group-out values."""
+        """Return an estimate with the jackknife interval of leave-one-group-out values."""
         if len(omitted) < 2:
             return cls(float(value), pairing=pairing)
         interval = jackknife(float(value), list(omitted), list(sizes))
@@ -91,11 +91,11 @@ class Estimate:
         return f"{inner} within {self.over}" if self.inner.over == "samples" else f"{self.over} and {inner}"
 
     def paired_with(self, other: Estimate) -> bool:
-        """Whether both come from the same samples, with one group left out at a time."""
+        """Return whether both estimates leave out the same groups of the same samples."""
         return bool(self.omitted) and self.pairing == other.pairing and self.sizes == other.sizes
 
     def minus(self, other: Estimate) -> Estimate:
-        """The difference: paired where both come from the same samples, else of independent estimates."""
+        """Return the difference, paired if both come from the same samples, else of independent estimates."""
         value = self.value - other.value
         if self.paired_with(other):
             omitted = np.subtract(self.omitted, other.omitted).tolist()
@@ -106,10 +106,10 @@ class Estimate:
         return Estimate(value, around(centre, error, GROUPS - 1), over=self.over)
 
     def holding(self, inner: Estimate | None) -> Estimate:
-        """Return the estimate with the error of what is nested inside added to its own.
+        """Return the estimate with the error of an inner estimate added to its own.
 
-        The variances add up, with Satterthwaite's degrees of freedom; the centre takes over the correction
-        of the bias. None, or an inner estimate without an interval, adds nothing.
+        The variances add up, with Satterthwaite's degrees of freedom, and the bias correction of the inner
+        estimate is applied to the centre. None, or an inner estimate without an interval, changes nothing.
         """
         if inner is None or not math.isfinite(inner.interval.error):
             return self
@@ -134,14 +134,14 @@ class Estimate:
         return Estimate(math.log(self.value), interval, over=self.over)
 
     def exponential(self) -> Estimate:
-        """Return the estimate of the exponential: of a ratio, from that of its logarithm."""
+        """Return the estimate of the exponential: a ratio, given its logarithm."""
         omitted = tuple(map(math.exp, self.omitted))
         interval = self.interval.exponential()
         return replace(self, value=math.exp(self.value), interval=interval, omitted=omitted, scale="log")
 
 
 def added(intervals: Sequence[Interval]) -> tuple[float, float]:
-    """The error of a sum of independent parts, and Satterthwaite's degrees of freedom for it.
+    """Return the error of a sum of independent parts and its degrees of freedom after Satterthwaite.
 
     .. math:: \\nu = \\frac{(\\sum_i e_i^2)^2}{\\sum_i e_i^4 / \\nu_i}
 
@@ -157,7 +157,7 @@ def added(intervals: Sequence[Interval]) -> tuple[float, float]:
 
 
 def around(centre: float, error: float, freedom: float) -> Interval:
-    """The t interval with so many degrees of freedom; none where the error is not known."""
+    """Return the t interval around a centre; MISSING if the centre or the error is not finite."""
     from scipy import special
 
     if not math.isfinite(centre) or not math.isfinite(error):
@@ -167,7 +167,7 @@ def around(centre: float, error: float, freedom: float) -> Interval:
 
 
 def spread_over(values: Sequence[float], over: str) -> Estimate:
-    """The mean of a few independent values with the t interval over them."""
+    """Return the mean of a few independent values with its t interval."""
     known = np.asarray(values, float)
     known = known[np.isfinite(known)]
     if not len(known):
@@ -178,20 +178,20 @@ def spread_over(values: Sequence[float], over: str) -> Estimate:
 
 
 def quantity(function: Callable[..., Estimate]) -> Callable[..., Estimate]:
-    """Lists a function of (cells, *, options) under its name."""
+    """Register a function of (cells, *, options) under its name."""
     QUANTITIES[function.__name__] = function
     return function
 
 
 def check(spec: dict[str, Any]) -> None:
-    """Refuses a quantity that does not exist, or arguments that it does not take.
+    """Reject unknown quantities and arguments.
 
     Raises:
         ValueError: with the closest name.
     """
     name = spec.get("quantity")
     if not isinstance(name, str):
-        raise ValueError(f"a value is a table with the key 'quantity', got {spec!r}")
+        raise ValueError(f"a value must be a table with the key 'quantity', got {spec!r}")
     if name not in QUANTITIES:
         raise unknown("quantity", name, QUANTITIES)
     parameters = list(inspect.signature(QUANTITIES[name]).parameters.values())[1:]
@@ -203,11 +203,11 @@ def check(spec: dict[str, Any]) -> None:
         raise ValueError(f"{name} needs {', '.join(missing)}")
 
 
-def worked_out(cells: Results, spec: dict[str, Any]) -> Estimate:
-    """The quantity that a table names.
+def evaluate(cells: Results, spec: dict[str, Any]) -> Estimate:
+    """Compute the quantity that a table in TOML names.
 
     Raises:
-        NoValueError: a cell is missing, or holds no such thing.
+        NoValueError: a cell is missing, or does not hold the quantity.
     """
     arguments = {key: value for key, value in spec.items() if key != "quantity"}
     return QUANTITIES[spec["quantity"]](cells, **arguments)
@@ -222,10 +222,13 @@ def rows_of(
     layers: Sequence[str] | None = None,
     finite: bool = False,
 ) -> list[Row]:
-    """The rows of a cell, a measure and a stratum, of the layers that match any of the patterns (None: all).
+    """Return the rows of a measure and a stratum in a cell, in the order of the layers.
 
     Args:
-        finite: leave out layers without a finite value.
+        cells, cell: where to look.
+        measure, stratum: of the rows.
+        layers: patterns of layers; None: all.
+        finite: whether to leave out layers without a finite value.
     Raises:
         NoValueError: no row is left.
     """
@@ -238,8 +241,8 @@ def rows_of(
         if matches_any(layers, row["layer"]) and (math.isfinite(row["value"]) or not finite)
     ]
     if not found:
-        has = f"has a finite {measure}" if finite else f"has a {measure}"
-        raise NoValueError(f"no layer of {cell} that matches {list(layers or ['*'])} {has}")
+        kind = "a finite" if finite else "a"
+        raise NoValueError(f"no layer of {cell} that matches {list(layers or ['*'])} has {kind} {measure}")
     return found
 
 
@@ -250,20 +253,31 @@ def bounded(estimate: Estimate, least: float, most: float) -> Estimate:
 
 
 def estimate_of(result: Result, values: np.ndarray, sizes: Sequence[int]) -> Estimate:
-    """From (1 + groups,) values: of all samples, then without one group of the result's samples each."""
+    """Return the estimate from (1 + groups,) values: of all samples, then without one group each."""
     return Estimate.of(values[0], values[1:].tolist(), sizes, pairing_of(result))
 
 
 def pairing_of(result: Result) -> str:
-    """What two results have in common if they are of the same samples under the same elements."""
+    """Return a text that is equal for results of the same samples under the same elements."""
     parts = [result.provenance.get(part, {}).get("fingerprint") for part in ("data", "transform")]
     return "/".join(map(str, parts))
 
 
 def replicates_of(rows: Sequence[Row | Point]) -> tuple[np.ndarray, list[int]]:
-    """((1 + groups, layer) values: of all samples, then without one group each; the groups' sizes)."""
-    values = np.array([[row["value"] for row in rows]], float)
-    if not all(row.get("replicates") for row in rows):
+    """Return (1 + groups, layer) values, of all samples and without one group each, and the group sizes."""
+    values = np.array([[row.value for row in rows]], float)
+    if not all(row.replicates for row in rows):
         return values, []
-    omitted = np.array([row["replicates"] for row in rows], float).T
-    return np.concatenate([values, omitted]), list(rows[0]["group_sizes"])
+    omitted = np.array([row.replicates for row in rows], float).T
+    return np.concatenate([values, omitted]), list(rows[0].group_sizes)
+
+
+def slopes(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return the least-squares slopes of y (..., point) over x (point,); NaN if x does not vary."""
+    along = x - x.mean()
+    return y @ along / (along @ along) if along.any() else np.full(y.shape[:-1], np.nan)
+
+
+def pearson(x: np.ndarray, y: np.ndarray) -> float:
+    """Return Pearson's correlation; NaN if one of the vectors does not vary."""
+    return float(np.corrcoef(x, y)[0, 1]) if np.ptp(x) and np.ptp(y) else math.nan

@@ -1,4 +1,4 @@
-"""Numbers read off curves between the points that were measured."""
+"""Quantities read off curves, between the measured points."""
 
 from __future__ import annotations
 
@@ -36,15 +36,16 @@ def curve_ratio(
     measure: str = "stability_curve.R",
     layer: str = "output",
 ) -> Estimate:
-    """A curve in one cell over the same curve in another, at the same place.
+    """Ratio of a curve in one cell to the same curve in another, at the same x.
 
-    Between two measured points the logarithm of the value is linear in the logarithm of x, so that a power
-    law is read off exactly. Paired if both curves are of the same samples and come with jackknife values;
-    otherwise the errors of both add up.
+    Between two measured points the logarithm of the value is linear in the logarithm of x, so power laws are
+    interpolated exactly. Paired if both curves come from the same samples with jackknife values; otherwise
+    the errors add up.
 
     Args:
+        cells: the results.
         cell, to: cells with curves.
-        x: where: for stability curves the radius, the norm by which inputs are moved.
+        x: where to compare: for stability curves the radius, the norm by which inputs are moved.
         measure: the curve.
         layer: whose curve.
     """
@@ -54,9 +55,9 @@ def curve_ratio(
 
 @quantity
 def departure(cells: Results, *, cell: str, way: Literal["noise", "toward"] = "noise") -> Estimate:
-    """G/r² where half of the predictions have flipped, over its value at the smallest radius.
+    """Ratio of G/r² at the radius at which half of the predictions have flipped to that at the smallest.
 
-    1 if the output is still linear. The curve is read off at the nearest measured radius.
+    1 if the output is still linear there. The curve is evaluated at the nearest measured radius.
     """
     if way not in _WAYS:
         raise unknown("way", way, _WAYS)
@@ -64,56 +65,58 @@ def departure(cells: Results, *, cell: str, way: Literal["noise", "toward"] = "n
     bump = layer_value(cells, cell=cell, measure=f"stability_curve.bump_{way}").value
     points = _positive(result, _WAYS[way], "output")
     if not math.isfinite(bump) or not points:
-        raise NoValueError(f"in {cell} half of the predictions flip at no radius that was measured ({way})")
-    at_bump = min(points, key=lambda point: abs(math.log(point["x"] / bump)))
+        raise NoValueError(f"in {cell} half of the predictions flip at no measured radius ({way})")
+    at_bump = min(points, key=lambda point: abs(math.log(point.x / bump)))
     return quotient(_point(at_bump), _point(points[0]))
 
 
 def _positive(result: Result, measure: str, layer: str) -> list[Point]:
-    """The curve's points of positive place and value, in the order of their places."""
+    """Return the points of a curve with positive x and value, sorted by x."""
     wanted = (measure, layer, "all")
-    rows = [p for p in result.curve_rows if (p["measure"], p["layer"], p["stratum"]) == wanted]
-    return sorted((p for p in rows if p["x"] > 0 and p["value"] > 0), key=lambda point: point["x"])
+    points = [p for p in result.curve_rows if (p.measure, p.layer, p.stratum) == wanted]
+    return sorted((p for p in points if p.x > 0 and p.value > 0), key=lambda point: point.x)
 
 
-def _point(row: Point) -> Estimate:
-    """A point with the error that its interval implies."""
-    centre = (row["ci_low"] + row["ci_high"]) / 2
-    return Estimate(row["value"], Interval(row["ci_low"], row["ci_high"], centre, _error(row)))
+def _point(point: Point) -> Estimate:
+    """Return a point as an estimate, with the error that its interval implies."""
+    centre = (point.ci_low + point.ci_high) / 2
+    return Estimate(point.value, Interval(point.ci_low, point.ci_high, centre, _error(point)))
 
 
-def _error(row: Point) -> float:
+def _error(point: Point) -> float:
     from scipy import special
 
-    return (row["ci_high"] - row["ci_low"]) / (2 * float(special.stdtrit(GROUPS - 1, 0.975)))
+    return (point.ci_high - point.ci_low) / (2 * float(special.stdtrit(GROUPS - 1, 0.975)))
 
 
 def _read_off(result: Result, cell: str, measure: str, layer: str, x: float) -> Estimate:
-    """The curve's value at x.
+    """Return the value of a curve at x.
 
     Raises:
-        NoValueError: fewer than two positive points, or x beyond them.
+        NoValueError: fewer than two positive points, or x outside of them.
     """
-    rows = _positive(result, measure, layer)
-    places = np.array([p["x"] for p in rows])
-    if len(rows) < 2 or not places[0] <= x <= places[-1]:
-        known = f"between {places[0]:.3g} and {places[-1]:.3g}" if len(rows) > 1 else "at two points or more"
-        raise NoValueError(f"{measure} of {layer} in {cell} is not known at {x:g}, only {known}")
+    points = _positive(result, measure, layer)
+    places = np.array([point.x for point in points])
+    if len(points) < 2:
+        raise NoValueError(f"{measure} of {layer} in {cell} has fewer than two positive points")
+    if not places[0] <= x <= places[-1]:
+        known = f"only between {places[0]:.3g} and {places[-1]:.3g}"
+        raise NoValueError(f"{measure} of {layer} in {cell} is not known at {x:g}, {known}")
     right = int(np.searchsorted(places, x).clip(1))
     share = float(np.log(x / places[right - 1]) / np.log(places[right] / places[right - 1]))
-    return _between(rows[right - 1 : right + 1], np.array([1 - share, share]), pairing_of(result))
+    return _between(points[right - 1 : right + 1], np.array([1 - share, share]), pairing_of(result))
 
 
-def _between(rows: list[Point], weights: np.ndarray, pairing: str) -> Estimate:
-    """The weighted geometric mean of two points.
+def _between(points: list[Point], weights: np.ndarray, pairing: str) -> Estimate:
+    """Return the weighted geometric mean of two points.
 
-    Without jackknife values their errors are taken as fully correlated, which makes the interval wide rather
-    than narrow: neighbouring points are of the same samples.
+    Without jackknife values the errors are treated as fully correlated, which is conservative: neighbouring
+    points come from the same samples.
     """
-    values, sizes = replicates_of(rows)
+    values, sizes = replicates_of(points)
     if sizes and (values > 0).all():
         means = np.exp(np.log(values) @ weights)
         return Estimate.of(means[0], means[1:].tolist(), sizes, pairing)
     value = float(np.exp(np.log(values[0]) @ weights))
-    relative = [_error(row) / row["value"] for row in rows]
+    relative = [_error(point) / point.value for point in points]
     return Estimate(value, around(value, value * float(weights @ relative), GROUPS - 1))

@@ -1,4 +1,4 @@
-"""How a value goes on from layer to layer: slopes along the depth, and what a change does early and late."""
+"""Quantities along the depth of a network: slopes, and changes in early and late layers."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from invariscope.lab.recipes.quantities.base import (
     quantity,
     replicates_of,
     rows_of,
+    slopes,
     spread_over,
 )
 
@@ -31,11 +32,11 @@ def depth_slope(
     law: str = "exponential",
     stratum: str = "all",
 ) -> Estimate:
-    """Slope along the depth of the logarithm of a positive value, by least squares over layers.
+    """Least-squares slope of the logarithm of a positive value along the depth.
 
-    With k counting the layers that match from 1: "exponential" is the slope of log2(value) over k, so -1
-    halves from layer to layer; "power" that of log(value) over log(k), the exponent of a power law. Layers
-    before the `first` and after the `last` are left out; 0: none after.
+    With k counting the matching layers from 1, "exponential" is the slope of log2(value) over k (-1 means
+    that the value halves from layer to layer), and "power" that of log(value) over log(k), the exponent of a
+    power law. Layers before `first` and after `last` are left out; `last = 0` keeps all.
     """
     if law not in LAWS:
         raise unknown("law", law, LAWS)
@@ -44,22 +45,22 @@ def depth_slope(
     number = np.arange(1, len(rows) + 1)
     chosen = (number >= first) & (number <= (last or len(rows)))
     if chosen.sum() < 3:
-        raise NoValueError(f"a slope needs three layers; {cell} has {int(chosen.sum())} of them")
+        raise NoValueError(f"a slope needs three layers; {cell} has {int(chosen.sum())}")
     values, sizes = replicates_of([row for row, kept in zip(rows, chosen, strict=True) if kept])
     if not (values > 0).all():
-        raise NoValueError(f"{measure} of {cell} is not positive in every layer, and so has no logarithm")
+        raise NoValueError(f"{measure} of {cell} is not positive in every layer, so it has no logarithm")
     depth = number[chosen] if law == "exponential" else np.log(number[chosen])
-    slopes = _slopes(depth, np.log2(values) if law == "exponential" else np.log(values))
-    return estimate_of(result, slopes, sizes)
+    found = slopes(depth, np.log2(values) if law == "exponential" else np.log(values))
+    return estimate_of(result, found, sizes)
 
 
 @quantity
 def mean_ratio(
     cells: Results, *, among: list[str], to: str, measure: str, layer: str, stratum: str = "all"
 ) -> Estimate:
-    """Geometric mean over several cells of a layer's value relative to that in one cell.
+    """Geometric mean over several cells of the ratio of a layer's value to that in one cell.
 
-    For draws of the same thing; the interval is over the draws.
+    For repeated draws of one experiment; the interval is over the draws.
     """
     logs = _log_ratios(cells, among, to, measure, [layer], stratum)[:, 0]
     return spread_over(logs.tolist(), "draws").exponential()
@@ -76,35 +77,28 @@ def late_ratio(
     share: float = 0.5,
     stratum: str = "all",
 ) -> Estimate:
-    """As `mean_ratio`, over the last share of the layers, divided by that over the layers before.
+    """Ratio of `mean_ratio` over the last share of the layers to `mean_ratio` over the layers before.
 
-    Above 1, what distinguishes the cells shows in late layers more than in early ones. The interval is over
-    the draws.
+    Above 1, the cells differ more in late layers than in early ones. The interval is over the draws.
     """
     logs = _log_ratios(cells, among, to, measure, layers, stratum)
     before = round((1 - share) * logs.shape[1])
     if not 0 < before < logs.shape[1]:
-        raise NoValueError(f"{logs.shape[1]} layers of {to} cannot be parted into early and late ones")
+        raise NoValueError(f"{logs.shape[1]} layers of {to} cannot be split into early and late ones")
     contrast = logs[:, before:].mean(axis=1) - logs[:, :before].mean(axis=1)
     return spread_over(contrast.tolist(), "draws").exponential()
-
-
-def _slopes(x: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """(replicate,) of values (replicate, layer)."""
-    along = x - x.mean()
-    return values @ along / (along @ along)
 
 
 def _log_ratios(
     cells: Results, among: list[str], to: str, measure: str, layers: list[str] | None, stratum: str
 ) -> np.ndarray:
-    """(cell, layer) logarithms of the values over those in the cell `to`."""
+    """Return (cell, layer) logarithms of the ratios of values to those in the cell `to`."""
     names = [name for name in cells.matching(among) if name != to]
     if not names:
         raise NoValueError(f"no cell matches {among}")
     found = [rows_of(cells, name, measure, stratum, layers=layers) for name in (to, *names)]
     values = [[row["value"] for row in rows] for rows in found]
     if len({len(one) for one in values}) > 1 or not (np.array(values) > 0).all():
-        raise NoValueError(f"{measure} of {to} and {names[0]} has other layers, or is not positive")
+        raise NoValueError(f"{measure} of {to} and {names[0]} differ in layers, or are not positive")
     logs = np.log(values)
     return logs[1:] - logs[0]

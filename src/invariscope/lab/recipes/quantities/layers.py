@@ -1,4 +1,4 @@
-"""Numbers of one network: over all layers, of one layer, of one point of a curve, along the depth."""
+"""Quantities of one network: over all layers, of one layer, of one point of a curve."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from invariscope.lab.recipes.quantities.base import (
     bounded,
     estimate_of,
     pairing_of,
+    pearson,
     quantity,
     replicates_of,
     rows_of,
@@ -26,7 +27,7 @@ FEWEST_LAYERS = 4
 
 @quantity
 def overall(cells: Results, *, cell: str, measure: str = NV, stratum: str = "all") -> Estimate:
-    """Mean over all finite activations of a network: large layers weigh more than small ones."""
+    """Mean over all units of a network with a finite value, so that large layers weigh more."""
     result = cells.result(cell)
     rows = rows_of(cells, cell, measure, stratum, finite=True)
     values, sizes = replicates_of(rows)
@@ -38,7 +39,7 @@ def overall(cells: Results, *, cell: str, measure: str = NV, stratum: str = "all
 def layer_mean(
     cells: Results, *, cell: str, measure: str = NV, layers: list[str] | None = None, stratum: str = "all"
 ) -> Estimate:
-    """Mean over the layers of a network that match any of the patterns, each counting once; None: all."""
+    """Unweighted mean over the layers that match any of the patterns; None: all layers."""
     result = cells.result(cell)
     values, sizes = replicates_of(rows_of(cells, cell, measure, stratum, layers=layers, finite=True))
     return estimate_of(result, values.mean(axis=1), sizes)
@@ -48,7 +49,7 @@ def layer_mean(
 def layer_value(
     cells: Results, *, cell: str, measure: str = NV, layer: str = "output", stratum: str = "all"
 ) -> Estimate:
-    """The value of one layer; of predictions the mean over elements, without the identity for flips."""
+    """Value of one layer; for predictions the mean over elements, for flips without the identity."""
     result = cells.result(cell)
     rows = [row for row in rows_of(cells, cell, measure, stratum) if row["layer"] == layer]
     if not rows:
@@ -59,7 +60,7 @@ def layer_value(
 
 @quantity
 def last_value(cells: Results, *, cell: str, measure: str, stratum: str = "all") -> Estimate:
-    """The value of the last layer that has one, whatever the network calls it."""
+    """Value of the last layer that has one."""
     result = cells.result(cell)
     values, sizes = replicates_of(rows_of(cells, cell, measure, stratum)[-1:])
     return estimate_of(result, values[:, 0], sizes)
@@ -67,14 +68,14 @@ def last_value(cells: Results, *, cell: str, measure: str, stratum: str = "all")
 
 @quantity
 def element_value(cells: Results, *, cell: str, measure: str, x: float, layer: str = "output") -> Estimate:
-    """One point of a curve: the value at the element whose parameter is `x`."""
+    """Value of a curve at the element whose parameter is `x`."""
     result = cells.result(cell)
-    for row in result.curve_rows:
-        if (row["measure"], row["layer"], row["stratum"]) == (measure, layer, "all") and row["x"] == x:
-            if row.get("replicates"):
-                return Estimate.of(row["value"], row["replicates"], row["group_sizes"], pairing_of(result))
-            centre = (row["ci_low"] + row["ci_high"]) / 2
-            return Estimate(row["value"], Interval(row["ci_low"], row["ci_high"], centre))
+    for point in result.curve_rows:
+        if (point.measure, point.layer, point.stratum, point.x) == (measure, layer, "all", x):
+            if point.replicates:
+                return Estimate.of(point.value, point.replicates, point.group_sizes, pairing_of(result))
+            centre = (point.ci_low + point.ci_high) / 2
+            return Estimate(point.value, Interval(point.ci_low, point.ci_high, centre))
     raise NoValueError(f"{cell} has no {measure} of {layer} at {x:g}")
 
 
@@ -82,7 +83,7 @@ def element_value(cells: Results, *, cell: str, measure: str, x: float, layer: s
 def depth_contrast(
     cells: Results, *, cell: str, measure: str = NV, stratum: str = "all", share: float = 1 / 3
 ) -> Estimate:
-    """Mean over the first layers (that share of them, at least one) minus mean over the others."""
+    """Mean over the first share of the layers (at least one) minus the mean over the others."""
     result = cells.result(cell)
     values, sizes = replicates_of(rows_of(cells, cell, measure, stratum, finite=True))
     if values.shape[1] < 2:
@@ -94,14 +95,14 @@ def depth_contrast(
 
 @quantity
 def own_class_contrast(cells: Results, *, cell: str, layer: str, measure: str = NV) -> Estimate:
-    """In an output layer with a unit per class: a class's own unit minus the others, mean over classes.
+    """Mean over classes of the value of the class's own output unit minus the mean of the other units.
 
-    The interval is over the classes.
+    For an output layer with one unit per class. The interval is over the classes.
     """
     result = cells.result(cell)
     data = result.provenance.get("data", {})
     if not data.get("classes_ordered", True):
-        raise NoValueError(f"it is not known which unit of {layer} of {cell} belongs to which class")
+        raise NoValueError(f"which unit of {layer} of {cell} belongs to which class is unknown")
     classes = [str(name) for name in data.get("classes", ())]
     for name in classes:
         if (measure, layer, name, 0) not in result.maps:
@@ -118,57 +119,49 @@ def own_class_contrast(cells: Results, *, cell: str, layer: str, measure: str = 
 def rank_agreement(
     cells: Results, *, cell: str, measure: str, other: str = NV, stratum: str = "all"
 ) -> Estimate:
-    """Spearman's rank correlation over the layers between two measures of one cell.
+    """Spearman's rank correlation over layers between two measures of one cell.
 
-    Layers without a finite value of both are left out. 1: both order the layers alike; -1: in opposite
-    directions, as a measure that grows with invariance does beside one that falls. Coarse with few layers.
+    Layers without a finite value of both are left out. 1 means the same order of layers, -1 the opposite
+    order, as for a measure that grows with invariance and one that falls. Coarse with few layers.
     """
+    from scipy.stats import rankdata
+
     result = cells.result(cell)
     rows = [rows_of(cells, cell, name, stratum) for name in (measure, other)]
-    first, second = (
-        {(row["layer"], row["call"]): row for row in part if math.isfinite(row["value"])} for part in rows
-    )
+    first, second = ({row.key: row for row in part if math.isfinite(row.value)} for part in rows)
     layers = [layer for layer in first if layer in second]
     if len(layers) < FEWEST_LAYERS:
         raise NoValueError(
-            f"an order of layers needs {FEWEST_LAYERS}; {cell} has {len(layers)} with {measure} and {other}"
+            f"a rank correlation needs {FEWEST_LAYERS} layers; {cell} has {len(layers)} with {measure} and "
+            f"{other}"
         )
     (x, sizes), (y, others) = (replicates_of([part[layer] for layer in layers]) for part in (first, second))
     known = len(x) if sizes == others else 1
-    found = estimate_of(result, np.array([_spearman(x[k], y[k]) for k in range(known)]), sizes)
-    return bounded(found, -1.0, 1.0)
+    ranked = [pearson(rankdata(x[k]), rankdata(y[k])) for k in range(known)]
+    return bounded(estimate_of(result, np.array(ranked), sizes), -1.0, 1.0)
 
 
 @quantity
 def beyond_chance(
     cells: Results, *, cell: str, measure: str, layer: str | None = None, stratum: str = "all"
 ) -> Estimate:
-    """A correlation's z against permuted labels: in deviations of the permutations, from their mean.
+    """The z of a correlation against permuted labels.
 
-    The interval is ± 1.96, the reach of a standard normal variable, which z is without a relation; it says
-    nothing about other draws of the weights.
+    The interval is ± 1.96, because z is standard normal if there is no relation; it does not describe other
+    draws of the weights.
 
     Args:
-        cell: one that reads weights.
+        cells: the results.
+        cell: one that analyses weights.
         measure: "rotation_coupling.z" or "head_correlation.z".
-        layer: whose; None: the first.
+        layer: the layer; None: the first.
         stratum: "all" for the trained network, or "epoch 0" and so on.
     """
     from scipy import special
 
-    rows = [
-        row
-        for row in rows_of(cells, cell, measure, stratum)
-        if layer in (None, row["layer"]) and math.isfinite(row["value"])
-    ]
-    if not rows:
+    rows = rows_of(cells, cell, measure, stratum)
+    values = [row.value for row in rows if layer in (None, row.layer) and math.isfinite(row.value)]
+    if not values:
         raise NoValueError(f"{cell} holds no finite {measure} of {layer or 'any layer'}")
-    z, reach = rows[0]["value"], float(special.ndtri(0.5 + LEVEL / 2))
+    z, reach = values[0], float(special.ndtri(0.5 + LEVEL / 2))
     return Estimate(z, Interval(z - reach, z + reach, z, 1.0, math.inf), over="permutations")
-
-
-def _spearman(x: np.ndarray, y: np.ndarray) -> float:
-    from scipy.stats import rankdata
-
-    x, y = rankdata(x), rankdata(y)
-    return float(np.corrcoef(x, y)[0, 1]) if np.ptp(x) and np.ptp(y) else float("nan")

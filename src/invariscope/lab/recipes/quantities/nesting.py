@@ -1,4 +1,4 @@
-"""Estimates of the same thing in several trainings, made one."""
+"""One estimate from those of several trainings."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ def nested(estimates: Sequence[Estimate]) -> Estimate:
 
     with s the standard deviation over the K trainings and e the error over samples of their mean. Trainings
     measured on the same samples share their sampling error: e is the jackknife error of the mean of the K
-    values without group g. If their groups cannot be matched, e is the root mean square of the trainings'
-    errors, an upper bound. Without any error over samples e is 0, and the interval is over
-    trainings only. Ratios are averaged as logarithms. The part of s that comes from the interaction of
-    sample and training is counted twice, which makes intervals wider. With normal values 93 to 96 % of them
-    cover the truth for K = 3, and 94 to 95 % for K = 5 (benchmarks/nested_coverage.py); fewest where the
-    error over samples is about a third of that over trainings.
+    values without group g. If their groups cannot be matched, e is the root mean square of the errors of the
+    trainings, an upper bound. Without any error over samples e is 0, and the interval is over trainings
+    only. Ratios are averaged as logarithms. The part of s that comes from the interaction of sample and
+    training is counted twice, which makes intervals wider. For normal values, 93 to 96 % of the intervals
+    cover the truth for K = 3, and 94 to 95 % for K = 5 (benchmarks/nested_coverage.py); coverage is lowest
+    if the error over samples is about a third of that over trainings.
 
     Args:
         estimates: one per training; with a single one there is no interval.
     Raises:
-        NoValueError: one of them is not finite, or a ratio is not positive.
+        NoValueError: a value is not finite, or a ratio is not positive.
 
     >>> found = nested([Estimate(1.0), Estimate(2.0), Estimate(3.0)])
     >>> found.value, round(found.interval.error, 4), found.covers, found.trainings
     (2.0, 0.5774, 'trainings', 3)
     """
     if not all(math.isfinite(estimate.value) for estimate in estimates):
-        raise NoValueError("a training gives no finite value")
+        raise NoValueError("a training has no finite value")
     ratios = all(estimate.scale == "log" for estimate in estimates)
     parts = [estimate.logarithm() for estimate in estimates] if ratios else list(estimates)
     found = spread_over([part.value for part in parts], TRAININGS).holding(_within(parts))
@@ -46,7 +46,7 @@ def nested(estimates: Sequence[Estimate]) -> Estimate:
 
 
 def _within(parts: Sequence[Estimate]) -> Estimate | None:
-    """The mean with its interval over what the trainings have in common; None where that is not known."""
+    """Return the mean with its interval over what the trainings share; None if that is unknown."""
     first, mean = parts[0], float(np.mean([part.value for part in parts]))
     if all(first.paired_with(part) for part in parts):
         omitted = np.mean([part.omitted for part in parts], axis=0).tolist()

@@ -1,4 +1,4 @@
-"""Numbers of several networks together."""
+"""Quantities of several networks together."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from invariscope.lab.recipes.quantities.layers import overall
 def spread_contrast(
     cells: Results, *, among: list[str], measure: str = NV, stratum: str = "all", share: float = 1 / 3
 ) -> Estimate:
-    """How much more networks differ in their last layers than before: a difference of standard deviations.
+    """Standard deviation over networks in their last layers minus that in the layers before.
 
-    Each network's profile is interpolated at 30 relative depths; at each depth the standard deviation over
-    the networks is taken; then the mean over the last share of the depths minus the mean over the others.
+    The profile of each network is interpolated at 30 relative depths. The standard deviation over the
+    networks is averaged over the last share of the depths, and over the others.
     """
     names = cells.matching(among)
     if len(names) < 2:
@@ -52,16 +52,16 @@ def _at_depths(profile: np.ndarray, depths: np.ndarray) -> np.ndarray:
 
 @quantity
 def mean_over(cells: Results, *, among: list[str], measure: str = NV, stratum: str = "all") -> Estimate:
-    """Mean over several networks of their overall values, with the interval over the networks."""
+    """Mean of the overall values of several networks; the interval is over the networks."""
     found = [overall(cells, cell=name, measure=measure, stratum=stratum) for name in cells.matching(among)]
     return spread_over([estimate.value for estimate in found], "networks")
 
 
 @quantity
 def relative_spread(cells: Results, *, among: list[str], measure: str = NV, stratum: str = "all") -> Estimate:
-    """Standard deviation over several networks of their overall values, relative to its mean.
+    """Standard deviation of the overall values of several networks, relative to their mean.
 
-    The interval is that of the standard deviation of normally distributed values.
+    The interval is that of the standard deviation of normal values.
     """
     from scipy import special
 

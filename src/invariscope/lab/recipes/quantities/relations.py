@@ -1,10 +1,10 @@
-"""Numbers set against each other: ratios of two, and what holds over many networks."""
+"""Quantities that relate numbers: ratios of two, and slopes and correlations over networks."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +13,9 @@ from invariscope.lab.recipes.quantities.base import (
     NoValueError,
     Results,
     bounded,
+    pearson,
     quantity,
+    slopes,
 )
 from invariscope.lab.recipes.quantities.layers import last_value, layer_mean, layer_value
 
@@ -32,10 +34,10 @@ def ratio(
     to_layer: str | None = None,
     stratum: str = "all",
 ) -> Estimate:
-    """The value in one cell over that in another, paired where both are of the same samples.
+    """Ratio of the value in one cell to that in another, paired if both come from the same samples.
 
-    The interval is that of the difference of logarithms. With `to_layer` the value below is that of another
-    layer, which may be one of the same cell.
+    The interval is that of the difference of logarithms. `to_layer` is the layer of the denominator, if it
+    differs; both layers may belong to the same cell.
     """
     above = _value(cells, cell, measure, layer, stratum)
     return quotient(above, _value(cells, to, measure, to_layer or layer, stratum))
@@ -51,7 +53,7 @@ def layers_ratio(
     layers: list[str] | None = None,
     stratum: str = "all",
 ) -> Estimate:
-    """As `ratio`, but of means over the layers that match any of the patterns."""
+    """Ratio of means over the layers that match any of the patterns, as in `ratio`."""
     above, below = (
         layer_mean(cells, cell=name, measure=measure, layers=layers, stratum=stratum) for name in (cell, to)
     )
@@ -68,13 +70,13 @@ def log_slope(
     layer: str = _LAST,
     of_layer: str = _LAST,
 ) -> Estimate:
-    """Slope of the least-squares line through log(of) over log(against), a point a network.
+    """Slope of the least-squares line through log(of) over log(against), one point per network.
 
-    The interval leaves out networks in turn: all that one of the patterns matches, where there are several
-    patterns, for networks of one family (and trainings of one network) are no independent witnesses; else
-    one after the other. The error over samples that all networks share is added, where it is known.
+    The interval is a jackknife over networks. With several patterns it leaves out all networks that match
+    one of them, because networks of one family, or trainings of one network, are not independent. The error
+    over samples that all networks share is added if it is known.
     """
-    return _over_networks(cells, among, (of, of_layer), (against, layer), _slope)
+    return _over_networks(cells, among, (of, of_layer), (against, layer), slopes)
 
 
 @quantity
@@ -87,9 +89,8 @@ def log_correlation(
     layer: str = _LAST,
     of_layer: str = _LAST,
 ) -> Estimate:
-    """Pearson's correlation of log(of) with log(against) over networks; the interval as that of the slope."""
-    found = _over_networks(cells, among, (of, of_layer), (against, layer), _correlation)
-    return bounded(found, -1.0, 1.0)
+    """Pearson's correlation of log(of) with log(against) over networks; the interval as in `log_slope`."""
+    return bounded(_over_networks(cells, among, (of, of_layer), (against, layer), pearson), -1.0, 1.0)
 
 
 @quantity
@@ -102,19 +103,16 @@ def log_explained(
     layer: str = _LAST,
     of_layer: str = _LAST,
 ) -> Estimate:
-    """The share of the variance of log(of) over networks that log(against) explains, whatever the direction.
-
-    The square of the correlation; the interval as that of the slope, between 0 and 1.
-    """
-    found = _over_networks(cells, among, (of, of_layer), (against, layer), _explained)
+    """Squared correlation of log(of) with log(against) over networks; the interval as in `log_slope`."""
+    found = _over_networks(cells, among, (of, of_layer), (against, layer), lambda x, y: pearson(x, y) ** 2)
     return bounded(found, 0.0, 1.0)
 
 
 def quotient(above: Estimate, below: Estimate) -> Estimate:
-    """One positive estimate over another, with the interval of the difference of their logarithms.
+    """Return the ratio of two positive estimates, with the interval of the difference of their logarithms.
 
     Raises:
-        NoValueError: one of them is not positive.
+        NoValueError: an estimate is not positive.
     """
     return above.logarithm().minus(below.logarithm()).exponential()
 
@@ -130,13 +128,13 @@ def _over_networks(
     among: list[str],
     of: tuple[str, str],
     against: tuple[str, str],
-    statistic: Callable[[np.ndarray, np.ndarray], float],
+    statistic: Callable[[np.ndarray, np.ndarray], Any],
 ) -> Estimate:
-    """A statistic of (log x, log y) over networks, and its delete-a-group jackknife over their families."""
+    """Return a statistic of (log x, log y) over networks, with its delete-a-group jackknife over families."""
     families = _families(cells, among)
     names = [name for family in families for name in family]
     if len(families) < _FEWEST:
-        raise NoValueError(f"a relation needs {_FEWEST} networks or families, there are {len(families)}")
+        raise NoValueError(f"a relation needs {_FEWEST} networks or families, got {len(families)}")
     pairs = [[_value(cells, name, *of, "all") for of in (against, of)] for name in names]
     points = np.array([[estimate.value for estimate in pair] for pair in pairs])
     if not (points > 0).all():
@@ -151,11 +149,11 @@ def _over_networks(
 
 
 def _over_samples(
-    pairs: list[list[Estimate]], statistic: Callable[[np.ndarray, np.ndarray], float]
+    pairs: list[list[Estimate]], statistic: Callable[[np.ndarray, np.ndarray], Any]
 ) -> Estimate | None:
-    """The statistic and its jackknife over the samples: group g is left out in all networks at once.
+    """Return the statistic with its jackknife over samples, leaving out group g in all networks at once.
 
-    None where the networks do not share their samples: what these do is then part of the spread over
+    None if the networks do not share their samples: sampling errors are then part of the spread over
     networks.
     """
     first = pairs[0]
@@ -173,7 +171,7 @@ def _over_samples(
 
 
 def _families(cells: Results, among: list[str]) -> list[list[str]]:
-    """The networks that are left out together."""
+    """Return the groups of networks that are left out together."""
     if len(among) == 1:
         return [[name] for name in cells.matching(among)]
     found, seen = [], set[str]()
@@ -182,16 +180,3 @@ def _families(cells: Results, among: list[str]) -> list[list[str]]:
         seen |= set(members)
         found += [members] if members else []
     return found
-
-
-def _slope(x: np.ndarray, y: np.ndarray) -> float:
-    along = x - x.mean()
-    return float(along @ y / (along @ along)) if along.any() else math.nan
-
-
-def _correlation(x: np.ndarray, y: np.ndarray) -> float:
-    return float(np.corrcoef(x, y)[0, 1]) if np.ptp(x) and np.ptp(y) else math.nan
-
-
-def _explained(x: np.ndarray, y: np.ndarray) -> float:
-    return _correlation(x, y) ** 2

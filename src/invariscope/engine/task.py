@@ -1,0 +1,33 @@
+"""What to measure: a model, data, a transform and measures, with the options."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from invariscope.data.sources import Source
+from invariscope.engine.options import Options
+from invariscope.measures.base import Measure
+from invariscope.readers.base import Reader
+from invariscope.transforms.base import Transform
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A model, data, a transform and measures, with the options for measuring them.
+
+    Args:
+        model: as passed to `iv.measure`.
+        reader: reads the model.
+    """
+
+    model: Any
+    reader: Reader
+    source: Source
+    transform: Transform
+    measures: tuple[Measure, ...]
+    options: Options
+
+    def of(self, model: Any, options: Options) -> Task:
+        """Return the same task for another model."""
+        return replace(self, model=model, reader=options.reader(model), options=options)
