@@ -48,11 +48,11 @@ def speech(text: bytes = b"The river runs past the old town.") -> Iterator[np.nd
 
 encoder, voices = VoiceEncoder("cpu", verbose=False), list(speech())
 options = {"layers": ["lstm[1][0]", "linear", "div"], "progress": False}
-options["preprocess"] = lambda waves: torch.from_numpy(np.stack([wav_to_mel_spectrogram(wave) for wave in waves]))
+options["preprocess"] = lambda waves: torch.from_numpy(np.stack(list(map(wav_to_mel_spectrogram, waves))))
 found = {name: iv.measure(encoder, voices, [lambda v: v, f], **options).table for name, f in CHANGES.items()}
 table = pd.DataFrame({name: rows.set_index("layer")["value"] for name, rows in found.items()}).T
 print(table.rename(columns={"lstm[1][0]": "state", "div": "embedding"}).round(3).to_string())
 print(
-    f"\nA softer voice is another voice to this encoder ({table['div']['20 dB softer']:.1f} of a change of voice): "
-    "normalise loudness before it. A shift in time hardly matters, and pitch is part of a voice."
+    f"\nA softer voice is another voice to this encoder ({table['div']['20 dB softer']:.1f} of a change of "
+    "voice): normalise loudness before it. A shift in time hardly matters, and pitch is part of a voice."
 )

@@ -3,7 +3,7 @@
     pip install invariscope torch_geometric ase
     python examples/graphs.py
 
-Three small networks of PyTorch Geometric, untrained, on the bonds of 141 molecules whose atoms are reordered at
+Three small untrained networks of PyTorch Geometric, on the bonds of molecules whose atoms are reordered at
 random: two as they should be, and one that gets the number of each node as a feature.
 """
 
@@ -38,21 +38,23 @@ class Network(nn.Module):
         self.conv1, self.conv2, self.head = conv(18 + numbered, 32), conv(32, 32), nn.Linear(32, 4)
 
     def forward(self, data: Data) -> Tensor:
-        number = torch.arange(data.num_nodes)[:, None] - data.ptr[data.batch][:, None]
-        x = torch.cat([data.x, number / 10], 1) if self.numbered else data.x
+        """Four numbers per graph."""
+        number = (torch.arange(data.num_nodes) - data.ptr[data.batch])[:, None]
+        x = torch.cat([data.x, number], 1) if self.numbered else data.x
         x = self.conv2(self.conv1(x, data.edge_index).relu(), data.edge_index)
         return self.head(global_mean_pool(x, data.batch))
 
 
 torch.manual_seed(0)
 molecules = [found for found in map(graph, molecule_names) if found.num_nodes > 2]
-networks = {"GCN": Network(GCNConv), "GAT": Network(GATConv), "GCN, numbered": Network(GCNConv, numbered=True)}
+networks = {"GCN": Network(GCNConv), "GAT": Network(GATConv)}
+networks["GCN, numbered"] = Network(GCNConv, numbered=True)
 orders = iv.On(iv.RandomPermutations(4), x="row", edge_index="index")
-options = {"layers": ["conv1", "conv2", "head"], "pool": {"conv*": iv.Pool("mean", index="batch")}}
-found = {name: iv.measure(net, molecules, orders, progress=False, **options) for name, net in networks.items()}
-table = pd.DataFrame({name: result.table.set_index("layer")["value"] for name, result in found.items()}).T
+options = {"layers": ["conv?", "head"], "pool": {"conv?": iv.Pool("mean", index="batch")}, "progress": False}
+found = {name: iv.measure(net, molecules, orders, **options).table for name, net in networks.items()}
+table = pd.DataFrame({name: rows.set_index("layer")["value"] for name, rows in found.items()}).T
 print(table.map("{:.1e}".format).to_string())
 print(
-    "\nGraph convolutions do not see the order of nodes, up to rounding; a network that is given numbers of nodes "
-    f"does ({table['head']['GCN, numbered']:.2f} of a change of molecule at the output)."
+    "\nGraph convolutions do not see the order of nodes, up to rounding; one that is given numbers does "
+    f"({table['head']['GCN, numbered']:.1%} of a change of molecule at the output)."
 )

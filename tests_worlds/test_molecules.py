@@ -29,7 +29,12 @@ def crystals() -> list[Any]:
     """Two to eight atoms in a periodic cell, slightly bent."""
     from ase.build import bulk
 
-    cells = (bulk("NaCl", "rocksalt", 5.64), bulk("Si") * (2, 1, 1), bulk("Cu", cubic=True), bulk("Si") * (2, 2, 1))
+    cells = (
+        bulk("NaCl", "rocksalt", 5.64),
+        bulk("Si") * (2, 1, 1),
+        bulk("Cu", cubic=True),
+        bulk("Si") * (2, 2, 1),
+    )
     return [bent(cell, seed) for seed, cell in enumerate(cells)]
 
 

@@ -1,4 +1,4 @@
-"""Photographs of several sizes, alone and beside texts: the place of a transform, and what it leaves alone."""
+"""Photographs of several sizes, alone and beside texts: the place of a transform, and what it spares."""
 
 from __future__ import annotations
 
@@ -108,7 +108,9 @@ def test_the_identity_element_is_the_plain_forward_bit_for_bit(efficientnet, pho
     )
     for image in small:
         plain = resized_and_normalised([image])[0]
-        places = [(k, row) for k, batch in enumerate(fed) for row in range(len(batch)) if batch[row].equal(plain)]
+        places = [
+            (k, row) for k, batch in enumerate(fed) for row in range(len(batch)) if batch[row].equal(plain)
+        ]
         assert places
         with torch.no_grad():
             assert all(given[k][row].equal(efficientnet(fed[k])[row]) for k, row in places)
@@ -116,7 +118,9 @@ def test_the_identity_element_is_the_plain_forward_bit_for_bit(efficientnet, pho
 
 def test_quarter_turns_of_photographs_that_are_not_square_are_refused(efficientnet, photographs):
     with pytest.raises(ValueError, match="square"):
-        iv.measure(efficientnet, photographs, iv.QuarterTurns(), preprocess=resized_and_normalised, progress=False)
+        iv.measure(
+            efficientnet, photographs, iv.QuarterTurns(), preprocess=resized_and_normalised, progress=False
+        )
 
 
 @pytest.fixture(scope="module")

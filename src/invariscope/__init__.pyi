@@ -52,6 +52,8 @@ from invariscope.measures.variance import TransformationVariance as Transformati
 from invariscope.measures.worst_element import WorstElement as WorstElement
 from invariscope.monitor.monitor import Monitor as Monitor
 from invariscope.plots import plot as plot
+from invariscope.readers.pooling import Pool as Pool
+from invariscope.readers.pooling import Rows as Rows
 from invariscope.report import report as report
 from invariscope.report import write_report as write_report
 from invariscope.results.compare import compare as compare
@@ -79,6 +81,7 @@ from invariscope.transforms.flip import Flip as Flip
 from invariscope.transforms.grid import Grid as Grid
 from invariscope.transforms.inverse import Inverse as Inverse
 from invariscope.transforms.noise import Noise as Noise
+from invariscope.transforms.on import On as On
 from invariscope.transforms.orthogonal import Orthogonal as Orthogonal
 from invariscope.transforms.orthogonal import RandomOrthogonal as RandomOrthogonal
 from invariscope.transforms.periodic_translation import PeriodicTranslation as PeriodicTranslation
@@ -89,6 +92,7 @@ from invariscope.transforms.quarter_turns import QuarterTurns as QuarterTurns
 from invariscope.transforms.rotation import Rotation as Rotation
 from invariscope.transforms.scale import Scale as Scale
 from invariscope.transforms.shear import Shear as Shear
+from invariscope.transforms.slices import Slices as Slices
 from invariscope.transforms.translation import Translation as Translation
 from invariscope.transforms.vector_field import VectorField as VectorField
 from invariscope.variants.calibrated import batch_normalized as batch_normalized

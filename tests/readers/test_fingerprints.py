@@ -419,7 +419,7 @@ def test_a_tuple_without_a_length_counts_with_its_entries():
 
 
 @contextlib.contextmanager
-def scaled(by: float):
+def multiplied(by: float):
     yield by
 
 
@@ -427,7 +427,7 @@ def test_functions_decorated_by_a_context_are_identified_by_how_it_is_made():
     """transformers decorates a method of every model with one."""
 
     def made(by: float):
-        @scaled(by)
+        @multiplied(by)
         def function() -> None: ...
 
         return identify(function, "f")

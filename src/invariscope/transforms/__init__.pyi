@@ -17,6 +17,7 @@ from invariscope.transforms.grid import Grid as Grid
 from invariscope.transforms.inverse import Inverse as Inverse
 from invariscope.transforms.machinery.given import as_transform as as_transform
 from invariscope.transforms.noise import Noise as Noise
+from invariscope.transforms.on import On as On
 from invariscope.transforms.orthogonal import Orthogonal as Orthogonal
 from invariscope.transforms.orthogonal import RandomOrthogonal as RandomOrthogonal
 from invariscope.transforms.periodic_translation import PeriodicTranslation as PeriodicTranslation
@@ -27,5 +28,6 @@ from invariscope.transforms.quarter_turns import QuarterTurns as QuarterTurns
 from invariscope.transforms.rotation import Rotation as Rotation
 from invariscope.transforms.scale import Scale as Scale
 from invariscope.transforms.shear import Shear as Shear
+from invariscope.transforms.slices import Slices as Slices
 from invariscope.transforms.translation import Translation as Translation
 from invariscope.transforms.vector_field import VectorField as VectorField

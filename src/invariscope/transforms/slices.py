@@ -23,8 +23,8 @@ class Slices(Transform):
     .. math:: (t_j x)_d = t_j\, x_d
 
     Volumes are (n, C, D, H, W), and their slices lie across one of the last three axes: turns in the slices
-    across the depth are turns about the axis of depth. Combine axes with `Grid` or `Compose`. Feature maps are
-    moved in the same way; those without depth (C, H, W) as images.
+    across the depth are turns about the axis of depth. Combine axes with `Grid` or `Compose`. Feature maps
+    are moved in the same way; those without depth (C, H, W) as images.
 
     Caveats: scanners often have thicker slices than pixels. Across the height or the width an angle is then
     an angle on the grid, not in space; and shifts of feature maps are refused there.
