@@ -3,8 +3,7 @@
     pip install invariscope sevenn
     python examples/molecules.py
 
-SevenNet-0, whose weights are in its package. Energies should stay, forces turn as vectors, and features by
-their irreps. A cell that stays behind and irreps in another order show what failing looks like.
+Of SevenNet-0, energies should stay, forces turn as vectors, features by their irreps; two cases should fail.
 """
 
 from __future__ import annotations

@@ -163,3 +163,27 @@ def test_lower_case_is_what_an_uncased_tokenizer_makes_anyway(bert, tokenizer):
         **options,
     )
     assert result.table.value.max() < 1e-9
+
+
+def test_reading_the_last_token_of_padded_texts_is_refused(tokenizer):
+    """What stands there depends on the longest text of the batch."""
+    from transformers import GPT2Config, GPT2Model
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        gpt = GPT2Model(GPT2Config(vocab_size=31000, n_embd=32, n_layer=1, n_head=2, n_positions=64)).eval()
+
+    def last(model: Any, batch: Any) -> Tensor:
+        found = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
+        return found.last_hidden_state[:, -1]
+
+    with pytest.raises(ValueError, match="batch"):
+        iv.measure(
+            gpt,
+            sentences(),
+            ELEMENTS,
+            measures=["consistency"],
+            preprocess=partial(tokenized, tokenizer),
+            call=last,
+            progress=False,
+        )
