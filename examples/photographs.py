@@ -55,6 +55,6 @@ for name, (photos, step) in places.items():
 table = pd.DataFrame(rows).T.rename(columns=LAYERS)
 print(table.round(2).to_string())
 print(
-    f"\n30° move the output {table['output'].min():.2f} to {table['output'].max():.2f} times as far as a change "
-    "of photograph: black corners are part of the question."
+    f"\n30° move the output {table['output'].min():.2f} to {table['output'].max():.2f} times as far as a "
+    "change of photograph: black corners are part of the question."
 )

@@ -96,8 +96,9 @@ def parts_of_sample(sample: Any) -> list[tuple[Any, Any]]:
         return list(enumerate(sample))
     if is_dataclass(sample) and not isinstance(sample, type):
         return [(entry.name, getattr(sample, entry.name)) for entry in fields(sample)]
-    if is_graph(sample):
-        return list(sample.to_dict().items())
+    graph: Any = sample
+    if is_graph(graph):
+        return list(graph.to_dict().items())
     return list(getattr(sample, "__dict__", {}).items())
 
 
